@@ -1,0 +1,3 @@
+"""reconciler: the OpenAI platform as code. Manifests in git, a plan in the pull request, an apply from CI."""
+
+__version__ = "0.1.0"

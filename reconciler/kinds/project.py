@@ -1,0 +1,58 @@
+"""Projects: the rooms of an organization, each with its own limits, keys and objects.
+
+The API has no delete, only a final archive, and names are not unique. That is why removal retains a project unless the
+manifest asks for more, and why two projects of one name are an error rather than a guess.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.kind import Ended, Field, Kind, Mutability, OnRemove, Removal, Scope
+from reconciler.model.types import Text
+
+RESIDENCIES = (
+    "GLOBAL", "US_STORAGE_PROCESSING", "EU_STORAGE_PROCESSING", "JP_STORAGE", "JP_STORAGE_PROCESSING", "KR_STORAGE",
+    "CA_STORAGE", "SG_STORAGE", "IN_STORAGE", "IN_STORAGE_PROCESSING", "AU_STORAGE", "AU_STORAGE_PROCESSING",
+    "GB_STORAGE", "AE_STORAGE", "AE_STORAGE_PROCESSING",
+)  # fmt: skip
+
+KIND = Kind(
+    name="Project",
+    doc="A project of the organization: the scope that most other kinds live in.",
+    scope=Scope.ORGANIZATION,
+    collection="/organization/projects",
+    natural_key=("name",),
+    removal=Removal.ARCHIVE,
+    on_remove=OnRemove.RETAIN,
+    defines_project=True,
+    ended={("status", "archived"): Ended.GONE},
+    destroys="an archived project cannot be used or restored",
+    fields=(
+        Field(
+            "name",
+            Text(min_length=1),
+            "The name people see, also in usage reports. Not unique at the API.",
+            required=True,
+        ),
+        Field(
+            "residency",
+            Text(choices=RESIDENCIES, open_choices=True),
+            "Where data is stored and processed. The organization must be entitled to it. Left out, the "
+            "organization's own setting holds.",
+            mutability=Mutability.REPLACES,
+        ),
+        Field(
+            "external_key_id",
+            Text(),
+            "The id of a customer-managed encryption key.",
+            default=None,
+            nullable=True,
+        ),
+    ),
+    example="""\
+kind: Project
+metadata:
+  name: search
+spec:
+  name: Search
+""",
+)

@@ -1,0 +1,43 @@
+"""Addresses: what the configuration calls a resource.
+
+`Kind/name` for what belongs to the organization (or to the project of the default key), `Kind/project/name` for what
+lives in a project. An address is unique in a configuration and stable over time; ids are the API's business.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_NAME = re.compile(NAME_PATTERN)
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Address:
+    """Kind, project where there is one, and name. Ordered by project, kind, name, so that plans read by project."""
+
+    kind: str
+    name: str
+    project: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `Kind/name` or `Kind/project/name`; raises ValueError with a sentence for the user."""
+        parts = text.split("/")
+        if len(parts) not in (2, 3) or not all(_NAME.fullmatch(part) for part in parts):
+            raise ValueError(f'"{text}" is not an address: write Kind/name or Kind/project/name')
+        return cls(kind=parts[0], name=parts[-1], project=parts[1] if len(parts) == 3 else None)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.kind, self.project, self.name) if part)
+
+    def __lt__(self, other: Address) -> bool:
+        return self.sort_key < other.sort_key
+
+    @property
+    def sort_key(self) -> tuple[str, str, str]:
+        """Organization-wide kinds first, then project by project."""
+        return (self.project or "", self.kind, self.name)

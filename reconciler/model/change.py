@@ -1,0 +1,273 @@
+"""Plans: what would make live match desired, as a value to save, show, check and apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Diagnostic, Place
+from reconciler.model.kind import Removal
+from reconciler.model.values import Spec
+
+
+class Action(StrEnum):
+    """What a change does to its object. A closed set."""
+
+    NO_OP = "no-op"
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    ADOPT = "adopt"
+    FORGET = "forget"
+
+    @property
+    def symbol(self) -> str:
+        """The mark that stands before a change in a printed plan."""
+        return _SYMBOLS[self]
+
+    @property
+    def writes(self) -> bool:
+        """Whether the action changes anything at the API."""
+        return self in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
+
+    @property
+    def destroys(self) -> bool:
+        """Whether an object is gone afterwards."""
+        return self in (Action.REPLACE, Action.DELETE)
+
+
+_SYMBOLS = {
+    Action.NO_OP: " ",
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.REPLACE: "±",
+    Action.DELETE: "-",
+    Action.ADOPT: "=",
+    Action.FORGET: "!",
+}
+
+
+class Reason(StrEnum):
+    """Why an action was chosen. The value completes the sentence "will be created: …"."""
+
+    IN_SYNC = "nothing to do"
+    NEW = "declared, and not found at the API"
+    DELETED_OUTSIDE = "it was deleted outside"
+    ARCHIVED_OUTSIDE = "it was archived outside, which cannot be undone"
+    CONFIG = "the manifest changed"
+    DRIFT = "it was changed outside"
+    CONFIG_AND_DRIFT = "the manifest changed, and it was changed outside"
+    FIRST_WRITE = "it exists by itself, and the manifest sets it for the first time"
+    ADOPTED = "it exists already, and is taken over"
+    FIELD_FORCES_REPLACEMENT = "a field can only be set at creation"
+    EXPIRED = "it has expired and cannot be used again"
+    REQUESTED = "replacement was asked for"
+    NOT_DECLARED = "no manifest declares it"
+    RENAMED = "its declaration has a new address"
+    RETAINED = "no manifest declares it, and it is to be retained"
+    GONE = "no manifest declares it, and it is gone already"
+    WITH_PROJECT = "its project is archived with it"
+    DESTROY = "everything managed is to be destroyed"
+
+
+class Origin(StrEnum):
+    """Which side moved: the manifest, the live object, both, or unknown because no record is left."""
+
+    CONFIG = "config"
+    DRIFT = "drift"
+    BOTH = "both"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field, from what to what. `path` starts with the field's name and goes down by keys and indexes.
+
+    `before` is None where there was nothing, `after` where there will be nothing; `after` can be or hold an Unknown.
+    """
+
+    path: tuple[str | int, ...]
+    before: Any
+    after: Any
+    origin: Origin = Origin.CONFIG
+    forces_replacement: bool = False
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The top-level field."""
+        return str(self.path[0])
+
+    @property
+    def dotted(self) -> str:
+        """The path as people write it: `tools[1].function.name`; keys that are no words are quoted."""
+        text = ""
+        for part in self.path:
+            if isinstance(part, int):
+                text += f"[{part}]"
+            elif part.replace("_", "").replace("-", "").isalnum():
+                text += f".{part}" if text else part
+            else:
+                text += f'["{part}"]'
+        return text
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done about one address.
+
+    `desired` is the completed spec with its references still in place (empty for deletes); apply resolves them when
+    their time comes. `pre_image` is what the live object looked like, field by field, for the fields that can be
+    compared; apply refuses the change if the object no longer looks so. `depends_on` orders: creates after, deletes
+    before. `warnings` are sentences about this change alone.
+    """
+
+    address: Address
+    action: Action
+    reason: Reason
+    fields: tuple[FieldChange, ...] = ()
+    id: str | None = None
+    project_id: str | None = None
+    desired: Spec = field(default_factory=dict)
+    after: Spec = field(default_factory=dict)
+    before: Spec = field(default_factory=dict)
+    pre_image: Spec = field(default_factory=dict)
+    depends_on: tuple[Address, ...] = ()
+    place: Place | None = None
+    removal: Removal | None = None
+    destructive: str = ""
+    create_before_destroy: bool = False
+    prevent_destroy: bool = False
+    on_remove: str | None = None
+    renamed_from: Address | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_change(self) -> bool:
+        """Whether there is anything to do, be it only in the state."""
+        return self.action is not Action.NO_OP
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The top-level fields that change, each once, in order."""
+        return tuple(dict.fromkeys(change.name for change in self.fields))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What moved live since we last wrote it: fields, or the whole object (`deleted`)."""
+
+    address: Address
+    id: str
+    fields: tuple[FieldChange, ...] = ()
+    deleted: bool = False
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class OutputChange:
+    """An output of the stack: its value after apply, which can be Unknown."""
+
+    name: str
+    after: Any
+    before: Any = None
+
+
+@dataclass(frozen=True)
+class Unmanaged:
+    """An object at the API that neither a manifest nor the state knows."""
+
+    kind: str
+    id: str
+    label: str
+    project: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes that would make live match desired. Order is decided here, once.
+
+    `config_digest` and `state_serial` tie it to what it was made from; `calls` and `seconds` are what making it cost.
+    """
+
+    stack: str
+    environment: str
+    changes: tuple[Change, ...]
+    drift: tuple[Drift, ...] = ()
+    outputs: tuple[OutputChange, ...] = ()
+    unmanaged: tuple[Unmanaged, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    config_digest: str = ""
+    state_serial: int = 0
+    destroy: bool = False
+    calls: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", tuple(sorted(self.changes, key=lambda change: change.address)))
+        object.__setattr__(self, "drift", tuple(sorted(self.drift, key=lambda drift: drift.address)))
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes that have something to do."""
+        return tuple(change for change in self.changes if change.is_change)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.pending
+
+    def counts(self) -> Mapping[Action, int]:
+        """How many changes of each action, actions without any left out."""
+        return count_actions(self.changes)
+
+
+class OutcomeStatus(StrEnum):
+    """How a change ended."""
+
+    APPLIED = "applied"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one change. `message` is the API's own where it failed, or what it was skipped for."""
+
+    change: Change
+    status: OutcomeStatus
+    id: str | None = None
+    message: str = ""
+    hint: str = ""
+    request_id: str | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ApplyResult:
+    """The outcomes of an apply, in address order, with what it cost."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    calls: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def of(self, status: OutcomeStatus) -> tuple[Outcome, ...]:
+        """The outcomes with one status."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status is status)
+
+
+def count_actions(changes: Iterable[Change]) -> Mapping[Action, int]:
+    """How many changes of each action, in the order of `Action`, zeros left out."""
+    counts = dict.fromkeys(Action, 0)
+    for change in changes:
+        counts[change.action] += 1
+    return {action: count for action, count in counts.items() if count}

@@ -1,0 +1,56 @@
+"""Diagnostics: problems for the user, each with a place to look at and a way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.model.address import Address
+
+
+class Severity(StrEnum):
+    """Errors stop a run before anything is called; warnings do not stop anything."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where something was written: file as the user would type it, line and column from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One problem. `summary` is a headline without a full stop; `detail` is what is wrong and what to do."""
+
+    summary: str
+    detail: str = ""
+    address: Address | None = None
+    place: Place | None = None
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        whose = f"{self.address}: " if self.address else ""
+        return f"{where}{self.severity}: {whose}{self.summary}" + (f": {self.detail}" if self.detail else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean "x"?' for the closest known word, or an empty string where none is close."""
+    candidates = list(known)
+    found = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if not found:
+        folded = {candidate.casefold().replace("_", ""): candidate for candidate in candidates}
+        match = folded.get(word.casefold().replace("_", "").replace("-", ""))
+        found = [match] if match else []
+    return f' Did you mean "{found[0]}"?' if found else ""

@@ -1,0 +1,183 @@
+"""What a kind is: the declaration that everything else is made from.
+
+A `Kind` says which fields a resource has, where it lives at the API, and how the API treats it: whether it can be
+created at all, what a delete does, which values only a replacement can change. Validation, schemas, documentation,
+diff, plan, apply and import read it; none of them knows a kind by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from functools import cached_property
+from typing import Any
+
+from reconciler.model.types import SERVER_CHOSEN, FileSetType, KeySinkType, LocalFileType, Type
+from reconciler.model.values import Spec
+
+
+class Scope(StrEnum):
+    """Where objects of a kind live, and so which key reaches them."""
+
+    ORGANIZATION = "organization"  # admin key
+    PROJECT = "project"  # admin key, the project's id is in the path
+    PROJECT_KEY = "project key"  # a key of the project: the key alone says which project
+
+    @property
+    def needs_admin_key(self) -> bool:
+        """Whether the organization's admin key makes the calls."""
+        return self is not Scope.PROJECT_KEY
+
+
+class Mutability(StrEnum):
+    """What it takes to change a field of an existing object."""
+
+    IN_PLACE = "in place"
+    REPLACES = "forces replacement"
+    FIXED = "only at creation"  # the API cannot change it, and replacing the object for it would do more harm
+
+
+class Readable(StrEnum):
+    """Whether the API shows a field again."""
+
+    ALWAYS = "always"
+    SOMETIMES = "sometimes"  # null or absent may mean "not shown"
+    NEVER = "never"
+
+
+class Removal(StrEnum):
+    """How a delete is carried out."""
+
+    DELETE = "delete"
+    ARCHIVE = "archive"  # final, and the object stays readable
+    RESTORE = "restore"  # the object cannot go away: what we overwrote is written back
+
+
+class OnRemove(StrEnum):
+    """What happens to the object when its declaration goes away."""
+
+    DELETE = "delete"
+    RETAIN = "retain"
+
+
+class Ended(StrEnum):
+    """What it means that a listed object has reached an end state."""
+
+    GONE = "gone"  # as if it were deleted: a new one is created
+    REPLACE = "replace"  # it exists and is of no more use: it is replaced
+
+
+class _Keep(Enum):
+    KEEP = "keep"
+
+
+class _Overwritten(Enum):
+    OVERWRITTEN = "overwritten"
+
+
+KEEP = _Keep.KEEP
+"""Reset of a field that nothing can clear: the last value stays, and the plan says so."""
+
+OVERWRITTEN = _Overwritten.OVERWRITTEN
+"""Reset of a field whose value before our first write is written back."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A settable field of a kind.
+
+    `default` is what the API shows when the field was never sent (SERVER_CHOSEN where it varies). `reset` is what an
+    update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN. `on_create` and
+    `on_update` say which bodies accept it; a field of the update alone is sent right after the create.
+    """
+
+    name: str
+    type: Type
+    doc: str
+    required: bool = False
+    default: Any = SERVER_CHOSEN
+    mutability: Mutability = Mutability.IN_PLACE
+    readable: Readable = Readable.ALWAYS
+    reset: Any = None
+    nullable: bool = False
+    on_create: bool = True
+
+    @property
+    def on_update(self) -> bool:
+        """Whether a modify call accepts the field."""
+        return self.mutability is Mutability.IN_PLACE
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the field travels in the JSON body; files and keys have calls of their own."""
+        return not isinstance(self.type, LocalFileType | FileSetType | KeySinkType)
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """The live platform has ended a kind: since when (ISO date), what came after, and the sentence that says so."""
+
+    since: str
+    successor: str
+    sentence: str
+
+
+def _unchanged(spec: Spec) -> Spec:
+    return spec
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource. See `docs/adding-a-kind.md` for a walk through the arguments.
+
+    `collection` is the path below the base URL, with `{project}` for the project's id. `natural_key` names the fields
+    that recognise an object when we hold no id. `mark` is the field that carries our ownership mark, if there is one.
+    `always_exists` for objects that the API makes by itself, one a natural key. `complete` fills defaults that follow
+    from other fields; `identify` gives the natural key of a completed spec.
+    """
+
+    name: str
+    doc: str
+    scope: Scope
+    collection: str
+    fields: tuple[Field, ...]
+    natural_key: tuple[str, ...]
+    example: str
+    removal: Removal = Removal.DELETE
+    on_remove: OnRemove = OnRemove.DELETE
+    always_exists: bool = False
+    readable_singly: bool = True
+    defines_project: bool = False
+    mark: str | None = None
+    beta: str | None = None
+    page_limit: int = 100
+    list_query: Mapping[str, str] = field(default_factory=dict)
+    ended: Mapping[tuple[str, str], Ended] = field(default_factory=dict)
+    create_before_destroy: bool = False
+    destroys: str = ""
+    retirement: Retirement | None = None
+    complete: Callable[[Spec], Spec] = _unchanged
+    identify: Callable[[Spec], Spec] | None = None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """The fields by name."""
+        return {item.name: item for item in self.fields}
+
+    @cached_property
+    def carried(self) -> tuple[Field, ...]:
+        """The fields that have calls of their own: contents, members, keys."""
+        return tuple(item for item in self.fields if not item.in_body)
+
+    def identity(self, spec: Spec) -> Spec | None:
+        """The natural key of a spec or of an answer; None where a part of it is missing or unknown."""
+        found = self.identify(spec) if self.identify else {name: spec.get(name) for name in self.natural_key}
+        return None if any(not isinstance(value, str | int) for value in found.values()) else found
+
+    def ending(self, attributes: Spec) -> Ended | None:
+        """Whether an object has reached an end state, and what that means."""
+        for (name, value), ended in self.ended.items():
+            if attributes.get(name) == value:
+                return ended
+        return None

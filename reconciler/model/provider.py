@@ -1,0 +1,119 @@
+"""What the engine asks of the world, as protocols.
+
+The engine knows these and nothing behind them: no HTTP, no files, no keys. `api.provider.HttpProvider` is the real
+one. The project argument is always the project's *name in the configuration*, None for the organization and for the
+project of the default key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.secret import Secret
+from reconciler.model.values import Spec
+
+
+class Step(Protocol):
+    """One journalled call. Leaving its context without `done` records a failure."""
+
+    def done(self, id: str | None = None, **result: Any) -> None:
+        """Record that the call succeeded, with the id it gave; `result` must be JSON and free of secrets."""
+
+
+class Steps(Protocol):
+    """The journal, as seen from within one change."""
+
+    def step(self, name: str, **intent: Any) -> AbstractContextManager[Step]:
+        """Write the intent before a call. `name` says what is done, such as `create` or `upload handbook/a.md`."""
+
+    def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Intents of this address written under `name` by earlier runs that never ended, oldest first.
+
+        Each has the intent's own keys, plus `began_at` (unix seconds).
+        """
+
+    def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Steps of this address under `name` that ended, in changes that as a whole did not: `id` and the result."""
+
+
+class Sinks(Protocol):
+    """Where secrets go. A target is the `write_to` of a manifest: `{file: PATH}` or `{command: [ARG, …]}`."""
+
+    def check(self, target: Spec) -> None:
+        """Raise SinkError if the target could not take a secret now (a file that is not ours, no such command)."""
+
+    def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
+        """Deliver the secret; the receipt is JSON to remember, free of the secret. Raises SinkError."""
+
+    def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
+        """Remove what `put` left there, if it is still what we left; commands have nothing to withdraw."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write left behind: the object as the API answered, receipts by key field, remarks for the report."""
+
+    live: LiveObject
+    delivered: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """Reads and writes objects of our kinds. All methods raise from the `ApiError` tree and may be called by threads.
+
+    Specs that are handed to `create` and `update` are resolved: no references, no unknowns.
+    """
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far, retries included."""
+
+    def bind_project(self, name: str, project_id: str) -> None:
+        """Tell which API project a project name of the configuration is."""
+
+    def can_read(self, kind: Kind, project: str | None) -> bool:
+        """Whether objects of the kind can be read now: the project exists and a key for it is at hand."""
+
+    def list(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
+        """All objects of a kind in a scope, every page, ended ones included."""
+
+    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
+        """One object, or None where the API knows none; kinds that cannot be read singly are listed."""
+
+    def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
+        """The object with the live values of the named fields that have calls of their own."""
+
+    def create(
+        self, kind: Kind, project: str | None, spec: Spec, *, address: Address, mark: str | None, steps: Steps
+    ) -> Written:
+        """Make the object, with all its fields; `mark` goes into the kind's mark field.
+
+        Raises AmbiguousError where the create was sent and its outcome is unknown: the caller looks for the object.
+        """
+
+    def update(
+        self,
+        live: LiveObject,
+        changes: Spec,
+        *,
+        address: Address,
+        mark: str | None,
+        record: Record | None,
+        steps: Steps,
+    ) -> Written:
+        """Send the changed fields, and nothing else; a value of None clears the field.
+
+        `live` is the object as just read, with the carried fields that `changes` names.
+        """
+
+    def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
+        """Remove the object the way its kind does: delete, archive, or write the overwritten values back.
+
+        An object that is gone already is no error.
+        """

@@ -1,0 +1,112 @@
+"""Three views of one thing: declared (`Resource`), at the API (`LiveObject`), and as we last left it (`Record`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Place
+from reconciler.model.kind import Kind, OnRemove
+from reconciler.model.values import Spec, references_in
+
+IGNORE_ALL = "all"
+
+MARK_KEY = "reconciler"
+"""The metadata key that carries our ownership mark."""
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """How the engine treats a resource. None means that the kind's own default holds.
+
+    `adopt` is False, True (the one object with the natural key) or an object id. `ignore_changes` holds dotted field
+    paths, or `IGNORE_ALL` alone.
+    """
+
+    prevent_destroy: bool = False
+    ignore_changes: tuple[str, ...] = ()
+    on_remove: OnRemove | None = None
+    adopt: bool | str = False
+    create_before_destroy: bool | None = None
+    renamed_from: Address | None = None
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One thing declared in a manifest, expanded and resolved as far as the manifests alone allow.
+
+    `spec` may hold references, templates, local files and file sets. `places` maps dotted field paths to where they
+    were written, `place` is the document's own.
+    """
+
+    address: Address
+    kind: Kind
+    spec: Spec
+    lifecycle: Lifecycle = Lifecycle()
+    place: Place | None = None
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def references(self) -> frozenset[Address]:
+        """The addresses that the spec refers to."""
+        return frozenset(reference.address for reference in references_in(self.spec))
+
+    @property
+    def on_remove(self) -> OnRemove:
+        """What the removal of this declaration will do."""
+        return self.lifecycle.on_remove or self.kind.on_remove
+
+
+@dataclass(frozen=True)
+class LiveObject:
+    """What exists at the API. `attributes` is the answer as it came.
+
+    `carried` holds the live values of fields that have calls of their own, where they were read; `project` is the
+    project's name in the configuration, None for the organization and for the project of the default key.
+    """
+
+    kind: Kind
+    id: str
+    attributes: Spec
+    project: str | None = None
+    carried: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str | None:
+        """Our ownership mark, `stack/environment/address`, where the object carries one."""
+        marks = self.attributes.get(self.kind.mark) if self.kind.mark else None
+        found = marks.get(MARK_KEY) if isinstance(marks, Mapping) else None
+        return found if isinstance(found, str) else None
+
+    def value(self, name: str) -> Any:
+        """The live value of a field, our own mark hidden."""
+        if name in self.carried:
+            return self.carried[name]
+        found = self.attributes.get(name)
+        if name == self.kind.mark and isinstance(found, Mapping):
+            return {key: item for key, item in found.items() if key != MARK_KEY}
+        return found
+
+
+@dataclass(frozen=True)
+class Record:
+    """What we remember of a resource: the binding to an object, and what the API cannot tell.
+
+    `applied` is the spec of the last apply, resolved; `answered` holds, for fields that the server kept otherwise than
+    asked, what it answered. `overwritten` are the values before our first write. `delivered` says, for each key field,
+    the key's id and the sink it went to (never the key). `project_id` is the API's id of the project at that time.
+    """
+
+    address: Address
+    id: str
+    project_id: str | None = None
+    applied: Spec = field(default_factory=dict)
+    answered: Spec = field(default_factory=dict)
+    overwritten: Spec = field(default_factory=dict)
+    delivered: Spec = field(default_factory=dict)
+    prevent_destroy: bool = False
+    on_remove: OnRemove | None = None
+    depends_on: tuple[Address, ...] = ()

@@ -1,0 +1,72 @@
+"""Secrets: values that must never be printed, stored or sent to anything but their sink.
+
+`Secret` prints as dots wherever it is formatted and cannot be serialised; `Redactor` removes the secrets it knows from
+text that somebody else made (an API's error message, a proxy's page, a log line).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MASK = "•••"
+_KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
+
+
+class Secret:
+    """A value that only `reveal()` shows. Equality compares values; `repr`, `str` and formatting print dots."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself: call this only where it is handed to a sink or to the wire."""
+        return self._value
+
+    @property
+    def hint(self) -> str:
+        """The last four characters, enough for a person to tell two keys apart; dots alone for short values."""
+        return f"{MASK}{self._value[-4:]}" if len(self._value) >= 16 else MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret cannot be pickled")
+
+
+class Redactor:
+    """Replaces every secret it has been told, and everything shaped like an API key, by dots."""
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        self._values: set[str] = set()
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: Secret) -> None:
+        """Learn a secret. Values under eight characters are not learnt: they would blank ordinary words."""
+        if len(secret.reveal()) >= 8:
+            self._values.add(secret.reveal())
+
+    def __call__(self, text: str) -> str:
+        for value in sorted(self._values, key=len, reverse=True):
+            text = text.replace(value, MASK)
+        return _KEY_SHAPE.sub(MASK, text)
+
+    def holds(self, text: str) -> bool:
+        """Whether `text` contains a known secret (shapes are not enough)."""
+        return any(value in text for value in self._values)

@@ -1,0 +1,344 @@
+"""The types of fields: what a manifest may say, and when two values mean the same.
+
+A type is data. It knows its limits (the schema and the documentation are made from them) and how the API spells the
+values that it normalises: defaults that it fills in, aliases, lists that are sets. `comparable` brings a desired and a
+live value into a form in which equal means equal; the diff never excuses a difference afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.model.values import FileSet, LocalFile, Member, Unknown
+
+
+class _ServerChosen:
+    """The default of a field that we cannot know: the API picks it, so a manifest that is silent accepts any."""
+
+    def __repr__(self) -> str:
+        return "SERVER_CHOSEN"
+
+
+SERVER_CHOSEN: Any = _ServerChosen()
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string. `choices` is closed unless `open_choices`; `aliases` maps a spelling to the one that is answered."""
+
+    max_length: int | None = None
+    min_length: int | None = None
+    pattern: str | None = None
+    choices: tuple[str, ...] = ()
+    open_choices: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    multiline: bool = False
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number; both ends are inclusive."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number; both ends are inclusive, and 1 equals 1.0."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """true or false."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """Text, a number or a boolean; `max_length` is for text."""
+
+    max_length: int | None = None
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list, replaced as a whole by the API. `unordered` where it is a set."""
+
+    item: Type
+    max_items: int | None = None
+    min_items: int | None = None
+    unordered: bool = False
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A map with free keys. `max_items` counts pairs, `max_key` is in characters."""
+
+    value: Type
+    max_items: int | None = None
+    max_key: int | None = None
+
+
+@dataclass(frozen=True)
+class Property:
+    """A named part of an `Object`. `default` is what the API shows when the part was not sent.
+
+    `keeps_empty` where an empty list says something else than no list (no tool allowed, against all of them).
+    """
+
+    name: str
+    type: Type
+    doc: str = ""
+    required: bool = False
+    default: Any = SERVER_CHOSEN
+    keeps_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Object:
+    """A map with known keys. Unknown keys are errors in a manifest and ignored in an answer."""
+
+    properties: tuple[Property, ...]
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """An object whose `tag` key says which of `variants` it is; each variant lists its other keys.
+
+    `same_as` gives, for a tag, the whole value that the API answers instead; `default` is what it shows for nothing.
+    """
+
+    variants: Mapping[str, Object]
+    tag: str = "type"
+    same_as: Mapping[str, Any] = field(default_factory=dict)
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Either:
+    """A string or something else, told apart by their JSON type (the API's `"auto"` or an object)."""
+
+    text: Text
+    other: Type
+
+
+@dataclass(frozen=True)
+class Json:
+    """Free JSON, such as a function's parameters. `empty` is what the API shows when nothing, or `{}`, was sent."""
+
+    empty: Any = None
+
+
+@dataclass(frozen=True)
+class LocalFileType:
+    """A path of a file below the stack's folder; its bytes are what counts."""
+
+
+@dataclass(frozen=True)
+class FileSetType:
+    """Folder globs and file ids that a collection is kept in step with; the two types are those of each member."""
+
+    attributes: Type
+    chunking_strategy: Type
+
+
+@dataclass(frozen=True)
+class KeySinkType:
+    """Where a key that the API shows once is delivered: `write_to` a file or a command."""
+
+
+Type = (
+    Text | Integer | Number | Boolean | Scalar | ListOf | MapOf | Object | Tagged | Either | Json
+    | LocalFileType | FileSetType | KeySinkType
+)  # fmt: skip
+
+
+def comparable(kind: Type, desired: Any, live: Any) -> tuple[Any, Any]:
+    """Both values in a form in which `==` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
+
+    Keys inside objects that the manifest does not set and that have no known default are left out on both sides: they
+    are the API's to choose. An `Unknown` is kept and equals nothing but itself.
+    """
+    if isinstance(desired, Unknown):
+        return desired, (None if live is None else comparable(kind, live, live)[1])
+    match kind:
+        case Text():
+            return _alias(kind, desired), _alias(kind, live)
+        case Integer() | Number() | Scalar():
+            return _number(desired), _number(live)
+        case ListOf():
+            return _comparable_list(kind, desired, live)
+        case MapOf():
+            return _comparable_map(kind, desired, live)
+        case Object():
+            return _comparable_object(kind, desired, live)
+        case Tagged():
+            return _comparable_tagged(kind, desired, live)
+        case Either():
+            return _comparable_either(kind, desired, live)
+        case Json():
+            return _json(kind, desired), _json(kind, live)
+        case FileSetType():
+            return _comparable_members(kind, desired, live)
+        case LocalFileType():
+            return _digest(desired), _digest(live)
+    return desired, live
+
+
+def canonical(kind: Type, value: Any) -> Any:
+    """One value in comparable form: what it would be compared as against itself."""
+    return comparable(kind, value, value)[0]
+
+
+def _alias(kind: Text, value: Any) -> Any:
+    return kind.aliases.get(value, value) if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _comparable_list(kind: ListOf, desired: Any, live: Any) -> tuple[Any, Any]:
+    left = None if desired is None else list(desired)
+    right = None if live is None else list(live)
+    if left is None or right is None:
+        return _own_list(kind, left), _own_list(kind, right)
+    if kind.unordered:
+        left.sort(key=_sort_key)
+        right.sort(key=_sort_key)
+    pairs = [comparable(kind.item, a, b) for a, b in zip(left, right, strict=False)]
+    shared = len(pairs)
+    return (
+        [a for a, _ in pairs] + [canonical(kind.item, item) for item in left[shared:]],
+        [b for _, b in pairs] + [canonical(kind.item, item) for item in right[shared:]],
+    )
+
+
+def _own_list(kind: ListOf, items: list[Any] | None) -> list[Any] | None:
+    return None if items is None else _comparable_list(kind, items, items)[0]
+
+
+def _sort_key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
+    left = {key: item for key, item in (desired or {}).items() if item is not None}
+    right = {key: item for key, item in (live or {}).items() if item is not None}
+    return (
+        {key: comparable(kind.value, item, right.get(key))[0] for key, item in sorted(left.items())},
+        {key: comparable(kind.value, left.get(key), item)[1] for key, item in sorted(right.items())},
+    )
+
+
+def _comparable_object(kind: Object, desired: Any, live: Any) -> tuple[Any, Any]:
+    if not isinstance(desired, Mapping) or not isinstance(live, Mapping):
+        return _own(kind, desired), _own(kind, live)
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for part in kind.properties:
+        asked, shown = _part(part, desired), _part(part, live)
+        if asked is None and part.default is SERVER_CHOSEN:
+            continue
+        a, b = comparable(part.type, asked, shown)
+        _put(left, part.name, a, keeps_empty=part.keeps_empty)
+        _put(right, part.name, b, keeps_empty=part.keeps_empty)
+    return left, right
+
+
+def _own(kind: Object, value: Any) -> Any:
+    return comparable(kind, value, value)[0] if isinstance(value, Mapping) else value
+
+
+def _part(part: Property, value: Mapping[str, Any]) -> Any:
+    found = value.get(part.name)
+    return part.default if found is None and part.default is not SERVER_CHOSEN else found
+
+
+def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = False) -> None:
+    # null, {} and [] mostly all mean "nothing here": the API answers any of them for a part that is not set.
+    if value is None or (not keeps_empty and value in ({}, [])):
+        return
+    target[name] = value
+
+
+def _comparable_tagged(kind: Tagged, desired: Any, live: Any) -> tuple[Any, Any]:
+    desired, live = _shown_as(kind, desired), _shown_as(kind, live)
+    tag = desired.get(kind.tag) if isinstance(desired, Mapping) else None
+    if isinstance(live, Mapping) and isinstance(desired, Mapping) and tag == live.get(kind.tag):
+        variant = kind.variants.get(str(tag), Object(()))
+        left, right = _comparable_object(variant, desired, live)
+        return {kind.tag: tag, **left}, {kind.tag: tag, **right}
+    return _own_variant(kind, desired), _own_variant(kind, live)
+
+
+def _shown_as(kind: Tagged, value: Any) -> Any:
+    if value is None:
+        return kind.default
+    return kind.same_as.get(str(value.get(kind.tag)), value) if isinstance(value, Mapping) else value
+
+
+def _own_variant(kind: Tagged, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    variant = kind.variants.get(str(value.get(kind.tag)), None)
+    if variant is None:
+        return dict(value)
+    return {kind.tag: value.get(kind.tag), **_own(variant, value)}
+
+
+def _comparable_either(kind: Either, desired: Any, live: Any) -> tuple[Any, Any]:
+    if isinstance(desired, Mapping) and isinstance(live, Mapping):
+        return comparable(kind.other, desired, live)
+    return _own_either(kind, desired), _own_either(kind, live)
+
+
+def _own_either(kind: Either, value: Any) -> Any:
+    return canonical(kind.other, value) if isinstance(value, Mapping) else _alias(kind.text, value)
+
+
+def _json(kind: Json, value: Any) -> Any:
+    if value is None or value == {} or value == kind.empty:
+        return kind.empty
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _number(value)
+
+
+def _digest(value: Any) -> Any:
+    return value.sha256 if isinstance(value, LocalFile) else value
+
+
+def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:
+    left = {member.key: member for member in desired.members} if isinstance(desired, FileSet) else {}
+    right = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
+    return (
+        {key: _comparable_member(kind, member, right.get(key, member))[0] for key, member in left.items()},
+        {key: _comparable_member(kind, left.get(key, member), member)[1] for key, member in right.items()},
+    )
+
+
+def _comparable_member(kind: FileSetType, desired: Member, live: Member) -> tuple[dict[str, Any], dict[str, Any]]:
+    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for side, member in zip(sides, (desired, live), strict=True):
+        if member.content is not None:
+            side["sha256"] = member.content.sha256
+    for name, part in (("attributes", kind.attributes), ("chunking_strategy", kind.chunking_strategy)):
+        pair = comparable(part, getattr(desired, name), getattr(live, name))
+        for side, value in zip(sides, pair, strict=True):
+            _put(side, name, value)
+    return sides

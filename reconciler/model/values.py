@@ -1,0 +1,208 @@
+"""Values of a desired state that are more than JSON: references, unknowns, local files.
+
+A spec as written is JSON. After the manifests are resolved it may also hold a `Reference` (the id or another field of a
+resource), a `Template` (text with references inside), a `LocalFile`, or a `FileSet`. While planning, references become
+either what they point at or `Unknown`. `encode` and `decode` carry all of them through JSON, for saved plans and state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.model.address import Address
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A field of another resource; `path` is empty for its id, else the keys and indexes below its spec."""
+
+    address: Address
+    path: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "${" + ".".join((str(self.address), *self.path)) + "}"
+
+
+@dataclass(frozen=True)
+class Template:
+    """Text with references inside: parts are strings and references, in order."""
+
+    parts: tuple[str | Reference, ...]
+
+    def __str__(self) -> str:
+        return "".join(str(part) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that only an earlier step of the same apply can give. `source` is the expression it comes from."""
+
+    source: str = ""
+
+    def __str__(self) -> str:
+        return "(known after apply)"
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of the stack: its path below the stack's folder with `/`, and what its bytes were when it was read.
+
+    `sha256` is hexadecimal, `size` is in bytes.
+    """
+
+    path: str
+    sha256: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.size} bytes, sha256 {self.sha256[:12]})"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file that a collection should hold: either a local file or the id of an uploaded one.
+
+    `key` identifies the member in diffs and across runs: the relative path of a local file, else the id or expression.
+    """
+
+    key: str
+    content: LocalFile | None
+    file_id: Any = None
+    attributes: Any = None
+    chunking_strategy: Any = None
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """All the members that a collection should hold, by key, in key order."""
+
+    members: tuple[Member, ...]
+
+
+def references_in(value: Any) -> Iterator[Reference]:
+    """Every reference below `value`, in order of appearance, repeats included."""
+    if isinstance(value, Reference):
+        yield value
+    elif isinstance(value, Template):
+        yield from (part for part in value.parts if isinstance(part, Reference))
+    elif isinstance(value, Member):
+        yield from references_in([value.file_id, value.attributes, value.chunking_strategy])
+    elif isinstance(value, FileSet):
+        for member in value.members:
+            yield from references_in(member)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from references_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from references_in(item)
+
+
+def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
+    """`value` with every reference replaced by what `lookup` answers, which may be an `Unknown`.
+
+    Text around an unknown is unknown as a whole. A member that is named by a reference takes what it resolves to as
+    its key, so that it can be recognised in a live collection.
+    """
+    if isinstance(value, Reference):
+        return lookup(value)
+    if isinstance(value, Template):
+        parts = [lookup(part) if isinstance(part, Reference) else part for part in value.parts]
+        if any(isinstance(part, Unknown) for part in parts):
+            return Unknown(str(value))
+        return "".join(str(part) for part in parts)
+    if isinstance(value, FileSet):
+        members = [_substitute_member(member, lookup) for member in value.members]
+        return FileSet(tuple(sorted(members, key=lambda member: member.key)))
+    if isinstance(value, Mapping):
+        return {key: substitute(item, lookup) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [substitute(item, lookup) for item in value]
+    return value
+
+
+def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Member:
+    file_id = substitute(member.file_id, lookup)
+    key = member.key if member.content else str(file_id.source if isinstance(file_id, Unknown) else file_id)
+    return Member(
+        key=key,
+        content=member.content,
+        file_id=file_id,
+        attributes=substitute(member.attributes, lookup),
+        chunking_strategy=substitute(member.chunking_strategy, lookup),
+    )
+
+
+def has_unknown(value: Any) -> bool:
+    """Whether anything below `value` is only known after apply."""
+    if isinstance(value, Unknown):
+        return True
+    if isinstance(value, Member):
+        return has_unknown([value.file_id, value.attributes, value.chunking_strategy])
+    if isinstance(value, FileSet):
+        return any(has_unknown(member) for member in value.members)
+    if isinstance(value, Mapping):
+        return any(has_unknown(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(has_unknown(item) for item in value)
+    return False
+
+
+# One reserved key marks an encoded value; a plain map that happens to use it is wrapped as `literal`.
+_TAG = "$reconciler"
+
+
+def encode(value: Any) -> Any:
+    """JSON for any value of a spec. Secrets are not values of a spec and raise TypeError."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Reference(address, path):
+            return {_TAG: "reference", "address": str(address), "path": list(path)}
+        case Template(parts):
+            return {_TAG: "template", "parts": [encode(part) for part in parts]}
+        case Unknown(source):
+            return {_TAG: "unknown", "source": source}
+        case LocalFile(path, sha256, size):
+            return {_TAG: "file", "path": path, "sha256": sha256, "size": size}
+        case Member():
+            return {_TAG: "member", **{name: encode(getattr(value, name)) for name in Member.__dataclass_fields__}}
+        case FileSet(members):
+            return {_TAG: "files", "members": [encode(member) for member in members]}
+        case Mapping():
+            plain = {str(key): encode(item) for key, item in value.items()}
+            return {_TAG: "literal", "value": plain} if _TAG in plain else plain
+        case list() | tuple():
+            return [encode(item) for item in value]
+    raise TypeError(f"a {type(value).__name__} cannot be part of a plan or a state")
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`; raises ValueError on a tag that this version does not know."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match value.get(_TAG):
+        case None:
+            return {key: decode(item) for key, item in value.items()}
+        case "literal":
+            return {key: decode(item) for key, item in value["value"].items()}
+        case "reference":
+            return Reference(Address.parse(value["address"]), tuple(value["path"]))
+        case "template":
+            return Template(tuple(decode(part) for part in value["parts"]))
+        case "unknown":
+            return Unknown(value["source"])
+        case "file":
+            return LocalFile(value["path"], value["sha256"], value["size"])
+        case "member":
+            return Member(**{name: decode(value[name]) for name in Member.__dataclass_fields__})
+        case "files":
+            return FileSet(tuple(decode(member) for member in value["members"]))
+        case tag:
+            raise ValueError(f'unknown value tag "{tag}"')
