@@ -7,7 +7,7 @@ compared with a store without any state of ours. A file that fails to index is r
 from __future__ import annotations
 
 from reconciler.kinds.parts import CHUNKING, attributes, metadata
-from reconciler.model.kind import Ended, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import KEEP, Ended, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import FileSetType, Integer, Object, Property, Text
 
 KIND = Kind(
@@ -46,8 +46,8 @@ KIND = Kind(
             FileSetType(attributes=attributes(reserved=2), chunking_strategy=CHUNKING),
             "What the store holds: folder globs (`path`, `ignore`) and uploaded files (`file_id`), each with "
             "`attributes` and a `chunking_strategy`. Set, it is the whole content: what else is attached is detached, "
-            "and deleted if we uploaded it.",
-            reset=[],
+            "and deleted if we uploaded it. No longer set, the content stays as it is.",
+            reset=KEEP,
         ),
         Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
     ),

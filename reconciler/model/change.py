@@ -60,6 +60,7 @@ class Reason(StrEnum):
     ARCHIVED_OUTSIDE = "it was archived outside, which cannot be undone"
     CONFIG = "the manifest changed"
     DRIFT = "it was changed outside"
+    DIFFERS = "it differs from the manifest"
     CONFIG_AND_DRIFT = "the manifest changed, and it was changed outside"
     FIRST_WRITE = "it exists by itself, and the manifest sets it for the first time"
     ADOPTED = "it exists already, and is taken over"
@@ -71,6 +72,7 @@ class Reason(StrEnum):
     RETAINED = "no manifest declares it, and it is to be retained"
     GONE = "no manifest declares it, and it is gone already"
     WITH_PROJECT = "its project is archived with it"
+    LEFT_BEHIND = "an interrupted replacement left it behind"
     DESTROY = "everything managed is to be destroyed"
 
 
@@ -123,7 +125,7 @@ class Change:
     `desired` is the completed spec with its references still in place (empty for deletes); apply resolves them when
     their time comes. `pre_image` is what the live object looked like, field by field, for the fields that can be
     compared; apply refuses the change if the object no longer looks so. `depends_on` orders: creates after, deletes
-    before. `warnings` are sentences about this change alone.
+    before. `look_first` where the object could not be looked for while planning. `warnings` are sentences about this change alone.
     """
 
     address: Address
@@ -144,6 +146,7 @@ class Change:
     prevent_destroy: bool = False
     on_remove: str | None = None
     renamed_from: Address | None = None
+    look_first: bool = False
     warnings: tuple[str, ...] = ()
 
     @property

@@ -1,0 +1,53 @@
+# Everything runs in a virtual environment of its own; nothing needs to be prepared but Python 3.11 or later.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check setup lint types schemas golden clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
+
+demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulator
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev  ## All tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: lint types test  ## Everything that CI checks
+
+setup: $(VENV)/.dev  ## The virtual environment with all development tools
+
+lint: $(VENV)/.dev  ## Format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev  ## Static types
+	$(BIN)/mypy
+
+schemas: $(VENV)/.dev  ## Write schemas/ from the kinds
+	$(BIN)/python -m reconciler.manifests.schema schemas
+
+golden: $(VENV)/.dev  ## Rewrite the expected outputs of tests; review the difference like code
+	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render
+
+clean:  ## Remove what was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed, and none was found."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python cannot make virtual environments: on Debian, apt-get install python3-venv."; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	@echo "Installing reconciler into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	@echo "Installing reconciler and its development tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,188 @@
+"""The edge: what the server said, turned into JSON or into one of our errors.
+
+Between us and the API sit proxies, captive portals and load balancers, and all of them answer too. So an answer is
+believed only if it is JSON in one of the API's shapes; a 404 page in HTML in particular must never read as "the object
+is gone". Nothing from an answer reaches a message before control characters and secrets are taken out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.api.keys import Key
+from reconciler.api.retry import Failure, Trouble, told_seconds
+from reconciler.errors import AnswerError, ApiError, AuthenticationError, NotFoundError, ThrottledError
+from reconciler.model.secret import Redactor
+
+_LONGEST_MESSAGE = 600
+_EXCERPT = 80
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A successful answer: the JSON object, and the response headers with lower-case names."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Received:
+    """An answer as it came from the wire, with what is known of the request: `call` reads `GET /files`."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    call: str
+    key: Key
+    url: str  # scheme, host and port
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower() or "no content type"
+
+
+def read(received: Received, redactor: Redactor, *, now: float) -> Answer | Failure:
+    """The JSON of an answer, or what is wrong with it. `now` is in unix seconds, for waits given as a date."""
+    if 300 <= received.status < 400:
+        return Failure(_redirected(received), Trouble.FINAL)
+    parsed = _json(received)
+    if 200 <= received.status < 300:
+        if parsed is None:
+            return Failure(_garbled(received, redactor), Trouble.GARBLED)
+        return Answer(parsed, received.headers)
+    return _refusal(received, parsed, redactor, now=now)
+
+
+def clean(text: str, redactor: Redactor, *, longest: int = _LONGEST_MESSAGE) -> str:
+    """Foreign text fit for a terminal and a log: one line, without control characters and secrets, not too long."""
+    printable = "".join(character if character.isprintable() else " " for character in redactor(text))
+    line = redactor(" ".join(printable.split()))
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _json(received: Received) -> dict[str, Any] | None:
+    if received.status == 204:
+        return {}
+    try:
+        parsed = json.loads(received.content)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _redirected(received: Received) -> AnswerError:
+    return AnswerError(
+        f"{received.call}: {received.url} answered with a redirect ({received.status}), which is not followed: the "
+        "key must not go to another host.",
+        hint="Set OPENAI_BASE_URL or --base-url to where the API really is.",
+        status=received.status,
+    )
+
+
+def _garbled(received: Received, redactor: Redactor) -> AnswerError:
+    start = f"{received.call}: {received.url} answered {received.status} with {received.content_type}"
+    text = received.content[:2000].decode("utf-8", "replace")
+    excerpt = clean(text, redactor, longest=_EXCERPT)
+    if received.content_type == "application/json":
+        return AnswerError(f'{start} that is broken or cut short ("{excerpt}").', status=received.status)
+    return AnswerError(
+        f'{start} instead of JSON; it looks like a proxy ("{excerpt}").',
+        hint="Check OPENAI_BASE_URL or --base-url, and the proxy settings of this machine.",
+        status=received.status,
+    )
+
+
+def _refusal(received: Received, parsed: dict[str, Any] | None, redactor: Redactor, *, now: float) -> Failure:
+    found = _details(parsed)
+    error = _garbled(received, redactor) if found is None else _worded(received, found, redactor)
+    trouble = _trouble(received, error)
+    if trouble in (Trouble.FINAL, Trouble.GARBLED):
+        return Failure(error, trouble)
+    text = str((found or {}).get("message") or "")
+    return Failure(error, trouble, told_seconds(received.headers, text, now=now))
+
+
+def _details(parsed: dict[str, Any] | None) -> Mapping[str, Any] | None:
+    """The four fields of a refusal, from the usual envelope or bare; None where it is neither."""
+    if parsed is None:
+        return None
+    inner = parsed.get("error", parsed)
+    if isinstance(inner, str):
+        return {"message": inner}
+    return inner if isinstance(inner, dict) and isinstance(inner.get("message"), str) else None
+
+
+def _trouble(received: Received, error: ApiError) -> Trouble:
+    status = received.status
+    never = received.headers.get("x-should-retry", "").lower() == "false"
+    if status == 429:
+        return Trouble.FINAL if never or error.code == "insufficient_quota" else Trouble.THROTTLED
+    if status == 409:
+        return Trouble.FINAL if never else Trouble.CONFLICT
+    return Trouble.UNCLEAR if status == 408 or status >= 500 else Trouble.FINAL
+
+
+def _worded(received: Received, found: Mapping[str, Any], redactor: Redactor) -> ApiError:
+    status, code, param = received.status, _text(found.get("code")), _text(found.get("param"))
+    message = clean(str(found["message"]), redactor)
+    if code is None and found.get("type") == "insufficient_quota":
+        code = "insufficient_quota"
+    kind, sentence, hint = _sentence(received, message, code=code, param=param)
+    return kind(
+        sentence,
+        hint=hint,
+        status=status,
+        code=code,
+        param=param,
+        request_id=_text(received.headers.get("x-request-id")),
+    )
+
+
+def _sentence(
+    received: Received, message: str, *, code: str | None, param: str | None
+) -> tuple[type[ApiError], str, str]:
+    status, call = received.status, received.call
+    if status in (401, 403):
+        key = received.key
+        return (
+            AuthenticationError,
+            f"{call} was refused ({status}) with the key from {key.source} ({key.secret.hint}): {message}",
+            _key_hint(key, code),
+        )
+    about = "".join(f", {name} {value}" for name, value in (("param", param), ("code", code)) if value)
+    request_id = received.headers.get("x-request-id", "")
+    where = f" [{'request ' + request_id if request_id.isprintable() and request_id else received.url}]"
+    sentence = f"{call} answered {status}{about}: {message}{where}"
+    if status == 404:
+        return NotFoundError, sentence, ""
+    if status == 429:
+        quota = code == "insufficient_quota"
+        return ThrottledError, sentence, "The quota is used up; waiting does not help. See billing." if quota else ""
+    return ApiError, sentence, ""
+
+
+def _key_hint(key: Key, code: str | None) -> str:
+    if key.is_admin:
+        return (
+            "This call needs an admin key of the organization (OPENAI_ADMIN_KEY, or credentials.admin in the stack "
+            "file); a project's key cannot make it."
+        )
+    if key.project is None:
+        return "This call needs a project's key (OPENAI_API_KEY, or credentials.default); an admin key cannot make it."
+    if code == "mismatched_project":
+        return (
+            f'The key is of another project than "{key.project}". Set credentials.projects.{key.project} in the stack '
+            "file to a key of that project."
+        )
+    return (
+        f'This call needs a key of the project "{key.project}" (credentials.projects.{key.project} in the stack '
+        "file); an admin key cannot make it."
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,58 @@
+"""Where the API is: which base URLs may be given our keys.
+
+The base URL decides who receives the keys, so it is checked before the first request. Plain http would show them to
+everyone on the way; it is accepted only where there is no way, on the loopback interface.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+from reconciler.errors import UsageError
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+_HINT = "Set OPENAI_BASE_URL or --base-url to something like https://api.openai.com/v1"
+
+
+def check_base_url(url: str) -> str:
+    """The base URL without a slash at its end; raises UsageError where keys must not be sent to it.
+
+    Refused are schemes other than https (http is accepted for loopback), and URLs with credentials, a query or a
+    fragment. The messages do not repeat the URL, which may hold a password.
+    """
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise UsageError("The base URL contains white space or control characters.", hint=_HINT)
+    parts = _split(url)
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("The base URL must not contain a user name or a password.", hint=_HINT)
+    if "?" in url or "#" in url:
+        raise UsageError("The base URL must not contain a query or a fragment.", hint=_HINT)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise UsageError(
+            f"Plain http to {parts.hostname} would show the keys to everyone on the way.",
+            hint="Use https; plain http is accepted for loopback addresses only.",
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address never leaves this machine: `localhost`, 127.0.0.0/8 and ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname)
+        _ = parts.port  # a port that is no number is found out only by asking for it
+    except ValueError:
+        raise UsageError("The base URL cannot be read.", hint=_HINT) from None
+    if parts.scheme not in ("http", "https") or not has_host:
+        raise UsageError("The base URL must begin with https:// and name a host.", hint=_HINT)
+    return parts

@@ -1,0 +1,259 @@
+"""One client for all calls: pace, retries, errors, and a count of what was sent.
+
+Every request of the program goes through `Client.exchange`. It waits for its turn, sends, and reads the answer; a
+failure is either cured by waiting or becomes one of our errors. Redirects are never followed, since the key would go
+along.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import IO, Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from reconciler.api.answers import Answer, Received, clean, read
+from reconciler.api.base_url import check_base_url, is_loopback
+from reconciler.api.keys import Key
+from reconciler.api.retry import Effect, Failure, Policy, Trouble
+from reconciler.api.throttle import Lane, Throttle
+from reconciler.errors import AnswerError, ApiError, Interrupted
+from reconciler.model.secret import Redactor
+
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 120.0
+_UPLOAD_SECONDS = 600.0
+_ANNOUNCED_SECONDS = 2.0
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A multipart form with one file. `stream` is read from its beginning at each attempt, and must be seekable."""
+
+    name: str
+    filename: str
+    stream: IO[bytes]
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted."""
+
+    method: str
+    path: str
+    key: Key
+    ids: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    form: Form | None = None
+    beta: str | None = None
+    repeatable: bool | None = None
+
+    @property
+    def effect(self) -> Effect:
+        """What it means to send this twice; a POST makes something new unless it says that it is `repeatable`."""
+        if self.method == "GET":
+            return Effect.READ
+        repeatable = self.method == "DELETE" if self.repeatable is None else self.repeatable
+        return Effect.REPEATABLE if repeatable else Effect.ONCE
+
+    @property
+    def target(self) -> str:
+        """The path with the ids filled in."""
+        return self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
+
+
+class Client:
+    """Sends requests and returns JSON. Safe to use from threads.
+
+    `clock` is in unix seconds. `on_wait` hears of each wait over two seconds: why, and until when (unix seconds).
+    Setting `stop` ends every wait early with `Interrupted`; requests in flight end in their own time. `transport`
+    takes the place of the network in tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        throttle: Throttle | None = None,
+        policy: Policy | None = None,
+        redactor: Redactor | None = None,
+        organization: str | None = None,
+        user_agent: str = "reconciler",
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
+        on_wait: Callable[[str, float], None] | None = None,
+        stop: threading.Event | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = check_base_url(base_url)
+        self.redactor = redactor or Redactor()
+        self.clock = clock
+        self._stop = stop or threading.Event()
+        self._sleep = sleep or self._stop.wait
+        self._on_wait = on_wait
+        self._throttle = throttle or Throttle()
+        self._policy = policy or Policy()
+        self._calls = 0
+        self._calls_lock = threading.Lock()
+        parts = urlsplit(self.base_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._http = httpx.Client(
+            headers=headers | ({"OpenAI-Organization": organization} if organization else {}),
+            transport=transport,
+            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            follow_redirects=False,
+            # A proxy of the environment must not see what may only go over the loopback.
+            trust_env=not is_loopback(parts.hostname or ""),
+        )
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far, retries included."""
+        return self._calls
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: Key,
+        ids: Mapping[str, str] | None = None,
+        json: Any = None,
+        query: Mapping[str, str | int] | None = None,
+        form: Form | None = None,
+        beta: str | None = None,
+        repeatable: bool | None = None,
+    ) -> dict[str, Any]:
+        """Send one request and return the JSON object of its answer; see `Request` for the arguments.
+
+        Raises from the `ApiError` tree: AmbiguousError where a write may or may not have happened.
+        """
+        return self.exchange(
+            Request(method, path, key, ids or {}, json, query or {}, form, beta, repeatable)
+        ).body
+
+    def exchange(self, request: Request) -> Answer:
+        """Send one request, again where that is safe and helps, and return the answer with its headers."""
+        lane = Lane(request.key.is_admin, request.method, request.path)
+        waited = 0.0
+        for attempt in count(1):
+            self._take_turn(lane)
+            outcome = self._attempt(request)
+            if isinstance(outcome, Answer):
+                self._throttle.accepted(lane)
+                return outcome
+            wait = self._policy.wait(outcome, request.effect, attempt=attempt, waited_seconds=waited)
+            if outcome.trouble is Trouble.THROTTLED:
+                told = outcome.told_seconds is not None
+                # A wait that is too long for us must not hold back others, who may be told something else.
+                self._throttle.refused(lane, wait_seconds=wait or 0.0, told=told)
+            if wait is None:
+                error = self._policy.raised(outcome, request.effect)
+                raise error from error.__cause__
+            waited += wait
+            if outcome.trouble is not Trouble.THROTTLED:
+                self.pause(wait, f"trying again: {outcome.error}")
+        raise AssertionError("count() has no end")
+
+    def pause(self, seconds: float, reason: str) -> None:
+        """Wait, telling the user if it takes longer; raises Interrupted as soon as the run is stopped."""
+        if seconds > _ANNOUNCED_SECONDS and self._on_wait is not None:
+            self._on_wait(reason, self.clock() + seconds)
+        self._sleep(seconds)
+        self.check_stopped()
+
+    def check_stopped(self) -> None:
+        """Raise Interrupted once the run is stopped: between the calls of long work, never inside one."""
+        if self._stop.is_set():
+            raise Interrupted("The run was stopped.")
+
+    def _take_turn(self, lane: Lane) -> None:
+        while (wait := self._throttle.take(lane)) > 0:
+            self.pause(wait, f"rate limit of {lane.method} {lane.route}")
+
+    def _attempt(self, request: Request) -> Answer | Failure:
+        call = f"{request.method} {request.target}"
+        self.redactor.add(request.key.secret)
+        with self._calls_lock:
+            self._calls += 1
+        started = False
+        try:
+            response = self._http.send(self._built(request), stream=True)
+            started = True
+            try:
+                content = response.read()
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            cut = self._cut_short(call, response) if started else self._unreachable(call, error)
+            return Failure(cut, self._trouble(error))
+        received = Received(response.status_code, response.headers, content, call, request.key, self._origin)
+        return read(received, self.redactor, now=self.clock())
+
+    def _built(self, request: Request) -> httpx.Request:
+        headers = {"Authorization": f"Bearer {request.key.secret.reveal()}"}
+        if request.beta:
+            headers["OpenAI-Beta"] = request.beta
+        if request.key.project_id:
+            headers["OpenAI-Project"] = request.key.project_id
+        form = request.form
+        return self._http.build_request(
+            request.method,
+            self.base_url + request.target,
+            headers=headers,
+            params=dict(request.query) or None,
+            json=request.json,
+            data=dict(form.fields) if form else None,
+            files={form.name: (form.filename, form.stream)} if form else None,
+            timeout=httpx.Timeout(_UPLOAD_SECONDS, connect=_CONNECT_SECONDS) if form else httpx.USE_CLIENT_DEFAULT,
+        )
+
+    def _trouble(self, error: httpx.HTTPError) -> Trouble:
+        if _is_certificate_problem(error):
+            return Trouble.FINAL
+        return Trouble.UNSENT if isinstance(error, _NEVER_SENT) else Trouble.UNCLEAR
+
+    def _cut_short(self, call: str, response: httpx.Response) -> ApiError:
+        kind = response.headers.get("content-type", "no content type")
+        return AnswerError(
+            f"{call}: the answer of {self._origin} ({response.status_code}, {clean(kind, self.redactor)}) was cut "
+            "short: the connection was lost, maybe by a proxy.",
+            status=response.status_code,
+        )
+
+    def _unreachable(self, call: str, error: httpx.HTTPError) -> ApiError:
+        reason = clean(str(error), self.redactor) or type(error).__name__
+        if _is_certificate_problem(error):
+            return ApiError(
+                f"{call}: the certificate of {self._origin} is not trusted: {reason}",
+                hint="Check OPENAI_BASE_URL; behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate.",
+            )
+        if isinstance(error, _NEVER_SENT):
+            return ApiError(
+                f"{call}: {self._origin} cannot be reached: {reason}",
+                hint="Check the network, the proxy settings, and OPENAI_BASE_URL or --base-url.",
+            )
+        what = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "closed the connection"
+        return ApiError(f"{call}: {self._origin} {what}: {reason}")
+
+
+def _is_certificate_problem(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,223 @@
+"""Keys of service accounts: from the answer that shows them once, straight into their sink.
+
+A key exists from the moment the API answers, and is lost if we die before the sink has it. So each step is journalled,
+and whoever finds a key that was made and never delivered deletes it and mints another. Every key that is minted here
+has a name of its own, written down before the call, by which it can be recognised afterwards; the key that comes with
+a new account is recognised by its age.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.api.keys import KeyRing
+from reconciler.api.work import CREATE, Reach, Work
+from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
+from reconciler.model.address import Address
+from reconciler.model.kind import Field
+from reconciler.model.provider import Sinks
+from reconciler.model.resource import LiveObject
+from reconciler.model.secret import Secret
+from reconciler.model.values import Spec
+
+MINT = "mint key"
+DELIVER = "deliver key"
+_API_KEY = "api_key"
+_WITH_ACCOUNT_SECONDS = 5  # the first key of an account is made together with it
+_CLOCKS_DIFFER_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Minted:
+    """A key that the API has just shown."""
+
+    id: str
+    secret: Secret
+
+
+class Delivery:
+    """The carrier of `KeySinkType` fields: `{write_to: TARGET}`, or None for no key of ours."""
+
+    private = frozenset({_API_KEY})
+
+    def __init__(self, sinks: Sinks, keys: KeyRing) -> None:
+        self._sinks = sinks
+        self._keys = keys
+        self._creating: dict[Address | None, float] = {}
+        self._lock = threading.Lock()
+
+    def check(self, work: Work, field: Field, value: Any) -> None:
+        """Raise SinkError now rather than after a key was minted that nobody can take."""
+        if value is not None:
+            self._sinks.check(value["write_to"])
+
+    def body(self, work: Work, field: Field, value: Any) -> Spec:
+        """Ask for a bare account where no key is wanted; a key comes unasked."""
+        if value is None:
+            return {"create_service_account_only": True}
+        with self._lock:
+            self._creating[work.address] = work.reach.client.clock()
+        return {}
+
+    def journalled(self, answer: Spec) -> Spec:
+        """The id of the key that came with a new account, so that a later run can delete it."""
+        key = answer.get(_API_KEY)
+        return {"key_id": key["id"]} if isinstance(key, Mapping) and isinstance(key.get("id"), str) else {}
+
+    def created(self, work: Work, field: Field, value: Any, live: LiveObject, answer: Spec) -> None:
+        """Deliver the key that came with the account."""
+        with self._lock:
+            self._creating.pop(work.address, None)
+        if value is None:
+            return
+        unseen: set[str] = set()
+        shown = answer.get(_API_KEY)
+        minted = _minted_in(work, shown) if shown else self._mint(work, live, unseen)
+        self._hand_over(work, field, value["write_to"], minted)
+        if unseen:
+            self._delete_all_but(minted.id, set(self._lost(work, live, unseen)), work)
+
+    def read(self, reach: Reach, live: LiveObject) -> None:
+        """Nothing: a key cannot be read again."""
+
+    def write(self, work: Work, field: Field, value: Any, live: LiveObject) -> None:
+        """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
+        earlier = _earlier(work, field)
+        unseen: set[str] = set()
+        work.delivered[field.name] = None
+        if value is not None:
+            receipt = _delivered_already(work, value["write_to"])
+            if receipt is None:
+                self._hand_over(work, field, value["write_to"], self._mint(work, live, unseen))
+            else:
+                work.delivered[field.name] = receipt
+        now = work.delivered[field.name] or {}
+        self._delete_all_but(now.get("key_id"), {earlier.get("key_id"), *self._lost(work, live, unseen)}, work)
+        if earlier and earlier.get("target") != now.get("target"):
+            self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
+
+    def removing(self, work: Work, field: Field, live: LiveObject) -> None:
+        """Nothing: the keys of an account go with it."""
+
+    def removed(self, work: Work, field: Field, live: LiveObject) -> None:
+        """Take back what we delivered: the key is dead."""
+        earlier = _earlier(work, field)
+        if earlier:
+            self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
+
+    def _mint(self, work: Work, live: LiveObject, unseen: set[str]) -> Minted:
+        """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
+        for last in (False, True):
+            name = f"reconciler-{secrets.token_hex(6)}"
+            try:
+                return _minted_as(name, work, live)
+            except AmbiguousError:
+                unseen.add(name)
+                if last:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _hand_over(self, work: Work, field: Field, target: Spec, minted: Minted) -> None:
+        try:
+            with work.steps.step(DELIVER, key_id=minted.id) as step:
+                receipt = self._sinks.put(target, minted.secret, address=_address(work))
+                entry = {"key_id": minted.id, "target": dict(target), "receipt": dict(receipt)}
+                step.done(minted.id, **entry)
+        except SinkError as error:
+            left = _delete_key(work, minted.id)
+            raise SinkError(" ".join(filter(None, (str(error), left))), hint=error.hint) from error
+        work.delivered[field.name] = entry
+        if work.project is not None:
+            self._keys.learn(work.project, minted.secret)
+
+    def _lost(self, work: Work, live: LiveObject, unseen: set[str]) -> Iterator[str]:
+        """The ids of keys that were made for this account by us, and never delivered."""
+        yield from (entry["id"] for entry in work.steps.finished(MINT) if entry.get("id"))
+        yield from (entry["key_id"] for entry in work.steps.finished(CREATE) if entry.get("key_id"))
+        names = unseen | {str(entry.get("key_name")) for entry in work.steps.unfinished(MINT)}
+        began = [float(entry["began_at"]) for entry in work.steps.unfinished(CREATE)]
+        with self._lock:
+            began += [moment for moment in (self._creating.pop(work.address, None),) if moment is not None]
+        if names or began:
+            yield from (key["id"] for key in _keys_of(work, live) if _is_lost(key, live, names, began))
+
+    def _delete_all_but(self, kept: str | None, ids: set[str | None], work: Work) -> None:
+        for key_id in sorted(id for id in ids if id is not None and id != kept):
+            left = _delete_key(work, key_id)
+            if left:
+                work.notes.append(left)
+
+
+def _address(work: Work) -> Address:
+    if work.address is None:
+        raise AssertionError("a key is delivered for an address")
+    return work.address
+
+
+def _earlier(work: Work, field: Field) -> Spec:
+    return (work.record.delivered.get(field.name) if work.record else None) or {}
+
+
+def _delivered_already(work: Work, target: Spec) -> dict[str, Any] | None:
+    """The receipt of a delivery to the same place, in a change that did not come to its end afterwards."""
+    finished = work.steps.finished(DELIVER)
+    last = finished[-1] if finished else {}
+    if last.get("target") != dict(target):
+        return None
+    return {name: last[name] for name in ("key_id", "target", "receipt")}
+
+
+def _minted_as(name: str, work: Work, live: LiveObject) -> Minted:
+    path = f"{work.kind.collection}/{{id}}/api_keys"
+    with work.steps.step(MINT, key_name=name) as step:
+        minted = _minted_in(work, work.reach.request("POST", path, ids={"id": live.id}, json={"name": name}))
+        step.done(minted.id)
+    return minted
+
+
+def _minted_in(work: Work, shown: Any) -> Minted:
+    """The key in an answer; its value is known to the redactor from here on."""
+    id, value = (shown.get("id"), shown.get("value")) if isinstance(shown, Mapping) else (None, None)
+    if not isinstance(id, str) or not isinstance(value, str) or not value:
+        raise AnswerError("The answer that should show a new key has none.")
+    secret = Secret(value)
+    work.reach.client.redactor.add(secret)
+    return Minted(id, secret)
+
+
+def _keys_path(work: Work) -> str:
+    return work.kind.collection.rpartition("/")[0] + "/api_keys"
+
+
+def _keys_of(work: Work, live: LiveObject) -> Iterator[dict[str, Any]]:
+    for key in work.reach.list(_keys_path(work), query={"limit": 100}):
+        owner = key.get("owner") or {}
+        if (owner.get("service_account") or {}).get("id") == live.id:
+            yield key
+
+
+def _is_lost(key: Spec, live: LiveObject, names: set[str], began: list[float]) -> bool:
+    if key.get("name") in names:
+        return True
+    born, made = live.attributes.get("created_at"), key.get("created_at")
+    if not began or not isinstance(born, int | float) or not isinstance(made, int | float):
+        return False
+    # Only if the account itself is of that create: an older one of the same name has keys that are not ours.
+    return born >= min(began) - _CLOCKS_DIFFER_SECONDS and made - born <= _WITH_ACCOUNT_SECONDS
+
+
+def _delete_key(work: Work, key_id: str) -> str | None:
+    """Delete a key; a sentence for the report where the API does not let us."""
+    with work.steps.step(f"delete key {key_id}") as step:
+        try:
+            work.reach.request("DELETE", f"{_keys_path(work)}/{{key}}", ids={"key": key_id})
+        except NotFoundError:
+            pass
+        except ApiError as error:
+            return f"The key {key_id} could not be deleted and still works, as long as its account exists: {error}"
+        step.done(key_id)
+    return None

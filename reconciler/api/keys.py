@@ -1,0 +1,155 @@
+"""Keys: which credential makes a call.
+
+The organization's admin key and the keys of projects are disjoint: neither can make the other's calls. A project's key
+may be written by this very apply, into a file that is then its credential, so files are read when a key is needed and
+not before. Where a project has no credential of its own, a key that this apply has minted for it is used, else the
+default key.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.errors import CredentialError
+from reconciler.model.secret import Secret
+
+_MAX_FILE_BYTES = 8192
+
+
+class CredentialLike(Protocol):
+    """A credential of the stack: where it comes from in words, and its value or the file that holds it.
+
+    `file` is a path below the stack's folder. Both are None where the source turned out to be empty, such as an
+    environment variable that is not set.
+    """
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def secret(self) -> Secret | None: ...
+
+    @property
+    def file(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that can make calls now. `source` says in words where it comes from.
+
+    `project` is the project's name in the configuration; `project_id`, where it is known, is sent along, so that a
+    key of another project is refused by the API instead of writing into the wrong place.
+    """
+
+    secret: Secret
+    source: str
+    is_admin: bool = False
+    project: str | None = None
+    project_id: str | None = None
+
+
+class KeyRing:
+    """All credentials of a stack. Safe to use from threads."""
+
+    def __init__(
+        self,
+        *,
+        admin: CredentialLike | None,
+        default: CredentialLike | None,
+        projects: Mapping[str, CredentialLike],
+        root: Path,
+    ) -> None:
+        self._admin = admin
+        self._default = default
+        self._projects = dict(projects)
+        self._root = root
+        self._learnt: dict[str, tuple[Secret, str]] = {}
+        self._lock = threading.Lock()
+
+    def admin(self) -> Key:
+        """The organization's admin key; raises CredentialError where there is none."""
+        secret = self._value(self._admin)
+        if secret is None or self._admin is None:
+            raise CredentialError(
+                f"No admin key: {_why_missing(self._admin)}.",
+                hint="Set OPENAI_ADMIN_KEY, or credentials.admin in the stack file. Projects, rate limits and "
+                "service accounts need a key of the organization's admin API.",
+            )
+        return Key(secret, self._admin.source, is_admin=True)
+
+    def for_project(self, name: str | None) -> Key:
+        """The key for a project, None being the project of the default key; raises CredentialError."""
+        found = self._find(name)
+        if found is not None:
+            secret, source = found
+            return Key(secret, source, project=name)
+        if name is None:
+            raise CredentialError(
+                f"No API key: {_why_missing(self._default)}.",
+                hint="Set OPENAI_API_KEY, or credentials.default in the stack file.",
+            )
+        credential = self._projects.get(name, self._default)
+        raise CredentialError(
+            f'No API key for the project "{name}": {_why_missing(credential)}.',
+            hint=f"Set credentials.projects.{name} in the stack file, to a variable or to the file that one of the "
+            "project's service accounts writes its key to.",
+        )
+
+    def has_project(self, name: str) -> bool:
+        """Whether a key for the project is at hand now."""
+        return self._find(name) is not None
+
+    def learn(self, project: str, secret: Secret, *, source: str = "a key minted by this apply") -> None:
+        """Remember a key that was just minted, for as long as the project has no other credential at hand."""
+        with self._lock:
+            self._learnt.setdefault(project, (secret, source))
+
+    def _find(self, name: str | None) -> tuple[Secret, str] | None:
+        if name is None:
+            return self._sourced(self._default)
+        own = self._projects.get(name)
+        with self._lock:
+            learnt = self._learnt.get(name)
+        # A project whose own credential is not there yet never falls back to the default key: the objects would
+        # land in another project.
+        return (self._sourced(own) or learnt) if own else (learnt or self._sourced(self._default))
+
+    def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:
+        secret = self._value(credential)
+        return (secret, credential.source) if secret and credential else None
+
+    def _value(self, credential: CredentialLike | None) -> Secret | None:
+        if credential is None:
+            return None
+        if credential.file is not None:
+            return self._from_file(credential.file)
+        return credential.secret if credential.secret and credential.secret.reveal() else None
+
+    def _from_file(self, name: str) -> Secret | None:
+        path = (self._root / name).resolve()
+        if not path.is_relative_to(self._root.resolve()):
+            raise CredentialError(f'The credential file "{name}" is outside the stack\'s folder.')
+        try:
+            with path.open("rb") as file:
+                text = file.read(_MAX_FILE_BYTES).decode().strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CredentialError(f'The credential file "{name}" cannot be read: {type(error).__name__}.') from None
+        if not text:
+            return None
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise CredentialError(f'The credential file "{name}" does not hold a key: one line of text is expected.')
+        return Secret(text)
+
+
+def _why_missing(credential: CredentialLike | None) -> str:
+    if credential is None:
+        return "none is configured"
+    if credential.file is not None:
+        return f'the file "{credential.file}" is not there yet'
+    return f"{credential.source} is empty"

@@ -1,0 +1,57 @@
+"""Lists, page by page, in every style that the API has.
+
+Most lists continue after an id, which the envelope names in `last_id` or leaves to be taken from the last item; some
+hand out a `next` token instead; some are one page. A list that says there is more, and not from where, or that sends us
+round in a circle, is an error: half a list would read as objects that are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from reconciler.errors import AnswerError
+
+MAX_PAGES = 10_000
+
+Query = dict[str, str | int]
+
+
+def items(
+    fetch: Callable[[Query], Mapping[str, Any]],
+    *,
+    what: str,
+    query: Mapping[str, str | int] | None = None,
+    max_pages: int = MAX_PAGES,
+) -> Iterator[dict[str, Any]]:
+    """Every item of a list, in the order of the pages.
+
+    `fetch` gets the query of a page and returns its envelope; `what` names the list in errors. Raises AnswerError on
+    an envelope that is none, on more without a cursor, and on a cursor that was seen before.
+    """
+    asked: Query = dict(query or {})
+    seen: set[str] = set()
+    for _ in range(max_pages):
+        envelope = fetch(asked)
+        data = envelope.get("data")
+        if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+            raise AnswerError(f"The list {what} has no list of objects in its answer.")
+        yield from data
+        if envelope.get("has_more") is not True:
+            return
+        cursor = _cursor(envelope, data)
+        if cursor is None:
+            raise AnswerError(f"The list {what} says that there is more, but not where it goes on.")
+        if cursor in seen:
+            raise AnswerError(f"The list {what} comes back to a page that was read already.")
+        seen.add(cursor)
+        asked["after"] = cursor
+    raise AnswerError(f"The list {what} has more than {max_pages} pages.")
+
+
+def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> str | None:
+    last = data[-1].get("id") if data else None
+    for candidate in (envelope.get("next"), envelope.get("last_id"), last):
+        if isinstance(candidate, str) and candidate:
+            return candidate
+    return None

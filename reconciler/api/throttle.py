@@ -1,0 +1,120 @@
+"""The pace: how fast each route may be called.
+
+Admin routes accept a handful of requests a minute each, and do not say how many. Nothing is paced before the first
+refusal; what got through until then is taken as the limit, and from then on no more than that is sent in any sixty
+seconds, which is right for a bucket that refills steadily as well as for one that is emptied on the minute. A server
+that says when to come back is believed instead. Every lane (one method of one route) waits for itself, so the calls
+of a project go on while admin calls wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+WINDOW_SECONDS = 60.0
+_RELAX_SECONDS = 300.0  # without a refusal for so long, what was learnt is loosened
+_DECREASE = 0.75
+_FLOOR = 3  # other clients may have eaten the allowance: never conclude that fewer are possible
+
+
+class Lane(NamedTuple):
+    """What is limited together: one method of one route, by class of key."""
+
+    is_admin: bool
+    method: str
+    route: str
+
+
+@dataclass
+class _State:
+    limit: int | None  # requests in any window, None for no limit
+    sent: deque[float] = field(default_factory=deque)
+    resume_at: float = 0.0
+    spacing_seconds: float = 0.0
+    changed_at: float = 0.0
+
+
+class Throttle:
+    """Says when a request may go. Never waits itself, and is safe to use from threads.
+
+    `admin_requests_per_minute` is the limit of each admin route where it is known, None to learn it. `clock` is in
+    seconds and monotonic.
+    """
+
+    def __init__(
+        self, *, admin_requests_per_minute: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._configured = admin_requests_per_minute
+        self._clock = clock
+        self._lanes: dict[Lane, _State] = {}
+        self._lock = threading.Lock()
+
+    def take(self, lane: Lane) -> float:
+        """Take a turn: 0 if the request may go now, else how many seconds to wait before asking again."""
+        with self._lock:
+            state, now = self._state(lane), self._clock()
+            wait = _free_at(state, now) - now
+            if wait > 0:
+                return wait
+            state.sent.append(now)
+            return 0.0
+
+    def accepted(self, lane: Lane) -> None:
+        """Tell that the last request was not refused; after a long calm the lane speeds up a little."""
+        with self._lock:
+            state, now = self._state(lane), self._clock()
+            if now - state.changed_at < _RELAX_SECONDS:
+                return
+            state.spacing_seconds, state.changed_at = 0.0, now
+            if state.limit is not None and state.limit != self._limit_of(lane):
+                state.limit += 1
+
+    def refused(self, lane: Lane, *, wait_seconds: float, told: bool) -> None:
+        """Tell that the last request got a 429: nothing goes for `wait_seconds`, which the server told or we chose."""
+        with self._lock:
+            state, now = self._state(lane), self._clock()
+            if state.sent:
+                state.sent.pop()  # it did not count
+            state.resume_at = max(state.resume_at, now + wait_seconds)
+            if lane.is_admin:
+                passed = sum(1 for moment in state.sent if moment > now - WINDOW_SECONDS)
+                _learn(state, passed=passed, now=now, told_seconds=wait_seconds if told else None)
+
+    def _state(self, lane: Lane) -> _State:
+        if lane not in self._lanes:
+            self._lanes[lane] = _State(limit=self._limit_of(lane), changed_at=self._clock())
+        return self._lanes[lane]
+
+    def _limit_of(self, lane: Lane) -> int | None:
+        return self._configured if lane.is_admin else None
+
+
+def _free_at(state: _State, now: float) -> float:
+    while state.sent and state.sent[0] <= now - WINDOW_SECONDS:
+        state.sent.popleft()
+    free = max(now, state.resume_at)
+    if state.sent and state.spacing_seconds:
+        free = max(free, state.sent[-1] + state.spacing_seconds)
+    if state.limit is not None and len(state.sent) >= state.limit:
+        free = max(free, state.sent[-state.limit] + WINDOW_SECONDS)
+    return free
+
+
+def _learn(state: _State, *, passed: int, now: float, told_seconds: float | None) -> None:
+    fresh = now - state.changed_at < WINDOW_SECONDS
+    if told_seconds is not None:
+        # The hint is when one request may go, not all who wait: the next ones follow at the pace seen so far.
+        state.spacing_seconds = min(told_seconds, WINDOW_SECONDS / max(passed, 1))
+    elif state.limit is None:
+        state.limit = max(_FLOOR, passed)
+    elif fresh:
+        # Requests that were in flight together are refused one after the other; each shows the limit more exactly.
+        state.limit = max(_FLOOR, min(state.limit, passed))
+    else:
+        state.limit = max(_FLOOR, int(state.limit * _DECREASE))
+    state.changed_at = now

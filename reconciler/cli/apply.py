@@ -1,0 +1,77 @@
+"""`reconciler apply`: carry out a plan, fresh or saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options, planning_options
+
+if TYPE_CHECKING:
+    from reconciler.cli.session import Session
+    from reconciler.model.change import Plan
+
+
+@click.command("apply")
+@click.argument("planfile", required=False, type=click.Path(path_type=Path))
+@click.option("--yes", "-y", is_flag=True, help="Do not ask. For CI.")
+@planning_options
+@global_options
+def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | None, yes: bool) -> int:
+    """Make live state what the manifests say.
+
+    Without PLANFILE a plan is made, shown, and asked about. With it, exactly that plan is carried out, unasked, or
+    refused if what it was made from has moved.
+    """
+    from reconciler.cli.session import Session
+
+    session = Session(options)
+    try:
+        return _saved(session, planfile, planning) if planfile else _fresh(session, planning, yes=yes)
+    finally:
+        session.close()
+
+
+def _fresh(session: Session, planning: PlanningOptions, *, yes: bool) -> int:
+    from reconciler.cli.applying import ask_or_refuse, carry_out, guarded, locked, show
+
+    session.configured()
+    with locked(session, "apply"):
+        plan = session.plan(planning)
+        if plan.is_empty:
+            return _nothing_to_do(session, plan)
+        show(session, plan)
+        guarded(session, plan, planning)
+        ask_or_refuse(yes=yes, what="plan")
+        return carry_out(session, plan, command="apply")
+
+
+def _saved(session: Session, planfile: Path, planning: PlanningOptions) -> int:
+    from reconciler.cli.applying import carry_out, guarded, locked, show
+    from reconciler.cli.session import read_text
+    from reconciler.errors import UsageError
+    from reconciler.render.planfile import load_plan
+
+    if planning.changes_the_plan:
+        raise UsageError("a saved plan is carried out as it is", hint="Give --target and the like to `plan --out`.")
+    plan = load_plan(read_text(planfile, "the plan"))
+    session.configured()
+    with locked(session, "apply"):
+        session.check_still_valid(plan)
+        if plan.is_empty:
+            return _nothing_to_do(session, plan)
+        session.bind_projects_of(plan)
+        show(session, plan)
+        guarded(session, plan, planning)
+        return carry_out(session, plan, command="apply")
+
+
+def _nothing_to_do(session: Session, plan: Plan) -> int:
+    from reconciler.cli.applying import carry_out
+    from reconciler.cli.reporting import publish
+
+    code = carry_out(session, plan, command="apply")
+    publish(session.options, lambda to: to.plan(plan))
+    return code

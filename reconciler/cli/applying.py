@@ -1,0 +1,127 @@
+"""What `apply`, `destroy` and their saved plans share: show, guard, ask, carry out, report."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from types import FrameType
+from typing import Any
+
+import click
+
+from reconciler.cli.options import PlanningOptions
+from reconciler.cli.reporting import publish, reports_of, talk
+from reconciler.cli.session import Session, whoami
+from reconciler.engine.apply import Run, apply_plan
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
+from reconciler.render.planfile import dump_plan
+from reconciler.state import Holder
+
+
+def ask_or_refuse(*, yes: bool, what: str) -> None:
+    """Ask for approval on a terminal; raises Abort on anything but yes, UsageError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"nobody is here to approve the {what}", hint="Pass --yes, as CI does, to go ahead unasked.")
+    talk(f"\nDo you want to carry out this {what}? Only yes is accepted.")
+    click.echo("  Enter a value: ", err=True, nl=False)
+    if sys.stdin.readline().strip() != "yes":
+        talk(f"The {what} was cancelled. Nothing has been changed.")
+        raise click.exceptions.Exit(1)
+
+
+def carry_out(session: Session, plan: Plan, *, command: str) -> int:
+    """Apply a plan that has been shown and approved; the exit code."""
+    user, host, pid = whoami()
+    store = session.store
+    digest = sha256(dump_plan(plan).encode()).hexdigest()
+    run_id = store.begin_run(command=command, user=user, host=host, pid=pid, plan_digest=digest)
+    run = Run(
+        provider=session.provider,
+        store=store,
+        kinds=KINDS,
+        ownership=session.ownership,
+        run_id=run_id,
+        outputs=session.configuration.stack.outputs,
+        parallelism=session.options.parallelism,
+        stop=session.stop,
+        listener=session.progress,
+        redact=_redactor(),
+    )
+    with interruptible(session):
+        result = apply_plan(plan, run)
+    if not result.interrupted:
+        store.set_outputs(result.outputs)
+    counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
+    code = exit_code_of(result)
+    store.end_run(run_id, status="done" if code == 0 else "incomplete", counts=counts)
+    if plan.pending:
+        publish(session.options, lambda to: to.result(result))
+    return code
+
+
+def exit_code_of(result: ApplyResult) -> int:
+    """0 all applied; 130 interrupted; 10 something had moved; 13 applied in part; 1 nothing applied."""
+    if result.interrupted:
+        return 130
+    if result.of(OutcomeStatus.STALE):
+        return 10
+    if result.of(OutcomeStatus.FAILED) or result.of(OutcomeStatus.SKIPPED):
+        return 13 if result.of(OutcomeStatus.APPLIED) else 1
+    return 0
+
+
+def show(session: Session, plan: Plan) -> None:
+    """Print the plan before it is carried out: on standard output for people, as talk where programs read."""
+    if session.options.format in (None, "text"):
+        from reconciler.cli.reporting import renderer
+
+        click.echo(_redactor()(renderer(session.options).plan(plan)))
+
+
+def guarded(session: Session, plan: Plan, planning: PlanningOptions) -> None:
+    """Check the command line and the guards before anybody is asked."""
+    reports_of(session.options)
+    session.check_guards(plan, planning)
+
+
+@contextmanager
+def locked(session: Session, command: str) -> Iterator[None]:
+    """Hold the lock of the state; a dead holder's is taken over with a notice."""
+
+    def notice(holder: Holder) -> None:
+        talk(f"The lock of {holder} was left by a run that is gone; it is taken over.")
+
+    with session.writable().lock(command=command, on_takeover=notice):
+        yield
+
+
+@contextmanager
+def interruptible(session: Session) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM lets calls in flight finish; the second aborts at once."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if session.stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            raise KeyboardInterrupt
+        session.stop.set()
+        talk("Interrupted: finishing the calls in flight. Once more aborts at once.")
+
+    previous: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _redactor() -> Any:
+    from reconciler.cli.failures import redactor
+
+    return redactor

@@ -1,0 +1,26 @@
+"""`reconciler drift`: what somebody changed by hand. For CI, at night."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options
+
+
+@click.command("drift")
+@click.option("--unmanaged", is_flag=True, help="Also report objects that neither manifests nor state know.")
+@global_options
+def command(options: GlobalOptions, unmanaged: bool) -> int:
+    """Show what moved at the API since the last apply, field by field.
+
+    Changes of the manifests are not drift and are only counted. Exits with 2 when there is drift.
+    """
+    from reconciler.cli.reporting import publish, reports_of
+    from reconciler.cli.session import Session
+
+    session = Session(options)
+    reports_of(session.options)
+    plan = session.plan(PlanningOptions(), unmanaged=unmanaged)
+    publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))
+    session.close()
+    return 2 if plan.drift or plan.unmanaged else 0

@@ -1,0 +1,55 @@
+"""`reconciler emulator`: the API on this machine, for rehearsals without a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("emulator")
+@click.option("--port", type=click.IntRange(0, 65535), default=8085, show_default=True, help="0 takes a free one.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Keep the organization in this file.")
+@click.option("--latency-ms", type=click.IntRange(0), default=0, help="Answer this much later.")
+@click.option("--admin-rpm", type=click.IntRange(0), default=0, help="Admin requests a minute and route; 0: no limit.")
+@click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="How long files take to index.")
+@click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="How long new objects are missing in lists.")
+@click.option("--retire-assistants", is_flag=True, help="Answer 404 on /assistants, as the live platform does.")
+@click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request; `--fault help` says how.")
+def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
+    """Serve the API on this machine, until Ctrl-C.
+
+    Accepts the admin key sk-admin-emulator, the key sk-emulator, and every key that it mints.
+    """
+    from reconciler.emulator import FAULT_HELP, Options, serve
+    from reconciler.errors import UsageError
+
+    if "help" in fault:
+        click.echo(FAULT_HELP)
+        return 0
+    emulated = Options(faults=_faults(fault), **values)
+    try:
+        serve(emulated, port=port, on_ready=_announce)
+    except OSError as error:
+        raise UsageError(
+            f"the emulator cannot listen on port {port}: {error}", hint="Choose another --port."
+        ) from error
+    return 0
+
+
+def _faults(specs: tuple[str, ...]) -> tuple[Any, ...]:
+    from reconciler.emulator import Fault
+    from reconciler.errors import UsageError
+
+    try:
+        return tuple(Fault.parse(spec) for spec in specs)
+    except ValueError as error:
+        raise UsageError(f"--fault: {error}", hint="`reconciler emulator --fault help` lists what there is.") from error
+
+
+def _announce(base_url: str) -> None:
+    click.echo(f"The emulator serves {base_url}. In another terminal:\n")
+    click.echo(f"  export OPENAI_BASE_URL={base_url}")
+    click.echo("  export OPENAI_ADMIN_KEY=sk-admin-emulator OPENAI_API_KEY=sk-emulator\n")
+    click.echo("Ctrl-C stops it.")

@@ -1,0 +1,80 @@
+"""What the user sees when something fails, and which exit code it is."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from reconciler.cli.options import GlobalOptions
+from reconciler.errors import (
+    ApiError,
+    ConfigurationError,
+    GuardError,
+    Interrupted,
+    LockedError,
+    ReconcilerError,
+    StalePlanError,
+)
+from reconciler.model.secret import Redactor
+
+_CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
+    (StalePlanError, 10),
+    (GuardError, 11),
+    (LockedError, 12),
+    (Interrupted, 130),
+)
+
+redactor = Redactor()
+"""Knows every secret of this run; whatever is printed about a failure goes through it."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that stands for an error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+
+
+def report(error: Exception, options: GlobalOptions) -> int:
+    """Print an error for the person who must act; the exit code."""
+    from reconciler.render.escape import terminal as clean
+
+    if isinstance(error, ConfigurationError):
+        _report_diagnostics(error, options)
+        return 1
+    if not isinstance(error, ReconcilerError | OSError):
+        return _report_bug(error, options)
+    refusals = error.refusals if isinstance(error, GuardError) else (str(error),)
+    for sentence in refusals:
+        label = "Refused" if isinstance(error, GuardError) else "Error"
+        _say(f"{label}: {clean(redactor(sentence))}", options)
+    hint = error.hint if isinstance(error, ReconcilerError) else ""
+    if hint:
+        click.echo(f"  {clean(redactor(hint))}", err=True)
+    if isinstance(error, ApiError) and error.request_id:
+        click.echo(f"  request id: {clean(error.request_id)}", err=True)
+    if options.verbose > 1:
+        click.echo(redactor("".join(traceback.format_exception(error))), err=True)
+    return exit_code(error)
+
+
+def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> None:
+    from reconciler.cli.reporting import renderer
+
+    machine = options.format in ("json", "markdown")
+    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(error.diagnostics)
+    click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)
+
+
+def _report_bug(error: Exception, options: GlobalOptions) -> int:
+    _say(f"Error: unexpected {type(error).__name__}: {redactor(str(error))}", options)
+    click.echo("  This is a mistake in reconciler. Run again with -vv for the details, and report it.", err=True)
+    if options.verbose > 1:
+        click.echo(redactor("".join(traceback.format_exception(error))), err=True)
+    return 1
+
+
+def _say(text: str, options: GlobalOptions) -> None:
+    from reconciler.cli.reporting import wants_color
+
+    click.echo(click.style(text, fg="red") if wants_color(options, sys.stderr) else text, err=True)

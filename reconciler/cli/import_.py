@@ -1,0 +1,66 @@
+"""`reconciler import`: bind an object that exists to a declared address. Writes to the state alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options
+
+
+@click.command("import")
+@click.argument("address")
+@click.argument("id")
+@global_options
+def command(options: GlobalOptions, address: str, id: str) -> int:
+    """Adopt the object ID as the resource ADDRESS, which a manifest must declare.
+
+    The object is not changed. What it has otherwise than the manifest says is in the next plan.
+    """
+    from reconciler.cli.applying import locked
+    from reconciler.cli.session import Session, parse_addresses
+
+    session = Session(options)
+    (target,) = parse_addresses((address,), "ADDRESS")
+    configuration = session.configured()
+    resource = _declared(configuration, target)
+    adopting = replace(resource, lifecycle=replace(resource.lifecycle, adopt=id.rpartition("/")[2]))
+    others = tuple(item for item in configuration.resources if item.address != target)
+    session.configuration = replace(configuration, resources=(*others, adopting))
+    try:
+        with locked(session, "import"):
+            return _bind(session, adopting)
+    finally:
+        session.close()
+
+
+def _declared(configuration: Any, address: Any) -> Any:
+    from reconciler.errors import UsageError
+    from reconciler.model.diagnostic import nearest
+
+    known = {item.address: item for item in configuration.resources}
+    if address not in known:
+        hint = nearest(str(address), map(str, known))
+        raise UsageError(f'no manifest declares "{address}".{hint}', hint="Declare it first, then import.")
+    return known[address]
+
+
+def _bind(session: Any, resource: Any) -> int:
+    from reconciler.engine.execute import imported_record
+    from reconciler.errors import UsageError
+    from reconciler.model.change import Action
+
+    plan = session.plan(PlanningOptions(target=(str(resource.address),)))
+    change = next(item for item in plan.changes if item.address == resource.address)
+    wanted = resource.lifecycle.adopt
+    if change.id != wanted:
+        bound = f" is bound to {change.id} already" if change.id else " would be created"
+        raise UsageError(f"{resource.address}{bound}: {wanted} cannot be imported", hint="See `reconciler state show`.")
+    session.store.put(imported_record(resource.kind, change))
+    click.echo(f"{resource.address} is now bound to {change.id}.")
+    if change.action not in (Action.ADOPT, Action.NO_OP):
+        count = len(change.fields)
+        click.echo(f"It differs from its manifest in {count} field{'s' if count != 1 else ''}: see `reconciler plan`.")
+    return 0

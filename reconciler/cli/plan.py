@@ -1,0 +1,43 @@
+"""`reconciler plan`: what would change, and why. Changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options, planning_options
+
+
+@click.command("plan")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes.")
+@click.option("--destroy", is_flag=True, help="Plan the deletion of everything managed.")
+@click.option("--unmanaged", is_flag=True, help="Also list objects that neither manifests nor state know.")
+@planning_options
+@global_options
+def command(
+    options: GlobalOptions,
+    planning: PlanningOptions,
+    out: Path | None,
+    detailed_exitcode: bool,
+    destroy: bool,
+    unmanaged: bool,
+) -> int:
+    """Show what apply would do, and save it with --out.
+
+    Reads live state and compares it with the manifests. Nothing is written but what --out and --report name.
+    """
+    from reconciler.cli.reporting import publish, reports_of, write_private
+    from reconciler.cli.session import Session
+    from reconciler.render.planfile import dump_plan
+
+    session = Session(options)
+    reports_of(session.options)
+    plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
+    publish(session.options, lambda to: to.plan(plan))
+    session.check_guards(plan, planning)
+    if out is not None:
+        write_private(out, dump_plan(plan))
+    session.close()
+    return 2 if detailed_exitcode and not plan.is_empty else 0

@@ -1,0 +1,71 @@
+"""Where results go: the renderer that the options ask for, standard output, and report files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import FORMATS, GlobalOptions
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.render import Renderer
+
+
+def wants_color(options: GlobalOptions, stream: TextIO) -> bool:
+    """Colours are for terminals whose user did not object."""
+    return stream.isatty() and not options.no_color and not os.environ.get("NO_COLOR")
+
+
+def renderer(options: GlobalOptions, *, stream: TextIO | None = None) -> Renderer:
+    """The renderer for a stream, standard output by default."""
+    from reconciler.render import get
+    from reconciler.render.text import TextRenderer
+
+    if options.format not in (None, "text"):
+        return get(options.format)
+    target = stream or sys.stdout
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+    return TextRenderer(color=wants_color(options, target), width=width if target.isatty() else 100)
+
+
+def publish(options: GlobalOptions, render: Callable[[Renderer], str]) -> None:
+    """Write a result to standard output and to every report file, each in its own format, from the same value."""
+    from reconciler.render import get
+
+    text = render(renderer(options))
+    click.echo(redactor(text), nl=bool(text) and not text.endswith("\n"))
+    for path, name in reports_of(options):
+        write_private(path, redactor(render(get(name))))
+
+
+def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
+    """The report files and their formats; raises UsageError before anything is called."""
+    found = []
+    for report in options.report:
+        path, _, name = report.rpartition(":")
+        if not path or name not in FORMATS:
+            raise UsageError(f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(FORMATS)}')
+        found.append((Path(path), name))
+    return found
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read: plans and reports describe an organization."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def talk(text: str) -> None:
+    """Say something on standard error: never part of the result."""
+    from reconciler.render.escape import terminal
+
+    click.echo(terminal(redactor(text)), err=True)

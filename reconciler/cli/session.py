@@ -1,0 +1,274 @@
+"""The wiring: from command-line options to a configuration, a provider, a state and a plan.
+
+One session is one run of a command. Everything is made when it is first asked for, so a command pays for what it uses
+and `validate` never opens a socket.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import threading
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from reconciler.api import Client, HttpProvider, KeyRing, Throttle, check_base_url
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions, PlanningOptions
+from reconciler.cli.reporting import talk, wants_color
+from reconciler.engine.guard import Limits, refusals
+from reconciler.engine.match import Ownership
+from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
+from reconciler.errors import ConfigurationError, GuardError, StalePlanError, UsageError
+from reconciler.kinds import KINDS
+from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Plan
+from reconciler.model.diagnostic import Severity
+from reconciler.model.types import KeySinkType
+from reconciler.render.progress import Progress
+from reconciler.secrets.sinks import SinkSet, known_files
+from reconciler.state import StateStore
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+
+class Session:
+    """One run of one command."""
+
+    def __init__(self, options: GlobalOptions) -> None:
+        self.options = options
+        self.stop = threading.Event()
+
+    # --- what is declared ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the command line and the environment say about the configuration."""
+        variables = {}
+        for item in self.options.var:
+            name, separator, value = item.partition("=")
+            if not separator or not name:
+                raise UsageError(f'--var "{item}": write NAME=VALUE')
+            variables[name] = value
+        return Settings(
+            root=self.options.chdir,
+            environment=self.options.env,
+            variables=variables,
+            variable_files=self.options.var_file,
+            env=os.environ,
+        )
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack alone, for commands that need no manifests."""
+        return load_stack(self.settings)
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """All manifests; raises ConfigurationError with every problem."""
+        configuration = load_configuration(self.settings, KINDS)
+        for secret in configuration.secrets:
+            redactor.add(secret)
+        return configuration
+
+    def configured(self) -> Configuration:
+        """The configuration, once it is sure that there is a key for all that it declares."""
+        configuration = self.configuration
+        missing = check_credentials(configuration)
+        if missing:
+            raise ConfigurationError(missing)
+        return configuration
+
+    # --- the world -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def base_url(self) -> str:
+        """Where the API is; never taken from a file, which a pull request could change."""
+        return check_base_url(self.options.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The credentials of the stack."""
+        stack = self.configuration.stack
+        credentials = stack.credentials
+        return KeyRing(
+            admin=credentials.admin, default=credentials.default, projects=credentials.projects, root=stack.root
+        )
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Lines on standard error while an apply runs."""
+        enabled = self.options.log_format == "text"
+        return Progress(sys.stderr, enabled, wants_color(self.options, sys.stderr))
+
+    @cached_property
+    def client(self) -> Client:
+        """The one HTTP client of the run."""
+        stack = self.configuration.stack
+        return Client(
+            self.base_url,
+            self.keys,
+            Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
+            on_wait=self.progress.waiting,
+            organization=stack.organization,
+            redactor=redactor,
+            stop=self.stop,
+        )
+
+    @cached_property
+    def provider(self) -> HttpProvider:
+        """The API as the engine sees it."""
+        stack = self.configuration.stack
+        known = known_files(record.delivered for record in self.store.records().values())
+        return HttpProvider(
+            self.client,
+            self.keys,
+            SinkSet(stack.root, redactor=redactor, known=known),
+            root=stack.root,
+            project_ids=stack.projects,
+            parallelism=self.options.parallelism,
+        )
+
+    @cached_property
+    def store(self) -> StateStore:
+        """The state, for reading; `writable` replaces it by one that can be written."""
+        stack = self._stack_of_state
+        return StateStore.open_for_reading(stack.backend_path, stack=stack.name, environment=stack.environment)
+
+    def writable(self) -> StateStore:
+        """The state, for writing, created where there is none."""
+        stack = self._stack_of_state
+        self.store = StateStore.open(stack.backend_path, stack=stack.name, environment=stack.environment)
+        return self.store
+
+    @property
+    def _stack_of_state(self) -> Stack:
+        return self.__dict__["configuration"].stack if "configuration" in self.__dict__ else self.stack
+
+    @cached_property
+    def ownership(self) -> Ownership:
+        """Who we are, and what earlier runs began and never ended."""
+        stack = self._stack_of_state
+        begun: dict[Address, float] = {}
+        for entry in self.store.unfinished():
+            begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
+        return Ownership(stack.name, stack.environment, begun)
+
+    # --- plans -----------------------------------------------------------------------------------------------------
+
+    def key_writers(self) -> dict[str, Address]:
+        """For each project whose key is read from a file, the resource that delivers its key to that file."""
+        configuration = self.configuration
+        writers = {}
+        for resource in configuration.resources:
+            for item in resource.kind.fields:
+                target = (resource.spec.get(item.name) or {}) if isinstance(item.type, KeySinkType) else {}
+                if target:
+                    writers[target.get("write_to", {}).get("file")] = resource.address
+        projects = configuration.stack.credentials.projects
+        return {name: writers[item.file] for name, item in projects.items() if item.file and item.file in writers}
+
+    def plan(self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False) -> Plan:
+        """Read live state and make a plan; its errors are raised as one ConfigurationError."""
+        configuration = self.configured()
+        options = PlanOptions(
+            destroy=destroy,
+            adopt=planning.adopt,
+            unmanaged=unmanaged,
+            targets=parse_addresses(planning.target, "--target"),
+            replace=parse_addresses(planning.replace, "--replace"),
+        )
+        records = self.store.records()
+        inputs = PlanInputs(
+            resources=configuration.resources,
+            kinds=KINDS,
+            records=records,
+            ownership=self.ownership,
+            projects=configuration.stack.projects,
+            key_writers=self.key_writers(),
+            outputs=configuration.stack.outputs,
+            previous_outputs=self.store.outputs(),
+            config_digest=configuration.digest,
+            state_serial=self.store.serial,
+            state_is_new=not records,
+            options=options,
+        )
+        plan = make_plan(inputs, self.provider, parallelism=self.options.parallelism)
+        errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+        if errors:
+            raise ConfigurationError(errors)
+        return replace(plan, diagnostics=(*configuration.warnings, *plan.diagnostics))
+
+    def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
+        """Raise GuardError if a guard refuses the plan."""
+        allowed = parse_addresses(planning.allow_delete, "--allow-delete")
+        guards = self.configuration.stack.guards
+        limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
+        found = refusals(plan, limits, allowed=allowed)
+        if found:
+            raise GuardError(found)
+
+    def check_still_valid(self, plan: Plan) -> None:
+        """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""
+        stack = self.configuration.stack
+        if (plan.stack, plan.environment) != (stack.name, stack.environment):
+            raise StalePlanError(
+                f"the plan is of {plan.stack}/{plan.environment}, and this is {stack.name}/{stack.environment}",
+                hint="Choose the environment with -e, or make a new plan.",
+            )
+        if plan.config_digest != self.configuration.digest:
+            raise StalePlanError("the manifests or variables changed since the plan was made", hint="Plan again.")
+        if plan.state_serial != self.store.serial:
+            raise StalePlanError(
+                f"the state has moved on since the plan was made (serial {plan.state_serial}, now {self.store.serial})",
+                hint="Another apply has run. Plan again.",
+            )
+
+    def bind_projects_of(self, plan: Plan) -> None:
+        """Tell the provider the projects that a saved plan knows."""
+        for change in plan.changes:
+            if change.address.project and change.project_id:
+                self.provider.bind_project(change.address.project, change.project_id)
+            if KINDS[change.address.kind].defines_project and change.id and change.action is not Action.CREATE:
+                self.provider.bind_project(change.address.name, change.id)
+
+    def close(self) -> None:
+        """Let go of connections and of the state."""
+        for name in ("client", "store"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def parse_addresses(texts: tuple[str, ...], option: str) -> tuple[Address, ...]:
+    """Addresses given to an option; raises UsageError naming it."""
+    found = []
+    for text in texts:
+        try:
+            found.append(Address.parse(text))
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from error
+    return tuple(found)
+
+
+def whoami() -> tuple[str, str, int]:
+    """User, host and process id, for the lock and the history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return user, socket.gethostname(), os.getpid()
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file that the user named; raises UsageError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{what} {path} cannot be read: {error}") from error
+
+
+__all__ = ["Session", "parse_addresses", "read_text", "talk", "whoami"]

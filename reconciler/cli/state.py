@@ -1,0 +1,158 @@
+"""`reconciler state`: look at the record of what is managed, and mend it by hand where that is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.options import GlobalOptions, global_options
+
+if TYPE_CHECKING:
+    from reconciler.cli.session import Session
+
+
+@click.group("state")
+def command() -> None:
+    """List, show, move and forget what the state remembers."""
+
+
+def _session(options: GlobalOptions) -> Session:
+    from reconciler.cli.session import Session
+
+    return Session(options)
+
+
+def _address(text: str) -> Any:
+    from reconciler.cli.session import parse_addresses
+
+    return parse_addresses((text,), "ADDRESS")[0]
+
+
+def _known(session: Session, text: str) -> Any:
+    from reconciler.errors import UsageError
+    from reconciler.model.diagnostic import nearest
+
+    address, records = _address(text), session.store.records()
+    if address not in records:
+        raise UsageError(f'the state knows no "{address}".{nearest(str(address), map(str, records))}')
+    return address
+
+
+@command.command("list")
+@global_options
+def list_(options: GlobalOptions) -> int:
+    """List every address and the id of its object."""
+    session = _session(options)
+    records = sorted(session.store.records().values(), key=lambda record: record.address)
+    if session.options.format == "json":
+        click.echo(json.dumps([{"address": str(item.address), "id": item.id} for item in records], indent=2))
+        return 0
+    width = max((len(str(item.address)) for item in records), default=0)
+    for item in records:
+        click.echo(f"{item.address!s:<{width}}  {item.id}")
+    return 0
+
+
+@command.command("show")
+@click.argument("address")
+@global_options
+def show(options: GlobalOptions, address: str) -> int:
+    """Show what is remembered of ADDRESS, as JSON."""
+    from reconciler.model.values import encode
+
+    session = _session(options)
+    record = session.store.records()[_known(session, address)]
+    shown = {
+        "address": str(record.address),
+        "id": record.id,
+        "project_id": record.project_id,
+        "applied": encode(record.applied),
+        "answered": encode(record.answered),
+        "overwritten": encode(record.overwritten),
+        "delivered": encode(record.delivered),
+        "prevent_destroy": record.prevent_destroy,
+        "on_remove": record.on_remove,
+        "depends_on": [str(item) for item in record.depends_on],
+        "deposed": list(record.deposed),
+    }
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    return 0
+
+
+@command.command("rm")
+@click.argument("address")
+@global_options
+def rm(options: GlobalOptions, address: str) -> int:
+    """Forget ADDRESS; its object stays at the API."""
+    from reconciler.cli.applying import locked
+
+    session = _session(options)
+    target = _known(session, address)
+    with locked(session, "state rm"):
+        session.store.remove(target)
+    click.echo(f"{target} is forgotten. Its object still exists.")
+    return 0
+
+
+@command.command("mv")
+@click.argument("source")
+@click.argument("target")
+@global_options
+def mv(options: GlobalOptions, source: str, target: str) -> int:
+    """Bind the object of SOURCE to the address TARGET instead."""
+    from reconciler.cli.applying import locked
+    from reconciler.errors import UsageError
+
+    session = _session(options)
+    old, new = _known(session, source), _address(target)
+    if old.kind != new.kind:
+        raise UsageError(f"{old} and {new} are of different kinds")
+    if new in session.store.records():
+        raise UsageError(f"{new} is bound to an object already", hint=f"Forget it first: reconciler state rm {new}")
+    with locked(session, "state mv"):
+        session.store.move(old, new)
+    click.echo(f"{old} is now {new}.")
+    return 0
+
+
+@command.command("export")
+@global_options
+def export(options: GlobalOptions) -> int:
+    """Print the whole state as JSON."""
+    click.echo(json.dumps(_session(options).store.export(), indent=2, ensure_ascii=False, sort_keys=True))
+    return 0
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@global_options
+def import_(options: GlobalOptions, file: Path) -> int:
+    """Replace the state by one that `state export` printed."""
+    from reconciler.cli.applying import locked
+    from reconciler.cli.session import read_text
+    from reconciler.errors import UsageError
+
+    session = _session(options)
+    try:
+        data = json.loads(read_text(file, "the state"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{file} is not JSON: {error}") from error
+    with locked(session, "state import"):
+        session.store.import_(data)
+    click.echo(f"{len(session.store.records())} resources were imported.")
+    return 0
+
+
+@command.command("unlock")
+@global_options
+def unlock(options: GlobalOptions) -> int:
+    """Release the lock that a run left behind. Make sure first that it is not running any more."""
+    session = _session(options)
+    if session.store.holder() is None:
+        click.echo("Nobody holds the lock.")
+        return 0
+    click.echo(f"The lock of {session.writable().unlock()} is released.")
+    return 0

@@ -1,0 +1,208 @@
+"""From a request to an answer: the one way that every request takes.
+
+A request below /v1 is slowed, hit by a fault if one is due, routed, authenticated, throttled, handled under the store's
+lock, made durable, perhaps hit by a fault again, and recorded. Requests below /_emulator control the emulator itself.
+Nothing is served to a `Host` other than this machine, so that no web page can reach it by a name of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from reconciler.emulator import auth, ids
+from reconciler.emulator.answers import Answer, Mishap, send_answer, send_mishap, strike
+from reconciler.emulator.bodies import read_body, read_form, read_json
+from reconciler.emulator.control import control
+from reconciler.emulator.errors import ApiError, bad_request, server_error, unknown_url
+from reconciler.emulator.faults import Fault
+from reconciler.emulator.query import Query
+from reconciler.emulator.recorder import RequestRecord
+from reconciler.emulator.routes import ROUTES
+from reconciler.emulator.routes.assistants import BETA as ASSISTANTS_BETA
+from reconciler.emulator.routing import Access, Call, Form, Principal, Reply, Route, Router, wrong_method
+from reconciler.emulator.state import State
+from reconciler.emulator.store import ORGANIZATION
+
+_ROUTER = Router(ROUTES)
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class App:
+    """The emulator as an ASGI application."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the emulator serves HTTP only, not {scope['type']}")
+        headers = Headers(scope=scope)
+        path, method = str(scope["path"]), str(scope["method"])
+        if not _is_local(headers):
+            refusal = ApiError(421, "The emulator answers requests to this machine only.")
+            await send_answer(send, Answer.of_error(refusal))
+            return
+        content = await read_body(receive)
+        if path.startswith("/_emulator/"):
+            await send_answer(send, control(self.state, method, path, content))
+            return
+        await self._serve(scope, receive, send, headers, content)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, headers: Headers, content: bytes) -> None:
+        exchange = _Exchange(self.state, scope, headers, content)
+        result = await exchange.run()
+        exchange.record(result)
+        if isinstance(result, Mishap):
+            await send_mishap(scope, receive, send, result)
+        else:
+            await send_answer(send, result)
+
+
+class _Exchange:
+    """One request below /v1 on its way to an answer."""
+
+    def __init__(self, state: State, scope: Scope, headers: Headers, content: bytes) -> None:
+        self.state = state
+        self.headers = headers
+        self.content = content
+        self.method = str(scope["method"])
+        self.full_path = str(scope["path"])
+        self.path = self.full_path.removeprefix("/v1") if self.full_path.startswith("/v1/") else ""
+        self.query = Query(scope["query_string"].decode("latin-1"))
+        self.key_class = auth.key_class(state.store, headers)
+        self.failure: str | None = None
+
+    async def run(self) -> Answer | Mishap:
+        """Return the answer to send, or what happens instead of it."""
+        options = self.state.options
+        if options.latency_ms:
+            await asyncio.sleep(options.latency_ms / 1000)
+        fault = self.state.faults.take(self.method, self.path)
+        if fault is not None and fault.when == "before" and fault.action != "hang":
+            return strike(fault, None)
+        if fault is not None and fault.when == "before":
+            await asyncio.sleep(fault.argument / 1000)
+        answer = await self._answer()
+        if fault is not None and fault.when == "after":
+            return await self._after(fault, answer)
+        return answer
+
+    async def _after(self, fault: Fault, answer: Answer) -> Answer | Mishap:
+        if fault.action == "hang":
+            await asyncio.sleep(fault.argument / 1000)
+            return answer
+        return strike(fault, answer)
+
+    def record(self, result: Answer | Mishap) -> None:
+        answer = result.answer if isinstance(result, Mishap) else result
+        self.state.recorder.add(
+            RequestRecord(
+                method=self.method,
+                path=self.path or self.full_path,
+                query=self.query.as_dict(),
+                status=answer.status if answer else 0,
+                key_class=self.key_class,
+                request_content=self.content,
+                response_content=answer.content if answer else b"",
+                error=self.failure,
+            )
+        )
+
+    async def _answer(self) -> Answer:
+        started = time.perf_counter()
+        route: Route | None = None
+        headers: dict[str, str] = {}
+        try:
+            route, params = self._route()
+            with self.state.store.lock:
+                principal = self._admit(route)
+            headers = _identifying(principal)
+            sent, form = await self._body(route)
+            answer = self._handle(route, params, principal, sent, form)
+        except ApiError as error:
+            answer = Answer.of_error(error, detail=route is not None and route.repeats_detail)
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
+            # Ours, not the client's; the record of requests tells where.
+            self.failure = traceback.format_exc()
+            answer = Answer.of_error(server_error())
+        took_ms = max(1, round((time.perf_counter() - started) * 1000))
+        return answer.with_headers(_standard(took_ms) | headers)
+
+    def _route(self) -> tuple[Route, dict[str, str]]:
+        methods, params = _ROUTER.find(self.path)
+        retired = self.state.options.retire_assistants
+        if not methods or (retired and next(iter(methods.values())).beta == ASSISTANTS_BETA):
+            raise unknown_url(self.method, self.full_path)
+        if self.method not in methods:
+            raise wrong_method(self.method, self.full_path, methods)
+        return methods[self.method], params
+
+    def _admit(self, route: Route) -> Principal:
+        principal = auth.authenticate(self.state.store, self.headers, route)
+        if route.access is Access.ADMIN:
+            name = f"{route.method} {route.path}"
+            self.state.throttle.check(name, self.state.store.clock(), self.state.options)
+        if route.beta is not None and route.beta not in _beta_values(self.headers):
+            raise bad_request(
+                f"You must provide the 'OpenAI-Beta' header to access this API. Please try again by setting the "
+                f"header 'OpenAI-Beta: {route.beta}'.",
+                code="invalid_beta",
+            )
+        return principal
+
+    async def _body(self, route: Route) -> tuple[Any, Form]:
+        if route.takes_form:
+            return None, await read_form(self.headers, self.content)
+        return read_json(self.headers, self.content), {}
+
+    def _handle(self, route: Route, params: dict[str, str], principal: Principal, sent: Any, form: Form) -> Answer:
+        store = self.state.store
+        with store.lock:
+            call = Call(store, self.state.options, principal, params, self.query, sent, form)
+            try:
+                result = route.handler(call)
+                # Turned into bytes while nobody can change the records behind it.
+                return _as_answer(result)
+            finally:
+                store.commit()
+
+
+def _is_local(headers: Headers) -> bool:
+    """Say whether a request was addressed to this machine, and comes from no web page elsewhere."""
+    origin = headers.get("origin")
+    names = [headers.get("host", ""), *([] if origin is None else [origin.partition("://")[2]])]
+    return all(re.sub(r":\d*$", "", name).lower() in _LOOPBACK for name in names)
+
+
+def _as_answer(result: dict[str, Any] | Reply) -> Answer:
+    if isinstance(result, Reply):
+        return Answer(200, result.content, {"content-type": result.content_type, **result.headers})
+    return Answer(200, json.dumps(result).encode(), {"content-type": "application/json"})
+
+
+def _beta_values(headers: Mapping[str, str]) -> list[str]:
+    return [value.strip() for value in headers.get("openai-beta", "").split(",")]
+
+
+def _standard(took_ms: int) -> dict[str, str]:
+    return {
+        "x-request-id": ids.fresh("request"),
+        "openai-version": "2020-10-01",
+        "openai-processing-ms": str(took_ms),
+    }
+
+
+def _identifying(principal: Principal) -> dict[str, str]:
+    headers = {"openai-organization": ORGANIZATION}
+    if principal.project is not None:
+        headers["openai-project"] = principal.project.id
+    return headers

@@ -1,0 +1,19 @@
+"""The audit log: one entry for every write of the control plane, as the organization's owners see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.emulator import ids
+from reconciler.emulator.routing import Call
+from reconciler.emulator.store import ORGANIZATION, Record
+
+
+def log(call: Call, event: str, resource_id: str, *, project: Record | None = None, **details: dict[str, Any]) -> None:
+    """Write an entry; `details` is what stands beside the resource's id: `data` or `changes_requested`."""
+    entry: dict[str, Any] = {"id": ids.fresh("audit_log"), "type": event, "effective_at": call.now}
+    if project is not None:
+        entry["project"] = {"id": project.id, "name": project.body["name"]}
+    entry["actor"] = call.principal.actor
+    entry[event] = {"id": resource_id, **details}
+    call.store.add("audit_log", ORGANIZATION, entry, resource_id=resource_id)

@@ -1,0 +1,114 @@
+"""Who may call what.
+
+There are two disjoint kinds of key. An admin key opens everything below `/organization`, a project key everything else,
+and each is refused with 403 on the other's side. A service account's key is bound to its project; the project key that
+the emulator starts with behaves like a person's, so the `OpenAI-Project` header moves it to any active project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.emulator.errors import ApiError, forbidden, unauthorized
+from reconciler.emulator.routing import Access, Principal, Route
+from reconciler.emulator.store import ORGANIZATION, Record, Store
+
+ADMIN_KEY = "sk-admin-emulator"
+PROJECT_KEY = "sk-emulator"
+ADMIN_KEY_ID = "key_EmulatorAdmin000"
+
+# The word in the scope that the refusal says is missing, by the first segment of the path.
+_SCOPES = {"models": "model", "uploads": "files"}
+
+
+def key_class(store: Store, headers: Mapping[str, str]) -> str:
+    """Say what kind of key a request carries, for the record of requests: admin, project, unknown or none."""
+    secret = _secret(headers)
+    if secret is None:
+        return "none"
+    if secret == ADMIN_KEY:
+        return "admin"
+    return "unknown" if store.key_record(secret) is None else "project"
+
+
+def authenticate(store: Store, headers: Mapping[str, str], route: Route) -> Principal:
+    """Return who is calling, or refuse."""
+    secret = _secret(headers)
+    if secret is None:
+        raise unauthorized(
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+            "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+        )
+    organization = headers.get("openai-organization")
+    if organization and organization != ORGANIZATION:
+        raise unauthorized(
+            "OpenAI-Organization header should match organization for API key", code="mismatched_organization"
+        )
+    if secret == ADMIN_KEY:
+        return _admin(store, route)
+    record = store.key_record(secret)
+    if record is None or _has_expired(store, record):
+        raise _invalid_key(secret)
+    project = _project(store, record, headers.get("openai-project"))
+    if route.access is Access.ADMIN:
+        raise _missing_scopes(route, "api.management")
+    record.hidden["last_used_at"] = store.now()
+    return Principal(Access.PROJECT, record.id, project)
+
+
+def redacted(secret: str) -> str:
+    """Return a key as the API shows it: its beginning and its end."""
+    if len(secret) < 16:
+        return secret[:3] + "*" * max(len(secret) - 5, 3) + secret[-2:]
+    return f"{secret[:8]}{'*' * min(len(secret) - 12, 40)}{secret[-4:]}"
+
+
+def _secret(headers: Mapping[str, str]) -> str | None:
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _admin(store: Store, route: Route) -> Principal:
+    if route.access is not Access.ADMIN:
+        first = route.path.split("/")[1]
+        raise _missing_scopes(route, f"api.{_SCOPES.get(first, first)}")
+    owner = next((user for user in store.collection("user", ORGANIZATION).ordered()), None)
+    user = {} if owner is None else {"id": owner.id, "email": owner.body["email"]}
+    actor = {"type": "api_key", "api_key": {"id": ADMIN_KEY_ID, "type": "user", "user": user}}
+    return Principal(Access.ADMIN, ADMIN_KEY_ID, actor=actor)
+
+
+def _missing_scopes(route: Route, area: str) -> ApiError:
+    scope = f"{area}.{'read' if route.method == 'GET' else 'write'}"
+    return forbidden(
+        f"You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the "
+        "correct role in your organization, and if you're using a restricted API key, that it has the necessary "
+        "scopes."
+    )
+
+
+def _invalid_key(secret: str) -> ApiError:
+    return unauthorized(
+        f"Incorrect API key provided: {redacted(secret)}. You can find your API key at "
+        "https://platform.openai.com/account/api-keys.",
+        code="invalid_api_key",
+    )
+
+
+def _has_expired(store: Store, record: Record) -> bool:
+    expires_at = record.body.get("expires_at")
+    return expires_at is not None and expires_at <= store.now()
+
+
+def _project(store: Store, key: Record, wanted: str | None) -> Record:
+    bound = not key.hidden.get("roams")
+    project_id = key.scope if bound or not wanted else wanted
+    project = store.get("project", ORGANIZATION, project_id)
+    if project is None or (wanted and wanted != project_id):
+        raise unauthorized("OpenAI-Project header should match project for API key", code="mismatched_project")
+    if project.body["status"] == "archived":
+        raise unauthorized(
+            "The project you are requesting has been archived and is no longer accessible.",
+            code="not_authorized_invalid_project",
+        )
+    return project

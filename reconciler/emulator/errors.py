@@ -1,0 +1,82 @@
+"""Refusals, in the words and the envelope of the real API.
+
+Every route refuses by raising `ApiError`; one place turns it into an answer. The constructors below are the few
+sentences that many routes share, so that the same mistake reads the same everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """A refusal: a status, and the four fields that the envelope always carries."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.param = param
+        self.code = code
+        self.headers = headers or {}
+
+    def envelope(self, *, detail: bool = False) -> dict[str, Any]:
+        """Return the JSON body; the files endpoints repeat themselves under a second key, `detail`."""
+        body: dict[str, Any] = {
+            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        }
+        if detail:
+            body["detail"] = {"message": self.message, "code": self.code}
+        return body
+
+
+def bad_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
+    return ApiError(400, message, param=param, code=code)
+
+
+def not_found(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
+    return ApiError(404, message, param=param, code=code)
+
+
+def unauthorized(message: str, *, code: str | None = None) -> ApiError:
+    return ApiError(401, message, code=code)
+
+
+def forbidden(message: str) -> ApiError:
+    return ApiError(403, message)
+
+
+def unknown_url(method: str, path: str) -> ApiError:
+    """Return what a path that leads nowhere gets, and, once retired, every path below /assistants."""
+    return not_found(f"Invalid URL ({method} {path})")
+
+
+def server_error(status: int = 500) -> ApiError:
+    return ApiError(
+        status,
+        "The server had an error while processing your request. Sorry about that!",
+        type="server_error",
+    )
+
+
+def rate_limited(message: str, headers: dict[str, str] | None = None) -> ApiError:
+    return ApiError(429, message, type="requests", code="rate_limit_exceeded", headers=headers)
+
+
+def out_of_quota() -> ApiError:
+    return ApiError(
+        429,
+        "You exceeded your current quota, please check your plan and billing details.",
+        type="insufficient_quota",
+        code="insufficient_quota",
+    )

@@ -1,0 +1,46 @@
+"""Identifiers with the prefixes and lengths that the real API was seen to use.
+
+Clients must treat them as opaque, so nothing may be read out of one; only the shape is kept.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import string
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+_RANDOM = random.SystemRandom()
+
+
+def _text(length: int) -> str:
+    return "".join(_RANDOM.choices(_ALPHANUMERIC, k=length))
+
+
+# prefix, number of characters, whether they are hexadecimal
+_SHAPES: dict[str, tuple[str, int, bool]] = {
+    "project": ("proj_", 24, False),
+    "service_account": ("svc_acct_", 24, False),
+    "api_key": ("key_", 16, False),
+    "user": ("user-", 24, False),
+    "audit_log": ("audit_log-", 24, False),
+    "file": ("file-", 22, False),
+    "upload": ("upload_", 32, True),
+    "part": ("part_", 32, True),
+    "vector_store": ("vs_", 32, True),
+    "file_batch": ("vsfb_", 32, True),
+    "assistant": ("asst_", 24, False),
+    "agent": ("agent_", 32, True),
+    "request": ("req_", 32, True),
+}
+
+
+def fresh(kind: str) -> str:
+    """Return a new identifier for an object of this kind."""
+    prefix, length, hexadecimal = _SHAPES[kind]
+    return prefix + (secrets.token_hex(length // 2) if hexadecimal else _text(length))
+
+
+def secret_key() -> str:
+    """Return the value of a new service-account key."""
+    return f"sk-svcacct-{_text(48)}"

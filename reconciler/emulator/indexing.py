@@ -1,0 +1,243 @@
+"""Vector stores and the files in them: attaching, indexing as time goes by, counting, expiring.
+
+Nothing runs in the background. An attachment knows the moment when its indexing ends and how, so its status is a
+question of what time it is; the counts of a store follow from its attachments and are remembered until one changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from reconciler.emulator import ids
+from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.files import find_file, has_expired
+from reconciler.emulator.options import Options
+from reconciler.emulator.store import Record, Store
+from reconciler.emulator.validation import Check, fields, integer, tagged
+
+UNINDEXABLE = "unindexable"
+"""A file with this word in its name fails to be indexed, for rehearsals of failure."""
+
+# fmt: off
+EXTENSIONS = frozenset({
+    ".c", ".cpp", ".cs", ".css", ".doc", ".docx", ".go", ".html", ".java", ".js", ".json", ".md", ".pdf", ".php",
+    ".pptx", ".py", ".rb", ".sh", ".tex", ".ts", ".txt",
+})
+# fmt: on
+"""What a vector store can read; any other file fails with `unsupported_file`."""
+STATUSES = ("in_progress", "completed", "failed", "cancelled")
+_DAY = 86_400
+_AUTO = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
+
+_static = fields({"max_chunk_size_tokens": integer(100, 4096), "chunk_overlap_tokens": integer(0)})
+
+
+def _checked_static(value: Any, place: str) -> dict[str, Any]:
+    sent: dict[str, Any] = _static(value, place)
+    if sent["chunk_overlap_tokens"] * 2 > sent["max_chunk_size_tokens"]:
+        raise bad_request(
+            f"Invalid '{place}.chunk_overlap_tokens': must not exceed half of 'max_chunk_size_tokens'.",
+            param=f"{place}.chunk_overlap_tokens",
+            code="invalid_value",
+        )
+    return sent
+
+
+_tag: Check = lambda value, _place: value  # noqa: E731 - `tagged` has checked it already
+chunking: Check = tagged({"auto": fields({"type": _tag}), "static": fields({"type": _tag, "static": _checked_static})})
+"""The request form of a chunking strategy; `auto` reads back as the static one it stands for."""
+
+
+# --- stores
+
+
+def make_store(store: Store, project_id: str, sent: dict[str, Any]) -> Record:
+    now = store.now()
+    body: dict[str, Any] = {
+        "id": ids.fresh("vector_store"),
+        "object": "vector_store",
+        "created_at": now,
+        "name": sent.get("name"),
+        "description": sent.get("description"),
+        "expires_after": sent.get("expires_after"),
+        "last_active_at": now,
+        "metadata": sent.get("metadata") or {},
+    }
+    return store.add("vector_store", project_id, body)
+
+
+def find_store(store: Store, project_id: str, id: str, *, param: str | None = None) -> Record:
+    found = store.get("vector_store", project_id, id)
+    if found is None:
+        raise not_found(f"Vector store with id '{id}' not found.", param=param)
+    return found
+
+
+def expires_at(vector_store: Record) -> int | None:
+    after = vector_store.body["expires_after"]
+    return None if after is None else int(vector_store.body["last_active_at"] + after["days"] * _DAY)
+
+
+def refuse_expired(store: Store, vector_store: Record) -> None:
+    """Refuse to use a store whose time is over; it can only be read and deleted."""
+    end = expires_at(vector_store)
+    if end is not None and end <= store.now():
+        raise bad_request(f"Vector store '{vector_store.id}' has expired.", code="vector_store_expired")
+
+
+def touch(store: Store, vector_store: Record) -> None:
+    """Note that the store was used, which moves its end."""
+    vector_store.body["last_active_at"] = store.now()
+    store.changed(vector_store)
+
+
+def show_store(store: Store, vector_store: Record, *, at: float | None = None) -> dict[str, Any]:
+    """Return the store as clients see it now."""
+    counts, usage = _counts(store, vector_store.id, store.clock() if at is None else at)
+    body = vector_store.body
+    end = expires_at(vector_store)
+    status = "in_progress" if counts["in_progress"] else "completed"
+    return {
+        "id": body["id"],
+        "object": body["object"],
+        "created_at": body["created_at"],
+        "name": body["name"],
+        "description": body["description"],
+        "usage_bytes": usage,
+        "file_counts": counts,
+        "status": "expired" if end is not None and end <= store.now() else status,
+        "expires_after": body["expires_after"],
+        "expires_at": end,
+        "last_active_at": body["last_active_at"],
+        "metadata": body["metadata"],
+    }
+
+
+def _counts(store: Store, store_id: str, now: float) -> tuple[dict[str, int], int]:
+    cached = store.file_counts_cache.get(store_id)
+    if cached is not None and cached[0]:
+        return dict(cached[1]), cached[2]
+    attachments = store.collection("vector_store_file", store_id).ordered()
+    statuses = [status_of(attachment, now) for attachment in attachments]
+    usage = sum(a.hidden["bytes"] for a, s in zip(attachments, statuses, strict=True) if s == "completed")
+    counts = tally(statuses)
+    # Worth remembering only once nothing moves by itself any more.
+    settled = counts["in_progress"] == 0
+    store.file_counts_cache[store_id] = (settled, counts, usage)
+    return dict(counts), usage
+
+
+def tally(statuses: list[str]) -> dict[str, int]:
+    counts = {status: statuses.count(status) for status in STATUSES}
+    return {**counts, "total": len(statuses)}
+
+
+# --- attachments
+
+
+def attach(
+    store: Store,
+    options: Options,
+    vector_store: Record,
+    file: Record,
+    *,
+    attributes: dict[str, Any] | None = None,
+    chunking_strategy: dict[str, Any] | None = None,
+) -> Record:
+    """Attach a file, or attach it anew: the same file is in a store once, as it was attached last."""
+    static = chunking_strategy is not None and chunking_strategy["type"] == "static"
+    body = {
+        "id": file.id,
+        "object": "vector_store.file",
+        "created_at": store.now(),
+        "vector_store_id": vector_store.id,
+        "chunking_strategy": chunking_strategy if static else _AUTO,
+        "attributes": attributes or {},
+    }
+    old = store.get("vector_store_file", vector_store.id, file.id)
+    if old is not None:
+        store.remove(old)
+    return store.add(
+        "vector_store_file",
+        vector_store.id,
+        body,
+        bytes=file.body["bytes"],
+        error=_indexing_error(file),
+        ready_at=store.clock() + options.index_delay_ms / 1000,
+        cancelled=False,
+    )
+
+
+def attach_all(
+    store: Store, options: Options, vector_store: Record, project_id: str, sent: dict[str, Any]
+) -> list[Record]:
+    """Attach the files that a body names by `file_ids`, after all of them were found."""
+    files = [find_file(store, project_id, id, param="file_ids") for id in sent.get("file_ids", [])]
+    return [
+        attach(
+            store,
+            options,
+            vector_store,
+            file,
+            attributes=sent.get("attributes"),
+            chunking_strategy=sent.get("chunking_strategy"),
+        )
+        for file in {file.id: file for file in files}.values()
+    ]
+
+
+def _indexing_error(file: Record) -> dict[str, str] | None:
+    name = file.body["filename"]
+    if UNINDEXABLE in name:
+        return {"code": "invalid_file", "message": "The file could not be parsed."}
+    if PurePosixPath(name).suffix.lower() not in EXTENSIONS:
+        return {"code": "unsupported_file", "message": "The file type is not supported."}
+    if file.body["bytes"] == 0:
+        return {"code": "invalid_file", "message": "The file is empty."}
+    return None
+
+
+def status_of(attachment: Record, now: float) -> str:
+    return outcome(attachment.hidden, now)
+
+
+def outcome(indexing: dict[str, Any], now: float) -> str:
+    """Return what has become of an indexing by now."""
+    if indexing["cancelled"]:
+        return "cancelled"
+    if now < indexing["ready_at"]:
+        return "in_progress"
+    return "completed" if indexing["error"] is None else "failed"
+
+
+def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
+    """Return the attachment as clients see it at that moment."""
+    body = attachment.body
+    status = status_of(attachment, now)
+    return {
+        "id": body["id"],
+        "object": body["object"],
+        "usage_bytes": attachment.hidden["bytes"] if status == "completed" else 0,
+        "created_at": body["created_at"],
+        "vector_store_id": body["vector_store_id"],
+        "status": status,
+        "last_error": attachment.hidden["error"] if status == "failed" else None,
+        "chunking_strategy": body["chunking_strategy"],
+        "attributes": body["attributes"],
+    }
+
+
+def find_attachment(store: Store, vector_store: Record, file_id: str) -> Record:
+    attachment = store.get("vector_store_file", vector_store.id, file_id)
+    if attachment is None:
+        raise not_found(f"No file found with id '{file_id}' in vector store '{vector_store.id}'.")
+    return attachment
+
+
+def content_of(store: Store, vector_store: Record, attachment: Record) -> tuple[Record, str] | None:
+    """Return the file behind an attachment and its text, unless it is gone or was not indexed."""
+    file = store.get("file", vector_store.scope, attachment.id)
+    if file is None or has_expired(store, file) or status_of(attachment, store.clock()) != "completed":
+        return None
+    return file, file.hidden["content"].decode("utf-8", errors="replace")

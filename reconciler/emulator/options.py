@@ -1,0 +1,80 @@
+"""What can be asked of the emulator besides being correct: slowness, limits, lag, faults, a data file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from reconciler.emulator.faults import Fault
+
+ThrottleStyle = Literal["bare", "retry-after", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the emulator behaves; the defaults make it fast, consistent and patient."""
+
+    data: Path | None = None
+    """Keep everything in this file, across restarts."""
+    latency_ms: int = 0
+    """Wait this long before each answer."""
+    admin_rpm: int = 0
+    """Requests a minute that each admin route accepts; the next gets a 429. 0 = no limit."""
+    throttle_style: ThrottleStyle = "bare"
+    """How a 429 tells when to come back: not at all, by a Retry-After header, or in the text of its message."""
+    index_delay_ms: int = 0
+    """How long a file that joined a vector store stays in_progress."""
+    list_lag_ms: int = 0
+    """How long a new object is missing from lists."""
+    read_lag_ms: int = 0
+    """How long a new service account answers 404."""
+    retire_assistants: bool = False
+    """Answer 404 below /assistants, as the live platform does today."""
+    service_account_keys_deletable: bool = True
+    """Whether a single key of a service account can be deleted; when not, 400, as the published description says."""
+    faults: tuple[Fault, ...] = ()
+    """Mishaps to arm at the start."""
+    seed: Mapping[str, int] | None = None
+    """Objects to make at the start of an empty store; the keys are those of `seeding.COUNTS`."""
+
+    def __post_init__(self) -> None:
+        for name in ("latency_ms", "admin_rpm", "index_delay_ms", "list_lag_ms", "read_lag_ms"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
+        if self.throttle_style not in get_args(ThrottleStyle):
+            raise ValueError(f"throttle_style must be one of {', '.join(get_args(ThrottleStyle))}")
+
+    def changed(self, changes: Mapping[str, Any]) -> Options:
+        """Return a copy with some options changed; faults may be given as their one-line form.
+
+        The data file and the seed belong to the start of a server, so they cannot change under it.
+        """
+        fixed = {"data", "seed"}
+        known = {field.name: field for field in fields(self) if field.name not in fixed}
+        for name, value in changes.items():
+            if name not in known:
+                raise ValueError(f"unknown option {name!r}; it is one of {', '.join(known)}")
+            _check_type(name, value, type(getattr(self, name)))
+        prepared = dict(changes)
+        if "faults" in prepared:
+            prepared["faults"] = tuple(_as_fault(fault) for fault in prepared["faults"])
+        return replace(self, **prepared)
+
+    def as_json(self) -> dict[str, Any]:
+        result = {field.name: getattr(self, field.name) for field in fields(self)}
+        result["data"] = None if self.data is None else str(self.data)
+        result["faults"] = [str(fault) for fault in self.faults]
+        result["seed"] = None if self.seed is None else dict(self.seed)
+        return result
+
+
+def _check_type(name: str, value: Any, expected: type) -> None:
+    good = isinstance(value, list | tuple) if expected is tuple else type(value) is expected
+    if not good:
+        raise ValueError(f"option {name} must be of type {expected.__name__}, not {type(value).__name__}")
+
+
+def _as_fault(value: Any) -> Fault:
+    return value if isinstance(value, Fault) else Fault.parse(str(value))

@@ -1,0 +1,41 @@
+"""All routes below /v1, a module for each kind of object.
+
+A new route is a handler and a line in the `ROUTES` of its module; a new kind is a new module, named in the tuple below.
+"""
+
+from __future__ import annotations
+
+from reconciler.emulator.routes import (
+    agents,
+    assistants,
+    audit_logs,
+    files,
+    models,
+    project_keys,
+    projects,
+    rate_limits,
+    service_accounts,
+    uploads,
+    users,
+    vector_store_files,
+    vector_stores,
+)
+from reconciler.emulator.routing import Route
+
+_MODULES = (
+    projects,
+    rate_limits,
+    service_accounts,
+    project_keys,
+    users,
+    audit_logs,
+    models,
+    files,
+    uploads,
+    vector_stores,
+    vector_store_files,
+    assistants,
+    agents,
+)
+
+ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)

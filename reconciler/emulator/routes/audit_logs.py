@@ -1,0 +1,52 @@
+"""The audit log: read only, newest first, filtered by when, where, what and who."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from reconciler.emulator.paging import page_of
+from reconciler.emulator.routing import Access, Call, Route
+from reconciler.emulator.store import ORGANIZATION, Record
+
+_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+# The filters that name values, and how an entry's own value is found.
+_FILTERS: dict[str, Callable[[Record], str | None]] = {
+    "project_ids": lambda entry: entry.body.get("project", {}).get("id"),
+    "event_types": lambda entry: str(entry.body["type"]),
+    "actor_ids": lambda entry: _actor(entry).get("id"),
+    "actor_emails": lambda entry: _actor(entry).get("email"),
+    "resource_ids": lambda entry: str(entry.hidden["resource_id"]),
+}
+
+
+def list_audit_logs(call: Call) -> dict[str, Any]:
+    bounds = {name: call.query.integer(f"effective_at[{name}]") for name in _COMPARISONS}
+    wanted = {name: values for name in _FILTERS if (values := call.query.all(name))}
+    # Everything here happens inside the organization; the tenant above it has no entries.
+    nothing = call.query.boolean("tenant_only")
+
+    def keep(entry: Record) -> bool:
+        at = entry.body["effective_at"]
+        in_time = all(bound is None or _COMPARISONS[name](at, bound) for name, bound in bounds.items())
+        return not nothing and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
+
+    return call.list_answer(
+        call.store.collection("audit_log", ORGANIZATION),
+        page_of(call.query, order=None, descending=True),
+        keep=keep,
+    )
+
+
+def _actor(entry: Record) -> dict[str, Any]:
+    user: dict[str, Any] = entry.body["actor"]["api_key"]["user"]
+    return user
+
+
+ROUTES = (Route("GET", "/organization/audit_logs", list_audit_logs, Access.ADMIN),)

@@ -1,0 +1,180 @@
+"""How a request finds its handler, and what the handler is given.
+
+A route is a line in the `ROUTES` of a module in `routes/`: method, path, handler, and which of the two kinds of key may
+call it. A handler is a plain function of a `Call`; it returns the JSON of the answer, or a `Reply` when it is not JSON.
+It runs while holding the store's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from reconciler.emulator.errors import ApiError, bad_request, not_found
+from reconciler.emulator.options import Options
+from reconciler.emulator.paging import Page, envelope, listing
+from reconciler.emulator.query import Query
+from reconciler.emulator.store import ORGANIZATION, Collection, Record, Store
+from reconciler.emulator.validation import Check
+
+
+class Access(Enum):
+    """Which kind of key a route wants; the two never overlap."""
+
+    ADMIN = "admin"
+    PROJECT = "project"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling: the kind of key, the project it acts in, and how the audit log names it."""
+
+    access: Access
+    key_id: str
+    project: Record | None = None
+    actor: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that came in a form."""
+
+    filename: str
+    content: bytes
+
+
+Form = dict[str, "str | Upload"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that is not JSON."""
+
+    content: bytes
+    content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Call:
+    """One request, as its handler sees it."""
+
+    store: Store
+    options: Options
+    principal: Principal
+    params: dict[str, str]
+    query: Query
+    sent: Any = None
+    form: Form = field(default_factory=dict)
+
+    def json(self, shape: Check) -> dict[str, Any]:
+        """Return the body, checked; a request without a body is taken as an empty object."""
+        sent = {} if self.sent is None else self.sent
+        if not isinstance(sent, dict):
+            raise bad_request("Invalid body: expected a JSON object.", code="invalid_type")
+        result: dict[str, Any] = shape(sent, "")
+        return result
+
+    @property
+    def now(self) -> int:
+        return self.store.now()
+
+    @property
+    def project_id(self) -> str:
+        """The project whose objects this call sees; only where a project key is required."""
+        if self.principal.project is None:
+            raise RuntimeError("an admin key acts in no project")
+        return self.principal.project.id
+
+    def path_project(self, *, to_change: bool = False) -> Record:
+        """Return the project that an admin path names; an archived one can be read, but nothing in it changed."""
+        id = self.params["project_id"]
+        project = self.store.get("project", ORGANIZATION, id)
+        if project is None:
+            raise not_found(f"No project found with id '{id}'.", param="project_id")
+        if to_change and project.body["status"] == "archived":
+            raise bad_request(f"Project '{id}' is archived and cannot be changed.", param="project_id")
+        return project
+
+    def is_listed(self, record: Record) -> bool:
+        """Say whether lists show the record already; they may lag behind creates."""
+        return record.born + self.options.list_lag_ms / 1000 <= self.store.clock()
+
+    def list_answer(
+        self,
+        collection: Collection,
+        page: Page,
+        *,
+        render: Callable[[Record], dict[str, Any]] = lambda record: record.body,
+        keep: Callable[[Record], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
+    ) -> dict[str, Any]:
+        """Return a page of a collection in the list envelope."""
+        found, more = listing(collection).cut(page, lambda record: self.is_listed(record) and keep(record))
+        return envelope([render(record) for record in found], more)
+
+
+Handler = Callable[[Call], "dict[str, Any] | Reply"]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path. `{name}` in the path takes any one segment."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    beta: str | None = None
+    """The value of the OpenAI-Beta header without which the route refuses."""
+    takes_form: bool = False
+    """Whether the body is multipart/form-data instead of JSON."""
+    repeats_detail: bool = False
+    """Whether errors carry the second key of the files endpoints."""
+
+
+class Router:
+    """Finds the route of a method and a path."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._by_length: dict[int, list[tuple[list[str], dict[str, Route]]]] = {}
+        for route in routes:
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        segments = route.path.split("/")
+        candidates = self._by_length.setdefault(len(segments), [])
+        for known, methods in candidates:
+            if known == segments:
+                methods[route.method] = route
+                return
+        candidates.append((segments, {route.method: route}))
+
+    def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        """Return the routes of a path by method, and the values of its segments; no routes when it is unknown."""
+        parts = path.split("/")
+        for segments, methods in self._by_length.get(len(parts), ()):
+            params = _match(segments, parts)
+            if params is not None:
+                return methods, params
+        return {}, {}
+
+
+def _match(segments: list[str], parts: list[str]) -> dict[str, str] | None:
+    params: dict[str, str] = {}
+    for segment, part in zip(segments, parts, strict=True):
+        if segment.startswith("{") and part:
+            params[segment[1:-1]] = part
+        elif segment != part:
+            return None
+    return params
+
+
+def wrong_method(method: str, path: str, allowed: Iterable[str]) -> ApiError:
+    return ApiError(
+        405,
+        f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
+        code="method_not_supported",
+        headers={"Allow": ", ".join(sorted(allowed))},
+    )

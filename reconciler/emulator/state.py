@@ -1,0 +1,58 @@
+"""What a running emulator consists of, and how it begins again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.emulator import seeding, world
+from reconciler.emulator.faults import Fault, FaultBox
+from reconciler.emulator.journal import Journal
+from reconciler.emulator.options import Options
+from reconciler.emulator.recorder import Recorder
+from reconciler.emulator.store import Store
+from reconciler.emulator.throttle import Throttle
+
+
+class State:
+    """The store and everything around it that the application works with."""
+
+    def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
+        self.options = options
+        self.store = Store(clock=clock, journal=None if options.data is None else Journal(options.data))
+        self.faults = FaultBox(options.faults)
+        self.recorder = Recorder()
+        self.throttle = Throttle()
+        if self.store.is_empty:
+            self._begin()
+
+    def _begin(self) -> None:
+        with self.store.lock:
+            world.found(self.store)
+            if self.options.seed:
+                seeding.seed(self.store, self.options.seed)
+            self.store.commit()
+
+    def reset(self) -> None:
+        """Return to the beginning: objects, requests, throttle and the faults of the options; options stay."""
+        with self.store.lock:
+            self.store.reset()
+            self._begin()
+            self.recorder.clear()
+            self.throttle.reset()
+            self.faults.replace(self.options.faults)
+
+    def change_options(self, changes: Mapping[str, Any]) -> None:
+        """Change options while running; new faults replace those that are armed."""
+        with self.store.lock:
+            self.options = self.options.changed(changes)
+            self.throttle.reset()
+            if "faults" in changes:
+                self.faults.replace(self.options.faults)
+
+    def seed(self, counts: Mapping[str, int]) -> dict[str, list[str]]:
+        return seeding.seed(self.store, counts)
+
+    def add_fault(self, spec: str | Fault) -> None:
+        self.faults.add(Fault.parse(spec) if isinstance(spec, str) else spec)

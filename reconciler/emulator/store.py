@@ -1,0 +1,224 @@
+"""Everything the emulator knows, as records in collections.
+
+A record is one object of the API: `body` is what clients see, `hidden` what they do not (a file's bytes, the digest
+of a key, the moment when indexing ends). It lives in the collection of its kind and scope, where the scope is a
+project, a vector store, or the organization. Several objects share a second of `created_at`, so a sequence number of
+our own gives the order, and makes a page of a long list a matter of bisection.
+
+One lock guards all of it. Handlers run while holding it and must not wait.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.emulator.journal import Journal
+
+ORGANIZATION = "org-emulator"
+"""The scope of what belongs to no project, and the identifier of the only organization there is."""
+
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Record:
+    """One object: what clients see (`body`), what they do not (`hidden`), and when it came."""
+
+    kind: str
+    scope: str
+    id: str
+    seq: int
+    born: float
+    body: dict[str, Any]
+    hidden: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return (self.kind, self.scope, self.id)
+
+
+class Collection:
+    """The records of one kind in one scope, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Record] = {}
+        self._ordered: list[Record] = []
+
+    def add(self, record: Record) -> None:
+        self.remove(record.id)
+        self._by_id[record.id] = record
+        # Records come with a growing number, so this is an append except while a data file is read.
+        self._ordered.insert(bisect_left(self._ordered, record.seq, key=_seq), record)
+
+    def remove(self, id: str) -> None:
+        record = self._by_id.pop(id, None)
+        if record is not None:
+            del self._ordered[bisect_left(self._ordered, record.seq, key=_seq)]
+
+    def get(self, id: str) -> Record | None:
+        return self._by_id.get(id)
+
+    def ordered(self) -> list[Record]:
+        """Return the records, oldest first; callers must not change the list."""
+        return self._ordered
+
+    def position(self, id: str) -> int | None:
+        record = self._by_id.get(id)
+        return None if record is None else bisect_left(self._ordered, record.seq, key=_seq)
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+
+def _seq(record: Record) -> int:
+    return record.seq
+
+
+_EMPTY = Collection()
+
+
+def digest(secret: str) -> str:
+    """Return the form in which a key is kept: enough to recognise it, not enough to use it."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Store:
+    """All records, the indexes that answer without a walk, and the journal that outlives the process."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time, journal: Journal | None = None) -> None:
+        self.lock = threading.RLock()
+        self.clock = clock
+        self._journal = journal
+        self._changed: dict[Key, None] = {}
+        self._clear()
+        if journal is not None:
+            for entry in journal.load():
+                self._restore(entry)
+            journal.rewrite(self._entries())
+
+    def _clear(self) -> None:
+        self._seq = 0
+        self._collections: dict[tuple[str, str], Collection] = {}
+        self._keys: dict[str, Record] = {}
+        self._holders: dict[str, set[str]] = {}
+        self.file_counts_cache: dict[str, tuple[bool, dict[str, int], int]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._collections
+
+    def now(self) -> int:
+        return int(self.clock())
+
+    # --- reading
+
+    def collection(self, kind: str, scope: str) -> Collection:
+        return self._collections.get((kind, scope), _EMPTY)
+
+    def get(self, kind: str, scope: str, id: str) -> Record | None:
+        return self.collection(kind, scope).get(id)
+
+    def all(self, kind: str) -> Iterator[Record]:
+        """Yield the records of a kind in every scope."""
+        for (found, _), collection in list(self._collections.items()):
+            if found == kind:
+                yield from list(collection.ordered())
+
+    def counts(self) -> dict[str, int]:
+        result: dict[str, int] = {}
+        for (kind, _), collection in self._collections.items():
+            if len(collection):
+                result[kind] = result.get(kind, 0) + len(collection)
+        return dict(sorted(result.items()))
+
+    def key_record(self, secret: str) -> Record | None:
+        """Return the record of an API key, by its value."""
+        return self._keys.get(digest(secret))
+
+    def holders(self, file_id: str) -> set[str]:
+        """Return the vector stores to which a file is attached."""
+        return set(self._holders.get(file_id, ()))
+
+    # --- changing; whoever edits a record in place calls `changed` afterwards
+
+    def add(self, kind: str, scope: str, body: dict[str, Any], *, id: str | None = None, **hidden: Any) -> Record:
+        """Add an object; its identifier is the body's `id` unless given."""
+        self._seq += 1
+        record = Record(kind, scope, id or str(body["id"]), self._seq, self.clock(), body, hidden)
+        self._put(record)
+        self.changed(record)
+        return record
+
+    def changed(self, record: Record) -> None:
+        self._changed[record.key] = None
+        if record.kind == "vector_store_file":
+            self.file_counts_cache.pop(record.scope, None)
+
+    def remove(self, record: Record) -> None:
+        self._drop(record)
+        self.changed(record)
+
+    def reset(self) -> None:
+        """Forget everything, in the data file too."""
+        with self.lock:
+            self._clear()
+            self._changed.clear()
+            if self._journal is not None:
+                self._journal.rewrite([])
+
+    def commit(self) -> None:
+        """Make what changed durable, as one step; a request's answer must not leave before."""
+        if self._journal is not None and self._changed:
+            self._journal.append([self._entry(key) for key in self._changed])
+            if self._journal.is_wasteful:
+                self._journal.rewrite(self._entries())
+        self._changed.clear()
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+    def _put(self, record: Record) -> None:
+        self._collections.setdefault((record.kind, record.scope), Collection()).add(record)
+        if record.kind == "api_key":
+            self._keys[record.hidden["digest"]] = record
+        elif record.kind == "vector_store_file":
+            self._holders.setdefault(record.id, set()).add(record.scope)
+
+    def _drop(self, record: Record) -> None:
+        self.collection(record.kind, record.scope).remove(record.id)
+        if record.kind == "api_key":
+            self._keys.pop(record.hidden["digest"], None)
+        elif record.kind == "vector_store_file":
+            self._holders.get(record.id, set()).discard(record.scope)
+
+    def _entries(self) -> list[dict[str, Any]]:
+        return [_as_entry(record) for c in self._collections.values() for record in c.ordered()]
+
+    def _entry(self, key: Key) -> dict[str, Any]:
+        record = self.get(*key)
+        return {"gone": list(key)} if record is None else _as_entry(record)
+
+    def _restore(self, entry: dict[str, Any]) -> None:
+        if "gone" in entry:
+            kind, scope, id = entry["gone"]
+            record = self.get(kind, scope, id)
+            if record is not None:
+                self._drop(record)
+            return
+        record = Record(**entry)
+        if "content" in record.hidden:
+            record.hidden["content"] = base64.b64decode(record.hidden["content"])
+        self._seq = max(self._seq, record.seq)
+        self._put(record)
+
+
+def _as_entry(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in Record.__slots__}

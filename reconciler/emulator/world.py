@@ -1,0 +1,141 @@
+"""What exists before the first request: an organization with a default project, some people and one project key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.emulator import ids
+from reconciler.emulator.auth import PROJECT_KEY, redacted
+from reconciler.emulator.store import ORGANIZATION, Record, Store, digest
+
+DEFAULT_PROJECT = "proj_EmulatorDefaultProject00"
+
+# name, email, role, managed by SCIM. Two owners, so that one of them can be removed.
+_PEOPLE = (
+    ("Ada Owner", "ada@example.com", "owner", False),
+    ("Ben Owner", "ben@example.com", "owner", False),
+    ("Cleo Reader", "cleo@example.com", "reader", False),
+    ("Dev Reader", "dev@example.com", "reader", False),
+    ("Eli Reader", "eli@example.com", "reader", True),
+)
+
+
+def found(store: Store) -> None:
+    """Found the organization in an empty store."""
+    project = add_project(store, "Default project", id=DEFAULT_PROJECT)
+    people = [_add_user(store, *person) for person in _PEOPLE]
+    for user in people[:2]:
+        add_member(store, project, user, "owner")
+    add_key(
+        store,
+        project,
+        PROJECT_KEY,
+        name="Emulator key",
+        owner={"type": "user", "id": people[0].id},
+        roams=True,
+    )
+
+
+def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any) -> Record:
+    body = {
+        "id": id or ids.fresh("project"),
+        "object": "organization.project",
+        "name": name,
+        "created_at": store.now(),
+        "archived_at": None,
+        "status": "active",
+        "external_key_id": extra.get("external_key_id"),
+        # The organization's own residency, when none is asked for.
+        "residency": extra.get("residency") or "GLOBAL",
+    }
+    return store.add("project", ORGANIZATION, body, limits={})
+
+
+def _add_user(store: Store, name: str, email: str, role: str, scim: bool) -> Record:
+    now = store.now()
+    user_id = ids.fresh("user")
+    body: dict[str, Any] = {
+        "object": "organization.user",
+        "id": user_id,
+        "name": name,
+        "email": email,
+        "role": role,
+        "added_at": now,
+        "is_default": False,
+        "created": now,
+        "user": {
+            "object": "user",
+            "id": user_id,
+            "email": email,
+            "name": name,
+            "picture": None,
+            "enabled": True,
+            "banned": False,
+            "banned_at": None,
+        },
+        "is_service_account": False,
+        "is_scale_tier_authorized_purchaser": False,
+        "is_scim_managed": scim,
+        "api_key_last_used_at": None,
+        "technical_level": None,
+        "developer_persona": None,
+    }
+    return store.add("user", ORGANIZATION, body)
+
+
+def add_member(store: Store, project: Record, user: Record, role: str) -> Record:
+    """Make a user a member of a project."""
+    body = {
+        "object": "organization.project.user",
+        "id": user.id,
+        "name": user.body["name"],
+        "email": user.body["email"],
+        "role": role,
+        "added_at": store.now(),
+    }
+    return store.add("project_user", project.id, body)
+
+
+def add_person(store: Store, number: int) -> Record:
+    """Add one of many readers, for a large organization."""
+    return _add_user(store, f"Person {number}", f"person-{number}@example.com", "reader", False)
+
+
+def add_key(
+    store: Store,
+    project: Record,
+    secret: str,
+    *,
+    name: str,
+    owner: dict[str, str],
+    expires_at: int | None = None,
+    roams: bool = False,
+    scopes: list[str] | None = None,
+) -> Record:
+    """Add a key to a project; its value is not kept, only what recognises it."""
+    body = {
+        "object": "organization.project.api_key",
+        "redacted_value": redacted(secret),
+        "name": name,
+        "created_at": store.now(),
+        "expires_at": expires_at,
+        "id": ids.fresh("api_key"),
+    }
+    hidden: dict[str, Any] = {
+        "digest": digest(secret),
+        "owner": owner,
+        "roams": roams,
+        "scopes": scopes or [],
+    }
+    return store.add("api_key", project.id, body, last_used_at=None, **hidden)
+
+
+def add_service_account(store: Store, project: Record, name: str, role: str) -> Record:
+    body = {
+        "object": "organization.project.service_account",
+        "id": ids.fresh("service_account"),
+        "name": name,
+        "role": role,
+        "created_at": store.now(),
+    }
+    return store.add("service_account", project.id, body)

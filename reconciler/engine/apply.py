@@ -1,0 +1,267 @@
+"""Walks a plan: what is ready goes, what waits waits, and a failure stops only what depends on it.
+
+A change becomes one node of work, a replacement two. Nodes run on a bounded pool of threads, each as soon as all that
+it needs is done. The first interrupt lets what is in flight finish and starts nothing more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from threading import Event
+from typing import Any, Protocol
+
+from reconciler.engine.execute import Done, Executor, Settling
+from reconciler.engine.graph import invert
+from reconciler.engine.match import Ownership
+from reconciler.errors import ApiError, Interrupted, ReconcilerError, StalePlanError
+from reconciler.model.address import Address
+from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.kind import Kind
+from reconciler.model.provider import Provider
+from reconciler.model.values import Unknown, has_unknown, substitute
+from reconciler.state import StateStore
+
+
+class Listener(Protocol):
+    """Told what is going on, from any thread."""
+
+    def started(self, change: Change) -> None:
+        """Work on a change begins."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Work on a change has ended, one way or another."""
+
+
+class Half(StrEnum):
+    """What a node does for its change."""
+
+    WRITE = "write"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One piece of work. `id` tells the objects of one address apart."""
+
+    address: Address
+    half: Half
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an apply needs beside the plan: the world, the state, and how hard to press on."""
+
+    provider: Provider
+    store: StateStore
+    kinds: Mapping[str, Kind]
+    ownership: Ownership
+    run_id: int
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    parallelism: int = 10
+    stop: Event = field(default_factory=Event)
+    listener: Listener | None = None
+    settling: Settling = field(default_factory=Settling)
+    clock: Callable[[], float] = time.monotonic
+    redact: Callable[[str], str] = str
+
+
+def apply_plan(plan: Plan, run: Run) -> ApplyResult:
+    """Carry the plan out, no more and no less. Failures are outcomes; only a broken state raises."""
+    return _Walk(plan, run).go()
+
+
+class _Walk:
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self._plan = plan
+        self._run = run
+        self._executor = Executor(
+            plan,
+            provider=run.provider,
+            kinds=run.kinds,
+            store=run.store,
+            ownership=run.ownership,
+            settling=run.settling,
+        )
+        self._work = nodes_of(plan)
+        self._needs = needs_of(self._work)
+        self._outcomes: dict[Node, Outcome] = {}
+
+    def go(self) -> ApplyResult:
+        started, calls = self._run.clock(), self._run.provider.calls
+        self._walk()
+        for change in self._plan.changes:
+            if change.action is Action.NO_OP and not self._plan.destroy:
+                self._executor.settle_unchanged(change)
+                if change.address in self._run.ownership.begun:
+                    self._run.store.settle(change.address)
+        outcomes = self._by_change()
+        return ApplyResult(
+            plan=self._plan,
+            outcomes=tuple(outcomes),
+            outputs=self._outputs(),
+            calls=self._run.provider.calls - calls,
+            seconds=self._run.clock() - started,
+            interrupted=self._run.stop.is_set(),
+        )
+
+    def _walk(self) -> None:
+        waiting = {node: {need for need in needs if need in self._work} for node, needs in self._needs.items()}
+        dependents = invert(self._needs)
+        ready = deque(node for node in self._work if not waiting[node])
+        running: dict[Future[Outcome], Node] = {}
+        with ThreadPoolExecutor(self._run.parallelism) as pool:
+            while ready or running:
+                while ready and len(running) < self._run.parallelism and not self._run.stop.is_set():
+                    node = ready.popleft()
+                    running[pool.submit(self._carry_out, node)] = node
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    node = running.pop(future)
+                    ready += self._settle(node, future.result(), waiting, dependents)
+        for node in self._work:
+            if node not in self._outcomes:
+                self._note(node, Outcome(self._work[node], OutcomeStatus.SKIPPED, message="the run was interrupted"))
+
+    def _settle(
+        self, node: Node, outcome: Outcome, waiting: dict[Node, set[Node]], dependents: Mapping[Node, list[Node]]
+    ) -> list[Node]:
+        """Record an outcome; the nodes that can go now. What depended on a failure is skipped, however far away."""
+        self._note(node, outcome)
+        if outcome.status is not OutcomeStatus.APPLIED:
+            self._skip(node, dependents)
+            return []
+        ready = []
+        for dependent in dependents[node]:
+            waiting[dependent].discard(node)
+            if not waiting[dependent] and dependent not in self._outcomes:
+                ready.append(dependent)
+        return ready
+
+    def _skip(self, failed: Node, dependents: Mapping[Node, list[Node]]) -> None:
+        pending = list(dependents[failed])
+        while pending:
+            node = pending.pop()
+            if node not in self._outcomes:
+                message = f"{failed.address} did not go through"
+                self._note(node, Outcome(self._work[node], OutcomeStatus.SKIPPED, message=message))
+                pending += dependents[node]
+
+    def _note(self, node: Node, outcome: Outcome) -> None:
+        self._outcomes[node] = outcome
+        if self._run.listener is not None:
+            self._run.listener.finished(outcome)
+
+    def _carry_out(self, node: Node) -> Outcome:
+        change, started = self._work[node], self._run.clock()
+        if self._run.listener is not None:
+            self._run.listener.started(change)
+        try:
+            done = self._journalled(node, change)
+        except StalePlanError as error:
+            return self._failure(change, error, OutcomeStatus.STALE, started)
+        except Interrupted as error:
+            return self._failure(change, error, OutcomeStatus.SKIPPED, started)
+        except ReconcilerError as error:
+            return self._failure(change, error, OutcomeStatus.FAILED, started)
+        return Outcome(change, OutcomeStatus.APPLIED, id=done.id, seconds=self._run.clock() - started, notes=done.notes)
+
+    def _journalled(self, node: Node, change: Change) -> Done:
+        store, run_id = self._run.store, self._run.run_id
+        store.keep_pre_image(
+            run_id,
+            change.address,
+            action=change.action.value,
+            id=change.id,
+            before=change.before,
+            record=self._executor.record(change.address),
+        )
+        intent = {"half": node.half.value, "id": change.id}
+        with store.journal(run_id, redact=self._run.redact).change(
+            change.address, change.action.value, intent
+        ) as journal:
+            return (self._executor.delete if node.half is Half.DELETE else self._executor.write)(change, journal)
+
+    def _failure(self, change: Change, error: ReconcilerError, status: OutcomeStatus, started: float) -> Outcome:
+        return Outcome(
+            change,
+            status,
+            id=change.id,
+            message=self._run.redact(str(error)),
+            hint=self._run.redact(error.hint),
+            request_id=error.request_id if isinstance(error, ApiError) else None,
+            seconds=self._run.clock() - started,
+        )
+
+    def _by_change(self) -> list[Outcome]:
+        """One outcome a change: of a replacement's two halves, the worse one."""
+        worst: dict[tuple[Address, str | None], Outcome] = {}
+        for node, outcome in self._outcomes.items():
+            key = (node.address, node.id)
+            known = worst.get(key)
+            if known is None or known.status is OutcomeStatus.APPLIED:
+                worst[key] = outcome
+        return [worst[key] for key in sorted(worst, key=lambda key: (key[0].sort_key, key[1] or ""))]
+
+    def _outputs(self) -> dict[str, Any]:
+        if self._plan.destroy:
+            return {}
+        values = {name: substitute(value, self._executor.lookup) for name, value in self._run.outputs.items()}
+        return {
+            name: value for name, value in values.items() if not isinstance(value, Unknown) and not has_unknown(value)
+        }
+
+
+def nodes_of(plan: Plan) -> dict[Node, Change]:
+    """The work of a plan, in plan order: one node a change, two for a replacement."""
+    work: dict[Node, Change] = {}
+    for change in plan.pending:
+        key = change.id if change.reason is Reason.LEFT_BEHIND else None
+        if change.action is not Action.DELETE:
+            work[Node(change.address, Half.WRITE, key)] = change
+        if change.action.destroys:
+            work[Node(change.address, Half.DELETE, key)] = change
+    return work
+
+
+def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
+    """What each piece of work waits for.
+
+    Writes wait for the writes of what they refer to. An object is deleted once everything that referred to it has been
+    deleted or rewritten. A replacement deletes first, unless it is to create before it destroys.
+    """
+    needs: dict[Node, set[Node]] = {node: set() for node in work}
+    for node, change in work.items():
+        if change.reason is Reason.LEFT_BEHIND:
+            continue
+        write, delete = Node(node.address, Half.WRITE), Node(node.address, Half.DELETE)
+        if change.action is Action.REPLACE:
+            first, second = (write, delete) if change.create_before_destroy else (delete, write)
+            needs[second].add(first)
+        for address in change.depends_on:
+            _add_needs(needs, work, write, delete, address)
+    return needs
+
+
+def _add_needs(
+    needs: dict[Node, set[Node]], work: Mapping[Node, Change], write: Node, delete: Node, address: Address
+) -> None:
+    target_write, target_delete = Node(address, Half.WRITE), Node(address, Half.DELETE)
+    if write in work and target_write in work:
+        needs[write].add(target_write)
+    if target_delete not in work:
+        return
+    target = work[target_delete]
+    if delete in work:
+        needs[target_delete].add(delete)
+    if write in work and (target.action is Action.DELETE or target.create_before_destroy):
+        needs[target_delete].add(write)
+
+
+__all__ = ["ApplyResult", "Listener", "Run", "apply_plan"]

@@ -1,0 +1,246 @@
+"""The field changes of one resource: desired against live, with the prior state saying which side moved.
+
+A field that the manifest does not set and never set is the API's to choose. Everything that must not show as a
+difference (server defaults, aliases, order of sets, null against absent) is settled by `model.types.comparable` before
+anything is compared; nothing is filtered out of the result afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from reconciler.model.change import FieldChange, Origin
+from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
+from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
+from reconciler.model.types import SERVER_CHOSEN, canonical, comparable
+from reconciler.model.values import Spec
+
+_NOT_SHOWN: Any = object()
+
+
+def diff_fields(kind: Kind, *, desired: Spec, live: LiveObject, record: Record | None) -> list[FieldChange]:
+    """What has to change for `live` to be `desired`, in the order of the kind's fields, leaf by leaf.
+
+    `desired` may hold unknowns, which differ from everything. A field that was applied and is no longer desired is
+    reset to the API's default, or to what we overwrote.
+    """
+    changes: list[FieldChange] = []
+    for field in kind.fields:
+        if field.mutability is Mutability.FIXED:
+            continue
+        if field.name in desired:
+            changes += _changes_of(field, wanted(field, desired[field.name]), live, record)
+        elif record is not None and record.applied.get(field.name) is not None:
+            changes += _reset_of(field, live, record)
+    return changes
+
+
+def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterator[Field]:
+    """The fields that the manifest moved since creation and that nothing can change any more."""
+    for field in kind.fields:
+        if field.mutability is Mutability.FIXED and record is not None:
+            before = record.applied.get(field.name)
+            if canonical(field.type, desired.get(field.name)) != canonical(field.type, before):
+                yield field
+
+
+def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tuple[str, ...]) -> list[FieldChange]:
+    """What moved at the API since we last wrote it: from what we applied, to what is there."""
+    changes: list[FieldChange] = []
+    applied = without_ignored(record.applied, live=live, ignore=ignore)
+    for field in kind.fields:
+        if applied.get(field.name) is None or field.mutability is Mutability.FIXED:
+            continue
+        asked, shown = wanted(field, applied[field.name]), shown_value(field, live)
+        if shown is _NOT_SHOWN or field.readable is Readable.NEVER:
+            continue
+        before, after = comparable(field.type, asked, shown)
+        if before != after and not _is_standing(field, asked, shown, record):
+            changes += _leaves(field, before, after, Origin.DRIFT)
+    return changes
+
+
+def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
+    """What an object looks like, for the fields that can be compared: what a plan was made from."""
+    shown = {field.name: shown_value(field, live) for field in kind.fields if field.readable is not Readable.NEVER}
+    return {
+        name: canonical(kind.by_name[name].type, value)
+        for name, value in shown.items()
+        if value is not _NOT_SHOWN and value is not None
+    }
+
+
+def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str, Any]:
+    """The fields that the server did not take as asked, with what it shows instead."""
+    found: dict[str, Any] = {}
+    for name, value in asked.items():
+        field = kind.by_name[name]
+        shown = shown_value(field, live)
+        if value is None or shown is _NOT_SHOWN or field.readable is Readable.NEVER:
+            continue
+        left, right = comparable(field.type, value, shown)
+        if left != right:
+            found[name] = right
+    return found
+
+
+def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> dict[str, Any]:
+    """The spec with hands off the ignored paths: whole fields are left out, deeper paths take the live value."""
+    if IGNORE_ALL in ignore:
+        return {}
+    result = {name: value for name, value in spec.items() if name not in ignore}
+    for path in ignore:
+        first, _, rest = path.partition(".")
+        if rest and first in result:
+            result[first] = _overlaid(result[first], live.value(first), rest.split("."))
+    return result
+
+
+def wanted(field: Field, value: Any) -> Any:
+    """What an explicit value asks for: null means the API's default."""
+    return default_of(field) if value is None else value
+
+
+def default_of(field: Field) -> Any:
+    """The API's default, or None where the API chooses."""
+    return None if field.default is SERVER_CHOSEN else field.default
+
+
+def shown_value(field: Field, live: LiveObject) -> Any:
+    """The live value, defaults filled; a private marker where the API does not show the field."""
+    value = live.value(field.name)
+    if not field.in_body and field.name not in live.carried:
+        return _NOT_SHOWN
+    if value is None and field.readable is Readable.SOMETIMES:
+        return _NOT_SHOWN
+    return default_of(field) if value is None else value
+
+
+def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | None) -> Iterator[FieldChange]:
+    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
+    if shown is _NOT_SHOWN:
+        yield from _unshown_change(field, value, record)
+        return
+    after, before = comparable(field.type, value, shown)
+    if after == before or _is_standing(field, value, shown, record):
+        return
+    yield from _leaves(field, before, after, _origin(field, value, shown, record))
+
+
+def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator[FieldChange]:
+    # The API does not show the field, so only what we remember can be compared. Without a record, a field that a
+    # replacement would be needed for is taken to be right: replacing on a guess destroys.
+    if record is None or (field.name not in record.applied and field.mutability is Mutability.REPLACES):
+        if field.mutability is Mutability.REPLACES or value is None:
+            return
+        yield from _leaves(field, None, canonical(field.type, value), Origin.UNKNOWN)
+        return
+    after, before = comparable(field.type, value, wanted(field, record.applied.get(field.name)))
+    if after != before:
+        yield from _leaves(field, before, after, Origin.CONFIG)
+
+
+def _reset_of(field: Field, live: LiveObject, record: Record) -> Iterator[FieldChange]:
+    target = _reset_target(field, record)
+    shown = shown_value(field, live)
+    before_value = record.applied.get(field.name) if shown is _NOT_SHOWN else shown
+    after, before = comparable(field.type, target, before_value)
+    if field.reset is KEEP or after == before:
+        return
+    note = "back to what it was before" if field.reset is OVERWRITTEN else "back to the API's default"
+    yield FieldChange(
+        path=(field.name,),
+        before=before,
+        after=after,
+        origin=Origin.CONFIG,
+        forces_replacement=field.mutability is Mutability.REPLACES,
+        note=note,
+    )
+
+
+def _reset_target(field: Field, record: Record) -> Any:
+    if field.reset is OVERWRITTEN:
+        return record.overwritten.get(field.name)
+    return default_of(field) if field.reset is None or field.reset is KEEP else field.reset
+
+
+def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) -> bool:
+    """Whether the server keeps a value of its own, as it did when we last asked for this one."""
+    if record is None or field.name not in record.answered or field.name not in record.applied:
+        return False
+    same_question, before = comparable(field.type, asked, record.applied[field.name])
+    same_answer, now = comparable(field.type, record.answered[field.name], shown)
+    return bool(same_question == before and same_answer == now)
+
+
+def _origin(field: Field, value: Any, shown: Any, record: Record | None) -> Origin:
+    if record is None:
+        return Origin.UNKNOWN
+    if field.name not in record.applied:
+        return Origin.CONFIG
+    applied = wanted(field, record.applied[field.name])
+    now, before = comparable(field.type, value, applied)
+    kept, live = comparable(field.type, applied, shown)
+    if now != before and kept != live:
+        return Origin.BOTH
+    return Origin.DRIFT if now == before else Origin.CONFIG
+
+
+def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[FieldChange]:
+    forces = field.mutability is Mutability.REPLACES
+    if not _is_container(before) or not _is_container(after) or type(before) is not type(after):
+        yield FieldChange((field.name,), before, after, origin, forces)
+        return
+    found = list(_deep(before, after)) or [((), before, after)]
+    for path, old, new in found:
+        yield FieldChange((field.name, *path), old, new, origin, forces)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _deep(before: Any, after: Any) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+    # Imported here: it takes as long as the rest of the program, and most objects do not differ.
+    from deepdiff import DeepDiff
+    from deepdiff.helper import notpresent
+
+    found = DeepDiff(before, after, view="tree", verbose_level=2, threshold_to_diff_deeper=0)
+    leaves = {
+        tuple(level.path(output_format="list")): (
+            None if level.t1 is notpresent else level.t1,
+            None if level.t2 is notpresent else level.t2,
+        )
+        for levels in found.values()
+        for level in levels
+    }
+    for path in sorted(leaves, key=lambda path: [(isinstance(part, str), str(part).zfill(6)) for part in path]):
+        yield path, *leaves[path]
+
+
+def _overlaid(value: Any, live: Any, path: list[str]) -> Any:
+    """`value` with what `live` has at `path`, however deep both go."""
+    result = deepcopy(value)
+    target, source = result, live
+    for part in path[:-1]:
+        target, source = _down(target, part), _down(source, part)
+    last = path[-1]
+    found = _down(source, last)
+    if isinstance(target, dict):
+        if found is None:
+            target.pop(last, None)
+        else:
+            target[last] = found
+    elif isinstance(target, list) and last.isdigit() and int(last) < len(target):
+        target[int(last)] = found
+    return result
+
+
+def _down(value: Any, part: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(part)
+    if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        return value[int(part)]
+    return None

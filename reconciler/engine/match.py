@@ -1,0 +1,263 @@
+"""Binding addresses to objects: which live object is which resource.
+
+In this order: the id in our state; our mark on the object; an unfinished journal entry; for objects that exist by
+themselves, the natural key. Anything else with the same natural key is somebody else's until the manifest or the
+command line says `adopt`: a conflict, and never a silent second object.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.engine.refresh import LiveState
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Diagnostic
+from reconciler.model.kind import Ended
+from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.values import Spec
+
+JOURNAL_TOLERANCE_SECONDS = 5
+"""How much earlier than our own clock an object's `created_at` may be and still be of an unfinished create."""
+
+
+class Found(StrEnum):
+    """How a resource was bound to its object."""
+
+    NOT = "not found"
+    STATE = "by the id in the state"
+    MARK = "by our mark"
+    JOURNAL = "by an unfinished create"
+    NATURAL = "by natural key"
+    ADOPTED = "because it is to be adopted"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A resource and what it is bound to. `ended` objects are not bound: they are what once was there."""
+
+    live: LiveObject | None = None
+    found: Found = Found.NOT
+    record: Record | None = None
+    renamed_from: Address | None = None
+    ended: LiveObject | None = None
+
+
+@dataclass
+class Ownership:
+    """Who we are, for marks: `stack/environment/`, and what was begun and never ended (address to unix seconds)."""
+
+    stack: str
+    environment: str
+    begun: Mapping[Address, float] = field(default_factory=dict)
+
+    def mark(self, address: Address) -> str:
+        """The mark that our object for an address carries."""
+        return f"{self.stack}/{self.environment}/{address}"
+
+    def address(self, mark: str | None) -> Address | None:
+        """The address that a mark of ours names; None for no mark and for marks of others."""
+        prefix = f"{self.stack}/{self.environment}/"
+        if mark is None or not mark.startswith(prefix):
+            return None
+        try:
+            return Address.parse(mark.removeprefix(prefix))
+        except ValueError:
+            return None
+
+
+class Matcher:
+    """Binds resources one after the other, so that no object is given to two of them."""
+
+    def __init__(
+        self,
+        live: LiveState,
+        records: Mapping[Address, Record],
+        ownership: Ownership,
+        *,
+        declared: Iterable[Address],
+        adopt_all: bool,
+    ) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self._live = live
+        self._records = records
+        self._ownership = ownership
+        self._declared = set(declared)
+        self._adopt_all = adopt_all
+        self._claimed = {
+            (address.kind, id): address for address, record in records.items() for id in (record.id, *record.deposed)
+        }
+        self._marked = self._by_mark()
+        self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
+
+    def bind(self, resource: Resource, spec: Spec) -> Binding:
+        """The object of a resource whose completed, resolved spec is `spec`."""
+        address, renamed = resource.address, self._renamed(resource)
+        record = self._records.get(renamed or address)
+        bound = self._by_state(resource, record) or self._by_mark_of(resource, renamed)
+        bound = bound or self._by_journal(resource, spec) or self._by_adoption(resource)
+        bound = bound or self._by_natural_key(resource, spec)
+        if bound is None:
+            gone = self._live.find(address.kind, address.project, record.id) if record else None
+            return Binding(record=record, renamed_from=renamed, ended=gone)
+        live, found = bound
+        self._claimed[(address.kind, live.id)] = address
+        return Binding(live, found, record, renamed)
+
+    def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
+        """Objects with our mark whose address nothing declares and no record knows, and surplus ones of any address."""
+        for address, objects in self._marked.items():
+            for live in objects:
+                if (address.kind, live.id) not in self._claimed:
+                    yield address, live
+
+    def unmanaged(self) -> Iterable[LiveObject]:
+        """Objects that neither a manifest nor the state knows, among all that was listed."""
+        for objects in self._live.listed.values():
+            for live in objects.values():
+                mine = (live.kind.name, live.id) in self._claimed or self._ownership.address(live.mark) is not None
+                if not mine and not live.kind.always_exists and live.kind.ending(live.attributes) is None:
+                    yield live
+
+    def _renamed(self, resource: Resource) -> Address | None:
+        source = resource.lifecycle.renamed_from
+        if source is None or source in self._declared or resource.address in self._records:
+            return None
+        return source
+
+    def _by_state(self, resource: Resource, record: Record | None) -> tuple[LiveObject, Found] | None:
+        if record is None:
+            return None
+        live = self._live.find(resource.address.kind, resource.address.project, record.id)
+        return (live, Found.STATE) if live is not None and not self._is_gone(live) else None
+
+    def _by_mark_of(self, resource: Resource, renamed: Address | None) -> tuple[LiveObject, Found] | None:
+        source = resource.lifecycle.renamed_from
+        previous = source if source is not None and source not in self._declared else renamed
+        for address in dict.fromkeys([resource.address, previous or resource.address]):
+            found = [live for live in self._marked.get(address, ()) if (address.kind, live.id) not in self._claimed]
+            if len(found) > 1:
+                self._report_many(resource, found, f'carry the mark of "{address}"')
+                return found[0], Found.MARK
+            if found:
+                return found[0], Found.MARK
+        return None
+
+    def _by_journal(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
+        since = self._ownership.begun.get(resource.address)
+        if since is None:
+            return None
+        earliest = since - JOURNAL_TOLERANCE_SECONDS
+        found = [live for live in self._candidates(resource, spec) if _created_at(live) >= earliest]
+        if len(found) > 1:
+            self._report_many(resource, found, "were made since the last run began to create it")
+        return (found[0], Found.JOURNAL) if found else None
+
+    def _by_adoption(self, resource: Resource) -> tuple[LiveObject, Found] | None:
+        wanted = resource.lifecycle.adopt
+        if not isinstance(wanted, str):
+            return None
+        live = self._live.find(resource.address.kind, resource.address.project, wanted)
+        if live is None or self._is_gone(live):
+            if resource.address not in self._records:
+                self._report(resource, "Nothing to adopt", f'the API knows no {resource.kind.name} with id "{wanted}"')
+            return None
+        owner = self._claimed.get((resource.address.kind, wanted))
+        if owner is not None and owner != resource.address:
+            self._report(resource, "Already managed", f'"{wanted}" is bound to {owner}')
+            return None
+        return live, Found.ADOPTED
+
+    def _by_natural_key(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
+        found = self._candidates(resource, spec)
+        if resource.kind.always_exists and found:
+            return found[0], Found.NATURAL
+        if not found:
+            self._report_absent(resource, spec)
+            return None
+        if len(found) > 1:
+            self._report_many(resource, found, "have the same " + _key_text(resource, spec))
+            return None
+        live = found[0]
+        if live.mark is not None and self._ownership.address(live.mark) is None:
+            self._report(resource, "Managed by another stack", f'{live.id} carries the mark "{live.mark}"')
+            return None
+        if resource.lifecycle.adopt is True or self._adopt_all:
+            return live, Found.ADOPTED
+        self._report(
+            resource,
+            "An object like this exists already",
+            f"{live.id} has the same {_key_text(resource, spec)} and is not managed here. To take it over set "
+            f"lifecycle: {{adopt: true}}, or run plan and apply with --adopt, or "
+            f"reconciler import {resource.address} {live.id}",
+        )
+        return None
+
+    def _candidates(self, resource: Resource, spec: Spec) -> list[LiveObject]:
+        """Objects with the natural key of the spec that nobody claims, ended ones left out."""
+        identity = resource.kind.identity(spec)
+        if identity is None:
+            return []
+        index = self._natural_index(resource)
+        found = index.get(tuple(identity.values()), [])
+        return [live for live in found if (live.kind.name, live.id) not in self._claimed and not self._owned(live)]
+
+    def _natural_index(self, resource: Resource) -> dict[tuple[object, ...], list[LiveObject]]:
+        place = (resource.address.kind, resource.address.project)
+        if place not in self._natural:
+            index: dict[tuple[object, ...], list[LiveObject]] = defaultdict(list)
+            for live in self._live.objects(*place):
+                identity = resource.kind.identity(live.attributes)
+                if identity is not None and not self._is_gone(live):
+                    index[tuple(identity.values())].append(live)
+            self._natural[place] = index
+        return self._natural[place]
+
+    def _owned(self, live: LiveObject) -> bool:
+        """Whether the object carries our mark for another address that is still declared or recorded."""
+        return self._ownership.address(live.mark) is not None
+
+    def _is_gone(self, live: LiveObject) -> bool:
+        return live.kind.ending(live.attributes) is Ended.GONE
+
+    def _by_mark(self) -> dict[Address, list[LiveObject]]:
+        marked: dict[Address, list[LiveObject]] = defaultdict(list)
+        for objects in self._live.listed.values():
+            for live in objects.values():
+                address = self._ownership.address(live.mark)
+                if address is not None and address.kind == live.kind.name and not self._is_gone(live):
+                    marked[address].append(live)
+        return marked
+
+    def _report_absent(self, resource: Resource, spec: Spec) -> None:
+        listed = self._live.objects(resource.address.kind, resource.address.project)
+        if resource.kind.always_exists and listed:
+            self._report(
+                resource,
+                f"No such {resource.kind.natural_key[0]} in this project",
+                f"the API lists no {resource.kind.name} with {_key_text(resource, spec)}; objects of this kind cannot "
+                "be created, so the organization probably has no access to it",
+            )
+
+    def _report_many(self, resource: Resource, found: list[LiveObject], what: str) -> None:
+        ids = ", ".join(sorted(live.id for live in found))
+        self._report(
+            resource,
+            "More than one object could be this resource",
+            f"{ids} {what}. Say which one with lifecycle: {{adopt: ID}} or reconciler import {resource.address} ID",
+        )
+
+    def _report(self, resource: Resource, summary: str, detail: str) -> None:
+        self.diagnostics.append(Diagnostic(summary, detail, address=resource.address, place=resource.place))
+
+
+def _created_at(live: LiveObject) -> float:
+    value = live.attributes.get("created_at")
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _key_text(resource: Resource, spec: Spec) -> str:
+    identity = resource.kind.identity(spec) or {}
+    return ", ".join(f'{name} "{value}"' for name, value in identity.items())

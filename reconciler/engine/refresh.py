@@ -1,0 +1,106 @@
+"""Live state, read through the provider: each list once, shared by all who need it, scopes side by side.
+
+An object that we know and that its list lacks is asked for by its id before it is called gone, since lists lag behind
+writes. Fields that have calls of their own are read only for objects whose resources manage them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from reconciler.errors import RetiredError
+from reconciler.model.kind import Kind
+from reconciler.model.provider import Provider
+from reconciler.model.resource import LiveObject
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where objects of a kind are listed: the kind's name and the project's name in the configuration."""
+
+    kind: str
+    project: str | None
+
+
+@dataclass
+class LiveState:
+    """What was read. `unreadable` are the places that exist or may exist and could not be read yet."""
+
+    kinds: Mapping[str, Kind]
+    listed: dict[Place, dict[str, LiveObject]] = field(default_factory=lambda: defaultdict(dict))
+    unreadable: set[Place] = field(default_factory=set)
+
+    def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
+        """All objects of a kind in a project, ended ones included."""
+        return self.listed.get(Place(kind, project), {}).values()
+
+    def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
+        """The object with an id, if it was seen."""
+        return self.listed.get(Place(kind, project), {}).get(id)
+
+    def put(self, live: LiveObject) -> None:
+        """Remember an object, in place of an earlier view of it."""
+        self.listed[Place(live.kind.name, live.project)][live.id] = live
+
+
+class Reader:
+    """Reads through a provider with a bounded number of threads."""
+
+    def __init__(self, provider: Provider, kinds: Mapping[str, Kind], *, parallelism: int) -> None:
+        self.provider = provider
+        self.state = LiveState(kinds)
+        self._kinds = kinds
+        self._parallelism = parallelism
+
+    def read_lists(self, places: Iterable[Place], *, optional: bool = False) -> None:
+        """List every place that was not listed yet. `optional` places of a retired kind are passed over."""
+        wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
+        readable = [place for place in wanted if self.provider.can_read(self._kinds[place.kind], place.project)]
+        self.state.unreadable |= set(wanted) - set(readable)
+        for place, objects in zip(readable, self._map(lambda at: self._list(at, optional), readable), strict=True):
+            self.state.listed[place] = {live.id: live for live in objects}
+
+    def confirm(self, wanted: Iterable[tuple[Place, str]]) -> None:
+        """Ask by id for objects that their lists lacked; found ones join the state."""
+        missing = [
+            (place, id)
+            for place, id in dict.fromkeys(wanted)
+            if place in self.state.listed
+            and id not in self.state.listed[place]
+            and self._kinds[place.kind].readable_singly
+        ]
+        for live in self._map(lambda item: self._get(*item), missing):
+            if live is not None:
+                self.state.put(live)
+
+    def read_carried(self, wanted: Mapping[tuple[Place, str], Collection[str]]) -> None:
+        """Read the named fields that have calls of their own, for objects that were seen."""
+        known = [(self.state.find(place.kind, place.project, id), names) for (place, id), names in wanted.items()]
+        todo = [(live, names) for live, names in known if live is not None and set(names) - set(live.carried)]
+        for live in self._map(lambda item: self.provider.read_carried(*item), todo):
+            self.state.put(live)
+
+    def _list(self, place: Place, optional: bool) -> Collection[LiveObject]:
+        try:
+            return self.provider.list(self._kinds[place.kind], place.project)
+        except RetiredError:
+            if optional:
+                return ()
+            raise
+
+    def _get(self, place: Place, id: str) -> LiveObject | None:
+        live = self.provider.get(self._kinds[place.kind], place.project, id)
+        return replace(live, project=place.project) if live is not None else None
+
+    def _map(self, work: Callable[[Item], Result], items: Collection[Item]) -> list[Result]:
+        if len(items) < 2 or self._parallelism < 2:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(min(self._parallelism, len(items))) as pool:
+            return list(pool.map(work, items))

@@ -1,0 +1,104 @@
+"""What the manifests and the stack come to: one value that the rest of the program works from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.diagnostic import Diagnostic
+from reconciler.model.resource import Resource
+from reconciler.model.secret import Secret
+
+STACK_FILES = ("reconciler.yaml", "reconciler.yml")
+DEFAULT_ENVIRONMENT = "default"
+STATE_FOLDER = ".reconciler"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ."""
+
+    root: Path
+    environment: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    variable_files: Sequence[Path] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A key and where it comes from. `source` is how the user knows it, fit to be printed.
+
+    `secret` is None where the variable is not set, and always where `file` is given: that file (relative to the
+    stack's folder) may only be written during the apply, so it is read when the key is needed.
+    """
+
+    source: str
+    secret: Secret | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The admin key, the key of the default scope, and the keys of projects by their name in the configuration."""
+
+    admin: Credential | None = None
+    default: Credential | None = None
+    projects: Mapping[str, Credential] = field(default_factory=dict)
+
+    def for_project(self, project: str | None) -> Credential | None:
+        """The key that reaches a project: its own, else the default one."""
+        return (self.projects.get(project) if project else None) or self.default
+
+    def all(self) -> tuple[Credential, ...]:
+        """Every credential that is configured, set or not."""
+        return tuple(item for item in (self.admin, self.default, *self.projects.values()) if item is not None)
+
+
+@dataclass(frozen=True)
+class Guards:
+    """How much a plan may delete before it is refused: a share of what is managed, and a number."""
+
+    max_delete_percent: int = 30
+    max_deletes: int = 10
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The settings of one stack in one environment, everything defaulted.
+
+    `file` is None where there is no stack file. `projects` maps names to ids of projects that exist without being
+    managed here. `admin_requests_per_minute` of None means that the pace is found out. `outputs` may hold references
+    and templates.
+    """
+
+    name: str
+    environment: str
+    root: Path
+    file: Path | None = None
+    projects: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = Credentials()
+    guards: Guards = Guards()
+    admin_requests_per_minute: float | None = None
+    backend_path: Path = Path(STATE_FOLDER)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    organization: str | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that one run wants to be true.
+
+    `resources` are in address order. `digest` changes with everything that decides what would be applied, and with
+    nothing else: not with comments, white space, or which file says it. `secrets` are the values of all credentials
+    that are known now, for redaction.
+    """
+
+    stack: Stack
+    resources: tuple[Resource, ...]
+    digest: str
+    warnings: tuple[Diagnostic, ...] = ()
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)

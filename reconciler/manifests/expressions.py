@@ -1,0 +1,233 @@
+"""Expressions: `${…}` in strings, and what they come to.
+
+A string that is one expression takes on the value as it is; in the middle of text, values become text. What an
+expression inserts is never looked at again, so a file or a variable cannot smuggle in another expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from reconciler.manifests.files import Files
+from reconciler.manifests.places import Trail
+from reconciler.manifests.problems import Problem
+from reconciler.model.diagnostic import nearest
+from reconciler.model.values import Reference, Template, Unknown
+
+_TOKEN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_REFERENCE = re.compile(r"[A-Z][A-Za-z0-9]*/.+", re.DOTALL)
+_FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or ${each.value}"
+
+
+class Source(Enum):
+    """What an expression reads."""
+
+    VARIABLE = "var"
+    ENVIRONMENT = "env"
+    FILE = "file"
+    EACH = "each"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One `${…}`: where it reads, the name (or path, or reference) it reads there, and the keys below that."""
+
+    source: Source
+    name: str
+    path: tuple[str, ...]
+    text: str
+
+
+Lookup = Callable[[str], Any]
+"""From a name to a value; raises Problem."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What expressions can see at one place. `each` is the pair of `for_each`; `reference` None where none may be."""
+
+    variable: Lookup
+    environment: Lookup
+    files: Files
+    reference: Callable[[str], Any] | None = None
+    each: tuple[str, Any] | None = None
+
+
+@lru_cache(maxsize=20_000)
+def parse(text: str) -> tuple[str | Expression, ...]:
+    """A string as literal parts and expressions, `$${` being a literal `${`; raises Problem."""
+    parts: list[str | Expression] = []
+    literal, at = "", 0
+    for token in _TOKEN.finditer(text):
+        literal += text[at : token.start()]
+        at = token.end()
+        if token[0] == "$${":
+            literal += "${"
+            continue
+        if token[1] is None:
+            raise Problem("Unfinished expression", f"A ${{ has no }} after it. {_literally()}")
+        parts += [literal] if literal else []
+        parts.append(_expression(token[1].strip()))
+        literal = ""
+    literal += text[at:]
+    return (*parts, literal) if literal or not parts else tuple(parts)
+
+
+def _expression(text: str) -> Expression:
+    head, dot, rest = text.partition(".")
+    if text.startswith("file:"):
+        return Expression(Source.FILE, text[5:].strip(), (), text)
+    if _REFERENCE.fullmatch(text):
+        return Expression(Source.REFERENCE, text, (), text)
+    name, *path = rest.split(".") if dot else ("",)
+    if head in ("var", "env") and _NAME.fullmatch(name) and all(path) and (head == "var" or not path):
+        return Expression(Source(head), name, tuple(path), text)
+    if head == "each" and all(path) and (name == "value" or (name == "key" and not path)):
+        return Expression(Source.EACH, name, tuple(path), text)
+    raise Problem("Unknown expression", f'"${{{text}}}" is none of {_FORMS}. {_literally()}')
+
+
+def _literally() -> str:
+    return "For the characters themselves write $${."
+
+
+class Evaluator:
+    """Replaces the expressions of a value by what they come to, and goes on after a problem.
+
+    `report` is told each problem with the path of the string it is in. What could not be evaluated becomes `Unknown`,
+    which every later check passes over.
+    """
+
+    def __init__(self, scope: Scope, report: Callable[[Problem, Trail], None]) -> None:
+        self._scope = scope
+        self._report = report
+        self._trail: list[str | int] = []
+
+    def evaluate(self, value: Any, trail: Trail = ()) -> Any:
+        """The value with its expressions replaced; what has none is returned as it is, not copied."""
+        self._trail = list(trail)
+        return self._value(value)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value) if "${" in value else value
+        if isinstance(value, dict):
+            return self._map(value)
+        if isinstance(value, list):
+            return self._list(value)
+        return value
+
+    def _map(self, value: dict[str, Any]) -> dict[str, Any]:
+        changed: dict[str, Any] | None = None
+        for key, item in value.items():
+            if not isinstance(item, str | dict | list) or (isinstance(item, str) and "${" not in item):
+                continue
+            self._trail.append(key)
+            found = self._value(item)
+            self._trail.pop()
+            if found is not item:
+                changed = dict(value) if changed is None else changed
+                changed[key] = found
+        return value if changed is None else changed
+
+    def _list(self, value: list[Any]) -> list[Any]:
+        items = []
+        for index, item in enumerate(value):
+            self._trail.append(index)
+            items.append(self._value(item))
+            self._trail.pop()
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+
+    def _text(self, text: str) -> Any:
+        try:
+            return evaluate_text(text, self._scope)
+        except Problem as problem:
+            self._report(problem, tuple(self._trail))
+            return Unknown(text)
+
+
+def evaluate_text(text: str, scope: Scope) -> Any:
+    """What one string comes to; raises Problem."""
+    parts = parse(text)
+    if len(parts) == 1:
+        return parts[0] if isinstance(parts[0], str) else _look_up(parts[0], scope)
+    found: list[str | Reference] = []
+    for part in parts:
+        value = part if isinstance(part, str) else _look_up(part, scope)
+        if isinstance(value, Unknown):
+            return Unknown(text)
+        pieces = value.parts if isinstance(value, Template) else (_inline(value, part),)
+        for piece in pieces:
+            if isinstance(piece, str) and found and isinstance(found[-1], str):
+                found[-1] += piece
+            else:
+                found.append(piece)
+    if len(found) == 1 and isinstance(found[0], str):
+        return found[0]
+    return Template(tuple(found))
+
+
+def _inline(value: Any, part: str | Expression) -> str | Reference:
+    if isinstance(value, str | Reference):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    what = "null" if value is None else "a map" if isinstance(value, Mapping) else "a list"
+    name = part.text if isinstance(part, Expression) else part
+    raise Problem("Cannot be part of a text", f'"${{{name}}}" is {what}; only text, numbers and booleans fit into text.')
+
+
+def _look_up(part: Expression, scope: Scope) -> Any:
+    match part.source:
+        case Source.VARIABLE:
+            return descend(scope.variable(part.name), part.path, f"var.{part.name}")
+        case Source.ENVIRONMENT:
+            return scope.environment(part.name)
+        case Source.FILE:
+            return scope.files.text(part.name)
+        case Source.EACH:
+            return _each(part, scope.each)
+    if scope.reference is None:
+        raise Problem(
+            "Reference not possible here", f'"${{{part.text}}}" is known only after apply; this must be known before.'
+        )
+    return scope.reference(part.text)
+
+
+def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
+    if each is None:
+        raise Problem("No for_each here", f'"${{{part.text}}}" only means something in a document with for_each.')
+    return each[0] if part.name == "key" else descend(each[1], part.path, "each.value")
+
+
+def descend(value: Any, path: Sequence[str], name: str) -> Any:
+    """The value below a dotted path. A key may have dots itself: the longest one that exists is taken."""
+    at = 0
+    while at < len(path):
+        if isinstance(value, Unknown):
+            return value
+        if isinstance(value, list) and path[at].isdecimal() and int(path[at]) < len(value):
+            value, name, at = value[int(path[at])], f"{name}.{path[at]}", at + 1
+            continue
+        keys = value if isinstance(value, dict) else {}
+        end = next((end for end in range(len(path), at, -1) if ".".join(path[at:end]) in keys), None)
+        if end is None:
+            known = f" It has {_listed(keys)}." if keys else ""
+            raise Problem("No such key", f'"{name}" has no "{path[at]}".{nearest(path[at], keys) or known}')
+        key = ".".join(path[at:end])
+        value, name, at = value[key], f"{name}.{key}", end
+    return value
+
+
+def _listed(keys: Mapping[str, Any], most: int = 8) -> str:
+    names = [f'"{key}"' for key in list(keys)[:most]]
+    return ", ".join(names) + (" and more" if len(keys) > most else "")

@@ -1,0 +1,150 @@
+"""The files that manifests name: texts to insert, bytes to upload, folders to keep in step.
+
+Every file is read once per run, however many resources name it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reconciler.manifests.load import MAX_BYTES
+from reconciler.manifests.paths import Glob, glob_regex, relative, require_file, require_inside, walk
+from reconciler.manifests.problems import Problem
+from reconciler.model.values import LocalFile, Member
+
+MAX_KEY = 512
+"""The path of a member is kept in an attribute, and those end here."""
+
+
+class Files:
+    """The stack's folder, seen through what manifests may read of it."""
+
+    def __init__(self, root: Path, *, withheld: Iterable[Path] = ()) -> None:
+        """`withheld` are files that hold keys: their bytes must not get into any resource."""
+        self.root = root.resolve()
+        self._withheld = {path.resolve() for path in withheld}
+        self._texts: dict[str, str | Problem] = {}
+        self._contents: dict[str, LocalFile | Problem] = {}
+
+    def withhold(self, path: Path) -> None:
+        """Keep one more file out of every resource."""
+        self._withheld.add(path.resolve())
+
+    def text(self, path: str) -> str:
+        """The text of a file, for `${file:PATH}`; raises Problem."""
+        if path not in self._texts:
+            self._texts[path] = _or_problem(self._read_text, path)
+        return _unwrap(self._texts[path])
+
+    def content(self, path: str) -> LocalFile:
+        """What a file's bytes are, for an upload; raises Problem."""
+        if path not in self._contents:
+            self._contents[path] = _or_problem(self._read_content, path)
+        return _unwrap(self._contents[path])
+
+    def find(self, pattern: str, ignore: Sequence[str]) -> list[str]:
+        """The files that a glob matches and no ignore pattern does, sorted; raises Problem.
+
+        Ignore patterns are held against the path below the stack's folder and below the glob's fixed part. A pattern
+        that matches a folder ignores what is in it.
+        """
+        glob = Glob(unicodedata.normalize("NFC", relative(pattern)))
+        if not glob.is_wild:
+            require_file(self.root, glob.pattern)
+            return [glob.pattern]
+        ignored = _any_of(ignore)
+        cut = len(glob.prefix) + 1 if glob.prefix else 0
+        require_inside(self.root, self.root / glob.prefix, pattern)
+        found = []
+        for path in walk(self.root, glob.prefix, depth=glob.depth):
+            name = unicodedata.normalize("NFC", path)
+            if not glob.matches(name):
+                continue
+            if ignored is None or not (ignored.fullmatch(name) or ignored.fullmatch(name[cut:])):
+                found.append(path)
+        return found
+
+    def _read_text(self, path: str) -> str:
+        real = self._allowed(path)
+        try:
+            with real.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+        if len(data) > MAX_BYTES:
+            raise Problem("File too large", f'"{path}" has more than {MAX_BYTES // 1_000_000} MB.')
+        try:
+            return data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise Problem("Not UTF-8", f'"{path}" is not text in UTF-8.') from error
+
+    def _read_content(self, path: str) -> LocalFile:
+        real = self._allowed(path)
+        try:
+            with real.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return LocalFile(relative(path), digest, file.tell())
+        except OSError as error:
+            raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+
+    def _allowed(self, path: str) -> Path:
+        real = require_file(self.root, path)
+        if real in self._withheld:
+            raise Problem(
+                "A credential does not belong in a manifest", f'"{path}" holds a key: no resource may contain it.'
+            )
+        return real
+
+
+class MemberFinder:
+    """The members that the items of one `files` field come to, each found once."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.members: dict[str, Member] = {}
+        self._item_of: dict[str, int] = {}
+
+    def add(self, index: int, item: Mapping[str, Any]) -> str:
+        """Take in one item; raises Problem. The answer is a warning, or empty."""
+        shared = {"attributes": item.get("attributes"), "chunking_strategy": item.get("chunking_strategy")}
+        if "file_id" in item:
+            self._put(index, str(item["file_id"]), Member(str(item["file_id"]), None, item["file_id"], **shared))
+            return ""
+        ignore = [one for one in item.get("ignore") or () if isinstance(one, str)]
+        found = self._files.find(item["path"], ignore)
+        for path in found:
+            key = unicodedata.normalize("NFC", path)
+            if len(key) > MAX_KEY:
+                raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; {MAX_KEY} fit.')
+            self._put(index, key, Member(key, self._files.content(path), **shared))
+        return "" if found else f'"{item["path"]}" matches no file.'
+
+    def _put(self, index: int, key: str, member: Member) -> None:
+        if key in self.members:
+            other = self._item_of[key]
+            which = "twice by the same item" if other == index else f"by files[{other}] and by files[{index}]"
+            raise Problem("File matched twice", f'"{key}" is matched {which}.')
+        self.members[key] = member
+        self._item_of[key] = index
+
+
+def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(f"(?:{glob_regex(one)})(?:/.*)?" for one in patterns)) if patterns else None
+
+
+def _or_problem(read: Any, path: str) -> Any:
+    try:
+        return read(path)
+    except Problem as problem:
+        return problem
+
+
+def _unwrap(found: Any) -> Any:
+    if isinstance(found, Problem):
+        raise Problem(found.summary, found.detail)
+    return found

@@ -1,0 +1,265 @@
+"""Text into documents: safe YAML and JSON, bounded, with a place for every value.
+
+The rules are those of YAML 1.2 where 1.1 surprises: only `true` and `false` are booleans, dates stay text, keys are
+text and occur once. Whatever a file does, reading it is one bounded pass that ends in documents or in diagnostics.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from reconciler.manifests.places import COLUMN_BITS, Document
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.model.diagnostic import Place
+
+MAX_BYTES = 5_000_000
+MAX_DEPTH = 100
+MAX_EXPANDED_NODES = 100_000
+"""How many nodes the aliases of one document may repeat."""
+
+_TAG_PREFIX = "tag:yaml.org,2002:"
+_SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_text(path: Path, name: str, problems: Problems) -> str | None:
+    """The text of a file, or None with a problem noted: unreadable, too large, not UTF-8."""
+    top = Place(name, 1, 1)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            problems.add("File too large", f"At most {MAX_BYTES // 1_000_000} MB are read; split it.", place=top)
+            return None
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+        problems.add("Not UTF-8", "The file is not text in UTF-8.", place=Place(name, line, column))
+    except OSError as error:
+        problems.add("Cannot read the file", f"{error.strerror or error}.", place=top)
+    return None
+
+
+def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = False) -> list[Document]:
+    """The documents of a text, empty ones left out. What comes after a syntax error is not read.
+
+    The items of a list at the top of a JSON file are documents, since JSON has no other way to hold several.
+    """
+    documents: list[Document] = []
+    try:
+        parser = _Parser(_joined_surrogates(text) if is_json else text)
+        _Builder(parser, name, problems).read_into(documents, is_json=is_json)
+    except _Unbuildable:
+        pass
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name, 1, 1)
+        problems.add("Not valid JSON" if is_json else "Not valid YAML", _sentence(error), place=place)
+    except yaml.YAMLError as error:
+        problems.add("Not valid YAML", _unreadable(error), place=_position_of(error, text, name))
+    return documents
+
+
+def parse_flow(text: str) -> Any:
+    """A value from the command line: a scalar, or a list or map in brackets; raises Problem."""
+    stripped = text.strip()
+    if not stripped.startswith(("[", "{", '"', "'")):
+        return plain_value(stripped) if stripped == text else text
+    problems = Problems()
+    documents = load_documents(text, "", problems)
+    found = problems.in_reading_order()
+    if found or len(documents) != 1:
+        raise Problem("Not valid YAML", found[0].detail if found else "")
+    return documents[0].value
+
+
+def plain_value(text: str) -> Any:
+    """What an unquoted scalar means: null, a boolean, a number, or the text itself."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if text[0] in "+-.0123456789" and len(text) < 100:
+        if _INTEGER.fullmatch(text):
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if _FLOAT.fullmatch(text) and math.isfinite(number := float(text)):
+            return number
+    return text
+
+
+class _Unbuildable(Exception):
+    """The text breaks a bound, so nothing more of it is read."""
+
+
+class _Builder:
+    """The parser's events into values and positions.
+
+    Events, since composing a tree of nodes first takes more memory, and its depth is bounded by the C stack alone.
+    An alias shares the value of its anchor and repeats the anchor's positions.
+    """
+
+    def __init__(self, parser: Any, file: str, problems: Problems) -> None:
+        self._next: Callable[[], Any] = parser.get_event
+        self._file = file
+        self._problems = problems
+        self._start()
+
+    def _start(self) -> None:
+        self._positions = array("Q")
+        self._anchors: dict[str, tuple[Any, int, int] | None] = {}
+        self._repeated = 0
+
+    def read_into(self, documents: list[Document], *, is_json: bool) -> None:
+        """Append the documents one by one, so that those before a syntax error are kept."""
+        while (event := self._next()) is not None:
+            if type(event) is not yaml.DocumentStartEvent:
+                continue
+            first = self._next()
+            if is_json and type(first) is yaml.SequenceStartEvent:
+                while type(item := self._next()) is not yaml.SequenceEndEvent:
+                    self._finish(self._build(item, 0), documents)
+            else:
+                self._finish(self._build(first, 0), documents)
+
+    def _finish(self, value: Any, documents: list[Document]) -> None:
+        if value is not None:
+            documents.append(Document(self._file, value, self._positions))
+        self._start()
+
+    def _build(self, event: Any, depth: int) -> Any:
+        sort = type(event)
+        if sort is yaml.AliasEvent:
+            return self._alias(event)
+        start, mark = len(self._positions), event.start_mark
+        self._positions.append(mark.line << COLUMN_BITS | mark.column)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        value: Any
+        if sort is yaml.ScalarEvent:
+            value = event.value if event.tag is None and not event.implicit[0] else self._scalar(event)
+        elif depth >= MAX_DEPTH:
+            self._stop(event, "Nested too deeply", f"At most {MAX_DEPTH} levels are read.")
+        else:
+            value = self._collection(event, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, start, len(self._positions))
+        return value
+
+    def _collection(self, event: Any, depth: int) -> Any:
+        is_map = type(event) is yaml.MappingStartEvent
+        if event.tag is not None and event.tag != _TAG_PREFIX + ("map" if is_map else "seq"):
+            self._bad_tag(event)
+        if is_map:
+            return self._mapping(depth)
+        items = []
+        while type(item := self._next()) is not yaml.SequenceEndEvent:
+            items.append(self._build(item, depth + 1))
+        return items
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        while type(event := self._next()) is not yaml.MappingEndEvent:
+            start = len(self._positions)
+            key = self._key(event, self._build(event, depth + 1), value)
+            if key is None:
+                self._build(self._next(), depth + 1)
+                del self._positions[start:]
+            else:
+                value[key] = self._build(self._next(), depth + 1)
+        return value
+
+    def _key(self, event: Any, key: Any, known: dict[str, Any]) -> str | None:
+        """The key to store an item under, None where a problem was noted instead."""
+        if isinstance(key, dict | list):
+            self._problem(event, "Not a key", "Keys are text.")
+        elif not isinstance(key, str):
+            self._problem(event, "Not a key", f'Keys are text: write "{getattr(event, "value", key)}" in quotes.')
+        elif key == "<<" and getattr(event, "implicit", (False,))[0]:
+            self._problem(event, "Merge keys are not supported", "Repeat the keys, or alias a whole value.")
+        elif key in known:
+            self._problem(event, "Duplicate key", f'"{key}" is given twice in the same map.')
+        else:
+            return key
+        return None
+
+    def _alias(self, event: Any) -> Any:
+        known = self._anchors.get(event.anchor, ())
+        if not known:
+            what = "The value would contain itself." if known is None else "No anchor of that name comes before it."
+            self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
+        value, start, end = known
+        self._repeated += end - start
+        if self._repeated > MAX_EXPANDED_NODES:
+            self._stop(event, "Aliases expand too far", f"They may repeat at most {MAX_EXPANDED_NODES:,} values.")
+        self._positions.extend(self._positions[start:end])
+        return value
+
+    def _scalar(self, event: Any) -> Any:
+        if event.tag is None or event.tag == "!":
+            return plain_value(event.value) if event.implicit[0] else event.value
+        name, value = event.tag.removeprefix(_TAG_PREFIX), plain_value(event.value)
+        if name == "str":
+            return event.value
+        if name == "float" and type(value) in (int, float):
+            return float(value)
+        fits = {"null": value is None, "bool": isinstance(value, bool), "int": type(value) is int}
+        if not fits.get(name, False):
+            self._bad_tag(event)
+        return value
+
+    def _bad_tag(self, event: Any) -> None:
+        tag = event.tag.replace(_TAG_PREFIX, "!!")
+        if event.tag.removeprefix(_TAG_PREFIX) in _SAFE_TAGS:
+            self._problem(event, "Tag does not fit", f"The value is no {tag}.")
+        else:
+            self._problem(event, "Tags are not supported", f"Remove {tag}: only plain data is read.")
+
+    def _stop(self, event: Any, summary: str, detail: str) -> NoReturn:
+        self._problem(event, summary, detail)
+        raise _Unbuildable
+
+    def _problem(self, event: Any, summary: str, detail: str) -> None:
+        mark = event.start_mark
+        self._problems.add(summary, detail, place=Place(self._file, mark.line + 1, mark.column + 1))
+
+
+def _sentence(error: yaml.MarkedYAMLError) -> str:
+    problem = (error.problem or "it cannot be parsed").strip()
+    context = f", {error.context.strip()}" if error.context else ""
+    begun = error.context_mark
+    since = f" that begins in line {begun.line + 1}" if context and begun and begun != error.problem_mark else ""
+    return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
+
+
+def _unreadable(error: yaml.YAMLError) -> str:
+    reason = str(getattr(error, "reason", "") or "it cannot be parsed")
+    return f"{reason[:1].upper()}{reason[1:]}."
+
+
+def _position_of(error: yaml.YAMLError, text: str, name: str) -> Place:
+    # The reader counts bytes of UTF-8; counting characters would be off in a line with anything but ASCII before it.
+    offset = getattr(error, "position", None)
+    if not isinstance(offset, int):
+        return Place(name, 1, 1)
+    before = text.encode()[:offset].decode(errors="ignore")
+    return Place(name, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+
+
+def _joined_surrogates(text: str) -> str:
+    """JSON writes characters beyond the first plane as two escapes, which YAML does not know."""
+
+    def join(found: re.Match[str]) -> str:
+        pair = bytes.fromhex(found[2] + found[3]).decode("utf-16-be")
+        return found[1] + pair
+
+    return _SURROGATES.sub(join, text)

@@ -1,0 +1,156 @@
+"""Paths of the stack: how they are shown, that they stay inside the stack's folder, and globs.
+
+Manifests may come from a stranger's pull request, so a path is only followed to where it really leads, symbolic links
+included, and only if that is below the stack's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from reconciler.manifests.problems import Problem
+
+_WILD = re.compile(r"[*?\[]")
+
+
+def shown(path: Path, root: Path) -> str:
+    """A path as the user would type it: below the current folder, else below the stack's."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", and resolve follows links
+    for base in (Path.cwd(), Path(os.path.abspath(root))):  # noqa: PTH100
+        if absolute.is_relative_to(base):
+            return absolute.relative_to(base).as_posix()
+    return str(path)
+
+
+def relative(text: str) -> str:
+    """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below the folder."""
+    if not text or "\0" in text:
+        raise Problem("Not a path", "Write the path of a file below the stack's folder.")
+    if PurePosixPath(text).is_absolute() or Path(text).is_absolute():
+        raise Problem("Path outside the stack", f'"{text}" is absolute: write it relative to the stack\'s folder.')
+    simple = os.path.normpath(text).replace(os.sep, "/")
+    if simple == ".." or simple.startswith("../"):
+        raise Problem("Path outside the stack", f'"{text}" leads out of the stack\'s folder.')
+    return simple
+
+
+def require_inside(root: Path, path: Path, text: str) -> Path:
+    """Where a path really leads; raises Problem if that is outside. `root` must be resolved."""
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise Problem("Cannot read the file", f'"{text}": {error}') from error
+    if not real.is_relative_to(root):
+        raise Problem("Path outside the stack", f'"{text}" leads out of the stack\'s folder through a link.')
+    return real
+
+
+def require_file(root: Path, text: str) -> Path:
+    """The regular file that a manifest names; raises Problem for anything else."""
+    real = require_inside(root, root / relative(text), text)
+    try:
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        raise Problem("No such file", f'"{text}" does not exist in the stack\'s folder.') from None
+    except OSError as error:
+        raise Problem("Cannot read the file", f'"{text}": {error.strerror or error}') from error
+    if stat.S_ISDIR(mode):
+        raise Problem("Not a file", f'"{text}" is a folder.')
+    if not stat.S_ISREG(mode):
+        raise Problem("Not a file", f'"{text}" is not a regular file.')
+    return real
+
+
+@dataclass(frozen=True)
+class Glob:
+    """A pattern of paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any number of folders.
+
+    Names that begin with a dot are only found where the pattern spells them out.
+    """
+
+    pattern: str
+
+    @cached_property
+    def is_wild(self) -> bool:
+        """Whether the pattern has any wildcard."""
+        return bool(_WILD.search(self.pattern))
+
+    @cached_property
+    def prefix(self) -> str:
+        """The folder that every match is below, as far as the pattern spells it out; empty for the top."""
+        parts = self.pattern.split("/")
+        fixed = next((index for index, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1)
+        return "/".join(parts[:fixed])
+
+    @cached_property
+    def depth(self) -> int | None:
+        """How many folders deep below the prefix matches can be; None for any depth."""
+        rest = self.pattern[len(self.prefix) :].strip("/").split("/")
+        return None if "**" in rest else len(rest) - 1
+
+    def matches(self, path: str) -> bool:
+        """Whether a whole relative path matches."""
+        return self._regex.fullmatch(path) is not None
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return re.compile(glob_regex(self.pattern))
+
+
+def glob_regex(pattern: str) -> str:
+    """The regular expression of a glob, for a full match of a path in composed Unicode."""
+    parts = unicodedata.normalize("NFC", pattern).strip("/").split("/")
+    text = ""
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            text += ".+" if last else "(?:[^/]+/)*"
+        else:
+            text += _segment_regex(part) + ("" if last else "/")
+    return text
+
+
+def _segment_regex(part: str) -> str:
+    text, at = "", 0
+    while at < len(part):
+        char = part[at]
+        end = part.find("]", at + 2) if char == "[" else -1
+        if end > 0:
+            inside = part[at + 1 : end]
+            negated = "^/" if inside[0] in "!^" else ""
+            text += f"[{negated}{re.sub(r'([\\\[\]^])', r'\\\1', inside[1:] if negated else inside)}]"
+            at = end
+        else:
+            text += {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char))
+        at += 1
+    return text
+
+
+def walk(root: Path, folder: str, *, depth: int | None = None) -> Iterator[str]:
+    """The files below a folder, sorted, as paths relative to the root. Hidden names and linked folders are left out."""
+    base = root / folder if folder else root
+    try:
+        entries = sorted(os.scandir(base), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise Problem("Cannot read the folder", f'"{folder}": {error.strerror or error}') from error
+    for entry in entries:
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if depth != 0:
+                yield from walk(root, path, depth=None if depth is None else depth - 1)
+        elif entry.is_symlink():
+            if not require_inside(root, root / path, path).is_dir():
+                yield path
+        elif entry.is_file(follow_symlinks=False):
+            yield path

@@ -1,0 +1,155 @@
+"""Documents that know where each of their values was written.
+
+A document keeps one number per node, in reading order, beside the plain value. Finding a place counts its way through
+the value, which is slow and only happens when there is something to report or to show; keeping a position object per
+node would cost more memory than everything else in a large configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from reconciler.model.diagnostic import Place
+
+Trail = tuple[str | int, ...]
+"""Keys and indexes from the top of a document down to a value."""
+
+COLUMN_BITS = 24
+"""A position is one number: the line above these bits, the column in them, both from 0. A file's limit fits."""
+
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_STEP = re.compile(r'\.?([^.\[\]"]+)|\[(\d+)\]|\["([^"]*)"\]')
+
+
+def dotted(trail: Trail) -> str:
+    """A path as people write it: `spec.tools[1].function.name`; keys that are no words are quoted."""
+    text = ""
+    for part in trail:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif _WORD.fullmatch(part):
+            text += f".{part}" if text else part
+        else:
+            text += f'["{part}"]'
+    return text
+
+
+def undotted(text: str) -> Trail:
+    """The inverse of `dotted`; raises ValueError for text that is no path."""
+    trail: list[str | int] = []
+    at = 0
+    while at < len(text):
+        step = _STEP.match(text, at)
+        if step is None:
+            raise ValueError(f'"{text}" is not a path')
+        word, index, quoted = step.groups()
+        trail.append(int(index) if index is not None else word if word is not None else quoted)
+        at = step.end()
+    return tuple(trail)
+
+
+class Document:
+    """One document of a file: its value, as plain maps, lists and scalars, and the places of all its parts.
+
+    `positions` holds a packed position for every node in reading order: a map's own, then for each pair the key's and
+    those of the value; a list's own, then those of its items.
+    """
+
+    def __init__(self, file: str, value: Any, positions: array[int]) -> None:
+        self.file = file
+        self.value = value
+        self._positions = positions
+        self._sizes: dict[int, int] = {}
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the document's content begins."""
+        return self._place(0)
+
+    def place_of(self, trail: Trail, *, key: bool = False) -> Place:
+        """Where a value was written, or its key; for a path that goes deeper than the text, its deepest part."""
+        at = key_at = 0
+        value = self.value
+        for part in trail:
+            found = self._child(value, at, part)
+            if found is None:
+                return self._place(at)
+            value, at, key_at = found
+        return self._place(key_at if key else at)
+
+    def has(self, trail: Trail) -> bool:
+        """Whether the text itself has something at a path."""
+        value = self.value
+        for part in trail:
+            found = self._child(value, 0, part)
+            if found is None:
+                return False
+            value = found[0]
+        return True
+
+    @cached_property
+    def spec_places(self) -> Mapping[str, Place]:
+        """The places of everything below `spec`, by dotted path."""
+        return _SpecPlaces(self)
+
+    def _child(self, value: Any, at: int, part: str | int) -> tuple[Any, int, int] | None:
+        cursor = at + 1
+        if isinstance(value, dict) and part in value:
+            for key, item in value.items():
+                if key == part:
+                    return item, cursor + 1, cursor
+                cursor += 1 + self._size(item, cursor + 1)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            for item in value[:part]:
+                cursor += self._size(item, cursor)
+            return value[part], cursor, cursor
+        return None
+
+    def _size(self, value: Any, at: int) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if at not in self._sizes:
+            cursor = at + 1
+            for item in value.values() if isinstance(value, dict) else value:
+                cursor += isinstance(value, dict)
+                cursor += self._size(item, cursor)
+            self._sizes[at] = cursor - at
+        return self._sizes[at]
+
+    def _place(self, at: int) -> Place:
+        packed = self._positions[at]
+        return Place(self.file, (packed >> COLUMN_BITS) + 1, (packed & ((1 << COLUMN_BITS) - 1)) + 1)
+
+
+class _SpecPlaces(Mapping[str, Place]):
+    """Looked up in the document when asked, since most runs ask for few places or none."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+
+    def __getitem__(self, path: str) -> Place:
+        try:
+            trail: Trail = ("spec", *undotted(path))
+        except ValueError:
+            raise KeyError(path) from None
+        if not self._document.has(trail):
+            raise KeyError(path)
+        return self._document.place_of(trail)
+
+    def __iter__(self) -> Iterator[str]:
+        spec = self._document.value.get("spec")
+        return (dotted(trail) for trail in _trails(spec))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _trails(value: Any, above: Trail = ()) -> Iterator[Trail]:
+    pairs: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, item in pairs:
+        yield (*above, part)
+        yield from _trails(item, (*above, part))

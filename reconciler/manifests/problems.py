@@ -1,0 +1,71 @@
+"""A place to put problems while looking for more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.errors import ConfigurationError
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Diagnostic, Place, Severity
+from reconciler.model.secret import Redactor, Secret
+
+_NOWHERE = Place("", 0, 0)
+
+
+class Problem(Exception):
+    """One thing wrong with one value. Whoever knows where the value was written turns it into a diagnostic."""
+
+    def __init__(self, summary: str, detail: str = "") -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.detail = detail
+
+
+class Problems:
+    """Collects diagnostics. The same problem at the same place counts once, however often a loop runs into it."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, Place | None], Diagnostic] = {}
+
+    def add(
+        self,
+        summary: str,
+        detail: str = "",
+        *,
+        place: Place | None = None,
+        address: Address | None = None,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        """Note one problem."""
+        self._found.setdefault((summary, detail, place), Diagnostic(summary, detail, address, place, severity))
+
+    def warn(
+        self, summary: str, detail: str = "", *, place: Place | None = None, address: Address | None = None
+    ) -> None:
+        """Note something that stops nothing."""
+        self.add(summary, detail, place=place, address=address, severity=Severity.WARNING)
+
+    def take(self, problem: Problem, *, place: Place | None, address: Address | None = None) -> None:
+        """Note a `Problem` that was raised by code which did not know the place."""
+        self.add(problem.summary, problem.detail, place=place, address=address)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything found so far must stop the run."""
+        return any(item.severity is Severity.ERROR for item in self._found.values())
+
+    def in_reading_order(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
+        """All that was found, by file, line and column, with every secret in it masked."""
+        redact = Redactor(secrets)
+        clean = [
+            Diagnostic(redact(item.summary), redact(item.detail), item.address, item.place, item.severity)
+            for item in self._found.values()
+        ]
+        return tuple(sorted(clean, key=lambda item: (item.place or _NOWHERE, item.summary)))
+
+    def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
+        """Raise ConfigurationError with all that was found if any of it is an error; else give the warnings."""
+        found = self.in_reading_order(secrets)
+        if self.has_errors:
+            raise ConfigurationError(found)
+        return found

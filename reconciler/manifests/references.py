@@ -1,0 +1,197 @@
+"""What is declared, what refers to it, and the rings that references must not form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from reconciler.manifests.places import Trail
+from reconciler.manifests.problems import Problem
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.kind import Kind
+from reconciler.model.resource import Resource
+from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
+from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
+
+
+class Declared:
+    """The addresses of a configuration. `complete` is False once a part of it could not be read.
+
+    References are only called unknown in a complete configuration: what is missing may stand in the unread part.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = kinds
+        self.complete = True
+        self._places: dict[Address, Place] = {}
+        self._by_text: dict[str, Address] = {}
+        self._found: dict[str, Reference | Unknown] = {}
+
+    def add(self, address: Address, place: Place) -> Place | None:
+        """Declare an address; the place of an earlier declaration of the same one, if there is any."""
+        earlier = self._places.get(address)
+        if earlier is None:
+            self._places[address] = place
+            self._by_text[str(address)] = address
+        return earlier
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._places
+
+    def projects(self) -> dict[str, Address]:
+        """The declared scopes, by name."""
+        return {one.name: one for one in self._places if self.kinds[one.kind].defines_project}
+
+    def reference(self, text: str, project: str | None = None) -> Reference | Unknown:
+        """The reference that `Kind/…` in an expression means; raises Problem. `project` is the asking resource's."""
+        if text not in self._found:
+            self._found[text] = self._reference(text, project)
+        return self._found[text]
+
+    def _reference(self, text: str, project: str | None) -> Reference | Unknown:
+        kind = self.kinds.get(text.partition("/")[0])
+        if kind is None:
+            name = text.partition("/")[0]
+            raise Problem("Unknown kind", f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}')
+        address, path = self._longest(text)
+        if address is None:
+            if not self.complete:
+                return Unknown(text)
+            raise Problem("Unknown reference", self._unknown(text, kind, project))
+        if path == ("id",):
+            path = ()
+        check_field_path(kind, path)
+        return Reference(address, path)
+
+    def _longest(self, text: str) -> tuple[Address | None, tuple[str, ...]]:
+        # Names have dots, and so have paths: the longest declared address wins.
+        end = len(text)
+        while end > 0:
+            address = self._by_text.get(text[:end])
+            if address is not None:
+                return address, tuple(text[end + 1 :].split(".")) if end < len(text) else ()
+            end = text.rfind(".", 0, end)
+        return None, ()
+
+    def _unknown(self, text: str, kind: Kind, project: str | None) -> str:
+        name = text.partition("/")[2]
+        if project and "/" not in name:
+            inside = self._longest(f"{kind.name}/{project}/{name}")[0]
+            if inside:
+                return f'No manifest declares "{text}". In a project, references name it: write "${{{inside}}}".'
+        known = [known for known in self._by_text if known.startswith(kind.name + "/")]
+        guess = nearest(text, known) or nearest(text.partition(".")[0], known)
+        return f'No manifest declares "{text}".{guess}'
+
+
+def guess_reference(text: str) -> Reference:
+    """A reference read without knowing what is declared: the path begins at the first dot before a lower-case word."""
+    end = len(text)
+    for index, char in enumerate(text):
+        if char == "." and text[index + 1 : index + 2].islower():
+            end = index
+            break
+    path = tuple(text[end + 1 :].split(".")) if end < len(text) else ()
+    try:
+        return Reference(Address.parse(text[:end]), () if path == ("id",) else path)
+    except ValueError as error:
+        raise Problem("Unknown reference", f"{error}.") from error
+
+
+def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
+    """Raise Problem unless a kind has a field at a path whose value can be referred to; empty is the id."""
+    if not path:
+        return
+    field = kind.by_name.get(path[0])
+    if field is None:
+        names = ["id", *(field.name for field in kind.fields if field.in_body)]
+        raise Problem("Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}')
+    if not field.in_body:
+        raise Problem("Field has no value to refer to", f'"{path[0]}" of {kind.name} cannot be used in a reference.')
+    wrong = unknown_part(field.type, path[1:])
+    if wrong:
+        raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
+
+
+def unknown_part(kind: Type, path: Iterable[str | int]) -> str:
+    """The first part of a path that a type cannot have, or empty."""
+    types = [kind]
+    for part in path:
+        types = [below for one in types for below in _below(one, part)]
+        if not types:
+            return str(part)
+    return ""
+
+
+def _below(kind: Type, part: str | int) -> Iterator[Type]:
+    if isinstance(kind, Json):
+        yield kind
+    elif isinstance(kind, ListOf) and str(part).isdecimal():
+        yield kind.item
+    elif isinstance(kind, MapOf) and isinstance(part, str):
+        yield kind.value
+    elif isinstance(kind, Object):
+        yield from (one.type for one in kind.properties if one.name == part)
+    elif isinstance(kind, Tagged):
+        if part == kind.tag:
+            yield Json()
+        for variant in kind.variants.values():
+            yield from _below(variant, part)
+    elif isinstance(kind, Either):
+        yield from _below(kind.other, part)
+
+
+def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
+    """The path of the first reference to an address."""
+    if isinstance(value, Member | FileSet) or not isinstance(value, dict | list):
+        return above if any(one.address == target for one in references_in(value)) else None
+    pairs: Iterable[tuple[str | int, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    for part, item in pairs:
+        found = trail_to(item, target, (*above, part))
+        if found is not None:
+            return found
+    return None
+
+
+def needs(resource: Resource, projects: Mapping[str, Address]) -> list[Address]:
+    """What must exist before a resource: what it refers to, and the project it is in where that is declared."""
+    found = set(resource.references)
+    if resource.address.project in projects:
+        found.add(projects[resource.address.project])
+    return sorted(found)
+
+
+def cycles(edges: Mapping[Address, list[Address]]) -> Iterator[list[Address]]:
+    """One ring for each group of resources that need each other, each beginning with its first address."""
+    done: set[Address] = set()
+    told: set[Address] = set()
+    for start in sorted(edges):
+        trail: list[Address] = []
+        on_trail: dict[Address, int] = {}
+        stack: list[tuple[Address, Iterator[Address]]] = []
+        if start not in done:
+            stack.append((start, iter(edges[start])))
+            on_trail[start] = 0
+            trail.append(start)
+        while stack:
+            address, rest = stack[-1]
+            following = next((one for one in rest if one in edges and one not in done), None)
+            if following is None:
+                stack.pop()
+                done.add(trail.pop())
+                del on_trail[address]
+            elif following in on_trail:
+                ring = trail[on_trail[following] :]
+                if told.isdisjoint(ring):
+                    yield _from_first(ring)
+                told.update(ring)
+            else:
+                on_trail[following] = len(trail)
+                trail.append(following)
+                stack.append((following, iter(edges[following])))
+
+
+def _from_first(ring: list[Address]) -> list[Address]:
+    first = ring.index(min(ring))
+    return [*ring[first:], *ring[:first]]

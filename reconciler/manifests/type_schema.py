@@ -1,0 +1,280 @@
+"""The types of fields into JSON Schema.
+
+Limits are written as keywords that only bear on one JSON type, so that a value may also be null or an expression
+without an `anyOf` around everything, which would blur what an editor completes and what an error says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.model.address import NAME_PATTERN
+from reconciler.model.kind import Field, Mutability
+from reconciler.model.types import (
+    SERVER_CHOSEN,
+    Boolean,
+    Either,
+    FileSetType,
+    Integer,
+    Json,
+    KeySinkType,
+    ListOf,
+    LocalFileType,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Scalar,
+    Tagged,
+    Text,
+    Type,
+)
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MAX_NAME = 150
+NAME_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": f"^{NAME_PATTERN}$",
+    "maxLength": MAX_NAME,
+    "patternErrorMessage": "A name begins with a letter or digit and goes on with letters, digits, '.', '_' and '-'.",
+}
+EXPRESSION_TEXT: dict[str, Any] = {"pattern": r"\$\{"}
+NOT_GIVEN = object()
+
+_WANTED = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a map",
+}
+
+
+def type_schema(kind: Type, *, expressions: bool, nullable: bool = False) -> dict[str, Any]:
+    """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an expression."""
+    return _Maker(expressions).make(kind, nullable)
+
+
+def described(doc: str, markdown: str = "") -> dict[str, Any]:
+    """The hover text of a field, for editors with and without Markdown."""
+    return {"description": doc, "markdownDescription": markdown or doc} if doc else {}
+
+
+def is_json(value: Any) -> bool:
+    """Whether a declared default is a value, and not the word that the server chooses."""
+    return value is not SERVER_CHOSEN
+
+
+def field_markdown(field: Field) -> str:
+    """A field's documentation with what an author wants to know before changing it."""
+    facts = [_limits(field.type)]
+    if field.required:
+        facts.append("Required.")
+    if field.mutability is Mutability.REPLACES:
+        facts.append("A change replaces the object.")
+    if field.mutability is Mutability.FIXED:
+        facts.append("Takes effect only when the object is created.")
+    return "\n\n".join([field.doc, *[fact for fact in facts if fact]])
+
+
+def _limits(kind: Type) -> str:
+    match kind:
+        case Text(choices=choices, open_choices=is_open) if choices:
+            listed = ", ".join(f"`{choice}`" for choice in choices)
+            return f"Such as {listed}." if is_open else f"One of {listed}."
+        case Text(max_length=most) if most is not None:
+            return f"At most {most:,} characters."
+        case Integer(minimum=least, maximum=most) | Number(minimum=least, maximum=most):
+            if least is not None and most is not None:
+                return f"From {least:,} to {most:,}."
+            return f"At least {least:,}." if least is not None else ""
+        case ListOf(max_items=most) if most is not None:
+            return f"At most {most:,} items."
+    return ""
+
+
+class _Maker:
+    """Makes schemas of one form."""
+
+    def __init__(self, expressions: bool) -> None:
+        self._expressions = expressions
+
+    def make(self, kind: Type, nullable: bool = False) -> dict[str, Any]:
+        match kind:
+            case Text():
+                return self._text(kind, nullable)
+            case Integer():
+                return self._typed("integer", nullable, minimum=kind.minimum, maximum=kind.maximum)
+            case Number():
+                return self._typed("number", nullable, minimum=kind.minimum, maximum=kind.maximum)
+            case Boolean():
+                return self._typed("boolean", nullable)
+            case Scalar():
+                return self._scalar(kind, nullable)
+            case ListOf():
+                items = self.make(kind.item)
+                return self._typed("array", nullable, items=items, minItems=kind.min_items, maxItems=kind.max_items)
+            case MapOf():
+                return self._map(kind, nullable)
+            case Object():
+                return self._object(kind, nullable)
+            case Tagged():
+                return self._tagged(kind, nullable)
+            case Either():
+                return self._either(kind, nullable)
+            case Json():
+                return self._typed("object", nullable) if isinstance(kind.empty, dict) else {}
+            case LocalFileType():
+                return self._typed("string", nullable, minLength=1)
+            case FileSetType():
+                return self._typed("array", nullable, items=self._member(kind))
+            case KeySinkType():
+                return self._key_sink(nullable)
+
+    def _typed(self, name: str, nullable: bool, **limits: Any) -> dict[str, Any]:
+        names = [name]
+        extra: dict[str, Any] = {}
+        if self._expressions and name != "string":
+            names.append("string")
+            extra = {**EXPRESSION_TEXT, "patternErrorMessage": f"Expected {_WANTED[name]}, or an expression."}
+        if nullable:
+            names.append("null")
+        given = {key: limit for key, limit in limits.items() if limit is not None}
+        return {"type": names if len(names) > 1 else name, **given, **extra}
+
+    def _text(self, kind: Text, nullable: bool) -> dict[str, Any]:
+        base = self._typed("string", nullable)
+        limits: dict[str, Any] = {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}
+        limits = {key: limit for key, limit in limits.items() if limit is not None}
+        if kind.choices and not kind.open_choices:
+            limits["enum"] = [*kind.choices, *([None] if nullable else [])]
+        elif kind.choices:
+            base["examples"] = list(kind.choices)
+        if limits and self._expressions and limits != {"minLength": 1}:
+            return {**base, "anyOf": [limits, EXPRESSION_TEXT]}
+        return {**base, **limits}
+
+    def _scalar(self, kind: Scalar, nullable: bool) -> dict[str, Any]:
+        names = ["string", "number", "boolean", *(["null"] if nullable else [])]
+        if kind.max_length is None:
+            return {"type": names}
+        limit = {"maxLength": kind.max_length}
+        return {"type": names, "anyOf": [limit, EXPRESSION_TEXT]} if self._expressions else {"type": names, **limit}
+
+    def _map(self, kind: MapOf, nullable: bool) -> dict[str, Any]:
+        names = {"maxLength": kind.max_key} if kind.max_key is not None else None
+        return self._typed(
+            "object",
+            nullable,
+            additionalProperties=self.make(kind.value),
+            maxProperties=kind.max_items,
+            propertyNames=names,
+        )
+
+    def _object(self, kind: Object, nullable: bool, **more: Any) -> dict[str, Any]:
+        properties = {**more, **{part.name: self._property(part) for part in kind.properties}}
+        required = [part.name for part in kind.properties if part.required]
+        return self._typed(
+            "object", nullable, properties=properties, required=required or None, additionalProperties=False
+        )
+
+    def _property(self, part: Property) -> dict[str, Any]:
+        notes = described(part.doc, "\n\n".join(text for text in (part.doc, _limits(part.type)) if text))
+        if is_json(part.default):
+            notes["default"] = part.default
+        return {**notes, **self.make(part.type, part.default is None)}
+
+    def _tagged(self, kind: Tagged, nullable: bool) -> dict[str, Any]:
+        """The tag decides by if/then; `discriminator` lets our validator find the variant without trying each."""
+        tag = self._text(Text(choices=tuple(kind.variants)), nullable=False)
+        notes = described(f"Which sort it is: {', '.join(kind.variants)}.")
+        branches = [
+            {
+                "if": {"properties": {kind.tag: {"const": name}}, "required": [kind.tag]},
+                "then": self._variant(kind.tag, variant),
+            }
+            for name, variant in kind.variants.items()
+        ]
+        return self._typed(
+            "object",
+            nullable,
+            properties={kind.tag: {**notes, **tag}},
+            required=[kind.tag],
+            discriminator={"propertyName": kind.tag},
+            allOf=branches,
+        )
+
+    def _variant(self, tag: str, variant: Object) -> dict[str, Any]:
+        required = [part.name for part in variant.properties if part.required]
+        properties = {tag: True, **{part.name: self._property(part) for part in variant.properties}}
+        return {
+            "properties": properties,
+            **({"required": required} if required else {}),
+            "additionalProperties": False,
+        }
+
+    def _either(self, kind: Either, nullable: bool) -> dict[str, Any]:
+        text, other = self._text(kind.text, nullable=False), self.make(kind.other, nullable)
+        names = other["type"] if isinstance(other["type"], list) else [other["type"]]
+        text.pop("type")
+        return {
+            "type": ["string", *(name for name in names if name != "string")],
+            "if": {"type": "string"},
+            "then": text,
+            "else": other,
+        }
+
+    def _member(self, kind: FileSetType) -> dict[str, Any]:
+        shared = {
+            "attributes": {**described("Attributes of each file of this item."), **self.make(kind.attributes, True)},
+            "chunking_strategy": {
+                **described("How the files of this item are cut into chunks."),
+                **self.make(kind.chunking_strategy, True),
+            },
+        }
+        pattern = described("A file, or a glob: `*` and `?` within a name, `**` for any folders.")
+        ignore = described("Globs of files to leave out, below the stack's folder or the fixed part of `path`.")
+        local = {
+            "path": {**pattern, "type": "string", "minLength": 1},
+            "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
+            **shared,
+        }
+        uploaded = {"file_id": {**described("The id of an uploaded file."), "type": "string", "minLength": 1}, **shared}
+        return {
+            **self._typed("object", False),
+            "if": {"required": ["file_id"]},
+            "then": self._closed(uploaded, "file_id"),
+            "else": self._closed(local, "path"),
+        }
+
+    def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:
+        return {
+            "properties": properties,
+            "required": [required],
+            "additionalProperties": False,
+            "$comment": "An item has either `path` (with `ignore`) or `file_id`.",
+        }
+
+    def _key_sink(self, nullable: bool) -> dict[str, Any]:
+        file = described("A file below the stack's folder, which only its owner will be able to read.")
+        command = described("A program and its arguments; the key comes on its standard input.")
+        target = self._typed(
+            "object",
+            False,
+            properties={
+                "file": {**file, "type": "string", "minLength": 1},
+                "command": {**command, **self.make(ListOf(Text(), min_items=1))},
+            },
+            minProperties=1,
+            maxProperties=1,
+            additionalProperties=False,
+        )
+        target["$comment"] = "Write either `file` or `command`."
+        notes = described("Where the key is delivered.")
+        return self._typed(
+            "object",
+            nullable,
+            properties={"write_to": {**notes, **target}},
+            required=["write_to"],
+            additionalProperties=False,
+        )

@@ -1,0 +1,121 @@
+"""Dependency graphs for looking at: Mermaid, Graphviz, or a plain SVG of our own.
+
+An arrow goes from a resource to what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from reconciler.errors import UsageError
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import nearest
+from reconciler.render.escape import markup, quoted, terminal
+from reconciler.render.lines import cells
+
+GRAPH_FORMATS = ("mermaid", "dot", "svg")
+
+Edge = tuple[Address, Address]
+
+_ROW, _GAP, _HEIGHT, _CHARACTER = 44, 70, 28, 8
+
+
+def render_graph(edges: Mapping[Address, Collection[Address]], format: str) -> str:
+    """The graph of `edges`, from each address to what it needs. Raises UsageError for an unknown format."""
+    if format not in GRAPH_FORMATS:
+        hint = f"formats are {', '.join(GRAPH_FORMATS)}"
+        raise UsageError(f'there is no graph format "{format}".{nearest(format, GRAPH_FORMATS)}', hint=hint)
+    nodes = sorted({*edges, *(needed for needs in edges.values() for needed in needs)})
+    arrows = [(node, needed) for node in nodes for needed in sorted(edges.get(node, ()))]
+    return {"mermaid": mermaid, "dot": dot, "svg": svg}[format](nodes, arrows)
+
+
+def mermaid(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
+    """A Mermaid flowchart, a box around each project."""
+    names = {node: f"n{number}" for number, node in enumerate(nodes)}
+    lines = ["flowchart LR"]
+    for number, (project, own) in enumerate(_by_project(nodes).items()):
+        boxes = [f'{names[node]}["{_mermaid_label(str(node))}"]' for node in own]
+        if project is None:
+            lines += [f"  {box}" for box in boxes]
+        else:
+            title = f'  subgraph p{number}["{_mermaid_label(project)}"]'
+            lines += [title, *(f"    {box}" for box in boxes), "  end"]
+    lines += [f"  {names[node]} --> {names[needed]}" for node, needed in edges]
+    return "\n".join(lines) + "\n"
+
+
+def dot(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
+    """A graph for Graphviz, a cluster for each project."""
+    lines = ["digraph reconciler {", "  rankdir=LR;", '  node [shape=box, style=rounded, fontname="sans-serif"];']
+    for number, (project, own) in enumerate(_by_project(nodes).items()):
+        boxes = [f"{quoted(str(node))};" for node in own]
+        if project is None:
+            lines += [f"  {box}" for box in boxes]
+        else:
+            lines += [f"  subgraph cluster_{number} {{", f"    label={quoted(project)};"]
+            lines += [*(f"    {box}" for box in boxes), "  }"]
+    lines += [f"  {quoted(str(node))} -> {quoted(str(needed))};" for node, needed in edges]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def svg(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
+    """A picture in columns: what needs nothing stands on the right, everything else left of what it needs."""
+    columns = _columns(nodes, edges)
+    width = max((cells(str(node)) for node in nodes), default=0) * _CHARACTER + 24
+    last = len(columns) - 1
+    corner = {
+        node: ((last - depth) * (width + _GAP) + 10, row * _ROW + 10)
+        for depth, column in enumerate(columns)
+        for row, node in enumerate(column)
+    }
+    total = (len(columns) * (width + _GAP) - _GAP + 20, max(map(len, columns), default=0) * _ROW + 10)
+    shapes = [_arrow(corner[node], corner[needed], width) for node, needed in edges]
+    shapes += [_box(*corner[node], width, str(node)) for node in nodes]
+    size = f'width="{total[0]}" height="{total[1]}" viewBox="0 0 {total[0]} {total[1]}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n' + "\n".join([_STYLE, *shapes, "</svg>"]) + "\n"
+
+
+_STYLE = """\
+<style>
+  text { font: 13px ui-monospace, monospace; fill: #1f2328; }
+  rect { fill: #f6f8fa; stroke: #8c959f; }
+  path { fill: none; stroke: #8c959f; }
+</style>
+<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">\
+<polyline points="0,0 8,4 0,8" fill="none" stroke="#8c959f"/></marker></defs>"""
+
+
+def _columns(nodes: Sequence[Address], edges: Sequence[Edge]) -> list[list[Address]]:
+    """Nodes by the length of the longest way down; a cycle, which no valid configuration has, stops counting."""
+    depth = dict.fromkeys(nodes, 0)
+    for _ in nodes:
+        deeper = {node: depth[needed] + 1 for node, needed in edges if depth[node] <= depth[needed]}
+        if not deeper:
+            break
+        depth.update(deeper)
+    return [column for level in range(max(depth.values(), default=0) + 1)
+            if (column := [node for node in nodes if depth[node] == level])]  # fmt: skip
+
+
+def _box(x: int, y: int, width: int, label: str) -> str:
+    rect = f'<rect x="{x}" y="{y}" width="{width}" height="{_HEIGHT}" rx="5"/>'
+    return f'{rect}<text x="{x + 12}" y="{y + 18}">{markup(label)}</text>'
+
+
+def _arrow(start: tuple[int, int], end: tuple[int, int], width: int) -> str:
+    x1, y1, x2, y2 = start[0] + width, start[1] + _HEIGHT // 2, end[0], end[1] + _HEIGHT // 2
+    middle = (x1 + x2) // 2
+    return f'<path d="M{x1},{y1} C{middle},{y1} {middle},{y2} {x2},{y2}" marker-end="url(#tip)"/>'
+
+
+def _by_project(nodes: Sequence[Address]) -> dict[str | None, list[Address]]:
+    groups: dict[str | None, list[Address]] = {}
+    for node in nodes:
+        groups.setdefault(node.project, []).append(node)
+    return groups
+
+
+def _mermaid_label(text: str) -> str:
+    # Mermaid spells entities with a number sign.
+    return "".join(f"#{ord(char)};" if char in '"#&<>`' else char for char in terminal(text))

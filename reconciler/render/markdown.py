@@ -1,0 +1,255 @@
+"""Plans and results as a comment on a pull request.
+
+A comment has a largest size, so it is built of sections in order of importance, and whole sections are left out from
+the end. What is left out is counted in the last line. Code blocks and folded parts are closed by construction: nothing
+is ever cut inside a section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.model.change import Action, ApplyResult, Change, Drift, OutcomeStatus, OutputChange, Plan, count_actions
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.render import words
+from reconciler.render.differences import DiffLine
+from reconciler.render.entries import Entry, drift_entries, entries_of
+from reconciler.render.escape import code, code_span, fenced, markup, prose
+from reconciler.render.lines import shortened
+from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
+from reconciler.render.text import MARKS
+from reconciler.render.values import brief, count, inline
+
+_ICONS = {
+    Action.CREATE: "🟢",
+    Action.UPDATE: "🟡",
+    Action.REPLACE: "🟣",
+    Action.DELETE: "🔴",
+    Action.ADOPT: "🔵",
+    Action.FORGET: "⚪",
+}
+_COLUMNS = tuple(action for action in Action if action is not Action.NO_OP)
+_WIDTH = 100
+_MOST_LINES = 150
+_MOST_CHARACTERS = 8_000
+_MOST_ROWS = 25
+_MOST_NAME = 40
+_LEAST = 2_500
+
+
+class MarkdownRenderer:
+    """GitHub's dialect, also read by GitLab. No answer is longer than `limit` characters."""
+
+    def __init__(self, limit: int = COMMENT_LIMIT) -> None:
+        if limit < _LEAST:
+            raise ValueError(f"a comment of fewer than {_LEAST:,} characters has no room for a plan")
+        self._limit = limit
+
+    def plan(self, plan: Plan) -> str:
+        """Headline and table, then warnings, what is destroyed, other changes, outputs."""
+        head = f"### {_title('plan', plan)}: {words.headline_counts(plan)}\n\n"
+        changes = [_change_section(change) for change in _by_importance(plan.pending)]
+        sections = [*_table(plan.pending), *_warnings(plan), *changes, *_outputs(plan.outputs)]
+        return assemble(head, sections, f"{words.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
+
+    def drift(self, plan: Plan, *, unmanaged: bool) -> str:
+        """What moved live, then what nobody declares."""
+        head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
+        sections = [_drift_section(drift) for drift in plan.drift]
+        sections += [_unmanaged_section(plan)] if unmanaged and plan.unmanaged else []
+        totals = words.drift_totals(plan, unmanaged=unmanaged)
+        foot = f"{totals}\n\n{words.besides(plan)}\n"
+        return assemble(head, sections, foot, "`reconciler drift`", self._limit)
+
+    def result(self, result: ApplyResult) -> str:
+        """What became of each change, failures first."""
+        how = "complete" if words.is_complete(result) else "incomplete"
+        head = f"### {_title('apply', result.plan)}: {how}\n\n"
+        outcomes = words.reported(result)
+        failures = [item for item in outcomes if item.status is not OutcomeStatus.APPLIED]
+        applied = [item for item in outcomes if item.status is OutcomeStatus.APPLIED]
+        sections = [Section(_outcome(item), "outcome") for item in [*failures, *applied]]
+        foot = f"\n{words.result_totals(result)}\n"
+        return assemble(head, sections, foot, "`reconciler history`", self._limit)
+
+    def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
+        """Each problem as an item of a list."""
+        if not diagnostics:
+            return ""
+        head = f"### reconciler · {words.diagnostic_totals(diagnostics)}\n\n"
+        sections = [Section(_problem(item), "problem") for item in diagnostics]
+        return assemble(head, sections, "", "`reconciler validate`", self._limit)
+
+    def outputs(self, outputs: Mapping[str, Any]) -> str:
+        """A table of names and values."""
+        head = "| Output | Value |\n| --- | --- |\n"
+        rows = [
+            Section(f"| {code_span(name, in_table=True)} | {code_span(_short(value), in_table=True)} |\n", "output")
+            for name, value in outputs.items()
+        ]
+        return assemble(head, rows, "", "`reconciler output`", self._limit)
+
+
+def _title(command: str, plan: Plan) -> str:
+    names = "/".join(prose(shortened(part, _MOST_NAME)) for part in (plan.stack, plan.environment) if part)
+    return f"reconciler {command} · {names}" if names else f"reconciler {command}"
+
+
+def _by_importance(changes: Sequence[Change]) -> list[Change]:
+    """What loses something first; apart from that the order of the plan."""
+    return sorted(changes, key=lambda change: not words.loses_something(change))
+
+
+def _table(changes: Sequence[Change]) -> Iterator[Section]:
+    """How many changes of each action in each scope; a last row for the scopes beyond a couple of dozen."""
+    if not changes:
+        return
+    scopes = words.by_scope(changes)
+    shown = [action for action in _COLUMNS if action in count_actions(changes)]
+    rows = [(_scope(name), own) for name, own in scopes[:_MOST_ROWS]]
+    if len(scopes) > _MOST_ROWS:
+        rest = [change for _, own in scopes[_MOST_ROWS:] for change in own]
+        rows.append((f"{len(scopes) - _MOST_ROWS:,} more projects", rest))
+    lines = [
+        f"| | {' | '.join(f'{_ICONS[action]} {action}' for action in shown)} |",
+        "| --- |" + " ---: |" * len(shown),
+    ]
+    for name, own in rows:
+        counts = count_actions(own)
+        lines.append(f"| {name} | {' | '.join(str(counts.get(action, '')) for action in shown)} |")
+    yield Section("\n".join(lines) + "\n\n", "summary table")
+
+
+def _scope(heading: str) -> str:
+    first, _, name = heading.partition(" ")
+    return f"{first} {code_span(shortened(name, _MOST_NAME), in_table=True)}" if name else first
+
+
+def _warnings(plan: Plan) -> Iterator[Section]:
+    for item in plan.diagnostics:
+        yield Section(_problem(item), "warning")
+    for change in plan.pending:
+        for warning in change.warnings:
+            yield Section(f"- ⚠️ **warning** {code_span(str(change.address))}: {_spans(warning)}\n", "warning")
+
+
+def _problem(item: Diagnostic) -> str:
+    icon = "❌" if item.severity is Severity.ERROR else "⚠️"
+    asides = [code_span(str(part)) for part in (item.place, item.address) if part]
+    detail = "".join(f"  \n  {_spans(text)}" for text in item.detail.split("\n") if text)
+    where = f" ({', '.join(asides)})" if asides else ""
+    return f"- {icon} **{item.severity}** {_spans(item.summary)}{where}{detail}\n"
+
+
+def _change_section(change: Change) -> Section:
+    lost = words.loses_something(change)
+    flag = " ⚠️ <b>destroys</b>" if lost else ""
+    head = f"{_ICONS[change.action]} {code(str(change.address))} will be {words.done(change)}{flag}"
+    about = [_spans(f"{_capital(change.reason)}.")]
+    about += [f"**Destroys:** {_spans(words.destruction(change))}."] if words.destruction(change) else []
+    about += [f"{_capital(words.steps(change))}."] if words.steps(change) else []
+    about += [f"Renamed from {code_span(str(change.renamed_from))}."] if change.renamed_from else []
+    asides = [code_span(part) for part in (words.where(change.place), change.id) if part]
+    prefix = " · ".join([" ".join(about), *asides])
+    body = _diff_block(entries_of(change, width=_WIDTH))
+    return Section(
+        _folded(head, "\n\n".join(part for part in (prefix, body) if part), is_open=lost), "change", change.action
+    )
+
+
+def _drift_section(drift: Drift) -> Section:
+    head = f"{'🔴' if drift.deleted else '🟡'} {code(str(drift.address))} {words.drift_sentence(drift)}"
+    asides = " · ".join(code_span(part) for part in (words.where(drift.place), drift.id) if part)
+    body = _diff_block(drift_entries(drift, width=_WIDTH))
+    return Section(_folded(head, "\n\n".join(part for part in (asides, body) if part), is_open=True), "drift")
+
+
+def _unmanaged_section(plan: Plan) -> Section:
+    lines = [
+        f"{item.kind:16} {item.id}  {item.label}" + (f"  (project {item.project})" if item.project else "")
+        for item in plan.unmanaged
+    ]
+    head = f"⚪ {count(len(plan.unmanaged), 'object')} that no manifest declares"
+    return Section(_folded(head, fenced(_bounded(lines)), is_open=False), "list of unmanaged objects")
+
+
+def _outputs(outputs: Sequence[OutputChange]) -> Iterator[Section]:
+    if outputs:
+        entries = [
+            Entry(output.name, before=_short(output.before), after=_short(output.after))
+            if output.before is not None and output.after is not None
+            else Entry(output.name, "-" if output.after is None else "+", _short(output.after or output.before))
+            for output in outputs
+        ]
+        yield Section(
+            _folded(f"Outputs: {count(len(outputs), 'change')}", _diff_block(entries), is_open=False), "list of outputs"
+        )
+
+
+def _outcome(outcome: Any) -> str:
+    mark, _ = MARKS[outcome.status]
+    ident = f" {code_span(outcome.id)}" if outcome.id else ""
+    text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(words.outcome_sentence(outcome))}{ident}\n"
+    remarks = [_spans(outcome.hint)] if outcome.hint else []
+    remarks += [f"request id {code_span(outcome.request_id)}"] if outcome.request_id else []
+    remarks += [_spans(note) for note in outcome.notes]
+    return text + "".join(f"  - {remark}\n" for remark in remarks)
+
+
+def _folded(head: str, body: str, *, is_open: bool) -> str:
+    return f"<details{' open' if is_open else ''}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
+
+
+def _diff_block(entries: Sequence[Entry]) -> str:
+    lines = [text for entry in entries for text in _diff_of(entry)]
+    return fenced(_bounded(lines), "diff") if lines else ""
+
+
+def _diff_of(entry: Entry) -> Iterator[str]:
+    remark = f"  # {entry.remark}" if entry.remark else ""
+    if entry.is_pair:
+        yield f"- {entry.name}: {entry.before}"
+        yield f"+ {entry.name}: {entry.after}{remark}"
+        return
+    yield f"{entry.sign.replace('~', '!')} {entry.name}:{f' {entry.value}' if entry.value else ''}{remark}"
+    yield from (_body_line(item) for item in entry.body)
+
+
+def _body_line(item: DiffLine) -> str:
+    # Hosts colour a line of a diff by its first character; a hunk header stands for what was left out.
+    if item.sign == "…":
+        return f"@@ … {item.text} @@"
+    return f"{item.sign.replace('~', '!')}     {item.text}"
+
+
+def _bounded(lines: Iterable[str]) -> list[str]:
+    """The lines up to a bound, so that no single section can fill a comment."""
+    given = list(lines)
+    kept: list[str] = []
+    room = _MOST_CHARACTERS
+    for text in given[:_MOST_LINES]:
+        shown = shortened(text, 2_000)
+        # An escaped character takes up to ten.
+        room -= len(markup(shown)) + 1
+        if room < 0:
+            break
+        kept.append(shown)
+    left_out = len(given) - len(kept)
+    return [*kept, f"@@ … {count(left_out, 'more line')} @@"] if left_out else kept
+
+
+def _short(value: Any) -> str:
+    return shortened(brief(value, _WIDTH) or inline(value), 500)
+
+
+def _spans(text: str) -> str:
+    return prose(shortened(text, 2_000))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _drift_counts(plan: Plan) -> str:
+    return f"{count(len(plan.drift), 'object')} moved outside" if plan.drift else "none"

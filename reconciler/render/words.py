@@ -1,0 +1,261 @@
+"""The sentences that every renderer shares, so that text, Markdown and reports say the same in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from reconciler.model.change import Action, ApplyResult, Change, Drift, Origin, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.diagnostic import Diagnostic, Place, Severity
+from reconciler.model.kind import Removal
+from reconciler.render.values import count
+
+ORGANIZATION = "Organization"
+
+_DONE = {
+    Action.NO_OP: "unchanged",
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.REPLACE: "replaced",
+    Action.DELETE: "deleted",
+    Action.ADOPT: "adopted",
+    Action.FORGET: "forgotten",
+}
+_DOING = {
+    Action.NO_OP: "leaving",
+    Action.CREATE: "creating",
+    Action.UPDATE: "updating",
+    Action.REPLACE: "replacing",
+    Action.DELETE: "deleting",
+    Action.ADOPT: "adopting",
+    Action.FORGET: "forgetting",
+}
+_REMOVED = {Removal.DELETE: "deleted", Removal.ARCHIVE: "archived", Removal.RESTORE: "restored"}
+_REMOVING = {Removal.DELETE: "deleting", Removal.ARCHIVE: "archiving", Removal.RESTORE: "restoring"}
+_NOT_OF_THE_MANIFESTS = frozenset(
+    {Reason.DRIFT, Reason.DELETED_OUTSIDE, Reason.ARCHIVED_OUTSIDE, Reason.EXPIRED, Reason.GONE}
+)
+_ORIGINS = {Origin.DRIFT: "changed outside", Origin.BOTH: "changed here and outside"}
+_REASONS = {
+    OutcomeStatus.FAILED: "the call failed",
+    OutcomeStatus.SKIPPED: "what it needs was not done",
+    OutcomeStatus.STALE: "it moved since the plan was made",
+}
+_ALWAYS = (Action.CREATE, Action.UPDATE, Action.DELETE)
+
+
+def done(change: Change) -> str:
+    """The participle of what a change does: `created`, `archived`, …"""
+    return _REMOVED[change.removal] if change.action is Action.DELETE and change.removal else _DONE[change.action]
+
+
+def doing(change: Change) -> str:
+    """What a change is doing while it runs: `creating`, `archiving`, …"""
+    if change.action is Action.DELETE and change.removal:
+        return _REMOVING[change.removal]
+    return _DOING[change.action]
+
+
+def will_be(change: Change) -> str:
+    """`will be created: declared, and not found at the API`."""
+    return f"will be {done(change)}: {change.reason}"
+
+
+def scope_of(project: str | None) -> str:
+    """The heading of a scope."""
+    return f"Project {project}" if project else ORGANIZATION
+
+
+def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
+    """Changes grouped under headings, in the order in which they come."""
+    grouped = groupby(changes, key=lambda change: change.address.project)
+    return [(scope_of(project), list(group)) for project, group in grouped]
+
+
+def where(place: Place | None) -> str:
+    """`manifests/search.yaml:12`, or nothing."""
+    return f"{place.file}:{place.line}" if place else ""
+
+
+def field_remarks(origin: Origin, *, forces_replacement: bool, note: str) -> str:
+    """What is to be said beside a field change: `forces replacement, changed outside`."""
+    forced = "forces replacement" if forces_replacement else ""
+    return ", ".join(part for part in (forced, _ORIGINS.get(origin, ""), note) if part)
+
+
+def destruction(change: Change) -> str:
+    """What is lost with an object that is replaced or removed, or nothing."""
+    if not change.action.destroys:
+        return ""
+    if change.action is Action.DELETE and change.removal is Removal.ARCHIVE:
+        return change.destructive or "an archive is final"
+    return change.destructive
+
+
+def loses_something(change: Change) -> bool:
+    """Whether an object is gone afterwards: a limit that gets its former values back is not."""
+    return change.action.destroys and not (change.action is Action.DELETE and change.removal is Removal.RESTORE)
+
+
+def steps(change: Change) -> str:
+    """In which order a replacement goes, or nothing."""
+    if change.action is not Action.REPLACE:
+        return ""
+    if change.create_before_destroy:
+        return "the new one is created before the old one is deleted"
+    return "the old one is deleted before the new one is created"
+
+
+def headline_counts(plan: Plan) -> str:
+    """`3 to create, 1 to update`, or `no changes`: what a headline has room for."""
+    counts = plan.counts()
+    parts = [f"{number} to {action}" for action, number in counts.items() if action is not Action.NO_OP]
+    return ", ".join(parts) or "no changes"
+
+
+def plan_totals(plan: Plan) -> str:
+    """The last line of a printed plan."""
+    cost = cost_of(plan.calls, plan.seconds)
+    if plan.is_empty:
+        return f"{_nothing(plan)} {count(len(plan.changes), 'resource')}, {cost}."
+    counts = plan.counts()
+    parts = [_planned(action, plan) for action in Action if action in counts or action in _ALWAYS]
+    parts = [part for part in parts if part]
+    unchanged = counts.get(Action.NO_OP, 0)
+    return f"Plan: {', '.join([*parts, *([f'{unchanged:,} unchanged'] if unchanged else [])])}. {cost}."
+
+
+def _nothing(plan: Plan) -> str:
+    if plan.destroy:
+        return "No changes. Nothing that is managed is left to destroy:"
+    return "No changes. Live objects match the manifests:"
+
+
+def _planned(action: Action, plan: Plan) -> str:
+    if action is Action.NO_OP:
+        return ""
+    text = f"{plan.counts().get(action, 0):,} to {action}"
+    if action is not Action.DELETE:
+        return text
+    kinds = [_REMOVED[change.removal] for change in plan.changes if change.action is action and change.removal]
+    special = [f"{kinds.count(word)} {word}" for word in ("archived", "restored") if word in kinds]
+    return f"{text} ({', '.join(special)})" if special else text
+
+
+def cost_of(calls: int, seconds: float) -> str:
+    """`34 calls in 1.2 s`."""
+    return f"{count(calls, 'call')} in {duration(seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def of_the_manifests(plan: Plan) -> list[Change]:
+    """The pending changes that are there without any drift."""
+    return [change for change in plan.pending if change.reason not in _NOT_OF_THE_MANIFESTS]
+
+
+def drift_totals(plan: Plan, *, unmanaged: bool) -> str:
+    """The last line of a drift report."""
+    deleted = sum(drift.deleted for drift in plan.drift)
+    changed = len(plan.drift) - deleted
+    parts = [count(changed, "object") + " changed"] if changed else []
+    parts += [f"{deleted:,} deleted"] if deleted else []
+    parts += [f"{len(plan.unmanaged):,} unmanaged"] if unmanaged and plan.unmanaged else []
+    cost = cost_of(plan.calls, plan.seconds)
+    return f"Drift: {', '.join(parts)}. {cost}." if parts else f"No drift. Live objects are as we left them: {cost}."
+
+
+def besides(plan: Plan) -> str:
+    """How many changes of the configuration wait, apart from all drift."""
+    pending = len(of_the_manifests(plan))
+    if not pending:
+        return "No change of the configuration is pending besides."
+    verb = "is" if pending == 1 else "are"
+    noun = "change" if pending == 1 else "changes"
+    return f"{pending:,} {noun} of the configuration {verb} pending besides: `reconciler plan` shows them."
+
+
+def drift_sentence(drift: Drift) -> str:
+    """What happened to an object."""
+    return "was deleted outside" if drift.deleted else "was changed outside"
+
+
+def outcome_verb(outcome: Outcome) -> str:
+    """What became of a change: `created`, `not created`, `skipped`, `refused`."""
+    match outcome.status:
+        case OutcomeStatus.APPLIED:
+            return done(outcome.change)
+        case OutcomeStatus.FAILED:
+            return f"not {done(outcome.change)}"
+        case OutcomeStatus.SKIPPED:
+            return "skipped"
+    return "refused"
+
+
+def outcome_message(outcome: Outcome) -> str:
+    """Why it did not work out, or nothing where it did."""
+    return outcome.message or _REASONS.get(outcome.status, "")
+
+
+def outcome_sentence(outcome: Outcome) -> str:
+    """`not created: The model does not exist`."""
+    message = outcome_message(outcome)
+    return f"{outcome_verb(outcome)}: {message}" if message else outcome_verb(outcome)
+
+
+def reported(result: ApplyResult) -> list[Outcome]:
+    """The outcomes of changes that had something to do."""
+    return [outcome for outcome in result.outcomes if outcome.change.is_change]
+
+
+def is_complete(result: ApplyResult) -> bool:
+    """Whether everything that was planned is done."""
+    done_all = all(outcome.status is OutcomeStatus.APPLIED for outcome in result.outcomes)
+    return done_all and not result.interrupted
+
+
+def result_totals(result: ApplyResult) -> str:
+    """The last line of an apply."""
+    outcomes = reported(result)
+    cost = cost_of(result.calls, result.seconds)
+    if is_complete(result):
+        return f"Apply complete: {_completed(outcomes)}. {cost}."
+    named = (
+        (OutcomeStatus.APPLIED, "applied"),
+        (OutcomeStatus.FAILED, "failed"),
+        (OutcomeStatus.STALE, "refused as stale"),
+        (OutcomeStatus.SKIPPED, "skipped"),
+    )
+    parts = [
+        f"{number:,} {word}" for status, word in named if (number := _number(outcomes, status)) or word == "applied"
+    ]
+    how = "interrupted" if result.interrupted else "incomplete"
+    return f"Apply {how}: {', '.join(parts)}. {cost}."
+
+
+def _number(outcomes: Sequence[Outcome], status: OutcomeStatus) -> int:
+    return sum(outcome.status is status for outcome in outcomes)
+
+
+def _completed(outcomes: Sequence[Outcome]) -> str:
+    numbers: dict[str, int] = {}
+    for action in Action:
+        for outcome in outcomes:
+            if outcome.change.action is action:
+                word = done(outcome.change)
+                numbers[word] = numbers.get(word, 0) + 1
+    return ", ".join(f"{number:,} {word}" for word, number in numbers.items()) or "nothing to do"
+
+
+def diagnostic_totals(diagnostics: Sequence[Diagnostic]) -> str:
+    """`2 errors, 1 warning`."""
+    numbers: Mapping[Severity, int] = {
+        severity: sum(item.severity is severity for item in diagnostics) for severity in Severity
+    }
+    return ", ".join(count(number, str(severity)) for severity, number in numbers.items() if number)

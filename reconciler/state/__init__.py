@@ -1,0 +1,11 @@
+"""What we remember between runs: which object each address is bound to, a journal of calls, the runs, and the lock.
+
+`StateStore` is the whole interface; the other names are what it hands out.
+"""
+
+from reconciler.state.journal import ChangeJournal, Entry, Journal, Status
+from reconciler.state.lock import Holder
+from reconciler.state.runs import PreImage, Run
+from reconciler.state.store import StateStore
+
+__all__ = ["ChangeJournal", "Entry", "Holder", "Journal", "PreImage", "Run", "StateStore", "Status"]

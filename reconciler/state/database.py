@@ -1,0 +1,170 @@
+"""One connection that the workers of a run share.
+
+A write returns once it is on disk, and a disk takes milliseconds for that, whatever the size. So writers that come
+while others write join their transaction, each in a savepoint of its own, and the last one in the queue commits for
+all: ten workers wait for one sync of the disk instead of ten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from reconciler.errors import StateError
+from reconciler.state.rows import DAMAGED_HINT
+
+BUSY_SECONDS = 30.0
+"""How long to wait for another program that has the file open."""
+
+_PATIENCE_SECONDS = 0.02
+
+
+class _Batch:
+    """The writes of one transaction. `ended` is set once it is on disk, or lost to `error`."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.error: sqlite3.Error | None = None
+
+    def end(self, error: sqlite3.Error | None = None) -> None:
+        self.error = error
+        self.ended.set()
+
+
+class Database:
+    """An open file. `fence`, where set, runs first in every write, and raises to stop a writer that must not write."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._guard = threading.Lock()
+        self._batch: _Batch | None = None
+        self._queued = 0
+        self._queue_guard = threading.Lock()
+        self.fence: Callable[[sqlite3.Connection], None] | None = None
+
+    @contextmanager
+    def write(self, *, fenced: bool = True) -> Iterator[sqlite3.Connection]:
+        """All or nothing: on disk when the block has been left, undone when it raises. Raises StateError."""
+        with translated(self._name):
+            with self._turn():
+                batch = self._join()
+                try:
+                    with self._savepoint(batch):
+                        if fenced and self.fence:
+                            self.fence(self._connection)
+                        yield self._connection
+                finally:
+                    if not self._queued:
+                        self._commit(batch)
+            self._await(batch)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """The connection for one query, to be fetched whole within the block. Raises StateError."""
+        with self._guard, translated(self._name):
+            yield self._connection
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        with self._guard:
+            self._connection.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._count(1)
+        try:
+            self._guard.acquire()
+        finally:
+            self._count(-1)
+        try:
+            yield
+        finally:
+            self._guard.release()
+
+    def _count(self, change: int) -> None:
+        with self._queue_guard:
+            self._queued += change
+
+    def _join(self) -> _Batch:
+        # Ctrl-C can strike between any two lines here: right after a commit, or right after a begin.
+        if self._batch is not None and not self._connection.in_transaction:
+            self._end(self._batch)
+        if self._batch is None:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._batch = _Batch()
+        return self._batch
+
+    @contextmanager
+    def _savepoint(self, batch: _Batch) -> Iterator[None]:
+        try:
+            self._connection.execute("SAVEPOINT one_write")
+            yield
+            self._connection.execute("RELEASE one_write")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO one_write")
+                self._connection.execute("RELEASE one_write")
+            elif isinstance(error, sqlite3.Error):
+                self._end(batch, error)  # a full disk, say: SQLite has undone the whole transaction by itself
+            raise
+
+    def _commit(self, batch: _Batch) -> None:
+        if batch.ended.is_set():
+            return
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._end(batch, error)
+        else:
+            self._end(batch)
+
+    def _end(self, batch: _Batch, error: sqlite3.Error | None = None) -> None:
+        self._batch = None
+        batch.end(error)
+
+    def _await(self, batch: _Batch) -> None:
+        # Whoever is queued commits for us. Should it have been interrupted in the queue, we do it ourselves.
+        while not batch.ended.wait(_PATIENCE_SECONDS):
+            with self._guard:
+                self._commit(batch)
+        if batch.error is not None:
+            raise batch.error
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into StateError, worded for the person who must act."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(error, name) from error
+    except OSError as error:
+        raise StateError(f"the state {name} cannot be used: {error.strerror or error}") from error
+    except StateError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"the state {name} cannot be used: {error}", hint=error.hint) from error
+
+
+def _explain(error: sqlite3.Error, name: str) -> StateError:
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StateError(f"the state {name} is damaged, or is no state at all: {error}", hint=DAMAGED_HINT)
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StateError(
+                f"the state {name} is held by another program for more than {BUSY_SECONDS:.0f} seconds",
+                hint="close whatever has the file open, and run again",
+            )
+        case sqlite3.SQLITE_READONLY:
+            return StateError(f"the state {name} cannot be written: it is read-only, or was opened for reading")
+        case sqlite3.SQLITE_FULL:
+            return StateError(f"the state {name} cannot be written: the disk is full", hint="make room, and run again")
+    return StateError(f"the state {name} cannot be used: {error}")

@@ -1,0 +1,136 @@
+"""Opening one SQLite file so that neither a kill nor a reader can harm it.
+
+Rollback journal rather than WAL: a closed state is a single file that can be copied, a reader needs no file beside it,
+and it behaves on file systems without shared memory. `synchronous=EXTRA` is FULL plus a sync of the folder after each
+commit; without it a power cut can bring back the rollback journal of a transaction that we already relied upon.
+
+Whoever only reads gets a copy in memory: the file is held for milliseconds, an older version is migrated in the copy,
+and nothing is ever written beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+
+from reconciler.errors import StateError
+from reconciler.state import schema
+from reconciler.state.database import BUSY_SECONDS, Database, translated
+
+_COPY_ATTEMPTS = 20
+
+
+def open_file(path: Path) -> Database:
+    """Open for writing, created where absent: folder 0700, file 0600. Raises StateError."""
+    with translated(str(path)):
+        _make_folder(path.parent)
+        _make_private(path)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("PRAGMA synchronous = EXTRA")
+            schema.is_current(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return Database(connection, str(path))
+
+
+def open_copy(path: Path) -> Database:
+    """A copy of the file in memory, empty where there is no file; the disk is left alone. Raises StateError."""
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        with translated(str(path)):
+            if path.exists():
+                _copy_into(memory, path)
+            schema.is_current(memory)
+    except BaseException:
+        memory.close()
+        raise
+    return Database(memory, str(path))
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    # Only a folder that holds nothing else is ours to hide from git; the backend may point at a folder of the user.
+    # An empty .gitignore is what a kill between creating and writing it leaves.
+    others = any(entry.name != ignore.name for entry in folder.iterdir())
+    if not others and (not ignore.exists() or ignore.stat().st_size == 0):
+        ignore.write_text("*\n", encoding="utf-8")
+
+
+def _make_private(path: Path) -> None:
+    # SQLite would create the file with the umask's mode, readable to others until a chmod. The files that it makes
+    # beside this one take their mode from this one. A link is not followed: a checkout may hold one that leads away.
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            path.chmod(0o600)
+    finally:
+        os.close(descriptor)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a power cut can take the new file's name away. Not every system can sync a folder.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _copy_into(memory: sqlite3.Connection, path: Path) -> None:
+    try:
+        _back_up(path, memory, query="?mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        _copy_interrupted(memory, path)
+
+
+def _back_up(path: Path, memory: sqlite3.Connection, *, query: str) -> None:
+    uri = path.absolute().as_uri() + query
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as source:
+        # A read transaction of our own obeys the time-out; the back-up alone would wait for a busy file for ever.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(memory)
+
+
+def _copy_interrupted(memory: sqlite3.Connection, path: Path) -> None:
+    # A writer was killed within a commit. Its half-done pages are undone in a private copy, not in the file: that is
+    # for the next writer. A writer that turns up while we copy is seen by the files' times, and we start over.
+    for _ in range(_COPY_ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
+            before = _fingerprint(path)
+            for file in (path, _journal_of(path)):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(file, Path(folder, file.name))
+            if _fingerprint(path) == before:
+                _back_up(Path(folder, path.name), memory, query="?mode=rw")
+                return
+    raise StateError(f"the state {path} does not hold still for reading", hint="wait for the other run to end")
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-journal")
+
+
+def _fingerprint(path: Path) -> list[tuple[int, int, int] | None]:
+    found: list[tuple[int, int, int] | None] = []
+    for file in (path, _journal_of(path)):
+        try:
+            status = file.stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found

@@ -1,0 +1,249 @@
+"""The journal: what was about to be done, written before it was done.
+
+A change begins, makes its calls as steps, and finishes together with the record it leaves, in one transaction. So
+after a kill at any point an entry tells the next run what may have happened. Four things can end an entry:
+
+- `done`: it succeeded;
+- `failed`: it raised, so it certainly did not happen, or not as a whole;
+- nothing, because the process died or the user aborted: it may or may not have happened;
+- nothing, because the outcome is ambiguous (a lost answer): the same, and the next run must look.
+
+A finished change settles everything that earlier runs left open at its address.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from reconciler.errors import AmbiguousError
+from reconciler.model.address import Address
+from reconciler.model.provider import Step
+from reconciler.model.resource import Record
+from reconciler.state import resources
+from reconciler.state.database import Database
+from reconciler.state.rows import from_json, plain, to_address, to_json
+
+_MESSAGE_CHARACTERS = 2000
+_NO_RESULT = "it ended without a result"
+
+# A failed change is of interest only where a call of it succeeded, or may have.
+_HAS_TRACES = "EXISTS (SELECT 1 FROM journal AS s WHERE s.change = c.seq AND s.status <> 'failed')"
+
+
+class Status(StrEnum):
+    """How an entry stands."""
+
+    BEGUN = "begun"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change or a step of the journal. Times are unix seconds; `ended_at` is None while it is open.
+
+    For a change `name` is its action and `steps` are its calls in order. `id` and `result` are what `done` was given.
+    """
+
+    seq: int
+    run_id: int
+    address: Address
+    name: str
+    intent: Mapping[str, Any]
+    status: Status
+    id: str | None
+    result: Mapping[str, Any]
+    message: str
+    began_at: float
+    ended_at: float | None
+    steps: tuple[Entry, ...] = field(default=())
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that the API gave to steps of this change, oldest first."""
+        return tuple(step.id for step in self.steps if step.id is not None)
+
+
+class Journal:
+    """The journal of one run, shared by its workers."""
+
+    def __init__(
+        self, database: Database, run_id: int, *, clock: Callable[[], float], redact: Callable[[str], str]
+    ) -> None:
+        self._database = database
+        self._run_id = run_id
+        self._clock = clock
+        self._redact = redact
+
+    @contextmanager
+    def change(self, address: Address, action: str, intent: Mapping[str, Any] | None = None) -> Iterator[ChangeJournal]:
+        """Begin a change, on disk before the block starts; leaving without `finish` records a failure.
+
+        An abort (KeyboardInterrupt, SystemExit) and an AmbiguousError leave it unfinished, for the next run to look.
+        """
+        seq = self.begin(address, str(action), intent or {}, change=None)
+        change = ChangeJournal(self, self._database, address, seq, self._run_id)
+        try:
+            yield change
+        except Exception as error:
+            if not change.finished_whole:
+                self.fail(seq, error)
+            raise
+        if not change.finished_whole:
+            self.fail(seq, None)
+
+    def begin(self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None) -> int:
+        """Write that something is about to be done; gives the entry's number."""
+        row = (change, self._run_id, str(address), plain(name), to_json(intent), Status.BEGUN, self._clock())
+        with self._database.write() as connection:
+            cursor = connection.execute(
+                "INSERT INTO journal (change, run, address, name, intent, status, began_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        return int(cursor.lastrowid or 0)
+
+    def done(self, seq: int, id: str | None, result: Mapping[str, Any]) -> None:
+        """Write that an entry succeeded."""
+        with self._database.write() as connection:
+            self.mark_done(connection, seq, id, result)
+
+    def mark_done(self, connection: sqlite3.Connection, seq: int, id: str | None, result: Mapping[str, Any]) -> None:
+        """The same, inside a transaction of the caller."""
+        connection.execute(
+            "UPDATE journal SET status = ?, id = ?, result = ?, ended_at = ? WHERE seq = ?",
+            (Status.DONE, id, to_json(result), self._clock(), seq),
+        )
+
+    def fail(self, seq: int, error: Exception | None) -> None:
+        """Write that an entry failed; after an ambiguous answer nothing is written, since nothing is known."""
+        if isinstance(error, AmbiguousError):
+            return
+        message = self._redact(str(error) or type(error).__name__) if error else _NO_RESULT
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE journal SET status = ?, message = ?, ended_at = ? WHERE seq = ?",
+                (Status.FAILED, plain(message[:_MESSAGE_CHARACTERS]), self._clock(), seq),
+            )
+
+
+class ChangeJournal:
+    """The journal as seen from within one change: the `Steps` that a provider works with."""
+
+    def __init__(self, journal: Journal, database: Database, address: Address, seq: int, run_id: int) -> None:
+        self._journal = journal
+        self._database = database
+        self._seq = seq
+        self._run_id = run_id
+        self.address = address
+        self.finished_whole = False
+
+    @contextmanager
+    def step(self, name: str, **intent: Any) -> Iterator[Step]:
+        """Write the intent, on disk before the block starts. The block makes the call and calls `done`."""
+        seq = self._journal.begin(self.address, name, intent, change=self._seq)
+        step = _OpenStep(self._journal, seq)
+        try:
+            yield step
+        except Exception as error:
+            if not step.ended:
+                self._journal.fail(seq, error)
+            raise
+        if not step.ended:
+            self._journal.fail(seq, None)
+
+    def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Intents of earlier runs at this address under `name` that never ended, oldest first, with `began_at`."""
+        rows = self._earlier_steps(name, Status.BEGUN)
+        return [{**from_json(intent), "began_at": began_at} for intent, began_at, _, _ in rows]
+
+    def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """`id` and result of earlier runs' steps under `name` that ended, in changes that did not, oldest first."""
+        rows = self._earlier_steps(name, Status.DONE)
+        return [{"id": id, **from_json(result)} for _, _, id, result in rows]
+
+    def finish(self, record: Record | None = None, *, remove: bool = False) -> None:
+        """End the change, settle what earlier runs left open, and put the record or remove it, in one transaction."""
+        with self._database.write() as connection:
+            self._journal.mark_done(connection, self._seq, record.id if record else None, {})
+            connection.execute("DELETE FROM journal WHERE address = ? AND run < ?", (str(self.address), self._run_id))
+            if record is not None:
+                resources.put(connection, record)
+            elif remove:
+                resources.remove(connection, self.address)
+        self.finished_whole = True
+
+    def _earlier_steps(self, name: str, status: Status) -> list[tuple[Any, ...]]:
+        with self._database.read() as connection:
+            return connection.execute(
+                "SELECT s.intent, s.began_at, s.id, s.result FROM journal AS s JOIN journal AS c ON c.seq = s.change"
+                " WHERE s.address = ? AND s.name = ? AND s.status = ? AND c.status <> 'done' AND s.run < ?"
+                " ORDER BY s.seq",
+                (str(self.address), plain(name), status, self._run_id),
+            ).fetchall()
+
+
+class _OpenStep:
+    def __init__(self, journal: Journal, seq: int) -> None:
+        self._journal = journal
+        self._seq = seq
+        self.ended = False
+
+    def done(self, id: str | None = None, **result: Any) -> None:
+        self._journal.done(self._seq, id, result)
+        self.ended = True
+
+
+def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int]) -> list[Entry]:
+    """Changes that may have left something behind, oldest first: never ended, or failed after a call went out."""
+    steps: dict[int, list[Entry]] = {}
+    for row in connection.execute(f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq"):  # noqa: S608
+        steps.setdefault(row[-1], []).append(_entry(row, ()))
+    changes = connection.execute(
+        f"SELECT {_COLUMNS} FROM journal AS c"  # noqa: S608 - constant columns and condition
+        f" WHERE change IS NULL AND (status = 'begun' OR status = 'failed' AND {_HAS_TRACES}) ORDER BY seq"
+    )
+    return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
+
+
+def settle(connection: sqlite3.Connection, address: Address) -> None:
+    """Forget the changes of an address that did not end well, with their steps."""
+    of_address = "SELECT seq FROM journal WHERE address = ? AND change IS NULL AND status <> 'done'"
+    connection.execute(f"DELETE FROM journal WHERE change IN ({of_address})", (str(address),))  # noqa: S608
+    connection.execute(f"DELETE FROM journal WHERE seq IN ({of_address})", (str(address),))  # noqa: S608
+
+
+def prune(connection: sqlite3.Connection) -> None:
+    """Forget the changes that nobody needs to look into any more: done, or failed before any call succeeded."""
+    moot = (
+        "SELECT seq FROM journal AS c WHERE change IS NULL"  # noqa: S608 - constant condition
+        f" AND (status = 'done' OR status = 'failed' AND NOT {_HAS_TRACES})"
+    )
+    connection.execute(f"DELETE FROM journal WHERE change IN ({moot})")  # noqa: S608 - constant condition
+    # Without their steps, changes that are done are still done, and those that failed are still without traces.
+    connection.execute(f"DELETE FROM journal WHERE seq IN ({moot})")  # noqa: S608 - constant condition
+
+
+_COLUMNS = "seq, run, address, name, intent, status, id, result, message, began_at, ended_at, change"
+
+
+def _entry(row: tuple[Any, ...], steps: Sequence[Entry]) -> Entry:
+    return Entry(
+        seq=row[0],
+        run_id=row[1],
+        address=to_address(row[2]),
+        name=row[3],
+        intent=from_json(row[4]),
+        status=Status(row[5]),
+        id=row[6],
+        result=from_json(row[7]),
+        message=row[8],
+        began_at=row[9],
+        ended_at=row[10],
+        steps=tuple(steps),
+    )

@@ -1,0 +1,115 @@
+"""The lock: one run at a time writes, and everybody else is told who.
+
+The claim is a row in the database, so it is taken and seen in the same transaction as everything else, and needs no
+file of its own. A holder that was killed leaves its row behind; where it is provably dead the next run takes over.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from reconciler.errors import LockedError, StateError
+from reconciler.state.database import Database
+from reconciler.state.process import Process
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lock. `since` is in unix seconds; `since_utc` is the same for people."""
+
+    user: str
+    command: str
+    since: float
+    process: Process
+
+    @property
+    def host(self) -> str:
+        """The machine's name."""
+        return self.process.host
+
+    @property
+    def pid(self) -> int:
+        """The process's number on that machine."""
+        return self.process.pid
+
+    @property
+    def since_utc(self) -> str:
+        """ISO 8601 in UTC, to the second."""
+        return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (pid {self.pid}), running `{self.command}` since {self.since_utc}"
+
+
+@contextmanager
+def hold(database: Database, *, command: str, now: float, on_takeover: Callable[[Holder], None]) -> Iterator[Holder]:
+    """Hold the lock for the block, and refuse every write of this store once somebody else took it away.
+
+    Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once the lock is ours.
+    """
+    holder = Holder(user=_user(), command=command, since=now, process=Process.current())
+    token = secrets.token_hex(16)
+    dead = _claim(database, holder, token)
+    database.fence = lambda connection: _require(connection, token)
+    try:
+        if dead is not None:
+            on_takeover(dead)
+        yield holder
+    finally:
+        database.fence = None
+        with database.write() as connection:
+            connection.execute("DELETE FROM lock WHERE token = ?", (token,))
+
+
+def read_holder(connection: sqlite3.Connection) -> Holder | None:
+    """Who holds the lock now, dead or alive."""
+    row = connection.execute("SELECT holder FROM lock").fetchone()
+    if row is None:
+        return None
+    data = json.loads(row[0])
+    return Holder(**{**data, "process": Process(**data["process"])})
+
+
+def release(connection: sqlite3.Connection) -> Holder | None:
+    """Take the lock away from whoever holds it; gives who that was."""
+    holder = read_holder(connection)
+    connection.execute("DELETE FROM lock")
+    return holder
+
+
+def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
+    with database.write(fenced=False) as connection:
+        found = read_holder(connection)
+        if found is not None and not holder.process.proves_dead(found.process):
+            raise LockedError(f"another run holds the lock: {found}", hint=_hint(found, holder))
+        row = (token, json.dumps(asdict(holder)))
+        connection.execute("INSERT OR REPLACE INTO lock (only_row, token, holder) VALUES (1, ?, ?)", row)
+    return found
+
+
+def _require(connection: sqlite3.Connection, token: str) -> None:
+    if connection.execute("SELECT 1 FROM lock WHERE token = ?", (token,)).fetchone() is None:
+        raise StateError(
+            "the lock was taken away from this run, so it must not write any more",
+            hint="see who unlocked it, then run again",
+        )
+
+
+def _hint(found: Holder, here: Holder) -> str:
+    where = "" if found.host == here.host else f" on {found.host}, where this machine cannot look"
+    return f"wait for it to end; if you are certain that it is dead{where}: reconciler state unlock"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that has no name
+        return f"uid {os.getuid()}"

@@ -1,0 +1,135 @@
+"""State as JSON, for moving it to another backend or repairing it by hand.
+
+What travels is what cannot be found again: the records, the outputs and the marks of the last apply. Journal, history
+and lock stay behind; they belong to the file and the machine. Reading is strict, since people edit this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.errors import StateError
+from reconciler.model.diagnostic import nearest
+from reconciler.model.resource import Record
+from reconciler.model.values import decode, encode
+from reconciler.state.rows import SPEC_COLUMNS, record_from_dict, record_to_dict
+
+FORMAT = "reconciler-state"
+VERSION = 1
+
+_SHOWN_PROBLEMS = 10
+_TOP: Mapping[str, tuple[type, ...]] = {
+    "format": (str,),
+    "version": (int,),
+    "stack": (str,),
+    "environment": (str,),
+    "serial": (int,),
+    "resources": (list,),
+    "outputs": (dict,),
+}
+_RECORD: Mapping[str, tuple[type, ...]] = {
+    "address": (str,),
+    "id": (str,),
+    "project_id": (str, type(None)),
+    **dict.fromkeys(SPEC_COLUMNS, (dict,)),
+    "prevent_destroy": (bool,),
+    "on_remove": (str, type(None)),
+    "depends_on": (list,),
+    "deposed": (list,),
+}
+_WORDS = {str: "text", int: "a number", list: "a list", dict: "a map", bool: "true or false", type(None): "null"}
+
+
+def to_data(
+    *, stack: str, environment: str, serial: int, records: list[Record], outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The state as JSON values, the inverse of `from_data`."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "stack": stack,
+        "environment": environment,
+        "serial": serial,
+        "resources": [record_to_dict(record) for record in records],
+        "outputs": {name: encode(value) for name, value in outputs.items()},
+    }
+
+
+def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
+    """Records and outputs of an exported state. Raises StateError with all the problems found."""
+    _check_version(data)
+    problems = list(_check_map(data, _TOP, "the export"))
+    if problems:
+        raise _refuse(problems)
+    records = list(_read_records(data["resources"], problems))
+    outputs = _read_outputs(data["outputs"], problems)
+    problems += _twice([str(record.address) for record in records], "address")
+    if problems:
+        raise _refuse(problems)
+    return records, outputs
+
+
+def _check_version(data: Any) -> None:
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        raise StateError("this is not an exported state", hint="use a file written by `reconciler state export`")
+    version = data.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise StateError(
+            f"the export has version {version}, and this program reads versions up to {VERSION}",
+            hint="use the version of reconciler that wrote it, or a later one",
+        )
+    if type(version) is not int or version < 1:
+        raise StateError(f"the export has no valid version: {version!r}", hint=f"this program writes {VERSION}")
+
+
+def _check_map(data: Any, shape: Mapping[str, tuple[type, ...]], where: str) -> Iterator[str]:
+    if not isinstance(data, Mapping):
+        yield f"{where} is not a map"
+        return
+    for name in data:
+        if name not in shape:
+            yield f'{where} has an unknown key "{name}".{nearest(str(name), shape)}'
+    for name, types in shape.items():
+        if name not in data:
+            yield f'{where} lacks "{name}"'
+        elif type(data[name]) not in types:
+            yield f'{where}: "{name}" must be {" or ".join(_WORDS[kind] for kind in types)}'
+
+
+def _read_records(items: list[Any], problems: list[str]) -> Iterator[Record]:
+    for index, item in enumerate(items):
+        address = item.get("address") if isinstance(item, Mapping) else None
+        where = f"resource {address}" if isinstance(address, str) else f"resource number {index + 1}"
+        found = list(_check_map(item, _RECORD, where))
+        problems += found
+        if found:
+            continue
+        if not item["id"]:
+            problems.append(f'{where}: "id" must not be empty')
+        try:
+            yield record_from_dict(item)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problems.append(f"{where}: {error}")
+
+
+def _read_outputs(items: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    outputs = {}
+    for name, value in items.items():
+        try:
+            outputs[name] = decode(value)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problems.append(f"output {name}: {error}")
+    return outputs
+
+
+def _twice(names: list[str], what: str) -> list[str]:
+    seen: set[str] = set()
+    return [f"the {what} {name} appears twice" for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+
+
+def _refuse(problems: list[str]) -> StateError:
+    shown = problems[:_SHOWN_PROBLEMS]
+    rest = len(problems) - len(shown)
+    more = f"; and {rest} more" if rest else ""
+    return StateError("the export cannot be imported: " + "; ".join(shown) + more, hint="nothing was changed")

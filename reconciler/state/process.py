@@ -1,0 +1,109 @@
+"""Telling one process from every other, and a dead one from a living one.
+
+A pid says nothing on another machine, after a restart, inside another container, or once it has been used again. So
+a process is known by its machine, the machine's boot, the pid namespace, the pid, and when it started. "Dead" is only
+said where all of that is certain; everything else counts as alive.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_INITIAL_NAMESPACE = "pid:[4026531836]"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process among all. Texts are empty where the system does not tell.
+
+    `machine` is the installation's id, `boot` changes with every start of the system, `namespace` with every
+    container, `started` is the process's start time in the system's own unit.
+    """
+
+    host: str
+    pid: int
+    machine: str = ""
+    boot: str = ""
+    namespace: str = ""
+    started: str = ""
+
+    @classmethod
+    def current(cls) -> Process:
+        """This process."""
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            machine=_read(Path("/etc/machine-id")),
+            boot=_boot(),
+            namespace=_namespace(),
+            started=_started(os.getpid()) or "",
+        )
+
+    def proves_dead(self, other: Process) -> bool:
+        """Whether `other` certainly runs no more, as far as this process, living now, can tell."""
+        if self.host != other.host or not self.boot or not other.boot:
+            return False
+        if self.boot != other.boot:
+            return self._outlived_boot_of(other)
+        if self.namespace != other.namespace:
+            return False
+        started = _started(other.pid)
+        if started is None:
+            return True
+        return bool(started and other.started) and started != other.started
+
+    def _outlived_boot_of(self, other: Process) -> bool:
+        # Two containers, or two machines from one image, can share a host name; their boots differ although both run.
+        # Outside of containers the machine's id settles it: one machine has one boot at a time.
+        outside = self.namespace == other.namespace == _INITIAL_NAMESPACE
+        return outside and bool(self.machine) and self.machine == other.machine
+
+
+def _boot() -> str:
+    if sys.platform == "darwin":
+        return _ask("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid")
+    return _read(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str | None:
+    """When the process started; None where there is none, empty where there is one but its start cannot be read."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass  # it exists and belongs to somebody else
+    if sys.platform == "darwin":
+        return _ask("/bin/ps", "-o", "lstart=", "-p", str(pid))
+    # The second field is the program's name in brackets and may hold anything, brackets and spaces too.
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    if len(fields) < 20:
+        return ""
+    # A zombie has run its last instruction, and only waits for its parent to notice.
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _ask(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()  # noqa: S603 - fixed programs
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,132 @@
+"""Records in tables: which object each address is bound to. Every function works inside the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.errors import StateError
+from reconciler.model.address import Address
+from reconciler.model.kind import OnRemove
+from reconciler.model.resource import Record
+from reconciler.state.rows import from_json, plain, to_address, to_json
+
+_COLUMNS = "address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed"
+
+
+def put(connection: sqlite3.Connection, record: Record) -> None:
+    """Insert or replace. The serial grows only where something differs, so that plans do not go stale for nothing."""
+    row = _to_row(record)
+    dependencies = [(row[0], at, str(target)) for at, target in enumerate(record.depends_on)]
+    if _row_of(connection, row[0]) == row and _dependencies_of(connection, row[0]) == dependencies:
+        return
+    places = ", ".join("?" * len(row))
+    connection.execute(f"INSERT OR REPLACE INTO resources ({_COLUMNS}) VALUES ({places})", row)  # noqa: S608
+    connection.execute("DELETE FROM dependencies WHERE address = ?", row[:1])
+    connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?)", dependencies)
+    grow(connection)
+
+
+def remove(connection: sqlite3.Connection, address: Address) -> None:
+    """Drop a record; one that is not there is no error."""
+    connection.execute("DELETE FROM dependencies WHERE address = ?", (str(address),))
+    if connection.execute("DELETE FROM resources WHERE address = ?", (str(address),)).rowcount:
+        grow(connection)
+
+
+def move(connection: sqlite3.Connection, source: Address, target: Address) -> None:
+    """Give a record another address, in what depends on it and in the journal too. Raises StateError."""
+    names = (str(target), str(source))
+    if _row_of(connection, str(source)) is None:
+        raise StateError(f"{source} is not in the state, so it cannot be moved")
+    if _row_of(connection, str(target)) is not None:
+        raise StateError(f"{target} is in the state already", hint=f"remove it first: reconciler state rm {target}")
+    connection.execute("UPDATE resources SET address = ? WHERE address = ?", names)
+    connection.execute("UPDATE dependencies SET address = ? WHERE address = ?", names)
+    connection.execute("UPDATE dependencies SET target = ? WHERE target = ?", names)
+    connection.execute("UPDATE journal SET address = ? WHERE address = ?", names)
+    grow(connection)
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """Drop all records. The caller sets the serial."""
+    connection.execute("DELETE FROM resources")
+    connection.execute("DELETE FROM dependencies")
+
+
+def read_all(connection: sqlite3.Connection) -> dict[Address, Record]:
+    """Every record, in address order."""
+    dependencies: dict[str, list[Address]] = {}
+    for address, target in connection.execute("SELECT address, target FROM dependencies ORDER BY address, position"):
+        dependencies.setdefault(address, []).append(to_address(target))
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM resources")  # noqa: S608 - constant columns
+    records = [_from_row(row, tuple(dependencies.get(row[0], ()))) for row in rows]
+    records.sort(key=lambda record: record.address.sort_key)
+    return {record.address: record for record in records}
+
+
+def serial(connection: sqlite3.Connection) -> int:
+    """How many changes of resources have been committed."""
+    return int(connection.execute("SELECT serial FROM identity").fetchone()[0])
+
+
+def grow(connection: sqlite3.Connection) -> None:
+    """Count a change of resources."""
+    connection.execute("UPDATE identity SET serial = serial + 1")
+
+
+def put_outputs(connection: sqlite3.Connection, outputs: Mapping[str, Any]) -> None:
+    """Replace all outputs."""
+    connection.execute("DELETE FROM outputs")
+    rows = [(plain(name), to_json(value)) for name, value in outputs.items()]
+    connection.executemany("INSERT INTO outputs (name, value) VALUES (?, ?)", rows)
+
+
+def read_outputs(connection: sqlite3.Connection) -> dict[str, Any]:
+    """All outputs, in the order they were set."""
+    rows = connection.execute("SELECT name, value FROM outputs ORDER BY position")
+    return {name: from_json(value) for name, value in rows}
+
+
+def _row_of(connection: sqlite3.Connection, address: str) -> tuple[Any, ...] | None:
+    query = f"SELECT {_COLUMNS} FROM resources WHERE address = ?"  # noqa: S608 - constant columns
+    row: tuple[Any, ...] | None = connection.execute(query, (address,)).fetchone()
+    return row
+
+
+def _dependencies_of(connection: sqlite3.Connection, address: str) -> list[tuple[Any, ...]]:
+    query = "SELECT address, position, target FROM dependencies WHERE address = ? ORDER BY position"
+    return connection.execute(query, (address,)).fetchall()
+
+
+def _to_row(record: Record) -> tuple[Any, ...]:
+    return (
+        str(record.address),
+        record.id,
+        record.project_id,
+        to_json(record.applied),
+        to_json(record.answered),
+        to_json(record.overwritten),
+        to_json(record.delivered),
+        int(record.prevent_destroy),
+        None if record.on_remove is None else str(record.on_remove),
+        to_json(record.deposed),
+    )
+
+
+def _from_row(row: tuple[Any, ...], depends_on: tuple[Address, ...]) -> Record:
+    address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed = row
+    return Record(
+        address=to_address(address),
+        id=id,
+        project_id=project_id,
+        applied=from_json(applied),
+        answered=from_json(answered),
+        overwritten=from_json(overwritten),
+        delivered=from_json(delivered),
+        prevent_destroy=bool(prevent_destroy),
+        on_remove=None if on_remove is None else OnRemove(on_remove),
+        depends_on=depends_on,
+        deposed=tuple(from_json(deposed)),
+    )

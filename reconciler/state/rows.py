@@ -1,0 +1,90 @@
+"""Between values of the model and text in columns.
+
+Specs are JSON as `model.values.encode` makes it, so a reference or a local file comes back as what it was, and a
+`Secret` is refused with a TypeError before it reaches the disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.errors import StateError
+from reconciler.model.address import Address
+from reconciler.model.kind import OnRemove
+from reconciler.model.resource import Record
+from reconciler.model.values import decode, encode
+
+_TAG_TEXT = '"$reconciler"'
+
+SPEC_COLUMNS = ("applied", "answered", "overwritten", "delivered")
+
+
+def to_json(value: Any) -> str:
+    """JSON text of any value of a spec. Raises TypeError for secrets, StateError for numbers that JSON has not."""
+    try:
+        return json.dumps(encode(value), separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise StateError(f"a value cannot be kept in the state: {error}") from error
+
+
+def from_json(text: str) -> Any:
+    """The inverse of `to_json`. Raises StateError on text that this version cannot read."""
+    if text == "{}":
+        return {}
+    try:
+        value = json.loads(text)
+        # Most values are plain JSON, and walking ten thousand specs for nothing would be felt in every plan.
+        return decode(value) if _TAG_TEXT in text else value
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"a value in the state cannot be read: {error}", hint=DAMAGED_HINT) from error
+
+
+DAMAGED_HINT = (
+    "restore the file from a copy, or move it away: the next plan finds the objects again by their marks "
+    "and natural keys"
+)
+"""What to do about a state that cannot be read; nothing in it is irreplaceable."""
+
+
+def plain(text: str) -> str:
+    """`text` as a column can hold it: what is no character, as in some file names, is written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def to_address(text: str) -> Address:
+    """An address as it was written. Raises StateError."""
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise StateError(f"the state holds something unreadable: {error}", hint=DAMAGED_HINT) from error
+
+
+def record_to_dict(record: Record) -> dict[str, Any]:
+    """A record as JSON, all fields present; the inverse is `record_from_dict`."""
+    return {
+        "address": str(record.address),
+        "id": record.id,
+        "project_id": record.project_id,
+        **{name: encode(getattr(record, name)) for name in SPEC_COLUMNS},
+        "prevent_destroy": record.prevent_destroy,
+        "on_remove": None if record.on_remove is None else str(record.on_remove),
+        "depends_on": [str(address) for address in record.depends_on],
+        "deposed": list(record.deposed),
+    }
+
+
+def record_from_dict(data: Mapping[str, Any]) -> Record:
+    """A record from its JSON. Raises ValueError, KeyError or TypeError where the data is not one."""
+    on_remove = data["on_remove"]
+    return Record(
+        address=Address.parse(data["address"]),
+        id=data["id"],
+        project_id=data["project_id"],
+        **{name: decode(data[name]) for name in SPEC_COLUMNS},
+        prevent_destroy=data["prevent_destroy"],
+        on_remove=None if on_remove is None else OnRemove(on_remove),
+        depends_on=tuple(Address.parse(text) for text in data["depends_on"]),
+        deposed=tuple(data["deposed"]),
+    )

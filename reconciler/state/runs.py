@@ -1,0 +1,100 @@
+"""The runs, and what the objects looked like before each run changed them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.model.address import Address
+from reconciler.model.resource import Record
+from reconciler.model.values import Spec
+from reconciler.state.rows import from_json, plain, record_from_dict, record_to_dict, to_address, to_json
+
+RUNS_WITH_PRE_IMAGES = 50
+"""How many runs can be rolled back; pre-images are the bulk of the file, and old ones no longer fit anything."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command that could write. Times are unix seconds; a run that was killed has no end and no status."""
+
+    id: int
+    command: str
+    user: str
+    host: str
+    pid: int
+    plan_digest: str
+    began_at: float
+    ended_at: float | None = None
+    status: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreImage:
+    """What one object looked like before a change, and what we remembered of it. `id` is None before a create."""
+
+    address: Address
+    action: str
+    id: str | None
+    before: Spec
+    record: Record | None
+
+
+def begin(connection: sqlite3.Connection, run: Run) -> int:
+    """Write a run's beginning; gives its number. The number in `run` is not looked at."""
+    cursor = connection.execute(
+        "INSERT INTO runs (command, user, host, pid, plan_digest, began_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (plain(run.command), plain(run.user), plain(run.host), run.pid, run.plan_digest, run.began_at),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def end(connection: sqlite3.Connection, run_id: int, *, status: str, counts: Mapping[str, int], at: float) -> None:
+    """Write a run's end."""
+    text = json.dumps({str(name): count for name, count in counts.items()})
+    connection.execute(
+        "UPDATE runs SET status = ?, counts = ?, ended_at = ? WHERE id = ?", (str(status), text, at, run_id)
+    )
+
+
+def read_runs(connection: sqlite3.Connection) -> list[Run]:
+    """All runs, oldest first."""
+    rows = connection.execute(
+        "SELECT id, command, user, host, pid, plan_digest, began_at, ended_at, status, counts FROM runs ORDER BY id"
+    )
+    return [replace(Run(*values), counts=from_json(counts)) for *values, counts in rows]
+
+
+def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage) -> None:
+    """Write a pre-image of a run."""
+    record = None if image.record is None else json.dumps(record_to_dict(image.record))
+    connection.execute(
+        "INSERT INTO pre_images (run, address, action, id, before, record) VALUES (?, ?, ?, ?, ?, ?)",
+        (run_id, str(image.address), str(image.action), image.id, to_json(image.before), record),
+    )
+
+
+def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImage]:
+    """The pre-images of a run, in the order they were kept."""
+    rows = connection.execute(
+        "SELECT address, action, id, before, record FROM pre_images WHERE run = ? ORDER BY seq", (run_id,)
+    )
+    return [
+        PreImage(to_address(address), action, id, from_json(before), _record(record))
+        for address, action, id, before, record in rows
+    ]
+
+
+def prune_pre_images(connection: sqlite3.Connection) -> None:
+    """Drop the pre-images of all but the last runs that have any."""
+    connection.execute(
+        "DELETE FROM pre_images WHERE run NOT IN (SELECT DISTINCT run FROM pre_images ORDER BY run DESC LIMIT ?)",
+        (RUNS_WITH_PRE_IMAGES,),
+    )
+
+
+def _record(text: str | None) -> Record | None:
+    return None if text is None else record_from_dict(json.loads(text))

@@ -1,0 +1,142 @@
+"""The tables, and how a database of an earlier version becomes one of this version.
+
+A version is a number in the file's header. Each migration takes the database from one version to the next; they run
+in one transaction, so that a kill leaves the old version whole. A migration that has been released is never edited.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from reconciler import __version__
+from reconciler.errors import StateError
+
+Migration = Callable[[sqlite3.Connection], None]
+
+APPLICATION_ID = 0x52434E43
+"""Marks an SQLite file as ours, so that another program's database is not taken for an empty state."""
+
+_FIRST = """
+CREATE TABLE identity (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    stack TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    serial INTEGER NOT NULL
+);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE resources (
+    address TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    project_id TEXT,
+    applied TEXT NOT NULL,
+    answered TEXT NOT NULL,
+    overwritten TEXT NOT NULL,
+    delivered TEXT NOT NULL,
+    prevent_destroy INTEGER NOT NULL,
+    on_remove TEXT,
+    deposed TEXT NOT NULL
+);
+CREATE TABLE dependencies (
+    address TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    PRIMARY KEY (address, position)
+) WITHOUT ROWID;
+CREATE INDEX dependencies_by_target ON dependencies (target);
+CREATE TABLE outputs (position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value TEXT NOT NULL);
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    change INTEGER, -- null for a change itself, its number for a step inside it
+    run INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    intent TEXT NOT NULL,
+    status TEXT NOT NULL,
+    id TEXT,
+    result TEXT NOT NULL DEFAULT '{}',
+    message TEXT NOT NULL DEFAULT '',
+    began_at REAL NOT NULL,
+    ended_at REAL
+);
+CREATE INDEX journal_by_change ON journal (change);
+CREATE INDEX journal_by_address ON journal (address, name);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    command TEXT NOT NULL,
+    user TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    plan_digest TEXT NOT NULL,
+    began_at REAL NOT NULL,
+    ended_at REAL,
+    status TEXT,
+    counts TEXT NOT NULL DEFAULT '{}'
+);
+CREATE TABLE pre_images (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    run INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    id TEXT,
+    before TEXT NOT NULL,
+    record TEXT
+);
+CREATE INDEX pre_images_by_run ON pre_images (run);
+CREATE TABLE lock (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    token TEXT NOT NULL,
+    holder TEXT NOT NULL
+)
+"""
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    # One by one, since `executescript` would commit the transaction that we are in.
+    for statement in _FIRST.split(";\n"):
+        connection.execute(statement)
+
+
+MIGRATIONS: Sequence[Migration] = (_first,)
+
+
+def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Whether the database needs no migration. Raises StateError for a newer one, and for another program's."""
+    version = _pragma(connection, "user_version")
+    if _pragma(connection, "application_id") != APPLICATION_ID and (version or _has_tables(connection)):
+        raise StateError("it is an SQLite database of another program", hint="choose another folder for the state")
+    if version > len(migrations):
+        raise StateError(
+            f"it has version {version}, and this program ({__version__}) reads versions up to {len(migrations)}",
+            hint=f"use reconciler {_written_by(connection)} or later",
+        )
+    return version == len(migrations)
+
+
+def migrate(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the database to this version. Call it within a transaction that holds the write lock."""
+    # Asked again under the lock: another process may have migrated while we waited for it.
+    if is_current(connection, migrations=migrations):
+        return
+    for migration in migrations[_pragma(connection, "user_version") :]:
+        migration(connection)
+    connection.execute(f"PRAGMA user_version = {len(migrations)}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('program', ?)", (__version__,))
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+
+
+def _written_by(connection: sqlite3.Connection) -> str:
+    # The one table that every later version keeps, so that an older program can still name the newer one.
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'program'").fetchone()
+    except sqlite3.OperationalError:
+        return "of a newer version"
+    return str(row[0]) if row else "of a newer version"

@@ -1,0 +1,263 @@
+"""The state of one stack in one environment.
+
+The live API is the truth. This remembers only what it cannot tell: which object an address is bound to, what we
+applied last, values that we overwrote, and what was under way when a run died. Losing it loses nothing that a plan
+could not find again. No secret ever enters it.
+
+Every method is a transaction of its own and may be called from any thread; all raise StateError where the file cannot
+be read or written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from reconciler.errors import StateError
+from reconciler.model.address import Address
+from reconciler.model.resource import Record
+from reconciler.model.secret import Redactor
+from reconciler.model.values import Spec
+from reconciler.state import journal, lock, portable, resources, runs, schema
+from reconciler.state.database import Database
+from reconciler.state.files import open_copy, open_file
+from reconciler.state.journal import Entry, Journal
+from reconciler.state.lock import Holder
+from reconciler.state.rows import plain
+from reconciler.state.runs import PreImage, Run
+
+
+class StateStore:
+    """The embedded backend: one SQLite file. Use `open` or `open_for_reading`, and `close` it (or use `with`)."""
+
+    def __init__(self, database: Database, *, stack: str, environment: str, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._own_runs: list[int] = []
+        self.stack = stack
+        self.environment = environment
+
+    @classmethod
+    def open(cls, folder: Path, *, stack: str, environment: str, clock: Callable[[], float] = time.time) -> StateStore:
+        """Open for writing; folder and file are created where absent. `clock` gives unix seconds."""
+        return cls._ready(open_file(state_file(folder, stack, environment)), stack, environment, clock)
+
+    @classmethod
+    def open_for_reading(cls, folder: Path, *, stack: str, environment: str) -> StateStore:
+        """A view of the state as it is now, empty where there is none; the disk is not touched, writes are refused."""
+        database = open_copy(state_file(folder, stack, environment))
+        store = cls._ready(database, stack, environment, time.time)
+        with database.read() as connection:
+            connection.execute("PRAGMA query_only = ON")
+        return store
+
+    @classmethod
+    def _ready(cls, database: Database, stack: str, environment: str, clock: Callable[[], float]) -> StateStore:
+        store = cls(database, stack=stack, environment=environment, clock=clock)
+        try:
+            store._migrate()
+            store._check_identity()
+        except BaseException:
+            database.close()
+            raise
+        return store
+
+    def _migrate(self) -> None:
+        with self._database.read() as connection:
+            if schema.is_current(connection):
+                return
+        with self._database.write() as connection:
+            schema.migrate(connection)
+            connection.execute(
+                "INSERT OR IGNORE INTO identity VALUES (1, ?, ?, 0)", (plain(self.stack), plain(self.environment))
+            )
+
+    def _check_identity(self) -> None:
+        with self._database.read() as connection:
+            found = connection.execute("SELECT stack, environment FROM identity").fetchone()
+            if tuple(found) != (plain(self.stack), plain(self.environment)):
+                raise StateError(
+                    f"it belongs to {found[0]}/{found[1]}, not to {self.stack}/{self.environment}",
+                    hint="give each stack and environment a file of its own",
+                )
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    # Resources
+
+    @property
+    def serial(self) -> int:
+        """Grows by one with every committed change of resources; 0 for a new state."""
+        with self._database.read() as connection:
+            return resources.serial(connection)
+
+    def records(self) -> Mapping[Address, Record]:
+        """Every record, in address order."""
+        with self._database.read() as connection:
+            return resources.read_all(connection)
+
+    def put(self, record: Record) -> None:
+        """Insert or replace a record; one that is there already just so changes nothing."""
+        with self._database.write() as connection:
+            resources.put(connection, record)
+
+    def remove(self, address: Address) -> None:
+        """Drop a record; one that is not there is no error."""
+        with self._database.write() as connection:
+            resources.remove(connection, address)
+
+    def move(self, source: Address, target: Address) -> None:
+        """Give a record another address. Raises StateError where `source` is unknown or `target` is taken."""
+        with self._database.write() as connection:
+            resources.move(connection, source, target)
+
+    def outputs(self) -> Mapping[str, Any]:
+        """The outputs of the last apply, in the order they were set."""
+        with self._database.read() as connection:
+            return resources.read_outputs(connection)
+
+    def set_outputs(self, outputs: Mapping[str, Any]) -> None:
+        """Replace all outputs. The serial does not grow: they follow from the resources."""
+        with self._database.write() as connection:
+            resources.put_outputs(connection, outputs)
+
+    def meta(self, name: str) -> str | None:
+        """A remark kept beside the resources, such as the digest of the configuration that was applied last."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Keep a remark. `program` is taken: it names the version of this program that made the file."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+
+    # Journal
+
+    def journal(self, run_id: int, *, redact: Callable[[str], str] | None = None) -> Journal:
+        """The journal of a run. `redact` is applied to the messages of failures before they are kept."""
+        return Journal(self._database, run_id, clock=self._clock, redact=redact or Redactor())
+
+    def unfinished(self) -> Sequence[Entry]:
+        """Changes of earlier runs that may have left something at the API, oldest first, with their steps.
+
+        These are the changes that never ended, and those that failed after a call succeeded or remained unclear.
+        """
+        with self._database.read() as connection:
+            return journal.read_unfinished(connection, except_runs=self._own_runs)
+
+    def settle(self, address: Address) -> None:
+        """Forget what is unfinished at an address, once it is known what became of it."""
+        with self._database.write() as connection:
+            journal.settle(connection, address)
+
+    # Runs
+
+    def begin_run(self, *, command: str, user: str, host: str, pid: int, plan_digest: str) -> int:
+        """Write that a run begins; gives its number, which grows from 1."""
+        run = Run(0, command, user, host, pid, plan_digest, began_at=self._clock())
+        with self._database.write() as connection:
+            run_id = runs.begin(connection, run)
+        self._own_runs.append(run_id)
+        return run_id
+
+    def end_run(self, run_id: int, *, status: str, counts: Mapping[str, int]) -> None:
+        """Write that a run ended, and drop the journal entries and old pre-images that nobody needs any more."""
+        with self._database.write() as connection:
+            runs.end(connection, run_id, status=status, counts=counts, at=self._clock())
+            journal.prune(connection)
+            runs.prune_pre_images(connection)
+
+    def runs(self) -> Sequence[Run]:
+        """All runs, oldest first."""
+        with self._database.read() as connection:
+            return runs.read_runs(connection)
+
+    def keep_pre_image(
+        self, run_id: int, address: Address, *, action: str, id: str | None, before: Spec, record: Record | None
+    ) -> None:
+        """Keep what an object looked like before a change, so that the change can be undone."""
+        with self._database.write() as connection:
+            runs.keep_pre_image(connection, run_id, PreImage(address, action, id, before, record))
+
+    def pre_images(self, run_id: int) -> Sequence[PreImage]:
+        """The pre-images of a run in the order they were kept; none for a run that is too long ago."""
+        with self._database.read() as connection:
+            return runs.read_pre_images(connection, run_id)
+
+    # Lock
+
+    def lock(self, *, command: str, on_takeover: Callable[[Holder], None]) -> AbstractContextManager[Holder]:
+        """Hold the lock for a block. Raises LockedError saying who holds it, on what machine and since when.
+
+        A holder that is provably dead is taken over, and handed to `on_takeover` for the notice.
+        """
+        return lock.hold(self._database, command=command, now=self._clock(), on_takeover=on_takeover)
+
+    def holder(self) -> Holder | None:
+        """Who holds the lock now."""
+        with self._database.read() as connection:
+            return lock.read_holder(connection)
+
+    def unlock(self) -> Holder | None:
+        """Take the lock away from whoever holds it; gives who that was. Its writes are refused from then on."""
+        with self._database.write(fenced=False) as connection:
+            return lock.release(connection)
+
+    # Export and import
+
+    def export(self) -> dict[str, Any]:
+        """Records and outputs as JSON values, with a version. Journal, runs and lock are not part of it."""
+        with self._database.read() as connection:
+            return portable.to_data(
+                stack=self.stack,
+                environment=self.environment,
+                serial=resources.serial(connection),
+                records=list(resources.read_all(connection).values()),
+                outputs=resources.read_outputs(connection),
+            )
+
+    def import_(self, data: Mapping[str, Any], *, from_elsewhere: bool = False) -> None:
+        """Replace all records and outputs by an export's. Raises StateError, and then nothing has changed.
+
+        The export of another stack or environment is refused unless `from_elsewhere`. The serial grows past both.
+        """
+        records, outputs = portable.from_data(data)
+        self._check_export_is_ours(data, from_elsewhere=from_elsewhere)
+        with self._database.write() as connection:
+            serial = max(resources.serial(connection), data["serial"]) + 1
+            resources.clear(connection)
+            for record in records:
+                resources.put(connection, record)
+            resources.put_outputs(connection, outputs)
+            connection.execute("UPDATE identity SET serial = ?", (serial,))
+
+    def _check_export_is_ours(self, data: Mapping[str, Any], *, from_elsewhere: bool) -> None:
+        theirs = (data["stack"], data["environment"])
+        if theirs != (self.stack, self.environment) and not from_elsewhere:
+            raise StateError(
+                f"the export is of {theirs[0]}/{theirs[1]}, not of {self.stack}/{self.environment}",
+                hint="choose the other environment, or say that this is meant",
+            )
+
+
+def state_file(folder: Path, stack: str, environment: str) -> Path:
+    """Where the state of a stack and environment is kept. Different names never share a file."""
+    if not stack or not environment:
+        raise StateError("a state needs the names of its stack and environment")
+    # Dots are escaped within a name, since one dot separates the two; slashes and the like by `quote`.
+    parts = (quote(plain(name), safe="").replace(".", "%2E") for name in (stack, environment))
+    return folder / (".".join(parts) + ".db")

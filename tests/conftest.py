@@ -1,0 +1,97 @@
+"""Fixtures that are nouns: an emulator, and a workspace that talks to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from reconciler.emulator import Emulator
+
+
+@dataclass
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Workspace:
+    """A folder with manifests, and the command line run in it as a user would."""
+
+    folder: Path
+    emulator: Emulator
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def write(self, files: dict[str, str]) -> Workspace:
+        """Write files, dedented; their folders are made."""
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return self
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the process of a command sees."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        return {
+            **kept,
+            "OPENAI_BASE_URL": self.emulator.base_url,
+            "OPENAI_ADMIN_KEY": self.emulator.admin_key,
+            "OPENAI_API_KEY": self.emulator.api_key,
+            **self.variables,
+        }
+
+    def command(self, *arguments: str) -> Sequence[str]:
+        """The words that start the real command line."""
+        return [sys.executable, "-m", "reconciler", *arguments]
+
+    def run(self, *arguments: str, expect: int | None = None, stdin: str | None = "") -> Finished:
+        """Run a command in a process of its own; with `expect`, insist on the exit code."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        finished = Finished(done.returncode, done.stdout, done.stderr)
+        if expect is not None:
+            assert finished.code == expect, f"exit code {finished.code}\n{finished.out}\n{finished.err}"
+        return finished
+
+    def apply(self, *arguments: str) -> Finished:
+        """Apply without asking, and insist that it went through."""
+        return self.run("apply", "--yes", *arguments, expect=0)
+
+    def plan(self, *arguments: str) -> Finished:
+        """Plan; exit code 0 says that nothing is to be done, 2 that something is."""
+        return self.run("plan", "--detailed-exitcode", *arguments)
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """A fresh emulator on a free port."""
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, emulator: Emulator) -> Workspace:
+    """An empty folder and an emulator of its own."""
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    return Workspace(folder, emulator)

@@ -1,0 +1,191 @@
+"""The official client, unchanged, through the life of every kind of object."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+
+from reconciler.emulator import Emulator
+
+# The client marks its own assistants calls as deprecated, by a warning that says just that.
+retired = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+
+
+def test_a_project_is_created_renamed_and_archived(client: openai.OpenAI) -> None:
+    projects = client.admin.organization.projects
+    created = projects.create(name="Search")
+    renamed = projects.update(created.id, name="Search team")
+    archived = projects.archive(created.id)
+    assert (created.status, renamed.name, archived.status) == ("active", "Search team", "archived")
+    assert projects.retrieve(created.id).archived_at == archived.archived_at
+
+
+def test_rate_limits_are_listed_and_changed(client: openai.OpenAI) -> None:
+    projects = client.admin.organization.projects
+    created = projects.create(name="Search")
+    limits = {row.model: row for row in projects.rate_limits.list_rate_limits(created.id)}
+    changed = projects.rate_limits.update_rate_limit(
+        limits["gpt-4.1"].id, project_id=created.id, max_requests_per_1_minute=500
+    )
+    assert changed.max_requests_per_1_minute == 500
+    assert changed.max_tokens_per_1_minute == limits["gpt-4.1"].max_tokens_per_1_minute
+
+
+def test_a_service_account_gets_a_key_and_another_and_is_deleted(client: openai.OpenAI) -> None:
+    projects = client.admin.organization.projects
+    project = projects.create(name="Search")
+    account = projects.service_accounts.create(project.id, name="indexer")
+    second = projects.service_accounts.api_keys.create(account.id, project_id=project.id, name="second")
+    renamed = projects.service_accounts.update(account.id, project_id=project.id, name="crawler", role="owner")
+    keys = [key.id for key in projects.api_keys.list(project.id)]
+    gone = projects.service_accounts.delete(account.id, project_id=project.id)
+    assert account.api_key is not None
+    assert keys == [account.api_key.id, second.id]
+    assert (renamed.name, renamed.role, gone.deleted) == ("crawler", "owner", True)
+    assert list(projects.service_accounts.list(project.id)) == []
+    assert list(projects.api_keys.list(project.id)) == []
+
+
+def test_a_key_that_was_minted_works_in_its_project(client: openai.OpenAI, emulator: Emulator) -> None:
+    projects = client.admin.organization.projects
+    project = projects.create(name="Search")
+    account = projects.service_accounts.create(project.id, name="indexer")
+    assert account.api_key is not None
+    with openai.OpenAI(base_url=emulator.base_url, api_key=account.api_key.value) as theirs:
+        made = theirs.vector_stores.create(name="theirs")
+        assert [store.id for store in theirs.vector_stores.list()] == [made.id]
+    assert list(client.vector_stores.list()) == []
+
+
+def test_users_are_found_by_email_changed_and_removed(client: openai.OpenAI) -> None:
+    users = client.admin.organization.users
+    [cleo] = users.list(emails=["CLEO@example.com"])
+    promoted = users.update(cleo.id, role="owner", technical_level="expert")
+    gone = users.delete(cleo.id)
+    assert (promoted.role, promoted.technical_level, gone.deleted) == ("owner", "expert", True)
+    with pytest.raises(openai.NotFoundError):
+        users.retrieve(cleo.id)
+
+
+def test_project_users_are_added_changed_and_removed(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    users = client.admin.organization.projects.users
+    added = users.create(project.id, role="member", email="cleo@example.com")
+    changed = users.update(added.id, project_id=project.id, role="owner")
+    assert [user.id for user in users.list(project.id)] == [added.id]
+    assert changed.role == "owner"
+    assert users.delete(added.id, project_id=project.id).deleted
+    assert list(users.list(project.id)) == []
+
+
+def test_the_audit_log_tells_who_did_what(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    [entry] = client.admin.organization.audit_logs.list(event_types=["project.created"])
+    assert entry.project is not None
+    assert entry.actor is not None
+    assert entry.actor.api_key is not None
+    assert entry.project.id == project.id
+    assert entry.actor.api_key.user is not None
+    assert entry.actor.api_key.user.email == "ada@example.com"
+
+
+def test_models_are_listed_and_retrieved(client: openai.OpenAI) -> None:
+    assert len(client.models.list().data) >= 40
+    assert client.models.retrieve("gpt-4.1").shutdown_date == "2027-01-14"
+
+
+def test_a_file_is_uploaded_listed_read_and_deleted(client: openai.OpenAI) -> None:
+    made = client.files.create(file=("data.jsonl", b'{"a": 1}\n'), purpose="user_data")
+    assert [file.id for file in client.files.list(purpose="user_data")] == [made.id]
+    assert client.files.content(made.id).read() == b'{"a": 1}\n'
+    assert client.files.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(made.id)
+
+
+def test_a_file_can_be_told_when_to_expire(client: openai.OpenAI) -> None:
+    made = client.files.create(
+        file=("notes.md", b"notes"), purpose="assistants", expires_after={"anchor": "created_at", "seconds": 7200}
+    )
+    assert made.expires_at == made.created_at + 7200
+
+
+def test_an_upload_in_parts_becomes_a_file(client: openai.OpenAI) -> None:
+    upload = client.uploads.create(filename="big.jsonl", purpose="user_data", bytes=8, mime_type="text/jsonl")
+    parts = [client.uploads.parts.create(upload.id, data=piece).id for piece in (b"1234", b"5678")]
+    done = client.uploads.complete(upload.id, part_ids=parts, md5="25d55ad283aa400af464c76d713c07ad")
+    assert done.file is not None
+    assert client.files.content(done.file.id).read() == b"12345678"
+
+
+def test_an_upload_is_cancelled(client: openai.OpenAI) -> None:
+    upload = client.uploads.create(filename="big.jsonl", purpose="batch", bytes=8, mime_type="text/jsonl")
+    assert client.uploads.cancel(upload.id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError):
+        client.uploads.parts.create(upload.id, data=b"12345678")
+
+
+def test_a_vector_store_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
+    made = client.vector_stores.create(name="Handbook", metadata={"team": "cx"})
+    changed = client.vector_stores.update(made.id, expires_after={"anchor": "last_active_at", "days": 7})
+    assert (changed.name, changed.metadata) == ("Handbook", {"team": "cx"})
+    assert changed.expires_at == changed.last_active_at + 7 * 86_400  # type: ignore[operator]
+    assert client.vector_stores.delete(made.id).deleted
+
+
+def test_a_file_is_attached_annotated_read_and_detached(client: openai.OpenAI) -> None:
+    store = client.vector_stores.create(name="Handbook")
+    file = client.files.create(file=("notes.md", b"holiday rules"), purpose="assistants")
+    files = client.vector_stores.files
+    attached = files.create_and_poll(file.id, vector_store_id=store.id, attributes={"year": 2026})
+    changed = files.update(file.id, vector_store_id=store.id, attributes={"year": 2027, "final": True})
+    text = [piece.text for piece in files.content(file.id, vector_store_id=store.id)]
+    assert (attached.status, attached.attributes) == ("completed", {"year": 2026})
+    assert changed.attributes == {"year": 2027, "final": True}
+    assert text == ["holiday rules"]
+    assert files.delete(file.id, vector_store_id=store.id).deleted
+    assert client.files.retrieve(file.id).id == file.id
+
+
+def test_files_are_attached_as_a_batch(client: openai.OpenAI) -> None:
+    store = client.vector_stores.create(name="Handbook")
+    files = [client.files.create(file=(f"{n}.md", b"x"), purpose="assistants").id for n in range(3)]
+    batch = client.vector_stores.file_batches.create_and_poll(store.id, file_ids=files)
+    listed = client.vector_stores.file_batches.list_files(batch.id, vector_store_id=store.id, order="asc", limit=2)
+    assert (batch.status, batch.file_counts.completed) == ("completed", 3)
+    assert [file.id for file in listed] == files
+
+
+def test_a_search_finds_the_file_that_holds_the_words(client: openai.OpenAI) -> None:
+    store = client.vector_stores.create(name="Handbook")
+    for name, content in {"a.md": b"about holidays", "b.md": b"about expenses"}.items():
+        file = client.files.create(file=(name, content), purpose="assistants")
+        client.vector_stores.files.create_and_poll(file.id, vector_store_id=store.id, attributes={"name": name})
+    found = client.vector_stores.search(store.id, query="holidays")
+    filtered = client.vector_stores.search(
+        store.id, query="about", filters={"type": "eq", "key": "name", "value": "b.md"}
+    )
+    assert [result.filename for result in found] == ["a.md"]
+    assert [result.filename for result in filtered] == ["b.md"]
+
+
+@retired
+def test_an_assistant_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
+    assistants = client.beta.assistants
+    made = assistants.create(model="gpt-4.1", name="Bot", tools=[{"type": "file_search"}], metadata={"team": "cx"})
+    changed = assistants.update(made.id, instructions="Be kind.")
+    assert (changed.name, changed.instructions, changed.metadata) == ("Bot", "Be kind.", {"team": "cx"})
+    assert [assistant.id for assistant in assistants.list()] == [made.id]
+    assert assistants.delete(made.id).deleted
+    assert list(assistants.list()) == []
+
+
+def test_an_agent_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
+    agents = client.beta.agents
+    made = agents.create(model="gpt-5.5", name="Helper", metadata={"team": "cx"}, tools=[{"type": "web_search"}])
+    changed = agents.update(made.id, name=None, metadata={})
+    assert (made.service_tier, made.text.verbosity, made.multi_agent.enabled) == ("auto", "medium", False)
+    assert (changed.name, changed.metadata, len(changed.tools)) == (None, {}, 1)
+    assert [agent.id for agent in agents.list()] == [made.id]
+    assert agents.delete(made.id).deleted
+    assert list(agents.list()) == []
