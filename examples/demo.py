@@ -42,26 +42,23 @@ class Demo:
             "OPENAI_API_KEY": emulator.api_key,
         }
 
-    def reconciler(self, *arguments: str, expect: int = 0, quiet: bool = False) -> str:
+    def reconciler(self, *arguments: str, expect: int = 0, plan_was_shown: bool = False) -> None:
         """Run a command as a user would, show what it prints, and insist on its exit code."""
         shown = " ".join(("reconciler", *arguments))
         print(f"\033[1m$ {shown}\033[0m" if COLOR else f"$ {shown}", flush=True)
-        command = [sys.executable, "-m", "reconciler", *arguments]
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "reconciler", *arguments],
             cwd=self.folder,
             env=self.environment,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.PIPE if quiet else None,
+            stdout=subprocess.PIPE if plan_was_shown else None,
             text=True,
             check=False,
         )
+        if plan_was_shown:
+            print("  … the plan, as above …\n" + done.stdout.partition("\nPlan: ")[2].partition("\n")[2], end="")
         print(f"(exit code {done.returncode})\n", flush=True)
         if done.returncode != expect:
-            sys.exit(
-                f"The demo expected exit code {expect}, so something is wrong.\n{done.stdout or ''}{done.stderr or ''}"
-            )
-        return done.stdout or ""
+            sys.exit(f"The demo expected exit code {expect}, so something is wrong.\n{done.stdout or ''}")
 
     def edit(self, path: str, pattern: str, replacement: str) -> None:
         """Change one manifest as a pull request would, and show the line."""
@@ -81,7 +78,7 @@ class Demo:
             base_url=self.emulator.base_url, headers={"Authorization": f"Bearer {self.emulator.admin_key}"}
         ) as client:
             projects = client.get("/organization/projects", params={"limit": 100}).json()["data"]
-            support = next(project["id"] for project in projects if project["name"].startswith("Support"))
+            support = next(project["id"] for project in projects if "support" in project["name"])
             base = f"/organization/projects/{support}"
             client.post(f"{base}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 450})
             print("  POST /organization/projects/…/rate_limits/rl-gpt-4.1   max_requests_per_1_minute: 450")
@@ -113,13 +110,13 @@ def tell(demo: Demo) -> None:
         """The same plan, carried out: dependents after what they need, and the keys of new service accounts
         straight into files that only their owner can read.""",
     )
-    demo.reconciler("-e", "dev", "apply", "--yes")
+    demo.reconciler("-e", "dev", "apply", "--yes", plan_was_shown=True)
     say("Plan again", "An empty plan means equal. It costs a list call a scope, not a call an object.")
     demo.reconciler("-e", "dev", "plan", "--detailed-exitcode")
     say("A change behind our back", "Somebody raises a limit by hand and deletes a service account.")
     demo.behind_our_back()
     say("Drift", "What CI runs at night. Exit code 2 means that live objects moved, and the report says which field.")
-    demo.reconciler("-e", "dev", "drift", expect=2)
+    demo.reconciler("-e", "dev", "drift", "--blame", expect=2)
     say("Repair", "Apply puts back what was changed and makes what was deleted.")
     demo.reconciler("-e", "dev", "apply", "--yes")
     say(
@@ -127,12 +124,13 @@ def tell(demo: Demo) -> None:
         """A manifest is edited. The plan has just that; --report writes the same plan as Markdown, for a
         comment on the pull request.""",
     )
-    demo.edit("manifests/support/support-bot.yaml", r"name: (.*[Bb]ot.*)\n", "name: Support bot (beta)\n")
+    demo.edit("manifests/support/support-bot.yaml", r"temperature: 0.3", "temperature: 0.6")
+    demo.edit("prompts/support-bot.md", r"# Who you are\n", "# Who you are and what you know\n")
     demo.reconciler("-e", "dev", "plan", "--out", "plan.json", "--report", "plan.md:markdown")
     say(
         "Apply the reviewed plan", "Exactly the plan that was saved, or nothing: it is refused if its ground has moved."
     )
-    demo.reconciler("-e", "dev", "apply", "plan.json")
+    demo.reconciler("-e", "dev", "apply", "plan.json", plan_was_shown=True)
     say("Outputs", "Ids for applications, as text, JSON or variables.")
     demo.reconciler("-e", "dev", "output", "--format", "env")
     say("Destroy", "Everything managed, dependents first. The projects say on_remove: delete, so they are archived.")

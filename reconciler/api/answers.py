@@ -84,7 +84,8 @@ def _redirected(received: Received) -> AnswerError:
 
 
 def _garbled(received: Received, redactor: Redactor) -> AnswerError:
-    start = f"{received.call}: {received.url} answered {received.status} with {received.content_type}"
+    kind = clean(received.content_type, redactor, longest=_EXCERPT)
+    start = f"{received.call}: {received.url} answered {received.status} with {kind}"
     text = received.content[:2000].decode("utf-8", "replace")
     excerpt = clean(text, redactor, longest=_EXCERPT)
     if received.content_type == "application/json":
@@ -127,18 +128,19 @@ def _trouble(received: Received, error: ApiError) -> Trouble:
 
 
 def _worded(received: Received, found: Mapping[str, Any], redactor: Redactor) -> ApiError:
-    status, code, param = received.status, _text(found.get("code")), _text(found.get("param"))
+    status = received.status
+    code, param = _text(found.get("code"), redactor), _text(found.get("param"), redactor)
     message = clean(str(found["message"]), redactor)
     if code is None and found.get("type") == "insufficient_quota":
         code = "insufficient_quota"
     kind, sentence, hint = _sentence(received, message, code=code, param=param)
     return kind(
-        sentence,
+        redactor(sentence),
         hint=hint,
         status=status,
         code=code,
         param=param,
-        request_id=_text(received.headers.get("x-request-id")),
+        request_id=_text(received.headers.get("x-request-id"), redactor),
     )
 
 
@@ -184,5 +186,5 @@ def _key_hint(key: Key, code: str | None) -> str:
     )
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(value: Any, redactor: Redactor) -> str | None:
+    return clean(value, redactor, longest=200) or None if isinstance(value, str) else None

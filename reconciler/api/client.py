@@ -105,11 +105,14 @@ class Client:
         self._calls = 0
         self._calls_lock = threading.Lock()
         parts = urlsplit(self.base_url)
+        organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
         headers = {"User-Agent": user_agent, "Accept": "application/json"}
         self._http = httpx.Client(
             headers=headers | ({"OpenAI-Organization": organization} if organization else {}),
             transport=transport,
+            # Plain http never asks for a certificate, and loading those that are trusted takes its time.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if parts.scheme == "http" else True,
             timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
             follow_redirects=False,
             # A proxy of the environment must not see what may only go over the loopback.
@@ -142,9 +145,7 @@ class Client:
 
         Raises from the `ApiError` tree: AmbiguousError where a write may or may not have happened.
         """
-        return self.exchange(
-            Request(method, path, key, ids or {}, json, query or {}, form, beta, repeatable)
-        ).body
+        return self.exchange(Request(method, path, key, ids or {}, json, query or {}, form, beta, repeatable)).body
 
     def exchange(self, request: Request) -> Answer:
         """Send one request, again where that is safe and helps, and return the answer with its headers."""

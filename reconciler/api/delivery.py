@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.work import CREATE, Reach, Work
+from reconciler.api.work import CREATE, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
-from reconciler.model.kind import Field
 from reconciler.model.provider import Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
@@ -39,7 +38,7 @@ class Minted:
     secret: Secret
 
 
-class Delivery:
+class Delivery(Carrier):
     """The carrier of `KeySinkType` fields: `{write_to: TARGET}`, or None for no key of ours."""
 
     private = frozenset({_API_KEY})
@@ -50,17 +49,17 @@ class Delivery:
         self._creating: dict[Address | None, float] = {}
         self._lock = threading.Lock()
 
-    def check(self, work: Work, field: Field, value: Any) -> None:
+    def check(self, task: Task) -> None:
         """Raise SinkError now rather than after a key was minted that nobody can take."""
-        if value is not None:
-            self._sinks.check(value["write_to"])
+        if task.value is not None:
+            self._sinks.check(task.value["write_to"])
 
-    def body(self, work: Work, field: Field, value: Any) -> Spec:
+    def body(self, task: Task) -> Spec:
         """Ask for a bare account where no key is wanted; a key comes unasked."""
-        if value is None:
+        if task.value is None:
             return {"create_service_account_only": True}
         with self._lock:
-            self._creating[work.address] = work.reach.client.clock()
+            self._creating[task.work.address] = task.work.reach.client.clock()
         return {}
 
     def journalled(self, answer: Spec) -> Spec:
@@ -68,44 +67,37 @@ class Delivery:
         key = answer.get(_API_KEY)
         return {"key_id": key["id"]} if isinstance(key, Mapping) and isinstance(key.get("id"), str) else {}
 
-    def created(self, work: Work, field: Field, value: Any, live: LiveObject, answer: Spec) -> None:
+    def created(self, task: Task, live: LiveObject) -> None:
         """Deliver the key that came with the account."""
+        work, unseen = task.work, set[str]()
         with self._lock:
             self._creating.pop(work.address, None)
-        if value is None:
+        if task.value is None:
             return
-        unseen: set[str] = set()
-        shown = answer.get(_API_KEY)
+        shown = work.answer.get(_API_KEY)
         minted = _minted_in(work, shown) if shown else self._mint(work, live, unseen)
-        self._hand_over(work, field, value["write_to"], minted)
+        self._hand_over(task, minted)
         if unseen:
             self._delete_all_but(minted.id, set(self._lost(work, live, unseen)), work)
 
-    def read(self, reach: Reach, live: LiveObject) -> None:
-        """Nothing: a key cannot be read again."""
-
-    def write(self, work: Work, field: Field, value: Any, live: LiveObject) -> None:
+    def write(self, task: Task, live: LiveObject) -> None:
         """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
-        earlier = _earlier(work, field)
-        unseen: set[str] = set()
-        work.delivered[field.name] = None
-        if value is not None:
-            receipt = _delivered_already(work, value["write_to"])
-            if receipt is None:
-                self._hand_over(work, field, value["write_to"], self._mint(work, live, unseen))
-            else:
-                work.delivered[field.name] = receipt
-        now = work.delivered[field.name] or {}
+        work, name, unseen = task.work, task.field.name, set[str]()
+        earlier = _earlier(task)
+        work.delivered[name] = _delivered_already(task)
+        if task.value is not None and work.delivered[name] is None:
+            self._hand_over(task, self._mint(work, live, unseen))
+        now = work.delivered[name] or {}
         self._delete_all_but(now.get("key_id"), {earlier.get("key_id"), *self._lost(work, live, unseen)}, work)
         if earlier and earlier.get("target") != now.get("target"):
-            self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
+            try:
+                self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
+            except SinkError as error:
+                work.notes.append(f"The key before this one is dead, and could not be removed: {error}")
 
-    def removing(self, work: Work, field: Field, live: LiveObject) -> None:
-        """Nothing: the keys of an account go with it."""
-
-    def removed(self, work: Work, field: Field, live: LiveObject) -> None:
-        """Take back what we delivered: the key is dead."""
-        earlier = _earlier(work, field)
+    def removed(self, task: Task) -> None:
+        """Take back what we delivered: the keys of an account go with it."""
+        earlier = _earlier(task)
         if earlier:
             self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
 
@@ -121,7 +113,8 @@ class Delivery:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _hand_over(self, work: Work, field: Field, target: Spec, minted: Minted) -> None:
+    def _hand_over(self, task: Task, minted: Minted) -> None:
+        work, target = task.work, task.value["write_to"]
         try:
             with work.steps.step(DELIVER, key_id=minted.id) as step:
                 receipt = self._sinks.put(target, minted.secret, address=_address(work))
@@ -130,7 +123,7 @@ class Delivery:
         except SinkError as error:
             left = _delete_key(work, minted.id)
             raise SinkError(" ".join(filter(None, (str(error), left))), hint=error.hint) from error
-        work.delivered[field.name] = entry
+        work.delivered[task.field.name] = entry
         if work.project is not None:
             self._keys.learn(work.project, minted.secret)
 
@@ -158,17 +151,17 @@ def _address(work: Work) -> Address:
     return work.address
 
 
-def _earlier(work: Work, field: Field) -> Spec:
-    return (work.record.delivered.get(field.name) if work.record else None) or {}
+def _earlier(task: Task) -> Spec:
+    record = task.work.record
+    return (record.delivered.get(task.field.name) if record else None) or {}
 
 
-def _delivered_already(work: Work, target: Spec) -> dict[str, Any] | None:
+def _delivered_already(task: Task) -> dict[str, Any] | None:
     """The receipt of a delivery to the same place, in a change that did not come to its end afterwards."""
-    finished = work.steps.finished(DELIVER)
-    last = finished[-1] if finished else {}
-    if last.get("target") != dict(target):
+    finished = task.work.steps.finished(DELIVER)
+    if task.value is None or not finished or finished[-1].get("target") != dict(task.value["write_to"]):
         return None
-    return {name: last[name] for name in ("key_id", "target", "receipt")}
+    return {name: finished[-1][name] for name in ("key_id", "target", "receipt")}
 
 
 def _minted_as(name: str, work: Work, live: LiveObject) -> Minted:

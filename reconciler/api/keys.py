@@ -127,7 +127,7 @@ class KeyRing:
             return None
         if credential.file is not None:
             return self._from_file(credential.file)
-        return credential.secret if credential.secret and credential.secret.reveal() else None
+        return _checked(credential.secret.reveal(), credential.source) if credential.secret else None
 
     def _from_file(self, name: str) -> Secret | None:
         path = (self._root / name).resolve()
@@ -135,16 +135,20 @@ class KeyRing:
             raise CredentialError(f'The credential file "{name}" is outside the stack\'s folder.')
         try:
             with path.open("rb") as file:
-                text = file.read(_MAX_FILE_BYTES).decode().strip()
+                text = file.read(_MAX_FILE_BYTES).decode()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialError(f'The credential file "{name}" cannot be read: {type(error).__name__}.') from None
-        if not text:
-            return None
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise CredentialError(f'The credential file "{name}" does not hold a key: one line of text is expected.')
-        return Secret(text)
+        return _checked(text, f'The credential file "{name}"')
+
+
+def _checked(text: str, source: str) -> Secret | None:
+    """The key in a text, without white space around it; it goes into a header, so it is one plain word."""
+    key = text.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise CredentialError(f"{source} does not hold a key: one line of plain text without spaces is expected.")
+    return Secret(key) if key else None
 
 
 def _why_missing(credential: CredentialLike | None) -> str:

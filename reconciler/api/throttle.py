@@ -1,8 +1,8 @@
 """The pace: how fast each route may be called.
 
 Admin routes accept a handful of requests a minute each, and do not say how many. Nothing is paced before the first
-refusal; what got through until then is taken as the limit, and from then on no more than that is sent in any sixty
-seconds, which is right for a bucket that refills steadily as well as for one that is emptied on the minute. A server
+refusal; what got through until then is taken as the limit, and from then on no more than that is sent in any minute,
+which is right for a bucket that refills steadily as well as for one that is emptied on the minute. A server
 that says when to come back is believed instead. Every lane (one method of one route) waits for itself, so the calls
 of a project go on while admin calls wait.
 """
@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-WINDOW_SECONDS = 60.0
+WINDOW_SECONDS = 61.0  # a second over the minute: the server counts from when requests arrive
+_MINUTE_SECONDS = 60.0
 _RELAX_SECONDS = 300.0  # without a refusal for so long, what was learnt is loosened
 _DECREASE = 0.75
 _FLOOR = 3  # other clients may have eaten the allowance: never conclude that fewer are possible
@@ -42,12 +43,12 @@ class _State:
 class Throttle:
     """Says when a request may go. Never waits itself, and is safe to use from threads.
 
-    `admin_requests_per_minute` is the limit of each admin route where it is known, None to learn it. `clock` is in
-    seconds and monotonic.
+    `admin_requests_per_minute` is the limit of each admin route where it is known, None to learn it; below one, it
+    says how far apart requests are. `clock` is in seconds and monotonic.
     """
 
     def __init__(
-        self, *, admin_requests_per_minute: int | None = None, clock: Callable[[], float] = time.monotonic
+        self, *, admin_requests_per_minute: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._configured = admin_requests_per_minute
         self._clock = clock
@@ -70,8 +71,9 @@ class Throttle:
             state, now = self._state(lane), self._clock()
             if now - state.changed_at < _RELAX_SECONDS:
                 return
-            state.spacing_seconds, state.changed_at = 0.0, now
-            if state.limit is not None and state.limit != self._limit_of(lane):
+            begun = self._fresh(lane)
+            state.spacing_seconds, state.changed_at = begun.spacing_seconds, now
+            if state.limit is not None and state.limit != begun.limit:
                 state.limit += 1
 
     def refused(self, lane: Lane, *, wait_seconds: float, told: bool) -> None:
@@ -87,15 +89,18 @@ class Throttle:
 
     def _state(self, lane: Lane) -> _State:
         if lane not in self._lanes:
-            self._lanes[lane] = _State(limit=self._limit_of(lane), changed_at=self._clock())
+            self._lanes[lane] = self._fresh(lane)
         return self._lanes[lane]
 
-    def _limit_of(self, lane: Lane) -> int | None:
-        return self._configured if lane.is_admin else None
+    def _fresh(self, lane: Lane) -> _State:
+        pace = self._configured if lane.is_admin else None
+        limit = None if pace is None else max(1, int(pace))
+        spacing = _MINUTE_SECONDS / pace if pace is not None and pace < 1 else 0.0
+        return _State(limit, spacing_seconds=spacing, changed_at=self._clock())
 
 
 def _free_at(state: _State, now: float) -> float:
-    while state.sent and state.sent[0] <= now - WINDOW_SECONDS:
+    while len(state.sent) > 1 and state.sent[0] <= now - WINDOW_SECONDS:
         state.sent.popleft()
     free = max(now, state.resume_at)
     if state.sent and state.spacing_seconds:
@@ -109,7 +114,7 @@ def _learn(state: _State, *, passed: int, now: float, told_seconds: float | None
     fresh = now - state.changed_at < WINDOW_SECONDS
     if told_seconds is not None:
         # The hint is when one request may go, not all who wait: the next ones follow at the pace seen so far.
-        state.spacing_seconds = min(told_seconds, WINDOW_SECONDS / max(passed, 1))
+        state.spacing_seconds = min(told_seconds, _MINUTE_SECONDS / max(passed, 1))
     elif state.limit is None:
         state.limit = max(_FLOOR, passed)
     elif fresh:

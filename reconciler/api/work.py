@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from reconciler.api import pages
 from reconciler.api.client import Client, Request
@@ -55,9 +55,7 @@ class Reach:
         self, path: str, *, ids: Mapping[str, str] | None = None, query: Mapping[str, str | int] | None = None
     ) -> Iterator[dict[str, Any]]:
         """Every item of a list, page by page."""
-        return pages.items(
-            lambda asked: self.request("GET", path, ids=ids, query=dict(asked)), what=path, query=query
-        )
+        return pages.items(lambda asked: self.request("GET", path, ids=ids, query=dict(asked)), what=path, query=query)
 
     def _request(self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]) -> Request:
         return Request(method, path, self.key, {**self.ids, **(ids or {})}, beta=self.beta, **rest)
@@ -65,7 +63,10 @@ class Reach:
 
 @dataclass
 class Work:
-    """One change of one object, and what comes of it: receipts by key field, and remarks for the report."""
+    """One change of one object, and what comes of it: receipts by key field, and remarks for the report.
+
+    `answer` is what a create answered, secrets included.
+    """
 
     kind: Kind
     reach: Reach
@@ -73,43 +74,53 @@ class Work:
     project: str | None
     steps: Steps
     record: Record | None = None
+    answer: Spec = field(default_factory=dict, repr=False)
     delivered: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-class Carrier(Protocol):
-    """The calls behind a field that does not travel in the body.
+@dataclass(frozen=True)
+class Task:
+    """One carried field of a change, and the value that it shall have."""
+
+    work: Work
+    field: Field
+    value: Any = None
+
+
+class Carrier:
+    """The calls behind a field that does not travel in the body. Each method may do nothing, and here does so.
 
     The order is: `check` before anything is sent; `body` and `journalled` around the create, `created` after it;
-    `write` for an update; `removing` before and `removed` after the object goes.
+    `write` for an update; `removing` before and `removed` after the object goes. Values are None where the field
+    cannot be read.
     """
 
-    @property
-    def private(self) -> frozenset[str]:
-        """Keys of a create's answer that must not be kept."""
+    private: frozenset[str] = frozenset()
+    """Keys of a create's answer that must not be kept."""
 
-    def check(self, work: Work, field: Field, value: Any) -> None:
+    def check(self, task: Task) -> None:
         """Raise if the value could not be written, before any call is made."""
 
-    def body(self, work: Work, field: Field, value: Any) -> Spec:
+    def body(self, task: Task) -> Spec | None:
         """What the body of the create says about the field."""
 
-    def journalled(self, answer: Spec) -> Spec:
+    def journalled(self, answer: Spec) -> Spec | None:
         """What the journal should know of a create's answer, free of secrets."""
 
-    def created(self, work: Work, field: Field, value: Any, live: LiveObject, answer: Spec) -> Any:
-        """Write the field of an object that was just created; the live value afterwards, None if it cannot be read."""
+    def created(self, task: Task, live: LiveObject) -> Any:
+        """Write the field of an object that was just created; the live value afterwards."""
 
     def read(self, reach: Reach, live: LiveObject) -> Any:
-        """The live value of the field, None if it cannot be read."""
+        """The live value of the field."""
 
-    def write(self, work: Work, field: Field, value: Any, live: LiveObject) -> Any:
-        """Bring the field from what `live` carries to `value`; the live value afterwards, None if not readable."""
+    def write(self, task: Task, live: LiveObject) -> Any:
+        """Bring the field from what `live` carries to the task's value; the live value afterwards."""
 
-    def removing(self, work: Work, field: Field, live: LiveObject) -> None:
+    def removing(self, task: Task, live: LiveObject) -> None:
         """Remove what would be out of reach once the object is gone."""
 
-    def removed(self, work: Work, field: Field, live: LiveObject) -> None:
+    def removed(self, task: Task) -> None:
         """Remove what the object left behind elsewhere."""
 
 

@@ -88,6 +88,8 @@ def show(session: Session, plan: Plan) -> None:
 def guarded(session: Session, plan: Plan, planning: PlanningOptions) -> None:
     """Check the command line and the guards before anybody is asked."""
     reports_of(session.options)
+    if planning.refresh == "none":
+        raise UsageError("a plan that was made without refresh cannot be applied", hint="Leave --refresh out.")
     session.check_guards(plan, planning)
 
 

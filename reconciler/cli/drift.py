@@ -9,8 +9,9 @@ from reconciler.cli.options import GlobalOptions, PlanningOptions, global_option
 
 @click.command("drift")
 @click.option("--unmanaged", is_flag=True, help="Also report objects that neither manifests nor state know.")
+@click.option("--blame", is_flag=True, help="Ask the audit log who did it.")
 @global_options
-def command(options: GlobalOptions, unmanaged: bool) -> int:
+def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     """Show what moved at the API since the last apply, field by field.
 
     Changes of the manifests are not drift and are only counted. Exits with 2 when there is drift.
@@ -21,6 +22,7 @@ def command(options: GlobalOptions, unmanaged: bool) -> int:
     session = Session(options)
     reports_of(session.options)
     plan = session.plan(PlanningOptions(), unmanaged=unmanaged)
+    plan = session.with_blame(plan) if blame else plan
     publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))
     session.close()
     return 2 if plan.drift or plan.unmanaged else 0

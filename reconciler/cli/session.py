@@ -11,23 +11,31 @@ import os
 import socket
 import sys
 import threading
+import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from reconciler.api import Client, HttpProvider, KeyRing, Throttle, check_base_url
+from reconciler import __version__
+from reconciler.api.audit import blame
+from reconciler.api.base_url import check_base_url
+from reconciler.api.client import Client
+from reconciler.api.keys import KeyRing
+from reconciler.api.provider import HttpProvider
+from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.reporting import talk, wants_color
 from reconciler.engine.guard import Limits, refusals
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
-from reconciler.errors import ConfigurationError, GuardError, StalePlanError, UsageError
+from reconciler.engine.recorded import RecordedProvider
+from reconciler.errors import ApiError, ConfigurationError, CredentialError, GuardError, StalePlanError, UsageError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Plan
-from reconciler.model.diagnostic import Severity
+from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.types import KeySinkType
 from reconciler.render.progress import Progress
 from reconciler.secrets.sinks import SinkSet, known_files
@@ -101,8 +109,8 @@ class Session:
 
     @cached_property
     def progress(self) -> Progress:
-        """Lines on standard error while an apply runs."""
-        enabled = self.options.log_format == "text"
+        """Lines on standard error while an apply runs, where somebody watches."""
+        enabled = self.options.log_format == "text" and (sys.stderr.isatty() or self.options.verbose > 0)
         return Progress(sys.stderr, enabled, wants_color(self.options, sys.stderr))
 
     @cached_property
@@ -111,11 +119,11 @@ class Session:
         stack = self.configuration.stack
         return Client(
             self.base_url,
-            self.keys,
-            Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
-            on_wait=self.progress.waiting,
-            organization=stack.organization,
+            throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
             redactor=redactor,
+            organization=stack.organization,
+            user_agent=f"reconciler/{__version__}",
+            on_wait=lambda reason, until: self.progress.waiting(reason, until - time.time()),
             stop=self.stop,
         )
 
@@ -128,9 +136,10 @@ class Session:
             self.client,
             self.keys,
             SinkSet(stack.root, redactor=redactor, known=known),
-            root=stack.root,
-            project_ids=stack.projects,
-            parallelism=self.options.parallelism,
+            stack.root,
+            stack.projects,
+            default_project=stack.project,
+            parallelism=min(self.options.parallelism, 4),
         )
 
     @cached_property
@@ -181,6 +190,7 @@ class Session:
             unmanaged=unmanaged,
             targets=parse_addresses(planning.target, "--target"),
             replace=parse_addresses(planning.replace, "--replace"),
+            budget_calls=planning.budget,
         )
         records = self.store.records()
         inputs = PlanInputs(
@@ -197,11 +207,23 @@ class Session:
             state_is_new=not records,
             options=options,
         )
-        plan = make_plan(inputs, self.provider, parallelism=self.options.parallelism)
+        provider = RecordedProvider(records) if planning.refresh == "none" else self.provider
+        plan = make_plan(inputs, provider, parallelism=self.options.parallelism)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors:
             raise ConfigurationError(errors)
         return replace(plan, diagnostics=(*configuration.warnings, *plan.diagnostics))
+
+    def with_blame(self, plan: Plan) -> Plan:
+        """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
+        try:
+            culprits = blame(self.client, self.keys, [(drift.id, drift.project_id) for drift in plan.drift])
+        except (ApiError, CredentialError) as error:
+            warning = Diagnostic("The audit log cannot be read", str(error), severity=Severity.WARNING)
+            return replace(plan, diagnostics=(*plan.diagnostics, warning))
+        unknown = "the audit log has no entry about it"
+        drift = (replace(item, blame=culprits.get((item.id, item.project_id), unknown)) for item in plan.drift)
+        return replace(plan, drift=tuple(drift))
 
     def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
         """Raise GuardError if a guard refuses the plan."""

@@ -80,16 +80,19 @@ class QuietServer(uvicorn.Server):
                 continue
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        # A connection that was accepted but not yet set up when its listener closes would never be closed itself.
+        while accepting := asyncio.all_tasks() - {asyncio.current_task()} - self.server_state.tasks:
+            await asyncio.wait(accepting, timeout=_GRACE_SECONDS)
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        tasks = list(self.server_state.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+        if self.server_state.tasks:
+            await asyncio.wait(set(self.server_state.tasks), timeout=_GRACE_SECONDS)
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
+        await asyncio.sleep(0)
         for listener in sockets or []:
             listener.close()
 

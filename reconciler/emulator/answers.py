@@ -82,14 +82,7 @@ def _endless(answer: Answer) -> Answer:
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
-    headers = {**answer.headers, "content-length": str(len(answer.content))}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
-        }
-    )
+    await _send_head(send, answer)
     await send({"type": "http.response.body", "body": answer.content})
 
 
@@ -109,8 +102,12 @@ async def send_mishap(scope: Scope, receive: Receive, send: Send, mishap: Mishap
 
 
 async def _send_half(send: Send, answer: Answer) -> None:
+    await _send_head(send, answer)
+    half = answer.content[: len(answer.content) // 2]
+    await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+async def _send_head(send: Send, answer: Answer) -> None:
     headers = {**answer.headers, "content-length": str(len(answer.content))}
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    half = answer.content[: len(answer.content) // 2]
-    await send({"type": "http.response.body", "body": half, "more_body": True})

@@ -52,6 +52,8 @@ class App:
             await send_answer(send, Answer.of_error(refusal))
             return
         content = await read_body(receive)
+        if content is None:
+            return  # the client left in the middle of its request
         if path.startswith("/_emulator/"):
             await send_answer(send, control(self.state, method, path, content))
             return
@@ -87,20 +89,24 @@ class _Exchange:
         if options.latency_ms:
             await asyncio.sleep(options.latency_ms / 1000)
         fault = self.state.faults.take(self.method, self.path)
-        if fault is not None and fault.when == "before" and fault.action != "hang":
-            return strike(fault, None)
-        if fault is not None and fault.when == "before":
-            await asyncio.sleep(fault.argument / 1000)
-        answer = await self._answer()
-        if fault is not None and fault.when == "after":
-            return await self._after(fault, answer)
-        return answer
-
-    async def _after(self, fault: Fault, answer: Answer) -> Answer | Mishap:
+        if fault is None:
+            return await self._answer(self.query)
         if fault.action == "hang":
+            return await self._hang(fault)
+        if fault.when == "before":
+            return strike(fault, None)
+        # Whatever cursor comes to a list without end, the answer is the first page, so its cursor is the same again.
+        endless = fault.action == "repeat-cursor"
+        query = self.query.without("after", "before") if endless else self.query
+        return strike(fault, await self._answer(query))
+
+    async def _hang(self, fault: Fault) -> Answer:
+        if fault.when == "before":
             await asyncio.sleep(fault.argument / 1000)
-            return answer
-        return strike(fault, answer)
+        answer = await self._answer(self.query)
+        if fault.when == "after":
+            await asyncio.sleep(fault.argument / 1000)
+        return answer
 
     def record(self, result: Answer | Mishap) -> None:
         answer = result.answer if isinstance(result, Mishap) else result
@@ -117,7 +123,7 @@ class _Exchange:
             )
         )
 
-    async def _answer(self) -> Answer:
+    async def _answer(self, query: Query) -> Answer:
         started = time.perf_counter()
         route: Route | None = None
         headers: dict[str, str] = {}
@@ -127,7 +133,8 @@ class _Exchange:
                 principal = self._admit(route)
             headers = _identifying(principal)
             sent, form = await self._body(route)
-            answer = self._handle(route, params, principal, sent, form)
+            call = Call(self.state.store, self.state.options, principal, params, query, sent, form)
+            answer = self._handle(route, call)
         except ApiError as error:
             answer = Answer.of_error(error, detail=route is not None and route.repeats_detail)
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
@@ -164,16 +171,13 @@ class _Exchange:
             return None, await read_form(self.headers, self.content)
         return read_json(self.headers, self.content), {}
 
-    def _handle(self, route: Route, params: dict[str, str], principal: Principal, sent: Any, form: Form) -> Answer:
-        store = self.state.store
-        with store.lock:
-            call = Call(store, self.state.options, principal, params, self.query, sent, form)
+    def _handle(self, route: Route, call: Call) -> Answer:
+        with call.store.lock:
             try:
-                result = route.handler(call)
                 # Turned into bytes while nobody can change the records behind it.
-                return _as_answer(result)
+                return _as_answer(route.handler(call))
             finally:
-                store.commit()
+                call.store.commit()
 
 
 def _is_local(headers: Headers) -> bool:

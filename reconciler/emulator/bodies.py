@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -14,17 +15,19 @@ from reconciler.emulator.errors import ApiError, bad_request
 from reconciler.emulator.routing import Form, Upload
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Return the whole body; it is needed twice, by the handler and by the record of requests."""
+async def read_body(receive: Receive) -> bytes | None:
+    """Return the whole body, or None when the client left before it had sent all of it.
+
+    It is needed twice, by the handler and by the record of requests.
+    """
     chunks = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            return None
         chunks.append(message.get("body", b""))
         if not message.get("more_body"):
-            break
-    return b"".join(chunks)
+            return b"".join(chunks)
 
 
 def read_json(headers: Headers, content: bytes) -> Any:
@@ -38,7 +41,7 @@ def read_json(headers: Headers, content: bytes) -> Any:
             code="unsupported_content_type",
         )
     try:
-        return json.loads(content, parse_constant=_refuse_constant)
+        return json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise bad_request(
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
@@ -48,6 +51,13 @@ def read_json(headers: Headers, content: bytes) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
 
 
 async def read_form(headers: Headers, content: bytes) -> Form:

@@ -112,6 +112,7 @@ MODELS: tuple[Model, ...] = (
     Model("gpt-realtime", 1756271701, _LIVE),
     Model("gpt-audio", 1756339249, _LIVE),
     Model("gpt-audio-mini", 1759512027, _LIVE, _END_2027_AUDIO),
+    Model("gpt-image-1", 1745517030, _IMAGE),
     Model("gpt-image-1-mini", 1758845821, _IMAGE),
     Model("gpt-image-1.5", 1764030620, _IMAGE),
     Model("gpt-image-2", 1776729600, _IMAGE),

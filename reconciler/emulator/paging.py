@@ -43,23 +43,15 @@ def page_of(
     says how it is sorted.
     """
     return Page(
-        limit=_limit(query.get("limit"), default, maximum),
+        limit=_limit(query.integer("limit"), default, maximum),
         descending=descending if order is None else _order(query.get("order"), order) == "desc",
         after=query.get("after") or None,
         before=(query.get("before") or None) if before else None,
     )
 
 
-def _limit(sent: str | None, default: int, maximum: int | None) -> int:
-    if sent is None or sent == "":
-        return default
-    if not sent.lstrip("-").isdigit() or not sent.isascii():
-        raise bad_request(
-            f"Invalid type for 'limit': expected an integer, but got '{sent}' instead.",
-            param="limit",
-            code="invalid_type",
-        )
-    limit = int(sent)
+def _limit(sent: int | None, default: int, maximum: int | None) -> int:
+    limit = default if sent is None else sent
     if limit < 1:
         raise _out_of_range("below minimum", ">= 1", limit, "integer_below_min_value")
     if maximum is not None and limit > maximum:

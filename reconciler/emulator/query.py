@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 from reconciler.emulator.errors import bad_request
@@ -12,6 +13,12 @@ class Query:
 
     def __init__(self, raw: str) -> None:
         self._pairs = parse_qsl(raw, keep_blank_values=True)
+
+    def without(self, *names: str) -> Query:
+        """Return a copy that lacks some parameters."""
+        copy = Query("")
+        copy._pairs = [(key, value) for key, value in self._pairs if key not in names]
+        return copy
 
     def get(self, name: str) -> str | None:
         """Return the last value sent under this name."""
@@ -35,9 +42,9 @@ class Query:
 
     def integer(self, name: str) -> int | None:
         sent = self.get(name)
-        if sent is None:
+        if sent is None or sent == "":
             return None
-        if not sent.lstrip("-").isdigit():
+        if not re.fullmatch(r"-?[0-9]{1,18}", sent):
             raise bad_request(
                 f"Invalid type for '{name}': expected an integer, but got '{sent}' instead.",
                 param=name,

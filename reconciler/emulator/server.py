@@ -110,6 +110,11 @@ class Emulator:
         """The requests so far, oldest first."""
         return self.state.recorder.all()
 
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being handled at this moment."""
+        return 0 if self._server is None else len(self._server.server_state.tasks)
+
     def clear_requests(self) -> None:
         self.state.recorder.clear()
 

@@ -7,8 +7,9 @@ is looked for, again and again for a settle time, before anything is sent a seco
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -47,6 +48,37 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
+class _SharedLists:
+    """Lists that the changes of one apply share, for kinds whose objects cannot be read singly.
+
+    One list serves all that is changed in a project within a minute: these objects are never made or deleted, so only
+    their values can be that old, and each is looked at before its own change alone. Other kinds are listed anew.
+    """
+
+    max_age_seconds = 60.0
+
+    def __init__(self, provider: Provider, clock: Callable[[], float]) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._guard = Lock()
+        self._locks: dict[tuple[str, str | None], Lock] = {}
+        self._lists: dict[tuple[str, str | None], tuple[float, Sequence[LiveObject]]] = {}
+
+    def read(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
+        """All objects of a kind in a project, as they are or were a moment ago."""
+        if kind.readable_singly:
+            return self._provider.list(kind, project)
+        key = (kind.name, project)
+        with self._guard:
+            lock = self._locks.setdefault(key, Lock())
+        with lock:
+            read_at, objects = self._lists.get(key, (-math.inf, ()))
+            if self._clock() - read_at > self.max_age_seconds:
+                objects = self._provider.list(kind, project)
+                self._lists[key] = (self._clock(), objects)
+            return objects
+
+
 class Executor:
     """Carries out the changes of one plan, from any number of threads."""
 
@@ -69,6 +101,7 @@ class Executor:
         self._records = dict(store.records())
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
         self._written: dict[Address, LiveObject] = {}
+        self._lists = _SharedLists(provider, settling.clock)
         self._project_ids = {
             change.address.project: change.project_id for change in plan.changes if change.project_id is not None
         }
@@ -184,7 +217,7 @@ class Executor:
         known = self._known_ids(kind)
         candidates = [
             live
-            for live in self._provider.list(kind, change.address.project)
+            for live in self._lists.read(kind, change.address.project)
             if live.id not in known and kind.ending(live.attributes) is None
         ]
         mark = self._ownership.mark(change.address)
@@ -307,7 +340,11 @@ class Executor:
         return Unknown(str(reference))
 
     def _read(self, kind: Kind, change: Change, carried: Collection[str]) -> LiveObject | None:
-        live = self._provider.get(kind, change.address.project, change.id or "")
+        if kind.readable_singly:
+            live = self._provider.get(kind, change.address.project, change.id or "")
+        else:
+            listed = self._lists.read(kind, change.address.project)
+            live = next((item for item in listed if item.id == change.id), None)
         if live is None:
             return None
         live = replace(live, project=change.address.project)

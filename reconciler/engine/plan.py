@@ -46,6 +46,7 @@ class PlanOptions:
     unmanaged: bool = False
     targets: tuple[Address, ...] = ()
     replace: tuple[Address, ...] = ()
+    budget_calls: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class _Planner:
     # --- the way through -------------------------------------------------------------------------------------------
 
     def decide(self) -> list[Change]:
+        self._refuse_over_budget()
         order = [a for a in in_dependency_order(self._needs, key=lambda a: a.sort_key) if a in self._selected]
         self._read_projects()
         matcher = self._matcher()
@@ -213,6 +215,20 @@ class _Planner:
         if not self._in.options.targets:
             addresses |= {address for address in self._in.records if address.kind in self._in.kinds}
         return {Place(address.kind, address.project) for address in addresses}
+
+    def _refuse_over_budget(self) -> None:
+        budget = self._in.options.budget_calls
+        members = sum(
+            any(item.readable is not Readable.NEVER and item.name in resource.spec for item in resource.kind.carried)
+            for address, resource in self._resources.items()
+            if address in self._selected and address in self._in.records
+        )
+        estimate = len(self._places()) + members
+        if budget is not None and estimate > budget:
+            raise UsageError(
+                f"reading live state needs at least {estimate} calls, over the budget of {budget}",
+                hint="Raise --budget, or narrow the plan with --target.",
+            )
 
     def _places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
         data_projects = {place.project for place in places if not self._in.kinds[place.kind].scope.needs_admin_key}
@@ -492,19 +508,33 @@ class _Planner:
                 binding = self._bindings[change.address]
                 if binding.found is Found.MARK:
                     turned = tuple(replace(item, before=item.after, after=item.before) for item in unknown)
-                    yield Drift(change.address, change.id or "", turned, place=change.place)
+                    yield Drift(
+                        change.address, change.id or "", turned, place=change.place, project_id=change.project_id
+                    )
 
     def _drift_of(self, address: Address, record: Record) -> Drift | None:
         resource = self._resources.get(address)
         live = self._reader.state.find(address.kind, address.project, record.id)
         kind = self._in.kinds[address.kind]
         if live is None or kind.ending(live.attributes) is not None:
-            return Drift(address, record.id, deleted=True, place=resource.place if resource else None)
+            return Drift(
+                address,
+                record.id,
+                deleted=True,
+                place=resource.place if resource else None,
+                project_id=record.project_id,
+            )
         ignore = resource.lifecycle.ignore_changes if resource else ()
         fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
         if not fields:
             return None
-        return Drift(address, record.id, tuple(fields), place=resource.place if resource else None)
+        return Drift(
+            address,
+            record.id,
+            tuple(fields),
+            place=resource.place if resource else None,
+            project_id=record.project_id,
+        )
 
     def output_changes(self) -> Iterable[OutputChange]:
         previous = self._in.previous_outputs

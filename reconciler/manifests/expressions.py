@@ -50,7 +50,7 @@ Lookup = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
-class Scope:
+class Context:
     """What expressions can see at one place. `each` is the pair of `for_each`; `reference` None where none may be."""
 
     variable: Lookup
@@ -105,8 +105,8 @@ class Evaluator:
     which every later check passes over.
     """
 
-    def __init__(self, scope: Scope, report: Callable[[Problem, Trail], None]) -> None:
-        self._scope = scope
+    def __init__(self, context: Context, report: Callable[[Problem, Trail], None]) -> None:
+        self._context = context
         self._report = report
         self._trail: list[str | int] = []
 
@@ -147,20 +147,20 @@ class Evaluator:
 
     def _text(self, text: str) -> Any:
         try:
-            return evaluate_text(text, self._scope)
+            return evaluate_text(text, self._context)
         except Problem as problem:
             self._report(problem, tuple(self._trail))
             return Unknown(text)
 
 
-def evaluate_text(text: str, scope: Scope) -> Any:
+def evaluate_text(text: str, context: Context) -> Any:
     """What one string comes to; raises Problem."""
     parts = parse(text)
     if len(parts) == 1:
-        return parts[0] if isinstance(parts[0], str) else _look_up(parts[0], scope)
+        return parts[0] if isinstance(parts[0], str) else _look_up(parts[0], context)
     found: list[str | Reference] = []
     for part in parts:
-        value = part if isinstance(part, str) else _look_up(part, scope)
+        value = part if isinstance(part, str) else _look_up(part, context)
         if isinstance(value, Unknown):
             return Unknown(text)
         pieces = value.parts if isinstance(value, Template) else (_inline(value, part),)
@@ -183,24 +183,24 @@ def _inline(value: Any, part: str | Expression) -> str | Reference:
         return str(value)
     what = "null" if value is None else "a map" if isinstance(value, Mapping) else "a list"
     name = part.text if isinstance(part, Expression) else part
-    raise Problem("Cannot be part of a text", f'"${{{name}}}" is {what}; only text, numbers and booleans fit into text.')
+    raise Problem("Cannot be part of a text", f'"${{{name}}}" is {what}; text, numbers and booleans fit into text.')
 
 
-def _look_up(part: Expression, scope: Scope) -> Any:
+def _look_up(part: Expression, context: Context) -> Any:
     match part.source:
         case Source.VARIABLE:
-            return descend(scope.variable(part.name), part.path, f"var.{part.name}")
+            return descend(context.variable(part.name), part.path, f"var.{part.name}")
         case Source.ENVIRONMENT:
-            return scope.environment(part.name)
+            return context.environment(part.name)
         case Source.FILE:
-            return scope.files.text(part.name)
+            return context.files.text(part.name)
         case Source.EACH:
-            return _each(part, scope.each)
-    if scope.reference is None:
+            return _each(part, context.each)
+    if context.reference is None:
         raise Problem(
             "Reference not possible here", f'"${{{part.text}}}" is known only after apply; this must be known before.'
         )
-    return scope.reference(part.text)
+    return context.reference(part.text)
 
 
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:

@@ -6,16 +6,17 @@ Every file is read once per run, however many resources name it.
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reconciler.manifests.load import MAX_BYTES
-from reconciler.manifests.paths import Glob, glob_regex, relative, require_file, require_inside, walk
+from reconciler.manifests.paths import Glob, compile_globs, relative, require_file, require_inside, walk
 from reconciler.manifests.problems import Problem
 from reconciler.model.values import LocalFile, Member
+
+T = TypeVar("T")
 
 MAX_KEY = 512
 """The path of a member is kept in an attribute, and those end here."""
@@ -37,15 +38,11 @@ class Files:
 
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
-        if path not in self._texts:
-            self._texts[path] = _or_problem(self._read_text, path)
-        return _unwrap(self._texts[path])
+        return _once(self._texts, self._read_text, path)
 
     def content(self, path: str) -> LocalFile:
         """What a file's bytes are, for an upload; raises Problem."""
-        if path not in self._contents:
-            self._contents[path] = _or_problem(self._read_content, path)
-        return _unwrap(self._contents[path])
+        return _once(self._contents, self._read_content, path)
 
     def find(self, pattern: str, ignore: Sequence[str]) -> list[str]:
         """The files that a glob matches and no ignore pattern does, sorted; raises Problem.
@@ -57,7 +54,7 @@ class Files:
         if not glob.is_wild:
             require_file(self.root, glob.pattern)
             return [glob.pattern]
-        ignored = _any_of(ignore)
+        ignored = compile_globs(ignore, contents=True) if ignore else None
         cut = len(glob.prefix) + 1 if glob.prefix else 0
         require_inside(self.root, self.root / glob.prefix, pattern)
         found = []
@@ -133,18 +130,14 @@ class MemberFinder:
         self._item_of[key] = index
 
 
-def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    return re.compile("|".join(f"(?:{glob_regex(one)})(?:/.*)?" for one in patterns)) if patterns else None
-
-
-def _or_problem(read: Any, path: str) -> Any:
-    try:
-        return read(path)
-    except Problem as problem:
-        return problem
-
-
-def _unwrap(found: Any) -> Any:
+def _once(known: dict[str, T | Problem], read: Callable[[str], T], path: str) -> T:
+    """What `read` gives for a path, or the problem that it raises, each found out once."""
+    if path not in known:
+        try:
+            known[path] = read(path)
+        except Problem as problem:
+            known[path] = problem
+    found = known[path]
     if isinstance(found, Problem):
         raise Problem(found.summary, found.detail)
     return found

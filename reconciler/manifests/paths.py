@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -101,56 +101,90 @@ class Glob:
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        return re.compile(glob_regex(self.pattern))
+        return compile_globs([self.pattern])
 
 
-def glob_regex(pattern: str) -> str:
-    """The regular expression of a glob, for a full match of a path in composed Unicode."""
-    parts = unicodedata.normalize("NFC", pattern).strip("/").split("/")
-    text = ""
-    for index, part in enumerate(parts):
-        last = index == len(parts) - 1
+def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Pattern[str]:
+    """One regular expression for any of some globs; with `contents`, also for what is in a folder that one matches."""
+    below = "(?:/.*)?" if contents else ""
+    try:
+        return re.compile("|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL)
+    except re.error as error:
+        raise Problem("Not a glob", f"{error}.") from error
+
+
+def _glob_regex(pattern: str) -> str:
+    # The atomic groups keep a hostile pattern from taking exponential time: where `*` and `**` stand before something
+    # fixed, the first place where that matches is as good as any other.
+    runs: list[list[str]] = [[]]
+    for part in unicodedata.normalize("NFC", pattern).strip("/").split("/"):
         if part == "**":
-            text += ".+" if last else "(?:[^/]+/)*"
+            runs += [[]] if runs[-1] or len(runs) == 1 else []
         else:
-            text += _segment_regex(part) + ("" if last else "/")
-    return text
+            runs[-1].append(_segment_regex(part))
+    first, *rest = ["/".join(run) for run in runs]
+    if not rest:
+        return first
+    text = f"{first}/" if first else ""
+    for run in rest[:-1]:
+        text += f"(?>(?:[^/]+/)*?{run}/)"
+    return text + (f"(?:[^/]+/)*{rest[-1]}" if rest[-1] else ".+")
 
 
 def _segment_regex(part: str) -> str:
-    text, at = "", 0
+    pieces, literal, at = [], "", 0
     while at < len(part):
         char = part[at]
         end = part.find("]", at + 2) if char == "[" else -1
-        if end > 0:
+        if char == "*":
+            pieces.append(literal)
+            literal = ""
+        elif end > 0:
             inside = part[at + 1 : end]
-            negated = "^/" if inside[0] in "!^" else ""
-            text += f"[{negated}{re.sub(r'([\\\[\]^])', r'\\\1', inside[1:] if negated else inside)}]"
+            negated = inside[0] in "!^"
+            listed = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[1:] if negated else inside)
+            literal += f"[^/{listed}]" if negated else f"[{listed}]"
             at = end
         else:
-            text += {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char))
+            literal += "[^/]" if char == "?" else re.escape(char)
         at += 1
-    return text
+    if not pieces:
+        return literal
+    middle = "".join(f"(?>[^/]*?{piece})" for piece in pieces[1:] if piece)
+    return f"{pieces[0]}{middle}[^/]*{literal}"
 
 
-def walk(root: Path, folder: str, *, depth: int | None = None) -> Iterator[str]:
-    """The files below a folder, sorted, as paths relative to the root. Hidden names and linked folders are left out."""
-    base = root / folder if folder else root
+def walk(
+    root: Path, folder: str, *, depth: int | None = None, enter: Callable[[str], bool] | None = None
+) -> Iterator[str]:
+    """The files below a folder, sorted, as paths relative to the root.
+
+    Hidden names and linked folders are left out, and folders that `enter` declines.
+    """
+    waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [(_entries(root, folder), folder, 0)]
+    while waiting:
+        entries, above, level = waiting[-1]
+        entry = next(entries, None)
+        if entry is None:
+            waiting.pop()
+            continue
+        path = f"{above}/{entry.name}" if above else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if (depth is None or level < depth) and (enter is None or enter(path)):
+                waiting.append((_entries(root, path), path, level + 1))
+        elif entry.is_file(follow_symlinks=False) or _is_linked_file(root, entry, path):
+            yield path
+
+
+def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
     try:
-        entries = sorted(os.scandir(base), key=lambda entry: entry.name)
+        with os.scandir(root / folder) as found:
+            return iter(sorted((one for one in found if one.name[0] != "."), key=lambda entry: entry.name))
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return iter(())
     except OSError as error:
         raise Problem("Cannot read the folder", f'"{folder}": {error.strerror or error}') from error
-    for entry in entries:
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if depth != 0:
-                yield from walk(root, path, depth=None if depth is None else depth - 1)
-        elif entry.is_symlink():
-            if not require_inside(root, root / path, path).is_dir():
-                yield path
-        elif entry.is_file(follow_symlinks=False):
-            yield path
+
+
+def _is_linked_file(root: Path, entry: os.DirEntry[str], path: str) -> bool:
+    return entry.is_symlink() and not entry.is_dir() and require_inside(root, root / path, path).is_file()

@@ -92,6 +92,11 @@ class Document:
         return True
 
     @cached_property
+    def name_place(self) -> Place:
+        """Where `metadata.name` was written: asked for by every resource that the document becomes."""
+        return self.place_of(("metadata", "name"))
+
+    @cached_property
     def spec_places(self) -> Mapping[str, Place]:
         """The places of everything below `spec`, by dotted path."""
         return _SpecPlaces(self)

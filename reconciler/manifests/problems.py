@@ -50,9 +50,9 @@ class Problems:
         self.add(problem.summary, problem.detail, place=place, address=address)
 
     @property
-    def has_errors(self) -> bool:
-        """Whether anything found so far must stop the run."""
-        return any(item.severity is Severity.ERROR for item in self._found.values())
+    def errors(self) -> int:
+        """How much of what was found so far must stop the run."""
+        return sum(1 for item in self._found.values() if item.severity is Severity.ERROR)
 
     def in_reading_order(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
         """All that was found, by file, line and column, with every secret in it masked."""
@@ -66,6 +66,6 @@ class Problems:
     def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
         """Raise ConfigurationError with all that was found if any of it is an error; else give the warnings."""
         found = self.in_reading_order(secrets)
-        if self.has_errors:
+        if self.errors:
             raise ConfigurationError(found)
         return found

@@ -157,8 +157,9 @@ def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
 def needs(resource: Resource, projects: Mapping[str, Address]) -> list[Address]:
     """What must exist before a resource: what it refers to, and the project it is in where that is declared."""
     found = set(resource.references)
-    if resource.address.project in projects:
-        found.add(projects[resource.address.project])
+    project = projects.get(resource.address.project or "")
+    if project is not None:
+        found.add(project)
     return sorted(found)
 
 

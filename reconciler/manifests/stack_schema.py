@@ -154,7 +154,7 @@ def _backend() -> dict[str, Any]:
         "type": ["object", "null"],
         "properties": {"local": local},
         "additionalProperties": False,
-        "$comment": "This version keeps state in a local folder only.",
+        "$comment": "This version supports no other backend than `local`, a folder of this machine.",
     }
 
 

@@ -162,13 +162,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Drift:
-    """What moved live since we last wrote it: fields, or the whole object (`deleted`)."""
+    """What moved live since we last wrote it: fields, or the whole object (`deleted`).
+
+    `blame` is what the audit log says about who did it, where it was asked.
+    """
 
     address: Address
     id: str
     fields: tuple[FieldChange, ...] = ()
     deleted: bool = False
     place: Place | None = None
+    project_id: str | None = None
+    blame: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.model.change import Action, Change, Drift, FieldChange, Origin
+from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, OutputChange
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, Spec
 from reconciler.render.differences import DiffLine, abridged, diff_lines, diff_texts
@@ -75,11 +75,24 @@ def _field_entries(
     return shown
 
 
+def output_entries(outputs: Sequence[OutputChange], *, width: int) -> list[Entry]:
+    """The outputs that change."""
+    return [_output(output, width) for output in outputs]
+
+
 def listing(spec: Spec, *, sign: str, width: int) -> list[Entry]:
     """Every field of an object that comes or goes; fields without a value are left out."""
     return [
         _listed(name, value, sign, width) for name, value in spec.items() if value is not None and value not in ([], {})
     ]
+
+
+def _output(output: OutputChange, width: int) -> Entry:
+    if output.before is None:
+        return _listed(output.name, output.after, "+", width)
+    if output.after is None:
+        return _listed(output.name, output.before, "-", width)
+    return _moved(FieldChange((output.name,), output.before, output.after), width)
 
 
 def _with_file(field: FieldChange, after: Spec) -> FieldChange:

@@ -15,7 +15,7 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^{}]")
-_AT_START = re.compile(r"^(\d*)([-+=.):])")
+_AT_START = re.compile(r"^(\d*)([-+=.):#])")
 # Mentions, references to issues and the like, addresses of pages and of people, names of emoji.
 _LINKS = re.compile(r"[@#!$%~&](?=[\w\"])|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE)
 _BREAK = "&#8203;"
@@ -63,7 +63,7 @@ def prose(text: str) -> str:
     """`text` for Markdown prose: no markup, no link, no mention, no reference to an issue."""
     # Hosts look for links after the Markdown is rendered, where a backslash has no effect: a break that takes no room
     # does. It is put in last, as a private character until then, so that nothing of it is escaped.
-    shown = _LINKS.sub(lambda found: f"{found[0]}\0", terminal(text))
+    shown = _LINKS.sub(lambda found: f"{found[0]}\0", terminal(text).lstrip())
     shown = _MARKUP.sub(lambda found: f"\\{found[0]}", shown)
     shown = _AT_START.sub(r"\1\\\2", shown)
     return html.escape(shown, quote=False).replace("\0", _BREAK)

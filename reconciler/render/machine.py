@@ -236,6 +236,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
             "id": drift.id,
             "project": drift.address.project,
             "source": words.where(drift.place) or None,
+            "blame": drift.blame or None,
             "fields": [_field(field) for field in drift.fields],
         },
     }

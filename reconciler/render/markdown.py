@@ -8,13 +8,25 @@ is ever cut inside a section.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from reconciler.model.change import Action, ApplyResult, Change, Drift, OutcomeStatus, OutputChange, Plan, count_actions
-from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.address import Address
+from reconciler.model.change import (
+    Action,
+    ApplyResult,
+    Change,
+    Drift,
+    Outcome,
+    OutcomeStatus,
+    OutputChange,
+    Plan,
+    count_actions,
+)
+from reconciler.model.diagnostic import Diagnostic, Place, Severity
 from reconciler.render import words
 from reconciler.render.differences import DiffLine
-from reconciler.render.entries import Entry, drift_entries, entries_of
+from reconciler.render.entries import Entry, drift_entries, entries_of, output_entries
 from reconciler.render.escape import code, code_span, fenced, markup, prose
 from reconciler.render.lines import shortened
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
@@ -49,15 +61,21 @@ class MarkdownRenderer:
     def plan(self, plan: Plan) -> str:
         """Headline and table, then warnings, what is destroyed, other changes, outputs."""
         head = f"### {_title('plan', plan)}: {words.headline_counts(plan)}\n\n"
-        changes = [_change_section(change) for change in _by_importance(plan.pending)]
-        sections = [*_table(plan.pending), *_warnings(plan), *changes, *_outputs(plan.outputs)]
+        changes = [
+            Section(partial(_change, change), "change", change.action) for change in _by_importance(plan.pending)
+        ]
+        table = [Section(partial(_table, plan.pending), "summary table")] if plan.pending else []
+        outputs = [Section(partial(_outputs, plan.outputs), "list of outputs")] if plan.outputs else []
+        sections = [*table, *_warnings(plan), *changes, *outputs]
         return assemble(head, sections, f"{words.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live, then what nobody declares."""
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
-        sections = [_drift_section(drift) for drift in plan.drift]
-        sections += [_unmanaged_section(plan)] if unmanaged and plan.unmanaged else []
+        sections = [Section(partial(_drift, drift), "object") for drift in plan.drift]
+        sections += (
+            [Section(partial(_unmanaged, plan), "list of unmanaged objects")] if unmanaged and plan.unmanaged else []
+        )
         totals = words.drift_totals(plan, unmanaged=unmanaged)
         foot = f"{totals}\n\n{words.besides(plan)}\n"
         return assemble(head, sections, foot, "`reconciler drift`", self._limit)
@@ -69,7 +87,7 @@ class MarkdownRenderer:
         outcomes = words.reported(result)
         failures = [item for item in outcomes if item.status is not OutcomeStatus.APPLIED]
         applied = [item for item in outcomes if item.status is OutcomeStatus.APPLIED]
-        sections = [Section(_outcome(item), "outcome") for item in [*failures, *applied]]
+        sections = [Section(partial(_outcome, item), "outcome") for item in [*failures, *applied]]
         foot = f"\n{words.result_totals(result)}\n"
         return assemble(head, sections, foot, "`reconciler history`", self._limit)
 
@@ -78,16 +96,13 @@ class MarkdownRenderer:
         if not diagnostics:
             return ""
         head = f"### reconciler · {words.diagnostic_totals(diagnostics)}\n\n"
-        sections = [Section(_problem(item), "problem") for item in diagnostics]
+        sections = [Section(partial(_problem, item), "problem") for item in diagnostics]
         return assemble(head, sections, "", "`reconciler validate`", self._limit)
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """A table of names and values."""
         head = "| Output | Value |\n| --- | --- |\n"
-        rows = [
-            Section(f"| {code_span(name, in_table=True)} | {code_span(_short(value), in_table=True)} |\n", "output")
-            for name, value in outputs.items()
-        ]
+        rows = [Section(partial(_row, name, value), "output") for name, value in outputs.items()]
         return assemble(head, rows, "", "`reconciler output`", self._limit)
 
 
@@ -101,10 +116,12 @@ def _by_importance(changes: Sequence[Change]) -> list[Change]:
     return sorted(changes, key=lambda change: not words.loses_something(change))
 
 
-def _table(changes: Sequence[Change]) -> Iterator[Section]:
+def _row(name: str, value: Any) -> str:
+    return f"| {code_span(name, in_table=True)} | {code_span(_short(value), in_table=True)} |\n"
+
+
+def _table(changes: Sequence[Change]) -> str:
     """How many changes of each action in each scope; a last row for the scopes beyond a couple of dozen."""
-    if not changes:
-        return
     scopes = words.by_scope(changes)
     shown = [action for action in _COLUMNS if action in count_actions(changes)]
     rows = [(_scope(name), own) for name, own in scopes[:_MOST_ROWS]]
@@ -118,7 +135,7 @@ def _table(changes: Sequence[Change]) -> Iterator[Section]:
     for name, own in rows:
         counts = count_actions(own)
         lines.append(f"| {name} | {' | '.join(str(counts.get(action, '')) for action in shown)} |")
-    yield Section("\n".join(lines) + "\n\n", "summary table")
+    return "\n".join(lines) + "\n\n"
 
 
 def _scope(heading: str) -> str:
@@ -128,10 +145,13 @@ def _scope(heading: str) -> str:
 
 def _warnings(plan: Plan) -> Iterator[Section]:
     for item in plan.diagnostics:
-        yield Section(_problem(item), "warning")
-    for change in plan.pending:
-        for warning in change.warnings:
-            yield Section(f"- ⚠️ **warning** {code_span(str(change.address))}: {_spans(warning)}\n", "warning")
+        yield Section(partial(_problem, item), "warning")
+    for change in plan.changes:
+        yield from (Section(partial(_warning, change, warning), "warning") for warning in change.warnings)
+
+
+def _warning(change: Change, warning: str) -> str:
+    return f"- ⚠️ **warning** {code_span(str(change.address))}: {_spans(warning)}\n"
 
 
 def _problem(item: Diagnostic) -> str:
@@ -142,52 +162,58 @@ def _problem(item: Diagnostic) -> str:
     return f"- {icon} **{item.severity}** {_spans(item.summary)}{where}{detail}\n"
 
 
-def _change_section(change: Change) -> Section:
+def _change(change: Change) -> str:
     lost = words.loses_something(change)
     flag = " ⚠️ <b>destroys</b>" if lost else ""
-    head = f"{_ICONS[change.action]} {code(str(change.address))} will be {words.done(change)}{flag}"
-    about = [_spans(f"{_capital(change.reason)}.")]
-    about += [f"**Destroys:** {_spans(words.destruction(change))}."] if words.destruction(change) else []
-    about += [f"{_capital(words.steps(change))}."] if words.steps(change) else []
-    about += [f"Renamed from {code_span(str(change.renamed_from))}."] if change.renamed_from else []
-    asides = [code_span(part) for part in (words.where(change.place), change.id) if part]
-    prefix = " · ".join([" ".join(about), *asides])
-    body = _diff_block(entries_of(change, width=_WIDTH))
-    return Section(
-        _folded(head, "\n\n".join(part for part in (prefix, body) if part), is_open=lost), "change", change.action
-    )
+    head = f"{_ICONS[change.action]} {_named(change.address)} will be {words.done(change)}{flag}"
+    about = _joined([_about(change), *_aside(change.place, change.id)])
+    return _folded(head, [about, _diff_block(entries_of(change, width=_WIDTH))], is_open=lost)
 
 
-def _drift_section(drift: Drift) -> Section:
-    head = f"{'🔴' if drift.deleted else '🟡'} {code(str(drift.address))} {words.drift_sentence(drift)}"
-    asides = " · ".join(code_span(part) for part in (words.where(drift.place), drift.id) if part)
-    body = _diff_block(drift_entries(drift, width=_WIDTH))
-    return Section(_folded(head, "\n\n".join(part for part in (asides, body) if part), is_open=True), "drift")
+def _about(change: Change) -> str:
+    parts = [f"{_capital(change.reason)}."]
+    if lost := words.destruction(change):
+        parts.append(f"**Destroys:** {_spans(lost)}.")
+    if steps := words.steps(change):
+        parts.append(f"{_capital(steps)}.")
+    if change.renamed_from:
+        parts.append(f"Renamed from {code_span(str(change.renamed_from))}.")
+    return " ".join(parts)
 
 
-def _unmanaged_section(plan: Plan) -> Section:
+def _drift(drift: Drift) -> str:
+    head = f"{'🔴' if drift.deleted else '🟡'} {_named(drift.address)} {words.drift_sentence(drift)}"
+    about = _joined([*_aside(drift.place, drift.id), *([_spans(drift.blame)] if drift.blame else [])])
+    return _folded(head, [about, _diff_block(drift_entries(drift, width=_WIDTH))], is_open=True)
+
+
+def _unmanaged(plan: Plan) -> str:
     lines = [
         f"{item.kind:16} {item.id}  {item.label}" + (f"  (project {item.project})" if item.project else "")
         for item in plan.unmanaged
     ]
     head = f"⚪ {count(len(plan.unmanaged), 'object')} that no manifest declares"
-    return Section(_folded(head, fenced(_bounded(lines)), is_open=False), "list of unmanaged objects")
+    return _folded(head, [fenced(_bounded(lines))], is_open=False)
 
 
-def _outputs(outputs: Sequence[OutputChange]) -> Iterator[Section]:
-    if outputs:
-        entries = [
-            Entry(output.name, before=_short(output.before), after=_short(output.after))
-            if output.before is not None and output.after is not None
-            else Entry(output.name, "-" if output.after is None else "+", _short(output.after or output.before))
-            for output in outputs
-        ]
-        yield Section(
-            _folded(f"Outputs: {count(len(outputs), 'change')}", _diff_block(entries), is_open=False), "list of outputs"
-        )
+def _outputs(outputs: Sequence[OutputChange]) -> str:
+    head = f"Outputs: {count(len(outputs), 'change')}"
+    return _folded(head, [_diff_block(output_entries(outputs, width=_WIDTH))], is_open=False)
 
 
-def _outcome(outcome: Any) -> str:
+def _named(address: Address) -> str:
+    return code(shortened(str(address), 3 * _MOST_NAME))
+
+
+def _aside(place: Place | None, id: str | None) -> list[str]:
+    return [code_span(shortened(part, 2 * _WIDTH)) for part in (words.where(place), id) if part]
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return " · ".join(parts)
+
+
+def _outcome(outcome: Outcome) -> str:
     mark, _ = MARKS[outcome.status]
     ident = f" {code_span(outcome.id)}" if outcome.id else ""
     text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(words.outcome_sentence(outcome))}{ident}\n"
@@ -197,7 +223,8 @@ def _outcome(outcome: Any) -> str:
     return text + "".join(f"  - {remark}\n" for remark in remarks)
 
 
-def _folded(head: str, body: str, *, is_open: bool) -> str:
+def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:
+    body = "\n\n".join(part for part in parts if part)
     return f"<details{' open' if is_open else ''}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from reconciler.model.change import Action
@@ -15,11 +15,12 @@ _NOTE_ROOM = 300
 
 
 class Section(NamedTuple):
-    """A part that is shown whole or not at all. `what` is the noun by which it is counted, or several words by
-    which it is called, when it is not.
+    """A part that is shown whole or not at all, and only rendered where there is room.
+
+    `what` names it where it is left out: a noun by which such parts are counted, or several words for the only one.
     """
 
-    text: str
+    render: Callable[[], str]
     what: str
     action: Action | None = None
 
@@ -27,25 +28,25 @@ class Section(NamedTuple):
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
     """Head, as many sections as fit, foot; where some do not fit, a last line that says which and where they are."""
     room = limit - len(head) - len(foot)
-    if sum(len(section.text) + 1 for section in sections) <= room:
-        return head + _joined(sections) + foot
-    room -= _NOTE_ROOM
+    shown: list[str] = []
     fitting = 0
     for section in sections:
-        room -= len(section.text) + 1
+        shown.append(section.render())
+        room -= len(shown[-1]) + 1
         if room < 0:
-            break
-        fitting += 1
-    return head + _joined(sections[:fitting]) + foot + _note(sections, fitting, command)
+            return head + _joined(shown[:fitting]) + foot + _note(sections, fitting, command)
+        if room >= _NOTE_ROOM:
+            fitting = len(shown)
+    return head + _joined(shown) + foot
 
 
-def _joined(sections: Sequence[Section]) -> str:
+def _joined(texts: Sequence[str]) -> str:
     """The sections one after the other, a blank line after the last item of a list."""
-    text = ""
-    for before, section in zip([None, *sections], sections, strict=False):
-        ends_list = before is not None and before.text.startswith("- ") and not section.text.startswith("- ")
-        text += ("\n" if ends_list else "") + section.text
-    return text
+    joined = ""
+    for before, text in zip(["", *texts], texts, strict=False):
+        ends_list = before.startswith("- ") and not text.startswith("- ")
+        joined += ("\n" if ends_list else "") + text
+    return joined
 
 
 def _note(sections: Sequence[Section], fitting: int, command: str) -> str:
@@ -57,7 +58,7 @@ def _note(sections: Sequence[Section], fitting: int, command: str) -> str:
         named = f"the {what}" if " " in what else f"{cut:,} of {count(total, what)}"
         parts.append(named + _by_action([item for item in missing if item.what == what]))
     verb = "is" if len(missing) == 1 else "are"
-    return f"\n{', '.join(parts)} {verb} not shown; run {command} for all.\n"
+    return f"\n{' and '.join(parts)} {verb} not shown; run {command} for all.\n"
 
 
 def _by_action(sections: Sequence[Section]) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, OutputChange, Plan
+from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.render import words
 from reconciler.render.differences import DiffLine
-from reconciler.render.entries import Entry, drift_entries, entries_of
+from reconciler.render.entries import Entry, drift_entries, entries_of, output_entries
 from reconciler.render.lines import Line, Span, cells, line, padded, plain
-from reconciler.render.values import block, brief, count, inline
+from reconciler.render.values import block, brief, count
 
 ACTION_STYLES = {
     Action.NO_OP: "",
@@ -46,10 +46,12 @@ class TextRenderer:
 
     def plan(self, plan: Plan) -> str:
         """The changes by scope, the outputs that change, and a line that counts."""
-        lines = [*self._diagnostics(plan.diagnostics)]
+        lines = [*self._diagnostics(plan.diagnostics), *_quiet_warnings(plan)]
         for heading, changes in words.by_scope(plan.pending):
             lines += [line(Span(heading, "bold")), *self._changes(changes)]
-        lines += _outputs_section(plan.outputs)
+        if plan.outputs:
+            entries = output_entries(plan.outputs, width=self._width - 30)
+            lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _drift_hint(plan)
         return self._painted([*lines, _emphasized(words.plan_totals(plan))])
 
@@ -96,7 +98,8 @@ class TextRenderer:
             yield from self._entries(entries_of(change, width=self._width - 30))
             yield _BLANK
 
-    def _entries(self, entries: Sequence[Entry]) -> Iterator[Line]:
+    @staticmethod
+    def _entries(entries: Sequence[Entry]) -> Iterator[Line]:
         width = _column((entry.name for entry in entries), most=_MOST_NAME)
         for entry in entries:
             yield _entry_line(entry, width)
@@ -104,7 +107,7 @@ class TextRenderer:
 
     def _drifted(self, drift: Drift, width: int) -> Iterator[Line]:
         style, symbol = ("red", "-") if drift.deleted else ("yellow", "~")
-        aside = " · ".join(part for part in (words.where(drift.place), drift.id) if part)
+        aside = " · ".join(part for part in (words.where(drift.place), drift.id, drift.blame) if part)
         address = Span(padded(str(drift.address), width), "bold")
         yield line(Span(f"  {symbol} ", style), address, Span(f"   {words.drift_sentence(drift)}", style))
         yield line(_FIELD_INDENT, Span(aside, "dim"))
@@ -197,6 +200,17 @@ def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
     return list(groups.items())
 
 
+def _quiet_warnings(plan: Plan) -> list[Line]:
+    """The warnings about resources that do not change, which are not shown otherwise."""
+    lines = [
+        line(Span("warning: ", _SEVERITY_STYLES[Severity.WARNING]), Span(f"{change.address}: ", "bold"), warning)
+        for change in plan.changes
+        if not change.is_change
+        for warning in change.warnings
+    ]
+    return [*lines, _BLANK] if lines else []
+
+
 def _drift_hint(plan: Plan) -> list[Line]:
     planned = {change.address for change in plan.pending}
     others = [drift for drift in plan.drift if drift.address not in planned]
@@ -205,22 +219,6 @@ def _drift_hint(plan: Plan) -> list[Line]:
     names = ", ".join(str(drift.address) for drift in others[:3])
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     return [line(Span(f"Moved outside, with nothing to do here: {names}{more}.", "dim"))]
-
-
-def _outputs_section(outputs: Sequence[OutputChange]) -> list[Line]:
-    if not outputs:
-        return []
-    width = _column(output.name for output in outputs)
-    lines = [_entry_line(_output_entry(output), width) for output in outputs]
-    return [line(Span("Outputs", "bold")), *lines, _BLANK]
-
-
-def _output_entry(output: OutputChange) -> Entry:
-    if output.before is None:
-        return Entry(output.name, "+", inline(output.after))
-    if output.after is None:
-        return Entry(output.name, "-", inline(output.before))
-    return Entry(output.name, before=inline(output.before), after=inline(output.after))
 
 
 def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:

@@ -18,7 +18,12 @@ LONG_TEXT = 80
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
-_redact = Redactor()
+_redact_keys = Redactor()
+
+
+def redacted(text: str) -> str:
+    """`text` with everything that is shaped like an API key replaced by dots."""
+    return _redact_keys(text) if "sk-" in text else text
 
 
 def count(number: int, word: str, plural: str = "") -> str:
@@ -51,7 +56,7 @@ def brief(value: Any, width: int) -> str | None:
 
 def beginning(text: str, width: int) -> str:
     """The first line of a long text, with how much there is in all."""
-    text = _redact(text)
+    text = redacted(text)
     lines = text.rstrip("\n").split("\n")
     size = count(len(lines), "line") if len(lines) > 1 else count(len(text), "character")
     first, room = lines[0], max(20, width - len(size) - 5)
@@ -66,7 +71,7 @@ def block(value: Any) -> list[str]:
 
 def text_lines(text: str) -> list[str]:
     """The lines of a text for a diff, secrets replaced; an end of line at the end makes no line of its own."""
-    lines = _redact(text).split("\n")
+    lines = redacted(text).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -82,7 +87,7 @@ def file_size(size: int) -> str:
 def _inline(value: Any, *, top: bool = False) -> str:
     match value:
         case str():
-            return _digest(value) or (quoted(_redact(value)) if top or not _is_word(value) else value)
+            return _digest(value) or (quoted(redacted(value)) if top or not _is_word(value) else value)
         case Mapping():
             return "{" + ", ".join(f"{_key(key)}: {_inline(item)}" for key, item in value.items()) + "}"
         case list() | tuple():
@@ -103,8 +108,8 @@ def _single(value: Any) -> str:
         case Member(key):
             return terminal(key)
         case Unknown() | Reference() | Template():
-            return terminal(_redact(str(value)))
-    return terminal(_redact(str(value)))
+            return terminal(redacted(str(value)))
+    return terminal(redacted(str(value)))
 
 
 def _block(value: Any) -> Iterator[str]:
@@ -145,8 +150,8 @@ def _digest(text: str) -> str:
 
 
 def _is_word(text: str) -> bool:
-    return bool(_WORD.fullmatch(text)) and text.lower() not in _RESERVED and _redact(text) == text
+    return bool(_WORD.fullmatch(text)) and text.lower() not in _RESERVED and redacted(text) == text
 
 
 def _key(key: Any) -> str:
-    return str(key) if _is_word(str(key)) else quoted(_redact(str(key)))
+    return str(key) if _is_word(str(key)) else quoted(redacted(str(key)))

@@ -148,10 +148,6 @@ def translated(name: str) -> Iterator[None]:
         raise _explain(error, name) from error
     except OSError as error:
         raise StateError(f"the state {name} cannot be used: {error.strerror or error}") from error
-    except StateError as error:
-        if name in str(error):
-            raise
-        raise type(error)(f"the state {name} cannot be used: {error}", hint=error.hint) from error
 
 
 def _explain(error: sqlite3.Error, name: str) -> StateError:

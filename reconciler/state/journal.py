@@ -26,7 +26,7 @@ from reconciler.model.provider import Step
 from reconciler.model.resource import Record
 from reconciler.state import resources
 from reconciler.state.database import Database
-from reconciler.state.rows import from_json, plain, to_address, to_json
+from reconciler.state.rows import from_json, plain, readable, to_json
 
 _MESSAGE_CHARACTERS = 2000
 _NO_RESULT = "it ended without a result"
@@ -117,7 +117,7 @@ class Journal:
         """The same, inside a transaction of the caller."""
         connection.execute(
             "UPDATE journal SET status = ?, id = ?, result = ?, ended_at = ? WHERE seq = ?",
-            (Status.DONE, id, to_json(result), self._clock(), seq),
+            (Status.DONE, None if id is None else plain(id), to_json(result), self._clock(), seq),
         )
 
     def fail(self, seq: int, error: Exception | None) -> None:
@@ -201,14 +201,16 @@ class _OpenStep:
 
 def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int]) -> list[Entry]:
     """Changes that may have left something behind, oldest first: never ended, or failed after a call went out."""
-    steps: dict[int, list[Entry]] = {}
-    for row in connection.execute(f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq"):  # noqa: S608
-        steps.setdefault(row[-1], []).append(_entry(row, ()))
+    found = connection.execute(f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq")  # noqa: S608
     changes = connection.execute(
         f"SELECT {_COLUMNS} FROM journal AS c"  # noqa: S608 - constant columns and condition
         f" WHERE change IS NULL AND (status = 'begun' OR status = 'failed' AND {_HAS_TRACES}) ORDER BY seq"
     )
-    return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
+    steps: dict[int, list[Entry]] = {}
+    with readable():
+        for row in found:
+            steps.setdefault(row[-1], []).append(_entry(row, ()))
+        return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
 
 
 def settle(connection: sqlite3.Connection, address: Address) -> None:
@@ -236,7 +238,7 @@ def _entry(row: tuple[Any, ...], steps: Sequence[Entry]) -> Entry:
     return Entry(
         seq=row[0],
         run_id=row[1],
-        address=to_address(row[2]),
+        address=Address.parse(row[2]),
         name=row[3],
         intent=from_json(row[4]),
         status=Status(row[5]),

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from reconciler.errors import LockedError, StateError
 from reconciler.state.database import Database
 from reconciler.state.process import Process
+from reconciler.state.rows import readable
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def read_holder(connection: sqlite3.Connection) -> Holder | None:
     row = connection.execute("SELECT holder FROM lock").fetchone()
     if row is None:
         return None
-    data = json.loads(row[0])
-    return Holder(**{**data, "process": Process(**data["process"])})
+    with readable():
+        data = json.loads(row[0])
+        return Holder(**{**data, "process": Process(**data["process"])})
 
 
 def release(connection: sqlite3.Connection) -> Holder | None:

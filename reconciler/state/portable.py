@@ -6,6 +6,7 @@ and lock stay behind; they belong to the file and the machine. Reading is strict
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -62,9 +63,12 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     problems = list(_check_map(data, _TOP, "the export"))
     if problems:
         raise _refuse(problems)
+    if data["serial"] < 0:
+        problems.append('the export: "serial" must not be negative')
     records = list(_read_records(data["resources"], problems))
     outputs = _read_outputs(data["outputs"], problems)
-    problems += _twice([str(record.address) for record in records], "address")
+    counts = Counter(str(record.address) for record in records)
+    problems += [f"resource {address} appears {count} times" for address, count in counts.items() if count > 1]
     if problems:
         raise _refuse(problems)
     return records, outputs
@@ -107,6 +111,8 @@ def _read_records(items: list[Any], problems: list[str]) -> Iterator[Record]:
             continue
         if not item["id"]:
             problems.append(f'{where}: "id" must not be empty')
+        if not all(isinstance(id, str) for id in item["deposed"]):
+            problems.append(f'{where}: "deposed" must be a list of ids')
         try:
             yield record_from_dict(item)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -121,11 +127,6 @@ def _read_outputs(items: Mapping[str, Any], problems: list[str]) -> dict[str, An
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(f"output {name}: {error}")
     return outputs
-
-
-def _twice(names: list[str], what: str) -> list[str]:
-    seen: set[str] = set()
-    return [f"the {what} {name} appears twice" for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
 def _refuse(problems: list[str]) -> StateError:

@@ -10,7 +10,7 @@ from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import Record
-from reconciler.state.rows import from_json, plain, to_address, to_json
+from reconciler.state.rows import from_json, plain, readable, to_json
 
 _COLUMNS = "address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed"
 
@@ -58,10 +58,12 @@ def clear(connection: sqlite3.Connection) -> None:
 def read_all(connection: sqlite3.Connection) -> dict[Address, Record]:
     """Every record, in address order."""
     dependencies: dict[str, list[Address]] = {}
-    for address, target in connection.execute("SELECT address, target FROM dependencies ORDER BY address, position"):
-        dependencies.setdefault(address, []).append(to_address(target))
+    targets = connection.execute("SELECT address, target FROM dependencies ORDER BY address, position")
     rows = connection.execute(f"SELECT {_COLUMNS} FROM resources")  # noqa: S608 - constant columns
-    records = [_from_row(row, tuple(dependencies.get(row[0], ()))) for row in rows]
+    with readable():
+        for address, target in targets:
+            dependencies.setdefault(address, []).append(Address.parse(target))
+        records = [_from_row(row, tuple(dependencies.get(row[0], ()))) for row in rows]
     records.sort(key=lambda record: record.address.sort_key)
     return {record.address: record for record in records}
 
@@ -103,8 +105,8 @@ def _dependencies_of(connection: sqlite3.Connection, address: str) -> list[tuple
 def _to_row(record: Record) -> tuple[Any, ...]:
     return (
         str(record.address),
-        record.id,
-        record.project_id,
+        plain(record.id),
+        None if record.project_id is None else plain(record.project_id),
         to_json(record.applied),
         to_json(record.answered),
         to_json(record.overwritten),
@@ -118,7 +120,7 @@ def _to_row(record: Record) -> tuple[Any, ...]:
 def _from_row(row: tuple[Any, ...], depends_on: tuple[Address, ...]) -> Record:
     address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed = row
     return Record(
-        address=to_address(address),
+        address=Address.parse(address),
         id=id,
         project_id=project_id,
         applied=from_json(applied),

@@ -7,7 +7,8 @@ Specs are JSON as `model.values.encode` makes it, so a reference or a local file
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from reconciler.errors import StateError
@@ -33,12 +34,10 @@ def from_json(text: str) -> Any:
     """The inverse of `to_json`. Raises StateError on text that this version cannot read."""
     if text == "{}":
         return {}
-    try:
+    with readable():
         value = json.loads(text)
         # Most values are plain JSON, and walking ten thousand specs for nothing would be felt in every plan.
         return decode(value) if _TAG_TEXT in text else value
-    except (ValueError, KeyError, TypeError) as error:
-        raise StateError(f"a value in the state cannot be read: {error}", hint=DAMAGED_HINT) from error
 
 
 DAMAGED_HINT = (
@@ -48,17 +47,18 @@ DAMAGED_HINT = (
 """What to do about a state that cannot be read; nothing in it is irreplaceable."""
 
 
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn whatever a row that makes no sense leads to into StateError."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StateError(f"the state holds something unreadable: {error}", hint=DAMAGED_HINT) from error
+
+
 def plain(text: str) -> str:
     """`text` as a column can hold it: what is no character, as in some file names, is written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def to_address(text: str) -> Address:
-    """An address as it was written. Raises StateError."""
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise StateError(f"the state holds something unreadable: {error}", hint=DAMAGED_HINT) from error
 
 
 def record_to_dict(record: Record) -> dict[str, Any]:

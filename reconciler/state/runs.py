@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.values import Spec
-from reconciler.state.rows import from_json, plain, record_from_dict, record_to_dict, to_address, to_json
+from reconciler.state.rows import from_json, plain, readable, record_from_dict, record_to_dict, to_json
 
 RUNS_WITH_PRE_IMAGES = 50
 """How many runs can be rolled back; pre-images are the bulk of the file, and old ones no longer fit anything."""
@@ -82,10 +82,11 @@ def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImag
     rows = connection.execute(
         "SELECT address, action, id, before, record FROM pre_images WHERE run = ? ORDER BY seq", (run_id,)
     )
-    return [
-        PreImage(to_address(address), action, id, from_json(before), _record(record))
-        for address, action, id, before, record in rows
-    ]
+    with readable():
+        return [
+            PreImage(Address.parse(address), action, id, from_json(before), _record(record))
+            for address, action, id, before, record in rows
+        ]
 
 
 def prune_pre_images(connection: sqlite3.Connection) -> None:

@@ -11,8 +11,8 @@ be read or written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +28,7 @@ from reconciler.state.database import Database
 from reconciler.state.files import open_copy, open_file
 from reconciler.state.journal import Entry, Journal
 from reconciler.state.lock import Holder
-from reconciler.state.rows import plain
+from reconciler.state.rows import DAMAGED_HINT, plain
 from reconciler.state.runs import PreImage, Run
 
 
@@ -45,14 +45,17 @@ class StateStore:
     @classmethod
     def open(cls, folder: Path, *, stack: str, environment: str, clock: Callable[[], float] = time.time) -> StateStore:
         """Open for writing; folder and file are created where absent. `clock` gives unix seconds."""
-        return cls._ready(open_file(state_file(folder, stack, environment)), stack, environment, clock)
+        path = state_file(folder, stack, environment)
+        with _named(path):
+            return cls._ready(open_file(path), stack, environment, clock)
 
     @classmethod
     def open_for_reading(cls, folder: Path, *, stack: str, environment: str) -> StateStore:
         """A view of the state as it is now, empty where there is none; the disk is not touched, writes are refused."""
-        database = open_copy(state_file(folder, stack, environment))
-        store = cls._ready(database, stack, environment, time.time)
-        with database.read() as connection:
+        path = state_file(folder, stack, environment)
+        with _named(path):
+            store = cls._ready(open_copy(path), stack, environment, time.time)
+        with store._database.read() as connection:
             connection.execute("PRAGMA query_only = ON")
         return store
 
@@ -80,6 +83,8 @@ class StateStore:
     def _check_identity(self) -> None:
         with self._database.read() as connection:
             found = connection.execute("SELECT stack, environment FROM identity").fetchone()
+            if found is None:
+                raise StateError("it does not say whose it is", hint=DAMAGED_HINT)
             if tuple(found) != (plain(self.stack), plain(self.environment)):
                 raise StateError(
                     f"it belongs to {found[0]}/{found[1]}, not to {self.stack}/{self.environment}",
@@ -252,6 +257,17 @@ class StateStore:
                 f"the export is of {theirs[0]}/{theirs[1]}, not of {self.stack}/{self.environment}",
                 hint="choose the other environment, or say that this is meant",
             )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it is about, where a problem on opening does not say so yet."""
+    try:
+        yield
+    except StateError as error:
+        if str(path) in str(error):
+            raise
+        raise StateError(f"the state {path} cannot be used: {error}", hint=error.hint) from error
 
 
 def state_file(folder: Path, stack: str, environment: str) -> Path:

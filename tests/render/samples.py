@@ -228,16 +228,18 @@ ERROR = Diagnostic(
     address=Address("RateLimit", "x", "serach"),
     place=Place("manifests/team.yaml", 14, 12),
 )
+RENAMED_OUTSIDE = FieldChange(("name",), "Triage", "Triage?", Origin.DRIFT)
 
 FULL = Plan(
     "acme",
     "prod",
     changes=(
-        *QUIET, PROJECT, ARCHIVED, STORE, BOT, LIMIT, TRIAGE, FAQ, PRICES, GUIDES, ACCOUNT, LIMIT_BACK, TAKEN, FORGOTTEN,
+        *QUIET, PROJECT, ARCHIVED, STORE, BOT, LIMIT, TRIAGE, FAQ, PRICES, GUIDES, ACCOUNT, LIMIT_BACK, TAKEN,
+        FORGOTTEN,
     ),
     drift=(
-        Drift(TRIAGE.address, "asst_7r1", (FieldChange(("name",), "Triage", "Triage?", Origin.DRIFT),), place=TRIAGE.place),
-        Drift(Address("Agent", "quiet-1", "support"), "agent_1", (FieldChange(("model",), "gpt-5", "gpt-5.1", Origin.DRIFT),)),
+        Drift(TRIAGE.address, "asst_7r1", (RENAMED_OUTSIDE,), place=TRIAGE.place),
+        Drift(QUIET[1].address, "agent_1", (FieldChange(("model",), "gpt-5", "gpt-5.1", Origin.DRIFT),)),
     ),
     outputs=(
         OutputChange("support_bot", Unknown("${Assistant/search/support-bot}")),
@@ -261,7 +263,7 @@ DRIFTED = Plan(
             TRIAGE.address,
             "asst_7r1",
             (
-                FieldChange(("name",), "Triage", "Triage?", Origin.DRIFT),
+                RENAMED_OUTSIDE,
                 FieldChange(("instructions",), PROMPT, NEW_PROMPT, Origin.DRIFT),
             ),
             place=TRIAGE.place,
@@ -272,7 +274,13 @@ DRIFTED = Plan(
             (FieldChange(("files", "guides/gone.md"), {"sha256": DIGEST}, None, Origin.DRIFT),),
             place=GUIDES.place,
         ),
-        Drift(Address("VectorStore", "old", "search"), "vs_old", deleted=True, place=at("search", 70)),
+        Drift(
+            Address("VectorStore", "old", "search"),
+            "vs_old",
+            deleted=True,
+            place=at("search", 70),
+            blame="by ann@acme.com on 2026-09-01",
+        ),
     ),
     unmanaged=(
         Unmanaged("Project", "proj_9", "Playground"),
@@ -296,7 +304,9 @@ RESULT = ApplyResult(
         ),
         Outcome(STORE, OutcomeStatus.APPLIED, "vs_1", seconds=75.2, notes=("handbook/slas.md was not indexed: empty",)),
         Outcome(TAKEN, OutcomeStatus.APPLIED, "vs_legacy"),
-        Outcome(LIMIT, OutcomeStatus.STALE, "rl-gpt41", message="max_requests_per_1_minute is 700 now, by ann@acme.com"),
+        Outcome(
+            LIMIT, OutcomeStatus.STALE, "rl-gpt41", message="max_requests_per_1_minute is 700 now, by ann@acme.com"
+        ),
         Outcome(TRIAGE, OutcomeStatus.SKIPPED, message="VectorStore/support/faq was not replaced"),
     ),
     outputs={"support_bot": None, "triage": "asst_7r1"},

@@ -183,7 +183,10 @@ def _merge(body: dict[str, Any], sent: dict[str, Any]) -> None:
 
 
 def _resolved_tools(sent: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    if len(json.dumps(sent, separators=(",", ":"), ensure_ascii=False).encode()) > _MAXIMUM_TOOLS_BYTES:
+    if (
+        len(json.dumps(sent, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        > _MAXIMUM_TOOLS_BYTES
+    ):
         raise bad_request(f"'tools' must fit within {_MAXIMUM_TOOLS_BYTES} bytes of JSON.", param="tools")
     return [_resolved_tool(tool) for tool in sent or []]
 

@@ -1,0 +1,59 @@
+"""Request bodies: the fields of a spec as the API takes them, with our mark among the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.model.kind import Kind
+from reconciler.model.resource import MARK_KEY, LiveObject
+from reconciler.model.types import comparable
+from reconciler.model.values import Spec
+
+
+def plain(value: Any) -> Any:
+    """A resolved value of a spec as JSON."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def create_body(kind: Kind, spec: Spec, mark: str | None) -> dict[str, Any]:
+    """What a create sends: the fields that it accepts and that are set."""
+    body = {
+        field.name: plain(spec[field.name])
+        for field in kind.fields
+        if field.in_body and field.on_create and spec.get(field.name) is not None
+    }
+    if mark and kind.mark:
+        body[kind.mark] = {**body.get(kind.mark, {}), MARK_KEY: mark}
+    return body
+
+
+def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
+    """What is to be sent right after a create: fields that it does not accept, where the answer is not as asked."""
+    body: dict[str, Any] = {}
+    for field in live.kind.fields:
+        asked = spec.get(field.name)
+        if not field.in_body or field.on_create or not field.on_update or asked is None:
+            continue
+        desired, shown = comparable(field.type, asked, live.value(field.name))
+        if desired != shown:
+            body[field.name] = plain(asked)
+    return body
+
+
+def changed_body(live: LiveObject, changes: Spec, mark: str | None) -> dict[str, Any]:
+    """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it."""
+    kind = live.kind
+    body = {name: plain(value) for name, value in changes.items() if kind.by_name[name].in_body}
+    if mark and kind.mark and (kind.mark in body or live.mark != mark):
+        # The API may replace the map as a whole, so it is always sent as a whole.
+        own = body[kind.mark] if kind.mark in body else live.value(kind.mark)
+        body[kind.mark] = {**(own or {}), MARK_KEY: mark}
+    return body
+
+
+def restoring_body(overwritten: Spec) -> dict[str, Any]:
+    """What writes back the values before our first write; a value that was not there cannot be written."""
+    return {name: plain(value) for name, value in overwritten.items() if value is not None}

@@ -1,0 +1,221 @@
+"""The carrier of file sets: a vector store kept in step with folders and uploaded files.
+
+The order protects what is searched and what would be forgotten. New content is attached and indexed before the old is
+removed. A file that leaves is deleted before it is detached: dying in between leaves a member without a file, which the
+next run sees and removes, and never a file that nobody remembers. Uploads are journalled one by one, so a run that died
+halfway goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from reconciler.api.indexing import Indexing, Watch
+from reconciler.api.members import Moves, attachment, live_set, moves, tags
+from reconciler.api.strays import Strays
+from reconciler.api.uploads import Uploader
+from reconciler.api.work import Carrier, Reach, Task, Work, side_by_side
+from reconciler.errors import AmbiguousError, NotFoundError
+from reconciler.model.resource import LiveObject
+from reconciler.model.types import FileSetType
+from reconciler.model.values import FileSet, LocalFile, Member
+
+PURPOSE = "assistants"
+
+
+@dataclass(frozen=True)
+class Folder(Carrier):
+    """The carrier of `FileSetType` fields. Its values are `FileSet`s.
+
+    `index_seconds` bounds the wait for indexing, `settle_seconds` the search for an upload whose answer was lost;
+    `parallelism` counts calls at a time, `batch_files` files to attach with one call.
+    """
+
+    uploader: Uploader
+    index_seconds: float = 600.0
+    settle_seconds: float = 20.0
+    parallelism: int = 4
+    batch_files: int = 2000
+
+    def created(self, task: Task, live: LiveObject) -> FileSet | None:
+        """Fill the new store."""
+        return None if task.value is None else self._sync(task, live, FileSet(()))
+
+    def read(self, reach: Reach, live: LiveObject) -> FileSet:
+        """The members of the store."""
+        listed = reach.list(f"{live.kind.collection}/{{id}}/files", ids={"id": live.id}, query={"limit": 100})
+        return live_set(listed)
+
+    def write(self, task: Task, live: LiveObject) -> FileSet | None:
+        """Make the store hold the value; None leaves its content alone."""
+        if task.value is None:
+            return None
+        before = live.carried.get(task.field.name)
+        return self._sync(task, live, before if before is not None else self.read(task.work.reach, live))
+
+    def removing(self, task: Task, live: LiveObject) -> None:
+        """Delete the files that we uploaded into the store: afterwards nothing would tell which they were."""
+        ours = [member for member in self.read(task.work.reach, live).members if member.content]
+        side_by_side(lambda member: _delete_file(task.work, member), ours, workers=self.parallelism)
+
+    def _sync(self, task: Task, live: LiveObject, before: FileSet) -> FileSet:
+        if not isinstance(task.field.type, FileSetType):
+            raise TypeError(f"{task.field.name} is no file set")
+        known = frozenset(str(member.file_id) for member in before.members)
+        return _Sync(self, task.work, live, known).run(moves(before, task.value, task.field.type), task.value)
+
+
+@dataclass(frozen=True)
+class _Sync:
+    """One synchronisation of one store. `known` are the ids of files that it held before."""
+
+    folder: Folder
+    work: Work
+    live: LiveObject
+    known: frozenset[str]
+
+    @property
+    def files_path(self) -> str:
+        return f"{self.live.kind.collection}/{{id}}/files"
+
+    def run(self, plan: Moves, after: FileSet) -> FileSet:
+        added = self._upload([member for member in plan.add if member.content])
+        added += [member for member in plan.add if not member.content]
+        self._each(self._retag, plan.retag)
+        self._each(self._detach_to_attach_again, plan.again)
+        watches = self._attach([*added, *plan.again])
+        if watches:
+            names = {str(member.file_id): member.key for member in (*added, *plan.again)}
+            indexing = Indexing(self.work.reach, names, self.folder.index_seconds)
+            self.work.notes.extend(indexing.wait(watches))
+        self._each(self._remove, plan.remove)
+        return self._outcome(after, [*added, *plan.again, *plan.retag])
+
+    def _outcome(self, after: FileSet, written: list[Member]) -> FileSet:
+        ids = {member.key: member.file_id for member in written}
+        return FileSet(tuple(replace(item, file_id=ids.get(item.key, item.file_id)) for item in after.members))
+
+    def _each(self, do: Callable[[Member], None], members: tuple[Member, ...]) -> None:
+        side_by_side(do, members, workers=self.folder.parallelism)
+
+    # Uploading
+
+    def _upload(self, members: list[Member]) -> list[Member]:
+        strays = Strays(self.work, self.known, PURPOSE, self.folder.settle_seconds)
+        doubtful: list[tuple[Member, float]] = []
+
+        def upload(member: Member) -> Member | None:
+            self.work.reach.client.check_stopped()
+            began = self.work.reach.client.clock()
+            try:
+                return self._uploaded(member, strays)
+            except AmbiguousError:
+                doubtful.append((member, began))
+                return None
+
+        done = [made for made in side_by_side(upload, members, workers=self.folder.parallelism) if made]
+        # Looked into once all the others are known, so that no two members can claim the same file.
+        return done + [self._settled(member, began, strays) for member, began in doubtful]
+
+    def _uploaded(self, member: Member, strays: Strays) -> Member:
+        local = _content(member)
+        left = strays.left_by_earlier_run(local)
+        return replace(member, file_id=left or self._send(member, strays))
+
+    def _settled(self, member: Member, began: float, strays: Strays) -> Member:
+        local = _content(member)
+        found = strays.find(local, began_at=began)
+        return replace(member, file_id=found or self._send(member, strays))
+
+    def _send(self, member: Member, strays: Strays) -> str:
+        local = _content(member)
+        with self.work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size) as step:
+            filename = local.path.rpartition("/")[2]
+            reach = self.work.reach.plain
+            made = self.folder.uploader.upload(reach, local, filename=filename, purpose=PURPOSE)
+            id = str(made["id"])
+            strays.claim(id)
+            step.done(id, sha256=local.sha256)
+        return id
+
+    # Attaching
+
+    def _attach(self, members: list[Member], *, again: bool = False) -> list[Watch]:
+        watches: list[Watch] = []
+        for start in range(0, len(members), self.folder.batch_files):
+            batch = members[start : start + self.folder.batch_files]
+            try:
+                watches.append(self._attach_batch(batch))
+            except AmbiguousError:
+                if again:
+                    raise
+                watches += self._attach_missing(batch)
+        return watches
+
+    def _attach_missing(self, batch: list[Member]) -> list[Watch]:
+        """After an answer was lost: attach what is not there, and wait for all by way of the store."""
+        present = {member.file_id for member in self.folder.read(self.work.reach, self.live).members}
+        watches = self._attach([member for member in batch if member.file_id not in present], again=True)
+        return [*watches, Watch(f"{self.live.kind.collection}/{{id}}", {"id": self.live.id}, self.files_path)]
+
+    def _attach_batch(self, batch: list[Member]) -> Watch:
+        ids = {"id": self.live.id}
+        bodies = [attachment(member) for member in batch]
+        with self.work.steps.step("attach", files=len(batch)) as step:
+            if len(bodies) == 1:
+                made = self.work.reach.request("POST", self.files_path, ids=ids, json=bodies[0])
+                watch = Watch(f"{self.files_path}/{{file}}", {**ids, "file": str(batch[0].file_id)})
+            else:
+                path = f"{self.live.kind.collection}/{{id}}/file_batches"
+                made = self.work.reach.request("POST", path, ids=ids, json={"files": bodies})
+                one = f"{path}/{{batch}}"
+                watch = Watch(one, {**ids, "batch": str(made.get("id"))}, f"{one}/files")
+            step.done(str(made.get("id")))
+        return watch
+
+    # Changing and removing
+
+    def _retag(self, member: Member) -> None:
+        with self.work.steps.step(f"annotate {member.key}") as step:
+            ids = {"id": self.live.id, "file": str(member.file_id)}
+            path = f"{self.files_path}/{{file}}"
+            self.work.reach.request("POST", path, ids=ids, json={"attributes": tags(member)}, repeatable=True)
+            step.done(str(member.file_id))
+
+    def _detach_to_attach_again(self, member: Member) -> None:
+        sha256 = member.content.sha256 if member.content else None
+        with self.work.steps.step(f"reattach {member.key}", file_id=member.file_id, sha256=sha256) as step:
+            self._detach(member)
+            step.done(str(member.file_id), sha256=sha256)
+
+    def _remove(self, member: Member) -> None:
+        self.work.reach.client.check_stopped()
+        if member.content:
+            _delete_file(self.work, member)
+        with self.work.steps.step(f"detach {member.key}", file_id=member.file_id) as step:
+            self._detach(member)
+            step.done(str(member.file_id))
+
+    def _detach(self, member: Member) -> None:
+        ids = {"id": self.live.id, "file": str(member.file_id)}
+        try:
+            self.work.reach.request("DELETE", f"{self.files_path}/{{file}}", ids=ids)
+        except NotFoundError:
+            return
+
+
+def _delete_file(work: Work, member: Member) -> None:
+    with work.steps.step(f"delete file {member.key}", file_id=member.file_id) as step:
+        try:
+            work.reach.plain.request("DELETE", "/files/{file}", ids={"file": str(member.file_id)})
+        except NotFoundError:
+            step.done(str(member.file_id))
+            return
+        step.done(str(member.file_id))
+
+
+def _content(member: Member) -> LocalFile:
+    if member.content is None:
+        raise TypeError(f"{member.key} has no content to upload")
+    return member.content

@@ -1,0 +1,47 @@
+"""Endpoints that are gone: a 404 of a whole collection, told apart from a 404 of one object.
+
+Where a server has retired a kind, every object of it answers 404, which would read as "all of them were deleted". So
+before a 404 of such a kind is believed, its list is asked once; and where the list is gone while the rest of the API
+answers, the kind is retired.
+"""
+
+from __future__ import annotations
+
+from reconciler.api.work import Reach
+from reconciler.errors import ApiError, NotFoundError, ReconcilerError, RetiredError
+from reconciler.model.kind import Kind
+
+
+class Retirements:
+    """What is known of kinds that a server may have retired. Each is asked for at most once when it is alive."""
+
+    def __init__(self) -> None:
+        self._alive: set[str] = set()
+
+    def seen(self, kind: Kind) -> None:
+        """Note that the server has the kind."""
+        self._alive.add(kind.name)
+
+    def check(self, kind: Kind, reach: Reach) -> None:
+        """Raise RetiredError if an object of the kind is missing because the whole kind is."""
+        if kind.retirement is None or kind.name in self._alive:
+            return
+        try:
+            reach.request("GET", kind.collection, query={"limit": 1})
+        except NotFoundError as error:
+            raise self.explain(error, kind, reach) from error
+        self.seen(kind)
+
+    def explain(self, error: NotFoundError, kind: Kind, reach: Reach) -> ApiError:
+        """What a 404 of the kind's collection means, at the price of one call; the error itself if nothing else."""
+        if kind.retirement is None or kind.name in self._alive:
+            return error
+        try:
+            reach.plain.request("GET", "/models")
+        except ReconcilerError:
+            return error
+        return RetiredError(
+            kind.retirement.sentence,
+            hint="A server that still has them is named by OPENAI_BASE_URL or --base-url.",
+            status=404,
+        )

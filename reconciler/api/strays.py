@@ -1,0 +1,106 @@
+"""Uploads that nobody remembers: found again instead of sent twice.
+
+An upload can succeed without our learning of it, in this run (the answer was lost) or in an earlier one (it died before
+it attached the file). The journal names what was sent; the list of files is searched for what the journal does not
+know. A file is taken only if it is the only one that fits: name, size, age, and claimed by nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.api.work import Work
+from reconciler.errors import NotFoundError
+from reconciler.model.values import LocalFile
+
+_CLOCKS_DIFFER_SECONDS = 120
+_FIRST_SECONDS = 1.0
+
+
+class Strays:
+    """The unclaimed uploads of one change. `known` are ids that are claimed from the start. Safe to use from threads.
+
+    Lists lag behind, so an upload is looked for until `settle_seconds` after it began.
+    """
+
+    def __init__(self, work: Work, known: frozenset[str], purpose: str, settle_seconds: float) -> None:
+        self._work = work
+        self._claimed = set(known)
+        self._purpose = purpose
+        self._settle_seconds = settle_seconds
+        self._lock = threading.Lock()
+
+    def claim(self, id: str) -> bool:
+        """Say that a file is spoken for; False if it was already."""
+        with self._lock:
+            fresh = id not in self._claimed
+            self._claimed.add(id)
+            return fresh
+
+    def left_by_earlier_run(self, local: LocalFile) -> str | None:
+        """A file that an unfinished run uploaded with just these bytes, or None."""
+        for id in self._journalled(local):
+            if self._exists(id) and self.claim(id):
+                return id
+        unfinished = _matching(self._work.steps.unfinished(f"upload {local.path}"), local)
+        return self.find(local, began_at=float(unfinished[-1]["began_at"])) if unfinished else None
+
+    def find(self, local: LocalFile, *, began_at: float) -> str | None:
+        """The one file that may have come of an upload begun at `began_at` (unix seconds), None if it must go again."""
+        client, pause = self._work.reach.client, _FIRST_SECONDS
+        while not (found := self._candidates(local, began_at)):
+            if client.clock() + pause > began_at + self._settle_seconds:
+                return None
+            client.pause(pause, f"looking for the upload of {local.path}")
+            pause *= 2
+        if len(found) == 1 and self.claim(found[0]):
+            return self._note_down(local, found[0])
+        self._work.notes.append(
+            f"{local.path} was uploaded again, as an answer was lost; these files may be left over: {', '.join(found)}."
+        )
+        return None
+
+    def _journalled(self, local: LocalFile) -> list[str]:
+        steps = self._work.steps
+        uploaded = _matching(steps.finished(f"upload {local.path}"), local)
+        detached = _matching(steps.finished(f"reattach {local.path}"), local)
+        begun = _matching(steps.unfinished(f"reattach {local.path}"), local)
+        found = [entry.get("id") for entry in (*uploaded, *detached)] + [entry.get("file_id") for entry in begun]
+        return [id for id in reversed(found) if isinstance(id, str)]
+
+    def _exists(self, id: str) -> bool:
+        try:
+            self._work.reach.plain.request("GET", "/files/{file}", ids={"file": id})
+        except NotFoundError:
+            return False
+        return True
+
+    def _candidates(self, local: LocalFile, began_at: float) -> list[str]:
+        filename = local.path.rpartition("/")[2]
+        query: dict[str, str | int] = {"purpose": self._purpose, "limit": 10_000}
+        with self._lock:
+            claimed = frozenset(self._claimed)
+        return [
+            str(file["id"])
+            for file in self._work.reach.plain.list("/files", query=query)
+            if file.get("filename") == filename
+            and file.get("bytes") == local.size
+            and file.get("id") not in claimed
+            and _age(file) >= began_at - _CLOCKS_DIFFER_SECONDS
+        ]
+
+    def _note_down(self, local: LocalFile, id: str) -> str:
+        with self._work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size, found=id) as step:
+            step.done(id, sha256=local.sha256)
+        return id
+
+
+def _matching(entries: Sequence[Mapping[str, Any]], local: LocalFile) -> list[Mapping[str, Any]]:
+    return [entry for entry in entries if entry.get("sha256") == local.sha256]
+
+
+def _age(file: Mapping[str, Any]) -> float:
+    created = file.get("created_at")
+    return float(created) if isinstance(created, int | float) else 0.0

@@ -1,0 +1,59 @@
+"""The state in place of the world: what a plan without refresh is made from.
+
+Every object is taken to be as we left it, so such a plan shows what the manifests changed and nothing that anybody
+else did. It is for looking, not for applying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from reconciler.errors import UsageError
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind
+from reconciler.model.resource import LiveObject, Record
+
+
+class RecordedProvider:
+    """A provider that answers from records, makes no call, and refuses to write."""
+
+    calls = 0
+
+    def __init__(self, records: Mapping[Address, Record]) -> None:
+        self._records = records
+
+    def bind_project(self, name: str, project_id: str) -> None:
+        """Nothing to remember: records are found by the project's name."""
+
+    def can_read(self, kind: Kind, project: str | None) -> bool:
+        """Whether the state can be asked: always."""
+        return True
+
+    def list(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
+        """The recorded objects of a kind in a project."""
+        return [
+            _as_live(kind, record)
+            for address, record in self._records.items()
+            if (address.kind, address.project) == (kind.name, project)
+        ]
+
+    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
+        """The recorded object with an id."""
+        return next((live for live in self.list(kind, project) if live.id == id), None)
+
+    def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
+        """The object itself: its carried fields came with it."""
+        return live
+
+    def create(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise UsageError("a plan that was made without refresh cannot be applied")
+
+    update = create
+    delete = create
+
+
+def _as_live(kind: Kind, record: Record) -> LiveObject:
+    carried = {item.name: record.applied[item.name] for item in kind.carried if item.name in record.applied}
+    return LiveObject(kind, record.id, {**record.applied, **record.answered}, record.address.project, carried)

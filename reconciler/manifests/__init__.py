@@ -1,0 +1,24 @@
+"""From text to desired state: documents, expressions, validation, resources."""
+
+from reconciler.manifests.assemble import load_configuration, load_stack
+from reconciler.manifests.configuration import (
+    Configuration,
+    Credential,
+    Credentials,
+    Guards,
+    Settings,
+    Stack,
+)
+from reconciler.manifests.credentials import check_credentials
+
+__all__ = [
+    "Configuration",
+    "Credential",
+    "Credentials",
+    "Guards",
+    "Settings",
+    "Stack",
+    "check_credentials",
+    "load_configuration",
+    "load_stack",
+]

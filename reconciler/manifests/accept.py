@@ -1,0 +1,166 @@
+"""Schemas as plain predicates: does a value satisfy one, yes or no.
+
+Nearly every value of a configuration does, and the standard validator takes most of a run's time to say so. So values
+are first held against these predicates, and only what they decline goes to the validator, which knows the reasons. A
+schema with a keyword that is not understood here declines everything, which is slow and never wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.model.values import Reference, Template, Unknown
+
+LATER = (Reference, Template, Unknown)
+"""Values that are known only after apply. They satisfy every schema."""
+
+Predicate = Callable[[Any], bool]
+
+_SILENT = {
+    "$comment", "$schema", "default", "description", "examples", "markdownDescription", "patternErrorMessage", "title",
+    "then", "else", "discriminator",
+}  # fmt: skip
+
+
+def predicate(schema: Any) -> Predicate:
+    """Whether a value satisfies a schema."""
+    if schema is True:
+        return lambda value: True  # noqa: ARG005
+    parts = [_part(keyword, limit, schema) for keyword, limit in schema.items() if keyword not in _SILENT]
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, LATER):
+            return True
+        for part in parts:  # noqa: SIM110 - all() would build a generator for each value
+            if not part(value):
+                return False
+        return True
+
+    return accepts
+
+
+def _part(keyword: str, limit: Any, schema: Mapping[str, Any]) -> Predicate:
+    if keyword == "allOf" and "discriminator" in schema:
+        return _variants(schema["discriminator"]["propertyName"], limit)
+    if keyword == "additionalProperties":
+        return _additional(limit, schema.get("properties", {}))
+    if keyword == "if":
+        return _conditional(schema)
+    make = _KEYWORDS.get(keyword)
+    return make(limit) if make else lambda value: False  # noqa: ARG005
+
+
+def _type(limit: Any) -> Predicate:
+    names = [limit] if isinstance(limit, str) else limit
+    types = tuple(kind for name in names for kind in _TYPES[name])
+    takes_booleans, whole = bool in types, "integer" in names and "number" not in names
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, bool):
+            return takes_booleans
+        return isinstance(value, types) or (whole and isinstance(value, float) and value.is_integer())
+
+    return accepts
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _properties(limit: Mapping[str, Any]) -> Predicate:
+    parts = {name: predicate(part) for name, part in limit.items() if part is not True}
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, dict):
+            for name, item in value.items():
+                part = parts.get(name)
+                if part is not None and not part(item):
+                    return False
+        return True
+
+    return accepts
+
+
+def _additional(limit: Any, properties: Mapping[str, Any]) -> Predicate:
+    known = frozenset(properties)
+    if limit is False:
+        return lambda value: not isinstance(value, dict) or known.issuperset(value)
+    part = predicate(limit)
+    return lambda value: not isinstance(value, dict) or all(part(value[name]) for name in value if name not in known)
+
+
+def _variants(tag: str, branches: Any) -> Predicate:
+    parts = {branch["if"]["properties"][tag]["const"]: predicate(branch["then"]) for branch in branches}
+
+    def accepts(value: Any) -> bool:
+        name = value.get(tag) if isinstance(value, dict) else None
+        part = parts.get(name) if isinstance(name, str) else None
+        return part is None or part(value)
+
+    return accepts
+
+
+def _conditional(schema: Mapping[str, Any]) -> Predicate:
+    test, then, other = (predicate(schema.get(name, True)) for name in ("if", "then", "else"))
+    return lambda value: then(value) if test(value) else other(value)
+
+
+def _items(limit: Any) -> Predicate:
+    part = predicate(limit)
+    return lambda value: not isinstance(value, list) or all(map(part, value))
+
+
+def _property_names(limit: Any) -> Predicate:
+    part = predicate(limit)
+    return lambda value: not isinstance(value, dict) or all(map(part, value))
+
+
+def _any_of(limit: Any) -> Predicate:
+    parts = [predicate(one) for one in limit]
+    return lambda value: any(part(value) for part in parts)
+
+
+def _enum(limit: Any) -> Predicate:
+    # True equals 1 in Python and not in JSON; choices are texts and null only.
+    choices = frozenset(limit)
+    return lambda value: isinstance(value, str | None) and value in choices
+
+
+def _pattern(limit: str) -> Predicate:
+    search = re.compile(limit).search
+    return lambda value: not isinstance(value, str) or search(value) is not None
+
+
+_KEYWORDS: dict[str, Callable[[Any], Predicate]] = {
+    "type": _type,
+    "enum": _enum,
+    "const": lambda limit: lambda value: isinstance(value, str) and value == limit,
+    "properties": _properties,
+    "required": lambda limit: lambda value: not isinstance(value, dict) or all(name in value for name in limit),
+    "items": _items,
+    "propertyNames": _property_names,
+    "anyOf": _any_of,
+    "pattern": _pattern,
+    "minimum": lambda limit: lambda value: not _is_number(value) or value >= limit,
+    "maximum": lambda limit: lambda value: not _is_number(value) or value <= limit,
+    "exclusiveMinimum": lambda limit: lambda value: not _is_number(value) or value > limit,
+    "minLength": lambda limit: lambda value: not isinstance(value, str) or len(value) >= limit,
+    "maxLength": lambda limit: lambda value: not isinstance(value, str) or len(value) <= limit,
+    "minItems": lambda limit: lambda value: not isinstance(value, list) or len(value) >= limit,
+    "maxItems": lambda limit: lambda value: not isinstance(value, list) or len(value) <= limit,
+    "minProperties": lambda limit: lambda value: not isinstance(value, dict) or len(value) >= limit,
+    "maxProperties": lambda limit: lambda value: not isinstance(value, dict) or len(value) <= limit,
+}

@@ -1,0 +1,131 @@
+"""From the stack's folder to a configuration. Nothing here calls the API, runs a program or writes a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from reconciler.manifests.configuration import Configuration, Settings, Stack
+from reconciler.manifests.discover import read_documents
+from reconciler.manifests.expand import Expander, Instance
+from reconciler.manifests.expressions import Evaluator
+from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.references import Declared, guess_reference
+from reconciler.manifests.resolve import Resolver
+from reconciler.manifests.stack import OpenStack, open_stack
+from reconciler.manifests.together import Together
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind
+from reconciler.model.resource import Resource
+from reconciler.model.secret import Redactor
+from reconciler.model.types import KeySinkType
+from reconciler.model.values import encode
+
+
+def load_configuration(settings: Settings, kinds: Mapping[str, Kind]) -> Configuration:
+    """Everything the manifests and the stack say; raises ConfigurationError with all problems found."""
+    problems = Problems()
+    opened = open_stack(settings, problems)
+    root = opened.stack.root
+    opened.variables.note_missing(problems)
+    declared, before = Declared(kinds), problems.errors
+    documents = list(read_documents(root, opened.manifests, opened.place_of, problems))
+    declared.complete = problems.errors == before
+    if not documents and declared.complete:
+        problems.add("No manifests", _where_to_begin(opened))
+    instances = Expander(opened.context, declared, problems).expand(documents)
+    resources = _resources(instances, opened, declared, problems)
+    projects = {name: opened.place_of("projects", name, key=True) for name in opened.stack.projects}
+    Together(resources, declared, projects, problems).check()
+    stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
+    warnings = problems.raise_errors(opened.secrets)
+    found = tuple(resources[address][0] for address in sorted(resources))
+    return Configuration(stack, found, digest(stack, found), warnings, opened.secrets)
+
+
+def load_stack(settings: Settings) -> Stack:
+    """The stack alone, for commands that need no manifests; raises ConfigurationError.
+
+    What references in outputs point at is read from their spelling, since nothing is declared here.
+    """
+    problems = Problems()
+    opened = open_stack(settings, problems)
+    stack = replace(opened.stack, outputs=_outputs(opened, guess_reference, problems))
+    problems.raise_errors(opened.secrets)
+    return stack
+
+
+def digest(stack: Stack, resources: Iterable[Resource]) -> str:
+    """SHA-256 over everything that decides what would be applied, in hexadecimal."""
+    hashed = hashlib.sha256()
+    guards = stack.guards
+    whole = {
+        "stack": stack.name,
+        "environment": stack.environment,
+        "projects": stack.projects,
+        "outputs": stack.outputs,
+        "guards": [guards.max_delete_percent, guards.max_deletes],
+    }
+    hashed.update(_canonical(whole))
+    for resource in resources:
+        hashed.update(_canonical([str(resource.address), resource.spec, _lifecycle(resource)]))
+    return hashed.hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, default=encode, separators=(",", ":")).encode() + b"\n"
+
+
+def _lifecycle(resource: Resource) -> list[Any]:
+    life = resource.lifecycle
+    earlier = str(life.renamed_from) if life.renamed_from else None
+    return [
+        life.prevent_destroy,
+        list(life.ignore_changes),
+        life.on_remove,
+        life.adopt,
+        life.create_before_destroy,
+        earlier,
+    ]
+
+
+def _resources(
+    instances: list[Instance], opened: OpenStack, declared: Declared, problems: Problems
+) -> dict[Address, tuple[Resource, Document]]:
+    resolver = Resolver(opened.context, declared, opened.secrets, problems)
+    found: dict[Address, tuple[Resource, Document]] = {}
+    # Kinds that write keys come first, so that the files they write are known before anything reads a file.
+    for instance in sorted(instances, key=lambda instance: not _writes_keys(instance.kind)):
+        resource = resolver.resource(instance)
+        if resource is not None:
+            found.setdefault(resource.address, (resource, instance.document))
+    return found
+
+
+def _writes_keys(kind: Kind) -> bool:
+    return any(isinstance(field.type, KeySinkType) for field in kind.carried)
+
+
+def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[str, Any]:
+    def report(problem: Problem, trail: Trail) -> None:
+        problems.take(problem, place=opened.place_of("outputs", *trail))
+
+    outputs = Evaluator(replace(opened.context, reference=reference), report).evaluate(opened.outputs or {})
+    redactor = Redactor(opened.secrets)
+    for name, value in outputs.items():
+        if redactor.holds(json.dumps(value, default=str, ensure_ascii=False)):
+            detail = "An output is printed; it must not contain a key that is in use."
+            problems.add("A credential does not belong in an output", detail, place=opened.place_of("outputs", name))
+    return dict(outputs)
+
+
+def _where_to_begin(opened: OpenStack) -> str:
+    where = f"{', '.join(opened.manifests)} in " if opened.manifests else ""
+    return (
+        f'There is no .yaml, .yml or .json document with a kind in {where}"{opened.stack.root}". '
+        "Write one, or choose another folder with -C DIR."
+    )

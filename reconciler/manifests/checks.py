@@ -1,0 +1,104 @@
+"""What a schema cannot say of one resource: limits that span fields, names we reserve, paths that must exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.manifests.paths import relative
+from reconciler.manifests.places import Trail, undotted
+from reconciler.manifests.problems import Problem
+from reconciler.manifests.references import Declared, unknown_part
+from reconciler.manifests.validate import Finding
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Severity, nearest
+from reconciler.model.resource import IGNORE_ALL, MARK_KEY, Resource
+from reconciler.model.types import FileSetType, KeySinkType
+
+RESERVED_ATTRIBUTES = ("reconciler_path", "reconciler_sha256")
+MAX_PAIRS = 16
+
+
+def check_resource(resource: Resource, declared: Declared, written: Mapping[str, Any]) -> Iterator[Finding]:
+    """The problems of one resource by itself; `written` is its spec before files took the place of paths."""
+    yield from _mark(resource)
+    yield from _ignored_paths(resource)
+    if resource.lifecycle.renamed_from is not None:
+        yield from _renamed(resource, resource.lifecycle.renamed_from, declared)
+    for field in resource.kind.carried:
+        value = written.get(field.name)
+        if isinstance(field.type, FileSetType) and isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _member(item, ("spec", field.name, index))
+        elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
+            yield from _sink(value, ("spec", field.name, "write_to", "file"))
+
+
+def _mark(resource: Resource) -> Iterator[Finding]:
+    name = resource.kind.mark
+    pairs = resource.spec.get(name) if name else None
+    if name is None or not isinstance(pairs, Mapping):
+        return
+    if MARK_KEY in pairs:
+        detail = f'"{MARK_KEY}" is where the owner of an object is noted: choose another key.'
+        yield Finding(("spec", name, MARK_KEY), "Reserved key", detail, at_key=True)
+    if len(pairs) == MAX_PAIRS:
+        detail = (
+            f"All {MAX_PAIRS} pairs are used, so no mark of ours fits: without state the object is not found again."
+        )
+        yield Finding(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
+
+
+def _ignored_paths(resource: Resource) -> Iterator[Finding]:
+    for index, path in enumerate(resource.lifecycle.ignore_changes):
+        if path == IGNORE_ALL:
+            continue
+        trail: Trail = ("lifecycle", "ignore_changes", index)
+        try:
+            name, *below = undotted(path)
+        except ValueError as error:
+            yield Finding(trail, "Not a path", f"{error}.")
+            continue
+        field = resource.kind.by_name.get(str(name))
+        if field is None:
+            guess = nearest(str(name), resource.kind.by_name)
+            yield Finding(trail, f'Unknown field "{name}"', f"{resource.kind.name} has no such field.{guess}")
+        elif wrong := unknown_part(field.type, below):
+            yield Finding(trail, f'Unknown field "{wrong}"', f'"{path}": {name} has nothing at "{wrong}".')
+
+
+def _renamed(resource: Resource, earlier: Address, declared: Declared) -> Iterator[Finding]:
+    if earlier in declared:
+        what = "is this resource itself" if earlier == resource.address else "is still declared"
+        yield Finding(("lifecycle", "renamed_from"), "Not an earlier address", f"{earlier} {what}.")
+
+
+def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[Finding]:
+    attributes = item.get("attributes")
+    for name in RESERVED_ATTRIBUTES:
+        if isinstance(attributes, Mapping) and name in attributes:
+            detail = f'"{name}" is where a file\'s source is noted: choose another key.'
+            yield Finding((*trail, "attributes", name), "Reserved key", detail, at_key=True)
+    chunking = item.get("chunking_strategy")
+    static = chunking.get("static") if isinstance(chunking, Mapping) else None
+    if not isinstance(static, Mapping):
+        return
+    size, overlap = static.get("max_chunk_size_tokens"), static.get("chunk_overlap_tokens")
+    if isinstance(size, int) and isinstance(overlap, int) and overlap * 2 > size:
+        detail = f"chunk_overlap_tokens is {overlap}; at most half of max_chunk_size_tokens, {size // 2}, is accepted."
+        yield Finding((*trail, "chunking_strategy", "static", "chunk_overlap_tokens"), "Out of range", detail)
+
+
+def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[Finding]:
+    target = value.get("write_to")
+    path = target.get("file") if isinstance(target, Mapping) else None
+    if not isinstance(path, str):
+        return
+    try:
+        relative(path)
+    except Problem as problem:
+        yield Finding(trail, problem.summary, problem.detail)
+        return
+    if ".." in path.replace("\\", "/").split("/"):
+        yield Finding(trail, "Path outside the stack", f'"{path}" has a "..": write the path itself.')

@@ -1,0 +1,148 @@
+"""Keys: where they come from, and whether there is one for every scope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.manifests.configuration import Configuration, Credential, Credentials
+from reconciler.manifests.expressions import Expression, Source, parse
+from reconciler.manifests.files import Files
+from reconciler.manifests.paths import relative, require_file, require_inside
+from reconciler.manifests.places import Trail
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.together import key_files
+from reconciler.model.diagnostic import Diagnostic
+from reconciler.model.resource import Resource
+from reconciler.model.secret import Secret
+
+ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
+DEFAULT_VARIABLE = "OPENAI_API_KEY"
+_MIN_SECRET = 8
+
+Report = Callable[[Problem, Trail], None]
+
+
+@dataclass(frozen=True)
+class CredentialReader:
+    """Reads the `credentials` of a stack. `stack_file` is how the user knows the file they are in."""
+
+    env: Mapping[str, str]
+    files: Files
+    stack_file: str = "reconciler.yaml"
+
+    def read(self, entries: Mapping[str, Any], report: Report) -> Credentials:
+        """The credentials; `report` is told each Problem with the path of its entry below `credentials`."""
+        projects = entries.get("projects") or {}
+        return Credentials(
+            admin=self._entry(entries, "admin", ADMIN_VARIABLE, report),
+            default=self._entry(entries, "default", DEFAULT_VARIABLE, report),
+            projects={
+                name: found
+                for name, value in projects.items()
+                if (found := self._checked(value, ("projects", name), report)) is not None
+            },
+        )
+
+    def _entry(self, entries: Mapping[str, Any], name: str, variable: str, report: Report) -> Credential | None:
+        if name not in entries:
+            return Credential(variable, self._secret(variable))
+        return self._checked(entries[name], (name,), report)
+
+    def _checked(self, value: Any, trail: Trail, report: Report) -> Credential | None:
+        if value is None:
+            return None
+        try:
+            return self._credential(str(value), ".".join(["credentials", *map(str, trail)]))
+        except Problem as problem:
+            report(problem, trail)
+            return None
+
+    def _credential(self, text: str, entry: str) -> Credential:
+        parts = parse(text)
+        part = parts[0]
+        where = f"{entry} in {self.stack_file}"
+        if len(parts) == 1 and isinstance(part, Expression):
+            if part.source is Source.ENVIRONMENT:
+                return Credential(f"{part.name} ({where})", self._secret(part.name))
+            if part.source is Source.FILE:
+                path = relative(part.name)
+                require_inside(self.files.root, self.files.root / path, part.name)
+                return Credential(f"{path} ({where})", None, path)
+        raise Problem("A key does not belong in a file", f"Write ${{env.NAME}} or ${{file:PATH}} for {entry}.")
+
+    def _secret(self, name: str) -> Secret | None:
+        value = self.env.get(name, "").strip()
+        return Secret(value) if value else None
+
+
+def known_secrets(credentials: Credentials, files: Files, env: Mapping[str, str]) -> tuple[Secret, ...]:
+    """Every key that can be known now, those in files included, for redaction and for refusing them in manifests."""
+    found = [one.secret for one in credentials.all() if one.secret is not None]
+    found += [Secret(env[name].strip()) for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE) if env.get(name, "").strip()]
+    for one in credentials.all():
+        text = _file_text(files, one.file) if one.file else ""
+        if text:
+            found.append(Secret(text))
+    return tuple(dict.fromkeys(secret for secret in found if len(secret.reveal()) >= _MIN_SECRET))
+
+
+def _file_text(files: Files, path: str) -> str:
+    try:
+        return require_file(files.root, path).read_text(encoding="utf-8").strip()
+    except (Problem, OSError, UnicodeDecodeError):
+        return ""
+
+
+def check_credentials(configuration: Configuration) -> list[Diagnostic]:
+    """One problem for each scope that has resources and no key, at the first of them.
+
+    Apart from loading, so that a configuration can be validated where there are no keys.
+    """
+    problems = Problems()
+    credentials, written = configuration.stack.credentials, _written(configuration)
+    by_scope: dict[str | None, list[Resource]] = {}
+    for resource in configuration.resources:
+        scope = "" if resource.kind.scope.needs_admin_key else resource.address.project
+        by_scope.setdefault(scope, []).append(resource)
+    for scope, resources in by_scope.items():
+        credential = credentials.admin if scope == "" else credentials.for_project(scope)
+        if credential is None or not _usable(credential, configuration, written):
+            first, summary = resources[0], _no_key(scope)
+            detail = _remedy(credential, scope, configuration, len(resources))
+            problems.add(summary, detail, place=first.place, address=first.address)
+    return list(problems.in_reading_order(configuration.secrets))
+
+
+def _written(configuration: Configuration) -> set[str]:
+    return {path for resource in configuration.resources for _, path in key_files(resource)}
+
+
+def _usable(credential: Credential, configuration: Configuration, written: set[str]) -> bool:
+    if credential.file is None:
+        return credential.secret is not None
+    return credential.file in written or (configuration.stack.root / credential.file).is_file()
+
+
+def _no_key(scope: str | None) -> str:
+    if scope == "":
+        return "No admin key"
+    return f'No key for project "{scope}"' if scope else "No key for the default scope"
+
+
+def _remedy(credential: Credential | None, scope: str | None, configuration: Configuration, count: int) -> str:
+    file = configuration.stack.file.name if configuration.stack.file else "reconciler.yaml"
+    who = f"{count} resource{'s need' if count != 1 else ' needs'} it"
+    if credential is None:
+        entry = "admin" if scope == "" else f"projects.{scope}" if scope else "default"
+        return f"{who}: set credentials.{entry} in {file}."
+    if credential.file is not None:
+        return f"{who}: {credential.source} does not exist, and no declared ServiceAccount writes it."
+    variable = credential.source.partition(" ")[0]
+    own = f", or credentials.projects.{scope} in {file}" if scope and scope not in _own(configuration) else ""
+    return f"{who}: set {credential.source}{own}." if variable else f"{who}."
+
+
+def _own(configuration: Configuration) -> Mapping[str, Credential]:
+    return configuration.stack.credentials.projects

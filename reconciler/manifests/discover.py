@@ -1,0 +1,85 @@
+"""Which files hold manifests, and the documents in them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.manifests.configuration import STACK_FILES
+from reconciler.manifests.load import load_documents, read_text
+from reconciler.manifests.paths import Glob, relative, require_file, require_inside, shown, walk
+from reconciler.manifests.places import Document
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.model.diagnostic import Place
+
+SUFFIXES = (".yaml", ".yml", ".json")
+_SKIPPED = {"secrets", "node_modules", "venv", "__pycache__"}
+_LOOKS_LIKE_ONE = re.compile(r"""\b(kind|spec)["']?\s*:""")
+
+
+def read_documents(
+    root: Path, entries: Iterable[str] | None, place_of: Callable[..., Place | None], problems: Problems
+) -> Iterator[Document]:
+    """The documents of every manifest, in order of their files.
+
+    `entries` are the stack's `manifests`. Where the stack does not say, the whole folder is searched, and what is no
+    manifest at all is passed over: other programs keep YAML and JSON there too.
+    """
+    strict = entries is not None
+    for path in _files(root, ["."] if entries is None else list(entries), place_of, problems):
+        name = shown(root / path, root)
+        text = read_text(root / path, name, problems)
+        if text is None or not (strict or _LOOKS_LIKE_ONE.search(text)):
+            continue
+        for document in load_documents(text, name, problems, is_json=path.endswith(".json")):
+            if strict or _is_meant_for_us(document.value):
+                yield document
+
+
+def _is_meant_for_us(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(isinstance(item, Mapping) and "kind" in item and "spec" in item for item in value)
+    if not isinstance(value, Mapping) or not ("kind" in value or "spec" in value):
+        return False
+    version = value.get("apiVersion")
+    return version is None or str(version).startswith("reconciler/")
+
+
+def _files(root: Path, entries: list[str], place_of: Callable[..., Place | None], problems: Problems) -> list[str]:
+    found: dict[str, None] = {}
+    for index, entry in enumerate(entries):
+        try:
+            found.update(dict.fromkeys(_expand(root, entry)))
+        except Problem as problem:
+            problems.take(problem, place=place_of("manifests", index))
+    return sorted(path for path in found if path not in STACK_FILES)
+
+
+def _expand(root: Path, entry: str) -> list[str]:
+    path = unicodedata.normalize("NFC", relative(entry))
+    path = "" if path == "." else path
+    glob = Glob(path)
+    if glob.is_wild:
+        require_inside(root, root / glob.prefix, entry)
+        found = [one for one in _walk(root, glob.prefix) if glob.matches(unicodedata.normalize("NFC", one))]
+        if not found:
+            raise Problem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
+        return found
+    if require_inside(root, root / path, entry).is_dir():
+        return list(_walk(root, path))
+    require_file(root, path)
+    if not path.endswith(SUFFIXES):
+        raise Problem("Not a manifest", f'"{entry}" is not a .yaml, .yml or .json file.')
+    return [path]
+
+
+def _walk(root: Path, folder: str) -> Iterator[str]:
+    def enter(path: str) -> bool:
+        # A folder with a stack file of its own is another stack.
+        inside = root / path
+        return inside.name not in _SKIPPED and not any((inside / name).exists() for name in STACK_FILES)
+
+    return (path for path in walk(root, folder, enter=enter) if path.endswith(SUFFIXES))

@@ -1,0 +1,182 @@
+"""Documents into instances: the kind, `for_each`, the name, and with it the address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconciler.manifests.expressions import Context, Evaluator
+from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.references import Declared
+from reconciler.manifests.validate import shortened
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import nearest
+from reconciler.model.kind import Kind, Scope
+from reconciler.model.values import Unknown
+
+MAX_INSTANCES = 10_000
+
+
+@dataclass(slots=True)
+class Instance:
+    """One resource to be: a document, its kind, and the pair of `for_each` that it is made for.
+
+    `address` is None where the metadata do not give one.
+    """
+
+    document: Document
+    kind: Kind
+    metadata: Any
+    each: tuple[str, Any] | None = None
+    address: Address | None = None
+
+
+class Expander:
+    """Expands documents one by one, and notes in `declared` what they declare."""
+
+    def __init__(self, context: Context, declared: Declared, problems: Problems) -> None:
+        self._context = context
+        self._declared = declared
+        self._problems = problems
+        self._postponed: list[tuple[Document, list[Instance]]] = []
+
+    def expand(self, documents: Iterable[Document]) -> list[Instance]:
+        """The instances of all documents. A document that cannot be expanded leaves the configuration incomplete."""
+        found: list[Instance] = []
+        for document in documents:
+            kind = self._kind(document)
+            pairs = self._pairs(document) if kind else None
+            if kind is None or pairs is None:
+                self._declared.complete = False
+                continue
+            instances = [self._instance(document, kind, pair) for pair in pairs]
+            if self._postponed and self._postponed[-1][0] is document:
+                self._postponed[-1][1].extend(instances)
+            found.extend(instances)
+        self._resolve_postponed()
+        return found
+
+    def _kind(self, document: Document) -> Kind | None:
+        value = document.value
+        if not isinstance(value, dict):
+            self._problems.add(
+                "Not a manifest",
+                "A document is a map with kind, metadata and spec; a line of --- begins the next one.",
+                place=document.place,
+            )
+            return None
+        name = value.get("kind")
+        kind = self._declared.kinds.get(name) if isinstance(name, str) else None
+        if kind is None:
+            self._problems.take(self._unknown_kind(value), place=document.place_of(("kind",)))
+        return kind
+
+    def _unknown_kind(self, value: Mapping[str, Any]) -> Problem:
+        known = list(self._declared.kinds)
+        if "kind" not in value:
+            guess = next((nearest(key, ["kind"]) for key in value if nearest(key, ["kind"])), "")
+            return Problem('Missing "kind"', f"A document says what it declares: {', '.join(known)}.{guess}")
+        if value["kind"] == "Stack":
+            return Problem("A stack among manifests", "A stack is only read from reconciler.yaml in its own folder.")
+        found = value["kind"]
+        guess = nearest(found, known) if isinstance(found, str) else ""
+        return Problem("Unknown kind", f"There is no kind {shortened(found)}.{guess} Known: {', '.join(known)}.")
+
+    def _pairs(self, document: Document) -> list[tuple[str, Any] | None] | None:
+        if "for_each" not in document.value:
+            return [None]
+
+        def later(text: str) -> Unknown:
+            # What is declared is only known when every document is expanded, so references have to wait.
+            if not (self._postponed and self._postponed[-1][0] is document):
+                self._postponed.append((document, []))
+            return Unknown(text)
+
+        value = self._evaluate_for_each(document, replace(self._context, reference=later))
+        try:
+            return list(_pairs_of(value))
+        except Problem as problem:
+            self._problems.take(problem, place=document.place_of(("for_each",)))
+            return None
+
+    def _evaluate_for_each(self, document: Document, context: Context) -> Any:
+        def report(problem: Problem, trail: Trail) -> None:
+            self._problems.take(problem, place=document.place_of(trail))
+
+        return Evaluator(context, report).evaluate(document.value["for_each"], ("for_each",))
+
+    def _resolve_postponed(self) -> None:
+        context = replace(self._context, reference=self._declared.reference)
+        for document, instances in self._postponed:
+            value = self._evaluate_for_each(document, context)
+            pairs = [pair for pair in _pairs_of(value) if pair is not None]
+            for instance, pair in zip(instances, pairs, strict=True):
+                instance.each = pair
+
+    def _instance(self, document: Document, kind: Kind, each: tuple[str, Any] | None) -> Instance:
+        raw = document.value.get("metadata")
+        metadata = raw
+        if isinstance(raw, dict):
+            context = Context(self._context.variable, self._context.environment, self._context.files, None, each)
+            metadata = Evaluator(context, self._reporter(document)).evaluate(raw, ("metadata",))
+        instance = Instance(document, kind, metadata, each)
+        instance.address = _address(kind, metadata)
+        if instance.address is None:
+            self._declared.complete = False
+        else:
+            self._declare(instance, instance.address)
+        return instance
+
+    def _reporter(self, document: Document) -> Any:
+        def report(problem: Problem, trail: Trail) -> None:
+            self._problems.take(problem, place=document.place_of(trail))
+
+        return report
+
+    def _declare(self, instance: Instance, address: Address) -> None:
+        place = instance.document.name_place
+        earlier = self._declared.add(address, place)
+        if earlier is None:
+            return
+        hint = ""
+        if instance.each is not None and earlier == place:
+            hint = " Let metadata.name or metadata.project contain ${each.key}."
+        self._problems.add(
+            "Duplicate address", f"{address} is also declared at {earlier}.{hint}", place=place, address=address
+        )
+
+
+def _address(kind: Kind, metadata: Any) -> Address | None:
+    if not isinstance(metadata, dict):
+        return None
+    name, project = metadata.get("name"), metadata.get("project")
+    if kind.scope is Scope.ORGANIZATION:
+        project = None
+    if not isinstance(name, str) or not isinstance(project, str | None):
+        return None
+    if kind.scope is Scope.PROJECT and project is None:
+        return None
+    try:
+        return Address.parse("/".join(part for part in (kind.name, project, name) if part is not None))
+    except ValueError:
+        return None
+
+
+def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+        pairs = [(item, item) for item in value]
+        twice = next((item for item in value if value.count(item) > 1), None) if len(set(value)) < len(value) else None
+        if twice is not None:
+            raise Problem("Not unique", f'for_each has "{twice}" more than once.')
+    elif isinstance(value, Unknown):
+        raise Problem("Cannot be expanded", "for_each must be known before anything is applied.")
+    else:
+        found = "a list with more than texts" if isinstance(value, list) else shortened(value)
+        raise Problem("Wrong type", f"for_each must be a map or a list of texts; found {found}.")
+    if len(pairs) > MAX_INSTANCES:
+        raise Problem("Too many", f"for_each has {len(pairs):,} entries; at most {MAX_INSTANCES:,} are accepted.")
+    yield from pairs

@@ -1,0 +1,160 @@
+"""One kind into the schema of its documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.manifests.load import load_documents
+from reconciler.manifests.problems import Problems
+from reconciler.manifests.type_schema import (
+    DIALECT,
+    EXPRESSION_TEXT,
+    NAME_SCHEMA,
+    NOT_GIVEN,
+    described,
+    field_markdown,
+    is_json,
+    type_schema,
+)
+from reconciler.model.kind import Field, Kind, OnRemove, Scope
+from reconciler.model.types import Text
+
+API_VERSION = "reconciler/v1"
+
+
+def kind_schema(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+    """The schema of one document of a kind."""
+    return {"$schema": DIALECT, "title": kind.name, **document_schema(kind, expressions=expressions)}
+
+
+def document_schema(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+    """The same as a part of a larger schema."""
+    return {
+        "type": "object",
+        "description": kind.doc,
+        "markdownDescription": _kind_markdown(kind),
+        "properties": {
+            "apiVersion": {"const": API_VERSION, "description": "The version of this format; may be left out."},
+            "kind": {"const": kind.name, "description": kind.doc},
+            "metadata": _metadata(kind, expressions=expressions),
+            "for_each": _for_each(),
+            "spec": _spec(kind, expressions=expressions),
+            "lifecycle": _lifecycle(kind, expressions=expressions),
+        },
+        "required": ["kind", "metadata", "spec"],
+        "additionalProperties": False,
+    }
+
+
+def _metadata(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+    name = {"description": "What this configuration calls it: letters, digits, '.', '_' and '-'.", **NAME_SCHEMA}
+    where = {"description": "The project it is in: a declared Project, or an entry of the stack's projects."}
+    properties = {"name": _or_expression(name, expressions)}
+    if kind.scope is not Scope.ORGANIZATION:
+        properties["project"] = _or_expression({**where, **NAME_SCHEMA}, expressions)
+    return {
+        "type": "object",
+        "description": "The name in this configuration, and the project it is in.",
+        "properties": properties,
+        "required": ["name", "project"] if kind.scope is Scope.PROJECT else ["name"],
+        "additionalProperties": False,
+    }
+
+
+def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
+    if not expressions:
+        return schema
+    limits = {key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema}
+    rest = {key: item for key, item in schema.items() if key not in limits}
+    return {**rest, "anyOf": [limits, EXPRESSION_TEXT]}
+
+
+def _for_each() -> dict[str, Any]:
+    return {
+        "description": "Makes one resource of each pair of a map, or each text of a list; at most 10,000.",
+        "markdownDescription": "Makes one resource of each pair of a map, or each text of a list; at most 10,000. "
+        "`${each.key}` and `${each.value}` stand for the parts of the pair.",
+        "type": ["object", "array", "string"],
+        "items": {"type": "string"},
+        "uniqueItems": True,
+        "pattern": EXPRESSION_TEXT["pattern"],
+        "patternErrorMessage": "Expected a map, a list of texts, or one expression.",
+    }
+
+
+def _spec(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+    examples = _example_spec(kind)
+    return {
+        "type": "object",
+        "description": "The fields, under the API's own names.",
+        "properties": {
+            field.name: _field(field, examples.get(field.name, NOT_GIVEN), expressions=expressions)
+            for field in kind.fields
+        },
+        "required": [field.name for field in kind.fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _field(field: Field, example: Any, *, expressions: bool) -> dict[str, Any]:
+    schema = type_schema(field.type, expressions=expressions, nullable=field.nullable)
+    notes = described(field.doc, field_markdown(field))
+    if is_json(field.default):
+        notes["default"] = field.default
+    if example is not NOT_GIVEN:
+        notes["examples"] = [example]
+    return {**notes, **schema}
+
+
+def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+    def flag(doc: str) -> dict[str, Any]:
+        accepted = {"type": ["boolean", "string"], **_only_expression()} if expressions else {"type": "boolean"}
+        return {**described(doc), **accepted}
+
+    choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
+    ignored = "Fields to leave alone once the object exists: paths such as `tools[0].name`, or `all`."
+    return {
+        "type": "object",
+        "description": "How changes to this resource are carried out.",
+        "properties": {
+            "prevent_destroy": flag("Refuse any plan that would delete or replace it."),
+            "ignore_changes": {
+                **described(ignored),
+                "type": ["array", "string"],
+                "items": {"type": "string", "minLength": 1},
+                "pattern": r"^all$|\$\{" if expressions else "^all$",
+                "patternErrorMessage": "Expected a list of field paths, or the word all.",
+            },
+            "on_remove": {
+                **described("What happens to the object when this declaration goes away."),
+                "default": str(kind.on_remove),
+                **choices,
+            },
+            "adopt": {
+                **described("Take over an object that exists: true for the one with the same identity, or its id."),
+                "type": ["boolean", "string"],
+                "minLength": 1,
+            },
+            "create_before_destroy": flag("When it is replaced, make the new one before the old one goes."),
+            "renamed_from": {
+                **described("The address it had before; it keeps its object."),
+                "type": "string",
+                "examples": [f"{kind.name}/old-name"],
+            },
+        },
+        "additionalProperties": False,
+    }
+
+
+def _only_expression() -> dict[str, Any]:
+    return {"pattern": EXPRESSION_TEXT["pattern"], "patternErrorMessage": "Expected true, false, or an expression."}
+
+
+def _example_spec(kind: Kind) -> dict[str, Any]:
+    documents = load_documents(kind.example, kind.name, Problems())
+    return dict(documents[0].value.get("spec") or {}) if documents else {}
+
+
+def _kind_markdown(kind: Kind) -> str:
+    retired = f"\n\n{kind.retirement.sentence}" if kind.retirement else ""
+    return f"**{kind.name}**: {kind.doc}{retired}\n\n```yaml\n{kind.example}```"

@@ -1,0 +1,223 @@
+"""Instances into resources: expressions, validation, files, and the values that wait for an apply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reconciler.manifests.accept import LATER
+from reconciler.manifests.checks import check_resource
+from reconciler.manifests.expand import Instance
+from reconciler.manifests.expressions import Context, Evaluator
+from reconciler.manifests.files import Files, MemberFinder
+from reconciler.manifests.kind_schema import kind_schema
+from reconciler.manifests.places import Trail, dotted
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.references import Declared
+from reconciler.manifests.together import key_files
+from reconciler.manifests.validate import Checker, Finding
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind, OnRemove, Scope
+from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
+from reconciler.model.secret import Secret
+from reconciler.model.types import FileSetType, LocalFileType
+from reconciler.model.values import FileSet, Reference, Template
+
+_MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
+_KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}")
+
+
+class Resolver:
+    """Makes resources of instances, one by one; a resource that has an error is noted and left out."""
+
+    def __init__(self, context: Context, declared: Declared, secrets: Iterable[Secret], problems: Problems) -> None:
+        self._context = context
+        self._declared = declared
+        self._problems = problems
+        self._checkers: dict[str, Checker] = {}
+        self._secret_text = _any_of(secrets)
+        self._failed = False
+
+    def resource(self, instance: Instance) -> Resource | None:
+        """The resource of an instance, or None after noting why there is none."""
+        self._failed = False
+        document = self._evaluate(instance)
+        findings = list(self._checker(instance.kind).findings(document))
+        for finding in findings:
+            self._note(instance, _reworded(finding, instance.kind))
+        self._look_for_secrets(instance, document)
+        if instance.address is None:
+            if not findings and isinstance(instance.metadata.get("name"), str):
+                place = instance.document.name_place
+                self._problems.add("Not a name", f"{instance.kind.name} has no usable metadata.name.", place=place)
+            return None
+        return None if findings or self._failed else self._made(instance, instance.address, document)
+
+    def _made(self, instance: Instance, address: Address, document: Mapping[str, Any]) -> Resource | None:
+        lifecycle = self._lifecycle(instance, document.get("lifecycle") or {})
+        resource = Resource(
+            address=address,
+            kind=instance.kind,
+            spec=self._carried(instance, document["spec"]),
+            lifecycle=lifecycle,
+            place=instance.document.place,
+            places=instance.document.spec_places,
+        )
+        for finding in check_resource(resource, self._declared, document["spec"]):
+            self._note(instance, finding)
+        for _, path in key_files(resource):
+            self._files.withhold(self._files.root / path)
+        return resource
+
+    def _evaluate(self, instance: Instance) -> dict[str, Any]:
+        """The document with every expression replaced, as the schema is to see it."""
+        context, raw = self._context, instance.document.value
+        project = instance.address.project if instance.address else None
+
+        def reference(text: str) -> Any:
+            return self._declared.reference(text, project)
+
+        def report(problem: Problem, trail: Trail) -> None:
+            self._failed = True
+            self._problems.take(problem, place=instance.document.place_of(trail), address=instance.address)
+
+        full = Context(context.variable, context.environment, context.files, reference, instance.each)
+        document = {key: value for key, value in raw.items() if key != "for_each"}
+        document["metadata"] = instance.metadata
+        document["spec"] = Evaluator(full, report).evaluate(raw.get("spec"), ("spec",))
+        if "lifecycle" in raw:
+            known = Context(context.variable, context.environment, context.files, None, instance.each)
+            document["lifecycle"] = Evaluator(known, report).evaluate(raw["lifecycle"], ("lifecycle",))
+        for name in ("metadata", "spec"):
+            if name not in raw:
+                del document[name]
+        return document
+
+    def _checker(self, kind: Kind) -> Checker:
+        if kind.name not in self._checkers:
+            self._checkers[kind.name] = Checker(kind_schema(kind, expressions=False))
+        return self._checkers[kind.name]
+
+    def _note(self, instance: Instance, finding: Finding) -> None:
+        place = instance.document.place_of(finding.trail, key=finding.at_key)
+        self._problems.add(
+            finding.summary, finding.detail, place=place, address=instance.address, severity=finding.severity
+        )
+
+    def _lifecycle(self, instance: Instance, written: Mapping[str, Any]) -> Lifecycle:
+        ignored = written.get("ignore_changes", ())
+        return Lifecycle(
+            prevent_destroy=written.get("prevent_destroy"),
+            ignore_changes=(IGNORE_ALL,) if ignored == IGNORE_ALL else tuple(ignored),
+            on_remove=OnRemove(written["on_remove"]) if "on_remove" in written else None,
+            adopt=written.get("adopt", False),
+            create_before_destroy=written.get("create_before_destroy"),
+            renamed_from=self._renamed_from(instance, written.get("renamed_from")),
+        )
+
+    def _renamed_from(self, instance: Instance, text: str | None) -> Address | None:
+        if text is None:
+            return None
+        try:
+            address = Address.parse(text)
+            if address.kind == instance.kind.name:
+                return address
+            detail = f'"{text}" is of another kind: an object cannot become a {instance.kind.name}.'
+        except ValueError as error:
+            detail = f"{error}."
+        self._note(instance, Finding(("lifecycle", "renamed_from"), "Not an earlier address", detail))
+        return None
+
+    def _carried(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The spec with local files and file sets in place of the paths and globs that name them."""
+        found: dict[str, Any] = {}
+        for field in instance.kind.carried:
+            value, trail = spec.get(field.name), ("spec", field.name)
+            if not self._is_known(instance, value, trail):
+                continue
+            if isinstance(field.type, LocalFileType) and isinstance(value, str):
+                found[field.name] = self._local_file(instance, value, trail)
+            elif isinstance(field.type, FileSetType) and isinstance(value, list):
+                found[field.name] = self._file_set(instance, value, trail)
+        return {**spec, **found} if found else spec
+
+    def _is_known(self, instance: Instance, value: Any, trail: Trail) -> bool:
+        """Whether everything is known that files are looked up by; ids and attributes may wait for the apply."""
+        if isinstance(value, Reference | Template):
+            detail = f"{dotted(trail)} must be known before anything is applied: no reference is possible here."
+            self._note(instance, Finding(trail, "Reference not possible here", detail))
+        if isinstance(value, LATER):
+            return False
+        if isinstance(value, dict):
+            parts = {key: item for key, item in value.items() if key not in _MAY_WAIT}
+            return all(self._is_known(instance, item, (*trail, key)) for key, item in parts.items())
+        if isinstance(value, list):
+            return all(self._is_known(instance, item, (*trail, index)) for index, item in enumerate(value))
+        return True
+
+    def _local_file(self, instance: Instance, path: str, trail: Trail) -> Any:
+        try:
+            return self._files.content(path)
+        except Problem as problem:
+            self._note(instance, Finding(trail, problem.summary, problem.detail))
+            return path
+
+    def _file_set(self, instance: Instance, items: list[Any], trail: Trail) -> FileSet:
+        finder = MemberFinder(self._files)
+        for index, item in enumerate(items):
+            at: Trail = (*trail, index, "file_id" if "file_id" in item else "path")
+            try:
+                warning = finder.add(index, item)
+            except Problem as problem:
+                self._note(instance, Finding(at, problem.summary, problem.detail))
+                continue
+            if warning:
+                place = instance.document.place_of(at)
+                self._problems.warn("No files", warning, place=place, address=instance.address)
+        return FileSet(tuple(sorted(finder.members.values(), key=lambda member: member.key)))
+
+    @property
+    def _files(self) -> Files:
+        return self._context.files
+
+    def _look_for_secrets(self, instance: Instance, document: Mapping[str, Any]) -> None:
+        for name in ("metadata", "spec"):
+            self._look_into(instance, document.get(name), (name,))
+
+    def _look_into(self, instance: Instance, value: Any, trail: Trail) -> None:
+        if isinstance(value, str):
+            self._look_at(instance, value, trail)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(item, str | dict | list | Template):
+                    self._look_into(instance, item, (*trail, key))
+                self._look_at(instance, key, (*trail, key))
+        elif isinstance(value, list | Template):
+            for index, item in enumerate(value if isinstance(value, list) else value.parts):
+                self._look_into(instance, item, (*trail, index) if isinstance(value, list) else trail)
+
+    def _look_at(self, instance: Instance, text: str, trail: Trail) -> None:
+        if self._secret_text and self._secret_text.search(text):
+            detail = "The value contains a key that is in use. Take it out of the manifest, and out of its history."
+            self._note(instance, Finding(trail, "A credential does not belong in a manifest", detail))
+        elif "sk-" in text and _KEY_SHAPE.search(text):
+            place = instance.document.place_of(trail)
+            detail = "The text contains something shaped like an API key."
+            self._problems.warn("Looks like a key", detail, place=place, address=instance.address)
+
+
+def _any_of(secrets: Iterable[Secret]) -> re.Pattern[str] | None:
+    values = [re.escape(secret.reveal()) for secret in secrets]
+    return re.compile("|".join(values)) if values else None
+
+
+def _reworded(finding: Finding, kind: Kind) -> Finding:
+    """The problems with a project say what the kind's context is, which the schema does not know."""
+    if finding.trail == ("metadata", "project") and finding.at_key and kind.scope is Scope.ORGANIZATION:
+        detail = f"{kind.name} belongs to the organization: remove metadata.project."
+        return Finding(finding.trail, "No project here", detail, at_key=True)
+    if finding.trail == ("metadata",) and finding.summary == 'Missing "project"':
+        detail = f"{kind.name} lives in a project: add metadata.project."
+        return Finding(finding.trail, finding.summary, detail, at_key=True)
+    return finding

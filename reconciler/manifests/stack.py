@@ -1,0 +1,263 @@
+"""The stack file, its environments, and what follows where it says nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.manifests.configuration import (
+    DEFAULT_ENVIRONMENT,
+    STACK_FILES,
+    STATE_FOLDER,
+    Credentials,
+    Guards,
+    Settings,
+    Stack,
+)
+from reconciler.manifests.credentials import CredentialReader, known_secrets
+from reconciler.manifests.expressions import Context, Evaluator
+from reconciler.manifests.files import Files
+from reconciler.manifests.load import load_documents, read_text
+from reconciler.manifests.paths import relative, require_file, require_inside, shown
+from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
+from reconciler.manifests.validate import Checker, Finding
+from reconciler.manifests.variables import Environment, Variables, put_from_command_line
+from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.secret import Secret
+
+_URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
+
+
+@dataclass(frozen=True)
+class OpenStack:
+    """A stack with what it takes to read its manifests. `manifests` is None where it does not say where they are."""
+
+    stack: Stack
+    files: Files
+    context: Context
+    variables: Variables
+    secrets: tuple[Secret, ...]
+    manifests: tuple[str, ...] | None = None
+    outputs: Mapping[str, Any] | None = None
+    document: Document | None = None
+
+    def place_of(self, *trail: str | int, key: bool = False) -> Place | None:
+        """Where the selected environment, or else the stack itself, says something."""
+        return _Layers(self.document, self.stack.environment).place_of(*trail, key=key)
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The stack's spec under that of an environment."""
+
+    document: Document | None
+    environment: str
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        value = self.document.value if self.document else {}
+        return value.get("spec") or {}
+
+    @property
+    def overlay(self) -> Mapping[str, Any]:
+        return (self.spec.get("environments") or {}).get(self.environment) or {}
+
+    def get(self, section: str) -> Any:
+        """What holds for a section: an environment's list or text replaces the stack's, its map adds to it."""
+        below, above = self.spec.get(section), self.overlay.get(section)
+        if isinstance(below, dict) and isinstance(above, dict) and section != "backend":
+            return _merged(below, above)
+        return below if above is None else above
+
+    def place_of(self, *trail: str | int, key: bool = False) -> Place | None:
+        if self.document is None:
+            return None
+        above: Trail = ("spec", "environments", self.environment, *trail)
+        return self.document.place_of(above if self.document.has(above) else ("spec", *trail), key=key)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**below, **above}
+    for key, item in above.items():
+        if isinstance(item, dict) and isinstance(below.get(key), dict):
+            merged[key] = _merged(below[key], item)
+    return merged
+
+
+def open_stack(settings: Settings, problems: Problems) -> OpenStack:
+    """Read the stack file, or do without one. What it gets wrong in shape is raised at once, the rest noted."""
+    root = _root(settings, problems)
+    document, file = _stack_document(root, problems)
+    problems.raise_errors(_process_secrets(settings))
+    layers = _Layers(document, _environment(settings, document, problems))
+    problems.raise_errors(_process_secrets(settings))
+    return _opened(settings, layers, root, file, problems)
+
+
+def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems) -> OpenStack:
+    variables, files = _variables(settings, layers, root, problems), Files(root)
+    context = Context(variables, Environment(settings.env, layers.get("env") or ()), files)
+    stack = Stack(
+        name=_name(layers.document, root),
+        environment=layers.environment,
+        root=root,
+        file=file,
+        projects=_projects(layers, context, problems),
+        credentials=_credentials(settings, layers, files, file, problems),
+        guards=Guards(**(layers.get("guards") or {})),
+        admin_requests_per_minute=_pace(layers),
+        backend_path=_backend(layers, settings, context, problems),
+        organization=settings.env.get("OPENAI_ORG_ID") or None,
+        project=settings.env.get("OPENAI_PROJECT_ID") or None,
+    )
+    manifests = layers.get("manifests")
+    return OpenStack(
+        stack=stack,
+        files=files,
+        context=context,
+        variables=variables,
+        secrets=known_secrets(stack.credentials, files, settings.env),
+        manifests=None if manifests is None else tuple(manifests),
+        outputs=layers.get("outputs") or {},
+        document=layers.document,
+    )
+
+
+def _credentials(
+    settings: Settings, layers: _Layers, files: Files, file: Path | None, problems: Problems
+) -> Credentials:
+    reader = CredentialReader(settings.env, files, file.name if file else STACK_FILES[0])
+    credentials = reader.read(layers.get("credentials") or {}, _reporter(layers, problems, "credentials"))
+    for credential in credentials.all():
+        if credential.file:
+            files.withhold(files.root / credential.file)
+    return credentials
+
+
+def _root(settings: Settings, problems: Problems) -> Path:
+    root = settings.root.resolve()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        problems.add("No such folder", f'The stack\'s folder "{settings.root}" {what}. Choose another with -C DIR.')
+        problems.raise_errors()
+    return root
+
+
+def _stack_document(root: Path, problems: Problems) -> tuple[Document | None, Path | None]:
+    present = [root / name for name in STACK_FILES if (root / name).exists() or (root / name).is_symlink()]
+    if not present:
+        return None, None
+    path = present[0]
+    name = shown(path, root)
+    if len(present) > 1:
+        detail = f"Both {STACK_FILES[0]} and {STACK_FILES[1]} exist: keep one."
+        problems.add("Two stack files", detail, place=Place(name, 1, 1))
+    try:
+        require_file(root, path.name)
+    except Problem as problem:
+        problems.take(problem, place=Place(name, 1, 1))
+        return None, path
+    text = read_text(path, name, problems)
+    documents = load_documents(text, name, problems) if text is not None else []
+    return _checked(documents, name, problems), path
+
+
+def _checked(documents: list[Document], name: str, problems: Problems) -> Document | None:
+    if problems.errors:
+        return None
+    if len(documents) != 1 or not isinstance(documents[0].value, dict):
+        place = documents[1].place if len(documents) > 1 else Place(name, 1, 1)
+        problems.add("Not a stack", "The stack file holds one document, of kind Stack.", place=place)
+        return None
+    document = documents[0]
+    schema = stack_schema()
+    for finding in Checker(schema).findings(document.value):
+        place = document.place_of(finding.trail, key=finding.at_key)
+        problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
+    return document
+
+
+def _about_urls(finding: Finding) -> str:
+    name = str(finding.trail[-1]).replace("_", "").replace("-", "").lower() if finding.at_key and finding.trail else ""
+    return " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file." if name in _URLS else ""
+
+
+def _environment(settings: Settings, document: Document | None, problems: Problems) -> str:
+    known = list(_Layers(document, "").spec.get("environments") or {})
+    wanted = settings.environment
+    if wanted is None or wanted in known or wanted == DEFAULT_ENVIRONMENT:
+        return wanted or DEFAULT_ENVIRONMENT
+    listed = f"Known: {', '.join(known)}." if known else "The stack declares none: see spec.environments."
+    place = document.place_of(("spec", "environments"), key=True) if document and known else None
+    problems.add("Unknown environment", f'"{wanted}" is not declared.{nearest(wanted, known)} {listed}', place=place)
+    return DEFAULT_ENVIRONMENT
+
+
+def _name(document: Document | None, root: Path) -> str:
+    given = ((document.value if document else {}).get("metadata") or {}).get("name")
+    if given:
+        return str(given)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", root.name).strip("._-")[:MAX_STACK_NAME]
+    return plain or "stack"
+
+
+def _variables(settings: Settings, layers: _Layers, root: Path, problems: Problems) -> Variables:
+    variables = Variables()
+    for name, declaration in (layers.spec.get("variables") or {}).items():
+        place = layers.document.place_of(("spec", "variables", name), key=True) if layers.document else Place("", 1, 1)
+        try:
+            variables.declare(name, declaration, place)
+        except Problem as problem:
+            problems.take(problem, place=place)
+    for name, value in (layers.overlay.get("variables") or {}).items():
+        try:
+            variables.put(name, value)
+        except Problem as problem:
+            problems.take(problem, place=layers.place_of("variables", name, key=True))
+    put_from_command_line(variables, settings.variable_files, settings.variables, root, problems)
+    return variables
+
+
+def _reporter(layers: _Layers, problems: Problems, section: str) -> Callable[[Problem, Trail], None]:
+    def report(problem: Problem, trail: Trail) -> None:
+        problems.take(problem, place=layers.place_of(section, *trail))
+
+    return report
+
+
+def _projects(layers: _Layers, context: Context, problems: Problems) -> dict[str, str]:
+    evaluator = Evaluator(context, _reporter(layers, problems, "projects"))
+    return {name: str(id) for name, id in evaluator.evaluate(layers.get("projects") or {}).items()}
+
+
+def _pace(layers: _Layers) -> float | None:
+    pace = (layers.get("pace") or {}).get("admin_requests_per_minute", "auto")
+    return None if pace == "auto" else float(pace)
+
+
+def _backend(layers: _Layers, settings: Settings, context: Context, problems: Problems) -> Path:
+    text = ((layers.get("backend") or {}).get("local") or {}).get("path", STATE_FOLDER)
+    anywhere = Context(context.variable, Environment(settings.env, None), context.files)
+    report = _reporter(layers, problems, "backend")
+    path = Evaluator(anywhere, report).evaluate(text, ("local", "path"))
+    root = context.files.root
+    if not isinstance(path, str):
+        return root / STATE_FOLDER
+    if Path(path).is_absolute() and text.lstrip().startswith("${env."):
+        return Path(path)
+    try:
+        return require_inside(root, root / relative(path), path)
+    except Problem as problem:
+        hint = "A folder elsewhere must come from an environment variable, as in ${env.STATE_FOLDER}."
+        report(Problem(problem.summary, f"{problem.detail} {hint}"), ("local", "path"))
+        return root / STATE_FOLDER
+
+
+def _process_secrets(settings: Settings) -> tuple[Secret, ...]:
+    names = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
+    return tuple(Secret(settings.env[name]) for name in names if settings.env.get(name))

@@ -1,0 +1,109 @@
+"""What is wrong between resources: missing projects, shared key files, two names for one object, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.manifests.paths import relative
+from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.references import Declared, cycles, needs, trail_to
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.resource import Resource
+from reconciler.model.types import KeySinkType
+
+
+def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
+    """The files that a resource's keys are written to, with the field that says so."""
+    for field in resource.kind.carried:
+        value = resource.spec.get(field.name) if isinstance(field.type, KeySinkType) else None
+        target = value.get("write_to") if isinstance(value, Mapping) else None
+        path = target.get("file") if isinstance(target, Mapping) else None
+        if isinstance(path, str):
+            try:
+                yield field.name, relative(path)
+            except Problem:
+                continue  # noted where the resource is checked by itself
+
+
+@dataclass(frozen=True)
+class Together:
+    """All resources, with the documents that they come from. `projects` are the stack's own, and where each is."""
+
+    resources: Mapping[Address, tuple[Resource, Document]]
+    declared: Declared
+    projects: Mapping[str, Place | None]
+    problems: Problems
+
+    def check(self) -> None:
+        """Note every problem."""
+        self._projects()
+        self._key_files()
+        self._one_object_each()
+        self._renames()
+        self._cycles()
+
+    def _all(self) -> Iterable[Resource]:
+        return (resource for resource, _ in self.resources.values())
+
+    def _add(self, resource: Resource, trail: Trail, summary: str, detail: str) -> None:
+        place = self.resources[resource.address][1].place_of(trail)
+        self.problems.add(summary, detail, place=place, address=resource.address)
+
+    def _projects(self) -> None:
+        own = self.declared.projects()
+        for name in sorted(own.keys() & self.projects.keys()):
+            detail = f"{own[name]} is declared, and spec.projects says that it is not managed here: keep one."
+            self.problems.add("Project given twice", detail, place=self.projects[name], address=own[name])
+        if not self.declared.complete:
+            return
+        known = own.keys() | self.projects.keys()
+        for resource in self._all():
+            project = resource.address.project
+            if project is not None and project not in known:
+                detail = f'No manifest declares project "{project}", and spec.projects does not list it.'
+                guess = nearest(project, sorted(known))
+                self._add(resource, ("metadata", "project"), "Unknown project", detail + guess)
+
+    def _key_files(self) -> None:
+        written: dict[str, Resource] = {}
+        for resource in self._all():
+            for name, path in key_files(resource):
+                other = written.setdefault(path, resource)
+                if other is not resource:
+                    detail = f'{other.address} writes its key to "{path}" too.'
+                    self._add(resource, ("spec", name, "write_to", "file"), "Two keys in one file", detail)
+
+    def _one_object_each(self) -> None:
+        seen: dict[tuple[Any, ...], Resource] = {}
+        for resource in self._all():
+            identity = resource.kind.identity(resource.spec) if resource.kind.always_exists else None
+            if identity is None:
+                continue
+            key = (resource.kind.name, resource.address.project, *identity.items())
+            other = seen.setdefault(key, resource)
+            if other is not resource:
+                shown = ", ".join(f"{name} {value}" for name, value in identity.items())
+                detail = f"{other.address} already stands for {shown}, and there is one object of that."
+                self._add(resource, ("spec", next(iter(identity))), "Two declarations of one object", detail)
+
+    def _renames(self) -> None:
+        taken: dict[Address, Resource] = {}
+        for resource in self._all():
+            earlier = resource.lifecycle.renamed_from
+            other = taken.setdefault(earlier, resource) if earlier else resource
+            if other is not resource:
+                detail = f"{other.address} is renamed from {earlier} too; an object has one address."
+                self._add(resource, ("lifecycle", "renamed_from"), "Not an earlier address", detail)
+
+    def _cycles(self) -> None:
+        projects = self.declared.projects()
+        edges = {address: needs(resource, projects) for address, (resource, _) in self.resources.items()}
+        for ring in cycles(edges):
+            resource, following = self.resources[ring[0]][0], ring[1 % len(ring)]
+            trail = trail_to(resource.spec, following) or ()
+            shown = " -> ".join(str(address) for address in (*ring, ring[0]))
+            self._add(resource, ("spec", *trail), "References form a cycle", f"{shown}.")

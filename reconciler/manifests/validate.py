@@ -1,0 +1,255 @@
+"""Values against a schema: all problems at once, each as a sentence and at the most telling place.
+
+The standard validator is taught two things. A value that is known only after apply satisfies every keyword. And where
+a schema says which property discriminates its variants, only the variant that is meant is looked at, which keeps errors
+about one thing and a long list of tools quick.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from reconciler.manifests.accept import LATER, predicate
+from reconciler.manifests.places import Trail, dotted
+from reconciler.model.diagnostic import Severity, nearest
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+_NAMES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a map",
+    "string": "text",
+    "null": "null",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem of a value. `at_key` where the key is to blame rather than what stands under it."""
+
+    trail: Trail
+    summary: str
+    detail: str
+    at_key: bool = False
+    severity: Severity = Severity.ERROR
+
+
+class Checker:
+    """A schema, compiled once."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = schema
+        self._accepts = predicate(schema)
+
+    @cached_property
+    def _validator(self) -> Any:
+        return _validator_class()(self._schema)
+
+    def findings(self, value: Any, above: Trail = ()) -> Iterator[Finding]:
+        """What is wrong with a value that stands at `above` in its document."""
+        if self._accepts(value):
+            return
+        for error in self._validator.iter_errors(value):
+            yield _finding(error, (*above, *error.absolute_path))
+
+
+_class: Any = None
+
+
+def _validator_class() -> Any:
+    global _class  # made on first use, since importing the library takes as long as a small run
+    if _class is None:
+        from jsonschema import Draft202012Validator, validators
+
+        extend: Any = validators.extend
+        keywords = {name: _passing_over(keyword) for name, keyword in Draft202012Validator.VALIDATORS.items()}
+        keywords["const"] = _const
+        keywords["required"] = _required
+        keywords["properties"] = _properties
+        keywords["additionalProperties"] = _additional_properties
+        keywords["discriminator"] = _discriminator
+        keywords["allOf"] = _unless_discriminated(keywords["allOf"])
+        _class = extend(Draft202012Validator, keywords)
+    return _class
+
+
+def _passing_over(keyword: Callable[..., Any]) -> Callable[..., Any]:
+    def check(validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
+        return () if isinstance(instance, LATER) else keyword(validator, limit, instance, schema)
+
+    return check
+
+
+def _unless_discriminated(keyword: Callable[..., Any]) -> Callable[..., Any]:
+    def check(validator: Any, branches: Any, instance: Any, schema: Any) -> Any:
+        return () if "discriminator" in schema else keyword(validator, branches, instance, schema)
+
+    return check
+
+
+def _error(message: str) -> ValidationError:
+    from jsonschema.exceptions import ValidationError
+
+    return ValidationError(message)
+
+
+def _const(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
+    if isinstance(instance, LATER) or instance != wanted or isinstance(instance, bool) != isinstance(wanted, bool):
+        yield _error(str(wanted))
+
+
+def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
+    if isinstance(instance, dict):
+        yield from (_error(name) for name in names if name not in instance)
+
+
+def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
+    if isinstance(instance, dict):
+        for name, item in instance.items():
+            part = properties.get(name)
+            if part is not None and part is not True and not isinstance(item, LATER):
+                yield from validator.descend(item, part, path=name, schema_path=name)
+
+
+def _additional_properties(validator: Any, other: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not isinstance(instance, dict):
+        return
+    known = schema.get("properties", {})
+    for name, item in instance.items():
+        if name in known:
+            continue
+        if other is False:
+            yield _error(name)
+        else:
+            yield from validator.descend(item, other, path=name)
+
+
+def _discriminator(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    tag = rule["propertyName"]
+    found = instance.get(tag) if isinstance(instance, dict) else None
+    for branch in schema["allOf"] if isinstance(found, str) else ():
+        if branch["if"]["properties"][tag]["const"] == found:
+            yield from validator.descend(instance, branch["then"])
+
+
+def _finding(error: ValidationError, trail: Trail) -> Finding:
+    if "propertyNames" in list(error.relative_schema_path)[-2:-1]:
+        found = _worded(error, (*trail, str(error.instance)))
+        return Finding(found.trail, found.summary, found.detail, at_key=True)
+    return _worded(error, trail)
+
+
+def _worded(error: ValidationError, trail: Trail) -> Finding:
+    word = _WORDS.get(str(error.validator))
+    if word is None:
+        return Finding(trail, "Not valid", f"{_name(trail)}: {shortened(error.instance)} is not accepted.")
+    return word(error, trail)
+
+
+def _type(error: ValidationError, trail: Trail) -> Finding:
+    if error.instance is None:
+        return Finding(trail, "Null is not accepted here", f"Leave {_name(trail)} out, or give it a value.")
+    limit: Any = error.validator_value
+    wanted = [_NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"]
+    expected = " or ".join(wanted)
+    quotes = " Write it in quotes." if wanted == ["text"] and not isinstance(error.instance, dict | list) else ""
+    found = shortened(error.instance)
+    return Finding(trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}")
+
+
+def _enum(error: ValidationError, trail: Trail) -> Finding:
+    choices = [str(one) for one in error.validator_value if one is not None]  # type: ignore[union-attr]
+    found = error.instance
+    guess = nearest(found, choices) if isinstance(found, str) else ""
+    listed = ", ".join(f'"{one}"' for one in choices)
+    return Finding(trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; it can be {listed}.{guess}")
+
+
+def _wrong_constant(error: ValidationError, trail: Trail) -> Finding:
+    return Finding(
+        trail, "Unknown value", f'{_name(trail)} is {shortened(error.instance)}; it can only be "{error.message}".'
+    )
+
+
+def _pattern(error: ValidationError, trail: Trail) -> Finding:
+    schema: Any = error.schema
+    wanted = schema.get("patternErrorMessage") or f"It must match {error.validator_value}."
+    return Finding(trail, "Wrong form", f"{_name(trail)} is {shortened(error.instance)}. {wanted}")
+
+
+def _missing(error: ValidationError, trail: Trail) -> Finding:
+    return Finding(trail, f'Missing "{error.message}"', f"It is needed in {_name(trail)}.", at_key=True)
+
+
+def _unknown_key(error: ValidationError, trail: Trail) -> Finding:
+    schema: Any = error.schema
+    name, known = error.message, list(schema.get("properties", {}))
+    comment = schema.get("$comment", "")
+    guess = nearest(name, known).strip()
+    some = f"Known here: {', '.join(known)}." if known and not guess and len(known) <= 12 else ""
+    detail = " ".join(text for text in (f'"{name}" is not known in {_name(trail)}.', guess, comment or some) if text)
+    return Finding((*trail, name), f'Unknown field "{name}"', detail, at_key=True)
+
+
+def _bound(phrase: str) -> Callable[[ValidationError, Trail], Finding]:
+    def word(error: ValidationError, trail: Trail) -> Finding:
+        limit: Any = error.validator_value
+        said = phrase.format(f"{limit:,}")
+        return Finding(trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {said}.")
+
+    return word
+
+
+def _length(phrase: str, unit: str) -> Callable[[ValidationError, Trail], Finding]:
+    def word(error: ValidationError, trail: Trail) -> Finding:
+        limit, instance = error.validator_value, error.instance
+        summary = "Too many" if unit != "character" and "most" in phrase else "Wrong length"
+        count = f"{len(instance):,}"  # type: ignore[arg-type]
+        units = unit if count == "1" else f"{unit}s"
+        comment: Any = error.schema.get("$comment", "")  # type: ignore[union-attr]
+        detail = f"{_name(trail)} has {count} {units}; {phrase} {limit:,} {'is' if limit == 1 else 'are'} accepted."
+        return Finding(trail, summary, f"{detail} {comment}".strip())
+
+    return word
+
+
+_WORDS: dict[str, Callable[[Any, Trail], Finding]] = {
+    "type": _type,
+    "enum": _enum,
+    "const": _wrong_constant,
+    "pattern": _pattern,
+    "required": _missing,
+    "additionalProperties": _unknown_key,
+    "minimum": _bound("the least is {}"),
+    "maximum": _bound("the most is {}"),
+    "exclusiveMinimum": _bound("it must be more than {}"),
+    "minLength": _length("at least", "character"),
+    "maxLength": _length("at most", "character"),
+    "minItems": _length("at least", "item"),
+    "maxItems": _length("at most", "item"),
+    "minProperties": _length("at least", "pair"),
+    "maxProperties": _length("at most", "pair"),
+}
+
+
+def shortened(value: Any, most: int = 40) -> str:
+    """A value as a message quotes it: never more than a glance."""
+    if isinstance(value, dict):
+        return "a map"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= most else value[: most - 1] + "…", ensure_ascii=False)
+    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _name(trail: Trail) -> str:
+    return dotted(trail) or "the document"

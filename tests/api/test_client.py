@@ -1,0 +1,313 @@
+"""The weather between us and the API: what is waited out, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.api.client import Client
+from reconciler.api.keys import Key
+from reconciler.api.throttle import Throttle
+from reconciler.emulator import Emulator
+from reconciler.errors import (
+    AmbiguousError,
+    AnswerError,
+    ApiError,
+    AuthenticationError,
+    Interrupted,
+    NotFoundError,
+    ThrottledError,
+)
+from reconciler.model.secret import Redactor, Secret
+from tests.api.conftest import Clock, World
+
+KEY = Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY", project="search", project_id="proj_1")
+ADMIN = Key(Secret("sk-admin-000000000000009876"), "credentials.admin", is_admin=True)
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def talking_to(handler: Handler, clock: Clock, **options: Any) -> Client:
+    return Client(
+        "https://api.example/v1",
+        transport=httpx.MockTransport(handler),
+        throttle=Throttle(clock=clock),
+        clock=clock,
+        sleep=clock.sleep,
+        **options,
+    )
+
+
+def always(response: Any, **rest: Any) -> Handler:
+    return lambda request: response if isinstance(response, httpx.Response) else httpx.Response(response, **rest)
+
+
+# --- what is sent
+
+
+def test_a_request_names_key_organization_project_and_beta(clock: Clock) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={})
+
+    client = talking_to(answer, clock, organization="org-1", user_agent="reconciler/1")
+    client.request("GET", "/agents", key=KEY, beta="agents=v1", query={"limit": 5})
+    headers = seen[0].headers
+    assert str(seen[0].url) == "https://api.example/v1/agents?limit=5"
+    assert [headers[name] for name in ("authorization", "openai-organization", "openai-project", "openai-beta")] == [
+        "Bearer sk-project-0000000000001234", "org-1", "proj_1", "agents=v1",
+    ]  # fmt: skip
+
+
+def test_ids_in_a_path_are_quoted(clock: Clock) -> None:
+    client = talking_to(lambda request: httpx.Response(200, json={"path": request.url.raw_path.decode()}), clock)
+    answer = client.request("GET", "/files/{file}", key=KEY, ids={"file": "../a b?c"})
+    assert answer["path"] == "/v1/files/..%2Fa%20b%3Fc"
+
+
+def test_every_attempt_is_counted(world: World) -> None:
+    world.emulator.add_fault("on=GET:/files,do=error:503,times=2")
+    world.client.request("GET", "/files", key=world.key)
+    assert world.client.calls == 3
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_every_success_is_accepted(clock: Clock, status: int) -> None:
+    assert talking_to(always(status, json={"id": "a"}), clock).request("POST", "/evals", key=KEY) == {"id": "a"}
+
+
+# --- what is waited out
+
+
+@pytest.mark.parametrize(
+    "fault", ["error:500", "error:502", "error:408", "error:409", "html:503", "reset", "truncate", "retry-after:3"]
+)
+def test_a_read_survives_bad_weather(world: World, fault: str) -> None:
+    world.emulator.add_fault(f"on=GET:/files,do={fault},times=2")
+    assert world.client.request("GET", "/files", key=world.key)["data"] == []
+
+
+@pytest.mark.parametrize("style", ["bare", "retry-after", "text"])
+def test_a_refusal_for_pace_is_waited_out_in_each_of_its_shapes(world: World, style: str) -> None:
+    world.emulator.set_options(admin_rpm=7, throttle_style=style)
+    for _ in range(20):
+        world.client.request("GET", "/organization/projects", key=world.admin)
+    refused = [request for request in world.emulator.requests if request.status == 429]
+    assert len(refused) <= 4
+    assert sum(world.clock.slept) <= 240
+
+
+def test_project_calls_go_on_while_admin_calls_wait(world: World) -> None:
+    world.emulator.set_options(admin_rpm=1, throttle_style="retry-after")
+    for _ in range(2):
+        world.client.request("GET", "/organization/projects", key=world.admin)
+    slept = sum(world.clock.slept)
+    world.client.request("GET", "/files", key=world.key)
+    assert sum(world.clock.slept) == slept > 0
+
+
+def test_a_long_wait_is_announced_with_its_end(world: World) -> None:
+    began = world.clock.now
+    world.emulator.add_fault("on=GET:/files,do=retry-after:30")
+    world.client.request("GET", "/files", key=world.key)
+    assert world.waits == [("rate limit of GET /files", began + 30)]
+
+
+def test_a_short_wait_is_not_announced(world: World) -> None:
+    world.emulator.add_fault("on=GET:/files,do=retry-after:1")
+    world.client.request("GET", "/files", key=world.key)
+    assert world.waits == []
+
+
+def test_stopping_the_run_ends_a_wait(emulator: Emulator) -> None:
+    stop = threading.Event()
+    stop.set()
+    client = Client(emulator.base_url, stop=stop)
+    emulator.add_fault("on=GET:/files,do=retry-after:100")
+    with pytest.raises(Interrupted):
+        client.request("GET", "/files", key=Key(Secret(emulator.api_key), "test"))
+    client.close()
+
+
+# --- what is given up
+
+
+def test_an_exhausted_quota_is_not_waited_for(world: World) -> None:
+    world.emulator.add_fault("on=GET:/files,do=quota,times=0")
+    with pytest.raises(ThrottledError) as caught:
+        world.client.request("GET", "/files", key=world.key)
+    assert (world.client.calls, world.clock.slept) == (1, [])
+    assert "quota" in caught.value.hint
+
+
+def test_a_wait_of_minutes_is_not_waited_for(world: World) -> None:
+    world.emulator.add_fault("on=GET:/files,do=retry-after:600,times=0")
+    with pytest.raises(ThrottledError, match="600 seconds"):
+        world.client.request("GET", "/files", key=world.key)
+    assert world.clock.slept == []
+
+
+@pytest.mark.parametrize("fault", ["error:500", "error:408", "html:502", "reset", "truncate", "not-json"])
+def test_a_create_of_unknown_outcome_is_sent_once(world: World, fault: str) -> None:
+    world.emulator.add_fault(f"on=POST:/vector_stores,do={fault},when=after,times=0")
+    with pytest.raises(AmbiguousError):
+        world.client.request("POST", "/vector_stores", key=world.key, json={"name": "a"})
+    assert len(world.objects("vector_store")) == 1
+
+
+def test_a_create_that_timed_out_is_ambiguous(clock: Clock) -> None:
+    def late(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("timed out")
+
+    with pytest.raises(AmbiguousError, match="did not answer in time"):
+        talking_to(late, clock).request("POST", "/vector_stores", key=KEY, json={})
+
+
+@pytest.mark.parametrize("fault", ["retry-after:1", "error:409"])
+def test_a_create_that_was_refused_for_now_is_sent_again(world: World, fault: str) -> None:
+    world.emulator.add_fault(f"on=POST:/vector_stores,do={fault}")
+    world.client.request("POST", "/vector_stores", key=world.key, json={"name": "a"})
+    assert len(world.objects("vector_store")) == 1
+
+
+def test_a_create_that_never_left_is_sent_again(clock: Clock) -> None:
+    attempts: list[str] = []
+
+    def connect(request: httpx.Request) -> httpx.Response:
+        attempts.append(request.method)
+        if len(attempts) < 3:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(200, json={"id": "vs_1"})
+
+    assert talking_to(connect, clock).request("POST", "/vector_stores", key=KEY, json={}) == {"id": "vs_1"}
+
+
+@pytest.mark.parametrize("fault", ["error:500", "reset", "truncate"])
+def test_a_delete_is_sent_again_after_an_unclear_answer(world: World, fault: str) -> None:
+    world.emulator.add_fault(f"on=DELETE:/vector_stores/*,do={fault},when=after")
+    made = world.client.request("POST", "/vector_stores", key=world.key, json={"name": "a"})
+    with pytest.raises(NotFoundError):
+        world.client.request("DELETE", "/vector_stores/{id}", key=world.key, ids={"id": made["id"]})
+    assert len(world.sent("DELETE")) == 2
+
+
+def test_a_server_that_says_not_to_retry_is_obeyed(clock: Clock) -> None:
+    client = talking_to(always(429, json={"error": {"message": "no"}}, headers={"x-should-retry": "false"}), clock)
+    with pytest.raises(ThrottledError):
+        client.request("GET", "/files", key=KEY)
+    assert client.calls == 1
+
+
+# --- in which words
+
+
+def test_a_redirect_is_refused_and_not_followed(clock: Clock) -> None:
+    hosts: list[str] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return httpx.Response(307, headers={"location": "https://evil.example/v1/files"})
+
+    with pytest.raises(AnswerError, match="redirect"):
+        talking_to(redirect, clock).request("GET", "/files", key=KEY)
+    assert hosts == ["api.example"]
+
+
+def test_a_redirected_create_is_no_ambiguity(clock: Clock) -> None:
+    client = talking_to(always(301, headers={"location": "https://www.api.example/"}), clock)
+    with pytest.raises(AnswerError):
+        client.request("POST", "/files", key=KEY)
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+def test_a_page_of_a_proxy_is_named_as_such(clock: Clock, status: int) -> None:
+    page = "<html>\n<h1>\x1b[31mSign in</h1>" + "x" * 500
+    client = talking_to(always(status, html=page), clock)
+    with pytest.raises(AnswerError) as caught:
+        client.request("GET", "/files", key=KEY)
+    message = str(caught.value)
+    assert f"https://api.example answered {status} with text/html" in message
+    assert "looks like a proxy" in message
+    assert "\x1b" not in message
+    assert len(message) < 300
+
+
+def test_a_body_that_ends_early_is_named_as_such(world: World) -> None:
+    world.emulator.add_fault("on=GET:/files,do=truncate,times=0")
+    with pytest.raises(AnswerError, match="cut short"):
+        world.client.request("GET", "/files", key=world.key)
+
+
+@pytest.mark.parametrize("body", ['{"a": ', "[]", '"text"', "", "[" * 100_000])
+def test_json_that_is_no_object_is_an_error(clock: Clock, body: str) -> None:
+    client = talking_to(always(200, text=body, headers={"content-type": "application/json"}), clock)
+    with pytest.raises(AnswerError, match="broken or cut short"):
+        client.request("GET", "/files", key=KEY)
+
+
+def test_a_project_key_on_an_admin_route_says_which_key_is_needed(world: World) -> None:
+    wrong = Key(Secret(world.emulator.api_key), "OPENAI_ADMIN_KEY", is_admin=True)
+    with pytest.raises(AuthenticationError) as caught:
+        world.client.request("GET", "/organization/projects", key=wrong)
+    assert "OPENAI_ADMIN_KEY" in str(caught.value)
+    assert "needs an admin key" in caught.value.hint
+
+
+def test_a_key_of_another_project_says_what_to_set(clock: Clock) -> None:
+    error = {"error": {"message": "mismatch", "code": "mismatched_project"}}
+    with pytest.raises(AuthenticationError) as caught:
+        talking_to(always(401, json=error), clock).request("GET", "/files", key=KEY)
+    assert "•••1234" in str(caught.value)
+    assert "credentials.projects.search" in caught.value.hint
+
+
+def test_a_refusal_keeps_what_the_api_says(clock: Clock) -> None:
+    error = {"error": {"message": "Invalid 'name'.", "param": "name", "code": "invalid_value"}}
+    client = talking_to(always(400, json=error, headers={"x-request-id": "req_7"}), clock)
+    with pytest.raises(ApiError) as caught:
+        client.request("POST", "/files", key=KEY)
+    found = caught.value
+    assert (found.status, found.param, found.code, found.request_id) == (400, "name", "invalid_value", "req_7")
+    assert str(found) == "POST /files answered 400, param name, code invalid_value: Invalid 'name'. [request req_7]"
+
+
+@pytest.mark.parametrize("body", [{"message": "gone", "type": "x", "param": None, "code": None}, {"error": "gone"}])
+def test_an_error_without_its_envelope_is_understood(clock: Clock, body: Any) -> None:
+    with pytest.raises(NotFoundError, match="gone"):
+        talking_to(always(404, json=body), clock).request("GET", "/evals/x", key=KEY)
+
+
+def test_no_secret_of_an_answer_reaches_a_message(clock: Clock) -> None:
+    redactor = Redactor([Secret("hunter2secret")])
+    text = "key sk-project-0000000000001234, password hunter2secret, other sk-abcdefghijklmnopqrstuv"
+    client = talking_to(always(400, json={"error": {"message": text}}), clock, redactor=redactor)
+    with pytest.raises(ApiError) as caught:
+        client.request("GET", "/files", key=KEY)
+    assert str(caught.value).count("•••") == 3
+
+
+def test_an_unreachable_host_names_the_host_and_what_to_check(clock: Clock) -> None:
+    client = Client("http://127.0.0.1:1/v1", sleep=clock.sleep, clock=clock)
+    with pytest.raises(ApiError, match=r"http://127\.0\.0\.1:1 cannot be reached") as caught:
+        client.request("POST", "/files", key=KEY)
+    client.close()
+    assert "OPENAI_BASE_URL" in caught.value.hint
+    assert not isinstance(caught.value, AmbiguousError)
+    assert client.calls == 4
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(clock: Clock) -> None:
+    import ssl
+
+    def connect(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("failed") from ssl.SSLCertVerificationError("self-signed certificate")
+
+    client = talking_to(connect, clock)
+    with pytest.raises(ApiError, match="is not trusted"):
+        client.request("GET", "/files", key=ADMIN)
+    assert client.calls == 1

@@ -1,0 +1,397 @@
+"""A store kept in step with a folder, through the provider and against the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.errors import ApiError, ReconcilerError
+from reconciler.model.provider import Written
+from reconciler.model.resource import LiveObject
+from reconciler.model.types import comparable
+from reconciler.model.values import FileSet, Member
+from tests.api.conftest import World, kind
+
+MakeWorld = Callable[..., World]
+SMALL = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 50}}
+
+
+def member(world: World, path: str, content: str = "text", **rest: Any) -> Member:
+    return Member(path, world.write(path, content), **rest)
+
+
+def files(*members: Member) -> FileSet:
+    return FileSet(tuple(sorted(members, key=lambda item: item.key)))
+
+
+def store_of(world: World, *members: Member) -> Written:
+    return world.create("VectorStore", {"name": "Handbook", "files": files(*members)})
+
+
+def read(world: World, live: LiveObject) -> dict[str, Member]:
+    carried = world.provider.read_carried(live, ["files"]).carried["files"]
+    return {item.key: item for item in carried.members}
+
+
+def sync(world: World, live: LiveObject, *members: Member) -> Written:
+    """Bring a store to these members, as an apply does: read it, then update it."""
+    world.emulator.clear_requests()
+    return world.update(world.provider.read_carried(live, ["files"]), {"files": files(*members)})
+
+
+def in_step(world: World, live: LiveObject, *members: Member) -> bool:
+    field = kind("VectorStore").by_name["files"]
+    shown = world.provider.read_carried(live, ["files"]).carried["files"]
+    desired, found = comparable(field.type, files(*members), shown)
+    return bool(desired == found)
+
+
+def uploaded(world: World) -> list[str]:
+    return sorted(file["filename"] for file in world.objects("file"))
+
+
+# --- filling
+
+
+def test_a_new_store_holds_what_was_asked(world: World) -> None:
+    wanted = [member(world, f"handbook/{n}.md", f"text {n}", attributes={"n": n}) for n in range(5)]
+    written = store_of(world, *wanted)
+    assert in_step(world, written.live, *wanted)
+    assert len(world.sent("POST", "/file_batches")) == 1
+
+
+def test_the_answer_of_a_write_is_what_a_read_finds(world: World) -> None:
+    written = store_of(world, member(world, "a.md", attributes={"x": True}), member(world, "b.md"))
+    shown = {item.key: (item.file_id, item.content.sha256) for item in written.live.carried["files"].members}
+    assert shown == {key: (item.file_id, item.content.sha256) for key, item in read(world, written.live).items()}
+
+
+def test_digest_and_path_are_kept_in_the_attributes(world: World) -> None:
+    item = member(world, "docs/a.md", attributes={"team": "cx"})
+    store_of(world, item)
+    (attached,) = world.objects("vector_store_file")
+    assert attached["attributes"] == {
+        "team": "cx", "reconciler_path": "docs/a.md", "reconciler_sha256": item.content.sha256,
+    }  # fmt: skip
+
+
+def test_a_single_file_is_attached_without_a_batch(world: World) -> None:
+    store_of(world, member(world, "a.md"))
+    assert len(world.sent("POST", "/files")) == 2
+    assert world.sent("POST", "/file_batches") == []
+
+
+def test_many_files_are_attached_in_batches(make_world: MakeWorld) -> None:
+    world = make_world(parallelism=2)
+    folder = next(c for c in world.provider._carriers.values() if hasattr(c, "batch_files"))
+    object.__setattr__(folder, "batch_files", 3)
+    wanted = [member(world, f"{n}.md", str(n)) for n in range(7)]
+    written = store_of(world, *wanted)
+    assert in_step(world, written.live, *wanted)
+    assert [len(r.request_body["files"]) for r in world.sent("POST", "/file_batches")] == [3, 3]
+
+
+def test_an_uploaded_file_is_attached_by_its_id(world: World) -> None:
+    file = world.create("File", {"path": world.write("a.md", "a"), "purpose": "assistants"}).live
+    wanted = Member(file.id, None, file_id=file.id, attributes={"x": 1})
+    written = store_of(world, wanted)
+    assert in_step(world, written.live, wanted)
+    assert len(world.objects("file")) == 1
+
+
+# --- changing
+
+
+@pytest.fixture
+def pair(world: World) -> tuple[LiveObject, Member, Member]:
+    """A store that holds a.md and b.md."""
+    a, b = member(world, "a.md", "a"), member(world, "b.md", "b", attributes={"n": 1})
+    return store_of(world, a, b).live, a, b
+
+
+Pair = tuple[LiveObject, Member, Member]
+
+
+def test_a_store_in_step_takes_no_call(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    sync(world, live, a, b)
+    assert {request.method for request in world.emulator.requests} == {"GET"}
+
+
+def test_a_new_file_is_added_alone(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    c = member(world, "c.md", "c")
+    sync(world, live, a, b, c)
+    assert in_step(world, live, a, b, c)
+    assert len(world.sent("POST", "/v1/files")) + len(world.sent("POST")) == 2
+
+
+def test_changed_content_replaces_the_file(world: World, pair: Pair) -> None:
+    live, _, b = pair
+    before = read(world, live)["a.md"].file_id
+    changed = member(world, "a.md", "a, changed")
+    sync(world, live, changed, b)
+    assert in_step(world, live, changed, b)
+    assert before not in {file["id"] for file in world.objects("file")}
+
+
+def test_new_content_is_attached_before_the_old_is_removed(world: World, pair: Pair) -> None:
+    live, _, b = pair
+    sync(world, live, member(world, "a.md", "a, changed"), b)
+    methods = [request.method for request in world.emulator.requests if request.method != "GET"]
+    assert methods == ["POST", "POST", "DELETE", "DELETE"]
+
+
+def test_changed_attributes_are_one_call(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    tagged = replace(b, attributes={"n": 2, "team": "cx"})
+    sync(world, live, a, tagged)
+    assert in_step(world, live, a, tagged)
+    assert [request.method for request in world.emulator.requests if request.method != "GET"] == ["POST"]
+
+
+def test_changed_chunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    before = read(world, live)["b.md"].file_id
+    chunked = replace(b, chunking_strategy=SMALL)
+    sync(world, live, a, chunked)
+    assert in_step(world, live, a, chunked)
+    assert read(world, live)["b.md"].file_id == before
+
+
+def test_a_removed_file_is_detached_and_deleted(world: World, pair: Pair) -> None:
+    live, a, _ = pair
+    sync(world, live, a)
+    assert (list(read(world, live)), uploaded(world)) == (["a.md"], ["a.md"])
+
+
+def test_a_foreign_file_is_detached_and_kept(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    file = world.create("File", {"path": world.write("foreign.md", "f"), "purpose": "assistants"}).live
+    path = "/vector_stores/{id}/files"
+    world.client.request("POST", path, key=world.key, ids={"id": live.id}, json={"file_id": file.id})
+    assert read(world, live)[file.id].content is None
+    sync(world, live, a, b)
+    assert (sorted(read(world, live)), uploaded(world)) == (["a.md", "b.md"], ["a.md", "b.md", "foreign.md"])
+
+
+def test_a_second_file_for_one_path_shows_as_surplus_and_goes(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    twin = store_of(world, a).live
+    (copy,) = read(world, twin).values()
+    attributes = {"reconciler_path": "a.md", "reconciler_sha256": a.content.sha256}
+    body = {"file_id": copy.file_id, "attributes": attributes}
+    world.client.request("POST", "/vector_stores/{id}/files", key=world.key, ids={"id": live.id}, json=body)
+    assert not in_step(world, live, a, b)
+    sync(world, live, a, b)
+    assert in_step(world, live, a, b)
+
+
+def test_content_that_no_manifest_sets_any_more_is_left_alone(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    world.update(live, {"files": None})
+    assert in_step(world, live, a, b)
+
+
+def test_a_file_of_ours_that_is_asked_for_by_its_id_is_no_longer_ours(world: World, pair: Pair) -> None:
+    live, a, _ = pair
+    id = read(world, live)["b.md"].file_id
+    sync(world, live, a, Member(id, None, file_id=id, attributes={}))
+    assert read(world, live)[id].content is None
+    assert uploaded(world) == ["a.md", "b.md"]
+
+
+# --- indexing
+
+
+def test_a_file_that_fails_to_index_is_reported_with_its_reason(world: World) -> None:
+    written = store_of(world, member(world, "a.md", "a"), member(world, "b.xyz", "b"), member(world, "c.xyz", "c"))
+    assert [note.split(":")[0] for note in sorted(written.notes)] == [
+        "b.xyz could not be indexed", "c.xyz could not be indexed",
+    ]  # fmt: skip
+    assert "unsupported_file" in written.notes[0]
+
+
+def test_a_single_file_that_fails_to_index_is_reported(world: World) -> None:
+    assert "b.xyz could not be indexed" in store_of(world, member(world, "b.xyz", "b")).notes[0]
+
+
+def test_a_file_that_failed_to_index_is_not_uploaded_again(world: World) -> None:
+    bad = member(world, "b.xyz", "b")
+    live = store_of(world, bad).live
+    assert in_step(world, live, bad)
+
+
+def test_indexing_is_waited_for(world: World) -> None:
+    world.emulator.set_options(index_delay_ms=30_000)
+    written = store_of(world, member(world, "a.md", "a"), member(world, "b.xyz", "b"))
+    assert 30 <= sum(world.clock.slept) < 40
+    assert len(written.notes) == 1
+
+
+def test_indexing_that_takes_too_long_is_left_to_itself(make_world: MakeWorld) -> None:
+    world = make_world(index_seconds=10)
+    world.emulator.set_options(index_delay_ms=60_000)
+    written = store_of(world, member(world, "a.md", "a"), member(world, "b.md", "b"))
+    assert written.notes == ("Some files are still being indexed; the next plan shows those that fail.",)
+    assert sum(world.clock.slept) <= 10
+
+
+# --- what goes wrong on the way
+
+
+def failing(world: World, fault: str, call: Callable[[], Any]) -> None:
+    world.emulator.add_fault(fault)
+    with pytest.raises(ReconcilerError):
+        call()
+    world.emulator.clear_faults()
+
+
+def test_an_upload_of_a_run_that_died_is_attached_and_not_repeated(world: World) -> None:
+    wanted = [member(world, "a.md", "a"), member(world, "b.md", "b")]
+    live = store_of(world).live
+    failing(world, "on=POST:*/file_batches,do=error:400", lambda: sync(world, live, *wanted))
+    world.next_run()
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert uploaded(world) == ["a.md", "b.md"]
+
+
+def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> None:
+    wanted = member(world, "a.md", "a")
+    live = store_of(world).live
+    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
+    entry = next(entry for entry in world.steps.entries if entry.name == "upload a.md")
+    entry.status, entry.id, entry.result = "begun", None, {}
+    world.next_run()
+    sync(world, live, wanted)
+    assert in_step(world, live, wanted)
+    assert uploaded(world) == ["a.md"]
+
+
+def test_an_upload_that_is_gone_meanwhile_is_sent_again(world: World) -> None:
+    wanted = member(world, "a.md", "a")
+    live = store_of(world).live
+    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
+    (file,) = world.objects("file")
+    world.client.request("DELETE", "/files/{file}", key=world.key, ids={"file": file["id"]})
+    world.next_run()
+    sync(world, live, wanted)
+    assert in_step(world, live, wanted)
+
+
+def test_an_upload_whose_answer_was_lost_is_found_and_not_repeated(world: World) -> None:
+    wanted = [member(world, "x/a.md", "same"), member(world, "y/a.md", "same size"[:4]), member(world, "b.md", "b")]
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset,when=after")
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert uploaded(world) == ["a.md", "a.md", "b.md"]
+
+
+def test_an_upload_that_never_happened_is_sent_again(world: World) -> None:
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset")
+    wanted = member(world, "a.md", "a")
+    sync(world, live, wanted)
+    assert in_step(world, live, wanted)
+
+
+def test_a_list_that_lags_behind_is_looked_at_again(world: World) -> None:
+    world.emulator.set_options(list_lag_ms=5000)
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset,when=after")
+    sync(world, live, member(world, "a.md", "a"))
+    assert uploaded(world) == ["a.md"]
+
+
+def test_uploads_that_cannot_be_told_apart_are_named(world: World) -> None:
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset,when=after,times=2")
+    written = sync(world, live, member(world, "x/a.md", "same"), member(world, "y/a.md", "emas"))
+    assert all("may be left over" in note for note in written.notes)
+    assert sorted(read(world, live)) == ["x/a.md", "y/a.md"]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_attach_whose_answer_was_lost_is_completed(world: World, count: int, when: str) -> None:
+    wanted = [member(world, f"{n}.md", str(n)) for n in range(count)]
+    live = store_of(world).live
+    world.emulator.add_fault(f"on=POST:/vector_stores/*/file*,do=error:500,when={when}")
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert len(world.sent("POST", "/file_batches")) <= 2
+
+
+def test_a_run_that_dies_while_rechunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    chunked = replace(b, chunking_strategy=SMALL)
+    failing(world, "on=POST:*/files,do=error:400", lambda: sync(world, live, a, chunked))
+    world.next_run()
+    sync(world, live, a, chunked)
+    assert in_step(world, live, a, chunked)
+    assert uploaded(world) == ["a.md", "b.md"]
+
+
+def test_a_run_that_dies_while_removing_leaves_no_file_behind(world: World, pair: Pair) -> None:
+    live, a, _ = pair
+    failing(world, "on=DELETE:/vector_stores/*,do=error:400", lambda: sync(world, live, a))
+    world.next_run()
+    sync(world, live, a)
+    assert uploaded(world) == ["a.md"]
+
+
+def test_a_refused_upload_stops_the_change(world: World) -> None:
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=error:400,times=0")
+    with pytest.raises(ApiError):
+        sync(world, live, member(world, "a.md", "a"))
+    assert read(world, live) == {}
+
+
+@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("weather", ["error:400", "reset,when=after"])
+def test_a_run_that_dies_after_any_call_is_finished_by_the_next(
+    world: World, pair: Pair, calls: int, weather: str
+) -> None:
+    live, a, b = pair
+    wanted = [
+        member(world, "a.md", "a, changed"), replace(b, chunking_strategy=SMALL), member(world, "c.md", "c"),
+    ]  # fmt: skip
+    failing(world, f"on=*:*,do={weather},skip={calls},times=0", lambda: sync(world, live, *wanted))
+    world.next_run()
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert uploaded(world) == ["a.md", "b.md", "c.md"]
+
+
+# --- deleting
+
+
+def test_deleting_a_store_deletes_the_files_that_we_uploaded(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    file = world.create("File", {"path": world.write("foreign.md", "f"), "purpose": "assistants"}).live
+    sync(world, live, a, b, Member(file.id, None, file_id=file.id))
+    world.delete(live)
+    assert (world.objects("vector_store"), uploaded(world)) == ([], ["foreign.md"])
+
+
+def test_a_delete_that_died_halfway_is_finished_by_the_next(world: World, pair: Pair) -> None:
+    live, _, _ = pair
+    failing(world, "on=DELETE:/files/*,do=error:400,skip=1,times=0", lambda: world.delete(live))
+    world.next_run()
+    world.delete(live)
+    assert (world.objects("vector_store"), uploaded(world)) == ([], [])
+
+
+def test_every_file_of_a_delete_is_journalled(world: World, pair: Pair) -> None:
+    world.delete(pair[0])
+    assert set(names(world.steps.names)) >= {"delete file a.md", "delete file b.md", "delete"}
+
+
+def names(found: Iterable[str]) -> list[str]:
+    return sorted(found)

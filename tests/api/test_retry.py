@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+
+from reconciler.api.retry import Effect, Failure, Policy, Trouble, duration, told_seconds
+from reconciler.errors import AmbiguousError, ApiError, ThrottledError
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "seconds"),
+    [
+        ({"retry-after-ms": "1500"}, "", 1.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, "", 0.25),
+        ({"retry-after": "7"}, "try again in 3s", 7),
+        ({"retry-after": formatdate(NOW + 30, usegmt=True)}, "", 30),
+        ({}, "Rate limit. Please try again after 6.937 seconds.", 6.937),
+        ({}, "Please try again in 6.937s. Visit the site", 6.937),
+        ({}, "Please try again in 20ms.", 0.02),
+        ({}, "Please try again in 1m30s.", 90),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, "", 360),
+        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}, "", None),
+        ({"retry-after": "soon"}, "Rate limit reached", None),
+        ({}, "", None),
+    ],
+)
+def test_every_way_of_telling_a_wait_is_understood(
+    headers: dict[str, str], message: str, seconds: float | None
+) -> None:
+    assert told_seconds(headers, message, now=NOW) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5", "1 parsec", "-3s", "9" * 400 + "s"])
+def test_what_is_no_duration_is_none(text: str) -> None:
+    assert duration(text) is None
+
+
+def failure(trouble: Trouble, told: float | None = None) -> Failure:
+    return Failure(ApiError("it failed", status=500), trouble, told)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "effect", "repeats"),
+    [
+        (Trouble.UNCLEAR, Effect.READ, True),
+        (Trouble.UNCLEAR, Effect.REPEATABLE, True),
+        (Trouble.UNCLEAR, Effect.ONCE, False),
+        (Trouble.UNSENT, Effect.ONCE, True),
+        (Trouble.THROTTLED, Effect.ONCE, True),
+        (Trouble.CONFLICT, Effect.ONCE, True),
+        (Trouble.FINAL, Effect.READ, False),
+        (Trouble.GARBLED, Effect.READ, False),
+    ],
+)
+def test_a_request_that_may_have_created_something_is_never_repeated(
+    trouble: Trouble, effect: Effect, repeats: bool
+) -> None:
+    wait = Policy().wait(failure(trouble), effect, attempt=1, waited_seconds=0)
+    assert (wait is not None) is repeats
+
+
+@pytest.mark.parametrize("trouble", [Trouble.UNCLEAR, Trouble.GARBLED])
+def test_a_create_of_unknown_outcome_is_ambiguous(trouble: Trouble) -> None:
+    assert isinstance(Policy().raised(failure(trouble), Effect.ONCE), AmbiguousError)
+
+
+def test_a_read_is_never_ambiguous() -> None:
+    assert not isinstance(Policy().raised(failure(Trouble.UNCLEAR), Effect.READ), AmbiguousError)
+
+
+def test_backing_off_doubles_up_to_thirty_seconds() -> None:
+    policy = Policy(random=lambda: 1.0)
+    waits = [policy.wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=n, waited_seconds=0) for n in range(1, 8)]
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_wait_of_over_two_minutes_is_not_waited_for() -> None:
+    told = Failure(ThrottledError("busy", status=429), Trouble.THROTTLED, 121.0)
+    assert Policy().wait(told, Effect.READ, attempt=1, waited_seconds=0) is None
+    assert "121 seconds" in str(Policy().raised(told, Effect.READ))
+
+
+def test_the_waits_of_a_request_are_bounded_together() -> None:
+    assert Policy().wait(failure(Trouble.THROTTLED, 100), Effect.READ, attempt=2, waited_seconds=250) is None
+
+
+def test_attempts_are_bounded() -> None:
+    assert Policy(attempts=3).wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=3, waited_seconds=0) is None

@@ -1,0 +1,79 @@
+"""Claims about drift: what moved live, told apart from what the manifests changed."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.test_plan_and_apply import ASSISTANT, LIMIT, PROJECT, admin, assistants, project_id, user
+from tests.conftest import Workspace
+
+
+def change(workspace: Workspace, **fields: object) -> None:
+    with user(workspace) as client:
+        client.post(f"/assistants/{assistants(workspace)[0]['id']}", json=fields).raise_for_status()
+
+
+def test_no_drift_ends_with_zero(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    assert workspace.run("drift").code == 0
+
+
+def test_a_change_outside_is_shown_field_by_field_and_ends_with_two(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    change(workspace, temperature=1.5)
+    done = workspace.run("drift", expect=2)
+    assert "temperature: 0.5 → 1.5" in done.out
+
+
+def test_a_change_of_the_manifest_is_no_drift(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    workspace.write({"a.yaml": ASSISTANT.replace("0.5", "0.7")})
+    assert workspace.run("drift").code == 0
+
+
+def test_a_deleted_object_is_drift(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    with user(workspace) as client:
+        client.delete(f"/assistants/{assistants(workspace)[0]['id']}")
+    assert "deleted" in workspace.run("drift", expect=2).out
+
+
+def test_apply_repairs_drift(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    change(workspace, temperature=1.5, instructions="Be rude.")
+    workspace.apply()
+    (found,) = assistants(workspace)
+    assert (found["temperature"], found["instructions"]) == (0.5, "Be kind.")
+    assert workspace.run("drift").code == 0
+
+
+def test_drift_is_found_for_marked_objects_when_the_state_is_lost(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    change(workspace, temperature=1.5)
+    for path in (workspace.folder / ".reconciler").iterdir():
+        path.unlink()
+    assert "temperature" in workspace.run("drift", expect=2).out
+
+
+def test_unmanaged_objects_are_listed_when_asked(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    with user(workspace) as client:
+        client.post("/assistants", json={"model": "gpt-4o", "name": "Stray"})
+    assert workspace.run("drift").code == 0
+    assert "Stray" in workspace.run("drift", "--unmanaged", expect=2).out
+
+
+def test_blame_names_who_did_it(workspace: Workspace) -> None:
+    workspace.write({"p.yaml": PROJECT, "l.yaml": LIMIT}).apply()
+    with admin(workspace) as client:
+        client.post(
+            f"/organization/projects/{project_id(client)}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 7}
+        ).raise_for_status()
+    assert "rate_limit.updated by " in workspace.run("drift", "--blame", expect=2).out
+
+
+def test_json_drift_is_in_resource_drift(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    change(workspace, temperature=1.5)
+    found = json.loads(workspace.run("drift", "--format", "json", expect=2).out)
+    assert [item["address"] for item in found["resource_drift"]] == ["Assistant/bot"]

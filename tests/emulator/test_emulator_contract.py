@@ -1,0 +1,263 @@
+"""Every route's requests and answers, held against the published description of the API.
+
+The description comes from the path in RECONCILER_OPENAPI. The live API answers nulls where the description allows
+none, and so does the emulator; that is the one general relaxation, and it covers nothing but a value that is null.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from reconciler.emulator import Emulator
+from reconciler.emulator.recorder import RequestRecord
+from reconciler.emulator.routes import ROUTES
+
+DESCRIPTION = os.environ.get("RECONCILER_OPENAPI")
+pytestmark = pytest.mark.skipif(not DESCRIPTION, reason="RECONCILER_OPENAPI names no published description")
+
+# Newer than the description; only the official client knows them.
+UNDESCRIBED = {"/agents", "/agents/{agent_id}"}
+UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
+NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
+
+# Where the live API was recorded to differ from the description in more than a null: path, and what the error says.
+RECORDED_DIFFERENCES = [
+    (r"/vector_stores/[^/]+/file_batches", "'vector_store.file_batch' is not one of"),
+    (r"/vector_stores/[^/]+/file_batches/[^/]+/files", "'usage_bytes' is a required property"),
+]
+
+
+class Description:
+    """The published description, with the operation of a request and the mistakes in a value."""
+
+    def __init__(self, path: str) -> None:
+        self.document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        self.paths = {
+            re.compile(re.sub(r"\{[^}]+\}", "[^/]+", template)): item
+            for template, item in self.document["paths"].items()
+        }
+
+    def operation(self, record: RequestRecord) -> dict[str, Any] | None:
+        matching = [item for pattern, item in self.paths.items() if pattern.fullmatch(record.path)]
+        for item in matching:
+            if record.method.lower() in item:
+                return item[record.method.lower()]  # type: ignore[no-any-return]
+        return None
+
+    def mistakes(self, value: Any, schema: dict[str, Any]) -> list[str]:
+        rooted = {**schema, "components": self.document["components"]}
+        errors = jsonschema.Draft202012Validator(rooted).iter_errors(value)
+        return [f"{error.json_path}: {error.message}" for error in errors if not is_about_null(error)]
+
+
+def is_about_null(error: jsonschema.ValidationError) -> bool:
+    """Say whether a mistake is that a value is null, also where it may have one of several shapes."""
+    if error.instance is None:
+        return True
+    branches: dict[Any, list[jsonschema.ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    return any(all(is_about_null(inner) for inner in errors) for errors in branches.values())
+
+
+@pytest.fixture(scope="module")
+def description() -> Description:
+    return Description(str(DESCRIPTION))
+
+
+def drive_organization(admin: httpx.Client) -> None:
+    base = "/organization/projects"
+    project = admin.post(base, json={"name": "Search"}).json()["id"]
+    one = f"{base}/{project}"
+    admin.get(base, params={"limit": 5, "include_archived": "true"})
+    admin.get(one)
+    admin.post(one, json={"name": "Search team"})
+    admin.get(f"{one}/rate_limits")
+    admin.post(f"{one}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 5})
+    admin.post(f"{one}/service_accounts", json={"name": "bare", "create_service_account_only": True})
+    account = admin.post(f"{one}/service_accounts", json={"name": "indexer"}).json()
+    admin.get(f"{one}/service_accounts")
+    admin.get(f"{one}/service_accounts/{account['id']}")
+    admin.post(f"{one}/service_accounts/{account['id']}", json={"role": "owner"})
+    admin.post(f"{one}/service_accounts/{account['id']}/api_keys", json={"name": "second"})
+    admin.get(f"{one}/api_keys")
+    key = f"{one}/api_keys/{account['api_key']['id']}"
+    admin.get(key)
+    admin.post(key, json={"scopes": []})
+    admin.delete(key)
+    admin.delete(f"{one}/service_accounts/{account['id']}")
+    drive_people(admin, one)
+    admin.post(f"{one}/archive")
+    admin.get("/organization/audit_logs", params={"limit": 100})
+
+
+def drive_people(admin: httpx.Client, project: str) -> None:
+    users = admin.get("/organization/users", params={"emails[]": "cleo@example.com"}).json()["data"]
+    cleo = users[0]["id"]
+    admin.post(f"{project}/users", json={"user_id": cleo, "role": "member"})
+    admin.get(f"{project}/users")
+    admin.get(f"{project}/users/{cleo}")
+    admin.post(f"{project}/users/{cleo}", json={"role": "owner"})
+    admin.get(f"/organization/users/{cleo}")
+    admin.delete(f"{project}/users/{cleo}")
+    admin.post(f"/organization/users/{cleo}", json={"role": "owner"})
+    admin.delete(f"/organization/users/{cleo}")
+
+
+def drive_files(http: httpx.Client) -> list[str]:
+    http.get("/models")
+    http.get("/models/gpt-4.1")
+    names = ("a.md", "unindexable.md", "c.md")
+    made = [
+        http.post("/files", data={"purpose": "user_data"}, files={"file": (name, b"some words")}).json()["id"]
+        for name in names
+    ]
+    http.get("/files", params={"purpose": "user_data", "order": "asc", "limit": 2})
+    http.get(f"/files/{made[0]}")
+    http.get(f"/files/{made[0]}/content")
+    body = {"filename": "a.jsonl", "purpose": "batch", "bytes": 4, "mime_type": "text/jsonl"}
+    upload = http.post("/uploads", json=body).json()["id"]
+    http.post(f"/uploads/{upload}/cancel", json={})
+    upload = http.post("/uploads", json=body).json()["id"]
+    part = http.post(f"/uploads/{upload}/parts", files={"data": ("blob", b"1234")}).json()["id"]
+    http.post(f"/uploads/{upload}/complete", json={"part_ids": [part]})
+    return made
+
+
+def drive_vector_stores(http: httpx.Client, files: list[str]) -> str:
+    body = {"name": "Handbook", "file_ids": files[:1], "expires_after": {"anchor": "last_active_at", "days": 3}}
+    store = http.post("/vector_stores", json=body).json()["id"]
+    one = f"/vector_stores/{store}"
+    http.post("/vector_stores", json={})
+    http.get("/vector_stores", params={"limit": 5, "order": "asc"})
+    http.post(one, json={"metadata": {"team": "cx"}, "expires_after": None})
+    http.get(one)
+    http.post(f"{one}/files", json={"file_id": files[1], "chunking_strategy": {"type": "auto"}})
+    http.get(f"{one}/files", params={"filter": "failed"})
+    http.get(f"{one}/files")
+    http.get(f"{one}/files/{files[0]}")
+    http.post(f"{one}/files/{files[0]}", json={"attributes": {"n": 1, "s": "x", "b": True}})
+    http.get(f"{one}/files/{files[0]}/content")
+    http.post(f"{one}/search", json={"query": "words", "filters": {"type": "eq", "key": "n", "value": 1}})
+    batch = http.post(f"{one}/file_batches", json={"files": [{"file_id": files[2]}]}).json()["id"]
+    http.get(f"{one}/file_batches/{batch}")
+    http.get(f"{one}/file_batches/{batch}/files")
+    http.delete(f"{one}/files/{files[2]}")
+    return str(store)
+
+
+def drive_assistants(http: httpx.Client, store: str) -> None:
+    tools = [
+        {"type": "code_interpreter"},
+        {"type": "file_search"},
+        {"type": "function", "function": {"name": "weather"}},
+    ]
+    resources = {"file_search": {"vector_store_ids": [store]}}
+    schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
+    body = {"model": "gpt-4.1", "tools": tools, "tool_resources": resources, "response_format": schema}
+    assistant = http.post("/assistants", json=body).json()["id"]
+    http.get("/assistants", params={"limit": 5})
+    http.get(f"/assistants/{assistant}")
+    http.post(f"/assistants/{assistant}", json={"name": None, "temperature": 0.5})
+    http.delete(f"/assistants/{assistant}")
+    agents = {"OpenAI-Beta": "agents=v1"}
+    agent = http.post("/agents", json={"model": "gpt-5.5"}, headers=agents).json()["id"]
+    http.get("/agents", headers=agents)
+    http.get(f"/agents/{agent}", headers=agents)
+    http.post(f"/agents/{agent}", json={"name": "x"}, headers=agents)
+    http.delete(f"/agents/{agent}", headers=agents)
+
+
+@pytest.fixture
+def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list[RequestRecord]:
+    """The record of a run that uses every route, and of some refusals."""
+    drive_organization(admin)
+    files = drive_files(http)
+    store = drive_vector_stores(http, files)
+    drive_assistants(http, store)
+    emulator.set_options(index_delay_ms=60_000)
+    batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()["id"]
+    http.post(f"/vector_stores/{store}/file_batches/{batch}/cancel")
+    http.delete(f"/vector_stores/{store}")
+    http.delete(f"/files/{files[0]}")
+    for path in ("/assistants/asst_x", "/vector_stores/vs_x", "/files/file-x", "/organization/projects"):
+        http.get(path)
+    http.post("/assistants", json={})
+    http.delete("/models/gpt-4.1")
+    return emulator.requests
+
+
+def test_the_run_uses_every_route_with_success(records: list[RequestRecord]) -> None:
+    def is_used(method: str, template: str) -> bool:
+        pattern = re.compile(re.sub(r"\{[^}]+\}", "[^/]+", template))
+        return any(r.method == method and pattern.fullmatch(r.path) and r.status == 200 for r in records)
+
+    routes = {(route.method, route.path) for route in ROUTES} - NEVER_SUCCEEDS
+    assert [route for route in sorted(routes) if not is_used(*route)] == []
+
+
+def test_every_route_is_in_the_description(description: Description) -> None:
+    described = {
+        (method.upper(), re.sub(r"\{[^}]+\}", "{}", path))
+        for path, item in description.document["paths"].items()
+        for method in item
+    }
+    routes = {(r.method, r.path) for r in ROUTES if r.path not in UNDESCRIBED} - UNDESCRIBED_OPERATIONS
+    assert [r for r in sorted(routes) if (r[0], re.sub(r"\{[^}]+\}", "{}", r[1])) not in described] == []
+
+
+def test_every_accepted_body_is_valid_by_the_description(
+    records: list[RequestRecord], description: Description
+) -> None:
+    found = [
+        f"{record.method} {record.path} {mistake}"
+        for record in records
+        if record.status == 200 and record.request_body is not None
+        for operation in [description.operation(record)]
+        if operation is not None and "requestBody" in operation
+        for mistake in description.mistakes(
+            record.request_body, operation["requestBody"]["content"]["application/json"]["schema"]
+        )
+    ]
+    assert found == []
+
+
+def test_every_answer_is_valid_by_the_description(records: list[RequestRecord], description: Description) -> None:
+    found = [
+        f"{record.method} {record.path} {record.status} {mistake}"
+        for record in records
+        if record.response_body is not None
+        for schema in [answer_schema(record, description)]
+        if schema is not None
+        for mistake in description.mistakes(record.response_body, schema)
+        if not is_recorded_difference(record, mistake)
+    ]
+    assert found == []
+
+
+def test_the_relaxation_covers_nothing_but_null(description: Description) -> None:
+    schema = {"$ref": "#/components/schemas/VectorStoreExpirationAfter"}
+    assert description.mistakes(None, schema) == []
+    assert description.mistakes({}, schema) != []
+    assert description.mistakes("never", schema) != []
+
+
+def answer_schema(record: RequestRecord, description: Description) -> dict[str, Any] | None:
+    operation = description.operation(record)
+    if operation is None or re.fullmatch("/files/[^/]+/content", record.path):
+        return None
+    if record.status != 200:
+        return {"$ref": "#/components/schemas/ErrorResponse"}
+    return operation["responses"]["200"]["content"]["application/json"]["schema"]  # type: ignore[no-any-return]
+
+
+def is_recorded_difference(record: RequestRecord, mistake: str) -> bool:
+    return any(re.match(path, record.path) and text in mistake for path, text in RECORDED_DIFFERENCES)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from reconciler import render
+from reconciler.errors import UsageError
+from reconciler.render.values import file_size, inline
+from reconciler.render.words import duration
+
+from . import samples
+
+
+@pytest.mark.parametrize("name", list(render.FORMATS))
+def test_every_format_says_something_about_everything(name: str) -> None:
+    renderer = render.get(name)
+    for text in (
+        renderer.plan(samples.FULL),
+        renderer.plan(samples.EMPTY),
+        renderer.drift(samples.DRIFTED, unmanaged=True),
+        renderer.drift(samples.EMPTY, unmanaged=False),
+        renderer.result(samples.RESULT),
+        renderer.diagnostics([samples.WARNING]),
+        renderer.outputs({"a": "b"}),
+    ):
+        assert text.endswith("\n")
+
+
+def test_an_unknown_format_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match='Did you mean "markdown"'):
+        render.get("markdwon")
+
+
+def test_without_colours_nothing_heavy_is_imported() -> None:
+    code = "import sys, reconciler.render; print([name for name in ('rich', 'yaml', 'httpx') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (999, "999 bytes"), (1234, "1.2 kB"), (24_310, "24 kB"), (999_700, "1.0 MB"),
+     (8_000_000_000, "8.0 GB"), (10**16, "10000 TB")],
+)  # fmt: skip
+def test_sizes_are_said_as_people_say_them(size: int, text: str) -> None:
+    assert file_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (0.44, "0.4 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (83, "1 min 23 s")],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "(not set)"),
+        (True, "true"),
+        (1.0, "1.0"),
+        ("yes", '"yes"'),
+        (["yes", "word", "two words", None], '["yes", word, "two words", null]'),
+        ({"a b": 1}, '{"a b": 1}'),
+        ({}, "{}"),
+        ("a" * 64, "sha256 aaaaaaaaaaaa"),
+    ],
+)
+def test_values_on_one_line(value: object, text: str) -> None:
+    assert inline(value) == text

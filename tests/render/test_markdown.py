@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from reconciler.model.address import Address
+from reconciler.model.change import Action, ApplyResult, Change, FieldChange, Plan, Reason
+from reconciler.render.markdown import MarkdownRenderer
+
+from . import samples
+from .goldens import assert_golden
+from .strategies import plans, results
+
+MARKDOWN = MarkdownRenderer()
+READER = MarkdownIt("commonmark").enable("table")
+OURS = re.compile(r"</?(details|details open|summary|code|b)>|<!---->")
+UNLIMITED = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def many(number: int, **more: object) -> Plan:
+    change = Change(Address("Agent", "a"), Action.CREATE, Reason.NEW, after={"instructions": "x" * 70}, **more)  # type: ignore[arg-type]
+    return Plan(
+        "acme",
+        "prod",
+        tuple(dataclasses.replace(change, address=Address("Agent", f"a{item:05}", "p")) for item in range(number)),
+    )
+
+
+def tokens(text: str) -> list[Token]:
+    found: list[Token] = []
+    for token in READER.parse(text):
+        found += [token, *(token.children or [])]
+    return found
+
+
+def assert_well_formed(text: str) -> None:
+    """As a host reads it: only our own tags, all of them closed, no link or image, every fence closed."""
+    found = tokens(text)
+    tags = "".join(token.content for token in found if token.type in ("html_block", "html_inline"))
+    assert tags.count("<details") == tags.count("</details>")
+    assert tags.count("<summary>") == tags.count("</summary>")
+    assert "<" not in OURS.sub("", tags)
+    assert not [token for token in found if token.type in ("link_open", "image")]
+    lines = text.split("\n")
+    for token in found:
+        if token.type == "fence" and token.map:
+            assert lines[token.map[1] - 1].strip() == token.markup
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [("full", samples.FULL), ("small", samples.SMALL), ("empty", samples.EMPTY)],
+    ids=["full", "small", "empty"],
+)
+def test_a_plan_reads_as_it_did(name: str, plan: Plan) -> None:
+    assert_golden(f"plan_{name}.md", MARKDOWN.plan(plan))
+
+
+def test_other_reports_read_as_they_did() -> None:
+    assert_golden("drift.md", MARKDOWN.drift(samples.DRIFTED, unmanaged=True))
+    assert_golden("result.md", MARKDOWN.result(samples.RESULT))
+    assert_golden("diagnostics.md", MARKDOWN.diagnostics([samples.WARNING, samples.ERROR]))
+    assert_golden("outputs.md", MARKDOWN.outputs(samples.DONE.outputs))
+
+
+def test_what_is_destroyed_comes_first_and_unfolded() -> None:
+    text = MARKDOWN.plan(samples.FULL)
+    assert text.index("Project/old-lab") < text.index("Project/search")
+    assert text.count("<details open>") == text.count("<b>destroys</b>") == 4
+
+
+def test_a_large_plan_says_exactly_what_was_cut() -> None:
+    text = MARKDOWN.plan(many(2_000))
+    shown = text.count("<summary>")
+    assert len(text) <= 65_536
+    cut = 2_000 - shown
+    assert text.endswith(
+        f"{cut:,} of 2,000 changes ({cut:,} to create) are not shown; run `reconciler plan` for all.\n"
+    )
+    assert_well_formed(text)
+
+
+def test_a_plan_that_fits_is_not_cut() -> None:
+    assert "not shown" not in MARKDOWN.plan(many(200))
+
+
+def test_one_enormous_change_does_not_crowd_out_the_others() -> None:
+    huge = FieldChange(("instructions",), "a\n" * 90_000, "b `````\n" * 90_000)
+    change = Change(Address("Agent", "z"), Action.UPDATE, Reason.CONFIG, fields=(huge,))
+    text = MARKDOWN.plan(Plan("acme", "prod", (*many(20).changes, change)))
+    assert text.count("<summary>") == 21
+
+
+def test_a_fence_is_longer_than_any_run_of_backticks_inside() -> None:
+    field = FieldChange(("instructions",), "a\n```\n", "b\n`````\n</details>\n")
+    text = MARKDOWN.plan(
+        Plan("acme", "prod", (Change(Address("Agent", "a"), Action.UPDATE, Reason.CONFIG, fields=(field,)),))
+    )
+    assert "\n``````diff\n" in text
+    assert_well_formed(text)
+
+
+def test_mentions_and_references_notify_nobody() -> None:
+    change = dataclasses.replace(samples.BOT, warnings=("ask @acme/owners, see #12, GH-3 and acme/x#4, https://e.vil",))
+    text = MARKDOWN.plan(Plan("acme", "prod", (change,)))
+    assert not re.search(r"@acme|#12|GH-3|x#4|https://", text)
+
+
+def test_a_limit_without_room_for_anything_is_refused() -> None:
+    with pytest.raises(ValueError, match="no room"):
+        MarkdownRenderer(limit=100)
+
+
+@UNLIMITED
+@given(plans(), st.sampled_from([2_500, 4_000, 65_536]))
+def test_a_comment_is_never_too_long_nor_left_open(plan: Plan, limit: int) -> None:
+    renderer = MarkdownRenderer(limit)
+    for text in (
+        renderer.plan(plan),
+        renderer.drift(plan, unmanaged=True),
+        renderer.diagnostics(plan.diagnostics),
+    ):
+        assert len(text) <= limit
+        assert_well_formed(text)
+
+
+@UNLIMITED
+@given(results())
+def test_a_result_is_never_too_long_nor_left_open(result: ApplyResult) -> None:
+    for text in (MarkdownRenderer(2_500).result(result), MarkdownRenderer(2_500).outputs(result.outputs)):
+        assert len(text) <= 2_500
+        assert_well_formed(text)

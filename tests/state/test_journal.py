@@ -1,0 +1,265 @@
+"""The journal tells the next run what may have happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import AmbiguousError, ApiError
+from reconciler.model.address import Address
+from reconciler.model.provider import Steps
+from reconciler.model.resource import Record
+from reconciler.model.secret import MASK, Secret
+from reconciler.state import ChangeJournal, Journal, StateStore, Status
+
+INDEXER = Address.parse("ServiceAccount/search/indexer")
+NOW = 1_700_000_000.0
+
+
+def begin_run(store: StateStore) -> Journal:
+    return store.journal(store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d"))
+
+
+@pytest.fixture
+def first_run(store: StateStore) -> Journal:
+    return begin_run(store)
+
+
+@pytest.fixture
+def second_run(store: StateStore, first_run: Journal, folder: Path) -> Journal:
+    """A later run, in a later process: it has a connection of its own."""
+    return begin_run(store)
+
+
+def seen_later(folder: Path) -> StateStore:
+    return StateStore.open_for_reading(folder, stack="acme", environment="prod")
+
+
+def upload(change: ChangeJournal) -> None:
+    with change.step("upload a.md", sha256="00") as step:
+        step.done("file-1", bytes=3)
+
+
+def upload_then_raise(journal: Journal, error: BaseException, *, address: Address = INDEXER) -> None:
+    """A change that makes one call, which succeeds, and then ends early."""
+    with pytest.raises(type(error)), journal.change(address, "create") as change:  # noqa: PT012 - that is the story
+        upload(change)
+        raise error
+
+
+def test_a_change_journal_is_what_a_provider_works_with(first_run: Journal) -> None:
+    with first_run.change(INDEXER, "create") as change:
+        steps: Steps = change
+        assert steps.unfinished("create") == []
+        change.finish()
+
+
+def test_a_finished_change_leaves_its_record_and_nothing_unfinished(
+    first_run: Journal, store: StateStore, folder: Path
+) -> None:
+    with first_run.change(INDEXER, "create", {"name": "indexer"}) as change:
+        upload(change)
+        change.finish(Record(INDEXER, "user_1"))
+    with seen_later(folder) as later:
+        assert (list(later.records()), list(later.unfinished())) == ([INDEXER], [])
+
+
+def test_a_finished_delete_removes_the_record(first_run: Journal, store: StateStore) -> None:
+    store.put(Record(INDEXER, "user_1"))
+    with first_run.change(INDEXER, "delete") as change:
+        change.finish(remove=True)
+    assert dict(store.records()) == {}
+
+
+def test_a_finish_without_a_record_leaves_the_state_as_it_is(first_run: Journal, store: StateStore) -> None:
+    store.put(Record(INDEXER, "user_1"))
+    with first_run.change(INDEXER, "update") as change:
+        change.finish()
+    assert (list(store.records()), store.serial) == ([INDEXER], 1)
+
+
+@pytest.mark.parametrize("abort", [KeyboardInterrupt, SystemExit, lambda: AmbiguousError("no answer")])
+def test_what_was_aborted_or_has_no_answer_stays_unfinished(
+    first_run: Journal, folder: Path, abort: Callable[[], BaseException]
+) -> None:
+    error = abort()
+    with (
+        pytest.raises(type(error)),
+        first_run.change(INDEXER, "create", {"x": 1}) as change,
+        change.step("create", api_name="indexer"),
+    ):
+        raise error
+    with seen_later(folder) as later:
+        entry = later.unfinished()[0]
+    assert (entry.address, entry.name, entry.intent, entry.status) == (INDEXER, "create", {"x": 1}, Status.BEGUN)
+    assert [(step.name, step.intent, step.status) for step in entry.steps] == [
+        ("create", {"api_name": "indexer"}, Status.BEGUN)
+    ]
+
+
+def test_what_the_api_refused_is_not_unfinished(first_run: Journal, folder: Path) -> None:
+    with (
+        pytest.raises(ApiError),
+        first_run.change(INDEXER, "create") as change,
+        change.step("create"),
+    ):
+        raise ApiError("no such role")
+    with seen_later(folder) as later:
+        assert list(later.unfinished()) == []
+
+
+def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(first_run: Journal, folder: Path) -> None:
+    upload_then_raise(first_run, ApiError("the second call failed"))
+    with seen_later(folder) as later:
+        entry = later.unfinished()[0]
+    assert (entry.status, entry.message, entry.ids) == (Status.FAILED, "the second call failed", ("file-1",))
+
+
+def test_a_step_that_is_left_without_a_result_has_failed(first_run: Journal, folder: Path) -> None:
+    with first_run.change(INDEXER, "create") as change:
+        upload(change)
+        with change.step("attach"):
+            pass
+    with seen_later(folder) as later:
+        entry = later.unfinished()[0]
+    assert [step.status for step in entry.steps] == [Status.DONE, Status.FAILED]
+
+
+def test_a_step_that_is_done_stays_done_whatever_comes_after(first_run: Journal, folder: Path) -> None:
+    with first_run.change(INDEXER, "create") as change, suppress(ApiError), change.step("create") as step:
+        step.done("user_1")
+        raise ApiError("too late")
+    with seen_later(folder) as later:
+        assert later.unfinished()[0].ids == ("user_1",)
+
+
+def test_the_intent_is_on_disk_before_the_call(first_run: Journal, folder: Path) -> None:
+    with first_run.change(INDEXER, "create") as change:
+        with change.step("create", api_name="indexer") as step:
+            with seen_later(folder) as other:
+                assert other.unfinished()[0].steps[0].intent == {"api_name": "indexer"}
+            step.done("user_1")
+        change.finish()
+
+
+def test_changes_under_way_in_this_run_are_not_unfinished_to_it(first_run: Journal, store: StateStore) -> None:
+    with first_run.change(INDEXER, "create") as change:
+        assert list(store.unfinished()) == []
+        change.finish()
+
+
+def test_a_provider_finds_the_open_steps_of_earlier_runs(first_run: Journal, second_run: Journal) -> None:
+    with pytest.raises(AmbiguousError), first_run.change(INDEXER, "create") as change:  # noqa: SIM117
+        with change.step("create", api_name="indexer"):
+            raise AmbiguousError("no answer")
+    with second_run.change(INDEXER, "create") as change:
+        with change.step("create", api_name="again") as step:
+            assert change.unfinished("create") == [{"api_name": "indexer", "began_at": NOW}]
+            step.done("user_1")
+        assert change.unfinished("upload") == []
+        change.finish()
+
+
+def test_a_provider_finds_what_succeeded_in_changes_that_did_not(first_run: Journal, second_run: Journal) -> None:
+    upload_then_raise(first_run, ApiError("full"))
+    with second_run.change(INDEXER, "create") as change:
+        assert change.finished("upload a.md") == [{"id": "file-1", "bytes": 3}]
+        change.finish()
+
+
+def test_a_provider_does_not_find_steps_of_other_addresses(first_run: Journal, second_run: Journal) -> None:
+    upload_then_raise(first_run, KeyboardInterrupt(), address=Address.parse("File/search/a"))
+    with second_run.change(INDEXER, "create") as change:
+        assert (change.unfinished("upload a.md"), change.finished("upload a.md")) == ([], [])
+        change.finish()
+
+
+def test_a_provider_does_not_find_steps_of_changes_that_went_well(first_run: Journal, second_run: Journal) -> None:
+    with first_run.change(INDEXER, "create") as change:
+        upload(change)
+        change.finish()
+    with second_run.change(INDEXER, "update") as change:
+        assert change.finished("upload a.md") == []
+        change.finish()
+
+
+def test_a_finished_change_settles_what_earlier_runs_left(
+    first_run: Journal, second_run: Journal, folder: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt), first_run.change(INDEXER, "create"):
+        raise KeyboardInterrupt
+    with second_run.change(INDEXER, "create") as change:
+        change.finish(Record(INDEXER, "user_1"))
+    with seen_later(folder) as later:
+        assert list(later.unfinished()) == []
+
+
+def test_a_finished_half_does_not_settle_the_other_half_of_its_run(first_run: Journal, folder: Path) -> None:
+    with suppress(KeyboardInterrupt), first_run.change(INDEXER, "replace"):
+        with first_run.change(INDEXER, "replace") as creating:
+            creating.finish(Record(INDEXER, "user_2"))
+        raise KeyboardInterrupt
+    with seen_later(folder) as later:
+        assert len(later.unfinished()) == 1
+
+
+def test_settling_forgets_one_address_only(first_run: Journal, store: StateStore, folder: Path) -> None:
+    other = Address.parse("Project/search")
+    for address in (INDEXER, other):
+        upload_then_raise(first_run, KeyboardInterrupt(), address=address)
+    store.settle(INDEXER)
+    with seen_later(folder) as later:
+        assert [entry.address for entry in later.unfinished()] == [other]
+
+
+def test_a_move_takes_the_unfinished_entries_along(first_run: Journal, store: StateStore, folder: Path) -> None:
+    target = Address.parse("ServiceAccount/search/worker")
+    store.put(Record(INDEXER, "user_1"))
+    with pytest.raises(KeyboardInterrupt), first_run.change(INDEXER, "update"):
+        raise KeyboardInterrupt
+    store.move(INDEXER, target)
+    with seen_later(folder) as later:
+        assert later.unfinished()[0].address == target
+
+
+def test_the_end_of_a_run_keeps_only_what_the_next_one_needs(first_run: Journal, store: StateStore) -> None:
+    with first_run.change(INDEXER, "create") as change:
+        upload(change)
+        change.finish()
+    with pytest.raises(ApiError), first_run.change(INDEXER, "update"):
+        raise ApiError("refused")
+    upload_then_raise(first_run, KeyboardInterrupt())
+    store.end_run(1, status="interrupted", counts={})
+    with store._database.read() as connection:
+        assert connection.execute("SELECT name FROM journal ORDER BY seq").fetchall() == [("create",), ("upload a.md",)]
+
+
+def test_the_journal_takes_no_secret(first_run: Journal, store: StateStore) -> None:
+    with pytest.raises(TypeError), first_run.change(INDEXER, "create") as change, change.step("create") as step:
+        step.done("user_1", key=Secret("sk-something-secret"))
+
+
+def test_messages_of_failures_are_redacted(first_run: Journal, folder: Path) -> None:
+    upload_then_raise(first_run, ApiError("wrong key sk-abcdefghijklmnopqrstuvwx"))
+    with seen_later(folder) as later:
+        assert later.unfinished()[0].message == f"wrong key {MASK}"
+
+
+def test_ten_workers_share_a_journal(first_run: Journal, store: StateStore) -> None:
+    addresses = [Address("File", f"f{number}") for number in range(100)]
+
+    def work(address: Address) -> None:
+        with first_run.change(address, "create") as change:
+            upload(change)
+            change.finish(Record(address, f"file-{address.name}"))
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(work, addresses))
+    assert {address: record.id for address, record in store.records().items()} == {
+        address: f"file-{address.name}" for address in addresses
+    }
+    assert store.serial == 100

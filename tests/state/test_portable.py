@@ -1,0 +1,143 @@
+"""A state can be written out as JSON, and read in again after people have edited it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import StateError
+from reconciler.model.address import Address
+from reconciler.model.resource import Record
+from reconciler.state import StateStore
+from tests.state.strategies import names, records, values
+
+SEARCH = Address.parse("Project/search")
+
+
+@pytest.fixture
+def exported(store: StateStore) -> Any:
+    store.put(Record(SEARCH, "proj_1", applied={"name": "Search"}))
+    store.set_outputs({"project": "proj_1"})
+    return json.loads(json.dumps(store.export()))
+
+
+# Each example makes folders of its own, so it does not mind that the fixture lives on.
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(records, max_size=4, unique_by=lambda record: record.address), st.dictionaries(names, values, max_size=3)
+)
+def test_an_export_that_is_imported_gives_the_same_state(
+    quick_folders: Callable[[], Path], kept: list[Record], outputs: dict[str, Any]
+) -> None:
+    with (
+        StateStore.open(quick_folders(), stack="acme", environment="prod") as one,
+        StateStore.open(quick_folders(), stack="acme", environment="prod") as two,
+    ):
+        for record in kept:
+            one.put(record)
+        one.set_outputs(outputs)
+        two.import_(json.loads(json.dumps(one.export())))
+        assert {**two.export(), "serial": 0} == {**one.export(), "serial": 0}
+        assert (two.records(), two.outputs()) == (one.records(), one.outputs())
+
+
+def test_an_import_replaces_everything(store: StateStore, exported: Any) -> None:
+    store.put(Record(Address.parse("User/ada"), "user_1"))
+    store.import_(exported)
+    assert list(store.records()) == [SEARCH]
+
+
+def test_an_import_makes_every_saved_plan_stale(store: StateStore, exported: Any) -> None:
+    store.import_({**exported, "serial": 41})
+    assert store.serial == 42
+    store.import_({**exported, "serial": 3})
+    assert store.serial == 43
+
+
+@pytest.mark.parametrize("key", ["stack", "environment"])
+def test_the_export_of_another_state_is_refused_unless_meant(store: StateStore, exported: Any, key: str) -> None:
+    other = {**exported, key: "other"}
+    with pytest.raises(StateError, match="not of acme/prod"):
+        store.import_(other)
+    store.import_(other, from_elsewhere=True)
+    assert list(store.records()) == [SEARCH]
+
+
+def test_a_newer_export_is_refused(store: StateStore, exported: Any) -> None:
+    with pytest.raises(StateError, match="the export has version 2, and this program reads versions up to 1"):
+        store.import_({**exported, "version": 2})
+
+
+@pytest.mark.parametrize("data", [{}, [], None, "x", {"format": "terraform"}])
+def test_what_is_no_export_is_refused(store: StateStore, data: Any) -> None:
+    with pytest.raises(StateError, match="not an exported state"):
+        store.import_(data)
+
+
+@pytest.mark.parametrize("version", [0, "1", None, True, 1.0])
+def test_an_export_without_a_proper_version_is_refused(store: StateStore, exported: Any, version: Any) -> None:
+    with pytest.raises(StateError, match="no valid version"):
+        store.import_({**exported, "version": version})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("resources",), {}, '"resources" must be a list'),
+        (("serial",), -1, '"serial" must not be negative'),
+        (("resorces",), [], 'unknown key "resorces". Did you mean "resources"?'),
+        (("resources", 0), "x", "resource number 1 is not a map"),
+        (("resources", 0, "id"), "", 'Project/search: "id" must not be empty'),
+        (("resources", 0, "id"), 7, 'Project/search: "id" must be text'),
+        (("resources", 0, "address"), "Project", '"Project" is not an address'),
+        (("resources", 0, "prevent_destroy"), 1, '"prevent_destroy" must be true or false'),
+        (("resources", 0, "on_remove"), "explode", "'explode' is not a valid OnRemove"),
+        (("resources", 0, "depends_on"), [7], "resource Project/search"),
+        (("resources", 0, "deposed"), [7], '"deposed" must be a list of ids'),
+        (("resources", 0, "applied"), {"a": {"$reconciler": "moon"}}, 'unknown value tag "moon"'),
+        (("resources", 0, "aplied"), {}, 'unknown key "aplied". Did you mean "applied"?'),
+        (("outputs", "project"), {"$reconciler": "moon"}, "output project"),
+    ],
+)
+def test_a_mistake_in_an_export_is_named_and_changes_nothing(
+    store: StateStore, exported: Any, path: tuple[Any, ...], value: Any, message: str
+) -> None:
+    before, edited = store.export(), copy.deepcopy(exported)
+    place = edited
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    with pytest.raises(StateError) as caught:
+        store.import_(edited)
+    assert message in str(caught.value)
+    assert store.export() == before
+
+
+def test_all_mistakes_are_named_at_once(store: StateStore, exported: Any) -> None:
+    broken = {**exported["resources"][0], "id": 7, "on_remove": 8}
+    with pytest.raises(StateError, match=r'"id" must be text; .*"on_remove" must be text or null'):
+        store.import_({**exported, "resources": [broken]})
+
+
+def test_a_resource_that_appears_twice_is_refused(store: StateStore, exported: Any) -> None:
+    with pytest.raises(StateError, match="Project/search appears 2 times"):
+        store.import_({**exported, "resources": exported["resources"] * 2})
+
+
+def test_history_and_lock_are_not_exported(store: StateStore) -> None:
+    assert set(store.export()) == {
+        "format",
+        "version",
+        "stack",
+        "environment",
+        "serial",
+        "resources",
+        "outputs",
+    }

@@ -1,0 +1,58 @@
+"""Values of a spec survive the way through JSON, and secrets do not enter it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from reconciler.errors import StateError
+from reconciler.model.address import Address
+from reconciler.model.resource import Record
+from reconciler.model.secret import Secret
+from reconciler.model.values import decode, encode
+from reconciler.state.rows import from_json, record_from_dict, record_to_dict, to_json
+from tests.state.strategies import records, values
+
+
+@given(values)
+def test_a_value_comes_back_from_json_as_what_it_was(value: Any) -> None:
+    assert decode(json.loads(json.dumps(encode(value)))) == value
+
+
+@given(values)
+def test_a_value_comes_back_from_a_column_as_what_it_was(value: Any) -> None:
+    assert from_json(to_json(value)) == value
+
+
+@settings(max_examples=30)
+@given(records)
+def test_a_record_comes_back_from_json_as_what_it_was(record: Record) -> None:
+    assert record_from_dict(json.loads(json.dumps(record_to_dict(record)))) == record
+
+
+def test_every_field_of_a_record_is_part_of_its_json() -> None:
+    written = record_to_dict(Record(Address.parse("Project/search"), "proj_1"))
+    assert set(written) == {field.name for field in fields(Record)}
+
+
+@pytest.mark.parametrize("value", [Secret("sk-hidden"), {"a": [Secret("sk-hidden")]}])
+def test_a_secret_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="Secret cannot be part"):
+        to_json(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_json_has_not_is_refused(value: float) -> None:
+    with pytest.raises(StateError, match="cannot be kept"):
+        to_json({"temperature": value})
+
+
+@pytest.mark.parametrize("text", ["{", '{"$reconciler":"moon"}', '{"$reconciler":"reference","address":"x","path":[]}'])
+def test_text_that_cannot_be_read_says_what_to_do(text: str) -> None:
+    with pytest.raises(StateError, match="unreadable") as caught:
+        from_json(text)
+    assert "restore" in caught.value.hint

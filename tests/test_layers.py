@@ -1,0 +1,89 @@
+"""The arrows of ARCHITECTURE.md, held by reading the imports of every module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "reconciler"
+
+ALLOWED = {
+    "errors": {"model"},
+    "model": {"errors", "model"},
+    "kinds": {"model", "kinds"},
+    "manifests": {"errors", "model", "kinds", "manifests"},
+    "engine": {"errors", "model", "state", "engine"},
+    "state": {"errors", "model", "state"},
+    "api": {"errors", "model", "api"},
+    "secrets": {"errors", "model", "secrets"},
+    "render": {"errors", "model", "render"},
+    "emulator": {"emulator"},
+}
+"""What each layer may import of ours. `errors` names `model` for its types alone; `cli` may import anything."""
+
+LIBRARIES = {
+    "yaml": {"manifests/load.py"},
+    "jsonschema": {"manifests/validate.py"},
+    "deepdiff": {"engine/diff.py"},
+    "httpx": {"api/"},
+    "click": {"cli/"},
+    "rich": {"render/"},
+    "starlette": {"emulator/"},
+    "uvicorn": {"emulator/"},
+    "sqlite3": {"state/"},
+}
+"""The only places, as path prefixes, that may import a library."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def ours(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(path) if name.startswith("reconciler.")}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_layer_imports_only_what_lies_below_it(path: Path) -> None:
+    layer = relative(path).split("/")[0].removesuffix(".py")
+    assert ours(path) <= ALLOWED.get(layer, ours(path))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    users = {relative(path) for path in MODULES if any(name.split(".")[0] == library for name in imports(path))}
+    assert users
+    assert {user for user in users if not user.startswith(tuple(LIBRARIES[library]))} == set()
+
+
+def test_every_folder_has_its_line_in_the_architecture() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert {folder for folder in folders if f"`{folder}/`" not in page} == set()
+
+
+def test_nothing_in_the_engine_names_a_kind() -> None:
+    from reconciler.kinds import KINDS
+
+    found = [
+        (relative(path), node.value)
+        for folder in ("engine", "api", "state", "secrets")
+        for path in sorted((PACKAGE / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in KINDS
+    ]
+    assert found == []
