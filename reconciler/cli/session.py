@@ -135,7 +135,7 @@ class Session:
         return HttpProvider(
             self.client,
             self.keys,
-            SinkSet(stack.root, redactor=redactor, known=known),
+            SinkSet(stack.root, redactor=redactor, known=known, owner=f"{stack.name}/{stack.environment}"),
             stack.root,
             stack.projects,
             default_project=stack.project,

@@ -110,6 +110,8 @@ class Expander:
     def _resolve_postponed(self) -> None:
         context = replace(self._context, reference=self._declared.reference)
         for document, instances in self._postponed:
+            if not instances:
+                continue
             value = self._evaluate_for_each(document, context)
             pairs = [pair for pair in _pairs_of(value) if pair is not None]
             for instance, pair in zip(instances, pairs, strict=True):

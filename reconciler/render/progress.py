@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TextIO
 
-from reconciler.model.change import Change, Outcome
+from reconciler.model.change import Change, Outcome, OutcomeStatus
 from reconciler.render import words
 from reconciler.render.lines import Line, Span, line
 from reconciler.render.text import ACTION_STYLES, MARKS, painted
@@ -28,7 +28,8 @@ class Progress:
     def finished(self, outcome: Outcome) -> None:
         """A change has ended, one way or another."""
         mark, style = MARKS[outcome.status]
-        took = f" in {words.duration(outcome.seconds)}" if outcome.seconds else ""
+        done = outcome.status is OutcomeStatus.APPLIED
+        took = f" in {words.duration(outcome.seconds)}" if outcome.seconds and done else ""
         ident = f" ({outcome.id})" if outcome.id else ""
         sentence = Span(f" {words.outcome_sentence(outcome)}", style)
         head = (Span(f"{mark} ", style), Span(f"{outcome.change.address}:", "bold"))

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from reconciler.api.client import Client
 from reconciler.api.keys import Key, KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
-from reconciler.emulator import Emulator
+from reconciler.emulator import Emulator, Options
 from reconciler.errors import AmbiguousError, SinkError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
@@ -24,7 +24,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.secret import Redactor, Secret
-from reconciler.model.values import LocalFile, Spec
+from reconciler.model.values import FileSet, LocalFile, Member, Spec
 
 
 class Clock:
@@ -190,15 +190,33 @@ class World:
         return self.keys.admin()
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def emulator(clock: Clock) -> Iterator[Emulator]:
+@pytest.fixture(scope="session")
+def server() -> Iterator[tuple[Emulator, Clock]]:
+    """One emulator for all tests, and the clock that both sides read."""
+    clock = Clock()
     with Emulator(clock=clock) as running:
-        yield running
+        yield running, clock
+
+
+@pytest.fixture
+def clock(server: tuple[Emulator, Clock]) -> Clock:
+    """The clock, a day after the last test."""
+    clock = server[1]
+    clock.now += 86_400
+    clock.slept.clear()
+    return clock
+
+
+@pytest.fixture
+def emulator(server: tuple[Emulator, Clock], clock: Clock) -> Emulator:
+    """The emulator as it was at the beginning."""
+    emulator, defaults = server[0], Options()
+    names = [item.name for item in fields(Options) if item.name not in ("data", "seed", "faults")]
+    emulator.set_options(**{name: getattr(defaults, name) for name in names})
+    emulator.clear_faults()
+    emulator.reset()
+    emulator.clear_requests()
+    return emulator
 
 
 @pytest.fixture
@@ -248,3 +266,14 @@ def search(world: World) -> str:
 
 def kind(name: str) -> Kind:
     return KINDS[name]
+
+
+@pytest.fixture
+def pair(world: World) -> tuple[LiveObject, Member, Member]:
+    """A store that holds a.md and b.md, and the two members."""
+    members = [
+        Member("a.md", world.write("a.md", "a")),
+        Member("b.md", world.write("b.md", "b"), attributes={"n": 1}),
+    ]
+    written = world.create("VectorStore", {"name": "Handbook", "files": FileSet(tuple(members))})
+    return written.live, *members

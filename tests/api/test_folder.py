@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import pytest
-
-from reconciler.errors import ApiError, ReconcilerError
-from reconciler.model.provider import Written
-from reconciler.model.resource import LiveObject
-from reconciler.model.types import comparable
-from reconciler.model.values import FileSet, Member
-from tests.api.conftest import World, kind
+from reconciler.model.values import Member
+from tests.api.conftest import World
+from tests.api.folders import SMALL, Pair, failing, in_step, member, read, store_of, sync, uploaded
 
 MakeWorld = Callable[..., World]
-SMALL = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 50}}
-
-
-def member(world: World, path: str, content: str = "text", **rest: Any) -> Member:
-    return Member(path, world.write(path, content), **rest)
-
-
-def files(*members: Member) -> FileSet:
-    return FileSet(tuple(sorted(members, key=lambda item: item.key)))
-
-
-def store_of(world: World, *members: Member) -> Written:
-    return world.create("VectorStore", {"name": "Handbook", "files": files(*members)})
-
-
-def read(world: World, live: LiveObject) -> dict[str, Member]:
-    carried = world.provider.read_carried(live, ["files"]).carried["files"]
-    return {item.key: item for item in carried.members}
-
-
-def sync(world: World, live: LiveObject, *members: Member) -> Written:
-    """Bring a store to these members, as an apply does: read it, then update it."""
-    world.emulator.clear_requests()
-    return world.update(world.provider.read_carried(live, ["files"]), {"files": files(*members)})
-
-
-def in_step(world: World, live: LiveObject, *members: Member) -> bool:
-    field = kind("VectorStore").by_name["files"]
-    shown = world.provider.read_carried(live, ["files"]).carried["files"]
-    desired, found = comparable(field.type, files(*members), shown)
-    return bool(desired == found)
-
-
-def uploaded(world: World) -> list[str]:
-    return sorted(file["filename"] for file in world.objects("file"))
 
 
 # --- filling
@@ -103,16 +62,6 @@ def test_an_uploaded_file_is_attached_by_its_id(world: World) -> None:
 
 
 # --- changing
-
-
-@pytest.fixture
-def pair(world: World) -> tuple[LiveObject, Member, Member]:
-    """A store that holds a.md and b.md."""
-    a, b = member(world, "a.md", "a"), member(world, "b.md", "b", attributes={"n": 1})
-    return store_of(world, a, b).live, a, b
-
-
-Pair = tuple[LiveObject, Member, Member]
 
 
 def test_a_store_in_step_takes_no_call(world: World, pair: Pair) -> None:
@@ -240,135 +189,6 @@ def test_indexing_that_takes_too_long_is_left_to_itself(make_world: MakeWorld) -
     assert sum(world.clock.slept) <= 10
 
 
-# --- what goes wrong on the way
-
-
-def failing(world: World, fault: str, call: Callable[[], Any]) -> None:
-    world.emulator.add_fault(fault)
-    with pytest.raises(ReconcilerError):
-        call()
-    world.emulator.clear_faults()
-
-
-def test_an_upload_of_a_run_that_died_is_attached_and_not_repeated(world: World) -> None:
-    wanted = [member(world, "a.md", "a"), member(world, "b.md", "b")]
-    live = store_of(world).live
-    failing(world, "on=POST:*/file_batches,do=error:400", lambda: sync(world, live, *wanted))
-    world.next_run()
-    sync(world, live, *wanted)
-    assert in_step(world, live, *wanted)
-    assert uploaded(world) == ["a.md", "b.md"]
-
-
-def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> None:
-    wanted = member(world, "a.md", "a")
-    live = store_of(world).live
-    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
-    entry = next(entry for entry in world.steps.entries if entry.name == "upload a.md")
-    entry.status, entry.id, entry.result = "begun", None, {}
-    world.next_run()
-    sync(world, live, wanted)
-    assert in_step(world, live, wanted)
-    assert uploaded(world) == ["a.md"]
-
-
-def test_an_upload_that_is_gone_meanwhile_is_sent_again(world: World) -> None:
-    wanted = member(world, "a.md", "a")
-    live = store_of(world).live
-    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
-    (file,) = world.objects("file")
-    world.client.request("DELETE", "/files/{file}", key=world.key, ids={"file": file["id"]})
-    world.next_run()
-    sync(world, live, wanted)
-    assert in_step(world, live, wanted)
-
-
-def test_an_upload_whose_answer_was_lost_is_found_and_not_repeated(world: World) -> None:
-    wanted = [member(world, "x/a.md", "same"), member(world, "y/a.md", "same size"[:4]), member(world, "b.md", "b")]
-    live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=reset,when=after")
-    sync(world, live, *wanted)
-    assert in_step(world, live, *wanted)
-    assert uploaded(world) == ["a.md", "a.md", "b.md"]
-
-
-def test_an_upload_that_never_happened_is_sent_again(world: World) -> None:
-    live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=reset")
-    wanted = member(world, "a.md", "a")
-    sync(world, live, wanted)
-    assert in_step(world, live, wanted)
-
-
-def test_a_list_that_lags_behind_is_looked_at_again(world: World) -> None:
-    world.emulator.set_options(list_lag_ms=5000)
-    live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=reset,when=after")
-    sync(world, live, member(world, "a.md", "a"))
-    assert uploaded(world) == ["a.md"]
-
-
-def test_uploads_that_cannot_be_told_apart_are_named(world: World) -> None:
-    live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=reset,when=after,times=2")
-    written = sync(world, live, member(world, "x/a.md", "same"), member(world, "y/a.md", "emas"))
-    assert all("may be left over" in note for note in written.notes)
-    assert sorted(read(world, live)) == ["x/a.md", "y/a.md"]
-
-
-@pytest.mark.parametrize("count", [1, 4])
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_an_attach_whose_answer_was_lost_is_completed(world: World, count: int, when: str) -> None:
-    wanted = [member(world, f"{n}.md", str(n)) for n in range(count)]
-    live = store_of(world).live
-    world.emulator.add_fault(f"on=POST:/vector_stores/*/file*,do=error:500,when={when}")
-    sync(world, live, *wanted)
-    assert in_step(world, live, *wanted)
-    assert len(world.sent("POST", "/file_batches")) <= 2
-
-
-def test_a_run_that_dies_while_rechunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
-    live, a, b = pair
-    chunked = replace(b, chunking_strategy=SMALL)
-    failing(world, "on=POST:*/files,do=error:400", lambda: sync(world, live, a, chunked))
-    world.next_run()
-    sync(world, live, a, chunked)
-    assert in_step(world, live, a, chunked)
-    assert uploaded(world) == ["a.md", "b.md"]
-
-
-def test_a_run_that_dies_while_removing_leaves_no_file_behind(world: World, pair: Pair) -> None:
-    live, a, _ = pair
-    failing(world, "on=DELETE:/vector_stores/*,do=error:400", lambda: sync(world, live, a))
-    world.next_run()
-    sync(world, live, a)
-    assert uploaded(world) == ["a.md"]
-
-
-def test_a_refused_upload_stops_the_change(world: World) -> None:
-    live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=error:400,times=0")
-    with pytest.raises(ApiError):
-        sync(world, live, member(world, "a.md", "a"))
-    assert read(world, live) == {}
-
-
-@pytest.mark.parametrize("calls", range(8))
-@pytest.mark.parametrize("weather", ["error:400", "reset,when=after"])
-def test_a_run_that_dies_after_any_call_is_finished_by_the_next(
-    world: World, pair: Pair, calls: int, weather: str
-) -> None:
-    live, a, b = pair
-    wanted = [
-        member(world, "a.md", "a, changed"), replace(b, chunking_strategy=SMALL), member(world, "c.md", "c"),
-    ]  # fmt: skip
-    failing(world, f"on=*:*,do={weather},skip={calls},times=0", lambda: sync(world, live, *wanted))
-    world.next_run()
-    sync(world, live, *wanted)
-    assert in_step(world, live, *wanted)
-    assert uploaded(world) == ["a.md", "b.md", "c.md"]
-
-
 # --- deleting
 
 
@@ -390,8 +210,4 @@ def test_a_delete_that_died_halfway_is_finished_by_the_next(world: World, pair: 
 
 def test_every_file_of_a_delete_is_journalled(world: World, pair: Pair) -> None:
     world.delete(pair[0])
-    assert set(names(world.steps.names)) >= {"delete file a.md", "delete file b.md", "delete"}
-
-
-def names(found: Iterable[str]) -> list[str]:
-    return sorted(found)
+    assert set(world.steps.names) >= {"delete file a.md", "delete file b.md", "delete"}

@@ -17,7 +17,7 @@ from .goldens import assert_golden
 from .strategies import plans
 
 JSON = JsonRenderer()
-UNLIMITED = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def view(*changes: Change) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from .strategies import plans, results
 MARKDOWN = MarkdownRenderer()
 READER = MarkdownIt("commonmark").enable("table")
 OURS = re.compile(r"</?(details|details open|summary|code|b)>|<!---->")
-UNLIMITED = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def many(number: int, **more: object) -> Plan:

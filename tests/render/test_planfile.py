@@ -15,7 +15,7 @@ from reconciler.render.planfile import PLAN_FORMAT, dump_plan, load_plan
 from . import samples
 from .strategies import plans
 
-UNLIMITED = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def edited(**changes: Any) -> str:

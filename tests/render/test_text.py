@@ -19,7 +19,7 @@ from .strategies import plans, results
 TEXT = TextRenderer(color=False)
 COLORED = TextRenderer(color=True)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-UNLIMITED = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def plan_of(*fields: FieldChange, **more: object) -> str:

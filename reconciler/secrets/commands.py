@@ -1,0 +1,107 @@
+"""Keys handed to a command, such as the client of a secret manager.
+
+The key goes in on standard input only: arguments and environment can be read by other processes. There is no shell.
+The command does not inherit our own API keys, and what it prints is redacted before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from reconciler.errors import SinkError
+from reconciler.model.address import Address
+from reconciler.model.secret import Redactor, Secret
+
+TIMEOUT_SECONDS = 60.0
+_SHOWN_LINES = 5
+
+
+class Runner(Protocol):
+    """Runs a program to its end, like `subprocess.run`; raises subprocess.TimeoutExpired and OSError."""
+
+    def __call__(
+        self, command: Sequence[str], *, input: bytes, cwd: Path, env: Mapping[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[bytes]: ...
+
+
+class CommandSink:
+    """Commands that run in the root folder. A program with a slash in it is looked for there, others on PATH."""
+
+    def __init__(self, root: Path, redactor: Redactor, run: Runner) -> None:
+        self._root = root.resolve()
+        self._redactor = redactor
+        self._run = run
+
+    def check(self, command: Sequence[str]) -> None:
+        """Raise SinkError where there is no such program; nothing is run."""
+        self._program(command[0])
+
+    def put(self, command: Sequence[str], secret: Secret, *, address: Address) -> Mapping[str, Any]:
+        """Run the command with the key and a newline on its standard input; gives the receipt. Raises SinkError."""
+        program = self._program(command[0])
+        content = secret.reveal().encode() + b"\n"
+        try:
+            ended = self._run(
+                [program, *command[1:]], input=content, cwd=self._root, env=self._environment(), timeout=TIMEOUT_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            message = f'"{command[0]}" did not take the key of {address} within {TIMEOUT_SECONDS:.0f} seconds'
+            raise SinkError(message + self._said(error.stdout, error.stderr)) from None
+        except OSError as error:
+            raise SinkError(f'"{command[0]}" cannot be run: {error.strerror or error}') from error
+        if ended.returncode != 0:
+            message = f'"{command[0]}" did not take the key of {address}: {_how(ended.returncode)}'
+            raise SinkError(message + self._said(ended.stdout, ended.stderr), hint="run it by hand to see why")
+        return {"sink": "command", "command": list(command)}
+
+    def _program(self, name: str) -> str:
+        place = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot
+        found = shutil.which(place)
+        if found is None:
+            raise SinkError(f'there is no program "{name}"', hint="install it, or correct the command in write_to")
+        return str(Path(found).absolute())
+
+    def _environment(self) -> dict[str, str]:
+        # Credentials may come from variables of any name; the redactor knows all that are in use.
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("OPENAI_") and not self._redactor.holds(value)
+        }
+
+    def _said(self, *outputs: bytes | None) -> str:
+        # Redacted as a whole before it is cut, so that no cut leaves half a key.
+        text = self._redactor("\n".join((output or b"").decode(errors="replace") for output in outputs))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return "; it said: " + " / ".join(lines[-_SHOWN_LINES:]) if lines else ""
+
+
+def run_program(
+    command: Sequence[str], *, input: bytes, cwd: Path, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program in a session of its own: Ctrl-C does not reach it, and a time-out ends its children too."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603 - the command is the user's own, and no shell reads it
+        command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=True
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(input, timeout=timeout)
+        except BaseException:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        with suppress(ValueError):
+            return f"it was ended by {signal.Signals(-code).name}"
+    return f"it ended with exit code {code}"

@@ -1,0 +1,32 @@
+"""Recognising what we wrote without keeping it.
+
+A key has more random bits than anyone can search, so any good digest hides it. The salt is for the other direction:
+without it, equal keys would have equal digests, and whoever holds two states or a key from elsewhere could match
+them at a glance. A slow hash would cost a noticeable part of a second for each key, and protect nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+_NAME = "hmac-sha256"
+_SALT_BYTES = 16
+
+
+def digest(content: bytes) -> str:
+    """A salted digest, `hmac-sha256:SALT:HEX`; different at every call."""
+    salt = secrets.token_hex(_SALT_BYTES)
+    return f"{_NAME}:{salt}:{_mac(salt, content)}"
+
+
+def matches(content: bytes, known: str) -> bool:
+    """Whether `known` is a digest of `content`; False for anything that is no digest of ours."""
+    name, _, rest = known.partition(":")
+    salt, _, mac = rest.partition(":")
+    return name == _NAME and hmac.compare_digest(_mac(salt, content).encode(), mac.encode())
+
+
+def _mac(salt: str, content: bytes) -> str:
+    return hmac.new(salt.encode(), content, hashlib.sha256).hexdigest()

@@ -1,0 +1,204 @@
+"""Keys in files, readable by their owner alone from the first instant.
+
+A file of somebody else is never overwritten. Ours is known by a digest: the receipt in the state, or the proof that
+lies beside each key as `.NAME.reconciler`. The proof is written before the key, so that a kill between the two, or a
+lost state, does not leave a key behind that we must then refuse to replace. It holds digests and an address, no key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import SinkError
+from reconciler.model.address import Address
+from reconciler.model.secret import Secret
+from reconciler.secrets import digests
+
+_LARGEST_OURS_BYTES = 65_536
+_LONGEST_NAME_BYTES = 200  # what systems allow, 255, less what the names beside it add
+
+
+class FileSink:
+    """Files below a root folder. `known` maps paths, as manifests write them, to digests of what we left there.
+
+    `owner` is the stack and environment; with an address it makes the name of a key's owner.
+    """
+
+    def __init__(self, root: Path, known: Mapping[str, str], *, owner: str) -> None:
+        self._owner = owner
+        self._root = root.resolve()
+        self._known = dict(known)
+        self._guard = threading.Lock()
+
+    def check(self, path: str) -> None:
+        """Raise SinkError where the file could not take a key now; nothing is written."""
+        with _explained(path):
+            file = self._locate(path)
+            self._require_ours(path, file)
+            folder = next(parent for parent in file.parents if parent.exists())
+            if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+                raise SinkError(f'"{path}" cannot be written: {folder} is not a folder that you may write to')
+
+    def put(self, path: str, secret: Secret, *, address: Address) -> Mapping[str, Any]:
+        """Write the key and a newline, all or nothing; gives the receipt. Raises SinkError."""
+        content = secret.reveal().encode() + b"\n"
+        owner = "/".join(part for part in (self._owner, str(address)) if part)
+        with self._guard, _explained(path):
+            file = self._locate(path)
+            self._require_ours(path, file)
+            _require_same_owner(path, file, owner)
+            _make_private_folders(file.parent)
+            mark = digests.digest(content)
+            # The digest of what is there now stays in the proof until the key is in place: a kill in between must
+            # leave a file that is still known as ours.
+            before = [known for known in self._digests(path, file) if digests.matches(_content(file), known)]
+            _replace(_proof_of(file), _proof(owner, [mark, *before]))
+            _replace(file, content)
+            self._known[path] = mark
+        return {"sink": "file", "file": path, "digest": mark}
+
+    def withdraw(self, path: str, digest: str) -> None:
+        """Remove the file if its content is still what the digest was made of. Raises SinkError where it cannot."""
+        with self._guard, _explained(path):
+            try:
+                file = self._locate(path)
+            except SinkError:
+                return  # a link, or outside: not what we left
+            if digests.matches(_content(file), digest):
+                file.unlink()
+                _proof_of(file).unlink(missing_ok=True)
+                _temporary_of(file).unlink(missing_ok=True)
+                _sync_folder(file.parent)
+
+    def _locate(self, path: str) -> Path:
+        file = self._root / path
+        if file.name in ("", ".", "..") or path.endswith(("/", os.sep)) or "\0" in path:
+            raise SinkError(f"{path!r} does not name a file", hint="write a path such as secrets/indexer.key")
+        if len(os.fsencode(file.name)) > _LONGEST_NAME_BYTES:
+            raise SinkError(f'the name of "{path}" is too long', hint=f"use at most {_LONGEST_NAME_BYTES} bytes")
+        folder = file.parent.resolve()
+        if not folder.is_relative_to(self._root):
+            raise SinkError(
+                f'"{path}" is outside of {self._root}', hint="keys are written below the stack's folder only"
+            )
+        if (folder / file.name).is_symlink():
+            raise SinkError(f'"{path}" is a symbolic link', hint="name the file itself, or remove the link")
+        return folder / file.name
+
+    def _require_ours(self, path: str, file: Path) -> None:
+        if not _exists(file):
+            return
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise SinkError(f'"{path}" is not an ordinary file', hint="choose another file")
+        content = _content(file)
+        if content and not any(digests.matches(content, known) for known in self._digests(path, file)):
+            raise SinkError(
+                f'"{path}" holds something that was not written from here, so it is not overwritten',
+                hint="move it away, or choose another file",
+            )
+
+    def _digests(self, path: str, file: Path) -> Iterator[str]:
+        if path in self._known:
+            yield self._known[path]
+        for known in _read_proof(file).get("digests", ()):
+            if isinstance(known, str):
+                yield known
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f'"{path}" cannot be used for a key: {error.strerror or error}') from error
+    except (UnicodeEncodeError, RuntimeError) as error:  # what pathlib makes of a broken name, and of links in a loop
+        raise SinkError(f"{path!r} cannot be used for a key: {error}") from error
+
+
+def _require_same_owner(path: str, file: Path, owner: str) -> None:
+    found = _read_proof(file).get("owner", owner)
+    if _content(file) and found != owner:
+        raise SinkError(
+            f'"{path}" holds the key of {found}, which would be lost',
+            hint=f"choose another file, or delete it if {found} is no more",
+        )
+
+
+def _proof_of(file: Path) -> Path:
+    return file.with_name(f".{file.name}.reconciler")
+
+
+def _temporary_of(file: Path) -> Path:
+    # Always the same name, so that what a kill leaves behind is cleaned up by the next delivery.
+    return file.with_name(f".{file.name}.reconciler-new")
+
+
+def _proof(owner: str, known: list[str]) -> bytes:
+    return json.dumps({"owner": owner, "digests": known}).encode() + b"\n"
+
+
+def _read_proof(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(_content(_proof_of(file)) or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _content(file: Path) -> bytes:
+    """The content of an ordinary file, cut where it is too long to be ours; empty where there is none."""
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return b""
+        with file.open("rb") as stream:
+            return stream.read(_LARGEST_OURS_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _exists(file: Path) -> bool:
+    return file.exists() or file.is_symlink()
+
+
+def _make_private_folders(folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for parent in reversed(missing):
+        with suppress(FileExistsError):
+            parent.mkdir(mode=0o700)
+        _sync_folder(parent.parent)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file so that at any instant it is whole, old or new, and never readable to others."""
+    temporary = _temporary_of(file)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system can
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

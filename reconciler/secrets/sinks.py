@@ -1,0 +1,94 @@
+"""Sinks: an API key goes from the API's answer into a file or a command, and is nowhere else.
+
+A target is the `write_to` of a manifest, `{file: PATH}` or `{command: [ARG, …]}`. The receipt of a delivery is what
+the state keeps; it says where the key went and can recognise it, and does not hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import SinkError
+from reconciler.model.address import Address
+from reconciler.model.secret import Redactor, Secret
+from reconciler.model.values import Spec
+from reconciler.secrets.commands import CommandSink, Runner, run_program
+from reconciler.secrets.files import FileSink
+
+
+class SinkSet:
+    """Every sink there is, behind the `Sinks` protocol. Safe to use from several threads.
+
+    `root` is the stack's folder: files stay below it, and commands run in it. `known` are the digests that earlier
+    receipts hold, by path (see `known_files`); a file with such a digest is ours to replace. `owner` says whose keys
+    these are, as `stack/environment`: two environments that name the same file must not replace each other's keys.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        redactor: Redactor,
+        *,
+        owner: str = "",
+        known: Mapping[str, str] | None = None,
+        run: Runner = run_program,
+    ) -> None:
+        self._redactor = redactor
+        self._files = FileSink(root, known or {}, owner=owner)
+        self._commands = CommandSink(root, redactor, run)
+
+    def check(self, target: Spec) -> None:
+        """Raise SinkError where the target could not take a secret now. Writes nothing and runs nothing."""
+        match _shape(target):
+            case "file", str(path):
+                self._files.check(path)
+            case _, command:
+                self._commands.check(command)
+
+    def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
+        """Deliver the secret and a newline. The receipt is `{sink: file, file, digest}` or `{sink: command, command}`.
+
+        Raises SinkError, and then the target has not taken the secret (a command that fails may have).
+        """
+        self._redactor.add(secret)
+        match _shape(target):
+            case "file", str(path):
+                return self._files.put(path, secret, address=address)
+            case _, command:
+                return self._commands.put(command, secret, address=address)
+
+    def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
+        """Remove the file that `put` left, if it still holds what we left. Raises SinkError where it cannot."""
+        path, digest = receipt.get("file", target.get("file")), receipt.get("digest")
+        if isinstance(path, str) and isinstance(digest, str):
+            self._files.withdraw(path, digest)
+
+
+def known_files(specs: Iterable[Any]) -> dict[str, str]:
+    """Path and digest of every file receipt anywhere below `specs`, such as the `delivered` of all records."""
+    return {receipt["file"]: receipt["digest"] for spec in specs for receipt in _receipts_in(spec)}
+
+
+def _receipts_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        if value.get("sink") == "file" and "file" in value and "digest" in value:
+            yield value
+        for item in value.values():
+            yield from _receipts_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _receipts_in(item)
+
+
+def _shape(target: Spec) -> tuple[str, Any]:
+    match dict(target):
+        case {"file": str(path), **rest} if path and not rest:
+            return "file", path
+        case {"command": [_, *_] as command, **rest} if not rest and all(isinstance(arg, str) for arg in command):
+            return "command", command
+    raise SinkError(
+        "a key can be written to a file or to a command",
+        hint="write {file: PATH} or {command: [PROGRAM, ARG, …]}",
+    )

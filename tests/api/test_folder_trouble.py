@@ -1,0 +1,130 @@
+"""A folder sync in bad weather, and after a run that died."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.errors import ApiError
+from tests.api.conftest import World
+from tests.api.folders import SMALL, Pair, failing, in_step, member, read, store_of, sync, uploaded
+
+
+def test_an_upload_of_a_run_that_died_is_attached_and_not_repeated(world: World) -> None:
+    wanted = [member(world, "a.md", "a"), member(world, "b.md", "b")]
+    live = store_of(world).live
+    failing(world, "on=POST:*/file_batches,do=error:400", lambda: sync(world, live, *wanted))
+    world.next_run()
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert uploaded(world) == ["a.md", "b.md"]
+
+
+def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> None:
+    wanted = member(world, "a.md", "a")
+    live = store_of(world).live
+    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
+    entry = next(entry for entry in world.steps.entries if entry.name == "upload a.md")
+    entry.status, entry.id, entry.result = "begun", None, {}
+    world.next_run()
+    sync(world, live, wanted)
+    assert in_step(world, live, wanted)
+    assert uploaded(world) == ["a.md"]
+
+
+def test_an_upload_that_is_gone_meanwhile_is_sent_again(world: World) -> None:
+    wanted = member(world, "a.md", "a")
+    live = store_of(world).live
+    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
+    (file,) = world.objects("file")
+    world.client.request("DELETE", "/files/{file}", key=world.key, ids={"file": file["id"]})
+    world.next_run()
+    sync(world, live, wanted)
+    assert in_step(world, live, wanted)
+
+
+def test_an_upload_whose_answer_was_lost_is_found_and_not_repeated(world: World) -> None:
+    wanted = [member(world, "x/a.md", "same"), member(world, "y/a.md", "same size"[:4]), member(world, "b.md", "b")]
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset,when=after")
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert uploaded(world) == ["a.md", "a.md", "b.md"]
+
+
+def test_an_upload_that_never_happened_is_sent_again(world: World) -> None:
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset")
+    wanted = member(world, "a.md", "a")
+    sync(world, live, wanted)
+    assert in_step(world, live, wanted)
+
+
+def test_a_list_that_lags_behind_is_looked_at_again(world: World) -> None:
+    world.emulator.set_options(list_lag_ms=5000)
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset,when=after")
+    sync(world, live, member(world, "a.md", "a"))
+    assert uploaded(world) == ["a.md"]
+
+
+def test_uploads_that_cannot_be_told_apart_are_named(world: World) -> None:
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=reset,when=after,times=2")
+    written = sync(world, live, member(world, "x/a.md", "same"), member(world, "y/a.md", "emas"))
+    assert all("may be left over" in note for note in written.notes)
+    assert sorted(read(world, live)) == ["x/a.md", "y/a.md"]
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_attach_whose_answer_was_lost_is_completed(world: World, count: int, when: str) -> None:
+    wanted = [member(world, f"{n}.md", str(n)) for n in range(count)]
+    live = store_of(world).live
+    world.emulator.add_fault(f"on=POST:/vector_stores/*/file*,do=error:500,when={when}")
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert len(world.sent("POST", "/file_batches")) <= 2
+
+
+def test_a_run_that_dies_while_rechunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    chunked = replace(b, chunking_strategy=SMALL)
+    failing(world, "on=POST:*/files,do=error:400", lambda: sync(world, live, a, chunked))
+    world.next_run()
+    sync(world, live, a, chunked)
+    assert in_step(world, live, a, chunked)
+    assert uploaded(world) == ["a.md", "b.md"]
+
+
+def test_a_run_that_dies_while_removing_leaves_no_file_behind(world: World, pair: Pair) -> None:
+    live, a, _ = pair
+    failing(world, "on=DELETE:/vector_stores/*,do=error:400", lambda: sync(world, live, a))
+    world.next_run()
+    sync(world, live, a)
+    assert uploaded(world) == ["a.md"]
+
+
+def test_a_refused_upload_stops_the_change(world: World) -> None:
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/files,do=error:400,times=0")
+    with pytest.raises(ApiError):
+        sync(world, live, member(world, "a.md", "a"))
+    assert read(world, live) == {}
+
+
+@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("weather", ["error:400", "reset,when=after"])
+def test_a_run_that_dies_after_any_call_is_finished_by_the_next(
+    world: World, pair: Pair, calls: int, weather: str
+) -> None:
+    live, _, b = pair
+    wanted = [
+        member(world, "a.md", "a, changed"), replace(b, chunking_strategy=SMALL), member(world, "c.md", "c"),
+    ]  # fmt: skip
+    failing(world, f"on=*:*,do={weather},skip={calls},times=0", lambda: sync(world, live, *wanted))
+    world.next_run()
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert uploaded(world) == ["a.md", "b.md", "c.md"]

@@ -1,0 +1,286 @@
+"""Keys in files: private from the first instant, whole at any instant, and never over what is not ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import reconciler
+from reconciler.errors import SinkError
+from reconciler.model.address import Address
+from reconciler.model.provider import Sinks
+from reconciler.model.secret import Redactor, Secret
+from reconciler.secrets import SinkSet, known_files
+
+INDEXER = Address.parse("ServiceAccount/search/indexer")
+KEY = Secret("sk-svcacct-0123456789abcdef")
+OTHER = Secret("sk-svcacct-fedcba9876543210")
+TARGET = {"file": "secrets/indexer.key"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "stack"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def sinks(root: Path) -> SinkSet:
+    return SinkSet(root, Redactor(), owner="acme/prod")
+
+
+@pytest.fixture
+def file(root: Path) -> Path:
+    return root / "secrets" / "indexer.key"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def theirs(file: Path, content: str = "precious\n") -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+
+
+def test_a_sink_set_is_what_a_provider_works_with(sinks: SinkSet) -> None:
+    protocol: Sinks = sinks
+    protocol.check(TARGET)
+
+
+def test_the_file_holds_the_key_and_a_newline(sinks: SinkSet, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    assert file.read_text() == f"{KEY.reveal()}\n"
+
+
+def test_nobody_else_can_read_the_key(sinks: SinkSet, root: Path) -> None:
+    before = os.umask(0)
+    try:
+        sinks.put({"file": "deep/er/indexer.key"}, KEY, address=INDEXER)
+    finally:
+        os.umask(before)
+    assert (mode(root / "deep"), mode(root / "deep/er")) == (0o700, 0o700)
+    assert {mode(path) for path in (root / "deep/er").iterdir()} == {0o600}
+
+
+def test_the_receipt_says_where_the_key_went_and_does_not_hold_it(sinks: SinkSet) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    assert (receipt["sink"], receipt["file"]) == ("file", "secrets/indexer.key")
+    assert KEY.reveal() not in json.dumps(receipt)
+
+
+def test_equal_keys_have_different_receipts(sinks: SinkSet) -> None:
+    one = sinks.put(TARGET, KEY, address=INDEXER)
+    two = sinks.put({"file": "other.key"}, KEY, address=INDEXER)
+    assert one["digest"] != two["digest"]
+
+
+def test_what_lies_beside_a_key_does_not_hold_it(sinks: SinkSet, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    others = [path.read_text() for path in file.parent.iterdir() if path != file]
+    assert len(others) == 1
+    assert KEY.reveal() not in others[0]
+
+
+def test_checking_writes_nothing(sinks: SinkSet, root: Path) -> None:
+    sinks.check(TARGET)
+    assert list(root.iterdir()) == []
+
+
+def test_a_file_of_somebody_else_is_not_overwritten(sinks: SinkSet, file: Path) -> None:
+    theirs(file)
+    with pytest.raises(SinkError, match=r"secrets/indexer\.key.*not written from here") as caught:
+        sinks.put(TARGET, KEY, address=INDEXER)
+    assert file.read_text() == "precious\n"
+    assert "move it away" in caught.value.hint
+
+
+def test_a_check_refuses_the_file_of_somebody_else(sinks: SinkSet, file: Path) -> None:
+    theirs(file)
+    with pytest.raises(SinkError, match="not written from here"):
+        sinks.check(TARGET)
+
+
+def test_a_refusal_does_not_show_what_the_file_holds(sinks: SinkSet, file: Path) -> None:
+    theirs(file)
+    with pytest.raises(SinkError) as caught:
+        sinks.check(TARGET)
+    assert "precious" not in str(caught.value) + caught.value.hint
+
+
+def test_an_empty_file_is_filled(sinks: SinkSet, file: Path) -> None:
+    theirs(file, "")
+    sinks.put(TARGET, KEY, address=INDEXER)
+    assert (file.read_text(), mode(file)) == (f"{KEY.reveal()}\n", 0o600)
+
+
+def test_our_own_key_is_replaced(sinks: SinkSet, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    sinks.put(TARGET, OTHER, address=INDEXER)
+    assert file.read_text() == f"{OTHER.reveal()}\n"
+
+
+def test_our_own_key_is_known_without_any_state(sinks: SinkSet, root: Path, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    SinkSet(root, Redactor(), owner="acme/prod").put(TARGET, OTHER, address=INDEXER)
+    assert file.read_text() == f"{OTHER.reveal()}\n"
+
+
+def test_our_own_key_is_known_by_its_receipt_alone(sinks: SinkSet, root: Path, file: Path) -> None:
+    delivered = {"api_key": {"id": "key_1", "receipt": sinks.put(TARGET, KEY, address=INDEXER)}}
+    (file.parent / ".indexer.key.reconciler").unlink()
+    with pytest.raises(SinkError):
+        SinkSet(root, Redactor()).check(TARGET)
+    SinkSet(root, Redactor(), known=known_files([delivered])).check(TARGET)
+
+
+def test_a_key_that_was_edited_is_not_ours_any_more(sinks: SinkSet, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    file.write_text("edited\n")
+    with pytest.raises(SinkError, match="not written from here"):
+        sinks.put(TARGET, OTHER, address=INDEXER)
+
+
+def test_a_proof_that_makes_no_sense_proves_nothing(sinks: SinkSet, file: Path) -> None:
+    theirs(file)
+    for proof in ("", "{", "[]", '{"digests": [1, "", "x", "hmac-sha256:a:b"]}'):
+        (file.parent / ".indexer.key.reconciler").write_text(proof)
+        with pytest.raises(SinkError, match="not written from here"):
+            sinks.check(TARGET)
+
+
+@pytest.mark.parametrize(
+    ("owner", "address"), [("acme/prod", "ServiceAccount/search/worker"), ("acme/dev", str(INDEXER))]
+)
+def test_the_key_of_another_resource_or_environment_is_not_overwritten(
+    sinks: SinkSet, root: Path, owner: str, address: str
+) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    with pytest.raises(SinkError, match="holds the key of acme/prod/ServiceAccount/search/indexer"):
+        SinkSet(root, Redactor(), owner=owner).put(TARGET, OTHER, address=Address.parse(address))
+
+
+@pytest.mark.parametrize("path", ["../out.key", "/etc/out.key", "secrets/../../out.key", "away/out.key"])
+def test_a_file_outside_of_the_root_is_refused(sinks: SinkSet, root: Path, tmp_path: Path, path: str) -> None:
+    (root / "away").symlink_to(tmp_path)
+    with pytest.raises(SinkError, match="is outside of"):
+        sinks.check({"file": path})
+    with pytest.raises(SinkError, match="is outside of"):
+        sinks.put({"file": path}, KEY, address=INDEXER)
+    assert sorted(tmp_path.iterdir()) == [root]
+
+
+def test_a_path_inside_of_the_root_may_be_absolute(sinks: SinkSet, root: Path, file: Path) -> None:
+    sinks.put({"file": str(file)}, KEY, address=INDEXER)
+    assert file.exists()
+
+
+def test_a_link_to_a_folder_inside_of_the_root_is_followed(sinks: SinkSet, root: Path) -> None:
+    (root / "real").mkdir()
+    (root / "secrets").symlink_to("real")
+    sinks.put(TARGET, KEY, address=INDEXER)
+    assert (root / "real/indexer.key").exists()
+
+
+def test_a_link_in_place_of_the_file_is_refused(sinks: SinkSet, root: Path, file: Path) -> None:
+    file.parent.mkdir()
+    file.symlink_to(root / "elsewhere")
+    for act in (lambda: sinks.check(TARGET), lambda: sinks.put(TARGET, KEY, address=INDEXER)):
+        with pytest.raises(SinkError, match="symbolic link"):
+            act()
+    assert not (root / "elsewhere").exists()
+
+
+def test_links_in_a_loop_are_refused(sinks: SinkSet, root: Path) -> None:
+    (root / "loop").symlink_to("loop")
+    with pytest.raises(SinkError):
+        sinks.check({"file": "loop/indexer.key"})
+
+
+def test_a_pipe_in_place_of_the_file_is_refused_without_waiting_for_it(sinks: SinkSet, root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    with pytest.raises(SinkError, match="not an ordinary file"):
+        sinks.check({"file": "pipe"})
+
+
+def test_a_file_where_a_folder_should_be_is_refused(sinks: SinkSet, root: Path) -> None:
+    (root / "secrets").touch()
+    for act in (lambda: sinks.check(TARGET), lambda: sinks.put(TARGET, KEY, address=INDEXER)):
+        with pytest.raises(SinkError):
+            act()
+
+
+@pytest.mark.parametrize("path", [".", "..", "secrets/", "a\0b", "\ud800.key", "n" * 240])
+def test_what_is_no_file_name_is_refused(sinks: SinkSet, path: str) -> None:
+    with pytest.raises(SinkError):
+        sinks.check({"file": path})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [{}, {"file": ""}, {"file": 7}, {"file": "a", "command": ["b"]}, {"command": []}, {"command": [1]}, {"url": "x"}],
+    ids=str,
+)
+def test_what_is_no_target_is_refused(sinks: SinkSet, target: dict[str, Any]) -> None:
+    with pytest.raises(SinkError, match="to a file or to a command"):
+        sinks.check(target)
+
+
+def test_a_withdrawal_removes_what_we_left(sinks: SinkSet, file: Path) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    sinks.withdraw(TARGET, receipt)
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_withdrawal_goes_where_the_receipt_says(sinks: SinkSet, file: Path) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    sinks.withdraw({"file": "moved.key"}, receipt)
+    assert not file.exists()
+
+
+def test_a_withdrawal_leaves_what_others_have_changed(sinks: SinkSet, file: Path) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    file.write_text("edited\n")
+    sinks.withdraw(TARGET, receipt)
+    assert file.read_text() == "edited\n"
+
+
+def test_a_withdrawal_of_what_is_gone_is_no_error(sinks: SinkSet, file: Path) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    file.unlink()
+    sinks.withdraw(TARGET, receipt)
+    sinks.withdraw({"file": "../outside"}, {**receipt, "file": "../outside"})
+
+
+def test_many_keys_are_delivered_at_once(sinks: SinkSet, root: Path) -> None:
+    def deliver(number: int) -> None:
+        sinks.put({"file": f"keys/{number}"}, Secret(f"sk-{number}"), address=Address("ServiceAccount", f"n{number}"))
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(deliver, range(30)))
+    assert [(root / "keys" / str(number)).read_text() for number in range(30)] == [f"sk-{n}\n" for n in range(30)]
+
+
+@pytest.mark.parametrize("first", ["", "over the first"])
+def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(first: str) -> None:
+    memory = Path("/dev/shm")
+    repository = Path(reconciler.__file__).parent.parent
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as base:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.secrets.dying_put", base, first],
+            capture_output=True,
+            text=True,
+            cwd=repository,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert int(ended.stdout) > 10
