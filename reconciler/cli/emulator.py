@@ -22,7 +22,7 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
 
     Accepts the admin key sk-admin-emulator, the key sk-emulator, and every key that it mints.
     """
-    from reconciler.emulator import FAULT_HELP, Options, serve
+    from reconciler.emulator import FAULT_HELP, DataFileError, Options, serve
     from reconciler.errors import UsageError
 
     if "help" in fault:
@@ -31,6 +31,8 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     emulated = Options(faults=_faults(fault), **values)
     try:
         serve(emulated, port=port, on_ready=_announce)
+    except DataFileError as error:
+        raise UsageError(str(error), hint="Choose another --data file, or remove this one.") from error
     except OSError as error:
         raise UsageError(
             f"the emulator cannot listen on port {port}: {error}", hint="Choose another --port."

@@ -137,7 +137,11 @@ class Executor:
         kind, record = self._kinds[change.address.kind], self._records.get(change.address)
         desired = self.resolve(change)
         base = record or Record(address=change.address, id=change.id)
-        applied = {name: value for name, value in desired.items() if value is not None}
+        applied = {
+            name: _with_ids(value, base.applied.get(name)) if isinstance(value, FileSet) else value
+            for name, value in desired.items()
+            if value is not None
+        }
         fixed = {item.name for item in kind.fields if item.mutability is Mutability.FIXED}
         kept = {name: value for name, value in base.applied.items() if name in fixed}
         fresh = replace(
@@ -374,6 +378,8 @@ class Executor:
         for item in kind.fields:
             if item.mutability is Mutability.FIXED and item.name in record.applied:
                 applied[item.name] = record.applied[item.name]
+            if isinstance(item.type, FileSetType) and item.name in applied:
+                applied[item.name] = _with_ids(applied[item.name], written.live.carried.get(item.name))
         overwritten = dict(record.overwritten)
         if kind.removal is Removal.RESTORE and before is not None:
             asked = [name for name in applied if name not in kind.natural_key]
@@ -430,6 +436,17 @@ class Executor:
     def _mark(self, kind: Kind, address: Address, metadata: Any) -> str | None:
         full = isinstance(metadata, Mapping) and len(metadata) >= METADATA_PAIRS
         return None if kind.mark is None or full else self._ownership.mark(address)
+
+
+def _with_ids(asked: FileSet, live: Any) -> FileSet:
+    """The members that were asked for, each with the id of its object, so that we know them as ours later."""
+    ids = {member.key: member.file_id for member in live.members} if isinstance(live, FileSet) else {}
+    return FileSet(
+        tuple(
+            replace(member, file_id=ids.get(member.key)) if member.content is not None else member
+            for member in asked.members
+        )
+    )
 
 
 def _is_since(live: LiveObject, began: float) -> bool:

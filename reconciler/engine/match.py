@@ -17,7 +17,7 @@ from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.kind import Ended
 from reconciler.model.resource import LiveObject, Record, Resource
-from reconciler.model.values import Spec
+from reconciler.model.values import FileSet, Spec
 
 JOURNAL_TOLERANCE_SECONDS = 5
 """How much earlier than our own clock an object's `created_at` may be and still be of an unfinished create."""
@@ -89,6 +89,7 @@ class Matcher:
         self._claimed = {
             (address.kind, id): address for address, record in records.items() for id in (record.id, *record.deposed)
         }
+        self._members = {id for record in records.values() for id in _member_ids(record.applied.values())}
         self._marked = self._by_mark()
         self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
 
@@ -115,9 +116,15 @@ class Matcher:
 
     def unmanaged(self) -> Iterable[LiveObject]:
         """Objects that neither a manifest nor the state knows, among all that was listed."""
+        shown = (live.carried.values() for objects in self._live.listed.values() for live in objects.values())
+        members = self._members | {id for values in shown for id in _member_ids(values)}
         for objects in self._live.listed.values():
             for live in objects.values():
-                mine = (live.kind.name, live.id) in self._claimed or self._ownership.address(live.mark) is not None
+                mine = (
+                    live.id in members
+                    or (live.kind.name, live.id) in self._claimed
+                    or self._ownership.address(live.mark) is not None
+                )
                 if not mine and not live.kind.always_exists and live.kind.ending(live.attributes) is None:
                     yield live
 
@@ -196,13 +203,19 @@ class Matcher:
         return None
 
     def _candidates(self, resource: Resource, spec: Spec) -> list[LiveObject]:
-        """Objects with the natural key of the spec that nobody claims, ended ones left out."""
+        """Objects with the natural key of the spec that are nobody's and no part of a collection of ours."""
         identity = resource.kind.identity(spec)
         if identity is None:
             return []
         index = self._natural_index(resource)
         found = index.get(tuple(identity.values()), [])
-        return [live for live in found if (live.kind.name, live.id) not in self._claimed and not self._owned(live)]
+        return [
+            live
+            for live in found
+            if (live.kind.name, live.id) not in self._claimed
+            and live.id not in self._members
+            and self._ownership.address(live.mark) is None
+        ]
 
     def _natural_index(self, resource: Resource) -> dict[tuple[object, ...], list[LiveObject]]:
         place = (resource.address.kind, resource.address.project)
@@ -214,10 +227,6 @@ class Matcher:
                     index[tuple(identity.values())].append(live)
             self._natural[place] = index
         return self._natural[place]
-
-    def _owned(self, live: LiveObject) -> bool:
-        """Whether the object carries our mark for another address that is still declared or recorded."""
-        return self._ownership.address(live.mark) is not None
 
     def _is_gone(self, live: LiveObject) -> bool:
         return live.kind.ending(live.attributes) is Ended.GONE
@@ -251,6 +260,13 @@ class Matcher:
 
     def _report(self, resource: Resource, summary: str, detail: str) -> None:
         self.diagnostics.append(Diagnostic(summary, detail, address=resource.address, place=resource.place))
+
+
+def _member_ids(values: Iterable[object]) -> Iterable[str]:
+    """The ids of the objects that collections hold."""
+    for value in values:
+        if isinstance(value, FileSet):
+            yield from (member.file_id for member in value.members if isinstance(member.file_id, str))
 
 
 def _created_at(live: LiveObject) -> float:

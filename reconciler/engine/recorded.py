@@ -26,7 +26,7 @@ class RecordedProvider:
     def bind_project(self, name: str, project_id: str) -> None:
         """Nothing to remember: records are found by the project's name."""
 
-    def can_read(self, kind: Kind, project: str | None) -> bool:
+    def can_read(self, _kind: Kind, _project: str | None) -> bool:
         """Whether the state can be asked: always."""
         return True
 
@@ -42,7 +42,7 @@ class RecordedProvider:
         """The recorded object with an id."""
         return next((live for live in self.list(kind, project) if live.id == id), None)
 
-    def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
+    def read_carried(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
         """The object itself: its carried fields came with it."""
         return live
 

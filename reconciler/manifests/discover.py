@@ -31,12 +31,22 @@ def read_documents(
     strict = entries is not None
     for path in _files(root, ["."] if entries is None else list(entries), place_of, problems):
         name = shown(root / path, root)
-        text = read_text(root / path, name, problems)
+        text = _read(root, path, name, problems)
         if text is None or not (strict or _LOOKS_LIKE_ONE.search(text)):
             continue
         for document in load_documents(text, name, problems, is_json=path.endswith(".json")):
             if strict or _is_meant_for_us(document.value):
                 yield document
+
+
+def _read(root: Path, path: str, name: str, problems: Problems) -> str | None:
+    if (root / path).is_symlink():
+        try:
+            require_file(root, path)
+        except Problem as problem:
+            problems.take(problem, place=Place(name, 1, 1))
+            return None
+    return read_text(root / path, name, problems)
 
 
 def _is_meant_for_us(value: Any) -> bool:

@@ -159,7 +159,8 @@ def walk(
 ) -> Iterator[str]:
     """The files below a folder, sorted, as paths relative to the root.
 
-    Hidden names and linked folders are left out, and folders that `enter` declines.
+    Hidden names and linked folders are left out, and folders that `enter` declines. Where a linked file leads is for
+    the caller to check.
     """
     waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [(_entries(root, folder), folder, 0)]
     while waiting:
@@ -172,7 +173,7 @@ def walk(
         if entry.is_dir(follow_symlinks=False):
             if (depth is None or level < depth) and (enter is None or enter(path)):
                 waiting.append((_entries(root, path), path, level + 1))
-        elif entry.is_file(follow_symlinks=False) or _is_linked_file(root, entry, path):
+        elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not entry.is_dir()):
             yield path
 
 
@@ -184,7 +185,3 @@ def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
         return iter(())
     except OSError as error:
         raise Problem("Cannot read the folder", f'"{folder}": {error.strerror or error}') from error
-
-
-def _is_linked_file(root: Path, entry: os.DirEntry[str], path: str) -> bool:
-    return entry.is_symlink() and not entry.is_dir() and require_inside(root, root / path, path).is_file()

@@ -159,7 +159,7 @@ def _type(error: ValidationError, trail: Trail) -> Finding:
         return Finding(trail, "Null is not accepted here", f"Leave {_name(trail)} out, or give it a value.")
     limit: Any = error.validator_value
     wanted = [_NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"]
-    expected = " or ".join(wanted)
+    expected = (", or " if "true or false" in wanted else " or ").join(wanted)
     quotes = " Write it in quotes." if wanted == ["text"] and not isinstance(error.instance, dict | list) else ""
     found = shortened(error.instance)
     return Finding(trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}")

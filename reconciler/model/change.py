@@ -123,9 +123,10 @@ class Change:
     """What is to be done about one address.
 
     `desired` is the completed spec with its references still in place (empty for deletes); apply resolves them when
-    their time comes. `pre_image` is what the live object looked like, field by field, for the fields that can be
-    compared; apply refuses the change if the object no longer looks so. `depends_on` orders: creates after, deletes
-    before. `look_first` where the object could not be looked for while planning. `warnings` are sentences about this change alone.
+    their time comes. `scope` is the kind's own, as `Scope` spells it. `pre_image` is what the live object looked like,
+    field by field, for the fields that can be compared; apply refuses the change if the object no longer looks so.
+    `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
+    planning. `warnings` are sentences about this change alone.
     """
 
     address: Address
@@ -134,6 +135,7 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
     id: str | None = None
     project_id: str | None = None
+    scope: str = ""
     desired: Spec = field(default_factory=dict)
     after: Spec = field(default_factory=dict)
     before: Spec = field(default_factory=dict)

@@ -23,8 +23,8 @@ class Lifecycle:
     """How the engine treats a resource. None means that the kind's own default holds.
 
     `prevent_destroy` is None where the manifest is silent: a protection that was recorded then goes on, and only an
-    explicit false ends it. `adopt` is False, True (the one object with the natural key) or an object id. `ignore_changes` holds dotted field
-    paths, or `IGNORE_ALL` alone.
+    explicit false ends it. `adopt` is False, True (the one object with the natural key) or an object id.
+    `ignore_changes` holds dotted field paths, or `IGNORE_ALL` alone.
     """
 
     prevent_destroy: bool | None = None
@@ -98,8 +98,8 @@ class Record:
 
     `applied` is the spec of the last apply, resolved; `answered` holds, for fields that the server kept otherwise than
     asked, what it answered. `overwritten` are the values before our first write. `delivered` says, for each key field,
-    the key's id and the sink it went to (never the key). `project_id` is the API's id of the project at that time. `deposed` are ids that a
-    replacement has superseded and not deleted yet.
+    the key's id and the sink it went to (never the key). `project_id` is the API's id of the project at that time.
+    `deposed` are ids that a replacement has superseded and not deleted yet.
     """
 
     address: Address

@@ -48,7 +48,7 @@ def entries_of(change: Change, *, width: int) -> list[Entry]:
     if change.action is Action.CREATE:
         return listing(change.after or change.desired, sign="+", width=width)
     if change.action is Action.DELETE and change.removal is not Removal.RESTORE:
-        return listing(change.before, sign="-", width=width)
+        return []
     fields = [_with_file(field, change.after) for field in change.fields]
     return _field_entries(fields, _with_members(change), width=width, happened=False)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 
 from reconciler.model.change import Action, ApplyResult, Change, Drift, Origin, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
-from reconciler.model.kind import Removal
+from reconciler.model.kind import Removal, Scope
 from reconciler.render.values import count
 
 ORGANIZATION = "Organization"
+DEFAULT_PROJECT = "Project of the default key"
 
 _DONE = {
     Action.NO_OP: "unchanged",
@@ -57,8 +57,10 @@ def doing(change: Change) -> str:
 
 
 def will_be(change: Change) -> str:
-    """`will be created: declared, and not found at the API`."""
-    return f"will be {done(change)}: {change.reason}"
+    """`will be created`, `will be updated: it was changed outside`."""
+    # That something new is not there yet goes without saying; every other reason is worth its words.
+    why = "" if change.reason is Reason.NEW else f": {change.reason}"
+    return f"will be {done(change)}{why}"
 
 
 def scope_of(project: str | None) -> str:
@@ -67,9 +69,16 @@ def scope_of(project: str | None) -> str:
 
 
 def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
-    """Changes grouped under headings, in the order in which they come."""
-    grouped = groupby(changes, key=lambda change: change.address.project)
-    return [(scope_of(project), list(group)) for project, group in grouped]
+    """Changes grouped under headings: the organization first, then each project as it comes."""
+    grouped: dict[str, list[Change]] = {ORGANIZATION: []}
+    for change in changes:
+        grouped.setdefault(_heading(change), []).append(change)
+    return [(heading, group) for heading, group in grouped.items() if group]
+
+
+def _heading(change: Change) -> str:
+    is_default = change.address.project is None and change.scope == Scope.PROJECT_KEY
+    return DEFAULT_PROJECT if is_default else scope_of(change.address.project)
 
 
 def where(place: Place | None) -> str:

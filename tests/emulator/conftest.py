@@ -60,8 +60,11 @@ def connect() -> Iterator[Callable[..., httpx.Client]]:
     def connect_one(emulator: Emulator, key: str | None = None, **headers: str) -> httpx.Client:
         authorization = {} if key is None else {"Authorization": f"Bearer {key}"}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        # No request is encrypted, so the time it takes to load certificates is saved.
         clients.append(
-            httpx.Client(base_url=emulator.base_url, headers={**ASSISTANTS, **authorization, **named}, timeout=5)
+            httpx.Client(
+                base_url=emulator.base_url, headers={**ASSISTANTS, **authorization, **named}, timeout=5, verify=False
+            )
         )
         return clients[-1]
 

@@ -13,7 +13,7 @@ from reconciler.emulator import Emulator
 @pytest.fixture
 def agents(emulator: Emulator) -> Any:
     headers = {"Authorization": f"Bearer {emulator.api_key}", "OpenAI-Beta": "agents=v1"}
-    with httpx.Client(base_url=emulator.base_url, headers=headers) as opened:
+    with httpx.Client(base_url=emulator.base_url, headers=headers, verify=False) as opened:
         yield opened
 
 

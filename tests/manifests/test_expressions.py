@@ -199,8 +199,8 @@ def test_metadata_cannot_hold_a_reference(folder: Folder) -> None:
     )
     assert folder.problems() == [
         (
-            'm.yaml:6:18: error: Reference not possible here: "${Project/search}" is known only after apply; this must be '
-            "known before."
+            'm.yaml:6:18: error: Reference not possible here: "${Project/search}" is known only after apply; '
+            "this must be known before."
         )
     ]
 

@@ -35,11 +35,8 @@ def test_each_pair_of_a_map_becomes_a_resource(folder: Folder) -> None:
 
 
 def test_in_a_list_the_text_is_both_key_and_value(folder: Folder) -> None:
-    folder.write(
-        {
-            "m.yaml": "kind: Project\nmetadata: {name: '${each.key}'}\nfor_each: [a, b]\nspec: {name: 'x-${each.value}'}\n"
-        }
-    )
+    text = "kind: Project\nmetadata: {name: '${each.key}'}\nfor_each: [a, b]\nspec: {name: 'x-${each.value}'}\n"
+    folder.write({"m.yaml": text})
     assert [one.spec["name"] for one in folder.load().resources] == ["x-a", "x-b"]
 
 

@@ -88,8 +88,8 @@ BROKEN = {
     "tab": (
         "a:\n\tb: 1",
         (
-            "a.yaml:2:1: error: Not valid YAML: Found character that cannot start any token, while scanning for the next "
-            "token that begins in line 2."
+            "a.yaml:2:1: error: Not valid YAML: Found character that cannot start any token, while scanning for the "
+            "next token that begins in line 2."
         ),
     ),
     "control character": ("é: é\né: \x01", "a.yaml:2:4: error: Not valid YAML: Control characters are not allowed."),

@@ -1,0 +1,360 @@
+"""Documents against their kinds: every problem at once, each where it is, in a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.manifests.conftest import PROJECT, Folder
+
+
+def manifest(kind: str, spec: str, *, metadata: str = "name: x", more: str = "") -> str:
+    return f"kind: {kind}\nmetadata: {{{metadata}}}\nspec: {spec}\n{more}"
+
+
+# What is wrong, and what is said; the document begins in line 1, its spec in line 3.
+BAD: dict[str, tuple[str, str]] = {
+    "unknown field": (
+        manifest("Project", "{name: a, nam: b}"),
+        '3:17: error: Project/x: Unknown field "nam": "nam" is not known in spec. Did you mean "name"?',
+    ),
+    "unknown field deep down": (
+        manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 3, hours: 1}}"),
+        ('3:57: error: VectorStore/x: Unknown field "hours": "hours" is not known in spec.expires_after. '
+        "Known here: anchor, days."),
+    ),
+    "unknown key of a document": (
+        manifest("Project", "{name: a}", more="lifecycel: {}\n"),
+        ('4:1: error: Project/x: Unknown field "lifecycel": "lifecycel" is not known in the document. '
+        'Did you mean "lifecycle"?'),
+    ),
+    "unknown key of metadata": (
+        manifest("Project", "{name: a}", metadata="name: x, labels: {}"),
+        '2:21: error: Project/x: Unknown field "labels": "labels" is not known in metadata. Known here: name.',
+    ),
+    "missing field": (
+        manifest("Project", "{}"),
+        '3:1: error: Project/x: Missing "name": It is needed in spec.',
+    ),
+    "missing part": (
+        manifest("VectorStore", "{expires_after: {anchor: last_active_at}}"),
+        '3:8: error: VectorStore/x: Missing "days": It is needed in spec.expires_after.',
+    ),
+    "missing spec": (
+        "kind: Project\nmetadata: {name: x}\n",
+        '1:1: error: Project/x: Missing "spec": It is needed in the document.',
+    ),
+    "missing name": (
+        manifest("Project", "{name: a}", metadata=""),
+        '2:1: error: Missing "name": It is needed in metadata.',
+    ),
+    "number for text": (
+        manifest("Agent", "{model: 4.1}"),
+        "3:15: error: Agent/x: Wrong type: spec.model must be text; found 4.1. Write it in quotes.",
+    ),
+    "text for a number": (
+        manifest("Assistant", "{model: m, temperature: hot}"),
+        '3:31: error: Assistant/x: Wrong type: spec.temperature must be a number; found "hot".',
+    ),
+    "long text for a list": (
+        manifest("Agent", f"{{model: m, tools: {'x' * 60}}}"),
+        f'3:25: error: Agent/x: Wrong type: spec.tools must be a list; found "{"x" * 39}…".',
+    ),
+    "boolean for a whole number": (
+        manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: true}}"),
+        "3:54: error: VectorStore/x: Wrong type: spec.expires_after.days must be a whole number; found true.",
+    ),
+    "fraction for a whole number": (
+        manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 1.5}}"),
+        "3:54: error: VectorStore/x: Wrong type: spec.expires_after.days must be a whole number; found 1.5.",
+    ),
+    "yes for a boolean": (
+        manifest("Agent", "{model: m, multi_agent: {enabled: yes}}"),
+        '3:41: error: Agent/x: Wrong type: spec.multi_agent.enabled must be true or false; found "yes".',
+    ),
+    "null where none is taken": (
+        manifest("Agent", "{model: null}"),
+        "3:15: error: Agent/x: Null is not accepted here: Leave spec.model out, or give it a value.",
+    ),
+    "list for a map": (
+        manifest("Agent", "[]"),
+        "3:7: error: Agent/x: Wrong type: spec must be a map; found a list.",
+    ),
+    "text for metadata": (
+        "kind: Project\nmetadata: x\nspec: {name: a}\n",
+        '2:11: error: Wrong type: metadata must be a map; found "x".',
+    ),
+    "too little": (
+        manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 0}}"),
+        "3:54: error: VectorStore/x: Out of range: spec.expires_after.days is 0; the least is 1.",
+    ),
+    "too much": (
+        manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 366}}"),
+        "3:54: error: VectorStore/x: Out of range: spec.expires_after.days is 366; the most is 365.",
+    ),
+    "too short": (
+        manifest("Agent", "{model: ''}"),
+        "3:15: error: Agent/x: Wrong length: spec.model has 0 characters; at least 1 is accepted.",
+    ),
+    "too long": (
+        manifest("Assistant", f"{{model: m, name: {'x' * 257}}}"),
+        "3:24: error: Assistant/x: Wrong length: spec.name has 257 characters; at most 256 are accepted.",
+    ),
+    "too many items": (
+        manifest("Assistant", "{model: m, tool_resources: {file_search: {vector_store_ids: [a, b]}}}"),
+        ("3:67: error: Assistant/x: Too many: spec.tool_resources.file_search.vector_store_ids has 2 items; "
+        "at most 1 is accepted."),
+    ),
+    "too many pairs": (
+        manifest("Agent", f"{{model: m, metadata: {{{', '.join(f'k{n}: v' for n in range(17))}}}}}"),
+        "3:28: error: Agent/x: Too many: spec.metadata has 17 pairs; at most 16 are accepted.",
+    ),
+    "key too long": (
+        manifest("Agent", f"{{model: m, metadata: {{{'k' * 65}: v}}}}"),
+        f"3:29: error: Agent/x: Wrong length: spec.metadata.{'k' * 65} has 65 characters; at most 64 are accepted.",
+    ),
+    "unknown choice": (
+        manifest("File", "{path: a.md, purpose: asistants}"),
+        ('3:29: error: File/x: Unknown value: spec.purpose is "asistants"; it can be "assistants", "batch", '
+        '"fine-tune", "vision", "user_data", "evals". Did you mean "assistants"?'),
+    ),
+    "wrong form": (
+        manifest("Agent", "{model: m, tools: [{type: function, name: a b, description: d, parameters: {}}]}"),
+        '3:49: error: Agent/x: Wrong form: spec.tools[0].name is "a b". It must match ^[A-Za-z0-9_-]+$.',
+    ),
+    "unknown variant": (
+        manifest("Assistant", "{model: m, tools: [{type: file_serach}]}"),
+        ('3:33: error: Assistant/x: Unknown value: spec.tools[0].type is "file_serach"; it can be "code_interpreter", '
+        '"file_search", "function". Did you mean "file_search"?'),
+    ),
+    "field of another variant": (
+        manifest("Assistant", "{model: m, tools: [{type: code_interpreter, file_search: {}}]}"),
+        ('3:51: error: Assistant/x: Unknown field "file_search": "file_search" is not known in spec.tools[0]. '
+        "Known here: type."),
+    ),
+    "missing tag": (
+        manifest("Assistant", "{model: m, tools: [{typ: function}]}"),
+        '3:26: error: Assistant/x: Missing "type": It is needed in spec.tools[0].',
+    ),
+    "missing part of a variant": (
+        manifest("Assistant", "{model: m, tools: [{type: function}]}"),
+        '3:26: error: Assistant/x: Missing "function": It is needed in spec.tools[0].',
+    ),
+    "neither the text nor the map": (
+        manifest("Assistant", "{model: m, response_format: atuo}"),
+        ('3:35: error: Assistant/x: Unknown value: spec.response_format is "atuo"; it can be "auto". '
+        'Did you mean "auto"?'),
+    ),
+    "bad name": (
+        manifest("Project", "{name: a}", metadata="name: -x/y"),
+        ('2:18: error: Wrong form: metadata.name is "-x/y". A name begins with a letter or digit and goes on with '
+        "letters, digits, '.', '_' and '-'."),
+    ),
+    "name with a line break": (
+        manifest("Project", "{name: a}", metadata='name: "x\\n"'),
+        "2:18: error: Not a name: Project has no usable metadata.name.",
+    ),
+    "number as a name": (
+        manifest("Project", "{name: a}", metadata="name: 4.1"),
+        "2:18: error: Wrong type: metadata.name must be text; found 4.1. Write it in quotes.",
+    ),
+    "project of what has none": (
+        manifest("Project", "{name: a}", metadata="name: x, project: search"),
+        "2:21: error: Project/x: No project here: Project belongs to the organization: remove metadata.project.",
+    ),
+    "missing project": (
+        manifest("RateLimit", "{model: m}"),
+        '2:1: error: Missing "project": RateLimit lives in a project: add metadata.project.',
+    ),
+    "unknown project": (
+        manifest("RateLimit", "{model: m}", metadata="name: x, project: serach"),
+        ('2:30: error: RateLimit/serach/x: Unknown project: No manifest declares project "serach", and spec.projects '
+        'does not list it. Did you mean "search"?'),
+    ),
+    "version of another time": (
+        "apiVersion: reconciler/v2\n" + manifest("Project", "{name: a}"),
+        '1:13: error: Project/x: Unknown value: apiVersion is "reconciler/v2"; it can only be "reconciler/v1".',
+    ),
+    "unknown kind": (
+        manifest("project", "{name: a}"),
+        ('1:7: error: Unknown kind: There is no kind "project". Did you mean "Project"? Known: Project, RateLimit, '
+        "ServiceAccount, File, VectorStore, Assistant, Agent."),
+    ),
+    "no kind": (
+        "knd: Project\nmetadata: {name: x}\nspec: {name: a}\n",
+        ('1:1: error: Missing "kind": A document says what it declares: Project, RateLimit, ServiceAccount, File, '
+        'VectorStore, Assistant, Agent. Did you mean "kind"?'),
+    ),
+    "a list": (
+        "- kind: Project\n  spec: {name: a}\n",
+        ("1:1: error: Not a manifest: A document is a map with kind, metadata and spec; a line of --- begins the next "
+        "one."),
+    ),
+    "a stack": (
+        "kind: Stack\n",
+        "1:7: error: A stack among manifests: A stack is only read from reconciler.yaml in its own folder.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
+def test_a_bad_document_is_one_problem(folder: Folder, text: str, message: str) -> None:
+    folder.write({"a.yaml": PROJECT, "x.yaml": text})
+    assert folder.problems() == [f"x.yaml:{message}"]
+
+
+LIFECYCLE = {
+    "unknown key": (
+        "{prevent_destory: true}",
+        'Unknown field "prevent_destory": "prevent_destory" is not known in lifecycle. Did you mean "prevent_destroy"?',
+    ),
+    "not a boolean": (
+        "{prevent_destroy: maybe}",
+        'Wrong type: lifecycle.prevent_destroy must be true or false; found "maybe".',
+    ),
+    "unknown removal": (
+        "{on_remove: keep}",
+        'Unknown value: lifecycle.on_remove is "keep"; it can be "delete", "retain".',
+    ),
+    "adopt what": ("{adopt: 3}", "Wrong type: lifecycle.adopt must be true or false, or text; found 3."),
+    "ignore what": (
+        "{ignore_changes: everything}",
+        'Wrong form: lifecycle.ignore_changes is "everything". Expected a list of field paths, or the word all.',
+    ),
+    "unknown ignored field": (
+        "{ignore_changes: [nam]}",
+        'Unknown field "nam": VectorStore has no such field. Did you mean "name"?',
+    ),
+    "unknown ignored part": (
+        "{ignore_changes: [name, expires_after.dayz]}",
+        'Unknown field "dayz": "expires_after.dayz": expires_after has nothing at "dayz".',
+    ),
+    "no path": ("{ignore_changes: ['a[']}", 'Not a path: "a[" is not a path.'),
+    "no address": (
+        "{renamed_from: handbook}",
+        'Not an earlier address: "handbook" is not an address: write Kind/name or Kind/project/name.',
+    ),
+    "address of another kind": (
+        "{renamed_from: File/x}",
+        'Not an earlier address: "File/x" is of another kind: an object cannot become a VectorStore.',
+    ),
+    "still declared": (
+        "{renamed_from: VectorStore/other}",
+        "Not an earlier address: VectorStore/other is still declared.",
+    ),
+    "itself": ("{renamed_from: VectorStore/x}", "Not an earlier address: VectorStore/x is this resource itself."),
+}
+
+
+@pytest.mark.parametrize(("lifecycle", "message"), LIFECYCLE.values(), ids=LIFECYCLE.keys())
+def test_a_bad_lifecycle_is_one_problem(folder: Folder, lifecycle: str, message: str) -> None:
+    other = manifest("VectorStore", "{}", metadata="name: other")
+    folder.write({"a.yaml": other, "x.yaml": manifest("VectorStore", "{}", more=f"lifecycle: {lifecycle}\n")})
+    (problem,) = folder.problems()
+    assert problem.startswith("x.yaml:4:")
+    assert problem.endswith(f"error: VectorStore/x: {message}")
+
+
+@pytest.mark.parametrize(
+    "path", ["name", "expires_after.days", "metadata.team", 'metadata["cost.center"]', "tools[0].name", "tools.0.type"]
+)
+def test_any_path_that_a_kind_can_have_may_be_ignored(folder: Folder, path: str) -> None:
+    kind = "Agent" if path.startswith("tools") else "VectorStore"
+    spec = "{model: m}" if kind == "Agent" else "{}"
+    folder.write({"x.yaml": manifest(kind, spec, more=f"lifecycle: {{ignore_changes: ['{path}']}}\n")})
+    assert folder.load().resources[0].lifecycle.ignore_changes == (path,)
+
+
+def test_a_lifecycle_reads_expressions(folder: Folder) -> None:
+    text = manifest("Project", "{name: a}", metadata="name: 'new-${each.key}'", more="for_each: [a]\n")
+    folder.write({"x.yaml": text + "lifecycle: {renamed_from: 'Project/${each.key}'}\n"})
+    assert str(folder.load().resources[0].lifecycle.renamed_from) == "Project/a"
+
+
+def test_one_address_cannot_be_renamed_to_two(folder: Folder) -> None:
+    more = "lifecycle: {renamed_from: VectorStore/old}\n"
+    first, second = (manifest("VectorStore", "{}", metadata=f"name: {name}", more=more) for name in "ab")
+    folder.write({"x.yaml": f"{first}---\n{second}"})
+    assert folder.problems() == [
+        (
+            "x.yaml:9:27: error: VectorStore/b: Not an earlier address: VectorStore/a is renamed from VectorStore/old "
+            "too; an object has one address."
+        )
+    ]
+
+
+def test_all_problems_of_all_files_are_told_in_reading_order(folder: Folder) -> None:
+    folder.write(
+        {
+            "b.yaml": manifest("Project", "{nam: a}"),
+            "a.yaml": manifest("Agent", "{model: 1, tools: x}") + "---\n" + manifest("Nothing", "{}"),
+        }
+    )
+    places = [problem.split(" ")[0] for problem in folder.problems()]
+    assert places == ["a.yaml:3:15:", "a.yaml:3:25:", "a.yaml:5:7:", "b.yaml:3:1:", "b.yaml:3:8:"]
+
+
+def test_a_duplicate_address_names_both_places(folder: Folder) -> None:
+    folder.write({"a.yaml": PROJECT, "b.yaml": PROJECT})
+    assert folder.problems() == [
+        "b.yaml:2:18: error: Project/search: Duplicate address: Project/search is also declared at a.yaml:2:18."
+    ]
+
+
+def test_two_declarations_of_one_row_are_refused(folder: Folder) -> None:
+    limits = [manifest("RateLimit", "{model: m}", metadata=f"name: {name}, project: search") for name in "ab"]
+    folder.write({"x.yaml": "---\n".join([PROJECT, *limits])})
+    assert folder.problems() == [
+        (
+            "x.yaml:11:15: error: RateLimit/search/b: Two declarations of one object: RateLimit/search/a already stands "
+            "for model m, and there is one object of that."
+        )
+    ]
+
+
+@pytest.mark.parametrize("field", ["name", "metadata", "tools", "reasoning"])
+def test_a_nullable_field_takes_null(folder: Folder, field: str) -> None:
+    folder.write({"x.yaml": manifest("Agent", f"{{model: m, {field}: null}}")})
+    assert folder.spec("Agent/x")[field] is None
+
+
+def test_values_that_are_known_only_after_apply_are_passed_over(folder: Folder) -> None:
+    spec = "{model: m, temperature: '${VectorStore/s}', tools: ['${VectorStore/s}', {type: '${VectorStore/s}', a: 1}]}"
+    folder.write({"x.yaml": manifest("Assistant", spec) + "---\n" + manifest("VectorStore", "{}", metadata="name: s")})
+    assert len(folder.load().resources) == 2
+
+
+def test_sixteen_pairs_of_metadata_leave_no_room_for_the_mark(folder: Folder) -> None:
+    pairs = ", ".join(f"k{n}: v" for n in range(16))
+    folder.write({"x.yaml": manifest("Agent", f"{{model: m, metadata: {{{pairs}}}}}")})
+    assert folder.warnings() == [
+        (
+            "x.yaml:3:18: warning: Agent/x: No room for the mark: All 16 pairs are used, so no mark of ours fits: "
+            "without state the object is not found again."
+        )
+    ]
+
+
+def test_our_mark_cannot_be_set_by_hand(folder: Folder) -> None:
+    folder.write({"x.yaml": manifest("Agent", "{model: m, metadata: {reconciler: mine}}")})
+    assert folder.problems() == [
+        (
+            'x.yaml:3:29: error: Agent/x: Reserved key: "reconciler" is where the owner of an object is noted: choose '
+            "another key."
+        )
+    ]
+
+
+def test_a_project_that_is_declared_cannot_be_listed_as_unmanaged(folder: Folder) -> None:
+    folder.write({"reconciler.yaml": "kind: Stack\nspec: {projects: {search: proj_1}}\n", "x.yaml": PROJECT})
+    assert folder.problems() == [
+        (
+            "reconciler.yaml:2:19: error: Project/search: Project given twice: Project/search is declared, and "
+            "spec.projects says that it is not managed here: keep one."
+        )
+    ]
+
+
+def test_a_project_of_the_stack_is_a_scope(folder: Folder) -> None:
+    limit = manifest("RateLimit", "{model: m}", metadata="name: x, project: legacy")
+    folder.write({"reconciler.yaml": "kind: Stack\nspec: {projects: {legacy: proj_1}}\n", "x.yaml": limit})
+    assert str(folder.load().resources[0].address) == "RateLimit/legacy/x"
