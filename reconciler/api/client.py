@@ -7,6 +7,7 @@ along.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 import time
@@ -31,6 +32,8 @@ _READ_SECONDS = 120.0
 _UPLOAD_SECONDS = 600.0
 _ANNOUNCED_SECONDS = 2.0
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+LOG = logging.getLogger("reconciler.api")
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ class Client:
         self.redactor.add(request.key.secret)
         with self._calls_lock:
             self._calls += 1
-        started = False
+        started, sent_at = False, self.clock()
         try:
             response = self._http.send(self._built(request), stream=True)
             started = True
@@ -200,8 +203,11 @@ class Client:
             finally:
                 response.close()
         except httpx.HTTPError as error:
+            LOG.debug("%s: %s", call, type(error).__name__)
             cut = self._cut_short(call, response) if started else self._unreachable(call, error)
             return Failure(cut, self._trouble(error))
+        took_ms = (self.clock() - sent_at) * 1000
+        LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_ms)
         received = Received(response.status_code, response.headers, content, call, request.key, self._origin)
         return read(received, self.redactor, now=self.clock())
 

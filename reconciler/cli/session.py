@@ -26,6 +26,7 @@ from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.reporting import talk, wants_color
+from reconciler.cli.talk import listen
 from reconciler.engine.guard import Limits, refusals
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
@@ -48,6 +49,7 @@ class Session:
     """One run of one command."""
 
     def __init__(self, options: GlobalOptions) -> None:
+        listen(options)
         self.options = options
         self.stop = threading.Event()
 

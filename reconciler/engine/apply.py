@@ -6,6 +6,7 @@ it needs is done. The first interrupt lets what is in flight finish and starts n
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
 from reconciler.model.values import Unknown, has_unknown, substitute
 from reconciler.state import StateStore
+
+
+LOG = logging.getLogger("reconciler.engine")
 
 
 class Listener(Protocol):
@@ -155,6 +159,7 @@ class _Walk:
 
     def _note(self, node: Node, outcome: Outcome) -> None:
         self._outcomes[node] = outcome
+        LOG.info("%s %s: %s %s", node.half, node.address, outcome.status, outcome.message)
         if self._run.listener is not None:
             self._run.listener.finished(outcome)
 

@@ -6,6 +6,7 @@ writes. Fields that have calls of their own are read only for objects whose reso
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from reconciler.errors import RetiredError
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject
+
+LOG = logging.getLogger("reconciler.engine")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,6 +67,8 @@ class Reader:
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self.provider.can_read(self._kinds[place.kind], place.project)]
         self.state.unreadable |= set(wanted) - set(readable)
+        for place in readable:
+            LOG.info("list %s%s", place.kind, f" of project {place.project}" if place.project else "")
         for place, objects in zip(readable, self._map(lambda at: self._list(at, optional), readable), strict=True):
             self.state.listed[place] = {live.id: live for live in objects}
 
@@ -76,6 +81,8 @@ class Reader:
             and id not in self.state.listed[place]
             and self._kinds[place.kind].readable_singly
         ]
+        for place, id in missing:
+            LOG.info("get %s %s, which its list lacks", place.kind, id)
         for live in self._map(lambda item: self._get(*item), missing):
             if live is not None:
                 self.state.put(live)

@@ -6,66 +6,28 @@ none, and so does the emulator; that is the one general relaxation, and it cover
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from pathlib import Path
-from typing import Any
 
 import httpx
-import jsonschema
 import pytest
 
 from reconciler.emulator import Emulator
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.emulator.routes import ROUTES
+from tests.description import (
+    DESCRIPTION,
+    Description,
+    mistakes_in_answers,
+    mistakes_in_requests,
+    needs_description,
+)
 
-DESCRIPTION = os.environ.get("RECONCILER_OPENAPI")
-pytestmark = pytest.mark.skipif(not DESCRIPTION, reason="RECONCILER_OPENAPI names no published description")
+pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
 UNDESCRIBED = {"/agents", "/agents/{agent_id}"}
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
-
-# Where the live API was recorded to differ from the description in more than a null: path, and what the error says.
-RECORDED_DIFFERENCES = [
-    (r"/vector_stores/[^/]+/file_batches", "'vector_store.file_batch' is not one of"),
-    (r"/vector_stores/[^/]+/file_batches/[^/]+/files", "'usage_bytes' is a required property"),
-]
-
-
-class Description:
-    """The published description, with the operation of a request and the mistakes in a value."""
-
-    def __init__(self, path: str) -> None:
-        self.document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        self.paths = {
-            re.compile(re.sub(r"\{[^}]+\}", "[^/]+", template)): item
-            for template, item in self.document["paths"].items()
-        }
-
-    def operation(self, record: RequestRecord) -> dict[str, Any] | None:
-        matching = [item for pattern, item in self.paths.items() if pattern.fullmatch(record.path)]
-        for item in matching:
-            if record.method.lower() in item:
-                return item[record.method.lower()]  # type: ignore[no-any-return]
-        return None
-
-    def mistakes(self, value: Any, schema: dict[str, Any]) -> list[str]:
-        rooted = {**schema, "components": self.document["components"]}
-        errors = jsonschema.Draft202012Validator(rooted).iter_errors(value)
-        return [f"{error.json_path}: {error.message}" for error in errors if not is_about_null(error)]
-
-
-def is_about_null(error: jsonschema.ValidationError) -> bool:
-    """Say whether a mistake is that a value is null, also where it may have one of several shapes."""
-    if error.instance is None:
-        return True
-    branches: dict[Any, list[jsonschema.ValidationError]] = {}
-    for inner in error.context or ():
-        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
-    return any(all(is_about_null(inner) for inner in errors) for errors in branches.values())
 
 
 @pytest.fixture(scope="module")
@@ -217,30 +179,11 @@ def test_every_route_is_in_the_description(description: Description) -> None:
 def test_every_accepted_body_is_valid_by_the_description(
     records: list[RequestRecord], description: Description
 ) -> None:
-    found = [
-        f"{record.method} {record.path} {mistake}"
-        for record in records
-        if record.status == 200 and record.request_body is not None
-        for operation in [description.operation(record)]
-        if operation is not None and "requestBody" in operation
-        for mistake in description.mistakes(
-            record.request_body, operation["requestBody"]["content"]["application/json"]["schema"]
-        )
-    ]
-    assert found == []
+    assert mistakes_in_requests(records, description) == []
 
 
 def test_every_answer_is_valid_by_the_description(records: list[RequestRecord], description: Description) -> None:
-    found = [
-        f"{record.method} {record.path} {record.status} {mistake}"
-        for record in records
-        if record.response_body is not None
-        for schema in [answer_schema(record, description)]
-        if schema is not None
-        for mistake in description.mistakes(record.response_body, schema)
-        if not is_recorded_difference(record, mistake)
-    ]
-    assert found == []
+    assert mistakes_in_answers(records, description) == []
 
 
 def test_the_relaxation_covers_nothing_but_null(description: Description) -> None:
@@ -248,16 +191,3 @@ def test_the_relaxation_covers_nothing_but_null(description: Description) -> Non
     assert description.mistakes(None, schema) == []
     assert description.mistakes({}, schema) != []
     assert description.mistakes("never", schema) != []
-
-
-def answer_schema(record: RequestRecord, description: Description) -> dict[str, Any] | None:
-    operation = description.operation(record)
-    if operation is None or re.fullmatch("/files/[^/]+/content", record.path):
-        return None
-    if record.status != 200:
-        return {"$ref": "#/components/schemas/ErrorResponse"}
-    return operation["responses"]["200"]["content"]["application/json"]["schema"]  # type: ignore[no-any-return]
-
-
-def is_recorded_difference(record: RequestRecord, mistake: str) -> bool:
-    return any(re.match(path, record.path) and text in mistake for path, text in RECORDED_DIFFERENCES)

@@ -137,8 +137,8 @@ BAD = {
     "reference as an item": (
         "['${Project/search}']",
         (
-            "11: error: Reference not possible here: spec.files[0] must be known before anything is applied: no reference "
-            "is possible here."
+            "11: error: Reference not possible here: spec.files[0] must be known before anything is applied: no "
+            "reference is possible here."
         ),
     ),
 }
@@ -208,9 +208,10 @@ def test_a_glob_knows_where_to_look(pattern: str, prefix: str, depth: int | None
 @pytest.mark.parametrize(
     ("pattern", "path", "matches"),
     [
-        ("**", "a/b", True), ("a/**", "a", False), ("a/**", "a/b/c", True), ("**/b", "b", True), ("**/b", "a/c/b", True),
+        ("**", "a/b", True), ("a/**", "a", False), ("a/**", "a/b/c", True), ("**/b", "b", True),
+        ("**/b", "a/c/b", True),
         ("a/**/b", "a/b", True), ("a/**/**/b", "a/x/b", True), ("a*b*c", "axxbyyc", True), ("a*b", "a/b", False),
-        ("[]]", "]", True), ("[!/]", "a", True), ("[", "[", True), ("a.b", "axb", False), ("*", "a\nb", True),
+        ("[]]", "]", True), ("[", "[", True), ("a.b", "axb", False), ("*", "a\nb", True),
         ("**/x/**/y", "x/y", True), ("**/x/**/y", "a/x/b/x/c/y", True), ("**/x/**/y", "a/y", False),
     ],
 )  # fmt: skip

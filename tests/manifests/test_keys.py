@@ -198,8 +198,8 @@ def test_two_keys_in_one_file_are_refused(folder: Folder) -> None:
     folder.write({"m.yaml": PROJECT + sinks})
     assert folder.problems() == [
         (
-            "m.yaml:11:40: error: ServiceAccount/search/b: Two keys in one file: ServiceAccount/search/a writes its key to "
-            '"secrets/k" too.'
+            "m.yaml:11:40: error: ServiceAccount/search/b: Two keys in one file: ServiceAccount/search/a writes its "
+            'key to "secrets/k" too.'
         )
     ]
 
@@ -218,8 +218,8 @@ def test_each_scope_without_a_key_is_one_problem_at_its_first_resource(folder: F
         "m.yaml:1:1: error: Project/search: No admin key: 1 resource needs it: set OPENAI_ADMIN_KEY.",
         "m.yaml:5:1: error: Agent/bot: No key for the default scope: 1 resource needs it: set OPENAI_API_KEY.",
         (
-            'm.yaml:9:1: error: Agent/search/a: No key for project "search": 2 resources need it: set OPENAI_API_KEY, or '
-            "credentials.projects.search in reconciler.yaml."
+            'm.yaml:9:1: error: Agent/search/a: No key for project "search": 2 resources need it: set '
+            "OPENAI_API_KEY, or credentials.projects.search in reconciler.yaml."
         ),
     ]
 

@@ -305,8 +305,8 @@ def test_two_declarations_of_one_row_are_refused(folder: Folder) -> None:
     folder.write({"x.yaml": "---\n".join([PROJECT, *limits])})
     assert folder.problems() == [
         (
-            "x.yaml:11:15: error: RateLimit/search/b: Two declarations of one object: RateLimit/search/a already stands "
-            "for model m, and there is one object of that."
+            "x.yaml:11:15: error: RateLimit/search/b: Two declarations of one object: RateLimit/search/a already "
+            "stands for model m, and there is one object of that."
         )
     ]
 

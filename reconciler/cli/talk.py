@@ -1,0 +1,39 @@
+"""The talk on standard error: what goes on, for whoever asked with -v, as text or as JSON lines.
+
+Standard output is the result and has nothing of this.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions
+from reconciler.render.escape import terminal
+
+_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+
+
+def listen(options: GlobalOptions) -> None:
+    """Send what the program logs to standard error: nothing below warnings, with -v the steps, with -vv every call."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if options.log_format == "json" else _Text())
+    logger = logging.getLogger("reconciler")
+    logger.handlers = [handler]
+    logger.setLevel(_LEVELS.get(options.verbose, logging.DEBUG))
+    logger.propagate = False
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return terminal(redactor(record.getMessage()))
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry = {"at": at, "level": record.levelname.lower(), "from": record.name, "message": record.getMessage()}
+        return redactor(json.dumps(entry, ensure_ascii=True))
