@@ -27,7 +27,6 @@ from reconciler.model.provider import Provider
 from reconciler.model.values import Unknown, has_unknown, substitute
 from reconciler.state import StateStore
 
-
 LOG = logging.getLogger("reconciler.engine")
 
 

@@ -511,7 +511,12 @@ class _Planner:
                 if binding.found is Found.MARK:
                     turned = tuple(replace(item, before=item.after, after=item.before) for item in unknown)
                     yield Drift(
-                        change.address, change.id or "", turned, place=change.place, project_id=change.project_id
+                        change.address,
+                        change.id or "",
+                        turned,
+                        place=change.place,
+                        project_id=change.project_id,
+                        scope=change.scope,
                     )
 
     def _drift_of(self, address: Address, record: Record) -> Drift | None:
@@ -525,6 +530,7 @@ class _Planner:
                 deleted=True,
                 place=resource.place if resource else None,
                 project_id=record.project_id,
+                scope=kind.scope.value,
             )
         ignore = resource.lifecycle.ignore_changes if resource else ()
         fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
@@ -536,6 +542,7 @@ class _Planner:
             tuple(fields),
             place=resource.place if resource else None,
             project_id=record.project_id,
+            scope=kind.scope.value,
         )
 
     def output_changes(self) -> Iterable[OutputChange]:

@@ -38,6 +38,7 @@ def relative(text: str) -> str:
     simple = os.path.normpath(text).replace(os.sep, "/")
     if simple == ".." or simple.startswith("../"):
         raise Problem("Path outside the stack", f'"{text}" leads out of the stack\'s folder.')
+    _require_no_git(simple.split("/"), text)
     return simple
 
 
@@ -49,7 +50,14 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
         raise Problem("Cannot read the file", f'"{text}": {error}') from error
     if not real.is_relative_to(root):
         raise Problem("Path outside the stack", f'"{text}" leads out of the stack\'s folder through a link.')
+    _require_no_git(real.relative_to(root).parts, text)
     return real
+
+
+def _require_no_git(parts: Iterable[str], text: str) -> None:
+    # A checkout of a CI job keeps its token in .git/config.
+    if any(part.casefold() == ".git" for part in parts):
+        raise Problem("Path inside .git", f'"{text}" belongs to git, which may keep credentials there.')
 
 
 def require_file(root: Path, text: str) -> Path:

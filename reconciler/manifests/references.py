@@ -14,6 +14,9 @@ from reconciler.model.resource import Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
+_MOST_GUESSES = 50
+"""Looking for the nearest of ten thousand names takes a while; whoever has more problems than this has one cause."""
+
 
 class Declared:
     """The addresses of a configuration. `complete` is False once a part of it could not be read.
@@ -26,7 +29,9 @@ class Declared:
         self.complete = True
         self._places: dict[Address, Place] = {}
         self._by_text: dict[str, Address] = {}
+        self._by_kind: dict[str, list[str]] = {}
         self._found: dict[str, Reference | Unknown] = {}
+        self._guesses: dict[tuple[str, str | None], str] = {}
 
     def add(self, address: Address, place: Place) -> Place | None:
         """Declare an address; the place of an earlier declaration of the same one, if there is any."""
@@ -34,6 +39,7 @@ class Declared:
         if earlier is None:
             self._places[address] = place
             self._by_text[str(address)] = address
+            self._by_kind.setdefault(address.kind, []).append(str(address))
         return earlier
 
     def __contains__(self, address: object) -> bool:
@@ -58,7 +64,9 @@ class Declared:
         if address is None:
             if not self.complete:
                 return Unknown(text)
-            raise Problem("Unknown reference", self._unknown(text, kind, project))
+            if (text, project) not in self._guesses:
+                self._guesses[text, project] = self._guess(text, kind, project)
+            raise Problem("Unknown reference", f'No manifest declares "{text}".{self._guesses[text, project]}')
         if path == ("id",):
             path = ()
         check_field_path(kind, path)
@@ -74,15 +82,16 @@ class Declared:
             end = text.rfind(".", 0, end)
         return None, ()
 
-    def _unknown(self, text: str, kind: Kind, project: str | None) -> str:
+    def _guess(self, text: str, kind: Kind, project: str | None) -> str:
         name = text.partition("/")[2]
         if project and "/" not in name:
             inside = self._longest(f"{kind.name}/{project}/{name}")[0]
             if inside:
-                return f'No manifest declares "{text}". In a project, references name it: write "${{{inside}}}".'
-        known = [known for known in self._by_text if known.startswith(kind.name + "/")]
-        guess = nearest(text, known) or nearest(text.partition(".")[0], known)
-        return f'No manifest declares "{text}".{guess}'
+                return f' In a project, references name it: write "${{{inside}}}".'
+        if len(self._guesses) >= _MOST_GUESSES:
+            return ""
+        known = self._by_kind.get(kind.name, ())
+        return nearest(text, known) or nearest(text.partition(".")[0], known)
 
 
 def guess_reference(text: str) -> Reference:

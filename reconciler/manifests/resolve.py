@@ -22,7 +22,7 @@ from reconciler.model.kind import Kind, OnRemove, Scope
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.secret import Secret
 from reconciler.model.types import FileSetType, LocalFileType
-from reconciler.model.values import FileSet, Reference, Template
+from reconciler.model.values import FileSet, Reference, Template, Unknown, has_unknown
 
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}")
@@ -44,6 +44,8 @@ class Resolver:
         self._failed = False
         document = self._evaluate(instance)
         findings = list(self._checker(instance.kind).findings(document))
+        if isinstance(document.get("spec"), Reference | Template):
+            findings.append(Finding(("spec",), "Reference not possible here", "spec must be a map."))
         for finding in findings:
             self._note(instance, _reworded(finding, instance.kind))
         self._look_for_secrets(instance, document)
@@ -52,7 +54,11 @@ class Resolver:
                 place = instance.document.name_place
                 self._problems.add("Not a name", f"{instance.kind.name} has no usable metadata.name.", place=place)
             return None
-        return None if findings or self._failed else self._made(instance, instance.address, document)
+        # What is unknown without a problem of its own has one elsewhere: a variable without a value, an unread file.
+        unknown = has_unknown([document.get("lifecycle")]) or isinstance(document.get("spec"), Unknown)
+        if findings or self._failed or unknown:
+            return None
+        return self._made(instance, instance.address, document)
 
     def _made(self, instance: Instance, address: Address, document: Mapping[str, Any]) -> Resource | None:
         lifecycle = self._lifecycle(instance, document.get("lifecycle") or {})

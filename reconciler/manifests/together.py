@@ -60,13 +60,15 @@ class Together:
             self.problems.add("Project given twice", detail, place=self.projects[name], address=own[name])
         if not self.declared.complete:
             return
-        known = own.keys() | self.projects.keys()
+        known = sorted(own.keys() | self.projects.keys())
+        guesses: dict[str, str] = {}
         for resource in self._all():
             project = resource.address.project
-            if project is not None and project not in known:
+            if project is not None and project not in own and project not in self.projects:
                 detail = f'No manifest declares project "{project}", and spec.projects does not list it.'
-                guess = nearest(project, sorted(known))
-                self._add(resource, ("metadata", "project"), "Unknown project", detail + guess)
+                if project not in guesses:
+                    guesses[project] = nearest(project, known)
+                self._add(resource, ("metadata", "project"), "Unknown project", detail + guesses[project])
 
     def _key_files(self) -> None:
         written: dict[str, Resource] = {}

@@ -175,6 +175,7 @@ class Drift:
     deleted: bool = False
     place: Place | None = None
     project_id: str | None = None
+    scope: str = ""
     blame: str = ""
 
 

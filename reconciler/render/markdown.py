@@ -139,8 +139,10 @@ def _table(changes: Sequence[Change]) -> str:
 
 
 def _scope(heading: str) -> str:
+    if heading in (words.ORGANIZATION, words.DEFAULT_PROJECT):
+        return heading
     first, _, name = heading.partition(" ")
-    return f"{first} {code_span(shortened(name, _MOST_NAME), in_table=True)}" if name else first
+    return f"{first} {code_span(shortened(name, _MOST_NAME), in_table=True)}"
 
 
 def _warnings(plan: Plan) -> Iterator[Section]:

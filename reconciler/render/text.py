@@ -196,7 +196,7 @@ def _body_line(item: DiffLine, sign: str) -> Line:
 def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
     groups: dict[str, list[Drift]] = {}
     for drift in drifts:
-        groups.setdefault(words.scope_of(drift.address.project), []).append(drift)
+        groups.setdefault(words.heading_of(drift), []).append(drift)
     return list(groups.items())
 
 

@@ -63,22 +63,19 @@ def will_be(change: Change) -> str:
     return f"will be {done(change)}{why}"
 
 
-def scope_of(project: str | None) -> str:
-    """The heading of a scope."""
-    return f"Project {project}" if project else ORGANIZATION
+def heading_of(item: Change | Drift) -> str:
+    """The heading of the scope that an object lives in."""
+    if item.address.project:
+        return f"Project {item.address.project}"
+    return DEFAULT_PROJECT if item.scope == Scope.PROJECT_KEY else ORGANIZATION
 
 
 def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
     """Changes grouped under headings: the organization first, then each project as it comes."""
     grouped: dict[str, list[Change]] = {ORGANIZATION: []}
     for change in changes:
-        grouped.setdefault(_heading(change), []).append(change)
+        grouped.setdefault(heading_of(change), []).append(change)
     return [(heading, group) for heading, group in grouped.items() if group]
-
-
-def _heading(change: Change) -> str:
-    is_default = change.address.project is None and change.scope == Scope.PROJECT_KEY
-    return DEFAULT_PROJECT if is_default else scope_of(change.address.project)
 
 
 def where(place: Place | None) -> str:

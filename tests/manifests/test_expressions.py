@@ -182,6 +182,15 @@ def test_a_folder_that_is_a_link_out_of_the_stack_is_not_followed(folder: Folder
     assert "leads out of the stack's folder through a link." in folder.problems()[0]
 
 
+@pytest.mark.parametrize("path", [".git/config", "a/../.GIT/config", "link"])
+def test_what_belongs_to_git_is_not_read(folder: Folder, path: str) -> None:
+    with_name(folder, f"${{file:{path}}}").write({".git/config": "token", "a/b": ""})
+    (folder.root / "link").symlink_to(".git/config")
+    assert folder.problems() == [
+        f'm.yaml:13:9: error: Agent/bot: Path inside .git: "{path}" belongs to git, which may keep credentials there.'
+    ]
+
+
 def test_a_link_within_the_stack_is_followed(folder: Folder) -> None:
     with_name(folder, "${file:link}").write({"real.md": "hello"})
     (folder.root / "link").symlink_to("real.md")

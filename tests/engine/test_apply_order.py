@@ -1,0 +1,53 @@
+"""Claims about which work waits for which."""
+
+from __future__ import annotations
+
+from reconciler.engine.apply import Half, Node, needs_of, nodes_of
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, Plan, Reason
+
+STORE, BOT = Address("VectorStore", "store"), Address("Assistant", "bot")
+
+
+def change(address: Address, action: Action, *needs: Address, create_first: bool = False) -> Change:
+    return Change(address, action, Reason.CONFIG, id="id", depends_on=needs, create_before_destroy=create_first)
+
+
+def needs(*changes: Change) -> dict[Node, set[Node]]:
+    return needs_of(nodes_of(Plan("s", "e", changes)))
+
+
+def write(address: Address) -> Node:
+    return Node(address, Half.WRITE)
+
+
+def delete(address: Address) -> Node:
+    return Node(address, Half.DELETE)
+
+
+def test_a_write_waits_for_the_writes_of_what_it_needs() -> None:
+    found = needs(change(STORE, Action.CREATE), change(BOT, Action.CREATE, STORE))
+    assert found == {write(STORE): set(), write(BOT): {write(STORE)}}
+
+
+def test_a_delete_waits_for_the_deletes_of_what_needs_it() -> None:
+    found = needs(change(STORE, Action.DELETE), change(BOT, Action.DELETE, STORE))
+    assert found == {delete(STORE): {delete(BOT)}, delete(BOT): set()}
+
+
+def test_a_delete_waits_for_the_rewriting_of_what_needed_it() -> None:
+    found = needs(change(STORE, Action.DELETE), change(BOT, Action.UPDATE, STORE))
+    assert found[delete(STORE)] == {write(BOT)}
+
+
+def test_a_replacement_deletes_before_it_creates() -> None:
+    assert needs(change(STORE, Action.REPLACE))[write(STORE)] == {delete(STORE)}
+
+
+def test_a_replacement_can_create_first_and_then_lets_dependents_follow_before_it_deletes() -> None:
+    found = needs(change(STORE, Action.REPLACE, create_first=True), change(BOT, Action.UPDATE, STORE))
+    assert found == {write(STORE): set(), write(BOT): {write(STORE)}, delete(STORE): {write(STORE), write(BOT)}}
+
+
+def test_what_is_unchanged_is_no_work() -> None:
+    assert needs(change(STORE, Action.NO_OP), change(BOT, Action.UPDATE, STORE)) == {write(BOT): set()}

@@ -1,0 +1,76 @@
+"""Claims about plans that are refused, and the narrowest thing that allows them."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.engine.guard import Limits, refusals
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.kind import OnRemove, Removal
+
+
+def change(name: str, action: Action = Action.DELETE, **more: object) -> Change:
+    return Change(Address("Assistant", name), action, Reason.NOT_DECLARED, id=name, **more)  # type: ignore[arg-type]
+
+
+def plan(*changes: Change, destroy: bool = False) -> Plan:
+    return Plan("s", "e", changes, destroy=destroy)
+
+
+def unchanged(count: int) -> list[Change]:
+    return [change(f"n{index}", Action.NO_OP) for index in range(count)]
+
+
+def test_a_few_deletes_pass() -> None:
+    assert refusals(plan(change("a"), change("b"), *unchanged(8)), Limits()) == []
+
+
+def test_more_deletes_than_the_number_allows_are_refused() -> None:
+    found = refusals(plan(*(change(f"d{n}") for n in range(11)), *unchanged(90)), Limits())
+    assert "11 objects" in found[0]
+
+
+def test_a_larger_share_than_allowed_is_refused() -> None:
+    assert "4 of 10" in refusals(plan(*(change(f"d{n}") for n in range(4)), *unchanged(6)), Limits())[0]
+
+
+def test_a_share_says_nothing_about_a_handful_of_resources() -> None:
+    assert refusals(plan(change("a"), change("b"), *unchanged(1)), Limits()) == []
+
+
+def test_an_allowed_address_does_not_count() -> None:
+    changes = [change(f"d{n}") for n in range(4)]
+    allowed = [item.address for item in changes[:2]]
+    assert refusals(plan(*changes, *unchanged(6)), Limits(), allowed=allowed) == []
+
+
+def test_destroying_everything_is_not_a_matter_of_numbers() -> None:
+    assert refusals(plan(*(change(f"d{n}") for n in range(50)), destroy=True), Limits()) == []
+
+
+@pytest.mark.parametrize("action", [Action.DELETE, Action.REPLACE])
+def test_a_protected_object_is_refused_by_address_and_with_what_would_allow_it(action: Action) -> None:
+    (sentence,) = refusals(plan(change("a", action, prevent_destroy=True)), Limits())
+    assert sentence.startswith("Assistant/a ")
+    assert "--allow-delete Assistant/a" in sentence
+
+
+def test_a_protected_object_is_refused_even_when_everything_is_destroyed() -> None:
+    assert refusals(plan(change("a", prevent_destroy=True), destroy=True), Limits())
+
+
+def test_allowing_one_protected_object_allows_no_other() -> None:
+    both = plan(change("a", prevent_destroy=True), change("b", prevent_destroy=True))
+    (sentence,) = refusals(both, Limits(), allowed=[Address("Assistant", "a")])
+    assert sentence.startswith("Assistant/b ")
+
+
+def test_an_archive_needs_the_manifest_to_say_delete() -> None:
+    doubtful = change("a", Action.REPLACE, removal=Removal.ARCHIVE, on_remove=OnRemove.RETAIN.value)
+    assert "on_remove: delete" in refusals(plan(doubtful), Limits())[0]
+
+
+def test_an_archive_that_the_manifest_wants_passes() -> None:
+    wanted = change("a", removal=Removal.ARCHIVE, on_remove=OnRemove.DELETE.value)
+    assert refusals(plan(wanted), Limits()) == []
