@@ -23,7 +23,7 @@ from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, Mutabil
 from reconciler.model.provider import Provider, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType
-from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute
+from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute, value_at
 from reconciler.state import ChangeJournal, StateStore
 
 METADATA_PAIRS = 16
@@ -338,7 +338,7 @@ class Executor:
         if live is None and change is not None and change.id is not None:
             sources.append(change.before)
         for source in sources:
-            found = _at(source, reference.path)
+            found = value_at(source, reference.path)
             if found is not None and not isinstance(found, Unknown):
                 return found.path if isinstance(found, LocalFile) else found
         return Unknown(str(reference))
@@ -457,18 +457,6 @@ def _is_since(live: LiveObject, began: float) -> bool:
 def _short(value: Any) -> str:
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _at(spec: Any, path: Collection[str]) -> Any:
-    value = spec
-    for part in path:
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def imported_record(kind: Kind, change: Change) -> Record:

@@ -85,10 +85,13 @@ class Document:
         """Whether the text itself has something at a path."""
         value = self.value
         for part in trail:
-            found = self._child(value, 0, part)
-            if found is None:
+            if isinstance(value, dict):
+                known = part in value
+            else:
+                known = isinstance(value, list) and isinstance(part, int) and part < len(value)
+            if not known:
                 return False
-            value = found[0]
+            value = value[part]
         return True
 
     @cached_property

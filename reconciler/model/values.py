@@ -7,7 +7,7 @@ either what they point at or `Unknown`. `encode` and `decode` carry all of them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,18 @@ def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Me
         attributes=substitute(member.attributes, lookup),
         chunking_strategy=substitute(member.chunking_strategy, lookup),
     )
+
+
+def value_at(value: Any, path: Iterable[str]) -> Any:
+    """What lies below `value` at a path of keys and indexes; None where there is nothing, an Unknown where it ends."""
+    for part in path:
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return value if isinstance(value, Unknown) else None
+    return value
 
 
 def has_unknown(value: Any) -> bool:

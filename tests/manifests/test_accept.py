@@ -58,7 +58,7 @@ def shaped(schema: dict[str, Any], free: st.SearchStrategy[Any]) -> st.SearchStr
 
 
 @every_kind
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_predicate_accepts_what_the_validator_accepts(kind: Kind, data: st.DataObject) -> None:
     schema = kind_schema(kind, expressions=False)["properties"]["spec"]
@@ -66,7 +66,7 @@ def test_a_predicate_accepts_what_the_validator_accepts(kind: Kind, data: st.Dat
     assert predicate(schema)(value) is Draft202012Validator(schema).is_valid(value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_the_predicate_of_the_stack_accepts_what_the_validator_accepts(data: st.DataObject) -> None:
     schema = stack_schema()["properties"]["spec"]

@@ -146,7 +146,7 @@ def loaded(files: Mapping[int, list[str]]) -> Configuration:
         return load_configuration(Settings(root=Path(root)), KINDS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.permutations(DOCUMENTS), st.lists(st.integers(0, 3), min_size=len(DOCUMENTS), max_size=len(DOCUMENTS)))
 def test_the_order_of_files_and_documents_does_not_matter(documents: list[str], where: list[int]) -> None:
     files: dict[int, list[str]] = {}

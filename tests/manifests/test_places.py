@@ -51,6 +51,17 @@ def test_a_path_leads_to_its_value_its_key_or_its_deepest_written_part(
     assert found == (f"a.yaml:{place}", f"a.yaml:{key_place}")
 
 
+@given(st.data())
+def test_places_do_not_depend_on_what_was_looked_up_before(data: st.DataObject) -> None:
+    fresh, used = (load_documents(TEXT, "a.yaml", Problems())[0] for _ in range(2))
+    trails: list[Trail] = [
+        ("spec", "tools", 0, "args", 1), ("spec", "again", "deep"), ("spec", "last"), ("spec", "shared"), ("kind",)
+    ]  # fmt: skip
+    for trail in data.draw(st.permutations(trails)):
+        assert used.has(trail)
+        assert used.place_of(trail, key=True) == fresh.place_of(trail, key=True)
+
+
 def test_spec_places_list_every_written_path(document: Document) -> None:
     assert list(document.spec_places) == [
         "tools", "tools[0]", "tools[0].type", "tools[0].args", "tools[0].args[0]", "tools[0].args[1]",

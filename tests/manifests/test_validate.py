@@ -323,6 +323,21 @@ def test_values_that_are_known_only_after_apply_are_passed_over(folder: Folder) 
     assert len(folder.load().resources) == 2
 
 
+@pytest.mark.parametrize("spec", ["${VectorStore/s}", "a ${VectorStore/s} b"])
+def test_a_whole_spec_cannot_be_a_reference(folder: Folder, spec: str) -> None:
+    folder.write(
+        {"s.yaml": manifest("VectorStore", "{}", metadata="name: s"), "x.yaml": manifest("Agent", f"'{spec}'")}
+    )
+    assert folder.problems() == ["x.yaml:3:7: error: Agent/x: Reference not possible here: spec must be a map."]
+
+
+@pytest.mark.parametrize("more", ["lifecycle: '${var.x}'\n", "lifecycle: {ignore_changes: '${var.x}'}\n"])
+def test_a_variable_without_a_value_is_the_only_problem_wherever_it_stands(folder: Folder, more: str) -> None:
+    stack = "kind: Stack\nspec: {variables: {x: }}\n"
+    folder.write({"reconciler.yaml": stack, "x.yaml": manifest("Agent", "{model: m}", more=more)})
+    assert [problem.split(": ")[2] for problem in folder.problems()] == ["Variable without a value"]
+
+
 def test_sixteen_pairs_of_metadata_leave_no_room_for_the_mark(folder: Folder) -> None:
     pairs = ", ".join(f"k{n}: v" for n in range(16))
     folder.write({"x.yaml": manifest("Agent", f"{{model: m, metadata: {{{pairs}}}}}")})

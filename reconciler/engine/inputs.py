@@ -1,0 +1,47 @@
+"""Everything that a plan is made from, live state apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.engine.match import Ownership
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind
+from reconciler.model.resource import Record, Resource
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a caller may ask of a plan beyond "what is different"."""
+
+    destroy: bool = False
+    adopt: bool = False
+    unmanaged: bool = False
+    targets: tuple[Address, ...] = ()
+    replace: tuple[Address, ...] = ()
+    budget_calls: int | None = None
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """Everything a plan is made from, live state apart.
+
+    `projects` are the ids of scopes that are used and not managed. `key_writers` names, for a project, the resource
+    that delivers the key which opens it, so that it comes before what needs the key. `state_is_new` makes the plan
+    look for marked objects of kinds that nothing declares any more.
+    """
+
+    resources: Sequence[Resource]
+    kinds: Mapping[str, Kind]
+    records: Mapping[Address, Record]
+    ownership: Ownership
+    projects: Mapping[str, str] = field(default_factory=dict)
+    key_writers: Mapping[str, Address] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    previous_outputs: Mapping[str, Any] = field(default_factory=dict)
+    config_digest: str = ""
+    state_serial: int = 0
+    state_is_new: bool = False
+    options: PlanOptions = PlanOptions()

@@ -1,0 +1,122 @@
+"""What happens to objects that nothing declares any more, or that are to be destroyed.
+
+They are found through the state, and through our marks where the state is gone. Whether an object is deleted, archived,
+restored or only forgotten is the kind's and the last declaration's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from reconciler.engine import diff
+from reconciler.engine.match import Binding
+from reconciler.engine.survey import Survey
+from reconciler.engine.views import shown_spec
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, FieldChange, Reason
+from reconciler.model.kind import Ended, Kind, OnRemove, Removal
+from reconciler.model.resource import LiveObject, Record, Resource
+
+
+def destroyed(survey: Survey, resource: Resource, binding: Binding, change: Change) -> Change:
+    """The removal of a declared resource; `change` is what is common to all changes of it."""
+    if resource.address not in survey.doomed:
+        return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
+    if binding.live is None or (resource.kind.always_exists and binding.record is None):
+        is_recorded = binding.record is not None
+        return replace(change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE)
+    return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
+
+
+def undeclared(survey: Survey) -> list[Change]:
+    """The changes of everything that we made or recorded and that no manifest declares."""
+    renamed = {binding.renamed_from for binding in survey.bindings.values() if binding.renamed_from}
+    targets = survey.inputs.options.targets
+    changes: list[Change] = []
+    for address, record in survey.inputs.records.items():
+        if address.kind not in survey.inputs.kinds:
+            continue
+        if address not in survey.resources and address not in renamed and (not targets or address in targets):
+            changes.append(_orphan(survey, address, record))
+        changes += _deposed(survey, address, record)
+    if not targets:
+        changes += [_marked_orphan(survey, address, live) for address, live in survey.marked_but_undeclared()]
+    return changes
+
+
+def with_archived_projects(survey: Survey, changes: list[Change]) -> list[Change]:
+    """The changes, where limits of a project that is archived anyway are not written back first."""
+    archived = {
+        change.address.name
+        for change in changes
+        if change.action is Action.DELETE and survey.kind(change.address).defines_project
+    }
+    return [_with_project(change) if change.address.project in archived else change for change in changes]
+
+
+def _with_project(change: Change) -> Change:
+    if change.action is Action.DELETE and (change.removal is Removal.RESTORE or change.look_first):
+        return replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=())
+    return change
+
+
+def _orphan(survey: Survey, address: Address, record: Record) -> Change:
+    kind, live = survey.kind(address), survey.find(address, record.id)
+    change = _undeclared(survey, address, record)
+    if survey.is_unreadable(address) and address.project not in survey.gone_projects:
+        return replace(change, action=Action.DELETE, reason=Reason.NOT_DECLARED, look_first=True)
+    if live is None or kind.ending(live.attributes) is Ended.GONE:
+        return replace(change, action=Action.FORGET, reason=Reason.GONE)
+    reason = Reason.DESTROY if survey.inputs.options.destroy else Reason.NOT_DECLARED
+    return _removed(change, kind, live, record, reason)
+
+
+def _deposed(survey: Survey, address: Address, record: Record) -> Iterable[Change]:
+    for id in record.deposed:
+        live = survey.find(address, id)
+        if live is not None:
+            change = replace(_undeclared(survey, address, record), id=id)
+            yield replace(
+                change,
+                action=Action.DELETE,
+                reason=Reason.LEFT_BEHIND,
+                before=shown_spec(live, None),
+                pre_image=diff.image(live.kind, live),
+            )
+
+
+def _marked_orphan(survey: Survey, address: Address, live: LiveObject) -> Change:
+    is_declared = address in survey.resources
+    record = Record(address=address, id=live.id, project_id=survey.project_id(address.project))
+    reason = Reason.LEFT_BEHIND if is_declared else Reason.NOT_DECLARED
+    if survey.inputs.options.destroy and not is_declared:
+        reason = Reason.DESTROY
+    return _removed(_undeclared(survey, address, record), live.kind, live, record, reason)
+
+
+def _undeclared(survey: Survey, address: Address, record: Record) -> Change:
+    kind = survey.kind(address)
+    return Change(
+        address=address,
+        action=Action.NO_OP,
+        reason=Reason.IN_SYNC,
+        id=record.id,
+        project_id=record.project_id,
+        scope=kind.scope.value,
+        depends_on=record.depends_on,
+        removal=kind.removal,
+        prevent_destroy=record.prevent_destroy,
+        on_remove=(record.on_remove or kind.on_remove).value,
+    )
+
+
+def _removed(change: Change, kind: Kind, live: LiveObject, record: Record | None, reason: Reason) -> Change:
+    shown = replace(change, id=live.id, before=shown_spec(live, record), pre_image=diff.image(kind, live))
+    if change.on_remove == OnRemove.RETAIN:
+        return replace(shown, action=Action.FORGET, reason=Reason.RETAINED)
+    restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}
+    fields = [FieldChange((name,), live.value(name), value) for name, value in restored.items()]
+    return replace(
+        shown, action=Action.DELETE, reason=reason, destructive=kind.destroys, fields=tuple(fields), after={}
+    )

@@ -1,0 +1,265 @@
+"""A survey of the ground before anything is decided: what is to be looked at, what is there, and what is whose.
+
+Projects come first, since everything else is read through them. Then each list is read once, what a list lacks is
+asked for by id, every resource is bound to its object, and the fields that have calls of their own are read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from reconciler.engine.graph import closure, in_dependency_order, invert
+from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.match import Binding, Matcher
+from reconciler.engine.refresh import LiveState, Place, Reader
+from reconciler.errors import UsageError
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.model.kind import Ended, Kind, Readable
+from reconciler.model.provider import Provider
+from reconciler.model.resource import LiveObject, Resource
+from reconciler.model.values import Reference, Unknown, substitute, value_at
+
+
+class Survey:
+    """What is declared, recorded and live, brought together. `take` reads; everything else is looked up.
+
+    `order` holds the selected addresses, each after what it needs. `gone_projects` are projects that we once had or
+    still declare, and that are not there: nothing in them can be either.
+    """
+
+    def __init__(self, inputs: PlanInputs, provider: Provider, parallelism: int) -> None:
+        self.inputs = inputs
+        self.resources: Mapping[Address, Resource] = {resource.address: resource for resource in inputs.resources}
+        self.needs = {address: self._needs_of(resource) for address, resource in self.resources.items()}
+        self.doomed = self._doomed()
+        self.selected = self._select()
+        self.order = [a for a in in_dependency_order(self.needs, key=lambda a: a.sort_key) if a in self.selected]
+        self.bindings: dict[Address, Binding] = {}
+        self._known_projects: set[str] = set(inputs.projects)
+        self.gone_projects: set[str] = set()
+        self.diagnostics: list[Diagnostic] = []
+        self._provider = provider
+        self._reader = Reader(provider, inputs.kinds, parallelism=parallelism)
+        self._matcher = self._new_matcher()
+
+    def take(self) -> None:
+        """Read everything, and bind every selected resource."""
+        self._refuse_over_budget()
+        self._read_projects()
+        self._matcher = self._new_matcher()
+        self._bind_projects()
+        self._read_everything()
+        self._matcher = self._new_matcher()
+        for address in self.order:
+            self._bind(self.resources[address])
+        self._read_carried()
+        self.diagnostics += self._matcher.diagnostics
+
+    @property
+    def state(self) -> LiveState:
+        """What was read."""
+        return self._reader.state
+
+    def find(self, address: Address, id: str) -> LiveObject | None:
+        """An object by its id, in the scope of an address."""
+        return self.state.find(address.kind, address.project, id)
+
+    def kind(self, address: Address) -> Kind:
+        """The kind of an address."""
+        return self.inputs.kinds[address.kind]
+
+    def is_unreadable(self, address: Address) -> bool:
+        """Whether the scope of an address exists, as far as we know, and could not be read."""
+        return Place(address.kind, address.project) in self.state.unreadable
+
+    def project_id(self, name: str | None) -> str | None:
+        """The API's id of a project, where it exists."""
+        definer = self._definers.get(name)
+        live = self.bindings.get(definer, Binding()).live if definer else None
+        return live.id if live is not None else self.inputs.projects.get(name or "")
+
+    def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
+        """Objects with our mark that nothing declares or records, and surplus ones."""
+        return self._matcher.marked_but_undeclared()
+
+    def unmanaged(self) -> Iterable[LiveObject]:
+        """Objects that neither a manifest nor the state knows."""
+        return self._matcher.unmanaged()
+
+    # --- what is to be looked at -----------------------------------------------------------------------------------
+
+    def _needs_of(self, resource: Resource) -> set[Address]:
+        address = resource.address
+        needs = set(resource.references)
+        needs |= {self._definers[address.project]} if address.project in self._definers else set()
+        writer = self.inputs.key_writers.get(address.project or "")
+        if writer is not None and not resource.kind.scope.needs_admin_key:
+            needs.add(writer)
+        return needs - {address}
+
+    @cached_property
+    def _definers(self) -> Mapping[str | None, Address]:
+        """The resource that is each declared project, by the project's name."""
+        return {
+            resource.address.name: resource.address
+            for resource in self.inputs.resources
+            if resource.kind.defines_project
+        }
+
+    def _doomed(self) -> set[Address]:
+        """The declared resources that are to be destroyed: all of them, or the targets and what depends on them."""
+        options = self.inputs.options
+        if not options.destroy:
+            return set()
+        return closure(invert(self.needs), options.targets) if options.targets else set(self.resources)
+
+    def _select(self) -> set[Address]:
+        options = self.inputs.options
+        known = {*self.resources, *self.inputs.records}
+        for address in (*options.targets, *options.replace):
+            if address not in known:
+                hint = nearest(str(address), map(str, known))
+                raise UsageError(f'Nothing here has the address "{address}".{hint}')
+        if not options.targets:
+            return set(self.resources)
+        return closure(self.needs, (*options.targets, *self.doomed))
+
+    def _places(self) -> set[Place]:
+        addresses = set(self.selected)
+        if not self.inputs.options.targets:
+            addresses |= {address for address in self.inputs.records if address.kind in self.inputs.kinds}
+        return {Place(address.kind, address.project) for address in addresses}
+
+    def _places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
+        data_projects = {place.project for place in places if not self.inputs.kinds[place.kind].scope.needs_admin_key}
+        marked = [kind for kind in self.inputs.kinds.values() if kind.mark]
+        return [
+            Place(kind.name, project)
+            for project in sorted(data_projects, key=lambda name: name or "")
+            for kind in marked
+        ]
+
+    def _expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
+        wanted = [(Place(a.kind, a.project), record.id) for a, record in self.inputs.records.items()]
+        wanted += [
+            (Place(a.kind, a.project), resource.lifecycle.adopt)
+            for a, resource in self.resources.items()
+            if isinstance(resource.lifecycle.adopt, str)
+        ]
+        allowed = set(places)
+        return [(place, id) for place, id in wanted if place in allowed]
+
+    def _refuse_over_budget(self) -> None:
+        budget = self.inputs.options.budget_calls
+        members = sum(
+            any(item.readable is not Readable.NEVER and item.name in resource.spec for item in resource.kind.carried)
+            for address, resource in self.resources.items()
+            if address in self.selected and address in self.inputs.records
+        )
+        estimate = len(self._places()) + members
+        if budget is not None and estimate > budget:
+            raise UsageError(
+                f"reading live state needs at least {estimate} calls, over the budget of {budget}",
+                hint="Raise --budget, or narrow the plan with --target.",
+            )
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def _read_projects(self) -> None:
+        for name, id in self.inputs.projects.items():
+            self._provider.bind_project(name, id)
+        places = {place for place in self._places() if self.inputs.kinds[place.kind].defines_project}
+        self._reader.read_lists(sorted(places, key=lambda place: place.kind))
+        self._reader.confirm(self._expected(places))
+
+    def _bind_projects(self) -> None:
+        """Tell the provider which project is which; what was left in a project that is gone is gone with it."""
+        for address in self.order:
+            resource = self.resources[address]
+            if resource.kind.defines_project:
+                live = self._bind(resource).live
+                self._bind_project(address.name, live.id if live is not None else None)
+        for address, record in self.inputs.records.items():
+            kind = self.inputs.kinds.get(address.kind)
+            if kind is not None and kind.defines_project and address not in self.resources:
+                live = self._reader.state.find(address.kind, address.project, record.id)
+                alive = live is not None and kind.ending(live.attributes) is not Ended.GONE
+                self._bind_project(address.name, record.id if alive else None)
+        known = self._known_projects | self.gone_projects
+        for address, record in self.inputs.records.items():
+            if address.project and record.project_id and address.project not in known:
+                self._provider.bind_project(address.project, record.project_id)
+
+    def _bind_project(self, name: str, project_id: str | None) -> None:
+        if project_id is None:
+            self.gone_projects.add(name)
+        else:
+            self._known_projects.add(name)
+            self._provider.bind_project(name, project_id)
+
+    def _read_everything(self) -> None:
+        places = self._places()
+        self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind)))
+        if self.inputs.state_is_new:
+            self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
+        self._reader.confirm(self._expected(places))
+        self._warn_of_unreadable()
+
+    def _read_carried(self) -> None:
+        wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)
+        for address, binding in self.bindings.items():
+            resource = self.resources[address]
+            managed = {*resource.spec, *(binding.record.applied if binding.record else ())}
+            names = {f.name for f in resource.kind.carried if f.readable is not Readable.NEVER and f.name in managed}
+            if binding.live is not None and names and not self.inputs.options.destroy:
+                wanted[Place(address.kind, address.project), binding.live.id] |= names
+        self._reader.read_carried(wanted)
+        for address, binding in self.bindings.items():
+            if binding.live is not None:
+                fresh = self._reader.state.find(address.kind, address.project, binding.live.id)
+                self.bindings[address] = replace(binding, live=fresh)
+
+    def _warn_of_unreadable(self) -> None:
+        for project in sorted({place.project or "" for place in self._reader.state.unreadable}):
+            definer = self._definers.get(project)
+            known = definer is None or self.bindings.get(definer, Binding()).live is not None
+            if project and known:
+                self.diagnostics.append(
+                    Diagnostic(
+                        f'Objects of project "{project}" cannot be read yet',
+                        "the key that opens it is not at hand. What is planned for it is looked for again right before "
+                        "it is made.",
+                        address=self.inputs.key_writers.get(project),
+                        severity=Severity.WARNING,
+                    )
+                )
+
+    # --- binding ---------------------------------------------------------------------------------------------------
+
+    def _new_matcher(self) -> Matcher:
+        return Matcher(
+            self._reader.state,
+            self.inputs.records,
+            self.inputs.ownership,
+            declared=self.resources,
+            adopt_all=self.inputs.options.adopt,
+        )
+
+    def _bind(self, resource: Resource) -> Binding:
+        spec = resource.kind.complete(substitute(resource.spec, self._lookup))
+        binding = self._matcher.bind(resource, spec)
+        self.bindings[resource.address] = binding
+        return binding
+
+    def _lookup(self, reference: Reference) -> Any:
+        """What a reference is as far as it can be told before anything is decided."""
+        live = self.bindings.get(reference.address, Binding()).live
+        if live is None:
+            return Unknown(str(reference))
+        found = value_at(live.attributes, reference.path) if reference.path else live.id
+        return Unknown(str(reference)) if found is None else found

@@ -1,0 +1,200 @@
+"""A bench to try specs on: one emulator for a module, and for each example an empty platform and an empty state."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from reconciler.api.client import Client
+from reconciler.api.keys import KeyRing
+from reconciler.api.provider import HttpProvider
+from reconciler.emulator import Emulator, world
+from reconciler.emulator.files import make_file
+from reconciler.emulator.indexing import make_store
+from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
+from reconciler.engine.apply import Run, apply_plan
+from reconciler.engine.match import Ownership
+from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
+from reconciler.kinds import KINDS
+from reconciler.manifests import Credential
+from reconciler.model.address import Address
+from reconciler.model.change import Action, ApplyResult, Change, OutcomeStatus, Plan
+from reconciler.model.kind import Kind, Scope
+from reconciler.model.resource import LiveObject, Resource
+from reconciler.model.secret import Redactor, Secret
+from reconciler.secrets import SinkSet
+from reconciler.state import StateStore
+from tests.properties.strategies import Surroundings, specs
+
+CONTENTS = {
+    "docs/a.md": b"# A\n",
+    "docs/same as a.md": b"# A\n",
+    "docs/b.txt": "Ünïcode ✓".encode(),
+    "notes/日本語.md": b"x" * 3000,
+    "notes/cafe\u0301.md": b"decomposed",
+    "notes/empty.md": b"",
+}
+FILE_IDS = ("file-Existing0000000000001", "file-Existing0000000000002")
+STORE_IDS = ("vs_existing00000000000000000000001", "vs_existing00000000000000000000002")
+AROUND = Surroundings(CONTENTS, {"file_ids": FILE_IDS, "vector_store_ids": STORE_IDS})
+PROJECT, OTHER_PROJECT = "search", "other"
+
+
+class Steps:
+    """A journal that remembers nothing."""
+
+    @contextmanager
+    def step(self, name: str, **intent: Any) -> Iterator[Steps]:
+        yield self
+
+    def done(self, id: str | None = None, **result: Any) -> None:
+        """Nothing to note."""
+
+    def unfinished(self, name: str) -> list[Mapping[str, Any]]:
+        return []
+
+    finished = unfinished
+
+
+@dataclass
+class Bench:
+    """What all examples of a module share."""
+
+    emulator: Emulator
+    folder: Path
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.client = Client(self.emulator.base_url)
+
+    def fresh(self) -> Stack:
+        """An empty platform, but for what `AROUND` names, and a stack that has never been applied."""
+        self.emulator.reset()
+        store = self.emulator.store
+        with store.lock:
+            for id in FILE_IDS:
+                made = make_file(store, world.DEFAULT_PROJECT, filename=f"{id}.md", purpose="assistants", content=b"x")
+                store.remove(made)
+                store.add("file", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+            for id in STORE_IDS:
+                made = make_store(store, world.DEFAULT_PROJECT, {})
+                store.remove(made)
+                store.add("vector_store", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+            other = world.add_project(store, "Other")
+        root = self.folder / str(next(self.numbers))
+        for path, content in CONTENTS.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(content)
+        return Stack(self, root, {PROJECT: self.emulator.project_id, OTHER_PROJECT: other.id})
+
+
+@dataclass
+class Stack:
+    """A folder with a state of its own, and the engine wired to the real provider."""
+
+    bench: Bench
+    root: Path
+    projects: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        self.store = StateStore.open(self.root / ".reconciler", stack="shop", environment="test")
+        emulator = self.bench.emulator
+        keys = KeyRing(
+            admin=Credential("admin", Secret(emulator.admin_key)),
+            default=Credential("default", Secret(emulator.api_key)),
+            projects={},
+            root=self.root,
+        )
+        sinks = SinkSet(self.root, Redactor())
+        self.provider = HttpProvider(self.bench.client, keys, sinks, self.root, dict(self.projects))
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    def plan(self, *resources: Resource, **options: Any) -> Plan:
+        return make_plan(
+            PlanInputs(
+                resources,
+                KINDS,
+                self.store.records(),
+                self._ownership,
+                projects=self.projects,
+                options=PlanOptions(**options),
+            ),
+            self.provider,
+            parallelism=1,
+        )
+
+    def apply(self, *resources: Resource, **options: Any) -> ApplyResult:
+        """Plan and apply, and insist that all went through and that the API kept every value as asked."""
+        plan = self.plan(*resources, **options)
+        assert plan.diagnostics == ()
+        run = self.store.begin_run(command="test", user="u", host="h", pid=1, plan_digest="d")
+        result = apply_plan(plan, Run(self.provider, self.store, KINDS, self._ownership, run, parallelism=1))
+        assert [str(one) for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
+        assert {str(record.address): record.answered for record in self.store.records().values() if record.answered} == {}
+        return result
+
+    def make(self, resource: Resource) -> LiveObject:
+        """The object of a spec, made directly at the API, without a mark and unknown to the state."""
+        spec = {name: value for name, value in resource.spec.items() if value is not None}
+        kind, address = resource.kind, resource.address
+        if kind.always_exists:
+            live = self.natural(resource)
+            changes = {name: value for name, value in spec.items() if kind.by_name[name].on_update}
+            return self.provider.update(live, changes, address=address, mark=None, record=None, steps=Steps()).live
+        return self.provider.create(kind, address.project, spec, address=address, mark=None, steps=Steps()).live
+
+    def natural(self, resource: Resource) -> LiveObject:
+        found = self.provider.list(resource.kind, resource.address.project)
+        return next(one for one in found if resource.kind.identity(one.attributes) == resource.kind.identity(resource.spec))
+
+    def live(self, resource: Resource) -> LiveObject:
+        """The object that an address is bound to, as the API shows it now, with its carried fields."""
+        found = self.provider.get(resource.kind, resource.address.project, self.store.records()[resource.address].id)
+        assert found is not None
+        return self.provider.read_carried(found, {item.name for item in resource.kind.carried})
+
+    @property
+    def _ownership(self) -> Ownership:
+        return Ownership("shop", "test")
+
+
+def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, name: str = "it") -> Resource:
+    """A spec as a resource; objects that the key alone places have no project here."""
+    return Resource(Address(kind.name, name, project if kind.scope is Scope.PROJECT else None), kind, spec)
+
+
+def valid_specs(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
+    """Specs of a kind that the emulator's platform has room for."""
+    if not kind.always_exists:
+        return specs(kind, AROUND)
+    return st.sampled_from(MODELS).flatmap(
+        lambda model: st.fixed_dictionaries(
+            {"model": st.just(model.id)},
+            optional={name: st.integers(0, most * MAXIMUM_FACTOR) for name, most in model.limits.items()},
+        )
+    )
+
+
+def only(plan: Plan) -> Change:
+    (change,) = plan.changes
+    return change
+
+
+def pending(plan: Plan) -> list[str]:
+    """What a plan would do, in words that help when a test fails; empty where it would do nothing."""
+    return [
+        f"{change.action} {change.address} ({change.reason}): {[(f.dotted, f.before, f.after) for f in change.fields]}"
+        for change in plan.changes
+        if change.action is not Action.NO_OP
+    ]

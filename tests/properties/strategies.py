@@ -1,0 +1,239 @@
+"""Specs made from the declarations of the kinds: whatever a manifest may say, a strategy here says in the end.
+
+Nothing here knows a kind by name. Where a value must exist at the API, or fit its neighbours, `Surroundings` says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from reconciler.model.kind import Field, Kind
+from reconciler.model.resource import MARK_KEY
+from reconciler.model.types import (
+    Boolean,
+    Either,
+    FileSetType,
+    Integer,
+    Json,
+    KeySinkType,
+    ListOf,
+    LocalFileType,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Scalar,
+    Tagged,
+    Text,
+    Type,
+)
+from reconciler.model.values import FileSet, LocalFile, Member
+
+EXAMPLES = float(os.environ.get("RECONCILER_EXAMPLES", "1"))
+"""How many times the quick number of examples is run."""
+
+
+def examples(quick: int) -> settings:
+    """So many examples in the quick form; always the same ones."""
+    return settings(
+        max_examples=max(1, round(quick * EXAMPLES)),
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What specs may lean on: local files by path, and by the name of a property the ids that it may hold."""
+
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+TRICKY = (
+    "", " ", "yes", "no", "on", "off", "null", "~", "true", "1e3", "0x1f", "0o17", "08", "1_000", "2026-01-01", "12:30",
+    ".5", "+1", "-", "---", "...", "a: b", "a #b", "- x", "? x", "*a", "&a", "!x", "%x", "@x", "`x`", "{}", "[]", "<<",
+    "=", "'", '"', "\\", "\\n", "line\n", "two\nlines\n\n", "crlf\r\nline\r\n", "\ttab\t", " padded ", "trailing  \nx",
+    "🧾 Café", "e\u0301", "é", "שלום", "مرحبا", "\u202eabc\u202c", "日本語", "👩‍👩‍👧", "\u2028", "\u0085", "\ufeff",
+    "\x00", "\x7f", "$", "$$", "${", "${var.x}", "$${x}", "}", "$reconciler", "reconciler", "__private", "a.b", "a[0]",
+)  # fmt: skip
+characters = st.characters(exclude_categories=["Cs"])
+free_texts = st.sampled_from(TRICKY) | st.text(characters, max_size=12) | st.lists(st.sampled_from(TRICKY)).map("".join)
+long_texts = st.builds(lambda text, end: text * 200 + end, st.text(characters, min_size=5, max_size=20), free_texts)
+
+numbers = st.one_of(
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0, 1, 1.0, -0.0, 0.1, 1e-7, 1e22, 3.0]),
+)
+json_scalars = st.none() | st.booleans() | numbers | free_texts
+json_values = st.recursive(
+    json_scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(free_texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    properties = st.dictionaries(free_texts, inner, max_size=3)
+    return st.one_of(
+        st.fixed_dictionaries(
+            {"type": st.just("object"), "properties": properties},
+            optional={
+                "required": st.lists(free_texts, max_size=2),
+                "additionalProperties": st.booleans() | inner,
+                "$defs": properties,
+                "description": free_texts,
+            },
+        ),
+        st.fixed_dictionaries({"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 9)}),
+        st.fixed_dictionaries({"anyOf": st.lists(inner, max_size=3)}),
+    )
+
+
+leaf_schemas = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["string", "integer", "number", "boolean", "null"])},
+        optional={
+            "description": free_texts,
+            "enum": st.lists(json_scalars, max_size=4),
+            "default": json_values,
+            "minimum": numbers,
+            "const": json_scalars,
+            "pattern": free_texts,
+        },
+    ),
+    st.just({"$ref": "#/$defs/line"}),
+    st.fixed_dictionaries({"type": st.just(["string", "null"])}),
+)
+schemas = st.recursive(leaf_schemas, _nested, max_leaves=6)
+json_objects = st.one_of(
+    st.just({}),
+    st.just({"type": "object", "properties": {}}),
+    schemas,
+    st.dictionaries(free_texts, json_values, max_size=3),
+)
+
+
+def specs(kind: Kind, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them."""
+    return st.fixed_dictionaries(
+        {item.name: _field(item, around) for item in kind.fields if item.required},
+        optional={item.name: _field(item, around) for item in kind.fields if not item.required},
+    )
+
+
+def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrategy[Any]:
+    """Valid values of a type. `name` is that of the property that holds it."""
+    match kind:
+        case Text():
+            return st.sampled_from(around.ids[name]) if name in around.ids else _texts(kind)
+        case Integer(minimum=least, maximum=most):
+            return st.integers(least, 2**40 if most is None else most)
+        case Number(minimum=least, maximum=most):
+            return st.floats(least, most, allow_nan=False) | st.integers(int(least or 0), int(most or 9))
+        case Boolean():
+            return st.booleans()
+        case Scalar(max_length=most):
+            return st.booleans() | numbers | _texts(Text(max_length=most))
+        case ListOf():
+            items = values(kind.item, around, name)
+            most = 3 if kind.max_items is None else min(3, kind.max_items)
+            return st.lists(items, min_size=kind.min_items or 0, max_size=most, unique=kind.unordered)
+        case MapOf():
+            return _maps(kind, around)
+        case Object():
+            return _objects(kind, around)
+        case Tagged():
+            return st.one_of(*(_variant(kind, tag, around) for tag in kind.variants))
+        case Either():
+            return values(kind.text, around, name) | values(kind.other, around, name)
+        case Json():
+            return json_objects
+        case LocalFileType():
+            return st.sampled_from(sorted(around.contents)).map(lambda path: local_file(path, around.contents[path]))
+        case FileSetType():
+            return _file_sets(kind, around)
+        case KeySinkType():
+            return st.sampled_from(["a", "b"]).map(lambda name: {"write_to": {"file": f"secrets/{name}.key"}})
+
+
+def local_file(path: str, content: bytes) -> LocalFile:
+    """What the loader makes of a file."""
+    return LocalFile(path, sha256(content).hexdigest(), len(content))
+
+
+def _field(item: Field, around: Surroundings) -> st.SearchStrategy[Any]:
+    found = values(item.type, around, item.name)
+    return st.none() | found if item.nullable else found
+
+
+def _part(part: Property, around: Surroundings) -> st.SearchStrategy[Any]:
+    found = values(part.type, around, part.name)
+    return st.none() | found if part.default is None else found
+
+
+def _texts(kind: Text) -> st.SearchStrategy[str]:
+    if kind.choices:
+        return st.sampled_from(kind.choices)
+    if kind.pattern is not None:
+        found = st.from_regex(kind.pattern).map(lambda text: text.strip("\n"))
+    else:
+        found = free_texts | long_texts if kind.multiline else free_texts
+    least, most = kind.min_length or 0, kind.max_length
+    if most is not None and most < 1000:
+        found |= st.sampled_from([1, most - 1, most]).map(lambda size: "x" * size)
+    return found.filter(lambda text: least <= len(text) and (most is None or len(text) <= most))
+
+
+def _maps(kind: MapOf, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    keys = _texts(Text(min_length=1, max_length=kind.max_key)).filter(lambda key: key != MARK_KEY)
+    found = st.dictionaries(keys, values(kind.value, around), max_size=3)
+    if kind.max_items is None:
+        return found
+    full = st.sampled_from([kind.max_items - 1, kind.max_items]).map(lambda n: {f"key{i}": "v" * i for i in range(n)})
+    return found | full
+
+
+def _objects(kind: Object, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {part.name: _part(part, around) for part in kind.properties if part.required},
+        optional={part.name: _part(part, around) for part in kind.properties if not part.required},
+    ).map(_fitting)
+
+
+def _fitting(value: dict[str, Any]) -> dict[str, Any]:
+    """The one limit that spans two properties: an overlap is at most half a chunk."""
+    size = value.get("max_chunk_size_tokens")
+    overlap = value.get("chunk_overlap_tokens")
+    return value if size is None or overlap is None else {**value, "chunk_overlap_tokens": min(overlap, size // 2)}
+
+
+def _variant(kind: Tagged, tag: str, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    return _objects(kind.variants[tag], around).map(lambda rest: {kind.tag: tag, **rest})
+
+
+def _file_sets(kind: FileSetType, around: Surroundings) -> st.SearchStrategy[FileSet]:
+    details = st.tuples(
+        st.none() | values(kind.attributes, around), st.none() | values(kind.chunking_strategy, around)
+    )
+    keys = st.sampled_from(sorted({*around.contents, *around.ids["file_ids"]}))
+    return st.dictionaries(keys, details, max_size=4).map(lambda found: _file_set(found, around))
+
+
+def _file_set(found: Mapping[str, tuple[Any, Any]], around: Surroundings) -> FileSet:
+    members = []
+    for key, (attributes, chunking) in sorted(found.items()):
+        content = local_file(key, around.contents[key]) if key in around.contents else None
+        members.append(Member(key, content, None if content else key, attributes, chunking))
+    return FileSet(tuple(members))

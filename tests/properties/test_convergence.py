@@ -1,0 +1,257 @@
+"""What is applied leaves nothing to plan, whatever a manifest says: for every kind, over all its fields."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from reconciler.engine.execute import imported_record
+from reconciler.kinds import KINDS
+from reconciler.model.change import Action
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable
+from reconciler.model.resource import MARK_KEY, Lifecycle, LiveObject, Resource
+from tests.properties.bench import OTHER_PROJECT, PROJECT, Bench, Stack, only, pending, resource, valid_specs
+from tests.properties.strategies import examples
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+adoptable_kind = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if not kind.always_exists], ids=attrgetter("name")
+)
+
+
+@every_kind
+def test_what_was_applied_leaves_nothing_to_plan(kind: Kind, bench: Bench) -> None:
+    @examples(25)
+    @given(spec=valid_specs(kind))
+    def check(spec: dict[str, Any]) -> None:
+        with bench.fresh() as stack:
+            wanted = resource(kind, spec)
+            stack.apply(wanted)
+            assert pending(stack.plan(wanted)) == []
+            assert stack.plan(wanted).drift == ()
+
+    check()
+
+
+@every_kind
+def test_a_spec_in_place_of_another_leaves_what_it_would_have_made_by_itself(kind: Kind, bench: Bench) -> None:
+    @examples(25)
+    @given(first=valid_specs(kind), second=valid_specs(kind))
+    def check(first: dict[str, Any], second: dict[str, Any]) -> None:
+        with bench.fresh() as stack:
+            stack.apply(resource(kind, first))
+            converges_to(stack, resource(kind, second))
+
+    check()
+
+
+@every_kind
+def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(kind: Kind, bench: Bench) -> None:
+    optional = [item.name for item in kind.fields if not item.required]
+
+    @examples(15)
+    @given(spec=valid_specs(kind), dropped=st.sets(st.sampled_from(optional), min_size=1))
+    def check(spec: dict[str, Any], dropped: set[str]) -> None:
+        assume(dropped & set(spec))
+        with bench.fresh() as stack:
+            stack.apply(resource(kind, spec))
+            rest = resource(kind, {name: value for name, value in spec.items() if name not in dropped})
+            warnings = " ".join(only(stack.plan(rest)).warnings)
+            kept = [name for name in dropped if kind.by_name[name].reset is KEEP and spec.get(name) is not None]
+            assert [name for name in kept if f"{name} is not set any more" not in warnings] == []
+            converges_to(stack, rest)
+
+    check()
+
+
+@every_kind
+def test_dropping_one_nested_part_takes_it_back_to_what_it_was_without(kind: Kind, bench: Bench) -> None:
+    @examples(25)
+    @given(spec=valid_specs(kind), data=st.data())
+    def check(spec: dict[str, Any], data: st.DataObject) -> None:
+        paths = [path for name in spec for path in optional_parts(kind.by_name[name], spec[name])]
+        assume(paths)
+        with bench.fresh() as stack:
+            stack.apply(resource(kind, spec))
+            converges_to(stack, resource(kind, without(spec, data.draw(st.sampled_from(paths)))))
+
+    check()
+
+
+@adoptable_kind
+def test_an_adopted_object_of_the_same_body_is_not_changed(kind: Kind, bench: Bench) -> None:
+    @examples(15)
+    @given(spec=valid_specs(kind))
+    def check(spec: dict[str, Any]) -> None:
+        with bench.fresh() as stack:
+            wanted = resource(kind, spec)
+            adopting = replace(wanted, lifecycle=Lifecycle(adopt=stack.make(wanted).id))
+            assert unexplained(kind, only(stack.plan(adopting)).field_names) == []
+            stack.apply(adopting)
+            assert pending(stack.plan(wanted)) == []
+
+    check()
+
+
+@adoptable_kind
+def test_an_imported_object_of_the_same_body_leaves_nothing_to_plan(kind: Kind, bench: Bench) -> None:
+    @examples(15)
+    @given(spec=valid_specs(kind))
+    def check(spec: dict[str, Any]) -> None:
+        with bench.fresh() as stack:
+            wanted = resource(kind, spec)
+            adopting = replace(wanted, lifecycle=Lifecycle(adopt=stack.make(wanted).id))
+            stack.store.put(imported_record(kind, only(stack.plan(adopting))))
+            assert unexplained(kind, only(stack.plan(wanted)).field_names) == []
+
+    check()
+
+
+@every_kind
+def test_an_outside_edit_is_drift_of_that_field_alone_and_is_repaired(kind: Kind, bench: Bench) -> None:
+    fields = [item for item in kind.fields if item.on_update and item.in_body and item.readable is not Readable.NEVER]
+
+    @examples(40)
+    @given(spec=valid_specs(kind), other=valid_specs(kind), item=st.sampled_from(fields))
+    def check(spec: dict[str, Any], other: dict[str, Any], item: Field) -> None:
+        assume(spec.get(item.name) is not None and other.get(item.name) is not None)
+        with bench.fresh() as stack:
+            wanted = resource(kind, spec)
+            stack.apply(wanted)
+            before = stack.live(wanted)
+            edit(stack, wanted, before, {item.name: other[item.name]})
+            moved = plain(before.value(item.name)) != plain(stack.live(wanted).value(item.name))
+            plan = stack.plan(wanted)
+            drifted = {field.name for drift in plan.drift for field in drift.fields}
+            assert drifted == set(only(plan).field_names) <= {item.name}
+            if declared(spec[item.name], before, item) != declared(spec[item.name], stack.live(wanted), item):
+                assert moved
+                assert drifted == {item.name}
+            stack.apply(wanted)
+            assert pending(stack.plan(wanted)) == []
+
+    check()
+
+
+@every_kind
+def test_losing_the_state_after_an_apply_changes_no_field(kind: Kind, bench: Bench) -> None:
+    @examples(10)
+    @given(spec=valid_specs(kind))
+    def check(spec: dict[str, Any]) -> None:
+        with bench.fresh() as stack:
+            wanted = resource(kind, spec)
+            stack.apply(wanted)
+            bound = replace(wanted, lifecycle=Lifecycle(adopt=stack.live(wanted).id))
+            stack.store.remove(wanted.address)
+            assert unexplained(kind, only(stack.plan(bound)).field_names) == []
+
+    check()
+
+
+# --- what the claims are made of
+
+
+def converges_to(stack: Stack, wanted: Resource) -> None:
+    """One apply makes the object what a fresh one would have been, and the next plan is empty."""
+    stack.apply(wanted)
+    assert pending(stack.plan(wanted)) == []
+    if wanted.kind.defines_project:
+        return
+    place = OTHER_PROJECT if wanted.address.project == PROJECT else wanted.address.project
+    fresh = stack.make(replace(wanted, address=replace(wanted.address, name="fresh", project=place)))
+    names = [item.name for item in wanted.kind.fields if shows_its_spec(item, wanted)]
+    live = stack.live(wanted)
+    assert {name: plain(live.value(name)) for name in names} == {name: plain(fresh.value(name)) for name in names}
+
+
+def shows_its_spec(item: Field, wanted: Resource) -> bool:
+    if item.mutability is Mutability.FIXED or item.readable is Readable.NEVER or not item.in_body:
+        return False
+    return item.reset is not KEEP or wanted.spec.get(item.name) is not None
+
+
+def unexplained(kind: Kind, names: tuple[str, ...]) -> list[str]:
+    """The fields of a plan that the API shows: for these, nothing excuses a change."""
+    return [name for name in names if kind.by_name[name].readable is not Readable.NEVER]
+
+
+def edit(stack: Stack, wanted: Resource, live: LiveObject, changes: dict[str, Any]) -> None:
+    """Change an object behind our back, its mark apart."""
+    from tests.properties.bench import Steps
+
+    stack.provider.update(live, changes, address=wanted.address, mark=live.mark, record=None, steps=Steps())
+
+
+def declared(asked: Any, live: LiveObject, item: Field) -> Any:
+    """What the API shows of the parts that were asked for."""
+    return plain(_projected(asked, live.value(item.name)))
+
+
+def _projected(asked: Any, shown: Any) -> Any:
+    if isinstance(asked, dict) and isinstance(shown, dict):
+        return {key: _projected(part, shown.get(key)) for key, part in asked.items()}
+    if isinstance(asked, list) and isinstance(shown, list):
+        pairs = [_projected(a, b) for a, b in zip(asked, shown, strict=False)]
+        return [*pairs, *shown[len(pairs) :]]
+    return shown
+
+
+def plain(value: Any) -> Any:
+    """A value without what says nothing, with numbers and the order of texts made alike; booleans are no numbers."""
+    if isinstance(value, dict):
+        found = {key: plain(item) for key, item in value.items() if key != MARK_KEY}
+        return {key: item for key, item in found.items() if item not in (None, "", {}, [])} or None
+    if isinstance(value, list | tuple):
+        items = [plain(item) for item in value]
+        return (sorted(items) if items and all(isinstance(item, str) for item in items) else items) or None
+    if isinstance(value, bool):
+        return f"<{value}>"
+    if isinstance(value, int | float):
+        return float(value)
+    return value or None
+
+
+def optional_parts(item: Field, value: Any) -> list[tuple[str | int, ...]]:
+    """The paths of a value's nested parts that a manifest may leave out."""
+    return [(item.name, *path) for path in _optional_parts(item.type, value)]
+
+
+def _optional_parts(type: Any, value: Any) -> list[tuple[str | int, ...]]:
+    from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged
+
+    match type, value:
+        case Either(), dict():
+            return _optional_parts(type.other, value)
+        case Tagged(), dict():
+            return _optional_parts(type.variants[value[type.tag]], value)
+        case Object(), dict():
+            own = [(part.name,) for part in type.properties if part.name in value and not part.required]
+            below = [
+                (part.name, *path)
+                for part in type.properties
+                if part.name in value
+                for path in _optional_parts(part.type, value[part.name])
+            ]
+            return [*own, *below]
+        case ListOf(), list():
+            return [(at, *path) for at, one in enumerate(value) for path in _optional_parts(type.item, one)]
+        case MapOf() | Json(), dict():
+            return [(key,) for key in value]
+    return []
+
+
+def without(value: Any, path: tuple[str | int, ...]) -> Any:
+    first, *rest = path
+    if isinstance(value, list):
+        return [without(one, tuple(rest)) if at == first else one for at, one in enumerate(value)]
+    if not rest:
+        return {key: one for key, one in value.items() if key != first}
+    return {key: without(one, tuple(rest)) if key == first else one for key, one in value.items()}
+
+
+__all__ = ["Action"]

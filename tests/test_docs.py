@@ -1,0 +1,401 @@
+"""Claims about the documentation: what it shows is what the program does.
+
+Code blocks say what they are: `yaml manifest` and `yaml stack` have to validate, `yaml workflow` has to be YAML. What
+stands between a marker such as `<!-- command plan -->` and `<!-- end -->` is written from the program by
+`RECONCILER_GOLDEN=write pytest tests/test_docs.py`, and otherwise compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import httpx
+import pytest
+import yaml
+
+from reconciler.cli.failures import exit_code
+from reconciler.cli.main import COMMANDS, cli
+from reconciler.emulator import FAULT_HELP
+from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
+from reconciler.kinds import KINDS
+from reconciler.manifests import Settings, load_configuration
+from reconciler.render.explain import explain_kind
+from tests.conftest import Workspace
+
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+
+SURROUNDINGS = {
+    "prompts/support.md": "Be kind.\n",
+    "data/price-list.md": "# Prices\n",
+    "handbook/orders/refunds.md": "# Refunds\n",
+    "handbook/drafts/loyalty.md": "# Loyalty\n",
+}
+"""The files that the examples of the documentation name."""
+
+STACK = """\
+kind: Stack
+spec:
+  manifests: [manifests/]
+  variables: {model: gpt-5.1, stage: dev}
+  env: [DEPLOY_ENV]
+"""
+
+NEIGHBOURS = """\
+kind: Project
+metadata: {name: search}
+spec: {name: Search}
+---
+kind: ServiceAccount
+metadata: {name: deployer, project: search}
+spec: {name: deployer, key: {write_to: {file: secrets/search.key}}}
+---
+kind: VectorStore
+metadata: {name: handbook, project: search}
+spec: {name: Handbook}
+"""
+"""What the examples of stack files refer to."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of code: `info` is what follows the opening fence, `note` a marker above it."""
+
+    page: str
+    line: int
+    info: str
+    text: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(page: str) -> Iterator[Block]:
+    text = PAGES[page].read_text(encoding="utf-8")
+    for found in re.finditer(r"(?:^<!-- ([a-z ]+) -->\n)?^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(page, text[: found.start(2)].count("\n") + 1, found[2].strip(), found[3], found[1] or "")
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def of(info: str) -> list[Block]:
+    return [block for block in BLOCKS if block.info == info]
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command with its path, such as `state list`."""
+    waiting: list[tuple[str, click.Command]] = [("", cli)]
+    while waiting:
+        path, command = waiting.pop(0)
+        yield path, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None
+                waiting.append((f"{path} {name}".strip(), below))
+
+
+BY_PATH = dict(commands())
+GLOBAL = {name for option in BY_PATH["validate"].params for name in option.opts}
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def folder_with(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in {**SURROUNDINGS, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_every_yaml_block_says_what_it_is() -> None:
+    wrong = [str(block) for block in BLOCKS if block.info.startswith("yaml") and block not in [
+        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow")
+    ]]  # fmt: skip
+    assert wrong == []
+
+
+@pytest.mark.parametrize("block", of("yaml manifest"), ids=str)
+def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) -> None:
+    declares_project = re.search(r"^kind: Project\nmetadata: \{name: search\}", block.text, re.MULTILINE)
+    stack = STACK if declares_project else STACK + "  projects: {search: proj_abc123}\n"
+    root = folder_with(tmp_path, {"reconciler.yaml": stack, "manifests/example.yaml": block.text})
+    configuration = load_configuration(Settings(root=root, env={"DEPLOY_ENV": "ci"}), KINDS)
+    assert configuration.resources
+    assert configuration.warnings == ()
+
+
+@pytest.mark.parametrize("block", of("yaml stack"), ids=str)
+def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(block: Block, tmp_path: Path) -> None:
+    root = folder_with(tmp_path, {"reconciler.yaml": block.text, "manifests/example.yaml": NEIGHBOURS})
+    for environment in (None, *yaml.safe_load(block.text)["spec"].get("environments", ())):
+        assert load_configuration(Settings(root=root, environment=environment), KINDS).warnings == ()
+
+
+@pytest.mark.parametrize("block", of("yaml workflow"), ids=str)
+def test_a_workflow_of_the_documentation_is_yaml(block: Block) -> None:
+    assert yaml.safe_load(block.text)["jobs"]
+
+
+def test_the_first_five_minutes_are_as_the_readme_says(workspace: Workspace) -> None:
+    (block,) = [block for block in BLOCKS if block.note == "run"]
+    results = []
+    for line in block.text.splitlines():
+        first, *words = shlex.split(line)
+        if first == "cd":
+            workspace.folder /= words[0]
+        elif first == "reconciler":
+            results.append(workspace.run(*words, *(["--yes"] if words == ["apply"] else []), expect=0))
+    assert "No changes." in results[-1].out
+
+
+@pytest.mark.slow
+def test_the_plan_in_the_readme_is_what_the_program_prints(workspace: Workspace) -> None:
+    shutil.copytree(ROOT / "examples/acme", workspace.folder, dirs_exist_ok=True)
+    workspace.run("-e", "dev", "apply", "--yes", expect=0)
+    project = workspace.run("-e", "dev", "output", "support_project", expect=0).out.strip()
+    httpx.post(
+        f"{workspace.emulator.base_url}/organization/projects/{project}/rate_limits/rl-gpt-4.1",
+        headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"},
+        json={"max_requests_per_1_minute": 450},
+    ).raise_for_status()
+    edit(workspace.folder / "manifests/support/support-bot.yaml", "temperature: 0.3", "temperature: 0.6")
+    edit(workspace.folder / "prompts/support-bot.md", "# Who you are\n", "# Who you are and what you know\n")
+    edit(
+        workspace.folder / "manifests/service-accounts.yaml",
+        "  name: ${each.key}\n  role: member\n",
+        "  name: ${each.key}\n  role: member\n---\nkind: ServiceAccount\nmetadata:\n  name: newsletter\n"
+        "  project: support\nspec:\n  name: newsletter\n  role: member\n  key:\n    write_to:\n"
+        "      file: secrets/newsletter.key\n",
+    )
+    (block,) = [block for block in BLOCKS if block.note == "plan"]
+    printed = workspace.run("-e", "dev", "plan", expect=0).out
+    assert without_chance("$ reconciler -e dev plan\n" + printed) == without_chance(block.text)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def without_chance(text: str) -> str:
+    return re.sub(r"asst_\w+", "asst_…", re.sub(r" in [\d.]+ s\.", " in … s.", text))
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Every use of the command line, in blocks and between backticks, with where it stands."""
+    for block in BLOCKS:
+        for offset, line in enumerate(block.text.splitlines()):
+            found = re.search(r"(?:^|\brun: |^\$ )(reconciler .*)$", line.strip())
+            if found and block.info != "text":
+                yield f"{block.page}:{block.line + offset + 1}", shlex.split(found[1], comments=True)[1:]
+    for page, path in PAGES.items():
+        prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for text in re.findall(r"`((?:reconciler) [^`\n]+)`", prose):
+            yield f"{page}: {text}", shlex.split(text)[1:]
+
+
+LINES = list(command_lines())
+
+
+@pytest.mark.parametrize(("where", "words"), LINES, ids=[where for where, _ in LINES])
+def test_a_command_line_of_the_documentation_exists(where: str, words: list[str]) -> None:
+    path, rest = "", list(words)
+    options = {name: option for option in cli.params for name in option.opts}
+    while rest:
+        word = rest.pop(0)
+        if word in (">", "|"):
+            break
+        if word.startswith("-"):
+            assert word in options
+            option = options[word]
+            if isinstance(option, click.Option) and not option.is_flag and not option.count:
+                rest.pop(0)
+        elif f"{path} {word}".strip() in BY_PATH:
+            path = f"{path} {word}".strip()
+            options |= {name: option for option in BY_PATH[path].params for name in option.opts}
+        else:
+            assert path, f"there is no command {word}"
+            assert any(isinstance(parameter, click.Argument) for parameter in BY_PATH[path].params)
+
+
+def test_every_command_has_a_section() -> None:
+    text = PAGES["docs/commands.md"].read_text(encoding="utf-8")
+    assert re.findall(r"^## `reconciler (\w+)`$", text, re.MULTILINE) == list(COMMANDS)
+
+
+NO_HELP_YET = {("graph", "type")}
+"""Options that say nothing of themselves. Keep it empty."""
+
+
+@pytest.mark.parametrize("path", BY_PATH)
+def test_every_command_and_option_has_help(path: str) -> None:
+    command = BY_PATH[path]
+    silent = [
+        parameter.opts[0]
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.help
+        if (path, parameter.opts[0].lstrip("-")) not in NO_HELP_YET
+    ]
+    assert command.help
+    assert silent == []
+
+
+# --- what is written from the program --------------------------------------------------------------------------------
+
+
+def written(parameter: click.Parameter) -> str:
+    """An option or an argument as one types it."""
+    if isinstance(parameter, click.Argument):
+        name = parameter.metavar or str(parameter.name).upper()
+        return name if parameter.required or name.startswith("[") else f"[{name}]"
+    assert isinstance(parameter, click.Option)
+    names = ", ".join(parameter.opts)
+    if parameter.is_flag or parameter.count:
+        return names
+    choices = "|".join(parameter.type.choices) if isinstance(parameter.type, click.Choice) else ""
+    return f"{names} {parameter.metavar or choices or 'N'}"
+
+
+def option_table(options: list[click.Option]) -> str:
+    rows = [(written(option).replace("|", "\\|"), help_of(option)) for option in options]
+    return (
+        "\n".join(["| Option | Meaning |", "|---|---|", *(f"| `{option}` | {text} |" for option, text in rows)]) + "\n"
+    )
+
+
+def help_of(option: click.Option) -> str:
+    default = option.default if option.show_default or isinstance(option.type, click.Choice) else None
+    shown = f" Default: `{default}`." if isinstance(default, str | int) and not option.is_flag else ""
+    return f"{option.help or ''}{shown}".strip().replace("|", "\\|")
+
+
+def own_options(path: str) -> list[click.Option]:
+    return [
+        option
+        for option in BY_PATH[path].params
+        if isinstance(option, click.Option)
+        and (not GLOBAL.intersection(option.opts) or takes_other_formats(path, option))
+    ]
+
+
+def takes_other_formats(path: str, option: click.Option) -> bool:
+    return path == "output" and "--format" in option.opts
+
+
+def usage(path: str) -> str:
+    arguments = [written(item) for item in BY_PATH[path].params if isinstance(item, click.Argument)]
+    return " ".join(["reconciler", path, *(["[OPTION…]"] if BY_PATH[path].params else []), *arguments])
+
+
+def command_section(path: str) -> str:
+    if isinstance(BY_PATH[path], click.Group):
+        below = {name: item for name, item in BY_PATH.items() if name.startswith(f"{path} ")}
+        rows = [f"| `{usage(name).replace(' [OPTION…]', '')}` | {item.help} |" for name, item in below.items()]
+        return "\n".join(["| Command | Does |", "|---|---|", *rows]) + "\n"
+    options = own_options(path)
+    return f"```text\n{usage(path)}\n```\n" + (f"\n{option_table(options)}" if options else "")
+
+
+def kinds_table() -> str:
+    rows = [f"| [`{kind.name}`](docs/kinds.md#{kind.name.lower()}) | {kind.doc} |" for kind in KINDS.values()]
+    return "\n".join(["| Kind | What it is |", "|---|---|", *rows]) + "\n"
+
+
+def kind_sections() -> str:
+    return "\n".join(f"## {kind.name}\n\n```text\n{explain_kind(kind)}```\n" for kind in KINDS.values())
+
+
+GENERATED = {
+    **{f"command {name}": command_section(name) for name in COMMANDS},
+    "global options": option_table([item for item in BY_PATH["validate"].params if isinstance(item, click.Option)]),
+    "options emulator": option_table(own_options("emulator")),
+    "faults": f"```text\n{FAULT_HELP}```\n",
+    "kinds": kinds_table(),
+    "kind pages": kind_sections(),
+}
+
+MARKED = re.compile(r"^<!-- ([a-z ]+) -->\n\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_written_from_the_program_is_what_the_program_says(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    if os.environ.get("RECONCILER_GOLDEN") == "write":
+        fresh = MARKED.sub(lambda found: f"<!-- {found[1]} -->\n\n{GENERATED[found[1]]}\n<!-- end -->", text)
+        PAGES[page].write_text(fresh, encoding="utf-8", newline="\n")
+        text = fresh
+    for found in MARKED.finditer(text):
+        assert found[2] == f"{GENERATED[found[1]]}\n", found[1]
+
+
+def test_everything_that_can_be_written_is_on_some_page() -> None:
+    shown = {found[1] for path in PAGES.values() for found in MARKED.finditer(path.read_text(encoding="utf-8"))}
+    assert shown == set(GENERATED)
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+def readme_codes() -> dict[int, str]:
+    text = PAGES["README.md"].read_text(encoding="utf-8").partition("<!-- exit codes -->")[2].partition("\n##")[0]
+    return {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)}
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_help() -> None:
+    assert cli.epilog
+    assert list(readme_codes()) == [int(code) for code in re.findall(r"(?:: |, )(\d+) ", cli.epilog)]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (ReconcilerError("x"), "error"),
+        (StalePlanError("x"), "stale"),
+        (GuardError(["x"]), "guard"),
+        (LockedError("x"), "lock"),
+        (Interrupted("x"), "interrupted"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+def test_an_error_ends_with_the_code_that_the_readme_gives_it(error: ReconcilerError, word: str) -> None:
+    assert word in readme_codes()[exit_code(error)]
+
+
+def links() -> Iterator[tuple[str, str]]:
+    for page, path in PAGES.items():
+        prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        yield from ((page, target) for target in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in target)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(("page", "target"), sorted(set(links())))
+def test_a_relative_link_leads_somewhere(page: str, target: str) -> None:
+    name, _, anchor = target.partition("#")
+    path = PAGES[page].parent / name if name else PAGES[page]
+    assert path.exists()
+    if anchor:
+        assert anchor in anchors(path)
