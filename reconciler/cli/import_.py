@@ -48,7 +48,7 @@ def _declared(configuration: Any, address: Any) -> Any:
 
 
 def _bind(session: Any, resource: Any) -> int:
-    from reconciler.engine.execute import imported_record
+    from reconciler.engine.books import imported_record
     from reconciler.errors import UsageError
     from reconciler.model.change import Action
 

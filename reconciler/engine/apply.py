@@ -16,7 +16,8 @@ from enum import StrEnum
 from threading import Event
 from typing import Any, Protocol
 
-from reconciler.engine.execute import Done, Executor, Settling
+from reconciler.engine.execute import Done, Executor
+from reconciler.engine.finding import Settling
 from reconciler.engine.graph import invert
 from reconciler.engine.match import Ownership
 from reconciler.errors import ApiError, Interrupted, ReconcilerError, StalePlanError
@@ -184,7 +185,7 @@ class _Walk:
             action=change.action.value,
             id=change.id,
             before=change.before,
-            record=self._executor.record(change.address),
+            record=self._executor.books.get(change.address),
         )
         intent = {"half": node.half.value, "id": change.id}
         with store.journal(run_id, redact=self._run.redact).change(

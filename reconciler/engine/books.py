@@ -1,0 +1,160 @@
+"""The books of one apply: the records as they are now, and what each change leaves in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+from reconciler.engine import diff
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.kind import Kind, Mutability, OnRemove, Readable, Removal
+from reconciler.model.provider import Written
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.values import FileSet, Spec, has_unknown
+
+
+class Books:
+    """Records by address, for any number of threads; the store has the same on disk."""
+
+    def __init__(self, plan: Plan, records: Mapping[Address, Record]) -> None:
+        self._lock = Lock()
+        self._records = dict(records)
+        self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
+        self._project_ids = {
+            change.address.project: change.project_id for change in plan.changes if change.project_id is not None
+        }
+
+    def get(self, address: Address) -> Record | None:
+        """What is remembered of an address."""
+        with self._lock:
+            return self._records.get(address)
+
+    def put(self, record: Record) -> None:
+        """Remember a record."""
+        with self._lock:
+            self._records[record.address] = record
+
+    def remove(self, address: Address) -> None:
+        """Forget an address."""
+        with self._lock:
+            self._records.pop(address, None)
+
+    def rename(self, source: Address, target: Address) -> bool:
+        """Give a record another address; False where there is none."""
+        with self._lock:
+            record = self._records.pop(source, None)
+            if record is not None:
+                self._records[target] = replace(record, address=target)
+            return record is not None
+
+    def learn_project(self, name: str, id: str) -> None:
+        """Remember the id of a project that was just made."""
+        with self._lock:
+            self._project_ids[name] = id
+
+    def known_ids(self, kind: Kind) -> set[str]:
+        """The ids of all objects of a kind that are bound or waiting to be deleted."""
+        with self._lock:
+            mine = [record for address, record in self._records.items() if address.kind == kind.name]
+        # The rows of kinds that always exist are the same for ever, so knowing one does not rule it out.
+        return set() if kind.always_exists else {id for record in mine for id in (record.id, *record.deposed)}
+
+    def after_write(
+        self, change: Change, kind: Kind, desired: Spec, written: Written, *, before: LiveObject | None
+    ) -> Record:
+        """The record of an object that was just written; `before` is what it was, where it existed."""
+        record = self.get(change.address) or Record(address=change.address, id=written.live.id)
+        deposed = record.deposed
+        if change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists:
+            record = Record(address=change.address, id=written.live.id)
+        if change.action is Action.REPLACE and change.create_before_destroy and change.id:
+            deposed = (*deposed, change.id)
+        applied = _applied(kind, desired, record, written.live.carried)
+        delivered = {**record.delivered, **written.delivered}
+        return replace(
+            self._with_lifecycle(record, change),
+            id=written.live.id,
+            applied=applied,
+            answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
+            overwritten=_overwritten(kind, applied, record, before),
+            delivered={name: item for name, item in delivered.items() if name in applied and item is not None},
+            deposed=deposed,
+        )
+
+    def of_unchanged(self, change: Change, kind: Kind, desired: Spec) -> Record:
+        """The record of a resource that needs no call: a rebinding, a new lifecycle, another wording."""
+        record = self.get(change.address)
+        base = record or Record(address=change.address, id=change.id or "")
+        applied = _applied(kind, desired, base, base.applied)
+        return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
+
+    def _with_lifecycle(self, record: Record, change: Change) -> Record:
+        depends_on = tuple(
+            address
+            for address in change.depends_on
+            if (other := self._changes.get(address)) and other.action not in (Action.DELETE, Action.FORGET)
+        )
+        return replace(
+            record,
+            address=change.address,
+            project_id=self._project_ids.get(change.address.project) or record.project_id,
+            prevent_destroy=change.prevent_destroy,
+            on_remove=OnRemove(change.on_remove) if change.on_remove else None,
+            depends_on=depends_on,
+        )
+
+
+def imported_record(kind: Kind, change: Change) -> Record:
+    """What to remember of an object that was bound by hand: its own values, so that differences show as ours to make.
+
+    Fields that the API does not show are taken to be as declared.
+    """
+    applied = {
+        name: change.after.get(name) if kind.by_name[name].readable is Readable.NEVER else change.before.get(name)
+        for name in change.desired
+    }
+    return Record(
+        address=change.address,
+        id=change.id or "",
+        project_id=change.project_id,
+        applied={name: value for name, value in applied.items() if value is not None and not has_unknown(value)},
+        prevent_destroy=change.prevent_destroy,
+        on_remove=OnRemove(change.on_remove) if change.on_remove else None,
+        depends_on=change.depends_on,
+    )
+
+
+def _applied(kind: Kind, desired: Spec, record: Record, carried: Mapping[str, Any]) -> dict[str, Any]:
+    """What is applied now: what was asked for, but the earlier value where only a create could have set it."""
+    applied = {
+        name: _with_ids(value, carried.get(name)) if isinstance(value, FileSet) else value
+        for name, value in desired.items()
+        if value is not None
+    }
+    for item in kind.fields:
+        if item.mutability is Mutability.FIXED and item.name in record.applied:
+            applied[item.name] = record.applied[item.name]
+    return applied
+
+
+def _overwritten(kind: Kind, applied: Spec, record: Record, before: LiveObject | None) -> dict[str, Any]:
+    """The values that removing the declaration writes back: of each field, the one before our first write."""
+    if kind.removal is not Removal.RESTORE or before is None:
+        return dict(record.overwritten)
+    asked = {name: before.value(name) for name in applied if name not in kind.natural_key}
+    found = {**asked, **record.overwritten}
+    return {name: value for name, value in found.items() if name in applied and value is not None}
+
+
+def _with_ids(asked: FileSet, live: Any) -> FileSet:
+    """The members that were asked for, each with the id of its object, so that we know them as ours later."""
+    ids = {member.key: member.file_id for member in live.members} if isinstance(live, FileSet) else {}
+    return FileSet(
+        tuple(
+            replace(member, file_id=ids.get(member.key)) if member.content is not None else member
+            for member in asked.members
+        )
+    )

@@ -1,0 +1,139 @@
+"""Looking for objects while a plan is carried out: right before they are changed, and after doubtful creates.
+
+After a create whose outcome is unknown the object is looked for, again and again for a settle time, before anything is
+sent a second time: lists lag behind writes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+
+from reconciler.engine.match import JOURNAL_TOLERANCE_SECONDS, Ownership
+from reconciler.errors import ApiError
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind
+from reconciler.model.provider import Provider
+from reconciler.model.resource import LiveObject
+from reconciler.model.values import Spec
+
+
+@dataclass(frozen=True)
+class Settling:
+    """How long an object is looked for after a doubtful create, and with what clock. Seconds."""
+
+    seconds: float = 12.0
+    first_pause: float = 0.5
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for: the object of an address. `is_marked` where a create of ours would have left our mark.
+
+    `known` are the ids of objects that are somebody's already; `since` (unix seconds) is when the create began, None
+    where none is known to have begun.
+    """
+
+    address: Address
+    kind: Kind
+    spec: Spec
+    is_marked: bool
+    known: Collection[str]
+    since: float | None
+
+
+class Finder:
+    """Finds objects through a provider, for the changes of one apply."""
+
+    def __init__(self, provider: Provider, ownership: Ownership, settling: Settling) -> None:
+        self._provider = provider
+        self._ownership = ownership
+        self._settling = settling
+        self._lists = _SharedLists(provider, settling.clock)
+
+    def read(self, address: Address, kind: Kind, id: str, *, carried: Collection[str] = ()) -> LiveObject | None:
+        """An object as it is now, with the named fields that have calls of their own; None if it is gone."""
+        if kind.readable_singly:
+            live = self._provider.get(kind, address.project, id)
+        else:
+            live = next((item for item in self._lists.read(kind, address.project) if item.id == id), None)
+        if live is None:
+            return None
+        live = replace(live, project=address.project)
+        return self._provider.read_carried(live, carried) if carried else live
+
+    def find(self, wanted: Wanted) -> LiveObject | None:
+        """The object that exists by itself, or that an earlier attempt may have made.
+
+        By our mark, else by natural key among those that nobody knows and that are no older than the attempt. Raises
+        ApiError where more than one could be it.
+        """
+        kind = wanted.kind
+        candidates = [
+            live
+            for live in self._lists.read(kind, wanted.address.project)
+            if live.id not in wanted.known and kind.ending(live.attributes) is None
+        ]
+        marked = [live for live in candidates if live.mark == self._ownership.mark(wanted.address)]
+        if marked or wanted.is_marked:
+            return marked[0] if marked else None
+        identity = kind.identity(wanted.spec)
+        alike = [live for live in candidates if identity and kind.identity(live.attributes) == identity]
+        if not kind.always_exists:
+            alike = [live for live in alike if wanted.since is not None and _is_since(live, wanted.since)]
+        if len(alike) > 1:
+            ids = ", ".join(sorted(live.id for live in alike))
+            raise ApiError(f"{ids} could each be what an unfinished create made", hint="Keep one and delete the rest.")
+        return alike[0] if alike else None
+
+    def find_until_settled(self, wanted: Wanted) -> LiveObject | None:
+        """The same, again and again until it is there or would have to be."""
+        pause, waited = self._settling.first_pause, 0.0
+        while True:
+            live = self.find(wanted)
+            if live is not None or waited >= self._settling.seconds:
+                return live
+            self._settling.sleep(pause)
+            waited += pause
+            pause = min(pause * 2, 4.0)
+
+
+class _SharedLists:
+    """Lists that the changes of one apply share, for kinds whose objects cannot be read singly.
+
+    One list serves all that is changed in a project within a minute: these objects are never made or deleted, so only
+    their values can be that old, and each is looked at before its own change alone. Other kinds are listed anew.
+    """
+
+    max_age_seconds = 60.0
+
+    def __init__(self, provider: Provider, clock: Callable[[], float]) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._guard = Lock()
+        self._locks: dict[tuple[str, str | None], Lock] = {}
+        self._lists: dict[tuple[str, str | None], tuple[float, Sequence[LiveObject]]] = {}
+
+    def read(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
+        """All objects of a kind in a project, as they are or were a moment ago."""
+        if kind.readable_singly:
+            return self._provider.list(kind, project)
+        key = (kind.name, project)
+        with self._guard:
+            lock = self._locks.setdefault(key, Lock())
+        with lock:
+            read_at, objects = self._lists.get(key, (-math.inf, ()))
+            if self._clock() - read_at > self.max_age_seconds:
+                objects = self._provider.list(kind, project)
+                self._lists[key] = (self._clock(), objects)
+            return objects
+
+
+def _is_since(live: LiveObject, began: float) -> bool:
+    created = live.attributes.get("created_at")
+    return isinstance(created, int | float) and created >= began - JOURNAL_TOLERANCE_SECONDS
