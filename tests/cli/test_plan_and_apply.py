@@ -404,7 +404,8 @@ def test_outputs_are_there_for_applications(workspace: Workspace) -> None:
     id = str(assistants(workspace)[0]["id"])
     assert workspace.run("output", "bot-id", expect=0).out == id + "\n"
     assert workspace.run("output", "--format", "env", expect=0).out == f"BOT_ID={id}\nBOT_MODEL=gpt-4o\n"
-    assert json.loads(workspace.run("output", "--format", "json", expect=0).out) == {"bot-id": id, "bot_model": "gpt-4o"}
+    found = json.loads(workspace.run("output", "--format", "json", expect=0).out)
+    assert found == {"bot-id": id, "bot_model": "gpt-4o"}
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
