@@ -1,4 +1,4 @@
-"""The whole story in a few minutes: plan, apply, nothing to do, a change behind our back, drift, repair, a review, the end.
+"""The whole story: plan, apply, nothing to do, a change behind our back, drift, repair, a review, the end.
 
 Runs on a copy of `examples/acme` against an emulator of its own, so it needs no key and leaves nothing behind.
 """

@@ -51,7 +51,8 @@ jobs:
       - uses: actions/checkout@v4
       - uses: actions/setup-python@v5
         with: {python-version: "3.12"}
-      - run: pip install reconciler
+      # The wheel or the git address of reconciler that your organization uses, as a variable of the repository.
+      - run: pip install "${{ vars.RECONCILER_PACKAGE }}"
       - run: reconciler validate
       - if: github.event_name == 'pull_request'
         run: |
