@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Field, Kind
 from reconciler.model.resource import MARK_KEY, LiveObject
-from reconciler.model.types import comparable
+from reconciler.model.types import SERVER_CHOSEN, Object, Type, comparable, same
 from reconciler.model.values import Spec
 
 
@@ -37,8 +37,7 @@ def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
         asked = spec.get(field.name)
         if not field.in_body or field.on_create or not field.on_update or asked is None:
             continue
-        desired, shown = comparable(field.type, asked, live.value(field.name))
-        if desired != shown:
+        if not same(*comparable(field.type, asked, live.value(field.name))):
             body[field.name] = plain(asked)
     return body
 
@@ -46,12 +45,34 @@ def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
 def changed_body(live: LiveObject, changes: Spec, mark: str | None) -> dict[str, Any]:
     """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it."""
     kind = live.kind
-    body = {name: plain(value) for name, value in changes.items() if kind.by_name[name].in_body}
+    body = {
+        name: plain(_whole(kind.by_name[name], value, live.value(name)))
+        for name, value in changes.items()
+        if kind.by_name[name].in_body
+    }
     if mark and kind.mark and (kind.mark in body or live.mark != mark):
         # The API may replace the map as a whole, so it is always sent as a whole.
         own = body[kind.mark] if kind.mark in body else live.value(kind.mark)
         body[kind.mark] = {**(own or {}), MARK_KEY: mark}
     return body
+
+
+def _whole(field: Field, value: Any, live: Any) -> Any:
+    """A value with the parts that it leaves out, where the API would keep what it has of them."""
+    return _filled(field.type, value, live) if field.merged else value
+
+
+def _filled(kind: Type, value: Any, live: Any) -> Any:
+    if not isinstance(kind, Object) or not isinstance(value, Mapping):
+        return value
+    filled = dict(value)
+    for part in kind.properties:
+        shown = live.get(part.name) if isinstance(live, Mapping) else None
+        if filled.get(part.name) is not None:
+            filled[part.name] = _filled(part.type, filled[part.name], shown)
+        elif part.default is not SERVER_CHOSEN and not same(*comparable(part.type, part.default, shown)):
+            filled[part.name] = part.default
+    return filled
 
 
 def restoring_body(overwritten: Spec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.api.bodies import plain
-from reconciler.model.types import FileSetType, comparable
+from reconciler.model.types import FileSetType, comparable, same
 from reconciler.model.values import FileSet, LocalFile, Member
 
 PATH_KEY = "reconciler_path"
@@ -53,7 +53,7 @@ def attachment(member: Member) -> dict[str, Any]:
 
 def tags(member: Member) -> dict[str, Any]:
     """All the attributes of a member at the API."""
-    ours = {PATH_KEY: member.content.path, DIGEST_KEY: member.content.sha256} if member.content else {}
+    ours = {PATH_KEY: member.key, DIGEST_KEY: member.content.sha256} if member.content else {}
     return {**(member.attributes or {}), **ours}
 
 
@@ -78,11 +78,11 @@ def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
 
 def _difference(desired: Member, live: Member, type: FileSetType) -> str | None:
     chunking = comparable(type.chunking_strategy, desired.chunking_strategy, live.chunking_strategy)
-    if chunking[0] != chunking[1]:
+    if not same(*chunking):
         return "again"
     attributes = comparable(type.attributes, desired.attributes, live.attributes)
     # A file of ours that is now asked for by its id alone loses our attributes, and with them our claim to it.
-    return "retag" if attributes[0] != attributes[1] or _digest(desired) != _digest(live) else None
+    return "retag" if not same(*attributes) or _digest(desired) != _digest(live) else None
 
 
 def _digest(member: Member) -> str | None:

@@ -56,8 +56,10 @@ def carry_out(session: Session, plan: Plan, *, command: str) -> int:
     )
     with interruptible(session):
         result = apply_plan(plan, run)
-    if not result.interrupted:
-        store.set_outputs(result.outputs)
+    # What could not be resolved this time keeps the value of the last time, as long as it is still declared.
+    declared = session.configuration.stack.outputs if not plan.destroy else {}
+    kept = {name: value for name, value in store.outputs().items() if name in declared}
+    store.set_outputs({**kept, **result.outputs})
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
     code = exit_code_of(result)
     store.end_run(run_id, status="done" if code == 0 else "incomplete", counts=counts)

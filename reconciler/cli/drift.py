@@ -21,7 +21,7 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
 
     session = Session(options)
     reports_of(session.options)
-    plan = session.plan(PlanningOptions(), unmanaged=unmanaged)
+    plan = session.plan(PlanningOptions(), unmanaged=unmanaged, tolerant=True)
     plan = session.with_blame(plan) if blame else plan
     publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))
     session.close()

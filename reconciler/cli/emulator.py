@@ -16,7 +16,7 @@ import click
 @click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="How long files take to index.")
 @click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="How long new objects are missing in lists.")
 @click.option("--retire-assistants", is_flag=True, help="Answer 404 on /assistants, as the live platform does.")
-@click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request; `--fault help` says how.")
+@click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request, see `--fault help`; repeatable.")
 def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     """Serve the API on this machine, until Ctrl-C.
 

@@ -8,7 +8,14 @@ from reconciler.cli.options import GlobalOptions, global_options
 
 
 @click.command("graph")
-@click.option("--type", "kind", type=click.Choice(("mermaid", "dot", "svg")), default="mermaid", show_default=True)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(("mermaid", "dot", "svg")),
+    default="mermaid",
+    show_default=True,
+    help="The notation.",
+)
 @global_options
 def command(options: GlobalOptions, kind: str) -> int:
     """Print the graph of resources: an arrow points at what is needed. svg needs Graphviz."""

@@ -40,29 +40,36 @@ on:
   push: {branches: [main]}
   schedule: [{cron: "0 3 * * *"}]
 permissions: {contents: read, pull-requests: write}
-concurrency: reconciler
 env:
   OPENAI_ADMIN_KEY: ${{ secrets.OPENAI_ADMIN_KEY }}
   OPENAI_API_KEY: ${{ secrets.OPENAI_API_KEY }}
 jobs:
   reconciler:
     runs-on: ubuntu-latest
+    # Applies wait for each other; plans need not.
+    concurrency: reconciler-${{ github.event_name == 'push' && 'apply' || github.run_id }}
     steps:
       - uses: actions/checkout@v4
       - uses: actions/setup-python@v5
         with: {python-version: "3.12"}
       # The wheel or the git address of reconciler that your organization uses, as a variable of the repository.
       - run: pip install "${{ vars.RECONCILER_PACKAGE }}"
+      # A runner forgets its files: the state of the last apply comes out of a cache.
+      - uses: actions/cache/restore@v4
+        with: {path: .reconciler, key: reconciler-state-none, restore-keys: reconciler-state-}
       - run: reconciler validate
       - if: github.event_name == 'pull_request'
-        run: |
-          reconciler plan --report plan.md:markdown
-          gh pr comment "$NUMBER" --body-file plan.md --edit-last --create-if-none
+        run: reconciler plan --report plan.md:markdown
+      - if: always() && hashFiles('plan.md') != ''
+        run: gh pr comment "$NUMBER" --body-file plan.md --edit-last --create-if-none
         env:
           GH_TOKEN: ${{ github.token }}
           NUMBER: ${{ github.event.number }}
       - if: github.event_name == 'push'
         run: reconciler apply --yes
+      - if: always() && github.event_name == 'push'
+        uses: actions/cache/save@v4
+        with: {path: .reconciler, key: "reconciler-state-${{ github.run_id }}-${{ github.run_attempt }}"}
       - if: github.event_name == 'schedule'
         run: reconciler drift
 """

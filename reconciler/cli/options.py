@@ -83,8 +83,12 @@ _GLOBAL = (
 )
 
 _PLANNING = (
-    click.option("--target", multiple=True, metavar="ADDRESS", help="Plan this and what it needs, nothing else."),
-    click.option("--replace", multiple=True, metavar="ADDRESS", help="Replace this object even if nothing differs."),
+    click.option(
+        "--target", multiple=True, metavar="ADDRESS", help="Plan this and what it needs, nothing else; repeatable."
+    ),
+    click.option(
+        "--replace", multiple=True, metavar="ADDRESS", help="Replace this object even if nothing differs; repeatable."
+    ),
     click.option("--adopt", is_flag=True, help="Take over every object that is the only one with its natural key."),
     click.option(
         "--allow-delete", multiple=True, metavar="ADDRESS", help="Let the guards pass the deletion of this; repeatable."

@@ -36,7 +36,7 @@ from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Plan
-from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.types import KeySinkType
 from reconciler.render.progress import Progress
 from reconciler.secrets.sinks import SinkSet, known_files
@@ -172,19 +172,29 @@ class Session:
     # --- plans -----------------------------------------------------------------------------------------------------
 
     def key_writers(self) -> dict[str, Address]:
-        """For each project whose key is read from a file, the resource that delivers its key to that file."""
+        """For each project whose key is read from a file, the resource that delivers its key to that file.
+
+        Resources that are only recorded count too: until they are deleted, their keys are in use.
+        """
         configuration = self.configuration
+        specs = {address: record.applied for address, record in self.store.records().items()}
+        specs |= {resource.address: resource.spec for resource in configuration.resources}
         writers = {}
-        for resource in configuration.resources:
-            for item in resource.kind.fields:
-                target = (resource.spec.get(item.name) or {}) if isinstance(item.type, KeySinkType) else {}
+        for address, spec in specs.items():
+            for item in KINDS[address.kind].fields if address.kind in KINDS else ():
+                target = (spec.get(item.name) or {}) if isinstance(item.type, KeySinkType) else {}
                 if target:
-                    writers[target.get("write_to", {}).get("file")] = resource.address
+                    writers[target.get("write_to", {}).get("file")] = address
         projects = configuration.stack.credentials.projects
         return {name: writers[item.file] for name, item in projects.items() if item.file and item.file in writers}
 
-    def plan(self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False) -> Plan:
-        """Read live state and make a plan; its errors are raised as one ConfigurationError."""
+    def plan(
+        self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False, tolerant: bool = False
+    ) -> Plan:
+        """Read live state and make a plan; its errors are raised as one ConfigurationError.
+
+        A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
+        """
         configuration = self.configured()
         options = PlanOptions(
             destroy=destroy,
@@ -212,9 +222,10 @@ class Session:
         provider = RecordedProvider(records) if planning.refresh == "none" else self.provider
         plan = make_plan(inputs, provider, parallelism=self.options.parallelism)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-        if errors:
+        if errors and not tolerant:
             raise ConfigurationError(errors)
-        return replace(plan, diagnostics=(*configuration.warnings, *plan.diagnostics))
+        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
+        return replace(plan, diagnostics=(*configuration.warnings, *found))
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
@@ -232,7 +243,12 @@ class Session:
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
         guards = self.configuration.stack.guards
         limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
-        found = refusals(plan, limits, allowed=allowed)
+        known = {*self.store.records(), *(change.address for change in plan.changes)}
+        for address in allowed:
+            if address not in known:
+                hint = nearest(str(address), map(str, known))
+                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+        found = refusals(plan, limits, allowed=allowed, key_writers=self.key_writers())
         if found:
             raise GuardError(found)
 

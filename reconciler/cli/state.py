@@ -50,6 +50,8 @@ def list_(options: GlobalOptions) -> int:
     if session.options.format == "json":
         click.echo(json.dumps([{"address": str(item.address), "id": item.id} for item in records], indent=2))
         return 0
+    if not records:
+        click.echo("The state is empty.", err=True)
     width = max((len(str(item.address)) for item in records), default=0)
     for item in records:
         click.echo(f"{item.address!s:<{width}}  {item.id}")

@@ -10,9 +10,10 @@ from typing import Any
 from reconciler.engine import diff
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
-from reconciler.model.kind import Kind, Mutability, OnRemove, Readable, Removal
+from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject, Record
+from reconciler.model.types import comparable
 from reconciler.model.values import FileSet, Spec, has_unknown
 
 
@@ -113,7 +114,9 @@ def imported_record(kind: Kind, change: Change) -> Record:
     Fields that the API does not show are taken to be as declared.
     """
     applied = {
-        name: change.after.get(name) if kind.by_name[name].readable is Readable.NEVER else change.before.get(name)
+        name: change.after.get(name)
+        if kind.by_name[name].readable is Readable.NEVER
+        else _imported(kind.by_name[name], change.after.get(name), change.before.get(name))
         for name in change.desired
     }
     return Record(
@@ -125,6 +128,13 @@ def imported_record(kind: Kind, change: Change) -> Record:
         on_remove=OnRemove(change.on_remove) if change.on_remove else None,
         depends_on=change.depends_on,
     )
+
+
+def _imported(item: Field, desired: Any, live: Any) -> Any:
+    """A live value without the parts that are the API's to choose: those were never ours to take back."""
+    if live is None or not item.in_body:
+        return live
+    return comparable(item.type, diff.wanted(item, desired), live)[1]
 
 
 def _applied(kind: Kind, desired: Spec, record: Record, carried: Mapping[str, Any]) -> dict[str, Any]:

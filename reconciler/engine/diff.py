@@ -7,14 +7,15 @@ anything is compared; nothing is filtered out of the result afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from reconciler.model.change import FieldChange, Origin
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
+from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN, canonical, comparable
+from reconciler.model.types import SERVER_CHOSEN, canonical, comparable, same
 from reconciler.model.values import Spec
 
 _NOT_SHOWN: Any = object()
@@ -42,7 +43,7 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
     for field in kind.fields:
         if field.mutability is Mutability.FIXED and record is not None:
             before = record.applied.get(field.name)
-            if canonical(field.type, desired.get(field.name)) != canonical(field.type, before):
+            if not same(canonical(field.type, desired.get(field.name)), canonical(field.type, before)):
                 yield field
 
 
@@ -57,7 +58,7 @@ def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tupl
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER:
             continue
         before, after = comparable(field.type, asked, shown)
-        if before != after and not _is_standing(field, asked, shown, record):
+        if not same(before, after) and not _is_standing(field, asked, shown, record):
             changes += _leaves(field, before, after, Origin.DRIFT)
     return changes
 
@@ -81,7 +82,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
         if value is None or shown is _NOT_SHOWN or field.readable is Readable.NEVER:
             continue
         left, right = comparable(field.type, value, shown)
-        if left != right:
+        if not same(left, right):
             found[name] = right
     return found
 
@@ -91,10 +92,9 @@ def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) ->
     if IGNORE_ALL in ignore:
         return {}
     result = {name: value for name, value in spec.items() if name not in ignore}
-    for path in ignore:
-        first, _, rest = path.partition(".")
-        if rest and first in result:
-            result[first] = _overlaid(result[first], live.value(first), rest.split("."))
+    for first, *below in map(undotted, ignore):
+        if below and first in result:
+            result[str(first)] = _overlaid(result[str(first)], live.value(str(first)), below)
     return result
 
 
@@ -123,8 +123,9 @@ def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | Non
     if shown is _NOT_SHOWN:
         yield from _unshown_change(field, value, record)
         return
-    after, before = comparable(field.type, value, shown)
-    if after == before or _is_standing(field, value, shown, record):
+    prior = record.applied.get(field.name) if record else None
+    after, before = comparable(field.type, value, shown, prior)
+    if same(after, before) or _is_standing(field, value, shown, record):
         return
     yield from _leaves(field, before, after, _origin(field, value, shown, record))
 
@@ -137,17 +138,18 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
             return
         yield from _leaves(field, None, canonical(field.type, value), Origin.UNKNOWN)
         return
-    after, before = comparable(field.type, value, wanted(field, record.applied.get(field.name)))
-    if after != before:
+    applied = record.applied.get(field.name)
+    after, before = comparable(field.type, value, wanted(field, applied), applied)
+    if not same(after, before):
         yield from _leaves(field, before, after, Origin.CONFIG)
 
 
 def _reset_of(field: Field, live: LiveObject, record: Record) -> Iterator[FieldChange]:
     target = _reset_target(field, record)
-    shown = shown_value(field, live)
-    before_value = record.applied.get(field.name) if shown is _NOT_SHOWN else shown
-    after, before = comparable(field.type, target, before_value)
-    if field.reset is KEEP or after == before:
+    applied = record.applied.get(field.name)
+    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
+    after, before = comparable(field.type, target, applied if shown is _NOT_SHOWN else shown, applied)
+    if field.reset is KEEP or same(after, before):
         return
     note = "back to what it was before" if field.reset is OVERWRITTEN else "back to the API's default"
     yield FieldChange(
@@ -170,9 +172,10 @@ def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) ->
     """Whether the server keeps a value of its own, as it did when we last asked for this one."""
     if record is None or field.name not in record.answered or field.name not in record.applied:
         return False
-    same_question, before = comparable(field.type, asked, record.applied[field.name])
-    same_answer, now = comparable(field.type, record.answered[field.name], shown)
-    return bool(same_question == before and same_answer == now)
+    applied = record.applied[field.name]
+    question = comparable(field.type, asked, applied, applied)
+    answer = comparable(field.type, record.answered[field.name], shown)
+    return same(*question) and same(*answer)
 
 
 def _origin(field: Field, value: Any, shown: Any, record: Record | None) -> Origin:
@@ -181,11 +184,11 @@ def _origin(field: Field, value: Any, shown: Any, record: Record | None) -> Orig
     if field.name not in record.applied:
         return Origin.CONFIG
     applied = wanted(field, record.applied[field.name])
-    now, before = comparable(field.type, value, applied)
-    kept, live = comparable(field.type, applied, shown)
-    if now != before and kept != live:
+    is_config = not same(*comparable(field.type, value, applied, applied))
+    is_drift = not same(*comparable(field.type, applied, shown))
+    if is_config and is_drift:
         return Origin.BOTH
-    return Origin.DRIFT if now == before else Origin.CONFIG
+    return Origin.CONFIG if is_config else Origin.DRIFT
 
 
 def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[FieldChange]:
@@ -202,25 +205,25 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, Mapping | list)
 
 
-def _deep(before: Any, after: Any) -> Iterator[tuple[tuple[str | int, ...], Any, Any]]:
+def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
     # Imported here: it takes as long as the rest of the program, and most objects do not differ.
     from deepdiff import DeepDiff
     from deepdiff.helper import notpresent
 
-    found = DeepDiff(before, after, view="tree", verbose_level=2, threshold_to_diff_deeper=0)
-    leaves = {
-        tuple(level.path(output_format="list")): (
-            None if level.t1 is notpresent else level.t1,
-            None if level.t2 is notpresent else level.t2,
-        )
-        for levels in found.values()
-        for level in levels
-    }
+    found = DeepDiff(
+        before, after, view="tree", verbose_level=2, threshold_to_diff_deeper=0, ignore_private_variables=False
+    )
+    leaves: dict[tuple[str | int, ...], tuple[Any, Any]] = {}
+    for level in (level for levels in found.values() for level in levels):
+        path = tuple(level.path(output_format="list"))
+        # What left a list and what came into it are two findings, and may have the same index.
+        old, new = leaves.get(path, (None, None))
+        leaves[path] = (old if level.t1 is notpresent else level.t1, new if level.t2 is notpresent else level.t2)
     for path in sorted(leaves, key=lambda path: [(isinstance(part, str), str(part).zfill(6)) for part in path]):
         yield path, *leaves[path]
 
 
-def _overlaid(value: Any, live: Any, path: list[str]) -> Any:
+def _overlaid(value: Any, live: Any, path: Sequence[str | int]) -> Any:
     """`value` with what `live` has at `path`, however deep both go."""
     result = deepcopy(value)
     target, source = result, live
@@ -233,14 +236,14 @@ def _overlaid(value: Any, live: Any, path: list[str]) -> Any:
             target.pop(last, None)
         else:
             target[last] = found
-    elif isinstance(target, list) and last.isdigit() and int(last) < len(target):
-        target[int(last)] = found
+    elif isinstance(target, list) and isinstance(last, int) and last < len(target):
+        target[last] = found
     return result
 
 
-def _down(value: Any, part: str) -> Any:
+def _down(value: Any, part: str | int) -> Any:
     if isinstance(value, Mapping):
         return value.get(part)
-    if isinstance(value, list) and part.isdigit() and int(part) < len(value):
-        return value[int(part)]
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
+        return value[part]
     return None

@@ -144,7 +144,12 @@ class Executor:
     def _wanted(self, change: Change, desired: Spec, since: float | None) -> Wanted:
         kind = self._kind(change)
         is_marked = self._mark(change, desired) is not None
-        return Wanted(change.address, kind, desired, is_marked, self.books.known_ids(kind), since)
+        known = self.books.known_ids(kind)
+        record = self.books.get(change.address)
+        if record is not None and change.action is Action.CREATE:
+            # It was taken to be gone. If it is there after all, it is the one that we look for.
+            known.discard(record.id)
+        return Wanted(change.address, kind, desired, is_marked, known, since)
 
     # --- update ----------------------------------------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ allows everything.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan
-from reconciler.model.kind import OnRemove, Removal
+from reconciler.model.kind import OnRemove, Removal, Scope
 
 FEW_RESOURCES = 5
 """Below this many managed resources a share of them says nothing, and only the count guards."""
@@ -25,10 +25,20 @@ class Limits:
     max_deletes: int = 10
 
 
-def refusals(plan: Plan, limits: Limits, *, allowed: Collection[Address] = ()) -> list[str]:
-    """A sentence for each thing in the plan that must not happen unasked; an empty list lets it pass."""
+def refusals(
+    plan: Plan,
+    limits: Limits,
+    *,
+    allowed: Collection[Address] = (),
+    key_writers: Mapping[str, Address] | None = None,
+) -> list[str]:
+    """A sentence for each thing in the plan that must not happen unasked; an empty list lets it pass.
+
+    `key_writers` names, for a project, the resource that delivers the key which opens it.
+    """
     doubtful = [change for change in plan.changes if change.address not in allowed]
     found = [sentence for change in doubtful for sentence in _of_change(change)]
+    found += [s for project, writer in (key_writers or {}).items() for s in _of_key(plan, doubtful, project, writer)]
     if not plan.destroy:
         found += _of_number(plan, [change for change in doubtful if change.action is Action.DELETE], limits)
     return found
@@ -47,6 +57,23 @@ def _of_change(change: Change) -> Iterator[str]:
         yield (
             f"{change.address} would be archived, which cannot be undone; set lifecycle: {{on_remove: delete}}, or "
             f"pass {allow}"
+        )
+
+
+def _of_key(plan: Plan, doubtful: list[Change], project: str, writer: Address) -> Iterator[str]:
+    """The key in use goes only with all that it opens."""
+    is_deleted = any(change.address == writer and change.action is Action.DELETE for change in doubtful)
+    staying = [
+        change.address
+        for change in plan.changes
+        if change.address.project == project
+        and change.scope == Scope.PROJECT_KEY
+        and change.action not in (Action.DELETE, Action.FORGET)
+    ]
+    if is_deleted and staying:
+        yield (
+            f"{writer} would be deleted, and its key is the one in use for project {project}, where {staying[0]} "
+            f"stays; give credentials.projects.{project} another key first, or pass --allow-delete {writer}"
         )
 
 

@@ -229,15 +229,26 @@ class Survey:
             definer = self._definers.get(project)
             known = definer is None or self.bindings.get(definer, Binding()).live is not None
             if project and known:
-                self.diagnostics.append(
-                    Diagnostic(
-                        f'Objects of project "{project}" cannot be read yet',
-                        "the key that opens it is not at hand. What is planned for it is looked for again right before "
-                        "it is made.",
-                        address=self.inputs.key_writers.get(project),
-                        severity=Severity.WARNING,
-                    )
-                )
+                self.diagnostics.append(self._unreadable(project))
+
+    def _unreadable(self, project: str) -> Diagnostic:
+        """A problem where objects of ours are out of reach; a warning where none was made yet."""
+        writer = self.inputs.key_writers.get(project)
+        mine = [a for a in self.inputs.records if a.project == project and self.is_unreadable(a)]
+        if not mine:
+            return Diagnostic(
+                f'Objects of project "{project}" cannot be read yet',
+                "The key that opens it is not at hand. What is planned for it is looked for right before it is made.",
+                address=writer,
+                severity=Severity.WARNING,
+            )
+        remedy = f", or make a new key with --target {writer} --replace {writer}" if writer else ""
+        return Diagnostic(
+            f'Objects of project "{project}" cannot be read',
+            f"The key that opens it is not at hand, and {len(mine)} of its objects are ours ({mine[0]} for one). "
+            f"Put the key back where credentials.projects.{project} has it{remedy}.",
+            address=writer,
+        )
 
     # --- binding ---------------------------------------------------------------------------------------------------
 

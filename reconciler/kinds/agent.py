@@ -57,7 +57,7 @@ TOOL = Tagged(
         ),
         "mcp": Object(
             (
-                Property("server_label", Text(), "The server's label in calls.", required=True),
+                Property("server_label", Text(min_length=1), "The server's label in calls.", required=True),
                 Property("transport", TRANSPORT, "How the server is reached.", required=True),
                 Property(
                     "allowed_tools",
@@ -148,6 +148,7 @@ KIND = Kind(
                 )
             ),
             "How the model reasons.",
+            default={},
             nullable=True,
         ),
         Field(
@@ -195,6 +196,7 @@ KIND = Kind(
             "Experimental features; the API merges them by key.",
             default={"time_awareness": False},
             reset={"time_awareness": False},
+            merged=True,
             readable=Readable.SOMETIMES,
         ),
     ),

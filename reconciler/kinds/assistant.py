@@ -54,13 +54,13 @@ TOOL_RESOURCES = Object(
             "code_interpreter",
             Object((Property("file_ids", ListOf(Text(), max_items=20, unordered=True), "Ids of files.", default=[]),)),
             "Files for the code interpreter.",
-            default={},
+            default={"file_ids": []},
         ),
         Property(
             "file_search",
             Object((Property("vector_store_ids", ListOf(Text(), max_items=1), "The id of one store.", default=[]),)),
             "The vector store for file search.",
-            default={},
+            default={"vector_store_ids": []},
         ),
     )
 )
@@ -91,7 +91,14 @@ KIND = Kind(
             nullable=True,
         ),
         Field("tools", ListOf(TOOL, max_items=128), "What it may call; replaced as a whole.", default=[], reset=[]),
-        Field("tool_resources", TOOL_RESOURCES, "The files and stores its tools use.", default={}, nullable=True),
+        Field(
+            "tool_resources",
+            TOOL_RESOURCES,
+            "The files and stores its tools use.",
+            default={},
+            nullable=True,
+            merged=True,
+        ),
         Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
         Field("temperature", Number(0, 2), "Sampling temperature.", default=1, nullable=True),
         Field("top_p", Number(0, 1), "Nucleus sampling.", default=1, nullable=True),

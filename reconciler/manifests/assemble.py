@@ -12,7 +12,7 @@ from reconciler.manifests.configuration import Configuration, Settings, Stack
 from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
-from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared, guess_reference
 from reconciler.manifests.resolve import Resolver
@@ -20,6 +20,7 @@ from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.manifests.together import Together
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
+from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.secret import Redactor
 from reconciler.model.types import KeySinkType

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.manifests.paths import relative
-from reconciler.manifests.places import Trail, undotted
 from reconciler.manifests.problems import Problem
 from reconciler.manifests.references import Declared, unknown_part
 from reconciler.manifests.validate import Finding
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Severity, nearest
+from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, MARK_KEY, Resource
 from reconciler.model.types import FileSetType, KeySinkType
 

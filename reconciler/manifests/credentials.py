@@ -10,10 +10,10 @@ from reconciler.manifests.configuration import Configuration, Credential, Creden
 from reconciler.manifests.expressions import Expression, Source, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
-from reconciler.manifests.places import Trail
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.together import key_files
 from reconciler.model.diagnostic import Diagnostic
+from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.secret import Secret
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.manifests.expressions import Context, Evaluator
-from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
 from reconciler.manifests.validate import shortened
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
 from reconciler.model.kind import Kind, Scope
+from reconciler.model.paths import Trail
 from reconciler.model.values import Unknown
 
 MAX_INSTANCES = 10_000

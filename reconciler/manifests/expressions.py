@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from reconciler.manifests.files import Files
-from reconciler.manifests.places import Trail
 from reconciler.manifests.problems import Problem
 from reconciler.model.diagnostic import nearest
+from reconciler.model.paths import Trail
 from reconciler.model.values import Reference, Template, Unknown
 
 _TOKEN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")

@@ -7,49 +7,16 @@ node would cost more memory than everything else in a large configuration.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from reconciler.model.diagnostic import Place
-
-Trail = tuple[str | int, ...]
-"""Keys and indexes from the top of a document down to a value."""
+from reconciler.model.paths import Trail, dotted, undotted
 
 COLUMN_BITS = 24
 """A position is one number: the line above these bits, the column in them, both from 0. A file's limit fits."""
-
-_WORD = re.compile(r"[A-Za-z0-9_-]+")
-_STEP = re.compile(r'\.?([^.\[\]"]+)|\[(\d+)\]|\["([^"]*)"\]')
-
-
-def dotted(trail: Trail) -> str:
-    """A path as people write it: `spec.tools[1].function.name`; keys that are no words are quoted."""
-    text = ""
-    for part in trail:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif _WORD.fullmatch(part):
-            text += f".{part}" if text else part
-        else:
-            text += f'["{part}"]'
-    return text
-
-
-def undotted(text: str) -> Trail:
-    """The inverse of `dotted`; raises ValueError for text that is no path."""
-    trail: list[str | int] = []
-    at = 0
-    while at < len(text):
-        step = _STEP.match(text, at)
-        if step is None:
-            raise ValueError(f'"{text}" is not a path')
-        word, index, quoted = step.groups()
-        trail.append(int(index) if index is not None else word if word is not None else quoted)
-        at = step.end()
-    return tuple(trail)
 
 
 class Document:

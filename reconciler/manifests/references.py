@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from reconciler.manifests.places import Trail
 from reconciler.manifests.problems import Problem
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.kind import Kind
+from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in

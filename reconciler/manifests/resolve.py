@@ -12,13 +12,13 @@ from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
-from reconciler.manifests.places import Trail, dotted
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
 from reconciler.manifests.together import key_files
 from reconciler.manifests.validate import Checker, Finding
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind, OnRemove, Scope
+from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.secret import Secret
 from reconciler.model.types import FileSetType, LocalFileType

@@ -22,12 +22,13 @@ from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
-from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.validate import Checker, Finding
 from reconciler.manifests.variables import Environment, Variables, put_from_command_line
 from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.paths import Trail
 from reconciler.model.secret import Secret
 
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}

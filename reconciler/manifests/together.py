@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.manifests.paths import relative
-from reconciler.manifests.places import Document, Trail
+from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared, cycles, needs, trail_to
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.types import KeySinkType
 

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reconciler.manifests.accept import LATER, predicate
-from reconciler.manifests.places import Trail, dotted
 from reconciler.model.diagnostic import Severity, nearest
+from reconciler.model.paths import Trail, dotted
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Place
 from reconciler.model.kind import Removal
+from reconciler.model.paths import Trail, dotted
 from reconciler.model.values import Spec
 
 
@@ -69,7 +70,7 @@ class Reason(StrEnum):
     REQUESTED = "replacement was asked for"
     NOT_DECLARED = "no manifest declares it"
     RENAMED = "its declaration has a new address"
-    RETAINED = "no manifest declares it, and it is to be retained"
+    RETAINED = "it is to be retained (lifecycle.on_remove)"
     GONE = "no manifest declares it, and it is gone already"
     WITH_PROJECT = "its project is archived with it"
     LEFT_BEHIND = "an interrupted replacement left it behind"
@@ -92,7 +93,7 @@ class FieldChange:
     `before` is None where there was nothing, `after` where there will be nothing; `after` can be or hold an Unknown.
     """
 
-    path: tuple[str | int, ...]
+    path: Trail
     before: Any
     after: Any
     origin: Origin = Origin.CONFIG
@@ -107,15 +108,7 @@ class FieldChange:
     @property
     def dotted(self) -> str:
         """The path as people write it: `tools[1].function.name`; keys that are no words are quoted."""
-        text = ""
-        for part in self.path:
-            if isinstance(part, int):
-                text += f"[{part}]"
-            elif part.replace("_", "").replace("-", "").isalnum():
-                text += f".{part}" if text else part
-            else:
-                text += f'["{part}"]'
-        return text
+        return dotted(self.path)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ class Field:
 
     `default` is what the API shows when the field was never sent (SERVER_CHOSEN where it varies). `reset` is what an
     update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN. `on_create` and
-    `on_update` say which bodies accept it; a field of the update alone is sent right after the create.
+    `on_update` say which bodies accept it; a field of the update alone is sent right after the create. `merged` where
+    an update keeps the parts of the value that it was not sent, so that they have to be sent to go.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Field:
     reset: Any = None
     nullable: bool = False
     on_create: bool = True
+    merged: bool = False
 
     @property
     def on_update(self) -> bool:
@@ -129,7 +131,7 @@ def _unchanged(spec: Spec) -> Spec:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of resource. See `docs/adding-a-kind.md` for a walk through the arguments.
+    """One kind of resource. See CONTRIBUTING.md for a walk through the arguments.
 
     `collection` is the path below the base URL, with `{project}` for the project's id. `natural_key` names the fields
     that recognise an object when we hold no id. `mark` is the field that carries our ownership mark, if there is one.

@@ -159,11 +159,12 @@ Type = (
 )  # fmt: skip
 
 
-def comparable(kind: Type, desired: Any, live: Any) -> tuple[Any, Any]:
-    """Both values in a form in which `==` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
+def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    """Both values in a form in which `same` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
 
     Keys inside objects that the manifest does not set and that have no known default are left out on both sides: they
-    are the API's to choose. An `Unknown` is kept and equals nothing but itself.
+    are the API's to choose. Not so where `prior`, what was applied last, has them: such a part is to go. An `Unknown`
+    is kept and equals nothing but itself.
     """
     if isinstance(desired, Unknown):
         return desired, (None if live is None else comparable(kind, live, live)[1])
@@ -173,15 +174,15 @@ def comparable(kind: Type, desired: Any, live: Any) -> tuple[Any, Any]:
         case Integer() | Number() | Scalar():
             return _number(desired), _number(live)
         case ListOf():
-            return _comparable_list(kind, desired, live)
+            return _comparable_list(kind, desired, live, prior)
         case MapOf():
             return _comparable_map(kind, desired, live)
         case Object():
-            return _comparable_object(kind, desired, live)
+            return _comparable_object(kind, desired, live, prior)
         case Tagged():
-            return _comparable_tagged(kind, desired, live)
+            return _comparable_tagged(kind, desired, live, prior)
         case Either():
-            return _comparable_either(kind, desired, live)
+            return _comparable_either(kind, desired, live, prior)
         case Json():
             return _json(kind, desired), _json(kind, live)
         case FileSetType():
@@ -189,6 +190,17 @@ def comparable(kind: Type, desired: Any, live: Any) -> tuple[Any, Any]:
         case LocalFileType():
             return _digest(desired), _digest(live)
     return desired, live
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
 
 
 def canonical(kind: Type, value: Any) -> Any:
@@ -206,7 +218,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _comparable_list(kind: ListOf, desired: Any, live: Any) -> tuple[Any, Any]:
+def _comparable_list(kind: ListOf, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
     left = None if desired is None else list(desired)
     right = None if live is None else list(live)
     if left is None or right is None:
@@ -214,7 +226,9 @@ def _comparable_list(kind: ListOf, desired: Any, live: Any) -> tuple[Any, Any]:
     if kind.unordered:
         left.sort(key=_sort_key)
         right.sort(key=_sort_key)
-    pairs = [comparable(kind.item, a, b) for a, b in zip(left, right, strict=False)]
+    before = list(prior) if isinstance(prior, list | tuple) and not kind.unordered else []
+    before += [None] * len(left)
+    pairs = [comparable(kind.item, a, b, c) for a, b, c in zip(left, right, before, strict=False)]
     shared = len(pairs)
     return (
         [a for a, _ in pairs] + [canonical(kind.item, item) for item in left[shared:]],
@@ -239,16 +253,17 @@ def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
     )
 
 
-def _comparable_object(kind: Object, desired: Any, live: Any) -> tuple[Any, Any]:
+def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
     if not isinstance(desired, Mapping) or not isinstance(live, Mapping):
         return _own(kind, desired), _own(kind, live)
     left: dict[str, Any] = {}
     right: dict[str, Any] = {}
     for part in kind.properties:
         asked, shown = _part(part, desired), _part(part, live)
-        if asked is None and part.default is SERVER_CHOSEN:
+        before = prior.get(part.name) if isinstance(prior, Mapping) else None
+        if asked is None and before is None and part.default is SERVER_CHOSEN:
             continue
-        a, b = comparable(part.type, asked, shown)
+        a, b = comparable(part.type, asked, shown, before)
         _put(left, part.name, a, keeps_empty=part.keeps_empty)
         _put(right, part.name, b, keeps_empty=part.keeps_empty)
     return left, right
@@ -270,12 +285,13 @@ def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = F
     target[name] = value
 
 
-def _comparable_tagged(kind: Tagged, desired: Any, live: Any) -> tuple[Any, Any]:
+def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
     desired, live = _shown_as(kind, desired), _shown_as(kind, live)
     tag = desired.get(kind.tag) if isinstance(desired, Mapping) else None
     if isinstance(live, Mapping) and isinstance(desired, Mapping) and tag == live.get(kind.tag):
         variant = kind.variants.get(str(tag), Object(()))
-        left, right = _comparable_object(variant, desired, live)
+        before = prior if isinstance(prior, Mapping) and prior.get(kind.tag) == tag else None
+        left, right = _comparable_object(variant, desired, live, before)
         return {kind.tag: tag, **left}, {kind.tag: tag, **right}
     return _own_variant(kind, desired), _own_variant(kind, live)
 
@@ -295,9 +311,9 @@ def _own_variant(kind: Tagged, value: Any) -> Any:
     return {kind.tag: value.get(kind.tag), **_own(variant, value)}
 
 
-def _comparable_either(kind: Either, desired: Any, live: Any) -> tuple[Any, Any]:
+def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
     if isinstance(desired, Mapping) and isinstance(live, Mapping):
-        return comparable(kind.other, desired, live)
+        return comparable(kind.other, desired, live, prior)
     return _own_either(kind, desired), _own_either(kind, live)
 
 

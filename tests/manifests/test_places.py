@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests.load import load_documents
-from reconciler.manifests.places import Document, Trail, dotted, undotted
+from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problems
+from reconciler.model.paths import Trail, dotted, undotted
 
 TEXT = """\
 kind: Agent

@@ -28,6 +28,7 @@ from reconciler.model.change import Action, ApplyResult, Change, OutcomeStatus, 
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.resource import LiveObject, Resource
 from reconciler.model.secret import Redactor, Secret
+from reconciler.model.types import KeySinkType
 from reconciler.secrets import SinkSet
 from reconciler.state import StateStore
 from tests.properties.strategies import Surroundings, specs
@@ -141,13 +142,19 @@ class Stack:
         run = self.store.begin_run(command="test", user="u", host="h", pid=1, plan_digest="d")
         result = apply_plan(plan, Run(self.provider, self.store, KINDS, self._ownership, run, parallelism=1))
         assert [str(one) for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
-        assert {str(record.address): record.answered for record in self.store.records().values() if record.answered} == {}
+        assert {
+            str(record.address): record.answered for record in self.store.records().values() if record.answered
+        } == {}
         return result
 
     def make(self, resource: Resource) -> LiveObject:
         """The object of a spec, made directly at the API, without a mark and unknown to the state."""
-        spec = {name: value for name, value in resource.spec.items() if value is not None}
         kind, address = resource.kind, resource.address
+        spec = {
+            name: value
+            for name, value in resource.spec.items()
+            if value is not None and not isinstance(kind.by_name[name].type, KeySinkType)
+        }
         if kind.always_exists:
             live = self.natural(resource)
             changes = {name: value for name, value in spec.items() if kind.by_name[name].on_update}
@@ -156,7 +163,9 @@ class Stack:
 
     def natural(self, resource: Resource) -> LiveObject:
         found = self.provider.list(resource.kind, resource.address.project)
-        return next(one for one in found if resource.kind.identity(one.attributes) == resource.kind.identity(resource.spec))
+        return next(
+            one for one in found if resource.kind.identity(one.attributes) == resource.kind.identity(resource.spec)
+        )
 
     def live(self, resource: Resource) -> LiveObject:
         """The object that an address is bound to, as the API shows it now, with its carried fields."""
@@ -174,11 +183,11 @@ def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, nam
     return Resource(Address(kind.name, name, project if kind.scope is Scope.PROJECT else None), kind, spec)
 
 
-def valid_specs(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
-    """Specs of a kind that the emulator's platform has room for."""
+def valid_specs(kind: Kind, *, like: Mapping[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """Specs of a kind that the emulator's platform has room for; of the same object as `like`, where it matters."""
     if not kind.always_exists:
         return specs(kind, AROUND)
-    return st.sampled_from(MODELS).flatmap(
+    return st.sampled_from([model for model in MODELS if like is None or model.id == like["model"]]).flatmap(
         lambda model: st.fixed_dictionaries(
             {"model": st.just(model.id)},
             optional={name: st.integers(0, most * MAXIMUM_FACTOR) for name, most in model.limits.items()},

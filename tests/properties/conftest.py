@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator import Emulator
-from tests.properties.bench import Bench
+
+pytest.register_assert_rewrite("tests.properties.bench")
+
+from tests.properties.bench import Bench  # noqa: E402 - its asserts are rewritten only if that is asked for before
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from reconciler.model.kind import Field, Kind
@@ -47,6 +47,7 @@ def examples(quick: int) -> settings:
         derandomize=True,
         deadline=None,
         database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
 
@@ -213,10 +214,11 @@ def _objects(kind: Object, around: Surroundings) -> st.SearchStrategy[dict[str, 
 
 
 def _fitting(value: dict[str, Any]) -> dict[str, Any]:
-    """The one limit that spans two properties: an overlap is at most half a chunk."""
-    size = value.get("max_chunk_size_tokens")
-    overlap = value.get("chunk_overlap_tokens")
-    return value if size is None or overlap is None else {**value, "chunk_overlap_tokens": min(overlap, size // 2)}
+    """What spans two properties: an overlap is at most half a chunk, and what is not enabled has no number."""
+    size, overlap = value.get("max_chunk_size_tokens"), value.get("chunk_overlap_tokens")
+    if size is not None and overlap is not None:
+        return {**value, "chunk_overlap_tokens": min(overlap, size // 2)}
+    return {"enabled": False} if value.get("enabled") is False else value
 
 
 def _variant(kind: Tagged, tag: str, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
@@ -224,9 +226,7 @@ def _variant(kind: Tagged, tag: str, around: Surroundings) -> st.SearchStrategy[
 
 
 def _file_sets(kind: FileSetType, around: Surroundings) -> st.SearchStrategy[FileSet]:
-    details = st.tuples(
-        st.none() | values(kind.attributes, around), st.none() | values(kind.chunking_strategy, around)
-    )
+    details = st.tuples(st.none() | values(kind.attributes, around), st.none() | values(kind.chunking_strategy, around))
     keys = st.sampled_from(sorted({*around.contents, *around.ids["file_ids"]}))
     return st.dictionaries(keys, details, max_size=4).map(lambda found: _file_set(found, around))
 

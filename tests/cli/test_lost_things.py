@@ -1,0 +1,108 @@
+"""Claims about what happens when a key, a project or an object is out of reach: nothing is made twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.test_plan_and_apply import ASSISTANT, PROJECT, assistants, user, writes
+from tests.conftest import Workspace
+
+STACK = {
+    "reconciler.yaml": """\
+        kind: Stack
+        metadata: {name: acme}
+        spec:
+          manifests: [m/]
+          credentials: {projects: {search: "${file:secrets/search.key}"}}
+          outputs: {store: "${VectorStore/search/docs}"}
+        """,
+    "m/p.yaml": PROJECT,
+    "m/s.yaml": """\
+        kind: ServiceAccount
+        metadata: {name: ci, project: search}
+        spec: {name: ci, key: {write_to: {file: secrets/search.key}}}
+        """,
+    "m/v.yaml": """\
+        kind: VectorStore
+        metadata: {name: docs, project: search}
+        spec: {name: Docs}
+        """,
+}
+
+
+@pytest.fixture
+def applied(workspace: Workspace) -> Workspace:
+    workspace.write(STACK).apply()
+    return workspace
+
+
+def test_a_lost_key_file_is_one_error_that_says_how_to_go_on(applied: Workspace) -> None:
+    (applied.folder / "secrets" / "search.key").unlink()
+    done = applied.run("plan", expect=1)
+    assert "--target ServiceAccount/search/ci --replace ServiceAccount/search/ci" in done.err
+
+
+def test_a_lost_key_file_never_makes_a_second_object(applied: Workspace) -> None:
+    (applied.folder / "secrets" / "search.key").unlink()
+    applied.emulator.clear_requests()
+    applied.run("apply", "--yes", "--replace", "ServiceAccount/search/ci", expect=1)
+    assert writes(applied) == []
+
+
+def test_a_new_key_can_be_made_and_everything_is_found_again(applied: Workspace) -> None:
+    ids = applied.run("output", expect=0).out
+    (applied.folder / "secrets" / "search.key").unlink()
+    applied.apply("--target", "ServiceAccount/search/ci", "--replace", "ServiceAccount/search/ci")
+    applied.apply()
+    assert applied.plan().code == 0
+    assert applied.run("output", expect=0).out == ids
+
+
+def test_the_key_in_use_is_not_deleted_while_anything_stays_behind_it(applied: Workspace) -> None:
+    (applied.folder / "m" / "s.yaml").unlink()
+    done = applied.run("apply", "--yes", expect=11)
+    assert "VectorStore/search/docs stays" in done.err
+
+
+def test_drift_is_reported_although_another_resource_is_in_conflict(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    with user(workspace) as client:
+        client.post(f"/assistants/{assistants(workspace)[0]['id']}", json={"temperature": 1.5})
+        client.post("/assistants", json={"model": "gpt-4o", "name": "Theirs"})
+    workspace.write({"b.yaml": ASSISTANT.replace("{name: bot}", "{name: two}").replace("Bot", "Theirs")})
+    assert "0.5 → 1.5" in workspace.run("drift", expect=2).out
+
+
+def test_outputs_keep_their_last_value_when_an_apply_fails_in_part(applied: Workspace) -> None:
+    before = applied.run("output", "store", expect=0).out
+    applied.write({"m/b.yaml": "kind: VectorStore\nmetadata: {name: more, project: search}\nspec: {name: More}\n"})
+    applied.emulator.add_fault("on=POST:/vector_stores,do=error:400,times=0")
+    applied.run("apply", "--yes")
+    assert applied.run("output", "store", expect=0).out == before
+
+
+def test_a_path_with_an_index_can_be_ignored(workspace: Workspace) -> None:
+    agent = """\
+    kind: Agent
+    metadata: {name: a}
+    spec: {model: m, tools: [{type: web_search, context_size: low}]}
+    lifecycle: {ignore_changes: ["tools[0].context_size"]}
+    """
+    workspace.write({"a.yaml": agent}).apply()
+    with user(workspace) as client:
+        headers = {"OpenAI-Beta": "agents=v1"}
+        id = client.get("/agents", headers=headers).json()["data"][0]["id"]
+        tools = [{"type": "web_search", "context_size": "high"}]
+        client.post(f"/agents/{id}", json={"tools": tools}, headers=headers).raise_for_status()
+    assert workspace.plan().code == 0
+
+
+def test_destroying_a_target_leaves_what_it_needs(applied: Workspace) -> None:
+    applied.run("destroy", "--yes", "--target", "VectorStore/search/docs", expect=0)
+    assert "ServiceAccount/search/ci" in applied.run("state", "list", expect=0).out
+    assert "VectorStore/search/docs" not in applied.run("state", "list", expect=0).out
+
+
+def test_destroying_a_target_destroys_what_needs_it(applied: Workspace) -> None:
+    applied.run("destroy", "--yes", "--target", "ServiceAccount/search/ci", expect=0)
+    assert applied.run("state", "list", expect=0).out.split()[0] == "Project/search"

@@ -1,0 +1,123 @@
+"""A spec that is written as YAML or JSON and read by the real loader is the same spec."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from reconciler.kinds import KINDS
+from reconciler.manifests import Settings, load_configuration
+from reconciler.model.kind import Kind, Scope
+from reconciler.model.types import FileSetType, LocalFileType
+from tests.properties.strategies import TRICKY, Surroundings, examples, json_objects, specs
+
+AROUND = Surroundings({"data/a.md": b"# A\n"}, {"file_ids": ("file-1",), "vector_store_ids": ("vs_1",)})
+SPECIAL = (LocalFileType, FileSetType)
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 takes for a number and PyYAML, which is of 1.1, does not."""
+
+
+Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^0o[0-7]+$"),
+    list("-+.0123456789"),
+)
+
+
+def escaped(value: Any) -> Any:
+    """A value in which nothing is an expression."""
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, dict):
+        return {key: escaped(item) for key, item in value.items()}
+    return [escaped(item) for item in value] if isinstance(value, list) else value
+
+
+def document(kind: Kind, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": "it"} if kind.scope is Scope.ORGANIZATION else {"name": "it", "project": "search"}
+    return {"kind": kind.name, "metadata": metadata, "spec": escaped(spec)}
+
+
+def loaded(folder: Path, name: str, text: str) -> Any:
+    """The spec that the loader makes of a text, local files left as their paths."""
+    shutil.rmtree(folder / "manifests", ignore_errors=True)
+    (folder / "manifests").mkdir()
+    (folder / "manifests" / name).write_bytes(text.encode())
+    resources = load_configuration(Settings(root=folder), KINDS).resources
+    return next(one.spec for one in resources if one.address.name == "it")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.md").write_bytes(b"# A\n")
+    (tmp_path / "reconciler.yaml").write_text(
+        "kind: Stack\nmetadata: {name: shop}\nspec: {manifests: [manifests/], projects: {search: proj_1}}\n"
+    )
+    return tmp_path
+
+
+def strict(value: Any) -> str:
+    """JSON text: tells 1 from 1.0 and from true, which `==` does not."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=True)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
+    plain = {item.name for item in kind.fields if not isinstance(item.type, SPECIAL)}
+
+    @examples(25)
+    @given(spec=specs(kind, AROUND), flow=st.sampled_from([None, True, False]), uni=st.booleans(), width=st.just(40))
+    def check(spec: dict[str, Any], flow: bool | None, uni: bool, width: int) -> None:
+        wanted = {name: value for name, value in spec.items() if name in plain}
+        written = {**wanted, **({"path": "data/a.md"} if "path" in spec else {})}
+        text = yaml.dump(
+            document(kind, written), Dumper=Dumper, default_flow_style=flow, allow_unicode=uni, width=width
+        )
+        found = loaded(folder, "it.yaml", text)
+        assert strict({name: found[name] for name in wanted}) == strict(wanted)
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["it.json", "it.yaml"])
+def test_a_spec_survives_json(name: str, folder: Path) -> None:
+    kind = KINDS["Assistant"]
+
+    @examples(40)
+    @given(spec=specs(kind, AROUND), ascii=st.booleans(), indent=st.sampled_from([None, 2]))
+    def check(spec: dict[str, Any], ascii: bool, indent: int | None) -> None:
+        # YAML knows no escapes for characters beyond the first plane, so only JSON files may be all ASCII.
+        text = json.dumps(document(kind, spec), ensure_ascii=ascii and name == "it.json", indent=indent)
+        assert strict(loaded(folder, name, text)) == strict(spec)
+
+    check()
+
+
+@pytest.mark.parametrize("text", TRICKY)
+def test_a_tricky_text_stays_what_it_is(text: str, folder: Path) -> None:
+    spec = {"model": "m", "instructions": text, "metadata": {"text": text}, "name": text[:256]}
+    dumped = yaml.dump(document(KINDS["Assistant"], spec), Dumper=Dumper, allow_unicode=True)
+    assert strict(loaded(folder, "it.yaml", dumped)) == strict(spec)
+
+
+def test_free_json_survives_yaml(folder: Path) -> None:
+    @examples(60)
+    @example(parameters={"properties": {"on": {"const": None}, "y": {"default": 1.0}}, "minimum": -0.0})
+    @given(parameters=json_objects)
+    def check(parameters: dict[str, Any]) -> None:
+        spec = {"model": "m", "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
+        text = yaml.dump(document(KINDS["Assistant"], spec), Dumper=Dumper, allow_unicode=True)
+        assert strict(loaded(folder, "it.yaml", text)) == strict(spec)
+
+    check()
