@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from reconciler.cli.options import PlanningOptions
-from reconciler.cli.reporting import publish, reports_of, talk
+from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import Session, whoami
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.errors import UsageError
@@ -89,7 +89,6 @@ def show(session: Session, plan: Plan) -> None:
 
 def guarded(session: Session, plan: Plan, planning: PlanningOptions) -> None:
     """Check the command line and the guards before anybody is asked."""
-    reports_of(session.options)
     if planning.refresh == "none":
         raise UsageError("a plan that was made without refresh cannot be applied", hint="Leave --refresh out.")
     session.check_guards(plan, planning)

@@ -16,11 +16,10 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
 
     Changes of the manifests are not drift and are only counted. Exits with 2 when there is drift.
     """
-    from reconciler.cli.reporting import publish, reports_of
+    from reconciler.cli.reporting import publish
     from reconciler.cli.session import Session
 
     session = Session(options)
-    reports_of(session.options)
     plan = session.plan(PlanningOptions(), unmanaged=unmanaged, tolerant=True)
     plan = session.with_blame(plan) if blame else plan
     publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))

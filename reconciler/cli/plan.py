@@ -28,12 +28,13 @@ def command(
 
     Reads live state and compares it with the manifests. Nothing is written but what --out and --report name.
     """
-    from reconciler.cli.reporting import publish, reports_of, write_private
+    from reconciler.cli.reporting import publish, writable, write_private
     from reconciler.cli.session import Session
     from reconciler.render.planfile import dump_plan
 
     session = Session(options)
-    reports_of(session.options)
+    if out is not None:
+        writable(out, "--out")
     plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
     publish(session.options, lambda to: to.plan(plan))
     session.check_guards(plan, planning)

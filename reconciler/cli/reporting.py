@@ -53,13 +53,25 @@ def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
         path, _, name = report.rpartition(":")
         if not path or name not in FORMATS:
             raise UsageError(f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(FORMATS)}')
-        found.append((Path(path), name))
+        found.append((writable(Path(path), "--report"), name))
     return found
+
+
+def writable(path: Path, option: str) -> Path:
+    """The path, once it is sure that a file can be written there; raises UsageError before anything is called."""
+    folder = path.parent
+    if not folder.is_dir() or path.is_dir():
+        why = "is a folder" if path.is_dir() else f'lies in "{folder}", which is no folder'
+        raise UsageError(f'{option}: "{path}" {why}')
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f'{option}: "{path}" cannot be written')
+    return path
 
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read: plans and reports describe an organization."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
 
@@ -68,4 +80,4 @@ def talk(text: str) -> None:
     """Say something on standard error: never part of the result."""
     from reconciler.render.escape import terminal
 
-    click.echo(terminal(redactor(text)), err=True)
+    click.echo("\n".join(terminal(line) for line in redactor(text).split("\n")), err=True)

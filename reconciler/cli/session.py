@@ -25,7 +25,7 @@ from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, PlanningOptions
-from reconciler.cli.reporting import talk, wants_color
+from reconciler.cli.reporting import reports_of, talk, wants_color
 from reconciler.cli.talk import listen
 from reconciler.engine.guard import Limits, refusals
 from reconciler.engine.match import Ownership
@@ -49,6 +49,7 @@ class Session:
     """One run of one command."""
 
     def __init__(self, options: GlobalOptions) -> None:
+        reports_of(options)  # refused now rather than after the work is done
         listen(options)
         self.options = options
         self.stop = threading.Event()
@@ -205,6 +206,7 @@ class Session:
             budget_calls=planning.budget,
         )
         records = self.store.records()
+        self._check_known(parse_addresses(planning.allow_delete, "--allow-delete"))
         inputs = PlanInputs(
             resources=configuration.resources,
             kinds=KINDS,
@@ -227,6 +229,13 @@ class Session:
         found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
         return replace(plan, diagnostics=(*configuration.warnings, *found))
 
+    def _check_known(self, addresses: tuple[Address, ...]) -> None:
+        known = {*self.store.records(), *(resource.address for resource in self.configuration.resources)}
+        for address in addresses:
+            if address not in known:
+                hint = nearest(str(address), map(str, known))
+                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
         try:
@@ -243,11 +252,6 @@ class Session:
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
         guards = self.configuration.stack.guards
         limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
-        known = {*self.store.records(), *(change.address for change in plan.changes)}
-        for address in allowed:
-            if address not in known:
-                hint = nearest(str(address), map(str, known))
-                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
         found = refusals(plan, limits, allowed=allowed, key_writers=self.key_writers())
         if found:
             raise GuardError(found)

@@ -16,7 +16,7 @@ from reconciler.engine.graph import closure, in_dependency_order, invert
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.match import Binding, Matcher
 from reconciler.engine.refresh import LiveState, Place, Reader
-from reconciler.errors import UsageError
+from reconciler.errors import CredentialError, UsageError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
@@ -208,7 +208,7 @@ class Survey:
         if self.inputs.state_is_new:
             self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
         self._reader.confirm(self._expected(places))
-        self._warn_of_unreadable()
+        self._check_unreadable()
 
     def _read_carried(self) -> None:
         wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)
@@ -224,30 +224,37 @@ class Survey:
                 fresh = self._reader.state.find(address.kind, address.project, binding.live.id)
                 self.bindings[address] = replace(binding, live=fresh)
 
-    def _warn_of_unreadable(self) -> None:
-        for project in sorted({place.project or "" for place in self._reader.state.unreadable}):
-            definer = self._definers.get(project)
-            known = definer is None or self.bindings.get(definer, Binding()).live is not None
-            if project and known:
-                self.diagnostics.append(self._unreadable(project))
+    def _check_unreadable(self) -> None:
+        """Say which projects cannot be read; raises CredentialError where objects of ours are out of reach.
 
-    def _unreadable(self, project: str) -> Diagnostic:
-        """A problem where objects of ours are out of reach; a warning where none was made yet."""
+        Without reading them nothing can be said about them: neither that they drifted nor that they did not.
+        """
+        lost: list[str] = []
+        for project in sorted({place.project or "" for place in self.state.unreadable}):
+            definer = self._definers.get(project)
+            exists = definer is None or self.bindings.get(definer, Binding()).live is not None
+            mine = [a for a in self.inputs.records if a.project == project and self.is_unreadable(a)]
+            if project and exists and mine:
+                lost.append(self._out_of_reach(project, mine))
+            elif project and exists:
+                self.diagnostics.append(self._not_yet(project))
+        if lost:
+            raise CredentialError("\n".join(lost))
+
+    def _out_of_reach(self, project: str, mine: list[Address]) -> str:
         writer = self.inputs.key_writers.get(project)
-        mine = [a for a in self.inputs.records if a.project == project and self.is_unreadable(a)]
-        if not mine:
-            return Diagnostic(
-                f'Objects of project "{project}" cannot be read yet',
-                "The key that opens it is not at hand. What is planned for it is looked for right before it is made.",
-                address=writer,
-                severity=Severity.WARNING,
-            )
         remedy = f", or make a new key with --target {writer} --replace {writer}" if writer else ""
+        return (
+            f'Project "{project}" cannot be read: the key that opens it is not at hand, and {len(mine)} of its objects '
+            f"are ours ({mine[0]} for one). Put the key back where credentials.projects.{project} has it{remedy}."
+        )
+
+    def _not_yet(self, project: str) -> Diagnostic:
         return Diagnostic(
-            f'Objects of project "{project}" cannot be read',
-            f"The key that opens it is not at hand, and {len(mine)} of its objects are ours ({mine[0]} for one). "
-            f"Put the key back where credentials.projects.{project} has it{remedy}.",
-            address=writer,
+            f'Objects of project "{project}" cannot be read yet',
+            "The key that opens it is not at hand. What is planned for it is looked for right before it is made.",
+            address=self.inputs.key_writers.get(project),
+            severity=Severity.WARNING,
         )
 
     # --- binding ---------------------------------------------------------------------------------------------------

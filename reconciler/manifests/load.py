@@ -30,6 +30,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -59,7 +60,7 @@ def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = 
     """
     documents: list[Document] = []
     try:
-        parser = _Parser(_joined_surrogates(text) if is_json else text)
+        parser = _Parser(_as_yaml(text) if is_json else text)
         _Builder(parser, name, problems).read_into(documents, is_json=is_json)
     except _Unbuildable:
         pass
@@ -255,11 +256,15 @@ def _position_of(error: yaml.YAMLError, text: str, name: str) -> Place:
     return Place(name, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
-def _joined_surrogates(text: str) -> str:
-    """JSON writes characters beyond the first plane as two escapes, which YAML does not know."""
+def _as_yaml(text: str) -> str:
+    """JSON in the part that it shares with YAML.
+
+    JSON writes characters beyond the first plane as two escapes, which YAML does not know, and has in its texts as they
+    are some characters that YAML refuses or takes for the end of a line.
+    """
 
     def join(found: re.Match[str]) -> str:
         pair = bytes.fromhex(found[2] + found[3]).decode("utf-16-be")
         return found[1] + pair
 
-    return _SURROGATES.sub(join, text)
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", _SURROGATES.sub(join, text))

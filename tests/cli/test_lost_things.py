@@ -42,6 +42,11 @@ def test_a_lost_key_file_is_one_error_that_says_how_to_go_on(applied: Workspace)
     assert "--target ServiceAccount/search/ci --replace ServiceAccount/search/ci" in done.err
 
 
+def test_a_lost_key_file_is_not_taken_for_no_drift(applied: Workspace) -> None:
+    (applied.folder / "secrets" / "search.key").unlink()
+    assert "cannot be read" in applied.run("drift", expect=1).err
+
+
 def test_a_lost_key_file_never_makes_a_second_object(applied: Workspace) -> None:
     (applied.folder / "secrets" / "search.key").unlink()
     applied.emulator.clear_requests()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from operator import attrgetter
 from pathlib import Path
@@ -27,11 +28,14 @@ class Dumper(yaml.SafeDumper):
     """Quotes what YAML 1.2 takes for a number and PyYAML, which is of 1.1, does not."""
 
 
-Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    __import__("re").compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^0o[0-7]+$"),
-    list("-+.0123456789"),
-)
+NUMBER = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^0o[0-7]+$")
+Dumper.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-+.0123456789"))
+
+
+def yaml_text(value: Any, **options: Any) -> str:
+    """YAML as PyYAML writes it; texts with a next line character (U+0085) it cannot write unless all is ASCII."""
+    text = yaml.dump(value, Dumper=Dumper, **{"allow_unicode": True, **options})
+    return yaml.dump(value, Dumper=Dumper, **{**options, "allow_unicode": False}) if "\x85" in text else text
 
 
 def escaped(value: Any) -> Any:
@@ -81,33 +85,37 @@ def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
     def check(spec: dict[str, Any], flow: bool | None, uni: bool, width: int) -> None:
         wanted = {name: value for name, value in spec.items() if name in plain}
         written = {**wanted, **({"path": "data/a.md"} if "path" in spec else {})}
-        text = yaml.dump(
-            document(kind, written), Dumper=Dumper, default_flow_style=flow, allow_unicode=uni, width=width
-        )
+        text = yaml_text(document(kind, written), default_flow_style=flow, allow_unicode=uni, width=width)
         found = loaded(folder, "it.yaml", text)
         assert strict({name: found[name] for name in wanted}) == strict(wanted)
 
     check()
 
 
-@pytest.mark.parametrize("name", ["it.json", "it.yaml"])
-def test_a_spec_survives_json(name: str, folder: Path) -> None:
+def test_a_spec_survives_json(folder: Path) -> None:
     kind = KINDS["Assistant"]
 
     @examples(40)
     @given(spec=specs(kind, AROUND), ascii=st.booleans(), indent=st.sampled_from([None, 2]))
     def check(spec: dict[str, Any], ascii: bool, indent: int | None) -> None:
-        # YAML knows no escapes for characters beyond the first plane, so only JSON files may be all ASCII.
-        text = json.dumps(document(kind, spec), ensure_ascii=ascii and name == "it.json", indent=indent)
-        assert strict(loaded(folder, name, text)) == strict(spec)
+        text = json.dumps(document(kind, spec), ensure_ascii=ascii, indent=indent)
+        assert strict(loaded(folder, "it.json", text)) == strict(spec)
 
     check()
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+@pytest.mark.parametrize("text", [*TRICKY, "It\x99s", "a \u2028 b", "\uffff", "\\\u2028"])
+def test_a_tricky_text_survives_json(text: str, ascii: bool, folder: Path) -> None:
+    spec = {"model": "m", "instructions": text, "metadata": {f"key {text}"[:64]: text}}
+    dumped = json.dumps(document(KINDS["Assistant"], spec), ensure_ascii=ascii)
+    assert strict(loaded(folder, "it.json", dumped)) == strict(spec)
 
 
 @pytest.mark.parametrize("text", TRICKY)
 def test_a_tricky_text_stays_what_it_is(text: str, folder: Path) -> None:
     spec = {"model": "m", "instructions": text, "metadata": {"text": text}, "name": text[:256]}
-    dumped = yaml.dump(document(KINDS["Assistant"], spec), Dumper=Dumper, allow_unicode=True)
+    dumped = yaml_text(document(KINDS["Assistant"], spec))
     assert strict(loaded(folder, "it.yaml", dumped)) == strict(spec)
 
 
@@ -117,7 +125,7 @@ def test_free_json_survives_yaml(folder: Path) -> None:
     @given(parameters=json_objects)
     def check(parameters: dict[str, Any]) -> None:
         spec = {"model": "m", "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
-        text = yaml.dump(document(KINDS["Assistant"], spec), Dumper=Dumper, allow_unicode=True)
+        text = yaml_text(document(KINDS["Assistant"], spec))
         assert strict(loaded(folder, "it.yaml", text)) == strict(spec)
 
     check()

@@ -1,0 +1,82 @@
+"""Claims about where output goes and what it looks like there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+from tests.cli.test_plan_and_apply import ASSISTANT, writes
+from tests.conftest import Workspace
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_called(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT})
+    workspace.run("apply", "--yes", "--report", "nowhere/r.json:json", expect=1)
+    assert workspace.emulator.requests == []
+
+
+def test_a_plan_file_that_cannot_be_written_is_refused_before_anything_is_called(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT})
+    workspace.run("plan", "--out", "nowhere/p.json", expect=1)
+    assert workspace.emulator.requests == []
+
+
+def test_an_older_report_loses_the_rights_of_others(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT, "r.json": ""})
+    (workspace.folder / "r.json").chmod(0o644)
+    workspace.run("plan", "--report", "r.json:json", expect=0)
+    assert stat.S_IMODE((workspace.folder / "r.json").stat().st_mode) == 0o600
+
+
+def test_an_unknown_format_of_a_report_is_refused(workspace: Workspace) -> None:
+    assert "FILE:FORMAT" in workspace.write({"a.yaml": ASSISTANT}).run("plan", "--report", "r.pdf", expect=1).err
+
+
+def test_a_closed_standard_output_is_no_mistake(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": ASSISTANT})
+    shell = "exec " + " ".join(workspace.command("plan")) + " >&-"
+    done = subprocess.run(
+        ["sh", "-c", shell],
+        cwd=workspace.folder,
+        env=workspace.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_question_is_asked_on_a_line_of_its_own(workspace: Workspace) -> None:
+    import pty
+
+    workspace.write({"a.yaml": ASSISTANT})
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, b"no\n")
+    done = subprocess.run(
+        workspace.command("apply"),
+        cwd=workspace.folder,
+        env=workspace.environment,
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "\nDo you want to carry out this plan? Only yes is accepted.\n" in done.stderr
+    assert done.returncode == 1
+    assert writes(workspace) == []
+
+
+@pytest.mark.parametrize("level", ["text", "json"])
+def test_two_v_show_every_call_on_standard_error(workspace: Workspace, level: str) -> None:
+    done = workspace.write({"a.yaml": ASSISTANT}).run("plan", "-vv", "--log-format", level, expect=0)
+    assert "GET /assistants" in done.err
+    assert "GET /assistants" not in done.out
+
+
+def test_allowing_the_deletion_of_nothing_known_is_an_error(workspace: Workspace) -> None:
+    done = workspace.write({"a.yaml": ASSISTANT}).run("plan", "--allow-delete", "Assistant/bit", expect=1)
+    assert "Assistant/bot" in done.err
+    assert workspace.emulator.requests == []
