@@ -168,6 +168,8 @@ def _sentence(
 
 
 def _key_hint(key: Key, code: str | None) -> str:
+    if code == "invalid_api_key":
+        return f"The key itself is wrong, incomplete or revoked: check what is in {key.source}."
     if key.is_admin:
         return (
             "This call needs an admin key of the organization (OPENAI_ADMIN_KEY, or credentials.admin in the stack "

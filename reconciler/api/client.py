@@ -31,6 +31,7 @@ _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 120.0
 _UPLOAD_SECONDS = 600.0
 _ANNOUNCED_SECONDS = 2.0
+_UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 LOG = logging.getLogger("reconciler.api")
@@ -59,6 +60,11 @@ class Request:
     form: Form | None = None
     beta: str | None = None
     repeatable: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.ids.items():
+            if value in ("", ".", "..") or "/" in value or not value.isprintable():
+                raise ApiError(f"{self.method} {self.path}: {value!r} cannot be the id of a {name}.")
 
     @property
     def effect(self) -> Effect:
@@ -170,12 +176,16 @@ class Client:
                 raise error from error.__cause__
             waited += wait
             if outcome.trouble is not Trouble.THROTTLED:
-                self.pause(wait, f"trying again: {outcome.error}")
+                self._announced_pause(wait, f"trying again: {outcome.error}", waited_seconds=waited)
         raise AssertionError("count() has no end")
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait, telling the user if it takes longer; raises Interrupted as soon as the run is stopped."""
-        if seconds > _ANNOUNCED_SECONDS and self._on_wait is not None:
+        self._announced_pause(seconds, reason, waited_seconds=seconds)
+
+    def _announced_pause(self, seconds: float, reason: str, *, waited_seconds: float) -> None:
+        """A pause of many for one reason: what counts for telling the user is how long they are together."""
+        if waited_seconds > _ANNOUNCED_SECONDS and self._on_wait is not None:
             self._on_wait(reason, self.clock() + seconds)
         self._sleep(seconds)
         self.check_stopped()
@@ -205,7 +215,7 @@ class Client:
         except httpx.HTTPError as error:
             LOG.debug("%s: %s", call, type(error).__name__)
             cut = self._cut_short(call, response) if started else self._unreachable(call, error)
-            return Failure(cut, self._trouble(error))
+            return Failure(cut, Trouble.CUT_SHORT if started else self._trouble(error))
         took_ms = (self.clock() - sent_at) * 1000
         LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_ms)
         received = Received(response.status_code, response.headers, content, call, request.key, self._origin)
@@ -230,7 +240,7 @@ class Client:
         )
 
     def _trouble(self, error: httpx.HTTPError) -> Trouble:
-        if _is_certificate_problem(error):
+        if isinstance(error, _UNSENDABLE) or _is_certificate_problem(error):
             return Trouble.FINAL
         return Trouble.UNSENT if isinstance(error, _NEVER_SENT) else Trouble.UNCLEAR
 
@@ -248,6 +258,11 @@ class Client:
             return ApiError(
                 f"{call}: the certificate of {self._origin} is not trusted: {reason}",
                 hint="Check OPENAI_BASE_URL; behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate.",
+            )
+        if isinstance(error, _UNSENDABLE):
+            return ApiError(
+                f"{call} cannot be sent: {reason}",
+                hint="Check the organization, the project ids and the keys for characters that HTTP does not allow.",
             )
         if isinstance(error, _NEVER_SENT):
             return ApiError(

@@ -76,7 +76,11 @@ class Delivery(Carrier):
             return
         shown = work.answer.get(_API_KEY)
         minted = _minted_in(work, shown) if shown else self._mint(work, live, unseen)
-        self._hand_over(task, minted)
+        try:
+            self._hand_over(task, minted)
+        except SinkError as error:
+            sentence = f"The account {live.id} was made and has no key that was delivered; the next apply makes one."
+            raise SinkError(f"{str(error).rstrip('.')}. {sentence}", hint=error.hint) from error
         if unseen:
             self._delete_all_but(minted.id, set(self._lost(work, live, unseen)), work)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, tags
 from reconciler.api.strays import Strays
@@ -33,6 +34,7 @@ class Folder(Carrier):
     """
 
     uploader: Uploader
+    claims: Claims
     index_seconds: float = 600.0
     settle_seconds: float = 20.0
     parallelism: int = 4
@@ -80,7 +82,8 @@ class _Sync:
         return f"{self.live.kind.collection}/{{id}}/files"
 
     def run(self, plan: Moves, after: FileSet) -> FileSet:
-        added = self._upload([member for member in plan.add if member.content])
+        strays = Strays(self.work, self.folder.claims, self.known, PURPOSE, self.folder.settle_seconds)
+        added = self._upload([member for member in plan.add if member.content], strays)
         added += [member for member in plan.add if not member.content]
         self._each(self._retag, plan.retag)
         self._each(self._detach_to_attach_again, plan.again)
@@ -90,6 +93,7 @@ class _Sync:
             indexing = Indexing(self.work.reach, names, self.folder.index_seconds)
             self.work.notes.extend(indexing.wait(watches))
         self._each(self._remove, plan.remove)
+        self.work.notes.extend(strays.remarks())
         return self._outcome(after, [*added, *plan.again, *plan.retag])
 
     def _outcome(self, after: FileSet, written: list[Member]) -> FileSet:
@@ -101,8 +105,7 @@ class _Sync:
 
     # Uploading
 
-    def _upload(self, members: list[Member]) -> list[Member]:
-        strays = Strays(self.work, self.known, PURPOSE, self.folder.settle_seconds)
+    def _upload(self, members: list[Member], strays: Strays) -> list[Member]:
         doubtful: list[tuple[Member, float]] = []
 
         def upload(member: Member) -> Member | None:
@@ -130,7 +133,8 @@ class _Sync:
 
     def _send(self, member: Member, strays: Strays) -> str:
         local = _content(member)
-        with self.work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size) as step:
+        upload = self.work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size)
+        with upload as step, strays.making(local):
             filename = local.path.rpartition("/")[2]
             reach = self.work.reach.plain
             made = self.folder.uploader.upload(reach, local, filename=filename, purpose=PURPOSE)

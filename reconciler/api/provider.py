@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.bodies import changed_body, create_body, late_body, restoring_body
+from reconciler.api.claims import Claims
 from reconciler.api.client import Client
 from reconciler.api.delivery import Delivery
 from reconciler.api.folder import Folder
@@ -62,10 +63,15 @@ class HttpProvider:
         self._project_ids = dict(project_ids)
         self._default_project = default_project
         self._settle_seconds = settle_seconds
+        self._claims = Claims()
         self._retirements = Retirements()
         self._uploader = Uploader(root, whole_bytes=whole_bytes, part_bytes=part_bytes)
         folder = Folder(
-            self._uploader, index_seconds=index_seconds, settle_seconds=settle_seconds, parallelism=parallelism
+            self._uploader,
+            self._claims,
+            index_seconds=index_seconds,
+            settle_seconds=settle_seconds,
+            parallelism=parallelism,
         )
         # The one place that knows which fields have calls of their own; local files are sent by the create itself.
         self._carriers: dict[type, Carrier] = {FileSetType: folder, KeySinkType: Delivery(sinks, keys)}
@@ -74,6 +80,11 @@ class HttpProvider:
     def calls(self) -> int:
         """Requests sent so far, retries included."""
         return self._client.calls
+
+    @property
+    def claims(self) -> Claims:
+        """The ids that are spoken for in this run."""
+        return self._claims
 
     def bind_project(self, name: str, project_id: str) -> None:
         """Tell which API project a project name of the configuration is."""
@@ -188,12 +199,15 @@ class HttpProvider:
         body = create_body(work.kind, spec, mark)
         for carrier, task in tasks:
             body.update(carrier.body(task) or {})
-        with work.steps.step(CREATE) as step:
+        making = self._claims.making(work.kind.collection, work.kind.identity(spec))
+        with work.steps.step(CREATE) as step, making:
             try:
                 answer = self._uploaded(work, spec[source.name], body) if source else self._posted(work, body)
             except NotFoundError as error:
                 raise self._retirements.explain(error, work.kind, work.reach) from error
             id = _new_id(work, answer)
+            if not self._claims.claim(id, work.address):
+                raise AnswerError(f"POST {work.kind.collection}: the answer has the id of another resource, {id}.")
             known: dict[str, Any] = {}
             for carrier, _ in tasks:
                 known.update(carrier.journalled(answer) or {})

@@ -30,9 +30,10 @@ class Trouble(Enum):
 
     FINAL = auto()  # it refused for good
     THROTTLED = auto()  # it refused for now
-    CONFLICT = auto()  # it refused, as somebody else was at the object
+    CONFLICT = auto()  # somebody else was at the object: it refused, or this very create had already happened
     UNSENT = auto()  # it was never reached
     UNCLEAR = auto()  # it may have acted: 5xx, time-out, lost connection
+    CUT_SHORT = auto()  # it may have acted: its answer began and did not end
     GARBLED = auto()  # it says that it acted, in an answer that cannot be read
 
 
@@ -52,6 +53,7 @@ class Policy:
     attempts: int = 10
     connects: int = 4  # a host that cannot be reached is usually a mistake in its name
     total_seconds: float = 300.0
+    cut_short_seconds: float = 25.0  # what cuts answers short is usually in between, and there to stay
     longest_seconds: float = 120.0
     first_seconds: float = 1.0
     most_seconds: float = 30.0
@@ -66,7 +68,8 @@ class Policy:
         if told is not None and told > self.longest_seconds:
             return None
         seconds = told if told is not None else self._backoff(attempt)
-        return seconds if waited_seconds + seconds <= self.total_seconds else None
+        most = self.cut_short_seconds if failure.trouble is Trouble.CUT_SHORT else self.total_seconds
+        return seconds if waited_seconds + seconds <= most else None
 
     def raised(self, failure: Failure, effect: Effect) -> ApiError:
         """The error to raise once there is no further attempt."""
@@ -84,15 +87,17 @@ class Policy:
 
 def _may_repeat(trouble: Trouble, effect: Effect) -> bool:
     match trouble:
-        case Trouble.THROTTLED | Trouble.CONFLICT | Trouble.UNSENT:
+        case Trouble.THROTTLED | Trouble.UNSENT:
             return True
-        case Trouble.UNCLEAR:
+        case Trouble.UNCLEAR | Trouble.CUT_SHORT | Trouble.CONFLICT:
             return effect is not Effect.ONCE
     return False
 
 
 def _is_open(trouble: Trouble, effect: Effect) -> bool:
-    return trouble is Trouble.UNCLEAR or (trouble is Trouble.GARBLED and effect is Effect.ONCE)
+    if trouble in (Trouble.GARBLED, Trouble.CONFLICT):
+        return effect is Effect.ONCE
+    return trouble in (Trouble.UNCLEAR, Trouble.CUT_SHORT)
 
 
 def _copied(error: ApiError, kind: type[ApiError], message: str) -> ApiError:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+from reconciler.api.claims import Claims
 from reconciler.api.work import Work
 from reconciler.errors import NotFoundError
-from reconciler.model.values import LocalFile
+from reconciler.model.values import LocalFile, Spec
 
 _CLOCKS_DIFFER_SECONDS = 120
 _FIRST_SECONDS = 1.0
@@ -22,11 +24,16 @@ _FIRST_SECONDS = 1.0
 class Strays:
     """The unclaimed uploads of one change. `known` are ids that are claimed from the start. Safe to use from threads.
 
-    Lists lag behind, so an upload is looked for until `settle_seconds` after it began.
+    `claims` are those of the whole run; within the change, each file is given to one member. Lists lag behind, so an
+    upload is looked for until `settle_seconds` after it began.
     """
 
-    def __init__(self, work: Work, known: frozenset[str], purpose: str, settle_seconds: float) -> None:
+    def __init__(self, work: Work, claims: Claims, known: frozenset[str], purpose: str, settle_seconds: float) -> None:
         self._work = work
+        self._claims = claims
+        self._left_over: list[tuple[LocalFile, list[str]]] = []
+        for id in known:
+            claims.claim(id, work.address)
         self._claimed = set(known)
         self._purpose = purpose
         self._settle_seconds = settle_seconds
@@ -35,9 +42,22 @@ class Strays:
     def claim(self, id: str) -> bool:
         """Say that a file is spoken for; False if it was already."""
         with self._lock:
-            fresh = id not in self._claimed
+            fresh = id not in self._claimed and self._claims.claim(id, self._work.address)
             self._claimed.add(id)
             return fresh
+
+    def making(self, local: LocalFile) -> AbstractContextManager[None]:
+        """Surround an upload, and the claim of its id: others must not take it for one of theirs."""
+        return self._claims.making("/files", self._identity(local))
+
+    def remarks(self) -> list[str]:
+        """What the report should say, once the change is at its end: which files nobody turned out to need."""
+        left = [(local, [id for id in ids if not self._claims.is_taken(id)]) for local, ids in self._left_over]
+        return [
+            f"{local.path} was uploaded again, as an answer was lost; these files may be left over: {', '.join(ids)}."
+            for local, ids in left
+            if ids
+        ]
 
     def left_by_earlier_run(self, local: LocalFile) -> str | None:
         """A file that an unfinished run uploaded with just these bytes, or None."""
@@ -57,10 +77,12 @@ class Strays:
             pause *= 2
         if len(found) == 1 and self.claim(found[0]):
             return self._note_down(local, found[0])
-        self._work.notes.append(
-            f"{local.path} was uploaded again, as an answer was lost; these files may be left over: {', '.join(found)}."
-        )
+        with self._lock:
+            self._left_over.append((local, found))
         return None
+
+    def _identity(self, local: LocalFile) -> Spec:
+        return {"filename": local.path.rpartition("/")[2], "purpose": self._purpose, "bytes": local.size}
 
     def _journalled(self, local: LocalFile) -> list[str]:
         steps = self._work.steps
@@ -78,18 +100,18 @@ class Strays:
         return True
 
     def _candidates(self, local: LocalFile, began_at: float) -> list[str]:
-        filename = local.path.rpartition("/")[2]
         query: dict[str, str | int] = {"purpose": self._purpose, "limit": 10_000}
-        with self._lock:
-            claimed = frozenset(self._claimed)
-        return [
+        identity = self._identity(local)
+        alike = [
             str(file["id"])
             for file in self._work.reach.plain.list("/files", query=query)
-            if file.get("filename") == filename
-            and file.get("bytes") == local.size
-            and file.get("id") not in claimed
+            if all(file.get(name) == identity[name] for name in ("filename", "bytes"))
             and _age(file) >= began_at - _CLOCKS_DIFFER_SECONDS
         ]
+        # What others are uploading right now may be listed before its id is known to be theirs.
+        self._claims.wait_for_makers("/files", identity)
+        with self._lock:
+            return [id for id in alike if id not in self._claimed and self._claims.is_free(id, self._work.address)]
 
     def _note_down(self, local: LocalFile, id: str) -> str:
         with self._work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size, found=id) as step:

@@ -14,8 +14,9 @@ import click
 
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk
-from reconciler.cli.session import Session, whoami
+from reconciler.cli.session import Session, settle_seconds, whoami
 from reconciler.engine.apply import Run, apply_plan
+from reconciler.engine.finding import Settling
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
@@ -53,6 +54,7 @@ def carry_out(session: Session, plan: Plan, *, command: str) -> int:
         stop=session.stop,
         listener=session.progress,
         redact=_redactor(),
+        settling=Settling(seconds=settle_seconds()),
     )
     with interruptible(session):
         result = apply_plan(plan, run)

@@ -27,6 +27,7 @@ from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.reporting import reports_of, talk, wants_color
 from reconciler.cli.talk import listen
+from reconciler.engine.finding import Settling
 from reconciler.engine.guard import Limits, refusals
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
@@ -71,6 +72,7 @@ class Session:
             variables=variables,
             variable_files=self.options.var_file,
             env=os.environ,
+            learn=redactor.add,
         )
 
     @cached_property
@@ -81,10 +83,7 @@ class Session:
     @cached_property
     def configuration(self) -> Configuration:
         """All manifests; raises ConfigurationError with every problem."""
-        configuration = load_configuration(self.settings, KINDS)
-        for secret in configuration.secrets:
-            redactor.add(secret)
-        return configuration
+        return load_configuration(self.settings, KINDS)
 
     def configured(self) -> Configuration:
         """The configuration, once it is sure that there is a key for all that it declares."""
@@ -142,6 +141,7 @@ class Session:
             stack.root,
             stack.projects,
             default_project=stack.project,
+            settle_seconds=settle_seconds(),
             parallelism=min(self.options.parallelism, 4),
         )
 
@@ -285,6 +285,15 @@ class Session:
         for name in ("client", "store"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+
+def settle_seconds() -> float:
+    """How long what was just written may be missing from lists; RECONCILER_SETTLE_SECONDS changes it."""
+    text = os.environ.get("RECONCILER_SETTLE_SECONDS") or str(Settling().seconds)
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        raise UsageError(f'RECONCILER_SETTLE_SECONDS is "{text}": write a number of seconds') from None
 
 
 def parse_addresses(texts: tuple[str, ...], option: str) -> tuple[Address, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -63,17 +63,38 @@ class Books:
         # The rows of kinds that always exist are the same for ever, so knowing one does not rule it out.
         return set() if kind.always_exists else {id for record in mine for id in (record.id, *record.deposed)}
 
+    def owned_ids(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Address]]:
+        """Every id that is somebody's as the apply begins, objects before the files that they hold.
+
+        A renamed resource owns what it had under its old address. Ids of kinds that always exist are left out: two
+        projects can have the same.
+        """
+        renamed = {change.renamed_from: address for address, change in self._changes.items() if change.renamed_from}
+        with self._lock:
+            records = [(renamed.get(address, address), record) for address, record in self._records.items()]
+        for address, record in records:
+            yield from ((id, address) for id in (record.id, *record.deposed) if _has_own_ids(kinds, address))
+        for address, change in self._changes.items():
+            if change.id is not None and _has_own_ids(kinds, address):
+                yield change.id, address
+        for address, values in (
+            *((address, record.applied) for address, record in records),
+            *((address, change.before) for address, change in self._changes.items()),
+        ):
+            yield from ((id, address) for id in _file_ids(values))
+
     def after_write(
         self, change: Change, kind: Kind, desired: Spec, written: Written, *, before: LiveObject | None
     ) -> Record:
         """The record of an object that was just written; `before` is what it was, where it existed."""
-        record = self.get(change.address) or Record(address=change.address, id=written.live.id)
-        deposed = record.deposed
+        earlier = self.get(change.address)
+        deposed = earlier.deposed if earlier else ()
         if change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists:
-            record = Record(address=change.address, id=written.live.id)
+            earlier = None
+        record = earlier or Record(address=change.address, id=written.live.id)
         if change.action is Action.REPLACE and change.create_before_destroy and change.id:
             deposed = (*deposed, change.id)
-        applied = _applied(kind, desired, record, written.live.carried)
+        applied = _applied(kind, desired, written.live.carried, earlier=earlier)
         delivered = {**record.delivered, **written.delivered}
         return replace(
             self._with_lifecycle(record, change),
@@ -89,7 +110,7 @@ class Books:
         """The record of a resource that needs no call: a rebinding, a new lifecycle, another wording."""
         record = self.get(change.address)
         base = record or Record(address=change.address, id=change.id or "")
-        applied = _applied(kind, desired, base, base.applied)
+        applied = _applied(kind, desired, base.applied, earlier=record)
         return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
 
     def _with_lifecycle(self, record: Record, change: Change) -> Record:
@@ -106,6 +127,15 @@ class Books:
             on_remove=OnRemove(change.on_remove) if change.on_remove else None,
             depends_on=depends_on,
         )
+
+
+def _has_own_ids(kinds: Mapping[str, Kind], address: Address) -> bool:
+    return address.kind in kinds and not kinds[address.kind].always_exists
+
+
+def _file_ids(values: Spec) -> list[str]:
+    members = (member for value in values.values() if isinstance(value, FileSet) for member in value.members)
+    return [member.file_id for member in members if isinstance(member.file_id, str)]
 
 
 def imported_record(kind: Kind, change: Change) -> Record:
@@ -137,16 +167,18 @@ def _imported(item: Field, desired: Any, live: Any) -> Any:
     return comparable(item.type, diff.wanted(item, desired), live)[1]
 
 
-def _applied(kind: Kind, desired: Spec, record: Record, carried: Mapping[str, Any]) -> dict[str, Any]:
-    """What is applied now: what was asked for, but the earlier value where only a create could have set it."""
+def _applied(kind: Kind, desired: Spec, carried: Mapping[str, Any], *, earlier: Record | None) -> dict[str, Any]:
+    """What is applied now: what was asked for; of what only a create can set, what it did set, if that was ours."""
     applied = {
         name: _with_ids(value, carried.get(name)) if isinstance(value, FileSet) else value
         for name, value in desired.items()
         if value is not None
     }
     for item in kind.fields:
-        if item.mutability is Mutability.FIXED and item.name in record.applied:
-            applied[item.name] = record.applied[item.name]
+        if item.mutability is Mutability.FIXED and earlier is not None:
+            applied.pop(item.name, None)
+            if item.name in earlier.applied:
+                applied[item.name] = earlier.applied[item.name]
     return applied
 
 
@@ -155,7 +187,8 @@ def _overwritten(kind: Kind, applied: Spec, record: Record, before: LiveObject |
     if kind.removal is not Removal.RESTORE or before is None:
         return dict(record.overwritten)
     asked = {name: before.value(name) for name in applied if name not in kind.natural_key}
-    found = {**asked, **record.overwritten}
+    earlier = record.overwritten if record.id == before.id else {}
+    found = {**asked, **earlier}
     return {name: value for name, value in found.items() if name in applied and value is not None}
 
 

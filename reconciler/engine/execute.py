@@ -19,7 +19,7 @@ from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind
-from reconciler.model.provider import Provider, Written
+from reconciler.model.provider import Claiming, Provider, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute, value_at
@@ -56,7 +56,11 @@ class Executor:
         self._store = store
         self._ownership = ownership
         self._settling = settling
-        self._finder = Finder(provider, ownership, settling)
+        if not isinstance(provider, Claiming):
+            raise TypeError(f"{type(provider).__name__} keeps no claims, so nothing can be applied through it")
+        for id, owner in self.books.owned_ids(kinds):
+            provider.claims.claim(id, owner)
+        self._finder = Finder(provider, provider.claims, ownership, settling)
         self._lock = Lock()
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
         self._written: dict[Address, LiveObject] = {}

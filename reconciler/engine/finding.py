@@ -16,7 +16,7 @@ from reconciler.engine.match import JOURNAL_TOLERANCE_SECONDS, Ownership
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
-from reconciler.model.provider import Provider
+from reconciler.model.provider import Claims, Provider
 from reconciler.model.resource import LiveObject
 from reconciler.model.values import Spec
 
@@ -50,8 +50,9 @@ class Wanted:
 class Finder:
     """Finds objects through a provider, for the changes of one apply."""
 
-    def __init__(self, provider: Provider, ownership: Ownership, settling: Settling) -> None:
+    def __init__(self, provider: Provider, claims: Claims, ownership: Ownership, settling: Settling) -> None:
         self._provider = provider
+        self._claims = claims
         self._ownership = ownership
         self._settling = settling
         self._lists = _SharedLists(provider, settling.clock)
@@ -70,15 +71,32 @@ class Finder:
     def find(self, wanted: Wanted) -> LiveObject | None:
         """The object that exists by itself, or that an earlier attempt may have made.
 
-        By our mark, else by natural key among those that nobody knows and that are no older than the attempt. Raises
-        ApiError where more than one could be it.
+        By our mark, else by natural key among those that nobody knows and that are no older than the attempt. It is
+        claimed for its address. Raises ApiError where more than one could be it.
         """
+        live = self._fitting(wanted, self._candidates(wanted))
+        if live is None or wanted.kind.always_exists or self._claims.claim(live.id, wanted.address):
+            return live
+        return None
+
+    def _candidates(self, wanted: Wanted) -> list[LiveObject]:
+        """What exists and is nobody else's, as far as anybody knows."""
         kind = wanted.kind
-        candidates = [
+        listed = self._lists.read(kind, wanted.address.project)
+        if kind.always_exists:
+            return [live for live in listed if kind.ending(live.attributes) is None]
+        # What others are making right now may be listed before its id is known to be theirs.
+        self._claims.wait_for_makers(kind.collection, kind.identity(wanted.spec))
+        return [
             live
-            for live in self._lists.read(kind, wanted.address.project)
-            if live.id not in wanted.known and kind.ending(live.attributes) is None
+            for live in listed
+            if live.id not in wanted.known
+            and self._claims.is_free(live.id, wanted.address)
+            and kind.ending(live.attributes) is None
         ]
+
+    def _fitting(self, wanted: Wanted, candidates: Sequence[LiveObject]) -> LiveObject | None:
+        kind = wanted.kind
         marked = [live for live in candidates if live.mark == self._ownership.mark(wanted.address)]
         if marked or wanted.is_marked:
             return marked[0] if marked else None

@@ -19,7 +19,7 @@ from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
-from reconciler.model.kind import KEEP, Ended
+from reconciler.model.kind import KEEP, Ended, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Record, Resource
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, substitute, value_at
@@ -91,6 +91,9 @@ class _Decisions:
         recorded = record.prevent_destroy if record else False
         protected = lifecycle.prevent_destroy
         before_destroy = lifecycle.create_before_destroy
+        if before_destroy is None or resource.kind.removal is Removal.RESTORE:
+            # What cannot go away is not replaced by another either: its values are written back, and that comes first.
+            before_destroy = resource.kind.create_before_destroy
         depends_on = self._survey.needs[resource.address] | set(record.depends_on if record else ())
         return Change(
             address=resource.address,
@@ -103,7 +106,7 @@ class _Decisions:
             depends_on=tuple(sorted(depends_on)),
             place=resource.place,
             removal=resource.kind.removal,
-            create_before_destroy=resource.kind.create_before_destroy if before_destroy is None else before_destroy,
+            create_before_destroy=before_destroy,
             prevent_destroy=recorded if protected is None else protected,
             on_remove=resource.on_remove.value,
             renamed_from=binding.renamed_from,

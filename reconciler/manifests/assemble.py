@@ -12,6 +12,8 @@ from reconciler.manifests.configuration import Configuration, Settings, Stack
 from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
+from reconciler.manifests.key_targets import KeyTargets
+from reconciler.manifests.leaks import Leaks
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared, guess_reference
@@ -34,18 +36,36 @@ def load_configuration(settings: Settings, kinds: Mapping[str, Kind]) -> Configu
     root = opened.stack.root
     opened.variables.note_missing(problems)
     declared, before = Declared(kinds), problems.errors
-    documents = list(read_documents(root, opened.manifests, opened.place_of, problems))
+    documents = list(read_documents(root, opened.manifests, kinds, opened.place_of, problems))
     declared.complete = problems.errors == before
     if not documents and declared.complete:
         problems.add("No manifests", _where_to_begin(opened))
-    instances = Expander(opened.context, declared, problems).expand(documents)
-    resources = _resources(instances, opened, declared, problems)
-    projects = {name: opened.place_of("projects", name, key=True) for name in opened.stack.projects}
-    Together(resources, declared, projects, problems).check()
+    leaks = Leaks(opened.secrets, problems)
+    instances = Expander(opened.context, declared, leaks, problems).expand(documents)
+    resources = _resources(instances, Resolver(opened.context, declared, leaks, problems))
+    _check_together(resources, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
     warnings = problems.raise_errors(opened.secrets)
     found = tuple(resources[address][0] for address in sorted(resources))
     return Configuration(stack, found, digest(stack, found), warnings, opened.secrets)
+
+
+def _check_together(
+    resources: Mapping[Address, tuple[Resource, Document]],
+    manifests: set[str],
+    opened: OpenStack,
+    declared: Declared,
+    problems: Problems,
+) -> None:
+    stack = opened.stack
+    Together(
+        resources,
+        declared,
+        projects={name: opened.place_of("projects", name, key=True) for name in stack.projects},
+        keys={name: opened.place_of("credentials", "projects", name, key=True) for name in stack.credentials.projects},
+        targets=KeyTargets(stack.root, stack.backend_path, manifests),
+        problems=problems,
+    ).check()
 
 
 def load_stack(settings: Settings) -> Stack:
@@ -94,10 +114,7 @@ def _lifecycle(resource: Resource) -> list[Any]:
     ]
 
 
-def _resources(
-    instances: list[Instance], opened: OpenStack, declared: Declared, problems: Problems
-) -> dict[Address, tuple[Resource, Document]]:
-    resolver = Resolver(opened.context, declared, opened.secrets, problems)
+def _resources(instances: list[Instance], resolver: Resolver) -> dict[Address, tuple[Resource, Document]]:
     found: dict[Address, tuple[Resource, Document]] = {}
     # Kinds that write keys come first, so that the files they write are known before anything reads a file.
     for instance in sorted(instances, key=lambda instance: not _writes_keys(instance.kind)):

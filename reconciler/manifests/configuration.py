@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,17 @@ STATE_FOLDER = ".reconciler"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ."""
+    """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
+
+    `learn` is told every secret as soon as it is known, also where loading fails afterwards.
+    """
 
     root: Path
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    learn: Callable[[Secret], None] = field(default=lambda _: None, repr=False)
 
 
 @dataclass(frozen=True)

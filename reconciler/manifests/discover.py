@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import Glob, relative, require_file, require_inside, shown, walk
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
-from reconciler.model.diagnostic import Place
+from reconciler.model.diagnostic import Place, nearest
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _SKIPPED = {"secrets", "node_modules", "venv", "__pycache__"}
@@ -21,7 +21,11 @@ _LOOKS_LIKE_ONE = re.compile(r"""\b(kind|spec)["']?\s*:""")
 
 
 def read_documents(
-    root: Path, entries: Iterable[str] | None, place_of: Callable[..., Place | None], problems: Problems
+    root: Path,
+    entries: Iterable[str] | None,
+    kinds: Collection[str],
+    place_of: Callable[..., Place | None],
+    problems: Problems,
 ) -> Iterator[Document]:
     """The documents of every manifest, in order of their files.
 
@@ -35,7 +39,7 @@ def read_documents(
         if text is None or not (strict or _LOOKS_LIKE_ONE.search(text)):
             continue
         for document in load_documents(text, name, problems, is_json=path.endswith(".json")):
-            if strict or _is_meant_for_us(document.value):
+            if strict or _is_meant_for_us(document.value, kinds):
                 yield document
 
 
@@ -49,13 +53,21 @@ def _read(root: Path, path: str, name: str, problems: Problems) -> str | None:
     return read_text(root / path, name, problems)
 
 
-def _is_meant_for_us(value: Any) -> bool:
+def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
     if isinstance(value, list):
         return any(isinstance(item, Mapping) and "kind" in item and "spec" in item for item in value)
     if not isinstance(value, Mapping) or not ("kind" in value or "spec" in value):
         return False
     version = value.get("apiVersion")
-    return version is None or str(version).startswith("reconciler/")
+    if version is None or _is_ours(str(version)):
+        return True
+    # Somebody else's version and our kind: rather an error than a resource that seems to be declared no more.
+    return "spec" in value and isinstance(value.get("kind"), str) and value["kind"] in kinds
+
+
+def _is_ours(version: str) -> bool:
+    """Whether an apiVersion is our own, or meant to be."""
+    return bool(nearest(version.partition("/")[0], ["reconciler"]))
 
 
 def _files(root: Path, entries: list[str], place_of: Callable[..., Place | None], problems: Problems) -> list[str]:

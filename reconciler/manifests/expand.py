@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.manifests.expressions import Context, Evaluator
+from reconciler.manifests.leaks import Leaks, masked
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
+from reconciler.manifests.type_schema import MAX_NAME
 from reconciler.manifests.validate import shortened
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
@@ -37,8 +39,9 @@ class Instance:
 class Expander:
     """Expands documents one by one, and notes in `declared` what they declare."""
 
-    def __init__(self, context: Context, declared: Declared, problems: Problems) -> None:
+    def __init__(self, context: Context, declared: Declared, leaks: Leaks, problems: Problems) -> None:
         self._context = context
+        self._leaks = leaks
         self._declared = declared
         self._problems = problems
         self._postponed: list[tuple[Document, list[Instance]]] = []
@@ -81,7 +84,7 @@ class Expander:
             return Problem('Missing "kind"', f"A document says what it declares: {', '.join(known)}.{guess}")
         if value["kind"] == "Stack":
             return Problem("A stack among manifests", "A stack is only read from reconciler.yaml in its own folder.")
-        found = value["kind"]
+        found = masked(value["kind"], self._leaks.redact)
         guess = nearest(found, known) if isinstance(found, str) else ""
         return Problem("Unknown kind", f"There is no kind {shortened(found)}.{guess} Known: {', '.join(known)}.")
 
@@ -95,7 +98,10 @@ class Expander:
                 self._postponed.append((document, []))
             return Unknown(text)
 
-        value = self._evaluate_for_each(document, replace(self._context, reference=later))
+        written = self._evaluate_for_each(document, replace(self._context, reference=later))
+        value = self._leaks.taken_out(written, document, ("for_each",))
+        if value is not written:
+            return None
         try:
             return list(_pairs_of(value))
         except Problem as problem:
@@ -124,6 +130,7 @@ class Expander:
         if isinstance(raw, dict):
             context = Context(self._context.variable, self._context.environment, self._context.files, None, each)
             metadata = Evaluator(context, self._reporter(document)).evaluate(raw, ("metadata",))
+            metadata = self._leaks.taken_out(metadata, document, ("metadata",))
         instance = Instance(document, kind, metadata, each)
         instance.address = _address(kind, metadata)
         if instance.address is None:
@@ -159,6 +166,8 @@ def _address(kind: Kind, metadata: Any) -> Address | None:
         project = None
     if not isinstance(name, str) or not isinstance(project, str | None):
         return None
+    if max(len(name), len(project or "")) > MAX_NAME:
+        return None  # the schema says so; an address is part of every message
     if kind.scope is Scope.PROJECT and project is None:
         return None
     try:
@@ -174,7 +183,7 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
         pairs = [(item, item) for item in value]
         twice = next((item for item in value if value.count(item) > 1), None) if len(set(value)) < len(value) else None
         if twice is not None:
-            raise Problem("Not unique", f'for_each has "{twice}" more than once.')
+            raise Problem("Not unique", f"for_each has {shortened(twice)} more than once.")
     elif isinstance(value, Unknown):
         raise Problem("Cannot be expanded", "for_each must be known before anything is applied.")
     else:

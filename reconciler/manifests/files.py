@@ -6,6 +6,7 @@ Every file is read once per run, however many resources name it.
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,13 +29,13 @@ class Files:
     def __init__(self, root: Path, *, withheld: Iterable[Path] = ()) -> None:
         """`withheld` are files that hold keys: their bytes must not get into any resource."""
         self.root = root.resolve()
-        self._withheld = {path.resolve() for path in withheld}
+        self._withheld = {Path(os.path.realpath(path)) for path in withheld}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
 
     def withhold(self, path: Path) -> None:
         """Keep one more file out of every resource."""
-        self._withheld.add(path.resolve())
+        self._withheld.add(Path(os.path.realpath(path)))  # resolve() would raise where a link leads to itself
 
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
@@ -56,15 +57,26 @@ class Files:
             return [glob.pattern]
         ignored = compile_globs(ignore, contents=True) if ignore else None
         cut = len(glob.prefix) + 1 if glob.prefix else 0
-        require_inside(self.root, self.root / glob.prefix, pattern)
-        found = []
-        for path in walk(self.root, glob.prefix, depth=glob.depth):
+
+        def is_meant(path: str) -> bool:
             name = unicodedata.normalize("NFC", path)
             if not glob.matches(name):
-                continue
-            if ignored is None or not (ignored.fullmatch(name) or ignored.fullmatch(name[cut:])):
-                found.append(path)
-        return found
+                return False
+            return ignored is None or not (ignored.fullmatch(name) or ignored.fullmatch(name[cut:]))
+
+        require_inside(self.root, self.root / glob.prefix, pattern)
+        for path in self._keys_to_come(glob):
+            if is_meant(path):
+                detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
+                raise Problem("A credential does not belong in a manifest", detail)
+        return [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
+
+    def _keys_to_come(self, glob: Glob) -> list[str]:
+        """The key files below a glob's fixed part that do not exist yet; hidden ones are never found."""
+        below = self.root / glob.prefix
+        missing = (path for path in self._withheld if path.is_relative_to(below) and not path.exists())
+        visible = (path for path in missing if not any(part[0] == "." for part in path.relative_to(below).parts))
+        return sorted(path.relative_to(self.root).as_posix() for path in visible)
 
     def _read_text(self, path: str) -> str:
         real = self._allowed(path)

@@ -9,6 +9,7 @@ from reconciler.manifests.problems import Problems
 from reconciler.manifests.type_schema import (
     DIALECT,
     EXPRESSION_TEXT,
+    ID_SCHEMA,
     NAME_SCHEMA,
     NOT_GIVEN,
     described,
@@ -133,7 +134,7 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
             "adopt": {
                 **described("Take over an object that exists: true for the one with the same identity, or its id."),
                 "type": ["boolean", "string"],
-                "minLength": 1,
+                **({"minLength": 1} if expressions else ID_SCHEMA),
             },
             "create_before_destroy": flag("When it is replaced, make the new one before the old one goes."),
             "renamed_from": {

@@ -181,8 +181,15 @@ def walk(
         if entry.is_dir(follow_symlinks=False):
             if (depth is None or level < depth) and (enter is None or enter(path)):
                 waiting.append((_entries(root, path), path, level + 1))
-        elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not entry.is_dir()):
+        elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not _leads_to_folder(entry)):
             yield path
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever reads it says so, and where
+        return False
 
 
 def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:

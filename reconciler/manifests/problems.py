@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from reconciler.errors import ConfigurationError
 from reconciler.model.address import Address
@@ -57,10 +58,7 @@ class Problems:
     def in_reading_order(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
         """All that was found, by file, line and column, with every secret in it masked."""
         redact = Redactor(secrets)
-        clean = [
-            Diagnostic(redact(item.summary), redact(item.detail), item.address, item.place, item.severity)
-            for item in self._found.values()
-        ]
+        clean = [_masked(item, redact) for item in self._found.values()]
         return tuple(sorted(clean, key=lambda item: (item.place or _NOWHERE, item.summary)))
 
     def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
@@ -69,3 +67,10 @@ class Problems:
         if self.errors:
             raise ConfigurationError(found)
         return found
+
+
+def _masked(item: Diagnostic, redact: Redactor) -> Diagnostic:
+    """A diagnostic that anyone may read; an address with a secret in it is left out, since a part would mislead."""
+    address = item.address if item.address and redact(str(item.address)) == str(item.address) else None
+    place = replace(item.place, file=redact(item.place.file)) if item.place else None
+    return Diagnostic(redact(item.summary), redact(item.detail), address, place, item.severity)

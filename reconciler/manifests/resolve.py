@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from reconciler.manifests.accept import LATER
@@ -12,6 +11,7 @@ from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
+from reconciler.manifests.leaks import Leaks
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
 from reconciler.manifests.together import key_files
@@ -20,37 +20,36 @@ from reconciler.model.address import Address
 from reconciler.model.kind import Kind, OnRemove, Scope
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
-from reconciler.model.secret import Secret
 from reconciler.model.types import FileSetType, LocalFileType
 from reconciler.model.values import FileSet, Reference, Template, Unknown, has_unknown
 
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
-_KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}")
 
 
 class Resolver:
     """Makes resources of instances, one by one; a resource that has an error is noted and left out."""
 
-    def __init__(self, context: Context, declared: Declared, secrets: Iterable[Secret], problems: Problems) -> None:
+    def __init__(self, context: Context, declared: Declared, leaks: Leaks, problems: Problems) -> None:
         self._context = context
         self._declared = declared
         self._problems = problems
         self._checkers: dict[str, Checker] = {}
-        self._secret_text = _any_of(secrets)
+        self._leaks = leaks
         self._failed = False
 
     def resource(self, instance: Instance) -> Resource | None:
         """The resource of an instance, or None after noting why there is none."""
         self._failed = False
-        document = self._evaluate(instance)
+        evaluated = self._evaluate(instance)
+        document = self._leaks.taken_out(evaluated, instance.document, (), instance.address)
+        self._failed = self._failed or document is not evaluated
         findings = list(self._checker(instance.kind).findings(document))
         if isinstance(document.get("spec"), Reference | Template):
             findings.append(Finding(("spec",), "Reference not possible here", "spec must be a map."))
         for finding in findings:
             self._note(instance, _reworded(finding, instance.kind))
-        self._look_for_secrets(instance, document)
         if instance.address is None:
-            if not findings and isinstance(instance.metadata.get("name"), str):
+            if not findings and not has_unknown(instance.metadata):
                 place = instance.document.name_place
                 self._problems.add("Not a name", f"{instance.kind.name} has no usable metadata.name.", place=place)
             return None
@@ -186,36 +185,6 @@ class Resolver:
     @property
     def _files(self) -> Files:
         return self._context.files
-
-    def _look_for_secrets(self, instance: Instance, document: Mapping[str, Any]) -> None:
-        for name in ("metadata", "spec"):
-            self._look_into(instance, document.get(name), (name,))
-
-    def _look_into(self, instance: Instance, value: Any, trail: Trail) -> None:
-        if isinstance(value, str):
-            self._look_at(instance, value, trail)
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                if isinstance(item, str | dict | list | Template):
-                    self._look_into(instance, item, (*trail, key))
-                self._look_at(instance, key, (*trail, key))
-        elif isinstance(value, list | Template):
-            for index, item in enumerate(value if isinstance(value, list) else value.parts):
-                self._look_into(instance, item, (*trail, index) if isinstance(value, list) else trail)
-
-    def _look_at(self, instance: Instance, text: str, trail: Trail) -> None:
-        if self._secret_text and self._secret_text.search(text):
-            detail = "The value contains a key that is in use. Take it out of the manifest, and out of its history."
-            self._note(instance, Finding(trail, "A credential does not belong in a manifest", detail))
-        elif "sk-" in text and _KEY_SHAPE.search(text):
-            place = instance.document.place_of(trail)
-            detail = "The text contains something shaped like an API key."
-            self._problems.warn("Looks like a key", detail, place=place, address=instance.address)
-
-
-def _any_of(secrets: Iterable[Secret]) -> re.Pattern[str] | None:
-    values = [re.escape(secret.reveal()) for secret in secrets]
-    return re.compile("|".join(values)) if values else None
 
 
 def _reworded(finding: Finding, kind: Kind) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,17 +21,21 @@ from reconciler.manifests.configuration import (
 from reconciler.manifests.credentials import CredentialReader, known_secrets
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
+from reconciler.manifests.leaks import Leaks, masked
 from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
+from reconciler.manifests.type_schema import ID_SCHEMA
 from reconciler.manifests.validate import Checker, Finding
 from reconciler.manifests.variables import Environment, Variables, put_from_command_line
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
-from reconciler.model.secret import Secret
+from reconciler.model.secret import Redactor, Secret
+from reconciler.model.values import Unknown
 
+_ID = Checker({"type": "string", **ID_SCHEMA})
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
 
 
@@ -92,24 +97,32 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def open_stack(settings: Settings, problems: Problems) -> OpenStack:
     """Read the stack file, or do without one. What it gets wrong in shape is raised at once, the rest noted."""
+    secrets = _process_secrets(settings)
+    for secret in secrets:
+        settings.learn(secret)
     root = _root(settings, problems)
-    document, file = _stack_document(root, problems)
-    problems.raise_errors(_process_secrets(settings))
+    document, file = _stack_document(root, secrets, problems)
+    problems.raise_errors(secrets)
     layers = _Layers(document, _environment(settings, document, problems))
-    problems.raise_errors(_process_secrets(settings))
+    problems.raise_errors(secrets)
     return _opened(settings, layers, root, file, problems)
 
 
 def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems) -> OpenStack:
     variables, files = _variables(settings, layers, root, problems), Files(root)
-    context = Context(variables, Environment(settings.env, layers.get("env") or ()), files)
+    credentials = _credentials(settings, layers, files, file, problems)
+    secrets = known_secrets(credentials, files, settings.env)
+    for secret in secrets:
+        settings.learn(secret)
+    leaks = Leaks(secrets, problems, "stack file")
+    context = Context(variables, _readable(settings, layers, leaks, problems), files)
     stack = Stack(
         name=_name(layers.document, root),
         environment=layers.environment,
         root=root,
         file=file,
-        projects=_projects(layers, context, problems),
-        credentials=_credentials(settings, layers, files, file, problems),
+        projects=_projects(layers, context, leaks, problems),
+        credentials=credentials,
         guards=Guards(**(layers.get("guards") or {})),
         admin_requests_per_minute=_pace(layers),
         backend_path=_backend(layers, settings, context, problems),
@@ -122,7 +135,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         files=files,
         context=context,
         variables=variables,
-        secrets=known_secrets(stack.credentials, files, settings.env),
+        secrets=secrets,
         manifests=None if manifests is None else tuple(manifests),
         outputs=layers.get("outputs") or {},
         document=layers.document,
@@ -141,15 +154,15 @@ def _credentials(
 
 
 def _root(settings: Settings, problems: Problems) -> Path:
-    root = settings.root.resolve()
+    root = Path(os.path.realpath(settings.root))
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
+        what = "is no folder" if root.exists() or root.is_symlink() else "does not exist"
         problems.add("No such folder", f'The stack\'s folder "{settings.root}" {what}. Choose another with -C DIR.')
         problems.raise_errors()
     return root
 
 
-def _stack_document(root: Path, problems: Problems) -> tuple[Document | None, Path | None]:
+def _stack_document(root: Path, secrets: tuple[Secret, ...], problems: Problems) -> tuple[Document | None, Path | None]:
     present = [root / name for name in STACK_FILES if (root / name).exists() or (root / name).is_symlink()]
     if not present:
         return None, None
@@ -165,10 +178,10 @@ def _stack_document(root: Path, problems: Problems) -> tuple[Document | None, Pa
         return None, path
     text = read_text(path, name, problems)
     documents = load_documents(text, name, problems) if text is not None else []
-    return _checked(documents, name, problems), path
+    return _checked(documents, name, Redactor(secrets), problems), path
 
 
-def _checked(documents: list[Document], name: str, problems: Problems) -> Document | None:
+def _checked(documents: list[Document], name: str, redact: Redactor, problems: Problems) -> Document | None:
     if problems.errors:
         return None
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
@@ -176,8 +189,7 @@ def _checked(documents: list[Document], name: str, problems: Problems) -> Docume
         problems.add("Not a stack", "The stack file holds one document, of kind Stack.", place=place)
         return None
     document = documents[0]
-    schema = stack_schema()
-    for finding in Checker(schema).findings(document.value):
+    for finding in Checker(stack_schema()).findings(masked(document.value, redact)):
         place = document.place_of(finding.trail, key=finding.at_key)
         problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
     return document
@@ -231,9 +243,27 @@ def _reporter(layers: _Layers, problems: Problems, section: str) -> Callable[[Pr
     return report
 
 
-def _projects(layers: _Layers, context: Context, problems: Problems) -> dict[str, str]:
-    evaluator = Evaluator(context, _reporter(layers, problems, "projects"))
-    return {name: str(id) for name, id in evaluator.evaluate(layers.get("projects") or {}).items()}
+def _projects(layers: _Layers, context: Context, leaks: Leaks, problems: Problems) -> dict[str, str]:
+    report = _reporter(layers, problems, "projects")
+    found = Evaluator(context, report).evaluate(layers.get("projects") or {})
+    for name, id in found.items():
+        if leaks.holds(name) or leaks.holds(str(id)):
+            report(Problem("A credential does not belong in a stack file", "The value is a key in use."), (name,))
+        elif not isinstance(id, Unknown):
+            for finding in _ID.findings(id, ("spec", "projects", name)):
+                report(Problem(finding.summary, finding.detail), (name,))
+    return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
+
+
+def _readable(settings: Settings, layers: _Layers, leaks: Leaks, problems: Problems) -> Environment:
+    """What `${env.NAME}` may read: what the stack lists, and no key that is in use."""
+    listed = layers.get("env") or []
+    withheld = [name for name in listed if leaks.holds(settings.env.get(name, ""))]
+    for name in withheld:
+        detail = f'"{name}" holds a key that is in use: take it out of spec.env.'
+        place = layers.place_of("env", listed.index(name))
+        problems.add("A credential may not be read by manifests", detail, place=place)
+    return Environment(settings.env, listed, withheld)
 
 
 def _pace(layers: _Layers) -> float | None:
@@ -261,4 +291,4 @@ def _backend(layers: _Layers, settings: Settings, context: Context, problems: Pr
 
 def _process_secrets(settings: Settings) -> tuple[Secret, ...]:
     names = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
-    return tuple(Secret(settings.env[name]) for name in names if settings.env.get(name))
+    return tuple(Secret(settings.env[name].strip()) for name in names if settings.env.get(name, "").strip())

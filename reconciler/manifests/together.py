@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.manifests.key_targets import KeyTargets, folder_among
 from reconciler.manifests.paths import relative
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
@@ -15,6 +16,8 @@ from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.types import KeySinkType
+
+_ONE = {True: "there is one object of that", False: "without the state nothing else would tell the two apart"}
 
 
 def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
@@ -32,11 +35,16 @@ def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Together:
-    """All resources, with the documents that they come from. `projects` are the stack's own, and where each is."""
+    """All resources, with the documents that they come from.
+
+    `projects` are the stack's own, `keys` the projects that it has keys for, each with where it says so.
+    """
 
     resources: Mapping[Address, tuple[Resource, Document]]
     declared: Declared
     projects: Mapping[str, Place | None]
+    keys: Mapping[str, Place | None]
+    targets: KeyTargets
     problems: Problems
 
     def check(self) -> None:
@@ -62,6 +70,9 @@ class Together:
         if not self.declared.complete:
             return
         known = sorted(own.keys() | self.projects.keys())
+        for name in sorted(self.keys.keys() - known):
+            detail = f'No manifest declares project "{name}", and spec.projects does not list it.{nearest(name, known)}'
+            self.problems.warn("A key for no project", detail, place=self.keys[name])
         guesses: dict[str, str] = {}
         for resource in self._all():
             project = resource.address.project
@@ -72,25 +83,34 @@ class Together:
                 self._add(resource, ("metadata", "project"), "Unknown project", detail + guesses[project])
 
     def _key_files(self) -> None:
+        files = [(resource, name, path) for resource in self._all() for name, path in key_files(resource)]
         written: dict[str, Resource] = {}
-        for resource in self._all():
-            for name, path in key_files(resource):
-                other = written.setdefault(path, resource)
-                if other is not resource:
-                    detail = f'{other.address} writes its key to "{path}" too.'
-                    self._add(resource, ("spec", name, "write_to", "file"), "Two keys in one file", detail)
+        for resource, name, path in files:
+            trail: Trail = ("spec", name, "write_to", "file")
+            other = written.setdefault(path, resource)
+            if other is not resource:
+                detail = f'{other.address} writes its key to "{path}" too.'
+                self._add(resource, trail, "Two keys in one file", detail)
+            elif objection := self.targets.objection(path):
+                self._add(resource, trail, "Not a file for a key", f"{objection} Choose another file.")
+        for resource, name, path in files:
+            if above := folder_among(path, written):
+                detail = f'{written[above].address} writes its key to "{above}", so that is no folder.'
+                self._add(resource, ("spec", name, "write_to", "file"), "Not a file for a key", detail)
 
     def _one_object_each(self) -> None:
         seen: dict[tuple[Any, ...], Resource] = {}
         for resource in self._all():
-            identity = resource.kind.identity(resource.spec) if resource.kind.always_exists else None
+            kind = resource.kind
+            # A mark tells two objects apart even if they look the same.
+            identity = None if kind.mark else kind.identity(kind.complete(resource.spec))
             if identity is None:
                 continue
             key = (resource.kind.name, resource.address.project, *identity.items())
             other = seen.setdefault(key, resource)
             if other is not resource:
                 shown = ", ".join(f"{name} {value}" for name, value in identity.items())
-                detail = f"{other.address} already stands for {shown}, and there is one object of that."
+                detail = f"{other.address} already stands for {shown}, and {_ONE[kind.always_exists]}."
                 self._add(resource, ("spec", next(iter(identity))), "Two declarations of one object", detail)
 
     def _renames(self) -> None:

@@ -38,6 +38,11 @@ NAME_SCHEMA: dict[str, Any] = {
     "maxLength": MAX_NAME,
     "patternErrorMessage": "A name begins with a letter or digit and goes on with letters, digits, '.', '_' and '-'.",
 }
+ID_SCHEMA: dict[str, Any] = {
+    # Ids become parts of paths and headers. The last part keeps out the line end that "$" lets pass.
+    "pattern": r"^(?!\.+$)[A-Za-z0-9_.-]{1,200}$(?!\n)",
+    "patternErrorMessage": "An id is of letters, digits, '_', '-' and '.', at most 200 of them.",
+}
 EXPRESSION_TEXT: dict[str, Any] = {"pattern": r"\$\{"}
 NOT_GIVEN = object()
 

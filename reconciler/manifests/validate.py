@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from reconciler.manifests.accept import LATER, predicate
 from reconciler.model.diagnostic import Severity, nearest
 from reconciler.model.paths import Trail, dotted
+from reconciler.model.secret import Redactor
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
+_redact_shapes = Redactor()
 _NAMES = {
     "integer": "a whole number",
     "number": "a number",
@@ -247,6 +249,7 @@ def shortened(value: Any, most: int = 40) -> str:
     if isinstance(value, list):
         return "a list"
     if isinstance(value, str):
+        value = _redact_shapes(value)  # before it is cut: half a key has no shape
         return json.dumps(value if len(value) <= most else value[: most - 1] + "…", ensure_ascii=False)
     return json.dumps(value) if value is None or isinstance(value, bool | int | float) else str(value)
 

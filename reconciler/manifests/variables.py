@@ -119,13 +119,17 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
 
 
 class Environment:
-    """The environment variables that `${env.NAME}` may read. `allowed` of None means any."""
+    """The environment variables that `${env.NAME}` may read. `allowed` of None means any.
 
-    def __init__(self, env: Mapping[str, str], allowed: Iterable[str] | None) -> None:
+    Those that are `withheld` were noted already, so they are as good as unknown wherever they are read.
+    """
+
+    def __init__(self, env: Mapping[str, str], allowed: Iterable[str] | None, withheld: Iterable[str] = ()) -> None:
         self._env = env
+        self._withheld = frozenset(withheld)
         self._allowed = None if allowed is None else frozenset(allowed)
 
-    def __call__(self, name: str) -> str:
+    def __call__(self, name: str) -> str | Unknown:
         """The value of an environment variable; raises Problem."""
         if self._allowed is not None and name not in self._allowed:
             guess = nearest(name, self._allowed)
@@ -134,4 +138,4 @@ class Environment:
             raise Problem("Environment variable not allowed", detail)
         if name not in self._env:
             raise Problem("Environment variable not set", f'"{name}" is not set in this process.')
-        return self._env[name]
+        return Unknown(name) if name in self._withheld else self._env[name]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
@@ -62,6 +62,28 @@ class Written:
     live: LiveObject
     delivered: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+class Claims(Protocol):
+    """Which ids are spoken for in this run, so that no object is bound to two addresses. Safe to use from threads."""
+
+    def claim(self, id: str, owner: Address) -> bool:
+        """Take an id for an address; False if it is another's already."""
+
+    def is_free(self, id: str, owner: Address) -> bool:
+        """Whether the address has the id or could still take it."""
+
+    def wait_for_makers(self, collection: str, identity: Spec | None) -> None:
+        """Wait until nobody makes an object of this identity: whatever was listed before is then claimed or lost."""
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """What a provider needs besides to be applied through; one that is only read can do without."""
+
+    @property
+    def claims(self) -> Claims:
+        """The ids that are spoken for. `create` claims what it makes; who finds an object claims it too."""
 
 
 class Provider(Protocol):

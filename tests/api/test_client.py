@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.api.client import Client
 from reconciler.api.keys import Key
+from reconciler.api.retry import Policy
 from reconciler.api.throttle import Throttle
 from reconciler.emulator import Emulator
 from reconciler.errors import (
@@ -66,8 +67,16 @@ def test_a_request_names_key_organization_project_and_beta(clock: Clock) -> None
 
 def test_ids_in_a_path_are_quoted(clock: Clock) -> None:
     client = talking_to(lambda request: httpx.Response(200, json={"path": request.url.raw_path.decode()}), clock)
-    answer = client.request("GET", "/files/{file}", key=KEY, ids={"file": "../a b?c"})
-    assert answer["path"] == "/v1/files/..%2Fa%20b%3Fc"
+    answer = client.request("GET", "/files/{file}", key=KEY, ids={"file": "..a b?c"})
+    assert answer["path"] == "/v1/files/..a%20b%3Fc"
+
+
+@pytest.mark.parametrize("id", ["../a", "a\nb", "a\x7f", "..", ""])
+def test_an_id_that_would_lead_elsewhere_is_refused_before_it_is_sent(clock: Clock, id: str) -> None:
+    client = talking_to(always(200, json={}), clock)
+    with pytest.raises(ApiError, match="cannot be the id of a file"):
+        client.request("GET", "/files/{file}", key=KEY, ids={"file": id})
+    assert client.calls == 0
 
 
 def test_every_attempt_is_counted(world: World) -> None:
@@ -152,7 +161,7 @@ def test_a_wait_of_minutes_is_not_waited_for(world: World) -> None:
     assert world.clock.slept == []
 
 
-@pytest.mark.parametrize("fault", ["error:500", "error:408", "html:502", "reset", "truncate", "not-json"])
+@pytest.mark.parametrize("fault", ["error:500", "error:408", "error:409", "html:502", "reset", "truncate", "not-json"])
 def test_a_create_of_unknown_outcome_is_sent_once(world: World, fault: str) -> None:
     world.emulator.add_fault(f"on=POST:/vector_stores,do={fault},when=after,times=0")
     with pytest.raises(AmbiguousError):
@@ -168,11 +177,18 @@ def test_a_create_that_timed_out_is_ambiguous(clock: Clock) -> None:
         talking_to(late, clock).request("POST", "/vector_stores", key=KEY, json={})
 
 
-@pytest.mark.parametrize("fault", ["retry-after:1", "error:409"])
-def test_a_create_that_was_refused_for_now_is_sent_again(world: World, fault: str) -> None:
-    world.emulator.add_fault(f"on=POST:/vector_stores,do={fault}")
+def test_a_create_that_was_refused_for_now_is_sent_again(world: World) -> None:
+    world.emulator.add_fault("on=POST:/vector_stores,do=retry-after:1")
     world.client.request("POST", "/vector_stores", key=world.key, json={"name": "a"})
     assert len(world.objects("vector_store")) == 1
+
+
+def test_a_write_that_says_the_same_twice_is_sent_again_after_a_conflict(world: World) -> None:
+    made = world.client.request("POST", "/vector_stores", key=world.key, json={"name": "a"})
+    world.emulator.add_fault("on=POST:/vector_stores/*,do=error:409")
+    path, ids = "/vector_stores/{id}", {"id": made["id"]}
+    changed = world.client.request("POST", path, key=world.key, ids=ids, json={"name": "b"}, repeatable=True)
+    assert changed["name"] == "b"
 
 
 def test_a_create_that_never_left_is_sent_again(clock: Clock) -> None:
@@ -243,6 +259,34 @@ def test_a_body_that_ends_early_is_named_as_such(world: World) -> None:
         world.client.request("GET", "/files", key=world.key)
 
 
+def test_an_answer_that_is_always_cut_short_is_given_up_within_half_a_minute(world: World) -> None:
+    world.emulator.add_fault("on=GET:/files,do=truncate,times=0")
+    with pytest.raises(AnswerError):
+        world.client.request("GET", "/files", key=world.key)
+    assert sum(world.clock.slept) <= 30
+
+
+def test_short_waits_are_announced_once_they_are_long_together(clock: Clock) -> None:
+    waits: list[str] = []
+    client = talking_to(
+        always(503, json={}), clock, on_wait=lambda reason, until: waits.append(reason), policy=Policy(random=lambda: 0)
+    )
+    with pytest.raises(ApiError):
+        client.request("GET", "/files", key=KEY)
+    assert clock.slept == [0.5] * 9
+    assert len(waits) == 5
+
+
+def test_a_request_that_cannot_be_put_on_the_wire_fails_at_once(clock: Clock) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.LocalProtocolError("Illegal header value b'a\\nb'")
+
+    client = talking_to(refuse, clock)
+    with pytest.raises(ApiError, match="cannot be sent: Illegal header value") as caught:
+        client.request("POST", "/files", key=KEY)
+    assert (client.calls, type(caught.value)) == (1, ApiError)
+
+
 @pytest.mark.parametrize("body", ['{"a": ', "[]", '"text"', "", "[" * 100_000])
 def test_json_that_is_no_object_is_an_error(clock: Clock, body: str) -> None:
     client = talking_to(always(200, text=body, headers={"content-type": "application/json"}), clock)
@@ -256,6 +300,13 @@ def test_a_project_key_on_an_admin_route_says_which_key_is_needed(world: World) 
         world.client.request("GET", "/organization/projects", key=wrong)
     assert "OPENAI_ADMIN_KEY" in str(caught.value)
     assert "needs an admin key" in caught.value.hint
+
+
+def test_a_key_that_is_none_says_where_to_look(world: World) -> None:
+    wrong = Key(Secret("sk-wrong-0123456789abcdef"), "OPENAI_API_KEY")
+    with pytest.raises(AuthenticationError) as caught:
+        world.client.request("GET", "/files", key=wrong)
+    assert "wrong, incomplete or revoked: check what is in OPENAI_API_KEY" in caught.value.hint
 
 
 def test_a_key_of_another_project_says_what_to_set(clock: Clock) -> None:

@@ -81,6 +81,12 @@ def test_a_key_that_could_not_be_delivered_is_deleted(world: World) -> None:
     assert len(world.objects("service_account")) == 1
 
 
+def test_an_account_whose_key_could_not_be_delivered_is_said_to_exist(world: World) -> None:
+    world.sinks.failing = True
+    with pytest.raises(SinkError, match="was made and has no key that was delivered; the next apply makes one"):
+        account(world)
+
+
 def test_a_key_that_can_neither_be_delivered_nor_deleted_is_named(world: World) -> None:
     world.sinks.failing = True
     world.emulator.set_options(service_account_keys_deletable=False)

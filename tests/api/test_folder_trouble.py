@@ -88,6 +88,16 @@ def test_an_attach_whose_answer_was_lost_is_completed(world: World, count: int, 
     assert len(world.sent("POST", "/file_batches")) <= 2
 
 
+@pytest.mark.parametrize(("count", "path"), [(1, "/files"), (4, "/file_batches")])
+def test_an_attach_that_met_a_conflict_is_looked_for_before_it_is_repeated(world: World, count: int, path: str) -> None:
+    wanted = [member(world, f"{n}.md", str(n)) for n in range(count)]
+    live = store_of(world).live
+    world.emulator.add_fault("on=POST:/vector_stores/*/file*,do=error:409,when=after")
+    sync(world, live, *wanted)
+    assert in_step(world, live, *wanted)
+    assert len(world.sent("POST", f"{live.id}{path}")) == 1
+
+
 def test_a_run_that_dies_while_rechunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
     live, a, b = pair
     chunked = replace(b, chunking_strategy=SMALL)

@@ -50,7 +50,9 @@ def failure(trouble: Trouble, told: float | None = None) -> Failure:
         (Trouble.UNCLEAR, Effect.ONCE, False),
         (Trouble.UNSENT, Effect.ONCE, True),
         (Trouble.THROTTLED, Effect.ONCE, True),
-        (Trouble.CONFLICT, Effect.ONCE, True),
+        (Trouble.CONFLICT, Effect.ONCE, False),
+        (Trouble.CONFLICT, Effect.REPEATABLE, True),
+        (Trouble.CONFLICT, Effect.READ, True),
         (Trouble.FINAL, Effect.READ, False),
         (Trouble.GARBLED, Effect.READ, False),
     ],
@@ -62,9 +64,13 @@ def test_a_request_that_may_have_created_something_is_never_repeated(
     assert (wait is not None) is repeats
 
 
-@pytest.mark.parametrize("trouble", [Trouble.UNCLEAR, Trouble.GARBLED])
+@pytest.mark.parametrize("trouble", [Trouble.UNCLEAR, Trouble.GARBLED, Trouble.CUT_SHORT, Trouble.CONFLICT])
 def test_a_create_of_unknown_outcome_is_ambiguous(trouble: Trouble) -> None:
     assert isinstance(Policy().raised(failure(trouble), Effect.ONCE), AmbiguousError)
+
+
+def test_a_write_that_meets_a_conflict_to_the_end_was_refused() -> None:
+    assert not isinstance(Policy().raised(failure(Trouble.CONFLICT), Effect.REPEATABLE), AmbiguousError)
 
 
 def test_a_read_is_never_ambiguous() -> None:

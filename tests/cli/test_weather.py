@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from reconciler.state import StateStore
 from tests.conftest import Workspace
 
 ASSISTANT = """\
@@ -82,6 +83,10 @@ CREATED = {
         "on=POST:/vector_stores,do=html:502,when=after",
         "on=POST:/vector_stores/*/file*,do=error:503,when=after",
         "on=POST:/files,do=error:429",
+        "on=POST:/files,do=error:409,when=after",
+        "on=POST:/vector_stores/*/file*,do=error:409,when=after",
+        "on=POST:/organization/projects,do=error:409,when=after",
+        "on=POST:/organization/projects/*/service_accounts,do=error:409,when=after",
         "on=POST:/organization/projects,do=error:503,when=after",
         "on=POST:/organization/projects/*/service_accounts,do=truncate",
         "on=POST:/organization/projects/*/rate_limits/*,do=html:502,when=before",
@@ -94,6 +99,31 @@ def test_a_create_whose_answer_is_lost_leaves_exactly_one_object(workspace: Work
     workspace.apply()
     assert {name: live(workspace).get(name) for name in CREATED} == CREATED
     assert workspace.plan().code == 0
+
+
+FILE_AND_STORE = {
+    "f.yaml": FILE.replace("notes}", "f}").replace("notes.txt", "a.txt"),
+    "store.yaml": STORE.replace("docs/*.md", "*.txt"),
+    "a.txt": "the same bytes",
+}
+
+
+@pytest.mark.parametrize("weather", ["reset,when=before", "error:500,when=after"])
+def test_a_file_and_a_store_never_share_an_upload_after_one_was_lost(workspace: Workspace, weather: str) -> None:
+    workspace.write(FILE_AND_STORE)
+    workspace.emulator.add_fault(f"on=POST:/files,do={weather}")
+    workspace.apply()
+    assert live(workspace)["file"] == 2
+    assert workspace.plan().code == 0
+
+
+def test_removing_a_file_after_a_lost_upload_leaves_its_like_in_the_store(workspace: Workspace) -> None:
+    workspace.write(FILE_AND_STORE)
+    workspace.emulator.add_fault("on=POST:/files,do=reset,when=before")
+    workspace.apply()
+    (workspace.folder / "f.yaml").unlink()
+    workspace.apply()
+    assert (live(workspace)["file"], live(workspace)["vector_store_file"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +216,10 @@ def busy(workspace: Workspace) -> subprocess.Popen[str]:
 
 
 def creating(workspace: Workspace) -> bool:
-    has_read = any(item.path == "/agents" for item in workspace.emulator.requests)
-    return has_read and workspace.emulator.requests_in_flight > 0
+    """Whether the journal says that something is being made: from then on interrupts are ours to handle."""
+    folder = workspace.folder / ".reconciler"
+    with StateStore.open_for_reading(folder, stack="stack", environment="default") as state:
+        return bool(state.unfinished()) and workspace.emulator.requests_in_flight > 0
 
 
 MANY = "\n---\n".join(ASSISTANT.replace("bot", f"b{n}").replace("Bot", f"B{n}") for n in range(6))

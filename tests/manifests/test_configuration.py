@@ -43,7 +43,7 @@ def test_the_example_of_every_kind_loads(folder: Folder, kind: Kind) -> None:
 
 def test_resources_come_in_the_order_of_their_addresses(folder: Folder) -> None:
     names = ["b", "a", "c"]
-    folder.write({f"{n}.yaml": PROJECT.replace("search", name) for n, name in enumerate(names)})
+    folder.write({f"{n}.yaml": PROJECT.replace("search", name).replace("Search", name) for n, name in enumerate(names)})
     assert [resource.address.name for resource in folder.load().resources] == ["a", "b", "c"]
 
 

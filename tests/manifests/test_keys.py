@@ -8,11 +8,13 @@ from reconciler.manifests import check_credentials
 from tests.manifests.conftest import PROJECT, Folder
 
 KEY = "sk-proj-THISisAkeyTHATisINuse"
+LEAKY = "kind: Stack\nspec: {variables: {leak: {type: string}}}\n"
 AGENT = "kind: Agent\nmetadata: {name: bot}\nspec: {model: m}\n"
 
 
 def account(name: str, target: str) -> str:
-    return f"---\nkind: ServiceAccount\nmetadata: {{name: {name}, project: search}}\nspec: {{name: a, key: {target}}}\n"
+    metadata = f"{{name: {name}, project: search}}"
+    return f"---\nkind: ServiceAccount\nmetadata: {metadata}\nspec: {{name: {name}, key: {target}}}\n"
 
 
 def stack(credentials: str) -> str:
@@ -93,17 +95,17 @@ def test_a_credential_file_outside_the_stack_is_refused(folder: Folder) -> None:
         AGENT.replace("model: m", f"model: m, instructions: 'a {KEY} b'"),
         AGENT.replace("model: m", f"model: m, metadata: {{k: '{KEY}'}}"),
         AGENT.replace("model: m", f"model: m, metadata: {{'{KEY}': v}}"),
-        AGENT.replace("model: m", "model: m, instructions: '${env.LEAK}'"),
-        AGENT.replace("model: m", "model: m, instructions: '${VectorStore/s} ${env.LEAK}'")
+        AGENT.replace("model: m", "model: m, instructions: '${var.leak}'"),
+        AGENT.replace("model: m", "model: m, instructions: '${VectorStore/s} ${var.leak}'")
         + "---\nkind: VectorStore\nmetadata: {name: s}\nspec: {}\n",
         AGENT.replace("model: m", "model: '${file:copy.txt}'"),
         AGENT.replace("model: m", f"model: m, tools: '{KEY}'"),
     ],
 )
 def test_a_key_in_use_is_refused_in_any_manifest_and_never_printed(folder: Folder, document: str) -> None:
-    folder.env.update(OPENAI_API_KEY=KEY, LEAK=KEY)
-    folder.write({"reconciler.yaml": "kind: Stack\nspec: {env: [LEAK]}\n", "m.yaml": document, "copy.txt": KEY})
-    problems = folder.problems()
+    folder.env["OPENAI_API_KEY"] = KEY
+    folder.write({"reconciler.yaml": LEAKY, "m.yaml": document, "copy.txt": KEY})
+    problems = folder.problems(variables={"leak": KEY})
     assert any("A credential does not belong in a manifest" in problem for problem in problems)
     assert not any(KEY in problem for problem in problems)
 
@@ -120,13 +122,11 @@ def test_the_key_in_a_credential_file_is_refused_in_manifests_too(folder: Folder
 
 
 def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
-    folder.env.update(OPENAI_API_KEY=KEY, LEAK=KEY)
-    folder.write(
-        {"reconciler.yaml": "kind: Stack\nspec: {env: [LEAK], outputs: {a: '${env.LEAK}'}}\n", "m.yaml": AGENT}
-    )
-    assert folder.problems() == [
+    folder.env["OPENAI_API_KEY"] = KEY
+    folder.write({"reconciler.yaml": LEAKY.replace("{v", "{outputs: {a: '${var.leak}'}, v"), "m.yaml": AGENT})
+    assert folder.problems(variables={"leak": KEY}) == [
         (
-            "reconciler.yaml:2:34: error: A credential does not belong in an output: An output is printed; it must not "
+            "reconciler.yaml:2:21: error: A credential does not belong in an output: An output is printed; it must not "
             "contain a key that is in use."
         )
     ]
@@ -277,3 +277,79 @@ def test_a_configuration_prints_no_key(folder: Folder) -> None:
     folder.env.update(OPENAI_API_KEY=KEY)
     configuration = folder.write({"m.yaml": AGENT}).load()
     assert KEY not in repr(configuration) + repr(folder.settings())
+
+
+TARGETS = {
+    "a folder": ("d", '"d" is a folder: name a file in it.'),
+    "the stack's folder": (".", '"." is a folder: name a file in it.'),
+    "the stack file": ("reconciler.yaml", '"reconciler.yaml" is the stack file.'),
+    "a stack file to be": ("./reconciler.yml", '"reconciler.yml" is the stack file.'),
+    "a manifest": ("m.yaml", '"m.yaml" is one of the manifests.'),
+    "below a manifest": ("m.yaml/k", '"m.yaml/k" is below "m.yaml", which is a file.'),
+    "the usual state folder": (".reconciler/k", '".reconciler/k" is in the folder of the state.'),
+    "the state folder": ("state/deep/k", '"state/deep/k" is in the folder of the state.'),
+    "workflows": (".github/workflows/k", '".github/workflows/k" is in .github, where files are published or run.'),
+}
+
+
+@pytest.mark.parametrize(("target", "message"), TARGETS.values(), ids=TARGETS.keys())
+def test_a_file_that_is_something_else_takes_no_key(folder: Folder, target: str, message: str) -> None:
+    (folder.root / "d").mkdir()
+    text = "kind: Stack\nspec: {backend: {local: {path: state}}}\n"
+    folder.write({"reconciler.yaml": text, "m.yaml": PROJECT + account("a", f"{{write_to: {{file: {target}}}}}")})
+    where = "m.yaml:7:40: error: ServiceAccount/search/a: Not a file for a key"
+    assert folder.problems() == [f"{where}: {message} Choose another file."]
+
+
+def test_no_key_is_written_into_a_git_folder(folder: Folder) -> None:
+    folder.write({"m.yaml": PROJECT + account("a", "{write_to: {file: .git/k}}")})
+    assert folder.problems()[0].startswith("m.yaml:7:40: error: ServiceAccount/search/a: Path inside .git")
+
+
+@pytest.mark.parametrize("names", [("k", "k/x"), ("k/x", "k")])
+def test_a_key_file_is_not_a_folder_of_another(folder: Folder, names: tuple[str, str]) -> None:
+    accounts = [account(name, f"{{write_to: {{file: {file}}}}}") for name, file in zip("ab", names, strict=True)]
+    (problem,) = folder.write({"m.yaml": PROJECT + "".join(accounts)}).problems()
+    assert 'writes its key to "k", so that is no folder.' in problem
+
+
+def test_a_key_file_that_links_to_itself_is_no_mistake_of_ours(folder: Folder) -> None:
+    (folder.root / "k").symlink_to("k")
+    folder.write({"m.yaml": PROJECT + account("a", "{write_to: {file: k}}")})
+    assert len(folder.load().resources) == 2
+
+
+@pytest.mark.parametrize("glob", ["out/*", "**/*", "out/**/*.key", "*/a.key"])
+def test_a_key_that_is_still_to_be_written_is_kept_out_of_a_store(folder: Folder, glob: str) -> None:
+    store = f"---\nkind: VectorStore\nmetadata: {{name: s}}\nspec: {{files: [{{path: '{glob}'}}]}}\n"
+    folder.write({"m.yaml": PROJECT + store + account("a", "{write_to: {file: out/a.key}}"), "out/b.key": "x"})
+    assert folder.problems() == [
+        (
+            "m.yaml:7:23: error: VectorStore/s: A credential does not belong in a manifest: "
+            f'"out/a.key" will hold a key, and "{glob}" matches it: no resource may contain it.'
+        )
+    ]
+
+
+@pytest.mark.parametrize("files", ["{path: '**/*.key', ignore: [out]}", "{path: 'out/*.md'}", "{path: '**/*'}"])
+def test_a_key_that_no_glob_finds_is_no_problem(folder: Folder, files: str) -> None:
+    target = ".out/a.key" if "ignore" not in files else "out/a.key"
+    store = f"---\nkind: VectorStore\nmetadata: {{name: s}}\nspec: {{files: [{files}]}}\n"
+    folder.write({"m.yaml": PROJECT + store + account("a", f"{{write_to: {{file: {target}}}}}")})
+    assert len(folder.load().resources) == 3
+
+
+def test_a_key_for_a_project_that_nobody_declares_is_a_warning(folder: Folder) -> None:
+    folder.env["SERCH_KEY"] = "sk-of-search"
+    folder.write({"reconciler.yaml": stack("{projects: {serch: '${env.SERCH_KEY}'}}"), "m.yaml": PROJECT})
+    assert folder.warnings() == [
+        (
+            'reconciler.yaml:3:28: warning: A key for no project: No manifest declares project "serch", and '
+            'spec.projects does not list it. Did you mean "search"?'
+        )
+    ]
+
+
+def test_a_key_for_a_project_of_the_stack_is_as_good_as_any(folder: Folder) -> None:
+    text = stack("{projects: {old: '${env.OLD_KEY}'}}") + "  projects: {old: proj_1}\n"
+    assert folder.write({"reconciler.yaml": text, "m.yaml": PROJECT}).warnings() == []

@@ -24,7 +24,7 @@ def addresses(folder: Folder, **more: Any) -> list[str]:
 
 
 def named(name: str) -> str:
-    return PROJECT.replace("name: search", f"name: {name}")
+    return f"kind: Project\nmetadata: {{name: {name}}}\nspec: {{name: {name.capitalize()}}}\n"
 
 
 def test_everything_has_a_default(folder: Folder) -> None:
@@ -39,6 +39,27 @@ def test_the_name_of_the_folder_is_made_fit_for_a_name(tmp_path: Path) -> None:
     root = tmp_path / "Überall shop (2)"
     root.mkdir()
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", load_stack(Settings(root=root)).name)
+
+
+@pytest.mark.parametrize("id", ["a\\r\\nX: b", "../files", "a b", "x\\n", "${var.id}"])
+def test_the_id_of_a_project_has_the_form_of_an_id(folder: Folder, id: str) -> None:
+    folder.write(stack(f'{{variables: {{id: "a/b"}}, projects: {{leg: "{id}"}}}}'))
+    (problem,) = folder.problems()
+    assert problem.startswith("reconciler.yaml:3:")
+    assert "Wrong form: spec.projects.leg is" in problem
+
+
+@pytest.mark.parametrize("manifests", ["", "manifests: [m], ", "manifests: [m/loop.yaml], ", "manifests: [m/*.yaml], "])
+def test_a_manifest_that_links_to_itself_is_one_problem_with_its_place(folder: Folder, manifests: str) -> None:
+    folder.write(stack(f"{{{manifests}guards: {{}}}}"))
+    (folder.root / "m" / "loop.yaml").symlink_to("loop.yaml")
+    (problem,) = folder.problems()
+    assert re.match(r"(m/loop.yaml:1:1|reconciler.yaml:3:20): error: Cannot read the file", problem)
+
+
+def test_a_stack_folder_that_links_to_itself_is_a_problem(folder: Folder) -> None:
+    (folder.root / "loop").symlink_to("loop")
+    assert folder.problems(root=Path("loop"))[0].startswith("error: No such folder")
 
 
 def test_organization_and_project_come_from_the_process(folder: Folder) -> None:
@@ -80,10 +101,29 @@ class TestWhereManifestsAre:
         folder.write({"a.yaml": named("a"), "sub/reconciler.yaml": "kind: Stack\n", "sub/x.yaml": named("x")})
         assert addresses(folder) == ["Project/a"]
 
+    @pytest.mark.parametrize("version", ["reconcilr/v1", "Reconciler/v1", "v1", "apps/v1"])
+    def test_a_kind_of_ours_under_another_version_is_refused_and_not_passed_over(
+        self, folder: Folder, version: str
+    ) -> None:
+        folder.write({"a.yaml": named("a"), "x.yaml": f"apiVersion: {version}\n{named('x')}"})
+        (problem,) = folder.problems()
+        assert problem.startswith(f'x.yaml:1:13: error: Project/x: Unknown value: apiVersion is "{version}"')
+
+    def test_a_misspelt_version_is_refused_whatever_the_kind(self, folder: Folder) -> None:
+        folder.write({"a.yaml": named("a"), "x.yaml": "apiVersion: reconcilr/v1\nkind: Projct\nspec: {}\n"})
+        assert folder.problems()[0].startswith("x.yaml:2:7: error: Unknown kind")
+
+    def test_a_document_of_another_program_is_not_passed_over_where_the_stack_names_its_folder(
+        self, folder: Folder
+    ) -> None:
+        folder.write(stack("{manifests: [m/]}") | {"m/x.yaml": "apiVersion: reconcilr/v1\nkind: A\nspec: {}\n"})
+        assert folder.problems()[0].startswith("m/x.yaml:2:7: error: Unknown kind")
+
     @pytest.mark.parametrize(
         "text",
         [
             "a: 1\n",
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: x}\n",
             "- a\n- b\n",
             "apiVersion: apps/v1\nkind: Deployment\nspec: {}\n",
             "image: {{ .Values.image }}\n",

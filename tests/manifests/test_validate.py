@@ -311,6 +311,84 @@ def test_two_declarations_of_one_row_are_refused(folder: Folder) -> None:
     ]
 
 
+ALIKE = {
+    "projects": [manifest("Project", "{name: Same}", metadata=f"name: {name}") for name in "ab"],
+    "service accounts": [
+        manifest("ServiceAccount", "{name: same}", metadata=f"name: {name}, project: search") for name in "ab"
+    ],
+    "files": [
+        manifest("File", f"{{path: {name}/x.md, purpose: assistants}}", metadata=f"name: {name}") for name in "ab"
+    ],
+    "files under one name": [
+        manifest("File", f"{{path: {name}/x.md, purpose: batch, filename: x}}", metadata=f"name: {name}")
+        for name in "ab"
+    ],
+}
+
+
+@pytest.mark.parametrize("documents", ALIKE.values(), ids=ALIKE.keys())
+def test_two_objects_that_only_the_state_could_tell_apart_are_refused(folder: Folder, documents: list[str]) -> None:
+    folder.write({"x.yaml": "---\n".join([PROJECT, *documents]), "a/x.md": "12", "b/x.md": "34"})
+    (problem,) = folder.problems()
+    assert problem.startswith("x.yaml:11:")
+    assert "without the state nothing else would tell the two apart" in problem
+
+
+UNLIKE = {
+    "marked": [manifest("Agent", "{model: m, name: same}", metadata=f"name: {name}") for name in "ab"],
+    "in two projects": [
+        manifest("ServiceAccount", "{name: same}", metadata=f"name: x, project: {project}")
+        for project in ("search", "old")
+    ],
+    "files of two purposes": [
+        manifest("File", f"{{path: a/x.md, purpose: {purpose}}}", metadata=f"name: {purpose}")
+        for purpose in ("batch", "vision")
+    ],
+    "names known later": [
+        manifest("ServiceAccount", f"{{name: '${{Project/search}} {name}'}}", metadata=f"name: {name}, project: search")
+        for name in "ab"
+    ],
+}
+
+
+@pytest.mark.parametrize("documents", UNLIKE.values(), ids=UNLIKE.keys())
+def test_objects_that_can_be_told_apart_may_look_alike(folder: Folder, documents: list[str]) -> None:
+    stack = "kind: Stack\nspec: {projects: {old: proj_1}}\n"
+    folder.write({"reconciler.yaml": stack, "x.yaml": "---\n".join([PROJECT, *documents]), "a/x.md": "12"})
+    assert len(folder.load().resources) == 3
+
+
+@pytest.mark.parametrize("id", ["../files/x", "a\\r\\nX: b", "a b", "..", "", "a\\n", "é", "x" * 201])
+def test_an_id_to_adopt_has_the_form_of_an_id(folder: Folder, id: str) -> None:
+    folder.write({"x.yaml": manifest("Project", "{name: a}", more=f'lifecycle: {{adopt: "{id}"}}\n')})
+    (problem,) = folder.problems()
+    assert problem.startswith("x.yaml:4:20: error: Project/x: Wrong form: lifecycle.adopt is")
+
+
+@pytest.mark.parametrize("id", ["rl-gpt-4.1", "proj_abc-1", "user-X"])
+def test_an_id_may_have_dots_and_dashes(folder: Folder, id: str) -> None:
+    folder.write({"x.yaml": manifest("Project", "{name: a}", more=f"lifecycle: {{adopt: {id}}}\n")})
+    assert folder.load().resources[0].lifecycle.adopt == id
+
+
+@pytest.mark.parametrize("name", ["name: {}", "name: a, project: {}"])
+def test_a_name_that_is_too_long_is_not_printed_whole(folder: Folder, name: str) -> None:
+    folder.write({"x.yaml": manifest("Agent", "{model: m}", metadata=name.format("x" * 5_000))})
+    (problem,) = folder.problems()
+    assert "has 5,000 characters; at most 150 are accepted" in problem
+    assert len(problem) < 300
+
+
+def test_an_expression_in_a_key_below_spec_is_a_warning(folder: Folder) -> None:
+    folder.write({"x.yaml": manifest("Agent", "{model: m, metadata: {'${var.x}': y}}")})
+    assert folder.warnings() == [
+        (
+            'x.yaml:3:29: warning: Agent/x: A key is not expanded: "${var.x}" is used as it is: expressions are '
+            "expanded in values, not in keys."
+        )
+    ]
+
+
 @pytest.mark.parametrize("field", ["name", "metadata", "tools", "reasoning"])
 def test_a_nullable_field_takes_null(folder: Folder, field: str) -> None:
     folder.write({"x.yaml": manifest("Agent", f"{{model: m, {field}: null}}")})

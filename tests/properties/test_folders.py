@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from reconciler.emulator import world
 from reconciler.kinds import KINDS
 from reconciler.manifests.files import Files, MemberFinder
 from reconciler.model.resource import Resource
-from reconciler.model.values import FileSet
+from reconciler.model.values import FileSet, Member
 from tests.properties.bench import FILE_IDS, Bench, Stack, pending, resource
 from tests.properties.strategies import examples
 
@@ -96,10 +97,15 @@ def store_of(folder: Path, item: dict[str, Any]) -> Resource:
     return resource(KINDS["VectorStore"], {"name": "Pages", "files": FileSet(members)})
 
 
-def attached(stack: Stack, wanted: Resource) -> dict[str, tuple[Any, Any]]:
+def attached(stack: Stack, wanted: Resource) -> dict[str, str]:
     """What the store holds: keys with the content's digest and the attributes of each."""
     members = stack.live(wanted).carried["files"].members
-    return {one.key: (one.content and one.content.sha256, one.attributes) for one in members}
+    return {one.key: _shown(one) for one in members}
+
+
+def _shown(member: Member) -> str:
+    # As text, since 1 equals True in Python.
+    return f"{member.content and member.content.sha256} {json.dumps(member.attributes or {}, sort_keys=True)}"
 
 
 def uploads(bench: Bench) -> set[str]:
@@ -120,10 +126,7 @@ def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -
                 wanted = store_of(stack.root, item)
                 stack.apply(wanted)
                 assert pending(stack.plan(wanted)) == []
-                assert attached(stack, wanted) == {
-                    one.key: (one.content and one.content.sha256, one.attributes or {})
-                    for one in wanted.spec["files"].members
-                }
+                assert attached(stack, wanted) == {one.key: _shown(one) for one in wanted.spec["files"].members}
                 members = stack.live(wanted).carried["files"].members
                 assert uploads(bench) == {one.file_id for one in members} - set(FILE_IDS)
             stack.apply()

@@ -1,0 +1,142 @@
+"""Whose object is whose: searches of one run that must not take what is another's."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from reconciler.api.claims import Claims
+from reconciler.api.strays import Strays
+from reconciler.api.work import Reach, Work
+from reconciler.engine.books import Books
+from reconciler.engine.finding import Finder, Settling, Wanted
+from reconciler.engine.match import Ownership
+from reconciler.errors import AnswerError
+from reconciler.kinds import KINDS
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.resource import Record
+from reconciler.model.values import FileSet, LocalFile, Member
+from tests.api.conftest import World, kind
+
+F, G, STORE = Address("File", "f"), Address("File", "g"), Address("VectorStore", "docs")
+IDENTITY = {"filename": "a.md", "purpose": "assistants", "bytes": 4}
+
+
+def file_in(world: World, owner: Address) -> tuple[LocalFile, str]:
+    """A local file, and the object that an address has made of it."""
+    local = world.write("a.md", "same")
+    spec = {"path": local, "filename": "a.md", "purpose": "assistants"}
+    made = world.provider.create(kind("File"), None, spec, address=owner, mark=None, steps=world.steps)
+    return local, made.live.id
+
+
+def strays_of(world: World) -> Strays:
+    work = Work(kind("VectorStore"), Reach(world.client, world.key), STORE, None, world.steps)
+    return Strays(work, world.provider.claims, frozenset(), "assistants", 20.0)
+
+
+def test_an_id_is_given_to_one_address_alone() -> None:
+    claims = Claims()
+    assert [claims.claim("file-1", owner) for owner in (F, G, F)] == [True, False, True]
+
+
+def test_asking_whether_an_id_is_free_does_not_take_it() -> None:
+    claims = Claims()
+    assert claims.is_free("file-1", F)
+    assert claims.claim("file-1", G)
+    assert not claims.is_free("file-1", F)
+
+
+def test_a_search_waits_for_what_is_being_made() -> None:
+    claims, order = Claims(), []
+
+    def make() -> None:
+        with claims.making("/files", IDENTITY):
+            begun.set()
+            time.sleep(0.1)
+            order.append("made")
+
+    begun, maker = threading.Event(), threading.Thread(target=make)
+    maker.start()
+    begun.wait(5)
+    claims.wait_for_makers("/files", IDENTITY)
+    order.append("searched")
+    maker.join()
+    assert order == ["made", "searched"]
+
+
+def test_a_search_does_not_wait_for_what_is_unlike() -> None:
+    claims = Claims()
+    with claims.making("/files", IDENTITY):
+        claims.wait_for_makers("/files", {**IDENTITY, "bytes": 5})
+
+
+def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
+    _, id = file_in(world, F)
+    assert not world.provider.claims.is_free(id, G)
+
+
+def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.provider.claims, "claim", lambda *_: False)
+    with pytest.raises(AnswerError, match="the id of another resource"):
+        world.create("VectorStore", {"name": "a"})
+
+
+def test_a_lost_upload_is_not_found_in_the_file_of_another_resource(world: World) -> None:
+    local, _ = file_in(world, F)
+    assert strays_of(world).find(local, began_at=world.clock()) is None
+
+
+def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
+    local, id = file_in(world, F)
+    world.provider._claims._owners.clear()
+    assert strays_of(world).find(local, began_at=world.clock()) == id
+
+
+def finder_of(world: World) -> tuple[Finder, Wanted]:
+    """The engine's search for File/f, which was lost just now."""
+    spec = {"path": world.write("a.md", "same"), "filename": "a.md", "purpose": "assistants"}
+    finder = Finder(world.provider, world.provider.claims, Ownership("shop", "test"), Settling())
+    return finder, Wanted(F, kind("File"), spec, is_marked=False, known=(), since=world.clock())
+
+
+def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: World) -> None:
+    finder, wanted = finder_of(world)
+    file_in(world, G)
+    assert finder.find(wanted) is None
+
+
+def test_what_the_engine_finds_is_claimed(world: World) -> None:
+    finder, wanted = finder_of(world)
+    _, id = file_in(world, G)
+    world.provider._claims._owners.clear()
+    found = finder.find(wanted)
+    assert found is not None
+    assert (found.id, world.provider.claims.is_free(id, G)) == (id, False)
+
+
+def test_an_apply_begins_with_every_id_of_the_records_and_of_the_files_that_they_hold() -> None:
+    member = Member("a.md", LocalFile("a.md", "0", 4), file_id="file-1")
+    held = Record(STORE, "vs_1", applied={"files": FileSet((member,))}, deposed=("vs_0",))
+    books = Books(Plan("shop", "test", ()), {STORE: held, F: Record(F, "file-2")})
+    assert dict(books.owned_ids(KINDS)) == {"vs_1": STORE, "vs_0": STORE, "file-1": STORE, "file-2": F}
+
+
+def test_a_renamed_resource_owns_what_it_had() -> None:
+    change = Change(G, Action.NO_OP, Reason.RENAMED, id="file-2", renamed_from=F)
+    books = Books(Plan("shop", "test", (change,)), {F: Record(F, "file-2")})
+    assert dict(books.owned_ids(KINDS)) == {"file-2": G}
+
+
+def test_a_file_that_turns_out_to_be_in_use_is_not_said_to_be_left_over(world: World) -> None:
+    local, first = file_in(world, F)
+    _, second = file_in(world, F)
+    world.provider._claims._owners.clear()
+    strays = strays_of(world)
+    assert strays.find(local, began_at=world.clock()) is None
+    world.provider.claims.claim(first, F)
+    (remark,) = strays.remarks()
+    assert (first in remark, second in remark) == (False, True)
