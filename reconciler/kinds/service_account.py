@@ -17,7 +17,12 @@ KIND = Kind(
     natural_key=("name",),
     destroys="its keys stop working at once",
     fields=(
-        Field("name", Text(min_length=1), "The name people see. Not unique at the API.", required=True),
+        Field(
+            "name",
+            Text(min_length=1),
+            "The name people see, not unique at the API. Left out, that of the resource.",
+            named=True,
+        ),
         Field(
             "role",
             Text(choices=("member", "owner")),
@@ -43,7 +48,6 @@ metadata:
   name: indexer
   project: search
 spec:
-  name: indexer
   role: member
   key:
     write_to:

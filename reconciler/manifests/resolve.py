@@ -21,7 +21,7 @@ from reconciler.model.kind import Kind, OnRemove, Scope
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.types import FileSetType, LocalFileType
-from reconciler.model.values import FileSet, Reference, Template, Unknown, has_unknown
+from reconciler.model.values import FileSet, Reference, Spec, Template, Unknown, has_unknown
 
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
@@ -64,7 +64,7 @@ class Resolver:
         resource = Resource(
             address=address,
             kind=instance.kind,
-            spec=self._carried(instance, document["spec"]),
+            spec=_named(instance.kind, address, self._carried(instance, document["spec"])),
             lifecycle=lifecycle,
             place=instance.document.place,
             places=instance.document.spec_places,
@@ -196,3 +196,9 @@ def _reworded(finding: Finding, kind: Kind) -> Finding:
         detail = f"{kind.name} lives in a project: add metadata.project."
         return Finding(finding.trail, finding.summary, detail, at_key=True)
     return finding
+
+
+def _named(kind: Kind, address: Address, spec: Spec) -> Spec:
+    """The spec, where fields that are called like the resource are left out, with its name in them."""
+    named = {field.name: address.name for field in kind.fields if field.named and field.name not in spec}
+    return {**named, **spec}

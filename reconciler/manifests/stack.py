@@ -275,6 +275,9 @@ def _backend(layers: _Layers, settings: Settings, context: Context, problems: Pr
     text = ((layers.get("backend") or {}).get("local") or {}).get("path", STATE_FOLDER)
     anywhere = Context(context.variable, Environment(settings.env, None), context.files)
     report = _reporter(layers, problems, "backend")
+    if (layers.get("backend") or {}).get("postgres"):
+        detail = "This version keeps its state in `local`, a folder of this machine, and in no database."
+        report(Problem("Backend not supported", detail), ("postgres",))
     path = Evaluator(anywhere, report).evaluate(text, ("local", "path"))
     root = context.files.root
     if not isinstance(path, str):

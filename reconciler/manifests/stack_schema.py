@@ -149,10 +149,16 @@ def _backend() -> dict[str, Any]:
         },
         "additionalProperties": False,
     }
+    postgres = {
+        **described("State in a PostgreSQL database; a stack may name it, and this version refuses to run with it."),
+        "type": "object",
+        "properties": {"dsn": {**described("How to connect."), "type": "string"}},
+        "additionalProperties": False,
+    }
     return {
         **described("Where the state is kept."),
         "type": ["object", "null"],
-        "properties": {"local": local},
+        "properties": {"local": local, "postgres": postgres},
         "additionalProperties": False,
         "$comment": "This version supports no other backend than `local`, a folder of this machine.",
     }

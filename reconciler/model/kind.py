@@ -88,7 +88,8 @@ class Field:
     """A settable field of a kind.
 
     `default` is what the API shows when the field was never sent (SERVER_CHOSEN where it varies). `reset` is what an
-    update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN. `on_create` and
+    update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN. A `named` field that is
+    left out takes the resource's own name. `on_create` and
     `on_update` say which bodies accept it; a field of the update alone is sent right after the create. `merged` where
     an update keeps the parts of the value that it was not sent, so that they have to be sent to go.
     """
@@ -103,6 +104,7 @@ class Field:
     reset: Any = None
     nullable: bool = False
     on_create: bool = True
+    named: bool = False
     merged: bool = False
 
     @property

@@ -217,7 +217,12 @@ BAD = {
     ),
     "another backend": (
         "{backend: {postgres: {dsn: x}}}",
-        ('17: error: Unknown field "postgres": "postgres" is not known in spec.backend. This version supports no other '
+        ("27: error: Backend not supported: This version keeps its state in `local`, a folder of this machine, and in "
+        "no database."),
+    ),
+    "unknown backend": (
+        "{backend: {s3: {bucket: x}}}",
+        ('17: error: Unknown field "s3": "s3" is not known in spec.backend. This version supports no other '
         "backend than `local`, a folder of this machine."),
     ),
     "backend elsewhere": (

@@ -47,7 +47,7 @@ adoptable_kind = pytest.mark.parametrize(
 
 @every_kind
 def test_what_was_applied_leaves_nothing_to_plan(kind: Kind, bench: Bench) -> None:
-    @examples(25)
+    @examples(15)
     @given(spec=valid_specs(kind))
     def check(spec: dict[str, Any]) -> None:
         with bench.fresh() as stack:
@@ -61,7 +61,7 @@ def test_what_was_applied_leaves_nothing_to_plan(kind: Kind, bench: Bench) -> No
 
 @every_kind
 def test_a_spec_in_place_of_another_leaves_what_it_would_have_made_by_itself(kind: Kind, bench: Bench) -> None:
-    @examples(25)
+    @examples(15)
     @given(first=valid_specs(kind), second=valid_specs(kind))
     def check(first: dict[str, Any], second: dict[str, Any]) -> None:
         with bench.fresh() as stack:
@@ -99,7 +99,7 @@ def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(kind
     ids=attrgetter("name"),
 )
 def test_dropping_one_nested_part_takes_it_back_to_what_it_was_without(kind: Kind, bench: Bench) -> None:
-    @examples(25)
+    @examples(15)
     @given(spec=valid_specs(kind), data=st.data())
     def check(spec: dict[str, Any], data: st.DataObject) -> None:
         paths = [path for name in spec for path in optional_parts(kind.by_name[name], spec[name])]
@@ -144,7 +144,7 @@ def test_an_imported_object_of_the_same_body_leaves_nothing_to_plan(kind: Kind, 
 def test_an_outside_edit_is_drift_of_that_field_alone_and_is_repaired(kind: Kind, bench: Bench) -> None:
     fields = editable_fields(kind)
 
-    @examples(40)
+    @examples(24)
     @given(spec=valid_specs(kind), item=st.sampled_from(fields), data=st.data())
     def check(spec: dict[str, Any], item: Field, data: st.DataObject) -> None:
         other = data.draw(valid_specs(kind, like=spec))
