@@ -179,8 +179,9 @@ class Stack:
 
 
 def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, name: str = "it") -> Resource:
-    """A spec as a resource; objects that the key alone places have no project here."""
-    return Resource(Address(kind.name, name, project if kind.scope is Scope.PROJECT else None), kind, spec)
+    """A spec as the loader makes a resource of it; objects that the key alone places have no project here."""
+    address = Address(kind.name, name, project if kind.scope is Scope.PROJECT else None)
+    return Resource(address, kind, {**{item.name: name for item in kind.fields if item.named}, **spec})
 
 
 def valid_specs(kind: Kind, *, like: Mapping[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:

@@ -199,6 +199,6 @@ def test_nothing_may_be_absent_or_null_or_empty(kind: Kind, reshaped: Any, bench
             live = stack.live(wanted)
             record = stack.store.records()[wanted.address]
             other = LiveObject(kind, live.id, reshaped(dict(live.attributes)), live.project, live.carried)
-            assert diff_fields(kind, desired=kind.complete(spec), live=other, record=record) == []
+            assert diff_fields(kind, desired=kind.complete(wanted.spec), live=other, record=record) == []
 
     check()
