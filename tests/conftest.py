@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator import Emulator
+from tests import zygote
 
 
 @dataclass
@@ -58,19 +58,9 @@ class Workspace:
         """The words that start the real command line."""
         return [sys.executable, "-m", "reconciler", *arguments]
 
-    def run(self, *arguments: str, expect: int | None = None, stdin: str | None = "") -> Finished:
+    def run(self, *arguments: str, expect: int | None = None, stdin: str = "") -> Finished:
         """Run a command in a process of its own; with `expect`, insist on the exit code."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        finished = Finished(done.returncode, done.stdout, done.stderr)
+        finished = Finished(*zygote.run(arguments, folder=self.folder, environment=self.environment, stdin=stdin))
         if expect is not None:
             assert finished.code == expect, f"exit code {finished.code}\n{finished.out}\n{finished.err}"
         return finished

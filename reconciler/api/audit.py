@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.work import Reach
+from reconciler.api.reach import Reach
 from reconciler.model.secret import Redactor
 
 _PAGE = 100

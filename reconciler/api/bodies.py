@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from reconciler.model.kind import Field, Kind
@@ -18,12 +18,12 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def create_body(kind: Kind, spec: Spec, mark: str | None) -> dict[str, Any]:
-    """What a create sends: the fields that it accepts and that are set."""
+def create_body(kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()) -> dict[str, Any]:
+    """What a create sends: the fields that it accepts and that are set, but for those that its path says."""
     body = {
         field.name: plain(spec[field.name])
         for field in kind.fields
-        if field.in_body and field.on_create and spec.get(field.name) is not None
+        if field.in_body and field.on_create and spec.get(field.name) is not None and field.name not in in_path
     }
     if mark and kind.mark:
         body[kind.mark] = {**body.get(kind.mark, {}), MARK_KEY: mark}
@@ -55,6 +55,18 @@ def changed_body(live: LiveObject, changes: Spec, mark: str | None) -> dict[str,
         own = body[kind.mark] if kind.mark in body else live.value(kind.mark)
         body[kind.mark] = {**(own or {}), MARK_KEY: mark}
     return body
+
+
+def whole_body(live: LiveObject, body: Spec) -> dict[str, Any]:
+    """What an update sends where it replaces everything: the rest as it is."""
+    kind = live.kind
+    names = (
+        [field.name for field in kind.fields if field.in_body and field.on_update] if kind.calls.whole_updates else []
+    )
+    kept = {name: plain(live.value(name)) for name in names if live.value(name) is not None}
+    return {
+        name: value for name, value in {**kept, **body}.items() if value is not None or not kind.calls.whole_updates
+    }
 
 
 def _whole(field: Field, value: Any, live: Any) -> Any:

@@ -18,6 +18,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.work import CREATE, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
+from reconciler.model.kind import Field
 from reconciler.model.provider import Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
@@ -39,15 +40,17 @@ class Minted:
 
 
 class Delivery(Carrier):
-    """The carrier of `KeySinkType` fields: `{write_to: TARGET}`, or None for no key of ours."""
-
-    private = frozenset({_API_KEY})
+    """The carrier of keys that are made beside their object: `{write_to: TARGET}`, or None for no key of ours."""
 
     def __init__(self, sinks: Sinks, keys: KeyRing) -> None:
         self._sinks = sinks
         self._keys = keys
         self._creating: dict[Address | None, float] = {}
         self._lock = threading.Lock()
+
+    def private(self, _field: Field) -> frozenset[str]:
+        """The key that comes with a new account."""
+        return frozenset({_API_KEY})
 
     def check(self, task: Task) -> None:
         """Raise SinkError now rather than after a key was minted that nobody can take."""
@@ -128,8 +131,8 @@ class Delivery(Carrier):
             left = _delete_key(work, minted.id)
             raise SinkError(" ".join(filter(None, (str(error), left))), hint=error.hint) from error
         work.delivered[task.field.name] = entry
-        if work.project is not None:
-            self._keys.learn(work.project, minted.secret)
+        if work.site.project is not None:
+            self._keys.learn(work.site.project, minted.secret)
 
     def _lost(self, work: Work, live: LiveObject, unseen: set[str]) -> Iterator[str]:
         """The ids of keys that were made for this account by us, and never delivered."""

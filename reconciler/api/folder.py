@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, tags
+from reconciler.api.reach import Reach
 from reconciler.api.strays import Strays
 from reconciler.api.uploads import Uploader
-from reconciler.api.work import Carrier, Reach, Task, Work, side_by_side
+from reconciler.api.work import Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import FileSetType

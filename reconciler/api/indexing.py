@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.answers import clean
-from reconciler.api.work import Reach
+from reconciler.api.reach import Reach
 from reconciler.model.values import Spec
 
 _FIRST_SECONDS = 1.0

@@ -12,18 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.api.bodies import changed_body, create_body, late_body, restoring_body
+from reconciler.api.bodies import changed_body, create_body, late_body, restoring_body, whole_body
 from reconciler.api.claims import Claims
 from reconciler.api.client import Client
 from reconciler.api.delivery import Delivery
 from reconciler.api.folder import Folder
 from reconciler.api.keys import KeyRing
+from reconciler.api.reach import Reach
 from reconciler.api.retirement import Retirements
+from reconciler.api.shown_once import ShownOnce
+from reconciler.api.site import Site
 from reconciler.api.uploads import MEBIBYTE, Uploader
-from reconciler.api.work import CREATE, Carrier, Reach, Task, Work, id_of
+from reconciler.api.work import CREATE, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
-from reconciler.model.kind import Ended, Kind, Removal, Scope
+from reconciler.model.calls import Within
+from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
 from reconciler.model.provider import Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType, KeySinkType, LocalFileType
@@ -73,8 +77,7 @@ class HttpProvider:
             settle_seconds=settle_seconds,
             parallelism=parallelism,
         )
-        # The one place that knows which fields have calls of their own; local files are sent by the create itself.
-        self._carriers: dict[type, Carrier] = {FileSetType: folder, KeySinkType: Delivery(sinks, keys)}
+        self._folder, self._delivery, self._shown_once = folder, Delivery(sinks, keys), ShownOnce(sinks)
 
     @property
     def calls(self) -> int:
@@ -104,35 +107,44 @@ class HttpProvider:
 
     # Reading
 
-    def list(self, kind: Kind, project: str | None) -> tuple[LiveObject, ...]:
-        """All objects of a kind in a scope; RetiredError where the server has no such kind any more."""
-        reach = self._reach(kind, project)
+    def list(self, kind: Kind, project: str | None, within: Within = ()) -> tuple[LiveObject, ...]:
+        """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
+
+        Empty where the API has no list of the kind, and where the surroundings are gone.
+        """
+        if not kind.calls.listable:
+            return ()
+        site = self._site(kind, project, within)
+        if kind.calls.setting:
+            found = site.get()
+            return () if found is None else (found,)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
-            found = tuple(_live(kind, project, item) for item in reach.list(kind.collection, query=query))
+            items = [item for item in site.reach.list(site.collection, query=query) if site.counts(item)]
         except NotFoundError as error:
-            raise self._retirements.explain(error, kind, reach) from error
+            if within:
+                return ()
+            raise self._retirements.explain(error, kind, site.reach) from error
         self._retirements.seen(kind)
-        return found
+        return tuple(site.live(item) for item in items)
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object, or None where the API knows none."""
+        within, own_id = kind.place_of(id)
         if not kind.readable_singly:
-            return next((live for live in self.list(kind, project) if live.id == id), None)
-        reach = self._reach(kind, project)
-        try:
-            item = reach.request("GET", _item_path(kind), ids={"id": id})
-        except NotFoundError:
-            self._retirements.check(kind, reach)
-            return None
-        return _live(kind, project, item)
+            return next((live for live in self.list(kind, project, within) if live.id == id), None)
+        site = self._site(kind, project, within)
+        found = site.get(own_id)
+        if found is None:
+            self._retirements.check(kind, site.reach)
+        return found
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of the named fields, as far as they can be read."""
         carried = dict(live.carried)
         wanted = frozenset(names)
         for field in live.kind.carried:
-            carrier = self._carriers.get(type(field.type))
+            carrier = self._carrier(field)
             value = (
                 carrier.read(self._reach(live.kind, live.project), live) if carrier and field.name in wanted else None
             )
@@ -146,14 +158,13 @@ class HttpProvider:
         self, kind: Kind, project: str | None, spec: Spec, *, address: Address, mark: str | None, steps: Steps
     ) -> Written:
         """Make the object with all its fields; AmbiguousError where it may or may not have been made."""
-        work = Work(kind, self._reach(kind, project), address, project, steps)
+        work = Work(self._site(kind, project, kind.within(spec) or ()), address, steps)
         tasks = self._tasks(work, {field.name: spec.get(field.name) for field in kind.carried})
         for carrier, task in tasks:
             carrier.check(task)
         work.answer = self._made(work, spec, mark, tasks)
-        hidden = frozenset(name for carrier, _ in tasks for name in carrier.private)
-        shown = {name: value for name, value in work.answer.items() if name not in hidden}
-        live = _live(kind, project, shown)
+        hidden = frozenset(name for carrier, task in tasks for name in carrier.private(task.field))
+        live = work.site.live({name: value for name, value in work.answer.items() if name not in hidden})
         # A key is delivered before anything else can go wrong.
         values = {task.field.name: carrier.created(task, live) for carrier, task in tasks}
         late = late_body(live, spec)
@@ -171,20 +182,20 @@ class HttpProvider:
         steps: Steps,
     ) -> Written:
         """Send the changed fields, and nothing else but our mark where the object lacks it."""
-        work = Work(live.kind, self._reach(live.kind, live.project), address, live.project, steps, record)
+        work = Work(self._site_of(live), address, steps, record)
         tasks = self._tasks(work, changes)
         for carrier, task in tasks:
             carrier.check(task)
         body = changed_body(live, changes, mark)
         if body:
-            live = replace(self._modified(work, live, body), carried=live.carried)
+            live = replace(self._modified(work, live, whole_body(live, body)), carried=live.carried)
         values = {task.field.name: carrier.write(task, live) for carrier, task in tasks}
         return _written(work, live, values)
 
     def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
         """Remove the object the way its kind does; one that is gone already is no error."""
         address = record.address if record else None
-        work = Work(live.kind, self._reach(live.kind, live.project), address, live.project, steps, record)
+        work = Work(self._site_of(live), address, steps, record)
         match live.kind.removal:
             case Removal.DELETE:
                 self._remove(work, live)
@@ -196,26 +207,32 @@ class HttpProvider:
     def _made(self, work: Work, spec: Spec, mark: str | None, tasks: Tasks) -> dict[str, Any]:
         """The answer to the create, journalled as soon as it is there."""
         source = next((field for field in work.kind.fields if isinstance(field.type, LocalFileType)), None)
-        body = create_body(work.kind, spec, mark)
+        body = create_body(work.kind, spec, mark, in_path=work.site.in_path("create"))
         for carrier, task in tasks:
             body.update(carrier.body(task) or {})
         making = self._claims.making(work.kind.collection, work.kind.identity(spec))
         with work.steps.step(CREATE) as step, making:
             try:
-                answer = self._uploaded(work, spec[source.name], body) if source else self._posted(work, body)
+                answer = self._uploaded(work, spec[source.name], body) if source else self._posted(work, body, spec)
             except NotFoundError as error:
                 raise self._retirements.explain(error, work.kind, work.reach) from error
             id = _new_id(work, answer)
-            if not self._claims.claim(id, work.address):
-                raise AnswerError(f"POST {work.kind.collection}: the answer has the id of another resource, {id}.")
+            if not work.kind.found_by_key and not self._claims.claim(id, work.address):
+                raise AnswerError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
             known: dict[str, Any] = {}
             for carrier, _ in tasks:
                 known.update(carrier.journalled(answer) or {})
             step.done(id, **known)
         return answer
 
-    def _posted(self, work: Work, body: Spec) -> dict[str, Any]:
-        return work.reach.request("POST", work.kind.collection, json=body)
+    def _posted(self, work: Work, body: Spec, spec: Spec) -> dict[str, Any]:
+        kind = work.kind
+        sent = {kind.calls.in_list_as: list(body.values())} if kind.calls.in_list_as else body
+        answer = work.site.call("create", values=spec, json=sent)
+        if kind.calls.in_list_as:
+            answer = next((item for item in answer.get("data") or () if spec[kind.natural_key[0]] in item.values()), {})
+        # What is known by what it joins is often answered without saying what that was.
+        return {**body, **answer} if kind.calls.id_field else answer
 
     def _uploaded(self, work: Work, local: LocalFile, body: Spec) -> dict[str, Any]:
         return self._uploader.upload(
@@ -228,16 +245,16 @@ class HttpProvider:
 
     def _modified(self, work: Work, live: LiveObject, body: Spec, *, is_new: bool = False) -> LiveObject:
         with work.steps.step("update", fields=sorted(body)) as step:
-            answer = self._modify(work, live.id, body, settle_seconds=self._settle_seconds if is_new else 0.0)
+            answer = self._modify(work, live.own_id, body, settle_seconds=self._settle_seconds if is_new else 0.0)
             step.done(live.id)
-        return _live(work.kind, work.project, {"id": live.id, **answer})
+        return work.site.live({"id": live.own_id, **answer})
 
     def _modify(self, work: Work, id: str, body: Spec, *, settle_seconds: float) -> dict[str, Any]:
         """A modify call. An object that was just made may be unknown for a moment; a 404 is waited out so long."""
         pause = _FIRST_LOOK_SECONDS
         while True:
             try:
-                return work.reach.request("POST", _item_path(work.kind), ids={"id": id}, json=body, repeatable=True)
+                return work.site.call("update", id, json=body, repeatable=True)
             except NotFoundError:
                 settle_seconds -= pause
                 if settle_seconds < 0:
@@ -252,7 +269,7 @@ class HttpProvider:
                 carrier.removing(task, live)
         with work.steps.step("delete", id=live.id) as step:
             with self._gone_is_fine(work):
-                work.reach.request("DELETE", _item_path(live.kind), ids={"id": live.id})
+                work.site.remove(live.own_id)
             step.done(live.id)
         for carrier, task in tasks:
             carrier.removed(task)
@@ -260,8 +277,8 @@ class HttpProvider:
     def _archive(self, work: Work, live: LiveObject) -> None:
         with work.steps.step("archive", id=live.id) as step:
             try:
-                path = f"{_item_path(live.kind)}/archive"
-                work.reach.request("POST", path, ids={"id": live.id}, repeatable=True)
+                path = f"{work.site.collection}/{{id}}/archive"
+                work.reach.request("POST", path, ids={"id": live.own_id}, repeatable=True)
             except NotFoundError:
                 pass
             except ApiError as error:
@@ -270,8 +287,8 @@ class HttpProvider:
             step.done(live.id)
 
     def _has_ended(self, work: Work, live: LiveObject) -> bool:
-        found = work.reach.request("GET", _item_path(live.kind), ids={"id": live.id})
-        return live.kind.ending(found) is Ended.GONE
+        found = work.site.get(live.own_id)
+        return found is None or live.kind.ending(found.attributes) is Ended.GONE
 
     def _restore(self, work: Work, live: LiveObject) -> None:
         body = restoring_body(work.record.overwritten if work.record else {})
@@ -279,7 +296,7 @@ class HttpProvider:
             return
         with work.steps.step("restore", fields=sorted(body)) as step:
             with self._gone_is_fine(work):
-                self._modify(work, live.id, body, settle_seconds=0.0)
+                self._modify(work, live.own_id, whole_body(live, body), settle_seconds=0.0)
             step.done(live.id)
 
     @contextmanager
@@ -296,7 +313,7 @@ class HttpProvider:
         """Whether a delete was refused because the whole project is archived, and with it the object out of use."""
         if error.status not in (400, 401) or "archived" not in str(error):
             return False
-        parent, found, _ = work.kind.collection.partition("/{project}")
+        parent, found, _ = work.site.collection.partition("/{project}")
         if not found:
             return True
         project = work.reach.request("GET", f"{parent}/{{project}}")
@@ -308,6 +325,8 @@ class HttpProvider:
         if kind.scope is Scope.ORGANIZATION:
             return Reach(self._client, self._keys.admin(), beta=kind.beta)
         project_id = self._default_project if project is None else self._project_ids.get(project)
+        if kind.scope is Scope.EITHER and project is None:
+            return Reach(self._client, self._keys.admin(), beta=kind.beta)
         if project is not None and project_id is None:
             raise CredentialError(f'The project "{project}" is not known at the API yet.')
         if not kind.scope.needs_admin_key:
@@ -317,26 +336,32 @@ class HttpProvider:
             raise CredentialError(f"A {kind.name} lives in a project, and none is named.")
         return Reach(self._client, self._keys.admin(), {"project": project_id}, kind.beta)
 
+    def _site(self, kind: Kind, project: str | None, within: Within = ()) -> Site:
+        return Site(kind, self._reach(kind, project), project, within)
+
+    def _site_of(self, live: LiveObject) -> Site:
+        return self._site(live.kind, live.project, live.kind.place_of(live.id)[0])
+
     def _tasks(self, work: Work, values: Spec) -> Tasks:
         """The carried fields among `values`, each with its carrier."""
-        return tuple(
-            (self._carriers[type(field.type)], Task(work, field, values[field.name]))
-            for field in work.kind.carried
-            if field.name in values and type(field.type) in self._carriers
-        )
+        carried = ((self._carrier(field), field) for field in work.kind.carried if field.name in values)
+        return tuple((carrier, Task(work, field, values[field.name])) for carrier, field in carried if carrier)
 
-
-def _item_path(kind: Kind) -> str:
-    return f"{kind.collection}/{{id}}"
-
-
-def _live(kind: Kind, project: str | None, item: Mapping[str, Any]) -> LiveObject:
-    return LiveObject(kind, id_of(item, what=kind.collection), dict(item), project)
+    def _carrier(self, field: Field) -> Carrier | None:
+        """Who makes the calls of a field; none for a local file, which the create itself sends."""
+        match field.type:
+            case FileSetType():
+                return self._folder
+            case KeySinkType(shown_in=None):
+                return self._delivery
+            case KeySinkType():
+                return self._shown_once
+        return None
 
 
 def _new_id(work: Work, answer: Mapping[str, Any]) -> str:
     try:
-        return id_of(answer, what=f"POST {work.kind.collection}")
+        return work.site.id_of(answer)
     except AnswerError as error:
         raise AmbiguousError(f"{error} Whether the object was made is unknown.") from error
 

@@ -7,7 +7,7 @@ answers, the kind is retired.
 
 from __future__ import annotations
 
-from reconciler.api.work import Reach
+from reconciler.api.reach import Reach
 from reconciler.errors import ApiError, NotFoundError, ReconcilerError, RetiredError
 from reconciler.model.kind import Kind
 

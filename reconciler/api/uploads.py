@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from reconciler.api.client import Form
-from reconciler.api.work import Reach, id_of, side_by_side
+from reconciler.api.reach import Reach, id_of
+from reconciler.api.work import side_by_side
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError, ReconcilerError, StalePlanError
 from reconciler.model.values import LocalFile
 

@@ -6,15 +6,13 @@ carried by a `Carrier`, chosen by the type of the field; the provider knows when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reconciler.api import pages
-from reconciler.api.client import Client, Request
-from reconciler.api.keys import Key
-from reconciler.errors import AnswerError
+from reconciler.api.reach import Reach
+from reconciler.api.site import Site
 from reconciler.model.address import Address
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import Steps
@@ -28,39 +26,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Reach:
-    """A scope as seen by a caller: the key to use, the ids that paths need, the beta header of the kind."""
-
-    client: Client
-    key: Key
-    ids: Mapping[str, str] = field(default_factory=dict)
-    beta: str | None = None
-
-    @property
-    def plain(self) -> Reach:
-        """The same without the beta header, for routes that are no part of the beta."""
-        return replace(self, beta=None)
-
-    def request(self, method: str, path: str, *, ids: Mapping[str, str] | None = None, **rest: Any) -> dict[str, Any]:
-        """One call; `rest` is as in `Client.request`."""
-        return self.client.exchange(self._request(method, path, ids, rest)).body
-
-    def exchange(self, method: str, path: str, *, ids: Mapping[str, str] | None = None) -> tuple[Spec, Spec]:
-        """One call without a body, and the headers of its answer with it."""
-        answer = self.client.exchange(self._request(method, path, ids, {}))
-        return answer.body, answer.headers
-
-    def list(
-        self, path: str, *, ids: Mapping[str, str] | None = None, query: Mapping[str, str | int] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Every item of a list, page by page."""
-        return pages.items(lambda asked: self.request("GET", path, ids=ids, query=dict(asked)), what=path, query=query)
-
-    def _request(self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]) -> Request:
-        return Request(method, path, self.key, {**self.ids, **(ids or {})}, beta=self.beta, **rest)
-
-
 @dataclass
 class Work:
     """One change of one object, and what comes of it: receipts by key field, and remarks for the report.
@@ -68,15 +33,23 @@ class Work:
     `answer` is what a create answered, secrets included.
     """
 
-    kind: Kind
-    reach: Reach
+    site: Site
     address: Address | None
-    project: str | None
     steps: Steps
     record: Record | None = None
     answer: Spec = field(default_factory=dict, repr=False)
     delivered: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the object."""
+        return self.site.kind
+
+    @property
+    def reach(self) -> Reach:
+        """Whom to call as."""
+        return self.site.reach
 
 
 @dataclass(frozen=True)
@@ -96,8 +69,9 @@ class Carrier:
     cannot be read.
     """
 
-    private: frozenset[str] = frozenset()
-    """Keys of a create's answer that must not be kept."""
+    def private(self, _field: Field) -> frozenset[str]:
+        """Keys of a create's answer that must not be kept."""
+        return frozenset()
 
     def check(self, task: Task) -> None:
         """Raise if the value could not be written, before any call is made."""
@@ -122,14 +96,6 @@ class Carrier:
 
     def removed(self, task: Task) -> None:
         """Remove what the object left behind elsewhere."""
-
-
-def id_of(item: Mapping[str, Any], *, what: str) -> str:
-    """The id of an answered object; AnswerError where it has none."""
-    found = item.get("id")
-    if not isinstance(found, str) or not found:
-        raise AnswerError(f"{what}: the answer has no id.")
-    return found
 
 
 def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> list[R]:

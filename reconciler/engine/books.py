@@ -61,7 +61,7 @@ class Books:
         with self._lock:
             mine = [record for address, record in self._records.items() if address.kind == kind.name]
         # The rows of kinds that always exist are the same for ever, so knowing one does not rule it out.
-        return set() if kind.always_exists else {id for record in mine for id in (record.id, *record.deposed)}
+        return set() if kind.found_by_key else {id for record in mine for id in (record.id, *record.deposed)}
 
     def owned_ids(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Address]]:
         """Every id that is somebody's as the apply begins, objects before the files that they hold.
@@ -130,7 +130,7 @@ class Books:
 
 
 def _has_own_ids(kinds: Mapping[str, Kind], address: Address) -> bool:
-    return address.kind in kinds and not kinds[address.kind].always_exists
+    return address.kind in kinds and not kinds[address.kind].found_by_key
 
 
 def _file_ids(values: Spec) -> list[str]:

@@ -236,8 +236,10 @@ class Executor:
         """What a reference is now: from what this run wrote, else from what the plan saw."""
         change, live = self._changes.get(reference.address), self._written.get(reference.address)
         if not reference.path:
-            found: Any = live.id if live else (change.id if change else None)
-            return Unknown(str(reference)) if found is None else found
+            if live is not None:
+                return live.own_id
+            known = change.id if change is not None else None
+            return Unknown(str(reference)) if known is None else self._kinds[reference.address.kind].place_of(known)[1]
         sources: list[Any] = [change.after if change else None, live.attributes if live else None]
         if live is None and change is not None and change.id is not None:
             sources.append(change.before)

@@ -15,6 +15,7 @@ from threading import Lock
 from reconciler.engine.match import JOURNAL_TOLERANCE_SECONDS, Ownership
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
+from reconciler.model.calls import Within
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Claims, Provider
 from reconciler.model.resource import LiveObject
@@ -62,7 +63,8 @@ class Finder:
         if kind.readable_singly:
             live = self._provider.get(kind, address.project, id)
         else:
-            live = next((item for item in self._lists.read(kind, address.project) if item.id == id), None)
+            within = kind.place_of(id)[0]
+            live = next((item for item in self._lists.read(kind, address.project, within) if item.id == id), None)
         if live is None:
             return None
         live = replace(live, project=address.project)
@@ -75,15 +77,16 @@ class Finder:
         claimed for its address. Raises ApiError where more than one could be it.
         """
         live = self._fitting(wanted, self._candidates(wanted))
-        if live is None or wanted.kind.always_exists or self._claims.claim(live.id, wanted.address):
+        if live is None or wanted.kind.found_by_key or self._claims.claim(live.id, wanted.address):
             return live
         return None
 
     def _candidates(self, wanted: Wanted) -> list[LiveObject]:
         """What exists and is nobody else's, as far as anybody knows."""
         kind = wanted.kind
-        listed = self._lists.read(kind, wanted.address.project)
-        if kind.always_exists:
+        within = kind.within(wanted.spec)
+        listed = self._lists.read(kind, wanted.address.project, within or ()) if kind.calls.listable else ()
+        if kind.found_by_key:
             return [live for live in listed if kind.ending(live.attributes) is None]
         # What others are making right now may be listed before its id is known to be theirs.
         self._claims.wait_for_makers(kind.collection, kind.identity(wanted.spec))
@@ -101,8 +104,8 @@ class Finder:
         if marked or wanted.is_marked:
             return marked[0] if marked else None
         identity = kind.identity(wanted.spec)
-        alike = [live for live in candidates if identity and kind.identity(live.attributes) == identity]
-        if not kind.always_exists:
+        alike = [live for live in candidates if identity and identity in kind.identities(live.attributes)]
+        if not kind.found_by_key:
             alike = [live for live in alike if wanted.since is not None and _is_since(live, wanted.since)]
         if len(alike) > 1:
             ids = ", ".join(sorted(live.id for live in alike))
@@ -114,7 +117,7 @@ class Finder:
         pause, waited = self._settling.first_pause, 0.0
         while True:
             live = self.find(wanted)
-            if live is not None or waited >= self._settling.seconds:
+            if live is not None or waited >= self._settling.seconds or not wanted.kind.calls.listable:
                 return live
             self._settling.sleep(pause)
             waited += pause
@@ -134,20 +137,20 @@ class _SharedLists:
         self._provider = provider
         self._clock = clock
         self._guard = Lock()
-        self._locks: dict[tuple[str, str | None], Lock] = {}
-        self._lists: dict[tuple[str, str | None], tuple[float, Sequence[LiveObject]]] = {}
+        self._locks: dict[tuple[str, str | None, Within], Lock] = {}
+        self._lists: dict[tuple[str, str | None, Within], tuple[float, Sequence[LiveObject]]] = {}
 
-    def read(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
-        """All objects of a kind in a project, as they are or were a moment ago."""
-        if kind.readable_singly:
-            return self._provider.list(kind, project)
-        key = (kind.name, project)
+    def read(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
+        """All objects of a kind in a scope and surroundings, as they are or were a moment ago."""
+        if kind.readable_singly or not kind.always_exists:
+            return self._provider.list(kind, project, within)
+        key = (kind.name, project, within)
         with self._guard:
             lock = self._locks.setdefault(key, Lock())
         with lock:
             read_at, objects = self._lists.get(key, (-math.inf, ()))
             if self._clock() - read_at > self.max_age_seconds:
-                objects = self._provider.list(kind, project)
+                objects = self._provider.list(kind, project, within)
                 self._lists[key] = (self._clock(), objects)
             return objects
 

@@ -37,11 +37,22 @@ def refusals(
     `key_writers` names, for a project, the resource that delivers the key which opens it.
     """
     doubtful = [change for change in plan.changes if change.address not in allowed]
-    found = [sentence for change in doubtful for sentence in _of_change(change)]
+    found = [sentence for change in plan.changes for sentence in _of_held(change)]
+    found += [sentence for change in doubtful for sentence in _of_change(change)]
     found += [s for project, writer in (key_writers or {}).items() for s in _of_key(plan, doubtful, project, writer)]
     if not plan.destroy:
         found += _of_number(plan, [change for change in doubtful if change.action is Action.DELETE], limits)
     return found
+
+
+def _of_held(change: Change) -> Iterator[str]:
+    """What nothing allows: the object is somebody else's to change, or must not go at all."""
+    if change.held and change.action.writes:
+        verb = _verb(change) if change.action.destroys else "changed"
+        yield (
+            f"{change.address} would be {verb}, and {change.held}; take it out of the manifests with lifecycle: "
+            f"{{on_remove: retain}}, or leave it as it is"
+        )
 
 
 def _of_change(change: Change) -> Iterator[str]:

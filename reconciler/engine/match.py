@@ -87,7 +87,9 @@ class Matcher:
         self._declared = set(declared)
         self._adopt_all = adopt_all
         self._claimed = {
-            (address.kind, id): address for address, record in records.items() for id in (record.id, *record.deposed)
+            (address.kind, address.project, id): address
+            for address, record in records.items()
+            for id in (record.id, *record.deposed)
         }
         self._members = {id for record in records.values() for id in _member_ids(record.applied.values())}
         self._marked = self._by_mark()
@@ -104,14 +106,14 @@ class Matcher:
             gone = self._live.find(address.kind, address.project, record.id) if record else None
             return Binding(record=record, renamed_from=renamed, ended=gone)
         live, found = bound
-        self._claimed[(address.kind, live.id)] = address
+        self._claimed[(address.kind, address.project, live.id)] = address
         return Binding(live, found, record, renamed)
 
     def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
         """Objects with our mark whose address nothing declares and no record knows, and surplus ones of any address."""
         for address, objects in self._marked.items():
             for live in objects:
-                if (address.kind, live.id) not in self._claimed:
+                if not self._is_claimed(live):
                     yield address, live
 
     def unmanaged(self) -> Iterable[LiveObject]:
@@ -120,11 +122,7 @@ class Matcher:
         members = self._members | {id for values in shown for id in _member_ids(values)}
         for objects in self._live.listed.values():
             for live in objects.values():
-                mine = (
-                    live.id in members
-                    or (live.kind.name, live.id) in self._claimed
-                    or self._ownership.address(live.mark) is not None
-                )
+                mine = live.id in members or self._is_claimed(live) or self._ownership.address(live.mark) is not None
                 if not mine and not live.kind.always_exists and live.kind.ending(live.attributes) is None:
                     yield live
 
@@ -144,7 +142,7 @@ class Matcher:
         source = resource.lifecycle.renamed_from
         previous = source if source is not None and source not in self._declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
-            found = [live for live in self._marked.get(address, ()) if (address.kind, live.id) not in self._claimed]
+            found = [live for live in self._marked.get(address, ()) if not self._is_claimed(live)]
             if len(found) > 1:
                 self._report_many(resource, found, f'carry the mark of "{address}"')
                 return found[0], Found.MARK
@@ -171,7 +169,7 @@ class Matcher:
             if resource.address not in self._records:
                 self._report(resource, "Nothing to adopt", f'the API knows no {resource.kind.name} with id "{wanted}"')
             return None
-        owner = self._claimed.get((resource.address.kind, wanted))
+        owner = self._claimed.get((resource.address.kind, resource.address.project, wanted))
         if owner is not None and owner != resource.address:
             self._report(resource, "Already managed", f'"{wanted}" is bound to {owner}')
             return None
@@ -179,8 +177,8 @@ class Matcher:
 
     def _by_natural_key(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
         found = self._candidates(resource, spec)
-        if resource.kind.always_exists and found:
-            return found[0], Found.NATURAL
+        if resource.kind.found_by_key and found:
+            return min(found, key=lambda live: live.kind.ending(live.attributes) is not None), Found.NATURAL
         if not found:
             self._report_absent(resource, spec)
             return None
@@ -208,11 +206,11 @@ class Matcher:
         if identity is None:
             return []
         index = self._natural_index(resource)
-        found = index.get(tuple(identity.values()), [])
+        found = index.get(tuple(identity.items()), [])
         return [
             live
             for live in found
-            if (live.kind.name, live.id) not in self._claimed
+            if not self._is_claimed(live)
             and live.id not in self._members
             and self._ownership.address(live.mark) is None
         ]
@@ -222,11 +220,14 @@ class Matcher:
         if place not in self._natural:
             index: dict[tuple[object, ...], list[LiveObject]] = defaultdict(list)
             for live in self._live.objects(*place):
-                identity = resource.kind.identity(live.attributes)
-                if identity is not None and not self._is_gone(live):
-                    index[tuple(identity.values())].append(live)
+                if not self._is_gone(live):
+                    for identity in resource.kind.identities(live.attributes):
+                        index[tuple(identity.items())].append(live)
             self._natural[place] = index
         return self._natural[place]
+
+    def _is_claimed(self, live: LiveObject) -> bool:
+        return (live.kind.name, live.project, live.id) in self._claimed
 
     def _is_gone(self, live: LiveObject) -> bool:
         return live.kind.ending(live.attributes) is Ended.GONE

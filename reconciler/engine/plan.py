@@ -14,14 +14,15 @@ from typing import Any
 from reconciler.engine import diff
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Binding, Found
-from reconciler.engine.removal import destroyed, undeclared, with_archived_projects
+from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
-from reconciler.model.kind import KEEP, Ended, Removal
+from reconciler.model.kind import KEEP, Ended
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.types import KeySinkType
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, substitute, value_at
 
 
@@ -60,7 +61,7 @@ class _Decisions:
         for address in self._survey.order:
             self.declared[address] = self._decide(self._survey.resources[address])
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
-        return with_archived_projects(self._survey, changes + undeclared(self._survey))
+        return with_last_ones(self._survey, with_archived_projects(self._survey, changes + undeclared(self._survey)))
 
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: a value, or unknown while its target is still to be made."""
@@ -68,7 +69,7 @@ class _Decisions:
         live = self._survey.bindings.get(reference.address, Binding()).live
         stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
         if not reference.path:
-            return live.id if stays and live is not None else Unknown(str(reference))
+            return live.own_id if stays and live is not None else Unknown(str(reference))
         found = value_at(self._specs.get(reference.address, {}), reference.path)
         if found is None and stays and live is not None:
             found = value_at(live.attributes, reference.path)
@@ -82,6 +83,8 @@ class _Decisions:
         self._specs[resource.address] = spec
         if self._survey.inputs.options.destroy:
             return destroyed(self._survey, resource, binding, self._base(resource, binding))
+        if binding.live is None and self._survey.stand_in(resource) is not None:
+            return replace(self._base(resource, binding), reason=Reason.SATISFIED)
         if binding.live is None:
             return self._create(resource, binding, spec)
         return self._compare(resource, binding, binding.live, spec)
@@ -91,8 +94,9 @@ class _Decisions:
         recorded = record.prevent_destroy if record else False
         protected = lifecycle.prevent_destroy
         before_destroy = lifecycle.create_before_destroy
-        if before_destroy is None or resource.kind.removal is Removal.RESTORE:
+        if before_destroy is None or resource.kind.found_by_key:
             # What cannot go away is not replaced by another either: its values are written back, and that comes first.
+            # And of what there is one a key, the old one has to go before there can be a new one.
             before_destroy = resource.kind.create_before_destroy
         depends_on = self._survey.needs[resource.address] | set(record.depends_on if record else ())
         return Change(
@@ -144,6 +148,7 @@ class _Decisions:
             after={**before, **desired},
             before=before,
             pre_image=diff.image(kind, live),
+            held=kind.hold_on(live.attributes) or "",
             warnings=tuple(_warnings(resource, desired, record)),
         )
         return self._chosen(resource, binding, live, change)
@@ -154,6 +159,8 @@ class _Decisions:
         if forced or expired or resource.address in self._survey.inputs.options.replace:
             reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else Reason.REQUESTED
             return replace(change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys)
+        if _lacks_its_key(resource, binding):
+            return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
         if change.fields:
             return replace(change, action=Action.UPDATE, reason=_update_reason(change.fields, binding))
         if binding.renamed_from is not None:
@@ -161,6 +168,12 @@ class _Decisions:
         if binding.found is Found.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
         return change
+
+
+def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
+    """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
+    keys = [item for item in resource.kind.carried if isinstance(item.type, KeySinkType) and item.type.shown_in]
+    return binding.found is Found.JOURNAL and binding.record is None and bool(keys)
 
 
 def _warnings(resource: Resource, desired: Spec, record: Record | None) -> Iterable[str]:

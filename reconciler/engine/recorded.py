@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from reconciler.errors import UsageError
 from reconciler.model.address import Address
+from reconciler.model.calls import Within
 from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Record
 
@@ -30,17 +31,18 @@ class RecordedProvider:
         """Whether the state can be asked: always."""
         return True
 
-    def list(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
-        """The recorded objects of a kind in a project."""
+    def list(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
+        """The recorded objects of a kind in a project and surroundings."""
         return [
             _as_live(kind, record)
             for address, record in self._records.items()
-            if (address.kind, address.project) == (kind.name, project)
+            if (address.kind, address.project) == (kind.name, project) and kind.place_of(record.id)[0] == within
         ]
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """The recorded object with an id."""
-        return next((live for live in self.list(kind, project) if live.id == id), None)
+        within = kind.place_of(id)[0]
+        return next((live for live in self.list(kind, project, within) if live.id == id), None)
 
     def read_carried(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
         """The object itself: its carried fields came with it."""

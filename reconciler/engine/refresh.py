@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from reconciler.errors import RetiredError
+from reconciler.model.calls import Within
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject
@@ -26,10 +27,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Place:
-    """Where objects of a kind are listed: the kind's name and the project's name in the configuration."""
+    """Where objects of a kind are listed: the kind's name, the project's name in the configuration, surroundings."""
 
     kind: str
     project: str | None
+    within: Within = ()
+
+    @property
+    def where(self) -> list[str]:
+        """The scope and the surroundings, for people."""
+        return [*([f"project {self.project}"] if self.project else []), *(id for _, id in self.within)]
 
 
 @dataclass
@@ -40,17 +47,27 @@ class LiveState:
     listed: dict[Place, dict[str, LiveObject]] = field(default_factory=lambda: defaultdict(dict))
     unreadable: set[Place] = field(default_factory=set)
 
+    def place_of(self, kind: str, project: str | None, id: str) -> Place:
+        """Where an object is listed; ValueError where the id cannot be of the kind."""
+        return Place(kind, project, self.kinds[kind].place_of(id)[0])
+
     def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
-        """All objects of a kind in a project, ended ones included."""
-        return self.listed.get(Place(kind, project), {}).values()
+        """All objects of a kind in a project, ended ones included, whatever their surroundings."""
+        if not self.kinds[kind].surroundings:
+            return self.listed.get(Place(kind, project), {}).values()
+        places = [place for place in self.listed if (place.kind, place.project) == (kind, project)]
+        return [live for place in places for live in self.listed[place].values()]
 
     def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
         """The object with an id, if it was seen."""
-        return self.listed.get(Place(kind, project), {}).get(id)
+        try:
+            return self.listed.get(self.place_of(kind, project, id), {}).get(id)
+        except ValueError:
+            return None
 
     def put(self, live: LiveObject) -> None:
         """Remember an object, in place of an earlier view of it."""
-        self.listed[Place(live.kind.name, live.project)][live.id] = live
+        self.listed[self.place_of(live.kind.name, live.project, live.id)][live.id] = live
 
 
 class Reader:
@@ -68,7 +85,7 @@ class Reader:
         readable = [place for place in wanted if self.provider.can_read(self._kinds[place.kind], place.project)]
         self.state.unreadable |= set(wanted) - set(readable)
         for place in readable:
-            LOG.info("list %s%s", place.kind, f" of project {place.project}" if place.project else "")
+            LOG.info("list %s%s", place.kind, "".join(f" of {where}" for where in place.where))
         for place, objects in zip(readable, self._map(lambda at: self._list(at, optional), readable), strict=True):
             self.state.listed[place] = {live.id: live for live in objects}
 
@@ -96,7 +113,7 @@ class Reader:
 
     def _list(self, place: Place, optional: bool) -> Collection[LiveObject]:
         try:
-            return self.provider.list(self._kinds[place.kind], place.project)
+            return self.provider.list(self._kinds[place.kind], place.project, place.within)
         except RetiredError:
             if optional:
                 return ()

@@ -23,7 +23,7 @@ def destroyed(survey: Survey, resource: Resource, binding: Binding, change: Chan
     """The removal of a declared resource; `change` is what is common to all changes of it."""
     if resource.address not in survey.doomed:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
-    if binding.live is None or (resource.kind.always_exists and binding.record is None):
+    if binding.live is None or (resource.kind.found_by_key and binding.record is None):
         is_recorded = binding.record is not None
         return replace(change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE)
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
@@ -53,6 +53,32 @@ def with_archived_projects(survey: Survey, changes: list[Change]) -> list[Change
         if change.action is Action.DELETE and survey.kind(change.address).defines_project
     }
     return [_with_project(change) if change.address.project in archived else change for change in changes]
+
+
+def with_last_ones(survey: Survey, changes: list[Change]) -> list[Change]:
+    """The changes, where those are held that would leave a kind without the one object that must stay."""
+    kept: dict[str, set[str]] = {}
+    for kind in survey.inputs.kinds.values():
+        if kind.keep_one:
+            name, value = kind.keep_one
+            kept[kind.name] = {live.id for live in survey.state.objects(kind.name, None) if live.value(name) == value}
+    losing = [
+        change for change in changes if change.id in kept.get(change.address.kind, ()) and _gives_up(survey, change)
+    ]
+    for change in losing:
+        kept[change.address.kind].discard(change.id or "")
+    held = {change.address for change in losing if not kept[change.address.kind]}
+    return [replace(change, held=_last(survey, change)) if change.address in held else change for change in changes]
+
+
+def _gives_up(survey: Survey, change: Change) -> bool:
+    name, value = survey.kind(change.address).keep_one or ("", None)
+    return change.action.destroys or (name in change.field_names and change.after.get(name) != value)
+
+
+def _last(survey: Survey, change: Change) -> str:
+    name, value = survey.kind(change.address).keep_one or ("", None)
+    return f"it would leave no {change.address.kind} with {name} {value}"
 
 
 def _with_project(change: Change) -> Change:
@@ -112,7 +138,13 @@ def _undeclared(survey: Survey, address: Address, record: Record) -> Change:
 
 
 def _removed(change: Change, kind: Kind, live: LiveObject, record: Record | None, reason: Reason) -> Change:
-    shown = replace(change, id=live.id, before=shown_spec(live, record), pre_image=diff.image(kind, live))
+    shown = replace(
+        change,
+        id=live.id,
+        before=shown_spec(live, record),
+        pre_image=diff.image(kind, live),
+        held=kind.hold_on(live.attributes) or "",
+    )
     if change.on_remove == OnRemove.RETAIN:
         return replace(shown, action=Action.FORGET, reason=Reason.RETAINED)
     restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}

@@ -43,6 +43,7 @@ class Survey:
         self._known_projects: set[str] = set(inputs.projects)
         self.gone_projects: set[str] = set()
         self.diagnostics: list[Diagnostic] = []
+        self._by_identity: dict[str, dict[frozenset[tuple[str, Any]], LiveObject]] = {}
         self._provider = provider
         self._reader = Reader(provider, inputs.kinds, parallelism=parallelism)
         self._matcher = self._new_matcher()
@@ -54,9 +55,8 @@ class Survey:
         self._matcher = self._new_matcher()
         self._bind_projects()
         self._read_everything()
-        self._matcher = self._new_matcher()
-        for address in self.order:
-            self._bind(self.resources[address])
+        self._bind_everything()
+        self._read_nested()
         self._read_carried()
         self.diagnostics += self._matcher.diagnostics
 
@@ -69,13 +69,30 @@ class Survey:
         """An object by its id, in the scope of an address."""
         return self.state.find(address.kind, address.project, id)
 
+    def was_listed(self, address: Address, id: str) -> bool:
+        """Whether the list was read that an object would be in."""
+        return self._recorded_place(address, id) in self.state.listed
+
+    def stand_in(self, resource: Resource) -> LiveObject | None:
+        """An object of another kind that makes this resource unnecessary, such as a member for an invite."""
+        other = self.inputs.kinds.get(resource.kind.satisfied_by or "")
+        identity = resource.kind.identity(resource.kind.complete(substitute(resource.spec, self._lookup)))
+        if other is None or identity is None:
+            return None
+        if other.name not in self._by_identity:
+            objects = self.state.objects(other.name, None)
+            self._by_identity[other.name] = {
+                frozenset(key.items()): live for live in objects for key in other.identities(live.attributes)
+            }
+        return self._by_identity[other.name].get(frozenset(identity.items()))
+
     def kind(self, address: Address) -> Kind:
         """The kind of an address."""
         return self.inputs.kinds[address.kind]
 
     def is_unreadable(self, address: Address) -> bool:
         """Whether the scope of an address exists, as far as we know, and could not be read."""
-        return Place(address.kind, address.project) in self.state.unreadable
+        return any((at.kind, at.project) == (address.kind, address.project) for at in self.state.unreadable)
 
     def project_id(self, name: str | None) -> str | None:
         """The API's id of a project, where it exists."""
@@ -129,15 +146,35 @@ class Survey:
             return set(self.resources)
         return closure(self.needs, (*options.targets, *self.doomed))
 
-    def _places(self) -> set[Place]:
-        addresses = set(self.selected)
+    def _places(self, *, nested: bool = False) -> set[Place]:
+        """Where the selected resources are listed: the `nested` ones, in objects to be known first, or the rest."""
+        found = {self._declared_place(self.resources[address]) for address in self.selected}
         if not self.inputs.options.targets:
-            addresses |= {address for address in self.inputs.records if address.kind in self.inputs.kinds}
-        return {Place(address.kind, address.project) for address in addresses}
+            records = self.inputs.records.items()
+            found |= {self._recorded_place(address, record.id) for address, record in records}
+        kinds = {place.kind for place in found if place is not None}
+        stand_ins = {name for kind in kinds if (name := self.inputs.kinds[kind].satisfied_by)}
+        found |= {Place(name, None) for name in stand_ins}
+        return {at for at in found if at is not None and bool(self.inputs.kinds[at.kind].surroundings) == nested}
+
+    def _declared_place(self, resource: Resource) -> Place | None:
+        address, kind = resource.address, resource.kind
+        within = kind.within(substitute(resource.spec, self._lookup)) if kind.surroundings else ()
+        return None if within is None else Place(address.kind, address.project, within)
+
+    def _recorded_place(self, address: Address, id: str) -> Place | None:
+        if address.kind not in self.inputs.kinds:
+            return None
+        try:
+            return self.state.place_of(address.kind, address.project, id)
+        except ValueError:
+            return None
 
     def _places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
         data_projects = {place.project for place in places if not self.inputs.kinds[place.kind].scope.needs_admin_key}
-        marked = [kind for kind in self.inputs.kinds.values() if kind.mark]
+        marked = [
+            kind for kind in self.inputs.kinds.values() if kind.mark and not kind.surroundings and kind.calls.listable
+        ]
         return [
             Place(kind.name, project)
             for project in sorted(data_projects, key=lambda name: name or "")
@@ -145,14 +182,15 @@ class Survey:
         ]
 
     def _expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
-        wanted = [(Place(a.kind, a.project), record.id) for a, record in self.inputs.records.items()]
+        wanted = [(address, record.id) for address, record in self.inputs.records.items()]
         wanted += [
-            (Place(a.kind, a.project), resource.lifecycle.adopt)
-            for a, resource in self.resources.items()
+            (address, resource.lifecycle.adopt)
+            for address, resource in self.resources.items()
             if isinstance(resource.lifecycle.adopt, str)
         ]
         allowed = set(places)
-        return [(place, id) for place, id in wanted if place in allowed]
+        found = [(self._recorded_place(address, id), id) for address, id in wanted]
+        return [(place, id) for place, id in found if place is not None and place in allowed]
 
     def _refuse_over_budget(self) -> None:
         budget = self.inputs.options.budget_calls
@@ -161,7 +199,7 @@ class Survey:
             for address, resource in self.resources.items()
             if address in self.selected and address in self.inputs.records
         )
-        estimate = len(self._places()) + members
+        estimate = len(self._places() | self._places(nested=True)) + members
         if budget is not None and estimate > budget:
             raise UsageError(
                 f"reading live state needs at least {estimate} calls, over the budget of {budget}",
@@ -210,6 +248,19 @@ class Survey:
         self._reader.confirm(self._expected(places))
         self._check_unreadable()
 
+    def _bind_everything(self) -> None:
+        self._matcher = self._new_matcher()
+        for address in self.order:
+            self._bind(self.resources[address])
+
+    def _read_nested(self) -> None:
+        """Read what lives inside other objects, which had to be found first, and bind anew."""
+        places = self._places(nested=True)
+        if places:
+            self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind, place.within)))
+            self._reader.confirm(self._expected(places))
+            self._bind_everything()
+
     def _read_carried(self) -> None:
         wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)
         for address, binding in self.bindings.items():
@@ -217,7 +268,7 @@ class Survey:
             managed = {*resource.spec, *(binding.record.applied if binding.record else ())}
             names = {f.name for f in resource.kind.carried if f.readable is not Readable.NEVER and f.name in managed}
             if binding.live is not None and names and not self.inputs.options.destroy:
-                wanted[Place(address.kind, address.project), binding.live.id] |= names
+                wanted[self.state.place_of(address.kind, address.project, binding.live.id), binding.live.id] |= names
         self._reader.read_carried(wanted)
         for address, binding in self.bindings.items():
             if binding.live is not None:
@@ -279,5 +330,5 @@ class Survey:
         live = self.bindings.get(reference.address, Binding()).live
         if live is None:
             return Unknown(str(reference))
-        found = value_at(live.attributes, reference.path) if reference.path else live.id
+        found = value_at(live.attributes, reference.path) if reference.path else live.own_id
         return Unknown(str(reference)) if found is None else found

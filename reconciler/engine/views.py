@@ -8,7 +8,6 @@ from typing import Any
 
 from reconciler.engine import diff
 from reconciler.engine.match import Found
-from reconciler.engine.refresh import Place
 from reconciler.engine.survey import Survey
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
@@ -31,7 +30,7 @@ def drift_of(survey: Survey, changes: Mapping[Address, Change]) -> Iterable[Drif
     inputs = survey.inputs
     for address, record in inputs.records.items():
         is_wanted = address.kind in inputs.kinds and (not inputs.options.targets or address in survey.selected)
-        if is_wanted and Place(address.kind, address.project) in survey.state.listed:
+        if is_wanted and survey.was_listed(address, record.id):
             found = _recorded_drift(survey, address, record)
             if found is not None:
                 yield found

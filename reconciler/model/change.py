@@ -67,6 +67,8 @@ class Reason(StrEnum):
     ADOPTED = "it exists already, and is taken over"
     FIELD_FORCES_REPLACEMENT = "a field can only be set at creation"
     EXPIRED = "it has expired and cannot be used again"
+    KEY_LOST = "it was made by a run that died before its key was delivered"
+    SATISFIED = "what it is for is there already"
     REQUESTED = "replacement was asked for"
     NOT_DECLARED = "no manifest declares it"
     RENAMED = "its declaration has a new address"
@@ -119,7 +121,8 @@ class Change:
     their time comes. `scope` is the kind's own, as `Scope` spells it. `pre_image` is what the live object looked like,
     field by field, for the fields that can be compared; apply refuses the change if the object no longer looks so.
     `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
-    planning. `warnings` are sentences about this change alone.
+    planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
+    sentences about this change alone.
     """
 
     address: Address
@@ -142,6 +145,7 @@ class Change:
     on_remove: str | None = None
     renamed_from: Address | None = None
     look_first: bool = False
+    held: str = ""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -13,7 +13,8 @@ from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Any
 
-from reconciler.model.types import SERVER_CHOSEN, FileSetType, KeySinkType, LocalFileType, Type
+from reconciler.model.calls import USUAL, Calls, Within, compose_id, is_of_project, split_id, surrounding_fields
+from reconciler.model.types import SERVER_CHOSEN, FileSetType, KeySinkType, LocalFileType, Type, canonical
 from reconciler.model.values import Spec
 
 
@@ -22,6 +23,7 @@ class Scope(StrEnum):
 
     ORGANIZATION = "organization"  # admin key
     PROJECT = "project"  # admin key, the project's id is in the path
+    EITHER = "organization or project"  # admin key; with a project named, the project's, else the organization's
     PROJECT_KEY = "project key"  # a key of the project: the key alone says which project
 
     @property
@@ -91,7 +93,8 @@ class Field:
     update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN. A `named` field that is
     left out takes the resource's own name. `on_create` and
     `on_update` say which bodies accept it; a field of the update alone is sent right after the create. `merged` where
-    an update keeps the parts of the value that it was not sent, so that they have to be sent to go.
+    an update keeps the parts of the value that it was not sent, so that they have to be sent to go. `shown_as` names
+    the attribute of an answer that has the field's value, where it is not called like the field.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Field:
     on_create: bool = True
     named: bool = False
     merged: bool = False
+    shown_as: str | None = None
 
     @property
     def on_update(self) -> bool:
@@ -137,8 +141,14 @@ class Kind:
 
     `collection` is the path below the base URL, with `{project}` for the project's id. `natural_key` names the fields
     that recognise an object when we hold no id. `mark` is the field that carries our ownership mark, if there is one.
-    `always_exists` for objects that the API makes by itself, one a natural key. `complete` fills defaults that follow
-    from other fields; `identify` gives the natural key of a completed spec.
+    `always_exists` for objects that the API makes by itself, one a natural key; `unique` for those that can be made and
+    of which there is never a second one with the same natural key, so that finding one is enough to call it ours.
+    `complete` fills defaults that follow from other fields; `identify` gives the natural key of a completed spec.
+
+    `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
+    `held` gives, for what an object shows, the reason why nobody may change or remove it from here. `keep_one` names an
+    attribute and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same
+    natural key makes this one unnecessary.
     """
 
     name: str
@@ -161,6 +171,12 @@ class Kind:
     create_before_destroy: bool = False
     destroys: str = ""
     retirement: Retirement | None = None
+    calls: Calls = USUAL
+    unique: bool = False
+    other_keys: tuple[tuple[str, ...], ...] = ()
+    held: Mapping[tuple[str, Any], str] = field(default_factory=dict)
+    keep_one: tuple[str, Any] | None = None
+    satisfied_by: str | None = None
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 
@@ -174,10 +190,67 @@ class Kind:
         """The fields that have calls of their own: contents, members, keys."""
         return tuple(item for item in self.fields if not item.in_body)
 
+    @property
+    def found_by_key(self) -> bool:
+        """Whether there is at most one object a natural key and scope; ids then need not be unique across scopes."""
+        return self.always_exists or self.unique
+
     def identity(self, spec: Spec) -> Spec | None:
         """The natural key of a spec or of an answer; None where a part of it is missing or unknown."""
-        found = self.identify(spec) if self.identify else {name: spec.get(name) for name in self.natural_key}
-        return None if any(not isinstance(value, str | int) for value in found.values()) else found
+        return next(iter(self.identities(spec)), None)
+
+    def identities(self, spec: Spec) -> list[Spec]:
+        """Every natural key that a spec or an answer has."""
+        keys = (self.natural_key, *self.other_keys)
+        found = [self.identify(spec)] if self.identify else [{name: spec.get(name) for name in key} for key in keys]
+        texts = [{name: self._comparable(name, value) for name, value in key.items()} for key in found]
+        return [key for key in texts if all(isinstance(value, str | int) for value in key.values())]
+
+    def _comparable(self, name: str, value: Any) -> Any:
+        item = self.by_name.get(name)
+        return canonical(item.type, value) if item is not None and isinstance(value, str) else value
+
+    @cached_property
+    def collections(self) -> tuple[str, ...]:
+        """Every collection of the kind."""
+        return (self.collection, *self.calls.also_at)
+
+    @cached_property
+    def surroundings(self) -> tuple[tuple[str, ...], ...]:
+        """The sorts of surroundings that objects can be in, as the names of fields; empty for most kinds."""
+        found = dict.fromkeys(surrounding_fields(path) for path in self.collections)
+        return tuple(fields for fields in found if fields)
+
+    def within(self, spec: Spec) -> Within | None:
+        """The surroundings that a spec names; None where a field of them is missing or unknown."""
+        if not self.surroundings:
+            return ()
+        for fields in self.surroundings:
+            values = [spec.get(name) for name in fields]
+            if all(isinstance(value, str) and value for value in values):
+                return tuple((name, str(value)) for name, value in zip(fields, values, strict=True))
+        return None
+
+    def collection_for(self, *, in_project: bool, within: Within = ()) -> str:
+        """The path of the collection that has objects of a scope and surroundings."""
+        fields = tuple(name for name, _ in within)
+        for path in self.collections:
+            fits = is_of_project(path) == in_project or self.scope is not Scope.EITHER
+            if fits and surrounding_fields(path) == fields:
+                return path
+        raise ValueError(f"{self.name} has no collection for {fields or 'no surroundings'}")
+
+    def composed_id(self, within: Within, id: str) -> str:
+        """The id that tells an object from all others of the kind in its scope."""
+        return compose_id(within, id, named=len(self.surroundings) > 1)
+
+    def place_of(self, id: str) -> tuple[Within, str]:
+        """Surroundings and own id of an object; ValueError where the id cannot be of this kind."""
+        return split_id(id, self.surroundings) if self.surroundings else ((), id)
+
+    def hold_on(self, attributes: Spec) -> str | None:
+        """Why nobody may change or remove an object that looks like this, where somebody may not."""
+        return next((why for (name, value), why in self.held.items() if attributes.get(name) == value), None)
 
     def ending(self, attributes: Spec) -> Ended | None:
         """Whether an object has reached an end state, and what that means."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from reconciler.model.address import Address
+from reconciler.model.calls import Within
 from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.secret import Secret
@@ -102,8 +103,8 @@ class Provider(Protocol):
     def can_read(self, kind: Kind, project: str | None) -> bool:
         """Whether objects of the kind can be read now: the project exists and a key for it is at hand."""
 
-    def list(self, kind: Kind, project: str | None) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope, every page, ended ones included."""
+    def list(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
+        """All objects of a kind in a scope and surroundings, every page, ended ones included."""
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object, or None where the API knows none; kinds that cannot be read singly are listed."""

@@ -63,7 +63,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class LiveObject:
-    """What exists at the API. `attributes` is the answer as it came.
+    """What exists at the API. `attributes` is the answer as it came, with what the path says of its surroundings.
 
     `carried` holds the live values of fields that have calls of their own, where they were read; `project` is the
     project's name in the configuration, None for the organization and for the project of the default key.
@@ -74,6 +74,11 @@ class LiveObject:
     attributes: Spec
     project: str | None = None
     carried: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def own_id(self) -> str:
+        """The id that the API gave it, without the surroundings: what other objects refer to."""
+        return self.kind.place_of(self.id)[1]
 
     @property
     def mark(self) -> str | None:

@@ -8,7 +8,7 @@ live value into a form in which equal means equal; the diff never excuses a diff
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,10 @@ SERVER_CHOSEN: Any = _ServerChosen()
 
 @dataclass(frozen=True)
 class Text:
-    """A string. `choices` is closed unless `open_choices`; `aliases` maps a spelling to the one that is answered."""
+    """A string. `choices` is closed unless `open_choices`; `aliases` maps a spelling to the one that is answered.
+
+    `fold` brings spellings that mean the same to one, such as `str.casefold`.
+    """
 
     max_length: int | None = None
     min_length: int | None = None
@@ -36,6 +39,7 @@ class Text:
     open_choices: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     multiline: bool = False
+    fold: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,13 @@ class FileSetType:
 
 @dataclass(frozen=True)
 class KeySinkType:
-    """Where a key that the API shows once is delivered: `write_to` a file or a command."""
+    """Where a key that the API shows once is delivered: `write_to` a file or a command.
+
+    `shown_in` names the part of the create's answer that has it, where the object itself is the key; without it, keys
+    are made beside the object and can be made again.
+    """
+
+    shown_in: str | None = None
 
 
 Type = (
@@ -167,7 +177,7 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     is kept and equals nothing but itself.
     """
     if isinstance(desired, Unknown):
-        return desired, (None if live is None else comparable(kind, live, live)[1])
+        return desired, (live if live is None or isinstance(live, Unknown) else comparable(kind, live, live)[1])
     match kind:
         case Text():
             return _alias(kind, desired), _alias(kind, live)
@@ -209,7 +219,10 @@ def canonical(kind: Type, value: Any) -> Any:
 
 
 def _alias(kind: Text, value: Any) -> Any:
-    return kind.aliases.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    known = kind.aliases.get(value, value)
+    return kind.fold(known) if kind.fold else known
 
 
 def _number(value: Any) -> Any:
@@ -224,8 +237,8 @@ def _comparable_list(kind: ListOf, desired: Any, live: Any, prior: Any = None) -
     if left is None or right is None:
         return _own_list(kind, left), _own_list(kind, right)
     if kind.unordered:
-        left.sort(key=_sort_key)
-        right.sort(key=_sort_key)
+        left.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
+        right.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
     before = list(prior) if isinstance(prior, list | tuple) and not kind.unordered else []
     before += [None] * len(left)
     pairs = [comparable(kind.item, a, b, c) for a, b, c in zip(left, right, before, strict=False)]

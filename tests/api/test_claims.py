@@ -8,8 +8,10 @@ import time
 import pytest
 
 from reconciler.api.claims import Claims
+from reconciler.api.reach import Reach
+from reconciler.api.site import Site
 from reconciler.api.strays import Strays
-from reconciler.api.work import Reach, Work
+from reconciler.api.work import Work
 from reconciler.engine.books import Books
 from reconciler.engine.finding import Finder, Settling, Wanted
 from reconciler.engine.match import Ownership
@@ -34,7 +36,7 @@ def file_in(world: World, owner: Address) -> tuple[LocalFile, str]:
 
 
 def strays_of(world: World) -> Strays:
-    work = Work(kind("VectorStore"), Reach(world.client, world.key), STORE, None, world.steps)
+    work = Work(Site(kind("VectorStore"), Reach(world.client, world.key), None), STORE, world.steps)
     return Strays(work, world.provider.claims, frozenset(), "assistants", 20.0)
 
 

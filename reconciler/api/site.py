@@ -1,0 +1,86 @@
+"""One collection of one kind, in one scope: the calls that the kind declares, and live objects of their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from reconciler.api.reach import Reach, id_of
+from reconciler.errors import NotFoundError
+from reconciler.model.calls import Within, surrounding_fields
+from reconciler.model.kind import Kind
+from reconciler.model.paths import undotted
+from reconciler.model.resource import LiveObject
+from reconciler.model.values import Spec, value_at
+
+CallName = Literal["create", "read", "update", "delete"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where objects of a kind are: `project` is the project's name in the configuration."""
+
+    kind: Kind
+    reach: Reach
+    project: str | None
+    within: Within = ()
+
+    @cached_property
+    def collection(self) -> str:
+        """The path of the collection, with holes."""
+        return self.kind.collection_for(in_project=self.project is not None, within=self.within)
+
+    def call(self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
+        """One of the kind's calls; `values` of a spec are for holes of the path, `rest` is as in `Reach.request`."""
+        method, path = self._template(name)
+        known = {hole: (values or {}).get(hole) for hole in surrounding_fields(path)}
+        ids = {hole: str(value) for hole, value in known.items() if value} | dict(self.within)
+        return self.reach.request(method, path, ids=ids | ({"id": id} if id else {}), **rest)
+
+    def get(self, id: str = "") -> LiveObject | None:
+        """The object with an id, None where the API has none."""
+        try:
+            item = self.call("read", id)
+        except NotFoundError:
+            return None
+        return self.live({"id": id, **item} if id else item) if self.counts(item) else None
+
+    def remove(self, id: str) -> None:
+        """Delete, or switch off where that is how objects of the kind go."""
+        if self._template("delete")[0] == "DELETE":
+            self.call("delete", id)
+        else:
+            self.call("delete", id, json={str(self.kind.calls.in_list_as): [id]}, repeatable=True)
+
+    def counts(self, item: Spec) -> bool:
+        """Whether an item of a list is an object of the kind."""
+        return self.kind.calls.listed is None or self.kind.calls.listed(item)
+
+    def in_path(self, name: CallName) -> frozenset[str]:
+        """The fields that the path of a call says, so that its body must not."""
+        return frozenset(surrounding_fields(self._template(name)[1]))
+
+    def own_id_of(self, item: Spec) -> str:
+        """The id of an answered object within its surroundings; AnswerError where it has none."""
+        if self.kind.calls.setting:
+            return self.collection.rpartition("/")[2]
+        name = self.kind.calls.id_field
+        return id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+
+    def live(self, item: Spec) -> LiveObject:
+        """An answer as a live object: under the names of our fields, and with what the path says."""
+        attributes = {**item, **dict(self.within)}
+        for field in self.kind.fields:
+            if field.shown_as:
+                attributes[field.name] = value_at(item, map(str, undotted(field.shown_as)))
+        id = self.kind.composed_id(self.within, self.own_id_of(attributes))
+        return LiveObject(self.kind, id, attributes, self.project)
+
+    def id_of(self, item: Spec) -> str:
+        """The id of an answered object, with its surroundings."""
+        return self.kind.composed_id(self.within, self.own_id_of(item))
+
+    def _template(self, name: CallName) -> tuple[str, str]:
+        method, _, path = str(getattr(self.kind.calls, name)).partition(" ")
+        return method, path.replace("{collection}", self.collection)

@@ -1,0 +1,31 @@
+"""Group members: which user is in which group, one resource a pair."""
+
+from __future__ import annotations
+
+from reconciler.model.calls import Calls
+from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.types import Text
+
+KIND = Kind(
+    name="GroupMember",
+    doc="A user's membership in a group.",
+    scope=Scope.ORGANIZATION,
+    collection="/organization/groups/{group_id}/users",
+    natural_key=("group_id", "user_id"),
+    calls=Calls(id_field="user_id"),
+    unique=True,
+    readable_singly=False,
+    page_limit=1000,
+    fields=(
+        Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
+        Field("user_id", Text(min_length=1), "The user.", required=True, mutability=Mutability.REPLACES, shown_as="id"),
+    ),
+    example="""\
+kind: GroupMember
+metadata:
+  name: support-ada
+spec:
+  group_id: ${Group/support}
+  user_id: ${User/ada}
+""",
+)

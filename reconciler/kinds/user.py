@@ -1,0 +1,41 @@
+"""Users: the people of the organization.
+
+Nobody can be created here: people accept invitations. So a user is bound by e-mail address, its role is managed, and
+removing the declaration lets the person stay unless the manifest asks for more.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
+from reconciler.model.types import Text
+
+EMAIL = Text(min_length=3, pattern=r"^[^@\s]+@[^@\s]+$", fold=str.casefold)
+"""An e-mail address; the API compares them without regard to case."""
+
+SCIM = {("is_scim_managed", True): "it is managed by the identity provider, through SCIM"}
+
+KIND = Kind(
+    name="User",
+    doc="A member of the organization, recognised by e-mail address. To bring somebody in, declare an Invite.",
+    scope=Scope.ORGANIZATION,
+    collection="/organization/users",
+    natural_key=("email",),
+    always_exists=True,
+    on_remove=OnRemove.RETAIN,
+    destroys="the person loses access to the organization",
+    held=SCIM,
+    keep_one=("role", "owner"),
+    fields=(
+        Field("email", EMAIL, "The e-mail address that the person is a member with.", required=True,
+              mutability=Mutability.REPLACES),
+        Field("role", Text(choices=("owner", "reader")), "The role in the organization.", reset=KEEP),
+    ),
+    example="""\
+kind: User
+metadata:
+  name: ada
+spec:
+  email: ada@example.com
+  role: owner
+""",
+)  # fmt: skip
