@@ -120,7 +120,7 @@ class HttpProvider:
             return () if found is None else (found,)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
-            items = [item for item in site.reach.list(site.collection, query=query) if site.counts(item)]
+            items = [item for item in site.list(query) if site.counts(item)]
         except NotFoundError as error:
             if within:
                 return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -38,6 +39,10 @@ class Site:
         ids = {hole: str(value) for hole, value in known.items() if value} | dict(self.within)
         return self.reach.request(method, path, ids=ids | ({"id": id} if id else {}), **rest)
 
+    def list(self, query: Mapping[str, str | int]) -> Iterator[dict[str, Any]]:
+        """Every item of the collection, page by page."""
+        return self.reach.list(self.collection, ids=dict(self.within), query=query)
+
     def get(self, id: str = "") -> LiveObject | None:
         """The object with an id, None where the API has none."""
         try:
@@ -72,8 +77,8 @@ class Site:
         """An answer as a live object: under the names of our fields, and with what the path says."""
         attributes = {**item, **dict(self.within)}
         for field in self.kind.fields:
-            if field.shown_as:
-                attributes[field.name] = value_at(item, map(str, undotted(field.shown_as)))
+            if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
+                attributes[field.name] = value
         id = self.kind.composed_id(self.within, self.own_id_of(attributes))
         return LiveObject(self.kind, id, attributes, self.project)
 

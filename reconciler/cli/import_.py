@@ -26,7 +26,7 @@ def command(options: GlobalOptions, address: str, id: str) -> int:
     (target,) = parse_addresses((address,), "ADDRESS")
     configuration = session.configured()
     resource = _declared(configuration, target)
-    adopting = replace(resource, lifecycle=replace(resource.lifecycle, adopt=id.rpartition("/")[2]))
+    adopting = replace(resource, lifecycle=replace(resource.lifecycle, adopt=_checked(resource.kind, id)))
     others = tuple(item for item in configuration.resources if item.address != target)
     session.configuration = replace(configuration, resources=(*others, adopting))
     try:
@@ -34,6 +34,19 @@ def command(options: GlobalOptions, address: str, id: str) -> int:
             return _bind(session, adopting)
     finally:
         session.close()
+
+
+def _checked(kind: Any, id: str) -> str:
+    """The id as objects of the kind have it; an id after a project's, as other tools write it, is taken as well."""
+    from reconciler.errors import UsageError
+
+    if not kind.surroundings:
+        return id.rpartition("/")[2]
+    try:
+        kind.place_of(id)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return id
 
 
 def _declared(configuration: Any, address: Any) -> Any:

@@ -23,6 +23,7 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "service_account": ("svc_acct_", 24, False),
     "api_key": ("key_", 16, False),
     "user": ("user-", 24, False),
+    "group": ("group_", 24, False),
     "audit_log": ("audit_log-", 24, False),
     "file": ("file-", 22, False),
     "upload": ("upload_", 32, True),

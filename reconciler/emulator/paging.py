@@ -121,6 +121,11 @@ def listing(collection: Collection) -> Listing[Record]:
     return Listing(collection.ordered(), collection.position)
 
 
+def token_envelope(data: list[dict[str, Any]], after: str | None) -> dict[str, Any]:
+    """Return the answer of a list that goes on after a token; None says that there is no more."""
+    return {"object": "list", "data": data, "has_more": after is not None, "next": after}
+
+
 def envelope(data: list[dict[str, Any]], more: bool) -> dict[str, Any]:
     """Return the list answer; of an empty page the first and last identifier are null."""
     return {

@@ -111,8 +111,18 @@ class Call:
         keep: Callable[[Record], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
     ) -> dict[str, Any]:
         """Return a page of a collection in the list envelope."""
-        found, more = listing(collection).cut(page, lambda record: self.is_listed(record) and keep(record))
+        found, more = self.page(collection, page, keep=keep)
         return envelope([render(record) for record in found], more)
+
+    def page(
+        self,
+        collection: Collection,
+        page: Page,
+        *,
+        keep: Callable[[Record], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
+    ) -> tuple[list[Record], bool]:
+        """Return the records of a page, as far as lists show them already, and whether there are more."""
+        return listing(collection).cut(page, lambda record: self.is_listed(record) and keep(record))
 
 
 Handler = Callable[[Call], "dict[str, Any] | Reply"]

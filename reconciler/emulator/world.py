@@ -23,7 +23,7 @@ _PEOPLE = (
 def found(store: Store) -> None:
     """Found the organization in an empty store."""
     project = add_project(store, "Default project", id=DEFAULT_PROJECT)
-    people = [_add_user(store, *person) for person in _PEOPLE]
+    people = [add_user(store, *person) for person in _PEOPLE]
     for user in people[:2]:
         add_member(store, project, user, "owner")
     add_key(
@@ -51,9 +51,9 @@ def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any)
     return store.add("project", ORGANIZATION, body, limits={})
 
 
-def _add_user(store: Store, name: str, email: str, role: str, scim: bool) -> Record:
+def add_user(store: Store, name: str, email: str, role: str, scim: bool = False, *, id: str | None = None) -> Record:
     now = store.now()
-    user_id = ids.fresh("user")
+    user_id = id or ids.fresh("user")
     body: dict[str, Any] = {
         "object": "organization.user",
         "id": user_id,
@@ -98,7 +98,7 @@ def add_member(store: Store, project: Record, user: Record, role: str) -> Record
 
 def add_person(store: Store, number: int) -> Record:
     """Add one of many readers, for a large organization."""
-    return _add_user(store, f"Person {number}", f"person-{number}@example.com", "reader", False)
+    return add_user(store, f"Person {number}", f"person-{number}@example.com", "reader", False)
 
 
 def add_key(

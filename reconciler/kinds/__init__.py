@@ -7,13 +7,30 @@ from collections.abc import Mapping
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
 from reconciler.kinds.file import KIND as FILE
+from reconciler.kinds.group import KIND as GROUP
+from reconciler.kinds.group_member import KIND as GROUP_MEMBER
 from reconciler.kinds.project import KIND as PROJECT
 from reconciler.kinds.rate_limit import KIND as RATE_LIMIT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
+from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
+from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
 from reconciler.model.kind import Kind
 
 KINDS: Mapping[str, Kind] = {
-    kind.name: kind for kind in (PROJECT, RATE_LIMIT, SERVICE_ACCOUNT, FILE, VECTOR_STORE, ASSISTANT, AGENT)
+    kind.name: kind
+    for kind in (
+        PROJECT,
+        RATE_LIMIT,
+        SERVICE_ACCOUNT,
+        SPEND_LIMIT,
+        USER,
+        GROUP,
+        GROUP_MEMBER,
+        FILE,
+        VECTOR_STORE,
+        ASSISTANT,
+        AGENT,
+    )
 }
 """Every kind by name, in the order in which a newcomer would read about them."""

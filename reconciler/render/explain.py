@@ -18,6 +18,7 @@ from reconciler.render.values import inline
 _SCOPES = {
     Scope.ORGANIZATION: "the organization; calls need the admin key",
     Scope.PROJECT: "a project, named by metadata.project; calls need the admin key",
+    Scope.EITHER: "a project where metadata.project names one, else the organization; calls need the admin key",
     Scope.PROJECT_KEY: "the project of a key: metadata.project says which, left out it is that of the default key",
 }
 _REMOVALS = {

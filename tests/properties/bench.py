@@ -18,6 +18,7 @@ from reconciler.emulator import Emulator, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store
 from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
+from reconciler.emulator.store import ORGANIZATION
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
@@ -43,7 +44,18 @@ CONTENTS = {
 }
 FILE_IDS = ("file-Existing0000000000001", "file-Existing0000000000002")
 STORE_IDS = ("vs_existing00000000000000000000001", "vs_existing00000000000000000000002")
-AROUND = Surroundings(CONTENTS, {"file_ids": FILE_IDS, "vector_store_ids": STORE_IDS})
+USER_IDS = ("user-existing1", "user-existing2")
+GROUP_IDS = ("group_existing1", "group_existing2")
+AROUND = Surroundings(
+    CONTENTS,
+    {
+        "file_ids": FILE_IDS,
+        "vector_store_ids": STORE_IDS,
+        "user_id": USER_IDS,
+        "group_id": GROUP_IDS,
+        "User.email": tuple(f"{id}@example.com" for id in USER_IDS),
+    },
+)
 PROJECT, OTHER_PROJECT = "search", "other"
 
 
@@ -87,6 +99,10 @@ class Bench:
                 made = make_store(store, world.DEFAULT_PROJECT, {})
                 store.remove(made)
                 store.add("vector_store", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+            for id in USER_IDS:
+                world.add_user(store, id, f"{id}@Example.com", "reader", id=id)
+            for id in GROUP_IDS:
+                store.add("group", ORGANIZATION, {"id": id, "name": id, "created_at": 0, "is_scim_managed": False})
             other = world.add_project(store, "Other")
         root = self.folder / str(next(self.numbers))
         for path, content in CONTENTS.items():
@@ -152,7 +168,7 @@ class Stack:
         kind, address = resource.kind, resource.address
         spec = {
             name: value
-            for name, value in resource.spec.items()
+            for name, value in kind.complete(resource.spec).items()
             if value is not None and not isinstance(kind.by_name[name].type, KeySinkType)
         }
         if kind.always_exists:
@@ -186,8 +202,10 @@ def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, nam
 
 def valid_specs(kind: Kind, *, like: Mapping[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Specs of a kind that the emulator's platform has room for; of the same object as `like`, where it matters."""
-    if not kind.always_exists:
-        return specs(kind, AROUND)
+    if kind.name != "RateLimit":
+        found = specs(kind, AROUND)
+        known = kind.identity(like) if like is not None and kind.found_by_key else None
+        return found if known is None else found.filter(lambda spec: kind.identity(spec) == known)
     return st.sampled_from([model for model in MODELS if like is None or model.id == like["model"]]).flatmap(
         lambda model: st.fixed_dictionaries(
             {"model": st.just(model.id)},

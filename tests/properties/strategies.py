@@ -54,7 +54,10 @@ def examples(quick: int) -> settings:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What specs may lean on: local files by path, and by the name of a property the ids that it may hold."""
+    """What specs may lean on: local files by path, and by the name of a property the values that it may hold.
+
+    A name can be `Kind.field`, for a field that only one kind has to pick from what is there.
+    """
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -129,8 +132,8 @@ json_objects = st.one_of(
 def specs(kind: Kind, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
     """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them."""
     return st.fixed_dictionaries(
-        {item.name: _field(item, around) for item in kind.fields if item.required},
-        optional={item.name: _field(item, around) for item in kind.fields if not item.required},
+        {item.name: _field(item, around, kind) for item in kind.fields if item.required},
+        optional={item.name: _field(item, around, kind) for item in kind.fields if not item.required},
     )
 
 
@@ -174,8 +177,9 @@ def local_file(path: str, content: bytes) -> LocalFile:
     return LocalFile(path, sha256(content).hexdigest(), len(content))
 
 
-def _field(item: Field, around: Surroundings) -> st.SearchStrategy[Any]:
-    found = values(item.type, around, item.name)
+def _field(item: Field, around: Surroundings, kind: Kind) -> st.SearchStrategy[Any]:
+    own = f"{kind.name}.{item.name}"
+    found = values(item.type, around, own if own in around.ids else item.name)
     return st.none() | found if item.nullable else found
 
 
