@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -14,28 +13,9 @@ from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged
 from tests.conftest import Workspace
+from tests.whole_examples import FILES, kinds_in, whole_example
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
-
-PROJECT = """\
-kind: Project
-metadata: {name: search}
-spec: {name: Search}
-lifecycle: {on_remove: delete}
-"""
-
-
-def with_neighbours(example: str) -> str:
-    """An example, after the examples of what it refers to and the project that it is in."""
-    found = dict.fromkeys(re.findall(r"\$\{(\w+)/", example))
-    parts = [with_neighbours(KINDS[name].example) for name in found]
-    return "---\n".join([*parts, example])
-
-
-def whole(kind: Kind) -> str:
-    """A manifest with all that the example of a kind needs."""
-    text = with_neighbours(kind.example)
-    return f"{PROJECT}---\n{text}" if "project: search" in text and kind.name != "Project" else text
 
 
 def properties(kind: Any) -> Iterator[Property]:
@@ -53,7 +33,7 @@ def properties(kind: Any) -> Iterator[Property]:
 
 @pytest.fixture
 def with_example(workspace: Workspace, kind: Kind) -> Workspace:
-    workspace.write({"manifests.yaml": whole(kind), "data/price-list.md": "# Prices\n", "handbook/a/b.md": "# B\n"})
+    workspace.write({"manifests.yaml": whole_example(kind), **FILES})
     return workspace
 
 
@@ -86,7 +66,7 @@ def test_losing_the_state_never_makes_a_second_object(with_example: Workspace, k
     with_example.emulator.clear_requests()
     code = with_example.run("apply", "--yes").code
     assert not [request for request in with_example.emulator.requests if request.method != "GET"]
-    kinds = [KINDS[name] for name in re.findall(r"^kind: (\w+)", whole(kind), re.MULTILINE)]
+    kinds = kinds_in(whole_example(kind))
     assert code == (0 if all(one.mark or one.found_by_key for one in kinds) else 1)
 
 

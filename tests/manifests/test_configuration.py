@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from reconciler.errors import ConfigurationError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, check_credentials, load_configuration
-from reconciler.model.kind import Kind, OnRemove, Scope
+from reconciler.model.kind import Kind, OnRemove
 from reconciler.model.resource import Lifecycle
 from tests.manifests.conftest import PROJECT, Folder
+from tests.whole_examples import FILES, whole_example
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KEYS = {"OPENAI_ADMIN_KEY": "sk-admin-emulator", "OPENAI_API_KEY": "sk-emulator"}
@@ -35,9 +36,7 @@ def test_every_example_loads_and_wants_for_nothing(name: str, environment: str |
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 def test_the_example_of_every_kind_loads(folder: Folder, kind: Kind) -> None:
-    folder.write({"m.yaml": kind.example, "data/price-list.md": "x", "handbook/a.md": "y"})
-    if kind.scope is Scope.PROJECT:
-        folder.write({"p.yaml": PROJECT})
+    folder.write({"m.yaml": whole_example(kind), **FILES})
     assert kind.name in {resource.kind.name for resource in folder.load().resources}
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.kinds import KINDS
 from tests.manifests.conftest import PROJECT, Folder
+
+_KNOWN = ", ".join(KINDS)
 
 
 def manifest(kind: str, spec: str, *, metadata: str = "name: x", more: str = "") -> str:
@@ -176,13 +179,11 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "unknown kind": (
         manifest("project", "{name: a}"),
-        ('1:7: error: Unknown kind: There is no kind "project". Did you mean "Project"? Known: Project, RateLimit, '
-        "ServiceAccount, File, VectorStore, Assistant, Agent."),
+        '1:7: error: Unknown kind: There is no kind "project". Did you mean "Project"? Known: ' + f"{_KNOWN}.",
     ),
     "no kind": (
         "knd: Project\nmetadata: {name: x}\nspec: {name: a}\n",
-        ('1:1: error: Missing "kind": A document says what it declares: Project, RateLimit, ServiceAccount, File, '
-        'VectorStore, Assistant, Agent. Did you mean "kind"?'),
+        f'1:1: error: Missing "kind": A document says what it declares: {_KNOWN}. Did you mean "kind"?',
     ),
     "a list": (
         "- kind: Project\n  spec: {name: a}\n",
