@@ -14,12 +14,34 @@ from typing import Any
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.reach import Reach
+from reconciler.errors import AnswerError, ApiError
+from reconciler.model.log import Entry
 from reconciler.model.secret import Redactor
 
 _PAGE = 100
 _PAGES = 5
+_PAGES_OF_CHANGES = 10
 
 Culprits = Mapping[tuple[str, str | None], str]
+
+
+def entries_since(client: Client, keys: KeyRing, since: float) -> list[Entry]:
+    """The entries of the log from a time on, in unix seconds; ApiError where it cannot be read, or is too long."""
+    query: dict[str, str | int] = {"limit": _PAGE, "effective_at[gte]": int(since)}
+    most = _PAGE * _PAGES_OF_CHANGES
+    items = list(islice(Reach(client, keys.admin()).list("/organization/audit_logs", query=query), most + 1))
+    if len(items) > most:
+        raise ApiError(f"it has more than {most} entries since then")
+    return [_entry(item) for item in items]
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    type, at = item.get("type"), item.get("effective_at")
+    if not isinstance(type, str) or not isinstance(at, int | float) or not isinstance(item.get("id"), str):
+        raise AnswerError("The audit log has an entry without id, type or time.")
+    about = item.get(type)
+    resource = about.get("id") if isinstance(about, Mapping) else None
+    return Entry(str(item["id"]), type, float(at), (item.get("project") or {}).get("id"), resource)
 
 
 def blame(client: Client, keys: KeyRing, wanted: Collection[tuple[str, str | None]]) -> Culprits:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
@@ -83,7 +84,8 @@ class Request:
 class Client:
     """Sends requests and returns JSON. Safe to use from threads.
 
-    `clock` is in unix seconds. `on_wait` hears of each wait over two seconds: why, and until when (unix seconds).
+    `clock` is in unix seconds. `waited_seconds` counts how long turns were waited for, `skew_seconds` how far the
+    server's clock is ahead of ours. `on_wait` hears of each wait over two seconds: why, and until when (unix seconds).
     Setting `stop` ends every wait early with `Interrupted`; requests in flight end in their own time. `transport`
     takes the place of the network in tests.
     """
@@ -113,6 +115,8 @@ class Client:
         self._policy = policy or Policy()
         self._calls = 0
         self._calls_lock = threading.Lock()
+        self.waited_seconds = 0.0
+        self.skew_seconds = 0.0
         parts = urlsplit(self.base_url)
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -197,6 +201,8 @@ class Client:
 
     def _take_turn(self, lane: Lane) -> None:
         while (wait := self._throttle.take(lane)) > 0:
+            with self._calls_lock:
+                self.waited_seconds += wait
             self.pause(wait, f"rate limit of {lane.method} {lane.route}")
 
     def _attempt(self, request: Request) -> Answer | Failure:
@@ -218,6 +224,7 @@ class Client:
             return Failure(cut, Trouble.CUT_SHORT if started else self._trouble(error))
         took_ms = (self.clock() - sent_at) * 1000
         LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_ms)
+        self.skew_seconds = _skew(response.headers.get("date"), self.clock())
         received = Received(response.status_code, response.headers, content, call, request.key, self._origin)
         return read(received, self.redactor, now=self.clock())
 
@@ -271,6 +278,14 @@ class Client:
             )
         what = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "closed the connection"
         return ApiError(f"{call}: {self._origin} {what}: {reason}")
+
+
+def _skew(date: str | None, now: float) -> float:
+    """How many seconds the server's clock is ahead of ours, by the date of an answer; 0 where it has none."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - now if date else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _is_certificate_problem(error: BaseException | None) -> bool:

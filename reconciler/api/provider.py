@@ -107,10 +107,12 @@ class HttpProvider:
 
     # Reading
 
-    def list(self, kind: Kind, project: str | None, within: Within = ()) -> tuple[LiveObject, ...]:
+    def list(
+        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+    ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
-        Empty where the API has no list of the kind, and where the surroundings are gone.
+        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early.
         """
         if not kind.calls.listable:
             return ()
@@ -120,7 +122,7 @@ class HttpProvider:
             return () if found is None else (found,)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
-            items = [item for item in site.list(query) if site.counts(item)]
+            items = [item for item in site.list(query, enough=enough) if site.counts(item)]
         except NotFoundError as error:
             if within:
                 return ()

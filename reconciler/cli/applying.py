@@ -62,6 +62,7 @@ def carry_out(session: Session, plan: Plan, *, command: str) -> int:
     declared = session.configuration.stack.outputs if not plan.destroy else {}
     kept = {name: value for name, value in store.outputs().items() if name in declared}
     store.set_outputs({**kept, **result.outputs})
+    session.refreshing.remember(result, store, run_id)
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
     code = exit_code_of(result)
     store.end_run(run_id, status="done" if code == 0 else "incomplete", counts=counts)

@@ -20,7 +20,7 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     from reconciler.cli.session import Session
 
     session = Session(options)
-    plan = session.plan(PlanningOptions(), unmanaged=unmanaged, tolerant=True)
+    plan = session.plan(PlanningOptions(refresh="full"), unmanaged=unmanaged, tolerant=True)
     plan = session.with_blame(plan) if blame else plan
     publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))
     session.close()

@@ -25,13 +25,14 @@ from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, PlanningOptions
+from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk, wants_color
 from reconciler.cli.talk import listen
 from reconciler.engine.finding import Settling
 from reconciler.engine.guard import Limits, refusals
+from reconciler.engine.incremental import Sweeps
+from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Ownership
-from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
-from reconciler.engine.recorded import RecordedProvider
 from reconciler.errors import ApiError, ConfigurationError, CredentialError, GuardError, StalePlanError, UsageError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
@@ -146,6 +147,13 @@ class Session:
         )
 
     @cached_property
+    def refreshing(self) -> Refreshing:
+        """What is read for plans, and what is remembered of it."""
+        refresh = self.configuration.stack.refresh
+        sweeps = Sweeps(refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs)
+        return Refreshing(self.provider, self.client, self.keys, sweeps, parallelism=self.options.parallelism)
+
+    @cached_property
     def store(self) -> StateStore:
         """The state, for reading; `writable` replaces it by one that can be written."""
         stack = self._stack_of_state
@@ -221,8 +229,10 @@ class Session:
             state_is_new=not records,
             options=options,
         )
-        provider = RecordedProvider(records) if planning.refresh == "none" else self.provider
-        plan = make_plan(inputs, provider, parallelism=self.options.parallelism)
+        if planning.refresh == "none":
+            plan = plan_of_records(inputs, parallelism=self.options.parallelism)
+        else:
+            plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors and not tolerant:
             raise ConfigurationError(errors)

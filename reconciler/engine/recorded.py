@@ -6,6 +6,7 @@ else did. It is for looking, not for applying.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -22,7 +23,9 @@ class RecordedProvider:
     calls = 0
 
     def __init__(self, records: Mapping[Address, Record]) -> None:
-        self._records = records
+        self._seats: dict[tuple[str, str | None], list[Record]] = defaultdict(list)
+        for address, record in records.items():
+            self._seats[address.kind, address.project].append(record)
 
     def bind_project(self, name: str, project_id: str) -> None:
         """Nothing to remember: records are found by the project's name."""
@@ -31,13 +34,13 @@ class RecordedProvider:
         """Whether the state can be asked: always."""
         return True
 
-    def list(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
-        """The recorded objects of a kind in a project and surroundings."""
-        return [
-            _as_live(kind, record)
-            for address, record in self._records.items()
-            if (address.kind, address.project) == (kind.name, project) and kind.place_of(record.id)[0] == within
-        ]
+    def list(
+        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+    ) -> Sequence[LiveObject]:
+        """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
+        del enough
+        records = self._seats.get((kind.name, project), ())
+        return [_as_live(kind, record) for record in records if kind.place_of(record.id)[0] == within]
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """The recorded object with an id."""

@@ -79,14 +79,21 @@ class Reader:
         self._kinds = kinds
         self._parallelism = parallelism
 
-    def read_lists(self, places: Iterable[Place], *, optional: bool = False) -> None:
-        """List every place that was not listed yet. `optional` places of a retired kind are passed over."""
+    def read_lists(
+        self, places: Iterable[Place], *, optional: bool = False, enough: Mapping[Place, frozenset[str]] | None = None
+    ) -> None:
+        """List every place that was not listed yet. `optional` places of a retired kind are passed over.
+
+        `enough` are the ids of all that is wanted of a place, where nothing else is.
+        """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self.provider.can_read(self._kinds[place.kind], place.project)]
         self.state.unreadable |= set(wanted) - set(readable)
         for place in readable:
             LOG.info("list %s%s", place.kind, "".join(f" of {where}" for where in place.where))
-        for place, objects in zip(readable, self._map(lambda at: self._list(at, optional), readable), strict=True):
+        ids = enough or {}
+        read = self._map(lambda at: self._list(at, optional, ids.get(at)), readable)
+        for place, objects in zip(readable, read, strict=True):
             self.state.listed[place] = {live.id: live for live in objects}
 
     def confirm(self, wanted: Iterable[tuple[Place, str]]) -> None:
@@ -111,9 +118,16 @@ class Reader:
         for live in self._map(lambda item: self.provider.read_carried(*item), todo):
             self.state.put(live)
 
-    def _list(self, place: Place, optional: bool) -> Collection[LiveObject]:
+    def reread(self, enough: Mapping[Place, frozenset[str]]) -> None:
+        """List in full where something that was wanted is nowhere: another like it may be, outside what was read."""
+        short = [at for at, ids in enough.items() if at in self.state.listed and ids - self.state.listed[at].keys()]
+        for place in short:
+            del self.state.listed[place]
+        self.read_lists(short)
+
+    def _list(self, place: Place, optional: bool, enough: frozenset[str] | None) -> Collection[LiveObject]:
         try:
-            return self.provider.list(self._kinds[place.kind], place.project, place.within)
+            return self.provider.list(self._kinds[place.kind], place.project, place.within, enough=enough)
         except RetiredError:
             if optional:
                 return ()

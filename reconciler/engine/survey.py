@@ -192,6 +192,29 @@ class Survey:
         found = [(self._recorded_place(address, id), id) for address, id in wanted]
         return [(place, id) for place, id in found if place is not None and place in allowed]
 
+    def _enough(self, places: Iterable[Place]) -> dict[Place, frozenset[str]]:
+        """The places of which only known objects are wanted, with their ids.
+
+        Where anything is still to be found, made or listed for its own sake, all objects count: one of them may be it.
+        """
+        inputs = self.inputs
+        if inputs.options.unmanaged or inputs.options.adopt or inputs.state_is_new:
+            return {}
+        open_ends = {address for address in self.resources if address not in inputs.records} | set(
+            inputs.ownership.begun
+        )
+        open_places = {(address.kind, address.project) for address in open_ends}
+        wanted: dict[Place, set[str]] = {
+            place: set()
+            for place in places
+            if (place.kind, place.project) not in open_places and not inputs.kinds[place.kind].keep_one
+        }
+        for address, record in inputs.records.items():
+            place = self._recorded_place(address, record.id)
+            if place in wanted:
+                wanted[place] |= {record.id, *record.deposed}
+        return {place: frozenset(ids) for place, ids in wanted.items() if ids}
+
     def _refuse_over_budget(self) -> None:
         budget = self.inputs.options.budget_calls
         members = sum(
@@ -242,10 +265,12 @@ class Survey:
 
     def _read_everything(self) -> None:
         places = self._places()
-        self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind)))
+        enough = self._enough(places)
+        self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind)), enough=enough)
         if self.inputs.state_is_new:
             self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
         self._reader.confirm(self._expected(places))
+        self._reader.reread(enough)
         self._check_unreadable()
 
     def _bind_everything(self) -> None:

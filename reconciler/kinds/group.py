@@ -15,6 +15,7 @@ KIND = Kind(
     page_limit=1000,
     held=SCIM,
     destroys="its members lose what they could do through it",
+    events=("group.", "scim."),
     fields=(Field("name", Text(min_length=1, max_length=255), "The name people see.", required=True),),
     example="""\
 kind: Group

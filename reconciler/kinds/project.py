@@ -26,6 +26,7 @@ KIND = Kind(
     defines_project=True,
     ended={("status", "archived"): Ended.GONE},
     destroys="an archived project cannot be used or restored",
+    events=("project.", "external_key."),
     fields=(
         Field(
             "name",

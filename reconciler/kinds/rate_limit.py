@@ -24,6 +24,7 @@ KIND = Kind(
     readable_singly=False,
     removal=Removal.RESTORE,
     page_limit=1000,
+    events=("rate_limit.",),
     fields=(
         Field(
             "model",

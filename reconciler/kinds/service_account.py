@@ -16,6 +16,7 @@ KIND = Kind(
     collection="/organization/projects/{project}/service_accounts",
     natural_key=("name",),
     destroys="its keys stop working at once",
+    events=("service_account.", "role."),
     fields=(
         Field(
             "name",

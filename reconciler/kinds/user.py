@@ -25,6 +25,7 @@ KIND = Kind(
     destroys="the person loses access to the organization",
     held=SCIM,
     keep_one=("role", "owner"),
+    events=("user.", "role.", "invite.accepted", "scim."),
     fields=(
         Field("email", EMAIL, "The e-mail address that the person is a member with.", required=True,
               mutability=Mutability.REPLACES),

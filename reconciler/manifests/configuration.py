@@ -70,6 +70,15 @@ class Guards:
 
 
 @dataclass(frozen=True)
+class Refresh:
+    """When scopes that the audit log shows to be unchanged are read all the same, and how late its entries may be."""
+
+    full_every_hours: float = 24
+    full_every_runs: int = 20
+    overlap_minutes: float = 15
+
+
+@dataclass(frozen=True)
 class Stack:
     """The settings of one stack in one environment, everything defaulted.
 
@@ -84,6 +93,7 @@ class Stack:
     file: Path | None = None
     projects: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials = Credentials()
+    refresh: Refresh = Refresh()
     guards: Guards = Guards()
     admin_requests_per_minute: float | None = None
     backend_path: Path = Path(STATE_FOLDER)

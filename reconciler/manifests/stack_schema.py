@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.manifests.configuration import Refresh
 from reconciler.manifests.type_schema import DIALECT, MAX_NAME, NAME_SCHEMA, described
 
 MAX_STACK_NAME = 64
@@ -80,6 +81,7 @@ def _shared_properties() -> dict[str, Any]:
         "credentials": _credentials(),
         "backend": _backend(),
         "guards": _guards(),
+        "refresh": _refresh(),
     }
 
 
@@ -181,6 +183,35 @@ def _guards() -> dict[str, Any]:
                 "type": "integer",
                 "minimum": 0,
                 "default": 10,
+            },
+        },
+        "additionalProperties": False,
+    }
+
+
+def _refresh() -> dict[str, Any]:
+    left_out = Refresh()
+    return {
+        **described("When a scope that the audit log shows to be unchanged is read all the same."),
+        "type": ["object", "null"],
+        "properties": {
+            "full_every_hours": {
+                **described("After so many hours everything is read again; 0 is always."),
+                "type": "number",
+                "minimum": 0,
+                "default": left_out.full_every_hours,
+            },
+            "full_every_runs": {
+                **described("After so many applies everything is read again; 0 is always."),
+                "type": "integer",
+                "minimum": 0,
+                "default": left_out.full_every_runs,
+            },
+            "overlap_minutes": {
+                **described("How late an entry may come into the audit log."),
+                "type": "number",
+                "minimum": 1,
+                "default": left_out.overlap_minutes,
             },
         },
         "additionalProperties": False,

@@ -196,6 +196,18 @@ class Unmanaged:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
+    them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace.
+    """
+
+    remembered: int = 0
+    since: float | None = None
+    because: str = ""
+    waited_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """The changes that would make live match desired. Order is decided here, once.
 
@@ -214,6 +226,7 @@ class Plan:
     destroy: bool = False
     calls: int = 0
     seconds: float = 0.0
+    reading: Reading = Reading()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", tuple(sorted(self.changes, key=lambda change: change.address)))

@@ -148,7 +148,8 @@ class Kind:
     `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
     `held` gives, for what an object shows, the reason why nobody may change or remove it from here. `keep_one` names an
     attribute and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same
-    natural key makes this one unnecessary.
+    natural key makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of
+    every change of such objects; empty where there are none that do.
     """
 
     name: str
@@ -177,6 +178,7 @@ class Kind:
     held: Mapping[tuple[str, Any], str] = field(default_factory=dict)
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None
+    events: tuple[str, ...] = ()
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 

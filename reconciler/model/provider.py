@@ -103,8 +103,14 @@ class Provider(Protocol):
     def can_read(self, kind: Kind, project: str | None) -> bool:
         """Whether objects of the kind can be read now: the project exists and a key for it is at hand."""
 
-    def list(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope and surroundings, every page, ended ones included."""
+    def list(
+        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+    ) -> Sequence[LiveObject]:
+        """All objects of a kind in a scope and surroundings, every page, ended ones included.
+
+        `enough` are the ids of all that is wanted, where nothing else is: the rest may then be left out, and so may
+        some of these, where asking for them singly takes fewer calls.
+        """
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object, or None where the API knows none; kinds that cannot be read singly are listed."""

@@ -7,6 +7,7 @@ under the one key `reconciler`, at the top and in each change. The same plan alw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from reconciler.model.address import Address
@@ -133,6 +134,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
         "serial": plan.state_serial,
         "calls": plan.calls,
         "seconds": plan.seconds,
+        "refresh": asdict(plan.reading),
     }
 
 

@@ -15,7 +15,18 @@ from typing import Any
 
 from reconciler.errors import StalePlanError, UsageError
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, OutputChange, Plan, Reason, Unmanaged
+from reconciler.model.change import (
+    Action,
+    Change,
+    Drift,
+    FieldChange,
+    Origin,
+    OutputChange,
+    Plan,
+    Reading,
+    Reason,
+    Unmanaged,
+)
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
 from reconciler.model.kind import Removal
 from reconciler.model.values import decode, encode
@@ -87,7 +98,7 @@ def _pack_field(value: Any, name: str) -> Any:
     return encode(found) if name in _VALUES else _pack(found)
 
 
-_PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place)
+_PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
 _VALUES = frozenset({"before", "after", "desired", "pre_image", "path"})
 
 
@@ -99,6 +110,7 @@ def _unpack_plan(data: Mapping[str, Any]) -> Plan:
             "drift": tuple(_drift(item) for item in data["drift"]),
             "outputs": tuple(OutputChange(**_decoded(item, "before", "after")) for item in data["outputs"]),
             "unmanaged": tuple(Unmanaged(**item) for item in data["unmanaged"]),
+            "reading": Reading(**data["reading"]),
             "diagnostics": tuple(_diagnostic(item) for item in data["diagnostics"]),
         }
     )

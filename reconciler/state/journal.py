@@ -213,6 +213,16 @@ def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int
         return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
 
 
+def read_run(connection: sqlite3.Connection, run_id: int) -> list[Entry]:
+    """The steps of a run that succeeded, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE run = ? AND change IS NOT NULL AND status = 'done' ORDER BY seq",  # noqa: S608
+        (run_id,),
+    )
+    with readable():
+        return [_entry(row, ()) for row in rows]
+
+
 def settle(connection: sqlite3.Connection, address: Address) -> None:
     """Forget the changes of an address that did not end well, with their steps."""
     of_address = "SELECT seq FROM journal WHERE address = ? AND change IS NULL AND status <> 'done'"

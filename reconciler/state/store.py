@@ -164,6 +164,11 @@ class StateStore:
         with self._database.read() as connection:
             return journal.read_unfinished(connection, except_runs=self._own_runs)
 
+    def steps_of_run(self, run_id: int) -> Sequence[Entry]:
+        """The calls of a run that succeeded, oldest first; gone once the run has ended."""
+        with self._database.read() as connection:
+            return journal.read_run(connection, run_id)
+
     def settle(self, address: Address) -> None:
         """Forget what is unfinished at an address, once it is known what became of it."""
         with self._database.write() as connection:
@@ -248,6 +253,8 @@ class StateStore:
             for record in records:
                 resources.put(connection, record)
             resources.put_outputs(connection, outputs)
+            # What was read when these were not the records says nothing about them.
+            connection.execute("DELETE FROM meta WHERE name <> 'program'")
             connection.execute("UPDATE identity SET serial = ?", (serial,))
 
     def _check_export_is_ours(self, data: Mapping[str, Any], *, from_elsewhere: bool) -> None:
