@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "reconciler.cli.plan",
     "apply": "reconciler.cli.apply",
     "drift": "reconciler.cli.drift",
+    "history": "reconciler.cli.history",
     "destroy": "reconciler.cli.destroy",
     "import": "reconciler.cli.import_",
     "show": "reconciler.cli.show",

@@ -185,7 +185,8 @@ class _Walk:
             action=change.action.value,
             id=change.id,
             before=change.before,
-            record=self._executor.books.get(change.address),
+            record=self._executor.books.of_change(change),
+            reason=change.reason.name,
         )
         intent = {"half": node.half.value, "id": change.id}
         with store.journal(run_id, redact=self._run.redact).change(

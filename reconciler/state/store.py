@@ -192,11 +192,19 @@ class StateStore:
             return runs.read_runs(connection)
 
     def keep_pre_image(
-        self, run_id: int, address: Address, *, action: str, id: str | None, before: Spec, record: Record | None
+        self,
+        run_id: int,
+        address: Address,
+        *,
+        action: str,
+        id: str | None,
+        before: Spec,
+        record: Record | None,
+        reason: str = "",
     ) -> None:
         """Keep what an object looked like before a change, so that the change can be undone."""
         with self._database.write() as connection:
-            runs.keep_pre_image(connection, run_id, PreImage(address, action, id, before, record))
+            runs.keep_pre_image(connection, run_id, PreImage(address, action, id, before, record, reason))
 
     def pre_images(self, run_id: int) -> Sequence[PreImage]:
         """The pre-images of a run in the order they were kept; none for a run that is too long ago."""
