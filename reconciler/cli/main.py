@@ -25,6 +25,7 @@ COMMANDS = {
     "apply": "reconciler.cli.apply",
     "drift": "reconciler.cli.drift",
     "history": "reconciler.cli.history",
+    "rollback": "reconciler.cli.rollback",
     "destroy": "reconciler.cli.destroy",
     "import": "reconciler.cli.import_",
     "show": "reconciler.cli.show",

@@ -196,7 +196,17 @@ class Session:
 
         A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
         """
-        configuration = self.configured()
+        self.configured()
+        plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged)
+        errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+        if errors and not tolerant:
+            raise ConfigurationError(errors)
+        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
+        return replace(plan, diagnostics=(*self.configuration.warnings, *found))
+
+    def unchecked_plan(self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False) -> Plan:
+        """The plan with its errors still in it."""
+        configuration = self.configuration
         options = PlanOptions(
             destroy=destroy,
             adopt=planning.adopt,
@@ -222,12 +232,7 @@ class Session:
             options=options,
         )
         provider = RecordedProvider(records) if planning.refresh == "none" else self.provider
-        plan = make_plan(inputs, provider, parallelism=self.options.parallelism)
-        errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-        if errors and not tolerant:
-            raise ConfigurationError(errors)
-        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
-        return replace(plan, diagnostics=(*configuration.warnings, *found))
+        return make_plan(inputs, provider, parallelism=self.options.parallelism)
 
     def _check_known(self, addresses: tuple[Address, ...]) -> None:
         known = {*self.store.records(), *(resource.address for resource in self.configuration.resources)}

@@ -100,7 +100,7 @@ class _Walk:
         started, calls = self._run.clock(), self._run.provider.calls
         self._walk()
         for change in self._plan.changes:
-            if change.action is Action.NO_OP and not self._plan.destroy:
+            if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:
                 self._executor.settle_unchanged(change)
                 if change.address in self._run.ownership.begun:
                     self._run.store.settle(change.address)
