@@ -325,8 +325,10 @@ def read_text(path: Path, what: str) -> str:
     """The text of a file that the user named; raises UsageError."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what} {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what} {path} cannot be read: it is not text in UTF-8") from error
 
 
 __all__ = ["Session", "parse_addresses", "read_text", "talk", "whoami"]

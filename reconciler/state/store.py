@@ -263,7 +263,7 @@ class StateStore:
         if theirs != (self.stack, self.environment) and not from_elsewhere:
             raise StateError(
                 f"the export is of {theirs[0]}/{theirs[1]}, not of {self.stack}/{self.environment}",
-                hint="choose the other environment, or say that this is meant",
+                hint="choose the other environment with -e, or say --from-elsewhere if this is meant",
             )
 
 
