@@ -459,6 +459,25 @@ def test_a_deleted_object_comes_back_with_what_was_made_by_hand(bot: Workspace) 
     assert "Two" in found
 
 
+def test_a_file_that_was_attached_by_hand_and_detached_by_the_run_is_attached_again(workspace: Workspace) -> None:
+    spec = "kind: VectorStore\nmetadata: {name: s}\nspec: {name: One, files: [{path: d/*.md}]}\n"
+    workspace.write({"s.yaml": spec, "d/a.md": "a\n"}).apply()
+    (store,) = workspace.emulator.store.all("vector_store")
+    with user(workspace) as client:
+        upload = {"file": ("theirs.md", b"t", "text/markdown")}
+        made = client.post("/files", data={"purpose": "assistants"}, files=upload).raise_for_status().json()["id"]
+        client.post(f"/vector_stores/{store.id}/files", json={"file_id": made}).raise_for_status()
+    before = attached(workspace, store.id)
+    workspace.write({"s.yaml": spec.replace("One", "Two")}).apply()
+    assert made not in attached(workspace, store.id)
+    workspace.run("rollback", "2", "--yes", expect=0)
+    assert attached(workspace, store.id) == before
+
+
+def attached(workspace: Workspace, id: str) -> set[str]:
+    return {item.id for item in workspace.emulator.store.collection("vector_store_file", id).ordered()}
+
+
 def test_a_later_change_is_undone_with_a_warning(bot: Workspace) -> None:
     bot.write({"a.yaml": ASSISTANT}).apply()
     bot.write({"a.yaml": ASSISTANT.replace("0.5", "0.7")}).apply()
