@@ -193,7 +193,8 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def without_chance(text: str) -> str:
-    return re.sub(r"asst_\w+", "asst_…", re.sub(r" in [\d.]+ s\.", " in … s.", text))
+    text = re.sub(r" in [\d.]+ s\b", " in … s", re.sub(r"since [\d-]+ [\d:]+ UTC", "since …", text))
+    return re.sub(r"asst_\w+", "asst_…", text)
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

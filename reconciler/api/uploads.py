@@ -57,6 +57,10 @@ class Uploader:
             return self._whole(reach, path, local, described, expires_after)
         return self._in_parts(reach, path, local, described, expires_after, md5)
 
+    def check(self, local: LocalFile) -> None:
+        """Raise StalePlanError if the file is no longer what it was when it was planned."""
+        _measured(self._path(local), local)
+
     def _path(self, local: LocalFile) -> Path:
         path = (self.root / local.path).resolve()
         if not path.is_relative_to(self.root.resolve()):

@@ -57,6 +57,10 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions) -> int:
     if planning.changes_the_plan:
         raise UsageError("a saved plan is carried out as it is", hint="Give --target and the like to `plan --out`.")
     plan = load_plan(read_text(planfile, "the plan"))
+    if plan.rollback_of is not None:
+        from reconciler.cli.rollback import apply_saved
+
+        return apply_saved(session, plan, planning)
     session.configured()
     with locked(session, "apply"):
         session.check_still_valid(plan)

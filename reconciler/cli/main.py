@@ -24,6 +24,8 @@ COMMANDS = {
     "plan": "reconciler.cli.plan",
     "apply": "reconciler.cli.apply",
     "drift": "reconciler.cli.drift",
+    "history": "reconciler.cli.history",
+    "rollback": "reconciler.cli.rollback",
     "destroy": "reconciler.cli.destroy",
     "import": "reconciler.cli.import_",
     "show": "reconciler.cli.show",

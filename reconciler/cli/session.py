@@ -204,7 +204,17 @@ class Session:
 
         A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
         """
-        configuration = self.configured()
+        self.configured()
+        plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged)
+        errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+        if errors and not tolerant:
+            raise ConfigurationError(errors)
+        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
+        return replace(plan, diagnostics=(*self.configuration.warnings, *found))
+
+    def unchecked_plan(self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False) -> Plan:
+        """The plan with its errors still in it."""
+        configuration = self.configuration
         options = PlanOptions(
             destroy=destroy,
             adopt=planning.adopt,
@@ -230,14 +240,8 @@ class Session:
             options=options,
         )
         if planning.refresh == "none":
-            plan = plan_of_records(inputs, parallelism=self.options.parallelism)
-        else:
-            plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
-        errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-        if errors and not tolerant:
-            raise ConfigurationError(errors)
-        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
-        return replace(plan, diagnostics=(*configuration.warnings, *found))
+            return plan_of_records(inputs, parallelism=self.options.parallelism)
+        return self.refreshing.plan(inputs, self.store, mode=planning.refresh)
 
     def _check_known(self, addresses: tuple[Address, ...]) -> None:
         known = {*self.store.records(), *(resource.address for resource in self.configuration.resources)}
@@ -330,8 +334,10 @@ def read_text(path: Path, what: str) -> str:
     """The text of a file that the user named; raises UsageError."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what} {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what} {path} cannot be read: it is not text in UTF-8") from error
 
 
 __all__ = ["Session", "parse_addresses", "read_text", "talk", "whoami"]

@@ -130,21 +130,31 @@ def export(options: GlobalOptions) -> int:
 
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from-elsewhere", is_flag=True, help="Take the export of another stack or environment.")
 @global_options
-def import_(options: GlobalOptions, file: Path) -> int:
+def import_(options: GlobalOptions, file: Path, from_elsewhere: bool) -> int:
     """Replace the state by one that `state export` printed."""
     from reconciler.cli.applying import locked
+    from reconciler.cli.reporting import talk
     from reconciler.cli.session import read_text
     from reconciler.errors import UsageError
+    from reconciler.kinds import KINDS
+    from reconciler.render.values import count
 
     session = _session(options)
     try:
         data = json.loads(read_text(file, "the state"))
     except json.JSONDecodeError as error:
         raise UsageError(f"{file} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{file} is nested too deeply to be a state") from error
     with locked(session, "state import"):
-        session.store.import_(data)
-    click.echo(f"{len(session.store.records())} resources were imported.")
+        session.store.import_(data, from_elsewhere=from_elsewhere)
+        imported = session.store.records()
+    unknown = sorted({address.kind for address in imported if address.kind not in KINDS})
+    if unknown:
+        talk(f"This version knows no {', '.join(unknown)}: such resources are kept in the state and left alone.")
+    click.echo(f"{count(len(imported), 'resource')} imported.")
     return 0
 
 

@@ -100,7 +100,7 @@ class _Walk:
         started, calls = self._run.clock(), self._run.provider.calls
         self._walk()
         for change in self._plan.changes:
-            if change.action is Action.NO_OP and not self._plan.destroy:
+            if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:
                 self._executor.settle_unchanged(change)
                 if change.address in self._run.ownership.begun:
                     self._run.store.settle(change.address)
@@ -185,7 +185,8 @@ class _Walk:
             action=change.action.value,
             id=change.id,
             before=change.before,
-            record=self._executor.books.get(change.address),
+            record=self._executor.books.of_change(change),
+            reason=change.reason.name,
         )
         intent = {"half": node.half.value, "id": change.id}
         with store.journal(run_id, redact=self._run.redact).change(

@@ -33,6 +33,11 @@ class Books:
         with self._lock:
             return self._records.get(address)
 
+    def of_change(self, change: Change) -> Record | None:
+        """What is remembered of the object of a change, be it under the address that it had before."""
+        with self._lock:
+            return self._records.get(change.address) or self._records.get(change.renamed_from or change.address)
+
     def put(self, record: Record) -> None:
         """Remember a record."""
         with self._lock:

@@ -21,11 +21,13 @@ from reconciler.model.values import Spec
 _NOT_SHOWN: Any = object()
 
 
-def diff_fields(kind: Kind, *, desired: Spec, live: LiveObject, record: Record | None) -> list[FieldChange]:
+def diff_fields(
+    kind: Kind, *, desired: Spec, live: LiveObject, record: Record | None, restored: Spec | None = None
+) -> list[FieldChange]:
     """What has to change for `live` to be `desired`, in the order of the kind's fields, leaf by leaf.
 
     `desired` may hold unknowns, which differ from everything. A field that was applied and is no longer desired is
-    reset to the API's default, or to what we overwrote.
+    reset to its value in `restored`, else to what we overwrote, else to the API's default.
     """
     changes: list[FieldChange] = []
     for field in kind.fields:
@@ -34,7 +36,7 @@ def diff_fields(kind: Kind, *, desired: Spec, live: LiveObject, record: Record |
         if field.name in desired:
             changes += _changes_of(field, wanted(field, desired[field.name]), live, record)
         elif record is not None and record.applied.get(field.name) is not None:
-            changes += _reset_of(field, live, record)
+            changes += _reset_of(field, live, record, restored or {})
     return changes
 
 
@@ -85,6 +87,16 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
         if not same(left, right):
             found[name] = right
     return found
+
+
+def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
+    """The values that an object would not have by itself: all but defaults, and but those that the API chooses."""
+    return {
+        name: value
+        for name, value in values.items()
+        if (field := kind.by_name[name]).default is not SERVER_CHOSEN
+        and not same(*comparable(field.type, value, default_of(field)))
+    }
 
 
 def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> dict[str, Any]:
@@ -144,14 +156,16 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
         yield from _leaves(field, before, after, Origin.CONFIG)
 
 
-def _reset_of(field: Field, live: LiveObject, record: Record) -> Iterator[FieldChange]:
-    target = _reset_target(field, record)
+def _reset_of(field: Field, live: LiveObject, record: Record, restored: Spec) -> Iterator[FieldChange]:
+    is_restored = restored.get(field.name) is not None
+    target = restored[field.name] if is_restored else _reset_target(field, record)
     applied = record.applied.get(field.name)
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
     after, before = comparable(field.type, target, applied if shown is _NOT_SHOWN else shown, applied)
-    if field.reset is KEEP or same(after, before):
+    if (field.reset is KEEP and not is_restored) or same(after, before):
         return
-    note = "back to what it was before" if field.reset is OVERWRITTEN else "back to the API's default"
+    is_former = is_restored or field.reset is OVERWRITTEN
+    note = "back to what it was before" if is_former else "back to the API's default"
     yield FieldChange(
         path=(field.name,),
         before=before,

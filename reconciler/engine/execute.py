@@ -130,7 +130,11 @@ class Executor:
         return self._provider.create(
             self._kind(change),
             change.address.project,
-            {name: value for name, value in desired.items() if value is not None},
+            {
+                name: value
+                for name, value in {**diff.beyond_defaults(self._kind(change), change.restored), **desired}.items()
+                if value is not None
+            },
             address=change.address,
             mark=self._mark(change, desired),
             steps=journal,
@@ -162,7 +166,7 @@ class Executor:
         names = {item.name for item in kind.carried if item.name in change.pre_image}
         live = self._read_planned(change, carried=names)
         _refuse_if_moved(change, live)
-        sent = {name: _value_to_send(kind.by_name[name], desired, record) for name in change.field_names}
+        sent = {name: _value_to_send(kind.by_name[name], change, desired, record) for name in change.field_names}
         changes = {name: value for name, value in sent.items() if value is not KEEP}
         if kind.mark and kind.mark not in changes and live.mark is None:
             changes[kind.mark] = dict(live.value(kind.mark) or {})
@@ -186,15 +190,20 @@ class Executor:
 
     def _adopt(self, change: Change, journal: ChangeJournal) -> Done:
         live = self._read_planned(change)
-        if change.renamed_from and live.mark is not None:
-            # The mark names the old address: with the state lost, it would look like something nobody declares.
+        mark = self._mark(change, {live.kind.mark or "": live.value(live.kind.mark or "")})
+        lost_its_mark = change.reason is Reason.ROLLBACK and live.mark is None and mark is not None
+        if (change.renamed_from and live.mark is not None) or lost_its_mark:
+            # The mark names the old address: with the state lost, it would look like something nobody declares. And
+            # what a rollback takes back had lost its mark when it was let go.
             self._write_mark(change, live, self._ownership.mark(change.address), journal)
         record = self.books.after_write(change, live.kind, self.resolve(change), Written(live), before=live)
         return self._finish(change, record, Written(live), journal)
 
     def _forget(self, change: Change, journal: ChangeJournal) -> Done:
         kind = self._kind(change)
-        if kind.mark and change.reason is Reason.RETAINED:
+        if change.fields:
+            self._put_back(change, journal)
+        elif kind.mark and change.reason in (Reason.RETAINED, Reason.ROLLBACK):
             live = self._finder.read(change.address, kind, change.id or "")
             if live is not None and live.mark is not None:
                 # What we let go must not look like ours: a later run without state would delete it.
@@ -202,6 +211,17 @@ class Executor:
         self.books.remove(change.address)
         journal.finish(None, remove=True)
         return Done(change.id)
+
+    def _put_back(self, change: Change, journal: ChangeJournal) -> None:
+        """Write the values that an object had before we took it over, and take our mark away."""
+        kind, record = self._kind(change), self.books.get(change.address)
+        live = self._read_planned(change, carried={item.name for item in kind.carried if item.name in change.pre_image})
+        _refuse_if_moved(change, live)
+        sent = {name: _value_to_send(kind.by_name[name], change, {}, record) for name in change.field_names}
+        changes = {name: value for name, value in sent.items() if value is not KEEP}
+        if kind.mark and live.mark is not None:
+            changes = {kind.mark: dict(live.value(kind.mark) or {}), **changes}
+        self._provider.update(live, changes, address=change.address, mark=None, record=record, steps=journal)
 
     def _write_mark(self, change: Change, live: LiveObject, mark: str | None, journal: ChangeJournal) -> None:
         name = live.kind.mark or ""
@@ -277,9 +297,11 @@ class Executor:
         return None if kind.mark is None or is_full else self._ownership.mark(change.address)
 
 
-def _value_to_send(field: Field, desired: Spec, record: Record | None) -> Any:
+def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:
     if field.name in desired:
         return desired[field.name]
+    if field.name in change.restored:
+        return change.restored[field.name]
     if field.reset is OVERWRITTEN:
         return record.overwritten.get(field.name, KEEP) if record else KEEP
     return FileSet(()) if isinstance(field.type, FileSetType) and field.reset is None else field.reset

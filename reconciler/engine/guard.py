@@ -47,7 +47,8 @@ def refusals(
 
 def _of_held(change: Change) -> Iterator[str]:
     """What nothing allows: the object is somebody else's to change, or must not go at all."""
-    if change.held and change.action.writes:
+    # What a rollback lets go gets its former values first, so forgetting can write.
+    if change.held and (change.action.writes or change.fields):
         verb = _verb(change) if change.action.destroys else "changed"
         yield (
             f"{change.address} would be {verb}, and {change.held}; take it out of the manifests with lifecycle: "

@@ -107,6 +107,7 @@ class _Decisions:
             project_id=self._survey.project_id(resource.address.project),
             scope=resource.kind.scope.value,
             desired=resource.kind.complete(resource.spec),
+            restored=resource.restored,
             depends_on=tuple(sorted(depends_on)),
             place=resource.place,
             removal=resource.kind.removal,
@@ -117,7 +118,7 @@ class _Decisions:
         )
 
     def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
-        reason = Reason.NEW
+        reason, spec = Reason.NEW, {**diff.beyond_defaults(resource.kind, resource.restored), **spec}
         if binding.ended is not None:
             reason = Reason.ARCHIVED_OUTSIDE
         elif binding.record is not None:
@@ -139,13 +140,13 @@ class _Decisions:
         prior = (
             replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore)) if record else None
         )
-        fields = tuple(diff.diff_fields(kind, desired=desired, live=live, record=prior))
+        fields = tuple(diff.diff_fields(kind, desired=desired, live=live, record=prior, restored=resource.restored))
         before = shown_spec(live, record)
         change = replace(
             self._base(resource, binding),
             fields=fields,
             desired=diff.without_ignored(kind.complete(resource.spec), live=live, ignore=ignore),
-            after={**before, **desired},
+            after={**before, **_put_back(resource, fields), **desired},
             before=before,
             pre_image=diff.image(kind, live),
             held=kind.hold_on(live.attributes) or "",
@@ -174,6 +175,11 @@ def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
     """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
     keys = [item for item in resource.kind.carried if isinstance(item.type, KeySinkType) and item.type.shown_in]
     return binding.found is Found.JOURNAL and binding.record is None and bool(keys)
+
+
+def _put_back(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
+    changed = {item.name for item in fields}
+    return {name: value for name, value in resource.restored.items() if name in changed}
 
 
 def _warnings(resource: Resource, desired: Spec, record: Record | None) -> Iterable[str]:

@@ -149,9 +149,7 @@ class Survey:
     def _places(self, *, nested: bool = False) -> set[Place]:
         """Where the selected resources are listed: the `nested` ones, in objects to be known first, or the rest."""
         found = {self._declared_place(self.resources[address]) for address in self.selected}
-        if not self.inputs.options.targets:
-            records = self.inputs.records.items()
-            found |= {self._recorded_place(address, record.id) for address, record in records}
+        found |= {self._recorded_place(address, self.inputs.records[address].id) for address in self._recorded()}
         kinds = {place.kind for place in found if place is not None}
         stand_ins = {name for kind in kinds if (name := self.inputs.kinds[kind].satisfied_by)}
         found |= {Place(name, None) for name in stand_ins}
@@ -169,6 +167,17 @@ class Survey:
             return self.state.place_of(address.kind, address.project, id)
         except ValueError:
             return None
+
+    def _recorded(self) -> set[Address]:
+        """The recorded addresses to look at: all, or those among the targets, with the projects that they are in."""
+        targets = self.inputs.options.targets
+        homes = {address.project for address in targets}
+        return {
+            address
+            for address in self.inputs.records
+            if (kind := self.inputs.kinds.get(address.kind)) is not None
+            and (not targets or address in targets or (kind.defines_project and address.name in homes))
+        }
 
     def _places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
         data_projects = {place.project for place in places if not self.inputs.kinds[place.kind].scope.needs_admin_key}

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     WITH_PROJECT = "its project is archived with it"
     LEFT_BEHIND = "an interrupted replacement left it behind"
     DESTROY = "everything managed is to be destroyed"
+    ROLLBACK = "it goes back to what it was before the run"
+    UNTOUCHED = "the run that is rolled back did not touch it"
 
 
 class Origin(StrEnum):
@@ -118,9 +120,10 @@ class Change:
     """What is to be done about one address.
 
     `desired` is the completed spec with its references still in place (empty for deletes); apply resolves them when
-    their time comes. `scope` is the kind's own, as `Scope` spells it. `pre_image` is what the live object looked like,
-    field by field, for the fields that can be compared; apply refuses the change if the object no longer looks so.
-    `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
+    their time comes. `restored` are values to write that are not desired: of fields that nobody declares, and that a
+    rollback puts back. `scope` is the kind's own, as `Scope` spells it. `pre_image` is what the live object looked
+    like, field by field, for the fields that can be compared; apply refuses the change if the object no longer looks
+    so. `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
     planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
     sentences about this change alone.
     """
@@ -133,6 +136,7 @@ class Change:
     project_id: str | None = None
     scope: str = ""
     desired: Spec = field(default_factory=dict)
+    restored: Spec = field(default_factory=dict)
     after: Spec = field(default_factory=dict)
     before: Spec = field(default_factory=dict)
     pre_image: Spec = field(default_factory=dict)
@@ -212,6 +216,7 @@ class Plan:
     """The changes that would make live match desired. Order is decided here, once.
 
     `config_digest` and `state_serial` tie it to what it was made from; `calls` and `seconds` are what making it cost.
+    `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
     """
 
     stack: str
@@ -224,6 +229,7 @@ class Plan:
     config_digest: str = ""
     state_serial: int = 0
     destroy: bool = False
+    rollback_of: int | None = None
     calls: int = 0
     seconds: float = 0.0
     reading: Reading = Reading()

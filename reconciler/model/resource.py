@@ -40,7 +40,8 @@ class Resource:
     """One thing declared in a manifest, expanded and resolved as far as the manifests alone allow.
 
     `spec` may hold references, templates, local files and file sets. `places` maps dotted field paths to where they
-    were written, `place` is the document's own.
+    were written, `place` is the document's own. `restored` are values for fields that nothing declares: a rollback
+    writes them where it would otherwise write the API's defaults.
     """
 
     address: Address
@@ -49,6 +50,7 @@ class Resource:
     lifecycle: Lifecycle = Lifecycle()
     place: Place | None = None
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    restored: Spec = field(default_factory=dict)
 
     @cached_property
     def references(self) -> frozenset[Address]:

@@ -132,6 +132,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
         "environment": plan.environment,
         "digest": plan.config_digest,
         "serial": plan.state_serial,
+        **({} if plan.rollback_of is None else {"rollback_of": plan.rollback_of}),
         "calls": plan.calls,
         "seconds": plan.seconds,
         "refresh": asdict(plan.reading),

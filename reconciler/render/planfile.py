@@ -99,7 +99,7 @@ def _pack_field(value: Any, name: str) -> Any:
 
 
 _PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
-_VALUES = frozenset({"before", "after", "desired", "pre_image", "path"})
+_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "path"})
 
 
 def _unpack_plan(data: Mapping[str, Any]) -> Plan:
@@ -124,7 +124,7 @@ def _change(data: Mapping[str, Any]) -> Change:
     renamed = data["renamed_from"]
     return Change(
         **{
-            **_decoded(data, "desired", "after", "before", "pre_image"),
+            **_decoded(data, "desired", "restored", "after", "before", "pre_image"),
             "address": Address.parse(data["address"]),
             "action": Action(data["action"]),
             "reason": Reason(data["reason"]),

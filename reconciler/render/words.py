@@ -135,6 +135,8 @@ def plan_totals(plan: Plan) -> str:
 
 
 def _nothing(plan: Plan) -> str:
+    if plan.rollback_of is not None:
+        return f"No changes. What run {plan.rollback_of} touched is as it was before:"
     if plan.destroy:
         return "No changes. Nothing that is managed is left to destroy:"
     return "No changes. Live objects match the manifests:"

@@ -24,7 +24,7 @@ from reconciler.errors import AmbiguousError
 from reconciler.model.address import Address
 from reconciler.model.provider import Step
 from reconciler.model.resource import Record
-from reconciler.state import resources
+from reconciler.state import resources, runs
 from reconciler.state.database import Database
 from reconciler.state.rows import from_json, plain, readable, to_json
 
@@ -171,6 +171,7 @@ class ChangeJournal:
         """End the change, settle what earlier runs left open, and put the record or remove it, in one transaction."""
         with self._database.write() as connection:
             self._journal.mark_done(connection, self._seq, record.id if record else None, {})
+            runs.mark_done(connection, self._run_id, self.address)
             connection.execute("DELETE FROM journal WHERE address = ? AND run < ?", (str(self.address), self._run_id))
             if record is not None:
                 resources.put(connection, record)

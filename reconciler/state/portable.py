@@ -20,6 +20,7 @@ FORMAT = "reconciler-state"
 VERSION = 1
 
 _SHOWN_PROBLEMS = 10
+_MOST_SERIAL = 2**53
 _TOP: Mapping[str, tuple[type, ...]] = {
     "format": (str,),
     "version": (int,),
@@ -63,8 +64,8 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     problems = list(_check_map(data, _TOP, "the export"))
     if problems:
         raise _refuse(problems)
-    if data["serial"] < 0:
-        problems.append('the export: "serial" must not be negative')
+    if not 0 <= data["serial"] < _MOST_SERIAL:
+        problems.append(f'the export: "serial" must be between 0 and {_MOST_SERIAL:,}')
     records = list(_read_records(data["resources"], problems))
     outputs = _read_outputs(data["outputs"], problems)
     counts = Counter(str(record.address) for record in records)

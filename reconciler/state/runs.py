@@ -34,13 +34,19 @@ class Run:
 
 @dataclass(frozen=True)
 class PreImage:
-    """What one object looked like before a change, and what we remembered of it. `id` is None before a create."""
+    """What one object looked like before a change, and what we remembered of it. `id` is None before a create.
+
+    `record` has another address where the change renamed the resource. `reason` is the name of the change's `Reason`;
+    `done` says that the change went through as a whole.
+    """
 
     address: Address
     action: str
     id: str | None
     before: Spec
     record: Record | None
+    reason: str = ""
+    done: bool = False
 
 
 def begin(connection: sqlite3.Connection, run: Run) -> int:
@@ -72,20 +78,25 @@ def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage)
     """Write a pre-image of a run."""
     record = None if image.record is None else json.dumps(record_to_dict(image.record))
     connection.execute(
-        "INSERT INTO pre_images (run, address, action, id, before, record) VALUES (?, ?, ?, ?, ?, ?)",
-        (run_id, str(image.address), str(image.action), image.id, to_json(image.before), record),
+        "INSERT INTO pre_images (run, address, action, id, before, record, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (run_id, str(image.address), str(image.action), image.id, to_json(image.before), record, image.reason),
     )
+
+
+def mark_done(connection: sqlite3.Connection, run_id: int, address: Address) -> None:
+    """Write that what a run has begun at an address went through."""
+    connection.execute("UPDATE pre_images SET done = 1 WHERE run = ? AND address = ?", (run_id, str(address)))
 
 
 def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImage]:
     """The pre-images of a run, in the order they were kept."""
     rows = connection.execute(
-        "SELECT address, action, id, before, record FROM pre_images WHERE run = ? ORDER BY seq", (run_id,)
+        "SELECT address, action, id, before, record, reason, done FROM pre_images WHERE run = ? ORDER BY seq", (run_id,)
     )
     with readable():
         return [
-            PreImage(Address.parse(address), action, id, from_json(before), _record(record))
-            for address, action, id, before, record in rows
+            PreImage(Address.parse(address), action, id, from_json(before), _record(record), reason, bool(done))
+            for address, action, id, before, record, reason, done in rows
         ]
 
 

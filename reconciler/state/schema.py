@@ -97,7 +97,13 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Sequence[Migration] = (_first,)
+def _second(connection: sqlite3.Connection) -> None:
+    # Why an object was changed, and whether it went through: what a rollback has to know beside how it looked.
+    connection.execute("ALTER TABLE pre_images ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE pre_images ADD COLUMN done INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second)
 
 
 def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:

@@ -197,11 +197,19 @@ class StateStore:
             return runs.read_runs(connection)
 
     def keep_pre_image(
-        self, run_id: int, address: Address, *, action: str, id: str | None, before: Spec, record: Record | None
+        self,
+        run_id: int,
+        address: Address,
+        *,
+        action: str,
+        id: str | None,
+        before: Spec,
+        record: Record | None,
+        reason: str = "",
     ) -> None:
         """Keep what an object looked like before a change, so that the change can be undone."""
         with self._database.write() as connection:
-            runs.keep_pre_image(connection, run_id, PreImage(address, action, id, before, record))
+            runs.keep_pre_image(connection, run_id, PreImage(address, action, id, before, record, reason))
 
     def pre_images(self, run_id: int) -> Sequence[PreImage]:
         """The pre-images of a run in the order they were kept; none for a run that is too long ago."""
@@ -262,7 +270,7 @@ class StateStore:
         if theirs != (self.stack, self.environment) and not from_elsewhere:
             raise StateError(
                 f"the export is of {theirs[0]}/{theirs[1]}, not of {self.stack}/{self.environment}",
-                hint="choose the other environment, or say that this is meant",
+                hint="choose the other environment with -e, or say --from-elsewhere if this is meant",
             )
 
 

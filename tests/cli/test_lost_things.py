@@ -111,3 +111,11 @@ def test_destroying_a_target_leaves_what_it_needs(applied: Workspace) -> None:
 def test_destroying_a_target_destroys_what_needs_it(applied: Workspace) -> None:
     applied.run("destroy", "--yes", "--target", "ServiceAccount/search/ci", expect=0)
     assert applied.run("state", "list", expect=0).out.split()[0] == "Project/search"
+
+
+def test_a_target_that_is_declared_no_more_is_deleted_and_not_taken_for_gone(applied: Workspace) -> None:
+    (applied.folder / "m" / "v.yaml").unlink()
+    stack = STACK["reconciler.yaml"].replace('outputs: {store: "${VectorStore/search/docs}"}', "outputs: {}")
+    applied.write({"reconciler.yaml": stack})
+    applied.apply("--target", "VectorStore/search/docs", "--allow-delete", "VectorStore/search/docs")
+    assert list(applied.emulator.store.all("vector_store")) == []

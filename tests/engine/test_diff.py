@@ -273,3 +273,9 @@ def test_the_image_of_an_object_leaves_out_what_moves_by_itself() -> None:
     first = live("VectorStore", last_active_at=1, usage_bytes=1)
     second = live("VectorStore", last_active_at=2, usage_bytes=9)
     assert image(KINDS["VectorStore"], first) == image(KINDS["VectorStore"], second)
+
+
+def test_a_list_can_grow_by_an_id_that_is_not_known_yet() -> None:
+    asked = {"tool_resources": {"file_search": {"vector_store_ids": [Unknown("${VectorStore/new}")]}}}
+    (change,) = diff("Assistant", asked, live("Assistant", tool_resources={"file_search": {"vector_store_ids": []}}))
+    assert change.after == {"vector_store_ids": [Unknown("${VectorStore/new}")]}

@@ -212,8 +212,8 @@ BAD = {
     "base url of an environment": (
         "{environments: {a: {baseUrl: https://evil.example}}}",
         ('26: error: Unknown field "baseUrl": "baseUrl" is not known in spec.environments.a. Known here: manifests, '
-        "projects, credentials, backend, guards, refresh, variables. The base URL comes from OPENAI_BASE_URL or --base-url "
-        "only, never from a file."),
+        "projects, credentials, backend, guards, refresh, variables. The base URL comes from OPENAI_BASE_URL or "
+        "--base-url only, never from a file."),
     ),
     "another backend": (
         "{backend: {postgres: {dsn: x}}}",

@@ -91,7 +91,8 @@ def test_an_export_without_a_proper_version_is_refused(store: StateStore, export
     ("path", "value", "message"),
     [
         (("resources",), {}, '"resources" must be a list'),
-        (("serial",), -1, '"serial" must not be negative'),
+        (("serial",), -1, '"serial" must be between 0 and'),
+        (("serial",), 10**30, '"serial" must be between 0 and'),
         (("resorces",), [], 'unknown key "resorces". Did you mean "resources"?'),
         (("resources", 0), "x", "resource number 1 is not a map"),
         (("resources", 0, "id"), "", 'Project/search: "id" must not be empty'),

@@ -1,0 +1,142 @@
+"""`reconciler history`: the runs that could change something, and what each of them changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.options import GlobalOptions, global_options
+
+if TYPE_CHECKING:
+    from reconciler.state import StateStore
+    from reconciler.state.runs import PreImage, Run
+
+_HEADERS = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
+_CHANGE_HEADERS = ("Action", "Address", "Id before", "Outcome", "Why")
+_DIGEST_SHOWN = 12
+
+
+@click.command("history")
+@click.argument("run", type=int, required=False)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
+@global_options
+def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
+    """List the runs that wrote, the newest first; with RUN, show what that run changed."""
+    from reconciler.cli.session import Session
+
+    session = Session(options)
+    try:
+        store = session.store
+        return _one(options, store, run) if run is not None else _all(options, store, limit)
+    finally:
+        session.close()
+
+
+def find_run(store: StateStore, number: int) -> Run:
+    """A run by its number; raises UsageError."""
+    from reconciler.errors import UsageError
+
+    runs = {run.id: run for run in store.runs()}
+    if number not in runs:
+        known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
+        raise UsageError(f"there is no run {number}: this state has {known}", hint="See `reconciler history`.")
+    return runs[number]
+
+
+def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
+    alive = _alive(store)
+    shown = [_view(run, alive) for run in reversed(store.runs())][:limit]
+    if not shown:
+        click.echo("There was no run yet.", err=True)
+    _deliver(options, {"runs": shown}, lambda table: table(_HEADERS, [_row(run) for run in shown]) if shown else "")
+    return 0
+
+
+def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
+    run, images = _view(find_run(store, number), _alive(store)), store.pre_images(number)
+    changes = [_change(image) for image in images]
+    if not changes and any(run["counts"].values()):
+        click.echo("What it changed is not kept any more: it is too long ago.", err=True)
+
+    def pages(table: Callable[..., str]) -> str:
+        rows = [tuple(item[name] or "" for name in ("action", "address", "id", "outcome", "why")) for item in changes]
+        below = "\n" + table(_CHANGE_HEADERS, rows) if rows else ""
+        return table(_HEADERS, [_row(run)]) + below
+
+    _deliver(options, {**run, "changes": changes}, pages)
+    return 0
+
+
+def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]) -> None:
+    """Standard output and the reports, each in its own format."""
+    from reconciler.cli.failures import redactor
+    from reconciler.cli.reporting import reports_of, write_private
+    from reconciler.render.jsonview import document
+    from reconciler.render.tables import markdown_table, text_table
+
+    formats = {
+        "json": lambda: document(data),
+        "markdown": lambda: pages(markdown_table),
+        "text": lambda: pages(text_table),
+    }
+    click.echo(redactor(formats[options.format or "text"]()), nl=False)
+    for path, name in reports_of(options):
+        write_private(path, redactor(formats[name]()))
+
+
+def _view(run: Run, alive: int | None) -> dict[str, Any]:
+    status = run.status or ("running" if run.pid == alive else "killed")
+    return {
+        "run": run.id,
+        "began_at": _time(run.began_at),
+        "ended_at": _time(run.ended_at),
+        "user": run.user,
+        "host": run.host,
+        "command": run.command,
+        "plan_digest": run.plan_digest,
+        "status": status,
+        "counts": dict(run.counts),
+    }
+
+
+def _alive(store: StateStore) -> int | None:
+    """The process that holds the lock and is not known to be dead."""
+    from reconciler.state.process import Process
+
+    holder = store.holder()
+    return None if holder is None or Process.current().proves_dead(holder.process) else holder.pid
+
+
+def _change(image: PreImage) -> dict[str, Any]:
+    from reconciler.model.change import Reason
+
+    reason = Reason.__members__.get(image.reason)
+    former = image.record.address if image.record and image.record.address != image.address else None
+    return {
+        "action": image.action,
+        "address": str(image.address),
+        "renamed_from": str(former) if former else None,
+        "id": image.id,
+        "outcome": "done" if image.done else "not done, or not known",
+        "why": str(reason) if reason else "",
+    }
+
+
+def _row(run: Mapping[str, Any]) -> Sequence[str]:
+    counts = ", ".join(f"{number} {word}" for word, number in run["counts"].items() if number)
+    return (
+        str(run["run"]),
+        run["began_at"],
+        f"{run['user']}@{run['host']}",
+        run["command"],
+        run["plan_digest"][:_DIGEST_SHOWN],
+        run["status"],
+        counts or ("none" if run["status"] == "done" else ""),
+    )
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

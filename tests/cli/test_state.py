@@ -1,0 +1,65 @@
+"""Claims about `state export`, `import` and `unlock`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from reconciler.state import StateStore
+from tests.cli.test_plan_and_apply import ASSISTANT
+from tests.conftest import Workspace
+
+
+@pytest.fixture
+def applied(workspace: Workspace) -> Workspace:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    return workspace
+
+
+def exported(workspace: Workspace, **changes: Any) -> str:
+    data = json.loads(workspace.run("state", "export", expect=0).out)
+    return json.dumps({**data, **changes})
+
+
+def test_an_export_brings_back_what_was_forgotten(applied: Workspace) -> None:
+    applied.write({"s.json": exported(applied)})
+    applied.run("state", "rm", "Assistant/bot", expect=0)
+    assert applied.run("state", "import", "s.json", expect=0).out == "1 resource imported.\n"
+    assert applied.plan().code == 0
+
+
+def test_the_export_of_another_stack_has_to_be_meant(applied: Workspace) -> None:
+    applied.write({"s.json": exported(applied, stack="other")})
+    assert "--from-elsewhere" in applied.run("state", "import", "s.json", expect=1).err
+    applied.run("state", "import", "--from-elsewhere", "s.json", expect=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[" * 100_000, "nested too deeply"), ("{", "is not JSON"), ("[]", "not an exported state")],
+    ids=["deep", "cut", "list"],
+)
+def test_a_file_that_is_no_export_is_refused_in_a_sentence(applied: Workspace, text: str, message: str) -> None:
+    applied.write({"s.json": text})
+    done = applied.run("state", "import", "s.json", expect=1)
+    assert message in done.err
+    assert "mistake in reconciler" not in done.err
+
+
+def test_resources_of_kinds_that_are_not_known_are_pointed_out(applied: Workspace) -> None:
+    data = json.loads(exported(applied))
+    applied.write({"s.json": json.dumps(data).replace("Assistant/bot", "Unicorn/bot")})
+    assert "knows no Unicorn" in applied.run("state", "import", "s.json", expect=0).err
+
+
+def test_a_lock_that_is_held_keeps_an_import_out_until_it_is_released(applied: Workspace) -> None:
+    applied.write({"s.json": exported(applied)})
+    folder = applied.folder / ".reconciler"
+    with StateStore.open(folder, stack="stack", environment="default") as store:
+        with store.lock(command="apply", on_takeover=print):
+            applied.run("state", "import", "s.json", expect=12)
+            assert "running `apply`" in applied.run("state", "unlock", expect=0).out
+        applied.run("state", "import", "s.json", expect=0)
+    assert applied.run("state", "unlock", expect=0).out == "Nobody holds the lock.\n"
