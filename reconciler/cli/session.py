@@ -7,6 +7,7 @@ and `validate` never opens a socket.
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import socket
 import sys
@@ -36,7 +37,7 @@ from reconciler.errors import ApiError, ConfigurationError, CredentialError, Gua
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Plan
+from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.types import KeySinkType
 from reconciler.render.progress import Progress
@@ -44,6 +45,8 @@ from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+FRESH_SECONDS = 60.0
+"""How long live state is taken to be as the plan saw it; only what a change touches is read again anyway."""
 
 
 class Session:
@@ -54,6 +57,7 @@ class Session:
         listen(options)
         self.options = options
         self.stop = threading.Event()
+        self._surveyed_at = -math.inf
 
     # --- what is declared ------------------------------------------------------------------------------------------
 
@@ -221,6 +225,7 @@ class Session:
             state_is_new=not records,
             options=options,
         )
+        self._surveyed_at = time.monotonic()
         provider = RecordedProvider(records) if planning.refresh == "none" else self.provider
         plan = make_plan(inputs, provider, parallelism=self.options.parallelism)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
@@ -247,6 +252,31 @@ class Session:
         drift = (replace(item, blame=culprits.get((item.id, item.project_id), unknown)) for item in plan.drift)
         return replace(plan, drift=tuple(drift))
 
+    def with_culprits(self, result: ApplyResult) -> ApplyResult:
+        """The result with what the audit log says about whatever moved since the plan was made, where it can be read.
+
+        The log is of the control plane alone, so nothing is asked where only other objects moved.
+        """
+        moved = [
+            outcome.change
+            for outcome in result.of(OutcomeStatus.STALE)
+            if outcome.change.id and KINDS[outcome.change.address.kind].scope.needs_admin_key
+        ]
+        if not moved or self.stop.is_set():
+            return result
+        try:
+            culprits = blame(self.client, self.keys, [(change.id or "", change.project_id) for change in moved])
+        except (ApiError, CredentialError) as error:
+            talk(f"The audit log cannot be read, so it is not known who did it: {error}")
+            return result
+        outcomes = (
+            replace(outcome, blame=culprits.get((outcome.change.id or "", outcome.change.project_id), ""))
+            if outcome.status is OutcomeStatus.STALE
+            else outcome
+            for outcome in result.outcomes
+        )
+        return replace(result, outcomes=tuple(outcomes))
+
     def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
         """Raise GuardError if a guard refuses the plan."""
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
@@ -255,6 +285,11 @@ class Session:
         found = refusals(plan, limits, allowed=allowed, key_writers=self.key_writers())
         if found:
             raise GuardError(found)
+
+    @property
+    def plan_is_old(self) -> bool:
+        """Whether so much time has passed since live state was read that others may have made what we are to make."""
+        return time.monotonic() - self._surveyed_at > FRESH_SECONDS
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""

@@ -245,7 +245,10 @@ class OutcomeStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one change. `message` is the API's own where it failed, or what it was skipped for."""
+    """What became of one change. `message` is the API's own where it failed, or what it was skipped for.
+
+    `moved` is what somebody else changed since the plan was made, and `blame` what the audit log says about who did.
+    """
 
     change: Change
     status: OutcomeStatus
@@ -255,6 +258,8 @@ class Outcome:
     request_id: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    moved: tuple[FieldChange, ...] = ()
+    blame: str = ""
 
 
 @dataclass(frozen=True)
