@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.conftest import Workspace
+from tests.security.conftest import Inside
 from tests.security.platform import MANIFESTS, Platform, manifest, outcomes, write
 
 UPDATED = {
@@ -37,8 +37,8 @@ ADOPTABLE = {
 
 
 @pytest.fixture
-def platform(workspace: Workspace) -> Platform:
-    return Platform(write(workspace, MANIFESTS))
+def platform(inside: Inside) -> Platform:
+    return Platform(write(inside, MANIFESTS))
 
 
 def kind_of(address: str) -> str:
