@@ -232,7 +232,7 @@ class Session:
         if errors and not tolerant:
             raise ConfigurationError(errors)
         found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
-        return replace(plan, diagnostics=(*configuration.warnings, *found))
+        return replace(plan, diagnostics=(*configuration.warnings, *found), base_url=self.base_url)
 
     def _check_known(self, addresses: tuple[Address, ...]) -> None:
         known = {*self.store.records(), *(resource.address for resource in self.configuration.resources)}
@@ -298,6 +298,11 @@ class Session:
             raise StalePlanError(
                 f"the plan is of {plan.stack}/{plan.environment}, and this is {stack.name}/{stack.environment}",
                 hint="Choose the environment with -e, or make a new plan.",
+            )
+        if plan.base_url != self.base_url:
+            raise StalePlanError(
+                f"the plan was made against {plan.base_url}, and this is {self.base_url}",
+                hint="Set OPENAI_BASE_URL or --base-url to that address, or make a new plan.",
             )
         if plan.config_digest != self.configuration.digest:
             raise StalePlanError("the manifests or variables changed since the plan was made", hint="Plan again.")

@@ -199,7 +199,8 @@ class Unmanaged:
 class Plan:
     """The changes that would make live match desired. Order is decided here, once.
 
-    `config_digest` and `state_serial` tie it to what it was made from; `calls` and `seconds` are what making it cost.
+    `config_digest`, `state_serial` and `base_url` tie it to what it was made from; `calls` and `seconds` are what making
+    it cost.
     """
 
     stack: str
@@ -211,6 +212,7 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     config_digest: str = ""
     state_serial: int = 0
+    base_url: str = ""
     destroy: bool = False
     calls: int = 0
     seconds: float = 0.0
