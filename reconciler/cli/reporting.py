@@ -72,7 +72,7 @@ def writable(path: Path, option: str) -> Path:
 
 
 def _leads_elsewhere(path: Path) -> bool:
-    """Whether the path follows a link, which a stranger's checkout may have brought along; devices are no such thing."""
+    """Whether the path follows a link, which a stranger's checkout may have brought along; devices may be linked."""
     if path.exists() and not path.is_file():
         return False
     below = [path, *(parent for parent in path.parents if not path.is_absolute())]

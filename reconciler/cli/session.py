@@ -25,11 +25,12 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
+from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.reporting import reports_of, talk, wants_color
 from reconciler.cli.talk import listen
 from reconciler.engine.finding import Settling
-from reconciler.engine.guard import Limits, refusals
+from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
 from reconciler.engine.recorded import RecordedProvider
@@ -39,7 +40,6 @@ from reconciler.manifests import Configuration, Settings, Stack, check_credentia
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
-from reconciler.model.types import KeySinkType
 from reconciler.render.progress import Progress
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
@@ -176,22 +176,13 @@ class Session:
 
     # --- plans -----------------------------------------------------------------------------------------------------
 
-    def key_writers(self) -> dict[str, Address]:
-        """For each project whose key is read from a file, the resource that delivers its key to that file.
+    def keys_in_use(self) -> dict[str, KeyInUse]:
+        """For each project whose key a resource of ours delivers, that key; "" is the default scope."""
+        return keys_in_use(self.configuration, self.store.records())
 
-        Resources that are only recorded count too: until they are deleted, their keys are in use.
-        """
-        configuration = self.configuration
-        specs = {address: record.applied for address, record in self.store.records().items()}
-        specs |= {resource.address: resource.spec for resource in configuration.resources}
-        writers = {}
-        for address, spec in specs.items():
-            for item in KINDS[address.kind].fields if address.kind in KINDS else ():
-                target = (spec.get(item.name) or {}) if isinstance(item.type, KeySinkType) else {}
-                if target:
-                    writers[target.get("write_to", {}).get("file")] = address
-        projects = configuration.stack.credentials.projects
-        return {name: writers[item.file] for name, item in projects.items() if item.file and item.file in writers}
+    def key_writers(self) -> dict[str, Address]:
+        """The same, as the resources that must be written before, and deleted after, what their keys open."""
+        return {project: key.writer for project, key in self.keys_in_use().items()}
 
     def plan(
         self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False, tolerant: bool = False
@@ -210,7 +201,7 @@ class Session:
             budget_calls=planning.budget,
         )
         records = self.store.records()
-        self._check_known(parse_addresses(planning.allow_delete, "--allow-delete"))
+        parse_addresses(planning.allow_delete, "--allow-delete")  # refused before anything is called
         inputs = PlanInputs(
             resources=configuration.resources,
             kinds=KINDS,
@@ -233,13 +224,6 @@ class Session:
             raise ConfigurationError(errors)
         found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
         return replace(plan, diagnostics=(*configuration.warnings, *found), base_url=self.base_url)
-
-    def _check_known(self, addresses: tuple[Address, ...]) -> None:
-        known = {*self.store.records(), *(resource.address for resource in self.configuration.resources)}
-        for address in addresses:
-            if address not in known:
-                hint = nearest(str(address), map(str, known))
-                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
@@ -282,7 +266,12 @@ class Session:
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
         guards = self.configuration.stack.guards
         limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
-        found = refusals(plan, limits, allowed=allowed, key_writers=self.key_writers())
+        known = {*self.store.records(), *(change.address for change in plan.changes)}
+        for address in allowed:
+            if address not in known:
+                hint = nearest(str(address), map(str, known))
+                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+        found = refusals(plan, limits, allowed=allowed, keys=self.keys_in_use())
         if found:
             raise GuardError(found)
 

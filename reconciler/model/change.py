@@ -199,8 +199,7 @@ class Unmanaged:
 class Plan:
     """The changes that would make live match desired. Order is decided here, once.
 
-    `config_digest`, `state_serial` and `base_url` tie it to what it was made from; `calls` and `seconds` are what making
-    it cost.
+    `config_digest`, `state_serial` and `base_url` tie it to what it was made from; that took `calls` and `seconds`.
     """
 
     stack: str

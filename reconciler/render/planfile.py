@@ -1,8 +1,8 @@
 """Saved plans: what was approved is what is applied.
 
 A plan file is the JSON plan with one thing more, `reconciler.plan`: the plan itself, whole, from which apply works.
-The rest of the file is for readers and policies, who must see what is applied: a checksum over all of it finds files that
-were cut or edited by hand. It is no signature.
+The rest of the file is for readers and policies, who must see what is applied: a checksum over all of it finds files
+that were cut or edited by hand. It is no signature.
 """
 
 from __future__ import annotations
