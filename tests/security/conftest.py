@@ -36,6 +36,20 @@ class Inside(Workspace):
             yield
 
 
+@pytest.fixture(scope="module")
+def one_emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(one_emulator: Emulator) -> Emulator:
+    """The emulator of the module, as good as new: starting one takes longer than most of these tests."""
+    one_emulator.reset()
+    one_emulator.clear_requests()
+    return one_emulator
+
+
 @pytest.fixture
 def inside(tmp_path: Path, emulator: Emulator) -> Inside:
     """An empty folder and an emulator of its own, for what needs no process of its own."""

@@ -51,7 +51,9 @@ def write(workspace: Workspace, specs: Mapping[str, str], lifecycle: str = "", *
     """Make the manifests of a stack these, and no others."""
     for path in (workspace.folder / "m").glob("*.yaml"):
         path.unlink()
-    files = {f"m/{address.replace('/', '-')}.yaml": manifest(address, spec, lifecycle) for address, spec in specs.items()}
+    files = {
+        f"m/{address.replace('/', '-')}.yaml": manifest(address, spec, lifecycle) for address, spec in specs.items()
+    }
     return workspace.write({"reconciler.yaml": STACK, "notes.txt": "one", **files, **more})
 
 

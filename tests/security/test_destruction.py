@@ -103,7 +103,9 @@ def test_deletes_of_what_only_its_mark_tells_us_can_be_allowed_one_by_one(inside
         path.unlink()
     declare(inside, QUIET)
     assert "7 of 8 objects" in inside.run("plan", expect=11).err
-    inside.run("apply", "--yes", *(word for name in names for word in ("--allow-delete", f"Assistant/{name}")), expect=0)
+    inside.run(
+        "apply", "--yes", *(word for name in names for word in ("--allow-delete", f"Assistant/{name}")), expect=0
+    )
     assert [item["name"] for item in Platform(inside).all("Assistant")] == ["Quiet"]
 
 

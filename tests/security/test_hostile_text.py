@@ -34,7 +34,12 @@ def poisoned(inside: Inside) -> Inside:
     inside.write({"reconciler.yaml": STACK, "m/bot.yaml": manifest("Assistant/bot", BOT)})
     inside.write({"m/p.yaml": manifest("Project/search", "{name: Search}")}).apply()
     ids = platform.ids()
-    theirs = {"description": HOSTILE, "instructions": f"{HOSTILE}\n" * 3, "metadata": {"k": HOSTILE}, "name": HOSTILE[:200]}
+    theirs = {
+        "description": HOSTILE,
+        "instructions": f"{HOSTILE}\n" * 3,
+        "metadata": {"k": HOSTILE},
+        "name": HOSTILE[:200],
+    }
     platform.change("Assistant", ids["Assistant/bot"], **theirs)
     platform.change("Project", ids["Project/search"], name=HOSTILE)
     platform.make("Assistant", model="gpt-4o", name=HOSTILE[:200])
@@ -94,8 +99,10 @@ def test_a_shell_reads_outputs_as_they_are_and_runs_nothing_of_them(poisoned: In
     poisoned.write({"m/bot.yaml": manifest("Assistant/bot", BOT, "{ignore_changes: all}")}).apply()
     said = json.loads(poisoned.run("output", "said", "--format", "json", expect=0).out)
     text = poisoned.run("output", "--format", "env", expect=0).out
-    script = f"{text}\nprintf %s \"$SAID\""
-    read = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}, timeout=10)
+    script = f'{text}\nprintf %s "$SAID"'
+    read = subprocess.run(
+        ["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}, timeout=10
+    )
     assert (read.stdout.decode(), read.stderr) == (said, b"")
 
 
@@ -121,9 +128,17 @@ def test_a_message_of_the_api_does_not_act(inside: Inside) -> None:
     assert not re.search(r"<img|\]\(|@everyone|(?<!\\)!\[", rendered(report))
 
 
-def test_a_mistake_of_ours_that_quotes_a_stranger_does_not_act(
-    inside: Inside, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_id_of_the_api_does_not_act(inside: Inside) -> None:
+    inside.write({"m.yaml": manifest("Assistant/bot", BOT)})
+    body = json.dumps({"id": f"asst_{TERMINAL}", "object": "assistant", "name": "Bot", "model": "gpt-4o"})
+    with listening(Liar(200, body)) as liar:
+        done = inside.run("apply", "--yes", "-vv", "--base-url", liar.url, expect=0)
+    shown = [inside.run("state", *words, expect=0).out for words in (("list",), ("show", "Assistant/bot"))]
+    assert all("evil.example" in text for text in shown)
+    assert [acts(text) for text in (done.out, done.err, *shown)] == [[]] * 4
+
+
+def test_a_mistake_of_ours_that_quotes_a_stranger_does_not_act(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise ValueError(HOSTILE)
 

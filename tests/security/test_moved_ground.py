@@ -124,7 +124,10 @@ def test_no_second_object_is_made_where_somebody_made_one_since_the_plan(platfor
     write(workspace, MANIFESTS | {"Project/other": "{name: Other}"})
     workspace.run("plan", "--out", "p.json", expect=0)
     theirs = {address: platform.make(kind_of(address), **fields) for address, fields in ADOPTABLE.items()}
-    theirs |= {"File/notes": platform.upload("notes.txt", "one"), "Project/other": platform.make("Project", name="Other")}
+    theirs |= {
+        "File/notes": platform.upload("notes.txt", "one"),
+        "Project/other": platform.make("Project", name="Other"),
+    }
     found = outcomes(workspace.run("apply", "p.json", "--format", "json", expect=10))
     assert {address for address, item in found.items() if item["status"] == "stale"} == theirs.keys()
     assert all(theirs[address] in found[address]["message"] for address in theirs)
