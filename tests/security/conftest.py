@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 
+from reconciler.cli.failures import redactor
 from reconciler.cli.main import run
 from reconciler.emulator import Emulator
 from tests.conftest import Finished, Workspace
@@ -19,7 +20,7 @@ from tests.conftest import Finished, Workspace
 
 @dataclass
 class Inside(Workspace):
-    """What is learnt in one command, such as a secret to redact, is known in the next: only `Workspace` tests that."""
+    """Each command begins as a process would: it knows of no secret that an earlier one learnt."""
 
     def run(self, *arguments: str, expect: int | None = None, stdin: str | None = "") -> Finished:
         out, err = io.StringIO(), io.StringIO()
@@ -32,7 +33,11 @@ class Inside(Workspace):
 
     @contextmanager
     def _as_process(self, stdin: str) -> Iterator[None]:
-        with mock.patch.dict(os.environ, self.environment, clear=True), mock.patch("sys.stdin", io.StringIO(stdin)):
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch("sys.stdin", io.StringIO(stdin)),
+            mock.patch.object(redactor, "_values", set()),
+        ):
             yield
 
 
