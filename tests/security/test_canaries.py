@@ -94,7 +94,7 @@ def test_no_key_is_anywhere_but_in_its_sink(inside: Inside, minted: list[str]) -
 
 
 def test_no_key_is_told_when_its_delivery_fails_or_a_call_is_refused(inside: Inside, minted: list[str]) -> None:
-    tells = "read key; echo \"got $key\" >&2; echo \"$key\"; exit 3"
+    tells = 'read key; echo "got $key" >&2; echo "$key"; exit 3'
     account = manifest("ServiceAccount/search/ci", f"{{key: {{write_to: {{command: [sh, -c, '{tells}']}}}}}}")
     taken = manifest("ServiceAccount/search/other", "{key: {write_to: {file: taken.txt}}}")
     project = manifest("Project/search", "{name: Search}")
