@@ -104,12 +104,15 @@ def show(options: GlobalOptions, address: str) -> int:
 def rm(options: GlobalOptions, address: str) -> int:
     """Forget ADDRESS; its object stays at the API."""
     from reconciler.cli.applying import locked
+    from reconciler.kinds import KINDS
 
     session = _session(options)
     target = _known(session, address)
     with locked(session, "state rm"):
         session.store.remove(target)
     click.echo(f"{target} is forgotten. Its object still exists.")
+    if target.kind in KINDS and KINDS[target.kind].mark:
+        click.echo("It keeps our mark: while a manifest declares it a plan binds it again, else a plan deletes it.")
     return 0
 
 
