@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reconciler.model.change import FieldChange
     from reconciler.model.diagnostic import Diagnostic
 
 
@@ -113,7 +114,14 @@ class LockedError(StateError):
 
 
 class StalePlanError(ReconcilerError):
-    """What a plan was made from has moved: manifests, state, stack, or a live object."""
+    """What a plan was made from has moved: manifests, state, stack, or a live object.
+
+    `moved` is what of a live object did, field by field: from what the plan saw, to what is there.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", moved: Sequence[FieldChange] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.moved = tuple(moved)
 
 
 class GuardError(ReconcilerError):

@@ -49,7 +49,7 @@ def read(received: Received, redactor: Redactor, *, now: float) -> Answer | Fail
     """The JSON of an answer, or what is wrong with it. `now` is in unix seconds, for waits given as a date."""
     if 300 <= received.status < 400:
         return Failure(_redirected(received), Trouble.FINAL)
-    parsed = _json(received)
+    parsed = _json(received, redactor)
     if 200 <= received.status < 300:
         if parsed is None:
             return Failure(_garbled(received, redactor), Trouble.GARBLED)
@@ -64,14 +64,21 @@ def clean(text: str, redactor: Redactor, *, longest: int = _LONGEST_MESSAGE) -> 
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def _json(received: Received) -> dict[str, Any] | None:
+def _json(received: Received, redactor: Redactor) -> dict[str, Any] | None:
+    """The JSON object of an answer, without the keys in use that somebody may have put into an object.
+
+    They are taken out here, before anything is compared, cut short, saved or shown. A key that this very answer tells
+    for the first time is not known yet, and stays.
+    """
     if received.status == 204:
         return {}
     try:
         parsed = json.loads(received.content)
     except (ValueError, RecursionError):
         return None
-    return parsed if isinstance(parsed, dict) else None
+    if not isinstance(parsed, dict):
+        return None
+    return redactor.masked(parsed) if redactor.holds(received.content.decode(errors="replace")) else parsed
 
 
 def _redirected(received: Received) -> AnswerError:

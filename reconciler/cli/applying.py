@@ -55,9 +55,10 @@ def carry_out(session: Session, plan: Plan, *, command: str) -> int:
         listener=session.progress,
         redact=_redactor(),
         settling=Settling(seconds=settle_seconds()),
+        is_old=session.plan_is_old,
     )
     with interruptible(session):
-        result = apply_plan(plan, run)
+        result = session.with_culprits(apply_plan(plan, run))
     # What could not be resolved this time keeps the value of the last time, as long as it is still declared.
     declared = session.configuration.stack.outputs if not plan.destroy else {}
     kept = {name: value for name, value in store.outputs().items() if name in declared}

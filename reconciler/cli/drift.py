@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 
 from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options
@@ -20,8 +22,8 @@ def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
     from reconciler.cli.session import Session
 
     session = Session(options)
-    plan = session.plan(PlanningOptions(refresh="full"), unmanaged=unmanaged, tolerant=True)
-    plan = session.with_blame(plan) if blame else plan
+    with closing(session):
+        plan = session.plan(PlanningOptions(refresh="full"), unmanaged=unmanaged, tolerant=True)
+        plan = session.with_blame(plan) if blame else plan
     publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))
-    session.close()
     return 2 if plan.drift or plan.unmanaged else 0

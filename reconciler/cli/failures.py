@@ -53,8 +53,7 @@ def report(error: Exception, options: GlobalOptions) -> int:
         click.echo(f"  {clean(redactor(hint))}", err=True)
     if isinstance(error, ApiError) and error.request_id:
         click.echo(f"  request id: {clean(error.request_id)}", err=True)
-    if options.verbose > 1:
-        click.echo(redactor("".join(traceback.format_exception(error))), err=True)
+    _say_where(error, options)
     return exit_code(error)
 
 
@@ -67,11 +66,20 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
 
 
 def _report_bug(error: Exception, options: GlobalOptions) -> int:
-    _say(f"Error: unexpected {type(error).__name__}: {redactor(str(error))}", options)
+    from reconciler.render.escape import terminal as clean
+
+    _say(f"Error: unexpected {type(error).__name__}: {clean(redactor(str(error)))}", options)
     click.echo("  This is a mistake in reconciler. Run again with -vv for the details, and report it.", err=True)
-    if options.verbose > 1:
-        click.echo(redactor("".join(traceback.format_exception(error))), err=True)
+    _say_where(error, options)
     return 1
+
+
+def _say_where(error: Exception, options: GlobalOptions) -> None:
+    from reconciler.render.escape import terminal as clean
+
+    if options.verbose > 1:
+        lines = redactor("".join(traceback.format_exception(error))).split("\n")
+        click.echo("\n".join(map(clean, lines)), err=True)
 
 
 def _say(text: str, options: GlobalOptions) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.render.escape import hides, json_safe, spelled, terminal
 
 
 @click.command("output")
@@ -19,6 +20,7 @@ from reconciler.cli.options import GlobalOptions, global_options
 @partial(global_options, formats=("text", "json", "env"))
 def command(options: GlobalOptions, name: str | None) -> int:
     """Print the stack's outputs as the last apply left them; with NAME, the bare value of one."""
+    from reconciler.cli.failures import redactor
     from reconciler.cli.session import Session
     from reconciler.errors import UsageError
     from reconciler.model.diagnostic import nearest
@@ -28,25 +30,42 @@ def command(options: GlobalOptions, name: str | None) -> int:
     if name is not None and name not in outputs:
         hint = nearest(name, outputs) or " Outputs are declared in the stack file, and have values after an apply."
         raise UsageError(f'there is no output "{name}".{hint}')
-    click.echo(_render(outputs if name is None else {name: outputs[name]}, chosen, bare=name is not None), nl=False)
+    shown = _render(outputs if name is None else {name: outputs[name]}, chosen, bare=name is not None)
+    click.echo(redactor(shown), nl=False)
     return 0
 
 
 def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
     if chosen == "json":
         value = next(iter(outputs.values())) if bare else dict(outputs)
-        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return json_safe(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
     if chosen == "env":
-        return "".join(f"{_variable(key)}={shlex.quote(_text(value))}\n" for key, value in sorted(outputs.items()))
+        return "".join(f"{_variable(key)}={_quoted(_text(value))}\n" for key, value in sorted(outputs.items()))
     if bare:
-        return "".join(_text(value) + "\n" for value in outputs.values())
+        # Lines stay lines; what would act on a terminal is spelled out. Programs that want it as it is read JSON.
+        return "".join("\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values())
     from reconciler.render import get
 
     return get("text").outputs(outputs)
 
 
 def _variable(name: str) -> str:
-    return re.sub(r"\W", "_", name).upper()
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
+    return f"_{plain}" if plain[:1].isdigit() else plain
+
+
+def _quoted(text: str) -> str:
+    """A value for a shell; what would act on a terminal is spelled as bash, ksh and zsh read it in `$'…'`."""
+    if not any(map(hides, text)):
+        return shlex.quote(text)
+    return "$'" + "".join(_spelled(char) for char in text) + "'"
+
+
+def _spelled(char: str) -> str:
+    if char in "\\'":
+        return "\\" + char
+    # Above ASCII two hexadecimal digits would be a byte to a shell, and not a character.
+    return char if not hides(char) else spelled(char) if ord(char) < 0x80 else f"\\U{ord(char):08x}"
 
 
 def _text(value: Any) -> str:

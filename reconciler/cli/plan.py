@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -35,10 +36,10 @@ def command(
     session = Session(options)
     if out is not None:
         writable(out, "--out")
-    plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
-    publish(session.options, lambda to: to.plan(plan))
-    session.check_guards(plan, planning)
+    with closing(session):
+        plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
+        publish(session.options, lambda to: to.plan(plan))
+        session.check_guards(plan, planning)
     if out is not None:
         write_private(out, dump_plan(plan))
-    session.close()
     return 2 if detailed_exitcode and not plan.is_empty else 0

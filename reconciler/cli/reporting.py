@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -63,15 +64,26 @@ def writable(path: Path, option: str) -> Path:
     if not folder.is_dir() or path.is_dir():
         why = "is a folder" if path.is_dir() else f'lies in "{folder}", which is no folder'
         raise UsageError(f'{option}: "{path}" {why}')
+    if _leads_elsewhere(path):
+        raise UsageError(f'{option}: "{path}" is, or lies behind, a symbolic link', hint="Name the file itself.")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageError(f'{option}: "{path}" cannot be written')
     return path
 
 
+def _leads_elsewhere(path: Path) -> bool:
+    """Whether the path follows a link, which a stranger's checkout may have brought along; devices may be linked."""
+    if path.exists() and not path.is_file():
+        return False
+    below = [path, *(parent for parent in path.parents if not path.is_absolute())]
+    return any(part.is_symlink() for part in below)
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read: plans and reports describe an organization."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
 

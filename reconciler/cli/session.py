@@ -7,6 +7,7 @@ and `validate` never opens a socket.
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import socket
 import sys
@@ -24,12 +25,13 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
+from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk, wants_color
 from reconciler.cli.talk import listen
 from reconciler.engine.finding import Settling
-from reconciler.engine.guard import Limits, refusals
+from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Ownership
@@ -37,14 +39,15 @@ from reconciler.errors import ApiError, ConfigurationError, CredentialError, Gua
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Plan
+from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
-from reconciler.model.types import KeySinkType
 from reconciler.render.progress import Progress
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+FRESH_SECONDS = 60.0
+"""How long live state is taken to be as the plan saw it; only what a change touches is read again anyway."""
 
 
 class Session:
@@ -55,6 +58,7 @@ class Session:
         listen(options)
         self.options = options
         self.stop = threading.Event()
+        self._surveyed_at = -math.inf
 
     # --- what is declared ------------------------------------------------------------------------------------------
 
@@ -180,22 +184,13 @@ class Session:
 
     # --- plans -----------------------------------------------------------------------------------------------------
 
-    def key_writers(self) -> dict[str, Address]:
-        """For each project whose key is read from a file, the resource that delivers its key to that file.
+    def keys_in_use(self) -> dict[str, KeyInUse]:
+        """For each project whose key a resource of ours delivers, that key; "" is the default scope."""
+        return keys_in_use(self.configuration, self.store.records())
 
-        Resources that are only recorded count too: until they are deleted, their keys are in use.
-        """
-        configuration = self.configuration
-        specs = {address: record.applied for address, record in self.store.records().items()}
-        specs |= {resource.address: resource.spec for resource in configuration.resources}
-        writers = {}
-        for address, spec in specs.items():
-            for item in KINDS[address.kind].fields if address.kind in KINDS else ():
-                target = (spec.get(item.name) or {}) if isinstance(item.type, KeySinkType) else {}
-                if target:
-                    writers[target.get("write_to", {}).get("file")] = address
-        projects = configuration.stack.credentials.projects
-        return {name: writers[item.file] for name, item in projects.items() if item.file and item.file in writers}
+    def key_writers(self) -> dict[str, Address]:
+        """The same, as the resources that must be written before, and deleted after, what their keys open."""
+        return {project: key.writer for project, key in self.keys_in_use().items()}
 
     def plan(
         self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False, tolerant: bool = False
@@ -224,7 +219,7 @@ class Session:
             budget_calls=planning.budget,
         )
         records = self.store.records()
-        self._check_known(parse_addresses(planning.allow_delete, "--allow-delete"))
+        parse_addresses(planning.allow_delete, "--allow-delete")  # refused before anything is called
         inputs = PlanInputs(
             resources=configuration.resources,
             kinds=KINDS,
@@ -239,16 +234,12 @@ class Session:
             state_is_new=not records,
             options=options,
         )
+        self._surveyed_at = time.monotonic()
         if planning.refresh == "none":
-            return plan_of_records(inputs, parallelism=self.options.parallelism)
-        return self.refreshing.plan(inputs, self.store, mode=planning.refresh)
-
-    def _check_known(self, addresses: tuple[Address, ...]) -> None:
-        known = {*self.store.records(), *(resource.address for resource in self.configuration.resources)}
-        for address in addresses:
-            if address not in known:
-                hint = nearest(str(address), map(str, known))
-                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+            plan = plan_of_records(inputs, parallelism=self.options.parallelism)
+        else:
+            plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
+        return replace(plan, base_url=self.base_url)
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
@@ -261,14 +252,49 @@ class Session:
         drift = (replace(item, blame=culprits.get((item.id, item.project_id), unknown)) for item in plan.drift)
         return replace(plan, drift=tuple(drift))
 
+    def with_culprits(self, result: ApplyResult) -> ApplyResult:
+        """The result with what the audit log says about whatever moved since the plan was made, where it can be read.
+
+        The log is of the control plane alone, so nothing is asked where only other objects moved.
+        """
+        moved = [
+            outcome.change
+            for outcome in result.of(OutcomeStatus.STALE)
+            if outcome.change.id and KINDS[outcome.change.address.kind].scope.needs_admin_key
+        ]
+        if not moved or self.stop.is_set():
+            return result
+        try:
+            culprits = blame(self.client, self.keys, [(change.id or "", change.project_id) for change in moved])
+        except (ApiError, CredentialError) as error:
+            talk(f"The audit log cannot be read, so it is not known who did it: {error}")
+            return result
+        outcomes = (
+            replace(outcome, blame=culprits.get((outcome.change.id or "", outcome.change.project_id), ""))
+            if outcome.status is OutcomeStatus.STALE
+            else outcome
+            for outcome in result.outcomes
+        )
+        return replace(result, outcomes=tuple(outcomes))
+
     def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
         """Raise GuardError if a guard refuses the plan."""
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
         guards = self.configuration.stack.guards
         limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
-        found = refusals(plan, limits, allowed=allowed, key_writers=self.key_writers())
+        known = {*self.store.records(), *(change.address for change in plan.changes)}
+        for address in allowed:
+            if address not in known:
+                hint = nearest(str(address), map(str, known))
+                raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+        found = refusals(plan, limits, allowed=allowed, keys=self.keys_in_use())
         if found:
             raise GuardError(found)
+
+    @property
+    def plan_is_old(self) -> bool:
+        """Whether so much time has passed since live state was read that others may have made what we are to make."""
+        return time.monotonic() - self._surveyed_at > FRESH_SECONDS
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""
@@ -277,6 +303,11 @@ class Session:
             raise StalePlanError(
                 f"the plan is of {plan.stack}/{plan.environment}, and this is {stack.name}/{stack.environment}",
                 hint="Choose the environment with -e, or make a new plan.",
+            )
+        if plan.base_url != self.base_url:
+            raise StalePlanError(
+                f"the plan was made against {plan.base_url}, and this is {self.base_url}",
+                hint="Set OPENAI_BASE_URL or --base-url to that address, or make a new plan.",
             )
         if plan.config_digest != self.configuration.digest:
             raise StalePlanError("the manifests or variables changed since the plan was made", hint="Plan again.")

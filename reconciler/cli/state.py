@@ -41,6 +41,20 @@ def _known(session: Session, text: str) -> Any:
     return address
 
 
+def _print(text: str) -> None:
+    """Print a line of what the state says: ids and names are the API's, and harmless only once escaped."""
+    from reconciler.cli.failures import redactor
+    from reconciler.render.escape import terminal
+
+    click.echo(terminal(redactor(text)))
+
+
+def _print_json(value: Any, *, sort_keys: bool = False) -> None:
+    from reconciler.render.escape import json_safe
+
+    click.echo(json_safe(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys)))
+
+
 @command.command("list")
 @global_options
 def list_(options: GlobalOptions) -> int:
@@ -48,13 +62,13 @@ def list_(options: GlobalOptions) -> int:
     session = _session(options)
     records = sorted(session.store.records().values(), key=lambda record: record.address)
     if session.options.format == "json":
-        click.echo(json.dumps([{"address": str(item.address), "id": item.id} for item in records], indent=2))
+        _print_json([{"address": str(item.address), "id": item.id} for item in records])
         return 0
     if not records:
         click.echo("The state is empty.", err=True)
     width = max((len(str(item.address)) for item in records), default=0)
     for item in records:
-        click.echo(f"{item.address!s:<{width}}  {item.id}")
+        _print(f"{item.address!s:<{width}}  {item.id}")
     return 0
 
 
@@ -80,7 +94,7 @@ def show(options: GlobalOptions, address: str) -> int:
         "depends_on": [str(item) for item in record.depends_on],
         "deposed": list(record.deposed),
     }
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    _print_json(shown)
     return 0
 
 
@@ -90,12 +104,15 @@ def show(options: GlobalOptions, address: str) -> int:
 def rm(options: GlobalOptions, address: str) -> int:
     """Forget ADDRESS; its object stays at the API."""
     from reconciler.cli.applying import locked
+    from reconciler.kinds import KINDS
 
     session = _session(options)
     target = _known(session, address)
     with locked(session, "state rm"):
         session.store.remove(target)
     click.echo(f"{target} is forgotten. Its object still exists.")
+    if target.kind in KINDS and KINDS[target.kind].mark:
+        click.echo("It keeps our mark: while a manifest declares it a plan binds it again, else a plan deletes it.")
     return 0
 
 
@@ -124,7 +141,7 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
 @global_options
 def export(options: GlobalOptions) -> int:
     """Print the whole state as JSON."""
-    click.echo(json.dumps(_session(options).store.export(), indent=2, ensure_ascii=False, sort_keys=True))
+    _print_json(_session(options).store.export(), sort_keys=True)
     return 0
 
 
@@ -166,5 +183,5 @@ def unlock(options: GlobalOptions) -> int:
     if session.store.holder() is None:
         click.echo("Nobody holds the lock.")
         return 0
-    click.echo(f"The lock of {session.writable().unlock()} is released.")
+    _print(f"The lock of {session.writable().unlock()} is released.")
     return 0

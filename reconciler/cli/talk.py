@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions
-from reconciler.render.escape import terminal
+from reconciler.render.escape import json_safe, terminal
 
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
@@ -35,5 +35,6 @@ class _Text(logging.Formatter):
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        entry = {"at": at, "level": record.levelname.lower(), "from": record.name, "message": record.getMessage()}
-        return redactor(json.dumps(entry, ensure_ascii=True))
+        message = redactor(record.getMessage())
+        entry = {"at": at, "level": record.levelname.lower(), "from": record.name, "message": message}
+        return json_safe(json.dumps(entry, ensure_ascii=True))

@@ -59,7 +59,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Run:
-    """What an apply needs beside the plan: the world, the state, and how hard to press on."""
+    """What an apply needs beside the plan: the world, the state, and how hard to press on.
+
+    `is_old` where the plan was not made just now, so that others may have made what it is to make.
+    """
 
     provider: Provider
     store: StateStore
@@ -73,6 +76,7 @@ class Run:
     settling: Settling = field(default_factory=Settling)
     clock: Callable[[], float] = time.monotonic
     redact: Callable[[str], str] = str
+    is_old: bool = False
 
 
 def apply_plan(plan: Plan, run: Run) -> ApplyResult:
@@ -91,6 +95,7 @@ class _Walk:
             store=run.store,
             ownership=run.ownership,
             settling=run.settling,
+            is_old=run.is_old,
         )
         self._work = nodes_of(plan)
         self._needs = needs_of(self._work)
@@ -202,6 +207,7 @@ class _Walk:
             message=self._run.redact(str(error)),
             hint=self._run.redact(error.hint),
             request_id=error.request_id if isinstance(error, ApiError) else None,
+            moved=error.moved if isinstance(error, StalePlanError) else (),
             seconds=self._run.clock() - started,
         )
 

@@ -7,7 +7,7 @@ anything is compared; nothing is filtered out of the result afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -73,6 +73,16 @@ def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
         for name, value in shown.items()
         if value is not _NOT_SHOWN and value is not None
     }
+
+
+def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> list[FieldChange]:
+    """What differs between two images of an object, but for some fields, in the kind's order, leaf by leaf."""
+    return [
+        leaf
+        for field in kind.fields
+        if field.name not in but and not same(seen.get(field.name), now.get(field.name))
+        for leaf in _leaves(field, seen.get(field.name), now.get(field.name), Origin.DRIFT)
+    ]
 
 
 def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str, Any]:

@@ -6,7 +6,7 @@ compared with what the plan saw; if it moved, the change is refused.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -18,7 +18,7 @@ from reconciler.engine.match import Ownership
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
-from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind
+from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, Removal
 from reconciler.model.provider import Claiming, Provider, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType
@@ -49,7 +49,9 @@ class Executor:
         store: StateStore,
         ownership: Ownership,
         settling: Settling,
+        is_old: bool = False,
     ) -> None:
+        """`is_old` where live state was read so long ago that what is to be made may have been made by others."""
         self.books = Books(plan, store.records())
         self._provider = provider
         self._kinds = kinds
@@ -64,6 +66,12 @@ class Executor:
         self._lock = Lock()
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
         self._written: dict[Address, LiveObject] = {}
+        self._is_old = is_old
+        self._new_projects = {
+            change.address.name
+            for change in plan.changes
+            if change.action is Action.CREATE and kinds[change.address.kind].defines_project
+        }
 
     # --- the actions -----------------------------------------------------------------------------------------------
 
@@ -83,10 +91,8 @@ class Executor:
     def delete(self, change: Change, journal: ChangeJournal) -> Done:
         """Delete the object that the plan saw; the deleting half of a replacement."""
         self._take_over_name(change)
-        kind, record = self._kind(change), self.books.get(change.address)
-        live = self._finder.read(change.address, kind, change.id or "")
-        if live is not None and kind.ending(live.attributes) is not Ended.GONE:
-            _refuse_if_moved(change, live)
+        record, live = self.books.get(change.address), self._read_unmoved(change)
+        if live is not None:
             self._provider.delete(live, record=record, steps=journal)
         self._finish_delete(change, record, journal)
         return Done(change.id)
@@ -104,6 +110,8 @@ class Executor:
 
     def _create(self, change: Change, journal: ChangeJournal) -> Done:
         kind, desired = self._kind(change), self.resolve(change)
+        if change.action is Action.REPLACE and change.create_before_destroy:
+            self._read_unmoved(change)
         since = self._ownership.begun.get(change.address)
         must_look = change.look_first or kind.always_exists
         live = self._finder.find(self._wanted(change, desired, since)) if must_look else None
@@ -112,9 +120,21 @@ class Executor:
                 f"the API lists no {kind.name} with {kind.natural_key[0]} {desired.get(kind.natural_key[0])!r} here",
                 hint="Objects of this kind cannot be created: the organization probably has no access to it.",
             )
+        if live is None and (change.look_first or self._is_old) and change.address.project not in self._new_projects:
+            self._refuse_lookalikes(change, desired)
         written = self._converge(change, desired, live, journal) if live else self._make(change, desired, journal)
         record = self.books.after_write(change, kind, desired, written, before=live)
         return self._finish(change, record, written, journal)
+
+    def _refuse_lookalikes(self, change: Change, desired: Spec) -> None:
+        """Raise StalePlanError where somebody made such an object since the plan was made, or unseen by it."""
+        found = self._finder.lookalikes(self._wanted(change, desired, None), but={change.id})
+        if found:
+            key = ", ".join(f'{name} "{value}"' for name, value in (self._kind(change).identity(desired) or {}).items())
+            raise StalePlanError(
+                f"{', '.join(live.id for live in found)} has the same {key}, and the plan did not know of it",
+                hint="Plan again: the next plan says how to take it over.",
+            )
 
     def _make(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:
         began = self._settling.clock()
@@ -163,9 +183,7 @@ class Executor:
 
     def _update(self, change: Change, journal: ChangeJournal) -> Done:
         kind, record, desired = self._kind(change), self.books.get(change.address), self.resolve(change)
-        names = {item.name for item in kind.carried if item.name in change.pre_image}
-        live = self._read_planned(change, carried=names)
-        _refuse_if_moved(change, live)
+        live = self._read_planned(change)
         sent = {name: _value_to_send(kind.by_name[name], change, desired, record) for name in change.field_names}
         changes = {name: value for name, value in sent.items() if value is not KEEP}
         if kind.mark and kind.mark not in changes and live.mark is None:
@@ -204,7 +222,7 @@ class Executor:
         if change.fields:
             self._put_back(change, journal)
         elif kind.mark and change.reason in (Reason.RETAINED, Reason.ROLLBACK):
-            live = self._finder.read(change.address, kind, change.id or "")
+            live = self._read_unmoved(change)
             if live is not None and live.mark is not None:
                 # What we let go must not look like ours: a later run without state would delete it.
                 self._write_mark(change, live, None, journal)
@@ -215,8 +233,7 @@ class Executor:
     def _put_back(self, change: Change, journal: ChangeJournal) -> None:
         """Write the values that an object had before we took it over, and take our mark away."""
         kind, record = self._kind(change), self.books.get(change.address)
-        live = self._read_planned(change, carried={item.name for item in kind.carried if item.name in change.pre_image})
-        _refuse_if_moved(change, live)
+        live = self._read_planned(change)
         sent = {name: _value_to_send(kind.by_name[name], change, {}, record) for name in change.field_names}
         changes = {name: value for name, value in sent.items() if value is not KEEP}
         if kind.mark and live.mark is not None:
@@ -269,10 +286,26 @@ class Executor:
                 return found.path if isinstance(found, LocalFile) else found
         return Unknown(str(reference))
 
-    def _read_planned(self, change: Change, *, carried: Collection[str] = ()) -> LiveObject:
-        live = self._finder.read(change.address, self._kind(change), change.id or "", carried=carried)
+    def _read_planned(self, change: Change) -> LiveObject:
+        """The object that the plan saw; raises StalePlanError where it moved or is no more."""
+        live = self._read_unmoved(change)
         if live is None:
-            raise StalePlanError(f"{change.id} has been deleted since the plan was made", hint="Plan again.")
+            gone = "archived" if self._kind(change).removal is Removal.ARCHIVE else "deleted"
+            raise StalePlanError(f"{change.id} has been {gone} since the plan was made", hint="Plan again.")
+        return live
+
+    def _read_unmoved(self, change: Change) -> LiveObject | None:
+        """The same, or None where it is no more. The fields with calls of their own are read if the plan had them."""
+        kind = self._kind(change)
+        carried = {item.name for item in kind.carried if item.name in change.pre_image}
+        live = self._finder.read(change.address, kind, change.id or "", carried=carried)
+        if live is None or kind.ending(live.attributes) is Ended.GONE:
+            return None
+        seen, now = change.pre_image, diff.image(kind, live)
+        unread = {item.name for item in kind.carried} - (seen.keys() & now.keys())
+        moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
+        if seen and moved:
+            raise StalePlanError("it moved since the plan was made", hint="Plan again and review.", moved=moved)
         return live
 
     def _finish(self, change: Change, record: Record, written: Written, journal: ChangeJournal) -> Done:
@@ -305,21 +338,6 @@ def _value_to_send(field: Field, change: Change, desired: Spec, record: Record |
     if field.reset is OVERWRITTEN:
         return record.overwritten.get(field.name, KEEP) if record else KEEP
     return FileSet(()) if isinstance(field.type, FileSetType) and field.reset is None else field.reset
-
-
-def _refuse_if_moved(change: Change, live: LiveObject) -> None:
-    if not change.pre_image:
-        return
-    now = diff.image(live.kind, live)
-    seen = {name: value for name, value in change.pre_image.items() if name in now or name not in live.carried}
-    carried = {item.name for item in live.kind.carried}
-    moved = [
-        f"{name}: {_short(seen.get(name))} → {_short(now.get(name))}"
-        for name in sorted({*seen, *now} - (carried - set(live.carried)))
-        if seen.get(name) != now.get(name)
-    ]
-    if moved:
-        raise StalePlanError("it moved since the plan was made: " + "; ".join(moved), hint="Plan again and review.")
 
 
 def _short(value: Any) -> str:

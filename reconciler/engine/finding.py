@@ -16,7 +16,7 @@ from reconciler.engine.match import JOURNAL_TOLERANCE_SECONDS, Ownership
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Ended, Kind
 from reconciler.model.provider import Claims, Provider
 from reconciler.model.resource import LiveObject
 from reconciler.model.values import Spec
@@ -81,6 +81,28 @@ class Finder:
             return live
         return None
 
+    def lookalikes(self, wanted: Wanted, *, but: Collection[str | None]) -> list[LiveObject]:
+        """Objects with the natural key of what is wanted that nobody has: it would be a second one of these.
+
+        The list is shared by all that is looked for within a minute.
+        """
+        kind, identity = wanted.kind, wanted.kind.identity(wanted.spec)
+        within = kind.within(wanted.spec)
+        if identity is None or within is None or kind.found_by_key or not kind.calls.listable:
+            return []
+        listed = self._lists.read(kind, wanted.address.project, within, share=True)
+        self._claims.wait_for_makers(kind.collection, identity)
+        return [
+            live
+            for live in listed
+            if identity in kind.identities(live.attributes)
+            and live.id not in but
+            and live.id not in wanted.known
+            and self._claims.is_free(live.id, wanted.address)
+            and self._ownership.address(live.mark) is None
+            and kind.ending(live.attributes) is not Ended.GONE
+        ]
+
     def _candidates(self, wanted: Wanted) -> list[LiveObject]:
         """What exists and is nobody else's, as far as anybody knows."""
         kind = wanted.kind
@@ -125,10 +147,11 @@ class Finder:
 
 
 class _SharedLists:
-    """Lists that the changes of one apply share, for kinds whose objects cannot be read singly.
+    """Lists that the changes of one apply share.
 
-    One list serves all that is changed in a project within a minute: these objects are never made or deleted, so only
-    their values can be that old, and each is looked at before its own change alone. Other kinds are listed anew.
+    One list serves all that is changed in a project within a minute, for kinds whose objects cannot be read singly:
+    these are never made or deleted, so only their values can be that old, and each is looked at before its own change
+    alone. Other kinds are listed anew unless whoever asks can do with a list of that age.
     """
 
     max_age_seconds = 60.0
@@ -140,9 +163,11 @@ class _SharedLists:
         self._locks: dict[tuple[str, str | None, Within], Lock] = {}
         self._lists: dict[tuple[str, str | None, Within], tuple[float, Sequence[LiveObject]]] = {}
 
-    def read(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
+    def read(
+        self, kind: Kind, project: str | None, within: Within = (), *, share: bool = False
+    ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings, as they are or were a moment ago."""
-        if kind.readable_singly or not kind.always_exists:
+        if not share and (kind.readable_singly or not kind.always_exists):
             return self._provider.list(kind, project, within)
         key = (kind.name, project, within)
         with self._guard:

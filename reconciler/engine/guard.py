@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.model.address import Address
-from reconciler.model.change import Action, Change, Plan
+from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.kind import OnRemove, Removal, Scope
 
 FEW_RESOURCES = 5
@@ -25,21 +25,37 @@ class Limits:
     max_deletes: int = 10
 
 
+@dataclass(frozen=True)
+class KeyInUse:
+    """A key that opens a project: the resource and the field that deliver it, and where we read it from.
+
+    `is_read_again` where that is a file which is read whenever the key is needed: a new key takes over by itself.
+    `is_delivered` is False for a key that is still to be made.
+    """
+
+    writer: Address
+    field: str
+    source: str
+    is_read_again: bool = True
+    is_delivered: bool = True
+
+
 def refusals(
     plan: Plan,
     limits: Limits,
     *,
     allowed: Collection[Address] = (),
-    key_writers: Mapping[str, Address] | None = None,
+    keys: Mapping[str, KeyInUse] | None = None,
 ) -> list[str]:
     """A sentence for each thing in the plan that must not happen unasked; an empty list lets it pass.
 
-    `key_writers` names, for a project, the resource that delivers the key which opens it.
+    `keys` are those in use, by the project that they open; "" is the default scope.
     """
     doubtful = [change for change in plan.changes if change.address not in allowed]
     found = [sentence for change in plan.changes for sentence in _of_held(change)]
     found += [sentence for change in doubtful for sentence in _of_change(change)]
-    found += [s for project, writer in (key_writers or {}).items() for s in _of_key(plan, doubtful, project, writer)]
+    found += _of_archived(plan, doubtful)
+    found += _of_keys(plan, doubtful, keys or {})
     if not plan.destroy:
         found += _of_number(plan, [change for change in doubtful if change.action is Action.DELETE], limits)
     return found
@@ -72,21 +88,69 @@ def _of_change(change: Change) -> Iterator[str]:
         )
 
 
-def _of_key(plan: Plan, doubtful: list[Change], project: str, writer: Address) -> Iterator[str]:
-    """The key in use goes only with all that it opens."""
-    is_deleted = any(change.address == writer and change.action is Action.DELETE for change in doubtful)
-    staying = [
-        change.address
+def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
+    """What is in a project goes with it, whatever is planned for it: also what is protected, retained, or declared."""
+    archived = {
+        change.address.name: change
         for change in plan.changes
-        if change.address.project == project
-        and change.scope == Scope.PROJECT_KEY
-        and change.action not in (Action.DELETE, Action.FORGET)
-    ]
-    if is_deleted and staying:
-        yield (
-            f"{writer} would be deleted, and its key is the one in use for project {project}, where {staying[0]} "
-            f"stays; give credentials.projects.{project} another key first, or pass --allow-delete {writer}"
-        )
+        if change.action.destroys and change.removal is Removal.ARCHIVE
+    }
+    for change in doubtful:
+        project = archived.get(change.address.project or "")
+        reason = _of_staying(change) if project else ""
+        if project and reason:
+            yield (
+                f"{project.address} would be {_verb(project)}, and {change.address} would be lost with it, which "
+                f"{reason}; pass --allow-delete {change.address} if that is meant"
+            )
+
+
+def _of_staying(change: Change) -> str:
+    """Why an object is not to go away, where its own change does not say so."""
+    if change.action.destroys or change.reason is Reason.GONE:
+        return ""
+    if change.prevent_destroy:
+        return "is protected by lifecycle.prevent_destroy"
+    if change.reason is Reason.RETAINED:
+        return "is to be retained (lifecycle.on_remove)"
+    return "" if change.action is Action.FORGET else "a manifest still declares"
+
+
+def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -> Iterator[str]:
+    """The key in use goes only with all that it opens; one that we cannot read anew does not go at all."""
+    opened: dict[KeyInUse, list[str]] = {}
+    for project, key in keys.items():
+        opened.setdefault(key, []).append(project)
+    for key, projects in opened.items():
+        losing = next((change for change in doubtful if change.address == key.writer and _loses(change, key)), None)
+        if losing is None or not key.is_delivered:
+            continue
+        staying = [
+            change.address
+            for change in plan.changes
+            if (change.address.project or "") in projects
+            and change.scope == Scope.PROJECT_KEY
+            and change.action not in (Action.DELETE, Action.FORGET)
+        ]
+        if staying or not key.is_read_again:
+            what = f", where {staying[0]} stays" if staying else ""
+            end = "would lose its key" if losing.action is Action.UPDATE else f"would be {_verb(losing)}"
+            yield (
+                f"{key.writer} {end}, and its key is the one in use ({key.source}){what}; give the stack another key "
+                f"there first, or pass --allow-delete {key.writer}"
+            )
+
+
+def _loses(change: Change, key: KeyInUse) -> bool:
+    """Whether a key is no good any more after a change of the resource that delivered it."""
+    match change.action:
+        case Action.DELETE:
+            return True
+        case Action.REPLACE | Action.UPDATE:
+            # A key that is to be delivered elsewhere is made anew, and the old one is deleted.
+            moves = any(field.name == key.field and field.before is not None for field in change.fields)
+            return moves or (change.action is Action.REPLACE and not key.is_read_again)
+    return False
 
 
 def _verb(change: Change) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from reconciler.model.secret import Secret
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
 DEFAULT_VARIABLE = "OPENAI_API_KEY"
 _MIN_SECRET = 8
+_MIN_GUESSED = 16
+_TELLING = frozenset({"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"})
+_LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@\S*")
 
 Report = Callable[[Problem, Trail], None]
 
@@ -86,6 +90,22 @@ def known_secrets(credentials: Credentials, files: Files, env: Mapping[str, str]
         if text:
             found.append(Secret(text))
     return tuple(dict.fromkeys(secret for secret in found if len(secret.reveal()) >= _MIN_SECRET))
+
+
+def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
+    """What other programs' variables seem to hold in secret: by a name such as GITHUB_TOKEN, or by how they look.
+
+    A stack file may come from a stranger, and which variables manifests may read is in it. So it takes more than that.
+    """
+    found = (value.strip() for name, value in env.items() if _is_secret(name, value.strip()))
+    return tuple(dict.fromkeys(map(Secret, found)))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if _LOOKS_SECRET.fullmatch(value):
+        return True
+    is_word = len(value) >= _MIN_GUESSED and not any(map(str.isspace, value)) and value[0] not in "/.~"
+    return is_word and name.upper().rpartition("_")[2] in _TELLING
 
 
 def _file_text(files: Files, path: str) -> str:

@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from reconciler.manifests.configuration import STATE_FOLDER
 from reconciler.manifests.load import MAX_BYTES
 from reconciler.manifests.paths import Glob, compile_globs, relative, require_file, require_inside, walk
 from reconciler.manifests.problems import Problem
 from reconciler.model.values import LocalFile, Member
 
 T = TypeVar("T")
+
+_LEAK = "A credential does not belong in a manifest"
+_CHUNK_BYTES = 1 << 20
+_PROOFS = (".reconciler", ".reconciler-new")
+"""How the files are called that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
 
 MAX_KEY = 512
 """The path of a member is kept in an attribute, and those end here."""
@@ -26,9 +32,11 @@ MAX_KEY = 512
 class Files:
     """The stack's folder, seen through what manifests may read of it."""
 
-    def __init__(self, root: Path, *, withheld: Iterable[Path] = ()) -> None:
-        """`withheld` are files that hold keys: their bytes must not get into any resource."""
+    def __init__(self, root: Path, *, withheld: Iterable[Path] = (), secrets: Iterable[bytes] = ()) -> None:
+        """`withheld` are files that hold keys: their bytes must not get into any resource, and no `secrets` either."""
         self.root = root.resolve()
+        self.secrets = tuple(secrets)
+        self._closed = {self.root / STATE_FOLDER}
         self._withheld = {Path(os.path.realpath(path)) for path in withheld}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
@@ -36,6 +44,12 @@ class Files:
     def withhold(self, path: Path) -> None:
         """Keep one more file out of every resource."""
         self._withheld.add(Path(os.path.realpath(path)))  # resolve() would raise where a link leads to itself
+
+    def withhold_folder(self, folder: Path) -> None:
+        """Keep a folder out of every resource, unless everything is in it."""
+        real = Path(os.path.realpath(folder))
+        if not self.root.is_relative_to(real):
+            self._closed.add(real)
 
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
@@ -68,7 +82,7 @@ class Files:
         for path in self._keys_to_come(glob):
             if is_meant(path):
                 detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
-                raise Problem("A credential does not belong in a manifest", detail)
+                raise Problem(_LEAK, detail)
         return [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
 
     def _keys_to_come(self, glob: Glob) -> list[str]:
@@ -94,20 +108,33 @@ class Files:
 
     def _read_content(self, path: str) -> LocalFile:
         real = self._allowed(path)
+        hashed, size, tail = hashlib.sha256(), 0, b""
+        keep = max(map(len, self.secrets), default=1) - 1
         try:
             with real.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                return LocalFile(relative(path), digest, file.tell())
+                while chunk := file.read(_CHUNK_BYTES):
+                    window = tail + chunk
+                    if any(secret in window for secret in self.secrets):
+                        raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
+                    hashed.update(chunk)
+                    size, tail = size + len(chunk), window[-keep:] if keep else b""
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+        return LocalFile(relative(path), hashed.hexdigest(), size)
 
     def _allowed(self, path: str) -> Path:
         real = require_file(self.root, path)
-        if real in self._withheld:
-            raise Problem(
-                "A credential does not belong in a manifest", f'"{path}" holds a key: no resource may contain it.'
-            )
+        if real in self._withheld or _is_delivered(real):
+            raise Problem(_LEAK, f'"{path}" holds a key: no resource may contain it.')
+        if any(real.is_relative_to(folder) for folder in self._closed):
+            raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
         return real
+
+
+def _is_delivered(real: Path) -> bool:
+    """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
+    is_proof = real.name.startswith(".") and real.name.endswith(_PROOFS)
+    return is_proof or real.with_name(f".{real.name}{_PROOFS[0]}").exists()
 
 
 class MemberFinder:

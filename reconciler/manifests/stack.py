@@ -19,7 +19,13 @@ from reconciler.manifests.configuration import (
     Settings,
     Stack,
 )
-from reconciler.manifests.credentials import CredentialReader, known_secrets
+from reconciler.manifests.credentials import (
+    ADMIN_VARIABLE,
+    DEFAULT_VARIABLE,
+    CredentialReader,
+    environment_secrets,
+    known_secrets,
+)
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
 from reconciler.manifests.leaks import Leaks, masked
@@ -37,6 +43,7 @@ from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Unknown
 
 _ID = Checker({"type": "string", **ID_SCHEMA})
+_KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
 
 
@@ -112,9 +119,12 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
 def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems) -> OpenStack:
     variables, files = _variables(settings, layers, root, problems), Files(root)
     credentials = _credentials(settings, layers, files, file, problems)
-    secrets = known_secrets(credentials, files, settings.env)
+    secrets = tuple(
+        dict.fromkeys((*known_secrets(credentials, files, settings.env), *environment_secrets(settings.env)))
+    )
     for secret in secrets:
         settings.learn(secret)
+    files.secrets = tuple(secret.reveal().encode() for secret in secrets)
     leaks = Leaks(secrets, problems, "stack file")
     context = Context(variables, _readable(settings, layers, leaks, problems), files)
     stack = Stack(
@@ -127,10 +137,11 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
-        backend_path=_backend(layers, settings, context, problems),
+        backend_path=_backend(layers, settings, context, leaks, problems),
         organization=settings.env.get("OPENAI_ORG_ID") or None,
         project=settings.env.get("OPENAI_PROJECT_ID") or None,
     )
+    files.withhold_folder(stack.backend_path)
     manifests = layers.get("manifests")
     return OpenStack(
         stack=stack,
@@ -262,7 +273,8 @@ def _readable(settings: Settings, layers: _Layers, leaks: Leaks, problems: Probl
     listed = layers.get("env") or []
     withheld = [name for name in listed if leaks.holds(settings.env.get(name, ""))]
     for name in withheld:
-        detail = f'"{name}" holds a key that is in use: take it out of spec.env.'
+        what = "a key that is in use" if name in _KEY_VARIABLES else "a key in use, or what looks like a secret"
+        detail = f'"{name}" holds {what}: take it out of spec.env.'
         place = layers.place_of("env", listed.index(name))
         problems.add("A credential may not be read by manifests", detail, place=place)
     return Environment(settings.env, listed, withheld)
@@ -273,7 +285,7 @@ def _pace(layers: _Layers) -> float | None:
     return None if pace == "auto" else float(pace)
 
 
-def _backend(layers: _Layers, settings: Settings, context: Context, problems: Problems) -> Path:
+def _backend(layers: _Layers, settings: Settings, context: Context, leaks: Leaks, problems: Problems) -> Path:
     text = ((layers.get("backend") or {}).get("local") or {}).get("path", STATE_FOLDER)
     anywhere = Context(context.variable, Environment(settings.env, None), context.files)
     report = _reporter(layers, problems, "backend")
@@ -283,6 +295,9 @@ def _backend(layers: _Layers, settings: Settings, context: Context, problems: Pr
     path = Evaluator(anywhere, report).evaluate(text, ("local", "path"))
     root = context.files.root
     if not isinstance(path, str):
+        return root / STATE_FOLDER
+    if leaks.holds(path):
+        report(Problem("A credential does not belong in a stack file", "The path holds a key."), ("local", "path"))
         return root / STATE_FOLDER
     if Path(path).is_absolute() and text.lstrip().startswith("${env."):
         return Path(path)

@@ -215,7 +215,7 @@ class Reading:
 class Plan:
     """The changes that would make live match desired. Order is decided here, once.
 
-    `config_digest` and `state_serial` tie it to what it was made from; `calls` and `seconds` are what making it cost.
+    `config_digest`, `state_serial` and `base_url` tie it to what it was made from; that took `calls` and `seconds`.
     `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
     """
 
@@ -228,6 +228,7 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     config_digest: str = ""
     state_serial: int = 0
+    base_url: str = ""
     destroy: bool = False
     rollback_of: int | None = None
     calls: int = 0
@@ -264,7 +265,10 @@ class OutcomeStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one change. `message` is the API's own where it failed, or what it was skipped for."""
+    """What became of one change. `message` is the API's own where it failed, or what it was skipped for.
+
+    `moved` is what somebody else changed since the plan was made, and `blame` what the audit log says about who did.
+    """
 
     change: Change
     status: OutcomeStatus
@@ -274,6 +278,8 @@ class Outcome:
     request_id: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    moved: tuple[FieldChange, ...] = ()
+    blame: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 MASK = "•••"
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
@@ -63,9 +64,20 @@ class Redactor:
             self._values.add(secret.reveal())
 
     def __call__(self, text: str) -> str:
+        return _KEY_SHAPE.sub(MASK, self._without_known(text))
+
+    def masked(self, value: Any) -> Any:
+        """A value of JSON with every known secret in it replaced by dots; what is only shaped like one stays."""
+        if isinstance(value, str):
+            return self._without_known(value)
+        if isinstance(value, dict):
+            return {self._without_known(key): self.masked(item) for key, item in value.items()}
+        return [self.masked(item) for item in value] if isinstance(value, list) else value
+
+    def _without_known(self, text: str) -> str:
         for value in sorted(self._values, key=len, reverse=True):
             text = text.replace(value, MASK)
-        return _KEY_SHAPE.sub(MASK, text)
+        return text
 
     def holds(self, text: str) -> bool:
         """Whether `text` contains a known secret (shapes are not enough)."""

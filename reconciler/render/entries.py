@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, OutputChange
+from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, Outcome, OutputChange
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, Spec
 from reconciler.render.differences import DiffLine, abridged, diff_lines, diff_texts
@@ -56,6 +56,12 @@ def entries_of(change: Change, *, width: int) -> list[Entry]:
 def drift_entries(drift: Drift, *, width: int) -> list[Entry]:
     """What moved live, without saying beside each field again that it is drift."""
     fields = [replace(field, origin=Origin.CONFIG) for field in drift.fields]
+    return _field_entries(fields, frozenset(), width=width, happened=True)
+
+
+def moved_entries(outcome: Outcome, *, width: int) -> list[Entry]:
+    """What somebody else changed since the plan was made: from what the plan saw, to what is there."""
+    fields = [replace(field, origin=Origin.CONFIG, forces_replacement=False) for field in outcome.moved]
     return _field_entries(fields, frozenset(), width=width, happened=True)
 
 

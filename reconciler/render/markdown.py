@@ -26,7 +26,7 @@ from reconciler.model.change import (
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
 from reconciler.render import words
 from reconciler.render.differences import DiffLine
-from reconciler.render.entries import Entry, drift_entries, entries_of, output_entries
+from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
 from reconciler.render.escape import code, code_span, fenced, markup, prose
 from reconciler.render.lines import shortened
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
@@ -221,8 +221,10 @@ def _outcome(outcome: Outcome) -> str:
     text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(words.outcome_sentence(outcome))}{ident}\n"
     remarks = [_spans(outcome.hint)] if outcome.hint else []
     remarks += [f"request id {code_span(outcome.request_id)}"] if outcome.request_id else []
-    remarks += [_spans(note) for note in outcome.notes]
-    return text + "".join(f"  - {remark}\n" for remark in remarks)
+    remarks += [_spans(note) for note in (*outcome.notes, outcome.blame) if note]
+    moved = _diff_block(moved_entries(outcome, width=_WIDTH))
+    block = "".join(f"  {part}\n" for part in moved.split("\n")) if moved else ""
+    return text + "".join(f"  - {remark}\n" for remark in remarks) + (f"\n{block}\n" if block else "")
 
 
 def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:

@@ -1,8 +1,8 @@
 """Saved plans: what was approved is what is applied.
 
 A plan file is the JSON plan with one thing more, `reconciler.plan`: the plan itself, whole, from which apply works.
-The rest of the file is for readers and policies. A checksum over the plan finds files that were cut or edited by hand;
-it is no signature.
+The rest of the file is for readers and policies, who must see what is applied: a checksum over all of it finds files
+that were cut or edited by hand. It is no signature.
 """
 
 from __future__ import annotations
@@ -33,21 +33,25 @@ from reconciler.model.values import decode, encode
 from reconciler.render.jsonview import document
 from reconciler.render.machine import JsonRenderer
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 """The version of `reconciler.plan`. It rises with every change that an older program would misread."""
+
+_CHECKSUM = "plan_sha256"
 
 
 def dump_plan(plan: Plan, *, timestamp: str | None = None) -> str:
     """The plan as a file. Raises TypeError where the plan holds a secret."""
     view = JsonRenderer(timestamp).plan_view(plan)
     packed = _pack(plan)
-    ours = {"plan": packed, "plan_format": PLAN_FORMAT, "plan_sha256": _checksum(packed)}
-    return document({**view, "reconciler": {**view["reconciler"], **ours}})
+    whole = {**view, "reconciler": {**view["reconciler"], "plan": packed, "plan_format": PLAN_FORMAT}}
+    # Keys of JSON are texts and its lists are lists, so the checksum is of what will be read again.
+    return document({**whole, "reconciler": {**whole["reconciler"], _CHECKSUM: _checksum(whole)}})
 
 
 def load_plan(text: str) -> Plan:
     """The plan of a file. Raises UsageError for what is no plan, StalePlanError for one of another version."""
-    ours = _ours(text)
+    view = _view(text)
+    ours = view["reconciler"]
     if ours["plan_format"] != PLAN_FORMAT:
         newer = isinstance(ours["plan_format"], int) and ours["plan_format"] > PLAN_FORMAT
         raise StalePlanError(
@@ -55,7 +59,7 @@ def load_plan(text: str) -> Plan:
             f"(format {ours['plan_format']}, here {PLAN_FORMAT})",
             hint="make the plan again with this version, or apply it with that one",
         )
-    if ours.get("plan_sha256") != _checksum(ours["plan"]):
+    if ours.get(_CHECKSUM) != _checksum(view):
         raise UsageError("the plan file was changed after it was saved", hint="make a new plan with `plan --out`")
     try:
         return _unpack_plan(ours["plan"])
@@ -63,7 +67,7 @@ def load_plan(text: str) -> Plan:
         raise UsageError("the plan file is damaged", hint="make a new plan with `plan --out`") from error
 
 
-def _ours(text: str) -> Mapping[str, Any]:
+def _view(text: str) -> Mapping[str, Any]:
     hint = "plan files are what `reconciler plan --out FILE` writes"
     try:
         view = json.loads(text)
@@ -72,11 +76,13 @@ def _ours(text: str) -> Mapping[str, Any]:
     ours = view.get("reconciler") if isinstance(view, dict) else None
     if not isinstance(ours, dict) or "plan" not in ours or "plan_format" not in ours:
         raise UsageError("the file is not a saved plan", hint=hint)
-    return ours
+    return dict(view)
 
 
-def _checksum(packed: Any) -> str:
-    canonical = json.dumps(packed, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+def _checksum(view: Mapping[str, Any]) -> str:
+    """SHA-256 over a plan file, apart from the place where this stands."""
+    ours = {name: value for name, value in view["reconciler"].items() if name != _CHECKSUM}
+    canonical = json.dumps({**view, "reconciler": ours}, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome,
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.render import words
 from reconciler.render.differences import DiffLine
-from reconciler.render.entries import Entry, drift_entries, entries_of, output_entries
+from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
 from reconciler.render.lines import Line, Span, cells, line, padded, plain
 from reconciler.render.values import block, brief, count
 
@@ -71,7 +71,7 @@ class TextRenderer:
         """What became of each change, the outputs, and a line that counts."""
         outcomes = words.reported(result)
         width = _column(str(outcome.change.address) for outcome in outcomes)
-        lines = [part for outcome in outcomes for part in _outcome_lines(outcome, width, self._width)]
+        lines = [part for outcome in outcomes for part in self._outcome(outcome, width)]
         lines += [_BLANK] if lines else []
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
@@ -112,6 +112,11 @@ class TextRenderer:
         yield line(Span(f"  {symbol} ", style), address, Span(f"   {words.drift_sentence(drift)}", style))
         yield line(_FIELD_INDENT, Span(aside, "dim"))
         yield from self._entries(drift_entries(drift, width=self._width - 30))
+
+    def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
+        yield from _outcome_lines(outcome, width, self._width)
+        yield from [line(_FIELD_INDENT, Span(outcome.blame, "dim"))] if outcome.blame else []
+        yield from self._entries(moved_entries(outcome, width=self._width - 30))
 
     def _diagnostics(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Line]:
         for item in diagnostics:

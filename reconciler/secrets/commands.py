@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from reconciler.errors import SinkError
 from reconciler.model.address import Address
 from reconciler.model.secret import Redactor, Secret
+from reconciler.secrets import digests
 
 TIMEOUT_SECONDS = 60.0
 _SHOWN_LINES = 5
@@ -59,7 +60,7 @@ class CommandSink:
         if ended.returncode != 0:
             message = f'"{command[0]}" did not take the key of {address}: {_how(ended.returncode)}'
             raise SinkError(message + self._said(ended.stdout, ended.stderr), hint="run it by hand to see why")
-        return {"sink": "command", "command": list(command)}
+        return {"sink": "command", "command": list(command), "digest": digests.digest(content)}
 
     def _program(self, name: str) -> str:
         place = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot

@@ -48,8 +48,9 @@ class SinkSet:
                 self._commands.check(command)
 
     def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Deliver the secret and a newline. The receipt is `{sink: file, file, digest}` or `{sink: command, command}`.
+        """Deliver the secret and a newline.
 
+        The receipt is `{sink: file, file, digest}` or `{sink: command, command, digest}`.
         Raises SinkError, and then the target has not taken the secret (a command that fails may have).
         """
         self._redactor.add(secret)

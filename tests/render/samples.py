@@ -305,7 +305,13 @@ RESULT = ApplyResult(
         Outcome(STORE, OutcomeStatus.APPLIED, "vs_1", seconds=75.2, notes=("handbook/slas.md was not indexed: empty",)),
         Outcome(TAKEN, OutcomeStatus.APPLIED, "vs_legacy"),
         Outcome(
-            LIMIT, OutcomeStatus.STALE, "rl-gpt41", message="max_requests_per_1_minute is 700 now, by ann@acme.com"
+            LIMIT,
+            OutcomeStatus.STALE,
+            "rl-gpt41",
+            message="it moved since the plan was made",
+            hint="Plan again and review.",
+            moved=(FieldChange(("max_requests_per_1_minute",), 500, 700),),
+            blame="rate_limit.updated by ann@acme.com, 2026-01-02 03:04 UTC",
         ),
         Outcome(TRIAGE, OutcomeStatus.SKIPPED, message="VectorStore/support/faq was not replaced"),
     ),

@@ -62,6 +62,14 @@ def test_a_plan_that_was_edited_is_refused() -> None:
         load_plan(json.dumps(view))
 
 
+@pytest.mark.parametrize("part", ["resource_changes", "resource_drift", "output_changes"])
+def test_a_plan_whose_part_for_readers_was_edited_is_refused(part: str) -> None:
+    view = json.loads(dump_plan(samples.FULL))
+    view[part] = []
+    with pytest.raises(UsageError, match="changed after it was saved"):
+        load_plan(json.dumps(view))
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", "{}", '{"reconciler": []}', '{"reconciler": {"plan": {}}}', "kind: Project", "[" * 100_000],
@@ -77,7 +85,7 @@ def test_a_plan_that_makes_no_sense_is_refused(packed: Any) -> None:
     from reconciler.render.planfile import _checksum
 
     with pytest.raises(UsageError, match="damaged"):
-        load_plan(edited(plan=packed, plan_sha256=_checksum(packed)))
+        load_plan(edited(plan=packed, plan_sha256=_checksum(json.loads(edited(plan=packed)))))
 
 
 def test_a_plan_that_holds_a_secret_is_not_saved() -> None:

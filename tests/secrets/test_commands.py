@@ -13,7 +13,7 @@ import pytest
 from reconciler.errors import SinkError
 from reconciler.model.address import Address
 from reconciler.model.secret import MASK, Redactor, Secret
-from reconciler.secrets import SinkSet
+from reconciler.secrets import SinkSet, digests
 from reconciler.secrets.commands import run_program
 
 INDEXER = Address.parse("ServiceAccount/search/indexer")
@@ -59,7 +59,9 @@ def test_no_shell_reads_the_arguments(sinks: SinkSet, tmp_path: Path) -> None:
 
 def test_the_receipt_is_the_command(sinks: SinkSet) -> None:
     target = python("pass")
-    assert sinks.put(target, KEY, address=INDEXER) == {"sink": "command", "command": target["command"]}
+    receipt = sinks.put(target, KEY, address=INDEXER)
+    assert (receipt["sink"], receipt["command"]) == ("command", target["command"])
+    assert digests.matches(KEY.reveal().encode() + b"\n", receipt["digest"])
 
 
 def test_a_failure_is_told_with_the_last_words_redacted(sinks: SinkSet) -> None:
