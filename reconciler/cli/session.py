@@ -7,23 +7,25 @@ and `validate` never opens a socket.
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 import sys
-import threading
 import time
 from dataclasses import replace
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 
 from reconciler import __version__
 from reconciler.api.audit import blame
 from reconciler.api.base_url import check_base_url
-from reconciler.api.client import Client
+from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
+from reconciler.cli.interrupts import listening
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk, wants_color
@@ -41,9 +43,11 @@ from reconciler.model.change import Action, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.types import KeySinkType
 from reconciler.render.progress import Progress
+from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
 
+LOG = logging.getLogger("reconciler.cli")
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
@@ -54,7 +58,7 @@ class Session:
         reports_of(options)  # refused now rather than after the work is done
         listen(options)
         self.options = options
-        self.stop = threading.Event()
+        self.interrupts = listening()
 
     # --- what is declared ------------------------------------------------------------------------------------------
 
@@ -126,9 +130,18 @@ class Session:
             redactor=redactor,
             organization=stack.organization,
             user_agent=f"reconciler/{__version__}",
-            on_wait=lambda reason, until: self.progress.waiting(reason, until - time.time()),
-            stop=self.stop,
+            answer_seconds=seconds_of("RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
+            on_wait=self._say_waiting,
+            stop=self.interrupts.stop,
         )
+
+    def _say_waiting(self, reason: str, until: float) -> None:
+        if self.options.log_format == "json":
+            LOG.warning(
+                "waiting until %s: %s", datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds"), reason
+            )
+        else:
+            self.progress.waiting(reason, until - time.time(), until=until)
 
     @cached_property
     def provider(self) -> HttpProvider:
@@ -138,7 +151,13 @@ class Session:
         return HttpProvider(
             self.client,
             self.keys,
-            SinkSet(stack.root, redactor=redactor, known=known, owner=f"{stack.name}/{stack.environment}"),
+            SinkSet(
+                stack.root,
+                redactor=redactor,
+                known=known,
+                owner=f"{stack.name}/{stack.environment}",
+                run=partial(run_program, stop=self.interrupts.stop),
+            ),
             stack.root,
             stack.projects,
             default_project=stack.project,
@@ -303,11 +322,16 @@ class Session:
 
 def settle_seconds() -> float:
     """How long what was just written may be missing from lists; RECONCILER_SETTLE_SECONDS changes it."""
-    text = os.environ.get("RECONCILER_SETTLE_SECONDS") or str(Settling().seconds)
+    return seconds_of("RECONCILER_SETTLE_SECONDS", Settling().seconds)
+
+
+def seconds_of(variable: str, default: float) -> float:
+    """A number of seconds that a variable of the environment may change; raises UsageError naming it."""
+    text = os.environ.get(variable) or str(default)
     try:
         return max(0.0, float(text))
     except ValueError:
-        raise UsageError(f'RECONCILER_SETTLE_SECONDS is "{text}": write a number of seconds') from None
+        raise UsageError(f'{variable} is "{text}": write a number of seconds') from None
 
 
 def parse_addresses(texts: tuple[str, ...], option: str) -> tuple[Address, ...]:

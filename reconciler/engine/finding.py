@@ -24,12 +24,15 @@ from reconciler.model.values import Spec
 
 @dataclass(frozen=True)
 class Settling:
-    """How long an object is looked for after a doubtful create, and with what clock. Seconds."""
+    """How long an object is looked for after a doubtful create, and with what clock. Seconds.
+
+    `pause` waits so long for the reason that it is told, and may raise to end the search.
+    """
 
     seconds: float = 12.0
     first_pause: float = 0.5
     clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
+    pause: Callable[[float, str], None] = lambda seconds, _: time.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Finder:
             live = self.find(wanted)
             if live is not None or waited >= self._settling.seconds or not wanted.kind.calls.listable:
                 return live
-            self._settling.sleep(pause)
+            self._settling.pause(pause, f"looking for {wanted.address}, whose create had no clear answer")
             waited += pause
             pause = min(pause * 2, 4.0)
 

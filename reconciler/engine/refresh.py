@@ -140,5 +140,9 @@ class Reader:
     def _map(self, work: Callable[[Item], Result], items: Collection[Item]) -> list[Result]:
         if len(items) < 2 or self._parallelism < 2:
             return [work(item) for item in items]
-        with ThreadPoolExecutor(min(self._parallelism, len(items))) as pool:
+        pool = ThreadPoolExecutor(min(self._parallelism, len(items)))
+        try:
             return list(pool.map(work, items))
+        finally:
+            # After an error or an interrupt nobody needs the other answers, and one of them may never come.
+            pool.shutdown(wait=False, cancel_futures=True)
