@@ -91,7 +91,7 @@ class _Sync:
         watches = self._attach([*added, *plan.again])
         if watches:
             names = {str(member.file_id): member.key for member in (*added, *plan.again)}
-            indexing = Indexing(self.work.reach, names, self.folder.index_seconds)
+            indexing = Indexing(self.work.reach, names, self.folder.index_seconds, self.folder.settle_seconds)
             self.work.notes.extend(indexing.wait(watches))
         self._each(self._remove, plan.remove)
         self.work.notes.extend(strays.remarks())

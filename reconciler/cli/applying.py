@@ -12,9 +12,8 @@ import click
 
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk
-from reconciler.cli.session import Session, settle_seconds, whoami
+from reconciler.cli.session import Session, whoami
 from reconciler.engine.apply import Run, apply_plan
-from reconciler.engine.finding import Settling
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
@@ -66,7 +65,7 @@ def _run(session: Session, run_id: int) -> Run:
         stop=session.interrupts.stop,
         listener=session.progress,
         redact=_redactor(),
-        settling=Settling(seconds=settle_seconds(), pause=session.client.pause),
+        settling=session.settling,
     )
 
 

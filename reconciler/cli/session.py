@@ -197,6 +197,11 @@ class Session:
             begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
         return Ownership(stack.name, stack.environment, begun)
 
+    @property
+    def settling(self) -> Settling:
+        """How long what was just written is looked for."""
+        return Settling(seconds=settle_seconds(), pause=self.client.pause)
+
     # --- plans -----------------------------------------------------------------------------------------------------
 
     def key_writers(self) -> dict[str, Address]:
@@ -250,12 +255,15 @@ class Session:
             records=records,
             ownership=self.ownership,
             projects=configuration.stack.projects,
+            keyed_projects=tuple(configuration.stack.credentials.projects),
             key_writers=self.key_writers(),
             outputs=configuration.stack.outputs,
             previous_outputs=self.store.outputs(),
             config_digest=configuration.digest,
             state_serial=self.store.serial,
             state_is_new=not records,
+            fresh=self.store.made_since(time.time() - settle_seconds()),
+            settling=self.settling,
             options=options,
         )
         if planning.refresh == "none":

@@ -1,0 +1,111 @@
+"""What the API does not show yet, and what we do not remember any more: nothing is made twice for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from reconciler.emulator import Emulator
+from reconciler.kinds import KINDS
+from reconciler.model.change import Action
+from reconciler.model.kind import Kind
+from tests.properties.bench import pending
+from tests.properties.lives import Clock, Life, conflicts
+
+LAG_MS = 5000
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+marked_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.mark], ids=attrgetter("name"))
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def server(clock: Clock) -> Iterator[Emulator]:
+    with Emulator(clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def life(kind: Kind, server: Emulator, clock: Clock, tmp_path: Path) -> Iterator[Life]:
+    yield Life(kind, server, clock, tmp_path / "stack")
+    server.set_options(list_lag_ms=0, read_lag_ms=0)
+
+
+@pytest.fixture
+def slow(life: Life) -> Life:
+    """A life in which what is new shows neither in lists nor alone for some seconds."""
+    life.emulator.set_options(list_lag_ms=LAG_MS, read_lag_ms=LAG_MS)
+    return life
+
+
+@every_kind
+def test_what_does_not_show_yet_is_not_made_again(slow: Life) -> None:
+    slow.applied()
+    made = slow.counts()
+    assert len(slow.apply().outcomes) == len(pending(slow.plan())) == 0
+    assert slow.counts() == made
+
+
+@every_kind
+def test_a_lost_answer_to_a_create_that_does_not_show_yet_is_waited_out(slow: Life, kind: Kind) -> None:
+    slow.emulator.add_fault(f"on=POST:*{kind.collection.rpartition('}')[2]},do=error:503,when=after")
+    slow.applied()
+    made = slow.counts()
+    slow.clock.sleep(LAG_MS)
+    assert (slow.counts(), pending(slow.plan())) == (made, [])
+
+
+@every_kind
+def test_what_is_gone_for_good_is_made_again(slow: Life) -> None:
+    slow.applied()
+    slow.clock.sleep(LAG_MS)
+    lost = [address for address in slow.records() if not KINDS[address.kind].always_exists]
+    for address in lost:
+        slow.vanish(slow.records()[address].id)
+    assert {change.address for change in slow.plan().changes if change.action is Action.CREATE} >= set(lost)
+
+
+@every_kind
+def test_a_lost_state_is_found_again_by_marks_and_by_adopting(life: Life) -> None:
+    life.applied()
+    made, known = life.counts(), life.records()
+    life.forget()
+    unmarked = [at for at in known if not KINDS[at.kind].mark and not KINDS[at.kind].always_exists]
+    if unmarked:
+        assert conflicts(life.plan()) == [str(at) for at in unmarked if not at.project]
+        life.apply(adopt=True)
+    else:
+        assert pending(life.plan()) == []
+        life.applied()
+    assert {at: record.id for at, record in life.records().items()} == {at: r.id for at, r in known.items()}
+    assert (life.counts(), pending(life.plan())) == (made, [])
+
+
+@marked_kind
+def test_what_we_marked_and_no_longer_declare_is_deleted_although_the_state_is_lost(life: Life, kind: Kind) -> None:
+    life.applied()
+    ours = [at for at in life.records() if at.kind == kind.name]
+    life.forget()
+    life.write({"manifests.yaml": "kind: Project\nmetadata: {name: other}\nspec: {name: Other}\n"})
+    doomed = [change.address for change in life.plan().changes if change.action is Action.DELETE]
+    assert doomed == ours
+
+
+@every_kind
+def test_a_state_lost_after_half_an_apply_makes_nothing_twice(life: Life) -> None:
+    life.applied()
+    made = life.counts()
+    again = Life(life.kind, life.emulator, life.clock, life.root)
+    again.emulator.add_fault("on=POST:*,do=error:400,skip=1,times=0")
+    again.apply()
+    again.emulator.clear_faults()
+    again.forget()
+    again.apply(adopt=True)
+    again.apply(adopt=True)
+    assert (again.counts(), pending(again.plan())) == (made, [])
