@@ -77,6 +77,10 @@ class Policy:
         most = self.cut_short_seconds if failure.trouble is Trouble.CUT_SHORT else self.total_seconds
         return seconds if spent_seconds + seconds <= most else None
 
+    def bound_seconds(self, attempt_seconds: float) -> float:
+        """How long one request can take, its turns apart, where an attempt takes no longer than that."""
+        return self.total_seconds + attempt_seconds
+
     def raised(self, failure: Failure, effect: Effect) -> ApiError:
         """The error to raise once there is no further attempt."""
         error, told = failure.error, failure.told_seconds

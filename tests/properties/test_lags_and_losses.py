@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator import Emulator
+from reconciler.emulator.models import MODELS
 from reconciler.kinds import KINDS
 from reconciler.model.change import Action
 from reconciler.model.kind import Kind
+from tests.kinds.test_every_kind import NEIGHBOURS
 from tests.properties.bench import pending
 from tests.properties.lives import Clock, Life, conflicts
 
 LAG_MS = 5000
+LIMIT = """\
+kind: RateLimit
+metadata: {{name: {model}, project: search}}
+spec: {{model: {model}, max_requests_per_1_minute: 3}}
+"""
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 marked_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.mark], ids=attrgetter("name"))
 
@@ -34,7 +41,7 @@ def server(clock: Clock) -> Iterator[Emulator]:
 @pytest.fixture
 def life(kind: Kind, server: Emulator, clock: Clock, tmp_path: Path) -> Iterator[Life]:
     yield Life(kind, server, clock, tmp_path / "stack")
-    server.set_options(list_lag_ms=0, read_lag_ms=0)
+    server.set_options(list_lag_ms=0, read_lag_ms=0, admin_rpm=0)
 
 
 @pytest.fixture
@@ -109,3 +116,16 @@ def test_a_state_lost_after_half_an_apply_makes_nothing_twice(life: Life) -> Non
     again.apply(adopt=True)
     again.apply(adopt=True)
     assert (again.counts(), pending(again.plan())) == (made, [])
+
+
+@pytest.mark.parametrize("style", ["bare", "retry-after", "text"])
+@pytest.mark.parametrize("kind", [KINDS["RateLimit"]], ids=attrgetter("name"))
+def test_seven_requests_a_minute_are_enough(life: Life, style: str) -> None:
+    limits = "---\n".join(LIMIT.format(model=model.id) for model in MODELS[:20])
+    life.write({"manifests.yaml": NEIGHBOURS + limits})
+    life.emulator.set_options(admin_rpm=7, throttle_style=style)
+    began = life.clock()
+    life.applied()
+    refused = [request for request in life.emulator.requests if request.status == 429]
+    assert len(refused) <= 6
+    assert life.clock() - began <= 6 * 60
