@@ -205,6 +205,8 @@ class Client:
             self._outages.answered(lane)
         elif wait is None and may_repeat(failure.trouble, effect):
             self._outages.gave_up(lane, failure.error)
+        elif wait is None and failure.trouble is Trouble.UNCLEAR:
+            self._outages.lost(lane, failure.error)
         return wait
 
     def pause(self, seconds: float, reason: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.work import CREATE, Carrier, Task, Work
+from reconciler.api.work import CREATE, DOUBTFUL_ATTEMPTS, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
 from reconciler.model.kind import Field
@@ -126,13 +126,13 @@ class Delivery(Carrier):
 
     def _mint(self, work: Work, live: LiveObject, unseen: set[str]) -> Minted:
         """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
-        for last in (False, True):
+        for attempt in range(1, DOUBTFUL_ATTEMPTS + 1):
             name = f"reconciler-{secrets.token_hex(6)}"
             try:
                 return _minted_as(name, work, live)
             except AmbiguousError:
                 unseen.add(name)
-                if last:
+                if attempt == DOUBTFUL_ATTEMPTS:
                     raise
         raise AssertionError("the last attempt returns or raises")
 

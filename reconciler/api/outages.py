@@ -15,15 +15,23 @@ from dataclasses import dataclass
 from reconciler.api.throttle import Lane
 from reconciler.errors import ApiError
 
-_PATIENT_REQUESTS = 3
+_PATIENT_REQUESTS = 3  # requests that were tried for minutes each
+_PATIENT_CREATES = (
+    40  # creates, which are sent once each; ten workers that look and send again make so many in a minute
+)
 _PROBE_SECONDS = 60.0
 
 
 @dataclass
 class _Outage:
-    given_up: int
     last: ApiError
     looked_at: float
+    given_up: int = 0
+    lost: int = 0
+
+    @property
+    def is_certain(self) -> bool:
+        return self.given_up >= _PATIENT_REQUESTS or self.lost >= _PATIENT_CREATES
 
 
 class Outages:
@@ -38,14 +46,14 @@ class Outages:
         """Raise ApiError where a request would not get through; let one in a minute try."""
         with self._lock:
             outage = self._outages.get(lane)
-            if outage is None or outage.given_up < _PATIENT_REQUESTS:
+            if outage is None or not outage.is_certain:
                 return
             if self._clock() - outage.looked_at >= _PROBE_SECONDS:
                 outage.looked_at = self._clock()
                 return
             last = outage.last
         raise ApiError(
-            f"{call} was not tried, as {outage.given_up} calls like it had no answer. The last one: {last}",
+            f"{call} was not tried, as {outage.given_up or outage.lost} calls like it had no answer. The last one: {last}",
             hint=last.hint,
             status=last.status,
             request_id=last.request_id,
@@ -55,7 +63,7 @@ class Outages:
         """Whether patience has been lost with a route."""
         with self._lock:
             outage = self._outages.get(lane)
-            return outage is not None and outage.given_up >= _PATIENT_REQUESTS
+            return outage is not None and outage.is_certain
 
     def answered(self, lane: Lane) -> None:
         """The server is there."""
@@ -65,6 +73,14 @@ class Outages:
     def gave_up(self, lane: Lane, error: ApiError) -> None:
         """A request was tried again and again, for nothing."""
         with self._lock:
-            outage = self._outages.setdefault(lane, _Outage(0, error, self._clock()))
-            outage.given_up += 1
-            outage.last, outage.looked_at = error, self._clock()
+            self._noted(lane, error).given_up += 1
+
+    def lost(self, lane: Lane, error: ApiError) -> None:
+        """A create, which is not tried again by itself, had no clear answer."""
+        with self._lock:
+            self._noted(lane, error).lost += 1
+
+    def _noted(self, lane: Lane, error: ApiError) -> _Outage:
+        outage = self._outages.setdefault(lane, _Outage(error, 0.0))
+        outage.last, outage.looked_at = error, self._clock()
+        return outage

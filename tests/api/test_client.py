@@ -225,6 +225,14 @@ def test_what_comes_after_a_route_was_given_up_three_times_is_not_tried(clock: C
     assert client.calls == calls
 
 
+def test_creates_on_a_route_that_loses_every_answer_end_soon(clock: Clock) -> None:
+    client = talking_to(always(503, json={}), clock)
+    for _ in range(100):
+        with pytest.raises(ApiError):
+            client.request("POST", "/files", key=KEY)
+    assert client.calls == 40
+
+
 def test_one_request_a_minute_sees_whether_a_route_is_back(clock: Clock) -> None:
     outages = Outages(clock=clock)
     lane = Lane(False, "GET", "/files")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
+from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, duration, told_seconds
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
@@ -95,3 +97,11 @@ def test_the_waits_of_a_request_are_bounded_together() -> None:
 
 def test_attempts_are_bounded() -> None:
     assert Policy(attempts=3).wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=3, spent_seconds=0) is None
+
+
+def test_the_docs_say_how_long_a_request_can_take() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weather.md").read_text(encoding="utf-8")
+    attempt = CONNECT_SECONDS + 2 * ANSWER_SECONDS
+    assert f"for {Policy().total_seconds:.0f} seconds" in page
+    assert f"one attempt takes {attempt:.0f} seconds at most" in page
+    assert f"within {Policy().bound_seconds(attempt):.0f} seconds" in page
