@@ -51,9 +51,9 @@ class Outages:
             if self._clock() - outage.looked_at >= _PROBE_SECONDS:
                 outage.looked_at = self._clock()
                 return
-            last = outage.last
+            last, calls = outage.last, outage.given_up or outage.lost
         raise ApiError(
-            f"{call} was not tried, as {outage.given_up or outage.lost} calls like it had no answer. The last one: {last}",
+            f"{call} was not tried, as {calls} calls like it had no answer. The last one: {last}",
             hint=last.hint,
             status=last.status,
             request_id=last.request_id,
