@@ -146,6 +146,16 @@ def counts(workspace: Workspace, *kinds: str) -> list[int]:
     return [found.get(kind, 0) for kind in kinds]
 
 
+def test_two_keys_of_one_project_show_each_object_once(workspace: Workspace) -> None:
+    stack = f"kind: Stack\nmetadata: {{name: acme}}\nspec: {{projects: {{mine: {workspace.emulator.project_id}}}}}\n"
+    assistant = ASSISTANT.replace("{name: bot}", "{name: bot, project: mine}")
+    workspace.write({"reconciler.yaml": stack, "a.yaml": assistant}).apply()
+    (workspace.folder / STATE).unlink()
+    assert workspace.plan().code == 0
+    workspace.write({"a.yaml": "kind: VectorStore\nmetadata: {name: docs, project: mine}\nspec: {name: Docs}\n"})
+    assert "1 to create, 0 to update, 1 to delete" in workspace.plan().out
+
+
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\x00" + b"\xff" * 4096], ids=len)
 def test_a_damaged_state_is_one_error_that_says_what_to_do(applied: Workspace, content: bytes) -> None:
     (applied.folder / STATE).write_bytes(content)
