@@ -25,6 +25,11 @@ kind: Project
 metadata: {name: search}
 spec: {name: Search}
 """
+AGENT = """\
+kind: Agent
+metadata: {name: agent}
+spec: {model: gpt-4.1}
+"""
 ACCOUNT = """\
 kind: ServiceAccount
 metadata: {name: ci, project: search}
@@ -160,10 +165,10 @@ def test_an_apply_that_waits_for_indexing_wakes_up_at_once(workspace: Workspace)
     ("command", "number"), [("plan", signal.SIGINT), ("apply", signal.SIGTERM)], ids=["plan", "apply"]
 )
 def test_reading_is_given_up_at_once(workspace: Workspace, command: str, number: signal.Signals) -> None:
-    workspace.write({"s.yaml": STORES, "p.yaml": PROJECT})
+    workspace.write({"s.yaml": STORES, "p.yaml": PROJECT, "a.yaml": AGENT})
     workspace.emulator.add_fault(f"on=GET:*,do=hang:{AGES_MS},times=0,skip=1")
     process = start(workspace, command)
-    until(process, lambda: len(workspace.emulator.requests) + workspace.emulator.requests_in_flight >= 2)
+    until(process, lambda: len(workspace.emulator.requests) + workspace.emulator.requests_in_flight >= 3)
     code, out, err = ended(process, number)
     assert (code, out) == (130, "")
     assert "Interrupted" in err
