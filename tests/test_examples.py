@@ -38,7 +38,7 @@ def test_an_empty_plan_makes_a_call_a_list_and_not_an_object(
 ) -> None:
     example.apply(*options)
     example.emulator.clear_requests()
-    example.plan(*options)
+    example.plan(*options, "--refresh", "full")
     assert len(example.emulator.requests) == calls
 
 

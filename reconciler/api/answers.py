@@ -52,7 +52,9 @@ def read(received: Received, redactor: Redactor, *, now: float) -> Answer | Fail
     parsed = _json(received, redactor)
     if 200 <= received.status < 300:
         if parsed is None:
-            return Failure(_garbled(received, redactor), Trouble.GARBLED)
+            # JSON that does not end lost its end on the way; a page of somebody else's will be there again.
+            cut = received.content_type == "application/json"
+            return Failure(_garbled(received, redactor), Trouble.CUT_SHORT if cut else Trouble.GARBLED)
         return Answer(parsed, received.headers)
     return _refusal(received, parsed, redactor, now=now)
 

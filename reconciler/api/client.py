@@ -23,14 +23,15 @@ import httpx
 from reconciler.api.answers import Answer, Received, clean, read
 from reconciler.api.base_url import check_base_url, is_loopback
 from reconciler.api.keys import Key
-from reconciler.api.retry import Effect, Failure, Policy, Trouble
+from reconciler.api.outages import Outages
+from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
 from reconciler.api.throttle import Lane, Throttle
 from reconciler.errors import AnswerError, ApiError, Interrupted
 from reconciler.model.secret import Redactor
 
-_CONNECT_SECONDS = 10.0
-_READ_SECONDS = 120.0
-_UPLOAD_SECONDS = 600.0
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 120.0
+UPLOAD_FACTOR = 5.0  # what an upload may take of everything, compared with other calls
 _ANNOUNCED_SECONDS = 2.0
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -84,10 +85,11 @@ class Request:
 class Client:
     """Sends requests and returns JSON. Safe to use from threads.
 
+    `answer_seconds` is how long the server may be silent, and how long its whole answer may take from its beginning.
     `clock` is in unix seconds. `waited_seconds` counts how long turns were waited for, `skew_seconds` how far the
     server's clock is ahead of ours. `on_wait` hears of each wait over two seconds: why, and until when (unix seconds).
-    Setting `stop` ends every wait early with `Interrupted`; requests in flight end in their own time. `transport`
-    takes the place of the network in tests.
+    Setting `stop` ends every wait early with `Interrupted`, and no further request is begun; those in flight end in
+    their own time. `transport` takes the place of the network in tests.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Client:
         redactor: Redactor | None = None,
         organization: str | None = None,
         user_agent: str = "reconciler",
+        answer_seconds: float = ANSWER_SECONDS,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] | None = None,
         on_wait: Callable[[str, float], None] | None = None,
@@ -113,6 +116,8 @@ class Client:
         self._on_wait = on_wait
         self._throttle = throttle or Throttle()
         self._policy = policy or Policy()
+        self._answer_seconds = answer_seconds
+        self._outages = Outages()
         self._calls = 0
         self._calls_lock = threading.Lock()
         self.waited_seconds = 0.0
@@ -126,7 +131,7 @@ class Client:
             transport=transport,
             # Plain http never asks for a certificate, and loading those that are trusted takes its time.
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if parts.scheme == "http" else True,
-            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
             follow_redirects=False,
             # A proxy of the environment must not see what may only go over the loopback.
             trust_env=not is_loopback(parts.hostname or ""),
@@ -163,25 +168,46 @@ class Client:
     def exchange(self, request: Request) -> Answer:
         """Send one request, again where that is safe and helps, and return the answer with its headers."""
         lane = Lane(request.key.is_admin, request.method, request.path)
-        waited = 0.0
+        self._outages.check(lane, f"{request.method} {request.target}")
+        spent = 0.0
         for attempt in count(1):
             self._take_turn(lane)
+            self.check_stopped()
+            sent_at = self.clock()
             outcome = self._attempt(request)
             if isinstance(outcome, Answer):
                 self._throttle.accepted(lane)
+                self._outages.answered(lane)
                 return outcome
-            wait = self._policy.wait(outcome, request.effect, attempt=attempt, waited_seconds=waited)
-            if outcome.trouble is Trouble.THROTTLED:
-                told = outcome.told_seconds is not None
-                # A wait that is too long for us must not hold back others, who may be told something else.
-                self._throttle.refused(lane, wait_seconds=wait or 0.0, told=told)
+            # Sending a large file takes its time, which is no reason to give up on it.
+            spent += self.clock() - sent_at if request.form is None else 0.0
+            wait = self._next_wait(lane, outcome, request.effect, attempt=attempt, spent_seconds=spent)
             if wait is None:
                 error = self._policy.raised(outcome, request.effect)
                 raise error from error.__cause__
-            waited += wait
+            spent += wait
             if outcome.trouble is not Trouble.THROTTLED:
-                self._announced_pause(wait, f"trying again: {outcome.error}", waited_seconds=waited)
+                self._announced_pause(wait, f"trying again: {outcome.error}", waited_seconds=spent)
         raise AssertionError("count() has no end")
+
+    def _next_wait(
+        self, lane: Lane, failure: Failure, effect: Effect, *, attempt: int, spent_seconds: float
+    ) -> float | None:
+        """How long to wait after a failure, or None to give up; throttle and outages learn of it."""
+        wait = self._policy.wait(failure, effect, attempt=attempt, spent_seconds=spent_seconds)
+        if self._outages.has(lane):
+            wait = None
+        if failure.trouble is Trouble.THROTTLED:
+            told = failure.told_seconds is not None
+            # A wait that is too long for us must not hold back others, who may be told something else.
+            self._throttle.refused(lane, wait_seconds=wait or 0.0, told=told)
+        if failure.trouble in (Trouble.FINAL, Trouble.CONFLICT):
+            self._outages.answered(lane)
+        elif wait is None and may_repeat(failure.trouble, effect):
+            self._outages.gave_up(lane, failure.error)
+        elif wait is None and failure.trouble is Trouble.UNCLEAR:
+            self._outages.lost(lane, failure.error)
+        return wait
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait, telling the user if it takes longer; raises Interrupted as soon as the run is stopped."""
@@ -215,7 +241,7 @@ class Client:
             response = self._http.send(self._built(request), stream=True)
             started = True
             try:
-                content = response.read()
+                content = self._content(response)
             finally:
                 response.close()
         except httpx.HTTPError as error:
@@ -227,6 +253,18 @@ class Client:
         self.skew_seconds = _skew(response.headers.get("date"), self.clock())
         received = Received(response.status_code, response.headers, content, call, request.key, self._origin)
         return read(received, self.redactor, now=self.clock())
+
+    def _content(self, response: httpx.Response) -> bytes:
+        """The body, as long as it comes in time: a server that sends a byte a minute must not hold us for hours."""
+        content, ends_at = bytearray(), self.clock() + self._answer_seconds
+        for chunk in response.iter_bytes():
+            content += chunk
+            if self.clock() > ends_at:
+                raise httpx.ReadTimeout("the answer did not end in time")
+        return bytes(content)
+
+    def _allowed_seconds(self, request: Request) -> float:
+        return self._answer_seconds * (1.0 if request.form is None else UPLOAD_FACTOR)
 
     def _built(self, request: Request) -> httpx.Request:
         headers = {"Authorization": f"Bearer {request.key.secret.reveal()}"}
@@ -243,7 +281,7 @@ class Client:
             json=request.json,
             data=dict(form.fields) if form else None,
             files={form.name: (form.filename, form.stream)} if form else None,
-            timeout=httpx.Timeout(_UPLOAD_SECONDS, connect=_CONNECT_SECONDS) if form else httpx.USE_CLIENT_DEFAULT,
+            timeout=httpx.Timeout(self._allowed_seconds(request), connect=CONNECT_SECONDS),
         )
 
     def _trouble(self, error: httpx.HTTPError) -> Trouble:

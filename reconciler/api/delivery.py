@@ -8,6 +8,7 @@ a new account is recognised by its age.
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.work import CREATE, Carrier, Task, Work
+from reconciler.api.work import CREATE, DOUBTFUL_ATTEMPTS, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
 from reconciler.model.kind import Field
@@ -91,7 +92,7 @@ class Delivery(Carrier):
         """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
         work, name, unseen = task.work, task.field.name, set[str]()
         earlier = _earlier(task)
-        work.delivered[name] = _delivered_already(task)
+        work.delivered[name] = _delivered_already(task) or (None if earlier else self._found_again(task, live))
         if task.value is not None and work.delivered[name] is None:
             self._hand_over(task, self._mint(work, live, unseen))
         now = work.delivered[name] or {}
@@ -102,6 +103,21 @@ class Delivery(Carrier):
             except SinkError as error:
                 work.notes.append(f"The key before this one is dead, and could not be removed: {error}")
 
+    def _found_again(self, task: Task, live: LiveObject) -> dict[str, Any] | None:
+        """A delivery that the state has forgotten: our file holds the value of a key that the account still has."""
+        if task.value is None:
+            return None
+        work, target = task.work, task.value["write_to"]
+        secret = self._sinks.recall(target, address=_address(work))
+        if secret is None:
+            return None
+        work.reach.client.redactor.add(secret)
+        alike = [str(key["id"]) for key in _keys_of(work, live) if _shows(key, secret)]
+        if len(alike) != 1:
+            return None
+        receipt = self._sinks.put(target, secret, address=_address(work))
+        return {"key_id": alike[0], "target": dict(target), "receipt": dict(receipt)}
+
     def removed(self, task: Task) -> None:
         """Take back what we delivered: the keys of an account go with it."""
         earlier = _earlier(task)
@@ -110,13 +126,13 @@ class Delivery(Carrier):
 
     def _mint(self, work: Work, live: LiveObject, unseen: set[str]) -> Minted:
         """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
-        for last in (False, True):
+        for attempt in range(1, DOUBTFUL_ATTEMPTS + 1):
             name = f"reconciler-{secrets.token_hex(6)}"
             try:
                 return _minted_as(name, work, live)
             except AmbiguousError:
                 unseen.add(name)
-                if last:
+                if attempt == DOUBTFUL_ATTEMPTS:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -208,6 +224,13 @@ def _is_lost(key: Spec, live: LiveObject, names: set[str], began: list[float]) -
         return False
     # Only if the account itself is of that create: an older one of the same name has keys that are not ours.
     return born >= min(began) - _CLOCKS_DIFFER_SECONDS and made - born <= _WITH_ACCOUNT_SECONDS
+
+
+def _shows(key: Spec, secret: Secret) -> bool:
+    """Whether a listed key, of which the API shows only both ends, is the one of this value."""
+    ends = re.fullmatch(r"([^*.…]+)[*.…]+([^*.…]{4,})", str(key.get("redacted_value")))
+    value = secret.reveal()
+    return ends is not None and value.startswith(ends[1]) and value.endswith(ends[2])
 
 
 def _delete_key(work: Work, key_id: str) -> str | None:

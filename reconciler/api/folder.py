@@ -17,7 +17,7 @@ from reconciler.api.members import Moves, attachment, live_set, moves, tags
 from reconciler.api.reach import Reach
 from reconciler.api.strays import Strays
 from reconciler.api.uploads import Uploader
-from reconciler.api.work import Carrier, Task, Work, side_by_side
+from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import FileSetType
@@ -91,7 +91,7 @@ class _Sync:
         watches = self._attach([*added, *plan.again])
         if watches:
             names = {str(member.file_id): member.key for member in (*added, *plan.again)}
-            indexing = Indexing(self.work.reach, names, self.folder.index_seconds)
+            indexing = Indexing(self.work.reach, names, self.folder.index_seconds, self.folder.settle_seconds)
             self.work.notes.extend(indexing.wait(watches))
         self._each(self._remove, plan.remove)
         self.work.notes.extend(strays.remarks())
@@ -128,9 +128,16 @@ class _Sync:
         return replace(member, file_id=left or self._send(member, strays))
 
     def _settled(self, member: Member, began: float, strays: Strays) -> Member:
-        local = _content(member)
-        found = strays.find(local, began_at=began)
-        return replace(member, file_id=found or self._send(member, strays))
+        sent = began
+        for attempt in range(2, DOUBTFUL_ATTEMPTS + 1):
+            found = strays.find(_content(member), began_at=began, sent_at=sent)
+            sent = self.work.reach.client.clock()
+            try:
+                return replace(member, file_id=found or self._send(member, strays))
+            except AmbiguousError:
+                if attempt == DOUBTFUL_ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _send(self, member: Member, strays: Strays) -> str:
         local = _content(member)

@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.api.answers import clean
 from reconciler.api.reach import Reach
+from reconciler.errors import NotFoundError
 from reconciler.model.values import Spec
 
 _FIRST_SECONDS = 1.0
@@ -28,11 +29,15 @@ class Watch:
 
 @dataclass
 class Indexing:
-    """Waits, `seconds` at most for all watches together. `names` says what to call a file in a note, by its id."""
+    """Waits, `seconds` at most for all watches together. `names` says what to call a file in a note, by its id.
+
+    What was just attached may be unknown for a moment: `settle_seconds` of "not found" are waited out like indexing.
+    """
 
     reach: Reach
     names: Mapping[str, str]
     seconds: float
+    settle_seconds: float
 
     def wait(self, watches: list[Watch]) -> list[str]:
         """Wait for all, and return a sentence for each file that failed, and for what is still going on."""
@@ -48,7 +53,7 @@ class Indexing:
     def _ended(self, watch: Watch) -> Spec | None:
         pause = _FIRST_SECONDS
         while True:
-            body, headers = self.reach.exchange("GET", watch.path, ids=watch.ids)
+            body, headers = self._status(watch)
             if body.get("status") != "in_progress":
                 return body
             told = _told(headers)
@@ -56,8 +61,17 @@ class Indexing:
             if seconds > self.seconds:
                 return None
             self.seconds -= seconds
+            self.settle_seconds -= seconds
             self.reach.client.pause(seconds, f"indexing of {len(self.names)} files")
             pause = min(pause * 1.5, _MOST_SECONDS)
+
+    def _status(self, watch: Watch) -> tuple[Spec, Spec]:
+        try:
+            return self.reach.exchange("GET", watch.path, ids=watch.ids)
+        except NotFoundError:
+            if self.settle_seconds <= 0:
+                raise
+            return {"status": "in_progress"}, {}
 
     def _failed(self, watch: Watch, body: Spec) -> Iterator[Spec]:
         if watch.failures is None:

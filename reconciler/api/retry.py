@@ -48,7 +48,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Policy:
-    """When to try again. All waits are in seconds; `total_seconds` bounds the waits of one request together."""
+    """When to try again. `total_seconds` bounds what one request takes until its last attempt, waits and attempts.
+
+    Waiting for a turn is not part of it: how long that takes depends on how many requests there are.
+    """
 
     attempts: int = 10
     connects: int = 4  # a host that cannot be reached is usually a mistake in its name
@@ -59,17 +62,24 @@ class Policy:
     most_seconds: float = 30.0
     random: Callable[[], float] = random.random
 
-    def wait(self, failure: Failure, effect: Effect, *, attempt: int, waited_seconds: float) -> float | None:
-        """How long to wait before attempt number `attempt + 1`, or None to give up."""
+    def wait(self, failure: Failure, effect: Effect, *, attempt: int, spent_seconds: float) -> float | None:
+        """How long to wait before attempt number `attempt + 1`, or None to give up.
+
+        `spent_seconds` is what the earlier attempts and the waits between them took.
+        """
         limit = self.connects if failure.trouble is Trouble.UNSENT else self.attempts
-        if not _may_repeat(failure.trouble, effect) or attempt >= limit:
+        if not may_repeat(failure.trouble, effect) or attempt >= limit:
             return None
         told = failure.told_seconds
         if told is not None and told > self.longest_seconds:
             return None
         seconds = told if told is not None else self._backoff(attempt)
         most = self.cut_short_seconds if failure.trouble is Trouble.CUT_SHORT else self.total_seconds
-        return seconds if waited_seconds + seconds <= most else None
+        return seconds if spent_seconds + seconds <= most else None
+
+    def bound_seconds(self, attempt_seconds: float) -> float:
+        """How long one request can take, its turns apart, where an attempt takes no longer than that."""
+        return self.total_seconds + attempt_seconds
 
     def raised(self, failure: Failure, effect: Effect) -> ApiError:
         """The error to raise once there is no further attempt."""
@@ -85,7 +95,8 @@ class Policy:
         return max(self.first_seconds / 2, ceiling * self.random())
 
 
-def _may_repeat(trouble: Trouble, effect: Effect) -> bool:
+def may_repeat(trouble: Trouble, effect: Effect) -> bool:
+    """Whether sending a request again after such a failure cannot make a second object."""
     match trouble:
         case Trouble.THROTTLED | Trouble.UNSENT:
             return True

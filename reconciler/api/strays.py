@@ -67,11 +67,15 @@ class Strays:
         unfinished = _matching(self._work.steps.unfinished(f"upload {local.path}"), local)
         return self.find(local, began_at=float(unfinished[-1]["began_at"])) if unfinished else None
 
-    def find(self, local: LocalFile, *, began_at: float) -> str | None:
-        """The one file that may have come of an upload begun at `began_at` (unix seconds), None if it must go again."""
+    def find(self, local: LocalFile, *, began_at: float, sent_at: float | None = None) -> str | None:
+        """The one file that may have come of an upload begun at `began_at` (unix seconds), None if it must go again.
+
+        `sent_at` is when it was sent last, where that was more than once.
+        """
+        ends_at = (began_at if sent_at is None else sent_at) + self._settle_seconds
         client, pause = self._work.reach.client, _FIRST_SECONDS
         while not (found := self._candidates(local, began_at)):
-            if client.clock() + pause > began_at + self._settle_seconds:
+            if client.clock() + pause > ends_at:
                 return None
             client.pause(pause, f"looking for the upload of {local.path}")
             pause *= 2

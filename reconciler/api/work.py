@@ -22,6 +22,9 @@ from reconciler.model.values import Spec
 CREATE = "create"
 """The journal's name of the step that makes an object."""
 
+DOUBTFUL_ATTEMPTS = 4
+"""How often something is made whose answers are lost, each time after looking for what came of the time before."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 

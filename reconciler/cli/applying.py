@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from types import FrameType
 from typing import Any
 
 import click
 
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk
-from reconciler.cli.session import Session, settle_seconds, whoami
+from reconciler.cli.session import Session, whoami
 from reconciler.engine.apply import Run, apply_plan
-from reconciler.engine.finding import Settling
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
@@ -39,37 +36,50 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
 
 def carry_out(session: Session, plan: Plan, *, command: str) -> int:
     """Apply a plan that has been shown and approved; the exit code."""
+    # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
+    with session.interrupts.finishing_first():
+        run_id = _begin_run(session, plan, command)
+        result = session.with_culprits(apply_plan(plan, _run(session, run_id)))
+        code = exit_code_of(result)
+        _record(session, result, run_id, succeeded=code == 0)
+        if plan.pending:
+            publish(session.options, lambda to: to.result(result))
+        return code
+
+
+def _begin_run(session: Session, plan: Plan, command: str) -> int:
     user, host, pid = whoami()
-    store = session.store
     digest = sha256(dump_plan(plan).encode()).hexdigest()
-    run_id = store.begin_run(command=command, user=user, host=host, pid=pid, plan_digest=digest)
-    run = Run(
+    return session.store.begin_run(command=command, user=user, host=host, pid=pid, plan_digest=digest)
+
+
+def _run(session: Session, run_id: int) -> Run:
+    return Run(
         provider=session.provider,
-        store=store,
+        store=session.store,
         kinds=KINDS,
         ownership=session.ownership,
         run_id=run_id,
         outputs=session.configuration.stack.outputs,
         parallelism=session.options.parallelism,
-        stop=session.stop,
+        stop=session.interrupts.stop,
         listener=session.progress,
         redact=_redactor(),
-        settling=Settling(seconds=settle_seconds()),
+        settling=session.settling,
         is_old=session.plan_is_old,
     )
-    with interruptible(session):
-        result = session.with_culprits(apply_plan(plan, run))
+
+
+def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bool) -> None:
+    """Write down outputs and the end of the run."""
+    store = session.store
     # What could not be resolved this time keeps the value of the last time, as long as it is still declared.
-    declared = session.configuration.stack.outputs if not plan.destroy else {}
+    declared = session.configuration.stack.outputs if not result.plan.destroy else {}
     kept = {name: value for name, value in store.outputs().items() if name in declared}
     store.set_outputs({**kept, **result.outputs})
     session.refreshing.remember(result, store, run_id)
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
-    code = exit_code_of(result)
-    store.end_run(run_id, status="done" if code == 0 else "incomplete", counts=counts)
-    if plan.pending:
-        publish(session.options, lambda to: to.result(result))
-    return code
+    store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)
 
 
 def exit_code_of(result: ApplyResult) -> int:
@@ -107,25 +117,6 @@ def locked(session: Session, command: str) -> Iterator[None]:
 
     with session.writable().lock(command=command, on_takeover=notice):
         yield
-
-
-@contextmanager
-def interruptible(session: Session) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM lets calls in flight finish; the second aborts at once."""
-
-    def handle(number: int, _: FrameType | None) -> None:
-        if session.stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            raise KeyboardInterrupt
-        session.stop.set()
-        talk("Interrupted: finishing the calls in flight. Once more aborts at once.")
-
-    previous: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _redactor() -> Any:

@@ -15,6 +15,9 @@ import click
 @click.option("--admin-rpm", type=click.IntRange(0), default=0, help="Admin requests a minute and route; 0: no limit.")
 @click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="How long files take to index.")
 @click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="How long new objects are missing in lists.")
+@click.option(
+    "--read-lag-ms", type=click.IntRange(0), default=0, help="How long new objects answer 404 to single reads."
+)
 @click.option("--retire-assistants", is_flag=True, help="Answer 404 on /assistants, as the live platform does.")
 @click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request, see `--fault help`; repeatable.")
 def command(port: int, fault: tuple[str, ...], **values: Any) -> int:

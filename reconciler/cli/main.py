@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from reconciler import __version__
+from reconciler.cli.interrupts import leave, listening
 from reconciler.cli.options import GlobalOptions, global_options
 
 COMMANDS = {
@@ -102,7 +103,8 @@ def cli_options() -> GlobalOptions:
 
 def main() -> None:
     """Run the process's own command line and exit."""
+    listening()
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
-    sys.exit(run())
+    leave(run())

@@ -27,7 +27,7 @@ from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.plan import make_plan
 from reconciler.engine.recorded import RecordedProvider
 from reconciler.engine.remembering import RememberingProvider
-from reconciler.errors import ApiError, CredentialError
+from reconciler.errors import ReconcilerError
 from reconciler.kinds import KINDS
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.log import Entry
@@ -95,7 +95,7 @@ class Refreshing:
         trust = replace(trust, asked_at=trust.asked_at + self._client.skew_seconds)
         try:
             entries = self._entries(trust.asked_at - self._sweeps.overlap_seconds)
-        except (ApiError, CredentialError) as error:
+        except ReconcilerError as error:
             LOG.info("The audit log cannot be read, so the next plan reads everything: %s", error)
             return
         steps = store.steps_of_run(run_id)

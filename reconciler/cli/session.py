@@ -7,24 +7,26 @@ and `validate` never opens a socket.
 from __future__ import annotations
 
 import getpass
+import logging
 import math
 import os
 import socket
 import sys
-import threading
 import time
 from dataclasses import replace
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 
 from reconciler import __version__
 from reconciler.api.audit import blame
 from reconciler.api.base_url import check_base_url
-from reconciler.api.client import Client
+from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
+from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
@@ -42,9 +44,11 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.render.progress import Progress
+from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
 
+LOG = logging.getLogger("reconciler.cli")
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 FRESH_SECONDS = 60.0
 """How long live state is taken to be as the plan saw it; only what a change touches is read again anyway."""
@@ -57,7 +61,7 @@ class Session:
         reports_of(options)  # refused now rather than after the work is done
         listen(options)
         self.options = options
-        self.stop = threading.Event()
+        self.interrupts = listening()
         self._surveyed_at = -math.inf
 
     # --- what is declared ------------------------------------------------------------------------------------------
@@ -130,9 +134,18 @@ class Session:
             redactor=redactor,
             organization=stack.organization,
             user_agent=f"reconciler/{__version__}",
-            on_wait=lambda reason, until: self.progress.waiting(reason, until - time.time()),
-            stop=self.stop,
+            answer_seconds=seconds_of("RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
+            on_wait=self._say_waiting,
+            stop=self.interrupts.stop,
         )
+
+    def _say_waiting(self, reason: str, until: float) -> None:
+        if self.options.log_format == "json":
+            LOG.warning(
+                "waiting until %s: %s", datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds"), reason
+            )
+        else:
+            self.progress.waiting(reason, until - time.time(), until=until)
 
     @cached_property
     def provider(self) -> HttpProvider:
@@ -142,7 +155,13 @@ class Session:
         return HttpProvider(
             self.client,
             self.keys,
-            SinkSet(stack.root, redactor=redactor, known=known, owner=f"{stack.name}/{stack.environment}"),
+            SinkSet(
+                stack.root,
+                redactor=redactor,
+                known=known,
+                owner=f"{stack.name}/{stack.environment}",
+                run=partial(run_program, stop=self.interrupts.stop),
+            ),
             stack.root,
             stack.projects,
             default_project=stack.project,
@@ -181,6 +200,11 @@ class Session:
         for entry in self.store.unfinished():
             begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
         return Ownership(stack.name, stack.environment, begun)
+
+    @property
+    def settling(self) -> Settling:
+        """How long what was just written is looked for."""
+        return Settling(seconds=settle_seconds(), pause=self.client.pause)
 
     # --- plans -----------------------------------------------------------------------------------------------------
 
@@ -226,12 +250,15 @@ class Session:
             records=records,
             ownership=self.ownership,
             projects=configuration.stack.projects,
+            keyed_projects=tuple(configuration.stack.credentials.projects),
             key_writers=self.key_writers(),
             outputs=configuration.stack.outputs,
             previous_outputs=self.store.outputs(),
             config_digest=configuration.digest,
             state_serial=self.store.serial,
             state_is_new=not records,
+            fresh=self.store.made_since(time.time() - settle_seconds()),
+            settling=self.settling,
             options=options,
         )
         self._surveyed_at = time.monotonic()
@@ -262,7 +289,7 @@ class Session:
             for outcome in result.of(OutcomeStatus.STALE)
             if outcome.change.id and KINDS[outcome.change.address.kind].scope.needs_admin_key
         ]
-        if not moved or self.stop.is_set():
+        if not moved or self.interrupts.stop.is_set():
             return result
         try:
             culprits = blame(self.client, self.keys, [(change.id or "", change.project_id) for change in moved])
@@ -334,11 +361,16 @@ class Session:
 
 def settle_seconds() -> float:
     """How long what was just written may be missing from lists; RECONCILER_SETTLE_SECONDS changes it."""
-    text = os.environ.get("RECONCILER_SETTLE_SECONDS") or str(Settling().seconds)
+    return seconds_of("RECONCILER_SETTLE_SECONDS", Settling().seconds)
+
+
+def seconds_of(variable: str, default: float) -> float:
+    """A number of seconds that a variable of the environment may change; raises UsageError naming it."""
+    text = os.environ.get(variable) or str(default)
     try:
         return max(0.0, float(text))
     except ValueError:
-        raise UsageError(f'RECONCILER_SETTLE_SECONDS is "{text}": write a number of seconds') from None
+        raise UsageError(f'{variable} is "{text}": write a number of seconds') from None
 
 
 def parse_addresses(texts: tuple[str, ...], option: str) -> tuple[Address, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from starlette.types import Receive, Scope, Send
 
+from reconciler.emulator import ids
 from reconciler.emulator.errors import ApiError, out_of_quota, rate_limited, server_error
 from reconciler.emulator.faults import Fault
 
@@ -50,7 +51,7 @@ def strike(fault: Fault, answer: Answer | None) -> Answer | Mishap:
     """Return what the client gets instead of an answer; None is the answer of a request that was never handled."""
     action, number = fault.action, fault.argument
     if action == "error":
-        return Answer.of_error(server_error(number))
+        return Answer.of_error(server_error(number)).with_headers({"x-request-id": ids.fresh("request")})
     if action == "html":
         return _proxy_page(number)
     if action == "not-json":

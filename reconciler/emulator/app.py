@@ -22,7 +22,7 @@ from reconciler.emulator import auth, ids
 from reconciler.emulator.answers import Answer, Mishap, send_answer, send_mishap, strike
 from reconciler.emulator.bodies import read_body, read_form, read_json
 from reconciler.emulator.control import control
-from reconciler.emulator.errors import ApiError, bad_request, server_error, unknown_url
+from reconciler.emulator.errors import ApiError, bad_request, not_found, server_error, unknown_url
 from reconciler.emulator.faults import Fault
 from reconciler.emulator.query import Query
 from reconciler.emulator.recorder import RequestRecord
@@ -173,6 +173,8 @@ class _Exchange:
 
     def _handle(self, route: Route, call: Call) -> Answer:
         with call.store.lock:
+            if route.method == "GET" and call.is_too_young(route):
+                raise not_found("No such object. It may have been made a moment ago.")
             try:
                 # Turned into bytes while nobody can change the records behind it.
                 return _as_answer(route.handler(call))

@@ -29,7 +29,7 @@ class Options:
     list_lag_ms: int = 0
     """How long a new object is missing from lists."""
     read_lag_ms: int = 0
-    """How long a new service account answers 404."""
+    """How long a new object answers 404 when it is read singly."""
     retire_assistants: bool = False
     """Answer 404 below /assistants, as the live platform does today."""
     service_account_keys_deletable: bool = True

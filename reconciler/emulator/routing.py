@@ -102,6 +102,14 @@ class Call:
         """Say whether lists show the record already; they may lag behind creates."""
         return record.born + self.options.list_lag_ms / 1000 <= self.store.clock()
 
+    def is_too_young(self, route: Route) -> bool:
+        """Say whether a path names an object that single reads do not know yet; they may lag behind creates."""
+        if not self.options.read_lag_ms or not route.path.endswith("}"):
+            return False
+        id = self.params[route.path.rpartition("{")[2].removesuffix("}")]
+        born = [record.born for kind in self.store.counts() for record in self.store.all(kind) if record.id == id]
+        return any(moment + self.options.read_lag_ms / 1000 > self.store.clock() for moment in born)
+
     def list_answer(
         self,
         collection: Collection,

@@ -176,8 +176,9 @@ class _Walk:
             done = self._journalled(node, change)
         except StalePlanError as error:
             return self._failure(change, error, OutcomeStatus.STALE, started)
-        except Interrupted as error:
-            return self._failure(change, error, OutcomeStatus.SKIPPED, started)
+        except Interrupted:
+            cut_off = Interrupted("interrupted while it was under way; the next apply looks how far it came")
+            return self._failure(change, cut_off, OutcomeStatus.SKIPPED, started)
         except ReconcilerError as error:
             return self._failure(change, error, OutcomeStatus.FAILED, started)
         return Outcome(change, OutcomeStatus.APPLIED, id=done.id, seconds=self._run.clock() - started, notes=done.notes)

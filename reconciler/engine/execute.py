@@ -25,6 +25,8 @@ from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute, value_at
 from reconciler.state import ChangeJournal, StateStore
 
+_DOUBTFUL_CREATES = 3  # and one more: each is followed by a search of seconds, so bursts of a minute are survived
+
 METADATA_PAIRS = 16
 """How many pairs the API allows; our mark needs one of them."""
 
@@ -138,12 +140,13 @@ class Executor:
 
     def _make(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:
         began = self._settling.clock()
-        try:
-            return self._post(change, desired, journal)
-        except AmbiguousError:
-            live = self._finder.find_until_settled(self._wanted(change, desired, began))
-        if live is not None:
-            return self._converge(change, desired, live, journal)
+        for _ in range(_DOUBTFUL_CREATES):
+            try:
+                return self._post(change, desired, journal)
+            except AmbiguousError:
+                live = self._finder.find_until_settled(self._wanted(change, desired, began))
+            if live is not None:
+                return self._converge(change, desired, live, journal)
         return self._post(change, desired, journal)
 
     def _post(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:

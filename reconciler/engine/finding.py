@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -24,12 +24,25 @@ from reconciler.model.values import Spec
 
 @dataclass(frozen=True)
 class Settling:
-    """How long an object is looked for after a doubtful create, and with what clock. Seconds."""
+    """How long an object is looked for after a doubtful create, and with what clock. Seconds.
+
+    `pause` waits so long for the reason that it is told, and may raise to end the search.
+    """
 
     seconds: float = 12.0
     first_pause: float = 0.5
     clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
+    pause: Callable[[float, str], None] = lambda seconds, _: time.sleep(seconds)
+
+    def looks(self, reason: str) -> Iterator[None]:
+        """A turn for each look at something that may not show yet: at once, and after pauses until the time is over."""
+        pause, waited = self.first_pause, 0.0
+        yield
+        while waited < self.seconds:
+            self.pause(pause, reason)
+            waited += pause
+            pause = min(pause * 2, 4.0)
+            yield
 
 
 @dataclass(frozen=True)
@@ -136,14 +149,11 @@ class Finder:
 
     def find_until_settled(self, wanted: Wanted) -> LiveObject | None:
         """The same, again and again until it is there or would have to be."""
-        pause, waited = self._settling.first_pause, 0.0
-        while True:
+        for _ in self._settling.looks(f"looking for {wanted.address}, whose create had no clear answer"):
             live = self.find(wanted)
-            if live is not None or waited >= self._settling.seconds or not wanted.kind.calls.listable:
+            if live is not None or not wanted.kind.calls.listable:
                 return live
-            self._settling.sleep(pause)
-            waited += pause
-            pause = min(pause * 2, 4.0)
+        return None
 
 
 class _SharedLists:

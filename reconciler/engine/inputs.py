@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.engine.finding import Settling
 from reconciler.engine.match import Ownership
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
@@ -28,9 +29,10 @@ class PlanOptions:
 class PlanInputs:
     """Everything a plan is made from, live state apart.
 
-    `projects` are the ids of scopes that are used and not managed. `key_writers` names, for a project, the resource
-    that delivers the key which opens it, so that it comes before what needs the key. `state_is_new` makes the plan
-    look for marked objects of kinds that nothing declares any more.
+    `projects` are the ids of scopes that are used and not managed, `keyed_projects` those with a key of their own.
+    `key_writers` names, for a project, the resource that delivers the key which opens it, so that it comes before what
+    needs the key. `state_is_new` makes the plan look for marked objects that nothing declares any more. `fresh` was
+    made moments ago, and what of it is not there yet is waited for as `settling` says.
     """
 
     resources: Sequence[Resource]
@@ -38,10 +40,13 @@ class PlanInputs:
     records: Mapping[Address, Record]
     ownership: Ownership
     projects: Mapping[str, str] = field(default_factory=dict)
+    keyed_projects: Collection[str] = ()
     key_writers: Mapping[str, Address] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     previous_outputs: Mapping[str, Any] = field(default_factory=dict)
     config_digest: str = ""
     state_serial: int = 0
     state_is_new: bool = False
+    fresh: Collection[Address] = ()
+    settling: Settling = field(default_factory=Settling)
     options: PlanOptions = PlanOptions()

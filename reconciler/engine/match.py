@@ -233,13 +233,16 @@ class Matcher:
         return live.kind.ending(live.attributes) is Ended.GONE
 
     def _by_mark(self) -> dict[Address, list[LiveObject]]:
-        marked: dict[Address, list[LiveObject]] = defaultdict(list)
+        """The objects of each address. Two keys can open one project, and what both show is one object all the same."""
+        marked: dict[Address, dict[str, LiveObject]] = defaultdict(dict)
         for objects in self._live.listed.values():
             for live in objects.values():
                 address = self._ownership.address(live.mark)
-                if address is not None and address.kind == live.kind.name and not self._is_gone(live):
-                    marked[address].append(live)
-        return marked
+                if address is None or address.kind != live.kind.name or self._is_gone(live):
+                    continue
+                if live.id not in marked[address] or live.project == address.project:
+                    marked[address][live.id] = live
+        return {address: list(found.values()) for address, found in marked.items()}
 
     def _report_absent(self, resource: Resource, spec: Spec) -> None:
         listed = self._live.objects(resource.address.kind, resource.address.project)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from reconciler.errors import RetiredError
+from reconciler.errors import AuthenticationError, CredentialError, RetiredError
 from reconciler.model.calls import Within
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
@@ -82,7 +82,7 @@ class Reader:
     def read_lists(
         self, places: Iterable[Place], *, optional: bool = False, enough: Mapping[Place, frozenset[str]] | None = None
     ) -> None:
-        """List every place that was not listed yet. `optional` places of a retired kind are passed over.
+        """List every place that was not listed yet. `optional` ones out of reach are passed over.
 
         `enough` are the ids of all that is wanted of a place, where nothing else is.
         """
@@ -111,6 +111,14 @@ class Reader:
             if live is not None:
                 self.state.put(live)
 
+    def look_again(self, wanted: Collection[tuple[Place, str]]) -> None:
+        """Ask anew for objects that were not there, each in the way that its kind can be asked for."""
+        by_list = {place for place, _ in wanted if not self._kinds[place.kind].readable_singly}
+        for place in by_list:
+            del self.state.listed[place]
+        self.read_lists(by_list)
+        self.confirm(wanted)
+
     def read_carried(self, wanted: Mapping[tuple[Place, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
         known = [(self.state.find(place.kind, place.project, id), names) for (place, id), names in wanted.items()]
@@ -128,7 +136,7 @@ class Reader:
     def _list(self, place: Place, optional: bool, enough: frozenset[str] | None) -> Collection[LiveObject]:
         try:
             return self.provider.list(self._kinds[place.kind], place.project, place.within, enough=enough)
-        except RetiredError:
+        except (RetiredError, CredentialError, AuthenticationError):
             if optional:
                 return ()
             raise
@@ -140,5 +148,9 @@ class Reader:
     def _map(self, work: Callable[[Item], Result], items: Collection[Item]) -> list[Result]:
         if len(items) < 2 or self._parallelism < 2:
             return [work(item) for item in items]
-        with ThreadPoolExecutor(min(self._parallelism, len(items))) as pool:
+        pool = ThreadPoolExecutor(min(self._parallelism, len(items)))
+        try:
             return list(pool.map(work, items))
+        finally:
+            # After an error or an interrupt nobody needs the other answers, and one of them may never come.
+            pool.shutdown(wait=False, cancel_futures=True)

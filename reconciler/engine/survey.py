@@ -7,7 +7,7 @@ asked for by id, every resource is bound to its object, and the fields that have
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -180,15 +180,13 @@ class Survey:
         }
 
     def _places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
-        data_projects = {place.project for place in places if not self.inputs.kinds[place.kind].scope.needs_admin_key}
-        marked = [
-            kind for kind in self.inputs.kinds.values() if kind.mark and not kind.surroundings and kind.calls.listable
-        ]
-        return [
-            Place(kind.name, project)
-            for project in sorted(data_projects, key=lambda name: name or "")
-            for kind in marked
-        ]
+        """Where something of ours could be that nothing declares any more: wherever there is a key of its own."""
+        kinds = self.inputs.kinds
+        used = {place.project for place in places if not kinds[place.kind].scope.needs_admin_key}
+        projects = [None, *sorted(name for name in {*used, *self.inputs.keyed_projects} if name)]
+        marked = [kind for kind in kinds.values() if kind.mark and not kind.surroundings and kind.calls.listable]
+        found = [Place(kind.name, project) for project in projects for kind in marked]
+        return [place for place in found if self._provider.can_read(kinds[place.kind], place.project)]
 
     def _expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
         wanted = [(address, record.id) for address, record in self.inputs.records.items()]
@@ -245,7 +243,7 @@ class Survey:
             self._provider.bind_project(name, id)
         places = {place for place in self._places() if self.inputs.kinds[place.kind].defines_project}
         self._reader.read_lists(sorted(places, key=lambda place: place.kind))
-        self._reader.confirm(self._expected(places))
+        self._confirm(places)
 
     def _bind_projects(self) -> None:
         """Tell the provider which project is which; what was left in a project that is gone is gone with it."""
@@ -280,6 +278,7 @@ class Survey:
             self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
         self._reader.confirm(self._expected(places))
         self._reader.reread(enough)
+        self._confirm(places)  # again, as what a list lacks is not in the new one either
         self._check_unreadable()
 
     def _bind_everything(self) -> None:
@@ -292,8 +291,21 @@ class Survey:
         places = self._places(nested=True)
         if places:
             self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind, place.within)))
-            self._reader.confirm(self._expected(places))
+            self._confirm(places)
             self._bind_everything()
+
+    def _confirm(self, places: Collection[Place]) -> None:
+        """Ask by id for what the lists lack; what was made moments ago is waited for, as it need not be gone."""
+        self._reader.confirm(self._expected(places))
+        looks = self.inputs.settling.looks("what was made a moment ago does not show yet")
+        next(looks)  # that was the first
+        while (missing := self._missing_though_fresh(places)) and next(looks, "over") != "over":
+            self._reader.look_again(missing)
+
+    def _missing_though_fresh(self, places: Collection[Place]) -> list[tuple[Place, str]]:
+        fresh = {record.id for at, record in self.inputs.records.items() if at in self.inputs.fresh}
+        listed = self._reader.state.listed
+        return [(at, id) for at, id in self._expected(places) if id in fresh and at in listed and id not in listed[at]]
 
     def _read_carried(self) -> None:
         wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)

@@ -52,6 +52,9 @@ class Sinks(Protocol):
     def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
         """Deliver the secret; the receipt is JSON to remember, free of the secret. Raises SinkError."""
 
+    def recall(self, target: Spec, *, address: Address) -> Secret | None:
+        """What an earlier `put` for the address left there, where it can be read again and is as we left it."""
+
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
         """Remove what `put` left there, if it is still what we left; commands have nothing to withdraw."""
 

@@ -10,17 +10,21 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
-from reconciler.errors import SinkError
+from reconciler.errors import Interrupted, SinkError
 from reconciler.model.address import Address
 from reconciler.model.secret import Redactor, Secret
 from reconciler.secrets import digests
 
 TIMEOUT_SECONDS = 60.0
+_GRACE_SECONDS = 3.0
+_LOOK_SECONDS = 0.2
 _SHOWN_LINES = 5
 
 
@@ -85,20 +89,46 @@ class CommandSink:
 
 
 def run_program(
-    command: Sequence[str], *, input: bytes, cwd: Path, env: Mapping[str, str], timeout: float
+    command: Sequence[str],
+    *,
+    input: bytes,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float,
+    stop: Event | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program in a session of its own: Ctrl-C does not reach it, and a time-out ends its children too."""
+    """Run a program in a session of its own: Ctrl-C does not reach it, and a time-out ends its children too.
+
+    Once `stop` is set it has a few more seconds to take the key, then it is ended and Interrupted is raised.
+    """
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603 - the command is the user's own, and no shell reads it
         command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=True
     ) as process:
         try:
-            stdout, stderr = process.communicate(input, timeout=timeout)
+            stdout, stderr = _talked(process, input, timeout, stop or Event())
         except BaseException:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def _talked(process: subprocess.Popen[bytes], input: bytes, timeout: float, stop: Event) -> tuple[bytes, bytes]:
+    """What the program said until its end; looks up now and then to see whether the run is stopped."""
+    ends_at, rest = time.monotonic() + timeout, input
+    grace_ends_at: float | None = None
+    while True:
+        if stop.is_set() and grace_ends_at is None:
+            grace_ends_at = time.monotonic() + _GRACE_SECONDS
+        try:
+            return process.communicate(rest, timeout=max(0.0, min(_LOOK_SECONDS, ends_at - time.monotonic())))
+        except subprocess.TimeoutExpired as error:
+            if time.monotonic() >= ends_at:
+                raise subprocess.TimeoutExpired(process.args, timeout, error.output, error.stderr) from None
+            if grace_ends_at is not None and time.monotonic() >= grace_ends_at:
+                raise Interrupted("the run was interrupted while a command was taking a key") from None
+        rest = b""  # it is on its way already, and is not lost
 
 
 def _how(code: int) -> str:

@@ -49,7 +49,7 @@ class FileSink:
     def put(self, path: str, secret: Secret, *, address: Address) -> Mapping[str, Any]:
         """Write the key and a newline, all or nothing; gives the receipt. Raises SinkError."""
         content = secret.reveal().encode() + b"\n"
-        owner = "/".join(part for part in (self._owner, str(address)) if part)
+        owner = self._owner_of(address)
         with self._guard, _explained(path):
             file = self._locate(path)
             self._require_ours(path, file)
@@ -63,6 +63,19 @@ class FileSink:
             _replace(file, content)
             self._known[path] = mark
         return {"sink": "file", "file": path, "digest": mark}
+
+    def recall(self, path: str, *, address: Address) -> Secret | None:
+        """The key that the file holds, if the proof beside it says that we wrote just that for this address."""
+        with self._guard, _explained(path):
+            file = self._locate(path)
+            content, proof = _content(file), _read_proof(file)
+            known = [item for item in proof.get("digests", ()) if isinstance(item, str)]
+            if proof.get("owner") != self._owner_of(address) or not any(digests.matches(content, it) for it in known):
+                return None
+            return Secret(content.decode().strip())
+
+    def _owner_of(self, address: Address) -> str:
+        return "/".join(part for part in (self._owner, str(address)) if part)
 
     def withdraw(self, path: str, digest: str) -> None:
         """Remove the file if its content is still what the digest was made of. Raises SinkError where it cannot."""

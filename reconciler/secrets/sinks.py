@@ -60,6 +60,13 @@ class SinkSet:
             case _, command:
                 return self._commands.put(command, secret, address=address)
 
+    def recall(self, target: Spec, *, address: Address) -> Secret | None:
+        """What an earlier `put` for the address left in a file and is there still; commands do not give back."""
+        match _shape(target):
+            case "file", str(path):
+                return self._files.recall(path, address=address)
+        return None
+
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
         """Remove the file that `put` left, if it still holds what we left. Raises SinkError where it cannot."""
         path, digest = receipt.get("file", target.get("file")), receipt.get("digest")

@@ -41,8 +41,8 @@ def from_json(text: str) -> Any:
 
 
 DAMAGED_HINT = (
-    "restore the file from a copy, or move it away: the next plan finds the objects again by their marks "
-    "and natural keys"
+    "restore the file from a copy, or move it away: plan and apply find the objects again by their marks, and with "
+    "--adopt by their natural keys"
 )
 """What to do about a state that cannot be read; nothing in it is irreplaceable."""
 

@@ -88,6 +88,19 @@ def mark_done(connection: sqlite3.Connection, run_id: int, address: Address) -> 
     connection.execute("UPDATE pre_images SET done = 1 WHERE run = ? AND address = ?", (run_id, str(address)))
 
 
+def made_since(connection: sqlite3.Connection, moment: float) -> set[Address]:
+    """What was created by a run that ended at or after a moment, or in a run that never ended since that moment."""
+    makes = "('create', 'replace')"
+    rows = connection.execute(
+        f"SELECT p.address FROM pre_images AS p JOIN runs AS r ON r.id = p.run"  # noqa: S608 - constant words
+        f" WHERE p.action IN {makes} AND r.ended_at >= ?1 UNION SELECT address FROM journal"
+        f" WHERE change IS NULL AND name IN {makes} AND status = 'done' AND ended_at >= ?1",
+        (moment,),
+    )
+    with readable():
+        return {Address.parse(address) for (address,) in rows}
+
+
 def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImage]:
     """The pre-images of a run, in the order they were kept."""
     rows = connection.execute(

@@ -11,7 +11,7 @@ be read or written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -215,6 +215,11 @@ class StateStore:
         """The pre-images of a run in the order they were kept; none for a run that is too long ago."""
         with self._database.read() as connection:
             return runs.read_pre_images(connection, run_id)
+
+    def made_since(self, moment: float) -> Collection[Address]:
+        """The addresses whose objects were made since a moment (unix seconds), by runs that are still remembered."""
+        with self._database.read() as connection:
+            return runs.made_since(connection, moment)
 
     # Lock
 

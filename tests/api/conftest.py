@@ -118,6 +118,10 @@ class MemorySinks:
         self.held[target["file"]] = secret.reveal()
         return {"sink": "file", "file": target["file"]}
 
+    def recall(self, target: Spec, *, address: Address) -> Secret | None:
+        found = self.held.get(target["file"])
+        return None if found is None else Secret(found)
+
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
         self.held.pop(receipt["file"], None)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from reconciler.api.client import Client
+from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS, Client
 from reconciler.api.keys import Key
+from reconciler.api.outages import Outages
 from reconciler.api.retry import Policy
-from reconciler.api.throttle import Throttle
+from reconciler.api.throttle import Lane, Throttle
 from reconciler.emulator import Emulator
 from reconciler.errors import (
     AmbiguousError,
@@ -143,7 +145,114 @@ def test_stopping_the_run_ends_a_wait(emulator: Emulator) -> None:
     client.close()
 
 
+def test_json_that_lost_its_end_is_asked_for_again(clock: Clock) -> None:
+    bodies = ['{"data": [', '{"data": []}']
+    client = talking_to(
+        lambda _: httpx.Response(200, text=bodies.pop(0), headers={"content-type": "application/json"}), clock
+    )
+    assert client.request("GET", "/files", key=KEY) == {"data": []}
+
+
 # --- what is given up
+
+
+def silent(clock: Clock) -> Handler:
+    """A server that accepts a request and says nothing until we hang up."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        clock.now += ANSWER_SECONDS
+        raise httpx.ReadTimeout("timed out")
+
+    return handle
+
+
+STORMS: dict[str, Callable[[Clock], Handler]] = {
+    "503": lambda clock: always(503, json={}),
+    "429 without a word": lambda clock: always(429, json={"error": {"message": "busy"}}),
+    "429 with Retry-After": lambda clock: always(429, json={}, headers={"retry-after": "100"}),
+    "429 with the wait in the text": lambda clock: always(
+        429, json={"error": {"message": "Please try again after 59.937 seconds."}}
+    ),
+    "409": lambda clock: always(409, json={}),
+    "page of a proxy": lambda clock: always(502, html="<html>"),
+    "broken JSON": lambda clock: always(200, text="{", headers={"content-type": "application/json"}),
+    "silence": silent,
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("storm", STORMS.values(), ids=STORMS.keys())
+def test_weather_that_does_not_end_ends_a_request_in_bounded_time(
+    clock: Clock, storm: Callable[[Clock], Handler], method: str
+) -> None:
+    began = clock.now
+    with pytest.raises(ApiError):
+        talking_to(storm(clock), clock).request(method, "/organization/projects", key=ADMIN)
+    assert clock.now - began <= Policy().bound_seconds(CONNECT_SECONDS + 2 * ANSWER_SECONDS)
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up(clock: Clock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as half_open:
+        url = f"http://127.0.0.1:{half_open.getsockname()[1]}/v1"
+        client = Client(url, clock=clock, sleep=clock.sleep, answer_seconds=0.02)
+        with pytest.raises(ApiError, match="did not answer in time"):
+            client.request("GET", "/files", key=KEY)
+        client.close()
+    assert client.calls == Policy().attempts
+
+
+def test_an_answer_that_drips_is_given_up(clock: Clock) -> None:
+    def drops() -> Iterator[bytes]:
+        for _ in range(10_000):
+            clock.now += 60
+            yield b" "
+
+    client = talking_to(lambda _: httpx.Response(200, content=drops()), clock)
+    began = clock.now
+    with pytest.raises(AmbiguousError, match="cut short"):
+        client.request("POST", "/files", key=KEY)
+    assert clock.now - began <= 2 * ANSWER_SECONDS
+
+
+def test_what_comes_after_a_route_was_given_up_three_times_is_not_tried(clock: Clock) -> None:
+    client = talking_to(always(503, json={}), clock)
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            client.request("GET", "/files/{file}", key=KEY, ids={"file": "a"})
+    calls = client.calls
+    with pytest.raises(ApiError, match="GET /files/b was not tried, as 3 calls like it had no answer"):
+        client.request("GET", "/files/{file}", key=KEY, ids={"file": "b"})
+    assert client.calls == calls
+
+
+def test_creates_on_a_route_that_loses_every_answer_end_soon(clock: Clock) -> None:
+    client = talking_to(always(503, json={}), clock)
+    for _ in range(100):
+        with pytest.raises(ApiError):
+            client.request("POST", "/files", key=KEY)
+    assert client.calls == 40
+
+
+def test_one_request_a_minute_sees_whether_a_route_is_back(clock: Clock) -> None:
+    outages = Outages(clock=clock)
+    lane = Lane(False, "GET", "/files")
+    for _ in range(3):
+        outages.gave_up(lane, ApiError("no answer"))
+    clock.now += 61
+    outages.check(lane, "GET /files")
+    with pytest.raises(ApiError, match="not tried"):
+        outages.check(lane, "GET /files")
+    outages.answered(lane)
+    outages.check(lane, "GET /files")
+
+
+def test_a_refusal_shows_that_the_server_is_there(clock: Clock) -> None:
+    statuses = [503] * 10 + [404] + [503] * 20
+    client = talking_to(lambda _: httpx.Response(statuses.pop(0), json={"error": {"message": "m"}}), clock)
+    for _ in range(4):
+        with pytest.raises(ApiError) as caught:
+            client.request("GET", "/files", key=KEY)
+    assert ("not tried" in str(caught.value), statuses) == (False, [])
 
 
 def test_an_exhausted_quota_is_not_waited_for(world: World) -> None:

@@ -147,7 +147,8 @@ def _address() -> Any:
 
 
 def forget_from(world: World, name: str) -> None:
-    """Cut the journal off before the end of the last step of this name."""
+    """Cut the journal off before the end of the last step of this name, and before the sink had the key."""
+    world.sinks.held.clear()
     last = max(index for index, entry in enumerate(world.steps.entries) if entry.name == name)
     del world.steps.entries[last + 1 :]
     world.steps.entries[last].status = "begun"
@@ -221,3 +222,18 @@ def _kind() -> Any:
     from reconciler.kinds import KINDS
 
     return KINDS["ServiceAccount"]
+
+
+def test_a_key_that_our_file_still_holds_is_kept_when_the_state_is_lost(world: World) -> None:
+    live = account(world).live
+    secret, ids = world.sinks.held["a.key"], keys_of(world, live)
+    again = world.update(live, {"key": A})
+    assert (world.sinks.held["a.key"], keys_of(world, live)) == (secret, ids)
+    assert again.delivered["key"]["key_id"] == ids[0]
+
+
+def test_a_key_that_the_account_does_not_have_is_replaced_when_the_state_is_lost(world: World) -> None:
+    live = account(world).live
+    world.sinks.held["a.key"] = "sk-svcacct-of-somebody-else-0000000000"
+    world.update(live, {"key": A})
+    assert works(world, world.sinks.held["a.key"])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
+from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, duration, told_seconds
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
@@ -60,7 +62,7 @@ def failure(trouble: Trouble, told: float | None = None) -> Failure:
 def test_a_request_that_may_have_created_something_is_never_repeated(
     trouble: Trouble, effect: Effect, repeats: bool
 ) -> None:
-    wait = Policy().wait(failure(trouble), effect, attempt=1, waited_seconds=0)
+    wait = Policy().wait(failure(trouble), effect, attempt=1, spent_seconds=0)
     assert (wait is not None) is repeats
 
 
@@ -79,19 +81,27 @@ def test_a_read_is_never_ambiguous() -> None:
 
 def test_backing_off_doubles_up_to_thirty_seconds() -> None:
     policy = Policy(random=lambda: 1.0)
-    waits = [policy.wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=n, waited_seconds=0) for n in range(1, 8)]
+    waits = [policy.wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=n, spent_seconds=0) for n in range(1, 8)]
     assert waits == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_wait_of_over_two_minutes_is_not_waited_for() -> None:
     told = Failure(ThrottledError("busy", status=429), Trouble.THROTTLED, 121.0)
-    assert Policy().wait(told, Effect.READ, attempt=1, waited_seconds=0) is None
+    assert Policy().wait(told, Effect.READ, attempt=1, spent_seconds=0) is None
     assert "121 seconds" in str(Policy().raised(told, Effect.READ))
 
 
 def test_the_waits_of_a_request_are_bounded_together() -> None:
-    assert Policy().wait(failure(Trouble.THROTTLED, 100), Effect.READ, attempt=2, waited_seconds=250) is None
+    assert Policy().wait(failure(Trouble.THROTTLED, 100), Effect.READ, attempt=2, spent_seconds=250) is None
 
 
 def test_attempts_are_bounded() -> None:
-    assert Policy(attempts=3).wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=3, waited_seconds=0) is None
+    assert Policy(attempts=3).wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=3, spent_seconds=0) is None
+
+
+def test_the_docs_say_how_long_a_request_can_take() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weather.md").read_text(encoding="utf-8")
+    attempt = CONNECT_SECONDS + 2 * ANSWER_SECONDS
+    assert f"for {Policy().total_seconds:.0f} seconds" in page
+    assert f"one attempt takes {attempt:.0f} seconds at most" in page
+    assert f"within {Policy().bound_seconds(attempt):.0f} seconds" in page

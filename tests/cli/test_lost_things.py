@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from tests.cli.test_plan_and_apply import ASSISTANT, PROJECT, assistants, user, writes
@@ -119,3 +121,55 @@ def test_a_target_that_is_declared_no_more_is_deleted_and_not_taken_for_gone(app
     applied.write({"reconciler.yaml": stack})
     applied.apply("--target", "VectorStore/search/docs", "--allow-delete", "VectorStore/search/docs")
     assert list(applied.emulator.store.all("vector_store")) == []
+
+
+STATE = ".reconciler/acme.default.db"
+
+
+def test_the_state_can_be_lost_in_the_middle_and_one_adopt_goes_on(workspace: Workspace) -> None:
+    workspace.write(STACK)
+    workspace.emulator.add_fault("on=POST:/vector_stores,do=error:400,times=0")
+    workspace.run("apply", "--yes", expect=13)
+    workspace.emulator.clear_faults()
+    (workspace.folder / STATE).unlink()
+    conflicts = workspace.run("plan", expect=1)
+    assert "run plan and apply with --adopt" in conflicts.err
+    workspace.apply("--adopt")
+    workspace.apply("--adopt")
+    assert workspace.plan().code == 0
+    assert counts(workspace, "project", "service_account", "vector_store") == [2, 1, 1]
+
+
+def counts(workspace: Workspace, *kinds: str) -> list[int]:
+    with workspace.emulator.store.lock:
+        found = workspace.emulator.store.counts()
+    return [found.get(kind, 0) for kind in kinds]
+
+
+def test_two_keys_of_one_project_show_each_object_once(workspace: Workspace) -> None:
+    stack = f"kind: Stack\nmetadata: {{name: acme}}\nspec: {{projects: {{mine: {workspace.emulator.project_id}}}}}\n"
+    assistant = ASSISTANT.replace("{name: bot}", "{name: bot, project: mine}")
+    workspace.write({"reconciler.yaml": stack, "a.yaml": assistant}).apply()
+    (workspace.folder / STATE).unlink()
+    assert workspace.plan().code == 0
+    workspace.write({"a.yaml": "kind: VectorStore\nmetadata: {name: docs, project: mine}\nspec: {name: Docs}\n"})
+    assert "1 to create, 0 to update, 1 to delete" in workspace.plan().out
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\x00" + b"\xff" * 4096], ids=len)
+def test_a_damaged_state_is_one_error_that_says_what_to_do(applied: Workspace, content: bytes) -> None:
+    (applied.folder / STATE).write_bytes(content)
+    applied.emulator.clear_requests()
+    done = applied.run("apply", "--yes")
+    assert (done.code, STATE in done.err, "--adopt" in done.err) == (1, True, True)
+    assert (writes(applied), "Traceback" in done.err) == ([], False)
+
+
+def test_a_state_of_a_newer_version_names_the_version_that_reads_it(applied: Workspace) -> None:
+    connection = sqlite3.connect(applied.folder / STATE)
+    connection.execute("PRAGMA user_version = 999")
+    connection.execute("UPDATE meta SET value = '9.9.9' WHERE name = 'program'")
+    connection.commit()
+    connection.close()
+    for command in ("plan", "apply"):
+        assert "use reconciler 9.9.9 or later" in applied.run(command, expect=1).err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import re
 import subprocess
 from typing import Any
 
@@ -79,17 +79,9 @@ CREATED = {
     "fault",
     [
         "on=POST:/assistants,do=error:500,when=after",
-        "on=POST:/assistants,do=reset,when=after",
-        "on=POST:/vector_stores,do=html:502,when=after",
         "on=POST:/vector_stores/*/file*,do=error:503,when=after",
         "on=POST:/files,do=error:429",
-        "on=POST:/files,do=error:409,when=after",
-        "on=POST:/vector_stores/*/file*,do=error:409,when=after",
-        "on=POST:/organization/projects,do=error:409,when=after",
-        "on=POST:/organization/projects/*/service_accounts,do=error:409,when=after",
-        "on=POST:/organization/projects,do=error:503,when=after",
         "on=POST:/organization/projects/*/service_accounts,do=truncate",
-        "on=POST:/organization/projects/*/rate_limits/*,do=html:502,when=before",
         "on=GET:*,do=reset,when=before",
     ],
 )
@@ -99,6 +91,21 @@ def test_a_create_whose_answer_is_lost_leaves_exactly_one_object(workspace: Work
     workspace.apply()
     assert {name: live(workspace).get(name) for name in CREATED} == CREATED
     assert workspace.plan().code == 0
+
+
+def test_a_create_that_is_carried_out_only_after_we_gave_up_waiting_is_found(workspace: Workspace) -> None:
+    workspace.variables = {"RECONCILER_ANSWER_SECONDS": "0.5", "RECONCILER_SETTLE_SECONDS": "6"}
+    workspace.write({"a.yaml": ASSISTANT}).emulator.add_fault("on=POST:/assistants,do=hang:1500")
+    workspace.apply()
+    assert live(workspace)["assistant"] == 1
+    assert workspace.plan().code == 0
+
+
+@pytest.mark.parametrize("talk", ["text", "json"])
+def test_a_wait_is_told_with_its_reason_and_its_end_where_nobody_watches(workspace: Workspace, talk: str) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).emulator.add_fault("on=POST:/assistants,do=retry-after:3")
+    err = workspace.apply("--log-format", talk).err
+    assert re.search(r"waiting .*until [\d:T-]*\d\d:\d\d.*: rate limit of POST /assistants", err)
 
 
 FILE_AND_STORE = {
@@ -223,18 +230,6 @@ def creating(workspace: Workspace) -> bool:
 
 
 MANY = "\n---\n".join(ASSISTANT.replace("bot", f"b{n}").replace("Bot", f"B{n}") for n in range(6))
-
-
-def test_an_interrupted_apply_stops_and_the_next_one_goes_on(workspace: Workspace) -> None:
-    process = busy(workspace.write({"a.yaml": MANY}))
-    process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in talk) == (130, False)
-    assert live(workspace).get("assistant", 0) < 6
-    workspace.emulator.clear_faults()
-    workspace.apply()
-    assert live(workspace)["assistant"] == 6
-    assert workspace.plan().code == 0
 
 
 def test_a_second_apply_is_refused_and_says_who_holds_the_lock(workspace: Workspace) -> None:

@@ -85,6 +85,14 @@ def test_a_new_service_account_is_not_found_for_a_while(
     assert (early, admin.get(f"{path}/{account}").status_code) == (404, 200)
 
 
+def test_a_new_object_is_not_found_alone_for_a_while(emulator: Emulator, http: httpx.Client, clock: Any) -> None:
+    emulator.set_options(read_lag_ms=2000)
+    made = http.post("/vector_stores", json={}).json()["id"]
+    early = http.get(f"/vector_stores/{made}").status_code
+    clock.advance(2)
+    assert (early, http.get(f"/vector_stores/{made}").status_code) == (404, 200)
+
+
 def test_retired_assistants_are_as_if_they_had_never_been(emulator: Emulator, http: httpx.Client) -> None:
     emulator.set_options(retire_assistants=True)
     answer = http.get("/assistants", params={"limit": 1})

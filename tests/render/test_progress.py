@@ -16,7 +16,7 @@ def run(*, enabled: bool, color: bool = False) -> str:
         progress.started(change)
     for outcome in samples.RESULT.outcomes:
         progress.finished(outcome)
-    progress.waiting("the admin endpoints answer 7 requests a minute", 8.5)
+    progress.waiting("the admin endpoints answer 7 requests a minute", 8.5, until=1_800_000_008.5)
     return stream.getvalue()
 
 
@@ -24,8 +24,17 @@ def test_progress_reads_as_it_did() -> None:
     assert_golden("progress.txt", run(enabled=True))
 
 
-def test_progress_is_quiet_where_nobody_watches() -> None:
-    assert run(enabled=False) == ""
+def test_progress_says_only_what_is_waited_for_where_nobody_watches() -> None:
+    (line,) = run(enabled=False).splitlines()
+    assert "waiting 8.5 s, until 08:00:08 UTC" in line
+
+
+def test_a_wait_of_many_is_said_again_only_after_half_a_minute() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, enabled=False, color=False)
+    for until in (10.0, 10.0, 39.0, 41.0):
+        progress.waiting("rate limit of GET /a", 9, until=until)
+    assert stream.getvalue().count("\n") == 2
 
 
 def test_progress_has_colours_where_asked() -> None:

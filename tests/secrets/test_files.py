@@ -284,3 +284,16 @@ def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(first: str)
         )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert int(ended.stdout) > 10
+
+
+def test_what_we_wrote_for_an_address_can_be_recalled_for_it_alone(root: Path, sinks: SinkSet) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    fresh = SinkSet(root, Redactor(), owner="acme/prod")
+    other = Address.parse("ServiceAccount/search/other")
+    assert [fresh.recall(TARGET, address=address) for address in (INDEXER, other)] == [KEY, None]
+
+
+def test_what_somebody_else_wrote_is_not_recalled(sinks: SinkSet, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    theirs(file)
+    assert sinks.recall(TARGET, address=INDEXER) is None

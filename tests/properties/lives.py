@@ -1,0 +1,250 @@
+"""The life of a kind's example, from its creation over a change to its end, in whatever weather.
+
+Everything on our side is real: manifests are loaded from a folder, the state is on disk, requests go over HTTP to the
+emulator. Only time is ours: nobody sleeps, and the emulator's clock moves with ours.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.api.client import Client
+from reconciler.api.keys import KeyRing
+from reconciler.api.provider import HttpProvider
+from reconciler.api.throttle import Throttle
+from reconciler.emulator import Emulator
+from reconciler.engine.apply import Run, apply_plan
+from reconciler.engine.finding import Settling
+from reconciler.engine.match import Ownership
+from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
+from reconciler.kinds import KINDS
+from reconciler.manifests import Configuration, Settings, load_configuration
+from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
+from reconciler.model.diagnostic import Severity
+from reconciler.model.kind import Kind
+from reconciler.model.secret import Redactor
+from reconciler.secrets import SinkSet
+from reconciler.secrets.sinks import known_files
+from reconciler.state import StateStore
+from tests.properties.bench import pending
+from tests.whole_examples import FILES, whole_example
+
+SETTLE_SECONDS = 12.0
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float, _: str = "") -> None:
+        self.now += seconds
+
+
+@dataclass
+class Life:
+    """One stack with the example of one kind, on an emulator that begins anew."""
+
+    kind: Kind
+    emulator: Emulator
+    clock: Clock
+    root: Path
+    answer_seconds: float = 120.0
+    texts: dict[str, str] = field(default_factory=dict)
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.emulator.clear_faults()
+        self.emulator.reset()
+        self.emulator.clear_requests()
+        self.clock.now += 86_400
+        self.write({"manifests.yaml": whole_example(self.kind), **FILES})
+
+    # --- what happens in it
+
+    def phases(self) -> Iterator[str]:
+        """Create, change and destroy, each followed by a look at what is there; the plan is empty after each."""
+        self.applied()
+        yield "created"
+        self.change()
+        self.applied()
+        yield "changed"
+        self.applied(destroy=True)
+        yield "destroyed"
+
+    def write(self, texts: dict[str, str]) -> None:
+        """Write files of the stack's folder."""
+        self.texts.update(texts)
+        for name, text in texts.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+    def change(self) -> None:
+        """Make an update due wherever there can be one: new content, another place for keys, and an outside edit."""
+        manifests = self.texts["manifests.yaml"].replace("secrets/", "others/")
+        contents = {name: text + "changed\n" for name, text in self.texts.items() if not name.endswith(".yaml")}
+        self.write({"manifests.yaml": manifests, **contents})
+        for address, record in self.records().items():
+            names = [item.name for item in KINDS[address.kind].fields if item.on_update and item.in_body]
+            self._edit(record.id, [name for name in names if name in record.applied])
+
+    def vanish(self, id: str) -> None:
+        """Somebody deletes an object."""
+        store = self.emulator.store
+        with store.lock:
+            for live in [live for kind in store.counts() for live in store.all(kind) if live.id == id]:
+                store.remove(live)
+
+    def _edit(self, id: str, names: list[str]) -> None:
+        store = self.emulator.store
+        with store.lock:
+            for live in [live for kind in store.counts() for live in store.all(kind) if live.id == id]:
+                live.body.update({name: _other(live.body[name]) for name in names if name in live.body})
+                store.changed(live)
+
+    # --- the commands
+
+    def plan(self, **options: Any) -> Plan:
+        """Plan as the command does."""
+        with self._store() as store, self._client() as client:
+            plan = self._planned(store, self._provider(store, client), **options)
+            self.calls += client.calls
+            return plan
+
+    def apply(self, **options: Any) -> ApplyResult:
+        """Plan and apply as the command does."""
+        with self._store() as store, self._client() as client:
+            provider = self._provider(store, client)
+            plan = self._planned(store, provider, **options)
+            result = apply_plan(plan, self._run(store, provider))
+            self.calls += client.calls
+            return result
+
+    def applied(self, **options: Any) -> None:
+        """Apply, and insist that all of it went through, and that nothing is left to plan."""
+        outcomes = self.apply(**options).outcomes
+        assert [f"{one.change}: {one.message}" for one in outcomes if one.status is not OutcomeStatus.APPLIED] == []
+        assert pending(self.plan(**options)) == []
+
+    def records(self) -> dict[Any, Any]:
+        """What the state remembers."""
+        with self._store() as store:
+            return dict(store.records())
+
+    def forget(self) -> None:
+        """Lose the state."""
+        shutil.rmtree(self.root / ".reconciler")
+
+    def counts(self) -> dict[str, int]:
+        """How many objects there are of each sort; the log of what was done to them is not counted."""
+        with self.emulator.store.lock:
+            found = self.emulator.store.counts()
+        return {name: count for name, count in found.items() if count and name not in ("audit_log", "file_batch")}
+
+    def writes(self) -> list[str]:
+        """The method of every write so far, in order."""
+        return [request.method for request in self.emulator.requests if request.method != "GET"]
+
+    # --- the wiring
+
+    @property
+    def _configuration(self) -> Configuration:
+        keys = {"OPENAI_ADMIN_KEY": self.emulator.admin_key, "OPENAI_API_KEY": self.emulator.api_key}
+        return load_configuration(Settings(self.root, env=keys), KINDS)
+
+    def _store(self) -> StateStore:
+        return StateStore.open(self.root / ".reconciler", stack="stack", environment="default", clock=self.clock)
+
+    def _client(self) -> AbstractContextManager[Client]:
+        return closing(
+            Client(
+                self.emulator.base_url,
+                throttle=Throttle(clock=self.clock),
+                answer_seconds=self.answer_seconds,
+                clock=self.clock,
+                sleep=self.clock.sleep,
+            )
+        )
+
+    def _provider(self, store: StateStore, client: Client) -> HttpProvider:
+        stack = self._configuration.stack
+        given = stack.credentials
+        known = known_files(record.delivered for record in store.records().values())
+        return HttpProvider(
+            client,
+            KeyRing(admin=given.admin, default=given.default, projects=given.projects, root=self.root),
+            SinkSet(self.root, Redactor(), known=known, owner="stack/default"),
+            self.root,
+            stack.projects,
+            settle_seconds=SETTLE_SECONDS,
+            parallelism=1,
+        )
+
+    def _planned(self, store: StateStore, provider: HttpProvider, **options: Any) -> Plan:
+        configuration = self._configuration
+        records = store.records()
+        inputs = PlanInputs(
+            configuration.resources,
+            KINDS,
+            records,
+            _ownership(store),
+            projects=configuration.stack.projects,
+            state_is_new=not records,
+            fresh=store.made_since(self.clock() - SETTLE_SECONDS),
+            settling=self._settling,
+            options=PlanOptions(**options),
+        )
+        return make_plan(inputs, provider, parallelism=1)
+
+    def _run(self, store: StateStore, provider: HttpProvider) -> Run:
+        run_id = store.begin_run(command="apply", user="u", host="h", pid=1, plan_digest="d")
+        return Run(
+            provider,
+            store,
+            KINDS,
+            _ownership(store),
+            run_id,
+            parallelism=1,
+            settling=self._settling,
+        )
+
+    @property
+    def _settling(self) -> Settling:
+        return Settling(seconds=SETTLE_SECONDS, clock=self.clock, pause=self.clock.sleep)
+
+
+def conflicts(plan: Plan) -> list[str]:
+    """The addresses of what a plan has errors about."""
+    return sorted(str(one.address) for one in plan.diagnostics if one.severity is Severity.ERROR)
+
+
+def _ownership(store: StateStore) -> Ownership:
+    begun: dict[Any, float] = {}
+    for entry in store.unfinished():
+        begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
+    return Ownership("stack", "default", begun)
+
+
+def _other(value: Any) -> Any:
+    """Another value of the same sort."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value + " (edited)"
+        case list():
+            return []
+    return value

@@ -1,0 +1,116 @@
+"""Whatever happens to the answer of a write, of every write of every kind: one object, and nothing left to plan.
+
+The writes are those that a life without mishaps sends. In the quick form every route is hit once, with mishaps in
+turn; `RECONCILER_SOAK` hits each write alone, with everything there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from reconciler.emulator import Emulator
+from reconciler.emulator.recorder import RequestRecord
+from reconciler.emulator.routes import ROUTES
+from reconciler.emulator.routing import Router
+from reconciler.kinds import KINDS
+from reconciler.model.kind import Kind
+from tests.properties.lives import Clock, Life
+from tests.soak import SOAK
+
+SHAPES = (
+    "reset,when=after",
+    "error:503,when=before",
+    "truncate",
+    "html:502,when=after",
+    "reset,when=before",
+    "error:500,when=after",
+    "error:503,when=after",
+    "html:502,when=before",
+    "error:409,when=after",
+    "error:429,when=before",
+)
+SILENCE = "hang:1500,when=after"
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def emulator(clock: Clock) -> Iterator[Emulator]:
+    with Emulator(clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def life(kind: Kind, emulator: Emulator, clock: Clock, tmp_path: Path) -> Life:
+    return Life(kind, emulator, clock, tmp_path / "stack")
+
+
+def lived(life: Life) -> tuple[list[dict[str, int]], list[str], int]:
+    """What there was after each phase of a life, which writes were sent, and how many calls it took."""
+    counts = [life.counts() for _ in life.phases()]
+    return counts, life.writes(), life.calls
+
+
+def again(life: Life, *faults: str, answer_seconds: float = 120.0) -> Life:
+    """The same life from its beginning, in other weather."""
+    other = Life(life.kind, life.emulator, life.clock, life.root, answer_seconds=answer_seconds)
+    for fault in faults:
+        life.emulator.add_fault(fault)
+    return other
+
+
+def route_of(request: RequestRecord) -> str | None:
+    """The route of a write as a fault names it; None for a read."""
+    if request.method == "GET":
+        return None
+    methods, _ = Router(ROUTES).find(request.path)
+    return f"{request.method}:{re.sub('{[^}]*}', '*', methods[request.method].path)}"
+
+
+@every_kind
+def test_lost_answers_to_writes_leave_what_a_calm_day_does(life: Life, kind: Kind) -> None:
+    calm, _, calls = lived(life)
+    routes = dict.fromkeys(filter(None, map(route_of, life.emulator.requests)))
+    shift = list(KINDS).index(kind.name)
+    storm = [f"on={route},do={SHAPES[(shift + at) % len(SHAPES)]}" for at, route in enumerate(routes)]
+    found, _, stormy_calls = lived(again(life, *storm))
+    assert found == calm
+    assert stormy_calls >= calls + len(storm) / 2  # an answer that is lost, and found again by a list, costs one
+
+
+if SOAK:
+
+    @every_kind
+    @pytest.mark.parametrize("shape", [*SHAPES, SILENCE])
+    def test_every_write_survives_every_mishap(life: Life, shape: str) -> None:
+        calm, writes, calls = lived(life)
+        for at, method in enumerate(writes):
+            fault = f"on={method}:*,do={shape},skip={writes[:at].count(method)}"
+            found, _, stormy_calls = lived(again(life, fault, answer_seconds=1.0 if shape is SILENCE else 120.0))
+            assert (fault, found) == (fault, calm)
+            assert stormy_calls > calls
+
+
+@pytest.mark.parametrize("kind", [KINDS["Project"], KINDS["VectorStore"]], ids=attrgetter("name"))
+def test_silence_after_a_write_is_a_lost_answer(life: Life) -> None:
+    calm, _, calls = lived(life)
+    found, _, silent_calls = lived(again(life, f"on=POST:*,do={SILENCE}", answer_seconds=1.0))
+    assert found == calm
+    assert silent_calls > calls
+
+
+@pytest.mark.parametrize("kind", [KINDS["ServiceAccount"], KINDS["VectorStore"]], ids=attrgetter("name"))
+@pytest.mark.parametrize("mishap", ["reset,when=before", "error:503,when=after"])
+def test_three_lost_answers_in_a_row_are_survived(life: Life, mishap: str) -> None:
+    calm, _, _ = lived(life)
+    found, _, _ = lived(again(life, *(f"on=POST:*{end},do={mishap},times=3" for end in ("s", "/files"))))
+    assert found == calm

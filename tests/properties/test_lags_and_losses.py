@@ -1,0 +1,131 @@
+"""What the API does not show yet, and what we do not remember any more: nothing is made twice for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from reconciler.emulator import Emulator
+from reconciler.emulator.models import MODELS
+from reconciler.kinds import KINDS
+from reconciler.model.change import Action
+from reconciler.model.kind import Kind
+from tests.properties.bench import pending
+from tests.properties.lives import Clock, Life, conflicts
+from tests.soak import SOAK
+from tests.whole_examples import whole_example
+
+LAG_MS = 5000
+LIMIT = """\
+kind: RateLimit
+metadata: {{name: {model}, project: search}}
+spec: {{model: {model}, max_requests_per_1_minute: 3}}
+"""
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+FEW = ("ServiceAccount", "VectorStore", "GroupMember")
+few_kinds = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if SOAK or kind.name in FEW], ids=attrgetter("name")
+)
+marked_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.mark], ids=attrgetter("name"))
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def server(clock: Clock) -> Iterator[Emulator]:
+    with Emulator(clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def life(kind: Kind, server: Emulator, clock: Clock, tmp_path: Path) -> Iterator[Life]:
+    yield Life(kind, server, clock, tmp_path / "stack")
+    server.set_options(list_lag_ms=0, read_lag_ms=0, admin_rpm=0)
+
+
+@pytest.fixture
+def slow(life: Life) -> Life:
+    """A life in which what is new shows neither in lists nor alone for some seconds."""
+    life.emulator.set_options(list_lag_ms=LAG_MS, read_lag_ms=LAG_MS)
+    return life
+
+
+@every_kind
+def test_what_does_not_show_yet_is_not_made_again(slow: Life, kind: Kind) -> None:
+    slow.emulator.add_fault(f"on=POST:*{kind.collection.rpartition('}')[2]},do=error:503,when=after")
+    slow.applied()
+    made = slow.counts()
+    assert slow.apply().outcomes == ()
+    slow.clock.sleep(LAG_MS)
+    assert (slow.counts(), pending(slow.plan())) == (made, [])
+
+
+@few_kinds
+def test_what_is_gone_for_good_is_made_again(slow: Life) -> None:
+    slow.applied()
+    slow.clock.sleep(LAG_MS)
+    lost = [address for address in slow.records() if not KINDS[address.kind].always_exists]
+    for address in lost:
+        slow.vanish(slow.records()[address].id)
+    assert {change.address for change in slow.plan().changes if change.action is Action.CREATE} >= set(lost)
+
+
+@every_kind
+def test_a_lost_state_is_found_again_by_marks_and_by_adopting(life: Life) -> None:
+    life.applied()
+    made, known = life.counts(), life.records()
+    life.forget()
+    unmarked = [at for at in known if not KINDS[at.kind].mark and not KINDS[at.kind].always_exists]
+    if unmarked:
+        found = conflicts(life.plan())  # what lives in something unknown is as unknown
+        assert found
+        assert set(found) <= set(map(str, unmarked))
+        life.apply(adopt=True)
+    else:
+        assert pending(life.plan()) == []
+        life.applied()
+    assert {at: record.id for at, record in life.records().items()} == {at: r.id for at, r in known.items()}
+    assert (life.counts(), pending(life.plan())) == (made, [])
+
+
+@marked_kind
+def test_what_we_marked_and_no_longer_declare_is_deleted_although_the_state_is_lost(life: Life, kind: Kind) -> None:
+    life.applied()
+    ours = [at for at in life.records() if at.kind == kind.name]
+    life.forget()
+    life.write({"manifests.yaml": "kind: Project\nmetadata: {name: other}\nspec: {name: Other}\n"})
+    doomed = [change.address for change in life.plan().changes if change.action is Action.DELETE]
+    assert doomed == ours
+
+
+@few_kinds
+def test_a_state_lost_after_half_an_apply_makes_nothing_twice(life: Life) -> None:
+    life.applied()
+    made = life.counts()
+    again = Life(life.kind, life.emulator, life.clock, life.root)
+    again.emulator.add_fault("on=POST:*,do=error:400,skip=1,times=0")
+    again.apply()
+    again.emulator.clear_faults()
+    again.forget()
+    again.apply(adopt=True)
+    again.apply(adopt=True)
+    assert (again.counts(), pending(again.plan())) == (made, [])
+
+
+@pytest.mark.parametrize("style", ["bare", "retry-after", "text"])
+@pytest.mark.parametrize("kind", [KINDS["RateLimit"]], ids=attrgetter("name"))
+def test_seven_requests_a_minute_are_enough(life: Life, kind: Kind, style: str) -> None:
+    limits = "---\n".join(LIMIT.format(model=model.id) for model in MODELS[:20] if model.id not in kind.example)
+    life.write({"manifests.yaml": f"{whole_example(kind)}---\n{limits}"})
+    life.emulator.set_options(admin_rpm=7, throttle_style=style)
+    began = life.clock()
+    life.applied()
+    refused = [request for request in life.emulator.requests if request.status == 429]
+    assert len(refused) <= 6
+    assert life.clock() - began <= 6 * 60
