@@ -165,6 +165,7 @@ def folders(folder: Path, results: Results, *, files: int = 10_000, changed: int
         Figure(f"{about}, {changed} changed: deletes", calls["delete"], "calls", changed),
         Figure(f"{about}, {changed} changed: reads of plan and apply", calls["read"], "calls"),
         Figure(f"{about}, {changed} changed: client CPU of the plan", planned.cpu_seconds, "s"),
+        Figure(f"{about}, {changed} changed: peak memory of the plan", planned.peak_mb, "MB"),
         Figure(f"{about}, first sync: wall", first.wall_seconds, "s"),
         Figure(f"{about}, first sync: peak memory", first.peak_mb, "MB"),
     )
