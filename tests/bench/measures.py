@@ -188,7 +188,7 @@ def peer(folder: Path, results: Results, *, records: int = 10_000) -> None:
     folder = folder / "octodns"
     for side in ("declared", "live"):
         (folder / side).mkdir(parents=True, exist_ok=True)
-        rows = (f"'{n:05}': {{type: A, ttl: 300, value: 10.0.{n // 250}.{n % 250}}}" for n in range(records))
+        rows = (f"'{n:05}': {{ttl: 300, type: A, value: 10.0.{n // 250}.{n % 250}}}" for n in range(records))
         (folder / side / "example.com.yaml").write_text("---\n" + "\n".join(rows) + "\n")
     (folder / "config.yaml").write_text(
         "providers:\n"
@@ -200,9 +200,11 @@ def peer(folder: Path, results: Results, *, records: int = 10_000) -> None:
     )
     command = [str(Path(sys.executable).with_name("octodns-sync")), "--config-file", "config.yaml"]
     theirs = best(2, lambda: measured(command, cwd=folder))
-    ours = next(one.value for one in results.figures if one.name == f"plan, {records:,} assistants: client CPU")
     results.add(
         Figure(f"{name}, no-op plan of {records:,} records: CPU of each", theirs.cpu_seconds / records * 1000, "ms"),
-        Figure(f"reconciler, no-op plan of {records:,} assistants: CPU of each", ours / records * 1000, "ms"),
         Figure(f"{name}, no-op plan of {records:,} records: peak memory", theirs.peak_mb, "MB"),
     )
+    for one in [*results.figures]:
+        if one.name == f"plan, {records:,} assistants: client CPU":
+            each = one.value / records * 1000
+            results.add(Figure(f"reconciler, no-op plan of {records:,} assistants: CPU of each", each, "ms"))
