@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check setup lint types schemas golden clean
+.PHONY: help demo test check setup lint types schemas golden bench bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -32,6 +32,12 @@ schemas: $(VENV)/.dev  ## Write schemas/ from the kinds
 
 golden: $(VENV)/.dev  ## Rewrite the expected outputs of tests; review the difference like code
 	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render
+
+bench: $(VENV)/.dev  ## Measure the promised figures; ARGS="--only sizes" measures some, --out FILE names the results
+	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-compare: $(VENV)/.dev  ## Two results of bench side by side: make bench-compare A=FILE B=FILE
+	$(BIN)/python -m tests.bench compare $(A) $(B)
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -36,8 +36,9 @@ class Moves:
 def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
     """The members of a store, from its list of files; those that are not ours go by their file id."""
     found: dict[str, Member] = {}
+    alike: dict[str, Any] = {}
     for item in sorted(items, key=_preference):
-        member = _member(item)
+        member = _member(item, alike)
         key = f"{member.key} ({member.file_id})" if member.key in found else member.key
         found[key] = replace(member, key=key)
     return FileSet(tuple(found[key] for key in sorted(found)))
@@ -95,10 +96,12 @@ def _preference(item: Mapping[str, Any]) -> tuple[bool, float, str]:
     return item.get("status") != "completed", newest, str(item.get("id"))
 
 
-def _member(item: Mapping[str, Any]) -> Member:
-    id = str(item["id"])
-    attributes = dict(item.get("attributes") or {})
-    path, sha256 = attributes.pop(PATH_KEY, None), attributes.pop(DIGEST_KEY, None)
+def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
+    """A member of its store; equal ways of chunking are kept once in `alike`, since a store mostly has one or two."""
+    id, chunking = str(item["id"]), item.get("chunking_strategy")
+    tagged: Any = item.get("attributes") or {}
+    path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
+    attributes = {name: value for name, value in tagged.items() if name not in (PATH_KEY, DIGEST_KEY)}
     ours = isinstance(path, str) and isinstance(sha256, str)
     return Member(
         key=path if ours else id,
@@ -106,5 +109,5 @@ def _member(item: Mapping[str, Any]) -> Member:
         content=LocalFile(path, sha256, 0) if ours else None,
         file_id=id,
         attributes=attributes,
-        chunking_strategy=item.get("chunking_strategy"),
+        chunking_strategy=alike.setdefault(repr(chunking), chunking),
     )

@@ -57,7 +57,7 @@ def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tupl
         if applied.get(field.name) is None or field.mutability is Mutability.FIXED:
             continue
         asked, shown = wanted(field, applied[field.name]), shown_value(field, live)
-        if shown is _NOT_SHOWN or field.readable is Readable.NEVER:
+        if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
         before, after = comparable(field.type, asked, shown)
         if not same(before, after) and not _is_standing(field, asked, shown, record):
@@ -109,8 +109,10 @@ def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
     }
 
 
-def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> dict[str, Any]:
+def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> Spec:
     """The spec with hands off the ignored paths: whole fields are left out, deeper paths take the live value."""
+    if not ignore:
+        return spec
     if IGNORE_ALL in ignore:
         return {}
     result = {name: value for name, value in spec.items() if name not in ignore}
@@ -144,6 +146,8 @@ def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | Non
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
     if shown is _NOT_SHOWN:
         yield from _unshown_change(field, value, record)
+        return
+    if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
     prior = record.applied.get(field.name) if record else None
     after, before = comparable(field.type, value, shown, prior)
@@ -220,9 +224,19 @@ def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[F
     if not _is_container(before) or not _is_container(after) or type(before) is not type(after):
         yield FieldChange((field.name,), before, after, origin, forces)
         return
-    found = list(_deep(before, after)) or [((), before, after)]
+    parts = _unlike_parts(before, after) if isinstance(before, Mapping) else (before, after)
+    found = list(_deep(*parts)) or [((), before, after)]
     for path, old, new in found:
         yield FieldChange((field.name, *path), old, new, origin, forces)
+
+
+def _unlike_parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two maps without what is the same in both: of ten thousand files in a store, a few differ."""
+    alike = {key for key, item in before.items() if key in after and same(item, after[key])}
+    return (
+        {key: item for key, item in before.items() if key not in alike},
+        {key: item for key, item in after.items() if key not in alike},
+    )
 
 
 def _is_container(value: Any) -> bool:

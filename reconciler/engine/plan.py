@@ -23,7 +23,7 @@ from reconciler.model.kind import KEEP, Ended
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Record, Resource
 from reconciler.model.types import KeySinkType
-from reconciler.model.values import LocalFile, Reference, Spec, Unknown, substitute, value_at
+from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
 
 
 def make_plan(
@@ -39,7 +39,7 @@ def make_plan(
         stack=inputs.ownership.stack,
         environment=inputs.ownership.environment,
         changes=tuple(changes),
-        drift=tuple(drift_of(survey, decisions.declared)),
+        drift=tuple(drift_of(survey, decisions.declared, decisions.specs)),
         outputs=tuple(output_changes(survey, decisions.lookup)),
         unmanaged=tuple(unmanaged_objects(survey)) if inputs.options.unmanaged else (),
         diagnostics=tuple(survey.diagnostics),
@@ -55,7 +55,7 @@ class _Decisions:
     def __init__(self, survey: Survey) -> None:
         self.declared: dict[Address, Change] = {}
         self._survey = survey
-        self._specs: dict[Address, Spec] = {}
+        self.specs: dict[Address, Spec] = {}
 
     def make(self) -> list[Change]:
         for address in self._survey.order:
@@ -70,7 +70,7 @@ class _Decisions:
         stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
-        found = value_at(self._specs.get(reference.address, {}), reference.path)
+        found = value_at(self.specs.get(reference.address, {}), reference.path)
         if found is None and stays and live is not None:
             found = value_at(live.attributes, reference.path)
         if isinstance(found, LocalFile):
@@ -79,8 +79,8 @@ class _Decisions:
 
     def _decide(self, resource: Resource) -> Change:
         binding = self._survey.bindings[resource.address]
-        spec = resource.kind.complete(substitute(resource.spec, self.lookup))
-        self._specs[resource.address] = spec
+        spec = resource.kind.complete(resource.resolved(self.lookup))
+        self.specs[resource.address] = spec
         if self._survey.inputs.options.destroy:
             return destroyed(self._survey, resource, binding, self._base(resource, binding))
         if binding.live is None and self._survey.stand_in(resource) is not None:
@@ -137,9 +137,9 @@ class _Decisions:
     def _compare(self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
-        prior = (
-            replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore)) if record else None
-        )
+        prior = record
+        if record is not None and ignore:
+            prior = replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore))
         fields = tuple(diff.diff_fields(kind, desired=desired, live=live, record=prior, restored=resource.restored))
         before = shown_spec(live, record)
         change = replace(
@@ -148,11 +148,12 @@ class _Decisions:
             desired=diff.without_ignored(kind.complete(resource.spec), live=live, ignore=ignore),
             after={**before, **_put_back(resource, fields), **desired},
             before=before,
-            pre_image=diff.image(kind, live),
             held=kind.hold_on(live.attributes) or "",
             warnings=tuple(_warnings(resource, desired, record)),
         )
-        return self._chosen(resource, binding, live, change)
+        chosen = self._chosen(resource, binding, live, change)
+        # Apply looks at the object again before it changes it; what stays as it is is not looked at.
+        return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
 
     def _chosen(self, resource: Resource, binding: Binding, live: LiveObject, change: Change) -> Change:
         forced = any(item.forces_replacement for item in change.fields)

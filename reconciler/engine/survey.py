@@ -22,7 +22,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Resource
-from reconciler.model.values import Reference, Unknown, substitute, value_at
+from reconciler.model.values import Reference, Unknown, value_at
 
 
 class Survey:
@@ -76,7 +76,7 @@ class Survey:
     def stand_in(self, resource: Resource) -> LiveObject | None:
         """An object of another kind that makes this resource unnecessary, such as a member for an invite."""
         other = self.inputs.kinds.get(resource.kind.satisfied_by or "")
-        identity = resource.kind.identity(resource.kind.complete(substitute(resource.spec, self._lookup)))
+        identity = resource.kind.identity(resource.kind.complete(resource.resolved(self._lookup)))
         if other is None or identity is None:
             return None
         if other.name not in self._by_identity:
@@ -110,14 +110,14 @@ class Survey:
 
     # --- what is to be looked at -----------------------------------------------------------------------------------
 
-    def _needs_of(self, resource: Resource) -> set[Address]:
+    def _needs_of(self, resource: Resource) -> frozenset[Address]:
         address = resource.address
         needs = set(resource.references)
         needs |= {self._definers[address.project]} if address.project in self._definers else set()
         writer = self.inputs.key_writers.get(address.project or "")
         if writer is not None and not resource.kind.scope.needs_admin_key:
             needs.add(writer)
-        return needs - {address}
+        return frozenset(needs - {address})
 
     @cached_property
     def _definers(self) -> Mapping[str | None, Address]:
@@ -157,7 +157,7 @@ class Survey:
 
     def _declared_place(self, resource: Resource) -> Place | None:
         address, kind = resource.address, resource.kind
-        within = kind.within(substitute(resource.spec, self._lookup)) if kind.surroundings else ()
+        within = kind.within(resource.resolved(self._lookup)) if kind.surroundings else ()
         return None if within is None else Place(address.kind, address.project, within)
 
     def _recorded_place(self, address: Address, id: str) -> Place | None:
@@ -366,7 +366,7 @@ class Survey:
         )
 
     def _bind(self, resource: Resource) -> Binding:
-        spec = resource.kind.complete(substitute(resource.spec, self._lookup))
+        spec = resource.kind.complete(resource.resolved(self._lookup))
         binding = self._matcher.bind(resource, spec)
         self.bindings[resource.address] = binding
         return binding

@@ -13,7 +13,8 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
 from reconciler.model.kind import Readable
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.values import Reference, substitute
+from reconciler.model.types import same
+from reconciler.model.values import Reference, Spec, substitute
 
 
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
@@ -25,11 +26,13 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def drift_of(survey: Survey, changes: Mapping[Address, Change]) -> Iterable[Drift]:
-    """What moved live since we last wrote it."""
+def drift_of(survey: Survey, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]) -> Iterable[Drift]:
+    """What moved live since we last wrote it; `specs` are the completed specs that the changes were decided from."""
     inputs = survey.inputs
     for address, record in inputs.records.items():
         is_wanted = address.kind in inputs.kinds and (not inputs.options.targets or address in survey.selected)
+        if is_wanted and _stands_as_applied(survey, record, changes.get(address), specs.get(address)):
+            continue
         if is_wanted and survey.was_listed(address, record.id):
             found = _recorded_drift(survey, address, record)
             if found is not None:
@@ -38,6 +41,21 @@ def drift_of(survey: Survey, changes: Mapping[Address, Change]) -> Iterable[Drif
         # With the record lost, a marked object is compared with what is declared: that is what we last wanted.
         if address not in inputs.records and survey.bindings[address].found is Found.MARK:
             yield from _unrecorded_drift(change)
+
+
+def _stands_as_applied(survey: Survey, record: Record, change: Change | None, spec: Spec | None) -> bool:
+    """Whether it is known already that nothing moved: there is nothing to do, and we last wrote what is declared now.
+
+    So it is for nearly every resource of nearly every plan, and comparing its fields a second time would tell no more.
+    """
+    if (
+        change is None
+        or change.is_change
+        or change.id != record.id
+        or survey.resources[record.address].lifecycle.ignore_changes
+    ):
+        return False
+    return same(record.applied, spec)
 
 
 def _recorded_drift(survey: Survey, address: Address, record: Record) -> Drift | None:

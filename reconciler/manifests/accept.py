@@ -31,11 +31,9 @@ def predicate(schema: Any) -> Predicate:
     parts = [_part(keyword, limit, schema) for keyword, limit in schema.items() if keyword not in _SILENT]
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, LATER):
-            return True
-        for part in parts:  # noqa: SIM110 - all() would build a generator for each value
+        for part in parts:
             if not part(value):
-                return False
+                return isinstance(value, LATER)
         return True
 
     return accepts
@@ -55,9 +53,12 @@ def _part(keyword: str, limit: Any, schema: Mapping[str, Any]) -> Predicate:
 def _type(limit: Any) -> Predicate:
     names = [limit] if isinstance(limit, str) else limit
     types = tuple(kind for name in names for kind in _TYPES[name])
+    exactly = frozenset(types)
     takes_booleans, whole = bool in types, "integer" in names and "number" not in names
 
     def accepts(value: Any) -> bool:
+        if type(value) in exactly:
+            return True
         if isinstance(value, bool):
             return takes_booleans
         return isinstance(value, types) or (whole and isinstance(value, float) and value.is_integer())
@@ -118,6 +119,11 @@ def _conditional(schema: Mapping[str, Any]) -> Predicate:
     return lambda value: then(value) if test(value) else other(value)
 
 
+def _required(limit: Any) -> Predicate:
+    names = frozenset(limit)
+    return lambda value: not isinstance(value, dict) or names <= value.keys()
+
+
 def _items(limit: Any) -> Predicate:
     part = predicate(limit)
     return lambda value: not isinstance(value, list) or all(map(part, value))
@@ -136,7 +142,7 @@ def _any_of(limit: Any) -> Predicate:
 def _enum(limit: Any) -> Predicate:
     # True equals 1 in Python and not in JSON; choices are texts and null only.
     choices = frozenset(limit)
-    return lambda value: isinstance(value, str | None) and value in choices
+    return lambda value: (value is None or isinstance(value, str)) and value in choices
 
 
 def _pattern(limit: str) -> Predicate:
@@ -149,7 +155,7 @@ _KEYWORDS: dict[str, Callable[[Any], Predicate]] = {
     "enum": _enum,
     "const": lambda limit: lambda value: isinstance(value, str) and value == limit,
     "properties": _properties,
-    "required": lambda limit: lambda value: not isinstance(value, dict) or all(name in value for name in limit),
+    "required": _required,
     "items": _items,
     "propertyNames": _property_names,
     "anyOf": _any_of,

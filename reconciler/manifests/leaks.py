@@ -64,10 +64,14 @@ class Leaks:
             if self._suspect.search(value):
                 found.append((trail, value, False))
         elif isinstance(value, dict):
+            suspect = self._suspect.search
             for key, item in value.items():
-                if isinstance(item, str | dict | list | Template):
+                if isinstance(item, str):
+                    if suspect(item):
+                        found.append(((*trail, key), item, False))
+                elif isinstance(item, dict | list | Template):
                     self._look_into(item, (*trail, key), found)
-                if self._suspect.search(key):
+                if suspect(key):
                     found.append(((*trail, key), key, True))
         elif isinstance(value, list | Template):
             for index, item in enumerate(value if isinstance(value, list) else value.parts):

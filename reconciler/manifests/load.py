@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 from typing import Any, NoReturn
 
 import yaml
@@ -143,11 +144,13 @@ class _Builder:
             return self._alias(event)
         start, mark = len(self._positions), event.start_mark
         self._positions.append(mark.line << COLUMN_BITS | mark.column)
+        if sort is yaml.ScalarEvent and event.tag is None and event.anchor is None:
+            return plain_value(event.value) if event.implicit[0] else event.value  # as nearly all nodes are
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         value: Any
         if sort is yaml.ScalarEvent:
-            value = event.value if event.tag is None and not event.implicit[0] else self._scalar(event)
+            value = self._scalar(event)
         elif depth >= MAX_DEPTH:
             self._stop(event, "Nested too deeply", f"At most {MAX_DEPTH} levels are read.")
         else:
@@ -176,7 +179,8 @@ class _Builder:
                 self._build(self._next(), depth + 1)
                 del self._positions[start:]
             else:
-                value[key] = self._build(self._next(), depth + 1)
+                # The same few keys come in every document: kept once, they take a tenth of the memory.
+                value[intern(key)] = self._build(self._next(), depth + 1)
         return value
 
     def _key(self, event: Any, key: Any, known: dict[str, Any]) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any
 
 from reconciler.model.diagnostic import Place
@@ -26,16 +25,18 @@ class Document:
     those of the value; a list's own, then those of its items.
     """
 
+    __slots__ = ("_name_place", "_positions", "_sizes", "file", "place", "spec_places", "value")
+
     def __init__(self, file: str, value: Any, positions: array[int]) -> None:
         self.file = file
         self.value = value
         self._positions = positions
         self._sizes: dict[int, int] = {}
-
-    @cached_property
-    def place(self) -> Place:
+        self._name_place: Place | None = None
+        self.place = self._place(0)
         """Where the document's content begins."""
-        return self._place(0)
+        self.spec_places: Mapping[str, Place] = _SpecPlaces(self)
+        """The places of everything below `spec`, by dotted path."""
 
     def place_of(self, trail: Trail, *, key: bool = False) -> Place:
         """Where a value was written, or its key; for a path that goes deeper than the text, its deepest part."""
@@ -61,15 +62,12 @@ class Document:
             value = value[part]
         return True
 
-    @cached_property
+    @property
     def name_place(self) -> Place:
         """Where `metadata.name` was written: asked for by every resource that the document becomes."""
-        return self.place_of(("metadata", "name"))
-
-    @cached_property
-    def spec_places(self) -> Mapping[str, Place]:
-        """The places of everything below `spec`, by dotted path."""
-        return _SpecPlaces(self)
+        if self._name_place is None:
+            self._name_place = self.place_of(("metadata", "name"))
+        return self._name_place
 
     def _child(self, value: Any, at: int, part: str | int) -> tuple[Any, int, int] | None:
         cursor = at + 1

@@ -37,9 +37,10 @@ class Declared:
         """Declare an address; the place of an earlier declaration of the same one, if there is any."""
         earlier = self._places.get(address)
         if earlier is None:
+            text = str(address)
             self._places[address] = place
-            self._by_text[str(address)] = address
-            self._by_kind.setdefault(address.kind, []).append(str(address))
+            self._by_text[text] = address
+            self._by_kind.setdefault(address.kind, []).append(text)
         return earlier
 
     def __contains__(self, address: object) -> bool:

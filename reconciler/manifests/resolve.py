@@ -23,6 +23,7 @@ from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.types import FileSetType, LocalFileType
 from reconciler.model.values import FileSet, Reference, Spec, Template, Unknown, has_unknown
 
+_UNSAID = Lifecycle()
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
@@ -111,6 +112,8 @@ class Resolver:
         )
 
     def _lifecycle(self, instance: Instance, written: Mapping[str, Any]) -> Lifecycle:
+        if not written:
+            return _UNSAID
         ignored = written.get("ignore_changes", ())
         return Lifecycle(
             prevent_destroy=written.get("prevent_destroy"),
@@ -201,4 +204,4 @@ def _reworded(finding: Finding, kind: Kind) -> Finding:
 def _named(kind: Kind, address: Address, spec: Spec) -> Spec:
     """The spec, where fields that are called like the resource are left out, with its name in them."""
     named = {field.name: address.name for field in kind.fields if field.named and field.name not in spec}
-    return {**named, **spec}
+    return {**named, **spec} if named else spec

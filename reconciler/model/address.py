@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NAME = re.compile(NAME_PATTERN)
@@ -24,6 +24,7 @@ class Address:
     project: str | None = None
 
     @classmethod
+    @lru_cache(maxsize=100_000)
     def parse(cls, text: str) -> Address:
         """Read `Kind/name` or `Kind/project/name`; raises ValueError with a sentence for the user."""
         parts = text.split("/")

@@ -116,7 +116,7 @@ class Field:
         """Whether a modify call accepts the field."""
         return self.mutability is Mutability.IN_PLACE
 
-    @property
+    @cached_property
     def in_body(self) -> bool:
         """Whether the field travels in the JSON body; files and keys have calls of their own."""
         return not isinstance(self.type, LocalFileType | FileSetType | KeySinkType)

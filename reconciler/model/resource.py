@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place
 from reconciler.model.kind import Kind, OnRemove
-from reconciler.model.values import Spec, references_in
+from reconciler.model.values import Reference, Spec, references_in, substitute
 
 IGNORE_ALL = "all"
 
@@ -51,11 +50,17 @@ class Resource:
     place: Place | None = None
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
     restored: Spec = field(default_factory=dict)
+    references: frozenset[Address] = field(init=False, compare=False, repr=False)
+    """The addresses that the spec refers to."""
 
-    @cached_property
-    def references(self) -> frozenset[Address]:
-        """The addresses that the spec refers to."""
-        return frozenset(reference.address for reference in references_in(self.spec))
+    def __post_init__(self) -> None:
+        found = frozenset(reference.address for reference in references_in(self.spec))
+        object.__setattr__(self, "references", found or frozenset())
+
+    def resolved(self, lookup: Callable[[Reference], Any]) -> Spec:
+        """The spec with what `lookup` answers in place of references; the spec itself where there are none."""
+        resolved: Spec = substitute(self.spec, lookup) if self.references else self.spec
+        return resolved
 
     @property
     def on_remove(self) -> OnRemove:

@@ -169,6 +169,9 @@ Type = (
 )  # fmt: skip
 
 
+_SCALARS = (str, int, float, type(None))
+
+
 def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
     """Both values in a form in which `same` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
 
@@ -206,6 +209,8 @@ def same(left: Any, right: Any) -> bool:
     """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
+    if isinstance(left, _SCALARS):  # first, since it is the quickest to tell and nearly always so
+        return bool(left == right)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
     if isinstance(left, list) and isinstance(right, list):
@@ -355,19 +360,25 @@ def _digest(value: Any) -> Any:
 def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:
     left = {member.key: member for member in desired.members} if isinstance(desired, FileSet) else {}
     right = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
-    return (
-        {key: _comparable_member(kind, member, right.get(key, member))[0] for key, member in left.items()},
-        {key: _comparable_member(kind, left.get(key, member), member)[1] for key, member in right.items()},
-    )
+    settled: dict[str, tuple[Any, Any]] = {}
+    pairs = {key: _comparable_member(kind, one, right.get(key, one), settled) for key, one in left.items()}
+    pairs |= {key: _comparable_member(kind, one, one, settled) for key, one in right.items() if key not in left}
+    return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
 
 
-def _comparable_member(kind: FileSetType, desired: Member, live: Member) -> tuple[dict[str, Any], dict[str, Any]]:
+def _comparable_member(
+    kind: FileSetType, desired: Member, live: Member, settled: dict[str, tuple[Any, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both sides of a member. `settled` are the comparisons so far: most members of a set are attached alike."""
     sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for side, member in zip(sides, (desired, live), strict=True):
         if member.content is not None:
             side["sha256"] = member.content.sha256
     for name, part in (("attributes", kind.attributes), ("chunking_strategy", kind.chunking_strategy)):
-        pair = comparable(part, getattr(desired, name), getattr(live, name))
-        for side, value in zip(sides, pair, strict=True):
+        asked, shown = getattr(desired, name), getattr(live, name)
+        question = f"{name} {asked!r} {shown!r}"
+        if question not in settled:
+            settled[question] = comparable(part, asked, shown)
+        for side, value in zip(sides, settled[question], strict=True):
             _put(side, name, value)
     return sides

@@ -47,7 +47,7 @@ class Unknown:
         return "(known after apply)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LocalFile:
     """A file of the stack: its path below the stack's folder with `/`, and what its bytes were when it was read.
 
@@ -62,7 +62,7 @@ class LocalFile:
         return f"{self.path} ({self.size} bytes, sha256 {self.sha256[:12]})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """One file that a collection should hold: either a local file or the id of an uploaded one.
 

@@ -10,9 +10,12 @@ from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import Record
-from reconciler.state.rows import from_json, plain, readable, to_json
+from reconciler.model.values import Spec
+from reconciler.state.rows import all_from_json, from_json, plain, readable, to_json
 
 _COLUMNS = "address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed"
+
+_ROWS_AT_ONCE = 500
 
 
 def put(connection: sqlite3.Connection, record: Record) -> None:
@@ -60,10 +63,16 @@ def read_all(connection: sqlite3.Connection) -> dict[Address, Record]:
     dependencies: dict[str, list[Address]] = {}
     targets = connection.execute("SELECT address, target FROM dependencies ORDER BY address, position")
     rows = connection.execute(f"SELECT {_COLUMNS} FROM resources")  # noqa: S608 - constant columns
+    records: list[Record] = []
     with readable():
         for address, target in targets:
             dependencies.setdefault(address, []).append(Address.parse(target))
-        records = [_from_row(row, tuple(dependencies.get(row[0], ()))) for row in rows]
+        while several := rows.fetchmany(_ROWS_AT_ONCE):
+            applied = all_from_json([row[3] for row in several])
+            records += [
+                _from_row(row, spec, tuple(dependencies.get(row[0], ())))
+                for row, spec in zip(several, applied, strict=True)
+            ]
     records.sort(key=lambda record: record.address.sort_key)
     return {record.address: record for record in records}
 
@@ -117,13 +126,13 @@ def _to_row(record: Record) -> tuple[Any, ...]:
     )
 
 
-def _from_row(row: tuple[Any, ...], depends_on: tuple[Address, ...]) -> Record:
-    address, id, project_id, applied, answered, overwritten, delivered, prevent_destroy, on_remove, deposed = row
+def _from_row(row: tuple[Any, ...], applied: Spec, depends_on: tuple[Address, ...]) -> Record:
+    address, id, project_id, _, answered, overwritten, delivered, prevent_destroy, on_remove, deposed = row
     return Record(
         address=Address.parse(address),
         id=id,
         project_id=project_id,
-        applied=from_json(applied),
+        applied=applied,
         answered=from_json(answered),
         overwritten=from_json(overwritten),
         delivered=from_json(delivered),

@@ -39,6 +39,7 @@ class StateStore:
         self._database = database
         self._clock = clock
         self._own_runs: list[int] = []
+        self._read: tuple[int, Mapping[Address, Record]] | None = None
         self.stack = stack
         self.environment = environment
 
@@ -110,9 +111,12 @@ class StateStore:
             return resources.serial(connection)
 
     def records(self) -> Mapping[Address, Record]:
-        """Every record, in address order."""
+        """Every record, in address order; read again only where the serial says that something changed."""
         with self._database.read() as connection:
-            return resources.read_all(connection)
+            serial = resources.serial(connection)
+            if self._read is None or self._read[0] != serial:
+                self._read = serial, resources.read_all(connection)
+            return self._read[1]
 
     def put(self, record: Record) -> None:
         """Insert or replace a record; one that is there already just so changes nothing."""

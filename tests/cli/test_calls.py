@@ -1,0 +1,84 @@
+"""Claims about how many calls are made, on small versions of what `make bench` measures. The counts are exact."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from reconciler.emulator.recorder import RequestRecord
+from tests.bench import workloads
+from tests.conftest import Workspace
+
+PAGE = 100
+
+
+def calls(workspace: Workspace, *arguments: str, expect: int = 0) -> list[RequestRecord]:
+    """The requests that a command sends."""
+    workspace.emulator.clear_requests()
+    workspace.run(*arguments, expect=expect)
+    return workspace.emulator.requests
+
+
+def methods(requests: Iterable[RequestRecord]) -> Counter[str]:
+    return Counter(request.method for request in requests)
+
+
+def test_a_plan_without_changes_reads_each_page_once_and_no_object_by_itself(workspace: Workspace) -> None:
+    small = workloads.reference_organization(
+        projects=3, accounts=2, limits=2, assistants=PAGE + 1, stores=2, files=PAGE + 1
+    )
+    workspace.write(dict(small)).apply()
+    requests = calls(workspace, "plan", "--detailed-exitcode", "--refresh", "full")
+    read = Counter(request.path.split("/")[-1] for request in requests)
+    assert read == {
+        "users": 1,
+        "projects": 1,
+        "service_accounts": 3,
+        "rate_limits": 2,
+        "assistants": 2,
+        "vector_stores": 1,
+        "files": 2 * 2,
+    }
+    pages = Counter((request.path, request.query.get("after")) for request in requests)
+    assert max(pages.values()) == 1
+    assert methods(requests) == {"GET": len(requests)}
+
+
+def test_creating_twice_as_many_costs_no_more_reads(workspace: Workspace) -> None:
+    workspace.write(dict(workloads.assistants(5)))
+    few = methods(calls(workspace, "apply", "--yes"))
+    workspace.emulator.reset()
+    for path in (workspace.folder / ".reconciler").iterdir():
+        path.unlink()
+    workspace.write(dict(workloads.assistants(10)))
+    many = methods(calls(workspace, "apply", "--yes"))
+    assert (few["POST"], many["POST"]) == (5, 10)
+    assert few["GET"] == many["GET"]
+
+
+def test_a_folder_of_which_little_changed_is_read_by_pages_and_written_file_by_file(workspace: Workspace) -> None:
+    files, changed = 2 * PAGE + 1, 3
+    workspace.write(dict(workloads.folder_sync(files))).apply()
+    workspace.write(dict(workloads.folder("handbook", changed, edition=2)))
+    plan = calls(workspace, "plan", "--detailed-exitcode", "--refresh", "full", expect=2)
+    assert [request.path.split("/")[-1] for request in plan] == ["vector_stores", "files", "files", "files"]
+    written = Counter(
+        (request.method, request.path.split("/")[1], request.path.split("/")[-1] == "file_batches")
+        for request in calls(workspace, "apply", "--yes")
+        if request.method != "GET"
+    )
+    assert written == {
+        ("POST", "files", False): changed,
+        ("POST", "vector_stores", True): 1,
+        ("DELETE", "files", False): changed,
+        ("DELETE", "vector_stores", False): changed,
+    }
+
+
+def test_a_changed_object_is_looked_at_once_more_and_written_once(workspace: Workspace) -> None:
+    workspace.write(dict(workloads.assistants(3))).apply()
+    (path,) = (workspace.folder / "manifests").iterdir()
+    path.write_text(path.read_text().replace("temperature: 0.5", "temperature: 0.7", 1))
+    requests = calls(workspace, "apply", "--yes")
+    singles = [request.method for request in requests if request.path.startswith("/assistants/")]
+    assert singles == ["GET", "POST"]
