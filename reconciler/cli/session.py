@@ -24,6 +24,7 @@ from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
+from reconciler.api.work import CREATE
 from reconciler.cli.failures import redactor
 from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
@@ -34,7 +35,7 @@ from reconciler.engine.finding import Settling
 from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
-from reconciler.engine.match import Ownership
+from reconciler.engine.match import Attempt, Ownership
 from reconciler.errors import ApiError, ConfigurationError, CredentialError, GuardError, StalePlanError, UsageError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
@@ -43,7 +44,7 @@ from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.render.progress import Progress
 from reconciler.secrets.sinks import SinkSet, known_files
-from reconciler.state import StateStore
+from reconciler.state import StateStore, Status
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 FRESH_SECONDS = 60.0
@@ -178,9 +179,14 @@ class Session:
         """Who we are, and what earlier runs began and never ended."""
         stack = self._stack_of_state
         begun: dict[Address, float] = {}
+        made: dict[Address, list[Attempt]] = {}
         for entry in self.store.unfinished():
             begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
-        return Ownership(stack.name, stack.environment, begun)
+            for step in entry.steps:
+                if step.name == CREATE and step.status is not Status.FAILED:
+                    attempt = Attempt(step.began_at, step.id, step.intent.get("identity") or {})
+                    made.setdefault(entry.address, []).append(attempt)
+        return Ownership(stack.name, stack.environment, begun, made)
 
     # --- plans -----------------------------------------------------------------------------------------------------
 

@@ -135,11 +135,13 @@ class Finder:
         return alike[0] if alike else None
 
     def find_until_settled(self, wanted: Wanted) -> LiveObject | None:
-        """The same, again and again until it is there or would have to be."""
+        """The same, again and again until it is there or would have to be: a settle time after the create began."""
         pause, waited = self._settling.first_pause, 0.0
+        ago = self._settling.clock() - wanted.since if wanted.since is not None else 0.0
+        seconds = min(self._settling.seconds - ago, self._settling.seconds)
         while True:
             live = self.find(wanted)
-            if live is not None or waited >= self._settling.seconds or not wanted.kind.calls.listable:
+            if live is not None or waited >= seconds or not wanted.kind.calls.listable:
                 return live
             self._settling.sleep(pause)
             waited += pause
