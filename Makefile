@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check setup lint types schemas golden bench bench-compare clean
+.PHONY: help demo test soak check setup lint types schemas golden bench bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -15,6 +15,9 @@ demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulat
 
 test: $(VENV)/.dev  ## All tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+soak: $(VENV)/.dev  ## All tests, as hard as they can try: hours, where `make test` takes minutes
+	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: lint types test  ## Everything that CI checks
 

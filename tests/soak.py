@@ -1,7 +1,8 @@
-"""How long to look: RECONCILER_SOAK multiplies what the quick form of a test does; 0 is the quick form."""
+"""How hard tests try: `make soak` sets RECONCILER_SOAK, which multiplies what `make test` only samples."""
 
 from __future__ import annotations
 
 import os
 
-SOAK = int(os.environ.get("RECONCILER_SOAK", "0"))
+SOAK = int(os.environ.get("RECONCILER_SOAK") or 0)
+"""0 in `make test`; from 1 on whatever can be enumerated is, and what is drawn at random is drawn that much longer."""

@@ -30,6 +30,7 @@ DELIVER = "deliver key"
 _API_KEY = "api_key"
 _WITH_ACCOUNT_SECONDS = 5  # the first key of an account is made together with it
 _CLOCKS_DIFFER_SECONDS = 300
+_FIRST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class Minted:
 class Delivery(Carrier):
     """The carrier of keys that are made beside their object: `{write_to: TARGET}`, or None for no key of ours."""
 
-    def __init__(self, sinks: Sinks, keys: KeyRing) -> None:
+    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = 20.0) -> None:
         self._sinks = sinks
         self._keys = keys
+        self._settle_seconds = settle_seconds
         self._creating: dict[Address | None, float] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +98,7 @@ class Delivery(Carrier):
         if task.value is not None and work.delivered[name] is None:
             self._hand_over(task, self._mint(work, live, unseen))
         now = work.delivered[name] or {}
+        self._clear(work, now.get("target"))
         self._delete_all_but(now.get("key_id"), {earlier.get("key_id"), *self._lost(work, live, unseen)}, work)
         if earlier and earlier.get("target") != now.get("target"):
             try:
@@ -121,8 +124,26 @@ class Delivery(Carrier):
     def removed(self, task: Task) -> None:
         """Take back what we delivered: the keys of an account go with it."""
         earlier = _earlier(task)
-        if earlier:
-            self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
+        for entry in (*([earlier] if earlier else []), *task.work.steps.finished(DELIVER)):
+            self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
+        self._clear(task.work, None)
+
+    def _clear(self, work: Work, kept: Any) -> None:
+        """Remove what a delivery that was cut short may have left, where it did not go to the place that is `kept`."""
+        for entry in work.steps.unfinished(DELIVER):
+            if entry.get("target") and entry["target"] != kept:
+                self._sinks.withdraw(entry["target"], {})
+
+    def tidy(self, task: Task, live: LiveObject) -> None:
+        """Delete the keys that earlier runs minted for the account, unless they are the one that was delivered last."""
+        kept, delivered = _earlier(task), task.work.steps.finished(DELIVER)
+        for entry in delivered:
+            if entry.get("target") == kept.get("target"):
+                kept = entry
+            else:
+                self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
+        self._clear(task.work, kept.get("target"))
+        self._delete_all_but(kept.get("key_id"), set(self._lost(task.work, live, set())), task.work)
 
     def _mint(self, work: Work, live: LiveObject, unseen: set[str]) -> Minted:
         """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
@@ -139,7 +160,7 @@ class Delivery(Carrier):
     def _hand_over(self, task: Task, minted: Minted) -> None:
         work, target = task.work, task.value["write_to"]
         try:
-            with work.steps.step(DELIVER, key_id=minted.id) as step:
+            with work.steps.step(DELIVER, key_id=minted.id, target=dict(target)) as step:
                 receipt = self._sinks.put(target, minted.secret, address=_address(work))
                 entry = {"key_id": minted.id, "target": dict(target), "receipt": dict(receipt)}
                 step.done(minted.id, **entry)
@@ -154,12 +175,28 @@ class Delivery(Carrier):
         """The ids of keys that were made for this account by us, and never delivered."""
         yield from (entry["id"] for entry in work.steps.finished(MINT) if entry.get("id"))
         yield from (entry["key_id"] for entry in work.steps.finished(CREATE) if entry.get("key_id"))
-        names = unseen | {str(entry.get("key_name")) for entry in work.steps.unfinished(MINT)}
+        minted = work.steps.unfinished(MINT)
+        names = unseen | {str(entry.get("key_name")) for entry in minted}
         began = [float(entry["began_at"]) for entry in work.steps.unfinished(CREATE)]
         with self._lock:
             began += [moment for moment in (self._creating.pop(work.address, None),) if moment is not None]
+        latest = max([*began, *(float(entry["began_at"]) for entry in minted)], default=0.0)
         if names or began:
-            yield from (key["id"] for key in _keys_of(work, live) if _is_lost(key, live, names, began))
+            until = (work.reach.client.clock() if unseen else latest) + self._settle_seconds
+            yield from self._listed(work, live, names, began, until)
+
+    def _listed(self, work: Work, live: LiveObject, names: set[str], began: list[float], until: float) -> Iterator[str]:
+        """The same, of those whose id nobody saw: looked for until they would have to be in the list."""
+        pause, client = _FIRST_SECONDS, work.reach.client
+        while True:
+            lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, began)]
+            if names <= {key.get("name") for key in lost} and len(lost) >= bool(began) + len(names):
+                break
+            if client.clock() + pause > until:
+                break
+            client.pause(pause, f"looking for keys of {live.id} that nobody received")
+            pause *= 2
+        yield from (key["id"] for key in lost)
 
     def _delete_all_but(self, kept: str | None, ids: set[str | None], work: Work) -> None:
         for key_id in sorted(id for id in ids if id is not None and id != kept):

@@ -8,14 +8,15 @@ halfway goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, tags
 from reconciler.api.reach import Reach
-from reconciler.api.strays import Strays
+from reconciler.api.strays import REATTACH, UPLOAD, Strays
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
@@ -55,36 +56,65 @@ class Folder(Carrier):
         if task.value is None:
             return None
         before = live.carried.get(task.field.name)
-        return self._sync(task, live, before if before is not None else self.read(task.work.reach, live))
+        before = before if before is not None else self.read(task.work.reach, live)
+        return self._sync(task, live, self._with_unlisted(task, live, before))
+
+    def _with_unlisted(self, task: Task, live: LiveObject, before: FileSet) -> FileSet:
+        """The members, with those that we attached and that the list lacks: asked for one by one, since lists lag."""
+        recorded = task.work.record.applied.get(task.field.name) if task.work.record else None
+        members = recorded.members if isinstance(recorded, FileSet) else ()
+        seen, wanted = {member.file_id for member in before.members}, {member.key for member in task.value.members}
+        lacking = [member for member in members if member.key in wanted and member.file_id not in {*seen, None}]
+
+        def ask(member: Member) -> list[dict[str, Any]]:
+            ids = {"id": live.id, "file": str(member.file_id)}
+            try:
+                return [task.work.reach.request("GET", f"{live.kind.collection}/{{id}}/files/{{file}}", ids=ids)]
+            except NotFoundError:
+                return []
+
+        found = [item for items in side_by_side(ask, lacking, workers=self.parallelism) for item in items]
+        return FileSet((*before.members, *live_set(found).members))
 
     def removing(self, task: Task, live: LiveObject) -> None:
         """Delete the files that we uploaded into the store: afterwards nothing would tell which they were."""
-        ours = [member for member in self.read(task.work.reach, live).members if member.content]
+        members = self.read(task.work.reach, live).members
+        ours = [member for member in members if member.content]
         side_by_side(lambda member: _delete_file(task.work, member), ours, workers=self.parallelism)
+        _delete_unused(task.work, self._strays(task.work, members))
+
+    def tidy(self, task: Task, live: LiveObject) -> None:
+        """Delete what earlier runs uploaded for the store and did not live to attach."""
+        if any(task.work.steps.finished(name) or task.work.steps.unfinished(name) for name in (UPLOAD, REATTACH)):
+            members = self.read(task.work.reach, live).members
+            _delete_unused(task.work, self._strays(task.work, members))
+
+    def _strays(self, work: Work, members: Iterable[Member]) -> Strays:
+        known = frozenset(str(member.file_id) for member in members)
+        return Strays(work, self.claims, known, PURPOSE, self.settle_seconds)
 
     def _sync(self, task: Task, live: LiveObject, before: FileSet) -> FileSet:
         if not isinstance(task.field.type, FileSetType):
             raise TypeError(f"{task.field.name} is no file set")
-        known = frozenset(str(member.file_id) for member in before.members)
-        return _Sync(self, task.work, live, known).run(moves(before, task.value, task.field.type), task.value)
+        strays = self._strays(task.work, before.members)
+        return _Sync(self, task.work, live, strays).run(moves(before, task.value, task.field.type), task.value)
 
 
 @dataclass(frozen=True)
 class _Sync:
-    """One synchronisation of one store. `known` are the ids of files that it held before."""
+    """One synchronisation of one store."""
 
     folder: Folder
     work: Work
     live: LiveObject
-    known: frozenset[str]
+    strays: Strays
 
     @property
     def files_path(self) -> str:
         return f"{self.live.kind.collection}/{{id}}/files"
 
     def run(self, plan: Moves, after: FileSet) -> FileSet:
-        strays = Strays(self.work, self.folder.claims, self.known, PURPOSE, self.folder.settle_seconds)
-        added = self._upload([member for member in plan.add if member.content], strays)
+        added = self._upload([member for member in plan.add if member.content], self.strays)
         added += [member for member in plan.add if not member.content]
         self._each(self._retag, plan.retag)
         self._each(self._detach_to_attach_again, plan.again)
@@ -94,7 +124,8 @@ class _Sync:
             indexing = Indexing(self.work.reach, names, self.folder.index_seconds, self.folder.settle_seconds)
             self.work.notes.extend(indexing.wait(watches))
         self._each(self._remove, plan.remove)
-        self.work.notes.extend(strays.remarks())
+        _delete_unused(self.work, self.strays)
+        self.work.notes.extend(self.strays.remarks())
         return self._outcome(after, [*added, *plan.again, *plan.retag])
 
     def _outcome(self, after: FileSet, written: list[Member]) -> FileSet:
@@ -141,14 +172,14 @@ class _Sync:
 
     def _send(self, member: Member, strays: Strays) -> str:
         local = _content(member)
-        upload = self.work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size)
+        upload = self.work.steps.step(UPLOAD, path=local.path, sha256=local.sha256, size=local.size)
         with upload as step, strays.making(local):
             filename = local.path.rpartition("/")[2]
             reach = self.work.reach.plain
             made = self.folder.uploader.upload(reach, local, filename=filename, purpose=PURPOSE)
             id = str(made["id"])
             strays.claim(id)
-            step.done(id, sha256=local.sha256)
+            step.done(id, path=local.path, sha256=local.sha256)
         return id
 
     # Attaching
@@ -196,10 +227,10 @@ class _Sync:
             step.done(str(member.file_id))
 
     def _detach_to_attach_again(self, member: Member) -> None:
-        sha256 = member.content.sha256 if member.content else None
-        with self.work.steps.step(f"reattach {member.key}", file_id=member.file_id, sha256=sha256) as step:
+        known = {"path": member.key, "sha256": member.content.sha256 if member.content else None}
+        with self.work.steps.step(REATTACH, file_id=member.file_id, **known) as step:
             self._detach(member)
-            step.done(str(member.file_id), sha256=sha256)
+            step.done(str(member.file_id), **known)
 
     def _remove(self, member: Member) -> None:
         self.work.reach.client.check_stopped()
@@ -215,6 +246,11 @@ class _Sync:
             self.work.reach.request("DELETE", f"{self.files_path}/{{file}}", ids=ids)
         except NotFoundError:
             return
+
+
+def _delete_unused(work: Work, strays: Strays) -> None:
+    for path, id in strays.unused():
+        _delete_file(work, Member(path, content=None, file_id=id))
 
 
 def _delete_file(work: Work, member: Member) -> None:

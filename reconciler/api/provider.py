@@ -77,7 +77,8 @@ class HttpProvider:
             settle_seconds=settle_seconds,
             parallelism=parallelism,
         )
-        self._folder, self._delivery, self._shown_once = folder, Delivery(sinks, keys), ShownOnce(sinks)
+        delivery = Delivery(sinks, keys, settle_seconds=settle_seconds)
+        self._folder, self._delivery, self._shown_once = folder, delivery, ShownOnce(sinks)
 
     @property
     def calls(self) -> int:
@@ -206,14 +207,21 @@ class HttpProvider:
             case Removal.RESTORE:
                 self._restore(work, live)
 
+    def tidy(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
+        """Remove what earlier runs made for an object and did not live to use."""
+        work = Work(self._site_of(live), address, steps, record)
+        for carrier, task in self._tasks(work, {field.name: None for field in live.kind.carried}):
+            carrier.tidy(task, live)
+
     def _made(self, work: Work, spec: Spec, mark: str | None, tasks: Tasks) -> dict[str, Any]:
         """The answer to the create, journalled as soon as it is there."""
         source = next((field for field in work.kind.fields if isinstance(field.type, LocalFileType)), None)
         body = create_body(work.kind, spec, mark, in_path=work.site.in_path("create"))
         for carrier, task in tasks:
             body.update(carrier.body(task) or {})
-        making = self._claims.making(work.kind.collection, work.kind.identity(spec))
-        with work.steps.step(CREATE) as step, making:
+        identity = work.kind.identity(spec)
+        making = self._claims.making(work.kind.collection, identity)
+        with work.steps.step(CREATE, identity=dict(identity or {})) as step, making:
             try:
                 answer = self._uploaded(work, spec[source.name], body) if source else self._posted(work, body, spec)
             except NotFoundError as error:

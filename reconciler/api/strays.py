@@ -2,13 +2,14 @@
 
 An upload can succeed without our learning of it, in this run (the answer was lost) or in an earlier one (it died before
 it attached the file). The journal names what was sent; the list of files is searched for what the journal does not
-know. A file is taken only if it is the only one that fits: name, size, age, and claimed by nobody.
+know. A file is taken only if it is the only one that fits: name, size, age, and claimed by nobody. What no member turns
+out to need, because its path has left the manifests or its content has changed, is named to be deleted.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +18,8 @@ from reconciler.api.work import Work
 from reconciler.errors import NotFoundError
 from reconciler.model.values import LocalFile, Spec
 
+UPLOAD = "upload"
+REATTACH = "reattach"
 _CLOCKS_DIFFER_SECONDS = 120
 _FIRST_SECONDS = 1.0
 
@@ -37,6 +40,7 @@ class Strays:
         self._claimed = set(known)
         self._purpose = purpose
         self._settle_seconds = settle_seconds
+        self._looked_for: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def claim(self, id: str) -> bool:
@@ -61,11 +65,27 @@ class Strays:
 
     def left_by_earlier_run(self, local: LocalFile) -> str | None:
         """A file that an unfinished run uploaded with just these bytes, or None."""
+        with self._lock:
+            self._looked_for.add((local.path, local.sha256))
         for id in self._journalled(local):
             if self._exists(id) and self.claim(id):
                 return id
-        unfinished = _matching(self._work.steps.unfinished(f"upload {local.path}"), local)
+        unfinished = _matching(self._work.steps.unfinished(UPLOAD), local)
         return self.find(local, began_at=float(unfinished[-1]["began_at"])) if unfinished else None
+
+    def unused(self) -> Iterator[tuple[str, str]]:
+        """Path and id of each file that an earlier run uploaded or had in hand, and that is nobody's now."""
+        steps = self._work.steps
+        for entry in (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH)):
+            id = entry.get("id") or entry.get("file_id")
+            if entry.get("sha256") and isinstance(id, str) and self.claim(id):
+                yield str(entry.get("path")), id
+        for entry in steps.unfinished(UPLOAD):
+            local = LocalFile(str(entry["path"]), str(entry["sha256"]), int(entry["size"]))
+            asked = (local.path, local.sha256) in self._looked_for
+            found = None if asked else self.find(local, began_at=float(entry["began_at"]))
+            if found is not None:
+                yield local.path, found
 
     def find(self, local: LocalFile, *, began_at: float, sent_at: float | None = None) -> str | None:
         """The one file that may have come of an upload begun at `began_at` (unix seconds), None if it must go again.
@@ -90,9 +110,9 @@ class Strays:
 
     def _journalled(self, local: LocalFile) -> list[str]:
         steps = self._work.steps
-        uploaded = _matching(steps.finished(f"upload {local.path}"), local)
-        detached = _matching(steps.finished(f"reattach {local.path}"), local)
-        begun = _matching(steps.unfinished(f"reattach {local.path}"), local)
+        uploaded = _matching(steps.finished(UPLOAD), local)
+        detached = _matching(steps.finished(REATTACH), local)
+        begun = _matching(steps.unfinished(REATTACH), local)
         found = [entry.get("id") for entry in (*uploaded, *detached)] + [entry.get("file_id") for entry in begun]
         return [id for id in reversed(found) if isinstance(id, str)]
 
@@ -118,13 +138,13 @@ class Strays:
             return [id for id in alike if id not in self._claimed and self._claims.is_free(id, self._work.address)]
 
     def _note_down(self, local: LocalFile, id: str) -> str:
-        with self._work.steps.step(f"upload {local.path}", sha256=local.sha256, size=local.size, found=id) as step:
-            step.done(id, sha256=local.sha256)
+        with self._work.steps.step(UPLOAD, path=local.path, sha256=local.sha256, size=local.size, found=id) as step:
+            step.done(id, path=local.path, sha256=local.sha256)
         return id
 
 
 def _matching(entries: Sequence[Mapping[str, Any]], local: LocalFile) -> list[Mapping[str, Any]]:
-    return [entry for entry in entries if entry.get("sha256") == local.sha256]
+    return [entry for entry in entries if (entry.get("path"), entry.get("sha256")) == (local.path, local.sha256)]
 
 
 def _age(file: Mapping[str, Any]) -> float:

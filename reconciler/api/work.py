@@ -68,8 +68,8 @@ class Carrier:
     """The calls behind a field that does not travel in the body. Each method may do nothing, and here does so.
 
     The order is: `check` before anything is sent; `body` and `journalled` around the create, `created` after it;
-    `write` for an update; `removing` before and `removed` after the object goes. Values are None where the field
-    cannot be read.
+    `write` for an update; `removing` before and `removed` after the object goes. `tidy` is for an object that is as it
+    should be, although a run died over it. Values are None where the field cannot be read.
     """
 
     def private(self, _field: Field) -> frozenset[str]:
@@ -99,6 +99,9 @@ class Carrier:
 
     def removed(self, task: Task) -> None:
         """Remove what the object left behind elsewhere."""
+
+    def tidy(self, task: Task, live: LiveObject) -> None:
+        """Remove what earlier runs made for the field and did not live to use."""
 
 
 def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> list[R]:

@@ -25,6 +25,7 @@ from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
+from reconciler.api.work import CREATE
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
@@ -36,7 +37,7 @@ from reconciler.engine.finding import Settling
 from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
-from reconciler.engine.match import Ownership
+from reconciler.engine.match import Attempt, Ownership
 from reconciler.errors import ApiError, ConfigurationError, CredentialError, GuardError, StalePlanError, UsageError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
@@ -46,7 +47,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.render.progress import Progress
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
-from reconciler.state import StateStore
+from reconciler.state import StateStore, Status
 
 LOG = logging.getLogger("reconciler.cli")
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -197,9 +198,14 @@ class Session:
         """Who we are, and what earlier runs began and never ended."""
         stack = self._stack_of_state
         begun: dict[Address, float] = {}
+        made: dict[Address, list[Attempt]] = {}
         for entry in self.store.unfinished():
             begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
-        return Ownership(stack.name, stack.environment, begun)
+            for step in entry.steps:
+                if step.name == CREATE and step.status is not Status.FAILED:
+                    attempt = Attempt(step.began_at, step.id, step.intent.get("identity") or {})
+                    made.setdefault(entry.address, []).append(attempt)
+        return Ownership(stack.name, stack.environment, begun, made)
 
     @property
     def settling(self) -> Settling:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.emulator.faults import Fault
     from reconciler.emulator.recorder import RequestRecord
     from reconciler.emulator.state import State
-    from reconciler.emulator.store import Store
+    from reconciler.emulator.store import Snapshot, Store
 
 _HOST = "127.0.0.1"
 
@@ -121,6 +121,14 @@ class Emulator:
     def reset(self) -> None:
         """Return to the beginning; options stay."""
         self.state.reset()
+
+    def snapshot(self) -> Snapshot:
+        """All objects as they are now, to `restore` later; options and faults are no part of it."""
+        return self.store.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to a snapshot: to rehearse the same failure from the same start again and again."""
+        self.store.restore(snapshot)
 
     def seed(self, **counts: int) -> dict[str, list[str]]:
         """Make many objects at once; see `seeding.COUNTS`."""

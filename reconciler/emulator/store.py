@@ -16,6 +16,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,13 @@ class Record:
     @property
     def key(self) -> Key:
         return (self.kind, self.scope, self.id)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a store held at one moment; opaque to everybody else."""
+
+    entries: list[dict[str, Any]]
 
 
 class Collection:
@@ -172,6 +180,21 @@ class Store:
             self._changed.clear()
             if self._journal is not None:
                 self._journal.rewrite([])
+
+    def snapshot(self) -> Snapshot:
+        """Return all that is stored, as it is now, to be given to `restore` any number of times."""
+        with self.lock:
+            return Snapshot(deepcopy(self._entries()))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become what a snapshot holds, in the data file too."""
+        with self.lock:
+            self.reset()
+            for entry in deepcopy(snapshot.entries):
+                self._put(Record(**entry))
+                self._seq = max(self._seq, entry["seq"])
+            if self._journal is not None:
+                self._journal.rewrite(self._entries())
 
     def commit(self) -> None:
         """Make what changed durable, as one step; a request's answer must not leave before."""

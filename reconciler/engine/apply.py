@@ -106,9 +106,10 @@ class _Walk:
         self._walk()
         for change in self._plan.changes:
             if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:
+                was_found = change.id is not None and self._executor.books.get(change.address) is None
                 self._executor.settle_unchanged(change)
-                if change.address in self._run.ownership.begun:
-                    self._run.store.settle(change.address)
+                if change.address in self._run.ownership.begun and (was_found or not self._may_show_yet(change)):
+                    self._tidy(change)
         outcomes = self._by_change()
         return ApplyResult(
             plan=self._plan,
@@ -118,6 +119,22 @@ class _Walk:
             seconds=self._run.clock() - started,
             interrupted=self._run.stop.is_set(),
         )
+
+    def _may_show_yet(self, change: Change) -> bool:
+        """Whether a dead run may have made something so short a time ago that no list has it."""
+        settling = self._run.settling
+        attempts = self._run.ownership.made.get(change.address, ())
+        return any(settling.clock() < attempt.began + settling.seconds for attempt in attempts)
+
+    def _tidy(self, change: Change) -> None:
+        """What a run left unfinished at an address where nothing is to be done: traces of it go, then the memory."""
+        try:
+            with self._run.store.journal(self._run.run_id, redact=self._run.redact).change(
+                change.address, "tidy"
+            ) as journal:
+                self._executor.tidy(change, journal)
+        except ReconcilerError as error:
+            LOG.warning("%s: what an earlier run left there could not be looked at: %s", change.address, error)
 
     def _walk(self) -> None:
         waiting = {node: {need for need in needs if need in self._work} for node, needs in self._needs.items()}
@@ -252,6 +269,9 @@ def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
     needs: dict[Node, set[Node]] = {node: set() for node in work}
     for node, change in work.items():
         if change.reason is Reason.LEFT_BEHIND:
+            # What referred to it while it was in use may do so still, until that is written anew.
+            needs[node] |= _users_of(node.address, work)
+            _keep_reachable(needs, work, node)
             continue
         write, delete = Node(node.address, Half.WRITE), Node(node.address, Half.DELETE)
         if change.action is Action.REPLACE:
@@ -260,6 +280,18 @@ def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
         for address in change.depends_on:
             _add_needs(needs, work, write, delete, address)
     return needs
+
+
+def _users_of(address: Address, work: Mapping[Node, Change]) -> set[Node]:
+    return {node for node, change in work.items() if node.id is None and address in change.depends_on}
+
+
+def _keep_reachable(needs: dict[Node, set[Node]], work: Mapping[Node, Change], node: Node) -> None:
+    """What a left-over object lived in, or was reached by, is deleted after it."""
+    for address in work[node].depends_on:
+        target = Node(address, Half.DELETE)
+        if target in work and work[target].action is Action.DELETE:
+            needs[target].add(node)
 
 
 def _add_needs(

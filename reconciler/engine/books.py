@@ -24,6 +24,7 @@ class Books:
         self._lock = Lock()
         self._records = dict(records)
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
+        self._left_behind = {str(change.id) for change in plan.changes if change.reason is Reason.LEFT_BEHIND}
         self._project_ids = {
             change.address.project: change.project_id for change in plan.changes if change.project_id is not None
         }
@@ -66,7 +67,8 @@ class Books:
         with self._lock:
             mine = [record for address, record in self._records.items() if address.kind == kind.name]
         # The rows of kinds that always exist are the same for ever, so knowing one does not rule it out.
-        return set() if kind.found_by_key else {id for record in mine for id in (record.id, *record.deposed)}
+        known = {id for record in mine for id in (record.id, *record.deposed)}
+        return set() if kind.found_by_key else known | self._left_behind
 
     def owned_ids(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Address]]:
         """Every id that is somebody's as the apply begins, objects before the files that they hold.
@@ -93,7 +95,7 @@ class Books:
     ) -> Record:
         """The record of an object that was just written; `before` is what it was, where it existed."""
         earlier = self.get(change.address)
-        deposed = earlier.deposed if earlier else ()
+        deposed = self._still_deposed(earlier) if earlier else ()
         if change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists:
             earlier = None
         record = earlier or Record(address=change.address, id=written.live.id)
@@ -118,6 +120,10 @@ class Books:
         applied = _applied(kind, desired, base.applied, earlier=record)
         return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
 
+    def _still_deposed(self, record: Record) -> tuple[str, ...]:
+        """The objects that replacements left behind, without those that the plan did not even find."""
+        return tuple(id for id in record.deposed if id in self._left_behind)
+
     def _with_lifecycle(self, record: Record, change: Change) -> Record:
         depends_on = tuple(
             address
@@ -127,6 +133,7 @@ class Books:
         return replace(
             record,
             address=change.address,
+            deposed=self._still_deposed(record),
             project_id=self._project_ids.get(change.address.project) or record.project_id,
             prevent_destroy=change.prevent_destroy,
             on_remove=OnRemove(change.on_remove) if change.on_remove else None,

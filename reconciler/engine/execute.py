@@ -18,7 +18,7 @@ from reconciler.engine.match import Ownership
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
-from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, Removal
+from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
 from reconciler.model.provider import Claiming, Provider, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType
@@ -95,7 +95,9 @@ class Executor:
         self._take_over_name(change)
         record, live = self.books.get(change.address), self._read_unmoved(change)
         if live is not None:
-            self._provider.delete(live, record=record, steps=journal)
+            # The record of what follows this object is not its own: a key in there is the new one.
+            own = record if record is not None and record.id == live.id else None
+            self._provider.delete(live, record=own, steps=journal)
         self._finish_delete(change, record, journal)
         return Done(change.id)
 
@@ -108,6 +110,14 @@ class Executor:
             self.books.put(fresh)
             self._store.put(fresh)
 
+    def tidy(self, change: Change, journal: ChangeJournal) -> None:
+        """Remove what earlier runs made for an unchanged resource and did not live to use."""
+        kind, record = self._kind(change), self.books.get(change.address)
+        live = self._finder.read(change.address, kind, change.id) if change.id and kind.carried else None
+        if live is not None:
+            self._provider.tidy(live, address=change.address, record=record, steps=journal)
+        journal.finish(record)
+
     # --- create ----------------------------------------------------------------------------------------------------
 
     def _create(self, change: Change, journal: ChangeJournal) -> Done:
@@ -115,8 +125,7 @@ class Executor:
         if change.action is Action.REPLACE and change.create_before_destroy:
             self._read_unmoved(change)
         since = self._ownership.begun.get(change.address)
-        must_look = change.look_first or kind.always_exists
-        live = self._finder.find(self._wanted(change, desired, since)) if must_look else None
+        live = self._existing(change, kind, self._wanted(change, desired, since))
         if kind.always_exists and live is None:
             raise ApiError(
                 f"the API lists no {kind.name} with {kind.natural_key[0]} {desired.get(kind.natural_key[0])!r} here",
@@ -137,6 +146,13 @@ class Executor:
                 f"{', '.join(live.id for live in found)} has the same {key}, and the plan did not know of it",
                 hint="Plan again: the next plan says how to take it over.",
             )
+
+    def _existing(self, change: Change, kind: Kind, wanted: Wanted) -> LiveObject | None:
+        """What a create does not have to make: it exists by itself, or an earlier run may have made it."""
+        if change.address in self._ownership.made and not kind.found_by_key:
+            return self._finder.find_until_settled(wanted, by_earlier_run=True)
+        must_look = change.look_first or kind.always_exists or wanted.since is not None
+        return self._finder.find(wanted) if must_look else None
 
     def _make(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:
         began = self._settling.clock()
@@ -213,7 +229,7 @@ class Executor:
         live = self._read_planned(change)
         mark = self._mark(change, {live.kind.mark or "": live.value(live.kind.mark or "")})
         lost_its_mark = change.reason is Reason.ROLLBACK and live.mark is None and mark is not None
-        if (change.renamed_from and live.mark is not None) or lost_its_mark:
+        if self._ownership.address(live.mark) not in (None, change.address) or lost_its_mark:
             # The mark names the old address: with the state lost, it would look like something nobody declares. And
             # what a rollback takes back had lost its mark when it was let go.
             self._write_mark(change, live, self._ownership.mark(change.address), journal)
@@ -229,6 +245,8 @@ class Executor:
             if live is not None and live.mark is not None:
                 # What we let go must not look like ours: a later run without state would delete it.
                 self._write_mark(change, live, None, journal)
+        if change.reason is Reason.GONE and change.address in self._ownership.begun:
+            self._take_back(change, journal)
         self.books.remove(change.address)
         journal.finish(None, remove=True)
         return Done(change.id)
@@ -242,6 +260,14 @@ class Executor:
         if kind.mark and live.mark is not None:
             changes = {kind.mark: dict(live.value(kind.mark) or {}), **changes}
         self._provider.update(live, changes, address=change.address, mark=None, record=record, steps=journal)
+
+    def _take_back(self, change: Change, journal: ChangeJournal) -> None:
+        """Bring a delete that an earlier run did not live to finish to its end: what it left elsewhere goes too."""
+        record = self.books.get(change.address)
+        if record is not None and record.delivered and change.on_remove == OnRemove.DELETE:
+            self._provider.delete(
+                LiveObject(self._kind(change), record.id, {}, change.address.project), record=record, steps=journal
+            )
 
     def _write_mark(self, change: Change, live: LiveObject, mark: str | None, journal: ChangeJournal) -> None:
         name = live.kind.mark or ""

@@ -34,11 +34,11 @@ class Settling:
     clock: Callable[[], float] = time.time
     pause: Callable[[float, str], None] = lambda seconds, _: time.sleep(seconds)
 
-    def looks(self, reason: str) -> Iterator[None]:
+    def looks(self, reason: str, seconds: float | None = None) -> Iterator[None]:
         """A turn for each look at something that may not show yet: at once, and after pauses until the time is over."""
         pause, waited = self.first_pause, 0.0
         yield
-        while waited < self.seconds:
+        while waited < (self.seconds if seconds is None else seconds):
             self.pause(pause, reason)
             waited += pause
             pause = min(pause * 2, 4.0)
@@ -147,9 +147,14 @@ class Finder:
             raise ApiError(f"{ids} could each be what an unfinished create made", hint="Keep one and delete the rest.")
         return alike[0] if alike else None
 
-    def find_until_settled(self, wanted: Wanted) -> LiveObject | None:
-        """The same, again and again until it is there or would have to be."""
-        for _ in self._settling.looks(f"looking for {wanted.address}, whose create had no clear answer"):
+    def find_until_settled(self, wanted: Wanted, *, by_earlier_run: bool = False) -> LiveObject | None:
+        """The same, again and again until it is there or would have to be.
+
+        What an earlier run may have made has had time to show ever since its create began.
+        """
+        ago = self._settling.clock() - wanted.since if by_earlier_run and wanted.since is not None else 0.0
+        seconds = self._settling.seconds - max(0.0, ago)
+        for _ in self._settling.looks(f"looking for {wanted.address}, whose create had no clear answer", seconds):
             live = self.find(wanted)
             if live is not None or not wanted.kind.calls.listable:
                 return live

@@ -145,7 +145,8 @@ def _loses(change: Change, key: KeyInUse) -> bool:
     """Whether a key is no good any more after a change of the resource that delivered it."""
     match change.action:
         case Action.DELETE:
-            return True
+            # What a replacement left behind had a key before this one.
+            return change.reason is not Reason.LEFT_BEHIND
         case Action.REPLACE | Action.UPDATE:
             # A key that is to be delivered elsewhere is made anew, and the old one is deleted.
             moves = any(field.name == key.field and field.before is not None for field in change.fields)

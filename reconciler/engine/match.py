@@ -8,7 +8,7 @@ command line says `adopt`: a conflict, and never a silent second object.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,22 +36,39 @@ class Found(StrEnum):
 
 @dataclass(frozen=True)
 class Binding:
-    """A resource and what it is bound to. `ended` objects are not bound: they are what once was there."""
+    """A resource and what it is bound to. `ended` objects are not bound: they are what once was there.
+
+    `successor` is what a replacement made that began and never ended: the object that is to follow this one.
+    """
 
     live: LiveObject | None = None
     found: Found = Found.NOT
     record: Record | None = None
     renamed_from: Address | None = None
     ended: LiveObject | None = None
+    successor: LiveObject | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A create that a run sent and did not live to record: the id it was answered, or what the object is known by."""
+
+    began: float
+    id: str | None
+    identity: Spec
 
 
 @dataclass
 class Ownership:
-    """Who we are, for marks: `stack/environment/`, and what was begun and never ended (address to unix seconds)."""
+    """Who we are, for marks: `stack/environment/`, and what was begun and never ended (address to unix seconds).
+
+    `made` are the attempts to make an object among them.
+    """
 
     stack: str
     environment: str
     begun: Mapping[Address, float] = field(default_factory=dict)
+    made: Mapping[Address, Sequence[Attempt]] = field(default_factory=dict)
 
     def mark(self, address: Address) -> str:
         """The mark that our object for an address carries."""
@@ -79,6 +96,7 @@ class Matcher:
         *,
         declared: Iterable[Address],
         adopt_all: bool,
+        destroying: bool = False,
     ) -> None:
         self.diagnostics: list[Diagnostic] = []
         self._live = live
@@ -86,6 +104,7 @@ class Matcher:
         self._ownership = ownership
         self._declared = set(declared)
         self._adopt_all = adopt_all
+        self._destroying = destroying
         self._claimed = {
             (address.kind, address.project, id): address
             for address, record in records.items()
@@ -100,14 +119,19 @@ class Matcher:
         address, renamed = resource.address, self._renamed(resource)
         record = self._records.get(renamed or address)
         bound = self._by_state(resource, record) or self._by_mark_of(resource, renamed)
-        bound = bound or self._by_journal(resource, spec) or self._by_adoption(resource)
-        bound = bound or self._by_natural_key(resource, spec)
+        bound = bound or self._by_journal(resource, spec)
+        if not self._destroying or resource.kind.found_by_key:
+            # What is not ours yet is not taken over only to be destroyed.
+            bound = bound or self._by_adoption(resource) or self._by_natural_key(resource, spec)
         if bound is None:
             gone = self._live.find(address.kind, address.project, record.id) if record else None
             return Binding(record=record, renamed_from=renamed, ended=gone)
         live, found = bound
         self._claimed[(address.kind, address.project, live.id)] = address
-        return Binding(live, found, record, renamed)
+        successor = self._successor(resource, spec) if found is Found.STATE else None
+        if successor is not None:
+            self._claimed[(address.kind, address.project, successor.id)] = address
+        return Binding(live, found, record, renamed, successor=successor)
 
     def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
         """Objects with our mark whose address nothing declares and no record knows, and surplus ones of any address."""
@@ -115,6 +139,36 @@ class Matcher:
             for live in objects:
                 if not self._is_claimed(live):
                     yield address, live
+
+    def made_and_undeclared(self) -> Iterator[tuple[Address, LiveObject | None]]:
+        """Objects without a mark that dead runs made for addresses that nothing declares or records any more.
+
+        The address alone where there is none, or where it is not certain which one it is.
+        """
+        for address in self._ownership.begun:
+            if address not in self._declared and address not in self._records:
+                attempts = self._ownership.made.get(address, ())
+                found = {live.id: live for attempt in attempts for live in self._made_by(address, attempt)}
+                yield from ((address, live) for live in found.values() or (None,))
+
+    def _made_by(self, address: Address, attempt: Attempt) -> list[LiveObject]:
+        free = [
+            live
+            for live in self._live.objects(address.kind, address.project)
+            if live.mark is None and not self._is_claimed(live) and not self._is_gone(live)
+        ]
+        if attempt.id is not None:
+            return [live for live in free if live.id == attempt.id]
+        earliest = attempt.began - JOURNAL_TOLERANCE_SECONDS
+        alike = [
+            live
+            for live in free
+            if attempt.identity
+            and attempt.identity in live.kind.identities(live.attributes)
+            and _created_at(live) >= earliest
+            and live.id not in self._members
+        ]
+        return alike if len(alike) == 1 else []
 
     def unmanaged(self) -> Iterable[LiveObject]:
         """Objects that neither a manifest nor the state knows, among all that was listed."""
@@ -159,6 +213,13 @@ class Matcher:
         if len(found) > 1:
             self._report_many(resource, found, "were made since the last run began to create it")
         return (found[0], Found.JOURNAL) if found else None
+
+    def _successor(self, resource: Resource, spec: Spec) -> LiveObject | None:
+        if resource.address not in self._ownership.made:
+            return None
+        marked = (live for live in self._marked.get(resource.address, ()) if not self._is_claimed(live))
+        bound = self._by_journal(resource, spec)
+        return next(marked, bound[0] if bound else None)
 
     def _by_adoption(self, resource: Resource) -> tuple[LiveObject, Found] | None:
         wanted = resource.lifecycle.adopt

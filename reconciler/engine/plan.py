@@ -97,7 +97,9 @@ class _Decisions:
         if before_destroy is None or resource.kind.found_by_key:
             # What cannot go away is not replaced by another either: its values are written back, and that comes first.
             # And of what there is one a key, the old one has to go before there can be a new one.
-            before_destroy = resource.kind.create_before_destroy
+            # A key that opens a project works until the next one is in its place.
+            opens = resource.address in self._survey.inputs.key_writers.values()
+            before_destroy = resource.kind.create_before_destroy or opens
         depends_on = self._survey.needs[resource.address] | set(record.depends_on if record else ())
         return Change(
             address=resource.address,
@@ -158,14 +160,17 @@ class _Decisions:
     def _chosen(self, resource: Resource, binding: Binding, live: LiveObject, change: Change) -> Change:
         forced = any(item.forces_replacement for item in change.fields)
         expired = resource.kind.ending(live.attributes) is Ended.REPLACE
-        if forced or expired or resource.address in self._survey.inputs.options.replace:
-            reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else Reason.REQUESTED
+        requested = resource.address in self._survey.inputs.options.replace
+        if forced or expired or requested or binding.successor is not None:
+            reason = Reason.REQUESTED if requested else Reason.HALF_REPLACED
+            reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
             return replace(change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys)
         if _lacks_its_key(resource, binding):
             return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
         if change.fields:
             return replace(change, action=Action.UPDATE, reason=_update_reason(change.fields, binding))
-        if binding.renamed_from is not None:
+        marked = self._survey.inputs.ownership.address(live.mark)
+        if binding.renamed_from is not None or marked not in (None, resource.address):
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
         if binding.found is Found.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)

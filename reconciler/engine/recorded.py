@@ -57,6 +57,7 @@ class RecordedProvider:
 
     update = create
     delete = create
+    tidy = create
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:

@@ -71,11 +71,12 @@ class LiveState:
 
 
 class Reader:
-    """Reads through a provider with a bounded number of threads."""
+    """Reads through a provider with a bounded number of threads. `closed` are projects whose key is dead."""
 
     def __init__(self, provider: Provider, kinds: Mapping[str, Kind], *, parallelism: int) -> None:
         self.provider = provider
         self.state = LiveState(kinds)
+        self.closed: set[str] = set()
         self._kinds = kinds
         self._parallelism = parallelism
 
@@ -87,7 +88,7 @@ class Reader:
         `enough` are the ids of all that is wanted of a place, where nothing else is.
         """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
-        readable = [place for place in wanted if self.provider.can_read(self._kinds[place.kind], place.project)]
+        readable = [place for place in wanted if self._is_open(place)]
         self.state.unreadable |= set(wanted) - set(readable)
         for place in readable:
             LOG.info("list %s%s", place.kind, "".join(f" of {where}" for where in place.where))
@@ -132,6 +133,11 @@ class Reader:
         for place in short:
             del self.state.listed[place]
         self.read_lists(short)
+
+    def _is_open(self, place: Place) -> bool:
+        kind = self._kinds[place.kind]
+        closed = place.project in self.closed and not kind.scope.needs_admin_key
+        return not closed and self.provider.can_read(kind, place.project)
 
     def _list(self, place: Place, optional: bool, enough: frozenset[str] | None) -> Collection[LiveObject]:
         try:

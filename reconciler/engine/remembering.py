@@ -71,6 +71,7 @@ class RememberingProvider:
 
     update = create
     delete = create
+    tidy = create
 
     def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
         with self._lock:

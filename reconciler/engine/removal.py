@@ -41,7 +41,13 @@ def undeclared(survey: Survey) -> list[Change]:
             changes.append(_orphan(survey, address, record))
         changes += _deposed(survey, address, record)
     if not targets:
-        changes += [_marked_orphan(survey, address, live) for address, live in survey.marked_but_undeclared()]
+        changes += [_unrecorded(survey, address, live) for address, live in survey.marked_but_undeclared()]
+        seen = {change.address for change in changes}
+        changes += [
+            _unrecorded(survey, address, live) if live else _forgettable(survey, address)
+            for address, live in survey.made_and_undeclared()
+            if address.kind in survey.inputs.kinds and address not in seen
+        ]
     return changes
 
 
@@ -112,7 +118,12 @@ def _deposed(survey: Survey, address: Address, record: Record) -> Iterable[Chang
             )
 
 
-def _marked_orphan(survey: Survey, address: Address, live: LiveObject) -> Change:
+def _forgettable(survey: Survey, address: Address) -> Change:
+    """Nothing to do but to forget that a run died here."""
+    return replace(_undeclared(survey, address, Record(address=address, id="")), id=None, reason=Reason.GONE)
+
+
+def _unrecorded(survey: Survey, address: Address, live: LiveObject) -> Change:
     is_declared = address in survey.resources
     record = Record(address=address, id=live.id, project_id=survey.project_id(address.project))
     reason = Reason.LEFT_BEHIND if is_declared else Reason.NOT_DECLARED

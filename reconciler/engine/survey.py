@@ -104,6 +104,10 @@ class Survey:
         """Objects with our mark that nothing declares or records, and surplus ones."""
         return self._matcher.marked_but_undeclared()
 
+    def made_and_undeclared(self) -> Iterable[tuple[Address, LiveObject | None]]:
+        """What dead runs made for addresses that nothing declares or records any more."""
+        return self._matcher.made_and_undeclared()
+
     def unmanaged(self) -> Iterable[LiveObject]:
         """Objects that neither a manifest nor the state knows."""
         return self._matcher.unmanaged()
@@ -150,6 +154,9 @@ class Survey:
         """Where the selected resources are listed: the `nested` ones, in objects to be known first, or the rest."""
         found = {self._declared_place(self.resources[address]) for address in self.selected}
         found |= {self._recorded_place(address, self.inputs.records[address].id) for address in self._recorded()}
+        if not self.inputs.options.targets:
+            made = (address for address in self.inputs.ownership.made if address.kind in self.inputs.kinds)
+            found |= {Place(at.kind, at.project) for at in made if not self.kind(at).surroundings}
         kinds = {place.kind for place in found if place is not None}
         stand_ins = {name for kind in kinds if (name := self.inputs.kinds[kind].satisfied_by)}
         found |= {Place(name, None) for name in stand_ins}
@@ -272,6 +279,7 @@ class Survey:
 
     def _read_everything(self) -> None:
         places = self._places()
+        self._close_what_lost_its_key()
         enough = self._enough(places)
         self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind)), enough=enough)
         if self.inputs.state_is_new:
@@ -306,6 +314,17 @@ class Survey:
         fresh = {record.id for at, record in self.inputs.records.items() if at in self.inputs.fresh}
         listed = self._reader.state.listed
         return [(at, id) for at, id in self._expected(places) if id in fresh and at in listed and id not in listed[at]]
+
+    def _close_what_lost_its_key(self) -> None:
+        """A key whose account a run deleted right before it died is still in its place, and opens nothing."""
+        for project, writer in self.inputs.key_writers.items():
+            record = self.inputs.records.get(writer)
+            if record is not None and writer in self.inputs.ownership.begun:
+                place = Place(writer.kind, writer.project)
+                self._reader.read_lists([place])
+                self._reader.confirm([(place, record.id)])
+                if self.find(writer, record.id) is None:
+                    self._reader.closed.add(project)
 
     def _read_carried(self) -> None:
         wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)
@@ -363,6 +382,7 @@ class Survey:
             self.inputs.ownership,
             declared=self.resources,
             adopt_all=self.inputs.options.adopt,
+            destroying=self.inputs.options.destroy,
         )
 
     def _bind(self, resource: Resource) -> Binding:

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     KEY_LOST = "it was made by a run that died before its key was delivered"
     SATISFIED = "what it is for is there already"
     REQUESTED = "replacement was asked for"
+    HALF_REPLACED = "an interrupted run had made the new one already"
     NOT_DECLARED = "no manifest declares it"
     RENAMED = "its declaration has a new address"
     RETAINED = "it is to be retained (lifecycle.on_remove)"

@@ -149,3 +149,6 @@ class Provider(Protocol):
 
         An object that is gone already is no error.
         """
+
+    def tidy(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
+        """Remove what earlier runs made for the object and did not live to use; the object itself is left alone."""

@@ -84,11 +84,30 @@ class FileSink:
                 file = self._locate(path)
             except SinkError:
                 return  # a link, or outside: not what we left
-            if digests.matches(_content(file), digest):
-                file.unlink()
+            # A kill in here before may have left the proof alone, or with it the beginning of a delivery.
+            is_half_done = not _exists(file) and digest in _read_proof(file).get("digests", ())
+            if is_half_done or digests.matches(_content(file), digest):
+                file.unlink(missing_ok=True)
                 _proof_of(file).unlink(missing_ok=True)
                 _temporary_of(file).unlink(missing_ok=True)
+                _temporary_of(_proof_of(file)).unlink(missing_ok=True)
                 _sync_folder(file.parent)
+
+    def abandon(self, path: str) -> None:
+        """Remove what a delivery that was cut short has left: the key that its proof knows, the proof, their drafts."""
+        with self._guard, _explained(path):
+            try:
+                file = self._locate(path)
+            except SinkError:
+                return
+            proof = _proof_of(file)
+            proven = [known for known in _read_proof(file).get("digests", ()) if isinstance(known, str)]
+            is_ours = str(_read_proof(file).get("owner", "")).startswith(f"{self._owner}/" if self._owner else "")
+            if is_ours and (not _exists(file) or any(digests.matches(_content(file), known) for known in proven)):
+                file.unlink(missing_ok=True)
+                proof.unlink(missing_ok=True)
+            for draft in (_temporary_of(file), _temporary_of(proof)):
+                draft.unlink(missing_ok=True)
 
     def _locate(self, path: str) -> Path:
         file = self._root / path

@@ -68,10 +68,15 @@ class SinkSet:
         return None
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
-        """Remove the file that `put` left, if it still holds what we left. Raises SinkError where it cannot."""
+        """Remove the file that `put` left, if it still holds what we left. Raises SinkError where it cannot.
+
+        Without a receipt `put` did not come to its end, and what it had written by then is removed.
+        """
         path, digest = receipt.get("file", target.get("file")), receipt.get("digest")
         if isinstance(path, str) and isinstance(digest, str):
             self._files.withdraw(path, digest)
+        elif isinstance(path, str):
+            self._files.abandon(path)
 
 
 def known_files(specs: Iterable[Any]) -> dict[str, str]:

@@ -218,6 +218,31 @@ def test_a_mint_whose_answer_was_lost_is_repeated_and_the_lost_key_deleted(world
     assert keys_of(world, live) == [written.delivered["key"]["key_id"]]
 
 
+def minted_and_lost(world: World) -> LiveObject:
+    """An account without a key of ours, and a run that died while it gave it one."""
+    live = account(world, None).live
+    world.next_run()
+    world.steps.past.clear()
+    world.update(live, {"key": A})
+    forget_from(world, "mint key")
+    world.next_run()
+    return live
+
+
+def test_a_lost_key_that_is_no_longer_wanted_is_deleted(world: World) -> None:
+    live = minted_and_lost(world)
+    world.provider.tidy(live, address=_address(), record=None, steps=world.steps)
+    assert keys_of(world, live) == []
+
+
+def test_a_lost_key_that_the_list_lacks_yet_is_waited_for(world: World) -> None:
+    live = minted_and_lost(world)
+    world.emulator.set_options(list_lag_ms=3000)
+    world.provider.tidy(live, address=_address(), record=None, steps=world.steps)
+    world.emulator.set_options(list_lag_ms=0)
+    assert keys_of(world, live) == []
+
+
 def _kind() -> Any:
     from reconciler.kinds import KINDS
 

@@ -7,8 +7,13 @@ from dataclasses import replace
 import pytest
 
 from reconciler.errors import ApiError
+from reconciler.model.address import Address
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.values import Member
 from tests.api.conftest import World
-from tests.api.folders import SMALL, Pair, failing, in_step, member, read, store_of, sync, uploaded
+from tests.api.folders import SMALL, Pair, failing, files, in_step, member, read, store_of, sync, uploaded
+
+STORE = Address("VectorStore", "it")
 
 
 def test_an_upload_of_a_run_that_died_is_attached_and_not_repeated(world: World) -> None:
@@ -25,7 +30,7 @@ def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> 
     wanted = member(world, "a.md", "a")
     live = store_of(world).live
     failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
-    entry = next(entry for entry in world.steps.entries if entry.name == "upload a.md")
+    entry = next(entry for entry in world.steps.entries if entry.name == "upload")
     entry.status, entry.id, entry.result = "begun", None, {}
     world.next_run()
     sync(world, live, wanted)
@@ -138,3 +143,48 @@ def test_a_run_that_dies_after_any_call_is_finished_by_the_next(
     sync(world, live, *wanted)
     assert in_step(world, live, *wanted)
     assert uploaded(world) == ["a.md", "b.md", "c.md"]
+
+
+def died_before_attaching(world: World, *members: Member) -> LiveObject:
+    """A store, and a run that uploaded the members and died before it attached them."""
+    live = store_of(world).live
+    failing(world, "on=POST:/vector_stores/*,do=error:400", lambda: sync(world, live, *members))
+    world.next_run()
+    return live
+
+
+def test_an_upload_whose_path_has_left_the_manifests_is_deleted(world: World) -> None:
+    live = died_before_attaching(world, member(world, "a.md", "a"))
+    sync(world, live, member(world, "b.md", "b"))
+    assert uploaded(world) == ["b.md"]
+
+
+def test_an_upload_of_content_that_has_changed_is_deleted(world: World) -> None:
+    live = died_before_attaching(world, member(world, "a.md", "a"))
+    wanted = member(world, "a.md", "changed")
+    sync(world, live, wanted)
+    assert (uploaded(world), in_step(world, live, wanted)) == (["a.md"], True)
+
+
+def test_an_upload_is_deleted_with_the_store_that_it_was_meant_for(world: World) -> None:
+    live = died_before_attaching(world, member(world, "a.md", "a"))
+    world.provider.delete(live, record=Record(STORE, live.id), steps=world.steps)
+    assert uploaded(world) == []
+
+
+def test_an_upload_is_deleted_although_nothing_is_to_be_done_with_the_store(world: World) -> None:
+    live = died_before_attaching(world, member(world, "a.md", "a"))
+    world.provider.tidy(live, address=STORE, record=None, steps=world.steps)
+    assert uploaded(world) == []
+
+
+def test_members_that_the_list_lacks_yet_are_not_uploaded_again(world: World) -> None:
+    wanted = member(world, "a.md", "a")
+    written = store_of(world, wanted)
+    record = Record(STORE, written.live.id, applied={"files": written.live.carried["files"]})
+    world.emulator.set_options(list_lag_ms=60_000)
+    live = world.provider.read_carried(replace(written.live, carried={}), ["files"])
+    world.provider.update(
+        live, {"files": files(wanted)}, address=record.address, mark=None, record=record, steps=world.steps
+    )
+    assert uploaded(world) == ["a.md"]

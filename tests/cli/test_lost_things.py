@@ -173,3 +173,32 @@ def test_a_state_of_a_newer_version_names_the_version_that_reads_it(applied: Wor
     connection.close()
     for command in ("plan", "apply"):
         assert "use reconciler 9.9.9 or later" in applied.run(command, expect=1).err
+
+
+THEIRS = """\
+kind: Project
+metadata: {name: theirs}
+spec: {name: Theirs}
+"""
+
+
+def test_destroying_twice_is_nothing_to_do_the_second_time(workspace: Workspace) -> None:
+    workspace.write({"a.yaml": THEIRS}).apply()
+    workspace.run("destroy", "--yes", expect=0)
+    workspace.run("destroy", "--yes", expect=0)
+
+
+def test_destroy_does_not_take_over_what_is_only_declared(workspace: Workspace) -> None:
+    with user(workspace) as client:
+        client.post("/assistants", json={"model": "gpt-4o", "name": "Bot"})
+    workspace.write({"a.yaml": ASSISTANT + "lifecycle: {adopt: true}\n"})
+    workspace.run("destroy", "--yes", expect=0)
+    assert [found["name"] for found in assistants(workspace)] == ["Bot"]
+
+
+def test_an_account_that_follows_another_keeps_its_key(applied: Workspace) -> None:
+    key = applied.folder / "secrets" / "search.key"
+    before = key.read_text()
+    applied.apply("--replace", "ServiceAccount/search/ci")
+    assert key.read_text() != before
+    assert applied.plan().code == 0

@@ -139,3 +139,15 @@ def test_a_failure_of_our_own_is_answered_and_recorded(
     answer = http.get("/vector_stores")
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
     assert "TypeError" in (emulator.requests[0].error or "")
+
+
+def test_a_snapshot_brings_back_every_object_as_often_as_wanted(start: Any, connect: Any, tmp_path: Any) -> None:
+    emulator = start(data=tmp_path / "data")
+    http = connect(emulator, emulator.api_key)
+    id = http.post("/vector_stores", json={"name": "kept"}).json()["id"]
+    snapshot = emulator.snapshot()
+    for _ in range(2):
+        http.delete(f"/vector_stores/{id}")
+        http.post("/vector_stores", json={"name": "new"})
+        emulator.restore(snapshot)
+        assert [store["id"] for store in http.get("/vector_stores").json()["data"]] == [id]

@@ -51,3 +51,17 @@ def test_a_replacement_can_create_first_and_then_lets_dependents_follow_before_i
 
 def test_what_is_unchanged_is_no_work() -> None:
     assert needs(change(STORE, Action.NO_OP), change(BOT, Action.UPDATE, STORE)) == {write(BOT): set()}
+
+
+def left_behind(address: Address, *needs: Address) -> Change:
+    return Change(address, Action.DELETE, Reason.LEFT_BEHIND, id="old", depends_on=needs)
+
+
+def test_what_a_replacement_left_behind_waits_for_the_rewriting_of_what_used_it() -> None:
+    found = needs(left_behind(STORE), change(BOT, Action.UPDATE, STORE))
+    assert found[Node(STORE, Half.DELETE, "old")] == {write(BOT)}
+
+
+def test_what_a_left_over_object_was_reached_by_is_deleted_after_it() -> None:
+    found = needs(left_behind(BOT, STORE), change(STORE, Action.DELETE))
+    assert found[delete(STORE)] == {Node(BOT, Half.DELETE, "old")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.engine.guard import Limits, refusals
+from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.kind import OnRemove, Removal
@@ -74,3 +74,10 @@ def test_an_archive_needs_the_manifest_to_say_delete() -> None:
 def test_an_archive_that_the_manifest_wants_passes() -> None:
     wanted = change("a", removal=Removal.ARCHIVE, on_remove=OnRemove.DELETE.value)
     assert refusals(plan(wanted), Limits()) == []
+
+
+def test_the_account_before_the_one_whose_key_is_in_use_may_go() -> None:
+    writer = Address("ServiceAccount", "ci", "search")
+    old = Change(writer, Action.DELETE, Reason.LEFT_BEHIND, id="old")
+    bot = Change(Address("Assistant", "bot", "search"), Action.NO_OP, Reason.IN_SYNC, id="b", scope="project key")
+    assert refusals(plan(old, bot), Limits(), keys={"search": KeyInUse(writer, "key", "file")}) == []

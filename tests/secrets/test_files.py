@@ -262,6 +262,28 @@ def test_a_withdrawal_of_what_is_gone_is_no_error(sinks: SinkSet, file: Path) ->
     sinks.withdraw({"file": "../outside"}, {**receipt, "file": "../outside"})
 
 
+def test_a_withdrawal_that_was_cut_short_is_finished(sinks: SinkSet, file: Path) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    file.unlink()
+    sinks.withdraw(TARGET, receipt)
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_delivery_that_was_cut_short_is_taken_back_without_a_receipt(sinks: SinkSet, file: Path) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    (file.parent / ".indexer.key.reconciler-new").write_text("half")
+    (file.parent / "..indexer.key.reconciler.reconciler-new").write_text("half")
+    sinks.withdraw(TARGET, {})
+    assert list(file.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("owner", ["acme/production", "other/prod"])
+def test_without_a_receipt_nothing_of_others_is_taken_back(sinks: SinkSet, root: Path, file: Path, owner: str) -> None:
+    SinkSet(root, Redactor(), owner=owner).put(TARGET, KEY, address=INDEXER)
+    sinks.withdraw(TARGET, {})
+    assert file.read_text() == f"{KEY.reveal()}\n"
+
+
 def test_many_keys_are_delivered_at_once(sinks: SinkSet, root: Path) -> None:
     def deliver(number: int) -> None:
         sinks.put({"file": f"keys/{number}"}, Secret(f"sk-{number}"), address=Address("ServiceAccount", f"n{number}"))

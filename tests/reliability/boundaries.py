@@ -1,0 +1,104 @@
+"""The moments between which nothing outside of the process changes: a run that dies, dies at one of them.
+
+Each is passed right before or right after something takes effect: a request, a statement or a commit of SQLite, a call
+that changes a file, a command that is given a key. They are numbered as they are passed, and at the fatal one the
+process kills itself with SIGKILL, from whichever thread got there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+_IDS = re.compile(r"(?<=/)[a-z_]+[-_][0-9A-Za-z]{16,}")
+_READS = ("SELECT", "PRAGMA")
+
+
+class Boundaries:
+    """Counts what is passed, and dies at the one with the fatal number; `testament` is told its name before."""
+
+    def __init__(self, fatal: int | None, testament: Callable[[str], object]) -> None:
+        self.passed: list[str] = []
+        self._fatal = fatal
+        self._testament = testament
+        self._lock = threading.Lock()
+
+    def cross(self, name: str) -> None:
+        with self._lock:
+            if len(self.passed) == self._fatal:
+                self._testament(name)
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.passed.append(name)
+
+    def watch(self) -> None:
+        """Put this in the way of everything in this process that takes effect elsewhere."""
+        _watch_requests(self)
+        _watch_statements(self)
+        _watch_files(self)
+        _watch_commands(self)
+
+
+def _watch_requests(boundaries: Boundaries) -> None:
+    send = httpx.HTTPTransport.handle_request
+
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        name = f"{request.method} {_IDS.sub('*', request.url.path)}"
+        boundaries.cross(f"before {name}")
+        response = send(self, request)
+        boundaries.cross(f"after {name}")  # it is committed over there, and its answer has not been read
+        return response
+
+    httpx.HTTPTransport.handle_request = handle_request  # type: ignore[method-assign]
+
+
+def _watch_statements(boundaries: Boundaries) -> None:
+    connect = sqlite3.connect
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            words = " ".join(sql.split()[:3])
+            if words.startswith(_READS):
+                return super().execute(sql, *arguments)
+            boundaries.cross(f"before {words}")
+            done = super().execute(sql, *arguments)
+            if words == "COMMIT":
+                boundaries.cross("after COMMIT")
+            return done
+
+    sqlite3.connect = lambda *arguments, **more: connect(*arguments, factory=Watched, **more)  # type: ignore[assignment]
+
+
+def _watch_files(boundaries: Boundaries) -> None:
+    for name in ("open", "fdopen", "fsync", "replace", "unlink", "mkdir", "write"):
+        setattr(os, name, _watched(boundaries, f"os.{name}", getattr(os, name)))
+
+
+def _watch_commands(boundaries: Boundaries) -> None:
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            boundaries.cross("before the command")
+            super().__init__(*arguments, **more)
+
+        def communicate(self, *arguments: Any, **more: Any) -> tuple[bytes, bytes]:
+            boundaries.cross("before the command is given the key")
+            ended = super().communicate(*arguments, **more)
+            boundaries.cross("after the command has taken the key")
+            return ended
+
+    subprocess.Popen = Watched  # type: ignore[misc]
+
+
+def _watched(boundaries: Boundaries, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(*arguments: Any, **more: Any) -> Any:
+        boundaries.cross(f"before {name}")
+        return function(*arguments, **more)
+
+    return watched

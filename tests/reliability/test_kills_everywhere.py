@@ -1,0 +1,174 @@
+"""Killed at any boundary, the same command once more leaves what it would have left at once.
+
+`make test` tries a spread of the boundaries, `make soak` each of them, and then pairs of deaths, deaths at any instant,
+lists that lag, a state that is lost on top, and edits that are taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from reconciler.kinds import KINDS
+from reconciler.model.change import Action
+from reconciler.model.kind import Kind
+from tests.reliability.processes import Mortals
+from tests.reliability.scenarios import (
+    ACCOUNTS,
+    ADDED,
+    BOTS,
+    FILES,
+    MARKED,
+    ORGANIZATION,
+    SCENARIOS,
+    STORES,
+    Scenario,
+)
+from tests.reliability.trials import Stage, spread, staged
+from tests.soak import SOAK
+
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=attrgetter("name"))
+
+FEW = 4
+"""Boundaries that `make test` tries in each scenario."""
+
+ACCOUNT = "/v1/organization/projects/*/service_accounts/*"
+
+FOUND = {
+    # The key file of an account that was deleted, and the proof beside it, were forgotten.
+    "accounts": ((f"after DELETE {ACCOUNT}", 0), ("before os.unlink", 0), ("before os.unlink", 1)),
+    # A file that a replacement had left behind was deleted before the store let go of it.
+    "files": (("after POST /v1/files", 5),),
+    # A rename that was recorded was never written to the object.
+    "bots": (("before POST /v1/agents/*", 0),),
+    # What the dead run had uploaded for the new store was deleted with it, although the next one held it by then.
+    "stores": (("before GET /v1/vector_stores/*/files/*", 0),),
+    # A project that the first run had let go was in the way of the second; then, so was the dead key in its file.
+    "destroyed": (("after DELETE /v1/files/*", 0), (f"after DELETE {ACCOUNT}", 0)),
+    # The key that opens the project was gone until the next account had one.
+    "rotated": ((f"after DELETE {ACCOUNT}", 0),),
+}
+"""Boundaries where deaths once did harm, each as a name and how many further: tried always."""
+
+RUN_OF_THE_MILL = ("before SAVEPOINT", "before RELEASE", "before GET", "after GET")
+"""Boundaries at which nothing differs from the one before: left to `make soak`."""
+
+
+@pytest.fixture(scope="module")
+def mortals() -> Iterator[Mortals]:
+    with Mortals() as running:
+        yield running
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+def fatal_boundaries(stage: Stage, *, few: int = FEW) -> list[int]:
+    """Which boundaries to die at: every one in a soak, else a few of those that matter, spread over the run."""
+    if SOAK:
+        return list(range(len(stage.boundaries)))
+    telling = [at for at, name in enumerate(stage.boundaries) if not name.startswith(RUN_OF_THE_MILL)]
+    known = [at for name, after in FOUND.get(stage.scenario.name, ()) for at in [stage.boundary(name) + after]]
+    return sorted({telling[at] for at in spread(len(telling), few)} | set(known))
+
+
+def problems_after(stage: Stage, fatal: list[int], recover: Callable[[], list[str]]) -> list[str]:
+    """What is wrong after a death at each of the boundaries and a recovery, with the boundary's name."""
+    found = []
+    for at in fatal:
+        stage.begin()
+        ended = stage.die(at)
+        if not ended.died:
+            found.append(f"nobody died at {at}: {ended}")
+        found += [f"killed at {at}, {' '.join(ended.passed)}: {problem}" for problem in recover()]
+    return found
+
+
+@every_scenario
+def test_a_death_at_any_boundary_is_mended_by_the_same_command(
+    scenario: Scenario, mortals: Mortals, base: Path
+) -> None:
+    with staged(scenario, mortals, base) as stage:
+        assert problems_after(stage, fatal_boundaries(stage), stage.repair) == []
+
+
+@every_scenario
+@pytest.mark.skipif(not SOAK, reason="the single deaths are what make test has time for")
+def test_a_death_of_the_repair_is_mended_as_well(scenario: Scenario, mortals: Mortals, base: Path) -> None:
+    chance = random.Random(SOAK)
+    with staged(scenario, mortals, base) as stage:
+        for _ in range(40 * SOAK):
+            first, second = chance.randrange(len(stage.boundaries)), chance.randrange(len(stage.boundaries))
+            stage.begin()
+            stage.die(first)
+            stage.die(second)
+            assert (first, second, stage.repair()) == (first, second, [])
+
+
+@every_scenario
+@pytest.mark.skipif(not SOAK, reason="where it strikes depends on the machine, so it says little in a single run")
+def test_a_death_at_any_instant_is_mended_by_the_same_command(scenario: Scenario, mortals: Mortals, base: Path) -> None:
+    chance = random.Random(SOAK)
+    with staged(scenario, mortals, base) as stage:
+        for _ in range(40 * SOAK):
+            seconds = chance.uniform(0.02, 0.3)
+            stage.begin()
+            stage.run(*scenario.arguments, watched=False, seconds=seconds)
+            assert (seconds, stage.repair()) == (seconds, [])
+
+
+@pytest.mark.parametrize(
+    "scenario", [item for item in SCENARIOS if SOAK or item.name == "added"], ids=attrgetter("name")
+)
+def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mortals: Mortals, base: Path) -> None:
+    with staged(scenario, mortals, base) as stage:
+        stage.settle_seconds = 4.0
+        stage.list_lag_ms = 1500
+        made = [at for at, name in enumerate(stage.boundaries) if name.startswith("after POST")]
+        fatal = made if SOAK else [made[at] for at in spread(len(made), 3)]
+        assert problems_after(stage, fatal, stage.repair) == []
+
+
+def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortals: Mortals, base: Path) -> None:
+    with staged(MARKED, mortals, base) as stage:
+
+        def recover() -> list[str]:
+            stage.lose_state()
+            # A file that was uploaded and is in no store yet was known to the lost journal alone.
+            return [problem for problem in stage.repair() if not problem.startswith('too much: ["file"')]
+
+        assert problems_after(stage, fatal_boundaries(stage), recover) == []
+
+
+def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(mortals: Mortals, base: Path) -> None:
+    with staged(ADDED, mortals, base) as stage:
+        stage.settle_seconds = 0.05
+        assert problems_after(stage, fatal_boundaries(stage, few=12), stage.withdraw) == []
+
+
+def test_the_scenarios_have_every_action_on_every_kind_in_them(mortals: Mortals, base: Path) -> None:
+    seen: set[tuple[str, Action]] = set()
+    for number, scenario in enumerate((ORGANIZATION, ACCOUNTS, FILES, STORES, BOTS)):
+        with staged(scenario, mortals, base / str(number), rehearse=False) as stage:
+            seen |= stage.planned()
+    wanted = {(kind, action) for kind in {kind for kind, _ in seen} for action in expected(KINDS[kind])}
+    assert sorted(wanted - seen) == []
+
+
+def expected(kind: Kind) -> set[Action]:
+    """What can happen to a resource of a kind."""
+    always = {Action.REPLACE, Action.DELETE, Action.FORGET}
+    if kind.always_exists:
+        return {*always, Action.UPDATE}
+    changeable = any(field.on_update for field in kind.fields)
+    return {*always, Action.CREATE, Action.ADOPT, *([Action.UPDATE] if changeable else [])}
