@@ -147,6 +147,7 @@ def test_an_apply_that_waits_wakes_up_at_once(workspace: Workspace, fault: str, 
     process = start(workspace, "apply", "--yes")
     until(process, seen(workspace, *calls))
     assert ended(process, signal.SIGINT)[0] == 130
+    workspace.variables["RECONCILER_SETTLE_SECONDS"] = "1"
     goes_on(workspace)
     assert stores(workspace) == 1
 
