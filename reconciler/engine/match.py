@@ -307,13 +307,28 @@ class Matcher:
 
     def _report_absent(self, resource: Resource, spec: Spec) -> None:
         listed = self._live.objects(resource.address.kind, resource.address.project)
-        if resource.kind.always_exists and listed:
+        owner = self._owner_of_like(resource, spec)
+        if owner is not None and owner not in self._declared:
+            self._report(
+                resource,
+                "Bound to another address",
+                f"{_key_text(resource, spec)} is {owner}, which no manifest declares any more. If it has a new name, "
+                f"say lifecycle: {{renamed_from: {owner}}}; if not, remove the one first and declare the other then",
+            )
+        elif resource.kind.always_exists and listed:
             self._report(
                 resource,
                 f"No such {resource.kind.natural_key[0]} in this project",
                 f"the API lists no {resource.kind.name} with {_key_text(resource, spec)}; objects of this kind cannot "
                 "be created, so the organization probably has no access to it",
             )
+
+    def _owner_of_like(self, resource: Resource, spec: Spec) -> Address | None:
+        """The address that has the object with the natural key of a spec, for kinds that have one a key."""
+        identity = resource.kind.identity(spec) if resource.kind.found_by_key else None
+        alike = self._natural_index(resource).get(tuple(identity.items()), []) if identity is not None else []
+        owners = [self._claimed.get((live.kind.name, live.project, live.id)) for live in alike]
+        return next((owner for owner in owners if owner is not None), None)
 
     def _report_many(self, resource: Resource, found: list[LiveObject], what: str) -> None:
         ids = ", ".join(sorted(live.id for live in found))
