@@ -97,7 +97,8 @@ _PLANNING = (
         "--refresh",
         type=click.Choice(("auto", "full", "none")),
         default="auto",
-        help="How live state is read: none plans from the state alone, without a call.",
+        help="How live state is read: auto leaves out what the audit log shows to be unchanged, full reads all, "
+        "none plans from the state alone, without a call.",
     ),
     click.option("--budget", type=click.IntRange(0), metavar="CALLS", help="Refuse if reading needs more calls."),
 )
