@@ -21,7 +21,11 @@ lifecycle: {on_remove: delete}
 def whole_example(kind: Kind) -> str:
     """A manifest with all that the example of a kind needs."""
     text = _with_neighbours(kind.example)
-    return f"{_PROJECT}---\n{text}" if "project: search" in text and kind.name != "Project" else text
+    return (
+        f"{_PROJECT}---\n{text}"
+        if re.search(r"project: search|Project/search", text) and kind.name != "Project"
+        else text
+    )
 
 
 def kinds_in(manifest: str) -> list[Kind]:

@@ -323,10 +323,9 @@ class HttpProvider:
         """Whether a delete was refused because the whole project is archived, and with it the object out of use."""
         if error.status not in (400, 401) or "archived" not in str(error):
             return False
-        parent, found, _ = work.site.collection.partition("/{project}")
-        if not found:
+        if "{project}" not in work.site.collection:
             return True
-        project = work.reach.request("GET", f"{parent}/{{project}}")
+        project = work.reach.request("GET", "/organization/projects/{project}")
         return project.get("status") == "archived"
 
     # Whom to call as

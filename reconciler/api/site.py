@@ -14,6 +14,7 @@ from reconciler.model.calls import Within, surrounding_fields
 from reconciler.model.kind import Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
+from reconciler.model.types import canonical
 from reconciler.model.values import Spec, value_at
 
 LOG = logging.getLogger("reconciler.api")
@@ -77,8 +78,8 @@ class Site:
             self.call("delete", id, json={str(self.kind.calls.in_list_as): [id]}, repeatable=True)
 
     def counts(self, item: Spec) -> bool:
-        """Whether an item of a list is an object of the kind."""
-        return self.kind.calls.listed is None or self.kind.calls.listed(item)
+        """Whether an item of a list is an object of the kind; it is asked with what the path says."""
+        return self.kind.calls.listed is None or self.kind.calls.listed({**item, **dict(self.within)})
 
     def in_path(self, name: CallName) -> frozenset[str]:
         """The fields that the path of a call says, so that its body must not."""
@@ -89,7 +90,9 @@ class Site:
         if self.kind.calls.setting:
             return self.collection.rpartition("/")[2]
         name = self.kind.calls.id_field
-        return id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+        found = id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+        # Two spellings of an id would be two objects.
+        return str(canonical(self.kind.by_name[name].type, found)) if name else found
 
     def live(self, item: Spec) -> LiveObject:
         """An answer as a live object: under the names of our fields, and with what the path says."""

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
+from reconciler.kinds.data_retention import KIND as DATA_RETENTION
 from reconciler.kinds.file import KIND as FILE
 from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
+from reconciler.kinds.invite import KIND as INVITE
 from reconciler.kinds.project import KIND as PROJECT
 from reconciler.kinds.rate_limit import KIND as RATE_LIMIT
+from reconciler.kinds.role import KIND as ROLE
+from reconciler.kinds.role_assignment import KIND as ROLE_ASSIGNMENT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
+from reconciler.kinds.spend_alert import KIND as SPEND_ALERT
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
@@ -24,9 +29,14 @@ KINDS: Mapping[str, Kind] = {
         RATE_LIMIT,
         SERVICE_ACCOUNT,
         SPEND_LIMIT,
+        SPEND_ALERT,
+        DATA_RETENTION,
         USER,
+        INVITE,
         GROUP,
         GROUP_MEMBER,
+        ROLE,
+        ROLE_ASSIGNMENT,
         FILE,
         VECTOR_STORE,
         ASSISTANT,

@@ -131,6 +131,26 @@ class Retirement:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Shape:
+    """One of several forms that the specs of a kind have: the fields that it needs, and those that it may have besides.
+
+    No field of another shape goes with it. `when` is the value of a field that tells the shape; without it, the fields
+    that are set do.
+    """
+
+    needs: tuple[str, ...]
+    takes: tuple[str, ...] = ()
+    when: tuple[str, Any] | None = None
+
+    def fits(self, spec: Spec) -> bool:
+        """Whether a spec is meant to have this shape."""
+        if self.when is not None:
+            name, value = self.when
+            return bool(spec.get(name) == value)
+        return any(spec.get(name) is not None for name in self.needs)
+
+
 def _unchanged(spec: Spec) -> Spec:
     return spec
 
@@ -149,7 +169,7 @@ class Kind:
     `held` gives, for what an object shows, the reason why nobody may change or remove it from here. `keep_one` names an
     attribute and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same
     natural key makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of
-    every change of such objects; empty where there are none that do.
+    every change of such objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one.
     """
 
     name: str
@@ -179,6 +199,7 @@ class Kind:
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None
     events: tuple[str, ...] = ()
+    shapes: tuple[Shape, ...] = ()
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 

@@ -21,6 +21,12 @@ _SCOPES = {
     Scope.EITHER: "a project where metadata.project names one, else the organization; calls need the admin key",
     Scope.PROJECT_KEY: "the project of a key: metadata.project says which, left out it is that of the default key",
 }
+_SCOPES_IN_SHORT = {
+    Scope.ORGANIZATION: "organization",
+    Scope.PROJECT: "project",
+    Scope.EITHER: "scope",
+    Scope.PROJECT_KEY: "project",
+}
 _REMOVALS = {
     Removal.DELETE: "the object is deleted",
     Removal.ARCHIVE: "the object is archived, which is final",
@@ -91,10 +97,12 @@ def _kind_lines(kind: Kind) -> Iterator[str]:
 
 def _facts(kind: Kind) -> Iterator[tuple[str, str]]:
     yield "lives in", _SCOPES[kind.scope]
-    natural = " and ".join(kind.natural_key)
-    yield "found by", f"its id, {'our mark, ' if kind.mark else ''}or its {natural}"
+    keys = " or ".join(" and ".join(key) for key in (kind.natural_key, *kind.other_keys))
+    scopes = _SCOPES_IN_SHORT[kind.scope]
+    by_key = f"its id, {'our mark, ' if kind.mark else ''}or its {keys}"
+    yield "found by", by_key if keys else f"where it is: there is one for each {scopes}"
     if kind.always_exists:
-        yield "made by", f"the API itself, one for each {natural}: it can only be changed"
+        yield "made by", f"the API itself, one for each {keys or scopes}: it can only be changed"
     yield "removed", _removal(kind)
     yield "import", f"reconciler import {_address(kind)} ID"
     if kind.beta:
