@@ -346,7 +346,7 @@ class HttpProvider:
         return Reach(self._client, self._keys.admin(), {"project": project_id}, kind.beta)
 
     def _site(self, kind: Kind, project: str | None, within: Within = ()) -> Site:
-        return Site(kind, self._reach(kind, project), project, within)
+        return Site(kind, self._reach(kind, project), project, within, self._keys)
 
     def _site_of(self, live: LiveObject) -> Site:
         return self._site(live.kind, live.project, live.kind.place_of(live.id)[0])

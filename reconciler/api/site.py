@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from reconciler.api.keys import KeyRing
 from reconciler.api.reach import Reach, id_of
 from reconciler.errors import NotFoundError
 from reconciler.model.calls import Within, surrounding_fields
-from reconciler.model.kind import Kind
+from reconciler.model.kind import IN_USE, Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import canonical
@@ -24,12 +25,13 @@ CallName = Literal["create", "read", "update", "delete"]
 
 @dataclass(frozen=True)
 class Site:
-    """Where objects of a kind are: `project` is the project's name in the configuration."""
+    """Where objects of a kind are: `project` is the name in the configuration, `keys` are all at hand."""
 
     kind: Kind
     reach: Reach
     project: str | None
     within: Within = ()
+    keys: KeyRing | None = None
 
     @cached_property
     def collection(self) -> str:
@@ -100,6 +102,9 @@ class Site:
         for field in self.kind.fields:
             if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
                 attributes[field.name] = value
+        shown = item.get(self.kind.shows_key) if self.kind.shows_key else None
+        if isinstance(shown, str) and self.keys is not None and self.keys.is_in_use(shown):
+            attributes[IN_USE] = True
         id = self.kind.composed_id(self.within, self.own_id_of(attributes))
         return LiveObject(self.kind, id, attributes, self.project)
 

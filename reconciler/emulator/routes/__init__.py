@@ -6,10 +6,13 @@ A new route is a handler and a line in the `ROUTES` of its module; a new kind is
 from __future__ import annotations
 
 from reconciler.emulator.routes import (
+    admin_keys,
     agents,
     assistants,
     audit_logs,
+    certificates,
     data_retention,
+    external_keys,
     files,
     groups,
     invites,
@@ -26,6 +29,7 @@ from reconciler.emulator.routes import (
     users,
     vector_store_files,
     vector_stores,
+    workload_identities,
 )
 from reconciler.emulator.routing import Route
 
@@ -42,6 +46,10 @@ _MODULES = (
     spend_limits,
     spend_alerts,
     data_retention,
+    admin_keys,
+    certificates,
+    external_keys,
+    workload_identities,
     audit_logs,
     models,
     files,
