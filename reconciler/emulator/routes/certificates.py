@@ -12,7 +12,6 @@ from reconciler.emulator import ids
 from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of
-from reconciler.emulator.routes.roles import scope_id, scope_project
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
 from reconciler.emulator.validation import choice, fields, listed, text
@@ -88,7 +87,7 @@ def deactivate(call: Call) -> dict[str, Any]:
 
 def _toggled(call: Call, *, on: bool) -> dict[str, Any]:
     """Switch all of them or, if one does not exist, none; what is switched already stays so."""
-    project, scope = scope_project(call, to_change=True), scope_id(call)
+    project, scope = call.scope_project(to_change=True), call.scope_id
     wanted = [_certificate(call, id) for id in call.json(_TOGGLE)["certificate_ids"]]
     for certificate in wanted:
         active = call.store.get("active_certificate", scope, certificate.id)
@@ -104,7 +103,7 @@ def _toggled(call: Call, *, on: bool) -> dict[str, Any]:
 
 
 def _in_list(call: Call, certificate: Record) -> dict[str, Any]:
-    active = call.store.get("active_certificate", scope_id(call), certificate.id) is not None
+    active = call.store.get("active_certificate", call.scope_id, certificate.id) is not None
     return {**certificate.body, "object": _what(call), "active": active}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator.audit import log
-from reconciler.emulator.routes.roles import scope_id, scope_project
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.validation import choice, fields
 
@@ -20,18 +19,18 @@ _SET_OF_PROJECT = fields({"retention_type": choice("organization_default", "none
 
 
 def retrieve(call: Call) -> dict[str, Any]:
-    found = call.store.get("data_retention", scope_id(call), "data_retention")
+    found = call.store.get("data_retention", call.scope_id, "data_retention")
     # No name is known for what holds in an organization that has no control.
     return _shown(call, found.body["type"] if found else "organization_default" if _in_project(call) else None)
 
 
 def update(call: Call) -> dict[str, Any]:
-    project = scope_project(call, to_change=True)
+    project = call.scope_project(to_change=True)
     sent = call.json(_SET_OF_PROJECT if _in_project(call) else _SET)
     body = _shown(call, sent["retention_type"])
-    call.store.add("data_retention", scope_id(call), body, id="data_retention")
+    call.store.add("data_retention", call.scope_id, body, id="data_retention")
     event = "project.updated" if _in_project(call) else "organization.updated"
-    log(call, event, scope_id(call), project=project, changes_requested={})
+    log(call, event, call.scope_id, project=project, changes_requested={})
     return body
 
 

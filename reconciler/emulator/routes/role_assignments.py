@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import Listing, page_of, token_envelope
-from reconciler.emulator.routes.roles import role_of, scope_id, scope_project
+from reconciler.emulator.routes.roles import role_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record, Store
 from reconciler.emulator.validation import fields, text
@@ -28,7 +28,7 @@ def list_assignments(call: Call) -> dict[str, Any]:
 
 
 def assign(call: Call) -> dict[str, Any]:
-    project, principal = scope_project(call, to_change=True), _principal(call)
+    project, principal = call.scope_project(to_change=True), _principal(call)
     role = role_of(call, call.json(_ASSIGN)["role_id"])
     scope = _scope(call, principal)
     if call.store.get("role_assignment", scope, role.id) is not None:
@@ -44,7 +44,7 @@ def retrieve_assignment(call: Call) -> dict[str, Any]:
 
 
 def unassign(call: Call) -> dict[str, Any]:
-    project, principal = scope_project(call, to_change=True), _principal(call)
+    project, principal = call.scope_project(to_change=True), _principal(call)
     role = role_of(call, _grant(call)["id"])
     grant = call.store.get("role_assignment", _scope(call, principal), role.id)
     if grant is None:
@@ -122,7 +122,7 @@ def _principal(call: Call) -> Record:
 
 
 def _scope(call: Call, principal: Record) -> str:
-    return f"{scope_id(call)}/{principal.id}"
+    return f"{call.scope_id}/{principal.id}"
 
 
 def _shown_group(group: Record) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _shown_group(group: Record) -> dict[str, Any]:
 
 
 def _log(call: Call, event: str, principal: Record, role: Record, project: Record | None) -> None:
-    where = {"resource_id": scope_id(call), "resource_type": role.body["resource_type"]}
+    where = {"resource_id": call.scope_id, "resource_type": role.body["resource_type"]}
     who = {"principal_id": principal.id, "principal_type": principal.kind}
     log(call, event, f"{principal.id}/{role.id}", project=project, **who, **where)
 

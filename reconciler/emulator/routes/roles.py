@@ -9,7 +9,7 @@ from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of, token_envelope
 from reconciler.emulator.routing import Access, Call, Route
-from reconciler.emulator.store import ORGANIZATION, Collection, Record
+from reconciler.emulator.store import Collection, Record
 from reconciler.emulator.validation import fields, listed, nullable, text
 
 _NAME = text(minimum=1)
@@ -28,13 +28,13 @@ def list_roles(call: Call) -> dict[str, Any]:
 
 
 def create_role(call: Call) -> dict[str, Any]:
-    project = scope_project(call, to_change=True)
+    project = call.scope_project(to_change=True)
     sent = call.json(_CREATE)
     _refuse_taken_name(call, sent["role_name"])
     body = _body(call, ids.fresh("role"), sent["role_name"], sent["permissions"], predefined=False)
-    role = call.store.add("role", scope_id(call), {**body, "description": sent.get("description")})
+    role = call.store.add("role", call.scope_id, {**body, "description": sent.get("description")})
     shown = {"role_name": body["name"], "permissions": body["permissions"], "resource_type": body["resource_type"]}
-    log(call, "role.created", role.id, project=project, **shown, resource_id=scope_id(call))
+    log(call, "role.created", role.id, project=project, **shown, resource_id=call.scope_id)
     return role.body
 
 
@@ -43,7 +43,7 @@ def retrieve_role(call: Call) -> dict[str, Any]:
 
 
 def update_role(call: Call) -> dict[str, Any]:
-    project = scope_project(call, to_change=True)
+    project = call.scope_project(to_change=True)
     role = _custom(call)
     sent = call.json(_UPDATE)
     name, permissions = sent.get("role_name"), sent.get("permissions")
@@ -61,7 +61,7 @@ def update_role(call: Call) -> dict[str, Any]:
 
 
 def delete_role(call: Call) -> dict[str, Any]:
-    project = scope_project(call, to_change=True)
+    project = call.scope_project(to_change=True)
     role = _custom(call)
     if any(grant.id == role.id for grant in call.store.all("role_assignment")):
         raise bad_request("The role is assigned to somebody and cannot be deleted.", param="role_id")
@@ -70,19 +70,9 @@ def delete_role(call: Call) -> dict[str, Any]:
     return {"object": "role.deleted", "id": role.id, "deleted": True}
 
 
-def scope_project(call: Call, *, to_change: bool = False) -> Record | None:
-    """The project that the path names, None for the organization."""
-    return call.path_project(to_change=to_change) if "project_id" in call.params else None
-
-
-def scope_id(call: Call) -> str:
-    project = scope_project(call)
-    return ORGANIZATION if project is None else project.id
-
-
 def roles_of(call: Call) -> Collection:
     """All roles of the scope; the predefined ones are added when they are first looked at."""
-    scope, place = scope_id(call), "project" if "project_id" in call.params else "organization"
+    scope, place = call.scope_id, "project" if "project_id" in call.params else "organization"
     if call.store.get("role", scope, _long_id(place, "owner", scope)) is None:
         for name in _PREDEFINED[place]:
             body = _body(call, _long_id(place, name, scope), name, [], predefined=True)
@@ -94,7 +84,7 @@ def role_of(call: Call, id: str) -> Record:
     """A role of the scope by its id; that of a predefined one may lack the scope at its end."""
     place = "project" if "project_id" in call.params else "organization"
     known = roles_of(call)
-    role = known.get(id) or known.get(f"{id}__api-{place}__{scope_id(call)}")
+    role = known.get(id) or known.get(f"{id}__api-{place}__{call.scope_id}")
     if role is None:
         raise not_found(f"No role found with id '{id}'.", param="role_id")
     return role

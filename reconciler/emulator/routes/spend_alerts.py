@@ -7,7 +7,6 @@ from typing import Any
 from reconciler.emulator import ids
 from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import page_of
-from reconciler.emulator.routes.roles import scope_id, scope_project
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
 from reconciler.emulator.validation import choice, fields, integer, listed, nullable, text
@@ -27,13 +26,13 @@ _ALERT = fields(
 
 
 def list_alerts(call: Call) -> dict[str, Any]:
-    return call.list_answer(call.store.collection("spend_alert", scope_id(call)), page_of(call.query, order="asc"))
+    return call.list_answer(call.store.collection("spend_alert", call.scope_id), page_of(call.query, order="asc"))
 
 
 def create_alert(call: Call) -> dict[str, Any]:
-    scope_project(call, to_change=True)
+    call.scope_project(to_change=True)
     body = {"id": ids.fresh("spend_alert"), "object": _what(call), **_whole(call)}
-    return call.store.add("spend_alert", scope_id(call), body).body
+    return call.store.add("spend_alert", call.scope_id, body).body
 
 
 def retrieve_alert(call: Call) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def retrieve_alert(call: Call) -> dict[str, Any]:
 
 
 def update_alert(call: Call) -> dict[str, Any]:
-    scope_project(call, to_change=True)
+    call.scope_project(to_change=True)
     alert = _alert(call)
     alert.body.update(_whole(call))
     call.store.changed(alert)
@@ -49,7 +48,7 @@ def update_alert(call: Call) -> dict[str, Any]:
 
 
 def delete_alert(call: Call) -> dict[str, Any]:
-    scope_project(call, to_change=True)
+    call.scope_project(to_change=True)
     alert = _alert(call)
     call.store.remove(alert)
     return {"id": alert.id, "object": f"{_what(call)}.deleted", "deleted": True}
@@ -62,7 +61,7 @@ def _whole(call: Call) -> dict[str, Any]:
 
 def _alert(call: Call) -> Record:
     id = call.params["alert_id"]
-    alert = call.store.get("spend_alert", scope_id(call), id)
+    alert = call.store.get("spend_alert", call.scope_id, id)
     if alert is None:
         raise not_found(f"No spend alert found with id '{id}'.", param="alert_id")
     return alert
