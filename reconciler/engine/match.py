@@ -171,13 +171,14 @@ class Matcher:
         return alike if len(alike) == 1 else []
 
     def unmanaged(self) -> Iterable[LiveObject]:
-        """Objects that neither a manifest nor the state knows, among all that was listed."""
+        """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
         shown = (live.carried.values() for objects in self._live.listed.values() for live in objects.values())
         members = self._members | {id for values in shown for id in _member_ids(values)}
         for objects in self._live.listed.values():
             for live in objects.values():
                 mine = live.id in members or self._is_claimed(live) or self._ownership.address(live.mark) is not None
-                if not mine and not live.kind.always_exists and live.kind.ending(live.attributes) is None:
+                theirs = live.kind.always_exists or live.kind.hold_on(live.attributes) is not None
+                if not mine and not theirs and live.kind.ending(live.attributes) is None:
                     yield live
 
     def _renamed(self, resource: Resource) -> Address | None:

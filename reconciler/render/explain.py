@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
-from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, OnRemove, Readable, Removal, Scope
+from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, OnRemove, Readable, Removal, Scope, Shape
 from reconciler.model.types import SERVER_CHOSEN, Property, Type
 from reconciler.render.explain_types import children_of, describe, limits_of
 from reconciler.render.lines import line, padded, plain
@@ -103,10 +103,17 @@ def _facts(kind: Kind) -> Iterator[tuple[str, str]]:
     yield "found by", by_key if keys else f"where it is: there is one for each {scopes}"
     if kind.always_exists:
         yield "made by", f"the API itself, one for each {keys or scopes}: it can only be changed"
+    if kind.shapes:
+        yield "has either", "; or ".join(map(_shape, kind.shapes))
     yield "removed", _removal(kind)
     yield "import", f"reconciler import {_address(kind)} ID"
     if kind.beta:
         yield "beta", kind.beta
+
+
+def _shape(shape: Shape) -> str:
+    needs = " and ".join(filter(None, (", ".join(shape.needs[:-1]), shape.needs[-1])))
+    return f"{shape.when[0]}: {shape.when[1]} with {needs}" if shape.when else needs
 
 
 def _removal(kind: Kind) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -117,6 +118,17 @@ def test_an_accepted_invite_is_no_more_to_do_and_stays_when_it_is_undeclared(
     assert person(admin, "fay")["role"] == "reader"
 
 
+def test_who_left_after_accepting_is_invited_again(workspace: Workspace, admin: httpx.Client) -> None:
+    workspace.declare(INVITE)
+    workspace.apply()
+    store = workspace.emulator.store
+    (invite,) = store.collection("invite", ORGANIZATION).ordered()
+    admin.delete(f"/organization/users/{invites.accept(store, invite).id}").raise_for_status()
+    assert "it has come to its end, and is wanted again" in workspace.plan().out
+    workspace.apply()
+    assert [one["status"] for one in admin.get("/organization/invites").json()["data"]] == ["accepted", "pending"]
+
+
 # --- roles and who has them
 
 
@@ -133,6 +145,14 @@ def test_a_predefined_role_is_not_changed(workspace: Workspace) -> None:
     workspace.declare("kind: Role\nmetadata: {name: owner}\nspec: {role_name: owner, permissions: [api.all]}\n")
     refused = workspace.run("apply", "--yes", "--adopt", expect=11)
     assert "Role/owner would be changed, and it is predefined" in refused.err
+
+
+def test_a_predefined_role_is_not_called_unmanaged(workspace: Workspace, admin: httpx.Client) -> None:
+    workspace.declare(READER)
+    workspace.apply()
+    admin.post("/organization/roles", json={"role_name": "Other", "permissions": []}).raise_for_status()
+    found = json.loads(workspace.run("drift", "--unmanaged", "--format", "json").out)
+    assert [one["label"] for one in found["reconciler"]["unmanaged"]] == ["Other"]
 
 
 @pytest.mark.parametrize("spelling", ["short", "long"])
