@@ -11,6 +11,7 @@ KIND = Kind(
     scope=Scope.ORGANIZATION,
     collection="/organization/certificates",
     natural_key=("name",),
+    events=("certificate.",),
     fields=(
         Field(
             "name",

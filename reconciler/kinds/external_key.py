@@ -47,6 +47,7 @@ KIND = Kind(
     scope=Scope.ORGANIZATION,
     collection="/organization/external_keys",
     natural_key=("name",),
+    events=("external_key.",),
     destroys="what is encrypted with it cannot be read any more",
     shapes=(
         Shape(tuple(_AWS), when=("type", "aws")),

@@ -19,6 +19,7 @@ KIND = Kind(
     page_limit=1000,
     held={("predefined_role", True): "it is predefined: it is the same everywhere"},
     destroys="who has it loses what it allows",
+    events=("role.",),
     fields=(
         Field(
             "role_name",

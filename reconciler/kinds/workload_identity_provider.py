@@ -32,6 +32,7 @@ KIND = Kind(
     scope=Scope.ORGANIZATION,
     collection="/organization/workload_identity_providers",
     natural_key=("name",),
+    events=("workload_identity_provider.",),
     destroys="its federation rules go with it, and no token of it is taken any more",
     fields=(
         Field("type", Text(choices=("oidc",)), "The protocol.", required=True, mutability=Mutability.REPLACES),
