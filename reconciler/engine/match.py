@@ -209,8 +209,7 @@ class Matcher:
         since = self._ownership.begun.get(resource.address)
         if since is None:
             return None
-        earliest = since - JOURNAL_TOLERANCE_SECONDS
-        found = [live for live in self._candidates(resource, spec) if _created_at(live) >= earliest]
+        found = [live for live in self._candidates(resource, spec) if is_since(live, since)]
         if len(found) > 1:
             self._report_many(resource, found, "were made since the last run began to create it")
         return (found[0], Found.JOURNAL) if found else None
@@ -335,9 +334,13 @@ def _member_ids(values: Iterable[object]) -> Iterable[str]:
             yield from (member.file_id for member in value.members if isinstance(member.file_id, str))
 
 
-def _created_at(live: LiveObject) -> float:
-    value = live.attributes.get("created_at")
-    return float(value) if isinstance(value, int | float) else 0.0
+def is_since(live: LiveObject, began: float) -> bool:
+    """Whether an object can be of a create that began at a time: it is no older, or does not tell its age.
+
+    Before a create begins there is no object like it that is nobody's: a plan with one is a conflict.
+    """
+    created = live.attributes.get("created_at")
+    return not isinstance(created, int | float) or created >= began - JOURNAL_TOLERANCE_SECONDS
 
 
 def _key_text(resource: Resource, spec: Spec) -> str:

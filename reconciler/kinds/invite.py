@@ -7,7 +7,7 @@ ran out is sent again. An accepted invite is history: it cannot be taken back, a
 from __future__ import annotations
 
 from reconciler.kinds.user import EMAIL
-from reconciler.model.kind import Ended, Field, Kind, Mutability, Scope
+from reconciler.model.kind import Ended, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import ListOf, Object, Property, Text
 
 KIND = Kind(
@@ -41,6 +41,7 @@ KIND = Kind(
                 unordered=True,
             ),
             "The projects that the person will be in. Left out, the default project; an empty list is none.",
+            readable=Readable.SOMETIMES,
             mutability=Mutability.REPLACES,
         ),
     ),

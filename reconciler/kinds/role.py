@@ -33,6 +33,7 @@ KIND = Kind(
             ListOf(Text(min_length=1), unordered=True),
             "What the role allows, such as `api.groups.read`; a role may allow nothing.",
             required=True,
+            default=[],
         ),
         Field("description", Text(), "What the role is for.", default=None, nullable=True),
     ),
