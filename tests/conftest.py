@@ -40,6 +40,10 @@ class Workspace:
             path.write_text(textwrap.dedent(text), encoding="utf-8")
         return self
 
+    def declare(self, *documents: str) -> Workspace:
+        """Declare these documents, and nothing else."""
+        return self.write({"manifests.yaml": "---\n".join(documents)})
+
     @property
     def environment(self) -> dict[str, str]:
         """What the process of a command sees."""

@@ -7,10 +7,15 @@ import re
 from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 
-FILES = {"data/price-list.md": "# Prices\n", "handbook/a/b.md": "# B\n"}
+PEM = "-----BEGIN CERTIFICATE-----\nTm90IHJlYWxseSBhIGNlcnRpZmljYXRlLg==\n-----END CERTIFICATE-----\n"
+FILES = {
+    "certificates/gateway.pem": PEM,
+    "data/price-list.md": "# Prices\n",
+    "handbook/a/b.md": "# B\n",
+}
 """The files that examples name."""
 
-_PROJECT = """\
+PROJECT = """\
 kind: Project
 metadata: {name: search}
 spec: {name: Search}
@@ -21,7 +26,11 @@ lifecycle: {on_remove: delete}
 def whole_example(kind: Kind) -> str:
     """A manifest with all that the example of a kind needs."""
     text = _with_neighbours(kind.example)
-    return f"{_PROJECT}---\n{text}" if "project: search" in text and kind.name != "Project" else text
+    return (
+        f"{PROJECT}---\n{text}"
+        if re.search(r"project: search|Project/search", text) and kind.name != "Project"
+        else text
+    )
 
 
 def kinds_in(manifest: str) -> list[Kind]:

@@ -8,6 +8,7 @@ default key.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from reconciler.errors import CredentialError
 from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
+_LEFT_OUT = re.compile(r"\*+|\.{2,}|…|•+")
 
 
 class CredentialLike(Protocol):
@@ -103,6 +105,13 @@ class KeyRing:
         """Whether a key for the project is at hand now."""
         return self._find(name) is not None
 
+    def is_in_use(self, shown: str) -> bool:
+        """Whether a key that the API shows like this, without its middle, is one of ours."""
+        named = [self._value(credential) for credential in (self._admin, self._default, *self._projects.values())]
+        with self._lock:
+            learnt = [secret for secret, _ in self._learnt.values()]
+        return any(_looks_like(shown, secret) for secret in (*named, *learnt) if secret)
+
     def learn(self, project: str, secret: Secret, *, source: str = "a key minted by this apply") -> None:
         """Remember a key that was just minted, for as long as the project has no other credential at hand."""
         with self._lock:
@@ -141,6 +150,13 @@ class KeyRing:
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialError(f'The credential file "{name}" cannot be read: {type(error).__name__}.') from None
         return _checked(text, f'The credential file "{name}"')
+
+
+def _looks_like(shown: str, secret: Secret) -> bool:
+    """Whether a redacted key can be this one: the same beginning and the same end around what is left out."""
+    start, *_, end = _LEFT_OUT.split(shown) if _LEFT_OUT.search(shown) else (shown, "")
+    key = secret.reveal()
+    return bool(start or end) and len(start + end) <= len(key) and key.startswith(start) and key.endswith(end)
 
 
 def _checked(text: str, source: str) -> Secret | None:

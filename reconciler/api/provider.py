@@ -323,10 +323,9 @@ class HttpProvider:
         """Whether a delete was refused because the whole project is archived, and with it the object out of use."""
         if error.status not in (400, 401) or "archived" not in str(error):
             return False
-        parent, found, _ = work.site.collection.partition("/{project}")
-        if not found:
+        if "{project}" not in work.site.collection:
             return True
-        project = work.reach.request("GET", f"{parent}/{{project}}")
+        project = work.reach.request("GET", "/organization/projects/{project}")
         return project.get("status") == "archived"
 
     # Whom to call as
@@ -347,7 +346,7 @@ class HttpProvider:
         return Reach(self._client, self._keys.admin(), {"project": project_id}, kind.beta)
 
     def _site(self, kind: Kind, project: str | None, within: Within = ()) -> Site:
-        return Site(kind, self._reach(kind, project), project, within)
+        return Site(kind, self._reach(kind, project), project, within, self._keys)
 
     def _site_of(self, live: LiveObject) -> Site:
         return self._site(live.kind, live.project, live.kind.place_of(live.id)[0])

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from reconciler.api.keys import KeyRing
 from reconciler.api.reach import Reach, id_of
 from reconciler.errors import NotFoundError
 from reconciler.model.calls import Within, surrounding_fields
-from reconciler.model.kind import Kind
+from reconciler.model.kind import IN_USE, Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
+from reconciler.model.types import canonical
 from reconciler.model.values import Spec, value_at
 
 LOG = logging.getLogger("reconciler.api")
@@ -23,12 +25,13 @@ CallName = Literal["create", "read", "update", "delete"]
 
 @dataclass(frozen=True)
 class Site:
-    """Where objects of a kind are: `project` is the project's name in the configuration."""
+    """Where objects of a kind are: `project` is the name in the configuration, `keys` are all at hand."""
 
     kind: Kind
     reach: Reach
     project: str | None
     within: Within = ()
+    keys: KeyRing | None = None
 
     @cached_property
     def collection(self) -> str:
@@ -77,8 +80,8 @@ class Site:
             self.call("delete", id, json={str(self.kind.calls.in_list_as): [id]}, repeatable=True)
 
     def counts(self, item: Spec) -> bool:
-        """Whether an item of a list is an object of the kind."""
-        return self.kind.calls.listed is None or self.kind.calls.listed(item)
+        """Whether an item of a list is an object of the kind; it is asked with what the path says."""
+        return self.kind.calls.listed is None or self.kind.calls.listed({**item, **dict(self.within)})
 
     def in_path(self, name: CallName) -> frozenset[str]:
         """The fields that the path of a call says, so that its body must not."""
@@ -89,7 +92,9 @@ class Site:
         if self.kind.calls.setting:
             return self.collection.rpartition("/")[2]
         name = self.kind.calls.id_field
-        return id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+        found = id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+        # Two spellings of an id would be two objects.
+        return str(canonical(self.kind.by_name[name].type, found)) if name else found
 
     def live(self, item: Spec) -> LiveObject:
         """An answer as a live object: under the names of our fields, and with what the path says."""
@@ -97,6 +102,9 @@ class Site:
         for field in self.kind.fields:
             if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
                 attributes[field.name] = value
+        shown = item.get(self.kind.shows_key) if self.kind.shows_key else None
+        if isinstance(shown, str) and self.keys is not None and self.keys.is_in_use(shown):
+            attributes[IN_USE] = True
         id = self.kind.composed_id(self.within, self.own_id_of(attributes))
         return LiveObject(self.kind, id, attributes, self.project)
 

@@ -9,8 +9,8 @@ from reconciler.emulator.routing import Call
 from reconciler.emulator.store import ORGANIZATION, Record
 
 
-def log(call: Call, event: str, resource_id: str, *, project: Record | None = None, **details: dict[str, Any]) -> None:
-    """Write an entry; `details` is what stands beside the resource's id: `data` or `changes_requested`."""
+def log(call: Call, event: str, resource_id: str, /, *, project: Record | None = None, **details: Any) -> None:
+    """Write an entry; `details` is what stands beside the resource's id, mostly `data` or `changes_requested`."""
     entry: dict[str, Any] = {"id": ids.fresh("audit_log"), "type": event, "effective_at": call.now}
     if project is not None:
         entry["project"] = {"id": project.id, "name": project.body["name"]}

@@ -26,9 +26,10 @@ def key_class(store: Store, headers: Mapping[str, str]) -> str:
     secret = _secret(headers)
     if secret is None:
         return "none"
-    if secret == ADMIN_KEY:
-        return "admin"
-    return "unknown" if store.key_record(secret) is None else "project"
+    record = store.key_record(secret)
+    if record is None:
+        return "unknown"
+    return "admin" if record.kind == "admin_key" else "project"
 
 
 def authenticate(store: Store, headers: Mapping[str, str], route: Route) -> Principal:
@@ -44,11 +45,11 @@ def authenticate(store: Store, headers: Mapping[str, str], route: Route) -> Prin
         raise unauthorized(
             "OpenAI-Organization header should match organization for API key", code="mismatched_organization"
         )
-    if secret == ADMIN_KEY:
-        return _admin(store, route)
     record = store.key_record(secret)
     if record is None or _has_expired(store, record):
         raise _invalid_key(secret)
+    if record.kind == "admin_key":
+        return _admin(store, route, record)
     project = _project(store, record, headers.get("openai-project"))
     if route.access is Access.ADMIN:
         raise _missing_scopes(route, "api.management")
@@ -68,14 +69,15 @@ def _secret(headers: Mapping[str, str]) -> str | None:
     return secret.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _admin(store: Store, route: Route) -> Principal:
+def _admin(store: Store, route: Route, key: Record) -> Principal:
     if route.access is not Access.ADMIN:
         first = route.path.split("/")[1]
         raise _missing_scopes(route, f"api.{_SCOPES.get(first, first)}")
+    key.hidden["last_used_at"] = store.now()
     owner = next((user for user in store.collection("user", ORGANIZATION).ordered()), None)
     user = {} if owner is None else {"id": owner.id, "email": owner.body["email"]}
-    actor = {"type": "api_key", "api_key": {"id": ADMIN_KEY_ID, "type": "user", "user": user}}
-    return Principal(Access.ADMIN, ADMIN_KEY_ID, actor=actor)
+    actor = {"type": "api_key", "api_key": {"id": key.id, "type": "user", "user": user}}
+    return Principal(Access.ADMIN, key.id, actor=actor)
 
 
 def _missing_scopes(route: Route, area: str) -> ApiError:

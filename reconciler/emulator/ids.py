@@ -24,6 +24,13 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "api_key": ("key_", 16, False),
     "user": ("user-", 24, False),
     "group": ("group_", 24, False),
+    "role": ("role_", 24, False),
+    "invite": ("invite-", 24, False),
+    "spend_alert": ("alert_", 24, False),
+    "certificate": ("cert_", 24, False),
+    "external_key": ("extkey_", 24, False),
+    "identity_provider": ("wip_", 24, False),
+    "federation_rule": ("wifr_", 24, False),
     "audit_log": ("audit_log-", 24, False),
     "file": ("file-", 22, False),
     "upload": ("upload_", 32, True),
@@ -40,6 +47,11 @@ def fresh(kind: str) -> str:
     """Return a new identifier for an object of this kind."""
     prefix, length, hexadecimal = _SHAPES[kind]
     return prefix + (secrets.token_hex(length // 2) if hexadecimal else _text(length))
+
+
+def secret_admin_key() -> str:
+    """Return the value of a new admin key."""
+    return f"sk-admin-{_text(48)}"
 
 
 def secret_key() -> str:

@@ -98,6 +98,16 @@ class Call:
             raise bad_request(f"Project '{id}' is archived and cannot be changed.", param="project_id")
         return project
 
+    def scope_project(self, *, to_change: bool = False) -> Record | None:
+        """Return the project that an admin path names, where it names one; without, the organization is meant."""
+        return self.path_project(to_change=to_change) if "project_id" in self.params else None
+
+    @property
+    def scope_id(self) -> str:
+        """The scope of an admin path that may name a project: that project's, else the organization's."""
+        project = self.scope_project()
+        return ORGANIZATION if project is None else project.id
+
     def is_listed(self, record: Record) -> bool:
         """Say whether lists show the record already; they may lag behind creates."""
         return record.born + self.options.list_lag_ms / 1000 <= self.store.clock()

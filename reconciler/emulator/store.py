@@ -90,6 +90,7 @@ def _seq(record: Record) -> int:
 
 
 _EMPTY = Collection()
+_KEYS = ("api_key", "admin_key")
 
 
 def digest(secret: str) -> str:
@@ -147,7 +148,7 @@ class Store:
         return dict(sorted(result.items()))
 
     def key_record(self, secret: str) -> Record | None:
-        """Return the record of an API key, by its value."""
+        """Return the record of a project's or an admin key, by its value."""
         return self._keys.get(digest(secret))
 
     def holders(self, file_id: str) -> set[str]:
@@ -210,14 +211,14 @@ class Store:
 
     def _put(self, record: Record) -> None:
         self._collections.setdefault((record.kind, record.scope), Collection()).add(record)
-        if record.kind == "api_key":
+        if record.kind in _KEYS:
             self._keys[record.hidden["digest"]] = record
         elif record.kind == "vector_store_file":
             self._holders.setdefault(record.id, set()).add(record.scope)
 
     def _drop(self, record: Record) -> None:
         self.collection(record.kind, record.scope).remove(record.id)
-        if record.kind == "api_key":
+        if record.kind in _KEYS:
             self._keys.pop(record.hidden["digest"], None)
         elif record.kind == "vector_store_file":
             self._holders.get(record.id, set()).discard(record.scope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.auth import PROJECT_KEY, redacted
+from reconciler.emulator.auth import ADMIN_KEY, ADMIN_KEY_ID, PROJECT_KEY, redacted
 from reconciler.emulator.store import ORGANIZATION, Record, Store, digest
 
 DEFAULT_PROJECT = "proj_EmulatorDefaultProject00"
@@ -24,6 +24,7 @@ def found(store: Store) -> None:
     """Found the organization in an empty store."""
     project = add_project(store, "Default project", id=DEFAULT_PROJECT)
     people = [add_user(store, *person) for person in _PEOPLE]
+    add_admin_key(store, ADMIN_KEY, name="Emulator admin key", id=ADMIN_KEY_ID)
     for user in people[:2]:
         add_member(store, project, user, "owner")
     add_key(
@@ -128,6 +129,25 @@ def add_key(
         "scopes": scopes or [],
     }
     return store.add("api_key", project.id, body, last_used_at=None, **hidden)
+
+
+def add_admin_key(
+    store: Store, secret: str, *, name: str, id: str | None = None, expires_at: int | None = None
+) -> Record:
+    """Add a key of the organization's first owner; its value is not kept."""
+    owner = next(iter(store.collection("user", ORGANIZATION).ordered()), None)
+    person = {} if owner is None else {name: owner.body[name] for name in ("id", "name", "role")}
+    created = {} if owner is None else {"object": "organization.user", "created_at": owner.body["added_at"]}
+    body = {
+        "object": "organization.admin_api_key",
+        "id": id or ids.fresh("api_key"),
+        "name": name,
+        "redacted_value": redacted(secret),
+        "created_at": store.now(),
+        "expires_at": expires_at,
+        "owner": {"type": "user", **created, **person},
+    }
+    return store.add("admin_key", ORGANIZATION, body, digest=digest(secret), last_used_at=None)
 
 
 def add_service_account(store: Store, project: Record, name: str, role: str) -> Record:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from reconciler.engine.match import JOURNAL_TOLERANCE_SECONDS, Ownership
+from reconciler.engine.match import Ownership, is_since
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
@@ -139,9 +139,9 @@ class Finder:
         if marked or wanted.is_marked:
             return marked[0] if marked else None
         identity = kind.identity(wanted.spec)
-        alike = [live for live in candidates if identity and identity in kind.identities(live.attributes)]
+        alike = [live for live in candidates if identity is not None and identity in kind.identities(live.attributes)]
         if not kind.found_by_key:
-            alike = [live for live in alike if wanted.since is not None and _is_since(live, wanted.since)]
+            alike = [live for live in alike if wanted.since is not None and is_since(live, wanted.since)]
         if len(alike) > 1:
             ids = ", ".join(sorted(live.id for live in alike))
             raise ApiError(f"{ids} could each be what an unfinished create made", hint="Keep one and delete the rest.")
@@ -193,8 +193,3 @@ class _SharedLists:
                 objects = self._provider.list(kind, project, within)
                 self._lists[key] = (self._clock(), objects)
             return objects
-
-
-def _is_since(live: LiveObject, began: float) -> bool:
-    created = live.attributes.get("created_at")
-    return isinstance(created, int | float) and created >= began - JOURNAL_TOLERANCE_SECONDS

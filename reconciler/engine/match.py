@@ -159,25 +159,27 @@ class Matcher:
         ]
         if attempt.id is not None:
             return [live for live in free if live.id == attempt.id]
-        earliest = attempt.began - JOURNAL_TOLERANCE_SECONDS
+        # This is to be deleted, so what does not tell its age is left alone.
         alike = [
             live
             for live in free
             if attempt.identity
             and attempt.identity in live.kind.identities(live.attributes)
-            and _created_at(live) >= earliest
+            and live.attributes.get("created_at") is not None
+            and is_since(live, attempt.began)
             and live.id not in self._members
         ]
         return alike if len(alike) == 1 else []
 
     def unmanaged(self) -> Iterable[LiveObject]:
-        """Objects that neither a manifest nor the state knows, among all that was listed."""
+        """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
         shown = (live.carried.values() for objects in self._live.listed.values() for live in objects.values())
         members = self._members | {id for values in shown for id in _member_ids(values)}
         for objects in self._live.listed.values():
             for live in objects.values():
                 mine = live.id in members or self._is_claimed(live) or self._ownership.address(live.mark) is not None
-                if not mine and not live.kind.always_exists and live.kind.ending(live.attributes) is None:
+                theirs = live.kind.always_exists or live.kind.hold_on(live.attributes) is not None
+                if not mine and not theirs and live.kind.ending(live.attributes) is None:
                     yield live
 
     def _renamed(self, resource: Resource) -> Address | None:
@@ -208,8 +210,7 @@ class Matcher:
         since = self._ownership.begun.get(resource.address)
         if since is None:
             return None
-        earliest = since - JOURNAL_TOLERANCE_SECONDS
-        found = [live for live in self._candidates(resource, spec) if _created_at(live) >= earliest]
+        found = [live for live in self._candidates(resource, spec) if is_since(live, since)]
         if len(found) > 1:
             self._report_many(resource, found, "were made since the last run began to create it")
         return (found[0], Found.JOURNAL) if found else None
@@ -349,9 +350,13 @@ def _member_ids(values: Iterable[object]) -> Iterable[str]:
             yield from (member.file_id for member in value.members if isinstance(member.file_id, str))
 
 
-def _created_at(live: LiveObject) -> float:
-    value = live.attributes.get("created_at")
-    return float(value) if isinstance(value, int | float) else 0.0
+def is_since(live: LiveObject, began: float) -> bool:
+    """Whether an object can be of a create that began at a time: it is no older, or does not tell its age.
+
+    Before a create begins there is no object like it that is nobody's: a plan with one is a conflict.
+    """
+    created = live.attributes.get("created_at")
+    return not isinstance(created, int | float) or created >= began - JOURNAL_TOLERANCE_SECONDS
 
 
 def _key_text(resource: Resource, spec: Spec) -> str:

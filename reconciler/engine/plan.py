@@ -19,7 +19,7 @@ from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
-from reconciler.model.kind import KEEP, Ended
+from reconciler.model.kind import KEEP, Ended, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Record, Resource
 from reconciler.model.types import KeySinkType
@@ -122,7 +122,7 @@ class _Decisions:
     def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
         reason, spec = Reason.NEW, {**diff.beyond_defaults(resource.kind, resource.restored), **spec}
         if binding.ended is not None:
-            reason = Reason.ARCHIVED_OUTSIDE
+            reason = Reason.ARCHIVED_OUTSIDE if resource.kind.removal is Removal.ARCHIVE else Reason.ENDED
         elif binding.record is not None:
             reason = Reason.DELETED_OUTSIDE
         fields = [FieldChange((name,), None, value) for name, value in spec.items() if value is not None]

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.kinds.admin_key import KIND as ADMIN_KEY
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
+from reconciler.kinds.certificate import KIND as CERTIFICATE
+from reconciler.kinds.certificate_activation import KIND as CERTIFICATE_ACTIVATION
+from reconciler.kinds.data_retention import KIND as DATA_RETENTION
+from reconciler.kinds.external_key import KIND as EXTERNAL_KEY
+from reconciler.kinds.federation_rule import KIND as FEDERATION_RULE
 from reconciler.kinds.file import KIND as FILE
 from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
+from reconciler.kinds.invite import KIND as INVITE
 from reconciler.kinds.project import KIND as PROJECT
 from reconciler.kinds.rate_limit import KIND as RATE_LIMIT
+from reconciler.kinds.role import KIND as ROLE
+from reconciler.kinds.role_assignment import KIND as ROLE_ASSIGNMENT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
+from reconciler.kinds.spend_alert import KIND as SPEND_ALERT
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
+from reconciler.kinds.workload_identity_provider import KIND as WORKLOAD_IDENTITY_PROVIDER
 from reconciler.model.kind import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -24,9 +35,20 @@ KINDS: Mapping[str, Kind] = {
         RATE_LIMIT,
         SERVICE_ACCOUNT,
         SPEND_LIMIT,
+        SPEND_ALERT,
+        DATA_RETENTION,
         USER,
+        INVITE,
         GROUP,
         GROUP_MEMBER,
+        ROLE,
+        ROLE_ASSIGNMENT,
+        ADMIN_KEY,
+        CERTIFICATE,
+        CERTIFICATE_ACTIVATION,
+        EXTERNAL_KEY,
+        WORKLOAD_IDENTITY_PROVIDER,
+        FEDERATION_RULE,
         FILE,
         VECTOR_STORE,
         ASSISTANT,

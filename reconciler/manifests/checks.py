@@ -22,6 +22,7 @@ MAX_PAIRS = 16
 def check_resource(resource: Resource, declared: Declared, written: Mapping[str, Any]) -> Iterator[Finding]:
     """The problems of one resource by itself; `written` is its spec before files took the place of paths."""
     yield from _mark(resource)
+    yield from _shape(resource)
     yield from _ignored_paths(resource)
     if resource.lifecycle.renamed_from is not None:
         yield from _renamed(resource, resource.lifecycle.renamed_from, declared)
@@ -48,6 +49,25 @@ def _mark(resource: Resource) -> Iterator[Finding]:
             f"All {MAX_PAIRS} pairs are used, so no mark of ours fits: without state the object is not found again."
         )
         yield Finding(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
+
+
+def _shape(resource: Resource) -> Iterator[Finding]:
+    """Of several forms a spec has one: what that one needs, and nothing that belongs to another."""
+    spec, shapes = resource.spec, resource.kind.shapes
+    shape = next((one for one in shapes if one.fits(spec)), None)
+    if shape is None:
+        needed = " or ".join(f'"{name}"' for one in shapes if one.when is None for name in one.needs)
+        if needed:
+            yield Finding(("spec",), f"Missing {needed}", "One of them is needed in spec.", at_key=True)
+        return
+    told = f"{shape.when[0]}: {shape.when[1]}" if shape.when else f'"{shape.needs[0]}"'
+    for name in shape.needs:
+        if spec.get(name) is None:
+            yield Finding(("spec",), f'Missing "{name}"', f"It is needed in spec, beside {told}.", at_key=True)
+    others = {name for one in shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
+    for name in spec:
+        if name in others and spec[name] is not None:
+            yield Finding(("spec", name), "These do not go together", f'"{name}" is not for {told}.', at_key=True)
 
 
 def _ignored_paths(resource: Resource) -> Iterator[Finding]:

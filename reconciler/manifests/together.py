@@ -109,9 +109,9 @@ class Together:
             key = (resource.kind.name, resource.address.project, *identity.items())
             other = seen.setdefault(key, resource)
             if other is not resource:
-                shown = ", ".join(f"{name} {value}" for name, value in identity.items())
-                detail = f"{other.address} already stands for {shown}, and {_ONE[kind.always_exists]}."
-                self._add(resource, ("spec", next(iter(identity))), "Two declarations of one object", detail)
+                shown = ", ".join(f"{name} {value}" for name, value in identity.items()) or "it"
+                detail = f"{other.address} already stands for {shown}, and {_ONE[kind.found_by_key]}."
+                self._add(resource, ("spec", *list(identity)[:1]), "Two declarations of one object", detail)
 
     def _renames(self) -> None:
         taken: dict[Address, Resource] = {}

@@ -26,7 +26,7 @@ class Calls:
     `also_at` are other collections of the kind: the one is used whose holes can be filled. `setting` for what is one
     object a scope and has no id. `whole_updates` where an update replaces everything. `in_list_as` where a create takes
     a list of ids, of which ours is one, and answers with a list. `id_field` names the field that is the object's id.
-    `listable` whether there is a list, `listed` says which of its items are objects of the kind.
+    `listable` whether there is a list, `listed` says of an item, with its surroundings, if it is an object of the kind.
     """
 
     create: str = "POST {collection}"

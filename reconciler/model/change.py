@@ -59,6 +59,7 @@ class Reason(StrEnum):
     NEW = "declared, and not found at the API"
     DELETED_OUTSIDE = "it was deleted outside"
     ARCHIVED_OUTSIDE = "it was archived outside, which cannot be undone"
+    ENDED = "it has come to its end, and is wanted again"
     CONFIG = "the manifest changed"
     DRIFT = "it was changed outside"
     DIFFERS = "it differs from the manifest"

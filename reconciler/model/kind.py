@@ -85,6 +85,10 @@ OVERWRITTEN = _Overwritten.OVERWRITTEN
 """Reset of a field whose value before our first write is written back."""
 
 
+IN_USE = "in_use"
+"""The attribute, true or absent, that tells of an object that shows a key whether this run works with that key."""
+
+
 @dataclass(frozen=True)
 class Field:
     """A settable field of a kind.
@@ -131,6 +135,26 @@ class Retirement:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Shape:
+    """One of several forms that the specs of a kind have: the fields that it needs, and those that it may have besides.
+
+    No field of another shape goes with it. `when` is the value of a field that tells the shape; without it, the fields
+    that are set do.
+    """
+
+    needs: tuple[str, ...]
+    takes: tuple[str, ...] = ()
+    when: tuple[str, Any] | None = None
+
+    def fits(self, spec: Spec) -> bool:
+        """Whether a spec is meant to have this shape."""
+        if self.when is not None:
+            name, value = self.when
+            return bool(spec.get(name) == value)
+        return any(spec.get(name) is not None for name in self.needs)
+
+
 def _unchanged(spec: Spec) -> Spec:
     return spec
 
@@ -146,10 +170,11 @@ class Kind:
     `complete` fills defaults that follow from other fields; `identify` gives the natural key of a completed spec.
 
     `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
-    `held` gives, for what an object shows, the reason why nobody may change or remove it from here. `keep_one` names an
-    attribute and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same
-    natural key makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of
-    every change of such objects; empty where there are none that do.
+    `held` gives, for what an object shows, the reason why nobody may change or remove it from here; `shows_key` names
+    the attribute that shows a key redacted, so that `IN_USE` can be told. `keep_one` names an attribute and a value
+    that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key makes this
+    one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change of such
+    objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one.
     """
 
     name: str
@@ -176,9 +201,11 @@ class Kind:
     unique: bool = False
     other_keys: tuple[tuple[str, ...], ...] = ()
     held: Mapping[tuple[str, Any], str] = field(default_factory=dict)
+    shows_key: str | None = None
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None
     events: tuple[str, ...] = ()
+    shapes: tuple[Shape, ...] = ()
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 

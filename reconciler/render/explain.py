@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
-from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, OnRemove, Readable, Removal, Scope
+from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, OnRemove, Readable, Removal, Scope, Shape
 from reconciler.model.types import SERVER_CHOSEN, Property, Type
 from reconciler.render.explain_types import children_of, describe, limits_of
 from reconciler.render.lines import line, padded, plain
@@ -20,6 +20,12 @@ _SCOPES = {
     Scope.PROJECT: "a project, named by metadata.project; calls need the admin key",
     Scope.EITHER: "a project where metadata.project names one, else the organization; calls need the admin key",
     Scope.PROJECT_KEY: "the project of a key: metadata.project says which, left out it is that of the default key",
+}
+_SCOPES_IN_SHORT = {
+    Scope.ORGANIZATION: "organization",
+    Scope.PROJECT: "project",
+    Scope.EITHER: "scope",
+    Scope.PROJECT_KEY: "project",
 }
 _REMOVALS = {
     Removal.DELETE: "the object is deleted",
@@ -91,14 +97,23 @@ def _kind_lines(kind: Kind) -> Iterator[str]:
 
 def _facts(kind: Kind) -> Iterator[tuple[str, str]]:
     yield "lives in", _SCOPES[kind.scope]
-    natural = " and ".join(kind.natural_key)
-    yield "found by", f"its id, {'our mark, ' if kind.mark else ''}or its {natural}"
+    keys = " or ".join(" and ".join(key) for key in (kind.natural_key, *kind.other_keys))
+    scopes = _SCOPES_IN_SHORT[kind.scope]
+    by_key = f"its id, {'our mark, ' if kind.mark else ''}or its {keys}"
+    yield "found by", by_key if keys else f"where it is: there is one for each {scopes}"
     if kind.always_exists:
-        yield "made by", f"the API itself, one for each {natural}: it can only be changed"
+        yield "made by", f"the API itself, one for each {keys or scopes}: it can only be changed"
+    if kind.shapes:
+        yield "has either", "; or ".join(map(_shape, kind.shapes))
     yield "removed", _removal(kind)
     yield "import", f"reconciler import {_address(kind)} ID"
     if kind.beta:
         yield "beta", kind.beta
+
+
+def _shape(shape: Shape) -> str:
+    needs = " and ".join(filter(None, (", ".join(shape.needs[:-1]), shape.needs[-1])))
+    return f"{shape.when[0]}: {shape.when[1]} with {needs}" if shape.when else needs
 
 
 def _removal(kind: Kind) -> str:

@@ -21,11 +21,13 @@ from tests.description import (
     mistakes_in_requests,
     needs_description,
 )
+from tests.whole_examples import PEM
 
 pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
 UNDESCRIBED = {"/agents", "/agents/{agent_id}"}
+UNDESCRIBED_BELOW = ("/organization/external_keys", "/organization/workload_identity_providers")
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
 
@@ -57,6 +59,10 @@ def drive_organization(admin: httpx.Client) -> None:
     admin.delete(key)
     admin.delete(f"{one}/service_accounts/{account['id']}")
     drive_people(admin, one)
+    drive_groups_and_roles(admin, project)
+    drive_settings(admin, one)
+    drive_keys_and_certificates(admin, one)
+    drive_identities(admin, project)
     admin.post(f"{one}/archive")
     admin.get("/organization/audit_logs", params={"limit": 100})
 
@@ -72,6 +78,95 @@ def drive_people(admin: httpx.Client, project: str) -> None:
     admin.delete(f"{project}/users/{cleo}")
     admin.post(f"/organization/users/{cleo}", json={"role": "owner"})
     admin.delete(f"/organization/users/{cleo}")
+
+
+def drive_groups_and_roles(admin: httpx.Client, project: str) -> None:
+    group = admin.post("/organization/groups", json={"name": "Support"}).json()["id"]
+    dev = admin.get("/organization/users", params={"emails[]": "dev@example.com"}).json()["data"][0]["id"]
+    one = f"/organization/groups/{group}"
+    admin.get("/organization/groups")
+    admin.get(one)
+    admin.post(one, json={"name": "Help desk"})
+    admin.post(f"{one}/users", json={"user_id": dev})
+    admin.get(f"{one}/users")
+    admin.get(f"{one}/users/{dev}")
+    for below in ("/organization", f"/projects/{project}"):
+        roles = f"{below}/roles"
+        role = admin.post(roles, json={"role_name": "Reader", "permissions": ["api.groups.read"]}).json()["id"]
+        admin.get(roles)
+        admin.get(f"{roles}/{role}")
+        admin.post(f"{roles}/{role}", json={"description": "Looks things up"})
+        for principal in (f"groups/{group}", f"users/{dev}"):
+            grants = f"{below}/{principal}/roles"
+            admin.post(grants, json={"role_id": role})
+            admin.get(grants)
+            admin.get(f"{grants}/{role}")
+        for principal in (f"groups/{group}", f"users/{dev}"):
+            admin.delete(f"{below}/{principal}/roles/{role}")
+        admin.delete(f"{roles}/{role}")
+    admin.delete(f"{one}/users/{dev}")
+    admin.delete(one)
+    invite = admin.post("/organization/invites", json={"email": "fay@example.com", "role": "reader"}).json()["id"]
+    admin.get("/organization/invites")
+    admin.get(f"/organization/invites/{invite}")
+    admin.delete(f"/organization/invites/{invite}")
+
+
+def drive_settings(admin: httpx.Client, project: str) -> None:
+    money = {"threshold_amount": 100, "currency": "USD", "interval": "month"}
+    alert = {**money, "notification_channel": {"type": "email", "recipients": ["ada@example.com"]}}
+    for below in ("/organization", project):
+        admin.post(f"{below}/spend_limit", json=money)
+        admin.get(f"{below}/spend_limit")
+        admin.delete(f"{below}/spend_limit")
+        made = admin.post(f"{below}/spend_alerts", json=alert).json()["id"]
+        admin.get(f"{below}/spend_alerts", params={"order": "desc"})
+        admin.get(f"{below}/spend_alerts/{made}")
+        admin.post(f"{below}/spend_alerts/{made}", json={**alert, "threshold_amount": 200})
+        admin.delete(f"{below}/spend_alerts/{made}")
+        admin.get(f"{below}/data_retention")
+        admin.post(f"{below}/data_retention", json={"retention_type": "zero_data_retention"})
+        admin.get(f"{below}/data_retention")
+
+
+def drive_keys_and_certificates(admin: httpx.Client, project: str) -> None:
+    keys = "/organization/admin_api_keys"
+    key = admin.post(keys, json={"name": "nightly", "expires_in_seconds": 60}).json()["id"]
+    admin.get(keys)
+    admin.get(f"{keys}/{key}")
+    admin.delete(f"{keys}/{key}")
+    certificates = "/organization/certificates"
+    one = admin.post(certificates, json={"certificate": PEM, "name": "gateway"}).json()["id"]
+    admin.get(f"{certificates}/{one}", params={"include[]": "content"})
+    admin.post(f"{certificates}/{one}", json={"name": "door"})
+    for below in (certificates, f"{project}/certificates"):
+        for verb in ("activate", "deactivate"):
+            admin.post(f"{below}/{verb}", json={"certificate_ids": [one]})
+            admin.get(below)
+    admin.delete(f"{certificates}/{one}")
+
+
+def drive_identities(admin: httpx.Client, project: str) -> None:
+    keys, aws = "/organization/external_keys", {"kms_arn": "k", "role_arn": "r", "external_id": "e"}
+    key = admin.post(keys, json={"type": "aws", "name": "Vault", **aws}).json()["id"]
+    admin.get(keys)
+    admin.get(f"{keys}/{key}")
+    admin.post(f"{keys}/{key}/validate")
+    admin.delete(f"{keys}/{key}")
+    providers = "/organization/workload_identity_providers"
+    body = {"type": "oidc", "name": "CI", "issuer": "https://ci", "audience": "api"}
+    one = f"{providers}/{admin.post(providers, json=body).json()['id']}"
+    admin.get(providers)
+    admin.get(one)
+    admin.post(one, json={"enabled": False})
+    account = admin.post(f"/organization/projects/{project}/service_accounts", json={"name": "deploy"}).json()["id"]
+    rule = {"project_id": project, "service_account_id": account, "attribute_matchers": {"ref": "main"}}
+    made = f"{one}/federation_rules/{admin.post(f'{one}/federation_rules', json=rule).json()['id']}"
+    admin.get(f"{one}/federation_rules")
+    admin.get(made)
+    admin.post(made, json={"name": "Main"})
+    admin.delete(made)
+    admin.delete(one)
 
 
 def drive_files(http: httpx.Client) -> list[str]:
@@ -172,7 +267,8 @@ def test_every_route_is_in_the_description(description: Description) -> None:
         for path, item in description.document["paths"].items()
         for method in item
     }
-    routes = {(r.method, r.path) for r in ROUTES if r.path not in UNDESCRIBED} - UNDESCRIBED_OPERATIONS
+    known = [r for r in ROUTES if r.path not in UNDESCRIBED and not r.path.startswith(UNDESCRIBED_BELOW)]
+    routes = {(r.method, r.path) for r in known} - UNDESCRIBED_OPERATIONS
     assert [r for r in sorted(routes) if (r[0], re.sub(r"\{[^}]+\}", "{}", r[1])) not in described] == []
 
 

@@ -23,6 +23,7 @@ from reconciler.engine.apply import Run, apply_plan
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
 from reconciler.kinds import KINDS
+from reconciler.kinds.data_retention import OF_BOTH
 from reconciler.manifests import Credential
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, OutcomeStatus, Plan
@@ -33,6 +34,7 @@ from reconciler.model.types import KeySinkType
 from reconciler.secrets import SinkSet
 from reconciler.state import StateStore
 from tests.properties.strategies import Surroundings, specs
+from tests.whole_examples import PEM
 
 CONTENTS = {
     "docs/a.md": b"# A\n",
@@ -46,6 +48,10 @@ FILE_IDS = ("file-Existing0000000000001", "file-Existing0000000000002")
 STORE_IDS = ("vs_existing00000000000000000000001", "vs_existing00000000000000000000002")
 USER_IDS = ("user-existing1", "user-existing2")
 GROUP_IDS = ("group_existing1", "group_existing2")
+ROLE_IDS = ("role-api-organization-owner", "role_existing1")
+CERTIFICATE_IDS = ("cert_existing1", "cert_existing2")
+PROVIDER_IDS = ("wip_existing1", "wip_existing2")
+ACCOUNT_IDS = ("svc_acct_existing1", "svc_acct_existing2")
 AROUND = Surroundings(
     CONTENTS,
     {
@@ -53,6 +59,15 @@ AROUND = Surroundings(
         "vector_store_ids": STORE_IDS,
         "user_id": USER_IDS,
         "group_id": GROUP_IDS,
+        "role_id": ROLE_IDS,
+        "id": (world.DEFAULT_PROJECT,),
+        "recipients": ("ada@example.com", "ben@example.com", "Cleo@example.com"),
+        "certificate": (PEM, PEM.replace("Tm90", "QQ90")),
+        "certificate_id": CERTIFICATE_IDS,
+        "FederationRule.workload_identity_provider_id": PROVIDER_IDS,
+        "project_id": (world.DEFAULT_PROJECT,),
+        "service_account_id": ACCOUNT_IDS,
+        "DataRetention.retention_type": OF_BOTH,
         "User.email": tuple(f"{id}@example.com" for id in USER_IDS),
     },
 )
@@ -103,6 +118,16 @@ class Bench:
                 world.add_user(store, id, f"{id}@Example.com", "reader", id=id)
             for id in GROUP_IDS:
                 store.add("group", ORGANIZATION, {"id": id, "name": id, "created_at": 0, "is_scim_managed": False})
+            for id in CERTIFICATE_IDS:
+                body = {"id": id, "object": "certificate", "name": id, "created_at": 0, "certificate_details": {}}
+                store.add("certificate", ORGANIZATION, body, pem=PEM)
+            for id in PROVIDER_IDS:
+                store.add("identity_provider", ORGANIZATION, {"id": id, "name": id})
+            for id in ACCOUNT_IDS:
+                body = {"id": id, "name": id, "role": "none", "created_at": 0}
+                store.add("service_account", world.DEFAULT_PROJECT, body)
+            role = {"id": ROLE_IDS[1], "name": "Existing", "permissions": [], "predefined_role": False}
+            store.add("role", ORGANIZATION, {"object": "role", "resource_type": "api.organization", **role})
             other = world.add_project(store, "Other")
         root = self.folder / str(next(self.numbers))
         for path, content in CONTENTS.items():

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from reconciler.model.kind import Field, Kind
+from reconciler.model.kind import Field, Kind, Shape
 from reconciler.model.resource import MARK_KEY
 from reconciler.model.types import (
     Boolean,
@@ -131,9 +131,17 @@ json_objects = st.one_of(
 
 def specs(kind: Kind, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
     """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them."""
+    return st.one_of(*(_shaped(kind, shape, around) for shape in kind.shapes or (Shape(()),)))
+
+
+def _shaped(kind: Kind, shape: Shape, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    foreign = {name for one in kind.shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
+    told = {shape.when[0]: st.just(shape.when[1])} if shape.when else {}
+    found = {item.name: _field(item, around, kind) for item in kind.fields if item.name not in foreign}
+    needed = {item.name for item in kind.fields if item.required} | {*shape.needs}
     return st.fixed_dictionaries(
-        {item.name: _field(item, around, kind) for item in kind.fields if item.required},
-        optional={item.name: _field(item, around, kind) for item in kind.fields if not item.required},
+        {name: one for name, one in found.items() if name in needed} | told,
+        optional={name: one for name, one in found.items() if name not in needed and name not in told},
     )
 
 
@@ -153,7 +161,9 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
         case ListOf():
             items = values(kind.item, around, name)
             most = 3 if kind.max_items is None else min(3, kind.max_items)
-            return st.lists(items, min_size=kind.min_items or 0, max_size=most, unique=kind.unordered)
+            return st.lists(
+                items, min_size=kind.min_items or 0, max_size=most, unique_by=repr if kind.unordered else None
+            )
         case MapOf():
             return _maps(kind, around)
         case Object():

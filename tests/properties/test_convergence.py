@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.engine.books import imported_record
 from reconciler.engine.execute import METADATA_PAIRS
 from reconciler.kinds import KINDS
-from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.resource import MARK_KEY, Lifecycle, LiveObject, Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
 from tests.properties.bench import OTHER_PROJECT, PROJECT, Bench, Stack, Steps, only, pending, resource, valid_specs
@@ -37,6 +37,12 @@ def has_optional_parts(type: Type) -> bool:
 def editable_fields(kind: Kind) -> list[Field]:
     """The fields that somebody can change at the API, and anybody can see."""
     return [item for item in kind.fields if item.on_update and item.in_body and item.readable is not Readable.NEVER]
+
+
+def droppable(kind: Kind) -> list[str]:
+    """The fields that a spec can do without, whatever its shape."""
+    needed = {name for shape in kind.shapes for name in shape.needs}
+    return [item.name for item in kind.fields if not item.required and item.name not in needed]
 
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
@@ -71,11 +77,9 @@ def test_a_spec_in_place_of_another_leaves_what_it_would_have_made_by_itself(kin
     check()
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS.values() if not all(item.required for item in kind.fields)], ids=attrgetter("name")
-)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if droppable(kind)], ids=attrgetter("name"))
 def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(kind: Kind, bench: Bench) -> None:
-    optional = [item.name for item in kind.fields if not item.required]
+    optional = droppable(kind)
 
     @examples(15)
     @given(spec=valid_specs(kind), dropped=st.sets(st.sampled_from(optional), min_size=1))
@@ -194,7 +198,8 @@ def converges_to(stack: Stack, wanted: Resource) -> None:
     assert pending(stack.plan(wanted)) == []
     if wanted.kind.defines_project or (wanted.kind.unique and not wanted.address.project):
         return
-    place = OTHER_PROJECT if wanted.address.project == PROJECT else wanted.address.project
+    is_elsewhere = wanted.address.project == PROJECT or wanted.kind.scope is Scope.EITHER
+    place = OTHER_PROJECT if is_elsewhere else wanted.address.project
     fresh = stack.make(replace(wanted, address=replace(wanted.address, name="fresh", project=place)))
     names = [item.name for item in wanted.kind.fields if shows_its_spec(item, wanted)]
     live = stack.live(wanted)

@@ -8,6 +8,7 @@ from reconciler.emulator import ids
 from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of, token_envelope
+from reconciler.emulator.routes.role_assignments import forget_principal
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
 from reconciler.emulator.validation import fields, text
@@ -51,9 +52,9 @@ def update_group(call: Call) -> dict[str, Any]:
 
 def delete_group(call: Call) -> dict[str, Any]:
     group = _group(call, to_change=True)
-    for kind in ("group_user", "group_role"):
-        for member in list(call.store.collection(kind, group.id).ordered()):
-            call.store.remove(member)
+    for member in list(call.store.collection("group_user", group.id).ordered()):
+        call.store.remove(member)
+    forget_principal(call.store, group.id)
     call.store.remove(group)
     log(call, "group.deleted", group.id)
     return {"object": "group.deleted", "id": group.id, "deleted": True}

@@ -11,6 +11,7 @@ from reconciler.emulator import world
 from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of
+from reconciler.emulator.routes.role_assignments import forget_principal
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
 from reconciler.emulator.validation import choice, fields, nullable, text
@@ -69,6 +70,7 @@ def delete_user(call: Call) -> dict[str, Any]:
     for member in list(call.store.all("project_user")):
         if member.id == user.id:
             call.store.remove(member)
+    forget_principal(call.store, user.id)
     call.store.remove(user)
     log(call, "user.deleted", user.id)
     return {"object": "organization.user.deleted", "id": user.id, "deleted": True}

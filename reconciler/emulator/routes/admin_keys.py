@@ -1,0 +1,62 @@
+"""Admin keys: minted, listed by their redacted value, revoked; a deleted one stops working at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.emulator import ids, world
+from reconciler.emulator.audit import log
+from reconciler.emulator.errors import not_found
+from reconciler.emulator.paging import page_of
+from reconciler.emulator.routing import Access, Call, Route
+from reconciler.emulator.store import ORGANIZATION, Record
+from reconciler.emulator.validation import fields, integer, text
+
+_CREATE = fields({"name": text(minimum=1)}, {"expires_in_seconds": integer(minimum=1, maximum=31_536_000)})
+
+
+def list_keys(call: Call) -> dict[str, Any]:
+    keys = call.store.collection("admin_key", ORGANIZATION)
+    return call.list_answer(keys, page_of(call.query, order="asc", before=False), render=_render)
+
+
+def create_key(call: Call) -> dict[str, Any]:
+    sent = call.json(_CREATE)
+    secret, lifetime = ids.secret_admin_key(), sent.get("expires_in_seconds")
+    expires_at = None if lifetime is None else call.now + lifetime
+    key = world.add_admin_key(call.store, secret, name=sent["name"], expires_at=expires_at)
+    log(call, "api_key.created", key.id, data={"scopes": []})
+    return {**_render(key), "value": secret}
+
+
+def retrieve_key(call: Call) -> dict[str, Any]:
+    return _render(_key(call))
+
+
+def delete_key(call: Call) -> dict[str, Any]:
+    key = _key(call)
+    call.store.remove(key)
+    log(call, "api_key.deleted", key.id)
+    return {"object": "organization.admin_api_key.deleted", "id": key.id, "deleted": True}
+
+
+def _render(key: Record) -> dict[str, Any]:
+    return {**key.body, "last_used_at": key.hidden["last_used_at"]}
+
+
+def _key(call: Call) -> Record:
+    id = call.params["key_id"]
+    key = call.store.get("admin_key", ORGANIZATION, id)
+    if key is None:
+        raise not_found(f"No admin API key found with id '{id}'.", param="key_id")
+    return key
+
+
+_ALL = "/organization/admin_api_keys"
+_ONE = f"{_ALL}/{{key_id}}"
+ROUTES = (
+    Route("GET", _ALL, list_keys, Access.ADMIN),
+    Route("POST", _ALL, create_key, Access.ADMIN),
+    Route("GET", _ONE, retrieve_key, Access.ADMIN),
+    Route("DELETE", _ONE, delete_key, Access.ADMIN),
+)

@@ -1,0 +1,42 @@
+"""Certificate activations: where a certificate counts, one resource for each certificate and scope."""
+
+from __future__ import annotations
+
+from reconciler.model.calls import Calls
+from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.types import Text
+
+KIND = Kind(
+    name="CertificateActivation",
+    doc="That a certificate is active in the organization or, with metadata.project, in one project.",
+    scope=Scope.EITHER,
+    collection="/organization/certificates",
+    natural_key=("certificate_id",),
+    calls=Calls(
+        create="POST {collection}/activate",
+        delete="POST {collection}/deactivate",
+        also_at=("/organization/projects/{project}/certificates",),
+        in_list_as="certificate_ids",
+        listed=lambda item: item.get("active") is True,
+    ),
+    unique=True,
+    readable_singly=False,
+    destroys="the certificate is not accepted there any more",
+    fields=(
+        Field(
+            "certificate_id",
+            Text(min_length=1),
+            "The certificate.",
+            required=True,
+            mutability=Mutability.REPLACES,
+            shown_as="id",
+        ),
+    ),
+    example="""\
+kind: CertificateActivation
+metadata:
+  name: gateway
+spec:
+  certificate_id: ${Certificate/gateway}
+""",
+)

@@ -1,0 +1,47 @@
+"""Data retention: what the API keeps of requests, for the organization or for one project.
+
+A setting that is always there and cannot be unset: removing the declaration writes back what it overwrote.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.calls import setting
+from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
+from reconciler.model.types import Text
+
+OF_BOTH = (
+    "zero_data_retention",
+    "modified_abuse_monitoring",
+    "enhanced_zero_data_retention",
+    "enhanced_modified_abuse_monitoring",
+)
+
+KIND = Kind(
+    name="DataRetention",
+    doc="What the API keeps of the requests of the organization or, with metadata.project, of one project.",
+    scope=Scope.EITHER,
+    collection="/organization/data_retention",
+    natural_key=(),
+    calls=setting(also_at=("/organization/projects/{project}/data_retention",)),
+    always_exists=True,
+    removal=Removal.RESTORE,
+    fields=(
+        Field(
+            "retention_type",
+            Text(choices=("organization_default", "none", *OF_BOTH)),
+            "The control. Only a project takes `organization_default` and `none`; most of the others have to be "
+            "approved for the organization first.",
+            required=True,
+            reset=OVERWRITTEN,
+            shown_as="type",
+        ),
+    ),
+    example="""\
+kind: DataRetention
+metadata:
+  name: search
+  project: search
+spec:
+  retention_type: modified_abuse_monitoring
+""",
+)

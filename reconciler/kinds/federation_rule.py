@@ -1,0 +1,62 @@
+"""Federation rules: which tokens of an identity provider stand for which service account."""
+
+from __future__ import annotations
+
+from reconciler.kinds.workload_identity_provider import DESCRIPTION, ENABLED
+from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.types import ListOf, MapOf, Object, Property, Scalar, Tagged, Text
+
+
+def _fixed(name: str, doc: str) -> Field:
+    return Field(name, Text(min_length=1), doc, required=True, mutability=Mutability.REPLACES)
+
+
+KIND = Kind(
+    name="FederationRule",
+    doc="A rule by which tokens of a WorkloadIdentityProvider are taken for a service account.",
+    scope=Scope.ORGANIZATION,
+    collection="/organization/workload_identity_providers/{workload_identity_provider_id}/federation_rules",
+    natural_key=("workload_identity_provider_id", "name"),
+    destroys="the tokens that it matches are not taken any more",
+    fields=(
+        _fixed("workload_identity_provider_id", "The provider whose tokens are looked at."),
+        _fixed("project_id", "The project of the service account."),
+        _fixed("service_account_id", "The service account that a matching token stands for."),
+        Field(
+            "attribute_matchers",
+            MapOf(Scalar()),
+            "The attributes that a token must have, each with its value.",
+            required=True,
+        ),
+        Field("name", Text(), "The name people see. Left out, that of the resource.", named=True),
+        DESCRIPTION,
+        ENABLED,
+        Field(
+            "permissions",
+            Tagged(
+                {
+                    "service_account_default": Object(()),
+                    "restricted": Object(
+                        (Property("scopes", ListOf(Text(min_length=1), unordered=True), "The scopes.", required=True),)
+                    ),
+                },
+                default={"type": "service_account_default"},
+            ),
+            "What the token may do: all that the service account may, or only what `scopes` says.",
+            default={"type": "service_account_default"},
+            reset={"type": "service_account_default"},
+        ),
+    ),
+    example="""\
+kind: FederationRule
+metadata:
+  name: deploy
+spec:
+  workload_identity_provider_id: ${WorkloadIdentityProvider/github}
+  project_id: ${Project/search}
+  service_account_id: ${ServiceAccount/search/indexer}
+  attribute_matchers:
+    repository: acme/shop
+    ref: refs/heads/main
+""",
+)

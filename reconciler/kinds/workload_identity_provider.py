@@ -1,0 +1,76 @@
+"""Workload identity providers: issuers whose tokens are taken in place of keys, as its federation rules say."""
+
+from __future__ import annotations
+
+from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.types import Boolean, Json, ListOf, Object, Property, Tagged, Text
+
+ENABLED = Field("enabled", Boolean(), "Whether it counts.", default=True, reset=True)
+DESCRIPTION = Field("description", Text(), "What it is for.", default=None, nullable=True)
+
+_VERIFICATION = Tagged(
+    {
+        "discovery": Object(
+            (
+                Property(
+                    "discovery_url",
+                    Text(),
+                    "Where the issuer describes itself; null is the usual place below the issuer.",
+                    required=True,
+                    default=None,
+                ),
+            )
+        ),
+        "uploaded_jwks": Object((Property("jwks", Json(), "The issuer's key set.", required=True),)),
+    },
+    default={"type": "discovery"},
+)
+
+KIND = Kind(
+    name="WorkloadIdentityProvider",
+    doc="An OIDC issuer whose tokens can stand for service accounts, so that no key has to be kept.",
+    scope=Scope.ORGANIZATION,
+    collection="/organization/workload_identity_providers",
+    natural_key=("name",),
+    events=("workload_identity_provider.",),
+    destroys="its federation rules go with it, and no token of it is taken any more",
+    fields=(
+        Field("type", Text(choices=("oidc",)), "The protocol.", required=True, mutability=Mutability.REPLACES),
+        Field("name", Text(min_length=1), "The name people see.", required=True),
+        Field("issuer", Text(min_length=1), "The issuer, as its tokens name it.", required=True),
+        Field("audience", Text(min_length=1), "The audience that tokens must be for.", required=True),
+        DESCRIPTION,
+        ENABLED,
+        Field(
+            "attribute_transformations",
+            ListOf(
+                Object(
+                    (
+                        Property("attribute", Text(min_length=1), "The attribute that rules match.", required=True),
+                        Property("expression", Text(min_length=1), "How a token's claims give it.", required=True),
+                    )
+                )
+            ),
+            "Attributes made from the claims of a token.",
+            default=[],
+            reset=[],
+        ),
+        Field(
+            "verification",
+            _VERIFICATION,
+            "Where the keys come from that tokens are verified with.",
+            default={"type": "discovery"},
+            reset={"type": "discovery", "discovery_url": None},
+        ),
+    ),
+    example="""\
+kind: WorkloadIdentityProvider
+metadata:
+  name: github
+spec:
+  type: oidc
+  name: GitHub Actions
+  issuer: https://token.actions.githubusercontent.com
+  audience: https://api.openai.com/v1
+""",
+)
