@@ -118,8 +118,9 @@ class Executor:
         must_look = change.look_first or kind.always_exists
         live = self._finder.find(self._wanted(change, desired, since)) if must_look else None
         if kind.always_exists and live is None:
+            key = ", ".join(f"{name} {desired.get(name)!r}" for name in kind.natural_key)
             raise ApiError(
-                f"the API lists no {kind.name} with {kind.natural_key[0]} {desired.get(kind.natural_key[0])!r} here",
+                f"the API lists no {kind.name} {f'with {key} ' if key else ''}here",
                 hint="Objects of this kind cannot be created: the organization probably has no access to it.",
             )
         if live is None and (change.look_first or self._is_old) and change.address.project not in self._new_projects:

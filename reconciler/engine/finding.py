@@ -139,7 +139,7 @@ class Finder:
         if marked or wanted.is_marked:
             return marked[0] if marked else None
         identity = kind.identity(wanted.spec)
-        alike = [live for live in candidates if identity and identity in kind.identities(live.attributes)]
+        alike = [live for live in candidates if identity is not None and identity in kind.identities(live.attributes)]
         if not kind.found_by_key:
             alike = [live for live in alike if wanted.since is not None and _is_since(live, wanted.since)]
         if len(alike) > 1:

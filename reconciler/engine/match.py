@@ -177,8 +177,9 @@ class Matcher:
 
     def _by_natural_key(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
         found = self._candidates(resource, spec)
-        if resource.kind.found_by_key and found:
-            return min(found, key=lambda live: live.kind.ending(live.attributes) is not None), Found.NATURAL
+        alive = [live for live in found if live.kind.ending(live.attributes) is None]
+        if resource.kind.found_by_key and found and len(alive) <= 1:
+            return (alive or found)[0], Found.NATURAL
         if not found:
             self._report_absent(resource, spec)
             return None

@@ -9,9 +9,14 @@ from reconciler.kinds.assistant import KIND as ASSISTANT
 from reconciler.kinds.file import KIND as FILE
 from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
+from reconciler.kinds.hosted_tools import KIND as HOSTED_TOOLS
+from reconciler.kinds.model_permissions import KIND as MODEL_PERMISSIONS
 from reconciler.kinds.project import KIND as PROJECT
+from reconciler.kinds.project_group import KIND as PROJECT_GROUP
+from reconciler.kinds.project_user import KIND as PROJECT_USER
 from reconciler.kinds.rate_limit import KIND as RATE_LIMIT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
+from reconciler.kinds.service_tier import KIND as SERVICE_TIER
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
@@ -24,6 +29,11 @@ KINDS: Mapping[str, Kind] = {
         RATE_LIMIT,
         SERVICE_ACCOUNT,
         SPEND_LIMIT,
+        PROJECT_USER,
+        PROJECT_GROUP,
+        MODEL_PERMISSIONS,
+        HOSTED_TOOLS,
+        SERVICE_TIER,
         USER,
         GROUP,
         GROUP_MEMBER,

@@ -21,6 +21,7 @@ MAX_PAIRS = 16
 
 def check_resource(resource: Resource, declared: Declared, written: Mapping[str, Any]) -> Iterator[Finding]:
     """The problems of one resource by itself; `written` is its spec before files took the place of paths."""
+    yield from _one_of(resource)
     yield from _mark(resource)
     yield from _ignored_paths(resource)
     if resource.lifecycle.renamed_from is not None:
@@ -33,6 +34,16 @@ def check_resource(resource: Resource, declared: Declared, written: Mapping[str,
                     yield from _member(item, ("spec", field.name, index))
         elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
             yield from _sink(value, ("spec", field.name, "write_to", "file"))
+
+
+def _one_of(resource: Resource) -> Iterator[Finding]:
+    names = resource.kind.exactly_one_of
+    given = [name for name in names if resource.spec.get(name) is not None]
+    if names and len(given) != 1:
+        found = f"{' and '.join(given)} are given" if given else "none is given"
+        detail = f"A {resource.kind.name} names exactly one of {', '.join(names)}; {found}."
+        trail: Trail = ("spec", given[1]) if given else ("spec",)
+        yield Finding(trail, "Exactly one of several fields", detail, at_key=True)
 
 
 def _mark(resource: Resource) -> Iterator[Finding]:

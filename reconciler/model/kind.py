@@ -145,7 +145,8 @@ class Kind:
     of which there is never a second one with the same natural key, so that finding one is enough to call it ours.
     `complete` fills defaults that follow from other fields; `identify` gives the natural key of a completed spec.
 
-    `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
+    `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough;
+    of the fields `exactly_one_of` a spec names one.
     `held` gives, for what an object shows, the reason why nobody may change or remove it from here. `keep_one` names an
     attribute and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same
     natural key makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of
@@ -175,6 +176,7 @@ class Kind:
     calls: Calls = USUAL
     unique: bool = False
     other_keys: tuple[tuple[str, ...], ...] = ()
+    exactly_one_of: tuple[str, ...] = ()
     held: Mapping[tuple[str, Any], str] = field(default_factory=dict)
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None

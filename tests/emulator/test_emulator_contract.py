@@ -25,7 +25,11 @@ from tests.description import (
 pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
-UNDESCRIBED = {"/agents", "/agents/{agent_id}"}
+UNDESCRIBED = {
+    "/agents",
+    "/agents/{agent_id}",
+    "/organization/projects/{project_id}/service_tier_settings",
+}
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
 
@@ -57,6 +61,7 @@ def drive_organization(admin: httpx.Client) -> None:
     admin.delete(key)
     admin.delete(f"{one}/service_accounts/{account['id']}")
     drive_people(admin, one)
+    drive_project_settings(admin, one)
     admin.post(f"{one}/archive")
     admin.get("/organization/audit_logs", params={"limit": 100})
 
@@ -72,6 +77,21 @@ def drive_people(admin: httpx.Client, project: str) -> None:
     admin.delete(f"{project}/users/{cleo}")
     admin.post(f"/organization/users/{cleo}", json={"role": "owner"})
     admin.delete(f"/organization/users/{cleo}")
+
+
+def drive_project_settings(admin: httpx.Client, project: str) -> None:
+    group = admin.post("/organization/groups", json={"name": "Support"}).json()["id"]
+    admin.post(f"{project}/groups", json={"group_id": group, "role": "role-api-project-member"})
+    admin.get(f"{project}/groups")
+    admin.get(f"{project}/groups/{group}", params={"group_type": "group"})
+    admin.delete(f"{project}/groups/{group}")
+    admin.post(f"{project}/model_permissions", json={"mode": "allow_list", "model_ids": ["gpt-4.1"]})
+    admin.get(f"{project}/model_permissions")
+    admin.delete(f"{project}/model_permissions")
+    admin.post(f"{project}/hosted_tool_permissions", json={"mcp": {"enabled": False}, "web_search": None})
+    admin.get(f"{project}/hosted_tool_permissions")
+    admin.post(f"{project}/service_tier_settings", json={"default": "fast", "enabled_tiers": "all"})
+    admin.get(f"{project}/service_tier_settings")
 
 
 def drive_files(http: httpx.Client) -> list[str]:

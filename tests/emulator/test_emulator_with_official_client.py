@@ -78,6 +78,40 @@ def test_project_users_are_added_changed_and_removed(client: openai.OpenAI) -> N
     assert list(users.list(project.id)) == []
 
 
+def test_a_group_is_added_to_a_project_once_and_removed(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    group = client.admin.organization.groups.create(name="Support")
+    groups = client.admin.organization.projects.groups
+    added = groups.create(project.id, group_id=group.id, role="role-api-project-member")
+    with pytest.raises(openai.BadRequestError, match="already exists in project"):
+        groups.create(project.id, group_id=group.id, role="role-api-project-owner")
+    assert [one.group_name for one in groups.list(project.id)] == ["Support"]
+    assert groups.retrieve(group.id, project_id=project.id) == added
+    assert groups.delete(group.id, project_id=project.id).deleted
+    assert list(groups.list(project.id)) == []
+
+
+def test_model_permissions_are_set_and_taken_away(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    permissions = client.admin.organization.projects.model_permissions
+    made = permissions.update(project.id, mode="deny_list", model_ids=["gpt-4.1"])
+    assert permissions.retrieve(project.id) == made
+    assert permissions.delete(project.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        permissions.retrieve(project.id)
+
+
+def test_hosted_tools_and_service_tiers_are_changed_in_part(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    projects = client.admin.organization.projects
+    tools = projects.hosted_tool_permissions.update(project.id, mcp={"enabled": False}, web_search=None)
+    tiers = projects.service_tier_settings.update(project.id, enabled_tiers=["flex"])
+    assert projects.hosted_tool_permissions.retrieve(project.id) == tools
+    assert (tools.mcp.enabled, tools.web_search.enabled) == (False, True)
+    assert projects.service_tier_settings.retrieve(project.id) == tiers
+    assert (tiers.default, tiers.enabled_tiers) == ("standard", ["flex"])
+
+
 def test_the_audit_log_tells_who_did_what(client: openai.OpenAI) -> None:
     project = client.admin.organization.projects.create(name="Search")
     [entry] = client.admin.organization.audit_logs.list(event_types=["project.created"])

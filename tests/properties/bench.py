@@ -54,6 +54,8 @@ AROUND = Surroundings(
         "user_id": USER_IDS,
         "group_id": GROUP_IDS,
         "User.email": tuple(f"{id}@example.com" for id in USER_IDS),
+        "ProjectUser.email": tuple(f"{id}@example.com" for id in USER_IDS),
+        "ProjectGroup.role": ("role-api-project-member", "role-api-project-owner", "role_custom"),
     },
 )
 PROJECT, OTHER_PROJECT = "search", "other"

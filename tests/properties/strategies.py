@@ -131,10 +131,11 @@ json_objects = st.one_of(
 
 def specs(kind: Kind, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
     """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them."""
-    return st.fixed_dictionaries(
-        {item.name: _field(item, around, kind) for item in kind.fields if item.required},
-        optional={item.name: _field(item, around, kind) for item in kind.fields if not item.required},
-    )
+    found = {item.name: _field(item, around, kind) for item in kind.fields}
+    required = {name: found.pop(name) for name in list(found) if kind.by_name[name].required}
+    choices = {name: found.pop(name) for name in kind.exactly_one_of}
+    alternatives = [{name: choice} for name, choice in choices.items()] or [{}]
+    return st.one_of(*(st.fixed_dictionaries({**required, **one}, optional=found) for one in alternatives))
 
 
 def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrategy[Any]:

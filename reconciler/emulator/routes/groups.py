@@ -54,6 +54,9 @@ def delete_group(call: Call) -> dict[str, Any]:
     for kind in ("group_user", "group_role"):
         for member in list(call.store.collection(kind, group.id).ordered()):
             call.store.remove(member)
+    for place in call.store.all("project_group"):
+        if place.id == group.id:
+            call.store.remove(place)
     call.store.remove(group)
     log(call, "group.deleted", group.id)
     return {"object": "group.deleted", "id": group.id, "deleted": True}
