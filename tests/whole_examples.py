@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 
+from reconciler.emulator.world import DEFAULT_PROJECT
 from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 
-FILES = {"data/price-list.md": "# Prices\n", "handbook/a/b.md": "# B\n"}
-"""The files that examples name."""
+FILES = {
+    "data/price-list.md": "# Prices\n",
+    "handbook/a/b.md": "# B\n",
+    "reconciler.yaml": f"""\
+        kind: Stack
+        metadata: {{name: stack}}
+        spec: {{projects: {{legacy: {DEFAULT_PROJECT}}}}}
+        """,
+}
+"""The files that examples name, and a stack file for the project that was there before."""
 
 _PROJECT = """\
 kind: Project

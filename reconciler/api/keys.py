@@ -8,6 +8,7 @@ default key.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from reconciler.errors import CredentialError
 from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
+_HIDDEN = re.compile(r"[*.•…]+")
+_TELLING = 3  # characters that a redacted key has to end with to be told from others: they all begin alike
 
 
 class CredentialLike(Protocol):
@@ -102,6 +105,17 @@ class KeyRing:
     def has_project(self, name: str) -> bool:
         """Whether a key for the project is at hand now."""
         return self._find(name) is not None
+
+    def is_in_use(self, redacted: str) -> bool:
+        """Whether what the API shows of a key is of one that this program is run with.
+
+        Keys in files are left out: who delivers such a key is known, and a guard keeps it as long as it opens anything.
+        """
+        begin, *_, end = _HIDDEN.split(redacted)
+        given = (self._admin, self._default, *self._projects.values())
+        secrets = [item.secret.reveal() for item in given if item is not None and item.secret is not None]
+        shows_enough = len(end) >= _TELLING
+        return shows_enough and any(secret.startswith(begin) and secret.endswith(end) for secret in secrets)
 
     def learn(self, project: str, secret: Secret, *, source: str = "a key minted by this apply") -> None:
         """Remember a key that was just minted, for as long as the project has no other credential at hand."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -29,6 +29,7 @@ class Site:
     reach: Reach
     project: str | None
     within: Within = ()
+    is_in_use: Callable[[str], bool] = lambda _: False
 
     @cached_property
     def collection(self) -> str:
@@ -93,12 +94,21 @@ class Site:
 
     def live(self, item: Spec) -> LiveObject:
         """An answer as a live object: under the names of our fields, and with what the path says."""
-        attributes = {**item, **dict(self.within)}
+        attributes = {**item, **dict(self.within), **self._implied(item)}
         for field in self.kind.fields:
             if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
                 attributes[field.name] = value
         id = self.kind.composed_id(self.within, self.own_id_of(attributes))
         return LiveObject(self.kind, id, attributes, self.project)
+
+    def _implied(self, item: Spec) -> dict[str, Any]:
+        """What an answer says of a key without a word for it: that its time is over, that we call with it."""
+        found: dict[str, Any] = {}
+        expires_at, shown = item.get("expires_at"), item.get("redacted_value")
+        if isinstance(shown, str):
+            found["is_in_use"] = self.is_in_use(shown)
+            found["is_over"] = isinstance(expires_at, int) and expires_at <= self.reach.client.clock()
+        return found
 
     def id_of(self, item: Spec) -> str:
         """The id of an answered object, with its surroundings."""

@@ -118,7 +118,7 @@ class Executor:
         must_look = change.look_first or kind.always_exists
         live = self._finder.find(self._wanted(change, desired, since)) if must_look else None
         if kind.always_exists and live is None:
-            key = ", ".join(f"{name} {desired.get(name)!r}" for name in kind.natural_key)
+            key = ", ".join(f"{name} {value!r}" for name, value in (kind.identity(desired) or {}).items())
             raise ApiError(
                 f"the API lists no {kind.name} {f'with {key} ' if key else ''}here",
                 hint="Objects of this kind cannot be created: the organization probably has no access to it.",
@@ -167,6 +167,10 @@ class Executor:
     def _converge(self, change: Change, desired: Spec, live: LiveObject, journal: ChangeJournal) -> Written:
         """Bring an object that exists already to what a create would have made of it."""
         kind = self._kind(change)
+        if kind.is_shown_once:
+            # What it showed is lost, so another takes its place.
+            self._provider.delete(live, record=None, steps=journal)
+            return self._post(change, desired, journal)
         carried = [item.name for item in kind.carried if isinstance(item.type, FileSetType) and item.name in desired]
         full = self._provider.read_carried(live, carried) if carried else live
         fields = diff.diff_fields(kind, desired=desired, live=full, record=None)

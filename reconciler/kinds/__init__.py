@@ -13,9 +13,11 @@ from reconciler.kinds.hosted_tools import KIND as HOSTED_TOOLS
 from reconciler.kinds.model_permissions import KIND as MODEL_PERMISSIONS
 from reconciler.kinds.project import KIND as PROJECT
 from reconciler.kinds.project_group import KIND as PROJECT_GROUP
+from reconciler.kinds.project_key import KIND as PROJECT_KEY
 from reconciler.kinds.project_user import KIND as PROJECT_USER
 from reconciler.kinds.rate_limit import KIND as RATE_LIMIT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
+from reconciler.kinds.service_account_key import KIND as SERVICE_ACCOUNT_KEY
 from reconciler.kinds.service_tier import KIND as SERVICE_TIER
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
@@ -28,8 +30,10 @@ KINDS: Mapping[str, Kind] = {
         PROJECT,
         RATE_LIMIT,
         SERVICE_ACCOUNT,
+        SERVICE_ACCOUNT_KEY,
         SPEND_LIMIT,
         PROJECT_USER,
+        PROJECT_KEY,
         PROJECT_GROUP,
         MODEL_PERMISSIONS,
         HOSTED_TOOLS,

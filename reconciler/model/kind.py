@@ -147,7 +147,8 @@ class Kind:
 
     `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough;
     of the fields `exactly_one_of` a spec names one.
-    `held` gives, for what an object shows, the reason why nobody may change or remove it from here. `keep_one` names an
+    `held` gives, for what an object shows, the reason why nobody may change or remove it from here; of a key
+    `is_in_use` and `is_over` (its time) are known beside what the API shows. `keep_one` names an
     attribute and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same
     natural key makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of
     every change of such objects; empty where there are none that do.
@@ -169,7 +170,7 @@ class Kind:
     beta: str | None = None
     page_limit: int = 100
     list_query: Mapping[str, str] = field(default_factory=dict)
-    ended: Mapping[tuple[str, str], Ended] = field(default_factory=dict)
+    ended: Mapping[tuple[str, Any], Ended] = field(default_factory=dict)
     create_before_destroy: bool = False
     destroys: str = ""
     retirement: Retirement | None = None
@@ -193,6 +194,11 @@ class Kind:
     def carried(self) -> tuple[Field, ...]:
         """The fields that have calls of their own: contents, members, keys."""
         return tuple(item for item in self.fields if not item.in_body)
+
+    @property
+    def is_shown_once(self) -> bool:
+        """Whether making an object shows a secret that nobody can read again: found later, it is of no use."""
+        return any(isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields)
 
     @property
     def found_by_key(self) -> bool:
