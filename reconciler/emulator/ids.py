@@ -31,6 +31,11 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "vector_store": ("vs_", 32, True),
     "file_batch": ("vsfb_", 32, True),
     "assistant": ("asst_", 24, False),
+    "webhook": ("wh_", 32, True),
+    "container": ("cntr_", 32, True),
+    "container_file": ("cfile_", 32, True),
+    "conversation": ("conv_", 48, True),
+    "message": ("msg_", 48, True),
     "agent": ("agent_", 32, True),
     "request": ("req_", 32, True),
 }
@@ -45,3 +50,8 @@ def fresh(kind: str) -> str:
 def secret_key(sort: str = "svcacct") -> str:
     """Return the value of a new key, unless told otherwise of a service account."""
     return f"sk-{sort}-{_text(48)}"
+
+
+def signing_secret() -> str:
+    """Return the secret that signs what a webhook is sent."""
+    return f"whsec_{_text(43)}="

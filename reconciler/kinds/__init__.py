@@ -22,6 +22,7 @@ from reconciler.kinds.service_tier import KIND as SERVICE_TIER
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
+from reconciler.kinds.webhook import KIND as WEBHOOK
 from reconciler.model.kind import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -45,6 +46,7 @@ KINDS: Mapping[str, Kind] = {
         VECTOR_STORE,
         ASSISTANT,
         AGENT,
+        WEBHOOK,
     )
 }
 """Every kind by name, in the order in which a newcomer would read about them."""

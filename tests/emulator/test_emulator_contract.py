@@ -29,6 +29,11 @@ UNDESCRIBED = {
     "/agents",
     "/agents/{agent_id}",
     "/organization/projects/{project_id}/service_tier_settings",
+    "/webhook_endpoints",
+    "/webhook_endpoints/{webhook_endpoint_id}",
+    "/webhook_endpoints/{webhook_endpoint_id}/rotate_secret",
+    "/webhook_endpoints/{webhook_endpoint_id}/test",
+    "/webhook_event_types",
 }
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
@@ -158,6 +163,18 @@ def drive_assistants(http: httpx.Client, store: str) -> None:
     http.delete(f"/agents/{agent}", headers=agents)
 
 
+def drive_webhooks(http: httpx.Client) -> None:
+    body = {"name": "Batches", "url": "https://example.com/a", "event_types": ["batch.completed"]}
+    one = f"/webhook_endpoints/{http.post('/webhook_endpoints', json=body).json()['id']}"
+    http.get("/webhook_endpoints")
+    http.get(one)
+    http.post(one, json={"name": "Others"})
+    http.post(f"{one}/rotate_secret", json={})
+    http.post(f"{one}/test", json={"event_type": "batch.completed"})
+    http.delete(one)
+    http.get("/webhook_event_types")
+
+
 @pytest.fixture
 def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list[RequestRecord]:
     """The record of a run that uses every route, and of some refusals."""
@@ -165,6 +182,7 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
     files = drive_files(http)
     store = drive_vector_stores(http, files)
     drive_assistants(http, store)
+    drive_webhooks(http)
     emulator.set_options(index_delay_ms=60_000)
     batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()["id"]
     http.post(f"/vector_stores/{store}/file_batches/{batch}/cancel")

@@ -203,6 +203,21 @@ def test_a_search_finds_the_file_that_holds_the_words(client: openai.OpenAI) -> 
     assert [result.filename for result in filtered] == ["b.md"]
 
 
+def test_a_webhook_is_made_changed_rotated_tried_and_deleted(client: openai.OpenAI) -> None:
+    made = client.webhooks.create(name="Batches", url="https://example.com/a", event_types=["batch.completed"])
+    changed = client.webhooks.update(made.id, event_types=["batch.failed"])
+    rotated = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
+    tried = client.webhooks.test(made.id, event_type="batch.failed")
+    assert (changed.name, changed.event_types) == ("Batches", ["batch.failed"])
+    assert rotated.signing_secret != made.signing_secret
+    assert (tried.success, tried.event_type) == (True, "batch.failed")
+    assert client.webhooks.retrieve(made.id).signing_secret_hint is not None
+    assert "batch.failed" in client.webhooks.event_types.list().data
+    assert [hook.id for hook in client.webhooks.list()] == [made.id]
+    assert client.webhooks.delete(made.id).deleted
+    assert list(client.webhooks.list()) == []
+
+
 @retired
 def test_an_assistant_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     assistants = client.beta.assistants

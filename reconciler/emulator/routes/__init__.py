@@ -23,6 +23,7 @@ from reconciler.emulator.routes import (
     users,
     vector_store_files,
     vector_stores,
+    webhooks,
 )
 from reconciler.emulator.routing import Route
 
@@ -44,6 +45,7 @@ _MODULES = (
     vector_store_files,
     assistants,
     agents,
+    webhooks,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
