@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
+from reconciler.kinds.container import KIND as CONTAINER
+from reconciler.kinds.conversation import KIND as CONVERSATION
 from reconciler.kinds.file import KIND as FILE
 from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
@@ -47,6 +49,8 @@ KINDS: Mapping[str, Kind] = {
         ASSISTANT,
         AGENT,
         WEBHOOK,
+        CONTAINER,
+        CONVERSATION,
     )
 }
 """Every kind by name, in the order in which a newcomer would read about them."""

@@ -175,6 +175,32 @@ def drive_webhooks(http: httpx.Client) -> None:
     http.get("/webhook_event_types")
 
 
+def drive_containers(http: httpx.Client) -> None:
+    network = {"type": "allowlist", "allowed_domains": ["example.com"]}
+    body = {"name": "Sandbox", "network_policy": network, "expires_after": {"anchor": "last_active_at", "minutes": 5}}
+    one = f"/containers/{http.post('/containers', json=body).json()['id']}"
+    http.get("/containers", params={"name": "Sandbox"})
+    http.get(one)
+    file = http.post(f"{one}/files", files={"file": ("a.txt", b"words")}).json()["id"]
+    http.get(f"{one}/files")
+    http.get(f"{one}/files/{file}")
+    http.get(f"{one}/files/{file}/content")
+    http.delete(f"{one}/files/{file}")
+    http.delete(one)
+
+
+def drive_conversations(http: httpx.Client) -> None:
+    items = [{"type": "message", "role": "user", "content": "Hello"}]
+    one = f"/conversations/{http.post('/conversations', json={'items': items}).json()['id']}"
+    http.post(one, json={"metadata": {"team": "cx"}})
+    http.get(one)
+    item = http.post(f"{one}/items", json={"items": items}).json()["data"][0]["id"]
+    http.get(f"{one}/items", params={"order": "asc"})
+    http.get(f"{one}/items/{item}")
+    http.delete(f"{one}/items/{item}")
+    http.delete(one)
+
+
 @pytest.fixture
 def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list[RequestRecord]:
     """The record of a run that uses every route, and of some refusals."""
@@ -183,6 +209,8 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
     store = drive_vector_stores(http, files)
     drive_assistants(http, store)
     drive_webhooks(http)
+    drive_containers(http)
+    drive_conversations(http)
     emulator.set_options(index_delay_ms=60_000)
     batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()["id"]
     http.post(f"/vector_stores/{store}/file_batches/{batch}/cancel")

@@ -218,6 +218,32 @@ def test_a_webhook_is_made_changed_rotated_tried_and_deleted(client: openai.Open
     assert list(client.webhooks.list()) == []
 
 
+def test_a_container_is_made_filled_and_deleted(client: openai.OpenAI) -> None:
+    made = client.containers.create(name="Sandbox", memory_limit="4g", network_policy={"type": "disabled"})
+    file = client.containers.files.create(made.id, file=("a.txt", b"words"))
+    assert client.containers.retrieve(made.id).status == "running"
+    assert [one.path for one in client.containers.files.list(made.id)] == ["/mnt/data/a.txt"]
+    assert client.containers.files.retrieve(file.id, container_id=made.id).bytes == 5
+    assert client.containers.files.content.retrieve(file.id, container_id=made.id).read() == b"words"
+    client.containers.files.delete(file.id, container_id=made.id)
+    assert [one.id for one in client.containers.list(name="Sandbox")] == [made.id]
+    client.containers.delete(made.id)
+    assert list(client.containers.list()) == []
+
+
+def test_a_conversation_is_begun_continued_labelled_and_deleted(client: openai.OpenAI) -> None:
+    conversations = client.conversations
+    made = conversations.create(items=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"})
+    added = conversations.items.create(made.id, items=[{"type": "message", "role": "assistant", "content": "Hi"}])
+    assert [item.type for item in conversations.items.list(made.id, order="asc")] == ["message", "message"]
+    assert conversations.items.retrieve(added.data[0].id, conversation_id=made.id) == added.data[0]
+    assert conversations.items.delete(added.data[0].id, conversation_id=made.id).id == made.id
+    assert conversations.update(made.id, metadata={}).metadata == {}
+    assert conversations.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        conversations.retrieve(made.id)
+
+
 @retired
 def test_an_assistant_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     assistants = client.beta.assistants

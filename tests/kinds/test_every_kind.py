@@ -16,6 +16,9 @@ from tests.conftest import Workspace
 from tests.whole_examples import FILES, kinds_in, whole_example
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+every_listed_kind = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if kind.calls.listable], ids=attrgetter("name")
+)
 
 
 def properties(kind: Any) -> Iterator[Property]:
@@ -63,7 +66,7 @@ def test_what_was_applied_can_be_destroyed(with_example: Workspace) -> None:
     assert with_example.run("state", "list", expect=0).out == ""
 
 
-@every_kind
+@every_listed_kind
 def test_losing_the_state_never_makes_a_second_object(with_example: Workspace, kind: Kind) -> None:
     with_example.apply()
     for path in sorted((with_example.folder / ".reconciler").iterdir()):
@@ -79,7 +82,7 @@ def test_losing_the_state_never_makes_a_second_object(with_example: Workspace, k
     assert code == (0 if all(one.mark or one.found_by_key for one in kinds) else 1)
 
 
-@every_kind
+@every_listed_kind
 def test_an_object_of_an_unmarked_kind_is_bound_again_with_adopt(with_example: Workspace) -> None:
     with_example.apply()
     ids = with_example.run("state", "list", expect=0).out

@@ -9,6 +9,8 @@ from reconciler.emulator.routes import (
     agents,
     assistants,
     audit_logs,
+    containers,
+    conversations,
     files,
     groups,
     models,
@@ -46,6 +48,8 @@ _MODULES = (
     assistants,
     agents,
     webhooks,
+    containers,
+    conversations,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
