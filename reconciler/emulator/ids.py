@@ -47,9 +47,9 @@ def fresh(kind: str) -> str:
     return prefix + (secrets.token_hex(length // 2) if hexadecimal else _text(length))
 
 
-def secret_key(sort: str = "svcacct") -> str:
-    """Return the value of a new key, unless told otherwise of a service account."""
-    return f"sk-{sort}-{_text(48)}"
+def secret_key() -> str:
+    """Return the value of a new service-account key."""
+    return f"sk-svcacct-{_text(48)}"
 
 
 def signing_secret() -> str:

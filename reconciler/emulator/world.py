@@ -34,9 +34,6 @@ def found(store: Store) -> None:
         owner={"type": "user", "id": people[0].id},
         roams=True,
     )
-    # A key that a person made: nobody can, by a call, and its value is nobody's business.
-    mine = {"type": "user", "id": people[0].id}
-    add_key(store, project, ids.secret_key("proj"), name="Laptop", owner=mine)
 
 
 def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any) -> Record:

@@ -77,7 +77,7 @@ def test_a_key_that_could_not_be_delivered_is_deleted(world: World) -> None:
     world.sinks.failing = True
     with pytest.raises(SinkError, match="refused"):
         account(world)
-    assert world.objects("api_key")[2:] == []
+    assert world.objects("api_key")[1:] == []
     assert len(world.objects("service_account")) == 1
 
 

@@ -13,7 +13,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind, Readable
 from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged
 from tests.conftest import Workspace
-from tests.whole_examples import FILES, kinds_in, whole_example
+from tests.whole_examples import FILES, kinds_in, make_a_persons_key, whole_example
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 every_listed_kind = pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def properties(kind: Any) -> Iterator[Property]:
 @pytest.fixture
 def with_example(workspace: Workspace, kind: Kind) -> Workspace:
     workspace.write({"manifests.yaml": whole_example(kind), **FILES})
+    make_a_persons_key(workspace.emulator)
     return workspace
 
 

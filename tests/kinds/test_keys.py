@@ -12,6 +12,7 @@ from reconciler.emulator.store import Record
 from reconciler.emulator.world import DEFAULT_PROJECT
 from tests.cli.test_plan_and_apply import PROJECT, admin, project_id
 from tests.conftest import Workspace
+from tests.whole_examples import make_a_persons_key
 
 ACCOUNT = """\
 kind: ServiceAccount
@@ -45,6 +46,7 @@ def project(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def legacy(workspace: Workspace) -> Workspace:
+    make_a_persons_key(workspace.emulator)
     return workspace.write({"reconciler.yaml": STACK, "m/k.yaml": LAPTOP})
 
 
