@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import Any
 
@@ -138,6 +139,14 @@ def test_a_lost_state_makes_no_second_key(project: Workspace) -> None:
     project.apply("--adopt")
     assert len(keys(project)) == 1
     assert delivered(project) == key
+
+
+def test_the_key_that_an_account_came_with_is_not_unmanaged(project: Workspace) -> None:
+    account = ACCOUNT.replace("{}", "{key: {write_to: {file: secrets/indexer.key}}}")
+    project.write({"a.yaml": account}).apply()
+    assert len(keys(project)) == 2
+    shown = json.loads(project.run("drift", "--unmanaged", "--format", "json", expect=2).out)
+    assert [one["kind"] for one in shown["reconciler"]["unmanaged"]] == ["Project"]
 
 
 def test_a_persons_key_is_bound_by_name_and_stays_when_nobody_declares_it(legacy: Workspace) -> None:
