@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from reconciler.emulator import Emulator, world
+from reconciler.emulator.store import ORGANIZATION
+from reconciler.emulator.world import DEFAULT_PROJECT
 from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 
@@ -12,8 +15,13 @@ FILES = {
     "certificates/gateway.pem": PEM,
     "data/price-list.md": "# Prices\n",
     "handbook/a/b.md": "# B\n",
+    "reconciler.yaml": f"""\
+        kind: Stack
+        metadata: {{name: stack}}
+        spec: {{projects: {{legacy: {DEFAULT_PROJECT}}}}}
+        """,
 }
-"""The files that examples name."""
+"""The files that examples name, and a stack file for the project that was there before."""
 
 PROJECT = """\
 kind: Project
@@ -21,6 +29,15 @@ metadata: {name: search}
 spec: {name: Search}
 lifecycle: {on_remove: delete}
 """
+
+
+def make_a_persons_key(emulator: Emulator) -> None:
+    """Make the key that is called "Laptop": by a call nobody can."""
+    store = emulator.store
+    project = store.get("project", ORGANIZATION, DEFAULT_PROJECT)
+    owner = next(user.id for user in store.all("user"))
+    assert project is not None
+    world.add_key(store, project, "sk-laptop", name="Laptop", owner={"type": "user", "id": owner})
 
 
 def whole_example(kind: Kind) -> str:

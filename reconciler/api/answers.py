@@ -72,7 +72,7 @@ def _json(received: Received, redactor: Redactor) -> dict[str, Any] | None:
     They are taken out here, before anything is compared, cut short, saved or shown. A key that this very answer tells
     for the first time is not known yet, and stays.
     """
-    if received.status == 204:
+    if received.status == 204 or (received.status == 200 and not received.content and _is_delete(received)):
         return {}
     try:
         parsed = json.loads(received.content)
@@ -81,6 +81,11 @@ def _json(received: Received, redactor: Redactor) -> dict[str, Any] | None:
     if not isinstance(parsed, dict):
         return None
     return redactor.masked(parsed) if redactor.holds(received.content.decode(errors="replace")) else parsed
+
+
+def _is_delete(received: Received) -> bool:
+    """Whether nothing at all is an answer: that of some deletes is."""
+    return received.call.startswith("DELETE ")
 
 
 def _redirected(received: Received) -> AnswerError:

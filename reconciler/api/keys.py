@@ -19,7 +19,8 @@ from reconciler.errors import CredentialError
 from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
-_LEFT_OUT = re.compile(r"\*+|\.{2,}|…|•+")
+_HIDDEN = re.compile(r"[*.•…]+")
+_TELLING = 3  # characters that a redacted key has to end with to be told from others: they all begin alike
 
 
 class CredentialLike(Protocol):
@@ -105,12 +106,18 @@ class KeyRing:
         """Whether a key for the project is at hand now."""
         return self._find(name) is not None
 
-    def is_in_use(self, shown: str) -> bool:
-        """Whether a key that the API shows like this, without its middle, is one of ours."""
-        named = [self._value(credential) for credential in (self._admin, self._default, *self._projects.values())]
-        with self._lock:
-            learnt = [secret for secret, _ in self._learnt.values()]
-        return any(_looks_like(shown, secret) for secret in (*named, *learnt) if secret)
+    def is_in_use(self, redacted: str) -> bool:
+        """Whether what the API shows of a key is of one that this program is run with.
+
+        Keys in files are left out: who delivers such a key is known, and a guard keeps it as long as it opens anything.
+        """
+        if not _HIDDEN.search(redacted):
+            return False
+        begin, *_, end = _HIDDEN.split(redacted)
+        given = (self._admin, self._default, *self._projects.values())
+        secrets = [item.secret.reveal() for item in given if item is not None and item.secret is not None]
+        shows_enough = len(end) >= _TELLING
+        return shows_enough and any(secret.startswith(begin) and secret.endswith(end) for secret in secrets)
 
     def learn(self, project: str, secret: Secret, *, source: str = "a key minted by this apply") -> None:
         """Remember a key that was just minted, for as long as the project has no other credential at hand."""
@@ -150,13 +157,6 @@ class KeyRing:
         except (OSError, UnicodeDecodeError) as error:
             raise CredentialError(f'The credential file "{name}" cannot be read: {type(error).__name__}.') from None
         return _checked(text, f'The credential file "{name}"')
-
-
-def _looks_like(shown: str, secret: Secret) -> bool:
-    """Whether a redacted key can be this one: the same beginning and the same end around what is left out."""
-    start, *_, end = _LEFT_OUT.split(shown) if _LEFT_OUT.search(shown) else (shown, "")
-    key = secret.reveal()
-    return bool(start or end) and len(start + end) <= len(key) and key.startswith(start) and key.endswith(end)
 
 
 def _checked(text: str, source: str) -> Secret | None:

@@ -241,8 +241,9 @@ class HttpProvider:
         answer = work.site.call("create", values=spec, json=sent)
         if kind.calls.in_list_as:
             answer = next((item for item in answer.get("data") or () if spec[kind.natural_key[0]] in item.values()), {})
-        # What is known by what it joins is often answered without saying what that was.
-        return {**body, **answer} if kind.calls.id_field else answer
+        # What an object joins or belongs to is often not in the answer, since the call said it.
+        said = {name: spec[name] for name in work.site.in_path("create")}
+        return {**said, **(body if kind.calls.id_field else {}), **answer}
 
     def _uploaded(self, work: Work, local: LocalFile, body: Spec) -> dict[str, Any]:
         return self._uploader.upload(
@@ -346,7 +347,7 @@ class HttpProvider:
         return Reach(self._client, self._keys.admin(), {"project": project_id}, kind.beta)
 
     def _site(self, kind: Kind, project: str | None, within: Within = ()) -> Site:
-        return Site(kind, self._reach(kind, project), project, within, self._keys)
+        return Site(kind, self._reach(kind, project), project, within, self._keys.is_in_use)
 
     def _site_of(self, live: LiveObject) -> Site:
         return self._site(live.kind, live.project, live.kind.place_of(live.id)[0])

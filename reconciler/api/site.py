@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from reconciler.api.keys import KeyRing
 from reconciler.api.reach import Reach, id_of
 from reconciler.errors import NotFoundError
 from reconciler.model.calls import Within, surrounding_fields
-from reconciler.model.kind import IN_USE, Kind
+from reconciler.model.kind import IN_USE, IS_OVER, Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import canonical
@@ -31,7 +30,7 @@ class Site:
     reach: Reach
     project: str | None
     within: Within = ()
-    keys: KeyRing | None = None
+    is_in_use: Callable[[str], bool] = lambda _: False
 
     @cached_property
     def collection(self) -> str:
@@ -103,8 +102,10 @@ class Site:
             if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
                 attributes[field.name] = value
         shown = item.get(self.kind.shows_key) if self.kind.shows_key else None
-        if isinstance(shown, str) and self.keys is not None and self.keys.is_in_use(shown):
-            attributes[IN_USE] = True
+        if isinstance(shown, str):
+            expires_at = item.get("expires_at")
+            attributes[IN_USE] = self.is_in_use(shown)
+            attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= self.reach.client.clock()
         id = self.kind.composed_id(self.within, self.own_id_of(attributes))
         return LiveObject(self.kind, id, attributes, self.project)
 

@@ -38,6 +38,11 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "vector_store": ("vs_", 32, True),
     "file_batch": ("vsfb_", 32, True),
     "assistant": ("asst_", 24, False),
+    "webhook": ("wh_", 32, True),
+    "container": ("cntr_", 32, True),
+    "container_file": ("cfile_", 32, True),
+    "conversation": ("conv_", 48, True),
+    "message": ("msg_", 48, True),
     "agent": ("agent_", 32, True),
     "request": ("req_", 32, True),
 }
@@ -57,3 +62,8 @@ def secret_admin_key() -> str:
 def secret_key() -> str:
     """Return the value of a new service-account key."""
     return f"sk-svcacct-{_text(48)}"
+
+
+def signing_secret() -> str:
+    """Return the secret that signs what a webhook is sent."""
+    return f"whsec_{_text(43)}="

@@ -127,8 +127,9 @@ class Executor:
         since = self._ownership.begun.get(change.address)
         live = self._existing(change, kind, self._wanted(change, desired, since))
         if kind.always_exists and live is None:
+            key = ", ".join(f"{name} {value!r}" for name, value in (kind.identity(desired) or {}).items())
             raise ApiError(
-                f"the API lists no {kind.name} with {kind.natural_key[0]} {desired.get(kind.natural_key[0])!r} here",
+                f"the API lists no {kind.name} {f'with {key} ' if key else ''}here",
                 hint="Objects of this kind cannot be created: the organization probably has no access to it.",
             )
         if live is None and (change.look_first or self._is_old) and change.address.project not in self._new_projects:
@@ -182,6 +183,10 @@ class Executor:
     def _converge(self, change: Change, desired: Spec, live: LiveObject, journal: ChangeJournal) -> Written:
         """Bring an object that exists already to what a create would have made of it."""
         kind = self._kind(change)
+        if kind.is_shown_once:
+            # What it showed is lost, so another takes its place.
+            self._provider.delete(live, record=None, steps=journal)
+            return self._post(change, desired, journal)
         carried = [item.name for item in kind.carried if isinstance(item.type, FileSetType) and item.name in desired]
         full = self._provider.read_carried(live, carried) if carried else live
         fields = diff.diff_fields(kind, desired=desired, live=full, record=None)

@@ -111,6 +111,7 @@ class Matcher:
             for id in (record.id, *record.deposed)
         }
         self._members = {id for record in records.values() for id in _member_ids(record.applied.values())}
+        self._delivered = {str(key.get("key_id")) for record in records.values() for key in record.delivered.values()}
         self._marked = self._by_mark()
         self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
 
@@ -174,7 +175,7 @@ class Matcher:
     def unmanaged(self) -> Iterable[LiveObject]:
         """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
         shown = (live.carried.values() for objects in self._live.listed.values() for live in objects.values())
-        members = self._members | {id for values in shown for id in _member_ids(values)}
+        members = self._members | self._delivered | {id for values in shown for id in _member_ids(values)}
         for objects in self._live.listed.values():
             for live in objects.values():
                 mine = live.id in members or self._is_claimed(live) or self._ownership.address(live.mark) is not None
@@ -239,8 +240,9 @@ class Matcher:
 
     def _by_natural_key(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
         found = self._candidates(resource, spec)
-        if resource.kind.found_by_key and found:
-            return min(found, key=lambda live: live.kind.ending(live.attributes) is not None), Found.NATURAL
+        alive = [live for live in found if live.kind.ending(live.attributes) is None]
+        if resource.kind.found_by_key and found and len(alive) <= 1:
+            return (alive or found)[0], Found.NATURAL
         if not found:
             self._report_absent(resource, spec)
             return None

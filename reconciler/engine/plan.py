@@ -22,7 +22,6 @@ from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, R
 from reconciler.model.kind import KEEP, Ended, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Record, Resource
-from reconciler.model.types import KeySinkType
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
 
 
@@ -179,8 +178,7 @@ class _Decisions:
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
     """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
-    keys = [item for item in resource.kind.carried if isinstance(item.type, KeySinkType) and item.type.shown_in]
-    return binding.found is Found.JOURNAL and binding.record is None and bool(keys)
+    return binding.found is Found.JOURNAL and binding.record is None and resource.kind.is_shown_once
 
 
 def _put_back(resource: Resource, fields: Sequence[FieldChange]) -> Spec:

@@ -9,22 +9,32 @@ from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
 from reconciler.kinds.certificate import KIND as CERTIFICATE
 from reconciler.kinds.certificate_activation import KIND as CERTIFICATE_ACTIVATION
+from reconciler.kinds.container import KIND as CONTAINER
+from reconciler.kinds.conversation import KIND as CONVERSATION
 from reconciler.kinds.data_retention import KIND as DATA_RETENTION
 from reconciler.kinds.external_key import KIND as EXTERNAL_KEY
 from reconciler.kinds.federation_rule import KIND as FEDERATION_RULE
 from reconciler.kinds.file import KIND as FILE
 from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
+from reconciler.kinds.hosted_tools import KIND as HOSTED_TOOLS
 from reconciler.kinds.invite import KIND as INVITE
+from reconciler.kinds.model_permissions import KIND as MODEL_PERMISSIONS
 from reconciler.kinds.project import KIND as PROJECT
+from reconciler.kinds.project_group import KIND as PROJECT_GROUP
+from reconciler.kinds.project_key import KIND as PROJECT_KEY
+from reconciler.kinds.project_user import KIND as PROJECT_USER
 from reconciler.kinds.rate_limit import KIND as RATE_LIMIT
 from reconciler.kinds.role import KIND as ROLE
 from reconciler.kinds.role_assignment import KIND as ROLE_ASSIGNMENT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
+from reconciler.kinds.service_account_key import KIND as SERVICE_ACCOUNT_KEY
+from reconciler.kinds.service_tier import KIND as SERVICE_TIER
 from reconciler.kinds.spend_alert import KIND as SPEND_ALERT
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
+from reconciler.kinds.webhook import KIND as WEBHOOK
 from reconciler.kinds.workload_identity_provider import KIND as WORKLOAD_IDENTITY_PROVIDER
 from reconciler.model.kind import Kind
 
@@ -34,9 +44,16 @@ KINDS: Mapping[str, Kind] = {
         PROJECT,
         RATE_LIMIT,
         SERVICE_ACCOUNT,
+        SERVICE_ACCOUNT_KEY,
         SPEND_LIMIT,
         SPEND_ALERT,
         DATA_RETENTION,
+        PROJECT_USER,
+        PROJECT_KEY,
+        PROJECT_GROUP,
+        MODEL_PERMISSIONS,
+        HOSTED_TOOLS,
+        SERVICE_TIER,
         USER,
         INVITE,
         GROUP,
@@ -53,6 +70,9 @@ KINDS: Mapping[str, Kind] = {
         VECTOR_STORE,
         ASSISTANT,
         AGENT,
+        WEBHOOK,
+        CONTAINER,
+        CONVERSATION,
     )
 }
 """Every kind by name, in the order in which a newcomer would read about them."""

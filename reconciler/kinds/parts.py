@@ -19,6 +19,10 @@ NAME_64 = Text(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
+ROLE_ID = Text(min_length=1, fold=lambda text: text.partition("__api-")[0])
+"""A role's id. Predefined ones are listed as `role-api-project-member__api-project__ID`; the first part is enough."""
+
+
 def metadata() -> MapOf:
     """Up to 16 pairs of text: keys to 64 characters, values to 512."""
     return MapOf(Text(max_length=512), max_items=16, max_key=64)

@@ -85,8 +85,9 @@ OVERWRITTEN = _Overwritten.OVERWRITTEN
 """Reset of a field whose value before our first write is written back."""
 
 
-IN_USE = "in_use"
-"""The attribute, true or absent, that tells of an object that shows a key whether this run works with that key."""
+IN_USE, IS_OVER = "in_use", "is_over"
+"""Attributes that are told beside the API's own of an object that shows a key: whether this run works with that key,
+and whether the key's time is over."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,10 @@ class Kind:
 
     `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
     `held` gives, for what an object shows, the reason why nobody may change or remove it from here; `shows_key` names
-    the attribute that shows a key redacted, so that `IN_USE` can be told. `keep_one` names an attribute and a value
-    that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key makes this
-    one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change of such
-    objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one.
+    the attribute that shows a key redacted, so that `IN_USE` and `IS_OVER` can be told. `keep_one` names an attribute
+    and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key
+    makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change
+    of such objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one.
     """
 
     name: str
@@ -193,7 +194,7 @@ class Kind:
     beta: str | None = None
     page_limit: int = 100
     list_query: Mapping[str, str] = field(default_factory=dict)
-    ended: Mapping[tuple[str, str], Ended] = field(default_factory=dict)
+    ended: Mapping[tuple[str, Any], Ended] = field(default_factory=dict)
     create_before_destroy: bool = False
     destroys: str = ""
     retirement: Retirement | None = None
@@ -218,6 +219,11 @@ class Kind:
     def carried(self) -> tuple[Field, ...]:
         """The fields that have calls of their own: contents, members, keys."""
         return tuple(item for item in self.fields if not item.in_body)
+
+    @property
+    def is_shown_once(self) -> bool:
+        """Whether making an object shows a secret that nobody can read again: found later, it is of no use."""
+        return any(isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields)
 
     @property
     def found_by_key(self) -> bool:

@@ -336,7 +336,7 @@ def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None)
 
 
 def _own_either(kind: Either, value: Any) -> Any:
-    return canonical(kind.other, value) if isinstance(value, Mapping) else _alias(kind.text, value)
+    return canonical(kind.other, value) if isinstance(value, Mapping | list) else _alias(kind.text, value)
 
 
 def _json(kind: Json, value: Any) -> Any:

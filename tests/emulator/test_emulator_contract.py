@@ -26,7 +26,16 @@ from tests.whole_examples import PEM
 pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
-UNDESCRIBED = {"/agents", "/agents/{agent_id}"}
+UNDESCRIBED = {
+    "/agents",
+    "/agents/{agent_id}",
+    "/organization/projects/{project_id}/service_tier_settings",
+    "/webhook_endpoints",
+    "/webhook_endpoints/{webhook_endpoint_id}",
+    "/webhook_endpoints/{webhook_endpoint_id}/rotate_secret",
+    "/webhook_endpoints/{webhook_endpoint_id}/test",
+    "/webhook_event_types",
+}
 UNDESCRIBED_BELOW = ("/organization/external_keys", "/organization/workload_identity_providers")
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
@@ -63,6 +72,7 @@ def drive_organization(admin: httpx.Client) -> None:
     drive_settings(admin, one)
     drive_keys_and_certificates(admin, one)
     drive_identities(admin, project)
+    drive_project_settings(admin, one)
     admin.post(f"{one}/archive")
     admin.get("/organization/audit_logs", params={"limit": 100})
 
@@ -169,6 +179,21 @@ def drive_identities(admin: httpx.Client, project: str) -> None:
     admin.delete(one)
 
 
+def drive_project_settings(admin: httpx.Client, project: str) -> None:
+    group = admin.post("/organization/groups", json={"name": "Support"}).json()["id"]
+    admin.post(f"{project}/groups", json={"group_id": group, "role": "role-api-project-member"})
+    admin.get(f"{project}/groups")
+    admin.get(f"{project}/groups/{group}", params={"group_type": "group"})
+    admin.delete(f"{project}/groups/{group}")
+    admin.post(f"{project}/model_permissions", json={"mode": "allow_list", "model_ids": ["gpt-4.1"]})
+    admin.get(f"{project}/model_permissions")
+    admin.delete(f"{project}/model_permissions")
+    admin.post(f"{project}/hosted_tool_permissions", json={"mcp": {"enabled": False}, "web_search": None})
+    admin.get(f"{project}/hosted_tool_permissions")
+    admin.post(f"{project}/service_tier_settings", json={"default": "fast", "enabled_tiers": "all"})
+    admin.get(f"{project}/service_tier_settings")
+
+
 def drive_files(http: httpx.Client) -> list[str]:
     http.get("/models")
     http.get("/models/gpt-4.1")
@@ -233,6 +258,44 @@ def drive_assistants(http: httpx.Client, store: str) -> None:
     http.delete(f"/agents/{agent}", headers=agents)
 
 
+def drive_webhooks(http: httpx.Client) -> None:
+    body = {"name": "Batches", "url": "https://example.com/a", "event_types": ["batch.completed"]}
+    one = f"/webhook_endpoints/{http.post('/webhook_endpoints', json=body).json()['id']}"
+    http.get("/webhook_endpoints")
+    http.get(one)
+    http.post(one, json={"name": "Others"})
+    http.post(f"{one}/rotate_secret", json={})
+    http.post(f"{one}/test", json={"event_type": "batch.completed"})
+    http.delete(one)
+    http.get("/webhook_event_types")
+
+
+def drive_containers(http: httpx.Client) -> None:
+    network = {"type": "allowlist", "allowed_domains": ["example.com"]}
+    body = {"name": "Sandbox", "network_policy": network, "expires_after": {"anchor": "last_active_at", "minutes": 5}}
+    one = f"/containers/{http.post('/containers', json=body).json()['id']}"
+    http.get("/containers", params={"name": "Sandbox"})
+    http.get(one)
+    file = http.post(f"{one}/files", files={"file": ("a.txt", b"words")}).json()["id"]
+    http.get(f"{one}/files")
+    http.get(f"{one}/files/{file}")
+    http.get(f"{one}/files/{file}/content")
+    http.delete(f"{one}/files/{file}")
+    http.delete(one)
+
+
+def drive_conversations(http: httpx.Client) -> None:
+    items = [{"type": "message", "role": "user", "content": "Hello"}]
+    one = f"/conversations/{http.post('/conversations', json={'items': items}).json()['id']}"
+    http.post(one, json={"metadata": {"team": "cx"}})
+    http.get(one)
+    item = http.post(f"{one}/items", json={"items": items}).json()["data"][0]["id"]
+    http.get(f"{one}/items", params={"order": "asc"})
+    http.get(f"{one}/items/{item}")
+    http.delete(f"{one}/items/{item}")
+    http.delete(one)
+
+
 @pytest.fixture
 def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list[RequestRecord]:
     """The record of a run that uses every route, and of some refusals."""
@@ -240,6 +303,9 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
     files = drive_files(http)
     store = drive_vector_stores(http, files)
     drive_assistants(http, store)
+    drive_webhooks(http)
+    drive_containers(http)
+    drive_conversations(http)
     emulator.set_options(index_delay_ms=60_000)
     batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()["id"]
     http.post(f"/vector_stores/{store}/file_batches/{batch}/cancel")

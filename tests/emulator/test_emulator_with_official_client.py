@@ -78,6 +78,40 @@ def test_project_users_are_added_changed_and_removed(client: openai.OpenAI) -> N
     assert list(users.list(project.id)) == []
 
 
+def test_a_group_is_added_to_a_project_once_and_removed(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    group = client.admin.organization.groups.create(name="Support")
+    groups = client.admin.organization.projects.groups
+    added = groups.create(project.id, group_id=group.id, role="role-api-project-member")
+    with pytest.raises(openai.BadRequestError, match="already exists in project"):
+        groups.create(project.id, group_id=group.id, role="role-api-project-owner")
+    assert [one.group_name for one in groups.list(project.id)] == ["Support"]
+    assert groups.retrieve(group.id, project_id=project.id) == added
+    assert groups.delete(group.id, project_id=project.id).deleted
+    assert list(groups.list(project.id)) == []
+
+
+def test_model_permissions_are_set_and_taken_away(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    permissions = client.admin.organization.projects.model_permissions
+    made = permissions.update(project.id, mode="deny_list", model_ids=["gpt-4.1"])
+    assert permissions.retrieve(project.id) == made
+    assert permissions.delete(project.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        permissions.retrieve(project.id)
+
+
+def test_hosted_tools_and_service_tiers_are_changed_in_part(client: openai.OpenAI) -> None:
+    project = client.admin.organization.projects.create(name="Search")
+    projects = client.admin.organization.projects
+    tools = projects.hosted_tool_permissions.update(project.id, mcp={"enabled": False}, web_search=None)
+    tiers = projects.service_tier_settings.update(project.id, enabled_tiers=["flex"])
+    assert projects.hosted_tool_permissions.retrieve(project.id) == tools
+    assert (tools.mcp.enabled, tools.web_search.enabled) == (False, True)
+    assert projects.service_tier_settings.retrieve(project.id) == tiers
+    assert (tiers.default, tiers.enabled_tiers) == ("standard", ["flex"])
+
+
 def test_the_audit_log_tells_who_did_what(client: openai.OpenAI) -> None:
     project = client.admin.organization.projects.create(name="Search")
     [entry] = client.admin.organization.audit_logs.list(event_types=["project.created"])
@@ -167,6 +201,47 @@ def test_a_search_finds_the_file_that_holds_the_words(client: openai.OpenAI) -> 
     )
     assert [result.filename for result in found] == ["a.md"]
     assert [result.filename for result in filtered] == ["b.md"]
+
+
+def test_a_webhook_is_made_changed_rotated_tried_and_deleted(client: openai.OpenAI) -> None:
+    made = client.webhooks.create(name="Batches", url="https://example.com/a", event_types=["batch.completed"])
+    changed = client.webhooks.update(made.id, event_types=["batch.failed"])
+    rotated = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
+    tried = client.webhooks.test(made.id, event_type="batch.failed")
+    assert (changed.name, changed.event_types) == ("Batches", ["batch.failed"])
+    assert rotated.signing_secret != made.signing_secret
+    assert (tried.success, tried.event_type) == (True, "batch.failed")
+    assert client.webhooks.retrieve(made.id).signing_secret_hint is not None
+    assert "batch.failed" in client.webhooks.event_types.list().data
+    assert [hook.id for hook in client.webhooks.list()] == [made.id]
+    assert client.webhooks.delete(made.id).deleted
+    assert list(client.webhooks.list()) == []
+
+
+def test_a_container_is_made_filled_and_deleted(client: openai.OpenAI) -> None:
+    made = client.containers.create(name="Sandbox", memory_limit="4g", network_policy={"type": "disabled"})
+    file = client.containers.files.create(made.id, file=("a.txt", b"words"))
+    assert client.containers.retrieve(made.id).status == "running"
+    assert [one.path for one in client.containers.files.list(made.id)] == ["/mnt/data/a.txt"]
+    assert client.containers.files.retrieve(file.id, container_id=made.id).bytes == 5
+    assert client.containers.files.content.retrieve(file.id, container_id=made.id).read() == b"words"
+    client.containers.files.delete(file.id, container_id=made.id)
+    assert [one.id for one in client.containers.list(name="Sandbox")] == [made.id]
+    client.containers.delete(made.id)
+    assert list(client.containers.list()) == []
+
+
+def test_a_conversation_is_begun_continued_labelled_and_deleted(client: openai.OpenAI) -> None:
+    conversations = client.conversations
+    made = conversations.create(items=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"})
+    added = conversations.items.create(made.id, items=[{"type": "message", "role": "assistant", "content": "Hi"}])
+    assert [item.type for item in conversations.items.list(made.id, order="asc")] == ["message", "message"]
+    assert conversations.items.retrieve(added.data[0].id, conversation_id=made.id) == added.data[0]
+    assert conversations.items.delete(added.data[0].id, conversation_id=made.id).id == made.id
+    assert conversations.update(made.id, metadata={}).metadata == {}
+    assert conversations.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        conversations.retrieve(made.id)
 
 
 @retired

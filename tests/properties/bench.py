@@ -18,7 +18,7 @@ from reconciler.emulator import Emulator, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store
 from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
-from reconciler.emulator.store import ORGANIZATION
+from reconciler.emulator.store import ORGANIZATION, Record, Store
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
@@ -47,6 +47,7 @@ CONTENTS = {
 FILE_IDS = ("file-Existing0000000000001", "file-Existing0000000000002")
 STORE_IDS = ("vs_existing00000000000000000000001", "vs_existing00000000000000000000002")
 USER_IDS = ("user-existing1", "user-existing2")
+KEY_NAMES = ("Key one", "Key two")
 GROUP_IDS = ("group_existing1", "group_existing2")
 ROLE_IDS = ("role-api-organization-owner", "role_existing1")
 CERTIFICATE_IDS = ("cert_existing1", "cert_existing2")
@@ -68,7 +69,11 @@ AROUND = Surroundings(
         "project_id": (world.DEFAULT_PROJECT,),
         "service_account_id": ACCOUNT_IDS,
         "DataRetention.retention_type": OF_BOTH,
+        "ProjectKey.name": KEY_NAMES,
+        "ProjectKey.owner": (f"{USER_IDS[0]}@example.com",),
         "User.email": tuple(f"{id}@example.com" for id in USER_IDS),
+        "ProjectUser.email": tuple(f"{id}@example.com" for id in USER_IDS),
+        "ProjectGroup.role": ("role-api-project-member", "role-api-project-owner", "role_custom"),
     },
 )
 PROJECT, OTHER_PROJECT = "search", "other"
@@ -129,11 +134,24 @@ class Bench:
             role = {"id": ROLE_IDS[1], "name": "Existing", "permissions": [], "predefined_role": False}
             store.add("role", ORGANIZATION, {"object": "role", "resource_type": "api.organization", **role})
             other = world.add_project(store, "Other")
+            for project in store.all("project"):
+                _furnish(store, project)
         root = self.folder / str(next(self.numbers))
         for path, content in CONTENTS.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(content)
         return Stack(self, root, {PROJECT: self.emulator.project_id, OTHER_PROJECT: other.id})
+
+
+def _furnish(store: Store, project: Record) -> None:
+    """Service accounts, and keys that a person made, in a project."""
+    for id in ACCOUNT_IDS:
+        made = world.add_service_account(store, project, id, "member")
+        store.remove(made)
+        store.add("service_account", project.id, {**made.body, "id": id})
+    for name in KEY_NAMES:
+        owner = {"type": "user", "id": USER_IDS[0]}
+        world.add_key(store, project, f"{name} of {project.id}", name=name, owner=owner)
 
 
 @dataclass
@@ -205,7 +223,7 @@ class Stack:
     def natural(self, resource: Resource) -> LiveObject:
         found = self.provider.list(resource.kind, resource.address.project)
         return next(
-            one for one in found if resource.kind.identity(one.attributes) == resource.kind.identity(resource.spec)
+            one for one in found if resource.kind.identity(resource.spec) in resource.kind.identities(one.attributes)
         )
 
     def live(self, resource: Resource) -> LiveObject:

@@ -11,13 +11,17 @@ from reconciler.emulator.routes import (
     assistants,
     audit_logs,
     certificates,
+    containers,
+    conversations,
     data_retention,
     external_keys,
     files,
     groups,
     invites,
     models,
+    project_groups,
     project_keys,
+    project_settings,
     projects,
     rate_limits,
     role_assignments,
@@ -29,6 +33,7 @@ from reconciler.emulator.routes import (
     users,
     vector_store_files,
     vector_stores,
+    webhooks,
     workload_identities,
 )
 from reconciler.emulator.routing import Route
@@ -38,6 +43,8 @@ _MODULES = (
     rate_limits,
     service_accounts,
     project_keys,
+    project_groups,
+    project_settings,
     users,
     groups,
     roles,
@@ -58,6 +65,9 @@ _MODULES = (
     vector_store_files,
     assistants,
     agents,
+    webhooks,
+    containers,
+    conversations,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)

@@ -55,6 +55,9 @@ def delete_group(call: Call) -> dict[str, Any]:
     for member in list(call.store.collection("group_user", group.id).ordered()):
         call.store.remove(member)
     forget_principal(call.store, group.id)
+    for place in call.store.all("project_group"):
+        if place.id == group.id:
+            call.store.remove(place)
     call.store.remove(group)
     log(call, "group.deleted", group.id)
     return {"object": "group.deleted", "id": group.id, "deleted": True}

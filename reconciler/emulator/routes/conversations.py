@@ -1,0 +1,131 @@
+"""Conversations and their items. There is no list of conversations; deleting one leaves its items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.emulator import ids
+from reconciler.emulator.errors import not_found
+from reconciler.emulator.paging import envelope, page_of
+from reconciler.emulator.routing import Access, Call, Route
+from reconciler.emulator.store import Record
+from reconciler.emulator.validation import Check, anything, choice, fields, listed, metadata, nullable, text, wrong_type
+
+
+def _content(value: Any, place: str) -> Any:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise wrong_type(value, place, "one of a string or an array of content parts")
+    return listed(fields({"type": choice("input_text", "output_text"), "text": text()}))(value, place)
+
+
+_ROLES = ("user", "assistant", "system", "developer")
+_ITEM: Check = fields(
+    {"role": choice(*_ROLES), "content": _content}, {"type": choice("message"), "status": anything, "id": text()}
+)
+_ITEMS = listed(_ITEM, maximum=20)
+_CREATE = fields({}, {"metadata": nullable(metadata), "items": nullable(_ITEMS)})
+_UPDATE = fields({"metadata": nullable(metadata)})
+_ADD = fields({"items": _ITEMS})
+
+
+def create_conversation(call: Call) -> dict[str, Any]:
+    sent = call.json(_CREATE)
+    body = {
+        "id": ids.fresh("conversation"),
+        "object": "conversation",
+        "created_at": call.now,
+        "metadata": sent.get("metadata") or {},
+    }
+    conversation = call.store.add("conversation", call.project_id, body)
+    _add(call, conversation, sent.get("items") or [])
+    return body
+
+
+def retrieve_conversation(call: Call) -> dict[str, Any]:
+    return _conversation(call).body
+
+
+def update_conversation(call: Call) -> dict[str, Any]:
+    conversation = _conversation(call)
+    conversation.body["metadata"] = call.json(_UPDATE)["metadata"] or {}
+    call.store.changed(conversation)
+    return conversation.body
+
+
+def delete_conversation(call: Call) -> dict[str, Any]:
+    conversation = _conversation(call)
+    call.store.remove(conversation)
+    return {"id": conversation.id, "object": "conversation.deleted", "deleted": True}
+
+
+def list_items(call: Call) -> dict[str, Any]:
+    conversation = _conversation(call)
+    return call.list_answer(call.store.collection("item", conversation.id), page_of(call.query, before=False))
+
+
+def create_items(call: Call) -> dict[str, Any]:
+    conversation = _conversation(call)
+    return envelope([item.body for item in _add(call, conversation, call.json(_ADD)["items"])], more=False)
+
+
+def retrieve_item(call: Call) -> dict[str, Any]:
+    return _item(call).body
+
+
+def delete_item(call: Call) -> dict[str, Any]:
+    conversation = _conversation(call)
+    call.store.remove(_item(call))
+    return conversation.body
+
+
+def _add(call: Call, conversation: Record, items: list[dict[str, Any]]) -> list[Record]:
+    return [call.store.add("item", conversation.id, _shown(item)) for item in items]
+
+
+def _shown(item: dict[str, Any]) -> dict[str, Any]:
+    """An item as it is answered: text becomes a list of one part."""
+    content = item["content"]
+    if isinstance(content, str):
+        content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]
+    parts = [{**part, "annotations": [], "logprobs": []} if part["type"] == "output_text" else part for part in content]
+    return {
+        "id": ids.fresh("message"),
+        "type": "message",
+        "status": "completed",
+        "role": item["role"],
+        "content": parts,
+    }
+
+
+def _conversation(call: Call) -> Record:
+    id = call.params["conversation_id"]
+    conversation = call.store.get("conversation", call.project_id, id)
+    if conversation is None:
+        raise not_found(f"Conversation with id '{id}' not found.", param="conversation_id")
+    return conversation
+
+
+def _item(call: Call) -> Record:
+    conversation, id = _conversation(call), call.params["item_id"]
+    item = call.store.get("item", conversation.id, id)
+    if item is None:
+        raise not_found(f"Item with id '{id}' not found in conversation '{conversation.id}'.", param="item_id")
+    return item
+
+
+_ALL = "/conversations"
+_ONE = f"{_ALL}/{{conversation_id}}"
+_ITEMS_PATH = f"{_ONE}/items"
+_ITEM_PATH = f"{_ITEMS_PATH}/{{item_id}}"
+ROUTES = (
+    Route("POST", _ALL, create_conversation, Access.PROJECT),
+    Route("GET", _ONE, retrieve_conversation, Access.PROJECT),
+    Route("POST", _ONE, update_conversation, Access.PROJECT),
+    Route("DELETE", _ONE, delete_conversation, Access.PROJECT),
+    Route("GET", _ITEMS_PATH, list_items, Access.PROJECT),
+    Route("POST", _ITEMS_PATH, create_items, Access.PROJECT),
+    Route("GET", _ITEM_PATH, retrieve_item, Access.PROJECT),
+    Route("DELETE", _ITEM_PATH, delete_item, Access.PROJECT),
+)

@@ -1,0 +1,51 @@
+"""Conversations: what was said, kept for responses to go on from.
+
+The API has no list of conversations, so one is known by the id in the state alone. Its first items are set when it is
+made; what is said later is not ours to manage.
+"""
+
+from __future__ import annotations
+
+from reconciler.kinds.parts import metadata
+from reconciler.model.calls import Calls
+from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.types import ListOf, Object, Property, Text
+
+_MESSAGE = Object(
+    (
+        Property("type", Text(choices=("message",)), "What sort of item it is.", default="message"),
+        Property("role", Text(choices=("user", "assistant", "system", "developer")), "Who says it.", required=True),
+        Property("content", Text(multiline=True), "What is said.", required=True),
+    )
+)
+
+KIND = Kind(
+    name="Conversation",
+    doc="A conversation that responses can go on from. The API cannot list them: without the state it is lost.",
+    scope=Scope.PROJECT_KEY,
+    collection="/conversations",
+    natural_key=(),
+    calls=Calls(listable=False),
+    mark="metadata",
+    destroys="what was said in it cannot be gone on from",
+    fields=(
+        Field(
+            "items",
+            ListOf(_MESSAGE, max_items=20),
+            "What is said at the beginning. It can only be set at creation.",
+            default=[],
+            mutability=Mutability.FIXED,
+            readable=Readable.NEVER,
+        ),
+        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+    ),
+    example="""\
+kind: Conversation
+metadata:
+  name: welcome
+spec:
+  items:
+    - {role: developer, content: Answer in one sentence.}
+  metadata: {team: cx}
+""",
+)

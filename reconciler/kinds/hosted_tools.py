@@ -1,0 +1,45 @@
+"""Hosted tools: which of the API's own tools a project may use.
+
+Every project has the five switches and nothing can delete them, so the first write remembers what it overwrites, and
+removing the declaration writes that back.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.calls import setting
+from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
+from reconciler.model.types import Boolean, Object, Property
+
+_SWITCH = Object((Property("enabled", Boolean(), "Whether the tool may be used.", required=True),))
+
+
+def _tool(name: str, what: str) -> Field:
+    return Field(name, _SWITCH, f"Whether the project may use {what}.", reset=OVERWRITTEN)
+
+
+KIND = Kind(
+    name="HostedTools",
+    doc="The hosted tools that a project may use. Only the tools that are named here are managed.",
+    scope=Scope.PROJECT,
+    collection="/organization/projects/{project}/hosted_tool_permissions",
+    natural_key=(),
+    calls=setting(),
+    always_exists=True,
+    removal=Removal.RESTORE,
+    fields=(
+        _tool("file_search", "file search"),
+        _tool("web_search", "web search"),
+        _tool("image_generation", "image generation"),
+        _tool("mcp", "remote MCP servers"),
+        _tool("code_interpreter", "the code interpreter"),
+    ),
+    example="""\
+kind: HostedTools
+metadata:
+  name: search
+  project: search
+spec:
+  web_search: {enabled: false}
+  mcp: {enabled: false}
+""",
+)

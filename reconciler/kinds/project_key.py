@@ -1,0 +1,47 @@
+"""Project keys: the keys that people have made for themselves.
+
+Nobody can make them here and nobody can read them, but their scopes and lifetimes can be set, and they can be revoked.
+A key stays when its declaration goes, unless the manifest asks for more.
+"""
+
+from __future__ import annotations
+
+from reconciler.kinds.service_account_key import HELD, LIFETIME, SCOPES
+from reconciler.kinds.user import EMAIL
+from reconciler.model.calls import Calls
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
+from reconciler.model.types import Text
+
+KIND = Kind(
+    name="ProjectKey",
+    doc="A key that a person made in a project, recognised by its name and, where several have that name, its owner.",
+    scope=Scope.PROJECT,
+    collection="/organization/projects/{project}/api_keys",
+    natural_key=("name", "owner"),
+    other_keys=(("name",),),
+    calls=Calls(listed=lambda key: (key.get("owner") or {}).get("type") == "user"),
+    list_query={"owner_project_access": "any"},
+    always_exists=True,
+    on_remove=OnRemove.RETAIN,
+    held=HELD,
+    shows_key="redacted_value",
+    destroys="the key stops working at once",
+    fields=(
+        Field("name", Text(min_length=1), "The name that its owner gave the key.", required=True,
+              mutability=Mutability.REPLACES),
+        Field("owner", EMAIL, "The e-mail address of the person whose key it is.", reset=KEEP,
+              mutability=Mutability.REPLACES, shown_as="owner.user.email"),
+        SCOPES,
+        LIFETIME,
+    ),
+    example="""\
+kind: ProjectKey
+metadata:
+  name: laptop
+  project: legacy
+spec:
+  name: Laptop
+  owner: ada@example.com
+  scopes: [api.all.read]
+""",
+)  # fmt: skip

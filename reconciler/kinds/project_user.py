@@ -1,0 +1,39 @@
+"""Project users: which member of the organization is in a project, and as what.
+
+A person is named by id or by e-mail address, whichever is at hand; the API knows both and takes one.
+"""
+
+from __future__ import annotations
+
+from reconciler.kinds.user import EMAIL
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, Scope, Shape
+from reconciler.model.types import Text
+
+KIND = Kind(
+    name="ProjectUser",
+    doc="A member of the organization in a project, with a role there. Do not declare the same grant as a "
+    "RoleAssignment too.",
+    scope=Scope.PROJECT,
+    collection="/organization/projects/{project}/users",
+    natural_key=("user_id",),
+    other_keys=(("email",),),
+    shapes=(Shape(("user_id",)), Shape(("email",))),
+    unique=True,
+    destroys="the person loses access to the project",
+    fields=(
+        Field("user_id", Text(min_length=1), "The user, by id. Give this or `email`.", reset=KEEP,
+              mutability=Mutability.REPLACES, shown_as="id"),
+        Field("email", EMAIL, "The user, by e-mail address. Give this or `user_id`.", reset=KEEP,
+              mutability=Mutability.REPLACES),
+        Field("role", Text(choices=("owner", "member")), "The role in the project.", required=True),
+    ),
+    example="""\
+kind: ProjectUser
+metadata:
+  name: ada
+  project: search
+spec:
+  email: ada@example.com
+  role: member
+""",
+)  # fmt: skip

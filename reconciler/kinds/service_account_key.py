@@ -1,0 +1,89 @@
+"""Keys of service accounts, besides the one that an account can come with: each with scopes and a lifetime of its own.
+
+The API shows a key once, in the answer that makes it, and from there it goes into its sink. A key that never got there
+is of no use to anybody, so it is replaced, and so is one whose time is over.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.calls import Calls
+from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Ended, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.types import Integer, KeySinkType, ListOf, Text
+
+HELD = {(IN_USE, True): "it is a key that this program is run with"}
+OVER = {(IS_OVER, True): Ended.REPLACE}
+
+SCOPES = Field(
+    "scopes",
+    ListOf(Text(min_length=1), unordered=True),
+    "What the key may do, such as `api.all.read`; an empty list, or none, restricts nothing. The API does not show "
+    "the scopes again, so a change by somebody else is not noticed.",
+    default=[],
+    reset=[],
+    readable=Readable.NEVER,
+)
+LIFETIME = Field(
+    "expires_in_seconds",
+    Integer(minimum=60),  # less would be over before anybody could read it
+    "How long the key works, counted from the apply that sets or changes this. It can be changed, and not taken away.",
+    reset=KEEP,
+    readable=Readable.NEVER,
+)
+
+KIND = Kind(
+    name="ServiceAccountKey",
+    doc="A further key of a service account, delivered to a file or a command.",
+    scope=Scope.PROJECT,
+    collection="/organization/projects/{project}/api_keys",
+    natural_key=("service_account_id", "name"),
+    calls=Calls(
+        create="POST /organization/projects/{project}/service_accounts/{service_account_id}/api_keys",
+        listed=lambda key: (key.get("owner") or {}).get("type") == "service_account",
+    ),
+    list_query={"owner_project_access": "any"},
+    ended=OVER,
+    held=HELD,
+    shows_key="redacted_value",
+    destroys="the key stops working at once",
+    fields=(
+        Field(
+            "service_account_id",
+            Text(min_length=1),
+            "The service account that the key is for.",
+            required=True,
+            mutability=Mutability.REPLACES,
+            shown_as="owner.service_account.id",
+        ),
+        Field(
+            "name",
+            Text(min_length=1),
+            "The name people see. Left out, that of the resource.",
+            named=True,
+            mutability=Mutability.REPLACES,
+        ),
+        SCOPES,
+        LIFETIME,
+        Field(
+            "key",
+            KeySinkType(shown_in="value"),
+            "Where the key is delivered: `write_to: {file: PATH}` or `write_to: {command: [PROGRAM, ARG…]}`. Another "
+            "place takes another key.",
+            required=True,
+            readable=Readable.NEVER,
+            mutability=Mutability.REPLACES,
+        ),
+    ),
+    example="""\
+kind: ServiceAccountKey
+metadata:
+  name: nightly
+  project: search
+spec:
+  service_account_id: ${ServiceAccount/search/indexer}
+  scopes: [api.all.read]
+  expires_in_seconds: 7776000
+  key:
+    write_to:
+      file: secrets/nightly.key
+""",
+)
