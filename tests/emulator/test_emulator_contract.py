@@ -14,6 +14,7 @@ import pytest
 from reconciler.emulator import Emulator
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.emulator.routes import ROUTES
+from reconciler.emulator.usage import SORTS
 from tests.description import (
     DESCRIPTION,
     Description,
@@ -26,7 +27,7 @@ from tests.whole_examples import PEM
 pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
-UNDESCRIBED = {"/agents", "/agents/{agent_id}"}
+UNDESCRIBED = {"/agents", "/agents/{agent_id}", "/organization/usage/decisions"}
 UNDESCRIBED_BELOW = ("/organization/external_keys", "/organization/workload_identity_providers")
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
@@ -65,6 +66,9 @@ def drive_organization(admin: httpx.Client) -> None:
     drive_identities(admin, project)
     admin.post(f"{one}/archive")
     admin.get("/organization/audit_logs", params={"limit": 100})
+    admin.get("/organization/costs", params={"start_time": 1_799_900_000})
+    for sort in SORTS:
+        admin.get(f"/organization/usage/{sort.name}", params={"start_time": 1_799_900_000})
 
 
 def drive_people(admin: httpx.Client, project: str) -> None:
