@@ -298,7 +298,8 @@ def own_options(path: str) -> list[click.Option]:
 
 
 def takes_other_formats(path: str, option: click.Option) -> bool:
-    return path == "output" and "--format" in option.opts
+    usual = next(item for item in BY_PATH["validate"].params if "--format" in item.opts)
+    return "--format" in option.opts and option.type != usual.type
 
 
 def usage(path: str) -> str:
