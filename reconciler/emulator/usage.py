@@ -74,6 +74,16 @@ _FIXED = {
 }
 
 
+_PER_REQUEST = {
+    "num_model_requests": (1, 1),
+    "num_requests": (1, 1),
+    "num_sessions": (1, 1),
+    "images": (1, 3),
+    "usage_bytes": (10_000, 10_000_000),
+}
+"""The least and the most of a measure that one request uses; of the others 20 to 400."""
+
+
 @dataclass(frozen=True)
 class Price:
     """What one of a measure costs, in billionths of a dollar, and how it is called on the bill."""
@@ -121,7 +131,7 @@ def charges(store: Store) -> Iterable[Charge]:
         for use in uses(store, sort):
             for measure in sort.measures:
                 price = PRICES.get((use.body.get("model") or sort.name, measure))
-                if price is not None:
+                if price is not None and use.body[measure]:
                     yield _charge(use.body, use.body[measure], price)
 
 
@@ -153,7 +163,7 @@ def _make_one(store: Store, project: Record, sort: Sort, model: str, ago: int) -
     at = store.now() - ago * DAY
     body: dict[str, Any] = {"at": at, "project_id": project.id}
     body |= {name: _dimension(store, project, name, model) for name in sort.dimensions}
-    body |= {name: requests * (1 if name.startswith("num_") else chance.randint(20, 400)) for name in sort.measures}
+    body |= {name: requests * chance.randint(*_PER_REQUEST.get(name, (20, 400))) for name in sort.measures}
     if "input_cached_tokens" in body:
         body["input_cached_tokens"] = body["input_tokens"] // 4  # a part of the input, never more
     store.add("usage", sort.name, body, id=f"{project.id}/{model}/{at}")
