@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.spending import NOVEMBER, million, named
 from tests.conftest import Workspace
+from tests.description import DESCRIPTION, Description, needs_description, unknown_parameters
 from tests.security.liar import Liar, listening
 
 OTHER = "proj_somebodyelses"
@@ -149,6 +150,14 @@ def test_a_name_of_a_stranger_is_no_formula_and_no_escape_sequence(workspace: Wo
         }
     assert out["csv"].splitlines()[1].startswith("'=HYPERLINK(1)\\x1b[2J,")
     assert not any("\x1b" in text for text in out.values())
+
+
+@needs_description
+def test_every_parameter_that_we_send_is_known(spent: Workspace) -> None:
+    spent.run("costs", *NOVEMBER, "--project", "search", expect=0)
+    spent.run("usage", *NOVEMBER, "--project", "search", expect=0)
+    assert len(spent.emulator.requests) == 12
+    assert unknown_parameters(spent.emulator.requests, Description(str(DESCRIPTION))) == []
 
 
 def test_nothing_paid_is_said_and_no_table_is_made(workspace: Workspace) -> None:
