@@ -94,7 +94,10 @@ def unknown_parameters(records: Iterable[RequestRecord], description: Descriptio
     for record in records:
         operation = description.operation(record)
         known = {item["name"] for item in (operation or {}).get("parameters", ()) if item["in"] == "query"}
-        found += [f"{record.method} {record.path} {name}" for name in record.query if operation and name not in known]
+        # A parameter that is an object is sent as one for each of its parts: `effective_at[gte]`.
+        sent = {name: name.partition("[")[0] for name in record.query}
+        unknown = [name for name, whole in sent.items() if not {name, whole} & known]
+        found += [f"{record.method} {record.path} {name}" for name in unknown if operation]
     return found
 
 

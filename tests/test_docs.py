@@ -22,6 +22,7 @@ import yaml
 
 from reconciler.cli.failures import exit_code
 from reconciler.cli.main import COMMANDS, cli
+from reconciler.cli.options import FORMATS
 from reconciler.emulator import FAULT_HELP
 from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
 from reconciler.kinds import KINDS
@@ -292,13 +293,13 @@ def own_options(path: str) -> list[click.Option]:
     return [
         option
         for option in BY_PATH[path].params
-        if isinstance(option, click.Option)
-        and (not GLOBAL.intersection(option.opts) or takes_other_formats(path, option))
+        if isinstance(option, click.Option) and (not GLOBAL.intersection(option.opts) or takes_other_formats(option))
     ]
 
 
-def takes_other_formats(path: str, option: click.Option) -> bool:
-    return path == "output" and "--format" in option.opts
+def takes_other_formats(option: click.Option) -> bool:
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    return "--format" in option.opts and tuple(choices) != FORMATS
 
 
 def usage(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Who did it: the audit log, read backwards from now for the objects that drifted.
+"""Who did it: the audit log, read backwards from now.
 
 Only the control plane is logged, and only where the organization has switched the log on. An object without an entry in
 the last pages has no culprit; that is no error.
@@ -6,18 +6,21 @@ the last pages has no culprit; that is no error.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
+from reconciler.api.pages import Query
 from reconciler.api.reach import Reach
-from reconciler.errors import AnswerError, ApiError
+from reconciler.errors import AnswerError, ApiError, AuthenticationError, NotFoundError
 from reconciler.model.log import Entry
 from reconciler.model.secret import Redactor
 
+_LOG = "/organization/audit_logs"
 _PAGE = 100
 _PAGES = 5
 _PAGES_OF_CHANGES = 10
@@ -25,11 +28,45 @@ _PAGES_OF_CHANGES = 10
 Culprits = Mapping[tuple[str, str | None], str]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries are wanted: from a time on, in unix seconds, of certain types, projects and resources."""
+
+    since: float | None = None
+    types: Sequence[str] = ()
+    project_ids: Sequence[str] = ()
+    resource_ids: Sequence[str] = ()
+
+    def query(self, limit: int) -> Query:
+        """The filters as the API spells them; what is not asked for is not sent."""
+        query: Query = {"limit": limit}
+        if self.since is not None:
+            query["effective_at[gte]"] = int(self.since)
+        lists = {"event_types": self.types, "project_ids": self.project_ids, "resource_ids": self.resource_ids}
+        return query | {f"{name}[]": list(values) for name, values in lists.items() if values}
+
+
+def newest_entries(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int) -> list[Entry]:
+    """The newest entries that are wanted, the newest first; says what to do where the log cannot be read."""
+    items = Reach(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
+    try:
+        return [_entry(item) for item in islice(items, limit)]
+    except (AuthenticationError, NotFoundError) as error:
+        raise type(error)(
+            f"The audit log cannot be read: {error}",
+            hint="An owner switches it on in the organization's settings; it begins on that day. Only an admin key "
+            "whose permissions include audit logs can read it.",
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+        ) from error
+
+
 def entries_since(client: Client, keys: KeyRing, since: float) -> list[Entry]:
     """The entries of the log from a time on, in unix seconds; ApiError where it cannot be read, or is too long."""
     query: dict[str, str | int] = {"limit": _PAGE, "effective_at[gte]": int(since)}
     most = _PAGE * _PAGES_OF_CHANGES
-    items = list(islice(Reach(client, keys.admin()).list("/organization/audit_logs", query=query), most + 1))
+    items = list(islice(Reach(client, keys.admin()).list(_LOG, query=query), most + 1))
     if len(items) > most:
         raise ApiError(f"it has more than {most} entries since then")
     return [_entry(item) for item in items]
@@ -39,9 +76,32 @@ def _entry(item: Mapping[str, Any]) -> Entry:
     type, at = item.get("type"), item.get("effective_at")
     if not isinstance(type, str) or not isinstance(at, int | float) or not isinstance(item.get("id"), str):
         raise AnswerError("The audit log has an entry without id, type or time.")
-    about = item.get(type)
-    resource = about.get("id") if isinstance(about, Mapping) else None
-    return Entry(str(item["id"]), type, float(at), (item.get("project") or {}).get("id"), resource)
+    details, project = dict(_map(item.get(type))), _map(item.get("project"))
+    resource, name = details.pop("id", None), project.get("name")
+    return Entry(
+        str(item["id"]),
+        type,
+        float(at),
+        project.get("id"),
+        resource if isinstance(resource, str) else None,
+        _actor(item),
+        name if isinstance(name, str) else None,
+        details,
+    )
+
+
+def _actor(item: Mapping[str, Any]) -> str:
+    """Who did it, in words: the person or the account, and the key."""
+    actor = _map(item.get("actor"))
+    session, api_key = _map(actor.get("session")), _map(actor.get("api_key"))
+    user = _map(session.get("user") or api_key.get("user"))
+    account = _map(api_key.get("service_account"))
+    who = user.get("email") or account.get("id") or user.get("id") or "somebody"
+    return f"{who} with API key {api_key['id']}" if api_key.get("id") else str(who)
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def blame(client: Client, keys: KeyRing, wanted: Collection[tuple[str, str | None]]) -> Culprits:
@@ -53,7 +113,7 @@ def blame(client: Client, keys: KeyRing, wanted: Collection[tuple[str, str | Non
     missing = set(wanted)
     if not missing:
         return found
-    entries = Reach(client, keys.admin()).list("/organization/audit_logs", query={"limit": _PAGE})
+    entries = Reach(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
     for entry in islice(entries, _PAGE * _PAGES):
         project = (entry.get("project") or {}).get("id")
         changed = entry.get(str(entry.get("type"))) or {}
@@ -67,11 +127,6 @@ def blame(client: Client, keys: KeyRing, wanted: Collection[tuple[str, str | Non
 
 
 def _sentence(entry: Mapping[str, Any], redactor: Redactor) -> str:
-    actor, at = entry.get("actor") or {}, entry.get("effective_at")
-    session, api_key = actor.get("session") or {}, actor.get("api_key") or {}
-    user = session.get("user") or api_key.get("user") or {}
-    account = api_key.get("service_account") or {}
-    who = user.get("email") or account.get("id") or user.get("id") or "somebody"
-    how = f" with API key {api_key['id']}" if api_key.get("id") else ""
+    at = entry.get("effective_at")
     when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC") if isinstance(at, int | float) else "once"
-    return redactor(f"{entry.get('type')} by {who}{how}, {when}")
+    return redactor(f"{entry.get('type')} by {_actor(entry)}, {when}")

@@ -24,6 +24,7 @@ from reconciler.api.answers import Answer, Received, clean, read
 from reconciler.api.base_url import check_base_url, is_loopback
 from reconciler.api.keys import Key
 from reconciler.api.outages import Outages
+from reconciler.api.pages import Asked
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
 from reconciler.api.throttle import Lane, Throttle
 from reconciler.errors import AnswerError, ApiError, Interrupted
@@ -58,7 +59,7 @@ class Request:
     key: Key
     ids: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
-    query: Mapping[str, str | int] = field(default_factory=dict)
+    query: Asked = field(default_factory=dict)
     form: Form | None = None
     beta: str | None = None
     repeatable: bool | None = None
@@ -154,7 +155,7 @@ class Client:
         key: Key,
         ids: Mapping[str, str] | None = None,
         json: Any = None,
-        query: Mapping[str, str | int] | None = None,
+        query: Asked | None = None,
         form: Form | None = None,
         beta: str | None = None,
         repeatable: bool | None = None,

@@ -1,27 +1,33 @@
 """Lists, page by page, in every style that the API has.
 
 Most lists continue after an id, which the envelope names in `last_id` or leaves to be taken from the last item; some
-hand out a `next` token instead; some are one page. A list that says there is more, and not from where, or that sends us
-round in a circle, is an error: half a list would read as objects that are gone.
+hand out a `next` token instead, some a `next_page` that is asked for as `page`; some are one page. A list that says
+there is more, and not from where, or that sends us round in a circle, is an error: half a list would read as objects
+that are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import AnswerError
 
 MAX_PAGES = 10_000
 
-Query = dict[str, str | int]
+Asked = Mapping[str, "str | int | Sequence[str]"]
+"""Query parameters; one with several values is sent once for each."""
+Query = dict[str, "str | int | Sequence[str]"]
+
+_CURSORS = (("next_page", "page"), ("next", "after"), ("last_id", "after"))
+"""Where an envelope says how it goes on, and the parameter that asks for it."""
 
 
 def items(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
     what: str,
-    query: Mapping[str, str | int] | None = None,
+    query: Asked | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[dict[str, Any]]:
     """Every item of a list, in the order of the pages.
@@ -39,19 +45,21 @@ def items(
         yield from data
         if envelope.get("has_more") is not True:
             return
-        cursor = _cursor(envelope, data)
-        if cursor is None:
+        found = _cursor(envelope, data)
+        if found is None:
             raise AnswerError(f"The list {what} says that there is more, but not where it goes on.")
+        parameter, cursor = found
         if cursor in seen:
             raise AnswerError(f"The list {what} comes back to a page that was read already.")
         seen.add(cursor)
-        asked["after"] = cursor
+        asked[parameter] = cursor
     raise AnswerError(f"The list {what} has more than {max_pages} pages.")
 
 
-def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> str | None:
-    last = data[-1].get("id") if data else None
-    for candidate in (envelope.get("next"), envelope.get("last_id"), last):
+def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> tuple[str, str] | None:
+    """The parameter that asks for the next page, and its value."""
+    last = ("after", data[-1].get("id") if data else None)
+    for parameter, candidate in (*((sent_as, envelope.get(name)) for name, sent_as in _CURSORS), last):
         if isinstance(candidate, str) and candidate:
-            return candidate
+            return parameter, candidate
     return None

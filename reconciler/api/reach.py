@@ -37,7 +37,7 @@ class Reach:
         return answer.body, answer.headers
 
     def list(
-        self, path: str, *, ids: Mapping[str, str] | None = None, query: Mapping[str, str | int] | None = None
+        self, path: str, *, ids: Mapping[str, str] | None = None, query: pages.Asked | None = None
     ) -> Iterator[dict[str, Any]]:
         """Every item of a list, page by page."""
         return pages.items(lambda asked: self.request("GET", path, ids=ids, query=dict(asked)), what=path, query=query)

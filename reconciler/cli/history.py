@@ -72,8 +72,7 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
 
 def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]) -> None:
     """Standard output and the reports, each in its own format."""
-    from reconciler.cli.failures import redactor
-    from reconciler.cli.reporting import reports_of, write_private
+    from reconciler.cli.reporting import deliver
     from reconciler.render.jsonview import document
     from reconciler.render.tables import markdown_table, text_table
 
@@ -82,9 +81,7 @@ def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[C
         "markdown": lambda: pages(markdown_table),
         "text": lambda: pages(text_table),
     }
-    click.echo(redactor(formats[options.format or "text"]()), nl=False)
-    for path, name in reports_of(options):
-        write_private(path, redactor(formats[name]()))
+    deliver(options, formats)
 
 
 def _view(run: Run, alive: int | None) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class GlobalOptions:
     no_color: bool = False
     verbose: int = 0
     log_format: str = "text"
+    formats: tuple[str, ...] = FORMATS
+    """What a report of the command can be written as."""
 
     current: ClassVar[GlobalOptions | None] = None
 
@@ -110,8 +112,8 @@ def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FOR
     @wraps(function)
     def with_options(**values: Any) -> Any:
         base = click.get_current_context().find_object(GlobalOptions) or GlobalOptions()
-        given = {item.name: values.pop(item.name) for item in fields(GlobalOptions)}
-        return function(options=base.merged(given), **values)
+        given = {item.name: values.pop(item.name) for item in fields(GlobalOptions) if item.name in values}
+        return function(options=base.merged({**given, "formats": tuple(dict.fromkeys((*FORMATS, *formats)))}), **values)
 
     choice = click.option("--format", type=click.Choice(formats), help="How the result is written; text by default.")
     return _decorated(with_options, (choice, *_GLOBAL))

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,7 +30,7 @@ def renderer(options: GlobalOptions, *, stream: TextIO | None = None) -> Rendere
     from reconciler.render import get
     from reconciler.render.text import TextRenderer
 
-    if options.format not in (None, "text"):
+    if options.format in FORMATS and options.format != "text":
         return get(options.format)
     target = stream or sys.stdout
     width = min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
@@ -47,13 +47,20 @@ def publish(options: GlobalOptions, render: Callable[[Renderer], str]) -> None:
         write_private(path, redactor(render(get(name))))
 
 
+def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
+    """As `publish`, for what is no plan: each format has a function of its own."""
+    click.echo(redactor(formats[options.format or "text"]()), nl=False)
+    for path, name in reports_of(options):
+        write_private(path, redactor(formats[name]()))
+
+
 def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
     """The report files and their formats; raises UsageError before anything is called."""
     found = []
     for report in options.report:
         path, _, name = report.rpartition(":")
-        if not path or name not in FORMATS:
-            raise UsageError(f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(FORMATS)}')
+        if not path or name not in options.formats:
+            raise UsageError(f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(options.formats)}')
         found.append((writable(Path(path), "--report"), name))
     return found
 

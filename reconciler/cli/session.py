@@ -113,7 +113,7 @@ class Session:
     @cached_property
     def keys(self) -> KeyRing:
         """The credentials of the stack."""
-        stack = self.configuration.stack
+        stack = self._known_stack
         credentials = stack.credentials
         return KeyRing(
             admin=credentials.admin, default=credentials.default, projects=credentials.projects, root=stack.root
@@ -128,7 +128,7 @@ class Session:
     @cached_property
     def client(self) -> Client:
         """The one HTTP client of the run."""
-        stack = self.configuration.stack
+        stack = self._known_stack
         return Client(
             self.base_url,
             throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
@@ -180,23 +180,23 @@ class Session:
     @cached_property
     def store(self) -> StateStore:
         """The state, for reading; `writable` replaces it by one that can be written."""
-        stack = self._stack_of_state
+        stack = self._known_stack
         return StateStore.open_for_reading(stack.backend_path, stack=stack.name, environment=stack.environment)
 
     def writable(self) -> StateStore:
         """The state, for writing, created where there is none."""
-        stack = self._stack_of_state
+        stack = self._known_stack
         self.store = StateStore.open(stack.backend_path, stack=stack.name, environment=stack.environment)
         return self.store
 
     @property
-    def _stack_of_state(self) -> Stack:
+    def _known_stack(self) -> Stack:
         return self.__dict__["configuration"].stack if "configuration" in self.__dict__ else self.stack
 
     @cached_property
     def ownership(self) -> Ownership:
         """Who we are, and what earlier runs began and never ended."""
-        stack = self._stack_of_state
+        stack = self._known_stack
         begun: dict[Address, float] = {}
         made: dict[Address, list[Attempt]] = {}
         for entry in self.store.unfinished():

@@ -97,7 +97,7 @@ class _Exchange:
             return strike(fault, None)
         # Whatever cursor comes to a list without end, the answer is the first page, so its cursor is the same again.
         endless = fault.action == "repeat-cursor"
-        query = self.query.without("after", "before") if endless else self.query
+        query = self.query.without("after", "before", "page") if endless else self.query
         return strike(fault, await self._answer(query))
 
     async def _hang(self, fault: Fault) -> Answer:

@@ -1,13 +1,14 @@
 """Many objects at once, for benchmarks and demonstrations; made directly, without a request for each.
 
-Service accounts and members go into each of the new projects, everything else into the default project.
+Service accounts and members go into each of the new projects, everything else into the default project. Usage
+is that of every project there is, the new ones included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.emulator import indexing, world
+from reconciler.emulator import indexing, usage, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.ids import fresh
 from reconciler.emulator.options import Options
@@ -21,6 +22,7 @@ COUNTS = (
     "vector_stores",
     "files_per_store",
     "files",
+    "usage_days",
 )
 
 
@@ -42,6 +44,7 @@ def seed(store: Store, counts: Mapping[str, int]) -> dict[str, list[str]]:
             ],
             "files": [_file(store, f"file-{n:04}.md") for n in range(wanted["files"])],
         }
+        usage.make(store, wanted["usage_days"])
         store.commit()
     return {name: [record.id for record in records] for name, records in made.items()}
 

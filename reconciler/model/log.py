@@ -1,16 +1,24 @@
-"""An entry of the organization's audit log, as far as it says that something may have changed."""
+"""An entry of the organization's audit log: what may have changed, when, and who did it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: `at` in unix seconds, `project_id` None for what belongs to the organization."""
+    """One entry: `at` in unix seconds, `project_id` None for what belongs to the organization.
+
+    `actor` is who in words. `details` is what the log says about the change: fields, as far as it tells them.
+    """
 
     id: str
     type: str
     at: float
     project_id: str | None = None
     resource_id: str | None = None
+    actor: str = ""
+    project_name: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Making text of unknown origin harmless: for a terminal, for HTML, for Markdown.
+"""Making text of unknown origin harmless: for a terminal, for HTML, for Markdown, for spreadsheets.
 
 Names, messages and contents come from the API and from manifests of strangers. They may hold escape sequences that
 move the cursor, bidi overrides that show a line in another order than it is read, markup, or mentions that notify
@@ -19,6 +19,8 @@ _AT_START = re.compile(r"^(\d*)([-+=.):#])")
 # Mentions, references to issues and the like, addresses of pages and of people, names of emoji.
 _LINKS = re.compile(r"[@#!$%~&](?=[\w\"])|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE)
 _BREAK = "&#8203;"
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[-+]?[0-9]+)?")
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -67,6 +69,12 @@ def prose(text: str) -> str:
     shown = _MARKUP.sub(lambda found: f"\\{found[0]}", shown)
     shown = _AT_START.sub(r"\1\\\2", shown)
     return html.escape(shown, quote=False).replace("\0", _BREAK)
+
+
+def spreadsheet(text: str) -> str:
+    """`text` for a cell of a spreadsheet: what looks like a formula and is no number begins with an apostrophe."""
+    shown = terminal(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown) else shown
 
 
 def code_span(text: str, *, in_table: bool = False) -> str:

@@ -46,6 +46,11 @@ def padded(text: str, width: int) -> str:
     return text + " " * max(0, width - cells(text))
 
 
+def filled(text: str, width: int) -> str:
+    """`text` with blanks before it up to `width` columns, never cut."""
+    return " " * max(0, width - cells(text)) + text
+
+
 def shortened(text: str, width: int) -> str:
     """`text` in at most `width` columns, with an ellipsis where something is missing."""
     if cells(text) <= width:

@@ -41,6 +41,11 @@ def test_a_next_token_goes_before_an_id() -> None:
     assert asked[1]["after"] == "token"
 
 
+def test_a_next_page_is_asked_for_as_page() -> None:
+    _, asked = read(page("a", more=True, next_page="page_2"), page("b", more=True, next_page="page_3"), page("c"))
+    assert asked == [{"limit": 2}, {"limit": 2, "page": "page_2"}, {"limit": 2, "page": "page_3"}]
+
+
 def test_a_list_without_pages_is_one_page() -> None:
     assert read({"object": "list", "data": [{"id": "a"}]})[0] == ["a"]
 

@@ -14,6 +14,7 @@ import pytest
 from reconciler.emulator import Emulator
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.emulator.routes import ROUTES
+from reconciler.emulator.usage import SORTS
 from tests.description import (
     DESCRIPTION,
     Description,
@@ -29,6 +30,7 @@ pytestmark = needs_description
 UNDESCRIBED = {
     "/agents",
     "/agents/{agent_id}",
+    "/organization/usage/decisions",
     "/organization/projects/{project_id}/service_tier_settings",
     "/webhook_endpoints",
     "/webhook_endpoints/{webhook_endpoint_id}",
@@ -75,6 +77,9 @@ def drive_organization(admin: httpx.Client) -> None:
     drive_project_settings(admin, one)
     admin.post(f"{one}/archive")
     admin.get("/organization/audit_logs", params={"limit": 100})
+    admin.get("/organization/costs", params={"start_time": 1_799_900_000})
+    for sort in SORTS:
+        admin.get(f"/organization/usage/{sort.name}", params={"start_time": 1_799_900_000})
 
 
 def drive_people(admin: httpx.Client, project: str) -> None:

@@ -1,0 +1,112 @@
+"""Costs and usage, read from buckets of a day each.
+
+Reading costs one call for about half a year of costs, and one for each month and type of usage. Amounts come as numbers
+or as texts; either way they are kept as the decimal that was written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from reconciler.api.client import Client
+from reconciler.api.keys import KeyRing
+from reconciler.api.pages import Query
+from reconciler.api.reach import Reach
+from reconciler.errors import AnswerError
+from reconciler.model.spending import Cost, Period, Use
+
+TYPES = (
+    "completions",
+    "embeddings",
+    "moderations",
+    "images",
+    "audio_speeches",
+    "audio_transcriptions",
+    "vector_stores",
+    "code_interpreter_sessions",
+    "file_search_calls",
+    "web_search_calls",
+    "decisions",
+)
+"""The types of usage, as the API's paths name them."""
+
+_COSTS = "/organization/costs"
+_COST_DAYS = 180
+_USAGE_DAYS = 31
+
+
+def read_costs(
+    client: Client, keys: KeyRing, period: Period, *, group_by: Sequence[str] = (), project_ids: Sequence[str] = ()
+) -> list[Cost]:
+    """What was paid; `group_by` may have `project_id` and `line_item`, and `project_ids` narrows it down."""
+    query = _query(period, _COST_DAYS, group_by, project_ids)
+    return [_cost(day, result) for day, result in _results(Reach(client, keys.admin()), _COSTS, query)]
+
+
+def read_usage(
+    client: Client,
+    keys: KeyRing,
+    type: str,
+    period: Period,
+    *,
+    group_by: Sequence[str] = (),
+    project_ids: Sequence[str] = (),
+) -> list[Use]:
+    """What was used of one of `TYPES`; `group_by` may have `project_id`. NotFoundError where the server lacks it."""
+    query = _query(period, _USAGE_DAYS, group_by, project_ids)
+    found = _results(Reach(client, keys.admin()), f"/organization/usage/{type}", query)
+    return [Use(type, day, _text(result, "project_id"), _figures(result)) for day, result in found]
+
+
+def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequence[str]) -> Query:
+    query: Query = {"start_time": _seconds(period.since), "bucket_width": "1d", "limit": days}
+    if period.until is not None:
+        query["end_time"] = _seconds(period.until)
+    lists = {"group_by": group_by, "project_ids": project_ids}
+    return query | {name: list(values) for name, values in lists.items() if values}
+
+
+def _results(reach: Reach, path: str, query: Query) -> Iterator[tuple[date, Mapping[str, Any]]]:
+    for bucket in reach.list(path, query=query):
+        began, results = bucket.get("start_time"), bucket.get("results")
+        if not isinstance(began, int) or not isinstance(results, list):
+            raise AnswerError(f"{path}: the answer has a bucket without a time or results.")
+        for result in results:
+            if not isinstance(result, Mapping):
+                raise AnswerError(f"{path}: the answer has a result that is no object.")
+            yield datetime.fromtimestamp(began, UTC).date(), result
+
+
+def _cost(day: date, result: Mapping[str, Any]) -> Cost:
+    amount = result.get("amount")
+    value, currency = (amount.get("value"), amount.get("currency")) if isinstance(amount, Mapping) else (None, None)
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or not isinstance(currency, str):
+        raise AnswerError(f"{_COSTS}: the answer has a result without an amount and its currency.")
+    return Cost(day, _decimal(value), currency.upper(), _text(result, "project_id"), _text(result, "line_item"))
+
+
+def _decimal(value: float | str) -> Decimal:
+    """The number as it was written: the shortest text of a float is what the API sent."""
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise AnswerError(f"{_COSTS}: the answer has an amount that is no number.")
+    return found
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, int]:
+    return {name: value for name, value in result.items() if isinstance(value, int) and not isinstance(value, bool)}
+
+
+def _text(result: Mapping[str, Any], name: str) -> str | None:
+    value = result.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _seconds(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp())

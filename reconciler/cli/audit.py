@@ -1,0 +1,142 @@
+"""`reconciler audit`: who did what in the organization, the newest first, about everything or about one address."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.options import GlobalOptions, global_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reconciler.api.audit import Wanted
+    from reconciler.cli.projects import Projects
+    from reconciler.cli.session import Session
+    from reconciler.model.address import Address
+    from reconciler.model.log import Entry
+
+_HEADERS = ("When (UTC)", "Who", "What", "About", "Project", "Details")
+_DETAILS_CELLS = 60
+
+
+@click.command("audit")
+@click.argument("address", required=False)
+@click.option("--since", metavar="TIME", help="Only from this time on: 2026-11-01, 30d, 12h, today, this-month.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most the newest N entries."
+)
+@click.option("--type", "types", multiple=True, metavar="EVENT", help="Only this type of entry; repeatable.")
+@global_options
+def command(options: GlobalOptions, address: str | None, since: str | None, limit: int, types: tuple[str, ...]) -> int:
+    """List the audit log's entries, the newest first; with ADDRESS, those about that object. Needs the admin key."""
+    from reconciler.api.audit import newest_entries
+    from reconciler.cli.period import moment
+    from reconciler.cli.projects import Projects
+    from reconciler.cli.session import Session
+
+    at = moment(since, "--since", now=datetime.now(UTC)).timestamp() if since else None
+    with closing(Session(options)) as session:
+        projects = Projects.of(session)
+        wanted = _wanted(session, projects, address, at, types)
+        entries = newest_entries(session.client, session.keys, wanted, limit=limit)
+        addresses = _addresses(session, projects)
+    found = [_view(entry, projects, addresses) for entry in entries]
+    _show(options, found)
+    return 0
+
+
+def _wanted(
+    session: Session, projects: Projects, text: str | None, since: float | None, types: Sequence[str]
+) -> Wanted:
+    from reconciler.api.audit import Wanted
+    from reconciler.cli.session import parse_addresses
+    from reconciler.errors import UsageError
+    from reconciler.kinds import KINDS
+    from reconciler.model.diagnostic import nearest
+
+    if text is None:
+        return Wanted(since, types)
+    (address,) = parse_addresses((text,), "ADDRESS")
+    if address.kind not in KINDS:
+        raise UsageError(f'there is no kind "{address.kind}".{nearest(address.kind, KINDS)}')
+    if not KINDS[address.kind].events:
+        raise UsageError(f"the audit log does not tell of objects of the kind {address.kind}")
+    ids = _ids_of(session, address)
+    if not ids:
+        known = nearest(text, map(str, session.store.records()))
+        raise UsageError(f"the state knows no object of {address}.{known}", hint="Apply or import it first.")
+    inside = [projects.id(address.project)] if address.project else []
+    return Wanted(since, types, inside, sorted(ids))
+
+
+def _ids_of(session: Session, address: Address) -> set[str]:
+    """The ids of all objects that were ever bound to an address, as far as the history goes."""
+    store = session.store
+    record = store.records().get(address)
+    images = (image for run in store.runs() for image in store.pre_images(run.id) if image.address == address)
+    return {item.id for item in (record, *images) if item is not None and item.id}
+
+
+def _addresses(session: Session, projects: Projects) -> Mapping[tuple[str, str | None], Address]:
+    """The address of each managed object, by its id and the id of its project."""
+    ids = {name: id for id, name in projects.names.items()}
+    records = session.store.records()
+    return {(record.id, ids.get(address.project or "")): address for address, record in records.items()}
+
+
+def _view(entry: Entry, projects: Projects, addresses: Mapping[tuple[str, str | None], Address]) -> dict[str, Any]:
+    about = entry.resource_id or ""
+    address = addresses.get((about, entry.project_id)) or addresses.get((about, None))
+    return {
+        "id": entry.id,
+        "at": datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "actor": entry.actor,
+        "type": entry.type,
+        "resource_id": entry.resource_id,
+        "address": str(address) if address else None,
+        "project": projects.names.get(entry.project_id or ""),
+        "project_id": entry.project_id,
+        "project_name": entry.project_name,
+        "details": dict(entry.details),
+    }
+
+
+def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
+    from reconciler.cli.reporting import deliver
+    from reconciler.render.jsonview import document
+    from reconciler.render.tables import markdown_table, text_table
+
+    if not found:
+        click.echo("The audit log has no such entry. It begins on the day on which an owner switches it on.", err=True)
+    rows = [_row(entry) for entry in found]
+    deliver(
+        options,
+        {
+            "text": lambda: text_table(_HEADERS, rows) if rows else "",
+            "markdown": lambda: markdown_table(_HEADERS, rows) if rows else "",
+            "json": lambda: document({"entries": found}),
+        },
+    )
+
+
+def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    from reconciler.render.lines import shortened
+    from reconciler.render.values import inline
+
+    # The log puts what was asked for, or what is new, one level down.
+    details = {
+        name: value
+        for outer, inner in entry["details"].items()
+        for name, value in (inner.items() if isinstance(inner, dict) else [(outer, inner)])
+    }
+    said = ", ".join(f"{name}: {inline(value)}" for name, value in details.items())
+    about = entry["address"] or entry["resource_id"] or ""
+    when = entry["at"].replace("T", " ").removesuffix("Z")
+    # A name at the API is not unique, so one that is not declared here stands with its id.
+    elsewhere = f"{entry['project_name'] or ''} ({entry['project_id']})".strip() if entry["project_id"] else ""
+    project = entry["project"] or elsewhere
+    return when, entry["actor"], entry["type"], about, project, shortened(said, _DETAILS_CELLS)

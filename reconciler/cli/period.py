@@ -1,0 +1,51 @@
+"""Times as they are typed: a date, so long ago, the beginning of today or of this month. All are in UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+
+from reconciler.errors import UsageError
+from reconciler.model.spending import Period
+
+_AGO = re.compile(r"([0-9]{1,5})([dh])")
+DAYS = "2026-11-01, 30d, today or this-month"
+MOMENTS = "2026-11-01, 2026-11-01T15:04, 30d, 12h, today or this-month"
+
+
+def days(since: str, until: str | None, *, today: date) -> Period:
+    """Whole days; raises UsageError."""
+    period = Period(day(since, "--since", today=today), day(until, "--until", today=today) if until else None)
+    end = period.until or today + timedelta(days=1)
+    if period.since >= end:
+        raise UsageError(f"--since {since}: the period would end before it begins")
+    return period
+
+
+def day(text: str, option: str, *, today: date) -> date:
+    """One day; `30d` is 30 days ago."""
+    if text == "today":
+        return today
+    if text == "this-month":
+        return today.replace(day=1)
+    found = _AGO.fullmatch(text)
+    try:
+        if found and found[2] == "d":
+            return today - timedelta(days=int(found[1]))
+        return date.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f'{option} "{text}" is no day: write one such as {DAYS}') from None
+
+
+def moment(text: str, option: str, *, now: datetime) -> datetime:
+    """One moment; `30d` and `12h` are to the second, a date is its beginning."""
+    found = _AGO.fullmatch(text)
+    try:
+        if found:
+            return now - timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
+        if "T" in text:
+            at = datetime.fromisoformat(text)
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return datetime.combine(day(text, option, today=now.date()), time(), UTC)
+    except (ValueError, OverflowError, UsageError):
+        raise UsageError(f'{option} "{text}" is no time: write one such as {MOMENTS}') from None
