@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from reconciler.api.client import Client
@@ -32,7 +33,7 @@ from reconciler.secrets import SinkSet
 from reconciler.secrets.sinks import known_files
 from reconciler.state import StateStore
 from tests.properties.bench import pending
-from tests.whole_examples import FILES, whole_example
+from tests.whole_examples import FILES, make_a_persons_key, whole_example
 
 SETTLE_SECONDS = 12.0
 
@@ -67,8 +68,9 @@ class Life:
         self.emulator.clear_faults()
         self.emulator.reset()
         self.emulator.clear_requests()
+        make_a_persons_key(self.emulator)
         self.clock.now += 86_400
-        self.write({"manifests.yaml": whole_example(self.kind), **FILES})
+        self.write({"manifests.yaml": whole_example(self.kind), **{name: dedent(text) for name, text in FILES.items()}})
 
     # --- what happens in it
 

@@ -35,9 +35,10 @@ from reconciler.model.types import (
     Type,
 )
 from reconciler.model.values import FileSet, LocalFile, Member
+from tests.soak import SOAK
 
-EXAMPLES = float(os.environ.get("RECONCILER_EXAMPLES", "1"))
-"""How many times the quick number of examples is run."""
+EXAMPLES = float(os.environ.get("RECONCILER_EXAMPLES") or 20 * SOAK or 0.35)
+"""How many times the number of examples that a test names is run; there are many kinds, so the quick form runs few."""
 
 
 def examples(quick: int) -> settings:

@@ -77,7 +77,7 @@ def _name(record: Record) -> str:
 
 def _described(record: Record, names: Mapping[str, str]) -> str:
     if record.kind == "api_key":
-        return f"key of {names.get(record.hidden['owner']['id'], 'nobody')}"
+        return f"key of {names.get(record.hidden.get('owner', {}).get('id'), 'nobody')}"
     hidden = {name: record.hidden[name] for name in ("limits",) if record.hidden.get(name)}
     if record.kind == "file":
         hidden["content"] = record.hidden["content"].decode()
@@ -96,5 +96,5 @@ def _content(path: Path, store: Store, names: Mapping[str, str]) -> str:
     if not text.startswith("sk-"):
         return text
     key = store.key_record(text.split()[-1])
-    owner = "a dead key" if key is None else f"key of {names.get(key.hidden['owner']['id'])}"
+    owner = "a dead key" if key is None else f"key of {names.get(key.hidden.get('owner', {}).get('id'))}"
     return owner if path.name.startswith("vault") else f"{owner}, {oct(stat.S_IMODE(path.stat().st_mode))}"

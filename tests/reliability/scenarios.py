@@ -6,11 +6,15 @@ one thing that an apply can do, which its name says.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reconciler.emulator import Emulator
+from reconciler.model.kind import Kind
+from tests.whole_examples import FILES as FILES_OF_EXAMPLES
+from tests.whole_examples import whole_example
 
 Files = Mapping[str, str]
 
@@ -426,3 +430,11 @@ MARKED = Scenario(
 )
 
 SCENARIOS = (ORGANIZATION, ACCOUNTS, FILES, STORES, BOTS, FROM_NOTHING, DESTROYED, REMOVED, ROTATED, ADDED, MARKED)
+
+
+def example_of(kind: Kind) -> Scenario:
+    """The example of a kind made from nothing, with all that it refers to; guards let its removal pass."""
+    files = {name: textwrap.dedent(text) for name, text in FILES_OF_EXAMPLES.items()}
+    stack = files.pop("reconciler.yaml").replace("spec: {", "spec: {manifests: [m/], guards: {max_deletes: 100}, ")
+    before = {"reconciler.yaml": stack, "m/bystander.yaml": _document("Group", "bystander", "name: Bystander"), **files}
+    return Scenario(f"example of {kind.name}", before, {**before, "m/all.yaml": whole_example(kind)})

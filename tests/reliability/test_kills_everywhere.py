@@ -29,6 +29,7 @@ from tests.reliability.scenarios import (
     SCENARIOS,
     STORES,
     Scenario,
+    example_of,
 )
 from tests.reliability.trials import Stage, spread, staged
 from tests.soak import SOAK
@@ -137,6 +138,16 @@ def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mo
         made = [at for at, name in enumerate(stage.boundaries) if name.startswith("after POST")]
         fatal = made if SOAK else [made[at] for at in spread(len(made), 3)]
         assert problems_after(stage, fatal, stage.repair) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in KINDS.values() if SOAK or kind.name in ("AdminKey", "RoleAssignment", "SpendLimit")],
+    ids=attrgetter("name"),
+)
+def test_a_death_while_the_example_of_a_kind_is_made_is_mended(kind: Kind, mortals: Mortals, base: Path) -> None:
+    with staged(example_of(kind), mortals, base) as stage:
+        assert problems_after(stage, fatal_boundaries(stage, few=8), stage.repair) == []
 
 
 def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortals: Mortals, base: Path) -> None:
