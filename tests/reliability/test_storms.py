@@ -154,3 +154,15 @@ def test_uploads_that_somebody_detached_are_attached_again_or_deleted(
     assert told.tell([("write", "docs/a.md")]) == []
     with emulator.store.lock:
         assert len({item.id for item in emulator.store.all("vector_store_file")} & {id for _, id in held}) == 1
+
+
+@pytest.mark.xfail(reason="marks are searched for only while the state is empty, and the import fills it", strict=True)
+def test_what_was_marked_and_is_declared_no_more_goes_after_the_state_is_lost_and_something_imported(
+    emulator: Emulator, mortals: tuple[Mortals, Mortals], base: Path
+) -> None:
+    told = Story(emulator, mortals, base / "stack")
+    told.live_through([declared("VectorStore/second", "File/shared"), ("apply",), ("lose_state",), SHARED])
+    with emulator.store.lock:
+        (id,) = [item.id for item in emulator.store.all("file") if item.body["filename"] == "a.md"]
+    assert told.run("import", "File/shared", id).code == 0
+    assert told.tell([]) == []
