@@ -1,9 +1,10 @@
-"""Uploads that nobody remembers: found again instead of sent twice.
+"""Uploads that are in no store: found again instead of sent twice.
 
 An upload can succeed without our learning of it, in this run (the answer was lost) or in an earlier one (it died before
 it attached the file). The journal names what was sent; the list of files is searched for what the journal does not
 know. A file is taken only if it is the only one that fits: name, size, age, and claimed by nobody. What no member turns
-out to need, because its path has left the manifests or its content has changed, is named to be deleted.
+out to need, because its path has left the manifests or its content has changed, is named to be deleted. So is an
+upload that the state remembers and that somebody else has detached.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from reconciler.api.claims import Claims
 from reconciler.api.work import Work
 from reconciler.errors import NotFoundError
-from reconciler.model.values import LocalFile, Spec
+from reconciler.model.values import FileSet, LocalFile, Spec
 
 UPLOAD = "upload"
 REATTACH = "reattach"
@@ -76,7 +77,8 @@ class Strays:
     def unused(self) -> Iterator[tuple[str, str]]:
         """Path and id of each file that an earlier run uploaded or had in hand, and that is nobody's now."""
         steps = self._work.steps
-        for entry in (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH)):
+        known = (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
+        for entry in (*known, *self._recorded()):
             id = entry.get("id") or entry.get("file_id")
             if entry.get("sha256") and isinstance(id, str) and self.claim(id):
                 yield str(entry.get("path")), id
@@ -113,8 +115,21 @@ class Strays:
         uploaded = _matching(steps.finished(UPLOAD), local)
         detached = _matching(steps.finished(REATTACH), local)
         begun = _matching(steps.unfinished(REATTACH), local)
-        found = [entry.get("id") for entry in (*uploaded, *detached)] + [entry.get("file_id") for entry in begun]
+        recorded = _matching(self._recorded(), local)
+        found = [entry.get("id") for entry in (*recorded, *uploaded, *detached)] + [
+            entry.get("file_id") for entry in begun
+        ]
         return [id for id in reversed(found) if isinstance(id, str)]
+
+    def _recorded(self) -> list[Mapping[str, Any]]:
+        """The uploads that the state knows of."""
+        values = self._work.record.applied.values() if self._work.record else ()
+        members = (member for value in values if isinstance(value, FileSet) for member in value.members)
+        return [
+            {"id": member.file_id, "path": member.content.path, "sha256": member.content.sha256}
+            for member in members
+            if member.content and isinstance(member.file_id, str)
+        ]
 
     def _exists(self, id: str) -> bool:
         try:

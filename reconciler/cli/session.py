@@ -199,13 +199,15 @@ class Session:
         stack = self._known_stack
         begun: dict[Address, float] = {}
         made: dict[Address, list[Attempt]] = {}
+        noted: dict[str, Address] = {}
         for entry in self.store.unfinished():
             begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
+            noted |= dict.fromkeys(entry.ids, entry.address)
             for step in entry.steps:
                 if step.name == CREATE and step.status is not Status.FAILED:
                     attempt = Attempt(step.began_at, step.id, step.intent.get("identity") or {})
                     made.setdefault(entry.address, []).append(attempt)
-        return Ownership(stack.name, stack.environment, begun, made)
+        return Ownership(stack.name, stack.environment, begun, made, noted)
 
     @property
     def settling(self) -> Settling:

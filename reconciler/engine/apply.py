@@ -269,8 +269,9 @@ def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
     needs: dict[Node, set[Node]] = {node: set() for node in work}
     for node, change in work.items():
         if change.reason is Reason.LEFT_BEHIND:
-            # What referred to it while it was in use may do so still, until that is written anew.
-            needs[node] |= _users_of(node.address, work)
+            # What referred to it while it was in use may do so still, until that is written anew. And it is in the
+            # record of what follows it before it goes, so that a death in between does not make us forget it.
+            needs[node] |= _users_of(node.address, work) | ({Node(node.address, Half.WRITE)} & work.keys())
             _keep_reachable(needs, work, node)
             continue
         write, delete = Node(node.address, Half.WRITE), Node(node.address, Half.DELETE)

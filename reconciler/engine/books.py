@@ -24,7 +24,9 @@ class Books:
         self._lock = Lock()
         self._records = dict(records)
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
-        self._left_behind = {str(change.id) for change in plan.changes if change.reason is Reason.LEFT_BEHIND}
+        self._left_behind: dict[str, Address] = {
+            str(change.id): change.address for change in plan.changes if change.reason is Reason.LEFT_BEHIND
+        }
         self._project_ids = {
             change.address.project: change.project_id for change in plan.changes if change.project_id is not None
         }
@@ -68,7 +70,7 @@ class Books:
             mine = [record for address, record in self._records.items() if address.kind == kind.name]
         # The rows of kinds that always exist are the same for ever, so knowing one does not rule it out.
         known = {id for record in mine for id in (record.id, *record.deposed)}
-        return set() if kind.found_by_key else known | self._left_behind
+        return set() if kind.found_by_key else known | self._left_behind.keys()
 
     def owned_ids(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Address]]:
         """Every id that is somebody's as the apply begins, objects before the files that they hold.
@@ -95,7 +97,7 @@ class Books:
     ) -> Record:
         """The record of an object that was just written; `before` is what it was, where it existed."""
         earlier = self.get(change.address)
-        deposed = self._still_deposed(earlier) if earlier else ()
+        deposed = self._to_be_deposed(change.address, earlier)
         if change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists:
             earlier = None
         record = earlier or Record(address=change.address, id=written.live.id)
@@ -119,6 +121,11 @@ class Books:
         base = record or Record(address=change.address, id=change.id or "")
         applied = _applied(kind, desired, base.applied, earlier=record)
         return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
+
+    def _to_be_deposed(self, address: Address, earlier: Record | None) -> tuple[str, ...]:
+        """What is to be deleted after the write of an address: also what is known from the journal alone."""
+        known = self._still_deposed(earlier) if earlier else ()
+        return tuple(dict.fromkeys([*known, *(id for id, owner in self._left_behind.items() if owner == address)]))
 
     def _still_deposed(self, record: Record) -> tuple[str, ...]:
         """The objects that replacements left behind, without those that the plan did not even find."""

@@ -64,9 +64,12 @@ class Executor:
             raise TypeError(f"{type(provider).__name__} keeps no claims, so nothing can be applied through it")
         for id, owner in self.books.owned_ids(kinds):
             provider.claims.claim(id, owner)
+        self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
+        for id, owner in ownership.noted.items():
+            if owner in self._changes:
+                provider.claims.claim(id, owner)
         self._finder = Finder(provider, provider.claims, ownership, settling)
         self._lock = Lock()
-        self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
         self._written: dict[Address, LiveObject] = {}
         self._is_old = is_old
         self._new_projects = {

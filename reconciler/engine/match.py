@@ -62,13 +62,14 @@ class Attempt:
 class Ownership:
     """Who we are, for marks: `stack/environment/`, and what was begun and never ended (address to unix seconds).
 
-    `made` are the attempts to make an object among them.
+    `made` are the attempts to make an object among them; `noted` are the ids of all that they made for anybody.
     """
 
     stack: str
     environment: str
     begun: Mapping[Address, float] = field(default_factory=dict)
     made: Mapping[Address, Sequence[Attempt]] = field(default_factory=dict)
+    noted: Mapping[str, Address] = field(default_factory=dict)
 
     def mark(self, address: Address) -> str:
         """The mark that our object for an address carries."""
@@ -114,10 +115,12 @@ class Matcher:
         self._delivered = {str(key.get("key_id")) for record in records.values() for key in record.delivered.values()}
         self._marked = self._by_mark()
         self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
+        self._wanted: dict[Address, Spec | None] = {}
 
     def bind(self, resource: Resource, spec: Spec) -> Binding:
         """The object of a resource whose completed, resolved spec is `spec`."""
         address, renamed = resource.address, self._renamed(resource)
+        self._wanted[address] = resource.kind.identity(spec)
         record = self._records.get(renamed or address)
         bound = self._by_state(resource, record) or self._by_mark_of(resource, renamed)
         bound = bound or self._by_journal(resource, spec)
@@ -152,11 +155,28 @@ class Matcher:
                 found = {live.id: live for attempt in attempts for live in self._made_by(address, attempt)}
                 yield from ((address, live) for live in found.values() or (None,))
 
+    def made_and_superseded(self) -> Iterator[tuple[Address, LiveObject]]:
+        """Objects without a mark that dead runs made for addresses of ours, and that are not what is wanted there now.
+
+        What was to be made has been edited since, or is not declared any more while what it was to replace still is
+        recorded.
+        """
+        for address, attempts in self._ownership.made.items():
+            if address in self._declared or address in self._records:
+                wanted = self._wanted.get(address)
+                old = [item for item in attempts if item.identity and item.identity != wanted]
+                known = wanted is not None or address not in self._declared
+                found = {live.id: live for item in old if known for live in self._made_by(address, item)}
+                yield from ((address, live) for live in found.values())
+
     def _made_by(self, address: Address, attempt: Attempt) -> list[LiveObject]:
         free = [
             live
             for live in self._live.objects(address.kind, address.project)
-            if live.mark is None and not self._is_claimed(live) and not self._is_gone(live)
+            if live.mark is None
+            and not self._is_claimed(live)
+            and not self._is_gone(live)
+            and self._is_free(live, address)
         ]
         if attempt.id is not None:
             return [live for live in free if live.id == attempt.id]
@@ -277,6 +297,7 @@ class Matcher:
             if not self._is_claimed(live)
             and live.id not in self._members
             and self._ownership.address(live.mark) is None
+            and self._is_free(live, resource.address)
         ]
 
     def _natural_index(self, resource: Resource) -> dict[tuple[object, ...], list[LiveObject]]:
@@ -292,6 +313,10 @@ class Matcher:
 
     def _is_claimed(self, live: LiveObject) -> bool:
         return (live.kind.name, live.project, live.id) in self._claimed
+
+    def _is_free(self, live: LiveObject, address: Address) -> bool:
+        """Whether a dead run did not make it for another address, be it as a part of something."""
+        return self._ownership.noted.get(live.id, address) == address
 
     def _is_gone(self, live: LiveObject) -> bool:
         return live.kind.ending(live.attributes) is Ended.GONE

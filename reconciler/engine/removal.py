@@ -48,7 +48,14 @@ def undeclared(survey: Survey) -> list[Change]:
             for address, live in survey.made_and_undeclared()
             if address.kind in survey.inputs.kinds and address not in seen
         ]
+        changes += [change for change in _superseded(survey) if change.action is Action.DELETE]
     return changes
+
+
+def _superseded(survey: Survey) -> Iterable[Change]:
+    for address, live in survey.made_and_superseded():
+        if address.kind in survey.inputs.kinds:
+            yield _unrecorded(survey, address, live)
 
 
 def with_archived_projects(survey: Survey, changes: list[Change]) -> list[Change]:
@@ -125,9 +132,10 @@ def _forgettable(survey: Survey, address: Address) -> Change:
 
 def _unrecorded(survey: Survey, address: Address, live: LiveObject) -> Change:
     is_declared = address in survey.resources
+    is_ours = is_declared or address in survey.inputs.records
     record = Record(address=address, id=live.id, project_id=survey.project_id(address.project))
-    reason = Reason.LEFT_BEHIND if is_declared else Reason.NOT_DECLARED
-    if survey.inputs.options.destroy and not is_declared:
+    reason = Reason.LEFT_BEHIND if is_ours else Reason.NOT_DECLARED
+    if survey.inputs.options.destroy and not is_ours:
         reason = Reason.DESTROY
     return _removed(_undeclared(survey, address, record), live.kind, live, record, reason)
 

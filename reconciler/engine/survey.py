@@ -108,6 +108,10 @@ class Survey:
         """What dead runs made for addresses that nothing declares or records any more."""
         return self._matcher.made_and_undeclared()
 
+    def made_and_superseded(self) -> Iterable[tuple[Address, LiveObject]]:
+        """What dead runs made for addresses of ours where something else is wanted by now."""
+        return self._matcher.made_and_superseded()
+
     def unmanaged(self) -> Iterable[LiveObject]:
         """Objects that neither a manifest nor the state knows."""
         return self._matcher.unmanaged()

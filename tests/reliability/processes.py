@@ -64,7 +64,7 @@ class Mortals:
         seconds: float | None = None,
     ) -> Ended:
         """Run a command line, one call at a time; it dies before boundary `fatal`, or after some `seconds`."""
-        out, err = folder.with_suffix(".out"), folder.with_suffix(".err")
+        out, err = (folder.with_suffix(f".{self._parent.pid}.{name}") for name in ("out", "err"))
         order = {
             "arguments": [*arguments, "--parallelism", "1"],
             "folder": str(folder),

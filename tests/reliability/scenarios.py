@@ -43,7 +43,7 @@ class Scenario:
     whole_bytes: int = 2000
 
 
-def _document(kind: str, name: str, spec: str, *, project: str = "", lifecycle: str = "") -> str:
+def document(kind: str, name: str, spec: str, *, project: str = "", lifecycle: str = "") -> str:
     scope = f", project: {project}" if project else ""
     more = f"lifecycle: {{{lifecycle}}}\n" if lifecycle else ""
     return f"kind: {kind}\nmetadata: {{name: {name}{scope}}}\nspec: {{{spec}}}\n{more}"
@@ -60,27 +60,27 @@ _VAULT = 'key: {write_to: {command: [sh, -c, \'key="$(cat)" && [ "$key" ] && ech
 
 
 def _limit(name: str, spec: str, *, lifecycle: str = "") -> str:
-    return _document("RateLimit", name, spec, project="main", lifecycle=lifecycle)
+    return document("RateLimit", name, spec, project="main", lifecycle=lifecycle)
 
 
 def _account_of(name: str, spec: str, *, project: str = "main", lifecycle: str = "") -> str:
-    return _document("ServiceAccount", name, spec, project=project, lifecycle=lifecycle)
+    return document("ServiceAccount", name, spec, project=project, lifecycle=lifecycle)
 
 
-_STACK_WITH_LEGACY = STACK + f"  projects: {{legacy: {Emulator.project_id}}}\n"
+STACK_WITH_LEGACY = STACK + f"  projects: {{legacy: {Emulator.project_id}}}\n"
 
 ORGANIZATION = Scenario(
     "organization",
     {
-        "reconciler.yaml": _STACK_WITH_LEGACY,
+        "reconciler.yaml": STACK_WITH_LEGACY,
         "m/all.yaml": _manifests(
-            _document("Project", "main", "name: Main"),
-            _document("Project", "deleted", "name: Deleted", lifecycle="on_remove: delete"),
-            _document("Project", "forgotten", "name: Forgotten"),
-            _document(
+            document("Project", "main", "name: Main"),
+            document("Project", "deleted", "name: Deleted", lifecycle="on_remove: delete"),
+            document("Project", "forgotten", "name: Forgotten"),
+            document(
                 "Project", "moved", "name: Moved, residency: EU_STORAGE_PROCESSING", lifecycle="on_remove: delete"
             ),
-            _document(
+            document(
                 "Project",
                 "overlapping",
                 "name: Overlapping, residency: EU_STORAGE_PROCESSING",
@@ -93,15 +93,15 @@ ORGANIZATION = Scenario(
         ),
     },
     {
-        "reconciler.yaml": _STACK_WITH_LEGACY,
+        "reconciler.yaml": STACK_WITH_LEGACY,
         "m/all.yaml": _manifests(
-            _document("Project", "main", "name: Renamed"),
-            _document("Project", "created", "name: Created"),
-            _document("Project", "adopted", "name: Adopted", lifecycle="adopt: true"),
-            _document("Project", "moved", "name: Moved", lifecycle="on_remove: delete").replace(
+            document("Project", "main", "name: Renamed"),
+            document("Project", "created", "name: Created"),
+            document("Project", "adopted", "name: Adopted", lifecycle="adopt: true"),
+            document("Project", "moved", "name: Moved", lifecycle="on_remove: delete").replace(
                 "Moved}", "Moved, residency: JP_STORAGE}"
             ),
-            _document(
+            document(
                 "Project",
                 "overlapping",
                 "name: Overlapping, residency: JP_STORAGE",
@@ -110,7 +110,7 @@ ORGANIZATION = Scenario(
             _limit("changed", "model: gpt-4.1, max_requests_per_1_minute: 50"),
             _limit("replaced", "model: gpt-4.1-mini, max_requests_per_1_minute: 60"),
             _limit("first", "model: o4-mini, max_requests_per_1_minute: 9"),
-            _document("RateLimit", "new", "model: o3, max_requests_per_1_minute: 10", project="created"),
+            document("RateLimit", "new", "model: o3, max_requests_per_1_minute: 10", project="created"),
         ),
     },
     strangers=({"url": "/organization/projects", "json": {"name": "Adopted"}},),
@@ -119,9 +119,9 @@ ORGANIZATION = Scenario(
 ACCOUNTS = Scenario(
     "accounts",
     {
-        "reconciler.yaml": _STACK_WITH_LEGACY,
+        "reconciler.yaml": STACK_WITH_LEGACY,
         "m/all.yaml": _manifests(
-            _document("Project", "main", "name: Main"),
+            document("Project", "main", "name: Main"),
             _account_of("changed", "role: member"),
             _account_of("key-added", "role: member"),
             _account_of("key-withdrawn", _KEY.format("withdrawn")),
@@ -134,9 +134,9 @@ ACCOUNTS = Scenario(
         ),
     },
     {
-        "reconciler.yaml": _STACK_WITH_LEGACY,
+        "reconciler.yaml": STACK_WITH_LEGACY,
         "m/all.yaml": _manifests(
-            _document("Project", "main", "name: Main"),
+            document("Project", "main", "name: Main"),
             _account_of("changed", "role: owner"),
             _account_of("key-added", "role: member, " + _KEY.format("added")),
             _account_of("key-withdrawn", "role: member"),
@@ -166,12 +166,12 @@ ACCOUNTS = Scenario(
 
 
 def _uploaded(name: str, path: str, *, lifecycle: str = "") -> str:
-    return _document("File", name, f"path: data/{path}, purpose: assistants", lifecycle=lifecycle)
+    return document("File", name, f"path: data/{path}, purpose: assistants", lifecycle=lifecycle)
 
 
 def _store_of(name: str, items: str, *, more: str = "", lifecycle: str = "") -> str:
     spec = f"name: {name.title()}{more}" + (f", files: [{items}]" if items else "")
-    return _document("VectorStore", name, spec, lifecycle=lifecycle)
+    return document("VectorStore", name, spec, lifecycle=lifecycle)
 
 
 _SMALL = ", chunking_strategy: {type: static, static: {max_chunk_size_tokens: 200, chunk_overlap_tokens: 50}}"
@@ -265,7 +265,7 @@ STORES = Scenario(
             _store_of("created", "{path: 'more/*.md'}, {path: docs/same.md}", more=", description: New"),
             _store_of("adopted", "", lifecycle="adopt: true"),
             _store_of("taken", "{path: more/one.md}", lifecycle="adopt: true"),
-            _document("VectorStore", "new", "name: Old", lifecycle="renamed_from: VectorStore/old"),
+            document("VectorStore", "new", "name: Old", lifecycle="renamed_from: VectorStore/old"),
         ),
     },
     strangers=tuple({"url": "/vector_stores", "json": {"name": name}} for name in ("Adopted", "Taken", "Theirs")),
@@ -277,7 +277,7 @@ STORES = Scenario(
 
 def _bots(kind: str, model: str, temper: str) -> tuple[str, str]:
     def bot(name: str, spec: str = "", *, lifecycle: str = "") -> str:
-        return _document(kind, name, f"name: {kind} {name}, model: {model}{spec}", lifecycle=lifecycle)
+        return document(kind, name, f"name: {kind} {name}, model: {model}{spec}", lifecycle=lifecycle)
 
     before = _manifests(
         bot("changed", f", instructions: One, {temper}"),
@@ -329,30 +329,30 @@ BOTS = Scenario(
 _WHOLE = {
     "reconciler.yaml": STACK + '  credentials: {projects: {search: "${file:secrets/search.key}"}}\n',
     "docs/a.md": "a\n",
-    "m/project.yaml": _document("Project", "other", "name: Other"),
+    "m/project.yaml": document("Project", "other", "name: Other"),
     "docs/b.md": "b\n",
     "m/all.yaml": _manifests(
-        _document("Project", "search", "name: Search", lifecycle="on_remove: delete"),
-        _document("RateLimit", "limit", "model: gpt-4.1, max_requests_per_1_minute: 5", project="search"),
-        _document("ServiceAccount", "ci", "role: owner, " + _KEY.format("search"), project="search"),
-        _document("File", "list", "path: docs/a.md, purpose: assistants", project="search"),
-        _document(
+        document("Project", "search", "name: Search", lifecycle="on_remove: delete"),
+        document("RateLimit", "limit", "model: gpt-4.1, max_requests_per_1_minute: 5", project="search"),
+        document("ServiceAccount", "ci", "role: owner, " + _KEY.format("search"), project="search"),
+        document("File", "list", "path: docs/a.md, purpose: assistants", project="search"),
+        document(
             "VectorStore",
             "docs",
             "name: Docs, files: [{path: 'docs/*.md'}, {file_id: '${File/search/list}'}]",
             project="search",
         ),
-        _document(
+        document(
             "Assistant",
             "bot",
             "name: Bot, model: gpt-4.1, tools: [{type: file_search}], "
             "tool_resources: {file_search: {vector_store_ids: ['${VectorStore/search/docs}']}}",
             project="search",
         ),
-        _document("Agent", "agent", "name: Agent, model: gpt-5.1", project="search"),
+        document("Agent", "agent", "name: Agent, model: gpt-5.1", project="search"),
     ),
 }
-_NOTHING = {"reconciler.yaml": STACK, "m/project.yaml": _document("Project", "other", "name: Other")}
+_NOTHING = {"reconciler.yaml": STACK, "m/project.yaml": document("Project", "other", "name: Other")}
 
 FROM_NOTHING = Scenario("from nothing", _NOTHING, _WHOLE)
 DESTROYED = Scenario("destroyed", _WHOLE, _WHOLE, arguments=("destroy", "--yes"))
@@ -373,12 +373,12 @@ _KEYLESS = _account_of("keyless", "role: member", project="legacy")
 ADDED = Scenario(
     "added",
     {
-        "reconciler.yaml": _STACK_WITH_LEGACY,
+        "reconciler.yaml": STACK_WITH_LEGACY,
         "docs/a.md": "a\n",
         "m/all.yaml": _manifests(_SYNCED, _KEYLESS, _store_of("plain", "")),
     },
     {
-        "reconciler.yaml": _STACK_WITH_LEGACY,
+        "reconciler.yaml": STACK_WITH_LEGACY,
         "docs/a.md": "a\n",
         "docs/b.md": "b\n",
         "docs/large.md": "0123456789" * 500,
@@ -389,8 +389,8 @@ ADDED = Scenario(
             _store_of("more", "{path: 'docs/*.md'}"),
             _account_of("more", "role: owner, " + _KEY.format("more"), project="legacy"),
             _uploaded("more", "../docs/large.md").replace("data/../", ""),
-            _document("Assistant", "more", "name: More, model: gpt-4.1"),
-            _document("Agent", "more", "name: More, model: gpt-4.1"),
+            document("Assistant", "more", "name: More, model: gpt-4.1"),
+            document("Agent", "more", "name: More, model: gpt-4.1"),
         ),
     },
 )
@@ -406,7 +406,7 @@ MARKED = Scenario(
             _store_of("changed", "{path: 'docs/a.md'}"),
             _store_of("deleted", ""),
             *(
-                _document(kind, name, f"name: {kind} {name}, model: gpt-4.1")
+                document(kind, name, f"name: {kind} {name}, model: gpt-4.1")
                 for kind in ("Assistant", "Agent")
                 for name in ("changed", "deleted", "replaced")
             ),
@@ -420,7 +420,7 @@ MARKED = Scenario(
             _store_of("changed", "{path: 'docs/*.md'}", more=", metadata: {team: cx}"),
             _store_of("created", ""),
             *(
-                _document(kind, name, f"name: {kind} {name}, model: gpt-4.1, instructions: Two")
+                document(kind, name, f"name: {kind} {name}, model: gpt-4.1, instructions: Two")
                 for kind in ("Assistant", "Agent")
                 for name in ("changed", "created", "replaced")
             ),
