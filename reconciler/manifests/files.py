@@ -37,7 +37,7 @@ class Files:
         """`withheld` are files that hold keys: their bytes must not get into any resource, and no `secrets` either."""
         self.root = root.resolve()
         self.secrets = tuple(secrets)
-        self._closed = (_as_prefix(self.root / STATE_FOLDER),)
+        self._closed: tuple[str, ...] = (_as_prefix(self.root / STATE_FOLDER),)
         self._withheld = {Path(os.path.realpath(path)) for path in withheld}
         self._folders: dict[str, Path] = {}
         self._texts: dict[str, str | Problem] = {}

@@ -173,6 +173,7 @@ class _Builder:
     def _mapping(self, depth: int) -> dict[str, Any]:
         value: dict[str, Any] = {}
         following, positions = self._next, self._positions
+        mark: Any
         while type(event := following()) is not yaml.MappingEndEvent:
             start = len(positions)
             key = self._key(event, self._build(event, depth + 1), value)

@@ -212,7 +212,7 @@ def same(left: Any, right: Any) -> bool:
     if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
         return bool(left == right)
     if type(left) is dict and type(right) is dict:
-        return left.keys() == right.keys() and all([same(item, right[key]) for key, item in left.items()])
+        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, _SCALARS):
