@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from reconciler.engine.guard import KeyInUse
@@ -27,10 +28,13 @@ def keys_in_use(configuration: Configuration, records: Mapping[Address, Record])
     addresses = {*records, *(resource.address for resource in configuration.resources)}
     projects = {"", *credentials.projects, *(address.project or "" for address in addresses)}
     known, to_come = list(_delivered(records)), list(_to_come(configuration))
+    keys: dict[int, _Delivery | None] = {}  # by credential: mostly all projects share the default one
     found = {}
     for project in sorted(projects):
         credential = credentials.for_project(project or None)
-        key = next((key for key in (*known, *to_come) if credential and _is_of(credential, key)), None)
+        if credential is not None and id(credential) not in keys:
+            keys[id(credential)] = next((key for key in (*known, *to_come) if _is_of(credential, key)), None)
+        key = keys[id(credential)] if credential is not None else None
         if credential is not None and key is not None:
             found[project] = KeyInUse(
                 key.writer,
@@ -53,7 +57,7 @@ class _Delivery:
 
 def _delivered(records: Mapping[Address, Record]) -> Iterator[_Delivery]:
     for address, record in records.items():
-        for name in _key_fields(address):
+        for name in _key_fields(address.kind):
             entry = record.delivered.get(name)
             if isinstance(entry, Mapping):
                 yield _Delivery(address, name, entry.get("receipt") or {})
@@ -61,15 +65,16 @@ def _delivered(records: Mapping[Address, Record]) -> Iterator[_Delivery]:
 
 def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
     for resource in configuration.resources:
-        for name in _key_fields(resource.address):
+        for name in _key_fields(resource.address.kind):
             value = resource.spec.get(name)
             target = value.get("write_to") if isinstance(value, Mapping) else None
             if isinstance(target, Mapping):
                 yield _Delivery(resource.address, name, target)
 
 
-def _key_fields(address: Address) -> list[str]:
-    kind = KINDS.get(address.kind)
+@cache
+def _key_fields(name: str) -> list[str]:
+    kind = KINDS.get(name)
     return [item.name for item in kind.carried if isinstance(item.type, KeySinkType)] if kind else []
 
 

@@ -88,7 +88,7 @@ class _Decisions:
             return self._create(resource, binding, spec)
         return self._compare(resource, binding, binding.live, spec)
 
-    def _base(self, resource: Resource, binding: Binding) -> Change:
+    def _base(self, resource: Resource, binding: Binding, **known: Any) -> Change:
         record, lifecycle = binding.record, resource.lifecycle
         recorded = record.prevent_destroy if record else False
         protected = lifecycle.prevent_destroy
@@ -107,7 +107,6 @@ class _Decisions:
             id=binding.live.id if binding.live else None,
             project_id=self._survey.project_id(resource.address.project),
             scope=resource.kind.scope.value,
-            desired=resource.kind.complete(resource.spec),
             restored=resource.restored,
             depends_on=tuple(sorted(depends_on)),
             place=resource.place,
@@ -116,6 +115,7 @@ class _Decisions:
             prevent_destroy=recorded if protected is None else protected,
             on_remove=resource.on_remove.value,
             renamed_from=binding.renamed_from,
+            **{"desired": resource.kind.complete(resource.spec), **known},
         )
 
     def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
@@ -143,8 +143,9 @@ class _Decisions:
             prior = replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore))
         fields = tuple(diff.diff_fields(kind, desired=desired, live=live, record=prior, restored=resource.restored))
         before = shown_spec(live, record)
-        change = replace(
-            self._base(resource, binding),
+        change = self._base(
+            resource,
+            binding,
             fields=fields,
             desired=diff.without_ignored(kind.complete(resource.spec), live=live, ignore=ignore),
             after={**before, **_put_back(resource, fields), **desired},

@@ -154,10 +154,14 @@ class Survey:
             return set(self.resources)
         return closure(self.needs, (*options.targets, *self.doomed))
 
-    def _places(self, *, nested: bool = False) -> set[Place]:
-        """Where the selected resources are listed: the `nested` ones, in objects to be known first, or the rest."""
+    @cached_property
+    def _outer_places(self) -> frozenset[Place]:
+        """Where the selected resources are listed, but for those in objects that have to be known first."""
+        return frozenset(self._places(nested=False))
+
+    def _places(self, *, nested: bool) -> set[Place]:
         found = {self._declared_place(self.resources[address]) for address in self.selected}
-        found |= {self._recorded_place(address, self.inputs.records[address].id) for address in self._recorded()}
+        found |= {self._record_places[address] for address in self._recorded()}
         if not self.inputs.options.targets:
             made = (address for address in self.inputs.ownership.made if address.kind in self.inputs.kinds)
             found |= {Place(at.kind, at.project) for at in made if not self.kind(at).surroundings}
@@ -170,6 +174,11 @@ class Survey:
         address, kind = resource.address, resource.kind
         within = kind.within(resource.resolved(self._lookup)) if kind.surroundings else ()
         return None if within is None else Place(address.kind, address.project, within)
+
+    @cached_property
+    def _record_places(self) -> Mapping[Address, Place | None]:
+        """Where each recorded object is listed: asked for many times, and always the same."""
+        return {address: self._recorded_place(address, record.id) for address, record in self.inputs.records.items()}
 
     def _recorded_place(self, address: Address, id: str) -> Place | None:
         if address.kind not in self.inputs.kinds:
@@ -200,14 +209,13 @@ class Survey:
         return [place for place in found if self._provider.can_read(kinds[place.kind], place.project)]
 
     def _expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
-        wanted = [(address, record.id) for address, record in self.inputs.records.items()]
-        wanted += [
-            (address, resource.lifecycle.adopt)
+        found = [(self._record_places[address], record.id) for address, record in self.inputs.records.items()]
+        found += [
+            (self._recorded_place(address, resource.lifecycle.adopt), resource.lifecycle.adopt)
             for address, resource in self.resources.items()
             if isinstance(resource.lifecycle.adopt, str)
         ]
         allowed = set(places)
-        found = [(self._recorded_place(address, id), id) for address, id in wanted]
         return [(place, id) for place, id in found if place is not None and place in allowed]
 
     def _enough(self, places: Iterable[Place]) -> dict[Place, frozenset[str]]:
@@ -228,9 +236,9 @@ class Survey:
             if (place.kind, place.project) not in open_places and not inputs.kinds[place.kind].keep_one
         }
         for address, record in inputs.records.items():
-            place = self._recorded_place(address, record.id)
+            place = self._record_places[address]
             if place in wanted:
-                wanted[place] |= {record.id, *record.deposed}
+                wanted[place].update((record.id, *record.deposed))
         return {place: frozenset(ids) for place, ids in wanted.items() if ids}
 
     def _refuse_over_budget(self) -> None:
@@ -240,7 +248,7 @@ class Survey:
             for address, resource in self.resources.items()
             if address in self.selected and address in self.inputs.records
         )
-        estimate = len(self._places() | self._places(nested=True)) + members
+        estimate = len(self._outer_places | self._places(nested=True)) + members
         if budget is not None and estimate > budget:
             raise UsageError(
                 f"reading live state needs at least {estimate} calls, over the budget of {budget}",
@@ -252,7 +260,7 @@ class Survey:
     def _read_projects(self) -> None:
         for name, id in self.inputs.projects.items():
             self._provider.bind_project(name, id)
-        places = {place for place in self._places() if self.inputs.kinds[place.kind].defines_project}
+        places = {place for place in self._outer_places if self.inputs.kinds[place.kind].defines_project}
         self._reader.read_lists(sorted(places, key=lambda place: place.kind))
         self._confirm(places)
 
@@ -282,7 +290,7 @@ class Survey:
             self._provider.bind_project(name, project_id)
 
     def _read_everything(self) -> None:
-        places = self._places()
+        places = self._outer_places
         self._close_what_lost_its_key()
         enough = self._enough(places)
         self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind)), enough=enough)
@@ -332,14 +340,19 @@ class Survey:
 
     def _read_carried(self) -> None:
         wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)
-        for address, binding in self.bindings.items():
+        carrying = {
+            address: binding
+            for address, binding in self.bindings.items()
+            if binding.live is not None and self.resources[address].kind.carried
+        }
+        for address, binding in carrying.items():
             resource = self.resources[address]
             managed = {*resource.spec, *(binding.record.applied if binding.record else ())}
             names = {f.name for f in resource.kind.carried if f.readable is not Readable.NEVER and f.name in managed}
             if binding.live is not None and names and not self.inputs.options.destroy:
                 wanted[self.state.place_of(address.kind, address.project, binding.live.id), binding.live.id] |= names
         self._reader.read_carried(wanted)
-        for address, binding in self.bindings.items():
+        for address, binding in carrying.items():
             if binding.live is not None:
                 fresh = self._reader.state.find(address.kind, address.project, binding.live.id)
                 self.bindings[address] = replace(binding, live=fresh)

@@ -37,7 +37,7 @@ class Files:
         """`withheld` are files that hold keys: their bytes must not get into any resource, and no `secrets` either."""
         self.root = root.resolve()
         self.secrets = tuple(secrets)
-        self._closed = {self.root / STATE_FOLDER}
+        self._closed: tuple[str, ...] = (_as_prefix(self.root / STATE_FOLDER),)
         self._withheld = {Path(os.path.realpath(path)) for path in withheld}
         self._folders: dict[str, Path] = {}
         self._texts: dict[str, str | Problem] = {}
@@ -51,7 +51,7 @@ class Files:
         """Keep a folder out of every resource, unless everything is in it."""
         real = Path(os.path.realpath(folder))
         if not self.root.is_relative_to(real):
-            self._closed.add(real)
+            self._closed += (_as_prefix(real),)
 
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
@@ -115,7 +115,7 @@ class Files:
         hashed, size, tail = hashlib.sha256(), 0, b""
         keep = max(map(len, self.secrets), default=1) - 1
         try:
-            with real.open("rb") as file:
+            with real.open("rb", buffering=0) as file:  # in pieces as large as they are read, so without a second copy
                 while chunk := file.read(_CHUNK_BYTES):
                     window = tail + chunk
                     if any(secret in window for secret in self.secrets):
@@ -130,7 +130,7 @@ class Files:
         real = self._in_known_folder(path) or require_file(self.root, path)
         if real in self._withheld or _is_delivered(real):
             raise Problem(_LEAK, f'"{path}" holds a key: no resource may contain it.')
-        if any(real.is_relative_to(folder) for folder in self._closed):
+        if _as_prefix(real).startswith(self._closed):
             raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
         return real
 
@@ -153,8 +153,15 @@ class Files:
 
 def _is_delivered(real: Path) -> bool:
     """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
-    is_proof = real.name.startswith(".") and real.name.endswith(_PROOFS)
-    return is_proof or real.with_name(f".{real.name}{_PROOFS[0]}").exists()
+    folder, name = os.path.split(real)
+    is_proof = name.startswith(".") and name.endswith(_PROOFS)
+    # As text: a Path takes several times as long, and every file of a large folder is asked about.
+    return is_proof or os.path.exists(f"{folder}/.{name}{_PROOFS[0]}")  # noqa: PTH110
+
+
+def _as_prefix(path: Path) -> str:
+    """What the path and everything below it begin with, once written with a separator at the end."""
+    return os.path.join(path, "")  # noqa: PTH118
 
 
 class MemberFinder:

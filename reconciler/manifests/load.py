@@ -172,19 +172,29 @@ class _Builder:
 
     def _mapping(self, depth: int) -> dict[str, Any]:
         value: dict[str, Any] = {}
-        while type(event := self._next()) is not yaml.MappingEndEvent:
-            start = len(self._positions)
+        following, positions = self._next, self._positions
+        mark: Any
+        while type(event := following()) is not yaml.MappingEndEvent:
+            start = len(positions)
             key = self._key(event, self._build(event, depth + 1), value)
+            item = following()
             if key is None:
-                self._build(self._next(), depth + 1)
-                del self._positions[start:]
+                self._build(item, depth + 1)
+                del positions[start:]
+            elif type(item) is yaml.ScalarEvent and item.tag is None and item.anchor is None:
+                # What `_build` does, without the call: most of a large configuration are such values.
+                mark, text = item.start_mark, item.value
+                positions.append(mark.line << COLUMN_BITS | mark.column)
+                value[key] = plain_value(text) if item.implicit[0] else text
             else:
-                # The same few keys come in every document: kept once, they take a tenth of the memory.
-                value[intern(key)] = self._build(self._next(), depth + 1)
+                value[key] = self._build(item, depth + 1)
         return value
 
     def _key(self, event: Any, key: Any, known: dict[str, Any]) -> str | None:
         """The key to store an item under, None where a problem was noted instead."""
+        if type(key) is str and key != "<<" and key not in known:
+            # The same few keys come in every document: kept once, they take a tenth of the memory.
+            return intern(key)
         if isinstance(key, dict | list):
             self._problem(event, "Not a key", "Keys are text.")
         elif not isinstance(key, str):
@@ -194,7 +204,7 @@ class _Builder:
         elif key in known:
             self._problem(event, "Duplicate key", f'"{key}" is given twice in the same map.')
         else:
-            return key
+            return intern(key)
         return None
 
     def _alias(self, event: Any) -> Any:

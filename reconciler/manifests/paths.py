@@ -12,7 +12,7 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from reconciler.manifests.problems import Problem
@@ -29,6 +29,7 @@ def shown(path: Path, root: Path) -> str:
     return str(path)
 
 
+@lru_cache(maxsize=256)  # few, as a path is asked about several times in a row
 def relative(text: str) -> str:
     """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below the folder."""
     if not text or "\0" in text:

@@ -170,6 +170,8 @@ Type = (
 
 
 _SCALARS = (str, int, float, type(None))
+_NEVER_TRUE = frozenset((str, type(None)))
+"""The types of values that equal no boolean."""
 
 
 def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
@@ -207,9 +209,13 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
 
 def same(left: Any, right: Any) -> bool:
     """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
+    if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
+        return bool(left == right)
+    if type(left) is dict and type(right) is dict:
+        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
-    if isinstance(left, _SCALARS):  # first, since it is the quickest to tell and nearly always so
+    if isinstance(left, _SCALARS):
         return bool(left == right)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())

@@ -171,6 +171,24 @@ def test_a_linked_file_that_leads_out_is_refused(folder: Folder) -> None:
     assert "leads out of the stack's folder through a link" in folder.problems()[0]
 
 
+def test_a_linked_file_that_leads_out_is_refused_beside_files_that_were_read(folder: Folder) -> None:
+    (folder.root.parent / "secret.md").write_text("x")
+    folder.write(HANDBOOK)
+    (folder.root / "docs" / "z.md").symlink_to(folder.root.parent / "secret.md")
+    folder.write({"m.yaml": store("[{path: docs/*.md}]")})
+    assert "leads out of the stack's folder through a link" in folder.problems()[0]
+
+
+def test_every_file_of_a_linked_folder_that_leads_out_is_refused(folder: Folder) -> None:
+    other = folder.root.parent / "other"
+    other.mkdir()
+    for name in ("a.md", "b.md"):
+        (other / name).write_text("x")
+    (folder.root / "link").symlink_to(other)
+    folder.write({f"{name}.yaml": upload(f"link/{name}.md").replace("name: f", f"name: {name}") for name in "ab"})
+    assert ["through a link" in problem for problem in folder.problems()] == [True, True]
+
+
 def test_a_linked_folder_is_not_entered(folder: Folder) -> None:
     (folder.root.parent / "other").mkdir()
     (folder.root.parent / "other" / "secret.md").write_text("x")
