@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk
-from reconciler.cli.session import Session, whoami
+from reconciler.cli.session import SEARCHED, Session, whoami
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
@@ -78,6 +78,8 @@ def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bo
     kept = {name: value for name, value in store.outputs().items() if name in declared}
     store.set_outputs({**kept, **result.outputs})
     session.refreshing.remember(result, store, run_id)
+    if succeeded and result.plan.reading.whole:
+        store.set_meta(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
     store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)
 

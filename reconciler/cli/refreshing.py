@@ -79,7 +79,9 @@ class Refreshing:
             plan,
             calls=self._provider.calls - calls,
             seconds=time.monotonic() - started,
-            reading=replace(reading_of(trust), waited_seconds=self._client.waited_seconds),
+            reading=replace(
+                reading_of(trust), waited_seconds=self._client.waited_seconds, whole=not inputs.options.targets
+            ),
         )
 
     def remember(self, result: ApplyResult, store: StateStore, run_id: int) -> None:

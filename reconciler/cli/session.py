@@ -51,6 +51,8 @@ from reconciler.state import StateStore, Status
 
 LOG = logging.getLogger("reconciler.cli")
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+SEARCHED = "searched"
+"""The remark in the state that marked objects were searched for everywhere, and an apply of that was finished."""
 FRESH_SECONDS = 60.0
 """How long live state is taken to be as the plan saw it; only what a change touches is read again anyway."""
 
@@ -264,7 +266,7 @@ class Session:
             previous_outputs=self.store.outputs(),
             config_digest=configuration.digest,
             state_serial=self.store.serial,
-            state_is_new=not records,
+            state_is_new=self.store.meta(SEARCHED) is None,
             fresh=self.store.made_since(time.time() - settle_seconds()),
             settling=self.settling,
             options=options,

@@ -204,13 +204,15 @@ class Unmanaged:
 @dataclass(frozen=True)
 class Reading:
     """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
-    them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace.
+    them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
+    where nothing was left out because only targets were asked for.
     """
 
     remembered: int = 0
     since: float | None = None
     because: str = ""
     waited_seconds: float = 0.0
+    whole: bool = False
 
 
 @dataclass(frozen=True)

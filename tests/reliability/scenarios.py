@@ -436,5 +436,5 @@ def example_of(kind: Kind) -> Scenario:
     """The example of a kind made from nothing, with all that it refers to; guards let its removal pass."""
     files = {name: textwrap.dedent(text) for name, text in FILES_OF_EXAMPLES.items()}
     stack = files.pop("reconciler.yaml").replace("spec: {", "spec: {manifests: [m/], guards: {max_deletes: 100}, ")
-    before = {"reconciler.yaml": stack, "m/bystander.yaml": _document("Group", "bystander", "name: Bystander"), **files}
+    before = {"reconciler.yaml": stack, "m/bystander.yaml": document("Group", "bystander", "name: Bystander"), **files}
     return Scenario(f"example of {kind.name}", before, {**before, "m/all.yaml": whole_example(kind)})

@@ -156,7 +156,6 @@ def test_uploads_that_somebody_detached_are_attached_again_or_deleted(
         assert len({item.id for item in emulator.store.all("vector_store_file")} & {id for _, id in held}) == 1
 
 
-@pytest.mark.xfail(reason="marks are searched for only while the state is empty, and the import fills it", strict=True)
 def test_what_was_marked_and_is_declared_no_more_goes_after_the_state_is_lost_and_something_imported(
     emulator: Emulator, mortals: tuple[Mortals, Mortals], base: Path
 ) -> None:
