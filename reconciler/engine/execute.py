@@ -65,9 +65,6 @@ class Executor:
         for id, owner in self.books.owned_ids(kinds):
             provider.claims.claim(id, owner)
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
-        for id, owner in ownership.noted.items():
-            if owner in self._changes:
-                provider.claims.claim(id, owner)
         self._finder = Finder(provider, provider.claims, ownership, settling)
         self._lock = Lock()
         self._written: dict[Address, LiveObject] = {}
