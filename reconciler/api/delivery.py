@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.api.handover import DELIVER, address_of, earlier_delivery
 from reconciler.api.keys import KeyRing
 from reconciler.api.work import CREATE, DOUBTFUL_ATTEMPTS, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
@@ -26,7 +27,6 @@ from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
 MINT = "mint key"
-DELIVER = "deliver key"
 _API_KEY = "api_key"
 _WITH_ACCOUNT_SECONDS = 5  # the first key of an account is made together with it
 _CLOCKS_DIFFER_SECONDS = 300
@@ -93,7 +93,7 @@ class Delivery(Carrier):
     def write(self, task: Task, live: LiveObject) -> None:
         """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
         work, name, unseen = task.work, task.field.name, set[str]()
-        earlier = _earlier(task)
+        earlier = earlier_delivery(task)
         work.delivered[name] = _delivered_already(task) or (None if earlier else self._found_again(task, live))
         if task.value is not None and work.delivered[name] is None:
             self._hand_over(task, self._mint(work, live, unseen))
@@ -111,19 +111,19 @@ class Delivery(Carrier):
         if task.value is None:
             return None
         work, target = task.work, task.value["write_to"]
-        secret = self._sinks.recall(target, address=_address(work))
+        secret = self._sinks.recall(target, address=address_of(work))
         if secret is None:
             return None
         work.reach.client.redactor.add(secret)
         alike = [str(key["id"]) for key in _keys_of(work, live) if _shows(key, secret)]
         if len(alike) != 1:
             return None
-        receipt = self._sinks.put(target, secret, address=_address(work))
+        receipt = self._sinks.put(target, secret, address=address_of(work))
         return {"key_id": alike[0], "target": dict(target), "receipt": dict(receipt)}
 
     def removed(self, task: Task) -> None:
         """Take back what we delivered: the keys of an account go with it."""
-        earlier = _earlier(task)
+        earlier = earlier_delivery(task)
         for entry in (*([earlier] if earlier else []), *task.work.steps.finished(DELIVER)):
             self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
         self._clear(task.work, None)
@@ -136,7 +136,7 @@ class Delivery(Carrier):
 
     def tidy(self, task: Task, live: LiveObject) -> None:
         """Delete the keys that earlier runs minted for the account, unless they are the one that was delivered last."""
-        kept, delivered = _earlier(task), task.work.steps.finished(DELIVER)
+        kept, delivered = earlier_delivery(task), task.work.steps.finished(DELIVER)
         for entry in delivered:
             if entry.get("target") == kept.get("target"):
                 kept = entry
@@ -161,7 +161,7 @@ class Delivery(Carrier):
         work, target = task.work, task.value["write_to"]
         try:
             with work.steps.step(DELIVER, key_id=minted.id, target=dict(target)) as step:
-                receipt = self._sinks.put(target, minted.secret, address=_address(work))
+                receipt = self._sinks.put(target, minted.secret, address=address_of(work))
                 entry = {"key_id": minted.id, "target": dict(target), "receipt": dict(receipt)}
                 step.done(minted.id, **entry)
         except SinkError as error:
@@ -203,17 +203,6 @@ class Delivery(Carrier):
             left = _delete_key(work, key_id)
             if left:
                 work.notes.append(left)
-
-
-def _address(work: Work) -> Address:
-    if work.address is None:
-        raise AssertionError("a key is delivered for an address")
-    return work.address
-
-
-def _earlier(task: Task) -> Spec:
-    record = task.work.record
-    return (record.delivered.get(task.field.name) if record else None) or {}
 
 
 def _delivered_already(task: Task) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ deleted again; if we die in between, the next plan finds it and replaces it.
 
 from __future__ import annotations
 
+from reconciler.api.handover import DELIVER, address_of, earlier_delivery
 from reconciler.api.work import Carrier, Task
 from reconciler.errors import AnswerError, ApiError, SinkError
 from reconciler.model.kind import Field
@@ -13,9 +14,6 @@ from reconciler.model.provider import Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.types import KeySinkType
-from reconciler.model.values import Spec
-
-DELIVER = "deliver key"
 
 
 class ShownOnce(Carrier):
@@ -49,8 +47,7 @@ class ShownOnce(Carrier):
         target = task.value["write_to"]
         try:
             with work.steps.step(DELIVER, id=live.id) as step:
-                assert work.address is not None  # noqa: S101 - what is created has an address
-                receipt = self._sinks.put(target, secret, address=work.address)
+                receipt = self._sinks.put(target, secret, address=address_of(work))
                 entry = {"key_id": live.own_id, "target": dict(target), "receipt": dict(receipt)}
                 step.done(live.id, **entry)
         except SinkError:
@@ -63,7 +60,7 @@ class ShownOnce(Carrier):
 
     def removed(self, task: Task) -> None:
         """Take back what was delivered: it opens nothing any more."""
-        entry = _earlier(task)
+        entry = earlier_delivery(task)
         if entry:
             self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
 
@@ -76,8 +73,3 @@ class ShownOnce(Carrier):
 
 def _part(field: Field) -> str:
     return (field.type.shown_in if isinstance(field.type, KeySinkType) else None) or ""
-
-
-def _earlier(task: Task) -> Spec:
-    record = task.work.record
-    return (record.delivered.get(task.field.name) if record else None) or {}

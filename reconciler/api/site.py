@@ -24,7 +24,10 @@ CallName = Literal["create", "read", "update", "delete"]
 
 @dataclass(frozen=True)
 class Site:
-    """Where objects of a kind are: `project` is the name in the configuration, `keys` are all at hand."""
+    """Where objects of a kind are: `project` is the name in the configuration.
+
+    `is_in_use` says whether a key that is shown redacted is one that this run works with.
+    """
 
     kind: Kind
     reach: Reach

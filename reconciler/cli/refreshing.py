@@ -40,7 +40,7 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class Refreshing:
-    """The reading of one run. `mode` is `auto`, `full` or `none`; `clock` gives unix seconds."""
+    """The reading of one run. `clock` gives unix seconds."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Refreshing:
         self._trust: Trust | None = None
 
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
-        """A plan; scopes that the log shows to be as they were are taken from the state."""
+        """A plan; in mode `auto`, scopes that the log shows to be as they were are taken from the state, else none."""
         started, calls, now = time.monotonic(), self._provider.calls, self._clock()
         trust = Trust(because="a full refresh was asked for", asked_at=now)
         if mode == "auto":

@@ -102,29 +102,28 @@ def decide(inputs: PlanInputs, memory: Memory | None, log: Log, *, now: float, s
         return Trust(asked_at=now)
     try:
         fresh = _unaccounted(log, memory, since=min(memory.seats[seat] for seat in seats) - sweeps.overlap_seconds)
-        touched = touched_seats(fresh, inputs)
+        touched = _touched(seats, fresh, inputs)
     except (ApiError, CredentialError) as error:
         return Trust(because=f"the audit log cannot be used: {error}", asked_at=now)
     kept = frozenset(seats - touched)
     return Trust(kept, "", now, min((memory.seats[seat] for seat in kept), default=None))
 
 
-def touched_seats(entries: Iterable[Entry], inputs: PlanInputs) -> set[Seat]:
+def _touched(seats: set[Seat], entries: Iterable[Entry], inputs: PlanInputs) -> set[Seat]:
     """The seats in which entries may have changed something; raises ApiError for an entry that nobody knows."""
     names = _project_names(inputs)
-    recorded = _recorded_seats(inputs)
     touched: set[Seat] = set()
     for entry in entries:
         if entry.type == "resource.deleted":
             ids = {address for address, record in inputs.records.items() if record.id == entry.resource_id}
             touched |= {(address.kind, address.project) for address in ids}
         elif entry.type.startswith("tenant."):
-            touched |= {seat for seat in recorded if seat[1] is None}
+            touched |= {seat for seat in seats if seat[1] is None}
         else:
             kinds = [kind for kind in inputs.kinds.values() if entry.type.startswith(kind.events)]
             if not kinds and not entry.type.startswith(_OTHER_FAMILIES):
                 raise ApiError(f'it has an entry of an unknown type, "{entry.type}"')
-            touched |= {seat for kind in kinds for seat in recorded if _may_touch(kind, seat, entry, names)}
+            touched |= {seat for kind in kinds for seat in seats if _may_touch(kind, seat, entry, names)}
     return touched
 
 

@@ -102,7 +102,7 @@ def _with_project(change: Change) -> Change:
 
 def _orphan(survey: Survey, address: Address, record: Record) -> Change:
     kind, live = survey.kind(address), survey.find(address, record.id)
-    change = _undeclared(survey, address, record)
+    change = of_record(survey.kind(address), record)
     if survey.is_unreadable(address) and address.project not in survey.gone_projects:
         return replace(change, action=Action.DELETE, reason=Reason.NOT_DECLARED, look_first=True)
     if live is None or kind.ending(live.attributes) is Ended.GONE:
@@ -115,7 +115,7 @@ def _deposed(survey: Survey, address: Address, record: Record) -> Iterable[Chang
     for id in record.deposed:
         live = survey.find(address, id)
         if live is not None:
-            change = replace(_undeclared(survey, address, record), id=id)
+            change = replace(of_record(survey.kind(address), record), id=id)
             yield replace(
                 change,
                 action=Action.DELETE,
@@ -127,7 +127,8 @@ def _deposed(survey: Survey, address: Address, record: Record) -> Iterable[Chang
 
 def _forgettable(survey: Survey, address: Address) -> Change:
     """Nothing to do but to forget that a run died here."""
-    return replace(_undeclared(survey, address, Record(address=address, id="")), id=None, reason=Reason.GONE)
+    nothing = Record(address=address, id="")
+    return replace(of_record(survey.kind(address), nothing, Reason.GONE), id=None)
 
 
 def _unrecorded(survey: Survey, address: Address, live: LiveObject) -> Change:
@@ -137,15 +138,15 @@ def _unrecorded(survey: Survey, address: Address, live: LiveObject) -> Change:
     reason = Reason.LEFT_BEHIND if is_ours else Reason.NOT_DECLARED
     if survey.inputs.options.destroy and not is_ours:
         reason = Reason.DESTROY
-    return _removed(_undeclared(survey, address, record), live.kind, live, record, reason)
+    return _removed(of_record(survey.kind(address), record), live.kind, live, record, reason)
 
 
-def _undeclared(survey: Survey, address: Address, record: Record) -> Change:
-    kind = survey.kind(address)
+def of_record(kind: Kind, record: Record, reason: Reason = Reason.IN_SYNC) -> Change:
+    """The change that leaves an object as it is recorded: what every other change of it begins with."""
     return Change(
-        address=address,
+        address=record.address,
         action=Action.NO_OP,
-        reason=Reason.IN_SYNC,
+        reason=reason,
         id=record.id,
         project_id=record.project_id,
         scope=kind.scope.value,

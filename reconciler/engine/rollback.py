@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.engine import diff
+from reconciler.engine.removal import of_record
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -96,7 +97,7 @@ def as_rollback(plan: Plan, before: Before, records: Mapping[Address, Record], k
     planned = {change.address for change in changes}
     planned |= {change.renamed_from for change in changes if change.renamed_from}
     untouched = [
-        _untouched(record, kinds[address.kind])
+        of_record(kinds[address.kind], record, Reason.UNTOUCHED)
         for address, record in records.items()
         if address not in planned and address.kind in kinds
     ]
@@ -272,21 +273,6 @@ def _letting_go(change: Change) -> Change:
         fields=fields,
         destructive="",
         warnings=(),
-    )
-
-
-def _untouched(record: Record, kind: Kind) -> Change:
-    return Change(
-        address=record.address,
-        action=Action.NO_OP,
-        reason=Reason.UNTOUCHED,
-        id=record.id,
-        project_id=record.project_id,
-        scope=kind.scope.value,
-        depends_on=record.depends_on,
-        removal=kind.removal,
-        prevent_destroy=record.prevent_destroy,
-        on_remove=(record.on_remove or kind.on_remove).value,
     )
 
 

@@ -243,13 +243,15 @@ class Survey:
 
     def _refuse_over_budget(self) -> None:
         budget = self.inputs.options.budget_calls
+        if budget is None:
+            return
         members = sum(
             any(item.readable is not Readable.NEVER and item.name in resource.spec for item in resource.kind.carried)
             for address, resource in self.resources.items()
             if address in self.selected and address in self.inputs.records
         )
         estimate = len(self._outer_places | self._places(nested=True)) + members
-        if budget is not None and estimate > budget:
+        if estimate > budget:
             raise UsageError(
                 f"reading live state needs at least {estimate} calls, over the budget of {budget}",
                 hint="Raise --budget, or narrow the plan with --target.",
