@@ -8,23 +8,26 @@ halfway goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
-from reconciler.api.members import Moves, attachment, live_set, moves, tags
+from reconciler.api.members import Moves, attachment, live_set, moves, seen_set, tags
 from reconciler.api.reach import Reach
 from reconciler.api.strays import REATTACH, UPLOAD, Strays
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
+from reconciler.model.kind import Field
+from reconciler.model.provider import Expected
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import FileSetType
-from reconciler.model.values import FileSet, LocalFile, Member
+from reconciler.model.values import FileSet, LocalFile, Member, value_at
 
 PURPOSE = "assistants"
+_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,37 @@ class Folder(Carrier):
 
     def read(self, reach: Reach, live: LiveObject) -> FileSet:
         """The members of the store."""
-        listed = reach.list(f"{live.kind.collection}/{{id}}/files", ids={"id": live.id}, query={"limit": 100})
+        listed = reach.list(f"{live.kind.collection}/{{id}}/files", ids={"id": live.id}, query={"limit": _PAGE})
         return live_set(listed)
+
+    def read_touched(self, field: Field, reach: Reach, live: LiveObject, expected: Expected) -> FileSet:
+        """The members: one by one where the change touches few of very many, and the store still counts as many."""
+        seen, after = seen_set(expected.seen, expected.applied), expected.after
+        counted = value_at(live.attributes, ("file_counts", "total"))
+        if not isinstance(field.type, FileSetType) or after is None or seen is None or counted != len(seen.members):
+            return self.read(reach, live)
+        planned = moves(seen, after, field.type)
+        touched = {member.file_id for member in (*planned.again, *planned.retag, *planned.remove)}
+        if len(touched) * _PAGE >= len(seen.members):
+            return self.read(reach, live)
+        due = [member for member in seen.members if member.file_id in touched]
+        now = {member.file_id: member for member in self._members(reach, live, due)}
+        if len(now) < len(due):
+            return self.read(reach, live)
+        return FileSet(tuple(now.get(member.file_id, member) for member in seen.members))
+
+    def _members(self, reach: Reach, live: LiveObject, wanted: Sequence[Member]) -> tuple[Member, ...]:
+        """Members as they are now, each asked for by itself; those that are gone are left out."""
+
+        def ask(member: Member) -> list[dict[str, Any]]:
+            ids = {"id": live.id, "file": str(member.file_id)}
+            try:
+                return [reach.request("GET", f"{live.kind.collection}/{{id}}/files/{{file}}", ids=ids)]
+            except NotFoundError:
+                return []
+
+        found = side_by_side(ask, wanted, workers=self.parallelism)
+        return live_set(item for items in found for item in items).members
 
     def write(self, task: Task, live: LiveObject) -> FileSet | None:
         """Make the store hold the value; None leaves its content alone."""
@@ -65,16 +97,7 @@ class Folder(Carrier):
         members = recorded.members if isinstance(recorded, FileSet) else ()
         seen, wanted = {member.file_id for member in before.members}, {member.key for member in task.value.members}
         lacking = [member for member in members if member.key in wanted and member.file_id not in {*seen, None}]
-
-        def ask(member: Member) -> list[dict[str, Any]]:
-            ids = {"id": live.id, "file": str(member.file_id)}
-            try:
-                return [task.work.reach.request("GET", f"{live.kind.collection}/{{id}}/files/{{file}}", ids=ids)]
-            except NotFoundError:
-                return []
-
-        found = [item for items in side_by_side(ask, lacking, workers=self.parallelism) for item in items]
-        return FileSet((*before.members, *live_set(found).members))
+        return FileSet((*before.members, *self._members(task.work.reach, live, lacking)))
 
     def removing(self, task: Task, live: LiveObject) -> None:
         """Delete the files that we uploaded into the store: afterwards nothing would tell which they were."""

@@ -44,6 +44,20 @@ def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
     return FileSet(tuple(found[key] for key in sorted(found)))
 
 
+def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) -> FileSet | None:
+    """The members of a store in comparable form as a set again; None where the id of one is not known any more."""
+    ids = {member.key: member.file_id for member in applied.members} if applied else {}
+    members = []
+    for key, shown in image.items():
+        sha256 = shown.get("sha256")
+        file_id = ids.get(key) if sha256 else key
+        if file_id is None:
+            return None
+        content = LocalFile(key, sha256, 0) if sha256 else None
+        members.append(Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy")))
+    return FileSet(tuple(members))
+
+
 def attachment(member: Member) -> dict[str, Any]:
     """The body that attaches a member, our two attributes included."""
     body: dict[str, Any] = {"file_id": member.file_id, "attributes": tags(member)}

@@ -6,7 +6,8 @@ takes, what a delete means. Fields that have calls of their own are left to carr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +29,12 @@ from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialE
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
-from reconciler.model.provider import Sinks, Steps, Written
+from reconciler.model.provider import Expected, Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType, KeySinkType, LocalFileType
 from reconciler.model.values import LocalFile, Spec
 
+LOG = logging.getLogger("reconciler.api")
 _FIRST_LOOK_SECONDS = 0.5
 
 Tasks = tuple[tuple[Carrier, Task], ...]
@@ -113,7 +115,8 @@ class HttpProvider:
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
-        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early.
+        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early, and
+        a single object is left to `get`: one call is never more than a page.
         """
         if not kind.calls.listable:
             return ()
@@ -121,6 +124,9 @@ class HttpProvider:
         if kind.calls.setting:
             found = site.get()
             return () if found is None else (found,)
+        if enough is not None and len(enough) == 1 and kind.readable_singly:
+            LOG.info("%s: one is wanted, and read singly", kind.name)
+            return ()
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
             items = [item for item in site.list(query, enough=enough) if site.counts(item)]
@@ -144,16 +150,22 @@ class HttpProvider:
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of the named fields, as far as they can be read."""
-        carried = dict(live.carried)
-        wanted = frozenset(names)
-        for field in live.kind.carried:
-            carrier = self._carrier(field)
-            value = (
-                carrier.read(self._reach(live.kind, live.project), live) if carrier and field.name in wanted else None
-            )
-            if value is not None:
-                carried[field.name] = value
-        return replace(live, carried=carried)
+        return self._carrying(live, names, lambda carrier, _, reach: carrier.read(reach, live))
+
+    def read_touched(self, live: LiveObject, expected: Mapping[str, Expected]) -> LiveObject:
+        """The object with the live values of the named fields, read as far as a change touches them."""
+        return self._carrying(
+            live, expected, lambda carrier, field, reach: carrier.read_touched(field, reach, live, expected[field.name])
+        )
+
+    def _carrying(
+        self, live: LiveObject, names: Iterable[str], read: Callable[[Carrier, Field, Reach], Any]
+    ) -> LiveObject:
+        wanted, reach = frozenset(names), self._reach(live.kind, live.project)
+        tasks = ((field.name, self._carrier(field), field) for field in live.kind.carried if field.name in wanted)
+        found = {name: read(carrier, field, reach) for name, carrier, field in tasks if carrier}
+        shown = {name: value for name, value in found.items() if value is not None}
+        return replace(live, carried={**live.carried, **shown})
 
     # Writing
 

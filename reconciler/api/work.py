@@ -15,7 +15,7 @@ from reconciler.api.reach import Reach
 from reconciler.api.site import Site
 from reconciler.model.address import Address
 from reconciler.model.kind import Field, Kind
-from reconciler.model.provider import Steps
+from reconciler.model.provider import Expected, Steps
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import Spec
 
@@ -90,6 +90,11 @@ class Carrier:
 
     def read(self, reach: Reach, live: LiveObject) -> Any:
         """The live value of the field."""
+
+    def read_touched(self, field: Field, reach: Reach, live: LiveObject, expected: Expected) -> Any:
+        """The live value right before it is changed, read as far as the change touches it."""
+        del field, expected
+        return self.read(reach, live)
 
     def write(self, task: Task, live: LiveObject) -> Any:
         """Bring the field from what `live` carries to the task's value; the live value afterwards."""

@@ -19,7 +19,7 @@ from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
-from reconciler.model.provider import Claiming, Provider, Written
+from reconciler.model.provider import Claiming, Expected, Provider, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute, value_at
@@ -207,7 +207,7 @@ class Executor:
 
     def _update(self, change: Change, journal: ChangeJournal) -> Done:
         kind, record, desired = self._kind(change), self.books.get(change.address), self.resolve(change)
-        live = self._read_planned(change)
+        live = self._read_planned(change, becoming=desired)
         sent = {name: _value_to_send(kind.by_name[name], change, desired, record) for name in change.field_names}
         changes = {name: value for name, value in sent.items() if value is not KEEP}
         if kind.mark and kind.mark not in changes and live.mark is None:
@@ -320,22 +320,31 @@ class Executor:
                 return found.path if isinstance(found, LocalFile) else found
         return Unknown(str(reference))
 
-    def _read_planned(self, change: Change) -> LiveObject:
+    def _read_planned(self, change: Change, *, becoming: Spec | None = None) -> LiveObject:
         """The object that the plan saw; raises StalePlanError where it moved or is no more."""
-        live = self._read_unmoved(change)
+        live = self._read_unmoved(change, becoming=becoming)
         if live is None:
             gone = "archived" if self._kind(change).removal is Removal.ARCHIVE else "deleted"
             raise StalePlanError(f"{change.id} has been {gone} since the plan was made", hint="Plan again.")
         return live
 
-    def _read_unmoved(self, change: Change) -> LiveObject | None:
-        """The same, or None where it is no more. The fields with calls of their own are read if the plan had them."""
-        kind = self._kind(change)
-        carried = {item.name for item in kind.carried if item.name in change.pre_image}
-        live = self._finder.read(change.address, kind, change.id or "", carried=carried)
+    def _read_unmoved(self, change: Change, *, becoming: Spec | None = None) -> LiveObject | None:
+        """The same, or None where it is no more.
+
+        The fields with calls of their own are read if the plan had them, and where it is known what they are
+        `becoming`, only as far as that touches them.
+        """
+        kind, seen, record = self._kind(change), change.pre_image, self.books.get(change.address)
+        applied = record.applied if record else {}
+        expected = {
+            item.name: Expected(seen[item.name], (becoming or {}).get(item.name), applied.get(item.name))
+            for item in kind.carried
+            if item.name in seen
+        }
+        live = self._finder.read(change.address, kind, change.id or "", expected=expected)
         if live is None or kind.ending(live.attributes) is Ended.GONE:
             return None
-        seen, now = change.pre_image, diff.image(kind, live)
+        now = diff.image(kind, live)
         unread = {item.name for item in kind.carried} - (seen.keys() & now.keys())
         moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
         if seen and moved:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -17,7 +17,7 @@ from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
 from reconciler.model.kind import Ended, Kind
-from reconciler.model.provider import Claims, Provider
+from reconciler.model.provider import Claims, Expected, Provider
 from reconciler.model.resource import LiveObject
 from reconciler.model.values import Spec
 
@@ -71,8 +71,10 @@ class Finder:
         self._settling = settling
         self._lists = _SharedLists(provider, settling.clock)
 
-    def read(self, address: Address, kind: Kind, id: str, *, carried: Collection[str] = ()) -> LiveObject | None:
-        """An object as it is now, with the named fields that have calls of their own; None if it is gone."""
+    def read(
+        self, address: Address, kind: Kind, id: str, *, expected: Mapping[str, Expected] | None = None
+    ) -> LiveObject | None:
+        """An object as it is now, with the fields that have calls of their own and are expected; None if it is gone."""
         if kind.readable_singly:
             live = self._provider.get(kind, address.project, id)
         else:
@@ -81,7 +83,7 @@ class Finder:
         if live is None:
             return None
         live = replace(live, project=address.project)
-        return self._provider.read_carried(live, carried) if carried else live
+        return self._provider.read_touched(live, expected) if expected else live
 
     def find(self, wanted: Wanted) -> LiveObject | None:
         """The object that exists by itself, or that an earlier attempt may have made.

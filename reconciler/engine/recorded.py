@@ -58,6 +58,7 @@ class RecordedProvider:
     update = create
     delete = create
     tidy = create
+    read_touched = create
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:

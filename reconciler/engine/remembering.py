@@ -72,6 +72,7 @@ class RememberingProvider:
     update = create
     delete = create
     tidy = create
+    read_touched = create
 
     def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
         with self._lock:

@@ -68,6 +68,18 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Expected:
+    """A field as a plan saw it (in comparable form), what it is to become, and what we last wrote.
+
+    Whoever reads the field again may read what the change touches alone. `after` is None where all of it counts.
+    """
+
+    seen: Any
+    after: Any
+    applied: Any
+
+
 class Claims(Protocol):
     """Which ids are spoken for in this run, so that no object is bound to two addresses. Safe to use from threads."""
 
@@ -120,6 +132,12 @@ class Provider(Protocol):
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of the named fields that have calls of their own."""
+
+    def read_touched(self, live: LiveObject, expected: Mapping[str, Expected]) -> LiveObject:
+        """The same right before the fields are changed, from fewer calls.
+
+        What the change touches is read. The rest is taken to be as it was seen, unless a cheaper sign speaks against.
+        """
 
     def create(
         self, kind: Kind, project: str | None, spec: Spec, *, address: Address, mark: str | None, steps: Steps

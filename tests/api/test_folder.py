@@ -3,13 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+from reconciler.model.provider import Expected
+from reconciler.model.types import canonical
 from reconciler.model.values import Member
-from tests.api.conftest import World
-from tests.api.folders import SMALL, Pair, failing, in_step, member, read, store_of, sync, uploaded
+from tests.api.conftest import World, kind
+from tests.api.folders import SMALL, Pair, failing, files, in_step, member, read, store_of, sync, uploaded
 
 MakeWorld = Callable[..., World]
+
+
+# --- reading before a change
+
+
+FILES = kind("VectorStore").by_name["files"]
+
+
+@dataclass
+class Many:
+    """A store of 201 files, the first of which is about to change."""
+
+    world: World
+
+    def __post_init__(self) -> None:
+        members = [member(self.world, f"{number:03}.md", str(number)) for number in range(201)]
+        written = store_of(self.world, *members)
+        self.live, self.applied = replace(written.live, carried={}), written.live.carried["files"]
+        self.after = files(member(self.world, "000.md", "new"), *members[1:])
+
+    def read(self) -> tuple[Any, int]:
+        """What is read before the change, in comparable form, and how many calls that takes."""
+        fresh = self.world.provider.get(self.live.kind, None, self.live.id)
+        assert fresh is not None
+        self.world.emulator.clear_requests()
+        expected = Expected(canonical(FILES.type, self.applied), self.after, self.applied)
+        found = self.world.provider.read_touched(fresh, {"files": expected}).carried["files"]
+        return canonical(FILES.type, found), len(self.world.emulator.requests)
+
+    def call(self, method: str, number: int, body: Any = None) -> None:
+        ids = {"id": self.live.id, "file": self.applied.members[number].file_id}
+        path = "/vector_stores/{id}/files/{file}"
+        self.world.client.request(method, path, ids=ids, key=self.world.keys.for_project(None), json=body)
+
+
+def test_before_few_of_many_members_change_only_those_are_read(world: World) -> None:
+    many = Many(world)
+    assert many.read() == (canonical(FILES.type, many.applied), 1)
+
+
+def test_before_few_of_many_members_change_what_somebody_did_to_them_shows(world: World) -> None:
+    many = Many(world)
+    many.call("POST", 0, {"attributes": {"edited": True}})
+    assert "000.md" not in many.read()[0]  # it lost the attributes that said what it is
+
+
+def test_before_few_of_many_members_change_all_are_read_if_there_are_not_as_many_any_more(world: World) -> None:
+    many = Many(world)
+    many.call("DELETE", 7)
+    members, calls = many.read()
+    assert (calls, members.keys() & {"006.md", "007.md"}) == (2, {"006.md"})
 
 
 # --- filling
