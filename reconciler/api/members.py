@@ -111,7 +111,7 @@ def _preference(item: Mapping[str, Any]) -> tuple[bool, float, str]:
 
 
 def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
-    """A member of its store; equal ways of chunking are kept once in `alike`, since a store mostly has one or two."""
+    """A member of its store; what is equal is kept once in `alike`, since most members are attached alike."""
     id, chunking = str(item["id"]), item.get("chunking_strategy")
     tagged: Any = item.get("attributes") or {}
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
@@ -122,6 +122,6 @@ def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
         # The size is not told, and not needed: the digest says it all.
         content=LocalFile(path, sha256, 0) if ours else None,
         file_id=id,
-        attributes=attributes,
+        attributes=alike.setdefault(repr(attributes), attributes),
         chunking_strategy=alike.setdefault(repr(chunking), chunking),
     )

@@ -43,7 +43,7 @@ COMMANDS = {
 }
 """Each command and the module whose `command` it is, in the order in which help lists them."""
 
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
+_OBJECTS_BETWEEN_COLLECTIONS = 1_000_000
 
 
 class _LazyGroup(click.Group):
@@ -113,6 +113,6 @@ def main() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
-    # Nearly all that a run makes is kept until its end, so looking for garbage after every 700 objects finds none.
+    # Nearly all that a run makes is kept until its end, so looking for garbage finds none.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     leave(run())

@@ -15,10 +15,11 @@ from reconciler.model.change import FieldChange, Origin
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN, canonical, comparable, same
+from reconciler.model.types import SERVER_CHOSEN, Comparisons, canonical, comparable, same
 from reconciler.model.values import Spec
 
 _NOT_SHOWN: Any = object()
+_comparisons = Comparisons()
 
 
 def diff_fields(
@@ -150,7 +151,7 @@ def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | Non
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
     prior = record.applied.get(field.name) if record else None
-    after, before = comparable(field.type, value, shown, prior)
+    after, before = _comparisons(field.type, value, shown, prior)
     if same(after, before) or _is_standing(field, value, shown, record):
         return
     yield from _leaves(field, before, after, _origin(field, value, shown, record))

@@ -34,7 +34,7 @@ class Found(StrEnum):
     ADOPTED = "because it is to be adopted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Binding:
     """A resource and what it is bound to. `ended` objects are not bound: they are what once was there.
 

@@ -209,14 +209,19 @@ class Survey:
         return [place for place in found if self._provider.can_read(kinds[place.kind], place.project)]
 
     def _expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
+        allowed = set(places)
+        return [(place, id) for place, id in self._all_expected if place in allowed]
+
+    @cached_property
+    def _all_expected(self) -> list[tuple[Place, str]]:
+        """Where each object is listed that a record or a manifest knows by its id."""
         found = [(self._record_places[address], record.id) for address, record in self.inputs.records.items()]
         found += [
             (self._recorded_place(address, resource.lifecycle.adopt), resource.lifecycle.adopt)
             for address, resource in self.resources.items()
             if isinstance(resource.lifecycle.adopt, str)
         ]
-        allowed = set(places)
-        return [(place, id) for place, id in found if place is not None and place in allowed]
+        return [(place, id) for place, id in found if place is not None]
 
     def _enough(self, places: Iterable[Place]) -> dict[Place, frozenset[str]]:
         """The places of which only known objects are wanted, with their ids.

@@ -14,7 +14,7 @@ from reconciler.model.change import Action, Change, Drift, Origin, OutputChange,
 from reconciler.model.kind import Readable
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import same
-from reconciler.model.values import Reference, Spec, substitute
+from reconciler.model.values import FileSet, Reference, Spec, substitute
 
 
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
@@ -55,7 +55,27 @@ def _stands_as_applied(survey: Survey, record: Record, change: Change | None, sp
         or survey.resources[record.address].lifecycle.ignore_changes
     ):
         return False
-    return same(record.applied, spec)
+    return (
+        spec is not None
+        and record.applied.keys() == spec.keys()
+        and all(
+            _same_files(value, spec[name]) if isinstance(value, FileSet) else same(value, spec[name])
+            for name, value in record.applied.items()
+        )
+    )
+
+
+def _same_files(applied: FileSet, declared: Any) -> bool:
+    """Whether a folder is declared as it was last written, ids apart: a manifest does not know those of local files."""
+    return (
+        isinstance(declared, FileSet)
+        and len(applied.members) == len(declared.members)
+        and all(
+            (one.key, one.content, one.attributes, one.chunking_strategy)
+            == (other.key, other.content, other.attributes, other.chunking_strategy)
+            for one, other in zip(applied.members, declared.members, strict=True)
+        )
+    )
 
 
 def _recorded_drift(survey: Survey, address: Address, record: Record) -> Drift | None:

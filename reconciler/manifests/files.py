@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,14 +38,16 @@ class Files:
         self.root = root.resolve()
         self.secrets = tuple(secrets)
         self._closed: tuple[str, ...] = (_as_prefix(self.root / STATE_FOLDER),)
-        self._withheld = {Path(os.path.realpath(path)) for path in withheld}
-        self._folders: dict[str, Path] = {}
+        # Paths are kept and compared as text: a Path takes several times as long, and folders have very many files.
+        self._withheld = {os.path.realpath(path) for path in withheld}
+        self._folders: dict[str, str] = {}
+        self._hidden: dict[str, frozenset[str] | None] = {}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
 
     def withhold(self, path: Path) -> None:
         """Keep one more file out of every resource."""
-        self._withheld.add(Path(os.path.realpath(path)))  # resolve() would raise where a link leads to itself
+        self._withheld.add(os.path.realpath(path))  # Path.resolve would raise where a link leads to itself
 
     def withhold_folder(self, folder: Path) -> None:
         """Keep a folder out of every resource, unless everything is in it."""
@@ -90,8 +92,8 @@ class Files:
     def _keys_to_come(self, glob: Glob) -> list[str]:
         """The key files below a glob's fixed part that do not exist yet; hidden ones are never found."""
         below = self.root / glob.prefix
-        folder = os.path.join(below, "")  # noqa: PTH118 - as text, since every glob is held against every key
-        inside = (path for path in self._withheld if path == below or str(path).startswith(folder))
+        folder = _as_prefix(below)
+        inside = (Path(path) for path in self._withheld if path == str(below) or path.startswith(folder))
         missing = (path for path in inside if not path.exists())
         visible = (path for path in missing if not any(part[0] == "." for part in path.relative_to(below).parts))
         return sorted(path.relative_to(self.root).as_posix() for path in visible)
@@ -99,7 +101,7 @@ class Files:
     def _read_text(self, path: str) -> str:
         real = self._allowed(path)
         try:
-            with real.open("rb") as file:
+            with open(real, "rb") as file:  # noqa: PTH123
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
@@ -115,26 +117,26 @@ class Files:
         hashed, size, tail = hashlib.sha256(), 0, b""
         keep = max(map(len, self.secrets), default=1) - 1
         try:
-            with real.open("rb", buffering=0) as file:  # in pieces as large as they are read, so without a second copy
-                while chunk := file.read(_CHUNK_BYTES):
-                    window = tail + chunk
-                    if any(secret in window for secret in self.secrets):
-                        raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
-                    hashed.update(chunk)
-                    size, tail = size + len(chunk), window[-keep:] if keep else b""
+            for chunk in _chunks(real):
+                window = tail + chunk
+                if any(secret in window for secret in self.secrets):
+                    raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
+                hashed.update(chunk)
+                size, tail = size + len(chunk), window[-keep:] if keep else b""
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
         return LocalFile(relative(path), hashed.hexdigest(), size)
 
-    def _allowed(self, path: str) -> Path:
-        real = self._in_known_folder(path) or require_file(self.root, path)
-        if real in self._withheld or _is_delivered(real):
+    def _allowed(self, path: str) -> str:
+        """Where a file really is that may be read; raises Problem."""
+        real = self._in_known_folder(path) or str(require_file(self.root, path))
+        if real in self._withheld or self._is_delivered(real):
             raise Problem(_LEAK, f'"{path}" holds a key: no resource may contain it.')
         if _as_prefix(real).startswith(self._closed):
             raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
         return real
 
-    def _in_known_folder(self, path: str) -> Path | None:
+    def _in_known_folder(self, path: str) -> str | None:
         """Where a regular file in its simplest spelling really is; None leaves the answer to a closer look.
 
         Following each folder once, and not once for each of its files, is most of what a large folder costs.
@@ -143,23 +145,43 @@ class Files:
         if not folder or relative(path) != path:
             return None
         if folder not in self._folders:
-            self._folders[folder] = require_inside(self.root, self.root / folder, path)
-        real = self._folders[folder] / name
+            self._folders[folder] = str(require_inside(self.root, self.root / folder, path))
+        real = f"{self._folders[folder]}{os.sep}{name}"
         try:
-            return real if stat.S_ISREG(real.lstat().st_mode) else None
+            return real if stat.S_ISREG(os.lstat(real).st_mode) else None
         except OSError:
             return None
 
+    def _is_delivered(self, real: str) -> bool:
+        """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
+        folder, _, name = real.rpartition(os.sep)
+        is_proof = name.startswith(".") and name.endswith(_PROOFS)
+        if folder not in self._hidden:
+            self._hidden[folder] = _hidden_names(folder)
+        hidden, proof = self._hidden[folder], f".{name}{_PROOFS[0]}"
+        return is_proof or (os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden)  # noqa: PTH110
 
-def _is_delivered(real: Path) -> bool:
-    """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
-    folder, name = os.path.split(real)
-    is_proof = name.startswith(".") and name.endswith(_PROOFS)
-    # As text: a Path takes several times as long, and every file of a large folder is asked about.
-    return is_proof or os.path.exists(f"{folder}/.{name}{_PROOFS[0]}")  # noqa: PTH110
+
+def _chunks(path: str) -> Iterator[bytes]:
+    """The bytes of a file, in pieces that are no larger than they have to be."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(file).st_size
+        while chunk := os.read(file, min(size + 1, _CHUNK_BYTES)):
+            yield chunk
+    finally:
+        os.close(file)
 
 
-def _as_prefix(path: Path) -> str:
+def _hidden_names(folder: str) -> frozenset[str] | None:
+    """The hidden names in a folder; None where it can be entered and not listed."""
+    try:
+        return frozenset(name for name in os.listdir(folder or os.sep) if name[0] == ".")  # noqa: PTH208
+    except OSError:
+        return None
+
+
+def _as_prefix(path: Path | str) -> str:
     """What the path and everything below it begin with, once written with a separator at the end."""
     return os.path.join(path, "")  # noqa: PTH118
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from reconciler.manifests.problems import Problem
 
 _WILD = re.compile(r"[*?\[]")
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+"""Paths that need no closer look: relative, no name that begins with a dot, nothing to simplify."""
 
 
 def shown(path: Path, root: Path) -> str:
@@ -32,6 +34,8 @@ def shown(path: Path, root: Path) -> str:
 @lru_cache(maxsize=256)  # few, as a path is asked about several times in a row
 def relative(text: str) -> str:
     """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below the folder."""
+    if _PLAIN.fullmatch(text):
+        return text
     if not text or "\0" in text:
         raise Problem("Not a path", "Write the path of a file below the stack's folder.")
     if text.startswith("/") or os.path.isabs(text):  # noqa: PTH117 - a Path takes ten times as long to say so

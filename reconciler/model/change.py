@@ -117,7 +117,7 @@ class FieldChange:
         return dotted(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """What is to be done about one address.
 

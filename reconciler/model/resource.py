@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place
 from reconciler.model.kind import Kind, OnRemove
-from reconciler.model.values import Reference, Spec, references_in, substitute
+from reconciler.model.values import MAP, Reference, Spec, references_in, substitute
 
 IGNORE_ALL = "all"
 
@@ -34,7 +34,7 @@ class Lifecycle:
     renamed_from: Address | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """One thing declared in a manifest, expanded and resolved as far as the manifests alone allow.
 
@@ -68,7 +68,7 @@ class Resource:
         return self.lifecycle.on_remove or self.kind.on_remove
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LiveObject:
     """What exists at the API. `attributes` is the answer as it came, with what the path says of its surroundings.
 
@@ -91,7 +91,7 @@ class LiveObject:
     def mark(self) -> str | None:
         """Our ownership mark, `stack/environment/address`, where the object carries one."""
         marks = self.attributes.get(self.kind.mark) if self.kind.mark else None
-        found = marks.get(MARK_KEY) if isinstance(marks, Mapping) else None
+        found = marks.get(MARK_KEY) if isinstance(marks, MAP) else None
         return found if isinstance(found, str) else None
 
     def value(self, name: str) -> Any:
@@ -99,12 +99,12 @@ class LiveObject:
         if name in self.carried:
             return self.carried[name]
         found = self.attributes.get(name)
-        if name == self.kind.mark and isinstance(found, Mapping):
+        if name == self.kind.mark and isinstance(found, MAP):
             return {key: item for key, item in found.items() if key != MARK_KEY}
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What we remember of a resource: the binding to an object, and what the API cannot tell.
 

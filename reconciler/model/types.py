@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.model.values import FileSet, LocalFile, Member, Unknown
+from reconciler.model.values import MAP, FileSet, LocalFile, Member, Unknown
 
 
 class _ServerChosen:
@@ -207,6 +207,30 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     return desired, live
 
 
+class Comparisons:
+    """`comparable`, for very many objects of which most are set up alike: each pair of values is worked out once.
+
+    What it answers is shared, and must not be changed.
+    """
+
+    _MOST = 200
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[Type, Any, Any]] = {}
+
+    def __call__(self, kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+        """Both values in comparable form."""
+        if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
+            return comparable(kind, desired, live, prior)
+        question = (id(kind), f"{desired!r} {live!r} {prior!r}")
+        known = self._known.get(question)
+        if known is None:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            known = self._known[question] = (kind, *comparable(kind, desired, live, prior))
+        return known[1], known[2]
+
+
 def same(left: Any, right: Any) -> bool:
     """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
     if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
@@ -217,7 +241,7 @@ def same(left: Any, right: Any) -> bool:
         return left is right
     if isinstance(left, _SCALARS):
         return bool(left == right)
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
+    if isinstance(left, MAP) and isinstance(right, MAP):
         return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
@@ -278,13 +302,13 @@ def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
 
 
 def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-    if not isinstance(desired, Mapping) or not isinstance(live, Mapping):
+    if not isinstance(desired, MAP) or not isinstance(live, MAP):
         return _own(kind, desired), _own(kind, live)
     left: dict[str, Any] = {}
     right: dict[str, Any] = {}
     for part in kind.properties:
         asked, shown = _part(part, desired), _part(part, live)
-        before = prior.get(part.name) if isinstance(prior, Mapping) else None
+        before = prior.get(part.name) if isinstance(prior, MAP) else None
         if asked is None and before is None and part.default is SERVER_CHOSEN:
             continue
         a, b = comparable(part.type, asked, shown, before)
@@ -294,7 +318,7 @@ def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None)
 
 
 def _own(kind: Object, value: Any) -> Any:
-    return comparable(kind, value, value)[0] if isinstance(value, Mapping) else value
+    return comparable(kind, value, value)[0] if isinstance(value, MAP) else value
 
 
 def _part(part: Property, value: Mapping[str, Any]) -> Any:
@@ -311,10 +335,10 @@ def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = F
 
 def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
     desired, live = _shown_as(kind, desired), _shown_as(kind, live)
-    tag = desired.get(kind.tag) if isinstance(desired, Mapping) else None
-    if isinstance(live, Mapping) and isinstance(desired, Mapping) and tag == live.get(kind.tag):
+    tag = desired.get(kind.tag) if isinstance(desired, MAP) else None
+    if isinstance(live, MAP) and isinstance(desired, MAP) and tag == live.get(kind.tag):
         variant = kind.variants.get(str(tag), Object(()))
-        before = prior if isinstance(prior, Mapping) and prior.get(kind.tag) == tag else None
+        before = prior if isinstance(prior, MAP) and prior.get(kind.tag) == tag else None
         left, right = _comparable_object(variant, desired, live, before)
         return {kind.tag: tag, **left}, {kind.tag: tag, **right}
     return _own_variant(kind, desired), _own_variant(kind, live)
@@ -323,11 +347,11 @@ def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None)
 def _shown_as(kind: Tagged, value: Any) -> Any:
     if value is None:
         return kind.default
-    return kind.same_as.get(str(value.get(kind.tag)), value) if isinstance(value, Mapping) else value
+    return kind.same_as.get(str(value.get(kind.tag)), value) if isinstance(value, MAP) else value
 
 
 def _own_variant(kind: Tagged, value: Any) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, MAP):
         return value
     variant = kind.variants.get(str(value.get(kind.tag)), None)
     if variant is None:
@@ -336,7 +360,7 @@ def _own_variant(kind: Tagged, value: Any) -> Any:
 
 
 def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-    if isinstance(desired, Mapping) and isinstance(live, Mapping):
+    if isinstance(desired, MAP) and isinstance(live, MAP):
         return comparable(kind.other, desired, live, prior)
     return _own_either(kind, desired), _own_either(kind, live)
 
@@ -352,7 +376,7 @@ def _json(kind: Json, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, MAP):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
@@ -366,23 +390,26 @@ def _digest(value: Any) -> Any:
 def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:
     left = {member.key: member for member in desired.members} if isinstance(desired, FileSet) else {}
     right = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
-    settled: dict[str, tuple[Any, Any]] = {}
+    settled: dict[tuple[str, int, int], tuple[Any, Any]] = {}
     pairs = {key: _comparable_member(kind, one, right.get(key, one), settled) for key, one in left.items()}
     pairs |= {key: _comparable_member(kind, one, one, settled) for key, one in right.items() if key not in left}
     return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
 
 
 def _comparable_member(
-    kind: FileSetType, desired: Member, live: Member, settled: dict[str, tuple[Any, Any]]
+    kind: FileSetType, desired: Member, live: Member, settled: dict[tuple[str, int, int], tuple[Any, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both sides of a member. `settled` are the comparisons so far: most members of a set are attached alike."""
+    """Both sides of a member. `settled` are the comparisons so far, by which two objects were compared.
+
+    Most members of a set are attached alike, and then share what says how.
+    """
     sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for side, member in zip(sides, (desired, live), strict=True):
         if member.content is not None:
             side["sha256"] = member.content.sha256
     for name, part in (("attributes", kind.attributes), ("chunking_strategy", kind.chunking_strategy)):
         asked, shown = getattr(desired, name), getattr(live, name)
-        question = f"{name} {asked!r} {shown!r}"
+        question = (name, id(asked), id(shown))
         if question not in settled:
             settled[question] = comparable(part, asked, shown)
         for side, value in zip(sides, settled[question], strict=True):
