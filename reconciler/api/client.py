@@ -52,7 +52,10 @@ class Form:
 
 @dataclass(frozen=True)
 class Request:
-    """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted."""
+    """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted.
+
+    `shared` is a limit that the call shares with others, beside the one of its route.
+    """
 
     method: str
     path: str
@@ -63,6 +66,7 @@ class Request:
     form: Form | None = None
     beta: str | None = None
     repeatable: bool | None = None
+    shared: Lane | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
@@ -76,6 +80,11 @@ class Request:
             return Effect.READ
         repeatable = self.method == "DELETE" if self.repeatable is None else self.repeatable
         return Effect.REPEATABLE if repeatable else Effect.ONCE
+
+    @property
+    def lane(self) -> Lane:
+        """The limit of its route."""
+        return Lane(self.key.is_admin, self.method, self.path)
 
     @property
     def target(self) -> str:
@@ -168,11 +177,12 @@ class Client:
 
     def exchange(self, request: Request) -> Answer:
         """Send one request, again where that is safe and helps, and return the answer with its headers."""
-        lane = Lane(request.key.is_admin, request.method, request.path)
+        lane = request.lane
         self._outages.check(lane, f"{request.method} {request.target}")
         spent = 0.0
         for attempt in count(1):
-            self._take_turn(lane)
+            for due in filter(None, (request.shared, lane)):
+                self._take_turn(due)
             self.check_stopped()
             sent_at = self.clock()
             outcome = self._attempt(request)
@@ -182,7 +192,7 @@ class Client:
                 return outcome
             # Sending a large file takes its time, which is no reason to give up on it.
             spent += self.clock() - sent_at if request.form is None else 0.0
-            wait = self._next_wait(lane, outcome, request.effect, attempt=attempt, spent_seconds=spent)
+            wait = self._next_wait(request, outcome, attempt=attempt, spent_seconds=spent)
             if wait is None:
                 error = self._policy.raised(outcome, request.effect)
                 raise error from error.__cause__
@@ -191,17 +201,16 @@ class Client:
                 self._announced_pause(wait, f"trying again: {outcome.error}", waited_seconds=spent)
         raise AssertionError("count() has no end")
 
-    def _next_wait(
-        self, lane: Lane, failure: Failure, effect: Effect, *, attempt: int, spent_seconds: float
-    ) -> float | None:
+    def _next_wait(self, request: Request, failure: Failure, *, attempt: int, spent_seconds: float) -> float | None:
         """How long to wait after a failure, or None to give up; throttle and outages learn of it."""
+        lane, effect = request.lane, request.effect
         wait = self._policy.wait(failure, effect, attempt=attempt, spent_seconds=spent_seconds)
         if self._outages.has(lane):
             wait = None
         if failure.trouble is Trouble.THROTTLED:
             told = failure.told_seconds is not None
             # A wait that is too long for us must not hold back others, who may be told something else.
-            self._throttle.refused(lane, wait_seconds=wait or 0.0, told=told)
+            self._throttle.refused(request.shared or lane, wait_seconds=wait or 0.0, told=told)
         if failure.trouble in (Trouble.FINAL, Trouble.CONFLICT):
             self._outages.answered(lane)
         elif wait is None and may_repeat(failure.trouble, effect):

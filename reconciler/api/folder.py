@@ -17,6 +17,7 @@ from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, seen_set, tags
 from reconciler.api.reach import Reach
 from reconciler.api.strays import REATTACH, UPLOAD, Strays
+from reconciler.api.throttle import Lane
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
@@ -28,6 +29,8 @@ from reconciler.model.values import FileSet, LocalFile, Member, value_at
 
 PURPOSE = "assistants"
 _PAGE = 100
+_WRITES_PER_MINUTE = 300
+"""What a store takes in a minute, single files and batches alike."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +233,11 @@ class _Sync:
         bodies = [attachment(member) for member in batch]
         with self.work.steps.step("attach", files=len(batch)) as step:
             if len(bodies) == 1:
-                made = self.work.reach.request("POST", self.files_path, ids=ids, json=bodies[0])
+                made = self._write("POST", self.files_path, json=bodies[0])
                 watch = Watch(f"{self.files_path}/{{file}}", {**ids, "file": str(batch[0].file_id)})
             else:
                 path = f"{self.live.kind.collection}/{{id}}/file_batches"
-                made = self.work.reach.request("POST", path, ids=ids, json={"files": bodies})
+                made = self._write("POST", path, json={"files": bodies})
                 one = f"{path}/{{batch}}"
                 watch = Watch(one, {**ids, "batch": str(made.get("id"))}, f"{one}/files")
             step.done(str(made.get("id")))
@@ -244,9 +247,8 @@ class _Sync:
 
     def _retag(self, member: Member) -> None:
         with self.work.steps.step(f"annotate {member.key}") as step:
-            ids = {"id": self.live.id, "file": str(member.file_id)}
-            path = f"{self.files_path}/{{file}}"
-            self.work.reach.request("POST", path, ids=ids, json={"attributes": tags(member)}, repeatable=True)
+            body = {"attributes": tags(member)}
+            self._write("POST", f"{self.files_path}/{{file}}", member, json=body, repeatable=True)
             step.done(str(member.file_id))
 
     def _detach_to_attach_again(self, member: Member) -> None:
@@ -264,11 +266,18 @@ class _Sync:
             step.done(str(member.file_id))
 
     def _detach(self, member: Member) -> None:
-        ids = {"id": self.live.id, "file": str(member.file_id)}
         try:
-            self.work.reach.request("DELETE", f"{self.files_path}/{{file}}", ids=ids)
+            self._write("DELETE", f"{self.files_path}/{{file}}", member)
         except NotFoundError:
             return
+
+    def _write(self, method: str, path: str, member: Member | None = None, **rest: Any) -> dict[str, Any]:
+        """A call that changes the content of the store; all of these share a limit."""
+        ids = {"id": self.live.id, **({"file": str(member.file_id)} if member else {})}
+        pace = Lane(
+            self.work.reach.key.is_admin, "writes to", f"{self.live.kind.collection}/{self.live.id}", _WRITES_PER_MINUTE
+        )
+        return self.work.reach.request(method, path, ids=ids, shared=pace, **rest)
 
 
 def _delete_unused(work: Work, strays: Strays) -> None:

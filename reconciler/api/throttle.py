@@ -24,11 +24,15 @@ _FLOOR = 3  # other clients may have eaten the allowance: never conclude that fe
 
 
 class Lane(NamedTuple):
-    """What is limited together: one method of one route, by class of key."""
+    """What is limited together: one method of one route, by class of key, or writes to one object.
+
+    `per_minute` is the limit where the API's documentation tells it.
+    """
 
     is_admin: bool
     method: str
     route: str
+    per_minute: int | None = None
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Throttle:
             if now - state.changed_at < _RELAX_SECONDS:
                 return
             begun = self._fresh(lane)
-            state.spacing_seconds, state.changed_at = begun.spacing_seconds, now
+            state.spacing_seconds, state.changed_at = max(begun.spacing_seconds, state.spacing_seconds * _DECREASE), now
             if state.limit is not None and state.limit != begun.limit:
                 state.limit += 1
 
@@ -84,7 +88,7 @@ class Throttle:
                 state.sent.pop()  # it did not count
             state.resume_at = max(state.resume_at, now + wait_seconds)
             if lane.is_admin:
-                passed = sum(1 for moment in state.sent if moment > now - WINDOW_SECONDS)
+                passed = sum(1 for moment in state.sent if moment > now - _MINUTE_SECONDS)
                 _learn(state, passed=passed, now=now, told_seconds=wait_seconds if told else None)
 
     def _state(self, lane: Lane) -> _State:
@@ -94,7 +98,7 @@ class Throttle:
 
     def _fresh(self, lane: Lane) -> _State:
         pace = self._configured if lane.is_admin else None
-        limit = None if pace is None else max(1, int(pace))
+        limit = lane.per_minute if pace is None else max(1, int(pace))
         spacing = _MINUTE_SECONDS / pace if pace is not None and pace < 1 else 0.0
         return _State(limit, spacing_seconds=spacing, changed_at=self._clock())
 
@@ -103,7 +107,8 @@ def _free_at(state: _State, now: float) -> float:
     while len(state.sent) > 1 and state.sent[0] <= now - WINDOW_SECONDS:
         state.sent.popleft()
     free = max(now, state.resume_at)
-    if state.sent and state.spacing_seconds:
+    # The first one after a wait goes when the server said.
+    if state.sent and state.spacing_seconds and state.sent[-1] >= state.resume_at:
         free = max(free, state.sent[-1] + state.spacing_seconds)
     if state.limit is not None and len(state.sent) >= state.limit:
         free = max(free, state.sent[-state.limit] + WINDOW_SECONDS)
@@ -113,8 +118,10 @@ def _free_at(state: _State, now: float) -> float:
 def _learn(state: _State, *, passed: int, now: float, told_seconds: float | None) -> None:
     fresh = now - state.changed_at < WINDOW_SECONDS
     if told_seconds is not None:
-        # The hint is when one request may go, not all who wait: the next ones follow at the pace seen so far.
-        state.spacing_seconds = min(told_seconds, _MINUTE_SECONDS / max(passed, 1))
+        # The hint is when one request may go, not all who wait: the next ones follow at the pace seen so far. Where
+        # hardly any got through, others may have eaten the allowance, and the hint says more.
+        pace = WINDOW_SECONDS / max(passed, 1)
+        state.spacing_seconds = pace if passed >= _FLOOR else min(told_seconds, pace)
     elif state.limit is None:
         state.limit = max(_FLOOR, passed)
     elif fresh:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from reconciler.model.provider import Expected
 from reconciler.model.types import canonical
 from reconciler.model.values import Member
@@ -23,12 +25,12 @@ FILES = kind("VectorStore").by_name["files"]
 
 @dataclass
 class Many:
-    """A store of 201 files, the first of which is about to change."""
+    """A store of 101 files, the first of which is about to change."""
 
     world: World
 
     def __post_init__(self) -> None:
-        members = [member(self.world, f"{number:03}.md", str(number)) for number in range(201)]
+        members = [member(self.world, f"{number:03}.md", str(number)) for number in range(101)]
         written = store_of(self.world, *members)
         self.live, self.applied = replace(written.live, carried={}), written.live.carried["files"]
         self.after = files(member(self.world, "000.md", "new"), *members[1:])
@@ -63,7 +65,7 @@ def test_before_few_of_many_members_change_all_are_read_if_there_are_not_as_many
     many = Many(world)
     many.call("DELETE", 7)
     members, calls = many.read()
-    assert (calls, members.keys() & {"006.md", "007.md"}) == (2, {"006.md"})
+    assert (calls, len(members), members.keys() & {"006.md", "007.md"}) == (1, 100, {"006.md"})
 
 
 # --- filling
@@ -105,6 +107,17 @@ def test_many_files_are_attached_in_batches(make_world: MakeWorld) -> None:
     written = store_of(world, *wanted)
     assert in_step(world, written.live, *wanted)
     assert [len(r.request_body["files"]) for r in world.sent("POST", "/file_batches")] == [3, 3]
+
+
+def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.api.folder._WRITES_PER_MINUTE", 3)
+    members = [member(world, f"{number}.md", str(number)) for number in range(4)]
+    live, began = store_of(world, *members).live, world.clock.now
+    sync(world, live)  # an attach, and four detaches
+    assert [reason for reason, _ in world.waits] == [f"rate limit of writes to /vector_stores/{live.id}"] * len(
+        world.waits
+    )
+    assert world.clock.now >= began + 60
 
 
 def test_an_uploaded_file_is_attached_by_its_id(world: World) -> None:
