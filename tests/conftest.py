@@ -67,8 +67,8 @@ class Workspace:
             "OPENAI_BASE_URL": self.emulator.base_url,
             "OPENAI_ADMIN_KEY": self.emulator.admin_key,
             "OPENAI_API_KEY": self.emulator.api_key,
-            # The emulator's lists do not lag unless a test wants them to, so lost objects are not waited for long.
-            "RECONCILER_SETTLE_SECONDS": "1",
+            # The emulator's lists do not lag unless a test wants them to, so lost objects are hardly waited for.
+            "RECONCILER_SETTLE_SECONDS": "0.1",
             **self.variables,
         }
 

@@ -126,8 +126,8 @@ def test_a_death_at_any_instant_is_mended_by_the_same_command(
 )
 def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mortals: Mortals, tmp_path: Path) -> None:
     with staged(scenario, mortals, tmp_path) as stage:
-        stage.settle_seconds = 4.0
-        stage.list_lag_ms = 1500
+        stage.settle_seconds = 2.0
+        stage.list_lag_ms = 700
         made = [at for at, name in enumerate(stage.boundaries) if name.startswith("after POST")]
         fatal = made if SOAK else [made[at] for at in spread(len(made), 3)]
         assert problems_after(stage, fatal, stage.repair) == []
@@ -156,7 +156,6 @@ def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortal
 
 def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(mortals: Mortals, tmp_path: Path) -> None:
     with staged(ADDED, mortals, tmp_path) as stage:
-        stage.settle_seconds = 0.05
         assert problems_after(stage, fatal_boundaries(stage, few=12), stage.withdraw) == []
 
 
