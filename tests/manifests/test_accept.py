@@ -85,7 +85,7 @@ def agree(schema: dict[str, Any]) -> None:
     """Hold the predicate of a schema against the validator's own answer."""
     accepts, validator = predicate(schema), Draft202012Validator(schema)
 
-    @examples(40)
+    @examples(50)
     @given(value=near(schema))
     def check(value: Any) -> None:
         assert accepts(value) is validator.is_valid(value)
@@ -107,7 +107,7 @@ def test_what_is_declined_has_a_reason(kind: Kind) -> None:
     schema = spec_schema(kind)
     accepts, checker = predicate(schema), Checker(schema)
 
-    @examples(40)
+    @examples(50)
     @given(value=near(schema))
     def check(value: Any) -> None:
         assert bool(list(checker.findings(value))) is not accepts(value)

@@ -18,7 +18,7 @@ from tests.reliability.processes import Mortals
 from tests.reliability.storms import PATHS, SLOTS, Act, Story
 from tests.soak import SOAK
 
-QUICK = 10
+QUICK = 14
 LONG = 150
 
 WRITES = ("POST:*", "DELETE:*", "POST:*/service_accounts*", "POST:/files", "POST:/vector_stores*", "POST:/assistants*")
