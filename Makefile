@@ -14,10 +14,10 @@ demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulat
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev  ## All tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 soak: $(VENV)/.dev  ## All tests, as hard as they can try: hours, where `make test` takes minutes
-	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 $(ARGS)
+	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: lint types test  ## Everything that CI checks
 

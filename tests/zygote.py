@@ -9,34 +9,76 @@ from __future__ import annotations
 
 import array
 import atexit
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SECONDS = 120
 _LONGEST = 1 << 20
 
+_LATE = ("anyio", "certifi", "deepdiff", "encodings.idna", "encodings.utf_8_sig", "httpcore", "pwd")
+"""What is imported only when it is used, which takes longer than most commands."""
+
 
 def run(arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command; a negative code is the signal that ended it."""
-    with (
-        tempfile.TemporaryFile("w+b") as given,
-        tempfile.TemporaryFile("w+b") as out,
-        tempfile.TemporaryFile("w+b") as err,
-    ):
-        given.write(stdin.encode())
-        given.seek(0)
-        code = _ask(
-            {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}, given, out, err
+    return _commands().run(arguments, folder=folder, environment=environment, stdin=stdin)
+
+
+@cache
+def _commands() -> Zygote:
+    started = Zygote("reconciler.cli.main:main")
+    atexit.register(started.close)
+    return started
+
+
+class Zygote:
+    """A waiting process, whose children call the function `main`, named as module:function. It runs one at a time."""
+
+    def __init__(self, main: str) -> None:
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
+        self._line.settimeout(SECONDS)
+        self._waiting = subprocess.Popen(
+            [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), main],
+            cwd=Path(__file__).resolve().parent.parent,
+            pass_fds=[theirs.fileno()],
         )
-        return code, _text(out), _text(err)
+        theirs.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._line.close()
+        self._waiting.wait()
+
+    def run(
+        self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: str = ""
+    ) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of a child; a negative code is the signal that ended it."""
+        request = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
+        with (
+            tempfile.TemporaryFile("w+b") as given,
+            tempfile.TemporaryFile("w+b") as out,
+            tempfile.TemporaryFile("w+b") as err,
+        ):
+            given.write(stdin.encode())
+            given.seek(0)
+            return self._ask(request, given, out, err), _text(out), _text(err)
+
+    def _ask(self, request: Mapping[str, object], *streams: IO[bytes]) -> int:
+        descriptors = array.array("i", [stream.fileno() for stream in streams])
+        self._line.sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        return int(self._line.recv(64))
 
 
 def _text(stream: IO[bytes]) -> str:
@@ -44,30 +86,7 @@ def _text(stream: IO[bytes]) -> str:
     return stream.read().decode().replace("\r\n", "\n")
 
 
-def _ask(request: Mapping[str, object], *streams: IO[bytes]) -> int:
-    line = _line()
-    descriptors = array.array("i", [stream.fileno() for stream in streams])
-    line.sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-    return int(line.recv(64))
-
-
-@cache
-def _line() -> socket.socket:
-    """The line to the waiting process, one for this process; it ends when the line is closed."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
-    ours.settimeout(SECONDS)
-    root = Path(__file__).resolve().parent.parent
-    waiting = subprocess.Popen(
-        [sys.executable, "-m", "tests.zygote", str(theirs.fileno())], cwd=root, pass_fds=[theirs.fileno()]
-    )
-    theirs.close()
-    atexit.register(waiting.wait)
-    atexit.register(ours.close)
-    return ours
-
-
-def _wait_for_commands(line: socket.socket) -> None:
+def _wait_for_commands(line: socket.socket, main: Callable[[], Any]) -> None:
     while True:
         data, ancillary, _, _ = line.recvmsg(_LONGEST, socket.CMSG_SPACE(3 * 4))
         if not data:
@@ -77,26 +96,24 @@ def _wait_for_commands(line: socket.socket) -> None:
         child = os.fork()
         if child == 0:
             line.close()
-            _become(json.loads(data), streams)
+            _become(main, json.loads(data), streams)
         for stream in streams:
             os.close(stream)
         _, status = os.waitpid(child, 0)
         line.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
+def _become(main: Callable[[], Any], request: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Be the command line; never returns."""
     code = 70
     try:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(3, 64)
-        os.chdir(str(request["folder"]))
+        os.chdir(request["folder"])
         os.environ.clear()
-        os.environ.update(request["environment"])  # type: ignore[call-overload]
-        sys.argv = ["reconciler", *request["arguments"]]  # type: ignore[misc]
-        from reconciler.cli.main import main
-
+        os.environ.update(request["environment"])
+        sys.argv = ["reconciler", *request["arguments"]]
         try:
             main()
             code = 0
@@ -113,18 +130,17 @@ def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
 
 
 def _import_everything() -> None:
-    import importlib
-    import pkgutil
-
-    import deepdiff  # noqa: F401
-
     import reconciler
 
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if "emulator" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for name in _LATE:
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":
     _import_everything()
-    _wait_for_commands(socket.socket(fileno=int(sys.argv[1])))
+    children = pkgutil.resolve_name(sys.argv[2])
+    gc.freeze()  # else the first collection in a child would touch, and so copy, all that it shares with its parent
+    _wait_for_commands(socket.socket(fileno=int(sys.argv[1])), children)

@@ -28,7 +28,7 @@ acts = st.lists(
 def test_a_plan_that_asks_the_log_misses_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     with Emulator() as emulator:
 
-        @examples(20)
+        @examples(28)
         @given(acts=acts)
         def check(acts: list[tuple[str, str, bool]]) -> None:
             emulator.reset()

@@ -37,7 +37,7 @@ from reconciler.model.types import (
 from reconciler.model.values import FileSet, LocalFile, Member
 from tests.soak import SOAK
 
-EXAMPLES = float(os.environ.get("RECONCILER_EXAMPLES") or 20 * SOAK or 0.35)
+EXAMPLES = float(os.environ.get("RECONCILER_EXAMPLES") or 20 * SOAK or 0.25)
 """How many times the number of examples that a test names is run; there are many kinds, so the quick form runs few."""
 
 

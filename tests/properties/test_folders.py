@@ -115,7 +115,7 @@ def uploads(bench: Bench) -> set[str]:
 
 
 def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -> None:
-    @examples(20)
+    @examples(28)
     @given(history=rounds)
     def check(history: list[tuple[list[Any], dict[str, Any]]]) -> None:
         with bench.fresh() as stack:
@@ -136,7 +136,7 @@ def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -
 
 
 def test_a_folder_converges_without_any_state(bench: Bench) -> None:
-    @examples(8)
+    @examples(12)
     @given(history=rounds)
     def check(history: list[tuple[list[Any], dict[str, Any]]]) -> None:
         with bench.fresh() as stack:

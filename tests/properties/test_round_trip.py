@@ -95,7 +95,7 @@ def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
 def test_a_spec_survives_json(folder: Path) -> None:
     kind = KINDS["Assistant"]
 
-    @examples(40)
+    @examples(56)
     @given(spec=specs(kind, AROUND), ascii=st.booleans(), indent=st.sampled_from([None, 2]))
     def check(spec: dict[str, Any], ascii: bool, indent: int | None) -> None:
         text = json.dumps(document(kind, spec), ensure_ascii=ascii, indent=indent)
@@ -120,7 +120,7 @@ def test_a_tricky_text_stays_what_it_is(text: str, folder: Path) -> None:
 
 
 def test_free_json_survives_yaml(folder: Path) -> None:
-    @examples(60)
+    @examples(84)
     @example(parameters={"properties": {"on": {"const": None}, "y": {"default": 1.0}}, "minimum": -0.0})
     @given(parameters=json_objects)
     def check(parameters: dict[str, Any]) -> None:

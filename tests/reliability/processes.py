@@ -1,20 +1,17 @@
-"""Command lines as processes that can be killed anywhere; see `mortal` for how they are made."""
+"""Command lines as processes that can be killed anywhere; see `mortal` for what they are."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import reconciler
-
-_REPOSITORY = Path(reconciler.__file__).parent.parent
+from tests.zygote import Zygote
 
 
 @dataclass(frozen=True)
@@ -35,22 +32,16 @@ class Ended:
 
 
 class Mortals:
-    """A process that forks one child for each command line, so that a run costs no start of Python."""
+    """Command lines from a process of their own; one of them runs at a time."""
 
     def __init__(self) -> None:
-        self._parent = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.mortal"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_REPOSITORY,
-        )
+        self._zygote = Zygote("tests.reliability.mortal:main")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._parent.communicate()
+        self._zygote.close()
 
     def run(
         self,
@@ -58,27 +49,17 @@ class Mortals:
         *,
         folder: Path,
         variables: Mapping[str, str],
-        whole_bytes: int,
         fatal: int | None = None,
         watched: bool = True,
         seconds: float | None = None,
+        whole_bytes: int,
     ) -> Ended:
-        """Run a command line, one call at a time; it dies before boundary `fatal`, or after some `seconds`."""
-        out, err = (folder.with_suffix(f".{self._parent.pid}.{name}") for name in ("out", "err"))
-        order = {
-            "arguments": [*arguments, "--parallelism", "1"],
-            "folder": str(folder),
-            "variables": {"PATH": os.environ["PATH"], "NO_COLOR": "1", **variables},
-            "out": str(out),
-            "err": str(err),
-            "whole_bytes": whole_bytes,
-            "fatal": fatal,
-            "watched": watched,
-            "seconds": seconds,
-        }
-        if self._parent.stdin is None or self._parent.stdout is None:
-            raise RuntimeError("the pipes are gone")
-        self._parent.stdin.write(json.dumps(order) + "\n")
-        self._parent.stdin.flush()
-        answer = json.loads(self._parent.stdout.readline())
-        return Ended(answer["code"], out.read_text(), err.read_text(), tuple(answer["passed"]))
+        """Run a command line; it dies before boundary `fatal`, or after some `seconds`."""
+        with tempfile.NamedTemporaryFile() as report:
+            fate = {"fatal": fatal, "watched": watched, "seconds": seconds, "whole_bytes": whole_bytes}
+            code, out, err = self._zygote.run(
+                [json.dumps({**fate, "report": report.name}), *arguments, "--parallelism", "1"],
+                folder=folder,
+                environment={"PATH": os.environ["PATH"], "NO_COLOR": "1", **variables},
+            )
+            return Ended(None if code < 0 else code, out, err, tuple(report.read().decode().splitlines()))

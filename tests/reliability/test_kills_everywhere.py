@@ -6,9 +6,7 @@ lists that lag, a state that is lost on top, and edits that are taken back.
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -67,13 +65,6 @@ def mortals() -> Iterator[Mortals]:
         yield running
 
 
-@pytest.fixture
-def base() -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder)
-
-
 def fatal_boundaries(stage: Stage, *, few: int = FEW) -> list[int]:
     """Which boundaries to die at: every one in a soak, else a few of those that matter, spread over the run."""
     if SOAK:
@@ -97,17 +88,17 @@ def problems_after(stage: Stage, fatal: list[int], recover: Callable[[], list[st
 
 @every_scenario
 def test_a_death_at_any_boundary_is_mended_by_the_same_command(
-    scenario: Scenario, mortals: Mortals, base: Path
+    scenario: Scenario, mortals: Mortals, tmp_path: Path
 ) -> None:
-    with staged(scenario, mortals, base) as stage:
+    with staged(scenario, mortals, tmp_path) as stage:
         assert problems_after(stage, fatal_boundaries(stage), stage.repair) == []
 
 
 @every_scenario
 @pytest.mark.skipif(not SOAK, reason="the single deaths are what make test has time for")
-def test_a_death_of_the_repair_is_mended_as_well(scenario: Scenario, mortals: Mortals, base: Path) -> None:
+def test_a_death_of_the_repair_is_mended_as_well(scenario: Scenario, mortals: Mortals, tmp_path: Path) -> None:
     chance = random.Random(SOAK)
-    with staged(scenario, mortals, base) as stage:
+    with staged(scenario, mortals, tmp_path) as stage:
         for _ in range(40 * SOAK):
             first, second = chance.randrange(len(stage.boundaries)), chance.randrange(len(stage.boundaries))
             stage.begin()
@@ -118,9 +109,11 @@ def test_a_death_of_the_repair_is_mended_as_well(scenario: Scenario, mortals: Mo
 
 @every_scenario
 @pytest.mark.skipif(not SOAK, reason="where it strikes depends on the machine, so it says little in a single run")
-def test_a_death_at_any_instant_is_mended_by_the_same_command(scenario: Scenario, mortals: Mortals, base: Path) -> None:
+def test_a_death_at_any_instant_is_mended_by_the_same_command(
+    scenario: Scenario, mortals: Mortals, tmp_path: Path
+) -> None:
     chance = random.Random(SOAK)
-    with staged(scenario, mortals, base) as stage:
+    with staged(scenario, mortals, tmp_path) as stage:
         for _ in range(40 * SOAK):
             seconds = chance.uniform(0.02, 0.3)
             stage.begin()
@@ -131,10 +124,10 @@ def test_a_death_at_any_instant_is_mended_by_the_same_command(scenario: Scenario
 @pytest.mark.parametrize(
     "scenario", [item for item in SCENARIOS if SOAK or item.name == "added"], ids=attrgetter("name")
 )
-def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mortals: Mortals, base: Path) -> None:
-    with staged(scenario, mortals, base) as stage:
-        stage.settle_seconds = 4.0
-        stage.list_lag_ms = 1500
+def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mortals: Mortals, tmp_path: Path) -> None:
+    with staged(scenario, mortals, tmp_path) as stage:
+        stage.settle_seconds = 2.0
+        stage.list_lag_ms = 700
         made = [at for at, name in enumerate(stage.boundaries) if name.startswith("after POST")]
         fatal = made if SOAK else [made[at] for at in spread(len(made), 3)]
         assert problems_after(stage, fatal, stage.repair) == []
@@ -145,13 +138,13 @@ def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mo
     [kind for kind in KINDS.values() if SOAK or kind.name in ("AdminKey", "RoleAssignment", "SpendLimit")],
     ids=attrgetter("name"),
 )
-def test_a_death_while_the_example_of_a_kind_is_made_is_mended(kind: Kind, mortals: Mortals, base: Path) -> None:
-    with staged(example_of(kind), mortals, base) as stage:
+def test_a_death_while_the_example_of_a_kind_is_made_is_mended(kind: Kind, mortals: Mortals, tmp_path: Path) -> None:
+    with staged(example_of(kind), mortals, tmp_path) as stage:
         assert problems_after(stage, fatal_boundaries(stage, few=8), stage.repair) == []
 
 
-def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortals: Mortals, base: Path) -> None:
-    with staged(MARKED, mortals, base) as stage:
+def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortals: Mortals, tmp_path: Path) -> None:
+    with staged(MARKED, mortals, tmp_path) as stage:
 
         def recover() -> list[str]:
             stage.lose_state()
@@ -161,16 +154,15 @@ def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortal
         assert problems_after(stage, fatal_boundaries(stage), recover) == []
 
 
-def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(mortals: Mortals, base: Path) -> None:
-    with staged(ADDED, mortals, base) as stage:
-        stage.settle_seconds = 0.05
+def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(mortals: Mortals, tmp_path: Path) -> None:
+    with staged(ADDED, mortals, tmp_path) as stage:
         assert problems_after(stage, fatal_boundaries(stage, few=12), stage.withdraw) == []
 
 
-def test_the_scenarios_have_every_action_on_every_kind_in_them(mortals: Mortals, base: Path) -> None:
+def test_the_scenarios_have_every_action_on_every_kind_in_them(mortals: Mortals, tmp_path: Path) -> None:
     seen: set[tuple[str, Action]] = set()
     for number, scenario in enumerate((ORGANIZATION, ACCOUNTS, FILES, STORES, BOTS)):
-        with staged(scenario, mortals, base / str(number), rehearse=False) as stage:
+        with staged(scenario, mortals, tmp_path / str(number), rehearse=False) as stage:
             seen |= stage.planned()
     wanted = {(kind, action) for kind in {kind for kind, _ in seen} for action in expected(KINDS[kind])}
     assert sorted(wanted - seen) == []

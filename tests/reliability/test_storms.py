@@ -5,8 +5,6 @@ The stories are drawn at random, always the same ones; see `storms` for what can
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from tests.reliability.processes import Mortals
 from tests.reliability.storms import PATHS, SLOTS, Act, Story
 from tests.soak import SOAK
 
-QUICK = 10
+QUICK = 14
 LONG = 150
 
 WRITES = ("POST:*", "DELETE:*", "POST:*/service_accounts*", "POST:/files", "POST:/vector_stores*", "POST:/assistants*")
@@ -73,10 +71,8 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="module")
-def base() -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder)
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stories")
 
 
 @given(story=stories)

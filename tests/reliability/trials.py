@@ -40,7 +40,7 @@ class Stage:
     reference: Aftermath = field(init=False)
     origin: Aftermath = field(init=False)
     boundaries: tuple[str, ...] = field(init=False)
-    settle_seconds: float = 1.0
+    settle_seconds: float = 0.1
     list_lag_ms: int = 0
 
     def __post_init__(self) -> None:

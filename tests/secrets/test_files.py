@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -294,16 +293,13 @@ def test_many_keys_are_delivered_at_once(sinks: SinkSet, root: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["", "over the first"])
-def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(first: str) -> None:
-    memory = Path("/dev/shm")
-    repository = Path(reconciler.__file__).parent.parent
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as base:
-        ended = subprocess.run(
-            [sys.executable, "-m", "tests.secrets.dying_put", base, first],
-            capture_output=True,
-            text=True,
-            cwd=repository,
-        )
+def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(first: str, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.secrets.dying_put", tmp_path, first],
+        capture_output=True,
+        text=True,
+        cwd=Path(reconciler.__file__).parent.parent,
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert int(ended.stdout) > 10
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,14 +19,6 @@ REPOSITORY = Path(reconciler.__file__).parent.parent
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / ".reconciler"
-
-
-@pytest.fixture
-def quick_folders() -> Iterator[Callable[[], Path]]:
-    """Gives new folders in memory where there is such a place: for claims that need many files, and no real disk."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as base:
-        yield lambda: Path(tempfile.mkdtemp(dir=base))
 
 
 @pytest.fixture

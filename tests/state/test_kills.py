@@ -20,9 +20,9 @@ Python = Callable[[str], subprocess.Popen[str]]
 SEARCH = Address.parse("Project/search")
 
 
-def test_a_death_at_any_call_forgets_no_object(quick_folders: Callable[[], Path]) -> None:
+def test_a_death_at_any_call_forgets_no_object(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, Path(__file__).with_name("dying_apply.py"), quick_folders()],
+        [sys.executable, Path(__file__).with_name("dying_apply.py"), tmp_path],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import StateError
@@ -28,17 +26,16 @@ def exported(store: StateStore) -> Any:
     return json.loads(json.dumps(store.export()))
 
 
-# Each example makes folders of its own, so it does not mind that the fixture lives on.
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(records, max_size=4, unique_by=lambda record: record.address), st.dictionaries(names, values, max_size=3)
 )
 def test_an_export_that_is_imported_gives_the_same_state(
-    quick_folders: Callable[[], Path], kept: list[Record], outputs: dict[str, Any]
+    tmp_path_factory: pytest.TempPathFactory, kept: list[Record], outputs: dict[str, Any]
 ) -> None:
     with (
-        StateStore.open(quick_folders(), stack="acme", environment="prod") as one,
-        StateStore.open(quick_folders(), stack="acme", environment="prod") as two,
+        StateStore.open(tmp_path_factory.mktemp("state"), stack="acme", environment="prod") as one,
+        StateStore.open(tmp_path_factory.mktemp("state"), stack="acme", environment="prod") as two,
     ):
         for record in kept:
             one.put(record)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import StateError
@@ -32,11 +31,10 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
 
 
-# Each example makes folders of its own, so it does not mind that the fixture lives on.
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(st.lists(records, max_size=4, unique_by=lambda record: record.address))
-def test_records_come_back_as_they_were_put(quick_folders: Callable[[], Path], kept: list[Record]) -> None:
-    folder = quick_folders()
+def test_records_come_back_as_they_were_put(tmp_path_factory: pytest.TempPathFactory, kept: list[Record]) -> None:
+    folder = tmp_path_factory.mktemp("state")
     with StateStore.open(folder, stack="acme", environment="prod") as store:
         for record in kept:
             store.put(record)
