@@ -11,11 +11,12 @@ import logging
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -82,6 +83,11 @@ class Request:
         return Effect.REPEATABLE if repeatable else Effect.ONCE
 
     @property
+    def is_first_page(self) -> bool:
+        """Whether it is no further page of a list that was begun."""
+        return not ({"after", "page"} & self.query.keys())
+
+    @property
     def lane(self) -> Lane:
         """The limit of its route."""
         return Lane(self.key.is_admin, self.method, self.path)
@@ -90,6 +96,13 @@ class Request:
     def target(self) -> str:
         """The path with the ids filled in."""
         return self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
+
+
+class Left(NamedTuple):
+    """How many calls are still expected, and how many seconds the slowest route needs for its share of them."""
+
+    calls: int
+    seconds: float
 
 
 class Client:
@@ -129,6 +142,7 @@ class Client:
         self._answer_seconds = answer_seconds
         self._outages = Outages()
         self._calls = 0
+        self._expected: Counter[Lane] = Counter()
         self._calls_lock = threading.Lock()
         self.waited_seconds = 0.0
         self.skew_seconds = 0.0
@@ -179,6 +193,9 @@ class Client:
         """Send one request, again where that is safe and helps, and return the answer with its headers."""
         lane = request.lane
         self._outages.check(lane, f"{request.method} {request.target}")
+        if request.is_first_page:
+            with self._calls_lock:
+                self._expected[lane] = max(0, self._expected[lane] - 1)
         spent = 0.0
         for attempt in count(1):
             for due in filter(None, (request.shared, lane)):
@@ -218,6 +235,23 @@ class Client:
         elif wait is None and failure.trouble is Trouble.UNCLEAR:
             self._outages.lost(lane, failure.error)
         return wait
+
+    def expect(self, lane: Lane) -> None:
+        """Tell that a call will be made soon."""
+        with self._calls_lock:
+            self._expected[lane] += 1
+
+    def left(self) -> Left:
+        """What is still expected, and how long its pace makes it take."""
+        with self._calls_lock:
+            due = {lane: count for lane, count in self._expected.items() if count}
+        seconds = (self._throttle.seconds_for(lane, count) for lane, count in due.items())
+        return Left(sum(due.values()), max(seconds, default=0.0))
+
+    def expect_nothing(self) -> None:
+        """Forget what was expected and did not come."""
+        with self._calls_lock:
+            self._expected.clear()
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait, telling the user if it takes longer; raises Interrupted as soon as the run is stopped."""

@@ -21,7 +21,7 @@ from reconciler.api.throttle import Lane
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
-from reconciler.model.kind import Field
+from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import Expected
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import FileSetType
@@ -51,6 +51,10 @@ class Folder(Carrier):
     def created(self, task: Task, live: LiveObject) -> FileSet | None:
         """Fill the new store."""
         return None if task.value is None else self._sync(task, live, FileSet(()))
+
+    def reads(self, kind: Kind) -> tuple[str, str]:
+        """The list of the members."""
+        return "GET", f"{kind.collection}/{{id}}/files"
 
     def read(self, reach: Reach, live: LiveObject) -> FileSet:
         """The members of the store."""

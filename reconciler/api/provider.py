@@ -23,6 +23,7 @@ from reconciler.api.reach import Reach
 from reconciler.api.retirement import Retirements
 from reconciler.api.shown_once import ShownOnce
 from reconciler.api.site import Site
+from reconciler.api.throttle import Lane
 from reconciler.api.uploads import MEBIBYTE, Uploader
 from reconciler.api.work import CREATE, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
@@ -107,6 +108,18 @@ class HttpProvider:
         if project not in self._project_ids:
             return False
         return kind.scope.needs_admin_key or self._keys.has_project(project)
+
+    def expect(self, kind: Kind, project: str | None, *calls: str, within: Within = ()) -> None:
+        """Tell that calls will be made soon; surroundings that are not known yet make no other route."""
+        around = within or tuple((name, "") for name in (kind.surroundings[0] if kind.surroundings else ()))
+        for call in calls:
+            if call in kind.by_name:
+                carrier = self._carrier(kind.by_name[call])
+                route = carrier.reads(kind) if carrier else None
+            else:
+                route = kind.route(call, in_project=project is not None, within=around)
+            if route is not None:
+                self._client.expect(Lane(kind.scope.needs_admin_key, *route))
 
     # Reading
 

@@ -117,5 +117,4 @@ class Site:
         return self.kind.composed_id(self.within, self.own_id_of(item))
 
     def _template(self, name: CallName) -> tuple[str, str]:
-        method, _, path = str(getattr(self.kind.calls, name)).partition(" ")
-        return method, path.replace("{collection}", self.collection)
+        return self.kind.route(name, in_project=self.project is not None, within=self.within)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 WINDOW_SECONDS = 61.0  # a second over the minute: the server counts from when requests arrive
@@ -90,6 +90,18 @@ class Throttle:
             if lane.is_admin:
                 passed = sum(1 for moment in state.sent if moment > now - _MINUTE_SECONDS)
                 _learn(state, passed=passed, now=now, told_seconds=wait_seconds if told else None)
+
+    def seconds_for(self, lane: Lane, count: int) -> float:
+        """How long so many requests will wait for their turns at the least; 0 where no limit is known yet."""
+        with self._lock:
+            state, now = self._state(lane), self._clock()
+            sent = deque(state.sent, maxlen=state.limit or 1)
+            ahead = replace(state, sent=sent)
+            moment = now
+            for _ in range(count):
+                moment = _free_at(ahead, moment)
+                sent.append(moment)
+            return moment - now
 
     def _state(self, lane: Lane) -> _State:
         if lane not in self._lanes:

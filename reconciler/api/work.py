@@ -88,6 +88,9 @@ class Carrier:
     def created(self, task: Task, live: LiveObject) -> Any:
         """Write the field of an object that was just created; the live value afterwards."""
 
+    def reads(self, _kind: Kind) -> tuple[str, str] | None:
+        """Method and path of the call that `read` begins with; None where it makes none."""
+
     def read(self, reach: Reach, live: LiveObject) -> Any:
         """The live value of the field."""
 

@@ -39,7 +39,9 @@ def carry_out(session: Session, plan: Plan, *, command: str) -> int:
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
         run_id = _begin_run(session, plan, command)
-        result = session.with_culprits(apply_plan(plan, _run(session, run_id)))
+        with session.watching.applying(plan):
+            result = apply_plan(plan, _run(session, run_id))
+        result = session.with_culprits(result)
         code = exit_code_of(result)
         _record(session, result, run_id, succeeded=code == 0)
         if plan.pending:
@@ -63,7 +65,7 @@ def _run(session: Session, run_id: int) -> Run:
         outputs=session.configuration.stack.outputs,
         parallelism=session.options.parallelism,
         stop=session.interrupts.stop,
-        listener=session.progress,
+        listener=session.watching,
         redact=_redactor(),
         settling=session.settling,
         is_old=session.plan_is_old,

@@ -11,10 +11,8 @@ import logging
 import math
 import os
 import socket
-import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -31,8 +29,9 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
-from reconciler.cli.reporting import reports_of, talk, wants_color
+from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.talk import listen
+from reconciler.cli.watching import Watching
 from reconciler.engine.finding import Settling
 from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
@@ -44,7 +43,6 @@ from reconciler.manifests import Configuration, Settings, Stack, check_credentia
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
-from reconciler.render.progress import Progress
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore, Status
@@ -122,10 +120,9 @@ class Session:
         )
 
     @cached_property
-    def progress(self) -> Progress:
-        """Lines on standard error while an apply runs, where somebody watches."""
-        enabled = self.options.log_format == "text" and (sys.stderr.isatty() or self.options.verbose > 0)
-        return Progress(sys.stderr, enabled, wants_color(self.options, sys.stderr))
+    def watching(self) -> Watching:
+        """What is said while a run goes on, and to whom."""
+        return Watching(self.options, self.client)
 
     @cached_property
     def client(self) -> Client:
@@ -138,17 +135,9 @@ class Session:
             organization=stack.organization,
             user_agent=f"reconciler/{__version__}",
             answer_seconds=seconds_of("RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
-            on_wait=self._say_waiting,
+            on_wait=lambda reason, until: self.watching.waiting(reason, until),
             stop=self.interrupts.stop,
         )
-
-    def _say_waiting(self, reason: str, until: float) -> None:
-        if self.options.log_format == "json":
-            LOG.warning(
-                "waiting until %s: %s", datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds"), reason
-            )
-        else:
-            self.progress.waiting(reason, until - time.time(), until=until)
 
     @cached_property
     def provider(self) -> HttpProvider:
@@ -275,7 +264,8 @@ class Session:
         if planning.refresh == "none":
             plan = plan_of_records(inputs, parallelism=self.options.parallelism)
         else:
-            plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
+            with self.watching.reading():
+                plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
         return replace(plan, base_url=self.base_url)
 
     def with_blame(self, plan: Plan) -> Plan:

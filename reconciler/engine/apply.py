@@ -29,6 +29,16 @@ from reconciler.model.values import Unknown, has_unknown, substitute
 from reconciler.state import StateStore
 
 LOG = logging.getLogger("reconciler.engine")
+_CALLS: Mapping[Action, tuple[str, ...]] = {
+    Action.NO_OP: (),
+    Action.CREATE: ("create",),
+    Action.UPDATE: ("read", "update"),
+    Action.REPLACE: ("read", "create", "delete"),
+    Action.DELETE: ("read", "delete"),
+    Action.ADOPT: ("read",),
+    Action.FORGET: (),
+}
+"""What a change calls as a rule: good enough for saying how long it will take."""
 
 
 class Listener(Protocol):
@@ -103,6 +113,10 @@ class _Walk:
 
     def go(self) -> ApplyResult:
         started, calls = self._run.clock(), self._run.provider.calls
+        for change in self._work.values():
+            kind = self._run.kinds[change.address.kind]
+            due = ("update",) if kind.always_exists else _CALLS[change.action]
+            self._run.provider.expect(kind, change.address.project, *due)
         self._walk()
         for change in self._plan.changes:
             if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:

@@ -34,6 +34,9 @@ class RecordedProvider:
         """Whether the state can be asked: always."""
         return True
 
+    def expect(self, *_: Any, **__: Any) -> None:
+        """Nothing will be called."""
+
     def list(
         self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
     ) -> Sequence[LiveObject]:

@@ -93,6 +93,10 @@ class Reader:
         for place in readable:
             LOG.info("list %s%s", place.kind, "".join(f" of {where}" for where in place.where))
         ids = enough or {}
+        for place in readable:
+            kind = self._kinds[place.kind]
+            is_one = len(ids.get(place, ())) == 1 and kind.readable_singly
+            self.provider.expect(kind, place.project, "read" if is_one else "list", within=place.within)
         read = self._map(lambda at: self._list(at, optional, ids.get(at)), readable)
         for place, objects in zip(readable, read, strict=True):
             self.state.listed[place] = {live.id: live for live in objects}
@@ -124,6 +128,8 @@ class Reader:
         """Read the named fields that have calls of their own, for objects that were seen."""
         known = [(self.state.find(place.kind, place.project, id), names) for (place, id), names in wanted.items()]
         todo = [(live, names) for live, names in known if live is not None and set(names) - set(live.carried)]
+        for live, names in todo:
+            self.provider.expect(live.kind, live.project, *names)
         for live in self._map(lambda item: self.provider.read_carried(*item), todo):
             self.state.put(live)
 

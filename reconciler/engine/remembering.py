@@ -46,6 +46,11 @@ class RememberingProvider:
         """Whether objects of the kind can be read now."""
         return self._provider.can_read(kind, project)
 
+    def expect(self, kind: Kind, project: str | None, *calls: str, within: Within = ()) -> None:
+        """Tell that calls will be made soon, where they will."""
+        if (kind.name, project) not in self._trusted:
+            self._provider.expect(kind, project, *calls, within=within)
+
     def list(
         self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
     ) -> Sequence[LiveObject]:

@@ -275,6 +275,12 @@ class Kind:
                 return path
         raise ValueError(f"{self.name} has no collection for {fields or 'no surroundings'}")
 
+    def route(self, call: str, *, in_project: bool, within: Within = ()) -> tuple[str, str]:
+        """Method and path of `list`, or of one of the `calls`; ids are still holes in the path."""
+        wanted = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
+        method, _, path = wanted.partition(" ")
+        return method, path.replace("{collection}", self.collection_for(in_project=in_project, within=within))
+
     def composed_id(self, within: Within, id: str) -> str:
         """The id that tells an object from all others of the kind in its scope."""
         return compose_id(within, id, named=len(self.surroundings) > 1)

@@ -118,6 +118,12 @@ class Provider(Protocol):
     def can_read(self, kind: Kind, project: str | None) -> bool:
         """Whether objects of the kind can be read now: the project exists and a key for it is at hand."""
 
+    def expect(self, kind: Kind, project: str | None, *calls: str, within: Within = ()) -> None:
+        """Tell that calls will be made soon, so that the time left can be estimated.
+
+        They go by `list`, by their names in `Calls`, or by the field that they read.
+        """
+
     def list(
         self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
     ) -> Sequence[LiveObject]:

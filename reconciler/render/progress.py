@@ -1,32 +1,65 @@
-"""What an apply is doing right now, line by line, for whoever watches."""
+"""What a run is doing right now, for whoever watches: line by line, and as a bar on a terminal."""
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from reconciler.model.change import Change, Outcome, OutcomeStatus
 from reconciler.render import words
 from reconciler.render.lines import Line, Span, line
 from reconciler.render.text import ACTION_STYLES, MARKS, painted
 
+if TYPE_CHECKING:
+    from reconciler.render.bars import Bar
+
 _SAID_AGAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How much of what (`calls`, `changes`) is done, and how many seconds the rest takes; None where nobody can say."""
+
+    done: int
+    total: int
+    what: str
+    seconds_left: float | None = None
 
 
 class Progress:
     """Writes to `stream`, standard error as a rule. May be called from threads.
 
-    Unless `enabled` it says nothing but what is waited for: a log that stands still for minutes must tell why.
+    Unless `enabled` it says nothing but what is waited for: a log that stands still for minutes must tell why. `bars`
+    where the stream is a terminal.
     """
 
-    def __init__(self, stream: TextIO, enabled: bool, color: bool) -> None:
+    def __init__(self, stream: TextIO, enabled: bool, color: bool, *, bars: bool = False) -> None:
         self._stream = stream
         self._enabled = enabled
         self._color = color
+        self._bars = bars
+        self._bar: Bar | None = None
         self._lock = threading.Lock()
         self._said_until: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str, outlook: Callable[[], Outlook]) -> Iterator[None]:
+        """A stretch of work: on a terminal, a bar as long as it lasts."""
+        if not self._bars:
+            yield
+            return
+        from reconciler.render.bars import Bar
+
+        with Bar(self._stream, name, outlook, color=self._color) as self._bar:
+            try:
+                yield
+            finally:
+                self._bar = None
 
     def started(self, change: Change) -> None:
         """A change has begun."""
@@ -43,8 +76,8 @@ class Progress:
         head = (Span(f"{mark} ", style), Span(f"{outcome.change.address}:", "bold"))
         self._say(line(*head, sentence, Span(f"{took}{ident}", "dim")))
 
-    def waiting(self, reason: str, seconds: float, *, until: float) -> None:
-        """Nothing moves for a while, and this is why; `until` is in unix seconds.
+    def waiting(self, reason: str, seconds: float, *, until: float, left: str = "") -> None:
+        """Nothing moves for a while, and this is why; `until` is in unix seconds, `left` says what is to come.
 
         Many may wait for the same, and in turns, so a reason is said again only after half a minute.
         """
@@ -53,7 +86,7 @@ class Progress:
                 return
             self._said_until[reason] = until
         end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
-        text = f"waiting {words.duration(seconds)}, until {end} UTC: {reason}"
+        text = f"waiting {words.duration(seconds)}, until {end} UTC: {reason}{left}"
         self._write(line(Span("… ", "dim"), text))
 
     def _say(self, text: Line) -> None:
@@ -62,5 +95,8 @@ class Progress:
 
     def _write(self, text: Line) -> None:
         with self._lock:
+            if self._bar is not None:
+                self._bar.above(painted([text], color=self._color))
+                return
             self._stream.write(painted([text], color=self._color))
             self._stream.flush()

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS, Client
+from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS, Client, Left
 from reconciler.api.keys import Key
 from reconciler.api.outages import Outages
 from reconciler.api.retry import Policy
-from reconciler.api.throttle import Lane, Throttle
+from reconciler.api.throttle import WINDOW_SECONDS, Lane, Throttle
 from reconciler.emulator import Emulator
 from reconciler.errors import (
     AmbiguousError,
@@ -127,6 +127,19 @@ def test_a_long_wait_is_announced_with_its_end(world: World) -> None:
     world.emulator.add_fault("on=GET:/files,do=retry-after:30")
     world.client.request("GET", "/files", key=world.key)
     assert world.waits == [("rate limit of GET /files", began + 30)]
+
+
+def test_what_is_expected_and_how_long_it_will_take_is_known_until_it_came(
+    make_world: Callable[..., World], clock: Clock
+) -> None:
+    world = make_world(throttle=Throttle(admin_requests_per_minute=3, clock=clock))
+    for _ in range(4):
+        world.client.expect(Lane(True, "GET", "/organization/projects"))
+    assert world.client.left() == Left(4, pytest.approx(WINDOW_SECONDS))
+    first = world.client.request("GET", "/organization/projects", key=world.admin)
+    # A further page is not what was expected.
+    world.client.request("GET", "/organization/projects", key=world.admin, query={"after": first["last_id"]})
+    assert world.client.left().calls == 3
 
 
 def test_a_short_wait_is_not_announced(world: World) -> None:

@@ -89,6 +89,13 @@ def test_a_learnt_limit_grows_after_a_long_calm(clock: Clock) -> None:
     assert send(throttle, ADMIN, clock, 5) == [0] * 4 + [W]
 
 
+@pytest.mark.parametrize(("count", "seconds"), [(0, 0), (1, 0), (3, 0), (4, W), (7, 2 * W)])
+def test_how_long_requests_will_wait_is_known_beforehand(clock: Clock, count: int, seconds: float) -> None:
+    throttle = Throttle(admin_requests_per_minute=3, clock=clock)
+    assert throttle.seconds_for(ADMIN, count) == pytest.approx(seconds)
+    assert sum(send(throttle, ADMIN, clock, count)[-1:]) == pytest.approx(seconds)  # and nothing was taken by asking
+
+
 # --- a long run against servers that count in their own ways; each answers how many seconds to wait, 0 for yes
 
 Server = Callable[[float], float]

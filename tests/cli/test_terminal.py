@@ -81,3 +81,23 @@ def test_allowing_the_deletion_of_nothing_known_is_an_error(workspace: Workspace
     assert "Assistant/bot" in done.err
     # Objects are found by their marks too, so it takes a look to know.
     assert {item.method for item in workspace.emulator.requests} == {"GET"}
+
+
+def test_a_terminal_shows_how_far_reading_is_and_standard_output_does_not(workspace: Workspace) -> None:
+    import pty
+
+    workspace.write({"a.yaml": ASSISTANT})
+    screen, terminal = pty.openpty()
+    done = subprocess.run(
+        workspace.command("plan"),
+        cwd=workspace.folder,
+        env={**workspace.environment, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        check=True,
+    )
+    os.close(terminal)
+    assert "Reading live state" in os.read(screen, 65536).decode()
+    assert "Reading live state" not in done.stdout
+    os.close(screen)

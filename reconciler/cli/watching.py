@@ -1,0 +1,89 @@
+"""What is said on standard error while a run goes on: waits, changes that end, and on a terminal a bar a phase."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from reconciler.api.client import Client
+from reconciler.cli.options import GlobalOptions
+from reconciler.cli.reporting import wants_color
+from reconciler.model.change import Change, Outcome, Plan
+from reconciler.render.progress import Outlook, Progress
+from reconciler.render.values import count
+from reconciler.render.words import duration
+
+LOG = logging.getLogger("reconciler.cli")
+_TOO_FEW = 5
+"""Before so much is done, what is left is not judged by how long that took."""
+
+
+class Watching:
+    """One run as its user sees it; a `Listener` of its changes. May be called from threads."""
+
+    def __init__(self, options: GlobalOptions, client: Client) -> None:
+        self._is_json = options.log_format == "json"
+        self._client = client
+        at_terminal = sys.stderr.isatty() and not self._is_json
+        # With -v there is a line for each step, and these go past the bar.
+        bars = at_terminal and options.verbose == 0
+        enabled = at_terminal or (options.verbose > 0 and not self._is_json)
+        self._progress = Progress(sys.stderr, enabled, wants_color(options, sys.stderr), bars=bars)
+        self._ended = 0
+
+    def waiting(self, reason: str, until: float) -> None:
+        """A wait of some length has begun; `until` is in unix seconds."""
+        calls, seconds = self._client.left()
+        left = f"; {count(calls, 'call')} to come, about {duration(seconds)}" if seconds else ""
+        if self._is_json:
+            end = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
+            LOG.warning("waiting until %s: %s%s", end, reason, left)
+        else:
+            self._progress.waiting(reason, until - time.time(), until=until, left=left)
+
+    def started(self, change: Change) -> None:
+        """A change has begun."""
+        self._progress.started(change)
+
+    def finished(self, outcome: Outcome) -> None:
+        """A change has ended."""
+        self._ended += 1
+        self._progress.finished(outcome)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The phase in which live state is read; its calls are counted."""
+        before = self._client.calls
+
+        def counted() -> tuple[int, int]:
+            done = self._client.calls - before
+            return done, done + self._client.left().calls
+
+        with self._phase("Reading live state", "calls", counted):
+            yield
+
+    @contextmanager
+    def applying(self, plan: Plan) -> Iterator[None]:
+        """The phase in which a plan is carried out; its changes are counted."""
+        with self._phase("Applying", "changes", lambda: (self._ended, len(plan.pending))):
+            yield
+
+    @contextmanager
+    def _phase(self, name: str, what: str, counted: Callable[[], tuple[int, int]]) -> Iterator[None]:
+        began = time.monotonic()
+
+        def outlook() -> Outlook:
+            done, total = counted()
+            so_far = (time.monotonic() - began) / done * (total - done) if done >= _TOO_FEW else None
+            # What the pace makes us wait is known; how long the calls themselves take is judged by those so far.
+            paced = self._client.left().seconds
+            return Outlook(done, total, what, max(so_far or 0.0, paced) if so_far or paced else None)
+
+        with self._progress.phase(name, outlook):
+            yield
+        # What was expected and did not come would be expected for ever.
+        self._client.expect_nothing()
