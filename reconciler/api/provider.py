@@ -6,7 +6,6 @@ takes, what a delete means. Fields that have calls of their own are left to carr
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +34,6 @@ from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import FileSetType, KeySinkType, LocalFileType
 from reconciler.model.values import LocalFile, Spec
 
-LOG = logging.getLogger("reconciler.api")
 _FIRST_LOOK_SECONDS = 0.5
 
 Tasks = tuple[tuple[Carrier, Task], ...]
@@ -128,8 +126,7 @@ class HttpProvider:
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
-        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early, and
-        a single object is left to `get`: one call is never more than a page.
+        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early.
         """
         if not kind.calls.listable:
             return ()
@@ -137,9 +134,6 @@ class HttpProvider:
         if kind.calls.setting:
             found = site.get()
             return () if found is None else (found,)
-        if enough is not None and len(enough) == 1 and kind.readable_singly:
-            LOG.info("%s: one is wanted, and read singly", kind.name)
-            return ()
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
             items = [item for item in site.list(query, enough=enough) if site.counts(item)]

@@ -128,17 +128,12 @@ def _free_at(state: _State, now: float) -> float:
 
 
 def _learn(state: _State, *, passed: int, now: float, told_seconds: float | None) -> None:
-    fresh = now - state.changed_at < WINDOW_SECONDS
     if told_seconds is not None:
         # The hint is when one request may go, not all who wait: the next ones follow at the pace seen so far. Where
         # hardly any got through, others may have eaten the allowance, and the hint says more.
         pace = WINDOW_SECONDS / max(passed, 1)
         state.spacing_seconds = pace if passed >= _FLOOR else min(told_seconds, pace)
-    elif state.limit is None:
-        state.limit = max(_FLOOR, passed)
-    elif fresh:
-        # Requests that were in flight together are refused one after the other; each shows the limit more exactly.
-        state.limit = max(_FLOOR, min(state.limit, passed))
     else:
-        state.limit = max(_FLOOR, int(state.limit * _DECREASE))
+        # Requests that were in flight together are refused one after the other; each shows the limit more exactly.
+        state.limit = max(_FLOOR, passed if state.limit is None else min(state.limit, passed))
     state.changed_at = now

@@ -90,14 +90,13 @@ class Reader:
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self._is_open(place)]
         self.state.unreadable |= set(wanted) - set(readable)
-        for place in readable:
-            LOG.info("list %s%s", place.kind, "".join(f" of {where}" for where in place.where))
         ids = enough or {}
-        for place in readable:
-            kind = self._kinds[place.kind]
-            is_one = len(ids.get(place, ())) == 1 and kind.readable_singly
-            self.provider.expect(kind, place.project, "read" if is_one else "list", within=place.within)
-        read = self._map(lambda at: self._list(at, optional, ids.get(at)), readable)
+        singles = {place: self._only_one(place, ids) for place in readable}
+        for place, single in singles.items():
+            LOG.info("%s %s%s", "get" if single else "list", place.kind, "".join(f" of {at}" for at in place.where))
+            call = "read" if single else "list"
+            self.provider.expect(self._kinds[place.kind], place.project, call, within=place.within)
+        read = self._map(lambda at: self._list(at, optional, ids.get(at), singles[at]), readable)
         for place, objects in zip(readable, read, strict=True):
             self.state.listed[place] = {live.id: live for live in objects}
 
@@ -145,8 +144,18 @@ class Reader:
         closed = place.project in self.closed and not kind.scope.needs_admin_key
         return not closed and self.provider.can_read(kind, place.project)
 
-    def _list(self, place: Place, optional: bool, enough: frozenset[str] | None) -> Collection[LiveObject]:
+    def _only_one(self, place: Place, enough: Mapping[Place, frozenset[str]]) -> str | None:
+        """The id of the only object that is wanted: asking for it is one call, and a list may have many pages."""
+        ids = enough.get(place, frozenset())
+        return next(iter(ids)) if len(ids) == 1 and self._kinds[place.kind].readable_singly else None
+
+    def _list(
+        self, place: Place, optional: bool, enough: frozenset[str] | None, single: str | None
+    ) -> Collection[LiveObject]:
         try:
+            if single is not None:
+                live = self._get(place, single)
+                return (live,) if live is not None else ()
             return self.provider.list(self._kinds[place.kind], place.project, place.within, enough=enough)
         except (RetiredError, CredentialError, AuthenticationError):
             if optional:

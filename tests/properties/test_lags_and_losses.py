@@ -13,6 +13,7 @@ from reconciler.emulator.models import MODELS
 from reconciler.kinds import KINDS
 from reconciler.model.change import Action
 from reconciler.model.kind import Kind, Readable
+from tests.bench import workloads
 from tests.properties.bench import pending
 from tests.properties.lives import Clock, Life, conflicts
 from tests.soak import SOAK
@@ -132,3 +133,19 @@ def test_seven_requests_a_minute_are_enough(life: Life, kind: Kind, style: str) 
     refused = [request for request in life.emulator.requests if request.status == 429]
     assert len(refused) <= 6
     assert life.clock() - began <= 6 * 60
+
+
+@pytest.mark.parametrize("style", ["bare", "retry-after", "text"])
+@pytest.mark.parametrize("kind", [KINDS["Project"]], ids=attrgetter("name"))
+def test_a_first_plan_of_fifty_projects_takes_what_the_pace_allows(life: Life, kind: Kind, style: str) -> None:
+    """At seven requests a minute and route: fifty lists of accounts take eight minutes, and all else goes beside."""
+    life.write(dict(workloads.reference_organization(accounts=2, assistants=2, stores=1, files=1)))
+    (life.root / "manifests.yaml").unlink()
+    life.applied()
+    life.emulator.set_options(admin_rpm=7, throttle_style=style)
+    life.emulator.clear_requests()
+    began = life.clock()
+    assert pending(life.plan()) == []
+    refused = [request for request in life.emulator.requests if request.status == 429]
+    assert len(refused) <= 6
+    assert life.clock() - began <= 50 / 7 * 60 + 60
