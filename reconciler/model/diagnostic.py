@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,6 +46,8 @@ class Diagnostic:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """' Did you mean "x"?' for the closest known word, or an empty string where none is close."""
+    import difflib  # only where something is misspelt
+
     candidates = list(known)
     found = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not found:

@@ -12,9 +12,6 @@ from typing import Any, Protocol
 from reconciler.errors import UsageError
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.diagnostic import Diagnostic, nearest
-from reconciler.render.machine import JsonRenderer
-from reconciler.render.markdown import MarkdownRenderer
-from reconciler.render.text import TextRenderer
 
 
 class Renderer(Protocol):
@@ -36,18 +33,23 @@ class Renderer(Protocol):
         """The outputs of the stack."""
 
 
-FORMATS: Mapping[str, Renderer] = {
-    "text": TextRenderer(color=False),
-    "json": JsonRenderer(),
-    "markdown": MarkdownRenderer(),
-}
+FORMATS = ("text", "json", "markdown")
 """The formats by the name that `--format` and `--report` take; for colours make a `TextRenderer` of your own."""
 
 
 def get(name: str) -> Renderer:
-    """The renderer of a format. Raises UsageError for one that there is not."""
-    if name not in FORMATS:
-        raise UsageError(
-            f'there is no format "{name}".{nearest(name, FORMATS)}', hint=f"formats are {', '.join(FORMATS)}"
-        )
-    return FORMATS[name]
+    """The renderer of a format, which is imported only now. Raises UsageError for one that there is not."""
+    match name:
+        case "text":
+            from reconciler.render.text import TextRenderer
+
+            return TextRenderer(color=False)
+        case "json":
+            from reconciler.render.machine import JsonRenderer
+
+            return JsonRenderer()
+        case "markdown":
+            from reconciler.render.markdown import MarkdownRenderer
+
+            return MarkdownRenderer()
+    raise UsageError(f'there is no format "{name}".{nearest(name, FORMATS)}', hint=f"formats are {', '.join(FORMATS)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -33,6 +32,8 @@ def diff_texts(before: str, after: str) -> list[DiffLine]:
 def diff_lines(before: Sequence[str], after: Sequence[str], context: int = CONTEXT) -> list[DiffLine]:
     """The difference of two lists of lines, unchanged stretches in their middle cut."""
     # Without the heuristic, popular lines (blank ones) would be matched too: better, but quadratic in large texts.
+    import difflib  # only where texts differ
+
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=len(before) + len(after) > _MANY)
     lines: list[DiffLine] = []
     position = 0
