@@ -7,12 +7,12 @@ from typing import Any
 
 from reconciler.model.kind import Field, Kind
 from reconciler.model.resource import MARK_KEY, LiveObject
-from reconciler.model.types import SERVER_CHOSEN, Object, Type, comparable, same
+from reconciler.model.types import SERVER_CHOSEN, Object, Tagged, Type, comparable, same, with_hidden
 from reconciler.model.values import Spec
 
 
 def plain(value: Any) -> Any:
-    """A resolved value of a spec as JSON."""
+    """A resolved value of a spec as JSON, secret values apart: those are read when the body is sent."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -42,11 +42,14 @@ def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
     return body
 
 
-def changed_body(live: LiveObject, changes: Spec, mark: str | None) -> dict[str, Any]:
-    """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it."""
+def changed_body(live: LiveObject, changes: Spec, mark: str | None, *, applied: Spec) -> dict[str, Any]:
+    """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it.
+
+    `applied` is what was applied last.
+    """
     kind = live.kind
     body = {
-        name: plain(_whole(kind.by_name[name], value, live.value(name)))
+        name: plain(_whole(kind.by_name[name], value, live.value(name), applied.get(name)))
         for name, value in changes.items()
         if kind.by_name[name].in_body
     }
@@ -69,9 +72,29 @@ def whole_body(live: LiveObject, body: Spec) -> dict[str, Any]:
     }
 
 
-def _whole(field: Field, value: Any, live: Any) -> Any:
-    """A value with the parts that it leaves out, where the API would keep what it has of them."""
+def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
+    """A value with the parts that it leaves out, where the API would keep what it has of them.
+
+    Where only some parts can be changed, an update takes those alone.
+    """
+    if field.replaces():
+        return _changed_parts(field.type, value, with_hidden(field.type, live, applied))
     return _filled(field.type, value, live) if field.merged else value
+
+
+def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
+    """Of a value, the parts that can be changed in place and differ, None for those that go, and the tags they need."""
+    value, before = value if isinstance(value, Mapping) else {}, before if isinstance(before, Mapping) else {}
+    tag = {kind.tag: value.get(kind.tag)} if isinstance(kind, Tagged) else {}
+    variant = kind.variants.get(str(value.get(kind.tag))) if isinstance(kind, Tagged) else kind
+    found: dict[str, Any] = {}
+    for part in variant.properties if isinstance(variant, Object) else ():
+        asked, shown = value.get(part.name), before.get(part.name)
+        if part.in_place and not same(*comparable(part.type, asked, shown)):
+            found[part.name] = asked
+        elif not part.in_place and (below := _changed_parts(part.type, asked, shown)):
+            found[part.name] = below
+    return {**tag, **found} if found else {}
 
 
 def _filled(kind: Type, value: Any, live: Any) -> Any:

@@ -62,7 +62,7 @@ class Request:
     path: str
     key: Key
     ids: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
+    json: Any = field(default=None, repr=False)
     query: Asked = field(default_factory=dict)
     form: Form | None = None
     beta: str | None = None

@@ -21,7 +21,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.reach import Reach
 from reconciler.api.retirement import Retirements
 from reconciler.api.shown_once import ShownOnce
-from reconciler.api.site import Site
+from reconciler.api.site import Reveal, Site
 from reconciler.api.throttle import Lane
 from reconciler.api.uploads import MEBIBYTE, Uploader
 from reconciler.api.work import CREATE, Carrier, Task, Work
@@ -31,7 +31,7 @@ from reconciler.model.calls import Within
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
 from reconciler.model.provider import Expected, Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import FileSetType, KeySinkType, LocalFileType
+from reconciler.model.types import FileSetType, KeySinkType, LocalFileType, comparable, same
 from reconciler.model.values import LocalFile, Spec
 
 _FIRST_LOOK_SECONDS = 0.5
@@ -45,7 +45,7 @@ class HttpProvider:
     `project_ids` maps project names of the configuration to ids, `default_project` is the id to send along with the
     default key, where one is set. `settle_seconds` is how long something just written may be missing from answers,
     `index_seconds` how long indexing is waited for. Files above `whole_bytes` are uploaded in parts of `part_bytes`;
-    `parallelism` counts the calls at a time within one change.
+    `parallelism` counts the calls at a time within one change. `reveal` reads the secrets that bodies name.
     """
 
     def __init__(
@@ -62,12 +62,14 @@ class HttpProvider:
         parallelism: int = 4,
         whole_bytes: int = 512 * MEBIBYTE,
         part_bytes: int = 64 * MEBIBYTE,
+        reveal: Reveal | None = None,
     ) -> None:
         self._client = client
         self._keys = keys
         self._project_ids = dict(project_ids)
         self._default_project = default_project
         self._settle_seconds = settle_seconds
+        self._reveal = reveal
         self._claims = Claims()
         self._retirements = Retirements()
         self._uploader = Uploader(root, whole_bytes=whole_bytes, part_bytes=part_bytes)
@@ -191,6 +193,7 @@ class HttpProvider:
         values = {task.field.name: carrier.created(task, live) for carrier, task in tasks}
         late = late_body(live, spec)
         live = self._modified(work, live, late, is_new=True) if late else live
+        live = self._switched(work, live, spec)
         return _written(work, live, values)
 
     def update(
@@ -208,9 +211,10 @@ class HttpProvider:
         tasks = self._tasks(work, changes)
         for carrier, task in tasks:
             carrier.check(task)
-        body = changed_body(live, changes, mark)
+        body = changed_body(live, changes, mark, applied=record.applied if record else {})
         if body:
             live = replace(self._modified(work, live, whole_body(live, body)), carried=live.carried)
+        live = self._switched(work, live, changes)
         values = {task.field.name: carrier.write(task, live) for carrier, task in tasks}
         return _written(work, live, values)
 
@@ -278,6 +282,21 @@ class HttpProvider:
             answer = self._modify(work, live.own_id, body, settle_seconds=self._settle_seconds if is_new else 0.0)
             step.done(live.id)
         return work.site.live({"id": live.own_id, **answer})
+
+    def _switched(self, work: Work, live: LiveObject, spec: Spec) -> LiveObject:
+        """The object after the calls of the fields that have one for each value, where it shows another."""
+        for field in live.kind.fields:
+            value = spec.get(field.name)
+            if (
+                field.switched_by
+                and value is not None
+                and not same(*comparable(field.type, value, live.value(field.name)))
+            ):
+                with work.steps.step("switch", field=field.name, to=value) as step:
+                    answer = work.site.switch(field, value, live.own_id)
+                    step.done(live.id)
+                live = replace(work.site.live({"id": live.own_id, **answer}), carried=live.carried)
+        return live
 
     def _modify(self, work: Work, id: str, body: Spec, *, settle_seconds: float) -> dict[str, Any]:
         """A modify call. An object that was just made may be unknown for a moment; a 404 is waited out so long."""
@@ -366,7 +385,8 @@ class HttpProvider:
         return Reach(self._client, self._keys.admin(), {"project": project_id}, kind.beta)
 
     def _site(self, kind: Kind, project: str | None, within: Within = ()) -> Site:
-        return Site(kind, self._reach(kind, project), project, within, self._keys.is_in_use)
+        site = Site(kind, self._reach(kind, project), project, within, self._keys.is_in_use)
+        return replace(site, reveal=self._reveal) if self._reveal else site
 
     def _site_of(self, live: LiveObject) -> Site:
         return self._site(live.kind, live.project, live.kind.place_of(live.id)[0])

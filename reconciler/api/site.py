@@ -9,24 +9,33 @@ from functools import cached_property
 from typing import Any, Literal
 
 from reconciler.api.reach import Reach, id_of
-from reconciler.errors import NotFoundError
+from reconciler.errors import CredentialError, NotFoundError
 from reconciler.model.calls import Within, surrounding_fields
-from reconciler.model.kind import IN_USE, IS_OVER, Kind
+from reconciler.model.kind import IN_USE, IS_OVER, Field, Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
-from reconciler.model.types import canonical
-from reconciler.model.values import Spec, value_at
+from reconciler.model.secret import Secret
+from reconciler.model.types import canonical, with_hidden
+from reconciler.model.values import SecretValue, Spec, value_at, with_secrets
 
 LOG = logging.getLogger("reconciler.api")
 
+Reveal = Callable[[SecretValue], Secret]
+"""From where a secret is read to what it is; raises CredentialError where it is not there, or must not be sent."""
+
 CallName = Literal["create", "read", "update", "delete"]
+
+
+def _unreadable(value: SecretValue) -> Secret:
+    raise CredentialError(f"{value.source}: no secret can be read here")
 
 
 @dataclass(frozen=True)
 class Site:
     """Where objects of a kind are: `project` is the name in the configuration.
 
-    `is_in_use` says whether a key that is shown redacted is one that this run works with.
+    `is_in_use` says whether a key that is shown redacted is one that this run works with. `reveal` reads the secrets of
+    a body; it is asked as the body is sent, and nothing before that knows them.
     """
 
     kind: Kind
@@ -34,6 +43,7 @@ class Site:
     project: str | None
     within: Within = ()
     is_in_use: Callable[[str], bool] = lambda _: False
+    reveal: Reveal = _unreadable
 
     @cached_property
     def collection(self) -> str:
@@ -42,9 +52,18 @@ class Site:
 
     def call(self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
         """One of the kind's calls; `values` of a spec are for holes of the path, `rest` is as in `Reach.request`."""
-        method, path = self._template(name)
+        return self.send(*self._template(name), id, values=values, **rest)
+
+    def switch(self, field: Field, value: str, id: str) -> dict[str, Any]:
+        """The call that gives a field of an object a value; the answer."""
+        return self.send(*self._filled(field.switched_by[value]), id, repeatable=True)
+
+    def send(self, method: str, path: str, id: str, *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
+        """A call of a method and a path with holes, as in `call`."""
         known = {hole: (values or {}).get(hole) for hole in surrounding_fields(path)}
         ids = {hole: str(value) for hole, value in known.items() if value} | dict(self.within)
+        if "json" in rest:
+            rest["json"] = with_secrets(rest["json"], lambda value: self.reveal(value).reveal())
         return self.reach.request(method, path, ids=ids | ({"id": id} if id else {}), **rest)
 
     def list(self, query: Mapping[str, str | int], *, enough: frozenset[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -99,11 +118,18 @@ class Site:
         return str(canonical(self.kind.by_name[name].type, found)) if name else found
 
     def live(self, item: Spec) -> LiveObject:
-        """An answer as a live object: under the names of our fields, and with what the path says."""
+        """An answer as a live object: under the names of our fields, and with what the path says.
+
+        What the API should not show is left out even where it does: it may be a secret, and one that nobody here knows.
+        """
         attributes = {**item, **dict(self.within)}
         for field in self.kind.fields:
             if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
                 attributes[field.name] = value
+            if field.has_hidden and field.name in attributes:
+                attributes[field.name] = with_hidden(field.type, attributes[field.name], None)
+            elif field.takes_secrets:
+                attributes.pop(field.name, None)
         shown = item.get(self.kind.shows_key) if self.kind.shows_key else None
         if isinstance(shown, str):
             expires_at = item.get("expires_at")
@@ -118,3 +144,7 @@ class Site:
 
     def _template(self, name: CallName) -> tuple[str, str]:
         return self.kind.route(name, in_project=self.project is not None, within=self.within)
+
+    def _filled(self, call: str) -> tuple[str, str]:
+        method, _, path = call.partition(" ")
+        return method, path.replace("{collection}", self.collection)

@@ -181,7 +181,7 @@ def imported_record(kind: Kind, change: Change) -> Record:
 
 def _imported(item: Field, desired: Any, live: Any) -> Any:
     """A live value without the parts that are the API's to choose: those were never ours to take back."""
-    if live is None or not item.in_body:
+    if live is None or item.is_carried:
         return live
     return comparable(item.type, diff.wanted(item, desired), live)[1]
 

@@ -15,8 +15,8 @@ from reconciler.model.change import FieldChange, Origin
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN, Comparisons, canonical, comparable, same
-from reconciler.model.values import Spec
+from reconciler.model.types import SERVER_CHOSEN, Comparisons, canonical, comparable, same, with_hidden
+from reconciler.model.values import SecretValue, Spec
 
 _NOT_SHOWN: Any = object()
 _comparisons = Comparisons()
@@ -57,7 +57,7 @@ def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tupl
     for field in kind.fields:
         if applied.get(field.name) is None or field.mutability is Mutability.FIXED:
             continue
-        asked, shown = wanted(field, applied[field.name]), shown_value(field, live)
+        asked, shown = wanted(field, applied[field.name]), shown_value(field, live, applied[field.name])
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
         before, after = comparable(field.type, asked, shown)
@@ -91,7 +91,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
     found: dict[str, Any] = {}
     for name, value in asked.items():
         field = kind.by_name[name]
-        shown = shown_value(field, live)
+        shown = shown_value(field, live, value)
         if value is None or shown is _NOT_SHOWN or field.readable is Readable.NEVER:
             continue
         left, right = comparable(field.type, value, shown)
@@ -133,10 +133,15 @@ def default_of(field: Field) -> Any:
     return None if field.default is SERVER_CHOSEN else field.default
 
 
-def shown_value(field: Field, live: LiveObject) -> Any:
-    """The live value, defaults filled; a private marker where the API does not show the field."""
+def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
+    """The live value, defaults filled; a private marker where the API does not show the field.
+
+    What it does not show of the field's parts is taken to be as it was `applied`, and left out where it never was.
+    """
     value = live.value(field.name)
-    if not field.in_body and field.name not in live.carried:
+    if field.has_hidden:
+        value = with_hidden(field.type, value, applied)
+    if field.is_carried and field.name not in live.carried:
         return _NOT_SHOWN
     if value is None and field.readable is Readable.SOMETIMES:
         return _NOT_SHOWN
@@ -144,13 +149,13 @@ def shown_value(field: Field, live: LiveObject) -> Any:
 
 
 def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | None) -> Iterator[FieldChange]:
-    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
+    prior = record.applied.get(field.name) if record else None
+    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, prior)
     if shown is _NOT_SHOWN:
         yield from _unshown_change(field, value, record)
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
-    prior = record.applied.get(field.name) if record else None
     after, before = _comparisons(field.type, value, shown, prior)
     if same(after, before) or _is_standing(field, value, shown, record):
         return
@@ -175,7 +180,7 @@ def _reset_of(field: Field, live: LiveObject, record: Record, restored: Spec) ->
     is_restored = restored.get(field.name) is not None
     target = restored[field.name] if is_restored else _reset_target(field, record)
     applied = record.applied.get(field.name)
-    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live)
+    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, applied)
     after, before = comparable(field.type, target, applied if shown is _NOT_SHOWN else shown, applied)
     if (field.reset is KEEP and not is_restored) or same(after, before):
         return
@@ -221,14 +226,20 @@ def _origin(field: Field, value: Any, shown: Any, record: Record | None) -> Orig
 
 
 def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[FieldChange]:
-    forces = field.mutability is Mutability.REPLACES
     if not _is_container(before) or not _is_container(after) or type(before) is not type(after):
-        yield FieldChange((field.name,), before, after, origin, forces)
+        yield FieldChange((field.name,), before, after, origin, field.replaces())
         return
     parts = _unlike_parts(before, after) if isinstance(before, Mapping) else (before, after)
     found = list(_deep(*parts)) or [((), before, after)]
     for path, old, new in found:
-        yield FieldChange((field.name, *path), old, new, origin, forces)
+        forces = field.replaces(path)
+        yield FieldChange((field.name, *path), old, new, origin, forces, note=_note(old, new, origin))
+
+
+def _note(before: Any, after: Any, origin: Origin) -> str:
+    """What a reader should know of a secret that is sent although nothing says that it moved."""
+    is_again = isinstance(after, SecretValue) and before is None and origin is not Origin.CONFIG
+    return "nobody can read it back, and no record says what it is: it is sent again" if is_again else ""
 
 
 def _unlike_parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -248,9 +259,24 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
     # Imported here: it takes as long as the rest of the program, and most objects do not differ.
     from deepdiff import DeepDiff
     from deepdiff.helper import notpresent
+    from deepdiff.operator import BaseOperator
+
+    class AsAWhole(BaseOperator):
+        """A secret value has no parts that anybody should see."""
+
+        def give_up_diffing(self, level: Any, diff_instance: Any) -> bool:
+            if level.t1 != level.t2:
+                diff_instance.custom_report_result("values_changed", level, {})
+            return True
 
     found = DeepDiff(
-        before, after, view="tree", verbose_level=2, threshold_to_diff_deeper=0, ignore_private_variables=False
+        before,
+        after,
+        view="tree",
+        verbose_level=2,
+        threshold_to_diff_deeper=0,
+        ignore_private_variables=False,
+        custom_operators=[AsAWhole(types=[SecretValue])],
     )
     leaves: dict[tuple[str | int, ...], tuple[Any, Any]] = {}
     for level in (level for levels in found.values() for level in levels):

@@ -20,7 +20,7 @@ from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Field, Kind, Readable, Removal
 from reconciler.model.resource import Lifecycle, Record, Resource
-from reconciler.model.types import LocalFileType, comparable, same
+from reconciler.model.types import LocalFileType, comparable, same, with_hidden
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec, Template
 from reconciler.state.runs import PreImage
 
@@ -200,10 +200,9 @@ def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
 def _value_before(item: Field, asked: Any, before: Spec) -> Any:
     """The value that a managed field had: as asked, unless the API showed another."""
     shown = before.get(item.name)
-    if item.readable is Readable.NEVER or (
-        shown is None and (item.readable is not Readable.ALWAYS or not item.in_body)
-    ):
+    if item.readable is Readable.NEVER or (shown is None and (item.readable is not Readable.ALWAYS or item.is_carried)):
         return asked
+    shown = with_hidden(item.type, shown, asked)
     left, right = comparable(item.type, asked, diff.default_of(item) if shown is None else shown)
     if same(left, right):
         return asked

@@ -7,14 +7,31 @@ diff, plan, apply and import read it; none of them knows a kind by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Any
 
 from reconciler.model.calls import USUAL, Calls, Within, compose_id, is_of_project, split_id, surrounding_fields
-from reconciler.model.types import SERVER_CHOSEN, FileSetType, KeySinkType, LocalFileType, Type, canonical
+from reconciler.model.paths import Trail
+from reconciler.model.types import (
+    SERVER_CHOSEN,
+    Either,
+    FileSetType,
+    KeySinkType,
+    ListOf,
+    LocalFileType,
+    MapOf,
+    Object,
+    Property,
+    SecretValueType,
+    Tagged,
+    Type,
+    canonical,
+    properties_in,
+    types_in,
+)
 from reconciler.model.values import Spec
 
 
@@ -99,7 +116,9 @@ class Field:
     left out takes the resource's own name. `on_create` and
     `on_update` say which bodies accept it; a field of the update alone is sent right after the create. `merged` where
     an update keeps the parts of the value that it was not sent, so that they have to be sent to go. `shown_as` names
-    the attribute of an answer that has the field's value, where it is not called like the field.
+    the attribute of an answer that has the field's value, where it is not called like the field. `switched_by` has a
+    call for each value, where the field changes by calls of its own that say nothing else (pause and resume); what is
+    new has its default.
     """
 
     name: str
@@ -115,6 +134,7 @@ class Field:
     named: bool = False
     merged: bool = False
     shown_as: str | None = None
+    switched_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def on_update(self) -> bool:
@@ -122,9 +142,48 @@ class Field:
         return self.mutability is Mutability.IN_PLACE
 
     @cached_property
+    def is_carried(self) -> bool:
+        """Whether the value is a file, files or a key: those have calls of their own, and are no JSON."""
+        return isinstance(self.type, LocalFileType | FileSetType | KeySinkType)
+
+    @cached_property
     def in_body(self) -> bool:
-        """Whether the field travels in the JSON body; files and keys have calls of their own."""
-        return not isinstance(self.type, LocalFileType | FileSetType | KeySinkType)
+        """Whether the field travels in the JSON body of a create or a modify."""
+        return not self.is_carried and not self.switched_by
+
+    @cached_property
+    def has_hidden(self) -> bool:
+        """Whether the API shows the field without some of its parts."""
+        return any(part.is_hidden for part in properties_in(self.type))
+
+    @cached_property
+    def takes_secrets(self) -> bool:
+        """Whether a value can name secrets that are sent to the API."""
+        return any(isinstance(one, SecretValueType) for one in types_in(self.type))
+
+    def replaces(self, path: Trail = ()) -> bool:
+        """Whether another value at a path below the field takes another object."""
+        replaces, types = self.mutability is Mutability.REPLACES, [self.type]
+        for part in path:
+            if any(isinstance(one, Tagged) and one.fixed and one.tag == part for one in types):
+                return True
+            found = [pair for one in types for pair in _below(one, part)]
+            replaces = replaces and not any(item.in_place for _, item in found if item)
+            types = [one for one, _ in found]
+        return replaces
+
+
+def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]]:
+    """The types that a value may have at a part of another, each with the property that it is of."""
+    match kind:
+        case Object(properties):
+            yield from ((item.type, item) for item in properties if item.name == part)
+        case Tagged(variants):
+            yield from (found for variant in variants.values() for found in _below(variant, part))
+        case ListOf(item=inner) | MapOf(value=inner):
+            yield inner, None
+        case Either(other=inner):
+            yield from _below(inner, part)
 
 
 @dataclass(frozen=True)
@@ -218,7 +277,12 @@ class Kind:
     @cached_property
     def carried(self) -> tuple[Field, ...]:
         """The fields that have calls of their own: contents, members, keys."""
-        return tuple(item for item in self.fields if not item.in_body)
+        return tuple(item for item in self.fields if item.is_carried)
+
+    @cached_property
+    def takes_secrets(self) -> bool:
+        """Whether a spec can name secrets that are sent to the API."""
+        return any(item.takes_secrets for item in self.fields)
 
     @property
     def is_shown_once(self) -> bool:

@@ -6,11 +6,15 @@ text that somebody else made (an API's error message, a proxy's page, a log line
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
 
 MASK = "•••"
+LEAST_LENGTH = 8
+"""How many characters a secret has at least, so that it can be told from ordinary words and kept out of messages."""
+
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
 
 
@@ -60,8 +64,10 @@ class Redactor:
 
     def add(self, secret: Secret) -> None:
         """Learn a secret. Values under eight characters are not learnt: they would blank ordinary words."""
-        if len(secret.reveal()) >= 8:
-            self._values.add(secret.reveal())
+        value = secret.reveal()
+        if len(value) >= LEAST_LENGTH:
+            # Also as JSON spells it: an answer is looked through before it is parsed.
+            self._values |= {value, *(json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False))}
 
     def __call__(self, text: str) -> str:
         return _KEY_SHAPE.sub(MASK, self._without_known(text))

@@ -8,7 +8,7 @@ live value into a form in which equal means equal; the diff never excuses a diff
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,9 @@ class MapOf:
 class Property:
     """A named part of an `Object`. `default` is what the API shows when the part was not sent.
 
-    `keeps_empty` where an empty list says something else than no list (no tool allowed, against all of them).
+    `keeps_empty` where an empty list says something else than no list (no tool allowed, against all of them). `hidden`
+    where the API does not show the part again, so that it is compared with what was applied last. `in_place` where it
+    can be changed although another value of its field takes another object.
     """
 
     name: str
@@ -102,6 +104,13 @@ class Property:
     required: bool = False
     default: Any = SERVER_CHOSEN
     keeps_empty: bool = False
+    hidden: bool = False
+    in_place: bool = False
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether no answer has the part; secrets never come back."""
+        return self.hidden or isinstance(self.type, SecretValueType)
 
 
 @dataclass(frozen=True)
@@ -116,12 +125,14 @@ class Tagged:
     """An object whose `tag` key says which of `variants` it is; each variant lists its other keys.
 
     `same_as` gives, for a tag, the whole value that the API answers instead; `default` is what it shows for nothing.
+    `fixed` where another tag takes another object, although the rest changes in place.
     """
 
     variants: Mapping[str, Object]
     tag: str = "type"
     same_as: Mapping[str, Any] = field(default_factory=dict)
     default: Any = None
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,9 +174,19 @@ class KeySinkType:
     shown_in: str | None = None
 
 
+@dataclass(frozen=True)
+class SecretValueType:
+    """A secret that the API is told and never shows: a manifest names where it is read from, `from_env` or `from_file`.
+
+    Where its value is one line, `multiline` is false.
+    """
+
+    multiline: bool = False
+
+
 Type = (
     Text | Integer | Number | Boolean | Scalar | ListOf | MapOf | Object | Tagged | Either | Json
-    | LocalFileType | FileSetType | KeySinkType
+    | LocalFileType | FileSetType | KeySinkType | SecretValueType
 )  # fmt: skip
 
 
@@ -229,6 +250,57 @@ class Comparisons:
                 self._known.clear()
             known = self._known[question] = (kind, *comparable(kind, desired, live, prior))
         return known[1], known[2]
+
+
+def types_in(kind: Type) -> Iterator[Type]:
+    """A type and all that its values are made of."""
+    yield kind
+    match kind:
+        case ListOf(item=inner) | MapOf(value=inner) | Either(other=inner):
+            yield from types_in(inner)
+        case Object(properties):
+            yield from (found for part in properties for found in types_in(part.type))
+        case Tagged(variants):
+            yield from (found for variant in variants.values() for found in types_in(variant))
+
+
+def properties_in(kind: Type) -> Iterator[Property]:
+    """Every named part of a type, at any depth."""
+    return (part for one in types_in(kind) if isinstance(one, Object) for part in one.properties)
+
+
+def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
+    """What the API shows, with the hidden parts as they were applied last, and without those that never were."""
+    match kind:
+        case Object() if isinstance(shown, Mapping):
+            return _object_with_hidden(kind, shown, applied)
+        case Tagged() if isinstance(shown, Mapping):
+            tag = shown.get(kind.tag)
+            is_same = isinstance(applied, Mapping) and applied.get(kind.tag) == tag
+            return _object_with_hidden(kind.variants.get(str(tag), Object(())), shown, applied if is_same else None)
+        case ListOf() if isinstance(shown, list):
+            items = list(applied) if isinstance(applied, list | tuple) else []
+            items += [None] * len(shown)
+            return [with_hidden(kind.item, one, other) for one, other in zip(shown, items, strict=False)]
+        case MapOf() if isinstance(shown, Mapping):
+            before = applied if isinstance(applied, Mapping) else {}
+            return {key: with_hidden(kind.value, item, before.get(key)) for key, item in shown.items()}
+        case Either():
+            return with_hidden(kind.other, shown, applied)
+    return shown
+
+
+def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) -> dict[str, Any]:
+    before = applied if isinstance(applied, Mapping) else {}
+    result = dict(shown)
+    for part in kind.properties:
+        if part.is_hidden:
+            result.pop(part.name, None)
+            if before.get(part.name) is not None:
+                result[part.name] = before[part.name]
+        elif part.name in result:
+            result[part.name] = with_hidden(part.type, result[part.name], before.get(part.name))
+    return result
 
 
 def same(left: Any, right: Any) -> bool:

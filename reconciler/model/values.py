@@ -1,8 +1,9 @@
 """Values of a desired state that are more than JSON: references, unknowns, local files.
 
 A spec as written is JSON. After the manifests are resolved it may also hold a `Reference` (the id or another field of a
-resource), a `Template` (text with references inside), a `LocalFile`, or a `FileSet`. While planning, references become
-either what they point at or `Unknown`. `encode` and `decode` carry all of them through JSON, for saved plans and state.
+resource), a `Template` (text with references inside), a `LocalFile`, a `FileSet`, or a `SecretValue`. While planning,
+references become either what they point at or `Unknown`. `encode` and `decode` carry all of them through JSON, for
+saved plans and state.
 """
 
 from __future__ import annotations
@@ -83,6 +84,45 @@ class FileSet:
     """All the members that a collection should hold, by key, in key order."""
 
     members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretValue:
+    """A value that is sent to the API and is nowhere else: where it comes from, and a digest by which it is known.
+
+    `source` reads `env NAME` or `file PATH`. `digest` is made with a key that only the state has, so that nobody else
+    can try guesses against it; it is empty where the value could not be read. Another source counts as another value:
+    who may name sources and see plans must not find out whether two hold the same.
+    """
+
+    source: str
+    digest: str = ""
+
+    def __str__(self) -> str:
+        return f"(secret from {self.source})"
+
+
+def secrets_in(value: Any) -> Iterator[SecretValue]:
+    """Every secret value below `value`, in order of appearance."""
+    if isinstance(value, SecretValue):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from secrets_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secrets_in(item)
+
+
+def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
+    """`value` with what `change` makes of every secret value; the value itself where there is none."""
+    if isinstance(value, SecretValue):
+        return change(value)
+    if next(secrets_in(value), None) is None:
+        return value
+    if isinstance(value, Mapping):
+        return {key: with_secrets(item, change) for key, item in value.items()}
+    return [with_secrets(item, change) for item in value]
 
 
 def references_in(value: Any) -> Iterator[Reference]:
@@ -189,6 +229,8 @@ def encode(value: Any) -> Any:
             return {_TAG: "unknown", "source": source}
         case LocalFile(path, sha256, size):
             return {_TAG: "file", "path": path, "sha256": sha256, "size": size}
+        case SecretValue(source, digest):
+            return {_TAG: "secret", "source": source, "digest": digest}
         case Member():
             return {_TAG: "member", **{name: encode(getattr(value, name)) for name in Member.__dataclass_fields__}}
         case FileSet(members):
@@ -220,6 +262,8 @@ def decode(value: Any) -> Any:
             return Unknown(value["source"])
         case "file":
             return LocalFile(value["path"], value["sha256"], value["size"])
+        case "secret":
+            return SecretValue(value["source"], value["digest"])
         case "member":
             return Member(**{name: decode(value[name]) for name in Member.__dataclass_fields__})
         case "files":

@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, Outcome, OutputChange
 from reconciler.model.kind import Removal
-from reconciler.model.values import FileSet, LocalFile, Spec
+from reconciler.model.values import FileSet, LocalFile, SecretValue, Spec
 from reconciler.render.differences import DiffLine, abridged, diff_lines, diff_texts
 from reconciler.render.members import is_members, member_entry, member_lines, member_names
 from reconciler.render.values import NOTHING, beginning, block, brief, count, inline, is_container, is_long
@@ -145,6 +145,9 @@ def _members(name: str, fields: Sequence[FieldChange], happened: bool) -> Entry:
 
 def _moved(field: FieldChange, width: int) -> Entry:
     remark = field_remarks(field.origin, forces_replacement=field.forces_replacement, note=field.note)
+    before, after = field.before, field.after
+    if isinstance(before, SecretValue) and isinstance(after, SecretValue) and before.source == after.source:
+        return Entry(field.dotted, "~", "(secret value changed)", remark=remark)
     body = _body(field, width)
     if body is None:
         before, after = (_side(value, width) for value in (field.before, field.after))

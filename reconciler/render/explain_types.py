@@ -19,6 +19,7 @@ from reconciler.model.types import (
     Object,
     Property,
     Scalar,
+    SecretValueType,
     Tagged,
     Text,
     Type,
@@ -36,6 +37,7 @@ _SIMPLE: dict[type[Any], str] = {
     LocalFileType: "path of a file",
     FileSetType: "list of folders and files",
     KeySinkType: "where a key goes",
+    SecretValueType: "where a secret comes from",
 }
 
 
@@ -81,6 +83,8 @@ def children_of(kind: Type) -> dict[str, Property]:
             return _of_files(attributes, chunking)
         case KeySinkType():
             return {item.name: item for item in (_WRITE_TO,)}
+        case SecretValueType():
+            return {item.name: item for item in _SOURCES}
     return {}
 
 
@@ -94,6 +98,12 @@ _WRITE_TO = Property(
     ),
     "Either a file or a command.",
     required=True,
+)
+
+
+_SOURCES = (
+    Property("from_env", Text(), "The environment variable that has it; its name begins with RECONCILER_SECRET_."),
+    Property("from_file", Text(), "The file that has it, below the folder secrets of the stack."),
 )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler.model.secret import MASK, Secret
-from reconciler.model.values import FileSet, LocalFile, Member, Reference, Template, Unknown, encode
+from reconciler.model.values import FileSet, LocalFile, Member, Reference, SecretValue, Template, Unknown, encode
 from reconciler.render.escape import json_safe
 from reconciler.render.values import redacted
 
@@ -94,7 +94,7 @@ def _known_model(value: Any) -> Any:
             return known(_fields_of(value))
         case Reference() | Template():
             return redacted(str(value))
-    return MASK if isinstance(value, Secret) else redacted(str(value))
+    return MASK if isinstance(value, Secret | SecretValue) else redacted(str(value))
 
 
 def _fields_of(member: Member) -> dict[str, Any]:
@@ -118,4 +118,4 @@ def _marks(value: Any, marked: Callable[[Any], bool]) -> Any:
 
 
 def _is_secret(value: Any) -> bool:
-    return isinstance(value, Secret) or (isinstance(value, str) and redacted(value) != value)
+    return isinstance(value, Secret | SecretValue) or (isinstance(value, str) and redacted(value) != value)
