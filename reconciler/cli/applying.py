@@ -36,6 +36,8 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
 
 def carry_out(session: Session, plan: Plan, *, command: str) -> int:
     """Apply a plan that has been shown and approved; the exit code."""
+    if any(KINDS[change.address.kind].takes_secrets for change in plan.pending):
+        plan = session.seal(keep=True).plan(plan)
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
         run_id = _begin_run(session, plan, command)

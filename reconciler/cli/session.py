@@ -30,6 +30,7 @@ from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
+from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching
 from reconciler.engine.finding import Settling
@@ -64,6 +65,7 @@ class Session:
         self.options = options
         self.interrupts = listening()
         self._surveyed_at = -math.inf
+        self._new_key = new_key()
 
     # --- what is declared ------------------------------------------------------------------------------------------
 
@@ -158,6 +160,7 @@ class Session:
             stack.projects,
             default_project=stack.project,
             settle_seconds=settle_seconds(),
+            reveal=partial(revealed, stack.read_secret),
             parallelism=min(self.options.parallelism, 4),
         )
 
@@ -243,8 +246,9 @@ class Session:
         )
         records = self.store.records()
         parse_addresses(planning.allow_delete, "--allow-delete")  # refused before anything is called
+        seal = self.seal(keep=False)
         inputs = PlanInputs(
-            resources=configuration.resources,
+            resources=tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources),
             kinds=KINDS,
             records=records,
             ownership=self.ownership,
@@ -266,7 +270,12 @@ class Session:
         else:
             with self.watching.reading():
                 plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
-        return replace(plan, base_url=self.base_url)
+        unread = tuple(seal.unread(configuration.resources))
+        return replace(plan, base_url=self.base_url, diagnostics=(*plan.diagnostics, *unread))
+
+    def seal(self, *, keep: bool) -> Seal:
+        """What knows secrets by their digests; `keep` where the state is to know them from now on."""
+        return Seal(self.configuration.stack.read_secret, key_of(self.store, new=self._new_key, keep=keep))
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""

@@ -10,12 +10,14 @@ from reconciler.manifests.configuration import (
     Stack,
 )
 from reconciler.manifests.credentials import check_credentials
+from reconciler.manifests.problems import Problem
 
 __all__ = [
     "Configuration",
     "Credential",
     "Credentials",
     "Guards",
+    "Problem",
     "Settings",
     "Stack",
     "check_credentials",

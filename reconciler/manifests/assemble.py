@@ -42,7 +42,7 @@ def load_configuration(settings: Settings, kinds: Mapping[str, Kind]) -> Configu
         problems.add("No manifests", _where_to_begin(opened))
     leaks = Leaks(opened.secrets, problems)
     instances = Expander(opened.context, declared, leaks, problems).expand(documents)
-    resources = _resources(instances, Resolver(opened.context, declared, leaks, problems))
+    resources = _resources(instances, Resolver(opened.context, declared, leaks, opened.inputs, problems))
     _check_together(resources, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
     warnings = problems.raise_errors(opened.secrets)
@@ -116,8 +116,9 @@ def _lifecycle(resource: Resource) -> list[Any]:
 
 def _resources(instances: list[Instance], resolver: Resolver) -> dict[Address, tuple[Resource, Document]]:
     found: dict[Address, tuple[Resource, Document]] = {}
-    # Kinds that write keys come first, so that the files they write are known before anything reads a file.
-    for instance in sorted(instances, key=lambda instance: not _writes_keys(instance.kind)):
+    # Kinds that write keys come first, then those that send secrets, so that their files are known before anything else
+    # reads a file.
+    for instance in sorted(instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)):
         resource = resolver.resource(instance)
         if resource is not None:
             found.setdefault(resource.address, (resource, instance.document))

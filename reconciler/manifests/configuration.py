@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.resource import Resource
 from reconciler.model.secret import Secret
+from reconciler.model.values import SecretValue
 
 STACK_FILES = ("reconciler.yaml", "reconciler.yml")
 DEFAULT_ENVIRONMENT = "default"
@@ -84,7 +85,7 @@ class Stack:
 
     `file` is None where there is no stack file. `projects` maps names to ids of projects that exist without being
     managed here. `admin_requests_per_minute` of None means that the pace is found out. `outputs` may hold references
-    and templates.
+    and templates. `read_secret` reads what manifests name to be sent: None where there is none, raises Problem.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Stack:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     organization: str | None = None
     project: str | None = None
+    read_secret: Callable[[SecretValue], Secret | None] = field(default=lambda _: None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from reconciler.model.secret import Secret
 
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
 DEFAULT_VARIABLE = "OPENAI_API_KEY"
+SENT_PREFIX = "RECONCILER_SECRET_"
+"""What the names of variables begin with whose values manifests may send to the API, and may not read."""
+
 _MIN_SECRET = 8
 _MIN_GUESSED = 16
 _TELLING = frozenset({"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"})
@@ -102,7 +105,7 @@ def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    if _LOOKS_SECRET.fullmatch(value):
+    if _LOOKS_SECRET.fullmatch(value) or (name.startswith(SENT_PREFIX) and len(value) >= _MIN_SECRET):
         return True
     is_word = len(value) >= _MIN_GUESSED and not any(map(str.isspace, value)) and value[0] not in "/.~"
     return is_word and name.upper().rpartition("_")[2] in _TELLING

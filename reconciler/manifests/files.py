@@ -26,6 +26,9 @@ _CHUNK_BYTES = 1 << 20
 _PROOFS = (".reconciler", ".reconciler-new")
 """How the files are called that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
 
+SENT_FOLDER = "secrets"
+"""The folder with the files whose text manifests may send to the API, and may not read."""
+
 MAX_KEY = 512
 """The path of a member is kept in an attribute, and those end here."""
 
@@ -40,6 +43,7 @@ class Files:
         self._closed: tuple[str, ...] = (_as_prefix(self.root / STATE_FOLDER),)
         # Paths are kept and compared as text: a Path takes several times as long, and folders have very many files.
         self._withheld = {os.path.realpath(path) for path in withheld}
+        self._sent: set[str] = set()
         self._folders: dict[str, str] = {}
         self._hidden: dict[str, frozenset[str] | None] = {}
         self._texts: dict[str, str | Problem] = {}
@@ -58,6 +62,18 @@ class Files:
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
         return _once(self._texts, self._read_text, path)
+
+    def secret_text(self, path: str) -> str | None:
+        """What a file of secrets holds, without the end of its line; None where there is no such file.
+
+        From now on nothing else can have it. Raises Problem.
+        """
+        real = require_inside(self.root, self.root / relative(path), path)
+        if not real.is_relative_to(self.root / SENT_FOLDER):
+            raise Problem("Not a file of secrets", f'"{path}" leads out of "{SENT_FOLDER}/".')
+        self._require_open(path, str(real))
+        self._sent.add(str(real))
+        return self._decoded(path, str(require_file(self.root, path))).removesuffix("\n") if real.exists() else None
 
     def content(self, path: str) -> LocalFile:
         """What a file's bytes are, for an upload; raises Problem."""
@@ -99,7 +115,9 @@ class Files:
         return sorted(path.relative_to(self.root).as_posix() for path in visible)
 
     def _read_text(self, path: str) -> str:
-        real = self._allowed(path)
+        return self._decoded(path, self._allowed(path))
+
+    def _decoded(self, path: str, real: str) -> str:
         try:
             with open(real, "rb") as file:  # noqa: PTH123
                 data = file.read(MAX_BYTES + 1)
@@ -130,11 +148,16 @@ class Files:
     def _allowed(self, path: str) -> str:
         """Where a file really is that may be read; raises Problem."""
         real = self._in_known_folder(path) or str(require_file(self.root, path))
+        if real in self._sent:
+            raise Problem(_LEAK, f'"{path}" holds a secret that is sent to the API: nothing else may contain it.')
+        self._require_open(path, real)
+        return real
+
+    def _require_open(self, path: str, real: str) -> None:
         if real in self._withheld or self._is_delivered(real):
             raise Problem(_LEAK, f'"{path}" holds a key: no resource may contain it.')
         if _as_prefix(real).startswith(self._closed):
             raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
-        return real
 
     def _in_known_folder(self, path: str) -> str | None:
         """Where a regular file in its simplest spelling really is; None leaves the answer to a closer look.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.manifests.problems import Problem
@@ -11,7 +11,7 @@ from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.kind import Kind
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
-from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
+from reconciler.model.types import Either, Json, ListOf, MapOf, Object, SecretValueType, Tagged, Type, types_in
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
 _MOST_GUESSES = 50
@@ -115,23 +115,29 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
         return
     field = kind.by_name.get(path[0])
     if field is None:
-        names = ["id", *(field.name for field in kind.fields if field.in_body)]
+        names = ["id", *(field.name for field in kind.fields if not field.is_carried)]
         raise Problem("Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}')
-    if not field.in_body:
+    if field.is_carried:
         raise Problem("Field has no value to refer to", f'"{path[0]}" of {kind.name} cannot be used in a reference.')
     wrong = unknown_part(field.type, path[1:])
     if wrong:
         raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
+    if any(isinstance(one, SecretValueType) for found in _at(field.type, path[1:]) for one in types_in(found)):
+        detail = f'"{".".join(path)}" of {kind.name} is or holds a secret, which is told to the API alone.'
+        raise Problem("A secret cannot be referred to", detail)
 
 
-def unknown_part(kind: Type, path: Iterable[str | int]) -> str:
+def unknown_part(kind: Type, path: Sequence[str | int]) -> str:
     """The first part of a path that a type cannot have, or empty."""
+    return next((str(path[end - 1]) for end in range(1, len(path) + 1) if not _at(kind, path[:end])), "")
+
+
+def _at(kind: Type, path: Iterable[str | int]) -> list[Type]:
+    """The types that a value can have at a path below a type; none where there can be none."""
     types = [kind]
     for part in path:
         types = [below for one in types for below in _below(one, part)]
-        if not types:
-            return str(part)
-    return ""
+    return types
 
 
 def _below(kind: Type, part: str | int) -> Iterator[Type]:

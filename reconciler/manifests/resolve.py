@@ -14,10 +14,11 @@ from reconciler.manifests.kind_schema import kind_schema
 from reconciler.manifests.leaks import Leaks
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
+from reconciler.manifests.secret_inputs import SecretInputs, with_sources
 from reconciler.manifests.together import key_files
 from reconciler.manifests.validate import Checker, Finding
 from reconciler.model.address import Address
-from reconciler.model.kind import Kind, OnRemove, Scope
+from reconciler.model.kind import Field, Kind, OnRemove, Scope
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.types import FileSetType, LocalFileType
@@ -30,12 +31,15 @@ _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 class Resolver:
     """Makes resources of instances, one by one; a resource that has an error is noted and left out."""
 
-    def __init__(self, context: Context, declared: Declared, leaks: Leaks, problems: Problems) -> None:
+    def __init__(
+        self, context: Context, declared: Declared, leaks: Leaks, inputs: SecretInputs, problems: Problems
+    ) -> None:
         self._context = context
         self._declared = declared
         self._problems = problems
         self._checkers: dict[str, Checker] = {}
         self._leaks = leaks
+        self._inputs = inputs
         self._failed = False
 
     def resource(self, instance: Instance) -> Resource | None:
@@ -138,8 +142,11 @@ class Resolver:
         return None
 
     def _carried(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The spec with local files and file sets in place of the paths and globs that name them."""
+        """The spec with local files, file sets and secrets in place of what names them."""
         found: dict[str, Any] = {}
+        for field in instance.kind.fields if instance.kind.takes_secrets else ():
+            if field.name in spec:
+                found[field.name] = self._sent(instance, field, spec[field.name])
         for field in instance.kind.carried:
             value, trail = spec.get(field.name), ("spec", field.name)
             if not self._is_known(instance, value, trail):
@@ -149,6 +156,14 @@ class Resolver:
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
                 found[field.name] = self._file_set(instance, value, trail)
         return {**spec, **found} if found else spec
+
+    def _sent(self, instance: Instance, field: Field, value: Any) -> Any:
+        """A value with the sources of secrets in place of what names them."""
+
+        def report(problem: Problem, trail: Trail) -> None:
+            self._note(instance, Finding(trail, problem.summary, problem.detail))
+
+        return with_sources(field.type, value, self._inputs, report, ("spec", field.name))
 
     def _is_known(self, instance: Instance, value: Any, trail: Trail) -> bool:
         """Whether everything is known that files are looked up by; ids and attributes may wait for the apply."""

@@ -22,6 +22,7 @@ from reconciler.manifests.configuration import (
 from reconciler.manifests.credentials import (
     ADMIN_VARIABLE,
     DEFAULT_VARIABLE,
+    SENT_PREFIX,
     CredentialReader,
     environment_secrets,
     known_secrets,
@@ -33,6 +34,7 @@ from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
 from reconciler.manifests.validate import Checker, Finding
@@ -56,6 +58,7 @@ class OpenStack:
     context: Context
     variables: Variables
     secrets: tuple[Secret, ...]
+    inputs: SecretInputs
     manifests: tuple[str, ...] | None = None
     outputs: Mapping[str, Any] | None = None
     document: Document | None = None
@@ -119,12 +122,12 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
 def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems) -> OpenStack:
     variables, files = _variables(settings, layers, root, problems), Files(root)
     credentials = _credentials(settings, layers, files, file, problems)
-    secrets = tuple(
-        dict.fromkeys((*known_secrets(credentials, files, settings.env), *environment_secrets(settings.env)))
-    )
+    in_use = known_secrets(credentials, files, settings.env)
+    secrets = tuple(dict.fromkeys((*in_use, *environment_secrets(settings.env))))
     for secret in secrets:
         settings.learn(secret)
     files.secrets = tuple(secret.reveal().encode() for secret in secrets)
+    inputs = SecretInputs(files, settings.env, in_use, settings.learn)
     leaks = Leaks(secrets, problems, "stack file")
     context = Context(variables, _readable(settings, layers, leaks, problems), files)
     stack = Stack(
@@ -140,6 +143,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         backend_path=_backend(layers, settings, context, leaks, problems),
         organization=settings.env.get("OPENAI_ORG_ID") or None,
         project=settings.env.get("OPENAI_PROJECT_ID") or None,
+        read_secret=inputs.read,
     )
     files.withhold_folder(stack.backend_path)
     manifests = layers.get("manifests")
@@ -149,6 +153,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         context=context,
         variables=variables,
         secrets=secrets,
+        inputs=inputs,
         manifests=None if manifests is None else tuple(manifests),
         outputs=layers.get("outputs") or {},
         document=layers.document,
@@ -271,7 +276,7 @@ def _projects(layers: _Layers, context: Context, leaks: Leaks, problems: Problem
 def _readable(settings: Settings, layers: _Layers, leaks: Leaks, problems: Problems) -> Environment:
     """What `${env.NAME}` may read: what the stack lists, and no key that is in use."""
     listed = layers.get("env") or []
-    withheld = [name for name in listed if leaks.holds(settings.env.get(name, ""))]
+    withheld = [name for name in listed if name.startswith(SENT_PREFIX) or leaks.holds(settings.env.get(name, ""))]
     for name in withheld:
         what = "a key that is in use" if name in _KEY_VARIABLES else "a key in use, or what looks like a secret"
         detail = f'"{name}" holds {what}: take it out of spec.env.'

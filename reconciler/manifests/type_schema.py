@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.manifests.credentials import SENT_PREFIX
 from reconciler.model.address import NAME_PATTERN
 from reconciler.model.kind import Field, Mutability
 from reconciler.model.types import (
@@ -25,6 +26,7 @@ from reconciler.model.types import (
     Object,
     Property,
     Scalar,
+    SecretValueType,
     Tagged,
     Text,
     Type,
@@ -135,6 +137,8 @@ class _Maker:
                 return self._typed("array", nullable, items=self._member(kind))
             case KeySinkType():
                 return self._key_sink(nullable)
+            case SecretValueType():
+                return self._secret(nullable)
 
     def _typed(self, name: str, nullable: bool, **limits: Any) -> dict[str, Any]:
         names = [name]
@@ -259,6 +263,23 @@ class _Maker:
             "additionalProperties": False,
             "$comment": "An item has either `path` (with `ignore`) or `file_id`.",
         }
+
+    def _secret(self, nullable: bool) -> dict[str, Any]:
+        variable = described("The environment variable that has the secret; its name begins with RECONCILER_SECRET_.")
+        file = described("The file that has the secret, below the folder secrets of the stack.")
+        name = Text(pattern=f"^{SENT_PREFIX}[A-Za-z0-9_]+$")
+        whole = self._typed(
+            "object",
+            nullable,
+            properties={
+                "from_env": {**variable, **self._text(name, nullable=False)},
+                "from_file": {**file, "type": "string", "minLength": 1},
+            },
+            minProperties=1,
+            maxProperties=1,
+            additionalProperties=False,
+        )
+        return {**whole, "$comment": "Write either `from_env` or `from_file`; the secret itself has no place here."}
 
     def _key_sink(self, nullable: bool) -> dict[str, Any]:
         file = described("A file below the stack's folder, which only its owner will be able to read.")

@@ -28,5 +28,13 @@ def matches(content: bytes, known: str) -> bool:
     return name == _NAME and hmac.compare_digest(_mac(salt, content).encode(), mac.encode())
 
 
+def keyed_digest(key: bytes, content: bytes) -> str:
+    """A digest with a key that is kept elsewhere, in hexadecimal; the same for the same content.
+
+    For what people chose, and others could guess: without the key no guess can be tried.
+    """
+    return hmac.new(key, content, hashlib.sha256).hexdigest()
+
+
 def _mac(salt: str, content: bytes) -> str:
     return hmac.new(salt.encode(), content, hashlib.sha256).hexdigest()

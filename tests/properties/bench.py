@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from reconciler.model.kind import Kind, Scope
 from reconciler.model.resource import LiveObject, Resource
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.types import KeySinkType
+from reconciler.model.values import SecretValue
 from reconciler.secrets import SinkSet
 from reconciler.state import StateStore
 from tests.properties.strategies import Surroundings, specs
@@ -53,9 +55,18 @@ ROLE_IDS = ("role-api-organization-owner", "role_existing1")
 CERTIFICATE_IDS = ("cert_existing1", "cert_existing2")
 PROVIDER_IDS = ("wip_existing1", "wip_existing2")
 ACCOUNT_IDS = ("svc_acct_existing1", "svc_acct_existing2")
+AGENT_IDS = ("agent_existing1", "agent_existing2")
+TEMPLATE_IDS = ("envtmpl_existing1", "envtmpl_existing2")
+VAULT_IDS = ("vault_existing1", "vault_existing2")
 AROUND = Surroundings(
     CONTENTS,
     {
+        "agent_id": AGENT_IDS,
+        "environment_template_id": TEMPLATE_IDS,
+        "vault_id": VAULT_IDS,
+        "vault_ids": VAULT_IDS,
+        "timezone": ("Europe/Berlin", "UTC"),
+        "run_at": (4_000_000_000, 4_100_000_000),
         "file_ids": FILE_IDS,
         "vector_store_ids": STORE_IDS,
         "user_id": USER_IDS,
@@ -77,6 +88,11 @@ AROUND = Surroundings(
     },
 )
 PROJECT, OTHER_PROJECT = "search", "other"
+
+
+def revealed(value: SecretValue) -> Secret:
+    """A secret for each value, as if it were read from where that says."""
+    return Secret(f"{value.source} {value.digest}")
 
 
 class Steps:
@@ -131,6 +147,9 @@ class Bench:
             for id in ACCOUNT_IDS:
                 body = {"id": id, "name": id, "role": "none", "created_at": 0}
                 store.add("service_account", world.DEFAULT_PROJECT, body)
+            for kind, ids in (("agent", AGENT_IDS), ("environment_template", TEMPLATE_IDS), ("vault", VAULT_IDS)):
+                for id in ids:
+                    store.add(kind, world.DEFAULT_PROJECT, {"id": id, "name": id, "created_at": 0, "metadata": {}})
             role = {"id": ROLE_IDS[1], "name": "Existing", "permissions": [], "predefined_role": False}
             store.add("role", ORGANIZATION, {"object": "role", "resource_type": "api.organization", **role})
             other = world.add_project(store, "Other")
@@ -172,7 +191,8 @@ class Stack:
             root=self.root,
         )
         sinks = SinkSet(self.root, Redactor())
-        self.provider = HttpProvider(self.bench.client, keys, sinks, self.root, dict(self.projects))
+        projects = dict(self.projects)
+        self.provider = HttpProvider(self.bench.client, keys, sinks, self.root, projects, reveal=revealed)
 
     def __enter__(self) -> Stack:
         return self
@@ -243,10 +263,17 @@ def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, nam
     return Resource(address, kind, {**{item.name: name for item in kind.fields if item.named}, **spec})
 
 
-def valid_specs(kind: Kind, *, like: Mapping[str, Any] | None = None) -> st.SearchStrategy[dict[str, Any]]:
+@cache  # making a strategy takes as long as drawing from it
+def _specs(name: str, having: str) -> st.SearchStrategy[dict[str, Any]]:
+    return specs(KINDS[name], AROUND, having=having)
+
+
+def valid_specs(
+    kind: Kind, *, like: Mapping[str, Any] | None = None, having: str = ""
+) -> st.SearchStrategy[dict[str, Any]]:
     """Specs of a kind that the emulator's platform has room for; of the same object as `like`, where it matters."""
     if kind.name != "RateLimit":
-        found = specs(kind, AROUND)
+        found = _specs(kind.name, having)
         known = kind.identity(like) if like is not None and kind.found_by_key else None
         return found if known is None else found.filter(lambda spec: kind.identity(spec) == known)
     return st.sampled_from([model for model in MODELS if like is None or model.id == like["model"]]).flatmap(

@@ -6,10 +6,12 @@ emulator. Only time is ours: nobody sleeps, and the emulator's clock moves with 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -18,6 +20,7 @@ from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
+from reconciler.cli.sealing import Seal, revealed
 from reconciler.emulator import Emulator
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.engine.finding import Settling
@@ -93,9 +96,12 @@ class Life:
             path.write_text(text, encoding="utf-8")
 
     def change(self) -> None:
-        """Make an update due wherever there can be one: new content, another place for keys, and an outside edit."""
-        manifests = self.texts["manifests.yaml"].replace("secrets/", "others/")
-        contents = {name: text + "changed\n" for name, text in self.texts.items() if not name.endswith(".yaml")}
+        """Make an update due wherever there can be one: new content, another place for keys, and an outside edit.
+
+        Secrets are content too.
+        """
+        manifests = re.sub(r"(?<!from_)file: secrets/", "file: others/", self.texts["manifests.yaml"])
+        contents = {name: f"changed {text}" for name, text in self.texts.items() if not name.endswith(".yaml")}
         self.write({"manifests.yaml": manifests, **contents})
         for address, record in self.records().items():
             names = [item.name for item in KINDS[address.kind].fields if item.on_update and item.in_body]
@@ -191,13 +197,15 @@ class Life:
             stack.projects,
             settle_seconds=SETTLE_SECONDS,
             parallelism=1,
+            reveal=partial(revealed, stack.read_secret),
         )
 
     def _planned(self, store: StateStore, provider: HttpProvider, **options: Any) -> Plan:
         configuration = self._configuration
         records = store.records()
+        seal = Seal(configuration.stack.read_secret, "00")
         inputs = PlanInputs(
-            configuration.resources,
+            tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources),
             KINDS,
             records,
             _ownership(store),

@@ -30,11 +30,12 @@ from reconciler.model.types import (
     Object,
     Property,
     Scalar,
+    SecretValueType,
     Tagged,
     Text,
     Type,
 )
-from reconciler.model.values import FileSet, LocalFile, Member
+from reconciler.model.values import FileSet, LocalFile, Member, SecretValue
 from tests.soak import SOAK
 
 EXAMPLES = float(os.environ.get("RECONCILER_EXAMPLES") or 20 * SOAK or 0.25)
@@ -61,9 +62,10 @@ class Surroundings:
     """
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
-    ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ids: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
+SOURCES = ("env RECONCILER_SECRET_A", "file secrets/b.token")
 TRICKY = (
     "", " ", "yes", "no", "on", "off", "null", "~", "true", "1e3", "0x1f", "0o17", "08", "1_000", "2026-01-01", "12:30",
     ".5", "+1", "-", "---", "...", "a: b", "a #b", "- x", "? x", "*a", "&a", "!x", "%x", "@x", "`x`", "{}", "[]", "<<",
@@ -130,16 +132,25 @@ json_objects = st.one_of(
 )
 
 
-def specs(kind: Kind, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
-    """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them."""
-    return st.one_of(*(_shaped(kind, shape, around) for shape in kind.shapes or (Shape(()),)))
+def specs(kind: Kind, around: Surroundings, *, having: str = "") -> st.SearchStrategy[dict[str, Any]]:
+    """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them.
+
+    They are of the shapes that take the field `having`, and have it.
+    """
+    shapes = [one for one in kind.shapes or (Shape(()),) if having not in _foreign(kind, one)]
+    return st.one_of(*(_shaped(kind, shape, around, having) for shape in shapes))
 
 
-def _shaped(kind: Kind, shape: Shape, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
-    foreign = {name for one in kind.shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
+def _foreign(kind: Kind, shape: Shape) -> set[str]:
+    """The fields that a shape does not take."""
+    return {name for one in kind.shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
+
+
+def _shaped(kind: Kind, shape: Shape, around: Surroundings, having: str) -> st.SearchStrategy[dict[str, Any]]:
+    foreign = _foreign(kind, shape)
     told = {shape.when[0]: st.just(shape.when[1])} if shape.when else {}
     found = {item.name: _field(item, around, kind) for item in kind.fields if item.name not in foreign}
-    needed = {item.name for item in kind.fields if item.required} | {*shape.needs}
+    needed = {item.name for item in kind.fields if item.required} | {*shape.needs} | ({having} & found.keys())
     return st.fixed_dictionaries(
         {name: one for name, one in found.items() if name in needed} | told,
         optional={name: one for name, one in found.items() if name not in needed and name not in told},
@@ -152,7 +163,11 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
         case Text():
             return st.sampled_from(around.ids[name]) if name in around.ids else _texts(kind)
         case Integer(minimum=least, maximum=most):
-            return st.integers(least, 2**40 if most is None else most)
+            return (
+                st.sampled_from(around.ids[name])
+                if name in around.ids
+                else st.integers(least, 2**40 if most is None else most)
+            )
         case Number(minimum=least, maximum=most):
             return st.floats(least, most, allow_nan=False) | st.integers(int(least or 0), int(most or 9))
         case Boolean():
@@ -181,6 +196,8 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
             return _file_sets(kind, around)
         case KeySinkType():
             return st.sampled_from(["a", "b"]).map(lambda name: {"write_to": {"file": f"secrets/{name}.key"}})
+        case SecretValueType():
+            return st.builds(SecretValue, st.sampled_from(SOURCES), st.sampled_from(["digest1", "digest2"]))
 
 
 def local_file(path: str, content: bytes) -> LocalFile:
@@ -229,10 +246,14 @@ def _objects(kind: Object, around: Surroundings) -> st.SearchStrategy[dict[str, 
 
 
 def _fitting(value: dict[str, Any]) -> dict[str, Any]:
-    """What spans two properties: an overlap is at most half a chunk, and what is not enabled has no number."""
+    """What spans two properties: an overlap is at most half a chunk, what is not enabled has no number, and a network
+    that is not restricted blocks nothing.
+    """
     size, overlap = value.get("max_chunk_size_tokens"), value.get("chunk_overlap_tokens")
     if size is not None and overlap is not None:
         return {**value, "chunk_overlap_tokens": min(overlap, size // 2)}
+    if value.get("blocked_domains") and (value["access"] != "restricted" or value.get("allowed_domains")):
+        return {**value, "blocked_domains": []}
     return {"enabled": False} if value.get("enabled") is False else value
 
 

@@ -18,6 +18,7 @@ from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.types import FileSetType, LocalFileType
+from reconciler.model.values import SecretValue, with_secrets
 from tests.properties.strategies import TRICKY, Surroundings, examples, json_objects, specs
 
 AROUND = Surroundings({"data/a.md": b"# A\n"}, {"file_ids": ("file-1",), "vector_store_ids": ("vs_1",)})
@@ -71,6 +72,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def as_written(secret: SecretValue) -> dict[str, str]:
+    """What a manifest says of a secret."""
+    origin, _, name = secret.source.partition(" ")
+    return {f"from_{origin}": name}
+
+
 def strict(value: Any) -> str:
     """JSON text: tells 1 from 1.0 and from true, which `==` does not."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True)
@@ -83,11 +90,11 @@ def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
     @examples(25)
     @given(spec=specs(kind, AROUND), flow=st.sampled_from([None, True, False]), uni=st.booleans(), width=st.just(40))
     def check(spec: dict[str, Any], flow: bool | None, uni: bool, width: int) -> None:
-        wanted = {name: value for name, value in spec.items() if name in plain}
+        wanted = with_secrets({name: value for name, value in spec.items() if name in plain}, as_written)
         written = {**wanted, **({"path": "data/a.md"} if "path" in spec else {})}
         text = yaml_text(document(kind, written), default_flow_style=flow, allow_unicode=uni, width=width)
         found = loaded(folder, "it.yaml", text)
-        assert strict({name: found[name] for name in wanted}) == strict(wanted)
+        assert strict(with_secrets({name: found[name] for name in wanted}, as_written)) == strict(wanted)
 
     check()
 
