@@ -15,6 +15,8 @@ FILES = {
     "certificates/gateway.pem": PEM,
     "data/price-list.md": "# Prices\n",
     "handbook/a/b.md": "# B\n",
+    "secrets/index.token": "a token of the index\n",
+    "secrets/issues.token": "a token of the issues\n",
     "reconciler.yaml": f"""\
         kind: Stack
         metadata: {{name: stack}}

@@ -44,6 +44,11 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "conversation": ("conv_", 48, True),
     "message": ("msg_", 48, True),
     "agent": ("agent_", 32, True),
+    "environment_template": ("envtmpl_", 32, True),
+    "automation": ("auto_", 32, True),
+    "invocation": ("autoinv_", 32, True),
+    "vault": ("vault_", 32, True),
+    "credential": ("vcred_", 32, True),
     "request": ("req_", 32, True),
 }
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from reconciler.kinds.admin_key import KIND as ADMIN_KEY
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
+from reconciler.kinds.automation import KIND as AUTOMATION
 from reconciler.kinds.certificate import KIND as CERTIFICATE
 from reconciler.kinds.certificate_activation import KIND as CERTIFICATE_ACTIVATION
 from reconciler.kinds.container import KIND as CONTAINER
 from reconciler.kinds.conversation import KIND as CONVERSATION
+from reconciler.kinds.credential import KIND as CREDENTIAL
 from reconciler.kinds.data_retention import KIND as DATA_RETENTION
+from reconciler.kinds.environment_template import KIND as ENVIRONMENT_TEMPLATE
 from reconciler.kinds.external_key import KIND as EXTERNAL_KEY
 from reconciler.kinds.federation_rule import KIND as FEDERATION_RULE
 from reconciler.kinds.file import KIND as FILE
@@ -33,6 +36,7 @@ from reconciler.kinds.service_tier import KIND as SERVICE_TIER
 from reconciler.kinds.spend_alert import KIND as SPEND_ALERT
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.user import KIND as USER
+from reconciler.kinds.vault import KIND as VAULT
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
 from reconciler.kinds.webhook import KIND as WEBHOOK
 from reconciler.kinds.workload_identity_provider import KIND as WORKLOAD_IDENTITY_PROVIDER
@@ -70,6 +74,10 @@ KINDS: Mapping[str, Kind] = {
         VECTOR_STORE,
         ASSISTANT,
         AGENT,
+        ENVIRONMENT_TEMPLATE,
+        VAULT,
+        CREDENTIAL,
+        AUTOMATION,
         WEBHOOK,
         CONTAINER,
         CONVERSATION,

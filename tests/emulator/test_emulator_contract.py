@@ -28,8 +28,6 @@ pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
 UNDESCRIBED = {
-    "/agents",
-    "/agents/{agent_id}",
     "/organization/usage/decisions",
     "/organization/projects/{project_id}/service_tier_settings",
     "/webhook_endpoints",
@@ -38,7 +36,7 @@ UNDESCRIBED = {
     "/webhook_endpoints/{webhook_endpoint_id}/test",
     "/webhook_event_types",
 }
-UNDESCRIBED_BELOW = ("/organization/external_keys", "/organization/workload_identity_providers")
+UNDESCRIBED_BELOW = ("/agents", "/vaults", "/organization/external_keys", "/organization/workload_identity_providers")
 UNDESCRIBED_OPERATIONS = {("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}")}
 NEVER_SUCCEEDS = {("DELETE", "/models/{model}")}
 
@@ -260,7 +258,32 @@ def drive_assistants(http: httpx.Client, store: str) -> None:
     http.get("/agents", headers=agents)
     http.get(f"/agents/{agent}", headers=agents)
     http.post(f"/agents/{agent}", json={"name": "x"}, headers=agents)
+    drive_what_surrounds_agents(http, agents)
     http.delete(f"/agents/{agent}", headers=agents)
+
+
+def drive_what_surrounds_agents(http: httpx.Client, beta: dict[str, str]) -> None:
+    woken = {"type": "existing_session", "session_id": "s", "instructions": "Wake up."}
+    when = {"type": "once", "name": "Once", "run_at": 4_000_000_000, "target": woken}
+    automation = f"/agents/automations/{http.post('/agents/automations', json=when, headers=beta).json()['id']}"
+    http.post(f"{automation}/pause", headers=beta)
+    http.post(f"{automation}/resume", headers=beta)
+    invocation = http.post(f"{automation}/invocations", headers=beta).json()["id"]
+    http.get(f"{automation}/invocations", headers=beta)
+    http.get(f"{automation}/invocations/{invocation}", headers=beta)
+    templates = "/agents/environments/templates"
+    template = f"{templates}/{http.post(templates, json={'name': 'T'}, headers=beta).json()['id']}"
+    vault = f"/vaults/{http.post('/vaults', json={'name': 'V'}, headers=beta).json()['id']}"
+    auth = {"type": "static_bearer", "token": "t", "mcp_server_url": "https://mcp.example.com"}
+    credentials = f"{vault}/credentials"
+    body = {"name": "C", "auth": auth}
+    credential = f"{credentials}/{http.post(credentials, json=body, headers=beta).json()['id']}"
+    for path in ("/agents/automations", templates, "/vaults", credentials):
+        http.get(path, headers=beta)
+    for path in (automation, template, credential, vault):
+        http.get(path, headers=beta)
+        http.post(path, json={}, headers=beta)
+        http.delete(path, headers=beta)
 
 
 def drive_webhooks(http: httpx.Client) -> None:

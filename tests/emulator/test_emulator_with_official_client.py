@@ -264,3 +264,61 @@ def test_an_agent_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     assert [agent.id for agent in agents.list()] == [made.id]
     assert agents.delete(made.id).deleted
     assert list(agents.list()) == []
+
+
+def test_an_environment_template_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
+    templates = client.beta.agents.environments.templates
+    env = {"A": "confidential"}
+    made = templates.create(name="Python", packages={"python": ["httpx"]}, env=env, desktop={"enabled": True})
+    changed = templates.update(made.id, network={"access": "restricted", "allowed_domains": ["pypi.org"]}, desktop=None)
+    assert (changed.name, changed.packages.python, changed.network.access) == ("Python", ["httpx"], "restricted")
+    assert (made.desktop and made.desktop.enabled, changed.desktop and changed.desktop.enabled) == (True, False)
+    assert "confidential" not in changed.to_json()
+    assert templates.retrieve(made.id) == changed
+    assert [template.id for template in templates.list()] == [made.id]
+    assert templates.delete(made.id).deleted
+    assert list(templates.list()) == []
+
+
+def test_a_vault_is_filled_its_secrets_are_rotated_and_it_goes_with_all_that_is_in_it(client: openai.OpenAI) -> None:
+    vaults, credentials = client.beta.agents.vaults, client.beta.agents.vaults.credentials
+    vault = vaults.create(name=" Tools ", metadata={"team": "cx"})
+    url = "https://mcp.example.com"
+    bearer = {"type": "static_bearer", "token": "first", "mcp_server_url": url}
+    made = credentials.create(vault.id, name="Server", auth=bearer)  # type: ignore[arg-type]
+    rotated = credentials.update(
+        made.id, vault_id=vault.id, auth={"type": "static_bearer", "token": "second"}, metadata={"a": "b"}
+    )
+    assert (vault.name, rotated.auth.to_dict()) == ("Tools", {"type": "static_bearer", "mcp_server_url": url})
+    assert credentials.retrieve(made.id, vault_id=vault.id) == rotated
+    assert [one.id for one in credentials.list(vault.id, metadata={"a": "b"})] == [made.id]
+    assert list(credentials.list(vault.id, status="archived")) == []
+    assert credentials.delete(made.id, vault_id=vault.id).deleted
+    credentials.create(vault.id, name="Server", auth=bearer)  # type: ignore[arg-type]
+    assert vaults.update(vault.id, name=None, metadata={}).name is None
+    assert [one.id for one in vaults.list()] == [vault.id]
+    assert vaults.delete(vault.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        credentials.list(vault.id)
+
+
+def test_an_automation_is_made_paused_resumed_invoked_and_deleted(client: openai.OpenAI) -> None:
+    agent = client.beta.agents.create(model="gpt-5.5")
+    automations = client.beta.agents.automations
+    said = {"role": "user", "content": [{"type": "input_text", "text": "Go."}]}
+    target = {"type": "new_session", "agent_id": agent.id, "environment": {"type": "none"}, "input": [said]}
+    made = automations.create(
+        type="periodic",
+        name="Weekly",
+        expression="0 8 * * 1",
+        timezone="Europe/Berlin",
+        target=target,  # type: ignore[arg-type]
+    )
+    assert (made.status, made.target.type, automations.pause(made.id).status) == ("active", "new_session", "paused")
+    assert (automations.update(made.id, name="Often").name, automations.resume(made.id).status) == ("Often", "active")
+    invoked = automations.invocations.create(made.id)
+    assert automations.invocations.retrieve(invoked.id, automation_id=made.id) == invoked
+    assert [one.status for one in automations.invocations.list(made.id)] == ["queued"]
+    assert [one.id for one in automations.list()] == [made.id]
+    assert automations.delete(made.id).deleted
+    assert list(automations.list(session_id="none")) == []
