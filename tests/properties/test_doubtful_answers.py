@@ -35,7 +35,10 @@ SHAPES = (
     "error:429,when=before",
 )
 SILENCE = "hang:1500,when=after"
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
+# Where the API has no list, nothing can tell whether an object was made whose answer was lost.
+every_kind = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if kind.calls.listable], ids=attrgetter("name")
+)
 
 
 @pytest.fixture(scope="module")
