@@ -56,7 +56,8 @@ class Site:
 
     def switch(self, field: Field, value: str, id: str) -> dict[str, Any]:
         """The call that gives a field of an object a value; the answer."""
-        return self.send(*self._filled(field.switched_by[value]), id, repeatable=True)
+        call = self.kind.filled(field.switched_by[value], in_project=self.project is not None, within=self.within)
+        return self.send(*call, id, repeatable=True)
 
     def send(self, method: str, path: str, id: str, *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
         """A call of a method and a path with holes, as in `call`."""
@@ -144,7 +145,3 @@ class Site:
 
     def _template(self, name: CallName) -> tuple[str, str]:
         return self.kind.route(name, in_project=self.project is not None, within=self.within)
-
-    def _filled(self, call: str) -> tuple[str, str]:
-        method, _, path = call.partition(" ")
-        return method, path.replace("{collection}", self.collection)

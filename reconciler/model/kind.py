@@ -342,7 +342,11 @@ class Kind:
     def route(self, call: str, *, in_project: bool, within: Within = ()) -> tuple[str, str]:
         """Method and path of `list`, or of one of the `calls`; ids are still holes in the path."""
         wanted = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
-        method, _, path = wanted.partition(" ")
+        return self.filled(wanted, in_project=in_project, within=within)
+
+    def filled(self, call: str, *, in_project: bool, within: Within) -> tuple[str, str]:
+        """Method and path of a call as it is declared, with the collection of a scope in its place."""
+        method, _, path = call.partition(" ")
         return method, path.replace("{collection}", self.collection_for(in_project=in_project, within=within))
 
     def composed_id(self, within: Within, id: str) -> str:
