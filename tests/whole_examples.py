@@ -57,6 +57,11 @@ def kinds_in(manifest: str) -> list[Kind]:
     return [KINDS[name] for name in re.findall(r"^kind: (\w+)", manifest, re.MULTILINE)]
 
 
+def is_listed(kind: Kind) -> bool:
+    """Whether lists show all that the example of a kind makes: what none shows is lost with the state."""
+    return all(one.calls.listable for one in (kind, *kinds_in(whole_example(kind))))
+
+
 def _with_neighbours(example: str) -> str:
     found = dict.fromkeys(re.findall(r"\$\{(\w+)/", example))
     documents: dict[str, None] = {}

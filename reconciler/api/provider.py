@@ -131,6 +131,8 @@ class HttpProvider:
         Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early.
         """
         if not kind.calls.listable:
+            if kind.retirement:  # nothing else would say so before something is made
+                self._retirements.check(kind, self._reach(kind, project))
             return ()
         site = self._site(kind, project, within)
         if kind.calls.setting:
@@ -140,9 +142,10 @@ class HttpProvider:
         try:
             items = [item for item in site.list(query, enough=enough) if site.counts(item)]
         except NotFoundError as error:
-            if within:
+            explained = self._retirements.explain(error, kind, site.reach)
+            if within and explained is error:
                 return ()
-            raise self._retirements.explain(error, kind, site.reach) from error
+            raise explained from error
         self._retirements.seen(kind)
         return tuple(site.live(item) for item in items)
 
@@ -263,7 +266,8 @@ class HttpProvider:
         sent = {kind.calls.in_list_as: list(body.values())} if kind.calls.in_list_as else body
         answer = work.site.call("create", values=spec, json=sent)
         if kind.calls.in_list_as:
-            answer = next((item for item in answer.get("data") or () if spec[kind.natural_key[0]] in item.values()), {})
+            listed = answer.get("data") or ()
+            answer = next((item for item in listed if all(one in item.values() for one in body.values())), {})
         # What an object joins or belongs to is often not in the answer, since the call said it.
         said = {name: spec[name] for name in work.site.in_path("create")}
         return {**said, **(body if kind.calls.id_field else {}), **answer}

@@ -2,46 +2,56 @@
 
 Where a server has retired a kind, every object of it answers 404, which would read as "all of them were deleted". So
 before a 404 of such a kind is believed, its list is asked once; and where the list is gone while the rest of the API
-answers, the kind is retired.
+answers, the kind is retired. Kinds that have no such list name one that went with them.
 """
 
 from __future__ import annotations
 
 from reconciler.api.reach import Reach
 from reconciler.errors import ApiError, NotFoundError, ReconcilerError, RetiredError
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, Retirement
 
 
 class Retirements:
-    """What is known of kinds that a server may have retired. Each is asked for at most once when it is alive."""
+    """What is known of kinds that a server may have retired. Each list is asked for at most once when it is alive."""
 
     def __init__(self) -> None:
         self._alive: set[str] = set()
 
     def seen(self, kind: Kind) -> None:
         """Note that the server has the kind."""
-        self._alive.add(kind.name)
+        self._alive.add(kind.told_by)
 
     def check(self, kind: Kind, reach: Reach) -> None:
         """Raise RetiredError if an object of the kind is missing because the whole kind is."""
-        if kind.retirement is None or kind.name in self._alive:
+        if kind.retirement is None or kind.told_by in self._alive:
             return
         try:
-            reach.request("GET", kind.collection, query={"limit": 1})
+            reach.request("GET", kind.told_by, query={"limit": 1})
         except NotFoundError as error:
-            raise self.explain(error, kind, reach) from error
+            raise _verdict(error, kind.retirement, reach) from error
         self.seen(kind)
 
     def explain(self, error: NotFoundError, kind: Kind, reach: Reach) -> ApiError:
-        """What a 404 of the kind's collection means, at the price of one call; the error itself if nothing else."""
-        if kind.retirement is None or kind.name in self._alive:
+        """What a 404 of the kind's collection means, at the price of a call or two; the error itself if no more."""
+        if kind.retirement is None or kind.told_by in self._alive:
             return error
+        if kind.told_by == kind.collection:
+            return _verdict(error, kind.retirement, reach)
         try:
-            reach.plain.request("GET", "/models")
-        except ReconcilerError:
-            return error
-        return RetiredError(
-            kind.retirement.sentence,
-            hint="A server that still has them is named by OPENAI_BASE_URL or --base-url.",
-            status=404,
-        )
+            self.check(kind, reach)  # what is missing may be the object around it alone
+        except ApiError as found:
+            return found
+        return error
+
+
+def _verdict(error: NotFoundError, retirement: Retirement, reach: Reach) -> ApiError:
+    try:
+        reach.plain.request("GET", "/models")
+    except ReconcilerError:
+        return error
+    return RetiredError(
+        retirement.sentence,
+        hint="A server that still has them is named by OPENAI_BASE_URL or --base-url.",
+        status=404,
+    )

@@ -18,7 +18,9 @@ import click
 @click.option(
     "--read-lag-ms", type=click.IntRange(0), default=0, help="How long new objects answer 404 to single reads."
 )
-@click.option("--retire-assistants", is_flag=True, help="Answer 404 on /assistants, as the live platform does.")
+@click.option(
+    "--retire-assistants", is_flag=True, help="Answer 404 on /assistants and /threads, as the live platform does."
+)
 @click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request, see `--fault help`; repeatable.")
 def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     """Serve the API on this machine, until Ctrl-C.

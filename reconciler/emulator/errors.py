@@ -57,7 +57,7 @@ def forbidden(message: str) -> ApiError:
 
 
 def unknown_url(method: str, path: str) -> ApiError:
-    """Return what a path that leads nowhere gets, and, once retired, every path below /assistants."""
+    """Return what a path that leads nowhere gets, and, once retired, every path below /assistants and /threads."""
     return not_found(f"Invalid URL ({method} {path})")
 
 

@@ -31,7 +31,7 @@ class Options:
     read_lag_ms: int = 0
     """How long a new object answers 404 when it is read singly."""
     retire_assistants: bool = False
-    """Answer 404 below /assistants, as the live platform does today."""
+    """Answer 404 below /assistants and /threads, as the live platform does today."""
     service_account_keys_deletable: bool = True
     """Whether a single key of a service account can be deleted; when not, 400, as the published description says."""
     faults: tuple[Fault, ...] = ()

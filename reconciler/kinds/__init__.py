@@ -10,6 +10,7 @@ from reconciler.kinds.assistant import KIND as ASSISTANT
 from reconciler.kinds.automation import KIND as AUTOMATION
 from reconciler.kinds.certificate import KIND as CERTIFICATE
 from reconciler.kinds.certificate_activation import KIND as CERTIFICATE_ACTIVATION
+from reconciler.kinds.checkpoint_permission import KIND as CHECKPOINT_PERMISSION
 from reconciler.kinds.container import KIND as CONTAINER
 from reconciler.kinds.conversation import KIND as CONVERSATION
 from reconciler.kinds.credential import KIND as CREDENTIAL
@@ -22,6 +23,7 @@ from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
 from reconciler.kinds.hosted_tools import KIND as HOSTED_TOOLS
 from reconciler.kinds.invite import KIND as INVITE
+from reconciler.kinds.message import KIND as MESSAGE
 from reconciler.kinds.model_permissions import KIND as MODEL_PERMISSIONS
 from reconciler.kinds.project import KIND as PROJECT
 from reconciler.kinds.project_group import KIND as PROJECT_GROUP
@@ -35,6 +37,7 @@ from reconciler.kinds.service_account_key import KIND as SERVICE_ACCOUNT_KEY
 from reconciler.kinds.service_tier import KIND as SERVICE_TIER
 from reconciler.kinds.spend_alert import KIND as SPEND_ALERT
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
+from reconciler.kinds.thread import KIND as THREAD
 from reconciler.kinds.user import KIND as USER
 from reconciler.kinds.vault import KIND as VAULT
 from reconciler.kinds.vector_store import KIND as VECTOR_STORE
@@ -70,9 +73,12 @@ KINDS: Mapping[str, Kind] = {
         EXTERNAL_KEY,
         WORKLOAD_IDENTITY_PROVIDER,
         FEDERATION_RULE,
+        CHECKPOINT_PERMISSION,
         FILE,
         VECTOR_STORE,
         ASSISTANT,
+        THREAD,
+        MESSAGE,
         AGENT,
         ENVIRONMENT_TEMPLATE,
         VAULT,

@@ -188,11 +188,15 @@ def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]
 
 @dataclass(frozen=True)
 class Retirement:
-    """The live platform has ended a kind: since when (ISO date), what came after, and the sentence that says so."""
+    """The live platform has ended a kind: since when (ISO date), what came after, and the sentence that says so.
+
+    `asked` is a list that went with it, for kinds that cannot be listed without an object around them, or at all.
+    """
 
     since: str
     successor: str
     sentence: str
+    asked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -308,6 +312,11 @@ class Kind:
     def _comparable(self, name: str, value: Any) -> Any:
         item = self.by_name.get(name)
         return canonical(item.type, value) if item is not None and isinstance(value, str) else value
+
+    @property
+    def told_by(self) -> str:
+        """The list that is gone where the kind is retired."""
+        return (self.retirement and self.retirement.asked) or self.collection
 
     @cached_property
     def collections(self) -> tuple[str, ...]:

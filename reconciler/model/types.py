@@ -29,7 +29,8 @@ SERVER_CHOSEN: Any = _ServerChosen()
 class Text:
     """A string. `choices` is closed unless `open_choices`; `aliases` maps a spelling to the one that is answered.
 
-    `fold` brings spellings that mean the same to one, such as `str.casefold`.
+    `fold` brings spellings that mean the same to one, such as `str.casefold`. `inside` names the part of an object
+    that answers have the text in.
     """
 
     max_length: int | None = None
@@ -40,6 +41,7 @@ class Text:
     aliases: Mapping[str, str] = field(default_factory=dict)
     multiline: bool = False
     fold: Callable[[str], str] | None = None
+    inside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,14 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Either:
-    """A string or something else, told apart by their JSON type (the API's `"auto"` or an object)."""
+    """A string or something else, told apart by their JSON type (the API's `"auto"` or an object).
+
+    `as_other` where a text is short for a value of the other sort, and is answered as that.
+    """
 
     text: Text
     other: Type
+    as_other: Callable[[str], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -326,6 +332,8 @@ def canonical(kind: Type, value: Any) -> Any:
 
 
 def _alias(kind: Text, value: Any) -> Any:
+    if kind.inside is not None and isinstance(value, MAP):
+        value = value.get(kind.inside)
     if not isinstance(value, str):
         return value
     known = kind.aliases.get(value, value)
@@ -432,9 +440,15 @@ def _own_variant(kind: Tagged, value: Any) -> Any:
 
 
 def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-    if isinstance(desired, MAP) and isinstance(live, MAP):
+    if kind.as_other is not None:
+        desired, live, prior = (_spelt_out(kind, value) for value in (desired, live, prior))
+    if isinstance(desired, (*MAP, list)) and isinstance(live, (*MAP, list)):
         return comparable(kind.other, desired, live, prior)
     return _own_either(kind, desired), _own_either(kind, live)
+
+
+def _spelt_out(kind: Either, value: Any) -> Any:
+    return kind.as_other(value) if kind.as_other is not None and isinstance(value, str) else value
 
 
 def _own_either(kind: Either, value: Any) -> Any:

@@ -73,6 +73,10 @@ def drive_organization(admin: httpx.Client) -> None:
     drive_keys_and_certificates(admin, one)
     drive_identities(admin, project)
     drive_project_settings(admin, one)
+    permissions = "/fine_tuning/checkpoints/ft:gpt-4.1:acme::a:ckpt-step-1/permissions"
+    made = admin.post(permissions, json={"project_ids": [project]}).json()["data"][0]["id"]
+    admin.get(permissions, params={"order": "ascending", "project_id": project})
+    admin.delete(f"{permissions}/{made}")
     admin.post(f"{one}/archive")
     admin.get("/organization/audit_logs", params={"limit": 100})
     admin.get("/organization/costs", params={"start_time": 1_799_900_000})
@@ -252,6 +256,7 @@ def drive_assistants(http: httpx.Client, store: str) -> None:
     http.get("/assistants", params={"limit": 5})
     http.get(f"/assistants/{assistant}")
     http.post(f"/assistants/{assistant}", json={"name": None, "temperature": 0.5})
+    drive_threads(http, assistant, store)
     http.delete(f"/assistants/{assistant}")
     agents = {"OpenAI-Beta": "agents=v1"}
     agent = http.post("/agents", json={"model": "gpt-5.5"}, headers=agents).json()["id"]
@@ -284,6 +289,38 @@ def drive_what_surrounds_agents(http: httpx.Client, beta: dict[str, str]) -> Non
         http.get(path, headers=beta)
         http.post(path, json={}, headers=beta)
         http.delete(path, headers=beta)
+
+
+def drive_threads(http: httpx.Client, assistant: str, store: str) -> None:
+    file = http.post("/files", data={"purpose": "assistants"}, files={"file": ("a.md", b"words")}).json()["id"]
+    attached = [{"file_id": file, "tools": [{"type": "code_interpreter"}, {"type": "file_search"}]}]
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    picture = {"type": "image_file", "image_file": {"file_id": file, "detail": "low"}}
+    said = {"role": "user", "content": [{"type": "text", "text": "Hello"}, image, picture], "attachments": attached}
+    thread = f"/threads/{http.post('/threads', json={'messages': [said]}).json()['id']}"
+    http.post(thread, json={"tool_resources": {"file_search": {"vector_store_ids": [store]}}})
+    http.get(thread)
+    made = http.post(f"{thread}/messages", json={"role": "user", "content": "And?"}).json()["id"]
+    message = f"{thread}/messages/{made}"
+    http.post(message, json={"metadata": {"team": "cx"}})
+    http.get(message)
+    http.delete(message)
+    run = f"{thread}/runs/{http.post(f'{thread}/runs', json={'assistant_id': assistant}).json()['id']}"
+    http.post(run, json={"metadata": {"team": "cx"}})
+    http.get(run)
+    action = http.get(run).json()["required_action"]
+    outputs = [{"tool_call_id": one["id"], "output": "42"} for one in action["submit_tool_outputs"]["tool_calls"]]
+    http.post(f"{run}/submit_tool_outputs", json={"tool_outputs": outputs})
+    http.get(run)
+    http.get(run)
+    step = http.get(f"{run}/steps").json()["data"][0]["id"]
+    http.get(f"{run}/steps/{step}")
+    http.get(f"{thread}/runs", params={"limit": 5})
+    http.get(f"{thread}/messages", params={"order": "asc"})
+    http.delete(thread)
+    both = {"assistant_id": assistant, "thread": {"messages": [{"role": "user", "content": "Hello"}]}}
+    begun = http.post("/threads/runs", json=both).json()
+    http.post(f"/threads/{begun['thread_id']}/runs/{begun['id']}/cancel")
 
 
 def drive_webhooks(http: httpx.Client) -> None:

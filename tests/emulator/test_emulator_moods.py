@@ -98,6 +98,7 @@ def test_retired_assistants_are_as_if_they_had_never_been(emulator: Emulator, ht
     answer = http.get("/assistants", params={"limit": 1})
     assert (answer.status_code, http.get("/models").status_code) == (404, 200)
     assert answer.json()["error"]["message"] == "Invalid URL (GET /v1/assistants)"
+    assert http.post("/threads", json={}).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 
 from reconciler.emulator import Emulator
 
-# The client marks its own assistants calls as deprecated, by a warning that says just that.
-retired = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+# The client marks its own calls about assistants and threads as deprecated.
+retired = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 
 
 def test_a_project_is_created_renamed_and_archived(client: openai.OpenAI) -> None:
@@ -322,3 +322,79 @@ def test_an_automation_is_made_paused_resumed_invoked_and_deleted(client: openai
     assert [one.id for one in automations.list()] == [made.id]
     assert automations.delete(made.id).deleted
     assert list(automations.list(session_id="none")) == []
+
+
+@retired
+def test_a_thread_and_its_messages_are_made_changed_and_deleted(client: openai.OpenAI) -> None:
+    threads = client.beta.threads
+    thread = threads.create(messages=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"})
+    part = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    made = threads.messages.create(thread.id, role="assistant", content=[part])
+    changed = threads.messages.update(made.id, thread_id=thread.id, metadata={"seen": "yes"})
+    first, second = threads.messages.list(thread.id, order="asc")
+    assert [one.text.value for one in first.content if one.type == "text"] == ["Hello"]
+    assert [one.image_url.detail for one in second.content if one.type == "image_url"] == ["auto"]
+    assert (changed.metadata, second) == ({"seen": "yes"}, threads.messages.retrieve(made.id, thread_id=thread.id))
+    assert threads.messages.delete(made.id, thread_id=thread.id).deleted
+    assert threads.update(thread.id, metadata=None).metadata == {}
+    assert threads.delete(thread.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        threads.retrieve(thread.id)
+
+
+@retired
+def test_a_file_that_comes_with_a_message_joins_the_thread(client: openai.OpenAI) -> None:
+    file = client.files.create(file=("a.md", b"words"), purpose="assistants")
+    tools = [{"type": "code_interpreter"}, {"type": "file_search"}]
+    message = {"role": "user", "content": "Look", "attachments": [{"file_id": file.id, "tools": tools}]}
+    thread = client.beta.threads.create(messages=[message])
+    shared = client.beta.threads.retrieve(thread.id).tool_resources
+    assert shared is not None
+    assert shared.code_interpreter is not None
+    assert shared.file_search is not None
+    (store,) = shared.file_search.vector_store_ids or []
+    assert shared.code_interpreter.file_ids == [file.id]
+    assert [one.id for one in client.vector_stores.files.list(store)] == [file.id]
+
+
+@retired
+def test_a_run_calls_its_function_and_answers(client: openai.OpenAI) -> None:
+    tool = {"type": "function", "function": {"name": "weather"}}
+    assistant = client.beta.assistants.create(model="gpt-4.1", tools=[tool], instructions="Be brief.")
+    runs, thread = client.beta.threads.runs, client.beta.threads.create()
+    messages = client.beta.threads.messages
+    messages.create(thread.id, role="user", content="Rain?")
+    asking = runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id, poll_interval_ms=1)
+    assert (asking.status, asking.instructions) == ("requires_action", "Be brief.")
+    assert asking.required_action is not None
+    outputs = [
+        {"tool_call_id": one.id, "output": "No."} for one in asking.required_action.submit_tool_outputs.tool_calls
+    ]
+    with pytest.raises(openai.BadRequestError):
+        messages.create(thread.id, role="user", content="Too early")
+    done = runs.submit_tool_outputs_and_poll(
+        run_id=asking.id,
+        thread_id=thread.id,
+        tool_outputs=outputs,
+        poll_interval_ms=1,
+    )
+    steps = list(runs.steps.list(done.id, thread_id=thread.id, order="asc"))
+    assert (done.status, [step.type for step in steps]) == ("completed", ["tool_calls", "message_creation"])
+    assert runs.steps.retrieve(steps[0].id, thread_id=thread.id, run_id=done.id) == steps[0]
+    (answer,) = messages.list(thread.id, run_id=done.id)
+    assert [one.text.value for one in answer.content if one.type == "text"] == ["You said: Rain?"]
+    assert runs.update(done.id, thread_id=thread.id, metadata={"a": "b"}).metadata == {"a": "b"}
+    assert [run.id for run in runs.list(thread.id)] == [done.id]
+
+
+@retired
+def test_a_run_that_makes_its_thread_is_cancelled(client: openai.OpenAI) -> None:
+    assistant = client.beta.assistants.create(model="gpt-4.1")
+    run = client.beta.threads.create_and_run(
+        assistant_id=assistant.id, thread={"messages": [{"role": "user", "content": "Hello"}]}
+    )
+    runs = client.beta.threads.runs
+    assert runs.cancel(run.id, thread_id=run.thread_id).status == "cancelling"
+    assert runs.retrieve(run.id, thread_id=run.thread_id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError):
+        runs.cancel(run.id, thread_id=run.thread_id)

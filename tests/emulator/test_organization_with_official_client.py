@@ -136,3 +136,30 @@ def test_an_identity_provider_and_its_rules_are_made_changed_and_deleted(
     assert providers.delete(made.id).deleted
     with pytest.raises(openai.NotFoundError):
         list(providers.federation_rules.list(made.id))
+
+
+def test_projects_are_permitted_to_use_a_checkpoint(client: openai.OpenAI, emulator: Emulator) -> None:
+    # The client sends the ordinary key here, although the API wants the admin key.
+    permissions = client.with_options(api_key=emulator.admin_key).fine_tuning.checkpoints.permissions
+    checkpoint, other = "ft:gpt-4.1:acme::a:ckpt-step-1", client.admin.organization.projects.create(name="Search")
+    made = permissions.create(checkpoint, project_ids=[emulator.project_id, other.id]).data
+    again = permissions.create(checkpoint, project_ids=[other.id]).data
+    assert [one.project_id for one in made] == [emulator.project_id, other.id]
+    assert [one.id for one in again] == [made[1].id]
+    assert [one.id for one in permissions.list(checkpoint, order="ascending", limit=1)] == [one.id for one in made]
+    assert [one.id for one in permissions.list(checkpoint, project_id=other.id)] == [made[1].id]
+    assert permissions.delete(made[0].id, fine_tuned_model_checkpoint=checkpoint).deleted
+    assert [one.id for one in permissions.list(checkpoint)] == [made[1].id]
+    events = [entry.type for entry in client.admin.organization.audit_logs.list(resource_ids=[made[0].id])]
+    assert events == ["checkpoint.permission.deleted", "checkpoint.permission.created"]
+
+
+def test_what_is_no_checkpoint_is_not_found_and_one_bad_project_refuses_all(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
+    permissions = client.with_options(api_key=emulator.admin_key).fine_tuning.checkpoints.permissions
+    with pytest.raises(openai.NotFoundError):
+        permissions.create("gpt-4.1", project_ids=[emulator.project_id])
+    with pytest.raises(openai.NotFoundError):
+        permissions.create("ft:gpt-4.1:acme::a", project_ids=[emulator.project_id, "proj_x"])
+    assert list(permissions.list("ft:gpt-4.1:acme::a")) == []

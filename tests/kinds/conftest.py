@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import Workspace
 
+pytest.register_assert_rewrite("tests.properties.bench", "tests.properties.lives")
+
 
 @pytest.fixture
 def admin(workspace: Workspace) -> Iterator[httpx.Client]:

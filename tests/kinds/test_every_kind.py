@@ -13,12 +13,10 @@ from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind, Readable
 from reconciler.model.types import Either, ListOf, MapOf, Object, Property, Tagged
 from tests.conftest import Workspace
-from tests.whole_examples import FILES, kinds_in, make_a_persons_key, whole_example
+from tests.whole_examples import FILES, is_listed, kinds_in, make_a_persons_key, whole_example
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
-every_listed_kind = pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS.values() if kind.calls.listable], ids=attrgetter("name")
-)
+every_listed_kind = pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
 
 
 def properties(kind: Any) -> Iterator[Property]:
@@ -111,7 +109,7 @@ def test_a_kind_has_a_file_of_its_own(kind: Kind) -> None:
 
 @every_kind
 def test_a_natural_key_is_made_of_fields(kind: Kind) -> None:
-    assert set(kind.natural_key) <= {*kind.by_name, "bytes"}
+    assert set(kind.natural_key) <= {*kind.by_name, *(("bytes", "name") if kind.identify else ())}
 
 
 @every_kind

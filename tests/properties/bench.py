@@ -58,6 +58,7 @@ ACCOUNT_IDS = ("svc_acct_existing1", "svc_acct_existing2")
 AGENT_IDS = ("agent_existing1", "agent_existing2")
 TEMPLATE_IDS = ("envtmpl_existing1", "envtmpl_existing2")
 VAULT_IDS = ("vault_existing1", "vault_existing2")
+THREAD_IDS = ("thread_existing1", "thread_existing2")
 AROUND = Surroundings(
     CONTENTS,
     {
@@ -67,7 +68,10 @@ AROUND = Surroundings(
         "vault_ids": VAULT_IDS,
         "timezone": ("Europe/Berlin", "UTC"),
         "run_at": (4_000_000_000, 4_100_000_000),
+        "file_id": FILE_IDS,
         "file_ids": FILE_IDS,
+        "thread_id": THREAD_IDS,
+        "checkpoint": ("ft:gpt-4.1:acme::a:ckpt-step-1", "ft:gpt-4.1:acme::b"),
         "vector_store_ids": STORE_IDS,
         "user_id": USER_IDS,
         "group_id": GROUP_IDS,
@@ -135,6 +139,9 @@ class Bench:
                 made = make_store(store, world.DEFAULT_PROJECT, {})
                 store.remove(made)
                 store.add("vector_store", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+            for id in THREAD_IDS:
+                body = {"id": id, "object": "thread", "created_at": 0, "metadata": {}, "tool_resources": {}}
+                store.add("thread", world.DEFAULT_PROJECT, body)
             for id in USER_IDS:
                 world.add_user(store, id, f"{id}@Example.com", "reader", id=id)
             for id in GROUP_IDS:

@@ -21,6 +21,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 from tests.properties.lives import Clock, Life
 from tests.soak import SOAK
+from tests.whole_examples import is_listed
 
 SHAPES = (
     "reset,when=after",
@@ -34,6 +35,7 @@ SHAPES = (
     "error:409,when=after",
     "error:429,when=before",
 )
+UNSEEN = {("POST", kind.collection) for kind in KINDS.values() if not kind.calls.listable}
 SILENCE = "hang:1500,when=after"
 # Where the API has no list, nothing can tell whether an object was made whose answer was lost.
 every_kind = pytest.mark.parametrize(
@@ -72,8 +74,8 @@ def again(life: Life, *faults: str, answer_seconds: float = 120.0) -> Life:
 
 
 def route_of(request: RequestRecord) -> str | None:
-    """The route of a write as a fault names it; None for a read."""
-    if request.method == "GET":
+    """The route of a write as a fault names it; None for a read, and for making what no list shows again."""
+    if request.method == "GET" or (request.method, request.path) in UNSEEN:
         return None
     methods, _ = Router(ROUTES).find(request.path)
     return f"{request.method}:{re.sub('{[^}]*}', '*', methods[request.method].path)}"
@@ -92,7 +94,7 @@ def test_lost_answers_to_writes_leave_what_a_calm_day_does(life: Life, kind: Kin
 
 if SOAK:
 
-    @every_kind
+    @pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
     @pytest.mark.parametrize("shape", [*SHAPES, SILENCE])
     def test_every_write_survives_every_mishap(life: Life, shape: str) -> None:
         calm, writes, calls = lived(life)
@@ -100,7 +102,8 @@ if SOAK:
             fault = f"on={method}:*,do={shape},skip={writes[:at].count(method)}"
             found, _, stormy_calls = lived(again(life, fault, answer_seconds=1.0 if shape is SILENCE else 120.0))
             assert (fault, found) == (fault, calm)
-            assert stormy_calls > calls
+            # Only what goes up as a form may take longer than silence lasts, and so is no lost answer.
+            assert stormy_calls > calls or shape is SILENCE
 
 
 @pytest.mark.parametrize("kind", [KINDS["Project"], KINDS["VectorStore"]], ids=attrgetter("name"))

@@ -49,7 +49,7 @@ _RANKING = fields(
     },
 )
 _FILE_SEARCH = fields({}, {"max_num_results": integer(1, 50), "ranking_options": nullable(_RANKING)})
-_TOOL = tagged(
+TOOL = tagged(
     {
         "code_interpreter": fields({"type": anything}),
         "file_search": fields({"type": anything}, {"file_search": nullable(_FILE_SEARCH)}),
@@ -69,8 +69,8 @@ _INLINE_STORE = fields(
     },
 )
 _STORES = {"vector_store_ids": listed(text(), maximum=1)}
-_RESOURCES = fields({}, {"code_interpreter": _INTERPRETER, "file_search": fields({}, _STORES)})
-_RESOURCES_ON_CREATE = fields(
+RESOURCES = fields({}, {"code_interpreter": _INTERPRETER, "file_search": fields({}, _STORES)})
+RESOURCES_ON_CREATE = fields(
     {},
     {
         "code_interpreter": _INTERPRETER,
@@ -93,7 +93,7 @@ _FORMAT = tagged(
 )
 
 
-def _response_format(value: Any, place: str) -> Any:
+def response_format(value: Any, place: str) -> Any:
     if isinstance(value, str):
         return choice("auto")(value, place)
     if not isinstance(value, dict):
@@ -106,15 +106,15 @@ _OPTIONAL = {
     "name": nullable(text(maximum=256)),
     "description": nullable(text(maximum=512)),
     "instructions": nullable(text(maximum=256_000)),
-    "tools": listed(_TOOL, maximum=128),
+    "tools": listed(TOOL, maximum=128),
     "metadata": nullable(metadata),
     "temperature": nullable(number(0, 2)),
     "top_p": nullable(number(0, 1)),
-    "response_format": nullable(_response_format),
+    "response_format": nullable(response_format),
     "reasoning_effort": nullable(_EFFORT),
 }
-_CREATE = fields({"model": _MODEL}, {**_OPTIONAL, "tool_resources": nullable(_RESOURCES_ON_CREATE)})
-_MODIFY = fields({}, {**_OPTIONAL, "model": _MODEL, "tool_resources": nullable(_RESOURCES)})
+_CREATE = fields({"model": _MODEL}, {**_OPTIONAL, "tool_resources": nullable(RESOURCES_ON_CREATE)})
+_MODIFY = fields({}, {**_OPTIONAL, "model": _MODEL, "tool_resources": nullable(RESOURCES)})
 
 # What a field shows when it was never sent, or was cleared with null.
 _DEFAULTS: dict[str, Any] = {"top_p": 1.0, "temperature": 1.0, "response_format": "auto"}
@@ -122,12 +122,12 @@ _DEFAULTS: dict[str, Any] = {"top_p": 1.0, "temperature": 1.0, "response_format"
 
 def list_assistants(call: Call) -> dict[str, Any]:
     assistants = call.store.collection("assistant", call.project_id)
-    return call.list_answer(assistants, page_of(call.query), render=_show)
+    return call.list_answer(assistants, page_of(call.query), render=show_assistant)
 
 
 def create_assistant(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
-    resources = _resources(call, {}, sent.get("tool_resources"))
+    resources = tool_resources(call, {}, sent.get("tool_resources"))
     body: dict[str, Any] = {
         "id": ids.fresh("assistant"),
         "object": "assistant",
@@ -144,30 +144,29 @@ def create_assistant(call: Call) -> dict[str, Any]:
         "metadata": {},
         "response_format": None,
     }
-    return _show(call.store.add("assistant", call.project_id, body | _kept(sent, resources)))
+    return show_assistant(call.store.add("assistant", call.project_id, body | _kept(sent, resources)))
 
 
 def retrieve_assistant(call: Call) -> dict[str, Any]:
-    return _show(_assistant(call))
+    return show_assistant(find_assistant(call, call.params["assistant_id"]))
 
 
 def modify_assistant(call: Call) -> dict[str, Any]:
-    assistant = _assistant(call)
+    assistant = find_assistant(call, call.params["assistant_id"])
     sent = call.json(_MODIFY)
-    resources = _resources(call, assistant.body["tool_resources"], sent.get("tool_resources"))
+    resources = tool_resources(call, assistant.body["tool_resources"], sent.get("tool_resources"))
     assistant.body.update(_kept(sent, resources))
     call.store.changed(assistant)
-    return _show(assistant)
+    return show_assistant(assistant)
 
 
 def delete_assistant(call: Call) -> dict[str, Any]:
-    assistant = _assistant(call)
+    assistant = find_assistant(call, call.params["assistant_id"])
     call.store.remove(assistant)
     return {"id": assistant.id, "object": "assistant.deleted", "deleted": True}
 
 
-def _assistant(call: Call) -> Record:
-    id = call.params["assistant_id"]
+def find_assistant(call: Call, id: str) -> Record:
     assistant = call.store.get("assistant", call.project_id, id)
     if assistant is None:
         raise not_found(f"No assistant found with id '{id}'.")
@@ -178,7 +177,7 @@ def _kept(sent: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
     """Return the sent fields in the form in which they are kept."""
     kept = dict(sent)
     if "tools" in sent:
-        kept["tools"] = [_completed(tool) for tool in sent["tools"]]
+        kept["tools"] = [completed(tool) for tool in sent["tools"]]
     if "tool_resources" in sent:
         kept["tool_resources"] = resources
     if "metadata" in sent:
@@ -186,7 +185,7 @@ def _kept(sent: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _completed(tool: dict[str, Any]) -> dict[str, Any]:
+def completed(tool: dict[str, Any]) -> dict[str, Any]:
     """Return a tool with what the server adds to it."""
     if tool["type"] == "file_search":
         search = dict(tool.get("file_search") or {})
@@ -208,7 +207,7 @@ def _completed(tool: dict[str, Any]) -> dict[str, Any]:
     return tool
 
 
-def _resources(call: Call, old: dict[str, Any], sent: dict[str, Any] | None) -> dict[str, Any]:
+def tool_resources(call: Call, old: dict[str, Any], sent: dict[str, Any] | None) -> dict[str, Any]:
     """Return the new tool resources; a tool that was not sent keeps what it has, null clears them all."""
     if sent is None:
         return {}
@@ -229,7 +228,7 @@ def _resources(call: Call, old: dict[str, Any], sent: dict[str, Any] | None) -> 
     return {**old, **sent, **({"file_search": search} if "file_search" in sent else {})}
 
 
-def _show(assistant: Record) -> dict[str, Any]:
+def show_assistant(assistant: Record) -> dict[str, Any]:
     shown = dict(assistant.body)
     for name, default in _DEFAULTS.items():
         if shown[name] is None:
