@@ -17,6 +17,8 @@ FILES = {
     "handbook/a/b.md": "# B\n",
     "secrets/index.token": "a token of the index\n",
     "secrets/issues.token": "a token of the issues\n",
+    "skills/greeting/SKILL.md": "---\nname: greeting\ndescription: Says hello.\n---\nSay hello.\n",
+    "skills/greeting/words/hello.txt": "Hello\n",
     "reconciler.yaml": f"""\
         kind: Stack
         metadata: {{name: stack}}

@@ -23,10 +23,14 @@ _EXCERPT = 80
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful answer: the JSON object, and the response headers with lower-case names."""
+    """A successful answer: the JSON object, and the response headers with lower-case names.
+
+    A download has its bytes in `content`, and no object.
+    """
 
     body: dict[str, Any]
     headers: Mapping[str, str]
+    content: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Received:
     call: str
     key: Key
     url: str  # scheme, host and port
+    is_download: bool = False
 
     @property
     def content_type(self) -> str:
@@ -49,6 +54,8 @@ def read(received: Received, redactor: Redactor, *, now: float) -> Answer | Fail
     """The JSON of an answer, or what is wrong with it. `now` is in unix seconds, for waits given as a date."""
     if 300 <= received.status < 400:
         return Failure(_redirected(received), Trouble.FINAL)
+    if received.is_download and received.status == 200:
+        return Answer({}, received.headers, received.content)
     parsed = _json(received, redactor)
     if 200 <= received.status < 300:
         if parsed is None:

@@ -55,7 +55,8 @@ class Form:
 class Request:
     """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted.
 
-    `shared` is a limit that the call shares with others, beside the one of its route.
+    `shared` is a limit that the call shares with others, beside the one of its route. A download
+    is answered with bytes instead of JSON.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Request:
     beta: str | None = None
     repeatable: bool | None = None
     shared: Lane | None = None
+    is_download: bool = False
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
@@ -295,7 +297,9 @@ class Client:
         took_ms = (self.clock() - sent_at) * 1000
         LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_ms)
         self.skew_seconds = _skew(response.headers.get("date"), self.clock())
-        received = Received(response.status_code, response.headers, content, call, request.key, self._origin)
+        received = Received(
+            response.status_code, response.headers, content, call, request.key, self._origin, request.is_download
+        )
         return read(received, self.redactor, now=self.clock())
 
     def _content(self, response: httpx.Response) -> bytes:
@@ -312,6 +316,8 @@ class Client:
 
     def _built(self, request: Request) -> httpx.Request:
         headers = {"Authorization": f"Bearer {request.key.secret.reveal()}"}
+        if request.is_download:
+            headers["Accept"] = "application/binary"
         if request.beta:
             headers["OpenAI-Beta"] = request.beta
         if request.key.project_id:

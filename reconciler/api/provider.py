@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.bodies import changed_body, create_body, late_body, restoring_body, whole_body
+from reconciler.api.bundles import Bundles
 from reconciler.api.claims import Claims
-from reconciler.api.client import Client
+from reconciler.api.client import Client, Form
 from reconciler.api.delivery import Delivery
 from reconciler.api.folder import Folder
 from reconciler.api.keys import KeyRing
@@ -31,7 +32,7 @@ from reconciler.model.calls import Within
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
 from reconciler.model.provider import Expected, Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import FileSetType, KeySinkType, LocalFileType, comparable, same
+from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFileType, comparable, same
 from reconciler.model.values import LocalFile, Spec
 
 _FIRST_LOOK_SECONDS = 0.5
@@ -45,7 +46,8 @@ class HttpProvider:
     `project_ids` maps project names of the configuration to ids, `default_project` is the id to send along with the
     default key, where one is set. `settle_seconds` is how long something just written may be missing from answers,
     `index_seconds` how long indexing is waited for. Files above `whole_bytes` are uploaded in parts of `part_bytes`;
-    `parallelism` counts the calls at a time within one change. `reveal` reads the secrets that bodies name.
+    `parallelism` counts the calls at a time within one change. `reveal` reads the secrets that bodies name, `recorded`
+    is what the state remembers.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class HttpProvider:
         whole_bytes: int = 512 * MEBIBYTE,
         part_bytes: int = 64 * MEBIBYTE,
         reveal: Reveal | None = None,
+        recorded: Iterable[Record] = (),
     ) -> None:
         self._client = client
         self._keys = keys
@@ -80,6 +83,7 @@ class HttpProvider:
             settle_seconds=settle_seconds,
             parallelism=parallelism,
         )
+        self._bundles = Bundles(self._uploader, recorded)
         delivery = Delivery(sinks, keys, settle_seconds=settle_seconds)
         self._folder, self._delivery, self._shown_once = folder, delivery, ShownOnce(sinks)
 
@@ -219,6 +223,7 @@ class HttpProvider:
             live = replace(self._modified(work, live, whole_body(live, body)), carried=live.carried)
         live = self._switched(work, live, changes)
         values = {task.field.name: carrier.write(task, live) for carrier, task in tasks}
+        live = replace(live, attributes={**live.attributes, **work.answer})
         return _written(work, live, values)
 
     def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
@@ -245,11 +250,15 @@ class HttpProvider:
         body = create_body(work.kind, spec, mark, in_path=work.site.in_path("create"))
         for carrier, task in tasks:
             body.update(carrier.body(task) or {})
+        form = next((form for carrier, task in tasks if (form := carrier.form(task))), None)
         identity = work.kind.identity(spec)
         making = self._claims.making(work.kind.collection, identity)
         with work.steps.step(CREATE, identity=dict(identity or {})) as step, making:
             try:
-                answer = self._uploaded(work, spec[source.name], body) if source else self._posted(work, body, spec)
+                if source:
+                    answer = self._uploaded(work, spec[source.name], body)
+                else:
+                    answer = self._posted(work, body, spec, form)
             except NotFoundError as error:
                 raise self._retirements.explain(error, work.kind, work.reach) from error
             id = _new_id(work, answer)
@@ -261,8 +270,10 @@ class HttpProvider:
             step.done(id, **known)
         return answer
 
-    def _posted(self, work: Work, body: Spec, spec: Spec) -> dict[str, Any]:
+    def _posted(self, work: Work, body: Spec, spec: Spec, form: Form | None) -> dict[str, Any]:
         kind = work.kind
+        if form is not None:
+            return work.site.call("create", values=spec, form=form)
         sent = {kind.calls.in_list_as: list(body.values())} if kind.calls.in_list_as else body
         answer = work.site.call("create", values=spec, json=sent)
         if kind.calls.in_list_as:
@@ -405,6 +416,8 @@ class HttpProvider:
         match field.type:
             case FileSetType():
                 return self._folder
+            case BundleType():
+                return self._bundles
             case KeySinkType(shown_in=None):
                 return self._delivery
             case KeySinkType():

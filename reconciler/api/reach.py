@@ -31,6 +31,10 @@ class Reach:
         """One call; `rest` is as in `Client.request`."""
         return self.client.exchange(self._request(method, path, ids, rest)).body
 
+    def download(self, path: str, *, ids: Mapping[str, str] | None = None) -> bytes:
+        """The bytes that a call answers with, whatever they are."""
+        return self.client.exchange(self._request("GET", path, ids, {"is_download": True})).content
+
     def exchange(self, method: str, path: str, *, ids: Mapping[str, str] | None = None) -> tuple[Spec, Spec]:
         """One call without a body, and the headers of its answer with it."""
         answer = self.client.exchange(self._request(method, path, ids, {}))

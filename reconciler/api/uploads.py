@@ -61,6 +61,16 @@ class Uploader:
         """Raise StalePlanError if the file is no longer what it was when it was planned."""
         _measured(self._path(local), local)
 
+    def content(self, local: LocalFile) -> bytes:
+        """The bytes of a file that is not large; StalePlanError if they are not what they were when it was planned."""
+        try:
+            content = self._path(local).read_bytes()
+        except OSError as error:
+            raise _unreadable(local, error) from error
+        if hashlib.sha256(content).hexdigest() != local.sha256:
+            raise _moved(local)
+        return content
+
     def _path(self, local: LocalFile) -> Path:
         path = (self.root / local.path).resolve()
         if not path.is_relative_to(self.root.resolve()):
@@ -176,10 +186,14 @@ def _measured(path: Path, local: LocalFile) -> str:
                 md5.update(chunk)
                 size += len(chunk)
     except OSError as error:
-        raise StalePlanError(f'"{local.path}" cannot be read: {error.strerror}.') from error
+        raise _unreadable(local, error) from error
     if (size, sha256.hexdigest()) != (local.size, local.sha256):
         raise _moved(local)
     return md5.hexdigest()
+
+
+def _unreadable(local: LocalFile, error: OSError) -> StalePlanError:
+    return StalePlanError(f'"{local.path}" cannot be read: {error.strerror}.')
 
 
 def _moved(local: LocalFile) -> StalePlanError:

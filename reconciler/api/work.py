@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from reconciler.api.client import Form
 from reconciler.api.reach import Reach
 from reconciler.api.site import Site
 from reconciler.model.address import Address
@@ -33,7 +34,7 @@ R = TypeVar("R")
 class Work:
     """One change of one object, and what comes of it: receipts by key field, and remarks for the report.
 
-    `answer` is what a create answered, secrets included.
+    `answer` is what a create answered, secrets included, or what the write of a carrier was answered about the object.
     """
 
     site: Site
@@ -67,7 +68,7 @@ class Task:
 class Carrier:
     """The calls behind a field that does not travel in the body. Each method may do nothing, and here does so.
 
-    The order is: `check` before anything is sent; `body` and `journalled` around the create, `created` after it;
+    The order is: `check` before anything is sent; `body` or `form` and `journalled` around the create, `created` after;
     `write` for an update; `removing` before and `removed` after the object goes. `tidy` is for an object that is as it
     should be, although a run died over it. Values are None where the field cannot be read.
     """
@@ -81,6 +82,9 @@ class Carrier:
 
     def body(self, task: Task) -> Spec | None:
         """What the body of the create says about the field."""
+
+    def form(self, task: Task) -> Form | None:
+        """What the create sends in place of a body, where the field is a file or many."""
 
     def journalled(self, answer: Spec) -> Spec | None:
         """What the journal should know of a create's answer, free of secrets."""

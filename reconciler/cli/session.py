@@ -145,7 +145,8 @@ class Session:
     def provider(self) -> HttpProvider:
         """The API as the engine sees it."""
         stack = self.configuration.stack
-        known = known_files(record.delivered for record in self.store.records().values())
+        records = self.store.records().values()
+        known = known_files(record.delivered for record in records)
         return HttpProvider(
             self.client,
             self.keys,
@@ -162,6 +163,7 @@ class Session:
             settle_seconds=settle_seconds(),
             reveal=partial(revealed, stack.read_secret),
             parallelism=min(self.options.parallelism, 4),
+            recorded=records,
         )
 
     @cached_property

@@ -61,7 +61,10 @@ def _finite(text: str) -> float:
 
 
 async def read_form(headers: Headers, content: bytes) -> Form:
-    """Return the fields of a multipart form; a field sent twice is refused."""
+    """Return the fields of a multipart form; a field sent twice is refused, unless its name ends in `[]`.
+
+    Those are told apart by a number between the brackets.
+    """
     declared = headers.get("content-type", "")
     if not declared.lower().startswith("multipart/form-data"):
         raise bad_request(
@@ -79,7 +82,8 @@ async def read_form(headers: Headers, content: bytes) -> Form:
         raise bad_request("We could not parse the multipart form of your request.") from None
     try:
         form: Form = {}
-        for name, value in parsed.multi_items():
+        for number, (name, value) in enumerate(parsed.multi_items()):
+            name = f"{name[:-1]}{number}]" if name.endswith("[]") else name
             if name in form:
                 raise _sent_twice(name)
             form[name] = Upload(value.filename or "", await value.read()) if isinstance(value, UploadFile) else value

@@ -48,6 +48,8 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "run": ("run_", 24, False),
     "run_step": ("step_", 24, False),
     "tool_call": ("call_", 24, False),
+    "skill": ("skill_", 48, True),
+    "skill_version": ("skillver_", 48, True),
     "checkpoint_permission": ("cp_", 24, False),
     "agent": ("agent_", 32, True),
     "environment_template": ("envtmpl_", 32, True),

@@ -119,7 +119,8 @@ class Books:
         """The record of a resource that needs no call: a rebinding, a new lifecycle, another wording."""
         record = self.get(change.address)
         base = record or Record(address=change.address, id=change.id or "")
-        applied = _applied(kind, desired, base.applied, earlier=record)
+        # What was seen says best which files an object holds: a run may have died over changing them.
+        applied = _applied(kind, desired, {**base.applied, **change.before}, earlier=record)
         return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
 
     def _to_be_deposed(self, address: Address, earlier: Record | None) -> tuple[str, ...]:

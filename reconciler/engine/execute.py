@@ -21,7 +21,7 @@ from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
 from reconciler.model.provider import Claiming, Expected, Provider, Written
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import FileSetType
+from reconciler.model.types import BundleType, FileSetType
 from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute, value_at
 from reconciler.state import ChangeJournal, StateStore
 
@@ -187,7 +187,8 @@ class Executor:
             # What it showed is lost, so another takes its place.
             self._provider.delete(live, record=None, steps=journal)
             return self._post(change, desired, journal)
-        carried = [item.name for item in kind.carried if isinstance(item.type, FileSetType) and item.name in desired]
+        files = [item.name for item in kind.carried if isinstance(item.type, FileSetType | BundleType)]
+        carried = [name for name in files if name in desired]
         full = self._provider.read_carried(live, carried) if carried else live
         fields = diff.diff_fields(kind, desired=desired, live=full, record=None)
         changes = {item.name: desired[item.name] for item in fields}

@@ -20,7 +20,7 @@ from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Field, Kind, Readable, Removal
 from reconciler.model.resource import Lifecycle, Record, Resource
-from reconciler.model.types import LocalFileType, comparable, same, with_hidden
+from reconciler.model.types import FileSetType, LocalFileType, comparable, same, with_hidden
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec, Template
 from reconciler.state.runs import PreImage
 
@@ -141,7 +141,8 @@ def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
             if change.action in (Action.CREATE, Action.REPLACE):
                 yield value
         elif isinstance(value, FileSet) and change.action in (Action.CREATE, Action.REPLACE, Action.UPDATE):
-            stays = _contents(change.before.get(item.name)) if change.action is Action.UPDATE else {}
+            one_by_one = change.action is Action.UPDATE and isinstance(item.type, FileSetType)
+            stays = _contents(change.before.get(item.name)) if one_by_one else {}
             yield from (file for key, file in _contents(value).items() if key not in stays)
 
 

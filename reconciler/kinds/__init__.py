@@ -35,6 +35,7 @@ from reconciler.kinds.role_assignment import KIND as ROLE_ASSIGNMENT
 from reconciler.kinds.service_account import KIND as SERVICE_ACCOUNT
 from reconciler.kinds.service_account_key import KIND as SERVICE_ACCOUNT_KEY
 from reconciler.kinds.service_tier import KIND as SERVICE_TIER
+from reconciler.kinds.skill import KIND as SKILL
 from reconciler.kinds.spend_alert import KIND as SPEND_ALERT
 from reconciler.kinds.spend_limit import KIND as SPEND_LIMIT
 from reconciler.kinds.thread import KIND as THREAD
@@ -84,6 +85,7 @@ KINDS: Mapping[str, Kind] = {
         VAULT,
         CREDENTIAL,
         AUTOMATION,
+        SKILL,
         WEBHOOK,
         CONTAINER,
         CONVERSATION,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.manifests.accept import LATER
+from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
@@ -21,7 +22,7 @@ from reconciler.model.address import Address
 from reconciler.model.kind import Field, Kind, OnRemove, Scope
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
-from reconciler.model.types import FileSetType, LocalFileType
+from reconciler.model.types import BundleType, FileSetType, LocalFileType
 from reconciler.model.values import FileSet, Reference, Spec, Template, Unknown, has_unknown
 
 _UNSAID = Lifecycle()
@@ -155,6 +156,8 @@ class Resolver:
                 found[field.name] = self._local_file(instance, value, trail)
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
                 found[field.name] = self._file_set(instance, value, trail)
+            elif isinstance(field.type, BundleType) and isinstance(value, list):
+                found[field.name] = self._bundle(instance, value, field.type, trail)
         return {**spec, **found} if found else spec
 
     def _sent(self, instance: Instance, field: Field, value: Any) -> Any:
@@ -194,11 +197,22 @@ class Resolver:
                 warning = finder.add(index, item)
             except Problem as problem:
                 self._note(instance, Finding(at, problem.summary, problem.detail))
+                self._failed = True
                 continue
             if warning:
                 place = instance.document.place_of(at)
                 self._problems.warn("No files", warning, place=place, address=instance.address)
         return FileSet(tuple(sorted(finder.members.values(), key=lambda member: member.key)))
+
+    def _bundle(self, instance: Instance, items: list[Any], type: BundleType, trail: Trail) -> FileSet:
+        found = self._file_set(instance, items, trail)
+        if self._failed:  # what is missing from the folder was said already
+            return found
+        try:
+            return bundle_of({member.key: member for member in found.members}, type, self._files)
+        except Problem as problem:
+            self._note(instance, Finding(trail, problem.summary, problem.detail))
+            return found
 
     @property
     def _files(self) -> Files:

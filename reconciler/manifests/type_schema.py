@@ -14,6 +14,7 @@ from reconciler.model.kind import Field, Mutability
 from reconciler.model.types import (
     SERVER_CHOSEN,
     Boolean,
+    BundleType,
     Either,
     FileSetType,
     Integer,
@@ -135,6 +136,9 @@ class _Maker:
                 return self._typed("string", nullable, minLength=1)
             case FileSetType():
                 return self._typed("array", nullable, items=self._member(kind))
+            case BundleType():
+                item = {**self._typed("object", False), **self._closed(self._local(), "path")}
+                return self._typed("array", nullable, items=item, minItems=1)
             case KeySinkType():
                 return self._key_sink(nullable)
             case SecretValueType():
@@ -241,28 +245,26 @@ class _Maker:
                 **self.make(kind.chunking_strategy, True),
             },
         }
-        pattern = described("A file, or a glob: `*` and `?` within a name, `**` for any folders.")
-        ignore = described("Globs of files to leave out, below the stack's folder or the fixed part of `path`.")
-        local = {
-            "path": {**pattern, "type": "string", "minLength": 1},
-            "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
-            **shared,
-        }
+        local = {**self._local(), **shared}
+        comment = {"$comment": "An item has either `path` (with `ignore`) or `file_id`."}
         uploaded = {"file_id": {**described("The id of an uploaded file."), "type": "string", "minLength": 1}, **shared}
         return {
             **self._typed("object", False),
             "if": {"required": ["file_id"]},
-            "then": self._closed(uploaded, "file_id"),
-            "else": self._closed(local, "path"),
+            "then": {**self._closed(uploaded, "file_id"), **comment},
+            "else": {**self._closed(local, "path"), **comment},
+        }
+
+    def _local(self) -> dict[str, Any]:
+        pattern = described("A file, or a glob: `*` and `?` within a name, `**` for any folders.")
+        ignore = described("Globs of files to leave out, below the stack's folder or the fixed part of `path`.")
+        return {
+            "path": {**pattern, "type": "string", "minLength": 1},
+            "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
         }
 
     def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:
-        return {
-            "properties": properties,
-            "required": [required],
-            "additionalProperties": False,
-            "$comment": "An item has either `path` (with `ignore`) or `file_id`.",
-        }
+        return {"properties": properties, "required": [required], "additionalProperties": False}
 
     def _secret(self, nullable: bool) -> dict[str, Any]:
         variable = described("The environment variable that has the secret; its name begins with RECONCILER_SECRET_.")

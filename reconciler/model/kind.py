@@ -17,6 +17,7 @@ from reconciler.model.calls import USUAL, Calls, Within, compose_id, is_of_proje
 from reconciler.model.paths import Trail
 from reconciler.model.types import (
     SERVER_CHOSEN,
+    BundleType,
     Either,
     FileSetType,
     KeySinkType,
@@ -144,7 +145,7 @@ class Field:
     @cached_property
     def is_carried(self) -> bool:
         """Whether the value is a file, files or a key: those have calls of their own, and are no JSON."""
-        return isinstance(self.type, LocalFileType | FileSetType | KeySinkType)
+        return isinstance(self.type, LocalFileType | FileSetType | BundleType | KeySinkType)
 
     @cached_property
     def in_body(self) -> bool:

@@ -170,6 +170,20 @@ class FileSetType:
 
 
 @dataclass(frozen=True)
+class BundleType:
+    """Folder globs whose files are uploaded together, as one folder. A change of any makes a new version of them all.
+
+    `entry` is the file at the folder's root, which describes it; `version` names the attribute of an object that says
+    which version counts. Versions never change, so what one holds is asked for once.
+    """
+
+    entry: str
+    version: str
+    max_files: int
+    max_bytes: int
+
+
+@dataclass(frozen=True)
 class KeySinkType:
     """Where a key that the API shows once is delivered: `write_to` a file or a command.
 
@@ -192,7 +206,7 @@ class SecretValueType:
 
 Type = (
     Text | Integer | Number | Boolean | Scalar | ListOf | MapOf | Object | Tagged | Either | Json
-    | LocalFileType | FileSetType | KeySinkType | SecretValueType
+    | LocalFileType | FileSetType | BundleType | KeySinkType | SecretValueType
 )  # fmt: skip
 
 
@@ -231,6 +245,8 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
             return _comparable_members(kind, desired, live)
         case LocalFileType():
             return _digest(desired), _digest(live)
+        case BundleType():
+            return _digests(desired), _digests(live)
     return desired, live
 
 
@@ -471,6 +487,11 @@ def _plain(value: Any) -> Any:
 
 def _digest(value: Any) -> Any:
     return value.sha256 if isinstance(value, LocalFile) else value
+
+
+def _digests(value: Any) -> Any:
+    members = value.members if isinstance(value, FileSet) else ()
+    return {member.key: {"sha256": member.content.sha256} for member in members if member.content}
 
 
 def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:

@@ -70,6 +70,7 @@ class Member:
     """One file that a collection should hold: either a local file or the id of an uploaded one.
 
     `key` identifies the member in diffs and across runs: the relative path of a local file, else the id or expression.
+    Of a folder that is uploaded as one, `file_id` is the id of the version that holds the file.
     """
 
     key: str

@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.model.types import (
     Boolean,
+    BundleType,
     Either,
     FileSetType,
     Integer,
@@ -36,6 +37,7 @@ _SIMPLE: dict[type[Any], str] = {
     Json: "free JSON",
     LocalFileType: "path of a file",
     FileSetType: "list of folders and files",
+    BundleType: "list of folders",
     KeySinkType: "where a key goes",
     SecretValueType: "where a secret comes from",
 }
@@ -81,6 +83,8 @@ def children_of(kind: Type) -> dict[str, Property]:
             return _of_variants(kind, variants)
         case FileSetType(attributes, chunking):
             return _of_files(attributes, chunking)
+        case BundleType():
+            return {item.name: item for item in _GLOBS}
         case KeySinkType():
             return {item.name: item for item in (_WRITE_TO,)}
         case SecretValueType():
@@ -106,11 +110,15 @@ _SOURCES = (
     Property("from_file", Text(), "The file that has it, below the folder secrets of the stack."),
 )
 
+_GLOBS = (
+    Property("path", Text(), "A glob below the stack's folder, such as `handbook/**/*.md`."),
+    Property("ignore", ListOf(Text()), "Globs of files to leave out."),
+)
+
 
 def _of_files(attributes: Type, chunking: Type) -> dict[str, Property]:
     parts = (
-        Property("path", Text(), "A glob below the stack's folder, such as `handbook/**/*.md`."),
-        Property("ignore", ListOf(Text()), "Globs of files to leave out."),
+        *_GLOBS,
         Property("file_id", Text(), "The id of an uploaded file, in place of a path."),
         Property("attributes", attributes, "Attributes of each file, for filters in searches."),
         Property("chunking_strategy", chunking, "How each file is cut for the index."),

@@ -323,6 +323,21 @@ def drive_threads(http: httpx.Client, assistant: str, store: str) -> None:
     http.post(f"/threads/{begun['thread_id']}/runs/{begun['id']}/cancel")
 
 
+def drive_skills(http: httpx.Client) -> None:
+    entry = ("greeting/SKILL.md", b"---\nname: greeting\ndescription: Says hello.\n---\n")
+    one = f"/skills/{http.post('/skills', files=[('files[]', entry)]).json()['id']}"
+    archive = http.get(f"{one}/content").content
+    http.post(f"{one}/versions", files={"files": ("greeting.zip", archive)}, data={"default": "true"})
+    http.get("/skills", params={"order": "asc"})
+    http.get(one)
+    http.get(f"{one}/versions", params={"limit": 5})
+    http.get(f"{one}/versions/2")
+    http.get(f"{one}/versions/2/content")
+    http.post(one, json={"default_version": "1"})
+    http.delete(f"{one}/versions/2")
+    http.delete(one)
+
+
 def drive_webhooks(http: httpx.Client) -> None:
     body = {"name": "Batches", "url": "https://example.com/a", "event_types": ["batch.completed"]}
     one = f"/webhook_endpoints/{http.post('/webhook_endpoints', json=body).json()['id']}"
@@ -371,6 +386,7 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
     drive_webhooks(http)
     drive_containers(http)
     drive_conversations(http)
+    drive_skills(http)
     emulator.set_options(index_delay_ms=60_000)
     batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()["id"]
     http.post(f"/vector_stores/{store}/file_batches/{batch}/cancel")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import openai
 import pytest
 
@@ -398,3 +401,33 @@ def test_a_run_that_makes_its_thread_is_cancelled(client: openai.OpenAI) -> None
     assert runs.retrieve(run.id, thread_id=run.thread_id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
         runs.cancel(run.id, thread_id=run.thread_id)
+
+
+SKILL = b"---\nname: greeting\ndescription: %s\n---\nSay hello.\n"
+
+
+def test_a_skill_has_versions_of_which_one_counts(client: openai.OpenAI) -> None:
+    skills = client.skills
+    made = skills.create(files=[("greeting/SKILL.md", SKILL % b"Says hello."), ("greeting/a/words.txt", b"Hello")])
+    assert (made.name, made.description, made.default_version) == ("greeting", "Says hello.", "1")
+    second = skills.versions.create(made.id, files=[("greeting/SKILL.md", SKILL % b"Says more.")])
+    assert (second.version, skills.retrieve(made.id).default_version) == ("2", "1")
+    pointed = skills.update(made.id, default_version="2")
+    assert (pointed.description, pointed.default_version, pointed.latest_version) == ("Says more.", "2", "2")
+    assert [one.version for one in skills.versions.list(made.id, order="asc")] == ["1", "2"]
+    assert skills.versions.retrieve("1", skill_id=made.id).description == "Says hello."
+    first = zipfile.ZipFile(io.BytesIO(skills.versions.content.retrieve("1", skill_id=made.id).read()))
+    assert sorted(first.namelist()) == ["greeting/SKILL.md", "greeting/a/words.txt"]
+    again = skills.versions.create(made.id, files=skills.content.retrieve(made.id).read(), default=True)
+    assert skills.retrieve(made.id).default_version == again.version == "3"
+    with pytest.raises(openai.BadRequestError):
+        skills.versions.delete("3", skill_id=made.id)
+    assert skills.versions.delete("1", skill_id=made.id).deleted
+    assert [one.id for one in skills.list()] == [made.id]
+    assert skills.delete(made.id).deleted
+    assert list(skills.list()) == []
+
+
+def test_a_skill_without_its_entry_file_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"SKILL\.md"):
+        client.skills.create(files=[("greeting/README.md", b"Hello")])

@@ -45,6 +45,8 @@ CONTENTS = {
     "notes/日本語.md": b"x" * 3000,
     "notes/cafe\u0301.md": b"decomposed",
     "notes/empty.md": b"",
+    "skills/one/SKILL.md": b"---\nname: one\ndescription: Some.\n---\nDo one thing.\n",
+    "skills/two/SKILL.md": b"---\nname: two\ndescription: Some.\n---\nDo two things.\n",
 }
 FILE_IDS = ("file-Existing0000000000001", "file-Existing0000000000002")
 STORE_IDS = ("vs_existing00000000000000000000001", "vs_existing00000000000000000000002")

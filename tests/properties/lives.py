@@ -198,6 +198,7 @@ class Life:
             settle_seconds=SETTLE_SECONDS,
             parallelism=1,
             reveal=partial(revealed, stack.read_secret),
+            recorded=store.records().values(),
         )
 
     def _planned(self, store: StateStore, provider: HttpProvider, **options: Any) -> Plan:

@@ -6,6 +6,8 @@ Nothing here knows a kind by name. Where a value must exist at the API, or fit i
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,6 +20,7 @@ from reconciler.model.kind import Field, Kind, Shape
 from reconciler.model.resource import MARK_KEY
 from reconciler.model.types import (
     Boolean,
+    BundleType,
     Either,
     FileSetType,
     Integer,
@@ -194,6 +197,8 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
             return st.sampled_from(sorted(around.contents)).map(lambda path: local_file(path, around.contents[path]))
         case FileSetType():
             return _file_sets(kind, around)
+        case BundleType():
+            return _bundles(kind, around)
         case KeySinkType():
             return st.sampled_from(["a", "b"]).map(lambda name: {"write_to": {"file": f"secrets/{name}.key"}})
         case SecretValueType():
@@ -265,6 +270,21 @@ def _file_sets(kind: FileSetType, around: Surroundings) -> st.SearchStrategy[Fil
     details = st.tuples(st.none() | values(kind.attributes, around), st.none() | values(kind.chunking_strategy, around))
     keys = st.sampled_from(sorted({*around.contents, *around.ids["file_ids"]}))
     return st.dictionaries(keys, details, max_size=4).map(lambda found: _file_set(found, around))
+
+
+def _bundles(kind: BundleType, around: Surroundings) -> st.SearchStrategy[FileSet]:
+    entries = st.sampled_from([path for path in sorted(around.contents) if path.endswith(f"/{kind.entry}")])
+    others = st.sets(st.sampled_from([path for path in sorted(around.contents) if not path.endswith(kind.entry)]))
+    return st.builds(lambda entry, paths: _bundle(kind, entry, sorted(paths), around), entries, others)
+
+
+def _bundle(kind: BundleType, entry: str, paths: list[str], around: Surroundings) -> FileSet:
+    """The entry file with other files beside it, as the loader makes a set of them."""
+    name = re.findall(rb"name: (\w+)", around.contents[entry])[0].decode()
+    described = {"name": name, "description": "Some."}
+    first = Member(kind.entry, local_file(entry, around.contents[entry]), attributes=described)
+    rest = [Member(unicodedata.normalize("NFC", path), local_file(path, around.contents[path])) for path in paths]
+    return FileSet(tuple(sorted([first, *rest], key=lambda member: member.key)))
 
 
 def _file_set(found: Mapping[str, tuple[Any, Any]], around: Surroundings) -> FileSet:

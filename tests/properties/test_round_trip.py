@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.model.kind import Kind, Scope
-from reconciler.model.types import FileSetType, LocalFileType
+from reconciler.model.types import BundleType, FileSetType, LocalFileType
 from reconciler.model.values import SecretValue, with_secrets
 from tests.properties.strategies import TRICKY, Surroundings, examples, json_objects, specs
 
-AROUND = Surroundings({"data/a.md": b"# A\n"}, {"file_ids": ("file-1",), "vector_store_ids": ("vs_1",)})
-SPECIAL = (LocalFileType, FileSetType)
+CONTENTS = {"data/a.md": b"# A\n", "data/SKILL.md": b"---\nname: a\ndescription: Some.\n---\n"}
+AROUND = Surroundings(CONTENTS, {"file_ids": ("file-1",), "vector_store_ids": ("vs_1",)})
+SPECIAL = (LocalFileType, FileSetType, BundleType)
+GLOBS = [{"path": "data/**"}]
 
 
 class Dumper(yaml.SafeDumper):
@@ -65,7 +67,8 @@ def loaded(folder: Path, name: str, text: str) -> Any:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "a.md").write_bytes(b"# A\n")
+    for path, content in CONTENTS.items():
+        (tmp_path / path).write_bytes(content)
     (tmp_path / "reconciler.yaml").write_text(
         "kind: Stack\nmetadata: {name: shop}\nspec: {manifests: [manifests/], projects: {search: proj_1}}\n"
     )
@@ -85,13 +88,14 @@ def strict(value: Any) -> str:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
+    bundles = {item.name: GLOBS for item in kind.fields if isinstance(item.type, BundleType)}
     plain = {item.name for item in kind.fields if not isinstance(item.type, SPECIAL)}
 
     @examples(25)
     @given(spec=specs(kind, AROUND), flow=st.sampled_from([None, True, False]), uni=st.booleans(), width=st.just(40))
     def check(spec: dict[str, Any], flow: bool | None, uni: bool, width: int) -> None:
         wanted = with_secrets({name: value for name, value in spec.items() if name in plain}, as_written)
-        written = {**wanted, **({"path": "data/a.md"} if "path" in spec else {})}
+        written = {**wanted, **bundles, **({"path": "data/a.md"} if "path" in spec else {})}
         text = yaml_text(document(kind, written), default_flow_style=flow, allow_unicode=uni, width=width)
         found = loaded(folder, "it.yaml", text)
         assert strict(with_secrets({name: found[name] for name in wanted}, as_written)) == strict(wanted)
