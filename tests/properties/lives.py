@@ -101,7 +101,9 @@ class Life:
         Secrets are content too.
         """
         manifests = re.sub(r"(?<!from_)file: secrets/", "file: others/", self.texts["manifests.yaml"])
-        contents = {name: f"changed {text}" for name, text in self.texts.items() if not name.endswith(".yaml")}
+        contents = {
+            name: text.rstrip("\n") + " changed\n" for name, text in self.texts.items() if not name.endswith(".yaml")
+        }
         self.write({"manifests.yaml": manifests, **contents})
         for address, record in self.records().items():
             names = [item.name for item in KINDS[address.kind].fields if item.on_update and item.in_body]

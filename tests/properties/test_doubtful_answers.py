@@ -35,12 +35,10 @@ SHAPES = (
     "error:409,when=after",
     "error:429,when=before",
 )
-UNSEEN = {("POST", kind.collection) for kind in KINDS.values() if not kind.calls.listable}
 SILENCE = "hang:1500,when=after"
 # Where the API has no list, nothing can tell whether an object was made whose answer was lost.
-every_kind = pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS.values() if kind.calls.listable], ids=attrgetter("name")
-)
+UNSEEN = {("POST", kind.collection) for kind in KINDS.values() if not kind.calls.listable}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 
 
 @pytest.fixture(scope="module")
