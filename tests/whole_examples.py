@@ -11,9 +11,15 @@ from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 
 PEM = "-----BEGIN CERTIFICATE-----\nTm90IHJlYWxseSBhIGNlcnRpZmljYXRlLg==\n-----END CERTIFICATE-----\n"
+REQUEST = """\
+{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-4.1", "messages": []}}
+"""
+EXAMPLE = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n'
 FILES = {
     "certificates/gateway.pem": PEM,
     "data/price-list.md": "# Prices\n",
+    "data/questions.jsonl": REQUEST,
+    "data/examples.jsonl": EXAMPLE,
     "handbook/a/b.md": "# B\n",
     "secrets/index.token": "a token of the index\n",
     "secrets/issues.token": "a token of the issues\n",
@@ -65,7 +71,7 @@ def is_listed(kind: Kind) -> bool:
 
 
 def _with_neighbours(example: str) -> str:
-    found = dict.fromkeys(re.findall(r"\$\{(\w+)/", example))
+    found = [name for name in dict.fromkeys(re.findall(r"\$\{(\w+)/", example)) if f"kind: {name}\n" not in example]
     documents: dict[str, None] = {}
     for text in [*(_with_neighbours(KINDS[name].example) for name in found if name != "Project"), example]:
         documents.update(dict.fromkeys(text.split("---\n")))

@@ -14,6 +14,7 @@ import click
 @click.option("--latency-ms", type=click.IntRange(0), default=0, help="Answer this much later.")
 @click.option("--admin-rpm", type=click.IntRange(0), default=0, help="Admin requests a minute and route; 0: no limit.")
 @click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="How long files take to index.")
+@click.option("--job-delay-ms", type=click.IntRange(0), default=0, help="How long jobs take, such as batches.")
 @click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="How long new objects are missing in lists.")
 @click.option(
     "--read-lag-ms", type=click.IntRange(0), default=0, help="How long new objects answer 404 to single reads."

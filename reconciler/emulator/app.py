@@ -8,7 +8,6 @@ Nothing is served to a `Host` other than this machine, so that no web page can r
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 import traceback
@@ -177,7 +176,7 @@ class _Exchange:
                 raise not_found("No such object. It may have been made a moment ago.")
             try:
                 # Turned into bytes while nobody can change the records behind it.
-                return _as_answer(route.handler(call))
+                return _as_answer(route.handler(call), route.status)
             finally:
                 call.store.commit()
 
@@ -189,10 +188,10 @@ def _is_local(headers: Headers) -> bool:
     return all(re.sub(r":\d*$", "", name).lower() in _LOOPBACK for name in names)
 
 
-def _as_answer(result: dict[str, Any] | Reply) -> Answer:
+def _as_answer(result: dict[str, Any] | Reply, status: int) -> Answer:
     if isinstance(result, Reply):
         return Answer(200, result.content, {"content-type": result.content_type, **result.headers})
-    return Answer(200, json.dumps(result).encode(), {"content-type": "application/json"})
+    return Answer.of_json(result, status)
 
 
 def _beta_values(headers: Mapping[str, str]) -> list[str]:

@@ -57,6 +57,11 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "invocation": ("autoinv_", 32, True),
     "vault": ("vault_", 32, True),
     "credential": ("vcred_", 32, True),
+    "batch": ("batch_", 32, True),
+    "fine_tuning_job": ("ftjob-", 24, False),
+    "eval": ("eval_", 32, True),
+    "eval_run": ("evalrun_", 32, True),
+    "output_item": ("outputitem_", 32, True),
     "request": ("req_", 32, True),
 }
 

@@ -131,3 +131,17 @@ MODELS: tuple[Model, ...] = (
 
 BY_ID: dict[str, Model] = {model.id: model for model in MODELS}
 POSITIONS: dict[str, int] = {model.id: index for index, model in enumerate(MODELS)}
+
+FINE_TUNABLE = {
+    "gpt-3.5-turbo": "gpt-3.5-turbo-0125",
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4.1": "gpt-4.1-2025-04-14",
+    "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
+    "gpt-4.1-nano": "gpt-4.1-nano-2025-04-14",
+    "o4-mini": "o4-mini-2025-04-16",
+}
+"""The names of models that can be fine-tuned, and the dated ones that jobs show for them."""
+FINE_TUNABLE |= {dated: dated for dated in FINE_TUNABLE.values()} | {
+    name: name for name in ("babbage-002", "davinci-002")
+}

@@ -26,6 +26,8 @@ class Options:
     """How a 429 tells when to come back: not at all, by a Retry-After header, or in the text of its message."""
     index_delay_ms: int = 0
     """How long a file that joined a vector store stays in_progress."""
+    job_delay_ms: int = 0
+    """How long a batch, a fine-tuning job or the run of an eval takes."""
     list_lag_ms: int = 0
     """How long a new object is missing from lists."""
     read_lag_ms: int = 0
@@ -40,7 +42,7 @@ class Options:
     """Objects to make at the start of an empty store; the keys are those of `seeding.COUNTS`."""
 
     def __post_init__(self) -> None:
-        for name in ("latency_ms", "admin_rpm", "index_delay_ms", "list_lag_ms", "read_lag_ms"):
+        for name in ("latency_ms", "admin_rpm", "index_delay_ms", "job_delay_ms", "list_lag_ms", "read_lag_ms"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         if self.throttle_style not in get_args(ThrottleStyle):

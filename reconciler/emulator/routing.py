@@ -160,6 +160,8 @@ class Route:
     """Whether the body is multipart/form-data instead of JSON."""
     repeats_detail: bool = False
     """Whether errors carry the second key of the files endpoints."""
+    status: int = 200
+    """What a success is answered with."""
 
 
 class Router:

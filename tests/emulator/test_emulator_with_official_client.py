@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 
 import openai
 import pytest
 
 from reconciler.emulator import Emulator
+from tests.whole_examples import EXAMPLE, REQUEST
 
 # The client marks its own calls about assistants and threads as deprecated.
 retired = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
@@ -431,3 +433,92 @@ def test_a_skill_has_versions_of_which_one_counts(client: openai.OpenAI) -> None
 def test_a_skill_without_its_entry_file_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match=r"SKILL\.md"):
         client.skills.create(files=[("greeting/README.md", b"Hello")])
+
+
+def test_a_batch_is_worked_off_and_its_answers_are_downloaded(client: openai.OpenAI) -> None:
+    wrong = REQUEST.replace('"1"', '"2"').replace("gpt-4.1", "gpt-0")
+    file = client.files.create(file=("requests.jsonl", (REQUEST + wrong).encode()), purpose="batch")
+    made = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"}
+    )
+    done = client.batches.retrieve(made.id)
+    assert (made.status, done.status, [one.id for one in client.batches.list()]) == (
+        "validating",
+        "completed",
+        [made.id],
+    )
+    assert done.request_counts is not None
+    assert (done.request_counts.total, done.request_counts.failed) == (2, 1)
+    answer, error = (
+        json.loads(client.files.content(id or "").text) for id in (done.output_file_id, done.error_file_id)
+    )
+    assert (answer["custom_id"], error["custom_id"]) == ("1", "2")
+    with pytest.raises(openai.BadRequestError):
+        client.batches.cancel(made.id)
+
+
+def test_jobs_go_on_as_time_goes_by(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.set_options(job_delay_ms=1_000_000)
+    file = client.files.create(file=("requests.jsonl", REQUEST.encode()), purpose="batch")
+    made = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    (record,) = emulator.store.all("batch")
+    seen = []
+    for share in (0.0, 0.5, 0.95, 1.0):
+        record.hidden["began"] = emulator.store.clock() - share * 1000
+        record.hidden["due"] = record.hidden["began"] + 1000
+        seen.append(client.batches.retrieve(made.id).status)
+    assert seen == ["validating", "in_progress", "finalizing", "completed"]
+    other = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    assert (client.batches.cancel(other.id).status, client.batches.retrieve(other.id).status) == (
+        "cancelling",
+        "cancelled",
+    )
+
+
+def test_a_model_is_fine_tuned_listed_and_deleted(client: openai.OpenAI, emulator: Emulator) -> None:
+    file = client.files.create(file=("examples.jsonl", EXAMPLE.encode()), purpose="fine-tune")
+    jobs = client.fine_tuning.jobs
+    made = jobs.create(model="gpt-4.1-mini", training_file=file.id, suffix="tone", metadata={"a": "b"})
+    done = jobs.retrieve(made.id)
+    assert (made.status, done.status, done.model) == ("validating_files", "succeeded", "gpt-4.1-mini-2025-04-14")
+    assert [one.id for one in jobs.list(metadata={"a": "b"})] == [made.id]
+    assert list(jobs.list(metadata={"a": "c"})) == []
+    assert "Step 10/10: training loss=0.20" in [event.message for event in jobs.list_events(made.id)]
+    assert [one.step_number for one in jobs.checkpoints.list(made.id)] == [10, 9]
+    model = str(done.fine_tuned_model)
+    assert model in [one.id for one in client.models.list()]
+    assert client.models.delete(model).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve(model)
+    emulator.set_options(job_delay_ms=1_000_000)
+    other = jobs.create(model="gpt-4.1-mini", training_file=file.id)
+    seen = [act(other.id).status for act in (jobs.pause, jobs.resume, jobs.cancel)]
+    assert seen == ["validating_files", "validating_files", "cancelled"]
+
+
+def test_an_eval_is_run_its_items_are_read_and_all_is_deleted(client: openai.OpenAI) -> None:
+    check = {"input": "{{sample.output_text}}", "reference": "{{item.a}}", "operation": "eq"}
+    made = client.evals.create(
+        data_source_config={"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True},
+        testing_criteria=[{"type": "string_check", "name": "same", **check}],  # type: ignore[list-item,typeddict-item]
+    )
+    rows = [{"item": {"a": "x"}, "sample": {"output_text": "x"}}, {"item": {"a": "y"}}]
+    source = {"type": "file_content", "content": rows}
+    run = client.evals.runs.create(made.id, data_source={"type": "jsonl", "source": source})  # type: ignore[arg-type]
+    done = client.evals.runs.retrieve(run.id, eval_id=made.id)
+    assert (run.status, done.status, done.result_counts.passed, done.result_counts.failed) == (
+        "queued",
+        "completed",
+        1,
+        1,
+    )
+    items = list(client.evals.runs.output_items.list(run.id, eval_id=made.id))
+    assert [item.status for item in items] == ["pass", "fail"]
+    assert client.evals.runs.output_items.retrieve(items[0].id, eval_id=made.id, run_id=run.id) is not None
+    assert [one.id for one in client.evals.list()] == [made.id]
+    assert client.evals.update(made.id, name="Same").name == "Same"
+    with pytest.raises(openai.BadRequestError):
+        client.evals.runs.cancel(run.id, eval_id=made.id)
+    assert client.evals.runs.delete(run.id, eval_id=made.id).deleted
+    assert client.evals.delete(made.id).eval_id == made.id
+    assert list(client.evals.list()) == []

@@ -1,32 +1,45 @@
-"""Models: a fixed catalogue, in one answer without pages; see `emulator/models.py` for what is in it."""
+"""Models: a fixed catalogue, and what fine-tuning has made in the project; one answer without pages.
+
+See `emulator/models.py` for the catalogue. Only models of one's own can be deleted.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from reconciler.emulator.errors import forbidden, not_found
-from reconciler.emulator.models import BY_ID, MODELS, Model
+from reconciler.emulator.models import BY_ID, MODELS
 from reconciler.emulator.routing import Access, Call, Route
+from reconciler.emulator.store import Record
 
 
-def list_models(call: Call) -> dict[str, Any]:  # noqa: ARG001 - the same for everyone
-    return {"object": "list", "data": [model.as_json() for model in MODELS]}
+def list_models(call: Call) -> dict[str, Any]:
+    own = [record.body for record in call.store.collection("model", call.project_id).ordered()]
+    return {"object": "list", "data": [*(model.as_json() for model in MODELS), *own]}
 
 
 def retrieve_model(call: Call) -> dict[str, Any]:
-    return _model(call).as_json()
+    own = _own(call)
+    return own.body if own is not None else BY_ID[call.params["model"]].as_json()
 
 
 def delete_model(call: Call) -> dict[str, Any]:
-    model = _model(call)
-    raise forbidden(f"The model '{model.id}' cannot be deleted: only fine-tuned models of your own can.")
+    own = _own(call)
+    if own is None:
+        raise forbidden(
+            f"The model '{call.params['model']}' cannot be deleted: only fine-tuned models of your own can."
+        )
+    call.store.remove(own)
+    return {"id": own.id, "object": "model", "deleted": True}
 
 
-def _model(call: Call) -> Model:
+def _own(call: Call) -> Record | None:
+    """The model of the project that a path names; None for one of the catalogue."""
     id = call.params["model"]
-    if id not in BY_ID:
+    own = call.store.get("model", call.project_id, id)
+    if own is None and id not in BY_ID:
         raise not_found(f"The model '{id}' does not exist", param="model", code="model_not_found")
-    return BY_ID[id]
+    return own
 
 
 ROUTES = (
