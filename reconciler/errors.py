@@ -16,6 +16,7 @@
     ├── StalePlanError           the ground of a plan has moved
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
+    ├── JobError                 a job failed, or went on for longer than it was waited for
     └── Interrupted              the user stopped the run
 
 Only `cli` turns these into exit codes; nothing else ends the process. Messages are written for the person who must
@@ -134,6 +135,10 @@ class GuardError(ReconcilerError):
 
 class SinkError(ReconcilerError):
     """A secret could not be delivered to where the manifest wants it."""
+
+
+class JobError(ReconcilerError):
+    """A job failed, or goes on for longer than it was to be waited for. What was done before stays done."""
 
 
 class Interrupted(ReconcilerError):

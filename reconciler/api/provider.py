@@ -6,7 +6,7 @@ takes, what a delete means. Fields that have calls of their own are left to carr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -232,11 +232,23 @@ class HttpProvider:
         work = Work(self._site_of(live), address, steps, record)
         match live.kind.removal:
             case Removal.DELETE:
+                self._stop(work, live)
                 self._remove(work, live)
+            case Removal.CANCEL:
+                self._stop(work, live)
+                self._remove_product(work, live)
             case Removal.ARCHIVE:
                 self._archive(work, live)
             case Removal.RESTORE:
                 self._restore(work, live)
+
+    def cancel(self, live: LiveObject, *, steps: Steps) -> None:
+        """Stop a job. One that has ended by now is left as it is."""
+        self._stop(Work(self._site_of(live), None, steps), live)
+
+    def said(self, live: LiveObject) -> Sequence[tuple[str, str]]:
+        """What a job has said lately, oldest first, as id and sentence; nothing where it cannot be asked."""
+        return self._site_of(live).said(live.own_id)
 
     def tidy(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
         """Remove what earlier runs made for an object and did not live to use."""
@@ -259,8 +271,8 @@ class HttpProvider:
                     answer = self._uploaded(work, spec[source.name], body)
                 else:
                     answer = self._posted(work, body, spec, form)
-            except NotFoundError as error:
-                raise self._retirements.explain(error, work.kind, work.reach) from error
+            except ApiError as error:
+                raise self._retirements.refused(error, work.kind, work.reach) from error
             id = _new_id(work, answer)
             if not work.kind.found_by_key and not self._claims.claim(id, work.address):
                 raise AnswerError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
@@ -337,6 +349,31 @@ class HttpProvider:
             step.done(live.id)
         for carrier, task in tasks:
             carrier.removed(task)
+
+    def _stop(self, work: Work, live: LiveObject) -> None:
+        """Cancel what still runs; an end that it comes to meanwhile is as good."""
+        if not live.runs:
+            return
+        with work.steps.step("cancel", id=live.id) as step:
+            try:
+                with self._gone_is_fine(work):
+                    work.site.cancel(live.own_id)
+            except ApiError as error:
+                now = work.site.get(live.own_id) if error.status in (400, 409) else live
+                if now is not None and now.runs:
+                    raise
+            step.done(live.id)
+
+    def _remove_product(self, work: Work, live: LiveObject) -> None:
+        job = live.kind.job
+        product = job.found(live.attributes).get(job.product) if job and job.product else None
+        if job is None or product is None:
+            return
+        method, _, path = job.remove_product.partition(" ")
+        with work.steps.step("delete product", id=product) as step:
+            with self._gone_is_fine(work):
+                work.reach.request(method, path, ids={"id": str(product)})
+            step.done(live.id)
 
     def _archive(self, work: Work, live: LiveObject) -> None:
         with work.steps.step("archive", id=live.id) as step:

@@ -11,6 +11,8 @@ from reconciler.api.reach import Reach
 from reconciler.errors import ApiError, NotFoundError, ReconcilerError, RetiredError
 from reconciler.model.kind import Kind, Retirement
 
+_REFUSED = (403, 404, 405, 410)
+
 
 class Retirements:
     """What is known of kinds that a server may have retired. Each list is asked for at most once when it is alive."""
@@ -32,9 +34,9 @@ class Retirements:
             raise _verdict(error, kind.retirement, reach) from error
         self.seen(kind)
 
-    def explain(self, error: NotFoundError, kind: Kind, reach: Reach) -> ApiError:
+    def explain(self, error: ApiError, kind: Kind, reach: Reach) -> ApiError:
         """What a 404 of the kind's collection means, at the price of a call or two; the error itself if no more."""
-        if kind.retirement is None or kind.told_by in self._alive:
+        if kind.retirement is None or kind.told_by in self._alive or not isinstance(error, NotFoundError):
             return error
         if kind.told_by == kind.collection:
             return _verdict(error, kind.retirement, reach)
@@ -44,14 +46,21 @@ class Retirements:
             return found
         return error
 
+    def refused(self, error: ApiError, kind: Kind, reach: Reach) -> ApiError:
+        """What it means that nothing new is made; the error itself if it has nothing to do with a retirement."""
+        if kind.retirement is not None and kind.retirement.read_only and error.status in _REFUSED:
+            return _retired(kind.retirement, error.status, f" It was answered: {error}")
+        return self.explain(error, kind, reach)
+
 
 def _verdict(error: NotFoundError, retirement: Retirement, reach: Reach) -> ApiError:
     try:
         reach.plain.request("GET", "/models")
     except ReconcilerError:
         return error
-    return RetiredError(
-        retirement.sentence,
-        hint="A server that still has them is named by OPENAI_BASE_URL or --base-url.",
-        status=404,
-    )
+    return _retired(retirement, 404)
+
+
+def _retired(retirement: Retirement, status: int | None, more: str = "") -> RetiredError:
+    hint = "A server that still has them is named by OPENAI_BASE_URL or --base-url."
+    return RetiredError(f"{retirement.sentence}{more}", hint=hint, status=status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -100,6 +100,22 @@ class Site:
             self.call("delete", id)
         else:
             self.call("delete", id, json={str(self.kind.calls.in_list_as): [id]}, repeatable=True)
+
+    def cancel(self, id: str) -> None:
+        """Stop a job."""
+        self._of_job(self.kind.job.cancel if self.kind.job else "", id)
+
+    def said(self, id: str) -> Sequence[tuple[str, str]]:
+        """What a job has said lately, oldest first, as id and sentence."""
+        path = self.kind.job.events if self.kind.job else None
+        if path is None:
+            return []
+        events = self._of_job(f"GET {path}", id).get("data") or ()
+        return [(str(event.get("id")), str(event.get("message"))) for event in reversed(events)]
+
+    def _of_job(self, template: str, id: str) -> dict[str, Any]:
+        method, _, path = template.replace("{collection}", self.collection).partition(" ")
+        return self.reach.request(method, path, ids=dict(self.within) | {"id": id})
 
     def counts(self, item: Spec) -> bool:
         """Whether an item of a list is an object of the kind; it is asked with what the path says."""

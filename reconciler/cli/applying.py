@@ -95,7 +95,8 @@ def exit_code_of(result: ApplyResult) -> int:
     if result.of(OutcomeStatus.STALE):
         return 10
     if result.of(OutcomeStatus.FAILED) or result.of(OutcomeStatus.SKIPPED):
-        return 13 if result.of(OutcomeStatus.APPLIED) else 1
+        was_partly_done = result.of(OutcomeStatus.APPLIED) or any(outcome.was_started for outcome in result.outcomes)
+        return 13 if was_partly_done else 1
     return 0
 
 

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
+from reconciler.cli.retired import DEFAULT_BASE_URL, retired
 from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching
@@ -49,7 +51,6 @@ from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore, Status
 
 LOG = logging.getLogger("reconciler.cli")
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 SEARCHED = "searched"
 """The remark in the state that marked objects were searched for everywhere, and an apply of that was finished."""
 FRESH_SECONDS = 60.0
@@ -228,6 +229,9 @@ class Session:
         A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
         """
         self.configured()
+        kinds = (resource.kind for resource in self.configuration.resources)
+        for sentence in retired(kinds, base_url=self.base_url, today=datetime.now(UTC).date().isoformat()):
+            talk(f"warning: {sentence}")
         plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors and not tolerant:

@@ -49,6 +49,13 @@ class Watching:
         """A change has begun."""
         self._progress.started(change)
 
+    def told(self, change: Change, text: str) -> None:
+        """A job that is waited for has said something: hours may pass, so this is for logs too."""
+        if self._is_json:
+            LOG.warning("%s: %s", change.address, text)
+        else:
+            self._progress.told(change, text)
+
     def finished(self, outcome: Outcome) -> None:
         """A change has ended."""
         self._ended += 1

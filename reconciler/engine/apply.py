@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from threading import Event
 from typing import Any, Protocol
@@ -47,15 +47,19 @@ class Listener(Protocol):
     def started(self, change: Change) -> None:
         """Work on a change begins."""
 
+    def told(self, change: Change, text: str) -> None:
+        """A job that is waited for has said something."""
+
     def finished(self, outcome: Outcome) -> None:
         """Work on a change has ended, one way or another."""
 
 
 class Half(StrEnum):
-    """What a node does for its change."""
+    """What a node does for its change. Whoever needs a job needs its end, where that is waited for."""
 
     WRITE = "write"
     DELETE = "delete"
+    WAIT = "wait"
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,10 @@ class _Walk:
         dependents = invert(self._needs)
         ready = deque(node for node in self._work if not waiting[node])
         running: dict[Future[Outcome], Node] = {}
-        with ThreadPoolExecutor(self._run.parallelism) as pool:
+        waits = sum(node.half is Half.WAIT for node in self._work)  # these make no calls to speak of, and take hours
+        with ThreadPoolExecutor(self._run.parallelism + waits) as pool:
             while ready or running:
-                while ready and len(running) < self._run.parallelism and not self._run.stop.is_set():
-                    node = ready.popleft()
+                while not self._run.stop.is_set() and (node := self._next(ready, running.values())):
                     running[pool.submit(self._carry_out, node)] = node
                 if not running:
                     break
@@ -168,6 +172,14 @@ class _Walk:
         for node in self._work:
             if node not in self._outcomes:
                 self._note(node, Outcome(self._work[node], OutcomeStatus.SKIPPED, message="the run was interrupted"))
+
+    def _next(self, ready: deque[Node], running: Collection[Node]) -> Node | None:
+        """The next piece of work, out of those that are ready; None while as many are under way as may be."""
+        is_full = sum(node.half is not Half.WAIT for node in running) >= self._run.parallelism
+        found = next((node for node in ready if node.half is Half.WAIT or not is_full), None)
+        if found is not None:
+            ready.remove(found)
+        return found
 
     def _settle(
         self, node: Node, outcome: Outcome, waiting: dict[Node, set[Node]], dependents: Mapping[Node, list[Node]]
@@ -196,15 +208,16 @@ class _Walk:
     def _note(self, node: Node, outcome: Outcome) -> None:
         self._outcomes[node] = outcome
         LOG.info("%s %s: %s %s", node.half, node.address, outcome.status, outcome.message)
-        if self._run.listener is not None:
+        is_half_done = outcome.change.awaited and node.half is Half.WRITE and outcome.status is OutcomeStatus.APPLIED
+        if self._run.listener is not None and not is_half_done:
             self._run.listener.finished(outcome)
 
     def _carry_out(self, node: Node) -> Outcome:
         change, started = self._work[node], self._run.clock()
-        if self._run.listener is not None:
+        if self._run.listener is not None and node.half is not Half.WAIT:
             self._run.listener.started(change)
         try:
-            done = self._journalled(node, change)
+            done = self._wait(change) if node.half is Half.WAIT else self._journalled(node, change)
         except StalePlanError as error:
             return self._failure(change, error, OutcomeStatus.STALE, started)
         except Interrupted:
@@ -213,6 +226,13 @@ class _Walk:
         except ReconcilerError as error:
             return self._failure(change, error, OutcomeStatus.FAILED, started)
         return Outcome(change, OutcomeStatus.APPLIED, id=done.id, seconds=self._run.clock() - started, notes=done.notes)
+
+    def _wait(self, change: Change) -> Done:
+        def tell(text: str) -> None:
+            if self._run.listener is not None:
+                self._run.listener.told(change, self._run.redact(text))
+
+        return self._executor.wait(change, tell)
 
     def _journalled(self, node: Node, change: Change) -> Done:
         store, run_id = self._run.store, self._run.run_id
@@ -249,8 +269,15 @@ class _Walk:
         for node, outcome in self._outcomes.items():
             key = (node.address, node.id)
             known = worst.get(key)
-            if known is None or known.status is OutcomeStatus.APPLIED:
+            if known is None:
                 worst[key] = outcome
+            elif known.status is OutcomeStatus.APPLIED:
+                was_started = node.half is Half.WAIT and outcome.status is not OutcomeStatus.APPLIED
+                seconds = known.seconds + outcome.seconds
+                notes = (*known.notes, *outcome.notes)
+                worst[key] = replace(
+                    outcome, was_started=was_started, id=outcome.id or known.id, seconds=seconds, notes=notes
+                )
         return [worst[key] for key in sorted(worst, key=lambda key: (key[0].sort_key, key[1] or ""))]
 
     def _outputs(self) -> dict[str, Any]:
@@ -263,7 +290,7 @@ class _Walk:
 
 
 def nodes_of(plan: Plan) -> dict[Node, Change]:
-    """The work of a plan, in plan order: one node a change, two for a replacement."""
+    """The work of a plan, in plan order: one node a change, two for a replacement, one more for a wait."""
     work: dict[Node, Change] = {}
     for change in plan.pending:
         key = change.id if change.reason is Reason.LEFT_BEHIND else None
@@ -271,6 +298,8 @@ def nodes_of(plan: Plan) -> dict[Node, Change]:
             work[Node(change.address, Half.WRITE, key)] = change
         if change.action.destroys:
             work[Node(change.address, Half.DELETE, key)] = change
+        if change.awaited:
+            work[Node(change.address, Half.WAIT, key)] = change
     return work
 
 
@@ -292,6 +321,8 @@ def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
         if change.action is Action.REPLACE:
             first, second = (write, delete) if change.create_before_destroy else (delete, write)
             needs[second].add(first)
+        if change.awaited:
+            needs[Node(node.address, Half.WAIT)].add(write)
         for address in change.depends_on:
             _add_needs(needs, work, write, delete, address)
     return needs
@@ -314,7 +345,8 @@ def _add_needs(
 ) -> None:
     target_write, target_delete = Node(address, Half.WRITE), Node(address, Half.DELETE)
     if write in work and target_write in work:
-        needs[write].add(target_write)
+        target_wait = Node(address, Half.WAIT)
+        needs[write].add(target_wait if target_wait in work else target_write)
     if target_delete not in work:
         return
     target = work[target_delete]

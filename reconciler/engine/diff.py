@@ -32,7 +32,7 @@ def diff_fields(
     """
     changes: list[FieldChange] = []
     for field in kind.fields:
-        if field.mutability is Mutability.FIXED:
+        if field.mutability is Mutability.FIXED or field.ours:
             continue
         if field.name in desired:
             changes += _changes_of(field, wanted(field, desired[field.name]), live, record)
@@ -51,7 +51,9 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
 
 
 def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tuple[str, ...]) -> list[FieldChange]:
-    """What moved at the API since we last wrote it: from what we applied, to what is there."""
+    """What moved at the API since we last wrote it: from what we applied, to what is there. Nobody can change a job."""
+    if kind.job is not None:
+        return []
     changes: list[FieldChange] = []
     applied = without_ignored(record.applied, live=live, ignore=ignore)
     for field in kind.fields:

@@ -6,7 +6,7 @@ compared with what the plan saw; if it moved, the change is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -14,15 +14,29 @@ from typing import Any
 from reconciler.engine import diff
 from reconciler.engine.books import Books
 from reconciler.engine.finding import Finder, Settling, Wanted
+from reconciler.engine.jobs import MINUTES, USUAL_MINUTES, WAIT
 from reconciler.engine.match import Ownership
-from reconciler.errors import AmbiguousError, ApiError, StalePlanError
+from reconciler.engine.waiting import Waiting
+from reconciler.errors import AmbiguousError, ApiError, JobError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
 from reconciler.model.provider import Claiming, Expected, Provider, Written
-from reconciler.model.resource import LiveObject, Record
+from reconciler.model.resource import LiveObject, Record, shown_to_others
 from reconciler.model.types import BundleType, FileSetType
-from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Unknown, has_unknown, substitute, value_at
+from reconciler.model.values import (
+    FileSet,
+    LocalFile,
+    Reference,
+    Spec,
+    Unknown,
+    by_content,
+    has_unknown,
+    references_in,
+    substitute,
+    value_at,
+)
 from reconciler.state import ChangeJournal, StateStore
 
 _DOUBTFUL_CREATES = 3  # and one more: each is followed by a search of seconds, so bursts of a minute are survived
@@ -83,6 +97,8 @@ class Executor:
         match change.action:
             case Action.CREATE | Action.REPLACE:
                 return self._create(change, journal)
+            case Action.UPDATE if change.is_job:
+                return self._keep(change, journal)
             case Action.UPDATE:
                 return self._update(change, journal)
             case Action.ADOPT:
@@ -94,12 +110,29 @@ class Executor:
         """Delete the object that the plan saw; the deleting half of a replacement."""
         self._take_over_name(change)
         record, live = self.books.get(change.address), self._read_unmoved(change)
-        if live is not None:
+        if live is not None and change.removal is Removal.CANCEL:
+            self._provider.cancel(live, steps=journal)
+        elif live is not None:
             # The record of what follows this object is not its own: a key in there is the new one.
             own = record if record is not None and record.id == live.id else None
             self._provider.delete(live, record=own, steps=journal)
         self._finish_delete(change, record, journal)
         return Done(change.id)
+
+    def wait(self, change: Change, tell: Callable[[str], None]) -> Done:
+        """Wait for the end of a job; raises JobError where it is no good end, or comes too late."""
+        kind, known = self._kind(change), self._written_or_recorded(change)
+        minutes = change.desired.get(MINUTES) or USUAL_MINUTES
+        waiting = Waiting(self._provider, self._settling, tell)
+        live = waiting.until_over(kind, change.address, known, minutes=minutes)
+        with self._lock:
+            self._written[change.address] = live
+        return Done(live.id, (kind.job.standing(live.attributes),) if kind.job else ())
+
+    def _written_or_recorded(self, change: Change) -> str:
+        with self._lock:
+            live = self._written.get(change.address)
+        return live.id if live is not None else change.id or ""
 
     def settle_unchanged(self, change: Change) -> None:
         """Bring the record of an unchanged resource up to date, without a call."""
@@ -167,14 +200,14 @@ class Executor:
         return self._post(change, desired, journal)
 
     def _post(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:
+        kind, inputs = self._kind(change), self._inputs_digest(change)
+        wanted = {**diff.beyond_defaults(kind, change.restored), **desired}
+        if inputs is not None and kind.mark is not None:
+            wanted[kind.mark] = {**(wanted.get(kind.mark) or {}), INPUTS_KEY: inputs}
         return self._provider.create(
-            self._kind(change),
+            kind,
             change.address.project,
-            {
-                name: value
-                for name, value in {**diff.beyond_defaults(self._kind(change), change.restored), **desired}.items()
-                if value is not None
-            },
+            {name: value for name, value in wanted.items() if value is not None},
             address=change.address,
             mark=self._mark(change, desired),
             steps=journal,
@@ -187,6 +220,8 @@ class Executor:
             # What it showed is lost, so another takes its place.
             self._provider.delete(live, record=None, steps=journal)
             return self._post(change, desired, journal)
+        if kind.job is not None:
+            return Written(live)
         files = [item.name for item in kind.carried if isinstance(item.type, FileSetType | BundleType)]
         carried = [name for name in files if name in desired]
         full = self._provider.read_carried(live, carried) if carried else live
@@ -197,12 +232,28 @@ class Executor:
     def _wanted(self, change: Change, desired: Spec, since: float | None) -> Wanted:
         kind = self._kind(change)
         is_marked = self._mark(change, desired) is not None
-        known = self.books.known_ids(kind)
+        known = self.books.known_ids(kind) | ({change.id} if kind.job is not None and change.id else set())
         record = self.books.get(change.address)
         if record is not None and change.action is Action.CREATE:
             # It was taken to be gone. If it is there after all, it is the one that we look for.
             known.discard(record.id)
-        return Wanted(change.address, kind, desired, is_marked, known, since)
+        return Wanted(change.address, kind, desired, is_marked, known, since, self._inputs_digest(change))
+
+    def _inputs_digest(self, change: Change) -> str | None:
+        """The digest of what a job is started with; None for other kinds."""
+        kind = self._kind(change)
+        if kind.job is None:
+            return None
+        needed = {reference.address for reference in references_in(change.desired)}
+        contents = {address: self._changes[address].desired for address in needed & self._changes.keys()}
+        return kind.inputs_digest(substitute(change.desired, by_content(contents, self.lookup)))
+
+    def _keep(self, change: Change, journal: ChangeJournal) -> Done:
+        """A job that is only to be waited for: it goes on as it is."""
+        record = self.books.of_unchanged(change, self._kind(change), self.resolve(change))
+        self.books.put(record)
+        journal.finish(record)
+        return Done(record.id)
 
     # --- update ----------------------------------------------------------------------------------------------------
 
@@ -233,9 +284,10 @@ class Executor:
 
     def _adopt(self, change: Change, journal: ChangeJournal) -> Done:
         live = self._read_planned(change)
-        mark = self._mark(change, {live.kind.mark or "": live.value(live.kind.mark or "")})
+        is_fixed = live.kind.job is not None
+        mark = None if is_fixed else self._mark(change, {live.kind.mark or "": live.value(live.kind.mark or "")})
         lost_its_mark = change.reason is Reason.ROLLBACK and live.mark is None and mark is not None
-        if self._ownership.address(live.mark) not in (None, change.address) or lost_its_mark:
+        if not is_fixed and (self._ownership.address(live.mark) not in (None, change.address) or lost_its_mark):
             # The mark names the old address: with the state lost, it would look like something nobody declares. And
             # what a rollback takes back had lost its mark when it was let go.
             self._write_mark(change, live, self._ownership.mark(change.address), journal)
@@ -246,7 +298,7 @@ class Executor:
         kind = self._kind(change)
         if change.fields:
             self._put_back(change, journal)
-        elif kind.mark and change.reason in (Reason.RETAINED, Reason.ROLLBACK):
+        elif kind.mark and kind.job is None and change.reason in (Reason.RETAINED, Reason.ROLLBACK):
             live = self._read_unmoved(change)
             if live is not None and live.mark is not None:
                 # What we let go must not look like ours: a later run without state would delete it.
@@ -301,8 +353,27 @@ class Executor:
         """The desired spec with every reference replaced; raises ApiError where one still has no value."""
         resolved: dict[str, Any] = dict(substitute(change.desired, self.lookup))
         if has_unknown(resolved):
+            self._explain_missing_result(change)
             raise ApiError("a value that this needs was never made", hint="Look at the failures above, and plan again.")
         return resolved
+
+    def _explain_missing_result(self, change: Change) -> None:
+        """Raise JobError where a value is missing because the job that was to give it has not, or not yet."""
+        for reference in references_in(change.desired):
+            job, target = self._kinds[reference.address.kind].job, self._changes.get(reference.address)
+            if job is None or not isinstance(self.lookup(reference), Unknown) or not reference.path:
+                continue
+            live, name = self._written.get(reference.address), ".".join(reference.path)
+            standing = job.standing(live.attributes) if live is not None else target.standing if target else ""
+            if standing and (live is None or live.runs):
+                raise JobError(
+                    f"{reference.address} still runs ({standing}), so its {name} is not known yet",
+                    hint=f"Say {WAIT}: true there, or apply again once it has ended.",
+                )
+            raise JobError(
+                f"{reference.address} has ended without a {name}{f' ({standing})' if standing else ''}",
+                hint="Look at how it ended: reconciler plan says what failed.",
+            )
 
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: from what this run wrote, else from what the plan saw."""
@@ -313,8 +384,10 @@ class Executor:
             known = change.id if change is not None else None
             return Unknown(str(reference)) if known is None else self._kinds[reference.address.kind].place_of(known)[1]
         sources: list[Any] = [change.after if change else None, live.attributes if live else None]
-        if live is None and change is not None and change.id is not None:
-            sources.append(change.before)
+        if live is not None:
+            sources[1] = shown_to_others(live)
+        elif change is not None and change.id is not None:
+            sources += [change.before, change.results]
         for source in sources:
             found = value_at(source, reference.path)
             if found is not None and not isinstance(found, Unknown):

@@ -50,7 +50,7 @@ class Wanted:
     """What is looked for: the object of an address. `is_marked` where a create of ours would have left our mark.
 
     `known` are the ids of objects that are somebody's already; `since` (unix seconds) is when the create began, None
-    where none is known to have begun.
+    where none is known to have begun. `inputs` is the digest of what a job is started with.
     """
 
     address: Address
@@ -59,6 +59,7 @@ class Wanted:
     is_marked: bool
     known: Collection[str]
     since: float | None
+    inputs: str | None = None
 
 
 class Finder:
@@ -138,6 +139,9 @@ class Finder:
     def _fitting(self, wanted: Wanted, candidates: Sequence[LiveObject]) -> LiveObject | None:
         kind = wanted.kind
         marked = [live for live in candidates if live.mark == self._ownership.mark(wanted.address)]
+        if kind.job is not None:  # the mark of what ran before stays
+            since = wanted.since if wanted.since is not None else -math.inf
+            marked = [live for live in marked if live.inputs == wanted.inputs and is_since(live, since)]
         if marked or wanted.is_marked:
             return marked[0] if marked else None
         identity = kind.identity(wanted.spec)

@@ -7,6 +7,7 @@ command line says `adopt`: a conflict, and never a silent second object.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,12 +118,12 @@ class Matcher:
         self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
         self._wanted: dict[Address, Spec | None] = {}
 
-    def bind(self, resource: Resource, spec: Spec) -> Binding:
-        """The object of a resource whose completed, resolved spec is `spec`."""
+    def bind(self, resource: Resource, spec: Spec, inputs: str | None = None) -> Binding:
+        """The object of a resource whose completed, resolved spec is `spec`; `inputs` is the digest of a job's."""
         address, renamed = resource.address, self._renamed(resource)
         self._wanted[address] = resource.kind.identity(spec)
         record = self._records.get(renamed or address)
-        bound = self._by_state(resource, record) or self._by_mark_of(resource, renamed)
+        bound = self._by_state(resource, record) or self._by_mark_of(resource, renamed, inputs)
         bound = bound or self._by_journal(resource, spec)
         if not self._destroying or resource.kind.found_by_key:
             # What is not ours yet is not taken over only to be destroyed.
@@ -132,16 +133,19 @@ class Matcher:
             return Binding(record=record, renamed_from=renamed, ended=gone)
         live, found = bound
         self._claimed[(address.kind, address.project, live.id)] = address
-        successor = self._successor(resource, spec) if found is Found.STATE else None
+        successor = self._successor(resource, spec, inputs) if found is Found.STATE else None
         if successor is not None:
             self._claimed[(address.kind, address.project, successor.id)] = address
         return Binding(live, found, record, renamed, successor=successor)
 
     def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
-        """Objects with our mark whose address nothing declares and no record knows, and surplus ones of any address."""
+        """Objects with our mark whose address nothing declares and no record knows, and surplus ones of any address.
+
+        A job that has ended is neither: it is what once ran, and its mark cannot be taken away.
+        """
         for address, objects in self._marked.items():
             for live in objects:
-                if not self._is_claimed(live):
+                if not self._is_claimed(live) and (live.kind.job is None or live.runs):
                     yield address, live
 
     def made_and_undeclared(self) -> Iterator[tuple[Address, LiveObject | None]]:
@@ -215,17 +219,34 @@ class Matcher:
         live = self._live.find(resource.address.kind, resource.address.project, record.id)
         return (live, Found.STATE) if live is not None and not self._is_gone(live) else None
 
-    def _by_mark_of(self, resource: Resource, renamed: Address | None) -> tuple[LiveObject, Found] | None:
+    def _by_mark_of(
+        self, resource: Resource, renamed: Address | None, inputs: str | None
+    ) -> tuple[LiveObject, Found] | None:
         source = resource.lifecycle.renamed_from
         previous = source if source is not None and source not in self._declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
             found = [live for live in self._marked.get(address, ()) if not self._is_claimed(live)]
+            if resource.kind.job is not None:
+                found = _of_these_inputs(found, inputs) or _latest(live for live in found if live.runs)
             if len(found) > 1:
                 self._report_many(resource, found, f'carry the mark of "{address}"')
                 return found[0], Found.MARK
             if found:
                 return found[0], Found.MARK
-        return None
+        run = self._under_another_name(resource, inputs)
+        return (run[0], Found.MARK) if run else None
+
+    def _under_another_name(self, resource: Resource, inputs: str | None) -> list[LiveObject]:
+        """A job that ran for the same inputs at an address that nothing declares any more: its mark cannot move."""
+        home = (resource.address.kind, resource.address.project)
+        free = [
+            live
+            for address, objects in self._marked.items()
+            if (address.kind, address.project) == home and address not in self._declared
+            for live in objects
+            if not self._is_claimed(live)
+        ]
+        return _of_these_inputs(free, inputs) if resource.kind.job is not None else []
 
     def _by_journal(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
         since = self._ownership.begun.get(resource.address)
@@ -236,10 +257,13 @@ class Matcher:
             self._report_many(resource, found, "were made since the last run began to create it")
         return (found[0], Found.JOURNAL) if found else None
 
-    def _successor(self, resource: Resource, spec: Spec) -> LiveObject | None:
+    def _successor(self, resource: Resource, spec: Spec, inputs: str | None) -> LiveObject | None:
         if resource.address not in self._ownership.made:
             return None
         marked = (live for live in self._marked.get(resource.address, ()) if not self._is_claimed(live))
+        if resource.kind.job is not None:
+            began = self._ownership.begun.get(resource.address, math.inf)
+            return next(iter(_of_these_inputs([live for live in marked if is_since(live, began)], inputs)), None)
         bound = self._by_journal(resource, spec)
         return next(marked, bound[0] if bound else None)
 
@@ -375,6 +399,16 @@ def _member_ids(values: Iterable[object]) -> Iterable[str]:
     for value in values:
         if isinstance(value, FileSet):
             yield from (member.file_id for member in value.members if isinstance(member.file_id, str))
+
+
+def _of_these_inputs(jobs: Iterable[LiveObject], inputs: str | None) -> list[LiveObject]:
+    """The latest job that was started with these inputs."""
+    return _latest(live for live in jobs if inputs is not None and live.inputs == inputs)
+
+
+def _latest(objects: Iterable[LiveObject]) -> list[LiveObject]:
+    """The object that was made last, as far as that is told."""
+    return sorted(objects, key=lambda live: -(live.attributes.get("created_at") or 0))[:1]
 
 
 def is_since(live: LiveObject, began: float) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reconciler.engine import diff
+from reconciler.engine import diff, jobs
 from reconciler.engine.inputs import PlanInputs, PlanOptions
+from reconciler.engine.jobs import WAIT
 from reconciler.engine.match import Binding, Found
 from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
 from reconciler.engine.survey import Survey
@@ -21,7 +22,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
 from reconciler.model.kind import KEEP, Ended, Removal
 from reconciler.model.provider import Provider
-from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.resource import LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
 
 
@@ -71,7 +72,7 @@ class _Decisions:
             return live.own_id if stays and live is not None else Unknown(str(reference))
         found = value_at(self.specs.get(reference.address, {}), reference.path)
         if found is None and stays and live is not None:
-            found = value_at(live.attributes, reference.path)
+            found = value_at(shown_to_others(live), reference.path)
         if isinstance(found, LocalFile):
             return found.path
         return Unknown(str(reference)) if found is None else found
@@ -115,6 +116,7 @@ class _Decisions:
             prevent_destroy=recorded if protected is None else protected,
             on_remove=resource.on_remove.value,
             renamed_from=binding.renamed_from,
+            is_job=resource.kind.job is not None,
             **{"desired": resource.kind.complete(resource.spec), **known},
         )
 
@@ -131,6 +133,7 @@ class _Decisions:
             reason=reason,
             fields=tuple(fields),
             after=spec,
+            awaited=bool(spec.get(WAIT)),
             look_first=self._survey.is_unreadable(resource.address)
             or resource.address in self._survey.inputs.ownership.begun,
         )
@@ -141,7 +144,7 @@ class _Decisions:
         prior = record
         if record is not None and ignore:
             prior = replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore))
-        fields = tuple(diff.diff_fields(kind, desired=desired, live=live, record=prior, restored=resource.restored))
+        fields = self._fields(resource, desired, live, prior)
         before = shown_spec(live, record)
         change = self._base(
             resource,
@@ -153,9 +156,22 @@ class _Decisions:
             held=kind.hold_on(live.attributes) or "",
             warnings=tuple(_warnings(resource, desired, record)),
         )
+        if kind.job is not None:
+            change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
         chosen = self._chosen(resource, binding, live, change)
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+
+    def _fields(
+        self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
+    ) -> tuple[FieldChange, ...]:
+        inputs = self._survey.inputs_digest(resource, self.lookup)
+        if inputs is not None and live.inputs == inputs:
+            return ()  # whatever the API shows of it, these are the inputs that it was started with
+        found = diff.diff_fields(resource.kind, desired=desired, live=live, record=record, restored=resource.restored)
+        if found or record is not None or resource.lifecycle.ignore_changes:
+            return tuple(found)  # what we remember tells more than a digest does
+        return tuple(jobs.other_inputs(live, inputs))
 
     def _chosen(self, resource: Resource, binding: Binding, live: LiveObject, change: Change) -> Change:
         forced = any(item.forces_replacement for item in change.fields)
@@ -164,12 +180,16 @@ class _Decisions:
         if forced or expired or requested or binding.successor is not None:
             reason = Reason.REQUESTED if requested else Reason.HALF_REPLACED
             reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
+            if resource.kind.job is not None:
+                return jobs.run_again(change, reason, live, waits=bool(change.desired.get(WAIT)))
             return replace(change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys)
         if _lacks_its_key(resource, binding):
             return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
         if change.fields:
             return replace(change, action=Action.UPDATE, reason=_update_reason(change.fields, binding))
-        marked = self._survey.inputs.ownership.address(live.mark)
+        if change.awaited:
+            return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
+        marked = self._survey.inputs.ownership.address(live.mark) if resource.kind.job is None else None
         if binding.renamed_from is not None or marked not in (None, resource.address):
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
         if binding.found is Found.ADOPTED and binding.record is None:

@@ -60,6 +60,8 @@ class RecordedProvider:
 
     update = create
     delete = create
+    cancel = create
+    said = create
     tidy = create
     read_touched = create
 

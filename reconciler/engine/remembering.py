@@ -78,6 +78,8 @@ class RememberingProvider:
 
     update = create
     delete = create
+    cancel = create
+    said = create
     tidy = create
     read_touched = create
 

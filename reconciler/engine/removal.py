@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from reconciler.engine import diff
+from reconciler.engine import diff, jobs
 from reconciler.engine.match import Binding
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import shown_spec
@@ -26,6 +26,8 @@ def destroyed(survey: Survey, resource: Resource, binding: Binding, change: Chan
     if binding.live is None or (resource.kind.found_by_key and binding.record is None):
         is_recorded = binding.record is not None
         return replace(change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE)
+    if binding.record is None and jobs.is_history(binding.live):
+        return replace(change, action=Action.NO_OP, reason=Reason.GONE)
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
 
 
@@ -114,7 +116,7 @@ def _orphan(survey: Survey, address: Address, record: Record) -> Change:
 def _deposed(survey: Survey, address: Address, record: Record) -> Iterable[Change]:
     for id in record.deposed:
         live = survey.find(address, id)
-        if live is not None:
+        if live is not None and (live.kind.job is None or live.runs):
             change = replace(of_record(survey.kind(address), record), id=id)
             yield replace(
                 change,
@@ -165,6 +167,8 @@ def _removed(change: Change, kind: Kind, live: LiveObject, record: Record | None
         pre_image=diff.image(kind, live),
         held=kind.hold_on(live.attributes) or "",
     )
+    if kind.job is not None:
+        return jobs.removed(shown, live, reason)
     if change.on_remove == OnRemove.RETAIN:
         return replace(shown, action=Action.FORGET, reason=Reason.RETAINED)
     restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}

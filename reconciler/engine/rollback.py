@@ -150,11 +150,15 @@ def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
 
 
 def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict[Address, PreImage]:
-    """One image an address: a replacement keeps two, and the first is from before all of it."""
+    """One image an address: a replacement keeps two, and the first is from before all of it.
+
+    What a job has done is done: a rollback stops one that the run started, and starts none.
+    """
     found: dict[Address, PreImage] = {}
     for image in images:
         undoes_nothing = image.reason in _NOTHING_DONE or image.reason == Reason.LEFT_BEHIND.name
-        if image.address.kind in kinds and not undoes_nothing:
+        is_rerun = image.address.kind in kinds and kinds[image.address.kind].job and image.action != Action.CREATE
+        if image.address.kind in kinds and not undoes_nothing and not is_rerun:
             found.setdefault(image.address, image)
     return found
 

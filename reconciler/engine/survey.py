@@ -7,7 +7,7 @@ asked for by id, every resource is bound to its object, and the fields that have
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,8 +21,8 @@ from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
 from reconciler.model.provider import Provider
-from reconciler.model.resource import LiveObject, Resource
-from reconciler.model.values import Reference, Unknown, value_at
+from reconciler.model.resource import LiveObject, Resource, shown_to_others
+from reconciler.model.values import Reference, Unknown, by_content, value_at
 
 
 class Survey:
@@ -85,6 +85,13 @@ class Survey:
                 frozenset(key.items()): live for live in objects for key in other.identities(live.attributes)
             }
         return self._by_identity[other.name].get(frozenset(identity.items()))
+
+    def inputs_digest(self, resource: Resource, lookup: Callable[[Reference], Any]) -> str | None:
+        """The digest of what a job would be started with; None for other kinds, and while it is unknown."""
+        if resource.kind.job is None:
+            return None
+        contents = {address: other.spec for address, other in self.resources.items() if address in resource.references}
+        return resource.kind.inputs_digest(resource.kind.complete(resource.resolved(by_content(contents, lookup))))
 
     def kind(self, address: Address) -> Kind:
         """The kind of an address."""
@@ -411,7 +418,7 @@ class Survey:
 
     def _bind(self, resource: Resource) -> Binding:
         spec = resource.kind.complete(resource.resolved(self._lookup))
-        binding = self._matcher.bind(resource, spec)
+        binding = self._matcher.bind(resource, spec, self.inputs_digest(resource, self._lookup))
         self.bindings[resource.address] = binding
         return binding
 
@@ -420,5 +427,5 @@ class Survey:
         live = self.bindings.get(reference.address, Binding()).live
         if live is None:
             return Unknown(str(reference))
-        found = value_at(live.attributes, reference.path) if reference.path else live.own_id
+        found = value_at(shown_to_others(live), reference.path) if reference.path else live.own_id
         return Unknown(str(reference)) if found is None else found

@@ -12,7 +12,7 @@ from reconciler.manifests.validate import Finding
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Severity, nearest
 from reconciler.model.paths import Trail, undotted
-from reconciler.model.resource import IGNORE_ALL, MARK_KEY, Resource
+from reconciler.model.resource import IGNORE_ALL, OUR_KEYS, Resource
 from reconciler.model.types import FileSetType, KeySinkType
 
 RESERVED_ATTRIBUTES = ("reconciler_path", "reconciler_sha256")
@@ -41,9 +41,9 @@ def _mark(resource: Resource) -> Iterator[Finding]:
     pairs = resource.spec.get(name) if name else None
     if name is None or not isinstance(pairs, Mapping):
         return
-    if MARK_KEY in pairs:
-        detail = f'"{MARK_KEY}" is where the owner of an object is noted: choose another key.'
-        yield Finding(("spec", name, MARK_KEY), "Reserved key", detail, at_key=True)
+    for key in sorted(OUR_KEYS.intersection(pairs)):
+        detail = f'"{key}" is where the owner of an object is noted: choose another key.'
+        yield Finding(("spec", name, key), "Reserved key", detail, at_key=True)
     if len(pairs) == MAX_PAIRS:
         detail = (
             f"All {MAX_PAIRS} pairs are used, so no mark of ours fits: without state the object is not found again."

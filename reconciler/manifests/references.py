@@ -110,12 +110,15 @@ def guess_reference(text: str) -> Reference:
 
 
 def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
-    """Raise Problem unless a kind has a field at a path whose value can be referred to; empty is the id."""
+    """Raise Problem unless a kind has something at a path that can be referred to; empty is the id."""
     if not path:
         return
     field = kind.by_name.get(path[0])
+    results = kind.job.results if kind.job else ()
+    if path[0] in results:
+        return
     if field is None:
-        names = ["id", *(field.name for field in kind.fields if not field.is_carried)]
+        names = ["id", *(field.name for field in kind.fields if not field.is_carried and not field.ours), *results]
         raise Problem("Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}')
     if field.is_carried:
         raise Problem("Field has no value to refer to", f'"{path[0]}" of {kind.name} cannot be used in a reference.')

@@ -70,6 +70,9 @@ class Reason(StrEnum):
     EXPIRED = "it has expired and cannot be used again"
     KEY_LOST = "it was made by a run that died before its key was delivered"
     SATISFIED = "what it is for is there already"
+    RUNNING = "it still runs"
+    OTHER_INPUTS = "its inputs are not those that it ran with"
+    ENDED_JOB = "no manifest declares it, and it has ended"
     REQUESTED = "replacement was asked for"
     HALF_REPLACED = "an interrupted run had made the new one already"
     NOT_DECLARED = "no manifest declares it"
@@ -127,7 +130,8 @@ class Change:
     like, field by field, for the fields that can be compared; apply refuses the change if the object no longer looks
     so. `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
     planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
-    sentences about this change alone.
+    sentences about this change alone. Of a job, `standing` says how far the plan found it while it runs, `results` are
+    those that it had by then, and `awaited` whether its end is to be waited for.
     """
 
     address: Address
@@ -153,6 +157,10 @@ class Change:
     look_first: bool = False
     held: str = ""
     warnings: tuple[str, ...] = ()
+    is_job: bool = False
+    awaited: bool = False
+    standing: str = ""
+    results: Spec = field(default_factory=dict)
 
     @property
     def is_change(self) -> bool:
@@ -272,6 +280,7 @@ class Outcome:
     """What became of one change. `message` is the API's own where it failed, or what it was skipped for.
 
     `moved` is what somebody else changed since the plan was made, and `blame` what the audit log says about who did.
+    A job `was_started` that did not come to a good end: that much is done.
     """
 
     change: Change
@@ -284,6 +293,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     moved: tuple[FieldChange, ...] = ()
     blame: str = ""
+    was_started: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from reconciler.model.calls import USUAL, Calls, Within, compose_id, is_of_project, split_id, surrounding_fields
+from reconciler.model.job import Job, digest_of
 from reconciler.model.paths import Trail
 from reconciler.model.types import (
     SERVER_CHOSEN,
@@ -31,6 +32,7 @@ from reconciler.model.types import (
     Type,
     canonical,
     properties_in,
+    same,
     types_in,
 )
 from reconciler.model.values import Spec
@@ -72,6 +74,7 @@ class Removal(StrEnum):
     DELETE = "delete"
     ARCHIVE = "archive"  # final, and the object stays readable
     RESTORE = "restore"  # the object cannot go away: what we overwrote is written back
+    CANCEL = "cancel"  # work that still goes on is stopped; one that has ended is only forgotten
 
 
 class OnRemove(StrEnum):
@@ -119,7 +122,8 @@ class Field:
     an update keeps the parts of the value that it was not sent, so that they have to be sent to go. `shown_as` names
     the attribute of an answer that has the field's value, where it is not called like the field. `switched_by` has a
     call for each value, where the field changes by calls of its own that say nothing else (pause and resume); what is
-    new has its default.
+    new has its default. What is `ours` says what we are to do, and is no part of the
+    object: it is never sent, and a change of it changes nothing there.
     """
 
     name: str
@@ -136,11 +140,12 @@ class Field:
     merged: bool = False
     shown_as: str | None = None
     switched_by: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
 
     @property
     def on_update(self) -> bool:
         """Whether a modify call accepts the field."""
-        return self.mutability is Mutability.IN_PLACE
+        return self.mutability is Mutability.IN_PLACE and not self.ours
 
     @cached_property
     def is_carried(self) -> bool:
@@ -150,7 +155,7 @@ class Field:
     @cached_property
     def in_body(self) -> bool:
         """Whether the field travels in the JSON body of a create or a modify."""
-        return not self.is_carried and not self.switched_by
+        return not self.is_carried and not self.switched_by and not self.ours
 
     @cached_property
     def has_hidden(self) -> bool:
@@ -192,12 +197,14 @@ class Retirement:
     """The live platform has ended a kind: since when (ISO date), what came after, and the sentence that says so.
 
     `asked` is a list that went with it, for kinds that cannot be listed without an object around them, or at all.
+    What is `read_only` can still be read there, and nothing of it made or changed.
     """
 
     since: str
     successor: str
     sentence: str
     asked: str | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +246,8 @@ class Kind:
     the attribute that shows a key redacted, so that `IN_USE` and `IS_OVER` can be told. `keep_one` names an attribute
     and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key
     makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change
-    of such objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one.
+    of such objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one. `job` says
+    how objects run that are work rather than things; all that replaces such an object is its input.
     """
 
     name: str
@@ -271,6 +279,7 @@ class Kind:
     satisfied_by: str | None = None
     events: tuple[str, ...] = ()
     shapes: tuple[Shape, ...] = ()
+    job: Job | None = None
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 
@@ -304,11 +313,30 @@ class Kind:
         return next(iter(self.identities(spec)), None)
 
     def identities(self, spec: Spec) -> list[Spec]:
-        """Every natural key that a spec or an answer has."""
+        """Every natural key that a spec or an answer has. Two jobs with the same inputs are two jobs."""
+        if self.job is not None:
+            return []
         keys = (self.natural_key, *self.other_keys)
         found = [self.identify(spec)] if self.identify else [{name: spec.get(name) for name in key} for key in keys]
         texts = [{name: self._comparable(name, value) for name, value in key.items()} for key in found]
         return [key for key in texts if all(isinstance(value, str | int) for value in key.values())]
+
+    def inputs_digest(self, spec: Spec) -> str | None:
+        """The digest of what a job with this spec is started with; None for other kinds, and while it is unknown."""
+        if self.job is None:
+            return None
+        inputs = [item for item in self.fields if item.in_body and item.mutability is Mutability.REPLACES]
+        values = {item.name: canonical(item.type, spec.get(item.name)) for item in inputs}
+        defaults = {
+            item.name: canonical(item.type, item.default) for item in inputs if item.default is not SERVER_CHOSEN
+        }
+        return digest_of(
+            {
+                name: value
+                for name, value in values.items()
+                if value is not None and not (name in defaults and same(value, defaults[name]))
+            }
+        )
 
     def _comparable(self, name: str, value: Any) -> Any:
         item = self.by_name.get(name)

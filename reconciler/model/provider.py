@@ -171,8 +171,15 @@ class Provider(Protocol):
     def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
         """Remove the object the way its kind does: delete, archive, or write the overwritten values back.
 
-        An object that is gone already is no error.
+        An object that is gone already is no error. A job is stopped first if it still runs, and takes what it made
+        with it where it cannot be deleted itself.
         """
+
+    def cancel(self, live: LiveObject, *, steps: Steps) -> None:
+        """Stop a job. One that has ended by now is left as it is."""
+
+    def said(self, live: LiveObject) -> Sequence[tuple[str, str]]:
+        """What a job has said lately, oldest first, as id and sentence; nothing where it cannot be asked."""
 
     def tidy(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
         """Remove what earlier runs made for the object and did not live to use; the object itself is left alone."""

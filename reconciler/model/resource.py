@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place
+from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import Kind, OnRemove
 from reconciler.model.values import MAP, Reference, Spec, references_in, substitute
 
@@ -15,6 +16,9 @@ IGNORE_ALL = "all"
 
 MARK_KEY = "reconciler"
 """The metadata key that carries our ownership mark."""
+
+OUR_KEYS = frozenset({MARK_KEY, INPUTS_KEY})
+"""The metadata keys that are ours, and that nobody sees in a diff."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,21 @@ class LiveObject:
     @property
     def mark(self) -> str | None:
         """Our ownership mark, `stack/environment/address`, where the object carries one."""
+        return self._noted(MARK_KEY)
+
+    @property
+    def inputs(self) -> str | None:
+        """The digest of what a job of ours was started with, where it carries one."""
+        return self._noted(INPUTS_KEY)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is a job that has not ended."""
+        return self.kind.job is not None and self.kind.job.runs(self.attributes)
+
+    def _noted(self, key: str) -> str | None:
         marks = self.attributes.get(self.kind.mark) if self.kind.mark else None
-        found = marks.get(MARK_KEY) if isinstance(marks, MAP) else None
+        found = marks.get(key) if isinstance(marks, MAP) else None
         return found if isinstance(found, str) else None
 
     def value(self, name: str) -> Any:
@@ -100,8 +117,18 @@ class LiveObject:
             return self.carried[name]
         found = self.attributes.get(name)
         if name == self.kind.mark and isinstance(found, MAP):
-            return {key: item for key, item in found.items() if key != MARK_KEY}
+            return {key: item for key, item in found.items() if key not in OUR_KEYS}
         return found
+
+
+def shown_to_others(live: LiveObject) -> Spec:
+    """What references may be to: all that is shown; of a job its fields, and its results once they are final."""
+    job = live.kind.job
+    if job is None:
+        return live.attributes
+    return {name: value for name, value in live.attributes.items() if name not in job.results} | job.found(
+        live.attributes
+    )
 
 
 @dataclass(frozen=True, slots=True)

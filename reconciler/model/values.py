@@ -184,6 +184,16 @@ def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Me
     )
 
 
+def by_content(specs: Mapping[Address, Spec], lookup: Callable[[Reference], Any]) -> Callable[[Reference], Any]:
+    """A lookup that answers with a file where the id of an uploaded one is asked for: what is in it, not its name."""
+
+    def found(reference: Reference) -> Any:
+        values = () if reference.path else specs.get(reference.address, {}).values()
+        return next((value for value in values if isinstance(value, LocalFile)), None) or lookup(reference)
+
+    return found
+
+
 def value_at(value: Any, path: Iterable[str]) -> Any:
     """What lies below `value` at a path of keys and indexes; None where there is nothing, an Unknown where it ends."""
     for part in path:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
+from reconciler.model.job import Job
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, OnRemove, Readable, Removal, Scope, Shape
 from reconciler.model.types import SERVER_CHOSEN, Property, Type
 from reconciler.render.explain_types import children_of, describe, limits_of
@@ -100,7 +101,12 @@ def _facts(kind: Kind) -> Iterator[tuple[str, str]]:
     keys = " or ".join(" and ".join(key) for key in (kind.natural_key, *kind.other_keys))
     scopes = _SCOPES_IN_SHORT[kind.scope]
     by_key = f"its id, {'our mark, ' if kind.mark else ''}or its {keys}"
-    yield "found by", by_key if keys else f"where it is: there is one for each {scopes}"
+    if kind.job is not None:
+        yield "found by", "its id, or our mark and the digest of its inputs"
+        yield "runs", "once for its inputs, and again when one of them changes or with --replace"
+        yield "results", f"{', '.join(kind.job.results)}: references may use them once it has succeeded"
+    else:
+        yield "found by", by_key if keys else f"where it is: there is one for each {scopes}"
     if kind.always_exists:
         yield "made by", f"the API itself, one for each {keys or scopes}: it can only be changed"
     if kind.shapes:
@@ -117,11 +123,21 @@ def _shape(shape: Shape) -> str:
 
 
 def _removal(kind: Kind) -> str:
+    if kind.job is not None:
+        return _removal_of_jobs(kind, kind.job)
     text = _REMOVALS[kind.removal]
     lost = f" ({kind.destroys})" if kind.destroys else ""
     if kind.on_remove is OnRemove.RETAIN:
         return f"the object is retained; with lifecycle.on_remove: delete {text}{lost}"
     return f"{text}{lost}; with lifecycle.on_remove: retain it stays"
+
+
+def _removal_of_jobs(kind: Kind, job: Job) -> str:
+    runs = "one that still runs is cancelled"
+    if job.product is not None:
+        return f"{runs}; of one that has ended nothing goes, unless lifecycle.on_remove: delete: {job.destroys}"
+    ended = f"deleted ({kind.destroys})" if kind.removal is Removal.DELETE else "only forgotten"
+    return f"{runs}, one that has ended is {ended}"
 
 
 def _address(kind: Kind) -> str:
@@ -161,7 +177,9 @@ def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:
 def _field_facts(field: Field) -> Iterator[str]:
     if field.mutability is not Mutability.IN_PLACE:
         yield _MUTABILITIES[field.mutability]
-    if field.readable is not Readable.ALWAYS:
+    if field.ours:
+        yield "for us, and never sent"
+    elif field.readable is not Readable.ALWAYS:
         yield "never shown by the API" if field.readable is Readable.NEVER else "not always shown by the API"
     if field.reset is KEEP:
         yield "stays when it is taken away"

@@ -150,10 +150,16 @@ def _warnings(plan: Plan) -> Iterator[Section]:
         yield Section(partial(_problem, item), "warning")
     for change in plan.changes:
         yield from (Section(partial(_warning, change, warning), "warning") for warning in change.warnings)
+        if standing := words.standing(change):
+            yield Section(partial(_note, change, standing), "note")
 
 
 def _warning(change: Change, warning: str) -> str:
     return f"- ⚠️ **warning** {code_span(str(change.address))}: {_spans(warning)}\n"
+
+
+def _note(change: Change, text: str) -> str:
+    return f"- {code_span(str(change.address))}: {_spans(text)}\n"
 
 
 def _problem(item: Diagnostic) -> str:

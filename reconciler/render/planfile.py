@@ -33,7 +33,7 @@ from reconciler.model.values import decode, encode
 from reconciler.render.jsonview import document
 from reconciler.render.machine import JsonRenderer
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 """The version of `reconciler.plan`. It rises with every change that an older program would misread."""
 
 _CHECKSUM = "plan_sha256"
@@ -105,7 +105,7 @@ def _pack_field(value: Any, name: str) -> Any:
 
 
 _PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
-_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "path"})
+_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path"})
 
 
 def _unpack_plan(data: Mapping[str, Any]) -> Plan:
@@ -130,7 +130,7 @@ def _change(data: Mapping[str, Any]) -> Change:
     renamed = data["renamed_from"]
     return Change(
         **{
-            **_decoded(data, "desired", "restored", "after", "before", "pre_image"),
+            **_decoded(data, "desired", "restored", "after", "before", "pre_image", "results"),
             "address": Address.parse(data["address"]),
             "action": Action(data["action"]),
             "reason": Reason(data["reason"]),

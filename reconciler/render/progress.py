@@ -66,6 +66,10 @@ class Progress:
         head = Span(f"{change.action.symbol} ", ACTION_STYLES[change.action])
         self._say(line(head, Span(str(change.address), "bold"), f": {words.doing(change)}…"))
 
+    def told(self, change: Change, text: str) -> None:
+        """A job that is waited for has said something: hours may pass, so this is for logs too."""
+        self._write(line(Span("… ", "dim"), Span(f"{change.address}: ", "bold"), text))
+
     def finished(self, outcome: Outcome) -> None:
         """A change has ended, one way or another."""
         mark, style = MARKS[outcome.status]

@@ -174,6 +174,8 @@ def _remarks(change: Change) -> Iterator[Line]:
         yield line(_FIELD_INDENT, Span(steps, "magenta"))
     if lost := words.destruction(change):
         yield line(_FIELD_INDENT, Span(f"destroys: {lost}", "red"))
+    if standing := words.standing(change):
+        yield line(_FIELD_INDENT, Span(standing, "dim"))
     if change.renamed_from:
         yield line(_FIELD_INDENT, Span(f"renamed from {change.renamed_from}", "cyan"))
     for warning in change.warnings:
@@ -206,12 +208,17 @@ def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
 
 
 def _quiet_warnings(plan: Plan) -> list[Line]:
-    """The warnings about resources that do not change, which are not shown otherwise."""
+    """What is to be said about resources that do not change, which are not shown otherwise."""
+    quiet = [change for change in plan.changes if not change.is_change]
     lines = [
         line(Span("warning: ", _SEVERITY_STYLES[Severity.WARNING]), Span(f"{change.address}: ", "bold"), warning)
-        for change in plan.changes
-        if not change.is_change
+        for change in quiet
         for warning in change.warnings
+    ]
+    lines += [
+        line(Span("note: ", "yellow"), Span(f"{change.address}: ", "bold"), standing)
+        for change in quiet
+        if (standing := words.standing(change))
     ]
     return [*lines, _BLANK] if lines else []
 

@@ -31,8 +31,20 @@ _DOING = {
     Action.ADOPT: "adopting",
     Action.FORGET: "forgetting",
 }
-_REMOVED = {Removal.DELETE: "deleted", Removal.ARCHIVE: "archived", Removal.RESTORE: "restored"}
-_REMOVING = {Removal.DELETE: "deleting", Removal.ARCHIVE: "archiving", Removal.RESTORE: "restoring"}
+_REMOVED = {
+    Removal.DELETE: "deleted",
+    Removal.ARCHIVE: "archived",
+    Removal.RESTORE: "restored",
+    Removal.CANCEL: "cancelled",
+}
+_REMOVING = {
+    Removal.DELETE: "deleting",
+    Removal.ARCHIVE: "archiving",
+    Removal.RESTORE: "restoring",
+    Removal.CANCEL: "cancelling",
+}
+_DONE_WITH_JOBS = {Action.CREATE: "started", Action.REPLACE: "run again", Action.UPDATE: "waited for"}
+_DOING_WITH_JOBS = {Action.CREATE: "starting", Action.REPLACE: "running again", Action.UPDATE: "waiting"}
 _NOT_OF_THE_MANIFESTS = frozenset(
     {Reason.DRIFT, Reason.DELETED_OUTSIDE, Reason.ARCHIVED_OUTSIDE, Reason.EXPIRED, Reason.GONE}
 )
@@ -49,11 +61,15 @@ _WORTH_A_WORD_SECONDS = 1.0
 
 def done(change: Change) -> str:
     """The participle of what a change does: `created`, `archived`, …"""
+    if change.is_job and change.action in _DONE_WITH_JOBS:
+        return _DONE_WITH_JOBS[change.action]
     return _REMOVED[change.removal] if change.action is Action.DELETE and change.removal else _DONE[change.action]
 
 
 def doing(change: Change) -> str:
     """What a change is doing while it runs: `creating`, `archiving`, …"""
+    if change.is_job and change.action in _DOING_WITH_JOBS:
+        return _DOING_WITH_JOBS[change.action]
     if change.action is Action.DELETE and change.removal:
         return _REMOVING[change.removal]
     return _DOING[change.action]
@@ -102,7 +118,9 @@ def destruction(change: Change) -> str:
 
 
 def loses_something(change: Change) -> bool:
-    """Whether an object is gone afterwards: a limit that gets its former values back is not."""
+    """Whether something is gone afterwards: not so where former values come back, or of a job that has ended."""
+    if change.is_job and not change.destructive:
+        return False
     return change.action.destroys and not (change.action is Action.DELETE and change.removal is Removal.RESTORE)
 
 
@@ -110,9 +128,16 @@ def steps(change: Change) -> str:
     """In which order a replacement goes, or nothing."""
     if change.action is not Action.REPLACE:
         return ""
+    if change.is_job:
+        return "what runs now is cancelled first" if change.destructive else "what ran before stays as it is"
     if change.create_before_destroy:
         return "the new one is created before the old one is deleted"
     return "the old one is deleted before the new one is created"
+
+
+def standing(change: Change) -> str:
+    """How far a job is that goes on, or nothing."""
+    return f"it still runs ({change.standing})" if change.standing and not change.action.destroys else ""
 
 
 def headline_counts(plan: Plan) -> str:
@@ -149,7 +174,7 @@ def _planned(action: Action, plan: Plan) -> str:
     if action is not Action.DELETE:
         return text
     kinds = [_REMOVED[change.removal] for change in plan.changes if change.action is action and change.removal]
-    special = [f"{kinds.count(word)} {word}" for word in ("archived", "restored") if word in kinds]
+    special = [f"{kinds.count(word)} {word}" for word in ("archived", "restored", "cancelled") if word in kinds]
     return f"{text} ({', '.join(special)})" if special else text
 
 
@@ -214,6 +239,8 @@ def outcome_verb(outcome: Outcome) -> str:
     match outcome.status:
         case OutcomeStatus.APPLIED:
             return done(outcome.change)
+        case OutcomeStatus.FAILED if outcome.was_started:
+            return f"{done(outcome.change)}, not finished"
         case OutcomeStatus.FAILED:
             return f"not {done(outcome.change)}"
         case OutcomeStatus.SKIPPED:

@@ -16,9 +16,12 @@ from pathlib import Path
 from reconciler.emulator.store import Record, Store
 from reconciler.state import StateStore
 
-_KINDS = ("project", "service_account", "api_key", "file", "vector_store", "vector_store_file", "assistant", "agent")
-_MOMENTS = ("created_at", "updated_at", "added_at", "last_active_at", "archived_at", "expires_at")
-_CHOSEN_BY_CHANCE = ("redacted_value",)
+_KINDS = (
+    "project", "service_account", "api_key", "file", "vector_store", "vector_store_file", "assistant", "agent",
+    "batch", "fine_tuning_job", "model", "eval", "eval_run",
+)  # fmt: skip
+_MOMENTS = ("created", "created_at", "updated_at", "added_at", "last_active_at", "archived_at", "expires_at")
+_CHOSEN_BY_CHANCE = ("redacted_value", "testing_criteria")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ def aftermath(store: Store, folder: Path) -> Aftermath:
     with StateStore.open_for_reading(folder / ".reconciler", stack="shop", environment="default") as state:
         left = [f"{entry.address} ({entry.name})" for entry in state.unfinished()]
         bindings = {
-            str(address): (names.get(record.id, record.id), *(names.get(id, id) for id in record.deposed))
+            str(address): (
+                "/".join(names.get(part, part) for part in record.id.split("/")),
+                *(names.get(id, id) for id in record.deposed),
+            )
             for address, record in state.records().items()
         }
     return Aftermath(objects, bindings | {f"unfinished {entry}": () for entry in left}, owners)
@@ -79,6 +85,8 @@ def _described(record: Record, names: Mapping[str, str]) -> str:
     if record.kind == "api_key":
         return f"key of {names.get(record.hidden.get('owner', {}).get('id'), 'nobody')}"
     hidden = {name: record.hidden[name] for name in ("limits",) if record.hidden.get(name)}
+    if "stopped" in record.hidden:
+        hidden["was stopped"] = record.hidden["stopped"] is not None
     if record.kind == "file":
         hidden["content"] = record.hidden["content"].decode()
     body = {name: value for name, value in record.body.items() if name not in (*_MOMENTS, *_CHOSEN_BY_CHANCE)}

@@ -13,8 +13,8 @@ from typing import Any
 
 from reconciler.emulator import Emulator
 from reconciler.model.kind import Kind
+from tests.whole_examples import EXAMPLE, REQUEST, whole_example
 from tests.whole_examples import FILES as FILES_OF_EXAMPLES
-from tests.whole_examples import whole_example
 
 Files = Mapping[str, str]
 
@@ -430,6 +430,40 @@ MARKED = Scenario(
 )
 
 SCENARIOS = (ORGANIZATION, ACCOUNTS, FILES, STORES, BOTS, FROM_NOTHING, DESTROYED, REMOVED, ROTATED, ADDED, MARKED)
+
+
+_REQUESTS = document("File", "requests", "path: data/questions.jsonl, purpose: batch")
+_BATCH = 'input_file_id: "${File/requests}", endpoint: /v1/chat/completions, completion_window: 24h'
+_CRITERION = "{type: string_check, name: s, input: '{{item.a}}', reference: b, operation: eq}"
+_EVAL = document(
+    "Eval", "quality", f"data_source_config: {{type: logs}}, testing_criteria: [{_CRITERION}], name: quality"
+)
+
+
+def _run(answer: str) -> str:
+    content = f"[{{item: {{a: {answer}}}}}]"
+    source = f"{{type: jsonl, source: {{type: file_content, content: {content}}}}}"
+    return document("EvalRun", "today", f'eval_id: "${{Eval/quality}}", data_source: {source}')
+
+
+_JOBS = {"reconciler.yaml": STACK, "data/questions.jsonl": REQUEST, "data/examples.jsonl": EXAMPLE}
+JOBS = Scenario(
+    "jobs",
+    {**_JOBS, "m/jobs.yaml": _manifests(_REQUESTS, document("Batch", "answers", _BATCH), _EVAL, _run("x"))},
+    {
+        **_JOBS,
+        "data/questions.jsonl": REQUEST.replace('"1"', '"2"'),
+        "m/jobs.yaml": _manifests(
+            _REQUESTS,
+            document("Batch", "answers", _BATCH),
+            _EVAL,
+            _run("y"),
+            document("File", "examples", "path: data/examples.jsonl, purpose: fine-tune"),
+            document("FineTuningJob", "tone", 'model: gpt-4.1-mini, training_file: "${File/examples}"'),
+        ),
+    },
+)
+"""Jobs that run again because an input changed, and one that is started."""
 
 
 def example_of(kind: Kind) -> Scenario:

@@ -22,6 +22,7 @@ from tests.reliability.scenarios import (
     ADDED,
     BOTS,
     FILES,
+    JOBS,
     MARKED,
     ORGANIZATION,
     SCENARIOS,
@@ -32,7 +33,7 @@ from tests.reliability.scenarios import (
 from tests.reliability.trials import Stage, spread, staged
 from tests.soak import SOAK
 
-every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=attrgetter("name"))
+every_scenario = pytest.mark.parametrize("scenario", [*SCENARIOS, *([JOBS] if SOAK else [])], ids=attrgetter("name"))
 
 FEW = 4
 """Boundaries that `make test` tries in each scenario."""

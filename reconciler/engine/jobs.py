@@ -1,0 +1,81 @@
+"""What is planned for jobs: run once for given inputs, run again for others, and never again without being asked.
+
+A job that has ended stays what it is. One that nothing declares any more is cancelled while it runs, and forgotten when
+it has ended; what it made goes only where `lifecycle.on_remove` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from reconciler.model.change import Action, Change, FieldChange, Origin, Reason
+from reconciler.model.job import INPUTS_KEY, Job, Phase
+from reconciler.model.kind import OnRemove, Removal
+from reconciler.model.resource import LiveObject
+
+WAIT, MINUTES = "wait", "timeout_minutes"
+"""The fields of ours that say whether the end of a job is waited for, and for how long."""
+
+USUAL_MINUTES = 60
+
+
+def is_history(live: LiveObject) -> bool:
+    """Whether it is a job that has ended and that cannot be removed: it shows for ever, and says nothing any more."""
+    return live.kind.removal is Removal.CANCEL and not live.runs
+
+
+def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
+    """That the inputs differ, where no field shows which: the API does not show all that a job was started with."""
+    if inputs is not None and live.inputs is not None:
+        note = "not all inputs are shown by the API; what it ran with is known by a digest"
+        yield FieldChange((INPUTS_KEY,), live.inputs, inputs, Origin.UNKNOWN, forces_replacement=True, note=note)
+
+
+def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Change:
+    """A change with what the plan found of the job, and whether an apply is to wait for its end."""
+    phase, standing = job.phase(live.attributes), job.standing(live.attributes)
+    failed = f"it did not succeed ({standing}), and does not run again by itself: change an input, or pass "
+    return replace(
+        change,
+        standing=standing if phase is Phase.RUNNING else "",
+        awaited=waits and phase is Phase.RUNNING,
+        results=job.found(live.attributes),
+        warnings=(*change.warnings, f"{failed}--replace {change.address}")
+        if phase is Phase.FAILED
+        else change.warnings,
+    )
+
+
+def run_again(change: Change, reason: Reason, live: LiveObject, *, waits: bool) -> Change:
+    """The change that starts a job anew. What ran before is stopped if it still runs, and stays otherwise."""
+    return replace(
+        change,
+        action=Action.REPLACE,
+        reason=Reason.OTHER_INPUTS if reason is Reason.FIELD_FORCES_REPLACEMENT else reason,
+        removal=Removal.CANCEL,
+        create_before_destroy=False,
+        awaited=waits,
+        destructive="what it has done so far is lost" if live.runs else "",
+        results={},
+        warnings=(),
+    )
+
+
+def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
+    """The removal of a job; `shown` is what is common to all removals."""
+    job, kind = live.kind.job, live.kind
+    if job is None:
+        raise TypeError(f"{kind.name} is no job")
+    shown = replace(shown, is_job=True, fields=(), after={})
+    if live.runs:
+        shown = replace(shown, standing=job.standing(live.attributes))
+        lost = "what it has done so far is lost"
+        return replace(shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost)
+    has_product = job.product is not None and job.product in job.found(live.attributes)
+    is_removable = has_product or kind.removal is Removal.DELETE
+    if shown.on_remove == OnRemove.DELETE and is_removable:
+        lost = job.destroys if has_product else kind.destroys
+        return replace(shown, action=Action.DELETE, reason=reason, removal=Removal.DELETE, destructive=lost)
+    retained = shown.on_remove == OnRemove.RETAIN and is_removable
+    return replace(shown, action=Action.FORGET, reason=Reason.RETAINED if retained else Reason.ENDED_JOB)
