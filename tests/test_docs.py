@@ -38,6 +38,7 @@ PAGES = {
 SURROUNDINGS = {
     "prompts/support.md": "Be kind.\n",
     "data/price-list.md": "# Prices\n",
+    "data/requests.jsonl": "{}\n",
     "handbook/orders/refunds.md": "# Refunds\n",
     "handbook/drafts/loyalty.md": "# Loyalty\n",
 }

@@ -8,6 +8,7 @@ from reconciler.kinds.admin_key import KIND as ADMIN_KEY
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.assistant import KIND as ASSISTANT
 from reconciler.kinds.automation import KIND as AUTOMATION
+from reconciler.kinds.batch import KIND as BATCH
 from reconciler.kinds.certificate import KIND as CERTIFICATE
 from reconciler.kinds.certificate_activation import KIND as CERTIFICATE_ACTIVATION
 from reconciler.kinds.checkpoint_permission import KIND as CHECKPOINT_PERMISSION
@@ -16,9 +17,12 @@ from reconciler.kinds.conversation import KIND as CONVERSATION
 from reconciler.kinds.credential import KIND as CREDENTIAL
 from reconciler.kinds.data_retention import KIND as DATA_RETENTION
 from reconciler.kinds.environment_template import KIND as ENVIRONMENT_TEMPLATE
+from reconciler.kinds.eval import KIND as EVAL
+from reconciler.kinds.eval_run import KIND as EVAL_RUN
 from reconciler.kinds.external_key import KIND as EXTERNAL_KEY
 from reconciler.kinds.federation_rule import KIND as FEDERATION_RULE
 from reconciler.kinds.file import KIND as FILE
+from reconciler.kinds.fine_tuning_job import KIND as FINE_TUNING_JOB
 from reconciler.kinds.group import KIND as GROUP
 from reconciler.kinds.group_member import KIND as GROUP_MEMBER
 from reconciler.kinds.hosted_tools import KIND as HOSTED_TOOLS
@@ -89,6 +93,10 @@ KINDS: Mapping[str, Kind] = {
         WEBHOOK,
         CONTAINER,
         CONVERSATION,
+        EVAL,
+        EVAL_RUN,
+        BATCH,
+        FINE_TUNING_JOB,
     )
 }
 """Every kind by name, in the order in which a newcomer would read about them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reconciler.model.job import OWN_PAIRS
+from reconciler.model.kind import Field, Mutability, Readable
 from reconciler.model.types import (
     Boolean,
     Integer,
@@ -23,9 +25,42 @@ ROLE_ID = Text(min_length=1, fold=lambda text: text.partition("__api-")[0])
 """A role's id. Predefined ones are listed as `role-api-project-member__api-project__ID`; the first part is enough."""
 
 
-def metadata() -> MapOf:
-    """Up to 16 pairs of text: keys to 64 characters, values to 512."""
-    return MapOf(Text(max_length=512), max_items=16, max_key=64)
+def metadata(*, reserved: int = 0) -> MapOf:
+    """Up to 16 pairs of text: keys to 64 characters, values to 512; `reserved` pairs are ours."""
+    return MapOf(Text(max_length=512), max_items=16 - reserved, max_key=64)
+
+
+def job_metadata() -> Field:
+    """The metadata of a job, which can only be set when it is started, with room for what we need to find it again."""
+    return Field(
+        "metadata",
+        metadata(reserved=OWN_PAIRS),
+        "Up to 14 pairs, set when the job is started; two more are ours. A change of them starts nothing.",
+        default={},
+        mutability=Mutability.FIXED,
+    )
+
+
+WAITING = (
+    Field(
+        "wait",
+        Boolean(),
+        "Whether an apply waits for the end of the job, showing how far it is. What refers to a result of the job "
+        "needs that, or an apply after the end.",
+        default=False,
+        readable=Readable.NEVER,
+        ours=True,
+    ),
+    Field(
+        "timeout_minutes",
+        Integer(1),
+        "How long it waits. The job goes on afterwards, and the next apply waits for the same one.",
+        default=60,
+        readable=Readable.NEVER,
+        ours=True,
+    ),
+)
+"""What we are to do about the end of a job."""
 
 
 def attributes(*, reserved: int) -> MapOf:

@@ -66,7 +66,7 @@ def test_every_schema_is_a_valid_schema(text: str) -> None:
 @pytest.mark.parametrize("expressions", [True, False])
 def test_the_example_of_a_kind_satisfies_its_schema(kind: Kind, expressions: bool) -> None:
     schema = kind_schema(kind, expressions=expressions)
-    assert [errors(schema, document) for document in documents(kind.example)] == [[]]
+    assert [errors(schema, document) for document in documents(kind.example) if document["kind"] == kind.name] == [[]]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.relative_to(REPOSITORY / "examples").as_posix())

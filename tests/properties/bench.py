@@ -36,7 +36,7 @@ from reconciler.model.values import SecretValue
 from reconciler.secrets import SinkSet
 from reconciler.state import StateStore
 from tests.properties.strategies import Surroundings, specs
-from tests.whole_examples import PEM
+from tests.whole_examples import EXAMPLE, PEM, REQUEST
 
 CONTENTS = {
     "docs/a.md": b"# A\n",
@@ -61,6 +61,15 @@ AGENT_IDS = ("agent_existing1", "agent_existing2")
 TEMPLATE_IDS = ("envtmpl_existing1", "envtmpl_existing2")
 VAULT_IDS = ("vault_existing1", "vault_existing2")
 THREAD_IDS = ("thread_existing1", "thread_existing2")
+BATCH_FILE_IDS = ("file-Requests000000000001", "file-Requests000000000002")
+TRAINING_FILE_IDS = ("file-Examples000000000001", "file-Examples000000000002")
+ITEM_FILE_IDS = ("file-Items000000000001",)
+FILES_OF_JOBS = {
+    **dict.fromkeys(BATCH_FILE_IDS, ("batch", REQUEST)),
+    **dict.fromkeys(TRAINING_FILE_IDS, ("fine-tune", EXAMPLE)),
+    **dict.fromkeys(ITEM_FILE_IDS, ("evals", '{"item": {}}')),
+}
+EVAL_IDS = ("eval_existing1", "eval_existing2")
 AROUND = Surroundings(
     CONTENTS,
     {
@@ -85,6 +94,13 @@ AROUND = Surroundings(
         "FederationRule.workload_identity_provider_id": PROVIDER_IDS,
         "project_id": (world.DEFAULT_PROJECT,),
         "service_account_id": ACCOUNT_IDS,
+        "Batch.input_file_id": BATCH_FILE_IDS,
+        "FineTuningJob.model": ("gpt-4.1-mini", "gpt-4o-mini"),
+        "FineTuningJob.training_file": TRAINING_FILE_IDS,
+        "FineTuningJob.validation_file": TRAINING_FILE_IDS,
+        "EvalRun.eval_id": EVAL_IDS,
+        "EvalRun.id": ITEM_FILE_IDS,
+        "Batch.endpoint": ("/v1/chat/completions",),
         "DataRetention.retention_type": OF_BOTH,
         "ProjectKey.name": KEY_NAMES,
         "ProjectKey.owner": (f"{USER_IDS[0]}@example.com",),
@@ -137,6 +153,12 @@ class Bench:
                 made = make_file(store, world.DEFAULT_PROJECT, filename=f"{id}.md", purpose="assistants", content=b"x")
                 store.remove(made)
                 store.add("file", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+            for id, (purpose, text) in FILES_OF_JOBS.items():
+                made = make_file(store, world.DEFAULT_PROJECT, filename=id, purpose=purpose, content=text.encode())
+                store.remove(made)
+                store.add("file", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+            for id in EVAL_IDS:
+                store.add("eval", world.DEFAULT_PROJECT, {"id": id, "testing_criteria": [], "metadata": {}})
             for id in STORE_IDS:
                 made = make_store(store, world.DEFAULT_PROJECT, {})
                 store.remove(made)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from reconciler.model.kind import Field, Kind, Shape
-from reconciler.model.resource import MARK_KEY
+from reconciler.model.resource import OUR_KEYS
 from reconciler.model.types import (
     Boolean,
     BundleType,
@@ -61,11 +61,16 @@ def examples(quick: int) -> settings:
 class Surroundings:
     """What specs may lean on: local files by path, and by the name of a property the values that it may hold.
 
-    A name can be `Kind.field`, for a field that only one kind has to pick from what is there.
+    A name can be `Kind.field`, for a field or a part that one kind has to pick otherwise than the rest.
     """
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     ids: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def of(self, kind: Kind) -> Surroundings:
+        """The same as one kind sees it."""
+        own = {name.removeprefix(f"{kind.name}."): ids for name, ids in self.ids.items() if name.startswith(kind.name)}
+        return Surroundings(self.contents, {**self.ids, **own})
 
 
 SOURCES = ("env RECONCILER_SECRET_A", "file secrets/b.token")
@@ -140,6 +145,7 @@ def specs(kind: Kind, around: Surroundings, *, having: str = "") -> st.SearchStr
 
     They are of the shapes that take the field `having`, and have it.
     """
+    around = around.of(kind)
     shapes = [one for one in kind.shapes or (Shape(()),) if having not in _foreign(kind, one)]
     return st.one_of(*(_shaped(kind, shape, around, having) for shape in shapes))
 
@@ -152,7 +158,7 @@ def _foreign(kind: Kind, shape: Shape) -> set[str]:
 def _shaped(kind: Kind, shape: Shape, around: Surroundings, having: str) -> st.SearchStrategy[dict[str, Any]]:
     foreign = _foreign(kind, shape)
     told = {shape.when[0]: st.just(shape.when[1])} if shape.when else {}
-    found = {item.name: _field(item, around, kind) for item in kind.fields if item.name not in foreign}
+    found = {item.name: _field(item, around) for item in kind.fields if item.name not in foreign}
     needed = {item.name for item in kind.fields if item.required} | {*shape.needs} | ({having} & found.keys())
     return st.fixed_dictionaries(
         {name: one for name, one in found.items() if name in needed} | told,
@@ -210,9 +216,8 @@ def local_file(path: str, content: bytes) -> LocalFile:
     return LocalFile(path, sha256(content).hexdigest(), len(content))
 
 
-def _field(item: Field, around: Surroundings, kind: Kind) -> st.SearchStrategy[Any]:
-    own = f"{kind.name}.{item.name}"
-    found = values(item.type, around, own if own in around.ids else item.name)
+def _field(item: Field, around: Surroundings) -> st.SearchStrategy[Any]:
+    found = values(item.type, around, item.name)
     return st.none() | found if item.nullable else found
 
 
@@ -235,7 +240,7 @@ def _texts(kind: Text) -> st.SearchStrategy[str]:
 
 
 def _maps(kind: MapOf, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
-    keys = _texts(Text(min_length=1, max_length=kind.max_key)).filter(lambda key: key != MARK_KEY)
+    keys = _texts(Text(min_length=1, max_length=kind.max_key)).filter(lambda key: key not in OUR_KEYS)
     found = st.dictionaries(keys, values(kind.value, around), max_size=3)
     if kind.max_items is None:
         return found

@@ -14,7 +14,7 @@ from reconciler.engine.books import imported_record
 from reconciler.engine.execute import METADATA_PAIRS
 from reconciler.kinds import KINDS
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
-from reconciler.model.resource import MARK_KEY, Lifecycle, LiveObject, Resource
+from reconciler.model.resource import OUR_KEYS, Lifecycle, LiveObject, Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type, with_hidden
 from tests.properties.bench import OTHER_PROJECT, PROJECT, Bench, Stack, Steps, only, pending, resource, valid_specs
 from tests.properties.strategies import examples
@@ -198,7 +198,7 @@ def test_losing_the_state_after_an_apply_changes_no_field(kind: Kind, bench: Ben
 
 def can_be_reset(item: Field) -> bool:
     """Whether a field that is not set any more is taken back to something."""
-    return item.reset is not KEEP and item.mutability is not Mutability.FIXED
+    return item.reset is not KEEP and item.mutability is not Mutability.FIXED and not item.ours
 
 
 def converges_to(stack: Stack, wanted: Resource) -> None:
@@ -262,7 +262,7 @@ def plain(value: Any) -> Any:
     This is a judge of its own, and much coarser than the program's: what it calls different is different.
     """
     if isinstance(value, dict):
-        found = {key: plain(item) for key, item in value.items() if key != MARK_KEY}
+        found = {key: plain(item) for key, item in value.items() if key not in OUR_KEYS}
         return {key: item for key, item in found.items() if item not in (None, "", {}, [])} or None
     if isinstance(value, list | tuple):
         items = [plain(item) for item in value]

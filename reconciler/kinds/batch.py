@@ -1,0 +1,88 @@
+"""Batches: files of requests that the API works off within a day, at a lower price.
+
+A batch is a job: it runs once for its input file, and again for another one. What comes of it are files.
+"""
+
+from __future__ import annotations
+
+from reconciler.kinds.parts import WAITING, job_metadata
+from reconciler.model.job import Job
+from reconciler.model.kind import Field, Kind, Mutability, Readable, Removal, Scope
+from reconciler.model.types import Integer, Object, Property, Text
+
+ENDPOINTS = (
+    "/v1/responses", "/v1/chat/completions", "/v1/embeddings", "/v1/completions", "/v1/moderations",
+    "/v1/images/generations", "/v1/images/edits", "/v1/videos",
+)  # fmt: skip
+
+KIND = Kind(
+    name="Batch",
+    doc="A file of requests that is worked off once. A changed file, or another endpoint, is another batch.",
+    scope=Scope.PROJECT_KEY,
+    collection="/batches",
+    natural_key=(),
+    mark="metadata",
+    removal=Removal.CANCEL,
+    job=Job(
+        succeeded=("completed",),
+        failed=("failed", "expired", "cancelling", "cancelled"),
+        results=("output_file_id", "error_file_id", "request_counts", "usage", "model"),
+        counts="request_counts",
+        errors=(("errors", "data", "0", "message"),),
+    ),
+    fields=(
+        Field(
+            "input_file_id",
+            Text(min_length=1),
+            "The uploaded file of requests, of purpose `batch`. What counts is what is in it: the same requests "
+            "uploaded again are no change.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
+        Field(
+            "endpoint",
+            Text(choices=ENDPOINTS, open_choices=True),
+            "The call that every request of the file makes.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
+        Field(
+            "completion_window",
+            Text(choices=("24h",), open_choices=True),
+            "Within which time it is worked off.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
+        Field(
+            "output_expires_after",
+            Object(
+                (
+                    Property("anchor", Text(choices=("created_at",)), "From when the time counts.", required=True),
+                    Property("seconds", Integer(3_600, 2_592_000), "An hour to thirty days.", required=True),
+                )
+            ),
+            "When the files that come of it are deleted.",
+            mutability=Mutability.REPLACES,
+            readable=Readable.NEVER,
+        ),
+        job_metadata(),
+        *WAITING,
+    ),
+    example="""\
+kind: Batch
+metadata:
+  name: answers
+spec:
+  input_file_id: ${File/questions}
+  endpoint: /v1/chat/completions
+  completion_window: 24h
+  metadata: {team: cx}
+---
+kind: File
+metadata:
+  name: questions
+spec:
+  path: data/questions.jsonl
+  purpose: batch
+""",
+)

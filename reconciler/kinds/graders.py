@@ -1,0 +1,106 @@
+"""Graders: what judges an answer, for evals and for reinforcement."""
+
+from __future__ import annotations
+
+from reconciler.kinds.parts import EFFORTS
+from reconciler.model.types import Integer, ListOf, MapOf, Number, Object, Property, Tagged, Text
+
+METRICS = (
+    "cosine", "fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l",
+)  # fmt: skip
+ROLES = ("user", "assistant", "system", "developer")
+
+MESSAGE = Object(
+    (
+        Property("role", Text(choices=ROLES), "Who says it.", required=True),
+        Property("content", Text(multiline=True), "What is said; `{{item.x}}` stands for parts of it.", required=True),
+    )
+)
+
+_NAME = Property("name", Text(min_length=1), "What it is called.", required=True)
+_TEXTS = (
+    Property("input", Text(), "The text that is judged, such as `{{sample.output_text}}`.", required=True),
+    Property("reference", Text(), "What it is compared with, such as `{{item.answer}}`.", required=True),
+)
+_MODEL = Property("model", Text(min_length=1), "The model that judges.", required=True)
+_INPUT = Property("input", ListOf(MESSAGE), "What it is asked.", required=True)
+_SAMPLING = Object(
+    (
+        Property("seed", Integer(), "The same seed gives about the same verdicts."),
+        Property("top_p", Number(0, 1), "Nucleus sampling."),
+        Property("temperature", Number(0, 2), "Sampling temperature."),
+        Property("max_completions_tokens", Integer(1), "The most tokens of an answer."),
+        Property("reasoning_effort", Text(choices=EFFORTS), "How much it thinks."),
+    )
+)
+
+
+def _threshold(*, of_eval: bool, required: bool = False) -> tuple[Property, ...]:
+    number = Number(-1_000_000, 1_000_000)
+    return (Property("pass_threshold", number, "From which score on it passes.", required=required),) if of_eval else ()
+
+
+def _variants(*, of_eval: bool) -> dict[str, Object]:
+    similar = Property(
+        "evaluation_metric", Text(choices=METRICS, open_choices=True), "How they are compared.", required=True
+    )
+    span = ListOf(Number(-1_000_000, 1_000_000), min_items=2, max_items=2)
+    return {
+        "string_check": Object(
+            (
+                _NAME,
+                *_TEXTS,
+                Property("operation", Text(choices=("eq", "ne", "like", "ilike")), "How to compare.", required=True),
+            )
+        ),
+        "text_similarity": Object((_NAME, *_TEXTS, similar, *_threshold(of_eval=of_eval, required=True))),
+        "python": Object(
+            (
+                _NAME,
+                Property(
+                    "source", Text(min_length=1, multiline=True), "A program with a function `grade`.", required=True
+                ),
+                Property("image_tag", Text(), "What it runs in."),
+                *_threshold(of_eval=of_eval),
+            )
+        ),
+        "score_model": Object(
+            (
+                _NAME,
+                _MODEL,
+                _INPUT,
+                Property("sampling_params", _SAMPLING, "How it answers."),
+                Property("range", span, "The lowest and the highest score."),
+                *_threshold(of_eval=of_eval),
+            )
+        ),
+    }
+
+
+_LABEL_MODEL = Object(
+    (
+        _NAME,
+        _MODEL,
+        _INPUT,
+        Property("labels", ListOf(Text(), min_items=1), "The labels that it may give.", required=True),
+        Property("passing_labels", ListOf(Text(), min_items=1), "Those with which a sample passes.", required=True),
+    )
+)
+
+CRITERION = Tagged({**_variants(of_eval=True), "label_model": _LABEL_MODEL})
+"""A testing criterion of an eval."""
+
+_PLAIN = Tagged({**_variants(of_eval=False), "label_model": _LABEL_MODEL})
+FINE_TUNING_GRADER = Tagged(
+    {
+        **_variants(of_eval=False),
+        "multi": Object(
+            (
+                _NAME,
+                Property("graders", MapOf(_PLAIN), "The graders by name.", required=True),
+                Property("calculate_output", Text(min_length=1), "A formula over their names.", required=True),
+            )
+        ),
+    }
+)
+"""A grader of a fine-tuning job."""
