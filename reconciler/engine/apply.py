@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -157,7 +157,8 @@ class _Walk:
     def _walk(self) -> None:
         waiting = {node: {need for need in needs if need in self._work} for node, needs in self._needs.items()}
         dependents = invert(self._needs)
-        ready = deque(node for node in self._work if not waiting[node])
+        ready: deque[Node] = deque()
+        _queue(ready, (node for node in self._work if not waiting[node]))
         running: dict[Future[Outcome], Node] = {}
         waits = sum(node.half is Half.WAIT for node in self._work)  # these make no calls to speak of, and take hours
         with ThreadPoolExecutor(self._run.parallelism + waits) as pool:
@@ -168,7 +169,7 @@ class _Walk:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     node = running.pop(future)
-                    ready += self._settle(node, future.result(), waiting, dependents)
+                    _queue(ready, self._settle(node, future.result(), waiting, dependents))
         for node in self._work:
             if node not in self._outcomes:
                 self._note(node, Outcome(self._work[node], OutcomeStatus.SKIPPED, message="the run was interrupted"))
@@ -176,10 +177,7 @@ class _Walk:
     def _next(self, ready: deque[Node], running: Collection[Node]) -> Node | None:
         """The next piece of work, out of those that are ready; None while as many are under way as may be."""
         is_full = sum(node.half is not Half.WAIT for node in running) >= self._run.parallelism
-        found = next((node for node in ready if node.half is Half.WAIT or not is_full), None)
-        if found is not None:
-            ready.remove(found)
-        return found
+        return ready.popleft() if ready and (ready[0].half is Half.WAIT or not is_full) else None
 
     def _settle(
         self, node: Node, outcome: Outcome, waiting: dict[Node, set[Node]], dependents: Mapping[Node, list[Node]]
@@ -287,6 +285,12 @@ class _Walk:
         return {
             name: value for name, value in values.items() if not isinstance(value, Unknown) and not has_unknown(value)
         }
+
+
+def _queue(ready: deque[Node], more: Iterable[Node]) -> None:
+    """Line up what can go: waits first, since they take nobody's place."""
+    for node in more:
+        (ready.appendleft if node.half is Half.WAIT else ready.append)(node)
 
 
 def nodes_of(plan: Plan) -> dict[Node, Change]:

@@ -238,6 +238,8 @@ class Matcher:
 
     def _under_another_name(self, resource: Resource, inputs: str | None) -> list[LiveObject]:
         """A job that ran for the same inputs at an address that nothing declares any more: its mark cannot move."""
+        if resource.kind.job is None:
+            return []
         home = (resource.address.kind, resource.address.project)
         free = [
             live
@@ -246,7 +248,7 @@ class Matcher:
             for live in objects
             if not self._is_claimed(live)
         ]
-        return _of_these_inputs(free, inputs) if resource.kind.job is not None else []
+        return _of_these_inputs(free, inputs)
 
     def _by_journal(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
         since = self._ownership.begun.get(resource.address)
