@@ -28,6 +28,8 @@ from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerEr
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.render.explain import explain_kind
+from reconciler.rules import RULE_KINDS
+from reconciler.rules.operations import OPERATIONS
 from tests.conftest import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +136,7 @@ def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) 
     declares_project = re.search(r"^kind: Project\nmetadata: \{name: search\}", block.text, re.MULTILINE)
     stack = STACK if declares_project else STACK + "  projects: {search: proj_abc123}\n"
     root = folder_with(tmp_path, {"reconciler.yaml": stack, "manifests/example.yaml": block.text})
-    configuration = load_configuration(Settings(root=root, env={"DEPLOY_ENV": "ci"}), KINDS)
+    configuration = load_configuration(Settings(root=root, env={"DEPLOY_ENV": "ci"}), KINDS, RULE_KINDS)
     assert configuration.resources
     assert configuration.warnings == ()
 
@@ -325,7 +327,21 @@ def kind_sections() -> str:
     return "\n".join(f"## {kind.name}\n\n```text\n{explain_kind(kind)}```\n" for kind in KINDS.values())
 
 
+def rule_pages() -> str:
+    return "\n".join(f"```text\n{explain_kind(kind)}```\n" for kind in RULE_KINDS.values())
+
+
+def operations_table() -> str:
+    rows = [
+        f"| {one.group} | `{one.name}` | `{one.call}` | {'files: ' + ', '.join(one.files) if one.files else ''} |"
+        for one in OPERATIONS.values()
+    ]
+    return "\n".join(["| Group | `operation` | Call | Form |", "|---|---|---|---|", *rows]) + "\n"
+
+
 GENERATED = {
+    "operations": operations_table(),
+    "rule pages": rule_pages(),
     **{f"command {name}": command_section(name) for name in COMMANDS},
     "global options": option_table([item for item in BY_PATH["validate"].params if isinstance(item, click.Option)]),
     "options emulator": option_table(own_options("emulator")),

@@ -15,6 +15,7 @@ from reconciler.model.change import Action, ApplyResult, Change, Drift, FieldCha
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.values import Spec, Unknown
 from reconciler.render import words
+from reconciler.render.checks import as_json
 from reconciler.render.jsonview import digest, document, known, sensitive, unknown
 
 FORMAT_VERSION = "1.2"
@@ -76,6 +77,7 @@ class JsonRenderer:
                 "interrupted": result.interrupted,
                 "outcomes": outcomes,
                 "summary": words.result_totals(result),
+                **({"checks": as_json(result.checks)} if result.checks else {}),
             },
         }
         return document(view)

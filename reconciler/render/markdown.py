@@ -25,6 +25,7 @@ from reconciler.model.change import (
 )
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
 from reconciler.render import words
+from reconciler.render.checks import markdown_view
 from reconciler.render.differences import DiffLine
 from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
 from reconciler.render.escape import code, code_span, fenced, markup, prose
@@ -89,6 +90,8 @@ class MarkdownRenderer:
         applied = [item for item in outcomes if item.status is OutcomeStatus.APPLIED]
         sections = [Section(partial(_outcome, item), "outcome") for item in [*failures, *applied]]
         foot = f"\n{words.result_totals(result)}\n"
+        if result.checks:
+            foot += f"\n{markdown_view(result.checks, limit=self._limit // 2)}"
         return assemble(head, sections, foot, "`reconciler history`", self._limit)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
