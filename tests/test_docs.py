@@ -29,7 +29,7 @@ from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.render.explain import explain_kind
 from reconciler.rules import RULE_KINDS
-from reconciler.rules.operations import OPERATIONS
+from reconciler.rules.operations import OPERATIONS, Operation
 from tests.conftest import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -332,11 +332,21 @@ def rule_pages() -> str:
 
 
 def operations_table() -> str:
-    rows = [
-        f"| {one.group} | `{one.name}` | `{one.call}` | {'files: ' + ', '.join(one.files) if one.files else ''} |"
-        for one in OPERATIONS.values()
-    ]
-    return "\n".join(["| Group | `operation` | Call | Form |", "|---|---|---|---|", *rows]) + "\n"
+    rows = [f"| {one.group} | `{one.name}` | `{one.call}` | {'; '.join(remarks(one))} |" for one in OPERATIONS.values()]
+    return "\n".join(["| Group | `operation` | Call | |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def remarks(operation: Operation) -> Iterator[str]:
+    if operation.files:
+        yield f"a form with {' and '.join(f'`{name}`' for name in operation.files)}"
+    if operation.costly:
+        yield "costs money"
+    if operation.admin:
+        yield "with the admin key"
+    if operation.waiting:
+        yield "waited for"
+    if operation.ended:
+        yield "ended on the live platform"
 
 
 GENERATED = {

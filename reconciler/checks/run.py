@@ -146,6 +146,8 @@ class _Check:
             answer = replace(answer, body={**body, **shown})
         reply = Reply(answer.status, judged(operation, answer, self.tools.redactor), seconds)
         found += judge(self.spec.get("expect") or {}, reply)
+        if found and operation.ended and answer.status == 404:
+            found.append(Finding("operation", f"may be gone: {operation.ended}"))
         self._mark(line, operation, answer.body, passed=not found)
         return found
 

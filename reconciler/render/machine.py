@@ -15,7 +15,6 @@ from reconciler.model.change import Action, ApplyResult, Change, Drift, FieldCha
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.values import Spec, Unknown
 from reconciler.render import words
-from reconciler.render.checks import as_json
 from reconciler.render.jsonview import digest, document, known, sensitive, unknown
 
 FORMAT_VERSION = "1.2"
@@ -77,9 +76,12 @@ class JsonRenderer:
                 "interrupted": result.interrupted,
                 "outcomes": outcomes,
                 "summary": words.result_totals(result),
-                **({"checks": as_json(result.checks)} if result.checks else {}),
             },
         }
+        if result.checks:
+            from reconciler.render.checks import as_json
+
+            view["reconciler"]["checks"] = as_json(result.checks)
         return document(view)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:

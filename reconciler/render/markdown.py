@@ -25,7 +25,6 @@ from reconciler.model.change import (
 )
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
 from reconciler.render import words
-from reconciler.render.checks import markdown_view
 from reconciler.render.differences import DiffLine
 from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
 from reconciler.render.escape import code, code_span, fenced, markup, prose
@@ -91,6 +90,8 @@ class MarkdownRenderer:
         sections = [Section(partial(_outcome, item), "outcome") for item in [*failures, *applied]]
         foot = f"\n{words.result_totals(result)}\n"
         if result.checks:
+            from reconciler.render.checks import markdown_view
+
             foot += f"\n{markdown_view(result.checks, limit=self._limit // 2)}"
         return assemble(head, sections, foot, "`reconciler history`", self._limit)
 

@@ -8,7 +8,6 @@ from typing import Any
 from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.render import words
-from reconciler.render.checks import check_lines
 from reconciler.render.differences import DiffLine
 from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
 from reconciler.render.lines import Line, Span, cells, line, padded, painted
@@ -75,8 +74,12 @@ class TextRenderer:
         lines += [_BLANK] if lines else []
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
-        checks = [_BLANK, line(Span("Checks", "bold")), *check_lines(result.checks)] if result.checks else []
-        return self._painted([*lines, _emphasized(words.result_totals(result)), *checks])
+        lines.append(_emphasized(words.result_totals(result)))
+        if result.checks:
+            from reconciler.render.checks import check_lines
+
+            lines += [_BLANK, line(Span("Checks", "bold")), *check_lines(result.checks)]
+        return self._painted(lines)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Each problem with its place and its way out, and how many there are."""

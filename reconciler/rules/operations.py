@@ -56,7 +56,8 @@ class Operation:
     `files` names the parts of a form that hold files, the first of them needed; with them the body travels as a form.
     `shows` are lists that belong to the answer, by the name that they get there. `adds_to` is a list that the call adds
     to, which is undone. `secrets` are keys, anywhere in the answer, whose texts nobody may see. `costly` where one call
-    costs noticeably. `answers_text` where the answer may be no JSON.
+    costs noticeably. `answers_text` where the answer may be no JSON. `ended` says since when the live platform has it
+    no more, and what came after.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Operation:
     secrets: tuple[str, ...] = ()
     costly: bool = False
     answers_text: bool = False
+    ended: str = ""
 
     @property
     def method(self) -> str:
@@ -110,6 +112,7 @@ _SESSION = Waiting(
     dialect="session",
 )
 _RESPONSE = Waiting(read="GET /responses/{id}", cancel="POST /responses/{id}/cancel")
+_ENDED = "The live platform ended threads and runs on 2026-08-26; createAgentSession checks what came after them."
 _CLIENT_SECRET = ("client_secret", "value")
 
 
@@ -171,6 +174,7 @@ _ALL = (
         "Threads",
         "POST /threads/runs",
         beta=ASSISTANTS,
+        ended=_ENDED,
         leaves=Leftover("DELETE /threads/{thread_id}"),
         waiting=_RUN,
         shows=_RUN_SHOWS,
@@ -180,14 +184,22 @@ _ALL = (
         "Threads",
         "POST /threads/{thread_id}/runs",
         beta=ASSISTANTS,
+        ended=_ENDED,
         waiting=Waiting(**{**vars(_RUN), "marked": "POST /threads/{thread_id}/runs/{id}"}),
         shows=_RUN_SHOWS,
         adds_to="/threads/{thread_id}/messages",
     ),
-    _read("getRun", "Threads", "/threads/{thread_id}/runs/{run_id}", beta=ASSISTANTS),
-    _read("listRuns", "Threads", "/threads/{thread_id}/runs", query=("limit", "order"), beta=ASSISTANTS),
-    _read("listRunSteps", "Threads", "/threads/{thread_id}/runs/{run_id}/steps", query=("limit",), beta=ASSISTANTS),
-    _read("getRunStep", "Threads", "/threads/{thread_id}/runs/{run_id}/steps/{step_id}", beta=ASSISTANTS),
+    _read("getRun", "Threads", "/threads/{thread_id}/runs/{run_id}", beta=ASSISTANTS, ended=_ENDED),
+    _read("listRuns", "Threads", "/threads/{thread_id}/runs", query=("limit", "order"), beta=ASSISTANTS, ended=_ENDED),
+    _read(
+        "listRunSteps",
+        "Threads",
+        "/threads/{thread_id}/runs/{run_id}/steps",
+        query=("limit",),
+        beta=ASSISTANTS,
+        ended=_ENDED,
+    ),
+    _read("getRunStep", "Threads", "/threads/{thread_id}/runs/{run_id}/steps/{step_id}", beta=ASSISTANTS, ended=_ENDED),
     Operation(
         "createAgentSession",
         "Agents",

@@ -137,6 +137,12 @@ def test_a_refusal_is_an_answer(check: Checking) -> None:
     assert check({**spec, "expect": {"status": 404}}).status is CheckStatus.PASSED
 
 
+def test_what_the_live_platform_has_ended_is_said(check: Checking) -> None:
+    found = check({"operation": "getRun", "parameters": {"thread_id": "thread_1", "run_id": "run_1"}}).findings
+    assert "2026-08-26" in str(found[-1])
+    assert "createAgentSession" in str(found[-1])
+
+
 def test_a_page_of_a_proxy_is_no_answer(over_wire: Callable[[Answering], Checking]) -> None:
     check = over_wire(lambda _: httpx.Response(404, html="<h1>Not here</h1>"))
     outcome = check({**response(), "expect": {"status": 404}})
