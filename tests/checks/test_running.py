@@ -306,6 +306,20 @@ def test_a_run_is_followed_to_its_end_and_answered_what_it_asks(over_wire: Calla
     assert outputs == [{"tool_call_id": "call_1", "output": '{"degrees": 20}'}]
 
 
+def test_a_run_on_somebodys_thread_leaves_its_messages_as_they_were(check: Checking, emulator: Emulator) -> None:
+    with httpx.Client(base_url=emulator.base_url) as http:
+        http.headers.update({"Authorization": f"Bearer {emulator.api_key}", "OpenAI-Beta": "assistants=v2"})
+        tools = [{"type": "function", "function": {"name": "weather"}}]
+        assistant = http.post("/assistants", json={"model": "gpt-4.1", "tools": tools}).json()["id"]
+        asked = [{"role": "user", "content": "Is it warm in Oslo?"}]
+        thread = http.post("/threads", json={"messages": asked}).json()["id"]
+        before = http.get(f"/threads/{thread}/messages").json()["data"]
+        spec = {**RUN, "parameters": {"thread_id": thread}, "body": {"assistant_id": assistant}}
+        says = {"messages[0].content[0].text.value": {"contains": "Oslo"}, "length(steps)": 2}
+        assert check({**spec, "expect": {"values": says}}).findings == ()
+        assert http.get(f"/threads/{thread}/messages").json()["data"] == before
+
+
 def test_what_a_run_adds_to_a_thread_is_removed_and_the_run_is_marked(
     over_wire: Callable[[Answering], Checking],
 ) -> None:
