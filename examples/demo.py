@@ -113,6 +113,12 @@ def tell(demo: Demo) -> None:
     demo.reconciler("-e", "dev", "apply", "--yes", plan_was_shown=True)
     say("Plan again", "An empty plan means equal. It costs a list call a scope, not a call an object.")
     demo.reconciler("-e", "dev", "plan", "--detailed-exitcode")
+    say(
+        "Check",
+        """What must be true besides: calls that the manifests declare, with the key of their project, and what the
+        answers must be. A check makes nothing that stays.""",
+    )
+    demo.reconciler("-e", "dev", "check")
     say("A change behind our back", "Somebody raises a limit by hand and deletes a service account.")
     demo.behind_our_back()
     say("Drift", "What CI runs at night. Exit code 2 means that live objects moved, and the report says which field.")

@@ -28,6 +28,8 @@ from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerEr
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.render.explain import explain_kind
+from reconciler.rules import RULE_KINDS
+from reconciler.rules.operations import OPERATIONS, Operation
 from tests.conftest import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -135,7 +137,7 @@ def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) 
     declares_project = re.search(r"^kind: Project\nmetadata: \{name: search\}", block.text, re.MULTILINE)
     stack = STACK if declares_project else STACK + "  projects: {search: proj_abc123}\n"
     root = folder_with(tmp_path, {"reconciler.yaml": stack, "manifests/example.yaml": block.text})
-    configuration = load_configuration(Settings(root=root, env={"DEPLOY_ENV": "ci"}), KINDS)
+    configuration = load_configuration(Settings(root=root, env={"DEPLOY_ENV": "ci"}), KINDS, RULE_KINDS)
     assert configuration.resources
     assert configuration.warnings == ()
 
@@ -326,7 +328,31 @@ def kind_sections() -> str:
     return "\n".join(f"## {kind.name}\n\n```text\n{explain_kind(kind)}```\n" for kind in KINDS.values())
 
 
+def rule_pages() -> str:
+    return "\n".join(f"```text\n{explain_kind(kind)}```\n" for kind in RULE_KINDS.values())
+
+
+def operations_table() -> str:
+    rows = [f"| {one.group} | `{one.name}` | `{one.call}` | {'; '.join(remarks(one))} |" for one in OPERATIONS.values()]
+    return "\n".join(["| Group | `operation` | Call | |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def remarks(operation: Operation) -> Iterator[str]:
+    if operation.files:
+        yield f"a form with {' and '.join(f'`{name}`' for name in operation.files)}"
+    if operation.costly:
+        yield "costs money"
+    if operation.admin:
+        yield "with the admin key"
+    if operation.waiting:
+        yield "waited for"
+    if operation.ended:
+        yield "ended on the live platform"
+
+
 GENERATED = {
+    "operations": operations_table(),
+    "rule pages": rule_pages(),
     **{f"command {name}": command_section(name) for name in COMMANDS},
     "global options": option_table([item for item in BY_PATH["validate"].params if isinstance(item, click.Option)]),
     "options emulator": option_table(own_options("emulator")),

@@ -1,4 +1,4 @@
-"""Every example is planned, applied and destroyed, in every environment that it has."""
+"""Every example is planned, applied, checked and destroyed, in every environment that it has."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def test_every_example_has_a_case() -> None:
 def test_an_example_converges_and_goes_away_again(example: Workspace, options: tuple[str, ...]) -> None:
     example.apply(*options)
     assert example.plan(*options).code == 0
+    example.run("check", *options, expect=0)
     example.run("destroy", "--yes", *options, expect=0)
     assert example.run("state", "list", *options, expect=0).out == ""
 

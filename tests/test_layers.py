@@ -16,10 +16,12 @@ ALLOWED = {
     "errors": {"model"},
     "model": {"errors", "model"},
     "kinds": {"model", "kinds"},
-    "manifests": {"errors", "model", "kinds", "manifests"},
+    "rules": {"model", "rules"},
+    "manifests": {"errors", "model", "kinds", "rules", "manifests"},
     "engine": {"errors", "model", "state", "engine"},
     "state": {"errors", "model", "state"},
     "api": {"errors", "model", "api"},
+    "checks": {"errors", "model", "rules", "api", "checks"},
     "secrets": {"errors", "model", "secrets"},
     "render": {"errors", "model", "render"},
     "emulator": {"emulator"},
@@ -28,7 +30,8 @@ ALLOWED = {
 
 LIBRARIES = {
     "yaml": {"manifests/load.py"},
-    "jsonschema": {"manifests/validate.py"},
+    "jsonschema": {"manifests/validate.py", "rules/expectations.py"},
+    "jmespath": {"rules/expectations.py"},
     "deepdiff": {"engine/diff.py"},
     "httpx": {"api/"},
     "click": {"cli/"},

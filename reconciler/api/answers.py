@@ -23,14 +23,16 @@ _EXCERPT = 80
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful answer: the JSON object, and the response headers with lower-case names.
+    """An answer to work with: the JSON object, and the response headers with lower-case names.
 
-    A download has its bytes in `content`, and no object.
+    A download has its bytes in `content`, and no object; so has what is no JSON, for whoever takes answers as they are.
     """
 
     body: dict[str, Any]
     headers: Mapping[str, str]
     content: bytes = b""
+    status: int = 200
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,28 @@ class Received:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower() or "no content type"
 
 
-def read(received: Received, redactor: Redactor, *, now: float) -> Answer | Failure:
-    """The JSON of an answer, or what is wrong with it. `now` is in unix seconds, for waits given as a date."""
+def read(received: Received, redactor: Redactor, *, now: float, as_is: bool = False) -> Answer | Failure:
+    """The JSON of an answer, or what is wrong with it. `now` is in unix seconds, for waits given as a date.
+
+    Taken `as_is`, what the API refuses for good is an answer as well, and so is what is neither JSON nor a web page.
+    """
     if 300 <= received.status < 400:
         return Failure(_redirected(received), Trouble.FINAL)
     if received.is_download and received.status == 200:
         return Answer({}, received.headers, received.content)
     parsed = _json(received, redactor)
     if 200 <= received.status < 300:
+        if parsed is None and as_is and received.content_type not in ("application/json", "text/html"):
+            return Answer({}, received.headers, received.content, received.status)
         if parsed is None:
             # JSON that does not end lost its end on the way; a page of somebody else's will be there again.
             cut = received.content_type == "application/json"
             return Failure(_garbled(received, redactor), Trouble.CUT_SHORT if cut else Trouble.GARBLED)
-        return Answer(parsed, received.headers)
-    return _refusal(received, parsed, redactor, now=now)
+        return Answer(parsed, received.headers, status=received.status)
+    refusal = _refusal(received, parsed, redactor, now=now)
+    if as_is and refusal.trouble is Trouble.FINAL and _details(parsed) is not None:
+        return Answer(parsed or {}, received.headers, status=received.status)
+    return refusal
 
 
 def clean(text: str, redactor: Redactor, *, longest: int = _LONGEST_MESSAGE) -> str:

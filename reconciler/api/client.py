@@ -12,8 +12,8 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import IO, Any, NamedTuple
@@ -43,20 +43,26 @@ LOG = logging.getLogger("reconciler.api")
 
 @dataclass(frozen=True)
 class Form:
-    """A multipart form with one file. `stream` is read from its beginning at each attempt, and must be seekable."""
+    """A multipart form with a file. `stream` is read from its beginning at each attempt, and must be seekable.
+
+    `others` are further files by name, each with its file name and stream; a field with several values is repeated.
+    """
 
     name: str
     filename: str
     stream: IO[bytes]
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    others: Mapping[str, tuple[str, IO[bytes]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Request:
     """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted.
 
-    `shared` is a limit that the call shares with others, beside the one of its route. A download
-    is answered with bytes instead of JSON.
+    A download is answered with bytes instead of JSON.
+    `shared` is a limit that the call shares with others, beside the one of its route.
+    `as_is` where refusals are answers too, and so is what is no JSON; what is worth another attempt still gets one.
+    `after_stop` for what has to be tidied up after the run was stopped.
     """
 
     method: str
@@ -70,6 +76,8 @@ class Request:
     repeatable: bool | None = None
     shared: Lane | None = None
     is_download: bool = False
+    as_is: bool = False
+    after_stop: bool = False
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
@@ -202,7 +210,8 @@ class Client:
         for attempt in count(1):
             for due in filter(None, (request.shared, lane)):
                 self._take_turn(due)
-            self.check_stopped()
+            if not request.after_stop:
+                self.check_stopped()
             sent_at = self.clock()
             outcome = self._attempt(request)
             if isinstance(outcome, Answer):
@@ -294,13 +303,14 @@ class Client:
             LOG.debug("%s: %s", call, type(error).__name__)
             cut = self._cut_short(call, response) if started else self._unreachable(call, error)
             return Failure(cut, Trouble.CUT_SHORT if started else self._trouble(error))
-        took_ms = (self.clock() - sent_at) * 1000
-        LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_ms)
+        took_seconds = self.clock() - sent_at
+        LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_seconds * 1000)
         self.skew_seconds = _skew(response.headers.get("date"), self.clock())
         received = Received(
             response.status_code, response.headers, content, call, request.key, self._origin, request.is_download
         )
-        return read(received, self.redactor, now=self.clock())
+        found = read(received, self.redactor, now=self.clock(), as_is=request.as_is)
+        return replace(found, seconds=took_seconds) if isinstance(found, Answer) else found
 
     def _content(self, response: httpx.Response) -> bytes:
         """The body, as long as it comes in time: a server that sends a byte a minute must not hold us for hours."""
@@ -330,7 +340,7 @@ class Client:
             params=dict(request.query) or None,
             json=request.json,
             data=dict(form.fields) if form else None,
-            files={form.name: (form.filename, form.stream)} if form else None,
+            files={form.name: (form.filename, form.stream), **form.others} if form else None,
             timeout=httpx.Timeout(self._allowed_seconds(request), connect=CONNECT_SECONDS),
         )
 

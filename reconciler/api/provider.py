@@ -430,11 +430,17 @@ class HttpProvider:
         if project is not None and project_id is None:
             raise CredentialError(f'The project "{project}" is not known at the API yet.')
         if not kind.scope.needs_admin_key:
-            key = replace(self._keys.for_project(project), project_id=project_id)
-            return Reach(self._client, key, beta=kind.beta)
+            return self.reach_of_project(project, beta=kind.beta)
         if project_id is None:
             raise CredentialError(f"A {kind.name} lives in a project, and none is named.")
         return Reach(self._client, self._keys.admin(), {"project": project_id}, kind.beta)
+
+    def reach_of_project(self, project: str | None, *, beta: str | None = None) -> Reach:
+        """Whom to call as for the data of a project, None being that of the default key; raises CredentialError."""
+        project_id = self._default_project if project is None else self._project_ids.get(project)
+        if project is not None and project_id is None:
+            raise CredentialError(f'The project "{project}" is not known at the API yet.')
+        return Reach(self._client, replace(self._keys.for_project(project), project_id=project_id), beta=beta)
 
     def _site(self, kind: Kind, project: str | None, within: Within = ()) -> Site:
         site = Site(kind, self._reach(kind, project), project, within, self._keys.is_in_use)

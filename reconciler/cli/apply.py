@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 @click.command("apply")
 @click.argument("planfile", required=False, type=click.Path(path_type=Path))
 @click.option("--yes", "-y", is_flag=True, help="Do not ask. For CI.")
+@click.option("--check", is_flag=True, help="Run the checks that refer to what was changed, once it is applied.")
 @planning_options
 @global_options
-def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | None, yes: bool) -> int:
+def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | None, yes: bool, check: bool) -> int:
     """Make live state what the manifests say.
 
     Without PLANFILE a plan is made, shown, and asked about. With it, exactly that plan is carried out, unasked, or
@@ -29,26 +30,28 @@ def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | 
 
     session = Session(options)
     try:
-        return _saved(session, planfile, planning) if planfile else _fresh(session, planning, yes=yes)
+        if planfile:
+            return _saved(session, planfile, planning, check=check)
+        return _fresh(session, planning, yes=yes, check=check)
     finally:
         session.close()
 
 
-def _fresh(session: Session, planning: PlanningOptions, *, yes: bool) -> int:
+def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: bool) -> int:
     from reconciler.cli.applying import ask_or_refuse, carry_out, guarded, locked, show
 
     session.configured()
     with locked(session, "apply"):
         plan = session.plan(planning)
         if plan.is_empty:
-            return _nothing_to_do(session, plan)
+            return _nothing_to_do(session, plan, check=check)
         show(session, plan)
         guarded(session, plan, planning)
         ask_or_refuse(yes=yes, what="plan")
-        return carry_out(session, plan, command="apply")
+        return carry_out(session, plan, command="apply", check=check)
 
 
-def _saved(session: Session, planfile: Path, planning: PlanningOptions) -> int:
+def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check: bool) -> int:
     from reconciler.cli.applying import carry_out, guarded, locked, show
     from reconciler.cli.session import read_text
     from reconciler.errors import UsageError
@@ -60,22 +63,26 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions) -> int:
     if plan.rollback_of is not None:
         from reconciler.cli.rollback import apply_saved
 
+        if check:
+            raise UsageError("--check goes with the manifests, and a rollback does not read them")
         return apply_saved(session, plan, planning)
     session.configured()
     with locked(session, "apply"):
         session.check_still_valid(plan)
         if plan.is_empty:
-            return _nothing_to_do(session, plan)
+            return _nothing_to_do(session, plan, check=check)
         session.bind_projects_of(plan)
         show(session, plan)
         guarded(session, plan, planning)
-        return carry_out(session, plan, command="apply")
+        return carry_out(session, plan, command="apply", check=check)
 
 
-def _nothing_to_do(session: Session, plan: Plan) -> int:
+def _nothing_to_do(session: Session, plan: Plan, *, check: bool) -> int:
     from reconciler.cli.applying import carry_out
-    from reconciler.cli.reporting import publish
+    from reconciler.cli.reporting import publish, talk
 
     code = carry_out(session, plan, command="apply")
     publish(session.options, lambda to: to.plan(plan))
+    if check:
+        talk("No check was run, since nothing was changed; `reconciler check` runs them all.")
     return code

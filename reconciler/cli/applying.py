@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -34,8 +35,8 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-def carry_out(session: Session, plan: Plan, *, command: str) -> int:
-    """Apply a plan that has been shown and approved; the exit code."""
+def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False) -> int:
+    """Apply a plan that has been shown and approved, and run the checks of what changed if asked; the exit code."""
     if any(KINDS[change.address.kind].takes_secrets for change in plan.pending):
         plan = session.seal(keep=True).plan(plan)
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
@@ -46,9 +47,21 @@ def carry_out(session: Session, plan: Plan, *, command: str) -> int:
         result = session.with_culprits(result)
         code = exit_code_of(result)
         _record(session, result, run_id, succeeded=code == 0)
+        if check and code == 0:
+            result, code = _checked(session, result)
         if plan.pending:
             publish(session.options, lambda to: to.result(result))
         return code
+
+
+def _checked(session: Session, result: ApplyResult) -> tuple[ApplyResult, int]:
+    """The result with that of the checks that what changed has a bearing on, and the exit code of both."""
+    from reconciler.cli.checking import checks_after
+
+    report = checks_after(session, result)
+    if report.interrupted:
+        return replace(result, checks=report), 130
+    return replace(result, checks=report), 0 if report.passed else 1
 
 
 def _begin_run(session: Session, plan: Plan, command: str) -> int:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.kind import Declaration
 
 
 @click.command("explain")
@@ -13,14 +20,19 @@ def command(what: str | None) -> int:
     from reconciler.kinds import KINDS
     from reconciler.model.diagnostic import nearest
     from reconciler.render.explain import explain_kind
+    from reconciler.rules import RULE_KINDS
+
+    declarable: Mapping[str, Declaration] = {**KINDS, **RULE_KINDS}
 
     if what is None:
-        width = max(map(len, KINDS))
-        for kind in KINDS.values():
+        width = max(map(len, declarable))
+        for kind in declarable.values():
             click.echo(f"{kind.name:<{width}}  {kind.doc}")
         return 0
     name, *path = what.split(".")
-    if name not in KINDS:
-        raise UsageError(f'there is no kind "{name}".{nearest(name, KINDS)}', hint=f"Kinds: {', '.join(KINDS)}.")
-    click.echo(explain_kind(KINDS[name], path), nl=False)
+    if name not in declarable:
+        raise UsageError(
+            f'there is no kind "{name}".{nearest(name, declarable)}', hint=f"Kinds: {', '.join(declarable)}."
+        )
+    click.echo(explain_kind(declarable[name], path), nl=False)
     return 0

@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": "reconciler.cli.plan",
     "apply": "reconciler.cli.apply",
     "drift": "reconciler.cli.drift",
+    "check": "reconciler.cli.check",
     "history": "reconciler.cli.history",
     "audit": "reconciler.cli.audit",
     "costs": "reconciler.cli.costs",

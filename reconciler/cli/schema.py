@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.kind import Declaration
 
 
 @click.command("schema")
@@ -15,14 +21,17 @@ def command(kind: str | None) -> int:
     from reconciler.kinds import KINDS
     from reconciler.manifests.schema import kind_schema, manifest_schema, stack_schema
     from reconciler.model.diagnostic import nearest
+    from reconciler.rules import RULE_KINDS
+
+    declarable: Mapping[str, Declaration] = {**KINDS, **RULE_KINDS}
 
     if kind is None:
-        schema = manifest_schema(KINDS)
+        schema = manifest_schema(declarable)
     elif kind == "Stack":
         schema = stack_schema()
-    elif kind in KINDS:
-        schema = kind_schema(KINDS[kind], expressions=True)
+    elif kind in declarable:
+        schema = kind_schema(declarable[kind], expressions=True)
     else:
-        raise UsageError(f'there is no kind "{kind}".{nearest(kind, [*KINDS, "Stack"])}')
+        raise UsageError(f'there is no kind "{kind}".{nearest(kind, [*declarable, "Stack"])}')
     click.echo(json.dumps(schema, indent=2, ensure_ascii=False))
     return 0

@@ -46,6 +46,7 @@ from reconciler.manifests import Configuration, Settings, Stack, check_credentia
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore, Status
@@ -96,7 +97,7 @@ class Session:
     @cached_property
     def configuration(self) -> Configuration:
         """All manifests; raises ConfigurationError with every problem."""
-        return load_configuration(self.settings, KINDS)
+        return load_configuration(self.settings, KINDS, RULE_KINDS)
 
     def configured(self) -> Configuration:
         """The configuration, once it is sure that there is a key for all that it declares."""

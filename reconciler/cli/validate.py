@@ -16,14 +16,17 @@ def command(options: GlobalOptions) -> int:
     from reconciler.cli.reporting import publish, renderer, talk
     from reconciler.kinds import KINDS
     from reconciler.manifests import load_configuration
+    from reconciler.render.values import count
+    from reconciler.rules import RULE_KINDS
 
-    configuration = load_configuration(_settings(options), KINDS)
+    configuration = load_configuration(_settings(options), KINDS, RULE_KINDS)
     if options.format in (None, "text"):
         if configuration.warnings:
             talk(renderer(options).diagnostics(configuration.warnings).rstrip("\n"))
-        count = len(configuration.resources)
         stack = configuration.stack
-        click.echo(f"{stack.name}/{stack.environment} is valid: {count} resource{'s' if count != 1 else ''}.")
+        rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
+        resources = count(len(configuration.resources), "resource")
+        click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
     else:
         publish(options, lambda to: to.diagnostics(configuration.warnings))
     return 0

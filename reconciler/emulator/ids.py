@@ -62,6 +62,17 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "eval": ("eval_", 32, True),
     "eval_run": ("evalrun_", 32, True),
     "output_item": ("outputitem_", 32, True),
+    "chat_completion": ("chatcmpl-", 28, False),
+    "completion": ("cmpl-", 28, False),
+    "moderation": ("modr-", 32, True),
+    "response": ("resp_", 48, True),
+    "compaction": ("cmp_", 48, True),
+    "function_call": ("fc_", 48, True),
+    "file_search_call": ("fs_", 48, True),
+    "agent_session": ("sess_", 32, True),
+    "turn": ("turn_", 32, True),
+    "session": ("sess_", 24, False),
+    "chatkit_session": ("cksess_", 32, True),
     "request": ("req_", 32, True),
 }
 
@@ -80,6 +91,11 @@ def secret_admin_key() -> str:
 def secret_key() -> str:
     """Return the value of a new service-account key."""
     return f"sk-svcacct-{_text(48)}"
+
+
+def ephemeral_key() -> str:
+    """Return the value of a key that a browser may use for a short time."""
+    return f"ek_{_text(40)}"
 
 
 def signing_secret() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.manifests.configuration import Configuration, Settings, Stack
@@ -21,37 +21,49 @@ from reconciler.manifests.resolve import Resolver
 from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.manifests.together import Together
 from reconciler.model.address import Address
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
+from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.secret import Redactor
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import encode
 
 
-def load_configuration(settings: Settings, kinds: Mapping[str, Kind]) -> Configuration:
+def load_configuration(
+    settings: Settings, kinds: Mapping[str, Kind], rules: Mapping[str, RuleKind] | None = None
+) -> Configuration:
     """Everything the manifests and the stack say; raises ConfigurationError with all problems found."""
     problems = Problems()
     opened = open_stack(settings, problems)
     root = opened.stack.root
     opened.variables.note_missing(problems)
-    declared, before = Declared(kinds), problems.errors
-    documents = list(read_documents(root, opened.manifests, kinds, opened.place_of, problems))
+    declared, before = Declared(kinds, rules), problems.errors
+    documents = list(read_documents(root, opened.manifests, declared.declarable, opened.place_of, problems))
     declared.complete = problems.errors == before
     if not documents and declared.complete:
         problems.add("No manifests", _where_to_begin(opened))
     leaks = Leaks(opened.secrets, problems)
     instances = Expander(opened.context, declared, leaks, problems).expand(documents)
-    resources = _resources(instances, Resolver(opened.context, declared, leaks, opened.inputs, problems))
-    _check_together(resources, {document.file for document in documents}, opened, declared, problems)
+    made = _made(instances, Resolver(opened.context, declared, leaks, opened.inputs, problems))
+    _check_together(made, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
     warnings = problems.raise_errors(opened.secrets)
-    found = tuple(resources[address][0] for address in sorted(resources))
-    return Configuration(stack, found, digest(stack, found), warnings, opened.secrets)
+    found = tuple(made.resources[address][0] for address in sorted(made.resources))
+    ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
+    return Configuration(stack, found, digest(stack, found), warnings, opened.secrets, ruled)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the documents came to, each with its document."""
+
+    resources: dict[Address, tuple[Resource, Document]] = field(default_factory=dict)
+    rules: dict[Address, tuple[Rule, Document]] = field(default_factory=dict)
 
 
 def _check_together(
-    resources: Mapping[Address, tuple[Resource, Document]],
+    made: _Made,
     manifests: set[str],
     opened: OpenStack,
     declared: Declared,
@@ -59,12 +71,13 @@ def _check_together(
 ) -> None:
     stack = opened.stack
     Together(
-        resources,
+        made.resources,
         declared,
         projects={name: opened.place_of("projects", name, key=True) for name in stack.projects},
         keys={name: opened.place_of("credentials", "projects", name, key=True) for name in stack.credentials.projects},
         targets=KeyTargets(stack.root, stack.backend_path, manifests),
         problems=problems,
+        rules=made.rules,
     ).check()
 
 
@@ -114,18 +127,20 @@ def _lifecycle(resource: Resource) -> list[Any]:
     ]
 
 
-def _resources(instances: list[Instance], resolver: Resolver) -> dict[Address, tuple[Resource, Document]]:
-    found: dict[Address, tuple[Resource, Document]] = {}
+def _made(instances: list[Instance], resolver: Resolver) -> _Made:
+    found = _Made()
     # Kinds that write keys come first, then those that send secrets, so that their files are known before anything else
     # reads a file.
     for instance in sorted(instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)):
-        resource = resolver.resource(instance)
-        if resource is not None:
-            found.setdefault(resource.address, (resource, instance.document))
+        made = resolver.made(instance)
+        if isinstance(made, Resource):
+            found.resources.setdefault(made.address, (made, instance.document))
+        elif made is not None:
+            found.rules.setdefault(made.address, (made, instance.document))
     return found
 
 
-def _writes_keys(kind: Kind) -> bool:
+def _writes_keys(kind: Declaration) -> bool:
     return any(isinstance(field.type, KeySinkType) for field in kind.carried)
 
 

@@ -11,9 +11,12 @@ from reconciler.manifests.references import Declared, unknown_part
 from reconciler.manifests.validate import Finding
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Severity, nearest
+from reconciler.model.kind import Declaration
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, OUR_KEYS, Resource
+from reconciler.model.rule import Rule
 from reconciler.model.types import FileSetType, KeySinkType
+from reconciler.model.values import Spec
 
 RESERVED_ATTRIBUTES = ("reconciler_path", "reconciler_sha256")
 MAX_PAIRS = 16
@@ -22,7 +25,7 @@ MAX_PAIRS = 16
 def check_resource(resource: Resource, declared: Declared, written: Mapping[str, Any]) -> Iterator[Finding]:
     """The problems of one resource by itself; `written` is its spec before files took the place of paths."""
     yield from _mark(resource)
-    yield from _shape(resource)
+    yield from _shape(resource.kind, resource.spec)
     yield from _ignored_paths(resource)
     if resource.lifecycle.renamed_from is not None:
         yield from _renamed(resource, resource.lifecycle.renamed_from, declared)
@@ -34,6 +37,14 @@ def check_resource(resource: Resource, declared: Declared, written: Mapping[str,
                     yield from _member(item, ("spec", field.name, index))
         elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
             yield from _sink(value, ("spec", field.name, "write_to", "file"))
+
+
+def check_rule(rule: Rule, written: Spec) -> Iterator[Finding]:
+    """The problems of one rule by itself; `written` is its spec before files took the place of paths."""
+    found = list(_shape(rule.kind, written))
+    yield from found
+    for flaw in rule.kind.flaws(written) if not found else ():
+        yield Finding(("spec", *flaw.trail), flaw.summary, flaw.detail, at_key=flaw.at_key)
 
 
 def _mark(resource: Resource) -> Iterator[Finding]:
@@ -51,9 +62,9 @@ def _mark(resource: Resource) -> Iterator[Finding]:
         yield Finding(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
 
 
-def _shape(resource: Resource) -> Iterator[Finding]:
+def _shape(kind: Declaration, spec: Spec) -> Iterator[Finding]:
     """Of several forms a spec has one: what that one needs, and nothing that belongs to another."""
-    spec, shapes = resource.spec, resource.kind.shapes
+    shapes = kind.shapes
     shape = next((one for one in shapes if one.fits(spec)), None)
     if shape is None:
         needed = " or ".join(f'"{name}"' for one in shapes if one.when is None for name in one.needs)

@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.resource import Resource
+from reconciler.model.rule import Rule
 from reconciler.model.secret import Secret
 from reconciler.model.values import SecretValue
 
@@ -110,7 +111,7 @@ class Configuration:
 
     `resources` are in address order. `digest` changes with everything that decides what would be applied, and with
     nothing else: not with comments, white space, or which file says it. `secrets` are the values of all credentials
-    that are known now, for redaction.
+    that are known now, for redaction. `rules` are the documents that declare no object, in address order.
     """
 
     stack: Stack
@@ -118,3 +119,4 @@ class Configuration:
     digest: str
     warnings: tuple[Diagnostic, ...] = ()
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    rules: tuple[Rule, ...] = ()

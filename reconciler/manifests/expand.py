@@ -15,7 +15,7 @@ from reconciler.manifests.type_schema import MAX_NAME
 from reconciler.manifests.validate import shortened
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
-from reconciler.model.kind import Kind, Scope
+from reconciler.model.kind import Declaration, Scope
 from reconciler.model.paths import Trail
 from reconciler.model.values import Unknown
 
@@ -24,13 +24,13 @@ MAX_INSTANCES = 10_000
 
 @dataclass(slots=True)
 class Instance:
-    """One resource to be: a document, its kind, and the pair of `for_each` that it is made for.
+    """One resource or rule to be: a document, its kind, and the pair of `for_each` that it is made for.
 
     `address` is None where the metadata do not give one.
     """
 
     document: Document
-    kind: Kind
+    kind: Declaration
     metadata: Any
     each: tuple[str, Any] | None = None
     address: Address | None = None
@@ -62,7 +62,7 @@ class Expander:
         self._resolve_postponed()
         return found
 
-    def _kind(self, document: Document) -> Kind | None:
+    def _kind(self, document: Document) -> Declaration | None:
         value = document.value
         if not isinstance(value, dict):
             self._problems.add(
@@ -72,13 +72,13 @@ class Expander:
             )
             return None
         name = value.get("kind")
-        kind = self._declared.kinds.get(name) if isinstance(name, str) else None
+        kind = self._declared.declarable.get(name) if isinstance(name, str) else None
         if kind is None:
             self._problems.take(self._unknown_kind(value), place=document.place_of(("kind",)))
         return kind
 
     def _unknown_kind(self, value: Mapping[str, Any]) -> Problem:
-        known = list(self._declared.kinds)
+        known = list(self._declared.declarable)
         if "kind" not in value:
             guess = next((nearest(key, ["kind"]) for key in value if nearest(key, ["kind"])), "")
             return Problem('Missing "kind"', f"A document says what it declares: {', '.join(known)}.{guess}")
@@ -124,7 +124,7 @@ class Expander:
             for instance, pair in zip(instances, pairs, strict=True):
                 instance.each = pair
 
-    def _instance(self, document: Document, kind: Kind, each: tuple[str, Any] | None) -> Instance:
+    def _instance(self, document: Document, kind: Declaration, each: tuple[str, Any] | None) -> Instance:
         raw = document.value.get("metadata")
         metadata = raw
         if isinstance(raw, dict):
@@ -158,7 +158,7 @@ class Expander:
         )
 
 
-def _address(kind: Kind, metadata: Any) -> Address | None:
+def _address(kind: Declaration, metadata: Any) -> Address | None:
     if not isinstance(metadata, dict):
         return None
     name, project = metadata.get("name"), metadata.get("project")

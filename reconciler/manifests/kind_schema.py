@@ -17,18 +17,18 @@ from reconciler.manifests.type_schema import (
     is_json,
     type_schema,
 )
-from reconciler.model.kind import Field, Kind, OnRemove, Scope
+from reconciler.model.kind import Declaration, Field, Kind, OnRemove, Scope
 from reconciler.model.types import Text
 
 API_VERSION = "reconciler/v1"
 
 
-def kind_schema(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+def kind_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     """The schema of one document of a kind."""
     return {"$schema": DIALECT, "title": kind.name, **document_schema(kind, expressions=expressions)}
 
 
-def document_schema(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     """The same as a part of a larger schema."""
     return {
         "type": "object",
@@ -40,14 +40,14 @@ def document_schema(kind: Kind, *, expressions: bool) -> dict[str, Any]:
             "metadata": _metadata(kind, expressions=expressions),
             "for_each": _for_each(),
             "spec": _spec(kind, expressions=expressions),
-            "lifecycle": _lifecycle(kind, expressions=expressions),
+            **({"lifecycle": _lifecycle(kind, expressions=expressions)} if isinstance(kind, Kind) else {}),
         },
         "required": ["kind", "metadata", "spec"],
         "additionalProperties": False,
     }
 
 
-def _metadata(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     name = {"description": "What this configuration calls it: letters, digits, '.', '_' and '-'.", **NAME_SCHEMA}
     where = {"description": "The project it is in: a declared Project, or an entry of the stack's projects."}
     properties = {"name": _or_expression(name, expressions)}
@@ -83,7 +83,7 @@ def _for_each() -> dict[str, Any]:
     }
 
 
-def _spec(kind: Kind, *, expressions: bool) -> dict[str, Any]:
+def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     examples = _example_spec(kind)
     return {
         "type": "object",
@@ -151,11 +151,11 @@ def _only_expression() -> dict[str, Any]:
     return {"pattern": EXPRESSION_TEXT["pattern"], "patternErrorMessage": "Expected true, false, or an expression."}
 
 
-def _example_spec(kind: Kind) -> dict[str, Any]:
+def _example_spec(kind: Declaration) -> dict[str, Any]:
     documents = load_documents(kind.example, kind.name, Problems())
     return dict(documents[0].value.get("spec") or {}) if documents else {}
 
 
-def _kind_markdown(kind: Kind) -> str:
+def _kind_markdown(kind: Declaration) -> str:
     retired = f"\n\n{kind.retirement.sentence}" if kind.retirement else ""
     return f"**{kind.name}**: {kind.doc}{retired}\n\n```yaml\n{kind.example}```"

@@ -8,9 +8,10 @@ from typing import Any
 from reconciler.manifests.problems import Problem
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place, nearest
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
+from reconciler.model.rule import RuleKind
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, SecretValueType, Tagged, Type, types_in
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
@@ -24,8 +25,9 @@ class Declared:
     References are only called unknown in a complete configuration: what is missing may stand in the unread part.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], rules: Mapping[str, RuleKind] | None = None) -> None:
         self.kinds = kinds
+        self.declarable: Mapping[str, Declaration] = {**kinds, **(rules or {})}
         self.complete = True
         self._places: dict[Address, Place] = {}
         self._by_text: dict[str, Address] = {}
@@ -48,7 +50,9 @@ class Declared:
 
     def projects(self) -> dict[str, Address]:
         """The declared scopes, by name."""
-        return {one.name: one for one in self._places if self.kinds[one.kind].defines_project}
+        return {
+            one.name: one for one in self._places if one.kind in self.kinds and self.kinds[one.kind].defines_project
+        }
 
     def reference(self, text: str, project: str | None = None) -> Reference | Unknown:
         """The reference that `Kind/…` in an expression means; raises Problem. `project` is the asking resource's."""
@@ -60,6 +64,9 @@ class Declared:
         kind = self.kinds.get(text.partition("/")[0])
         if kind is None:
             name = text.partition("/")[0]
+            if name in self.declarable:
+                detail = f'"${{{text}}}": a {name} declares no object, so it has nothing to refer to.'
+                raise Problem("Reference not possible", detail)
             raise Problem("Unknown kind", f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}')
         address, path = self._longest(text)
         if address is None:

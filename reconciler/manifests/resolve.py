@@ -1,4 +1,4 @@
-"""Instances into resources: expressions, validation, files, and the values that wait for an apply."""
+"""Instances into resources and rules: expressions, validation, files, and the values that wait for an apply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.manifests.accept import LATER
 from reconciler.manifests.bundles import bundle_of
-from reconciler.manifests.checks import check_resource
+from reconciler.manifests.checks import check_resource, check_rule
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files, MemberFinder
@@ -19,10 +19,11 @@ from reconciler.manifests.secret_inputs import SecretInputs, with_sources
 from reconciler.manifests.together import key_files
 from reconciler.manifests.validate import Checker, Finding
 from reconciler.model.address import Address
-from reconciler.model.kind import Field, Kind, OnRemove, Scope
+from reconciler.model.kind import Declaration, Field, Kind, OnRemove, Scope
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
-from reconciler.model.types import BundleType, FileSetType, LocalFileType
+from reconciler.model.rule import Rule, RuleKind
+from reconciler.model.types import BundleType, FileSetType, LocalFileType, MapOf
 from reconciler.model.values import FileSet, Reference, Spec, Template, Unknown, has_unknown
 
 _UNSAID = Lifecycle()
@@ -30,7 +31,7 @@ _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
 class Resolver:
-    """Makes resources of instances, one by one; a resource that has an error is noted and left out."""
+    """Makes resources and rules of instances, one by one; one that has an error is noted and left out."""
 
     def __init__(
         self, context: Context, declared: Declared, leaks: Leaks, inputs: SecretInputs, problems: Problems
@@ -43,8 +44,8 @@ class Resolver:
         self._inputs = inputs
         self._failed = False
 
-    def resource(self, instance: Instance) -> Resource | None:
-        """The resource of an instance, or None after noting why there is none."""
+    def made(self, instance: Instance) -> Resource | Rule | None:
+        """The resource or rule of an instance, or None after noting why there is none."""
         self._failed = False
         evaluated = self._evaluate(instance)
         document = self._leaks.taken_out(evaluated, instance.document, (), instance.address)
@@ -63,14 +64,25 @@ class Resolver:
         unknown = has_unknown([document.get("lifecycle")]) or isinstance(document.get("spec"), Unknown)
         if findings or self._failed or unknown:
             return None
-        return self._made(instance, instance.address, document)
+        if isinstance(instance.kind, Kind):
+            return self._resource(instance, instance.kind, instance.address, document)
+        if isinstance(instance.kind, RuleKind):
+            return self._rule(instance, instance.kind, instance.address, document["spec"])
+        raise TypeError(f"{instance.kind.name} is neither a kind of objects nor of rules")
 
-    def _made(self, instance: Instance, address: Address, document: Mapping[str, Any]) -> Resource | None:
+    def _rule(self, instance: Instance, kind: RuleKind, address: Address, spec: Spec) -> Rule | None:
+        document = instance.document
+        rule = Rule(address, kind, self._carried(instance, spec), document.place, document.spec_places)
+        for finding in check_rule(rule, spec):
+            self._note(instance, finding)
+        return rule
+
+    def _resource(self, instance: Instance, kind: Kind, address: Address, document: Mapping[str, Any]) -> Resource:
         lifecycle = self._lifecycle(instance, document.get("lifecycle") or {})
         resource = Resource(
             address=address,
-            kind=instance.kind,
-            spec=_named(instance.kind, address, self._carried(instance, document["spec"])),
+            kind=kind,
+            spec=_named(kind, address, self._carried(instance, document["spec"])),
             lifecycle=lifecycle,
             place=instance.document.place,
             places=instance.document.spec_places,
@@ -105,7 +117,7 @@ class Resolver:
                 del document[name]
         return document
 
-    def _checker(self, kind: Kind) -> Checker:
+    def _checker(self, kind: Declaration) -> Checker:
         if kind.name not in self._checkers:
             self._checkers[kind.name] = Checker(kind_schema(kind, expressions=False))
         return self._checkers[kind.name]
@@ -154,6 +166,10 @@ class Resolver:
                 continue
             if isinstance(field.type, LocalFileType) and isinstance(value, str):
                 found[field.name] = self._local_file(instance, value, trail)
+            elif isinstance(field.type, MapOf) and isinstance(value, dict):
+                found[field.name] = {
+                    key: self._local_file(instance, path, (*trail, key)) for key, path in value.items()
+                }
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
                 found[field.name] = self._file_set(instance, value, trail)
             elif isinstance(field.type, BundleType) and isinstance(value, list):
@@ -219,7 +235,7 @@ class Resolver:
         return self._context.files
 
 
-def _reworded(finding: Finding, kind: Kind) -> Finding:
+def _reworded(finding: Finding, kind: Declaration) -> Finding:
     """The problems with a project say what the kind's context is, which the schema does not know."""
     if finding.trail == ("metadata", "project") and finding.at_key and kind.scope is Scope.ORGANIZATION:
         detail = f"{kind.name} belongs to the organization: remove metadata.project."

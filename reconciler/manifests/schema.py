@@ -17,12 +17,12 @@ from typing import Any
 from reconciler.manifests.kind_schema import document_schema, kind_schema
 from reconciler.manifests.stack_schema import stack_schema
 from reconciler.manifests.type_schema import DIALECT
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Declaration
 
 __all__ = ["kind_schema", "manifest_schema", "schema_files", "stack_schema", "write_schemas"]
 
 
-def manifest_schema(kinds: Mapping[str, Kind]) -> dict[str, Any]:
+def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
     """The editors' schema of any manifest: the `kind` of a document decides what the rest may be."""
     summary = "\n".join(f"- `{kind.name}`: {kind.doc}" for kind in kinds.values())
     return {
@@ -49,7 +49,7 @@ def manifest_schema(kinds: Mapping[str, Kind]) -> dict[str, Any]:
     }
 
 
-def schema_files(kinds: Mapping[str, Kind]) -> dict[str, str]:
+def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
     """Every schema of the editors' form, as file name and text."""
     schemas = {f"{_file_stem(name)}.schema.json": kind_schema(kind, expressions=True) for name, kind in kinds.items()}
     schemas["manifest.schema.json"] = manifest_schema(kinds)
@@ -57,7 +57,7 @@ def schema_files(kinds: Mapping[str, Kind]) -> dict[str, str]:
     return {name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in sorted(schemas.items())}
 
 
-def write_schemas(folder: Path, kinds: Mapping[str, Kind] | None = None) -> list[Path]:
+def write_schemas(folder: Path, kinds: Mapping[str, Declaration] | None = None) -> list[Path]:
     """Write every schema into a folder and remove those of kinds that are gone; the files that changed."""
     wanted = schema_files(kinds if kinds is not None else _registry())
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,10 +83,11 @@ def _stale(folder: Path, wanted: Mapping[str, str]) -> list[Path]:
     return differing + sorted(path for path in folder.glob("*.schema.json") if path.name not in wanted)
 
 
-def _registry() -> Mapping[str, Kind]:
+def _registry() -> Mapping[str, Declaration]:
     from reconciler.kinds import KINDS
+    from reconciler.rules import RULE_KINDS
 
-    return KINDS
+    return {**KINDS, **RULE_KINDS}
 
 
 def main(arguments: list[str]) -> int:

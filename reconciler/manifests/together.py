@@ -15,6 +15,7 @@ from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
+from reconciler.model.rule import Rule
 from reconciler.model.types import KeySinkType
 
 _ONE = {True: "there is one object of that", False: "without the state nothing else would tell the two apart"}
@@ -35,7 +36,7 @@ def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Together:
-    """All resources, with the documents that they come from.
+    """All resources and rules, with the documents that they come from.
 
     `projects` are the stack's own, `keys` the projects that it has keys for, each with where it says so.
     """
@@ -46,6 +47,7 @@ class Together:
     keys: Mapping[str, Place | None]
     targets: KeyTargets
     problems: Problems
+    rules: Mapping[Address, tuple[Rule, Document]]
 
     def check(self) -> None:
         """Note every problem."""
@@ -74,13 +76,14 @@ class Together:
             detail = f'No manifest declares project "{name}", and spec.projects does not list it.{nearest(name, known)}'
             self.problems.warn("A key for no project", detail, place=self.keys[name])
         guesses: dict[str, str] = {}
-        for resource in self._all():
-            project = resource.address.project
+        for address, (_, document) in (*self.resources.items(), *self.rules.items()):
+            project = address.project
             if project is not None and project not in own and project not in self.projects:
                 detail = f'No manifest declares project "{project}", and spec.projects does not list it.'
                 if project not in guesses:
                     guesses[project] = nearest(project, known)
-                self._add(resource, ("metadata", "project"), "Unknown project", detail + guesses[project])
+                place = document.place_of(("metadata", "project"))
+                self.problems.add("Unknown project", detail + guesses[project], place=place, address=address)
 
     def _key_files(self) -> None:
         files = [(resource, name, path) for resource in self._all() for name, path in key_files(resource)]

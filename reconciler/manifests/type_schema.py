@@ -227,12 +227,13 @@ class _Maker:
         }
 
     def _either(self, kind: Either, nullable: bool) -> dict[str, Any]:
-        text, other = self._text(kind.text, nullable=False), self.make(kind.other, nullable)
+        text, other = self.make(kind.text), self.make(kind.other, nullable)
         names = other["type"] if isinstance(other["type"], list) else [other["type"]]
-        text.pop("type")
+        plain = text.pop("type")
+        first = plain if isinstance(plain, list) else [plain]
         return {
-            "type": ["string", *(name for name in names if name != "string")],
-            "if": {"type": "string"},
+            "type": [*first, *(name for name in names if name not in first)],
+            "if": {"type": plain},
             "then": text,
             "else": other,
         }

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.model.address import Address
+from reconciler.model.checking import CheckReport
 from reconciler.model.diagnostic import Diagnostic, Place
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
@@ -298,7 +299,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """The outcomes of an apply, in address order, with what it cost."""
+    """The outcomes of an apply, in address order, with what it cost; and of the checks that were run after it."""
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
@@ -306,6 +307,7 @@ class ApplyResult:
     calls: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    checks: CheckReport | None = None
 
     def of(self, status: OutcomeStatus) -> tuple[Outcome, ...]:
         """The outcomes with one status."""

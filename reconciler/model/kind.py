@@ -150,7 +150,8 @@ class Field:
     @cached_property
     def is_carried(self) -> bool:
         """Whether the value is a file, files or a key: those have calls of their own, and are no JSON."""
-        return isinstance(self.type, LocalFileType | FileSetType | BundleType | KeySinkType)
+        inner = self.type.value if isinstance(self.type, MapOf) else self.type
+        return isinstance(inner, LocalFileType | FileSetType | BundleType | KeySinkType)
 
     @cached_property
     def in_body(self) -> bool:
@@ -231,8 +232,39 @@ def _unchanged(spec: Spec) -> Spec:
     return spec
 
 
-@dataclass(frozen=True)
-class Kind:
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What a document of a manifest can say: where it belongs, its fields, and an example.
+
+    `Kind` adds to it how the API treats the objects that are declared so; a `RuleKind` declares no object.
+    """
+
+    name: str
+    doc: str
+    scope: Scope
+    fields: tuple[Field, ...]
+    example: str
+    retirement: Retirement | None = None
+    shapes: tuple[Shape, ...] = ()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """The fields by name."""
+        return {item.name: item for item in self.fields}
+
+    @cached_property
+    def carried(self) -> tuple[Field, ...]:
+        """The fields that have calls of their own: contents, members, keys."""
+        return tuple(item for item in self.fields if item.is_carried)
+
+    @cached_property
+    def takes_secrets(self) -> bool:
+        """Whether a spec can name secrets that are sent to the API."""
+        return any(item.takes_secrets for item in self.fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Declaration):
     """One kind of resource. See CONTRIBUTING.md for a walk through the arguments.
 
     `collection` is the path below the base URL, with `{project}` for the project's id. `natural_key` names the fields
@@ -250,13 +282,8 @@ class Kind:
     how objects run that are work rather than things; all that replaces such an object is its input.
     """
 
-    name: str
-    doc: str
-    scope: Scope
     collection: str
-    fields: tuple[Field, ...]
     natural_key: tuple[str, ...]
-    example: str
     removal: Removal = Removal.DELETE
     on_remove: OnRemove = OnRemove.DELETE
     always_exists: bool = False
@@ -269,7 +296,6 @@ class Kind:
     ended: Mapping[tuple[str, Any], Ended] = field(default_factory=dict)
     create_before_destroy: bool = False
     destroys: str = ""
-    retirement: Retirement | None = None
     calls: Calls = USUAL
     unique: bool = False
     other_keys: tuple[tuple[str, ...], ...] = ()
@@ -278,25 +304,9 @@ class Kind:
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None
     events: tuple[str, ...] = ()
-    shapes: tuple[Shape, ...] = ()
     job: Job | None = None
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Field]:
-        """The fields by name."""
-        return {item.name: item for item in self.fields}
-
-    @cached_property
-    def carried(self) -> tuple[Field, ...]:
-        """The fields that have calls of their own: contents, members, keys."""
-        return tuple(item for item in self.fields if item.is_carried)
-
-    @cached_property
-    def takes_secrets(self) -> bool:
-        """Whether a spec can name secrets that are sent to the API."""
-        return any(item.takes_secrets for item in self.fields)
 
     @property
     def is_shown_once(self) -> bool:

@@ -139,12 +139,12 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Either:
-    """A string or something else, told apart by their JSON type (the API's `"auto"` or an object).
+    """A plain value or something else, told apart by their JSON type (the API's `"auto"` or an object).
 
     `as_other` where a text is short for a value of the other sort, and is answered as that.
     """
 
-    text: Text
+    text: Text | Scalar
     other: Type
     as_other: Callable[[str], Any] | None = None
 
@@ -468,7 +468,7 @@ def _spelt_out(kind: Either, value: Any) -> Any:
 
 
 def _own_either(kind: Either, value: Any) -> Any:
-    return canonical(kind.other, value) if isinstance(value, Mapping | list) else _alias(kind.text, value)
+    return canonical(kind.other, value) if isinstance(value, Mapping | list) else canonical(kind.text, value)
 
 
 def _json(kind: Json, value: Any) -> Any:

@@ -10,7 +10,19 @@ from typing import Any, TypeVar
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
 from reconciler.model.job import Job
-from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, OnRemove, Readable, Removal, Scope, Shape
+from reconciler.model.kind import (
+    KEEP,
+    OVERWRITTEN,
+    Declaration,
+    Field,
+    Kind,
+    Mutability,
+    OnRemove,
+    Readable,
+    Removal,
+    Scope,
+    Shape,
+)
 from reconciler.model.types import SERVER_CHOSEN, Property, Type
 from reconciler.render.explain_types import children_of, describe, limits_of
 from reconciler.render.lines import line, padded, plain
@@ -54,7 +66,7 @@ class Part:
         return ", ".join([describe(self.type), *self.facts, *limits_of(self.type)])
 
 
-def explain_kind(kind: Kind, path: Sequence[str] = ()) -> str:
+def explain_kind(kind: Declaration, path: Sequence[str] = ()) -> str:
     """A page about a kind, or about the part of it at `path`. Raises UsageError where there is no such part."""
     if not path:
         return _page(_kind_lines(kind))
@@ -78,7 +90,7 @@ def _found(known: Mapping[str, Item], name: str, place: str) -> Item:
     raise UsageError(f'{place} has no field "{name}".{nearest(name, known)}', hint=f"it has {', '.join(known)}")
 
 
-def _kind_lines(kind: Kind) -> Iterator[str]:
+def _kind_lines(kind: Declaration) -> Iterator[str]:
     yield kind.name
     yield from _wrapped(kind.doc, "  ")
     if kind.retirement:
@@ -96,8 +108,17 @@ def _kind_lines(kind: Kind) -> Iterator[str]:
     yield from ("", "Example", *(f"  {text}" for text in kind.example.rstrip("\n").split("\n")))
 
 
-def _facts(kind: Kind) -> Iterator[tuple[str, str]]:
+def _facts(kind: Declaration) -> Iterator[tuple[str, str]]:
     yield "lives in", _SCOPES[kind.scope]
+    if isinstance(kind, Kind):
+        yield from _facts_of_objects(kind)
+        return
+    yield "is", "no object: no plan shows it, and no state remembers it"
+    if kind.shapes:
+        yield "has either", "; or ".join(map(_shape, kind.shapes))
+
+
+def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
     keys = " or ".join(" and ".join(key) for key in (kind.natural_key, *kind.other_keys))
     scopes = _SCOPES_IN_SHORT[kind.scope]
     by_key = f"its id, {'our mark, ' if kind.mark else ''}or its {keys}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from reconciler.render.escape import terminal
@@ -32,6 +33,30 @@ def line(*parts: str | Span) -> Line:
 def plain(lines: Iterable[Line]) -> str:
     """The lines without colours, none with blanks at its end."""
     return "".join("".join(span.text for span in item).rstrip() + "\n" for item in lines)
+
+
+def painted(lines: Iterable[Line], *, color: bool) -> str:
+    """The lines as text, with the escape sequences of their styles where `color`."""
+    if not color:
+        return plain(lines)
+    return "".join("".join(_sequence(span) for span in item) + "\n" for item in lines)
+
+
+def _sequence(span: Span) -> str:
+    if not span.style:
+        return span.text
+    start, end = _codes(span.style)
+    return f"{start}{span.text}{end}"
+
+
+@lru_cache
+def _codes(style: str) -> tuple[str, str]:
+    # Imported here: a run without colours should not wait for it.
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    start, _, end = Style.parse(style).render("\0", color_system=ColorSystem.STANDARD).partition("\0")
+    return start, end
 
 
 def cells(text: str) -> int:

@@ -78,6 +78,10 @@ class JsonRenderer:
                 "summary": words.result_totals(result),
             },
         }
+        if result.checks:
+            from reconciler.render.checks import as_json
+
+            view["reconciler"]["checks"] = as_json(result.checks)
         return document(view)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:

@@ -89,6 +89,10 @@ class MarkdownRenderer:
         applied = [item for item in outcomes if item.status is OutcomeStatus.APPLIED]
         sections = [Section(partial(_outcome, item), "outcome") for item in [*failures, *applied]]
         foot = f"\n{words.result_totals(result)}\n"
+        if result.checks:
+            from reconciler.render.checks import markdown_view
+
+            foot += f"\n{markdown_view(result.checks, limit=self._limit // 2)}"
         return assemble(head, sections, foot, "`reconciler history`", self._limit)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:

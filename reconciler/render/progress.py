@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from reconciler.model.change import Change, Outcome, OutcomeStatus
 from reconciler.render import words
-from reconciler.render.lines import Line, Span, line
-from reconciler.render.text import ACTION_STYLES, MARKS, painted
+from reconciler.render.lines import Line, Span, line, painted
+from reconciler.render.text import ACTION_STYLES, MARKS
 
 if TYPE_CHECKING:
     from reconciler.render.bars import Bar

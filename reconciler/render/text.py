@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan
@@ -11,7 +10,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.render import words
 from reconciler.render.differences import DiffLine
 from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
-from reconciler.render.lines import Line, Span, cells, line, padded, plain
+from reconciler.render.lines import Line, Span, cells, line, padded, painted
 from reconciler.render.values import block, brief, count
 
 ACTION_STYLES = {
@@ -75,7 +74,12 @@ class TextRenderer:
         lines += [_BLANK] if lines else []
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
-        return self._painted([*lines, _emphasized(words.result_totals(result))])
+        lines.append(_emphasized(words.result_totals(result)))
+        if result.checks:
+            from reconciler.render.checks import check_lines
+
+            lines += [_BLANK, line(Span("Checks", "bold")), *check_lines(result.checks)]
+        return self._painted(lines)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Each problem with its place and its way out, and how many there are."""
@@ -125,30 +129,6 @@ class TextRenderer:
             yield from [line("  ", Span(aside, "dim"))] if aside else []
             yield from (line("  ", text) for text in item.detail.split("\n") if text)
             yield _BLANK
-
-
-def painted(lines: Iterable[Line], *, color: bool) -> str:
-    """The lines as text, with the escape sequences of their styles where `color`."""
-    if not color:
-        return plain(lines)
-    return "".join("".join(_sequence(span) for span in item) + "\n" for item in lines)
-
-
-def _sequence(span: Span) -> str:
-    if not span.style:
-        return span.text
-    start, end = _codes(span.style)
-    return f"{start}{span.text}{end}"
-
-
-@lru_cache
-def _codes(style: str) -> tuple[str, str]:
-    # Imported here: a run without colours should not wait for it.
-    from rich.color import ColorSystem
-    from rich.style import Style
-
-    start, _, end = Style.parse(style).render("\0", color_system=ColorSystem.STANDARD).partition("\0")
-    return start, end
 
 
 def _column(texts: Iterable[str], most: int = _MOST_COLUMN) -> int:

@@ -28,6 +28,8 @@ pytestmark = needs_description
 
 # Newer than the description; only the official client knows them.
 UNDESCRIBED = {
+    "/decisions",
+    "/realtime/translations/client_secrets",
     "/organization/usage/decisions",
     "/organization/projects/{project_id}/service_tier_settings",
     "/webhook_endpoints",
@@ -453,6 +455,72 @@ def drive_cancelled_runs(http: httpx.Client, one: str) -> None:
     http.delete(one)
 
 
+def drive_chat(http: httpx.Client) -> None:
+    asked = {"model": "gpt-5.1", "messages": [{"role": "user", "content": "Hello"}]}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    http.post("/chat/completions", json={**asked, "tools": [tool], "tool_choice": "required"})
+    kept = {**asked, "store": True, "metadata": {"team": "cx"}}
+    one = f"/chat/completions/{http.post('/chat/completions', json=kept).json()['id']}"
+    http.get("/chat/completions", params={"model": "gpt-5.1", "metadata[team]": "cx"})
+    http.get(one)
+    http.post(one, json={"metadata": {"team": "ops"}})
+    http.get(f"{one}/messages")
+    http.delete(one)
+    http.post("/completions", json={"model": "gpt-3.5-turbo-instruct", "prompt": "Once"})
+    question = {"type": "predicate", "instructions": "Is it about coats?"}
+    http.post("/decisions", json={"model": "gpt-5.1", "input": "My coats", "questions": [question]})
+
+
+def drive_responses(http: httpx.Client, store: str) -> None:
+    search = {"type": "file_search", "vector_store_ids": [store]}
+    body = {"model": "gpt-5.1", "input": "words", "tools": [search], "instructions": "Be kind."}
+    first = http.post("/responses", json=body).json()["id"]
+    call = {"type": "function", "name": "weather", "parameters": {}, "strict": False}
+    http.post("/responses", json={"model": "gpt-5.1", "input": "x", "tools": [call], "tool_choice": "required"})
+    items = [{"role": "user", "content": "And now?"}]
+    http.post("/responses", json={"model": "gpt-5.1", "input": items, "previous_response_id": first})
+    http.get(f"/responses/{first}/input_items")
+    later = http.post("/responses", json={"model": "gpt-5.1", "input": "later", "background": True}).json()["id"]
+    http.get(f"/responses/{later}")
+    http.post(f"/responses/{later}/cancel")
+    http.delete(f"/responses/{later}")
+    http.post("/responses/input_tokens", json={"model": "gpt-5.1", "input": "how many"})
+    http.post("/responses/compact", json={"model": "gpt-5.1", "input": "much"})
+
+
+def drive_media(http: httpx.Client) -> None:
+    http.post("/embeddings", json={"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 8})
+    http.post("/moderations", json={"input": "violence"})
+    http.post("/audio/speech", json={"model": "tts-1", "voice": "alloy", "input": "Hi", "response_format": "wav"})
+    for name, model in (("transcriptions", "gpt-4o-transcribe"), ("translations", "whisper-1")):
+        http.post(f"/audio/{name}", data={"model": model}, files={"file": ("a.wav", b"RIFF")})
+    http.post("/images/generations", json={"model": "gpt-image-1", "prompt": "A dot"})
+    http.post("/images/edits", data={"prompt": "A line", "n": "2"}, files={"image": ("a.png", b"PNG")})
+    http.post("/images/variations", data={"response_format": "b64_json"}, files={"image": ("a.png", b"PNG")})
+
+
+def drive_sessions(http: httpx.Client) -> None:
+    # The description asks for a secret in the request, which is for the answer; the live API wants none.
+    secret = {"client_secret": {"value": "", "expires_at": 0}}
+    http.post("/realtime/sessions", json={**secret, "model": "gpt-realtime", "instructions": "Be kind."})
+    http.post("/realtime/transcription_sessions", json={"input_audio_transcription": {"model": "whisper-1"}})
+    http.post("/realtime/client_secrets", json={"session": {"type": "realtime", "model": "gpt-realtime"}})
+    http.post("/realtime/translations/client_secrets", json={"session": {"model": "gpt-realtime"}})
+    agents = {"OpenAI-Beta": "agents=v1"}
+    asked = {"agent": {"model": "gpt-5.5"}, "environment": {"type": "none"}, "input": "Hello"}
+    one = f"/agents/sessions/{http.post('/agents/sessions', json=asked, headers=agents).json()['id']}"
+    http.get("/agents/sessions", headers=agents)
+    http.get(one, headers=agents)
+    http.get(f"{one}/items", headers=agents)
+    http.post(one, json={"metadata": {"team": "cx"}}, headers=agents)
+    http.post(f"{one}/events", json={"events": [{"type": "agent.session.input.cancel"}]}, headers=agents)
+    http.delete(one, headers=agents)
+    beta = {"OpenAI-Beta": "chatkit_beta=v1"}
+    body = {"workflow": {"id": "wf_1"}, "user": "ada"}
+    session = http.post("/chatkit/sessions", json=body, headers=beta).json()["id"]
+    http.post(f"/chatkit/sessions/{session}/cancel", headers=beta)
+
+
 @pytest.fixture
 def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list[RequestRecord]:
     """The record of a run that uses every route, and of some refusals."""
@@ -464,6 +532,10 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
     drive_containers(http)
     drive_conversations(http)
     drive_skills(http)
+    drive_chat(http)
+    drive_responses(http, store)
+    drive_media(http)
+    drive_sessions(http)
     drive_batches(http)
     training_file = drive_fine_tuning(http)
     an_eval = drive_evals(http)

@@ -17,6 +17,7 @@ from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, check_credentials, load_configuration
 from reconciler.model.kind import Kind, OnRemove
 from reconciler.model.resource import Lifecycle
+from reconciler.rules import RULE_KINDS
 from tests.manifests.conftest import PROJECT, Folder
 from tests.whole_examples import FILES, whole_example
 
@@ -29,7 +30,8 @@ KEYS = {"OPENAI_ADMIN_KEY": "sk-admin-emulator", "OPENAI_API_KEY": "sk-emulator"
 def test_every_example_loads_and_wants_for_nothing(name: str, environment: str | None) -> None:
     if environment and not (EXAMPLES / name / "reconciler.yaml").exists():
         environment = None
-    configuration = load_configuration(Settings(root=EXAMPLES / name, environment=environment, env=KEYS), KINDS)
+    settings = Settings(root=EXAMPLES / name, environment=environment, env=KEYS)
+    configuration = load_configuration(settings, KINDS, RULE_KINDS)
     assert configuration.resources
     assert (configuration.warnings, check_credentials(configuration)) == ((), [])
 

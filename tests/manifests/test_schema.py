@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.kinds import KINDS
+from reconciler.kinds import KINDS as OBJECT_KINDS
 from reconciler.manifests.load import load_documents
 from reconciler.manifests.problems import Problems
 from reconciler.manifests.schema import (
@@ -22,8 +22,10 @@ from reconciler.manifests.schema import (
     stack_schema,
     write_schemas,
 )
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Declaration as Kind
+from reconciler.rules import RULE_KINDS
 
+KINDS = {**OBJECT_KINDS, **RULE_KINDS}
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted(path for path in (REPOSITORY / "examples").rglob("*.yaml") if "secrets" not in path.parts)
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))

@@ -10,6 +10,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 from reconciler.render.explain import explain_kind
 from reconciler.render.explain_types import children_of
+from reconciler.rules import RULE_KINDS
 
 from .goldens import assert_golden
 
@@ -43,6 +44,15 @@ def test_every_part_of_every_kind_can_be_explained(kind: Kind) -> None:
 @pytest.mark.parametrize("name", ["VectorStore", "RateLimit"])
 def test_a_page_reads_as_it_did(name: str) -> None:
     assert_golden(f"explain_{name}.txt", explain_kind(KINDS[name]))
+
+
+def test_a_rule_says_that_it_is_no_object() -> None:
+    page = explain_kind(RULE_KINDS["Check"])
+    assert "is          no object: no plan shows it, and no state remembers it\n" in page
+    assert "has either  operation; or budget\n" in page
+    assert explain_kind(RULE_KINDS["Check"], ["expect", "values", "at_most"]).startswith(
+        "Check.expect.values.at_most: "
+    )
 
 
 def test_a_part_reads_as_it_did() -> None:

@@ -122,7 +122,7 @@ _OPTIONAL = {
     "compaction": nullable(fields({}, {"async": nullable(boolean())})),
     "experimental": fields({}, {"time_awareness": boolean()}),
 }
-_CREATE = fields({"model": _MODEL}, _OPTIONAL)
+AGENT = fields({"model": _MODEL}, _OPTIONAL)
 _UPDATE = fields({}, {"model": _MODEL, **_OPTIONAL})
 
 
@@ -131,7 +131,11 @@ def list_agents(call: Call) -> dict[str, Any]:
 
 
 def create_agent(call: Call) -> dict[str, Any]:
-    sent = call.json(_CREATE)
+    return call.store.add("agent", call.project_id, new_agent(call, call.json(AGENT))).body
+
+
+def new_agent(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
+    """An agent as it is shown, made of a checked body; a session may have one of its own."""
     body: dict[str, Any] = {
         "id": ids.fresh("agent"),
         "object": "agent",
@@ -144,7 +148,7 @@ def create_agent(call: Call) -> dict[str, Any]:
         **{name: resolve(None) for name, resolve in _RESOLVERS.items()},
     }
     _merge(body, sent)
-    return call.store.add("agent", call.project_id, body).body
+    return body
 
 
 def retrieve_agent(call: Call) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""Checks side by side: each with the key of its project, all through the one client and its pace.
+
+Nothing of a check ends the others: what goes wrong is its outcome. Once the run is stopped, what is under way comes to
+its end, is tidied up after, and the rest is not begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconciler.api.client import Client
+from reconciler.api.keys import KeyRing
+from reconciler.api.reach import Reach
+from reconciler.api.uploads import Uploader
+from reconciler.api.work import side_by_side
+from reconciler.checks.budget import Budgets, described
+from reconciler.checks.line import Line, judged
+from reconciler.checks.traces import Traces
+from reconciler.checks.waiting import wait
+from reconciler.errors import Interrupted, ReconcilerError
+from reconciler.model.checking import CheckOutcome, CheckStatus, Finding
+from reconciler.model.rule import Rule
+from reconciler.model.secret import Redactor
+from reconciler.model.values import Reference, Spec, Unknown, substitute
+from reconciler.rules.check import WAIT_SECONDS
+from reconciler.rules.expectations import Reply, judge
+from reconciler.rules.operations import OPERATIONS, Operation
+
+
+@dataclass(frozen=True)
+class CheckTools:
+    """What checks are carried out with.
+
+    `reach_of` gives the reach of a project's own key, `project_id` the id of a project, `lookup` what a reference is
+    now: an Unknown where its target was never applied. `may_cost` lets those run that cost noticeably.
+    """
+
+    client: Client
+    keys: KeyRing
+    redactor: Redactor
+    uploader: Uploader
+    budgets: Budgets
+    reach_of: Callable[[str | None], Reach]
+    project_id: Callable[[str], str | None]
+    lookup: Callable[[Reference], Any]
+    may_cost: Callable[[Rule], bool] = lambda _: False
+    parallelism: int = 4
+
+
+def run_checks(rules: Sequence[Rule], tools: CheckTools) -> list[CheckOutcome]:
+    """The outcome of each check, in the order of the checks."""
+    return side_by_side(lambda rule: _run(rule, tools), rules, workers=tools.parallelism)
+
+
+def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
+    spec = rule.spec
+    outcome = CheckOutcome(rule.address, CheckStatus.SKIPPED, what=_what(spec), place=rule.place)
+    operation = OPERATIONS.get(str(spec.get("operation")))
+    if operation is not None and operation.costly and not tools.may_cost(rule):
+        return replace(outcome, message="it costs money each time: name it, or pass --costly")
+    started, notes = time.monotonic(), list[str]()
+    try:
+        tools.client.check_stopped()
+        findings = _Check(rule, _resolved(spec, tools), tools, notes).findings()
+        status = CheckStatus.FAILED if findings else CheckStatus.PASSED
+        found = replace(outcome, status=status, findings=tuple(findings))
+    except Interrupted:
+        found = replace(outcome, message="the run was stopped")
+    except ReconcilerError as error:
+        found = replace(outcome, status=CheckStatus.ERROR, message=f"{error} {error.hint}".rstrip())
+    return replace(found, seconds=time.monotonic() - started, notes=tuple(notes))
+
+
+def _what(spec: Spec) -> str:
+    return str(spec["operation"]) if spec.get("operation") else described(spec.get("budget") or {"below": "?"})
+
+
+def _resolved(spec: Spec, tools: CheckTools) -> Spec:
+    """The spec with what its references are now; raises where that is not known."""
+
+    def lookup(reference: Reference) -> Any:
+        value = tools.lookup(reference)
+        if isinstance(value, Unknown):
+            raise ReconcilerError(f"{reference} has no value yet.", hint="Apply first.")
+        return value
+
+    resolved: Spec = substitute(spec, lookup)
+    return resolved
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One check that is under way; `notes` gets what could not be removed."""
+
+    rule: Rule
+    spec: Spec
+    tools: CheckTools
+    notes: list[str]
+
+    def findings(self) -> list[Finding]:
+        """Everything in which it is not as expected."""
+        operation = OPERATIONS.get(str(self.spec.get("operation")))
+        if operation is None:
+            return self._budget()
+        return self._called(Line(self._reach(operation), self.tools.redactor, self.tools.uploader), operation)
+
+    def _budget(self) -> list[Finding]:
+        project = self.rule.address.project
+        project_id = self.tools.project_id(project) if project else None
+        if project and project_id is None:
+            raise ReconcilerError(f'The project "{project}" is not known at the API yet.', hint="Apply first.")
+        return self.tools.budgets.judge(self.spec["budget"], project_id)
+
+    def _reach(self, operation: Operation) -> Reach:
+        if operation.admin:
+            return Reach(self.tools.client, self.tools.keys.admin(), beta=operation.beta)
+        return replace(self.tools.reach_of(self.rule.address.project), beta=operation.beta)
+
+    def _called(self, line: Line, operation: Operation) -> list[Finding]:
+        traces = Traces(line, operation, self.spec)
+        traces.look_before()
+        try:
+            return self._judged(line, operation, traces)
+        finally:
+            self.notes.extend(traces.remove())
+
+    def _judged(self, line: Line, operation: Operation, traces: Traces) -> list[Finding]:
+        answer = line.first(operation, self.spec)
+        found: list[Finding] = []
+        seconds = answer.seconds
+        if answer.status == 200 and not answer.content:
+            traces.note(answer.body)
+            began = time.monotonic()
+            body, found = wait(
+                line,
+                operation,
+                answer.body,
+                seconds=self.spec.get("wait_seconds", WAIT_SECONDS),
+                outputs=self.spec.get("tool_outputs") or {},
+            )
+            seconds += time.monotonic() - began if body is not answer.body else 0.0
+            shown = {name: line.follow(f"GET {path}", body).get("data") for name, path in operation.shows.items()}
+            answer = replace(answer, body={**body, **shown})
+        reply = Reply(answer.status, judged(operation, answer, self.tools.redactor), seconds)
+        found += judge(self.spec.get("expect") or {}, reply)
+        if found and operation.ended and answer.status == 404:
+            found.append(Finding("operation", f"may be gone: {operation.ended}"))
+        self._mark(line, operation, answer.body, passed=not found)
+        return found
+
+    def _mark(self, line: Line, operation: Operation, body: Spec, *, passed: bool) -> None:
+        """Note at work that nothing can remove which check it was of."""
+        if operation.waiting is not None and operation.waiting.marked and body.get("id"):
+            metadata = {"reconciler_check": str(self.rule.address), "reconciler_passed": str(passed).lower()}
+            kept = body.get("metadata") or {}
+            line.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})

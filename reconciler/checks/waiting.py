@@ -1,0 +1,140 @@
+"""Work that goes on after the answer: watched until it is over, told what it asks for, ended when it takes too long."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.checks.line import Line
+from reconciler.errors import ReconcilerError
+from reconciler.model.checking import Finding
+from reconciler.rules.operations import Operation, Waiting
+
+_FIRST_SECONDS = 0.2
+_MOST_SECONDS = 3.0
+_ENDING_SECONDS = 10.0
+
+
+def wait(
+    line: Line, operation: Operation, begun: dict[str, Any], *, seconds: float, outputs: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Finding]]:
+    """The work in the state in which it ended, and what is to be said where it did not end by itself.
+
+    Whatever goes wrong, and also when the run is stopped, it is cancelled.
+    """
+    waiting = operation.waiting
+    if waiting is None:
+        return begun, []
+    now = begun
+    try:
+        ends_at, pause = time.monotonic() + seconds, _FIRST_SECONDS
+        while _goes_on(waiting, now):
+            if now.get("status") == waiting.asks:
+                now = _answered(line, waiting, now, outputs)
+                continue
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                finding = Finding("wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled")
+                return _ended(line, waiting, _cancelled(line, waiting, now)), [finding]
+            line.reach.client.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
+            pause = min(pause * 1.5, _MOST_SECONDS)
+            now = line.follow(waiting.read, now)
+    except BaseException:
+        _cancelled(line, waiting, now)
+        raise
+    return now, []
+
+
+def _goes_on(waiting: Waiting, now: Mapping[str, Any]) -> bool:
+    return now.get("status") in waiting.running or (waiting.asks is not None and now.get("status") == waiting.asks)
+
+
+def _answered(line: Line, waiting: Waiting, now: dict[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The work after it was given the outputs of the functions that it called."""
+    calls_of, body_of = _DIALECTS[waiting.dialect]
+    answers = []
+    for call in calls_of(now):
+        if call.get("name") not in outputs:
+            raise ReconcilerError(
+                f'The function "{call.get("name")}" is called, and spec.tool_outputs has no output of it.',
+                hint="Give what it is to answer: text, or JSON that is sent as text.",
+            )
+        value = outputs[call["name"]]
+        answers.append((call, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+    if not answers or waiting.answer is None:
+        raise ReconcilerError("Something else than the outputs of functions is asked for.")
+    return _as_it_is(line, waiting, now, line.follow(waiting.answer, now, body=body_of(answers)))
+
+
+def _as_it_is(line: Line, waiting: Waiting, now: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """The work after a call whose answer may say nothing of it."""
+    return answer if "status" in answer else line.follow(waiting.read, now, last=True)
+
+
+_Calls = list[dict[str, Any]]
+_Answers = list[tuple[dict[str, Any], str]]
+
+
+def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
+    action = now.get("required_action")
+    asked = action.get("submit_tool_outputs") if isinstance(action, Mapping) else None
+    calls = asked.get("tool_calls") if isinstance(asked, Mapping) else None
+    return [
+        {"id": call.get("id"), "name": call["function"].get("name")}
+        for call in (calls if isinstance(calls, list) else [])
+        if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping)
+    ]
+
+
+def _answer_to_run(answers: _Answers) -> dict[str, Any]:
+    return {"tool_outputs": [{"tool_call_id": call["id"], "output": output} for call, output in answers]}
+
+
+def _calls_of_session(now: Mapping[str, Any]) -> _Calls:
+    actions = now.get("required_actions")
+    return [
+        action
+        for action in (actions if isinstance(actions, list) else [])
+        if isinstance(action, dict) and action.get("type") == "function_call"
+    ]
+
+
+def _answer_to_session(answers: _Answers) -> dict[str, Any]:
+    results = [
+        {
+            "type": "agent.session.input.tool_result",
+            "call_id": call.get("call_id"),
+            "turn_id": call.get("turn_id"),
+            "success": True,
+            "output": output,
+        }
+        for call, output in answers
+    ]
+    return {"events": results}
+
+
+_DIALECTS: Mapping[str, tuple[Callable[[Mapping[str, Any]], _Calls], Callable[[_Answers], dict[str, Any]]]] = {
+    "run": (_calls_of_run, _answer_to_run),
+    "session": (_calls_of_session, _answer_to_session),
+}
+_CANCELS: Mapping[str, Any] = {"run": None, "session": {"events": [{"type": "agent.session.input.cancel"}]}}
+
+
+def _ended(line: Line, waiting: Waiting, now: dict[str, Any]) -> dict[str, Any]:
+    """Cancelled work once it is over, where that is soon: until then it may still add to what is tidied up."""
+    ends_at = time.monotonic() + _ENDING_SECONDS
+    while now.get("status") in waiting.running and time.monotonic() < ends_at:
+        line.reach.client.pause(_FIRST_SECONDS, "it is being cancelled")
+        now = line.follow(waiting.read, now)
+    return now
+
+
+def _cancelled(line: Line, waiting: Waiting, now: dict[str, Any]) -> dict[str, Any]:
+    """The work after it was ended; what cannot be ended is left as it was seen last."""
+    try:
+        answer = line.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
+        return _as_it_is(line, waiting, now, answer)
+    except ReconcilerError:
+        return now  # it ended by itself meanwhile, or nobody can be reached: neither is what the check is about

@@ -1,0 +1,73 @@
+"""What became of checks: values for whoever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Place
+
+
+class CheckStatus(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"  # the answer is not what it must be
+    ERROR = "error"  # there was no answer to judge
+    SKIPPED = "not run"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing in which an answer is not as expected: what it is about, and a phrase."""
+
+    about: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.about} {self.message}"
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What became of one check. `message` says why it was not run, or what went wrong; `notes` what was left behind."""
+
+    address: Address
+    status: CheckStatus
+    what: str = ""
+    place: Place | None = None
+    seconds: float = 0.0
+    findings: tuple[Finding, ...] = ()
+    message: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All checks of a run, in address order."""
+
+    stack: str
+    environment: str
+    outcomes: tuple[CheckOutcome, ...]
+    calls: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.address)))
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not self.interrupted and not any(
+            outcome.status in (CheckStatus.FAILED, CheckStatus.ERROR) for outcome in self.outcomes
+        )
+
+    def counts(self) -> Mapping[CheckStatus, int]:
+        """How many checks ended in each way."""
+        counts = dict.fromkeys(CheckStatus, 0)
+        for outcome in self.outcomes:
+            counts[outcome.status] += 1
+        return counts

@@ -1,0 +1,54 @@
+"""Documents that declare no object: what should be so, told beside what should exist.
+
+A rule is declared as a resource is, with a kind, a name, a spec, references and `for_each`. It is never created, so it
+is no part of a plan's changes, of the state or of an export. What it is for is up to the command that reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import Place
+from reconciler.model.kind import Declaration
+from reconciler.model.paths import Trail
+from reconciler.model.values import Spec, references_in
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something wrong with a spec that no schema can say. `trail` begins below `spec`; `at_key` blames the key."""
+
+    trail: Trail
+    summary: str
+    detail: str
+    at_key: bool = False
+
+
+def _none(spec: Spec) -> Iterable[Flaw]:  # noqa: ARG001 - the signature of every `flaws`
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleKind(Declaration):
+    """One kind of rule. `flaws` finds what is wrong with a spec, offline and before references have values."""
+
+    flaws: Callable[[Spec], Iterable[Flaw]] = _none
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One document, expanded and resolved as far as the manifests alone allow; `spec` may hold references."""
+
+    address: Address
+    kind: RuleKind
+    spec: Spec
+    place: Place | None = None
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def references(self) -> frozenset[Address]:
+        """The addresses that the spec refers to."""
+        return frozenset(reference.address for reference in references_in(self.spec))

@@ -1,0 +1,239 @@
+"""What a Check may call: operations of the data half of the API, as data.
+
+An operation is a line of `OPERATIONS`. What is special is said here and nowhere else: which header it wants, what it
+leaves behind and how that goes away, how long work is waited for, what in its answer nobody may see. None of them
+changes anything that is managed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ASSISTANTS = "assistants=v2"
+AGENTS = "agents=v1"
+CHATKIT = "chatkit_beta=v1"
+
+_HOLE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What an operation makes, and the call that removes it again.
+
+    Holes of the call are filled from the answer. `stored` where that is so only if the body says `store: true`.
+    """
+
+    call: str
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Work that goes on after the answer: how to look at it, to end it, and to answer what it asks for.
+
+    `running` are the states in which it is not over; in the state `asks` it wants the outputs of functions, which are
+    told in the way of `dialect`. `marked` is the call that notes in its metadata which check it was, where nothing can
+    remove it.
+    """
+
+    read: str
+    cancel: str
+    running: tuple[str, ...] = ("queued", "in_progress")
+    asks: str | None = None
+    answer: str | None = None
+    dialect: Literal["run", "session"] = "run"
+    marked: str | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One endpoint: `call` is its method and path, whose holes are parameters of the check.
+
+    `fills` are values of the body where it does not have them; `stores` names the field that wants the answer stored.
+    `files` names the parts of a form that hold files, the first of them needed; with them the body travels as a form.
+    `shows` are lists that belong to the answer, by the name that they get there. `adds_to` is a list that the call adds
+    to, which is undone. `secrets` are keys, anywhere in the answer, whose texts nobody may see. `costly` where one call
+    costs noticeably. `answers_text` where the answer may be no JSON. `ended` says since when the live platform has it
+    no more, and what came after.
+    """
+
+    name: str
+    group: str
+    call: str
+    query: tuple[str, ...] = ()
+    admin: bool = False
+    beta: str | None = None
+    takes_body: bool = True
+    fills: Mapping[str, Any] = field(default_factory=dict)
+    stores: str | None = None
+    files: tuple[str, ...] = ()
+    leaves: Leftover | None = None
+    waiting: Waiting | None = None
+    shows: Mapping[str, str] = field(default_factory=dict)
+    adds_to: str | None = None
+    secrets: tuple[str, ...] = ()
+    costly: bool = False
+    answers_text: bool = False
+    ended: str = ""
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.call.partition(" ")[0]
+
+    @property
+    def path(self) -> str:
+        """The path below the base URL, with holes."""
+        return self.call.partition(" ")[2]
+
+    @property
+    def holes(self) -> tuple[str, ...]:
+        """The parameters that the path needs."""
+        return tuple(_HOLE.findall(self.path))
+
+
+_RUN = Waiting(
+    read="GET /threads/{thread_id}/runs/{id}",
+    cancel="POST /threads/{thread_id}/runs/{id}/cancel",
+    running=("queued", "in_progress", "cancelling"),
+    asks="requires_action",
+    answer="POST /threads/{thread_id}/runs/{id}/submit_tool_outputs",
+)
+_RUN_SHOWS = {"messages": "/threads/{thread_id}/messages", "steps": "/threads/{thread_id}/runs/{id}/steps"}
+_SESSION = Waiting(
+    read="GET /agents/sessions/{id}",
+    cancel="POST /agents/sessions/{id}/events",
+    running=("in_progress",),
+    asks="requires_action",
+    answer="POST /agents/sessions/{id}/events",
+    dialect="session",
+)
+_RESPONSE = Waiting(read="GET /responses/{id}", cancel="POST /responses/{id}/cancel")
+_ENDED = "The live platform ended threads and runs on 2026-08-26; createAgentSession checks what came after them."
+_CLIENT_SECRET = ("client_secret", "value")
+
+
+def _read(name: str, group: str, path: str, **more: Any) -> Operation:
+    return Operation(name, group, f"GET {path}", takes_body=False, **more)
+
+
+_ALL = (
+    Operation("createSpeech", "Audio", "POST /audio/speech", answers_text=True),
+    Operation("createTranscription", "Audio", "POST /audio/transcriptions", files=("file",), answers_text=True),
+    Operation("createTranslation", "Audio", "POST /audio/translations", files=("file",), answers_text=True),
+    Operation(
+        "createChatCompletion",
+        "Chat",
+        "POST /chat/completions",
+        leaves=Leftover("DELETE /chat/completions/{id}", stored=True),
+    ),
+    _read("listChatCompletions", "Chat", "/chat/completions", query=("model", "limit", "order", "after")),
+    _read("getChatCompletion", "Chat", "/chat/completions/{completion_id}"),
+    _read("getChatCompletionMessages", "Chat", "/chat/completions/{completion_id}/messages", query=("limit", "order")),
+    Operation("createCompletion", "Completions", "POST /completions"),
+    Operation("createEmbedding", "Embeddings", "POST /embeddings"),
+    Operation("createImage", "Images", "POST /images/generations", costly=True),
+    Operation("createImageEdit", "Images", "POST /images/edits", files=("image", "mask"), costly=True),
+    Operation("createImageVariation", "Images", "POST /images/variations", files=("image",), costly=True),
+    _read("listModels", "Models", "/models"),
+    _read("retrieveModel", "Models", "/models/{model}"),
+    Operation("createModeration", "Moderations", "POST /moderations"),
+    Operation("createRealtimeSession", "Realtime", "POST /realtime/sessions", secrets=_CLIENT_SECRET),
+    Operation(
+        "createRealtimeTranscriptionSession",
+        "Realtime",
+        "POST /realtime/transcription_sessions",
+        secrets=_CLIENT_SECRET,
+    ),
+    Operation("createRealtimeClientSecret", "Realtime", "POST /realtime/client_secrets", secrets=_CLIENT_SECRET),
+    Operation(
+        "createRealtimeTranslationClientSecret",
+        "Realtime",
+        "POST /realtime/translations/client_secrets",
+        secrets=_CLIENT_SECRET,
+    ),
+    Operation(
+        "createResponse",
+        "Responses",
+        "POST /responses",
+        fills={"store": False},
+        stores="background",
+        leaves=Leftover("DELETE /responses/{id}", stored=True),
+        waiting=_RESPONSE,
+    ),
+    _read("getResponse", "Responses", "/responses/{response_id}"),
+    _read("listInputItems", "Responses", "/responses/{response_id}/input_items", query=("limit", "order", "after")),
+    Operation("cancelResponse", "Responses", "POST /responses/{response_id}/cancel", takes_body=False),
+    Operation("compactResponse", "Responses", "POST /responses/compact"),
+    Operation("countInputTokens", "Responses", "POST /responses/input_tokens"),
+    Operation(
+        "createThreadAndRun",
+        "Threads",
+        "POST /threads/runs",
+        beta=ASSISTANTS,
+        ended=_ENDED,
+        leaves=Leftover("DELETE /threads/{thread_id}"),
+        waiting=_RUN,
+        shows=_RUN_SHOWS,
+    ),
+    Operation(
+        "createRun",
+        "Threads",
+        "POST /threads/{thread_id}/runs",
+        beta=ASSISTANTS,
+        ended=_ENDED,
+        waiting=Waiting(**{**vars(_RUN), "marked": "POST /threads/{thread_id}/runs/{id}"}),
+        shows=_RUN_SHOWS,
+        adds_to="/threads/{thread_id}/messages",
+    ),
+    _read("getRun", "Threads", "/threads/{thread_id}/runs/{run_id}", beta=ASSISTANTS, ended=_ENDED),
+    _read("listRuns", "Threads", "/threads/{thread_id}/runs", query=("limit", "order"), beta=ASSISTANTS, ended=_ENDED),
+    _read(
+        "listRunSteps",
+        "Threads",
+        "/threads/{thread_id}/runs/{run_id}/steps",
+        query=("limit",),
+        beta=ASSISTANTS,
+        ended=_ENDED,
+    ),
+    _read("getRunStep", "Threads", "/threads/{thread_id}/runs/{run_id}/steps/{step_id}", beta=ASSISTANTS, ended=_ENDED),
+    Operation(
+        "createAgentSession",
+        "Agents",
+        "POST /agents/sessions",
+        beta=AGENTS,
+        fills={"environment": {"type": "none"}},
+        leaves=Leftover("DELETE /agents/sessions/{id}"),
+        waiting=_SESSION,
+        shows={"items": "/agents/sessions/{id}/items"},
+    ),
+    Operation("searchVectorStore", "Vector stores", "POST /vector_stores/{vector_store_id}/search"),
+    _read(
+        "retrieveVectorStoreFileContent", "Vector stores", "/vector_stores/{vector_store_id}/files/{file_id}/content"
+    ),
+    Operation("testWebhookEndpoint", "Webhooks", "POST /webhook_endpoints/{webhook_endpoint_id}/test"),
+    Operation(
+        "createChatKitSession",
+        "ChatKit",
+        "POST /chatkit/sessions",
+        beta=CHATKIT,
+        leaves=Leftover("POST /chatkit/sessions/{id}/cancel"),
+        secrets=_CLIENT_SECRET,
+    ),
+    Operation("createDecision", "Decisions", "POST /decisions"),
+    Operation("runGrader", "Fine-tuning", "POST /fine_tuning/alpha/graders/run"),
+    Operation("validateGrader", "Fine-tuning", "POST /fine_tuning/alpha/graders/validate"),
+    Operation(
+        "validateExternalKey",
+        "External keys",
+        "POST /organization/external_keys/{external_key_id}/validate",
+        admin=True,
+        takes_body=False,
+    ),
+)
+
+OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
+"""Every operation by name, in the order in which the API's reference has them."""

@@ -1,0 +1,92 @@
+"""Checks carried out in this process: a real client against an emulator, or against a few lines of a fake wire."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.api.client import Client
+from reconciler.api.keys import Key, KeyRing
+from reconciler.api.reach import Reach
+from reconciler.api.uploads import Uploader
+from reconciler.checks import CheckTools, run_checks
+from reconciler.checks.budget import Budgets
+from reconciler.emulator import Emulator
+from reconciler.manifests import Credential
+from reconciler.model.address import Address
+from reconciler.model.checking import CheckOutcome
+from reconciler.model.rule import Rule
+from reconciler.model.secret import Redactor, Secret
+from reconciler.rules import CHECK
+
+KEY = Credential("a test", Secret("sk-emulator"))
+ADMIN = Credential("a test", Secret("sk-admin-emulator"))
+
+
+@dataclass
+class Checking:
+    """Carries out checks, given as specs."""
+
+    client: Client
+    tools: CheckTools
+    redactor: Redactor
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, spec: dict[str, Any], *, project: str | None = None, **changes: Any) -> CheckOutcome:
+        rule = Rule(Address("Check", "it", project), CHECK, spec)
+        [outcome] = run_checks([rule], replace(self.tools, **changes))
+        return outcome
+
+
+def checking(base_url: str, root: Path, transport: httpx.BaseTransport | None = None) -> Checking:
+    stop, redactor = threading.Event(), Redactor()
+    # Pauses take no time: what is waited for moves on when it is looked at.
+    client = Client(base_url, redactor=redactor, stop=stop, sleep=lambda _: None, transport=transport)
+    keys = KeyRing(admin=ADMIN, default=KEY, projects={}, root=root)
+    tools = CheckTools(
+        client=client,
+        keys=keys,
+        redactor=redactor,
+        uploader=Uploader(root),
+        budgets=Budgets(client, keys, today=lambda: date(2026, 11, 22)),
+        reach_of=lambda _: Reach(client, Key(Secret("sk-emulator"), "a test")),
+        project_id={"search": "proj_1"}.get,
+        lookup=lambda reference: reference,
+    )
+    return Checking(client, tools, redactor, stop)
+
+
+@pytest.fixture
+def check(emulator: Emulator, tmp_path: Path) -> Iterator[Checking]:
+    """Checks against an emulator; files are in the test's folder."""
+    made = checking(emulator.base_url, tmp_path)
+    yield made
+    made.client.close()
+
+
+Answering = Callable[[httpx.Request], Any]
+
+
+@pytest.fixture
+def over_wire(tmp_path: Path) -> Iterator[Callable[[Answering], Checking]]:
+    """Checks against a function that answers each request: with JSON, or with a whole answer."""
+    made: list[Checking] = []
+
+    def over(answer: Answering) -> Checking:
+        def handle(request: httpx.Request) -> httpx.Response:
+            found = answer(request)
+            return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
+
+        made.append(checking("http://127.0.0.1:1/v1", tmp_path, httpx.MockTransport(handle)))
+        return made[-1]
+
+    yield over
+    for one in made:
+        one.client.close()
