@@ -101,6 +101,10 @@ def _content(path: Path, store: Store, names: Mapping[str, str]) -> str:
     text = path.read_text(encoding="utf-8")
     if path.name.endswith(".reconciler"):
         return oct(stat.S_IMODE(path.stat().st_mode))
+    if text.startswith("whsec_"):
+        hints = {record.body.get("signing_secret_hint") for kind in store.counts() for record in store.all(kind)}
+        secret = text.strip()
+        return "the secret of a webhook" if f"{secret[:6]}…{secret[-4:]}" in hints else "a dead secret"
     if not text.startswith("sk-"):
         return text
     key = store.key_record(text.split()[-1])
