@@ -33,8 +33,8 @@ types: $(VENV)/.dev  ## Static types
 schemas: $(VENV)/.dev  ## Write schemas/ from the kinds
 	$(BIN)/python -m reconciler.manifests.schema schemas
 
-golden: $(VENV)/.dev  ## Rewrite the expected outputs of tests; review the difference like code
-	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render
+golden: $(VENV)/.dev  ## Rewrite the expected outputs of tests and what documentation is generated; review it like code
+	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render tests/test_docs.py
 
 bench: $(VENV)/.dev  ## Measure the promised figures; ARGS="--only sizes" measures some, --out FILE names the results
 	$(BIN)/python -m tests.bench $(ARGS)

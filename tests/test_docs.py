@@ -28,6 +28,7 @@ from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerEr
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.render.explain import explain_kind
+from reconciler.render.kind_page import index, kind_page, page_name
 from reconciler.rules import RULE_KINDS
 from reconciler.rules.operations import OPERATIONS, Operation
 from tests.conftest import Workspace
@@ -36,6 +37,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
+KIND_PAGES = {f"docs/kinds/{page_name(name)}": kind for name, kind in {**KINDS, **RULE_KINDS}.items()}
 
 SURROUNDINGS = {
     "prompts/support.md": "Be kind.\n",
@@ -320,12 +322,8 @@ def command_section(path: str) -> str:
 
 
 def kinds_table() -> str:
-    rows = [f"| [`{kind.name}`](docs/kinds.md#{kind.name.lower()}) | {kind.doc} |" for kind in KINDS.values()]
+    rows = [f"| [`{kind.name}`](docs/kinds/{page_name(kind.name)}) | {kind.doc} |" for kind in KINDS.values()]
     return "\n".join(["| Kind | What it is |", "|---|---|", *rows]) + "\n"
-
-
-def kind_sections() -> str:
-    return "\n".join(f"## {kind.name}\n\n```text\n{explain_kind(kind)}```\n" for kind in KINDS.values())
 
 
 def rule_pages() -> str:
@@ -358,7 +356,7 @@ GENERATED = {
     "options emulator": option_table(own_options("emulator")),
     "faults": f"```text\n{FAULT_HELP}```\n",
     "kinds": kinds_table(),
-    "kind pages": kind_sections(),
+    "kind index": index({**KINDS, **RULE_KINDS}),
 }
 
 MARKED = re.compile(r"^<!-- ([a-z ]+) -->\n\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
@@ -373,6 +371,24 @@ def test_what_is_written_from_the_program_is_what_the_program_says(page: str) ->
         text = fresh
     for found in MARKED.finditer(text):
         assert found[2] == f"{GENERATED[found[1]]}\n", found[1]
+
+
+@pytest.mark.parametrize("page", KIND_PAGES)
+def test_the_page_of_a_kind_is_what_its_declaration_says(page: str) -> None:
+    path, fresh = ROOT / page, kind_page(KIND_PAGES[page])
+    if os.environ.get("RECONCILER_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(fresh, encoding="utf-8", newline="\n")
+    assert path.read_text(encoding="utf-8") == fresh
+
+
+def test_explain_prints_the_page_of_a_kind(workspace: Workspace) -> None:
+    printed = workspace.run("explain", "VectorStore", "--format", "markdown", expect=0).out
+    assert printed == (ROOT / "docs/kinds/vector-store.md").read_text(encoding="utf-8")
+
+
+def test_no_page_is_of_a_kind_that_is_gone() -> None:
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "kinds").iterdir()} == set(KIND_PAGES)
 
 
 def test_everything_that_can_be_written_is_on_some_page() -> None:

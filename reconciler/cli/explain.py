@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @click.command("explain")
 @click.argument("what", metavar="KIND[.FIELD]", required=False)
-def command(what: str | None) -> int:
+@click.option(
+    "--format", "form", type=click.Choice(("text", "markdown")), default="text", help="Markdown is for whole kinds."
+)
+def command(what: str | None, form: str) -> int:
     """Document a kind or one of its fields; without an argument, list the kinds."""
     from reconciler.errors import UsageError
     from reconciler.kinds import KINDS
@@ -34,5 +37,10 @@ def command(what: str | None) -> int:
         raise UsageError(
             f'there is no kind "{name}".{nearest(name, declarable)}', hint=f"Kinds: {', '.join(declarable)}."
         )
+    if form == "markdown" and not path:
+        from reconciler.render.kind_page import kind_page
+
+        click.echo(kind_page(declarable[name]), nl=False)
+        return 0
     click.echo(explain_kind(declarable[name], path), nl=False)
     return 0

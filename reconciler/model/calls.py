@@ -89,7 +89,11 @@ def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Within, str]
         within = tuple((name, value) for name, value in pairs)
         if tuple(name for name, _ in within) in fields:
             return within, own
-    shapes = " or ".join("/".join([*(name.upper() for name in names), "ID"]) for names in fields)
-    if len(fields) > 1:
-        shapes = " or ".join("/".join([*(f"{name}=ID" for name in names), "ID"]) for names in fields)
-    raise ValueError(f'"{id}" is no id of this kind: write {shapes}')
+    raise ValueError(f'"{id}" is no id of this kind: write {" or ".join(id_forms(fields))}')
+
+
+def id_forms(fields: tuple[tuple[str, ...], ...], own: str = "ID") -> list[str]:
+    """How composed ids are written, for each sort of surroundings; `own` stands for the object's own id."""
+    if len(fields) == 1:
+        return ["/".join([*(name.upper() for name in fields[0]), own])]
+    return ["/".join([*(f"{name}=ID" for name in names), own]) for names in fields]

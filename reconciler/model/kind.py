@@ -13,7 +13,16 @@ from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Any
 
-from reconciler.model.calls import USUAL, Calls, Within, compose_id, is_of_project, split_id, surrounding_fields
+from reconciler.model.calls import (
+    USUAL,
+    Calls,
+    Within,
+    compose_id,
+    id_forms,
+    is_of_project,
+    split_id,
+    surrounding_fields,
+)
 from reconciler.model.job import Job, digest_of
 from reconciler.model.paths import Trail
 from reconciler.model.types import (
@@ -404,6 +413,15 @@ class Kind(Declaration):
     def place_of(self, id: str) -> tuple[Within, str]:
         """Surroundings and own id of an object; ValueError where the id cannot be of this kind."""
         return split_id(id, self.surroundings) if self.surroundings else ((), id)
+
+    @property
+    def id_forms(self) -> list[str]:
+        """How ids of such objects are written: `ID`, or what stands for it, behind the surroundings."""
+        if self.calls.setting:
+            own = [path.rpartition("/")[2] for path in self.collections]
+            return list(dict.fromkeys(own))
+        own_id = (self.calls.id_field or "id").upper()
+        return id_forms(self.surroundings, own_id) if self.surroundings else [own_id]
 
     def hold_on(self, attributes: Spec) -> str | None:
         """Why nobody may change or remove an object that looks like this, where somebody may not."""

@@ -78,6 +78,11 @@ def explain_kind(kind: Declaration, path: Sequence[str] = ()) -> str:
     return _page(_part_lines(place, part))
 
 
+def kind_facts(kind: Declaration) -> list[tuple[str, str]]:
+    """What holds for a kind as a whole, each fact with the word for it."""
+    return list(_facts(kind))
+
+
 def _page(lines: Iterator[str]) -> str:
     return plain(line(text) for text in lines)
 
@@ -133,7 +138,7 @@ def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
     if kind.shapes:
         yield "has either", "; or ".join(map(_shape, kind.shapes))
     yield "removed", _removal(kind)
-    yield "import", f"reconciler import {_address(kind)} ID"
+    yield "import", " or ".join(f"reconciler import {_address(kind)} {form}" for form in kind.id_forms)
     if kind.beta:
         yield "beta", kind.beta
 

@@ -1,0 +1,68 @@
+"""The calls that a declaration asks for, each as a word and `METHOD path`: for documentation, and to count coverage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from reconciler.model.kind import Kind, Removal
+
+_CALL = re.compile(r"(GET|POST|DELETE) [/{]\S*")
+_USUAL = ("create", "read", "update", "delete")
+
+
+def calls_of(kind: Kind) -> list[tuple[str, str]]:
+    """Every call of a kind on each of its collections, fields with calls of their own aside."""
+    return list(
+        dict.fromkeys(_in_full(kind, word, call) for path in kind.collections for word, call in _on(kind, path))
+    )
+
+
+def calls_in(value: Any) -> Iterator[str]:
+    """Every text of the form `METHOD path` in a declaration, however deep."""
+    if isinstance(value, str):
+        if _CALL.fullmatch(value):
+            yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for item in fields(value):
+            yield from calls_in(getattr(value, item.name))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from calls_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from calls_in(inner)
+
+
+def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
+    if kind.calls.listable and not kind.calls.setting:
+        yield "list", f"GET {path}"
+    for word in _USUAL:
+        if _is_made(kind, word):
+            yield word, getattr(kind.calls, word).replace("{collection}", path)
+    if kind.removal is Removal.ARCHIVE:
+        yield "archive", f"POST {path}/{{id}}/archive"
+    for name, value in _further(kind):
+        yield from ((name, call.replace("{collection}", path)) for call in calls_in(value))
+
+
+def _further(kind: Kind) -> Iterator[tuple[str, Any]]:
+    """What else of a declaration may name calls: its fields, and what is special about the kind."""
+    yield from ((field.name, field) for field in kind.fields)
+    yield from ((item.name, getattr(kind, item.name)) for item in fields(kind) if item.name not in ("calls", "fields"))
+
+
+def _is_made(kind: Kind, word: str) -> bool:
+    if word == "create":
+        return not kind.always_exists
+    if word == "read":
+        return kind.readable_singly or kind.calls.setting
+    if word == "update":
+        return any(item.on_update and item.in_body for item in kind.fields) or kind.mark is not None
+    return kind.removal is Removal.DELETE
+
+
+def _in_full(kind: Kind, word: str, call: str) -> tuple[str, str]:
+    return word, call.replace("{id}", f"{{{kind.calls.id_field or 'id'}}}")
