@@ -33,6 +33,9 @@ TYPES = (
 )
 """The types of usage, as the API's paths name them."""
 
+WITHOUT_MODEL = frozenset({"vector_stores", "code_interpreter_sessions", "file_search_calls"})
+"""The types of usage that no model has a part in."""
+
 _COSTS = "/organization/costs"
 _COST_DAYS = 180
 _USAGE_DAYS = 31
@@ -55,10 +58,15 @@ def read_usage(
     group_by: Sequence[str] = (),
     project_ids: Sequence[str] = (),
 ) -> list[Use]:
-    """What was used of one of `TYPES`; `group_by` may have `project_id`. NotFoundError where the server lacks it."""
+    """What was used of one of `TYPES`; `group_by` may have `project_id` and `model`.
+
+    NotFoundError where the server lacks the type.
+    """
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
     found = _results(Reach(client, keys.admin()), f"/organization/usage/{type}", query)
-    return [Use(type, day, _text(result, "project_id"), _figures(result)) for day, result in found]
+    return [
+        Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model")) for day, result in found
+    ]
 
 
 def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequence[str]) -> Query:

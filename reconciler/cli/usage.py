@@ -1,4 +1,4 @@
-"""`reconciler usage`: what the organization used, by type and project: tokens, requests, images, bytes."""
+"""`reconciler usage`: what the organization used, by type and project, model or day: tokens, requests, bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG = logging.getLogger("reconciler.cli")
     "--since", default="this-month", show_default=True, metavar="DAY", help="From this day on: 2026-11-01, 30d, today."
 )
 @click.option("--until", metavar="DAY", help="Up to and without this day; otherwise until now.")
-@click.option("--by", type=click.Choice(("project", "day")), default="project", help="What each row adds up.")
+@click.option("--by", type=click.Choice(("project", "model", "day")), default="project", help="What each row adds up.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable.")
 @click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
@@ -35,14 +35,14 @@ def command(
 ) -> int:
     """Show what was used in a period, in whole days of UTC, type by type. Needs the admin key.
 
-    Costs one call for each month and type.
+    Costs one call for each month and type. By model, types without models are left out.
     """
     from reconciler.cli.period import days
     from reconciler.cli.projects import Projects
     from reconciler.cli.session import Session
 
     period = days(since, until, today=datetime.now(UTC).date())
-    chosen = _types(types)
+    chosen = _types(types, by)
     with closing(Session(options)) as session:
         projects = Projects.of(session)
         uses = _read(session, chosen, period, by, projects.ids(project), insist=bool(types))
@@ -50,8 +50,8 @@ def command(
     return 0
 
 
-def _types(wanted: Sequence[str]) -> Sequence[str]:
-    from reconciler.api.spending import TYPES
+def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
+    from reconciler.api.spending import TYPES, WITHOUT_MODEL
     from reconciler.errors import UsageError
     from reconciler.model.diagnostic import nearest
 
@@ -59,7 +59,10 @@ def _types(wanted: Sequence[str]) -> Sequence[str]:
         if type not in TYPES:
             hint = f"There are {', '.join(TYPES)}."
             raise UsageError(f'--type: there is no usage of type "{type}".{nearest(type, TYPES)}', hint=hint)
-    return list(dict.fromkeys(wanted)) or TYPES
+        if by == "model" and type in WITHOUT_MODEL:
+            raise UsageError(f"--by model: usage of type {type} has no model")
+    chosen = list(dict.fromkeys(wanted)) or TYPES
+    return [type for type in chosen if type not in WITHOUT_MODEL] if by == "model" else chosen
 
 
 def _read(
@@ -71,7 +74,7 @@ def _read(
     from reconciler.errors import NotFoundError
 
     client, keys = session.client, session.keys
-    group_by = ("project_id",) if by == "project" else ()
+    group_by = {"project": ("project_id",), "model": ("model",)}.get(by, ())
 
     def read(type: str) -> tuple[str, list[Use]]:
         try:
@@ -86,16 +89,16 @@ def _read(
 
 
 def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dict[str, Any]:
-    """What was used of one type: a row for each project or day, and all of it together."""
+    """What was used of one type: a row for each project, model or day, and all of it together."""
     from reconciler.model.spending import figures_of
 
     groups: dict[Any, list[Use]] = {}
     for use in uses:
-        groups.setdefault(use.project_id if by == "project" else use.day, []).append(use)
+        groups.setdefault({"project": use.project_id, "model": use.model or "", "day": use.day}[by], []).append(use)
     rows = []
     for key, members in groups.items():
         named = {"project": projects.name(key), "project_id": key, "declared": key in projects.names}
-        rows.append({**(named if by == "project" else {"day": str(key)}), "figures": figures_of(members)})
+        rows.append({**(named if by == "project" else {by: str(key)}), "figures": figures_of(members)})
     return {"type": type, "rows": sorted(rows, key=lambda row: row[by]), "total": figures_of(uses)}
 
 

@@ -37,12 +37,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Use:
-    """What was used on one day, by the API's names of the figures."""
+    """What was used on one day, by the API's names of the figures. `model` is None where it was not asked for."""
 
     type: str
     day: date
     project_id: str | None = None
     figures: Mapping[str, int] = field(default_factory=dict)
+    model: str | None = None
 
 
 def figures_of(uses: Iterable[Use]) -> dict[str, int]:

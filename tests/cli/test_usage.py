@@ -51,6 +51,16 @@ def test_figures_by_day_are_those_of_all_projects(used: Workspace) -> None:
     ]  # fmt: skip
 
 
+def test_figures_by_model_leave_out_what_has_no_model(used: Workspace) -> None:
+    million(used.emulator, "2025-11-05", model="gpt-4o-mini")
+    rows = usage(used, *NOVEMBER, "--by", "model")["usage"]
+    assert [(row["type"], row["model"], row["figures"]["input_tokens"]) for row in rows] == [
+        ("completions", "gpt-4.1", 4_000_000), ("completions", "gpt-4o-mini", 1_000_000)
+    ]  # fmt: skip
+    refused = used.run("usage", "--by", "model", "--type", "vector_stores", expect=1).err
+    assert "usage of type vector_stores has no model" in refused
+
+
 def test_a_table_for_each_type_has_bars_and_a_total(used: Workspace) -> None:
     assert used.run("usage", *NOVEMBER, expect=0).out.splitlines() == [
         "completions",
