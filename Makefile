@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test soak check setup lint types schemas golden bench bench-compare clean
+.PHONY: help demo test soak check setup lint types schemas golden coverage bench bench-compare clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -35,6 +35,11 @@ schemas: $(VENV)/.dev  ## Write schemas/ from the kinds
 
 golden: $(VENV)/.dev  ## Rewrite the expected outputs of tests and what documentation is generated; review it like code
 	RECONCILER_GOLDEN=write $(BIN)/python -m pytest tests/render tests/test_docs.py
+
+coverage: $(VENV)/.dev  ## Write docs/coverage.md: who uses each endpoint of the API, and which test exercises it
+	rm -rf $(VENV)/.coverage && mkdir $(VENV)/.coverage
+	RECONCILER_COVERAGE=$(CURDIR)/$(VENV)/.coverage $(BIN)/python -m pytest -n 2 $$($(BIN)/python -m tests.coverage)
+	$(BIN)/python -m tests.coverage $(VENV)/.coverage
 
 bench: $(VENV)/.dev  ## Measure the promised figures; ARGS="--only sizes" measures some, --out FILE names the results
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -15,6 +15,9 @@ import pytest
 
 from reconciler.emulator import Emulator
 from tests import zygote
+from tests.coverage.witnesses import pytest_runtest_call
+
+__all__ = ["pytest_runtest_call"]
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30

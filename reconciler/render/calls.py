@@ -10,6 +10,8 @@ from typing import Any
 from reconciler.model.kind import Kind, Removal
 
 _CALL = re.compile(r"(GET|POST|DELETE) [/{]\S*")
+_LIST = re.compile(r"(\{collection\}|/[a-z_]+)(/(\{\w+\}|[a-z_]+))*")
+_ELSEWHERE = ("collection", "calls", "fields")
 _USUAL = ("create", "read", "update", "delete")
 
 
@@ -21,10 +23,12 @@ def calls_of(kind: Kind) -> list[tuple[str, str]]:
 
 
 def calls_in(value: Any) -> Iterator[str]:
-    """Every text of the form `METHOD path` in a declaration, however deep."""
+    """Every text of the form `METHOD path` in a declaration, however deep; a path alone is that of a list."""
     if isinstance(value, str):
         if _CALL.fullmatch(value):
             yield value
+        elif _LIST.fullmatch(value):
+            yield f"GET {value}"
     elif is_dataclass(value) and not isinstance(value, type):
         for item in fields(value):
             yield from calls_in(getattr(value, item.name))
@@ -51,7 +55,7 @@ def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
 def _further(kind: Kind) -> Iterator[tuple[str, Any]]:
     """What else of a declaration may name calls: its fields, and what is special about the kind."""
     yield from ((field.name, field) for field in kind.fields)
-    yield from ((item.name, getattr(kind, item.name)) for item in fields(kind) if item.name not in ("calls", "fields"))
+    yield from ((item.name, getattr(kind, item.name)) for item in fields(kind) if item.name not in _ELSEWHERE)
 
 
 def _is_made(kind: Kind, word: str) -> bool:
@@ -60,7 +64,7 @@ def _is_made(kind: Kind, word: str) -> bool:
     if word == "read":
         return kind.readable_singly or kind.calls.setting
     if word == "update":
-        return any(item.on_update and item.in_body for item in kind.fields) or kind.mark is not None
+        return any(item.on_update and item.in_body for item in kind.fields)
     return kind.removal is Removal.DELETE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from typing import Any
 
 import openai
 import pytest
@@ -522,3 +523,25 @@ def test_an_eval_is_run_its_items_are_read_and_all_is_deleted(client: openai.Ope
     assert client.evals.runs.delete(run.id, eval_id=made.id).deleted
     assert client.evals.delete(made.id).eval_id == made.id
     assert list(client.evals.list()) == []
+
+
+def test_a_grader_is_validated_and_tried_on_a_sample(client: openai.OpenAI) -> None:
+    grader = {"type": "string_check", "name": "same", "input": "{{sample.output_text}}", "operation": "eq"}
+    whole: Any = {**grader, "reference": "{{item.answer}}"}
+    tried = client.fine_tuning.alpha.graders
+    assert tried.validate(grader=whole).grader is not None
+    rewards = [tried.run(grader=whole, model_sample=text, item={"answer": "yes"}).reward for text in ("yes", "no")]
+    assert rewards == [1.0, 0.0]
+
+
+def test_a_run_of_an_eval_is_cancelled_at_either_path(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.set_options(job_delay_ms=60_000)
+    made = client.evals.create(
+        data_source_config={"type": "custom", "item_schema": {"type": "object"}},
+        testing_criteria=[{"type": "string_check", "name": "same", "input": "a", "reference": "a", "operation": "eq"}],
+    )
+    source: Any = {"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {}}]}}
+    first, second = (client.evals.runs.create(made.id, data_source=source) for _ in range(2))
+    published: Any = client.post(f"/evals/{made.id}/runs/{first.id}", cast_to=object)
+    assert published["status"] == "canceled"
+    assert client.evals.runs.cancel(second.id, eval_id=made.id).status == "canceled"

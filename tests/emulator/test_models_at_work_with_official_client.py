@@ -205,6 +205,7 @@ def test_a_session_of_an_agent_calls_its_function_and_answers(client: openai.Ope
     assert said.output_text == "You said: Is it warm?"  # type: ignore[union-attr]
     assert asked.role == "user"  # type: ignore[union-attr]
     assert [one.id for one in sessions.list()] == [made.id]
+    assert sessions.update(made.id, metadata={"team": "cx"}).metadata == {"team": "cx"}
     assert sessions.delete(made.id).deleted
 
 

@@ -163,3 +163,20 @@ def test_what_is_no_checkpoint_is_not_found_and_one_bad_project_refuses_all(
     with pytest.raises(openai.NotFoundError):
         permissions.create("ft:gpt-4.1:acme::a", project_ids=[emulator.project_id, "proj_x"])
     assert list(permissions.list("ft:gpt-4.1:acme::a")) == []
+
+
+def test_what_is_given_to_a_group_or_a_user_can_be_read_singly(client: openai.OpenAI, emulator: Emulator) -> None:
+    organization, project, role = client.admin.organization, emulator.project_id, "role-api-project-viewer"
+    [cleo] = organization.users.list(emails=["cleo@example.com"])
+    group = organization.groups.create(name="Support")
+    organization.groups.users.create(group.id, user_id=cleo.id)
+    organization.groups.roles.create(group.id, role_id="role-api-organization-reader")
+    organization.projects.groups.roles.create(group.id, project_id=project, role_id=role)
+    organization.projects.users.roles.create(cleo.id, project_id=project, role_id=role)
+    found = [
+        organization.groups.roles.retrieve("role-api-organization-reader", group_id=group.id),
+        organization.projects.groups.roles.retrieve(role, project_id=project, group_id=group.id),
+        organization.projects.users.roles.retrieve(role, project_id=project, user_id=cleo.id),
+    ]
+    assert organization.groups.users.retrieve(cleo.id, group_id=group.id).id == cleo.id
+    assert [one.id.partition("__")[0] for one in found] == ["role-api-organization-reader", role, role]

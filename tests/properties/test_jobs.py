@@ -334,6 +334,12 @@ def test_a_removed_batch_is_cancelled_while_it_runs_and_forgotten_afterwards(sta
     assert (stack.stopped("batch"), len(stack.records())) == (0 if is_over else 1, 1)
 
 
+def test_a_removed_training_is_cancelled_while_it_runs(stack: Stack) -> None:
+    stack.declare(EXAMPLES, TRAINING).applied()
+    stack.declare(EXAMPLES).applied()
+    assert stack.stopped("fine_tuning_job") == 1
+
+
 def test_a_removed_run_is_deleted_with_its_results(stack: Stack) -> None:
     stack.declare(EVAL, RUN).applied()
     stack.time_passes()
