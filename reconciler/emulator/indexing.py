@@ -228,13 +228,6 @@ def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
     }
 
 
-def find_attachment(store: Store, vector_store: Record, file_id: str) -> Record:
-    attachment = store.get("vector_store_file", vector_store.id, file_id)
-    if attachment is None:
-        raise not_found(f"No file found with id '{file_id}' in vector store '{vector_store.id}'.")
-    return attachment
-
-
 def content_of(store: Store, vector_store: Record, attachment: Record) -> tuple[Record, str] | None:
     """Return the file behind an attachment and its text, unless it is gone or was not indexed."""
     file = store.get("file", vector_store.scope, attachment.id)

@@ -88,14 +88,27 @@ class Call:
             raise RuntimeError("an admin key acts in no project")
         return self.principal.project.id
 
+    def path_record(self, kind: str, scope: str, name: str, refusal: str, *, with_param: bool = True) -> Record:
+        """Return the record whose id stands in the path as `name`, or refuse, with that name as `param` unless told.
+
+        In the refusal `{id}` stands for that id, and the name of another segment for what stands there.
+        """
+        id = self.params[name]
+        found = self.store.get(kind, scope, id)
+        if found is None:
+            raise not_found(refusal.format(id=id, **self.params), param=name if with_param else None)
+        return found
+
+    def removed(self, record: Record, object: str) -> dict[str, Any]:
+        """Remove a record, and return the answer that says so as an `object`."""
+        self.store.remove(record)
+        return {"id": record.id, "object": object, "deleted": True}
+
     def path_project(self, *, to_change: bool = False) -> Record:
         """Return the project that an admin path names; an archived one can be read, but nothing in it changed."""
-        id = self.params["project_id"]
-        project = self.store.get("project", ORGANIZATION, id)
-        if project is None:
-            raise not_found(f"No project found with id '{id}'.", param="project_id")
+        project = self.path_record("project", ORGANIZATION, "project_id", "No project found with id '{id}'.")
         if to_change and project.body["status"] == "archived":
-            raise bad_request(f"Project '{id}' is archived and cannot be changed.", param="project_id")
+            raise bad_request(f"Project '{project.id}' is archived and cannot be changed.", param="project_id")
         return project
 
     def scope_project(self, *, to_change: bool = False) -> Record | None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from reconciler.emulator import ids, world
 from reconciler.emulator.audit import log
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
@@ -35,9 +34,8 @@ def retrieve_key(call: Call) -> dict[str, Any]:
 
 def delete_key(call: Call) -> dict[str, Any]:
     key = _key(call)
-    call.store.remove(key)
     log(call, "api_key.deleted", key.id)
-    return {"object": "organization.admin_api_key.deleted", "id": key.id, "deleted": True}
+    return call.removed(key, "organization.admin_api_key.deleted")
 
 
 def _render(key: Record) -> dict[str, Any]:
@@ -45,11 +43,7 @@ def _render(key: Record) -> dict[str, Any]:
 
 
 def _key(call: Call) -> Record:
-    id = call.params["key_id"]
-    key = call.store.get("admin_key", ORGANIZATION, id)
-    if key is None:
-        raise not_found(f"No admin API key found with id '{id}'.", param="key_id")
-    return key
+    return call.path_record("admin_key", ORGANIZATION, "key_id", "No admin API key found with id '{id}'.")
 
 
 _ALL = "/organization/admin_api_keys"

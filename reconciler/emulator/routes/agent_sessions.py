@@ -126,9 +126,7 @@ def update_session(call: Call) -> dict[str, Any]:
 
 
 def delete_session(call: Call) -> dict[str, Any]:
-    session = _session(call)
-    call.store.remove(session)
-    return {"id": session.id, "object": "agent.session.deleted", "deleted": True}
+    return call.removed(_session(call), "agent.session.deleted")
 
 
 def list_items(call: Call) -> dict[str, Any]:
@@ -221,11 +219,7 @@ def _usage(read: int, written: int) -> dict[str, Any]:
 
 
 def _session(call: Call) -> Record:
-    id = call.params["session_id"]
-    session = call.store.get("agent_session", call.project_id, id)
-    if session is None:
-        raise not_found(f"No session found with id '{id}'.", param="session_id")
-    return session
+    return call.path_record("agent_session", call.project_id, "session_id", "No session found with id '{id}'.")
 
 
 _ALL = "/agents/sessions"

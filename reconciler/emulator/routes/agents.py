@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
@@ -164,17 +164,11 @@ def update_agent(call: Call) -> dict[str, Any]:
 
 
 def delete_agent(call: Call) -> dict[str, Any]:
-    agent = _agent(call)
-    call.store.remove(agent)
-    return {"id": agent.id, "object": "agent.deleted", "deleted": True}
+    return call.removed(_agent(call), "agent.deleted")
 
 
 def _agent(call: Call) -> Record:
-    id = call.params["agent_id"]
-    agent = call.store.get("agent", call.project_id, id)
-    if agent is None:
-        raise not_found(f"No agent found with id '{id}'.", param="agent_id")
-    return agent
+    return call.path_record("agent", call.project_id, "agent_id", "No agent found with id '{id}'.")
 
 
 def _merge(body: dict[str, Any], sent: dict[str, Any]) -> None:

@@ -161,9 +161,7 @@ def modify_assistant(call: Call) -> dict[str, Any]:
 
 
 def delete_assistant(call: Call) -> dict[str, Any]:
-    assistant = find_assistant(call, call.params["assistant_id"])
-    call.store.remove(assistant)
-    return {"id": assistant.id, "object": "assistant.deleted", "deleted": True}
+    return call.removed(find_assistant(call, call.params["assistant_id"]), "assistant.deleted")
 
 
 def find_assistant(call: Call, id: str) -> Record:

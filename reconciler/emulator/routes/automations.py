@@ -6,7 +6,7 @@ import zoneinfo
 from typing import Any
 
 from reconciler.emulator import hosted, ids
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
@@ -130,9 +130,7 @@ def update_automation(call: Call) -> dict[str, Any]:
 
 
 def delete_automation(call: Call) -> dict[str, Any]:
-    automation = _automation(call)
-    call.store.remove(automation)
-    return {"id": automation.id, "object": "agent.automation.deleted", "deleted": True}
+    return call.removed(_automation(call), "agent.automation.deleted")
 
 
 def pause_automation(call: Call) -> dict[str, Any]:
@@ -166,19 +164,12 @@ def create_invocation(call: Call) -> dict[str, Any]:
 
 
 def retrieve_invocation(call: Call) -> dict[str, Any]:
-    automation, id = _automation(call), call.params["invocation_id"]
-    invocation = call.store.get("invocation", automation.id, id)
-    if invocation is None:
-        raise not_found(f"No invocation found with id '{id}'.", param="invocation_id")
-    return invocation.body
+    refusal = "No invocation found with id '{id}'."
+    return call.path_record("invocation", _automation(call).id, "invocation_id", refusal).body
 
 
 def _automation(call: Call) -> Record:
-    id = call.params["automation_id"]
-    automation = call.store.get("automation", call.project_id, id)
-    if automation is None:
-        raise not_found(f"No automation found with id '{id}'.", param="automation_id")
-    return automation
+    return call.path_record("automation", call.project_id, "automation_id", "No automation found with id '{id}'.")
 
 
 def _switched(call: Call, status: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from reconciler.emulator import ids, jobs
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.files import find_file, make_file
 from reconciler.emulator.models import BY_ID
 from reconciler.emulator.paging import page_of
@@ -205,10 +205,7 @@ def _settle(call: Call, batch: Record) -> None:
 
 
 def _batch(call: Call) -> Record:
-    id = call.params["batch_id"]
-    batch = call.store.get("batch", call.project_id, id)
-    if batch is None:
-        raise not_found(f"No batch found with id '{id}'.", param="batch_id")
+    batch = call.path_record("batch", call.project_id, "batch_id", "No batch found with id '{id}'.")
     _settle(call, batch)
     return batch
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.speaking import answer_to, example_of, no_stream, shortened, tokens, usable
@@ -191,9 +191,7 @@ def update_chat_completion(call: Call) -> dict[str, Any]:
 
 
 def delete_chat_completion(call: Call) -> dict[str, Any]:
-    completion = _completion(call)
-    call.store.remove(completion)
-    return {"object": "chat.completion.deleted", "id": completion.id, "deleted": True}
+    return call.removed(_completion(call), "chat.completion.deleted")
 
 
 def list_messages(call: Call) -> dict[str, Any]:
@@ -259,11 +257,8 @@ def _usage(read: int, written: int) -> dict[str, Any]:
 
 
 def _completion(call: Call) -> Record:
-    id = call.params["completion_id"]
-    completion = call.store.get("chat_completion", call.project_id, id)
-    if completion is None:
-        raise not_found(f"Chat completion with id '{id}' not found.", param="completion_id")
-    return completion
+    refusal = "Chat completion with id '{id}' not found."
+    return call.path_record("chat_completion", call.project_id, "completion_id", refusal)
 
 
 _ALL = "/chat/completions"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.validation import boolean, choice, fields, integer, mapping, text
 
@@ -67,10 +66,7 @@ def create_session(call: Call) -> dict[str, Any]:
 
 
 def cancel_session(call: Call) -> dict[str, Any]:
-    id = call.params["session_id"]
-    session = call.store.get("chatkit_session", call.project_id, id)
-    if session is None:
-        raise not_found(f"No session found with id '{id}'.", param="session_id")
+    session = call.path_record("chatkit_session", call.project_id, "session_id", "No session found with id '{id}'.")
     session.body["status"] = "cancelled"
     call.store.changed(session)
     return {**session.body, "client_secret": ""}

@@ -42,9 +42,8 @@ def delete_permission(call: Call) -> dict[str, Any]:
     permission = _permissions(call).get(id)
     if permission is None:
         raise not_found(f"No permission found with id '{id}'.", param="permission_id")
-    call.store.remove(permission)
     log(call, "checkpoint.permission.deleted", id)
-    return {"id": id, "object": "checkpoint.permission", "deleted": True}
+    return call.removed(permission, "checkpoint.permission")
 
 
 def _permitted(call: Call, project: Record) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Reply, Route, Upload
@@ -137,19 +137,12 @@ def _show(call: Call, container: Record) -> dict[str, Any]:
 
 
 def _container(call: Call) -> Record:
-    id = call.params["container_id"]
-    container = call.store.get("container", call.project_id, id)
-    if container is None:
-        raise not_found(f"Container with id '{id}' not found.", param="container_id")
-    return container
+    return call.path_record("container", call.project_id, "container_id", "Container with id '{id}' not found.")
 
 
 def _file(call: Call) -> Record:
-    container, id = _container(call), call.params["file_id"]
-    file = call.store.get("container_file", container.id, id)
-    if file is None:
-        raise not_found(f"File with id '{id}' not found in container '{container.id}'.", param="file_id")
-    return file
+    refusal = "File with id '{id}' not found in container '{container_id}'."
+    return call.path_record("container_file", _container(call).id, "file_id", refusal)
 
 
 _ALL = "/containers"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
@@ -55,9 +54,7 @@ def update_conversation(call: Call) -> dict[str, Any]:
 
 
 def delete_conversation(call: Call) -> dict[str, Any]:
-    conversation = _conversation(call)
-    call.store.remove(conversation)
-    return {"id": conversation.id, "object": "conversation.deleted", "deleted": True}
+    return call.removed(_conversation(call), "conversation.deleted")
 
 
 def list_items(call: Call) -> dict[str, Any]:
@@ -100,19 +97,13 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _conversation(call: Call) -> Record:
-    id = call.params["conversation_id"]
-    conversation = call.store.get("conversation", call.project_id, id)
-    if conversation is None:
-        raise not_found(f"Conversation with id '{id}' not found.", param="conversation_id")
-    return conversation
+    refusal = "Conversation with id '{id}' not found."
+    return call.path_record("conversation", call.project_id, "conversation_id", refusal)
 
 
 def _item(call: Call) -> Record:
-    conversation, id = _conversation(call), call.params["item_id"]
-    item = call.store.get("item", conversation.id, id)
-    if item is None:
-        raise not_found(f"Item with id '{id}' not found in conversation '{conversation.id}'.", param="item_id")
-    return item
+    refusal = "Item with id '{id}' not found in conversation '{conversation_id}'."
+    return call.path_record("item", _conversation(call).id, "item_id", refusal)
 
 
 _ALL = "/conversations"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import hosted, ids
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
@@ -61,17 +60,12 @@ def update_template(call: Call) -> dict[str, Any]:
 
 
 def delete_template(call: Call) -> dict[str, Any]:
-    template = _template(call)
-    call.store.remove(template)
-    return {"id": template.id, "object": "agent.environment.template.deleted", "deleted": True}
+    return call.removed(_template(call), "agent.environment.template.deleted")
 
 
 def _template(call: Call) -> Record:
-    id = call.params["environment_template_id"]
-    template = call.store.get("environment_template", call.project_id, id)
-    if template is None:
-        raise not_found(f"No environment template found with id '{id}'.", param="environment_template_id")
-    return template
+    refusal = "No environment template found with id '{id}'."
+    return call.path_record("environment_template", call.project_id, "environment_template_id", refusal)
 
 
 def _take(template: Record, sent: dict[str, Any]) -> None:

@@ -257,11 +257,7 @@ def _status(run: Record, share: float) -> str:
 
 
 def _run(call: Call) -> Record:
-    id = call.params["run_id"]
-    run = call.store.get("eval_run", find_eval(call).id, id)
-    if run is None:
-        raise not_found(f"No run found with id '{id}'.", param="run_id")
-    return run
+    return call.path_record("eval_run", find_eval(call).id, "run_id", "No run found with id '{id}'.")
 
 
 _ALL = "/evals/{eval_id}/runs"

@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.graders import CRITERION
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
@@ -91,11 +90,7 @@ def delete_eval(call: Call) -> dict[str, Any]:
 
 def find_eval(call: Call) -> Record:
     """Return the eval that a path names, or refuse."""
-    id = call.params["eval_id"]
-    found = call.store.get("eval", call.project_id, id)
-    if found is None:
-        raise not_found(f"No eval found with id '{id}'.", param="eval_id")
-    return found
+    return call.path_record("eval", call.project_id, "eval_id", "No eval found with id '{id}'.")
 
 
 def _shown_source(sent: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.emulator import ids
 from reconciler.emulator.audit import log
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
@@ -70,9 +70,8 @@ def remove_key(call: Call) -> dict[str, Any]:
     key = _key(call)
     if _users(call, key):
         raise bad_request("The key is used by a project and cannot be removed.", param="external_key_id")
-    call.store.remove(key)
     log(call, "external_key.removed", key.id)
-    return {"object": "organization.external_key.deleted", "id": key.id, "deleted": True}
+    return call.removed(key, "organization.external_key.deleted")
 
 
 def validate_key(call: Call) -> dict[str, Any]:
@@ -91,11 +90,7 @@ def _users(call: Call, key: Record) -> list[str]:
 
 
 def _key(call: Call) -> Record:
-    id = call.params["external_key_id"]
-    key = call.store.get("external_key", ORGANIZATION, id)
-    if key is None:
-        raise not_found(f"No external key found with id '{id}'.", param="external_key_id")
-    return key
+    return call.path_record("external_key", ORGANIZATION, "external_key_id", "No external key found with id '{id}'.")
 
 
 _ALL = "/organization/external_keys"

@@ -58,9 +58,8 @@ def delete_group(call: Call) -> dict[str, Any]:
     for place in call.store.all("project_group"):
         if place.id == group.id:
             call.store.remove(place)
-    call.store.remove(group)
     log(call, "group.deleted", group.id)
-    return {"object": "group.deleted", "id": group.id, "deleted": True}
+    return call.removed(group, "group.deleted")
 
 
 def list_members(call: Call) -> dict[str, Any]:
@@ -96,21 +95,15 @@ def remove_member(call: Call) -> dict[str, Any]:
 
 
 def _group(call: Call, *, to_change: bool = False) -> Record:
-    id = call.params["group_id"]
-    group = call.store.get("group", ORGANIZATION, id)
-    if group is None:
-        raise not_found(f"No group found with id '{id}'.", param="group_id")
+    group = call.path_record("group", ORGANIZATION, "group_id", "No group found with id '{id}'.")
     if to_change and group.body["is_scim_managed"]:
         raise bad_request("The group is managed through SCIM and cannot be changed here.", param="group_id")
     return group
 
 
 def _member(call: Call) -> Record:
-    group, id = _group(call), call.params["user_id"]
-    member = call.store.get("group_user", group.id, id)
-    if member is None:
-        raise not_found(f"No user found with id '{id}' in group '{group.id}'.", param="user_id")
-    return member
+    refusal = "No user found with id '{id}' in group '{group_id}'."
+    return call.path_record("group_user", _group(call).id, "user_id", refusal)
 
 
 def _shown(call: Call, member: Record) -> dict[str, Any]:

@@ -59,9 +59,8 @@ def delete_invite(call: Call) -> dict[str, Any]:
     invite = _invite(call)
     if invite.body["status"] == "accepted":
         raise bad_request("The invite has been accepted and cannot be deleted.", param="invite_id")
-    call.store.remove(invite)
     log(call, "invite.deleted", invite.id)
-    return {"object": "organization.invite.deleted", "id": invite.id, "deleted": True}
+    return call.removed(invite, "organization.invite.deleted")
 
 
 def accept(store: Store, invite: Record) -> Record:
@@ -83,11 +82,7 @@ def _render(call: Call, invite: Record) -> dict[str, Any]:
 
 
 def _invite(call: Call) -> Record:
-    id = call.params["invite_id"]
-    invite = call.store.get("invite", ORGANIZATION, id)
-    if invite is None:
-        raise not_found(f"No invite found with id '{id}'.", param="invite_id")
-    return invite
+    return call.path_record("invite", ORGANIZATION, "invite_id", "No invite found with id '{id}'.")
 
 
 def _refuse_known(call: Call, email: str) -> None:

@@ -29,8 +29,7 @@ def delete_model(call: Call) -> dict[str, Any]:
         raise forbidden(
             f"The model '{call.params['model']}' cannot be deleted: only fine-tuned models of your own can."
         )
-    call.store.remove(own)
-    return {"id": own.id, "object": "model", "deleted": True}
+    return call.removed(own, "model")
 
 
 def _own(call: Call) -> Record | None:

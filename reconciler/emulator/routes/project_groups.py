@@ -64,11 +64,8 @@ def remove_group(call: Call) -> dict[str, Any]:
 
 
 def _group(call: Call) -> Record:
-    project, id = call.path_project(), call.params["group_id"]
-    group = call.store.get("project_group", project.id, id)
-    if group is None:
-        raise not_found(f"No group found with id '{id}' in project '{project.id}'.", param="group_id")
-    return group
+    refusal = "No group found with id '{id}' in project '{project_id}'."
+    return call.path_record("project_group", call.path_project().id, "group_id", refusal)
 
 
 def _log(call: Call, event: str, project: Record, group_id: str) -> None:

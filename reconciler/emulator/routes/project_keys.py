@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator.audit import log
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
@@ -53,18 +53,12 @@ def delete_key(call: Call) -> dict[str, Any]:
     of_account = key.hidden["owner"]["type"] == "service_account"
     if of_account and not call.options.service_account_keys_deletable:
         raise bad_request("A key of a service account cannot be deleted; delete the service account instead.")
-    call.store.remove(key)
     log(call, "api_key.deleted", key.id, project=project)
-    return {"object": "organization.project.api_key.deleted", "id": key.id, "deleted": True}
+    return call.removed(key, "organization.project.api_key.deleted")
 
 
 def _key(call: Call) -> Record:
-    project = call.path_project()
-    id = call.params["api_key_id"]
-    key = call.store.get("api_key", project.id, id)
-    if key is None:
-        raise not_found(f"No API key found with id '{id}'.", param="api_key_id")
-    return key
+    return call.path_record("api_key", call.path_project().id, "api_key_id", "No API key found with id '{id}'.")
 
 
 def _render(call: Call, key: Record) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from reconciler.emulator import ids, indexing
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.search import RANKING_OPTIONS, search
@@ -225,9 +225,7 @@ def retrieve_response(call: Call) -> dict[str, Any]:
 
 
 def delete_response(call: Call) -> dict[str, Any]:
-    response = _response(call)
-    call.store.remove(response)
-    return {"id": response.id, "object": "response", "deleted": True}
+    return call.removed(_response(call), "response")
 
 
 def cancel_response(call: Call) -> dict[str, Any]:
@@ -417,11 +415,8 @@ def _or(value: Any, other: Any) -> Any:
 
 
 def _response(call: Call) -> Record:
-    id = call.params["response_id"]
-    response = call.store.get("response", call.project_id, id)
-    if response is None:
-        raise not_found(f"Response with id '{id}' not found.")
-    return response
+    refusal = "Response with id '{id}' not found."
+    return call.path_record("response", call.project_id, "response_id", refusal, with_param=False)
 
 
 _ALL = "/responses"

@@ -114,11 +114,7 @@ def _grant(call: Call) -> dict[str, Any]:
 
 def _principal(call: Call) -> Record:
     kind = "user" if "user_id" in call.params else "group"
-    id = call.params[f"{kind}_id"]
-    found = call.store.get(kind, ORGANIZATION, id)
-    if found is None:
-        raise not_found(f"No {kind} found with id '{id}'.", param=f"{kind}_id")
-    return found
+    return call.path_record(kind, ORGANIZATION, f"{kind}_id", f"No {kind} found with id '{{id}}'.")
 
 
 def _scope(call: Call, principal: Record) -> str:

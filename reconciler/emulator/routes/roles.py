@@ -65,9 +65,8 @@ def delete_role(call: Call) -> dict[str, Any]:
     role = _custom(call)
     if any(grant.id == role.id for grant in call.store.all("role_assignment")):
         raise bad_request("The role is assigned to somebody and cannot be deleted.", param="role_id")
-    call.store.remove(role)
     log(call, "role.deleted", role.id, project=project)
-    return {"object": "role.deleted", "id": role.id, "deleted": True}
+    return call.removed(role, "role.deleted")
 
 
 def roles_of(call: Call) -> Collection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.assistants import (
     BETA,
@@ -207,11 +207,7 @@ def _not_streamed(sent: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(call: Call) -> Record:
-    thread, id = find_thread(call), call.params["run_id"]
-    run = call.store.get("run", thread.id, id)
-    if run is None:
-        raise not_found(f"No run found with id '{id}'.")
-    return run
+    return call.path_record("run", find_thread(call).id, "run_id", "No run found with id '{id}'.", with_param=False)
 
 
 def _put(call: Call, run: Record, **changes: Any) -> dict[str, Any]:
@@ -285,11 +281,8 @@ def list_steps(call: Call) -> dict[str, Any]:
 
 
 def retrieve_step(call: Call) -> dict[str, Any]:
-    run, id = _run(call), call.params["step_id"]
-    step = call.store.get("run_step", run.id, id)
-    if step is None:
-        raise not_found(f"No run step found with id '{id}'.")
-    return step.body
+    refusal = "No run step found with id '{id}'."
+    return call.path_record("run_step", _run(call).id, "step_id", refusal, with_param=False).body
 
 
 def _add_step(call: Call, run: Record, status: str, details: dict[str, Any]) -> None:

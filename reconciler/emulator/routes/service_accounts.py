@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.emulator import ids, world
 from reconciler.emulator.audit import log
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
@@ -69,9 +69,8 @@ def delete_service_account(call: Call) -> dict[str, Any]:
     for key in list(call.store.collection("api_key", project.id).ordered()):
         if key.hidden["owner"]["id"] == account.id:
             call.store.remove(key)
-    call.store.remove(account)
     log(call, "service_account.deleted", account.id, project=project)
-    return {"object": "organization.project.service_account.deleted", "id": account.id, "deleted": True}
+    return call.removed(account, "organization.project.service_account.deleted")
 
 
 def create_key(call: Call) -> dict[str, Any]:
@@ -119,16 +118,8 @@ def _make_key(
 
 
 def _account(call: Call) -> Record:
-    project = call.path_project()
-    id = call.params["service_account_id"]
-    account = call.store.get("service_account", project.id, id)
-    if account is None:
-        raise _unknown(id)
-    return account
-
-
-def _unknown(id: str) -> Exception:
-    return not_found(f"No service account found with id '{id}'.", param="service_account_id")
+    refusal = "No service account found with id '{id}'."
+    return call.path_record("service_account", call.path_project().id, "service_account_id", refusal)
 
 
 _ALL = "/organization/projects/{project_id}/service_accounts"

@@ -55,8 +55,7 @@ def delete_skill(call: Call) -> dict[str, Any]:
     skill = _skill(call)
     for version in list(_versions(call, skill)):
         call.store.remove(version)
-    call.store.remove(skill)
-    return {"id": skill.id, "object": "skill.deleted", "deleted": True}
+    return call.removed(skill, "skill.deleted")
 
 
 def download_skill(call: Call) -> Reply:
@@ -131,11 +130,7 @@ def _show(call: Call, skill: Record) -> dict[str, Any]:
 
 
 def _skill(call: Call) -> Record:
-    id = call.params["skill_id"]
-    skill = call.store.get("skill", call.project_id, id)
-    if skill is None:
-        raise not_found(f"Skill with id '{id}' not found.", param="skill_id")
-    return skill
+    return call.path_record("skill", call.project_id, "skill_id", "Skill with id '{id}' not found.")
 
 
 def _versions(call: Call, skill: Record) -> list[Record]:

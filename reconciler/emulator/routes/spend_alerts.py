@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
@@ -49,9 +48,7 @@ def update_alert(call: Call) -> dict[str, Any]:
 
 def delete_alert(call: Call) -> dict[str, Any]:
     call.scope_project(to_change=True)
-    alert = _alert(call)
-    call.store.remove(alert)
-    return {"id": alert.id, "object": f"{_what(call)}.deleted", "deleted": True}
+    return call.removed(_alert(call), f"{_what(call)}.deleted")
 
 
 def _whole(call: Call) -> dict[str, Any]:
@@ -60,11 +57,7 @@ def _whole(call: Call) -> dict[str, Any]:
 
 
 def _alert(call: Call) -> Record:
-    id = call.params["alert_id"]
-    alert = call.store.get("spend_alert", call.scope_id, id)
-    if alert is None:
-        raise not_found(f"No spend alert found with id '{id}'.", param="alert_id")
-    return alert
+    return call.path_record("spend_alert", call.scope_id, "alert_id", "No spend alert found with id '{id}'.")
 
 
 def _what(call: Call) -> str:

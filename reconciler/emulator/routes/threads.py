@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any
 
 from reconciler.emulator import ids, indexing
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.assistants import BETA, RESOURCES, RESOURCES_ON_CREATE, tool_resources
@@ -90,9 +90,9 @@ def delete_thread(call: Call) -> dict[str, Any]:
     thread = find_thread(call)
     runs = call.store.collection("run", thread.id).ordered()
     steps = [step for run in runs for step in call.store.collection("run_step", run.id).ordered()]
-    for record in (*steps, *runs, *call.store.collection("thread_message", thread.id).ordered(), thread):
+    for record in (*steps, *runs, *call.store.collection("thread_message", thread.id).ordered()):
         call.store.remove(record)
-    return {"id": thread.id, "object": "thread.deleted", "deleted": True}
+    return call.removed(thread, "thread.deleted")
 
 
 def make_thread(call: Call, sent: dict[str, Any]) -> Record:
@@ -112,11 +112,7 @@ def make_thread(call: Call, sent: dict[str, Any]) -> Record:
 
 
 def find_thread(call: Call) -> Record:
-    id = call.params["thread_id"]
-    thread = call.store.get("thread", call.project_id, id)
-    if thread is None:
-        raise not_found(f"No thread found with id '{id}'.")
-    return thread
+    return call.path_record("thread", call.project_id, "thread_id", "No thread found with id '{id}'.", with_param=False)
 
 
 # --- messages
@@ -144,9 +140,7 @@ def modify_message(call: Call) -> dict[str, Any]:
 
 
 def delete_message(call: Call) -> dict[str, Any]:
-    message = _message(call)
-    call.store.remove(message)
-    return {"id": message.id, "object": "thread.message.deleted", "deleted": True}
+    return call.removed(_message(call), "thread.message.deleted")
 
 
 def make_message(call: Call, thread: Record, sent: dict[str, Any], *, run: Record | None = None) -> Record:
@@ -212,11 +206,8 @@ def _share(call: Call, thread: Record, attachments: list[dict[str, Any]]) -> Non
 
 
 def _message(call: Call) -> Record:
-    thread, id = find_thread(call), call.params["message_id"]
-    message = call.store.get("thread_message", thread.id, id)
-    if message is None:
-        raise not_found(f"No message found with id '{id}'.")
-    return message
+    refusal = "No message found with id '{id}'."
+    return call.path_record("thread_message", find_thread(call).id, "message_id", refusal, with_param=False)
 
 
 def _changed(call: Call, record: Record, sent: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import ApiError, bad_request, not_found
+from reconciler.emulator.errors import ApiError, bad_request
 from reconciler.emulator.files import PURPOSES, make_file
 from reconciler.emulator.routing import Access, Call, Route, Upload
 from reconciler.emulator.store import Record
@@ -102,10 +102,7 @@ def _finish(call: Call, upload: Record, status: str) -> None:
 
 
 def _pending(call: Call) -> Record:
-    id = call.params["upload_id"]
-    upload = call.store.get("upload", call.project_id, id)
-    if upload is None:
-        raise not_found(f"No such Upload object: {id}", param="upload_id")
+    upload = call.path_record("upload", call.project_id, "upload_id", "No such Upload object: {id}")
     if upload.body["status"] == "pending" and upload.body["expires_at"] <= call.now:
         _finish(call, upload, "expired")
     if upload.body["status"] != "pending":

@@ -71,9 +71,8 @@ def delete_user(call: Call) -> dict[str, Any]:
         if member.id == user.id:
             call.store.remove(member)
     forget_principal(call.store, user.id)
-    call.store.remove(user)
     log(call, "user.deleted", user.id)
-    return {"object": "organization.user.deleted", "id": user.id, "deleted": True}
+    return call.removed(user, "organization.user.deleted")
 
 
 def list_project_users(call: Call) -> dict[str, Any]:
@@ -113,26 +112,17 @@ def modify_project_user(call: Call) -> dict[str, Any]:
 def delete_project_user(call: Call) -> dict[str, Any]:
     project = call.path_project(to_change=True)
     member = _member(call)
-    call.store.remove(member)
     log(call, "user.deleted", member.id, project=project)
-    return {"object": "organization.project.user.deleted", "id": member.id, "deleted": True}
+    return call.removed(member, "organization.project.user.deleted")
 
 
 def _user(call: Call) -> Record:
-    id = call.params["user_id"]
-    user = call.store.get("user", ORGANIZATION, id)
-    if user is None:
-        raise not_found(f"No user found with id '{id}'.", param="user_id")
-    return user
+    return call.path_record("user", ORGANIZATION, "user_id", "No user found with id '{id}'.")
 
 
 def _member(call: Call) -> Record:
-    project = call.path_project()
-    id = call.params["user_id"]
-    member = call.store.get("project_user", project.id, id)
-    if member is None:
-        raise not_found(f"No user found with id '{id}' in project '{project.id}'.", param="user_id")
-    return member
+    refusal = "No user found with id '{id}' in project '{project_id}'."
+    return call.path_record("project_user", call.path_project().id, "user_id", refusal)
 
 
 def _find(call: Call, sent: dict[str, Any]) -> Record:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
@@ -161,8 +161,7 @@ def delete_vault(call: Call) -> dict[str, Any]:
     vault = _vault(call)
     for credential in list(call.store.collection("credential", vault.id).ordered()):
         call.store.remove(credential)
-    call.store.remove(vault)
-    return {"id": vault.id, "object": "vault.deleted", "deleted": True}
+    return call.removed(vault, "vault.deleted")
 
 
 def list_credentials(call: Call) -> dict[str, Any]:
@@ -200,9 +199,7 @@ def update_credential(call: Call) -> dict[str, Any]:
 
 
 def delete_credential(call: Call) -> dict[str, Any]:
-    credential = _credential(call)
-    call.store.remove(credential)
-    return {"id": credential.id, "object": "vault.credential.deleted", "deleted": True}
+    return call.removed(_credential(call), "vault.credential.deleted")
 
 
 def _rotate(credential: Record, sent: dict[str, Any]) -> None:
@@ -254,19 +251,11 @@ def _listed(call: Call, kind: str, scope: str) -> dict[str, Any]:
 
 
 def _vault(call: Call) -> Record:
-    id = call.params["vault_id"]
-    vault = call.store.get("vault", call.project_id, id)
-    if vault is None:
-        raise not_found(f"No vault found with id '{id}'.", param="vault_id")
-    return vault
+    return call.path_record("vault", call.project_id, "vault_id", "No vault found with id '{id}'.")
 
 
 def _credential(call: Call) -> Record:
-    vault, id = _vault(call), call.params["credential_id"]
-    credential = call.store.get("credential", vault.id, id)
-    if credential is None:
-        raise not_found(f"No credential found with id '{id}'.", param="credential_id")
-    return credential
+    return call.path_record("credential", _vault(call).id, "credential_id", "No credential found with id '{id}'.")
 
 
 _ALL, _ONE = "/vaults", "/vaults/{vault_id}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids, indexing
-from reconciler.emulator.errors import bad_request, not_found
+from reconciler.emulator.errors import bad_request
 from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import Listing, Page, envelope, page_of
 from reconciler.emulator.query import Query
@@ -54,13 +54,12 @@ def attach_file(call: Call) -> dict[str, Any]:
 
 
 def retrieve_attached(call: Call) -> dict[str, Any]:
-    attachment = indexing.find_attachment(call.store, _store(call), call.params["file_id"])
+    attachment = _attachment(call)
     return indexing.show_attachment(attachment, call.store.clock())
 
 
 def modify_attributes(call: Call) -> dict[str, Any]:
-    vector_store = _store(call)
-    attachment = indexing.find_attachment(call.store, vector_store, call.params["file_id"])
+    vector_store, attachment = _store(call), _attachment(call)
     sent = call.json(_MODIFY)
     indexing.refuse_expired(call.store, vector_store)
     attachment.body["attributes"] = sent["attributes"] or {}
@@ -69,15 +68,11 @@ def modify_attributes(call: Call) -> dict[str, Any]:
 
 
 def detach_file(call: Call) -> dict[str, Any]:
-    vector_store = _store(call)
-    attachment = indexing.find_attachment(call.store, vector_store, call.params["file_id"])
-    call.store.remove(attachment)
-    return {"id": attachment.id, "object": "vector_store.file.deleted", "deleted": True}
+    return call.removed(_attachment(call), "vector_store.file.deleted")
 
 
 def attached_content(call: Call) -> dict[str, Any]:
-    vector_store = _store(call)
-    attachment = indexing.find_attachment(call.store, vector_store, call.params["file_id"])
+    vector_store, attachment = _store(call), _attachment(call)
     found = indexing.content_of(call.store, vector_store, attachment)
     if found is None:
         raise bad_request(f"File '{attachment.id}' has no content in vector store '{vector_store.id}'.")
@@ -179,12 +174,14 @@ def _store(call: Call) -> Record:
     return indexing.find_store(call.store, call.project_id, call.params["vector_store_id"])
 
 
+def _attachment(call: Call) -> Record:
+    refusal = "No file found with id '{id}' in vector store '{vector_store_id}'."
+    return call.path_record("vector_store_file", _store(call).id, "file_id", refusal, with_param=False)
+
+
 def _batch(call: Call) -> Record:
-    vector_store, id = _store(call), call.params["batch_id"]
-    batch = call.store.get("file_batch", vector_store.id, id)
-    if batch is None:
-        raise not_found(f"No file batch found with id '{id}' in vector store '{vector_store.id}'.")
-    return batch
+    refusal = "No file batch found with id '{id}' in vector store '{vector_store_id}'."
+    return call.path_record("file_batch", _store(call).id, "batch_id", refusal, with_param=False)
 
 
 def _attach(call: Call, vector_store: Record, item: dict[str, Any]) -> Record:

@@ -83,8 +83,7 @@ def delete_vector_store(call: Call) -> dict[str, Any]:
     for kind in ("vector_store_file", "file_batch"):
         for record in list(call.store.collection(kind, vector_store.id).ordered()):
             call.store.remove(record)
-    call.store.remove(vector_store)
-    return {"id": vector_store.id, "object": "vector_store.deleted", "deleted": True}
+    return call.removed(vector_store, "vector_store.deleted")
 
 
 def _query(value: Any, place: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import not_found
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record, digest
@@ -61,9 +60,7 @@ def update_webhook(call: Call) -> dict[str, Any]:
 
 
 def delete_webhook(call: Call) -> dict[str, Any]:
-    webhook = _webhook(call)
-    call.store.remove(webhook)
-    return {"id": webhook.id, "object": "webhook_endpoint.deleted", "deleted": True}
+    return call.removed(_webhook(call), "webhook_endpoint.deleted")
 
 
 def rotate_secret(call: Call) -> dict[str, Any]:
@@ -99,11 +96,8 @@ def _with_new_secret(call: Call, webhook: Record) -> dict[str, Any]:
 
 
 def _webhook(call: Call) -> Record:
-    id = call.params["webhook_endpoint_id"]
-    webhook = call.store.get("webhook", call.project_id, id)
-    if webhook is None:
-        raise not_found(f"No webhook endpoint found with id '{id}'.", param="webhook_endpoint_id")
-    return webhook
+    refusal = "No webhook endpoint found with id '{id}'."
+    return call.path_record("webhook", call.project_id, "webhook_endpoint_id", refusal)
 
 
 _ALL = "/webhook_endpoints"

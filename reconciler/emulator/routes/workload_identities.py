@@ -101,9 +101,8 @@ def delete_provider(call: Call) -> dict[str, Any]:
     provider = _provider(call)
     for rule in list(call.store.collection("federation_rule", provider.id).ordered()):
         call.store.remove(rule)
-    call.store.remove(provider)
     log(call, "workload_identity_provider.deleted", provider.id, name=provider.body["name"])
-    return {"object": "organization.workload_identity_provider.deleted", "id": provider.id, "deleted": True}
+    return call.removed(provider, "organization.workload_identity_provider.deleted")
 
 
 def list_rules(call: Call) -> dict[str, Any]:
@@ -152,26 +151,19 @@ def update_rule(call: Call) -> dict[str, Any]:
 
 def delete_rule(call: Call) -> dict[str, Any]:
     rule = _rule(call)
-    call.store.remove(rule)
     named = {name: rule.body[name] for name in ("project_id", "service_account_id")}
     log(call, "workload_identity_provider_mapping.deleted", rule.id, identity_provider_id=rule.scope, **named)
-    return {"object": "organization.workload_identity_federation_rule.deleted", "id": rule.id, "deleted": True}
+    return call.removed(rule, "organization.workload_identity_federation_rule.deleted")
 
 
 def _provider(call: Call) -> Record:
-    id = call.params["workload_identity_provider_id"]
-    provider = call.store.get("identity_provider", ORGANIZATION, id)
-    if provider is None:
-        raise not_found(f"No workload identity provider found with id '{id}'.", param="workload_identity_provider_id")
-    return provider
+    refusal = "No workload identity provider found with id '{id}'."
+    return call.path_record("identity_provider", ORGANIZATION, "workload_identity_provider_id", refusal)
 
 
 def _rule(call: Call) -> Record:
-    id = call.params["workload_identity_federation_rule_id"]
-    rule = call.store.get("federation_rule", _provider(call).id, id)
-    if rule is None:
-        raise not_found(f"No federation rule found with id '{id}'.", param="workload_identity_federation_rule_id")
-    return rule
+    refusal = "No federation rule found with id '{id}'."
+    return call.path_record("federation_rule", _provider(call).id, "workload_identity_federation_rule_id", refusal)
 
 
 _ALL = "/organization/workload_identity_providers"
