@@ -16,7 +16,7 @@ from reconciler.kinds import KINDS
 from reconciler.manifests.files import Files, MemberFinder
 from reconciler.model.resource import Resource
 from reconciler.model.values import FileSet, Member
-from tests.properties.bench import FILE_IDS, Bench, Stack, pending, resource
+from tests.properties.bench import FILE_IDS, FILES_OF_JOBS, Bench, Stack, pending, resource
 from tests.properties.strategies import examples
 
 NAMES = ("a.md", "b.txt", "sub/a.md", "sub/ünï.md", "sub/cafe\u0301.md", "x y (1).md", "empty.txt", "no extension")
@@ -111,7 +111,10 @@ def _shown(member: Member) -> str:
 def uploads(bench: Bench) -> set[str]:
     """The ids of all uploaded files, those apart that were there before."""
     store = bench.emulator.store
-    return {record.id for record in store.collection("file", world.DEFAULT_PROJECT).ordered()} - set(FILE_IDS)
+    return {record.id for record in store.collection("file", world.DEFAULT_PROJECT).ordered()} - {
+        *FILE_IDS,
+        *FILES_OF_JOBS,
+    }
 
 
 def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -> None:
@@ -128,7 +131,7 @@ def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -
                 assert pending(stack.plan(wanted)) == []
                 assert attached(stack, wanted) == {one.key: _shown(one) for one in wanted.spec["files"].members}
                 members = stack.live(wanted).carried["files"].members
-                assert uploads(bench) == {one.file_id for one in members} - set(FILE_IDS)
+                assert uploads(bench) == {one.file_id for one in members} - {*FILE_IDS, *FILES_OF_JOBS}
             stack.apply()
             assert uploads(bench) == set()
 
