@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,9 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
 
     if planning.changes_the_plan:
         raise UsageError("a saved plan is carried out as it is", hint="Give --target and the like to `plan --out`.")
-    plan = load_plan(read_text(planfile, "the plan"))
+    text = read_text(planfile, "the plan")
+    plan = load_plan(text)
+    session.plan_file_digest = sha256(text.encode()).hexdigest()
     if plan.rollback_of is not None:
         from reconciler.cli.rollback import apply_saved
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from reconciler.engine.apply import Run, apply_plan
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
-from reconciler.render.planfile import dump_plan
+from reconciler.render.planfile import plan_digest
 from reconciler.state import Holder
 
 
@@ -66,7 +65,7 @@ def _checked(session: Session, result: ApplyResult) -> tuple[ApplyResult, int]:
 
 def _begin_run(session: Session, plan: Plan, command: str) -> int:
     user, host, pid = whoami()
-    digest = sha256(dump_plan(plan).encode()).hexdigest()
+    digest = session.plan_file_digest or plan_digest(plan)
     return session.store.begin_run(command=command, user=user, host=host, pid=pid, plan_digest=digest)
 
 

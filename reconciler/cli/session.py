@@ -67,6 +67,8 @@ class Session:
         self.options = options
         self.interrupts = listening()
         self._surveyed_at = -math.inf
+        self.plan_file_digest: str | None = None
+        """SHA-256 of the file of the saved plan that is carried out, where it is one."""
         self._new_key = new_key()
 
     # --- what is declared ------------------------------------------------------------------------------------------

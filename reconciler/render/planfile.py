@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.errors import StalePlanError, UsageError
@@ -46,6 +46,17 @@ def dump_plan(plan: Plan, *, timestamp: str | None = None) -> str:
     whole = {**view, "reconciler": {**view["reconciler"], "plan": packed, "plan_format": PLAN_FORMAT}}
     # Keys of JSON are texts and its lists are lists, so the checksum is of what will be read again.
     return document({**whole, "reconciler": {**whole["reconciler"], _CHECKSUM: _checksum(whole)}})
+
+
+def plan_digest(plan: Plan) -> str:
+    """SHA-256 that tells a plan from any other, worked out piece by piece: a large one is never whole in memory."""
+    hashed = hashlib.sha256()
+    for field in dataclasses.fields(plan):
+        found = getattr(plan, field.name)
+        for item in found if isinstance(found, tuple) else (found,):
+            for part in _parts(item):
+                hashed.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+    return hashed.hexdigest()
 
 
 def load_plan(text: str) -> Plan:
@@ -96,6 +107,14 @@ def _pack(value: Any) -> Any:
         names = (field.name for field in dataclasses.fields(value))
         return {name: _pack_field(value, name) for name in names}
     return encode(value)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What `_pack` makes of a value, part by part."""
+    if type(value) in _PACKED:
+        yield from (_pack_field(value, field.name) for field in dataclasses.fields(value))
+    else:
+        yield _pack(value)
 
 
 def _pack_field(value: Any, name: str) -> Any:
