@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +52,8 @@ def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: boo
 
 
 def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check: bool) -> int:
+    from hashlib import sha256
+
     from reconciler.cli.applying import carry_out, guarded, locked, show
     from reconciler.cli.session import read_text
     from reconciler.errors import UsageError
