@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.emulator.store import Record, Store
+from reconciler.model.job import INPUTS_KEY
 from reconciler.state import StateStore
 
 _KINDS = (
@@ -90,6 +91,9 @@ def _described(record: Record, names: Mapping[str, str]) -> str:
     if record.kind == "file":
         hidden["content"] = record.hidden["content"].decode()
     body = {name: value for name, value in record.body.items() if name not in (*_MOMENTS, *_CHOSEN_BY_CHANCE)}
+    if isinstance(noted := body.get("metadata"), dict):
+        # The digest of a job's inputs is made of ids too, which chance chose.
+        body["metadata"] = {name: value for name, value in noted.items() if name != INPUTS_KEY}
     text = json.dumps([record.kind, names.get(record.scope, record.scope), body, hidden], sort_keys=True)
     for id, name in names.items():
         text = text.replace(id, name)
