@@ -144,6 +144,8 @@ def test_nothing_that_anybody_is_known_to_want_is_removed(
     theirs = platform.vector_store("Theirs", 99, reconciler="other/default/VectorStore/theirs")
     named, held = platform.file("named.md", 99, "assistants"), platform.file("held.md", 99, "assistants")
     client.post(f"/vector_stores/{theirs}/files", json={"file_id": held}).raise_for_status()
+    shown = platform.file("shown.md", 99, "assistants")
+    client.post(f"/vector_stores/{store}", json={"metadata": {"by_hand": shown}}).raise_for_status()
     for kind, id in (("file", own), ("vector_store", store), ("vector_store", theirs)):
         platform.age(kind, id, "created_at", 99)
         if kind == "vector_store":
