@@ -15,7 +15,7 @@ from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import SEARCHED, Session, whoami
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.errors import UsageError
-from reconciler.kinds import KINDS
+from reconciler.kinds import PLANNED
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.render.planfile import plan_digest
 from reconciler.state import Holder
@@ -36,7 +36,7 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
 
 def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False) -> int:
     """Apply a plan that has been shown and approved, and run the checks of what changed if asked; the exit code."""
-    if any(KINDS[change.address.kind].takes_secrets for change in plan.pending):
+    if any(PLANNED[change.address.kind].takes_secrets for change in plan.pending):
         plan = session.seal(keep=True).plan(plan)
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
@@ -73,7 +73,7 @@ def _run(session: Session, run_id: int) -> Run:
     return Run(
         provider=session.provider,
         store=session.store,
-        kinds=KINDS,
+        kinds=PLANNED,
         ownership=session.ownership,
         run_id=run_id,
         outputs=session.configuration.stack.outputs,

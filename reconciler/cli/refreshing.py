@@ -28,7 +28,7 @@ from reconciler.engine.plan import make_plan
 from reconciler.engine.recorded import RecordedProvider
 from reconciler.engine.remembering import RememberingProvider
 from reconciler.errors import ReconcilerError
-from reconciler.kinds import KINDS
+from reconciler.kinds import PLANNED
 from reconciler.model.change import ApplyResult, Plan
 from reconciler.model.log import Entry
 from reconciler.state import StateStore
@@ -90,7 +90,7 @@ class Refreshing:
         if trust is None or result.plan.destroy or result.interrupted:
             return
         memory = Memory.load(store.meta(MEMORY))
-        told = {change.address for change in result.plan.changes if is_told_of(KINDS[change.address.kind])}
+        told = {change.address for change in result.plan.changes if is_told_of(PLANNED[change.address.kind])}
         wrote = any(outcome.change.address in told for outcome in result.outcomes)
         if not told or (memory is not None and not wrote and trust.seats == set(memory.seats)):
             return
@@ -103,7 +103,7 @@ class Refreshing:
         steps = store.steps_of_run(run_id)
         keys = {str(step.result["key_id"]) for step in steps if "key_id" in step.result}
         writes = Writes(Counter(step.id for step in steps if step.id is not None), keys)
-        fresh = remembered(memory, trust, result, writes, entries, kinds=KINDS, sweeps=self._sweeps)
+        fresh = remembered(memory, trust, result, writes, entries, kinds=PLANNED, sweeps=self._sweeps)
         store.set_meta(MEMORY, fresh.dump())
 
     def _entries(self, since: float) -> list[Entry]:

@@ -12,6 +12,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -41,11 +42,12 @@ from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Attempt, Ownership
 from reconciler.errors import ApiError, ConfigurationError, CredentialError, GuardError, StalePlanError, UsageError
-from reconciler.kinds import KINDS
+from reconciler.kinds import KINDS, PLANNED
 from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.model.rule import Rule
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
@@ -235,14 +237,22 @@ class Session:
         kinds = (resource.kind for resource in self.configuration.resources)
         for sentence in retired(kinds, base_url=self.base_url, today=datetime.now(UTC).date().isoformat()):
             talk(f"warning: {sentence}")
-        plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged)
+        rules = () if tolerant else self.configuration.rules
+        plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged, rules=rules)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors and not tolerant:
             raise ConfigurationError(errors)
         found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
         return replace(plan, diagnostics=(*self.configuration.warnings, *found))
 
-    def unchecked_plan(self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False) -> Plan:
+    def unchecked_plan(
+        self,
+        planning: PlanningOptions,
+        *,
+        destroy: bool = False,
+        unmanaged: bool = False,
+        rules: Sequence[Rule] = (),
+    ) -> Plan:
         """The plan with its errors still in it."""
         configuration = self.configuration
         options = PlanOptions(
@@ -258,7 +268,7 @@ class Session:
         seal = self.seal(keep=False)
         inputs = PlanInputs(
             resources=tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources),
-            kinds=KINDS,
+            kinds=PLANNED,
             records=records,
             ownership=self.ownership,
             projects=configuration.stack.projects,
@@ -272,6 +282,8 @@ class Session:
             fresh=self.store.made_since(time.time() - settle_seconds()),
             settling=self.settling,
             options=options,
+            rules=rules,
+            server_time=lambda: time.time() + self.client.skew_seconds,
         )
         self._surveyed_at = time.monotonic()
         if planning.refresh == "none":
@@ -305,7 +317,7 @@ class Session:
         moved = [
             outcome.change
             for outcome in result.of(OutcomeStatus.STALE)
-            if outcome.change.id and KINDS[outcome.change.address.kind].scope.needs_admin_key
+            if outcome.change.id and PLANNED[outcome.change.address.kind].scope.needs_admin_key
         ]
         if not moved or self.interrupts.stop.is_set():
             return result
@@ -328,6 +340,7 @@ class Session:
         guards = self.configuration.stack.guards
         limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
         known = {*self.store.records(), *(change.address for change in plan.changes)}
+        known |= {rule.address for rule in self.configuration.rules if rule.kind.removes}
         for address in allowed:
             if address not in known:
                 hint = nearest(str(address), map(str, known))
@@ -367,7 +380,7 @@ class Session:
         for change in plan.changes:
             if change.address.project and change.project_id:
                 self.provider.bind_project(change.address.project, change.project_id)
-            if KINDS[change.address.kind].defines_project and change.id and change.action is not Action.CREATE:
+            if PLANNED[change.address.kind].defines_project and change.id and change.action is not Action.CREATE:
                 self.provider.bind_project(change.address.name, change.id)
 
     def close(self) -> None:

@@ -110,6 +110,8 @@ class Executor:
         """Delete the object that the plan saw; the deleting half of a replacement."""
         self._take_over_name(change)
         record, live = self.books.get(change.address), self._read_unmoved(change)
+        if change.matched_by is not None and live is not None and live.is_marked:
+            raise StalePlanError("it has been taken over since the plan was made", hint="Plan again and review.")
         if live is not None and change.removal is Removal.CANCEL:
             self._provider.cancel(live, steps=journal)
         elif live is not None:

@@ -51,7 +51,7 @@ def refusals(
 
     `keys` are those in use, by the project that they open; "" is the default scope.
     """
-    doubtful = [change for change in plan.changes if change.address not in allowed]
+    doubtful = [change for change in plan.changes if change.address not in allowed and change.matched_by not in allowed]
     found = [sentence for change in plan.changes for sentence in _of_held(change)]
     found += [sentence for change in doubtful for sentence in _of_change(change)]
     found += _of_archived(plan, doubtful)
@@ -161,17 +161,27 @@ def _verb(change: Change) -> str:
 
 
 def _of_number(plan: Plan, deletes: list[Change], limits: Limits) -> Iterator[str]:
-    managed = sum(1 for change in plan.changes if change.id is not None)
-    count = len(deletes)
-    if not count:
-        return
-    percent = 100 * count / managed if managed else 0
-    few = ", ".join(str(change.address) for change in deletes[:3]) + (" …" if count > 3 else "")
-    allow = "pass --allow-delete ADDRESS for each that is meant"
-    if count > limits.max_deletes:
-        yield f"the plan deletes {count} objects ({few}), over guards.max_deletes of {limits.max_deletes}; {allow}"
+    # What rules match is nobody's, and no share of what is managed.
+    managed = sum(1 for change in plan.changes if change.id is not None and change.matched_by is None)
+    ours = [change for change in deletes if change.matched_by is None]
+    percent = 100 * len(ours) / managed if managed else 0
+    if len(deletes) > limits.max_deletes:
+        yield (
+            f"the plan deletes {len(deletes)} objects ({_few(deletes)}), over guards.max_deletes of "
+            f"{limits.max_deletes}; {_allowing(deletes)}"
+        )
     elif managed >= FEW_RESOURCES and percent > limits.max_delete_percent:
         yield (
-            f"the plan deletes {count} of {managed} objects ({few}), {percent:.0f} %, over guards.max_delete_percent "
-            f"of {limits.max_delete_percent}; {allow}"
+            f"the plan deletes {len(ours)} of {managed} objects ({_few(ours)}), {percent:.0f} %, over "
+            f"guards.max_delete_percent of {limits.max_delete_percent}; {_allowing(ours)}"
         )
+
+
+def _few(deletes: list[Change]) -> str:
+    return ", ".join(str(change.address) for change in deletes[:3]) + (" …" if len(deletes) > 3 else "")
+
+
+def _allowing(deletes: list[Change]) -> str:
+    rules = sorted({str(change.matched_by) for change in deletes if change.matched_by is not None})
+    by_rule = f", or --allow-delete {rules[0]} for all that it matches" if rules else ""
+    return f"pass --allow-delete ADDRESS for each that is meant{by_rule}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from reconciler.engine.match import Ownership
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.resource import Record, Resource
+from reconciler.model.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class PlanInputs:
     `projects` are the ids of scopes that are used and not managed, `keyed_projects` those with a key of their own.
     `key_writers` names, for a project, the resource that delivers the key which opens it, so that it comes before what
     needs the key. `state_is_new` makes the plan look for marked objects that nothing declares any more. `fresh` was
-    made moments ago, and what of it is not there yet is waited for as `settling` says.
+    made moments ago, and what of it is not there yet is waited for as `settling` says. What `rules` match that remove
+    is deleted by its age at `server_time`, in unix seconds.
     """
 
     resources: Sequence[Resource]
@@ -50,3 +53,5 @@ class PlanInputs:
     fresh: Collection[Address] = ()
     settling: Settling = field(default_factory=Settling)
     options: PlanOptions = PlanOptions()
+    rules: Sequence[Rule] = ()
+    server_time: Callable[[], float] = time.time

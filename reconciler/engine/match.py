@@ -145,7 +145,7 @@ class Matcher:
         """
         for address, objects in self._marked.items():
             for live in objects:
-                if not self._is_claimed(live) and (live.kind.job is None or live.runs):
+                if not self.is_claimed(live) and (live.kind.job is None or live.runs):
                     yield address, live
 
     def made_and_undeclared(self) -> Iterator[tuple[Address, LiveObject | None]]:
@@ -178,7 +178,7 @@ class Matcher:
             live
             for live in self._live.objects(address.kind, address.project)
             if live.mark is None
-            and not self._is_claimed(live)
+            and not self.is_claimed(live)
             and not self._is_gone(live)
             and self._is_free(live, address)
         ]
@@ -202,7 +202,7 @@ class Matcher:
         members = self._members | self._delivered | {id for values in shown for id in _member_ids(values)}
         for objects in self._live.listed.values():
             for live in objects.values():
-                mine = live.id in members or self._is_claimed(live) or self._ownership.address(live.mark) is not None
+                mine = live.id in members or self.is_claimed(live) or self._ownership.address(live.mark) is not None
                 theirs = live.kind.always_exists or live.kind.hold_on(live.attributes) is not None
                 if not mine and not theirs and live.kind.ending(live.attributes) is None:
                     yield live
@@ -225,7 +225,7 @@ class Matcher:
         source = resource.lifecycle.renamed_from
         previous = source if source is not None and source not in self._declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
-            found = [live for live in self._marked.get(address, ()) if not self._is_claimed(live)]
+            found = [live for live in self._marked.get(address, ()) if not self.is_claimed(live)]
             if resource.kind.job is not None:
                 found = _of_these_inputs(found, inputs) or _latest(live for live in found if live.runs)
             if len(found) > 1:
@@ -246,7 +246,7 @@ class Matcher:
             for address, objects in self._marked.items()
             if (address.kind, address.project) == home and address not in self._declared
             for live in objects
-            if not self._is_claimed(live)
+            if not self.is_claimed(live)
         ]
         return _of_these_inputs(free, inputs)
 
@@ -262,7 +262,7 @@ class Matcher:
     def _successor(self, resource: Resource, spec: Spec, inputs: str | None) -> LiveObject | None:
         if resource.address not in self._ownership.made:
             return None
-        marked = (live for live in self._marked.get(resource.address, ()) if not self._is_claimed(live))
+        marked = (live for live in self._marked.get(resource.address, ()) if not self.is_claimed(live))
         if resource.kind.job is not None:
             began = self._ownership.begun.get(resource.address, math.inf)
             return next(iter(_of_these_inputs([live for live in marked if is_since(live, began)], inputs)), None)
@@ -320,7 +320,7 @@ class Matcher:
         return [
             live
             for live in found
-            if not self._is_claimed(live)
+            if not self.is_claimed(live)
             and live.id not in self._members
             and self._ownership.address(live.mark) is None
             and self._is_free(live, resource.address)
@@ -337,7 +337,8 @@ class Matcher:
             self._natural[place] = index
         return self._natural[place]
 
-    def _is_claimed(self, live: LiveObject) -> bool:
+    def is_claimed(self, live: LiveObject) -> bool:
+        """Whether an object is bound or recorded."""
         return (live.kind.name, live.project, live.id) in self._claimed
 
     def _is_free(self, live: LiveObject, address: Address) -> bool:

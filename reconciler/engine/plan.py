@@ -16,6 +16,7 @@ from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.match import Binding, Found
 from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
+from reconciler.engine.retention import with_swept
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
 from reconciler.model.address import Address
@@ -61,7 +62,9 @@ class _Decisions:
         for address in self._survey.order:
             self.declared[address] = self._decide(self._survey.resources[address])
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
-        return with_last_ones(self._survey, with_archived_projects(self._survey, changes + undeclared(self._survey)))
+        changes += undeclared(self._survey)
+        changes = with_swept(self._survey, changes)
+        return with_last_ones(self._survey, with_archived_projects(self._survey, changes))
 
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: a value, or unknown while its target is still to be made."""

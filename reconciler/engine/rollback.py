@@ -77,7 +77,7 @@ def before_run(
         (*resources.values(), *standing),
         frozenset(touched),
         frozenset(released & set(resources)),
-        tuple(_changed_later(history, images)),
+        (*_changed_later(history, images), *_swept(history)),
         tuple(
             _unsettled(history.run_id, image.address)
             for image in images.values()
@@ -93,7 +93,7 @@ def as_rollback(plan: Plan, before: Before, records: Mapping[Address, Record], k
         for change in plan.changes
         if change.address in before.touched and change.reason is not Reason.LEFT_BEHIND
     ]
-    pending = {change.address for change in changes if change.is_change}
+    pending = {None, *(change.address for change in changes if change.is_change)}
     planned = {change.address for change in changes}
     planned |= {change.renamed_from for change in changes if change.renamed_from}
     untouched = [
@@ -106,7 +106,10 @@ def as_rollback(plan: Plan, before: Before, records: Mapping[Address, Record], k
         changes=(*changes, *untouched),
         drift=tuple(drift for drift in plan.drift if drift.address in before.touched),
         rollback_of=before.run_id,
-        diagnostics=(*(item for item in before.warnings if item.address in pending), *plan.diagnostics),
+        diagnostics=(
+            *(item for item in before.warnings if item.address in pending),
+            *plan.diagnostics,
+        ),
     )
 
 
@@ -156,7 +159,7 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
     """
     found: dict[Address, PreImage] = {}
     for image in images:
-        undoes_nothing = image.reason in _NOTHING_DONE or image.reason == Reason.LEFT_BEHIND.name
+        undoes_nothing = image.reason in {*_NOTHING_DONE, Reason.LEFT_BEHIND.name, Reason.RETENTION.name}
         is_rerun = image.address.kind in kinds and kinds[image.address.kind].job and image.action != Action.CREATE
         if image.address.kind in kinds and not undoes_nothing and not is_rerun:
             found.setdefault(image.address, image)
@@ -245,6 +248,13 @@ def _changed_later(history: History, images: Mapping[Address, PreImage]) -> Iter
         if runs:
             detail = f"Run {', '.join(runs)} changed it after run {history.run_id}; that is undone with it."
             yield Diagnostic("A later run changed it too", detail, address=address, severity=Severity.WARNING)
+
+
+def _swept(history: History) -> Iterator[Diagnostic]:
+    swept = [str(image.address) for image in history.images if image.reason == Reason.RETENTION.name]
+    if swept:
+        detail = f"Rules of retention matched {', '.join(swept[:3])}{' …' if len(swept) > 3 else ''} in that run."
+        yield Diagnostic("What was nobody's does not come back", detail, severity=Severity.WARNING)
 
 
 def _unsettled(run_id: int, address: Address) -> Diagnostic:

@@ -7,7 +7,7 @@ asked for by id, every resource is bound to its object, and the fields that have
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,8 @@ from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Resource, shown_to_others
+from reconciler.model.rule import Rule
+from reconciler.model.types import FileSetType
 from reconciler.model.values import Reference, Unknown, by_content, value_at
 
 
@@ -123,6 +125,30 @@ class Survey:
         """Objects that neither a manifest nor the state knows."""
         return self._matcher.unmanaged()
 
+    @cached_property
+    def sweeping(self) -> Sequence[Rule]:
+        """The rules that remove what they match: none where only targets are planned, or all is destroyed."""
+        options = self.inputs.options
+        return () if options.destroy or options.targets else [rule for rule in self.inputs.rules if rule.kind.removes]
+
+    def openers(self, project: str | None) -> tuple[Address, ...]:
+        """What a project's objects are reached by: the project, and the key that opens it, where they are declared."""
+        found = (self._definers.get(project) if project else None, self.inputs.key_writers.get(project or ""))
+        return tuple(address for address in found if address is not None)
+
+    def read_collections(self) -> Iterable[LiveObject]:
+        """Every collection that was listed for sweeping and is somebody's, with its members."""
+        wanted = {
+            (place, live.id): _collecting(live.kind)
+            for place in self._swept_places
+            for live in self.state.listed.get(place, {}).values()
+            if _collecting(live.kind)
+            and live.kind.ending(live.attributes) is None
+            and (live.is_marked or self._matcher.is_claimed(live))
+        }
+        self._reader.read_carried(wanted)
+        return [self.state.listed[place][id] for place, id in wanted]
+
     # --- what is to be looked at -----------------------------------------------------------------------------------
 
     def _needs_of(self, resource: Resource) -> frozenset[Address]:
@@ -174,8 +200,16 @@ class Survey:
             found |= {Place(at.kind, at.project) for at in made if not self.kind(at).surroundings}
         kinds = {place.kind for place in found if place is not None}
         stand_ins = {name for kind in kinds if (name := self.inputs.kinds[kind].satisfied_by)}
-        found |= {Place(name, None) for name in stand_ins}
+        found |= {Place(name, None) for name in stand_ins} | self._swept_places
         return {at for at in found if at is not None and bool(self.inputs.kinds[at.kind].surroundings) == nested}
+
+    @cached_property
+    def _swept_places(self) -> frozenset[Place]:
+        """Where what rules remove is listed, and what could hold it: all of both."""
+        collections = [kind.name for kind in self.inputs.kinds.values() if _collecting(kind) and not kind.surroundings]
+        return frozenset(
+            Place(name, rule.address.project) for rule in self.sweeping for name in (rule.spec["of"], *collections)
+        )
 
     def _declared_place(self, resource: Resource) -> Place | None:
         address, kind = resource.address, resource.kind
@@ -245,7 +279,9 @@ class Survey:
         wanted: dict[Place, set[str]] = {
             place: set()
             for place in places
-            if (place.kind, place.project) not in open_places and not inputs.kinds[place.kind].keep_one
+            if (place.kind, place.project) not in open_places
+            and not inputs.kinds[place.kind].keep_one
+            and place not in self._swept_places
         }
         for address, record in inputs.records.items():
             place = self._record_places[address]
@@ -429,3 +465,8 @@ class Survey:
             return Unknown(str(reference))
         found = value_at(shown_to_others(live), reference.path) if reference.path else live.own_id
         return Unknown(str(reference)) if found is None else found
+
+
+def _collecting(kind: Kind) -> frozenset[str]:
+    """The fields of a kind that hold objects of others."""
+    return frozenset(item.name for item in kind.carried if isinstance(item.type, FileSetType))

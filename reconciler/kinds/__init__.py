@@ -11,6 +11,7 @@ from reconciler.kinds.automation import KIND as AUTOMATION
 from reconciler.kinds.batch import KIND as BATCH
 from reconciler.kinds.certificate import KIND as CERTIFICATE
 from reconciler.kinds.certificate_activation import KIND as CERTIFICATE_ACTIVATION
+from reconciler.kinds.chat_completion import KIND as CHAT_COMPLETION
 from reconciler.kinds.checkpoint_permission import KIND as CHECKPOINT_PERMISSION
 from reconciler.kinds.container import KIND as CONTAINER
 from reconciler.kinds.conversation import KIND as CONVERSATION
@@ -100,3 +101,6 @@ KINDS: Mapping[str, Kind] = {
     )
 }
 """Every kind by name, in the order in which a newcomer would read about them."""
+
+PLANNED: Mapping[str, Kind] = {**KINDS, CHAT_COMPLETION.name: CHAT_COMPLETION}
+"""All that a plan can be about: the kinds that manifests declare, and what only rules of retention remove."""

@@ -51,7 +51,8 @@ def load_configuration(
     warnings = problems.raise_errors(opened.secrets)
     found = tuple(made.resources[address][0] for address in sorted(made.resources))
     ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
-    return Configuration(stack, found, digest(stack, found), warnings, opened.secrets, ruled)
+    approved = digest(stack, found, (rule for rule in ruled if rule.kind.removes))
+    return Configuration(stack, found, approved, warnings, opened.secrets, ruled)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def load_stack(settings: Settings) -> Stack:
     return stack
 
 
-def digest(stack: Stack, resources: Iterable[Resource]) -> str:
+def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = ()) -> str:
     """SHA-256 over everything that decides what would be applied, in hexadecimal."""
     hashed = hashlib.sha256()
     guards = stack.guards
@@ -107,6 +108,8 @@ def digest(stack: Stack, resources: Iterable[Resource]) -> str:
     hashed.update(_canonical(whole))
     for resource in resources:
         hashed.update(_canonical([str(resource.address), resource.spec, _lifecycle(resource)]))
+    for rule in rules:
+        hashed.update(_canonical([str(rule.address), rule.spec]))
     return hashed.hexdigest()
 
 

@@ -16,6 +16,7 @@ from reconciler.manifests.together import key_files
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
+from reconciler.model.rule import Rule
 from reconciler.model.secret import Secret
 
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
@@ -125,8 +126,10 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
     """
     problems = Problems()
     credentials, written = configuration.stack.credentials, _written(configuration)
-    by_scope: dict[str | None, list[Resource]] = {}
-    for resource in configuration.resources:
+    by_scope: dict[str | None, list[Resource | Rule]] = {}
+    users: list[Resource | Rule] = list(configuration.resources)
+    users += (rule for rule in configuration.rules if rule.kind.removes)
+    for resource in users:
         scope = "" if resource.kind.scope.needs_admin_key else resource.address.project
         by_scope.setdefault(scope, []).append(resource)
     for scope, resources in by_scope.items():

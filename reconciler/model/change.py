@@ -84,6 +84,7 @@ class Reason(StrEnum):
     LEFT_BEHIND = "an interrupted replacement left it behind"
     DESTROY = "everything managed is to be destroyed"
     ROLLBACK = "it goes back to what it was before the run"
+    RETENTION = "a rule of retention matches it"
     UNTOUCHED = "the run that is rolled back did not touch it"
 
 
@@ -132,7 +133,8 @@ class Change:
     so. `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
     planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
     sentences about this change alone. Of a job, `standing` says how far the plan found it while it runs, `results` are
-    those that it had by then, and `awaited` whether its end is to be waited for.
+    those that it had by then, and `awaited` whether its end is to be waited for. `matched_by` is the rule for which an
+    object is deleted that is nobody's.
     """
 
     address: Address
@@ -162,6 +164,7 @@ class Change:
     awaited: bool = False
     standing: str = ""
     results: Spec = field(default_factory=dict)
+    matched_by: Address | None = None
 
     @property
     def is_change(self) -> bool:

@@ -97,6 +97,11 @@ class LiveObject:
         return self._noted(MARK_KEY)
 
     @property
+    def is_marked(self) -> bool:
+        """Whether it carries the mark of any stack, in whatever field the API shows such notes."""
+        return any(isinstance(value, MAP) and MARK_KEY in value for value in self.attributes.values())
+
+    @property
     def inputs(self) -> str | None:
         """The digest of what a job of ours was started with, where it carries one."""
         return self._noted(INPUTS_KEY)

@@ -1,7 +1,7 @@
 """Documents that declare no object: what should be so, told beside what should exist.
 
 A rule is declared as a resource is, with a kind, a name, a spec, references and `for_each`. It is never created, so it
-is no part of a plan's changes, of the state or of an export. What it is for is up to the command that reads it.
+is no part of the state or of an export. What it is for is up to the command that reads it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ def _none(spec: Spec) -> Iterable[Flaw]:  # noqa: ARG001 - the signature of ever
 
 @dataclass(frozen=True, kw_only=True)
 class RuleKind(Declaration):
-    """One kind of rule. `flaws` finds what is wrong with a spec, offline and before references have values."""
+    """One kind of rule. `flaws` finds what is wrong with a spec, offline and before references have values.
+
+    What rules of a kind that `removes` match is deleted by plans, so that what they say is part of what is approved.
+    """
 
     flaws: Callable[[Spec], Iterable[Flaw]] = _none
+    removes: bool = False
 
 
 @dataclass(frozen=True)

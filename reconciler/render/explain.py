@@ -23,6 +23,7 @@ from reconciler.model.kind import (
     Scope,
     Shape,
 )
+from reconciler.model.rule import RuleKind
 from reconciler.model.types import SERVER_CHOSEN, Property, Type
 from reconciler.render.explain_types import children_of, describe, limits_of
 from reconciler.render.lines import line, padded, plain
@@ -118,7 +119,9 @@ def _facts(kind: Declaration) -> Iterator[tuple[str, str]]:
     if isinstance(kind, Kind):
         yield from _facts_of_objects(kind)
         return
-    yield "is", "no object: no plan shows it, and no state remembers it"
+    removes = isinstance(kind, RuleKind) and kind.removes
+    effect = "plans list what it matches, and apply deletes that" if removes else "no plan shows it"
+    yield "is", f"no object: {effect}, and no state remembers it"
     if kind.shapes:
         yield "has either", "; or ".join(map(_shape, kind.shapes))
 

@@ -183,7 +183,7 @@ def _change(change: Change) -> str:
 
 
 def _about(change: Change) -> str:
-    parts = [f"{_capital(change.reason)}."]
+    parts = [f"{_spans(_capital(words.why(change)))}." if change.matched_by else f"{_capital(change.reason)}."]
     if lost := words.destruction(change):
         parts.append(f"**Destroys:** {_spans(lost)}.")
     if steps := words.steps(change):

@@ -146,7 +146,7 @@ def _decoded(data: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _change(data: Mapping[str, Any]) -> Change:
-    renamed = data["renamed_from"]
+    renamed, rule = data["renamed_from"], data.get("matched_by")
     return Change(
         **{
             **_decoded(data, "desired", "restored", "after", "before", "pre_image", "results"),
@@ -158,6 +158,7 @@ def _change(data: Mapping[str, Any]) -> Change:
             "place": _place(data["place"]),
             "removal": Removal(data["removal"]) if data["removal"] else None,
             "renamed_from": Address.parse(renamed) if renamed else None,
+            "matched_by": Address.parse(rule) if rule else None,
             "warnings": tuple(data["warnings"]),
         }
     )

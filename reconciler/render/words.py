@@ -78,8 +78,12 @@ def doing(change: Change) -> str:
 def will_be(change: Change) -> str:
     """`will be created`, `will be updated: it was changed outside`."""
     # That something new is not there yet goes without saying; every other reason is worth its words.
-    why = "" if change.reason is Reason.NEW else f": {change.reason}"
-    return f"will be {done(change)}{why}"
+    return f"will be {done(change)}{'' if change.reason is Reason.NEW else f': {why(change)}'}"
+
+
+def why(change: Change) -> str:
+    """The reason of a change: `no manifest declares it`, `it matches Retention/old-results`."""
+    return f"it matches {change.matched_by}" if change.matched_by else str(change.reason)
 
 
 def heading_of(item: Change | Drift) -> str:

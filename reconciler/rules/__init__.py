@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from reconciler.model.rule import RuleKind
 from reconciler.rules.check import KIND as CHECK
+from reconciler.rules.retention import KIND as RETENTION
 
 __all__ = ["CHECK", "RULE_KINDS"]
 
-RULE_KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in (CHECK,)}
+RULE_KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in (CHECK, RETENTION)}
 """Every kind of document that declares no object, by name."""

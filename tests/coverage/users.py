@@ -22,8 +22,11 @@ COMMANDS = {
     "GET /organization/audit_logs": "`reconciler audit`, `drift --blame`, plans that read only what moved",
     **{f"GET /organization/usage/{type}": f"`reconciler usage --type {type}`" for type in TYPES},
     "GET /models": "tells a kind that is retired from a key that does not work",
+    "GET /chat/completions": "`Retention`",
+    "GET /chat/completions/{completion_id}": "`Retention`",
+    "DELETE /chat/completions/{completion_id}": "`Retention`",
 }
-"""What commands call, and no kind."""
+"""What commands call, and what rules remove that no manifest declares."""
 
 _UPLOADS = (
     "POST /files",

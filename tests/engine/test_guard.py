@@ -45,6 +45,26 @@ def test_an_allowed_address_does_not_count() -> None:
     assert refusals(plan(*changes, *unchanged(6)), Limits(), allowed=allowed) == []
 
 
+def swept(count: int) -> list[Change]:
+    rule = Address("Retention", "old")
+    return [change(f"s{n}", matched_by=rule) for n in range(count)]
+
+
+def test_what_a_rule_matches_counts_for_the_number_and_is_no_share_of_what_is_managed() -> None:
+    assert refusals(plan(*swept(9), *unchanged(9)), Limits()) == []
+    [refused] = refusals(plan(*swept(9), change("a"), change("b"), *unchanged(9)), Limits())
+    assert "11 objects" in refused
+    [refused] = refusals(plan(*swept(4), *(change(f"d{n}") for n in range(4)), *unchanged(6)), Limits())
+    assert "deletes 4 of 10 objects (Assistant/d0" in refused
+
+
+def test_a_rule_that_is_allowed_allows_all_that_it_matches_and_nothing_else() -> None:
+    allowed = [Address("Retention", "old")]
+    assert refusals(plan(*swept(50)), Limits(), allowed=allowed) == []
+    assert refusals(plan(*swept(50), change("a")), Limits(max_deletes=0), allowed=allowed)
+    assert "--allow-delete Retention/old for all that it matches" in refusals(plan(*swept(50)), Limits())[0]
+
+
 def test_destroying_everything_is_not_a_matter_of_numbers() -> None:
     assert refusals(plan(*(change(f"d{n}") for n in range(50)), destroy=True), Limits()) == []
 

@@ -86,6 +86,37 @@ def test_what_is_wrong_with_a_check_is_said_where_it_stands(tmp_path: Path, spec
     assert found.startswith(f"m.yaml:{place}: error: Check/it: {summary}")
 
 
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("of: File\n  match: {older_than_days: 3}", "5:3 Nothing is matched: Age alone would match everything"),
+        ("of: File\n  match: {purpose: batch_output}", '5:3 Missing "older_than_days"'),
+        ("of: File\n  match: {purpose: batch_output, older_than_days: 0}", "5:51 Out of range"),
+        ('of: File\n  match: {name: "*", older_than_days: 3}', "5:17 Nothing is matched: It would match every name"),
+        ("of: VectorStore\n  match: {metadata: {}, older_than_days: 3}", "5:21 Nothing is matched"),
+        ("of: VectorStore\n  match: {purpose: vision, older_than_days: 3}", "5:11 VectorStore has no purpose"),
+        ("of: File\n  match: {model: gpt-5.1, older_than_days: 3}", "5:11 File has no model"),
+        ("of: Response\n  match: {model: x, older_than_days: 3}", '4:7 Nothing to remove: "Response": The API has no'),
+        ("of: Conversation\n  match: {name: x, older_than_days: 3}", '4:7 Nothing to remove: "Conversation": The API'),
+        ("of: Fiel\n  match: {name: x, older_than_days: 3}", '4:7 Nothing to remove: "Fiel": Files, vector stores'),
+        (
+            'of: File\n  match: {name: "${VectorStore/handbook}", older_than_days: 3}',
+            "4:3 Reference not possible here",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_retention_is_said_where_it_stands(tmp_path: Path, spec: str, problem: str) -> None:
+    [found] = problems(tmp_path, f"kind: Retention\nmetadata: {{name: it}}\nspec:\n  {spec}\n", STORE)
+    place, summary = problem.split(" ", 1)
+    assert found.startswith(f"m.yaml:{place}: error: Retention/it: {summary}")
+
+
+def test_a_rule_that_removes_is_part_of_what_is_approved(tmp_path: Path) -> None:
+    rule = "kind: Retention\nmetadata: {name: it}\nspec: {of: File, match: {name: tmp, older_than_days: 3}}\n"
+    digests = {load(tmp_path, STORE, *rules).digest for rules in ([], [rule], [rule.replace("3", "4")])}
+    assert len(digests) == 3
+
+
 def test_an_object_cannot_refer_to_a_rule(tmp_path: Path) -> None:
     store = STORE.replace("Handbook", '"${Check/it}"')
     [found] = problems(tmp_path, store, HEAD + "  operation: listModels\n")

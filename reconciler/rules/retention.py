@@ -1,0 +1,119 @@
+"""Retention: which objects that nobody manages are to go once they are old.
+
+Files, vector stores and stored completions pile up without anybody declaring them. A rule says which, by what they are
+and how old; plans list them as deletions, and apply removes them under the guards of all deletions. What is managed, or
+is named by what is managed, is never matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.model.diagnostic import nearest
+from reconciler.model.kind import Field, Scope
+from reconciler.model.rule import Flaw, RuleKind
+from reconciler.model.types import Integer, MapOf, Object, Property, Text
+from reconciler.model.values import Spec, references_in
+
+_BY = {
+    "File": ("purpose", "name"),
+    "VectorStore": ("name", "metadata"),
+    "ChatCompletion": ("model", "metadata"),
+}
+"""What can be removed, and what each tells of itself besides its age."""
+
+_UNLISTED = ("Response", "Conversation")
+
+_PURPOSES = (
+    "assistants", "assistants_output", "batch", "batch_output", "fine-tune", "fine-tune-results", "vision",
+    "user_data", "evals",
+)  # fmt: skip
+
+
+def flaws(spec: Spec) -> Iterator[Flaw]:
+    """What is wrong with a rule, before anything is called."""
+    if next(iter(references_in(spec)), None) is not None:
+        detail = "What a rule removes must be told by the manifests alone: write the value itself, or a variable."
+        yield Flaw((), "Reference not possible here", detail)
+        return
+    of, match = spec.get("of"), spec.get("match")
+    if not isinstance(of, str) or not isinstance(match, Mapping):
+        return
+    if of not in _BY:
+        yield Flaw(("of",), f'Nothing to remove: "{of}"', _why_not(of))
+        return
+    asked = {name: value for name, value in match.items() if name != "older_than_days" and value is not None}
+    for name in asked:
+        if name not in _BY[of]:
+            detail = f"{of} objects are matched by {_named(_BY[of])}, and by their age."
+            yield Flaw(("match", name), f"{of} has no {name}", detail, at_key=True)
+    if not asked:
+        detail = f"Age alone would match everything: say which by {_named(_BY[of])}."
+        yield Flaw(("match",), "Nothing is matched", detail, at_key=True)
+    yield from _empty(asked)
+
+
+def _why_not(of: str) -> str:
+    if of in _UNLISTED:
+        return f"The API has no list of {of.lower()}s, so those that nobody declared cannot be found."
+    return f"Files, vector stores and stored completions can be removed: {_named(tuple(_BY))}.{nearest(of, _BY) or ''}"
+
+
+def _empty(asked: Mapping[str, Any]) -> Iterator[Flaw]:
+    name, metadata = asked.get("name"), asked.get("metadata")
+    if isinstance(name, str) and not name.strip("*?"):
+        detail = "It would match every name: write the part that all have in common."
+        yield Flaw(("match", "name"), "Nothing is matched", detail)
+    if isinstance(metadata, Mapping) and not metadata:
+        yield Flaw(("match", "metadata"), "Nothing is matched", "Say at least one pair that they all carry.")
+
+
+def _named(names: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+KIND = RuleKind(
+    name="Retention",
+    doc="Objects that nobody manages and that are to go once they are old; no object.",
+    scope=Scope.PROJECT_KEY,
+    removes=True,
+    fields=(
+        Field("of", Text(), "What is removed: `File`, `VectorStore` or `ChatCompletion`.", required=True),
+        Field(
+            "match",
+            Object(
+                (
+                    Property(
+                        "older_than_days",
+                        Integer(1, 36_500),
+                        "The age at least, in days since it was made; of a vector store, since it was used last.",
+                        required=True,
+                    ),
+                    Property("purpose", Text(choices=_PURPOSES), "The purpose of a file."),
+                    Property(
+                        "name",
+                        Text(min_length=1),
+                        "The name of a file or a vector store; `*`, `?` and `[…]` stand for what varies.",
+                    ),
+                    Property(
+                        "metadata",
+                        MapOf(Text()),
+                        "Pairs that a vector store or a stored completion carries, all of them.",
+                    ),
+                    Property("model", Text(min_length=1), "The model of a stored completion, as the API shows it."),
+                )
+            ),
+            "What an object must be to be removed: all that is said here, and at least one thing besides its age.",
+            required=True,
+        ),
+    ),
+    flaws=flaws,
+    example="""\
+kind: Retention
+metadata: {name: old-batch-results}
+spec:
+  of: File
+  match: {purpose: batch_output, older_than_days: 30}
+""",
+)
