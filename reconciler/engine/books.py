@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from threading import Lock
@@ -23,6 +24,10 @@ class Books:
     def __init__(self, plan: Plan, records: Mapping[Address, Record]) -> None:
         self._lock = Lock()
         self._records = dict(records)
+        self._ids: Counter[tuple[str, str]] = Counter()
+        """How many records know an object, by its kind and id."""
+        for record in self._records.values():
+            self._count(record, 1)
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
         self._left_behind: dict[str, Address] = {
             str(change.id): change.address for change in plan.changes if change.reason is Reason.LEFT_BEHIND
@@ -44,12 +49,14 @@ class Books:
     def put(self, record: Record) -> None:
         """Remember a record."""
         with self._lock:
+            self._count(self._records.get(record.address), -1)
             self._records[record.address] = record
+            self._count(record, 1)
 
     def remove(self, address: Address) -> None:
         """Forget an address."""
         with self._lock:
-            self._records.pop(address, None)
+            self._count(self._records.pop(address, None), -1)
 
     def rename(self, source: Address, target: Address) -> bool:
         """Give a record another address; False where there is none."""
@@ -64,13 +71,15 @@ class Books:
         with self._lock:
             self._project_ids[name] = id
 
-    def known_ids(self, kind: Kind) -> set[str]:
-        """The ids of all objects of a kind that are bound or waiting to be deleted."""
-        with self._lock:
-            mine = [record for address, record in self._records.items() if address.kind == kind.name]
+    def knows(self, kind: Kind, id: str) -> bool:
+        """Whether an object of a kind is bound or waiting to be deleted."""
         # The rows of kinds that always exist are the same for ever, so knowing one does not rule it out.
-        known = {id for record in mine for id in (record.id, *record.deposed)}
-        return set() if kind.found_by_key else known | self._left_behind.keys()
+        return not kind.found_by_key and (self._ids[kind.name, id] > 0 or id in self._left_behind)
+
+    def _count(self, record: Record | None, by: int) -> None:
+        if record is not None:
+            for id in (record.id, *record.deposed):
+                self._ids[record.address.kind, id] += by
 
     def owned_ids(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Address]]:
         """Every id that is somebody's as the apply begins, objects before the files that they hold.

@@ -234,12 +234,14 @@ class Executor:
     def _wanted(self, change: Change, desired: Spec, since: float | None) -> Wanted:
         kind = self._kind(change)
         is_marked = self._mark(change, desired) is not None
-        known = self.books.known_ids(kind) | ({change.id} if kind.job is not None and change.id else set())
-        record = self.books.get(change.address)
-        if record is not None and change.action is Action.CREATE:
-            # It was taken to be gone. If it is there after all, it is the one that we look for.
-            known.discard(record.id)
-        return Wanted(change.address, kind, desired, is_marked, known, since, self._inputs_digest(change))
+        record, ran_before = self.books.get(change.address), change.id if kind.job is not None else None
+        # It was taken to be gone. If it is there after all, it is the one that we look for.
+        gone = record.id if record is not None and change.action is Action.CREATE else None
+
+        def is_known(id: str) -> bool:
+            return id != gone and (id == ran_before or self.books.knows(kind, id))
+
+        return Wanted(change.address, kind, desired, is_marked, is_known, since, self._inputs_digest(change))
 
     def _inputs_digest(self, change: Change) -> str | None:
         """The digest of what a job is started with; None for other kinds."""

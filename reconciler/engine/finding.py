@@ -49,15 +49,15 @@ class Settling:
 class Wanted:
     """What is looked for: the object of an address. `is_marked` where a create of ours would have left our mark.
 
-    `known` are the ids of objects that are somebody's already; `since` (unix seconds) is when the create began, None
-    where none is known to have begun. `inputs` is the digest of what a job is started with.
+    `is_known` says of an id whether the object is somebody's already; `since` (unix seconds) is when the create began,
+    None where none is known to have begun. `inputs` is the digest of what a job is started with.
     """
 
     address: Address
     kind: Kind
     spec: Spec
     is_marked: bool
-    known: Collection[str]
+    is_known: Callable[[str], bool]
     since: float | None
     inputs: str | None = None
 
@@ -113,7 +113,7 @@ class Finder:
             for live in listed
             if identity in kind.identities(live.attributes)
             and live.id not in but
-            and live.id not in wanted.known
+            and not wanted.is_known(live.id)
             and self._claims.is_free(live.id, wanted.address)
             and self._ownership.address(live.mark) is None
             and kind.ending(live.attributes) is not Ended.GONE
@@ -131,7 +131,7 @@ class Finder:
         return [
             live
             for live in listed
-            if live.id not in wanted.known
+            if not wanted.is_known(live.id)
             and self._claims.is_free(live.id, wanted.address)
             and kind.ending(live.attributes) is None
         ]

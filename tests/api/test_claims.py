@@ -102,7 +102,7 @@ def finder_of(world: World) -> tuple[Finder, Wanted]:
     """The engine's search for File/f, which was lost just now."""
     spec = {"path": world.write("a.md", "same"), "filename": "a.md", "purpose": "assistants"}
     finder = Finder(world.provider, world.provider.claims, Ownership("shop", "test"), Settling())
-    return finder, Wanted(F, kind("File"), spec, is_marked=False, known=(), since=world.clock())
+    return finder, Wanted(F, kind("File"), spec, is_marked=False, is_known=lambda _: False, since=world.clock())
 
 
 def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: World) -> None:
