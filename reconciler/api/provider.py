@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from reconciler.api.bodies import changed_body, create_body, late_body, restoring_body, whole_body
-from reconciler.api.bundles import Bundles
 from reconciler.api.claims import Claims
 from reconciler.api.client import Client, Form
 from reconciler.api.delivery import Delivery
@@ -83,7 +83,7 @@ class HttpProvider:
             settle_seconds=settle_seconds,
             parallelism=parallelism,
         )
-        self._bundles = Bundles(self._uploader, recorded)
+        self._recorded = recorded
         delivery = Delivery(sinks, keys, settle_seconds=settle_seconds)
         self._folder, self._delivery, self._shown_once = folder, delivery, ShownOnce(sinks)
 
@@ -453,6 +453,12 @@ class HttpProvider:
         """The carried fields among `values`, each with its carrier."""
         carried = ((self._carrier(field), field) for field in work.kind.carried if field.name in values)
         return tuple((carrier, Task(work, field, values[field.name])) for carrier, field in carried if carrier)
+
+    @cached_property
+    def _bundles(self) -> Carrier:
+        from reconciler.api.bundles import Bundles  # with what packs archives, which few need
+
+        return Bundles(self._uploader, self._recorded)
 
     def _carrier(self, field: Field) -> Carrier | None:
         """Who makes the calls of a field; none for a local file, which the create itself sends."""

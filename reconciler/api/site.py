@@ -139,8 +139,14 @@ class Site:
 
         What the API should not show is left out even where it does: it may be a secret, and one that nobody here knows.
         """
+        if self.within or self.kind.shown_otherwise or self.kind.shows_key:
+            item = self._reshaped(item)
+        id = self.kind.composed_id(self.within, self.own_id_of(item))
+        return LiveObject(self.kind, id, item, self.project)
+
+    def _reshaped(self, item: Spec) -> Spec:
         attributes = {**item, **dict(self.within)}
-        for field in self.kind.fields:
+        for field in self.kind.shown_otherwise:
             if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
                 attributes[field.name] = value
             if field.has_hidden and field.name in attributes:
@@ -152,8 +158,7 @@ class Site:
             expires_at = item.get("expires_at")
             attributes[IN_USE] = self.is_in_use(shown)
             attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= self.reach.client.clock()
-        id = self.kind.composed_id(self.within, self.own_id_of(attributes))
-        return LiveObject(self.kind, id, attributes, self.project)
+        return attributes
 
     def id_of(self, item: Spec) -> str:
         """The id of an answered object, with its surroundings."""

@@ -317,6 +317,11 @@ class Kind(Declaration):
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 
+    @cached_property
+    def shown_otherwise(self) -> tuple[Field, ...]:
+        """The fields that an answer has under another name, in part, or not for anybody to keep."""
+        return tuple(item for item in self.fields if item.shown_as or item.has_hidden or item.takes_secrets)
+
     @property
     def is_shown_once(self) -> bool:
         """Whether making an object shows a secret that nobody can read again: found later, it is of no use."""

@@ -38,6 +38,10 @@ class Lifecycle:
     renamed_from: Address | None = None
 
 
+_NONE: frozenset[Address] = frozenset()
+"""One for all: each empty set of its own takes as much room as a full one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One thing declared in a manifest, expanded and resolved as far as the manifests alone allow.
@@ -59,7 +63,7 @@ class Resource:
 
     def __post_init__(self) -> None:
         found = frozenset(reference.address for reference in references_in(self.spec))
-        object.__setattr__(self, "references", found or frozenset())
+        object.__setattr__(self, "references", found or _NONE)
 
     def resolved(self, lookup: Callable[[Reference], Any]) -> Spec:
         """The spec with what `lookup` answers in place of references; the spec itself where there are none."""
