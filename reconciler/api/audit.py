@@ -64,9 +64,8 @@ def newest_entries(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int)
 
 def entries_since(client: Client, keys: KeyRing, since: float) -> list[Entry]:
     """The entries of the log from a time on, in unix seconds; ApiError where it cannot be read, or is too long."""
-    query: dict[str, str | int] = {"limit": _PAGE, "effective_at[gte]": int(since)}
     most = _PAGE * _PAGES_OF_CHANGES
-    items = list(islice(Reach(client, keys.admin()).list(_LOG, query=query), most + 1))
+    items = list(islice(Reach(client, keys.admin()).list(_LOG, query=Wanted(since).query(_PAGE)), most + 1))
     if len(items) > most:
         raise ApiError(f"it has more than {most} entries since then")
     return [_entry(item) for item in items]

@@ -48,7 +48,7 @@ class Bundles(Carrier):
     def check(self, task: Task) -> None:
         """Raise StalePlanError if a file is no longer what it was when it was planned."""
         for member in _members(task.value):
-            self._uploader.check(_content(member))
+            self._uploader.check(member.upload)
 
     def form(self, task: Task) -> Form:
         """The archive, as the create sends it."""
@@ -122,7 +122,7 @@ class Bundles(Carrier):
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for member in value.members:
-                content = self._uploader.content(_content(member))
+                content = self._uploader.content(member.upload)
                 entry = zipfile.ZipInfo(f"{folder}/{member.key}", _DATE)
                 archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
         packed.seek(0)
@@ -151,12 +151,6 @@ def _version_of(value: FileSet) -> str | None:
 
 def _members(value: Any) -> tuple[Member, ...]:
     return value.members if isinstance(value, FileSet) else ()
-
-
-def _content(member: Member) -> LocalFile:
-    if member.content is None:
-        raise TypeError(f"{member.key} has no content to upload")
-    return member.content
 
 
 def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:

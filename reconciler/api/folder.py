@@ -25,7 +25,7 @@ from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import Expected
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import FileSetType
-from reconciler.model.values import FileSet, LocalFile, Member, value_at
+from reconciler.model.values import FileSet, Member, value_at
 
 PURPOSE = "assistants"
 _PAGE = 100
@@ -184,14 +184,14 @@ class _Sync:
         return done + [self._settled(member, began, strays) for member, began in doubtful]
 
     def _uploaded(self, member: Member, strays: Strays) -> Member:
-        local = _content(member)
+        local = member.upload
         left = strays.left_by_earlier_run(local)
         return replace(member, file_id=left or self._send(member, strays))
 
     def _settled(self, member: Member, began: float, strays: Strays) -> Member:
         sent = began
         for attempt in range(2, DOUBTFUL_ATTEMPTS + 1):
-            found = strays.find(_content(member), began_at=began, sent_at=sent)
+            found = strays.find(member.upload, began_at=began, sent_at=sent)
             sent = self.work.reach.client.clock()
             try:
                 return replace(member, file_id=found or self._send(member, strays))
@@ -201,7 +201,7 @@ class _Sync:
         raise AssertionError("the last attempt returns or raises")
 
     def _send(self, member: Member, strays: Strays) -> str:
-        local = _content(member)
+        local = member.upload
         upload = self.work.steps.step(UPLOAD, path=local.path, sha256=local.sha256, size=local.size)
         with upload as step, strays.making(local):
             filename = local.path.rpartition("/")[2]
@@ -297,9 +297,3 @@ def _delete_file(work: Work, member: Member) -> None:
             step.done(str(member.file_id))
             return
         step.done(str(member.file_id))
-
-
-def _content(member: Member) -> LocalFile:
-    if member.content is None:
-        raise TypeError(f"{member.key} has no content to upload")
-    return member.content

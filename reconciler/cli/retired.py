@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from reconciler.api.base_url import DEFAULT_BASE_URL
 from reconciler.model.kind import Kind
-
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
 def retired(kinds: Iterable[Kind], *, base_url: str, today: str) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from reconciler import __version__
 from reconciler.api.audit import blame
-from reconciler.api.base_url import check_base_url
+from reconciler.api.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
@@ -32,7 +32,7 @@ from reconciler.cli.keys import keys_in_use
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
-from reconciler.cli.retired import DEFAULT_BASE_URL, retired
+from reconciler.cli.retired import retired
 from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from reconciler.api.client import Client
+from reconciler.api.client import Client, Left
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import wants_color
 from reconciler.model.change import Change, Outcome, Plan
@@ -66,9 +66,9 @@ class Watching:
         """The phase in which live state is read; its calls are counted."""
         before = self._client.calls
 
-        def counted() -> tuple[int, int]:
+        def counted(left: Left) -> tuple[int, int]:
             done = self._client.calls - before
-            return done, done + self._client.left().calls
+            return done, done + left.calls
 
         with self._phase("Reading live state", "calls", counted):
             yield
@@ -76,18 +76,19 @@ class Watching:
     @contextmanager
     def applying(self, plan: Plan) -> Iterator[None]:
         """The phase in which a plan is carried out; its changes are counted."""
-        with self._phase("Applying", "changes", lambda: (self._ended, len(plan.pending))):
+        with self._phase("Applying", "changes", lambda _: (self._ended, len(plan.pending))):
             yield
 
     @contextmanager
-    def _phase(self, name: str, what: str, counted: Callable[[], tuple[int, int]]) -> Iterator[None]:
+    def _phase(self, name: str, what: str, counted: Callable[[Left], tuple[int, int]]) -> Iterator[None]:
         began = time.monotonic()
 
         def outlook() -> Outlook:
-            done, total = counted()
+            left = self._client.left()
+            done, total = counted(left)
             so_far = (time.monotonic() - began) / done * (total - done) if done >= _TOO_FEW else None
             # What the pace makes us wait is known; how long the calls themselves take is judged by those so far.
-            paced = self._client.left().seconds
+            paced = left.seconds
             return Outlook(done, total, what, max(so_far or 0.0, paced) if so_far or paced else None)
 
         with self._progress.phase(name, outlook):

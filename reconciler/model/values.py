@@ -79,6 +79,13 @@ class Member:
     attributes: Any = None
     chunking_strategy: Any = None
 
+    @property
+    def upload(self) -> LocalFile:
+        """The local file; raises TypeError where there is none to upload."""
+        if self.content is None:
+            raise TypeError(f"{self.key} has no content to upload")
+        return self.content
+
 
 @dataclass(frozen=True)
 class FileSet:

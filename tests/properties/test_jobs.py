@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.base_url import DEFAULT_BASE_URL
 from reconciler.api.provider import HttpProvider
 from reconciler.cli.applying import exit_code_of
-from reconciler.cli.retired import DEFAULT_BASE_URL, retired
+from reconciler.cli.retired import retired
 from reconciler.emulator import Emulator
 from reconciler.emulator.store import Record
 from reconciler.kinds import KINDS
