@@ -25,6 +25,10 @@ MAX_DEPTH = 100
 MAX_EXPANDED_NODES = 100_000
 """How many nodes the aliases of one document may repeat."""
 
+_TOO_DEEP = ("Nested too deeply", f"At most {MAX_DEPTH} levels are read.")
+_DEEPER_THAN_LIBYAML = "maximum nesting depth"
+"""In what libyaml says of a thousand levels, which it may see before it has told us of the first hundred."""
+
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -68,7 +72,10 @@ def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name, 1, 1)
-        problems.add("Not valid JSON" if is_json else "Not valid YAML", _sentence(error), place=place)
+        if _DEEPER_THAN_LIBYAML in (error.problem or ""):
+            problems.add(*_TOO_DEEP, place=place)
+        else:
+            problems.add("Not valid JSON" if is_json else "Not valid YAML", _sentence(error), place=place)
     except yaml.YAMLError as error:
         problems.add("Not valid YAML", _unreadable(error), place=_position_of(error, text, name))
     return documents
@@ -152,7 +159,7 @@ class _Builder:
         if sort is yaml.ScalarEvent:
             value = self._scalar(event)
         elif depth >= MAX_DEPTH:
-            self._stop(event, "Nested too deeply", f"At most {MAX_DEPTH} levels are read.")
+            self._stop(event, *_TOO_DEEP)
         else:
             value = self._collection(event, depth)
         if event.anchor is not None:

@@ -44,7 +44,7 @@ MANIFESTS = {
     "number as key": (NAMED + "spec: {model: x, metadata: {1: y}}\n", "a.yaml:3:29", 'write "1" in quotes'),
     "python tag": (GOOD + "lifecycle: {adopt: !!python/name:os.system x}\n", "a.yaml:4:20", "only plain data is read"),
     "alias bomb": (NAMED + BOMB, "a.yaml:7:", "Aliases expand too far"),
-    "deep nesting": (NAMED + "spec: " + "[" * 5000 + "]" * 5000 + "\n", "a.yaml:3:106", "Nested too deeply"),
+    "deep nesting": (NAMED + "spec: " + "[" * 5000 + "]" * 5000 + "\n", "a.yaml:3:10", "Nested too deeply"),
     "emoji as name": (GOOD.replace("bot", '"🤖"'), "a.yaml:2:18", "A name begins with a letter or digit"),
     "undeclared variable": (NAMED + 'spec: {model: "${var.model}"}\n', "a.yaml:3:15", "No variable"),
     "undeclared environment": (NAMED + 'spec: {model: "${env.HOME}"}\n', "a.yaml:3:15", 'add "HOME" to spec.env'),
