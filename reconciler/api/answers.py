@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.api.keys import Key
 from reconciler.api.retry import Failure, Trouble, told_seconds
@@ -21,8 +22,7 @@ _LONGEST_MESSAGE = 600
 _EXCERPT = 80
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """An answer to work with: the JSON object, and the response headers with lower-case names.
 
     A download has its bytes in `content`, and no object; so has what is no JSON, for whoever takes answers as they are.
@@ -35,8 +35,7 @@ class Answer:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(Struct, frozen=True):
     """An answer as it came from the wire, with what is known of the request: `call` reads `GET /files`."""
 
     status: int

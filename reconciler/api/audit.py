@@ -7,10 +7,11 @@ the last pages has no culprit; that is no error.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
@@ -28,8 +29,7 @@ _PAGES_OF_CHANGES = 10
 Culprits = Mapping[tuple[str, str | None], str]
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which entries are wanted: from a time on, in unix seconds, of certain types, projects and resources."""
 
     since: float | None = None

@@ -13,8 +13,9 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, BinaryIO
+
+from msgspec.structs import replace
 
 from reconciler.api.client import Form
 from reconciler.api.reach import Reach

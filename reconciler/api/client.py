@@ -13,13 +13,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.api.answers import Answer, Received, clean, read
 from reconciler.api.base_url import check_base_url, is_loopback
@@ -41,8 +42,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 LOG = logging.getLogger("reconciler.api")
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True):
     """A multipart form with a file. `stream` is read from its beginning at each attempt, and must be seekable.
 
     `others` are further files by name, each with its file name and stream; a field with several values is repeated.
@@ -55,8 +55,7 @@ class Form:
     others: Mapping[str, tuple[str, IO[bytes]]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted.
 
     A download is answered with bytes instead of JSON.
@@ -69,7 +68,7 @@ class Request:
     path: str
     key: Key
     ids: Mapping[str, str] = field(default_factory=dict)
-    json: Any = field(default=None, repr=False)
+    json: Any = None
     query: Asked = field(default_factory=dict)
     form: Form | None = None
     beta: str | None = None
@@ -83,6 +82,9 @@ class Request:
         for name, value in self.ids.items():
             if value in ("", ".", "..") or "/" in value or not value.isprintable():
                 raise ApiError(f"{self.method} {self.path}: {value!r} cannot be the id of a {name}.")
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.path})"  # the body may hold a secret
 
     @property
     def effect(self) -> Effect:

@@ -12,8 +12,9 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.api.handover import DELIVER, address_of, earlier_delivery
 from reconciler.api.keys import KeyRing
@@ -33,8 +34,7 @@ _CLOCKS_DIFFER_SECONDS = 300
 _FIRST_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Minted:
+class Minted(Struct, frozen=True):
     """A key that the API has just shown."""
 
     id: str

@@ -9,8 +9,10 @@ halfway goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
@@ -33,7 +35,6 @@ _WRITES_PER_MINUTE = 300
 """What a store takes in a minute, single files and batches alike."""
 
 
-@dataclass(frozen=True)
 class Folder(Carrier):
     """The carrier of `FileSetType` fields. Its values are `FileSet`s.
 
@@ -41,12 +42,22 @@ class Folder(Carrier):
     `parallelism` counts calls at a time, `batch_files` files to attach with one call.
     """
 
-    uploader: Uploader
-    claims: Claims
-    index_seconds: float = 600.0
-    settle_seconds: float = 20.0
-    parallelism: int = 4
-    batch_files: int = 2000
+    def __init__(
+        self,
+        uploader: Uploader,
+        claims: Claims,
+        *,
+        index_seconds: float = 600.0,
+        settle_seconds: float = 20.0,
+        parallelism: int = 4,
+        batch_files: int = 2000,
+    ) -> None:
+        self.uploader = uploader
+        self.claims = claims
+        self.index_seconds = index_seconds
+        self.settle_seconds = settle_seconds
+        self.parallelism = parallelism
+        self.batch_files = batch_files
 
     def created(self, task: Task, live: LiveObject) -> FileSet | None:
         """Fill the new store."""
@@ -130,8 +141,7 @@ class Folder(Carrier):
         return _Sync(self, task.work, live, strays).run(moves(before, task.value, task.field.type), task.value)
 
 
-@dataclass(frozen=True)
-class _Sync:
+class _Sync(Struct, frozen=True):
     """One synchronisation of one store."""
 
     folder: Folder

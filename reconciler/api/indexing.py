@@ -6,8 +6,9 @@ A batch, a file and a store all show `in_progress` for as long as it takes, so o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.api.answers import clean
 from reconciler.api.reach import Reach
@@ -18,8 +19,7 @@ _FIRST_SECONDS = 1.0
 _MOST_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """Something to wait for: `path` shows its status; `failures` lists failed files, None where `path` is the file."""
 
     path: str
@@ -27,8 +27,7 @@ class Watch:
     failures: str | None = None
 
 
-@dataclass
-class Indexing:
+class Indexing(Struct):
     """Waits, `seconds` at most for all watches together. `names` says what to call a file in a note, by its id.
 
     What was just attached may be unknown for a moment: `settle_seconds` of "not found" are waited out like indexing.

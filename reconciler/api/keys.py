@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from reconciler.errors import CredentialError
 from reconciler.model.secret import Secret
@@ -40,8 +41,7 @@ class CredentialLike(Protocol):
     def file(self) -> str | None: ...
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """A key that can make calls now. `source` says in words where it comes from.
 
     `project` is the project's name in the configuration; `project_id`, where it is known, is sent along, so that a

@@ -8,8 +8,10 @@ the others appear under a key of their own, which no manifest asks for, so they 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.api.bodies import plain
 from reconciler.model.types import FileSetType, comparable, same
@@ -19,8 +21,7 @@ PATH_KEY = "reconciler_path"
 DIGEST_KEY = "reconciler_sha256"
 
 
-@dataclass(frozen=True)
-class Moves:
+class Moves(Struct, frozen=True):
     """What to do, by how it is done. All but `remove` are desired members, with their file id where one exists.
 
     `add` is to be uploaded where it has content, and attached; `again` is attached otherwise than asked, which takes a

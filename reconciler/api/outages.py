@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.api.throttle import Lane
 from reconciler.errors import ApiError
@@ -22,8 +23,7 @@ _PATIENT_CREATES = (
 _PROBE_SECONDS = 60.0
 
 
-@dataclass
-class _Outage:
+class _Outage(Struct):
     last: ApiError
     looked_at: float
     given_up: int = 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.api import pages
 from reconciler.api.client import Client, Request
@@ -13,8 +15,7 @@ from reconciler.errors import AnswerError
 from reconciler.model.values import Spec
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """A scope as seen by a caller: the key to use, the ids that paths need, the beta header of the kind."""
 
     client: Client

@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
@@ -37,8 +38,7 @@ class Trouble(Enum):
     GARBLED = auto()  # it says that it acted, in an answer that cannot be read
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A failed attempt: the error it would be, and how many seconds the server says to wait, if it does."""
 
     error: ApiError
@@ -46,8 +46,7 @@ class Failure:
     told_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """When to try again. `total_seconds` bounds what one request takes until its last attempt, waits and attempts.
 
     Waiting for a turn is not part of it: how long that takes depends on how many requests there are.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from reconciler.api.reach import Reach, id_of
 from reconciler.errors import CredentialError, NotFoundError
@@ -30,8 +31,7 @@ def _unreadable(value: SecretValue) -> Secret:
     raise CredentialError(f"{value.source}: no secret can be read here")
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Struct, frozen=True, dict=True):
     """Where objects of a kind are: `project` is the name in the configuration.
 
     `is_in_use` says whether a key that is shown redacted is one that this run works with. `reveal` reads the secrets of

@@ -13,8 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 WINDOW_SECONDS = 61.0  # a second over the minute: the server counts from when requests arrive
 _MINUTE_SECONDS = 60.0
@@ -35,8 +37,7 @@ class Lane(NamedTuple):
     per_minute: int | None = None
 
 
-@dataclass
-class _State:
+class _State(Struct):
     limit: int | None  # requests in any window, None for no limit
     sent: deque[float] = field(default_factory=deque)
     resume_at: float = 0.0

@@ -10,9 +10,10 @@ import hashlib
 import io
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct
 
 from reconciler.api.client import Form
 from reconciler.api.reach import Reach, id_of
@@ -24,8 +25,7 @@ MEBIBYTE = 1024 * 1024
 _CHUNK = 256 * 1024
 
 
-@dataclass(frozen=True)
-class Uploader:
+class Uploader(Struct, frozen=True):
     """Uploads files of the stack's folder `root`.
 
     Files above `whole_bytes` go up in parts of `part_bytes`, `parallelism` at a time.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from reconciler.api.client import Form
 from reconciler.api.reach import Reach
@@ -30,8 +31,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass
-class Work:
+class Work(Struct):
     """One change of one object, and what comes of it: receipts by key field, and remarks for the report.
 
     `answer` is what a create answered, secrets included, or what the write of a carrier was answered about the object.
@@ -41,9 +41,12 @@ class Work:
     address: Address | None
     steps: Steps
     record: Record | None = None
-    answer: Spec = field(default_factory=dict, repr=False)
+    answer: Spec = field(default_factory=dict)
     delivered: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"Work({self.address})"  # the answer may hold a key
 
     @property
     def kind(self) -> Kind:
@@ -56,8 +59,7 @@ class Work:
         return self.site.reach
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(Struct, frozen=True):
     """One carried field of a change, and the value that it shall have."""
 
     work: Work

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.api.answers import Answer
 from reconciler.api.client import Form, Request
@@ -20,8 +21,7 @@ from reconciler.rules.operations import Operation
 _SHOWN_TEXT = 100_000
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """A connection in one scope. `redactor` learns what answers tell that nobody may see."""
 
     reach: Reach

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
@@ -30,8 +32,7 @@ from reconciler.rules.expectations import Reply, judge
 from reconciler.rules.operations import OPERATIONS, Operation
 
 
-@dataclass(frozen=True)
-class CheckTools:
+class CheckTools(Struct, frozen=True):
     """What checks are carried out with.
 
     `reach_of` gives the reach of a project's own key, `project_id` the id of a project, `lookup` what a reference is
@@ -91,8 +92,7 @@ def _resolved(spec: Spec, tools: CheckTools) -> Spec:
     return resolved
 
 
-@dataclass(frozen=True)
-class _Check:
+class _Check(Struct, frozen=True):
     """One check that is under way; `notes` gets what could not be removed."""
 
     rule: Rule

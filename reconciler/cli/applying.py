@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options
 

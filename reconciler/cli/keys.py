@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.engine.guard import KeyInUse
 from reconciler.kinds import KINDS
@@ -46,8 +47,7 @@ def keys_in_use(configuration: Configuration, records: Mapping[Address, Record])
     return found
 
 
-@dataclass(frozen=True)
-class _Delivery:
+class _Delivery(Struct, frozen=True):
     """A key of a resource, with the receipt of its delivery or, before that, its target."""
 
     writer: Address

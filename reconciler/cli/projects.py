@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from reconciler.cli.session import Session
 
 
-@dataclass(frozen=True)
-class Projects:
+class Projects(Struct, frozen=True):
     """The projects of a stack, those that it manages and those that its stack file names: ids and names."""
 
     names: dict[str, str]

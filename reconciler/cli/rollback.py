@@ -142,7 +142,7 @@ def _planned(session: Session, before: Before, targets: tuple[Address, ...], pla
 
 
 def _undo(session: Session, plan: Plan) -> int:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from reconciler.cli.applying import carry_out
     from reconciler.cli.reporting import talk

@@ -13,10 +13,11 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from reconciler import __version__
 from reconciler.api.audit import blame

@@ -11,10 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from threading import Event
 from typing import Any, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.engine.execute import Done, Executor
 from reconciler.engine.finding import Settling
@@ -62,8 +64,7 @@ class Half(StrEnum):
     WAIT = "wait"
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Struct, frozen=True):
     """One piece of work. `id` tells the objects of one address apart."""
 
     address: Address
@@ -71,8 +72,7 @@ class Node:
     id: str | None = None
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """What an apply needs beside the plan: the world, the state, and how hard to press on.
 
     `is_old` where the plan was not made just now, so that others may have made what it is to make.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from threading import Lock
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.engine import diff
 from reconciler.model.address import Address

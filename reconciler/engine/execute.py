@@ -7,9 +7,11 @@ compared with what the plan saw; if it moved, the change is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.engine import diff
 from reconciler.engine.books import Books
@@ -45,8 +47,7 @@ METADATA_PAIRS = 16
 """How many pairs the API allows; our mark needs one of them."""
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(Struct, frozen=True):
     """What a change left behind: its object's id, and remarks for the report."""
 
     id: str | None = None

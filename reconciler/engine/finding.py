@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from threading import Lock
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.engine.match import Ownership, is_since
 from reconciler.errors import ApiError
@@ -22,8 +24,7 @@ from reconciler.model.resource import LiveObject
 from reconciler.model.values import Spec
 
 
-@dataclass(frozen=True)
-class Settling:
+class Settling(Struct, frozen=True):
     """How long an object is looked for after a doubtful create, and with what clock. Seconds.
 
     `pause` waits so long for the reason that it is told, and may raise to end the search.
@@ -45,8 +46,7 @@ class Settling:
             yield
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is looked for: the object of an address. `is_marked` where a create of ours would have left our mark.
 
     `is_known` says of an id whether the object is somebody's already; `since` (unix seconds) is when the create began,

@@ -7,7 +7,8 @@ allows everything.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
@@ -17,16 +18,14 @@ FEW_RESOURCES = 5
 """Below this many managed resources a share of them says nothing, and only the count guards."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How much a plan may delete: a share of what is managed, in percent, and a number of objects."""
 
     max_delete_percent: int = 30
     max_deletes: int = 10
 
 
-@dataclass(frozen=True)
-class KeyInUse:
+class KeyInUse(Struct, frozen=True):
     """A key that opens a project: the resource and the field that deliver it, and where we read it from.
 
     `is_read_again` where that is a file which is read whenever the key is needed: a new key takes over by itself.

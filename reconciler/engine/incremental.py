@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from reconciler.engine.inputs import PlanInputs
 from reconciler.errors import ApiError, CredentialError
@@ -37,8 +39,7 @@ _OTHER_FAMILIES = (
 _SERVER_LAG_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """What is known from earlier runs: since when each seat is in order, and which entries are accounted for.
 
     `full_at` is when everything was read last, `runs` counts the applies since. Times are unix seconds of the server.
@@ -65,8 +66,7 @@ class Memory:
             return None
 
 
-@dataclass(frozen=True)
-class Sweeps:
+class Sweeps(Struct, frozen=True):
     """When everything is read whatever the log says, and how late its entries may come."""
 
     overlap_seconds: float = 900.0
@@ -74,8 +74,7 @@ class Sweeps:
     runs: int = 20
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """Which seats need no reading, or why none is trusted; `asked_at` is when the log was asked, before any reading."""
 
     seats: frozenset[Seat] = frozenset()
@@ -174,8 +173,7 @@ def unsettled(plan: Plan, trust: Trust) -> set[Seat]:
     return {_seat(change.address) for change in plan.pending} & trust.seats
 
 
-@dataclass(frozen=True)
-class Writes:
+class Writes(Struct, frozen=True):
     """What a run wrote, by the ids that the log would name: how many writes of each object, and other ids it made."""
 
     objects: Counter[str]

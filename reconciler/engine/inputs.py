@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.engine.finding import Settling
 from reconciler.engine.match import Ownership
@@ -15,8 +16,7 @@ from reconciler.model.resource import Record, Resource
 from reconciler.model.rule import Rule
 
 
-@dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True):
     """What a caller may ask of a plan beyond "what is different"."""
 
     destroy: bool = False
@@ -27,8 +27,7 @@ class PlanOptions:
     budget_calls: int | None = None
 
 
-@dataclass(frozen=True)
-class PlanInputs:
+class PlanInputs(Struct, frozen=True):
     """Everything a plan is made from, live state apart.
 
     `projects` are the ids of scopes that are used and not managed, `keyed_projects` those with a key of their own.

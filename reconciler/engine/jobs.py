@@ -7,7 +7,8 @@ it has ended; what it made goes only where `lifecycle.on_remove` says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from reconciler.model.change import Action, Change, FieldChange, Origin, Reason
 from reconciler.model.job import INPUTS_KEY, Job, Phase

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from reconciler.engine.refresh import LiveState
 from reconciler.model.address import Address
@@ -35,8 +36,7 @@ class Found(StrEnum):
     ADOPTED = "because it is to be adopted"
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """A resource and what it is bound to. `ended` objects are not bound: they are what once was there.
 
     `successor` is what a replacement made that began and never ended: the object that is to follow this one.
@@ -50,8 +50,7 @@ class Binding:
     successor: LiveObject | None = None
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """A create that a run sent and did not live to record: the id it was answered, or what the object is known by."""
 
     began: float
@@ -59,8 +58,7 @@ class Attempt:
     identity: Spec
 
 
-@dataclass
-class Ownership:
+class Ownership(Struct):
     """Who we are, for marks: `stack/environment/`, and what was begun and never ended (address to unix seconds).
 
     `made` are the attempts to make an object among them; `noted` are the ids of all that they made for anybody.

@@ -10,8 +10,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.errors import AuthenticationError, CredentialError, RetiredError
 from reconciler.model.calls import Within
@@ -25,8 +27,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where objects of a kind are listed: the kind's name, the project's name in the configuration, surroundings."""
 
     kind: str
@@ -39,8 +40,7 @@ class Place:
         return [*([f"project {self.project}"] if self.project else []), *(id for _, id in self.within)]
 
 
-@dataclass
-class LiveState:
+class LiveState(Struct):
     """What was read. `unreadable` are the places that exist or may exist and could not be read yet."""
 
     kinds: Mapping[str, Kind]

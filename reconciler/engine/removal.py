@@ -7,7 +7,8 @@ restored or only forgotten is the kind's and the last declaration's to say.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
 from reconciler.engine.match import Binding

@@ -8,10 +8,11 @@ any stack holds, and what anything of ours names by its id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.engine import diff
 from reconciler.engine.removal import of_record

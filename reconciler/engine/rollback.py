@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.engine import diff
 from reconciler.engine.removal import of_record
@@ -27,8 +29,7 @@ from reconciler.state.runs import PreImage
 _NOTHING_DONE = frozenset({Reason.GONE.name, Reason.WITH_PROJECT.name})
 
 
-@dataclass(frozen=True)
-class History:
+class History(Struct, frozen=True):
     """What is known of a run and of the time since. `later` are the pre-images of later runs by their number."""
 
     run_id: int
@@ -36,8 +37,7 @@ class History:
     later: Mapping[int, Sequence[PreImage]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Before:
+class Before(Struct, frozen=True):
     """The resources to plan for a rollback. Only `touched` addresses may change; `released` are to be let go.
 
     `obstacles` are errors that are known without looking at anything live.

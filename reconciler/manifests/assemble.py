@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.manifests.configuration import Configuration, Settings, Stack
 from reconciler.manifests.discover import read_documents
@@ -55,8 +58,7 @@ def load_configuration(
     return Configuration(stack, found, approved, warnings, opened.secrets, ruled)
 
 
-@dataclass(frozen=True)
-class _Made:
+class _Made(Struct, frozen=True):
     """What the documents came to, each with its document."""
 
     resources: dict[Address, tuple[Resource, Document]] = field(default_factory=dict)
@@ -114,7 +116,7 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, default=encode, separators=(",", ":")).encode() + b"\n"
+    return msgspec.json.encode(value, order="sorted", enc_hook=encode) + b"\n"
 
 
 def _lifecycle(resource: Resource) -> list[Any]:

@@ -6,8 +6,9 @@ The entry file begins with lines of YAML between two lines of `---`; the API tak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import load_documents

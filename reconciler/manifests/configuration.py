@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.resource import Resource
@@ -18,8 +19,7 @@ DEFAULT_ENVIRONMENT = "default"
 STATE_FOLDER = ".reconciler"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
 
     `learn` is told every secret as soon as it is known, also where loading fails afterwards.
@@ -29,12 +29,14 @@ class Settings:
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    learn: Callable[[Secret], None] = field(default=lambda _: None, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict)
+    learn: Callable[[Secret], None] = lambda _: None
+
+    def __repr__(self) -> str:
+        return f"Settings({self.root})"  # the environment holds keys
 
 
-@dataclass(frozen=True)
-class Credential:
+class Credential(Struct, frozen=True):
     """A key and where it comes from. `source` is how the user knows it, fit to be printed.
 
     `secret` is None where the variable is not set, and always where `file` is given: that file (relative to the
@@ -46,8 +48,7 @@ class Credential:
     file: str | None = None
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """The admin key, the key of the default scope, and the keys of projects by their name in the configuration."""
 
     admin: Credential | None = None
@@ -63,16 +64,14 @@ class Credentials:
         return tuple(item for item in (self.admin, self.default, *self.projects.values()) if item is not None)
 
 
-@dataclass(frozen=True)
-class Guards:
+class Guards(Struct, frozen=True):
     """How much a plan may delete before it is refused: a share of what is managed, and a number."""
 
     max_delete_percent: int = 30
     max_deletes: int = 10
 
 
-@dataclass(frozen=True)
-class Refresh:
+class Refresh(Struct, frozen=True):
     """When scopes that the audit log shows to be unchanged are read all the same, and how late its entries may be."""
 
     full_every_hours: float = 24
@@ -80,8 +79,7 @@ class Refresh:
     overlap_minutes: float = 15
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """The settings of one stack in one environment, everything defaulted.
 
     `file` is None where there is no stack file. `projects` maps names to ids of projects that exist without being
@@ -102,11 +100,10 @@ class Stack:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     organization: str | None = None
     project: str | None = None
-    read_secret: Callable[[SecretValue], Secret | None] = field(default=lambda _: None, compare=False, repr=False)
+    read_secret: Callable[[SecretValue], Secret | None] = lambda _: None
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """Everything that one run wants to be true.
 
     `resources` are in address order. `digest` changes with everything that decides what would be applied, and with
@@ -118,5 +115,5 @@ class Configuration:
     resources: tuple[Resource, ...]
     digest: str
     warnings: tuple[Diagnostic, ...] = ()
-    secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    secrets: tuple[Secret, ...] = ()
     rules: tuple[Rule, ...] = ()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.manifests.configuration import Configuration, Credential, Credentials
 from reconciler.manifests.expressions import Expression, Source, parse
@@ -32,8 +33,7 @@ _LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*
 Report = Callable[[Problem, Trail], None]
 
 
-@dataclass(frozen=True)
-class CredentialReader:
+class CredentialReader(Struct, frozen=True):
     """Reads the `credentials` of a stack. `stack_file` is how the user knows the file they are in."""
 
     env: Mapping[str, str]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.leaks import Leaks, masked
@@ -22,8 +24,7 @@ from reconciler.model.values import Unknown
 MAX_INSTANCES = 10_000
 
 
-@dataclass(slots=True)
-class Instance:
+class Instance(Struct):
     """One resource or rule to be: a document, its kind, and the pair of `for_each` that it is made for.
 
     `address` is None where the metadata do not give one.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.manifests.files import Files
 from reconciler.manifests.problems import Problem
@@ -35,8 +36,7 @@ class Source(Enum):
     REFERENCE = "reference"
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(Struct, frozen=True):
     """One `${…}`: where it reads, the name (or path, or reference) it reads there, and the keys below that."""
 
     source: Source
@@ -49,8 +49,7 @@ Lookup = Callable[[str], Any]
 """From a name to a value; raises Problem."""
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Struct, frozen=True):
     """What expressions can see at one place. `each` is the pair of `for_each`; `reference` None where none may be."""
 
     variable: Lookup

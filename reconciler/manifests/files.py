@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,8 @@ _LEAK = "A credential does not belong in a manifest"
 _CHUNK_BYTES = 1 << 20
 _PROOFS = (".reconciler", ".reconciler-new")
 """How the files are called that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
+
+_NO_FILES = ("", ".", "..", ".git")
 
 SENT_FOLDER = "secrets"
 """The folder with the files whose text manifests may send to the API, and may not read."""
@@ -44,7 +46,7 @@ class Files:
         # Paths are kept and compared as text: a Path takes several times as long, and folders have very many files.
         self._withheld = {os.path.realpath(path) for path in withheld}
         self._sent: set[str] = set()
-        self._folders: dict[str, str] = {}
+        self._folders: dict[str, str | None] = {}
         self._hidden: dict[str, frozenset[str] | None] = {}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
@@ -131,27 +133,58 @@ class Files:
             raise Problem("Not UTF-8", f'"{path}" is not text in UTF-8.') from error
 
     def _read_content(self, path: str) -> LocalFile:
-        real = self._allowed(path)
-        hashed, size, tail = hashlib.sha256(), 0, b""
-        keep = max(map(len, self.secrets), default=1) - 1
+        file = self._opened(path)
         try:
-            for chunk in _chunks(real):
-                window = tail + chunk
-                if any(secret in window for secret in self.secrets):
-                    raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
-                hashed.update(chunk)
-                size, tail = size + len(chunk), window[-keep:] if keep else b""
+            size = os.fstat(file).st_size
+            if size < _CHUNK_BYTES:
+                data = _whole(file, size)
+                self._refuse_keys(path, data)
+                return LocalFile(relative(path), hashlib.sha256(data).hexdigest(), len(data))
+            return self._read_large(path, file)
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+        finally:
+            os.close(file)
+
+    def _read_large(self, path: str, file: int) -> LocalFile:
+        hashed, size, tail = hashlib.sha256(), 0, b""
+        keep = max(map(len, self.secrets), default=1) - 1
+        while chunk := os.read(file, _CHUNK_BYTES):
+            window = tail + chunk
+            self._refuse_keys(path, window)
+            hashed.update(chunk)
+            size, tail = size + len(chunk), window[-keep:] if keep else b""
         return LocalFile(relative(path), hashed.hexdigest(), size)
+
+    def _refuse_keys(self, path: str, data: bytes) -> None:
+        for secret in self.secrets:
+            if secret in data:
+                raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
+
+    def _opened(self, path: str) -> int:
+        """A regular file that may be read, open; raises Problem."""
+        real = self._in_known_folder(path)
+        if real is not None:
+            self._require_free(path, real)
+            file = _open_regular(real)
+            if file is not None:
+                return file
+        real = self._allowed(path)
+        try:
+            return os.open(real, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
 
     def _allowed(self, path: str) -> str:
         """Where a file really is that may be read; raises Problem."""
-        real = self._in_known_folder(path) or str(require_file(self.root, path))
+        real = str(require_file(self.root, path))
+        self._require_free(path, real)
+        return real
+
+    def _require_free(self, path: str, real: str) -> None:
         if real in self._sent:
             raise Problem(_LEAK, f'"{path}" holds a secret that is sent to the API: nothing else may contain it.')
         self._require_open(path, real)
-        return real
 
     def _require_open(self, path: str, real: str) -> None:
         if real in self._withheld or self._is_delivered(real):
@@ -160,20 +193,19 @@ class Files:
             raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
 
     def _in_known_folder(self, path: str) -> str | None:
-        """Where a regular file in its simplest spelling really is; None leaves the answer to a closer look.
+        """Where a file in its simplest spelling is if it is no link; None leaves the answer to a closer look.
 
         Following each folder once, and not once for each of its files, is most of what a large folder costs.
         """
         folder, _, name = path.rpartition("/")
-        if not folder or relative(path) != path:
+        if not folder:
             return None
         if folder not in self._folders:
-            self._folders[folder] = str(require_inside(self.root, self.root / folder, path))
-        real = f"{self._folders[folder]}{os.sep}{name}"
-        try:
-            return real if stat.S_ISREG(os.lstat(real).st_mode) else None
-        except OSError:
-            return None
+            simple = relative(f"{folder}/{name}").rpartition("/")[0]
+            inside = require_inside(self.root, self.root / folder, path) if simple == folder else None
+            self._folders[folder] = None if inside is None else str(inside)
+        real = self._folders[folder]
+        return None if real is None or name.casefold() in _NO_FILES else f"{real}{os.sep}{name}"
 
     def _is_delivered(self, real: str) -> bool:
         """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
@@ -185,15 +217,27 @@ class Files:
         return is_proof or (os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden)  # noqa: PTH110
 
 
-def _chunks(path: str) -> Iterator[bytes]:
-    """The bytes of a file, in pieces that are no larger than they have to be."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _open_regular(real: str) -> int | None:
+    """A regular file, open; None where it is something else or cannot be opened, and is to be looked at closely.
+
+    What is tested is what was opened, so nobody can put something else in its place in between.
+    """
     try:
-        size = os.fstat(file).st_size
-        while chunk := os.read(file, min(size + 1, _CHUNK_BYTES)):
-            yield chunk
-    finally:
-        os.close(file)
+        file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    return None
+
+
+def _whole(file: int, size: int) -> bytes:
+    """All bytes of a file. One that grew meanwhile is read to its new end, and one answer mostly has it all."""
+    data = os.read(file, size + 1)
+    while len(data) > size and (more := os.read(file, _CHUNK_BYTES)):
+        data += more
+    return data
 
 
 def _hidden_names(folder: str) -> frozenset[str] | None:
@@ -206,7 +250,8 @@ def _hidden_names(folder: str) -> frozenset[str] | None:
 
 def _as_prefix(path: Path | str) -> str:
     """What the path and everything below it begin with, once written with a separator at the end."""
-    return os.path.join(path, "")  # noqa: PTH118
+    text = os.fspath(path)
+    return text if text.endswith(os.sep) else f"{text}{os.sep}"
 
 
 class MemberFinder:

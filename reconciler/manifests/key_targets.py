@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from reconciler.manifests.configuration import STACK_FILES, STATE_FOLDER
 from reconciler.manifests.paths import shown
@@ -13,8 +14,7 @@ from reconciler.manifests.paths import shown
 _OF_OTHERS = {".git", ".github"}
 
 
-@dataclass(frozen=True)
-class KeyTargets:
+class KeyTargets(Struct, frozen=True):
     """The stack's folder, the folder of its state, and the names under which its manifests are known."""
 
     root: Path

@@ -11,9 +11,10 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from reconciler.manifests.problems import Problem
 
@@ -81,8 +82,7 @@ def require_file(root: Path, text: str) -> Path:
     return real
 
 
-@dataclass(frozen=True)
-class Glob:
+class Glob(Struct, frozen=True, dict=True):
     """A pattern of paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any number of folders.
 
     Names that begin with a dot are only found where the pattern spells them out.

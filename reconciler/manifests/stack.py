@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.manifests.configuration import (
     DEFAULT_ENVIRONMENT,
@@ -49,8 +50,7 @@ _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
 
 
-@dataclass(frozen=True)
-class OpenStack:
+class OpenStack(Struct, frozen=True):
     """A stack with what it takes to read its manifests. `manifests` is None where it does not say where they are."""
 
     stack: Stack
@@ -68,8 +68,7 @@ class OpenStack:
         return _Layers(self.document, self.stack.environment).place_of(*trail, key=key)
 
 
-@dataclass(frozen=True)
-class _Layers:
+class _Layers(Struct, frozen=True):
     """The stack's spec under that of an environment."""
 
     document: Document | None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.manifests.key_targets import KeyTargets, folder_among
 from reconciler.manifests.paths import relative
@@ -34,8 +35,7 @@ def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
                 continue  # noted where the resource is checked by itself
 
 
-@dataclass(frozen=True)
-class Together:
+class Together(Struct, frozen=True):
     """All resources and rules, with the documents that they come from.
 
     `projects` are the stack's own, `keys` the projects that it has keys for, each with where it says so.

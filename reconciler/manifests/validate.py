@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from reconciler.manifests.accept import LATER, predicate
 from reconciler.model.diagnostic import Severity, nearest
@@ -33,8 +34,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One problem of a value. `at_key` where the key is to blame rather than what stands under it."""
 
     trail: Trail

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.manifests.load import load_documents, parse_flow, read_text
 from reconciler.manifests.paths import shown
@@ -23,8 +24,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 _DECLARES = {"default", "description", "type"}
 
 
-@dataclass
-class Variables:
+class Variables(Struct):
     """The variables that a stack declares: their values, and where those that have none were declared."""
 
     values: dict[str, Any] = field(default_factory=dict)

@@ -7,29 +7,21 @@ lives in a project. An address is unique in a configuration and stable over time
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache, total_ordering
+
+from msgspec import Struct
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NAME = re.compile(NAME_PATTERN)
 
 
 @total_ordering
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True, cache_hash=True):
     """Kind, project where there is one, and name. Ordered by project, kind, name, so that plans read by project."""
 
     kind: str
     name: str
     project: str | None = None
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Nearly everything is looked up by address, so it is worked out once.
-        object.__setattr__(self, "_hash", hash((self.kind, self.name, self.project)))
-
-    def __hash__(self) -> int:
-        return self._hash
 
     @classmethod
     @lru_cache(maxsize=100_000)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Within = tuple[tuple[str, str], ...]
 """The surroundings of an object: field and id, in the order of the path; empty for most."""
@@ -19,8 +20,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _NO_FIELDS = ("project", "id", "collection")
 
 
-@dataclass(frozen=True)
-class Calls:
+class Calls(Struct, frozen=True):
     """Method and path of each call, and how bodies and answers differ; `{collection}` stands for the collection's path.
 
     `also_at` are other collections of the kind: the one is used whose holes can be filled. `setting` for what is one

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
 from reconciler.model.checking import CheckReport
@@ -97,8 +99,7 @@ class Origin(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
-class FieldChange:
+class FieldChange(Struct, frozen=True):
     """One field, from what to what. `path` starts with the field's name and goes down by keys and indexes.
 
     `before` is None where there was nothing, `after` where there will be nothing; `after` can be or hold an Unknown.
@@ -122,8 +123,7 @@ class FieldChange:
         return dotted(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What is to be done about one address.
 
     `desired` is the completed spec with its references still in place (empty for deletes); apply resolves them when
@@ -177,8 +177,7 @@ class Change:
         return tuple(dict.fromkeys(change.name for change in self.fields))
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """What moved live since we last wrote it: fields, or the whole object (`deleted`).
 
     `blame` is what the audit log says about who did it, where it was asked.
@@ -194,8 +193,7 @@ class Drift:
     blame: str = ""
 
 
-@dataclass(frozen=True)
-class OutputChange:
+class OutputChange(Struct, frozen=True):
     """An output of the stack: its value after apply, which can be Unknown."""
 
     name: str
@@ -203,8 +201,7 @@ class OutputChange:
     before: Any = None
 
 
-@dataclass(frozen=True)
-class Unmanaged:
+class Unmanaged(Struct, frozen=True):
     """An object at the API that neither a manifest nor the state knows."""
 
     kind: str
@@ -213,8 +210,7 @@ class Unmanaged:
     project: str | None = None
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
     them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
     where nothing was left out because only targets were asked for.
@@ -227,8 +223,7 @@ class Reading:
     whole: bool = False
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The changes that would make live match desired. Order is decided here, once.
 
     `config_digest`, `state_serial` and `base_url` tie it to what it was made from; that took `calls` and `seconds`.
@@ -252,8 +247,8 @@ class Plan:
     reading: Reading = Reading()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "changes", tuple(sorted(self.changes, key=lambda change: change.address)))
-        object.__setattr__(self, "drift", tuple(sorted(self.drift, key=lambda drift: drift.address)))
+        force_setattr(self, "changes", tuple(sorted(self.changes, key=lambda change: change.address)))
+        force_setattr(self, "drift", tuple(sorted(self.drift, key=lambda drift: drift.address)))
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -279,8 +274,7 @@ class OutcomeStatus(StrEnum):
     STALE = "stale"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one change. `message` is the API's own where it failed, or what it was skipped for.
 
     `moved` is what somebody else changed since the plan was made, and `blame` what the audit log says about who did.
@@ -300,8 +294,7 @@ class Outcome:
     was_started: bool = False
 
 
-@dataclass(frozen=True)
-class ApplyResult:
+class ApplyResult(Struct, frozen=True):
     """The outcomes of an apply, in address order, with what it cost; and of the checks that were run after it."""
 
     plan: Plan

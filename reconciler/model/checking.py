@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place
@@ -19,8 +21,7 @@ class CheckStatus(StrEnum):
     SKIPPED = "not run"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing in which an answer is not as expected: what it is about, and a phrase."""
 
     about: str
@@ -30,8 +31,7 @@ class Finding:
         return f"{self.about} {self.message}"
 
 
-@dataclass(frozen=True)
-class CheckOutcome:
+class CheckOutcome(Struct, frozen=True):
     """What became of one check. `message` says why it was not run, or what went wrong; `notes` what was left behind."""
 
     address: Address
@@ -44,8 +44,7 @@ class CheckOutcome:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Struct, frozen=True):
     """All checks of a run, in address order."""
 
     stack: str
@@ -56,7 +55,7 @@ class CheckReport:
     interrupted: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.address)))
+        force_setattr(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.address)))
 
     @property
     def passed(self) -> bool:

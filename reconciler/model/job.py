@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.model.values import LocalFile, Spec, has_unknown, value_at
 
@@ -30,8 +31,7 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Struct, frozen=True):
     """How the objects of a kind run, as data.
 
     Where `status` is one of `succeeded` or `failed`, the job has ended; any other status means that it still runs.

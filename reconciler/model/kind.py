@@ -8,10 +8,11 @@ diff, plan, apply and import read it; none of them knows a kind by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.model.calls import (
     USUAL,
@@ -120,8 +121,7 @@ IN_USE, IS_OVER = "in_use", "is_over"
 and whether the key's time is over."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True, dict=True):
     """A settable field of a kind.
 
     `default` is what the API shows when the field was never sent (SERVER_CHOSEN where it varies). `reset` is what an
@@ -202,8 +202,7 @@ def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]
             yield from _below(inner, part)
 
 
-@dataclass(frozen=True)
-class Retirement:
+class Retirement(Struct, frozen=True):
     """The live platform has ended a kind: since when (ISO date), what came after, and the sentence that says so.
 
     `asked` is a list that went with it, for kinds that cannot be listed without an object around them, or at all.
@@ -217,8 +216,7 @@ class Retirement:
     read_only: bool = False
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """One of several forms that the specs of a kind have: the fields that it needs, and those that it may have besides.
 
     No field of another shape goes with it. `when` is the value of a field that tells the shape; without it, the fields
@@ -241,8 +239,7 @@ def _unchanged(spec: Spec) -> Spec:
     return spec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declaration:
+class Declaration(Struct, frozen=True, kw_only=True, dict=True):
     """What a document of a manifest can say: where it belongs, its fields, and an example.
 
     `Kind` adds to it how the API treats the objects that are declared so; a `RuleKind` declares no object.
@@ -272,8 +269,7 @@ class Declaration:
         return any(item.takes_secrets for item in self.fields)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind(Declaration):
+class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     """One kind of resource. See CONTRIBUTING.md for a walk through the arguments.
 
     `collection` is the path below the base URL, with `{project}` for the project's id. `natural_key` names the fields

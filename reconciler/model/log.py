@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True)
-class Entry:
+
+class Entry(Struct, frozen=True):
     """One entry: `at` in unix seconds, `project_id` None for what belongs to the organization.
 
     `actor` is who in words. `details` is what the log says about the change: fields, as far as it tells them.

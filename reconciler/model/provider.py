@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct, field
 
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
@@ -59,8 +60,7 @@ class Sinks(Protocol):
         """Remove what `put` left there, if it is still what we left; commands have nothing to withdraw."""
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True):
     """What a write left behind: the object as the API answered, receipts by key field, remarks for the report."""
 
     live: LiveObject
@@ -68,8 +68,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """A field as a plan saw it (in comparable form), what it is to become, and what we last wrote.
 
     Whoever reads the field again may read what the change touches alone. `after` is None where all of it counts.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place
@@ -21,8 +23,7 @@ OUR_KEYS = frozenset({MARK_KEY, INPUTS_KEY})
 """The metadata keys that are ours, and that nobody sees in a diff."""
 
 
-@dataclass(frozen=True)
-class Lifecycle:
+class Lifecycle(Struct, frozen=True):
     """How the engine treats a resource. None means that the kind's own default holds.
 
     `prevent_destroy` is None where the manifest is silent: a protection that was recorded then goes on, and only an
@@ -42,8 +43,7 @@ _NONE: frozenset[Address] = frozenset()
 """One for all: each empty set of its own takes as much room as a full one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """One thing declared in a manifest, expanded and resolved as far as the manifests alone allow.
 
     `spec` may hold references, templates, local files and file sets. `places` maps dotted field paths to where they
@@ -56,14 +56,14 @@ class Resource:
     spec: Spec
     lifecycle: Lifecycle = Lifecycle()
     place: Place | None = None
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    places: Mapping[str, Place] = field(default_factory=dict)
     restored: Spec = field(default_factory=dict)
-    references: frozenset[Address] = field(init=False, compare=False, repr=False)
+    references: frozenset[Address] = _NONE
     """The addresses that the spec refers to."""
 
     def __post_init__(self) -> None:
         found = frozenset(reference.address for reference in references_in(self.spec))
-        object.__setattr__(self, "references", found or _NONE)
+        force_setattr(self, "references", found or _NONE)
 
     def resolved(self, lookup: Callable[[Reference], Any]) -> Spec:
         """The spec with what `lookup` answers in place of references; the spec itself where there are none."""
@@ -76,8 +76,7 @@ class Resource:
         return self.lifecycle.on_remove or self.kind.on_remove
 
 
-@dataclass(frozen=True, slots=True)
-class LiveObject:
+class LiveObject(Struct, frozen=True):
     """What exists at the API. `attributes` is the answer as it came, with what the path says of its surroundings.
 
     `carried` holds the live values of fields that have calls of their own, where they were read; `project` is the
@@ -140,8 +139,7 @@ def shown_to_others(live: LiveObject) -> Spec:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What we remember of a resource: the binding to an object, and what the API cannot tell.
 
     `applied` is the spec of the last apply, resolved; `answered` holds, for fields that the server kept otherwise than

@@ -7,8 +7,9 @@ is no part of the state or of an export. What it is for is up to the command tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place
@@ -17,8 +18,7 @@ from reconciler.model.paths import Trail
 from reconciler.model.values import Spec, references_in
 
 
-@dataclass(frozen=True)
-class Flaw:
+class Flaw(Struct, frozen=True):
     """Something wrong with a spec that no schema can say. `trail` begins below `spec`; `at_key` blames the key."""
 
     trail: Trail
@@ -31,8 +31,7 @@ def _none(spec: Spec) -> Iterable[Flaw]:  # noqa: ARG001 - the signature of ever
     return ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleKind(Declaration):
+class RuleKind(Declaration, frozen=True, kw_only=True):
     """One kind of rule. `flaws` finds what is wrong with a spec, offline and before references have values.
 
     What rules of a kind that `removes` match is deleted by plans, so that what they say is part of what is approved.
@@ -42,15 +41,14 @@ class RuleKind(Declaration):
     removes: bool = False
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True, dict=True):
     """One document, expanded and resolved as far as the manifests alone allow; `spec` may hold references."""
 
     address: Address
     kind: RuleKind
     spec: Spec
     place: Place | None = None
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     @cached_property
     def references(self) -> frozenset[Address]:

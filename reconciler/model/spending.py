@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 PEAKS = frozenset({"usage_bytes"})
 """Figures that say how much there was on a day. Of several days the largest counts: a sum would mean nothing."""
 
 
-@dataclass(frozen=True)
-class Period:
+class Period(Struct, frozen=True):
     """Days from `since` on, up to and without `until`; None is to now."""
 
     since: date
@@ -24,8 +24,7 @@ class Period:
         return [self.since + timedelta(days=number) for number in range((end - self.since).days)]
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """What one thing cost on one day. `project_id` and `line_item` are None where they were not asked for."""
 
     day: date
@@ -35,8 +34,7 @@ class Cost:
     line_item: str | None = None
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(Struct, frozen=True):
     """What was used on one day, by the API's names of the figures. `model` is None where it was not asked for."""
 
     type: str

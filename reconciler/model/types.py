@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.model.values import MAP, FileSet, LocalFile, Member, Unknown
 
@@ -25,8 +26,7 @@ class _ServerChosen:
 SERVER_CHOSEN: Any = _ServerChosen()
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Struct, frozen=True):
     """A string. `choices` is closed unless `open_choices`; `aliases` maps a spelling to the one that is answered.
 
     `fold` brings spellings that mean the same to one, such as `str.casefold`. `inside` names the part of an object
@@ -44,36 +44,31 @@ class Text:
     inside: str | None = None
 
 
-@dataclass(frozen=True)
-class Integer:
+class Integer(Struct, frozen=True):
     """A whole number; both ends are inclusive."""
 
     minimum: int | None = None
     maximum: int | None = None
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number; both ends are inclusive, and 1 equals 1.0."""
 
     minimum: float | None = None
     maximum: float | None = None
 
 
-@dataclass(frozen=True)
-class Boolean:
+class Boolean(Struct, frozen=True):
     """true or false."""
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """Text, a number or a boolean; `max_length` is for text."""
 
     max_length: int | None = None
 
 
-@dataclass(frozen=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """A list, replaced as a whole by the API. `unordered` where it is a set."""
 
     item: Type
@@ -82,8 +77,7 @@ class ListOf:
     unordered: bool = False
 
 
-@dataclass(frozen=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     """A map with free keys. `max_items` counts pairs, `max_key` is in characters."""
 
     value: Type
@@ -91,8 +85,7 @@ class MapOf:
     max_key: int | None = None
 
 
-@dataclass(frozen=True)
-class Property:
+class Property(Struct, frozen=True):
     """A named part of an `Object`. `default` is what the API shows when the part was not sent.
 
     `keeps_empty` where an empty list says something else than no list (no tool allowed, against all of them). `hidden`
@@ -115,15 +108,13 @@ class Property:
         return self.hidden or isinstance(self.type, SecretValueType)
 
 
-@dataclass(frozen=True)
-class Object:
+class Object(Struct, frozen=True):
     """A map with known keys. Unknown keys are errors in a manifest and ignored in an answer."""
 
     properties: tuple[Property, ...]
 
 
-@dataclass(frozen=True)
-class Tagged:
+class Tagged(Struct, frozen=True):
     """An object whose `tag` key says which of `variants` it is; each variant lists its other keys.
 
     `same_as` gives, for a tag, the whole value that the API answers instead; `default` is what it shows for nothing.
@@ -137,8 +128,7 @@ class Tagged:
     fixed: bool = False
 
 
-@dataclass(frozen=True)
-class Either:
+class Either(Struct, frozen=True):
     """A plain value or something else, told apart by their JSON type (the API's `"auto"` or an object).
 
     `as_other` where a text is short for a value of the other sort, and is answered as that.
@@ -149,28 +139,24 @@ class Either:
     as_other: Callable[[str], Any] | None = None
 
 
-@dataclass(frozen=True)
-class Json:
+class Json(Struct, frozen=True):
     """Free JSON, such as a function's parameters. `empty` is what the API shows when nothing, or `{}`, was sent."""
 
     empty: Any = None
 
 
-@dataclass(frozen=True)
-class LocalFileType:
+class LocalFileType(Struct, frozen=True):
     """A path of a file below the stack's folder; its bytes are what counts."""
 
 
-@dataclass(frozen=True)
-class FileSetType:
+class FileSetType(Struct, frozen=True):
     """Folder globs and file ids that a collection is kept in step with; the two types are those of each member."""
 
     attributes: Type
     chunking_strategy: Type
 
 
-@dataclass(frozen=True)
-class BundleType:
+class BundleType(Struct, frozen=True):
     """Folder globs whose files are uploaded together, as one folder. A change of any makes a new version of them all.
 
     `entry` is the file at the folder's root, which describes it; `version` names the attribute of an object that says
@@ -183,8 +169,7 @@ class BundleType:
     max_bytes: int
 
 
-@dataclass(frozen=True)
-class KeySinkType:
+class KeySinkType(Struct, frozen=True):
     """Where a key that the API shows once is delivered: `write_to` a file or a command.
 
     `shown_in` names the part of the create's answer that has it, where the object itself is the key; without it, keys
@@ -194,8 +179,7 @@ class KeySinkType:
     shown_in: str | None = None
 
 
-@dataclass(frozen=True)
-class SecretValueType:
+class SecretValueType(Struct, frozen=True):
     """A secret that the API is told and never shows: a manifest names where it is read from, `from_env` or `from_file`.
 
     Where its value is one line, `multiline` is false.

@@ -9,18 +9,21 @@ saved plans and state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from reconciler.model.address import Address
+
+# One reserved key marks an encoded value; a plain map that happens to use it is wrapped as `literal`.
+_TAG = "$reconciler"
 
 Spec = Mapping[str, Any]
 MAP = (dict, Mapping)
 """What `isinstance` takes for a map. An abstract class is ten times as slow to tell, and nearly all maps are dicts."""
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(Struct, frozen=True, tag_field=_TAG, tag="reference"):
     """A field of another resource; `path` is empty for its id, else the keys and indexes below its spec."""
 
     address: Address
@@ -30,8 +33,7 @@ class Reference:
         return "${" + ".".join((str(self.address), *self.path)) + "}"
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(Struct, frozen=True, tag_field=_TAG, tag="template"):
     """Text with references inside: parts are strings and references, in order."""
 
     parts: tuple[str | Reference, ...]
@@ -40,8 +42,7 @@ class Template:
         return "".join(str(part) for part in self.parts)
 
 
-@dataclass(frozen=True)
-class Unknown:
+class Unknown(Struct, frozen=True, tag_field=_TAG, tag="unknown"):
     """A value that only an earlier step of the same apply can give. `source` is the expression it comes from."""
 
     source: str = ""
@@ -50,8 +51,7 @@ class Unknown:
         return "(known after apply)"
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(Struct, frozen=True, tag_field=_TAG, tag="file"):
     """A file of the stack: its path below the stack's folder with `/`, and what its bytes were when it was read.
 
     `sha256` is hexadecimal, `size` is in bytes.
@@ -65,8 +65,7 @@ class LocalFile:
         return f"{self.path} ({self.size} bytes, sha256 {self.sha256[:12]})"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, tag_field=_TAG, tag="member"):
     """One file that a collection should hold: either a local file or the id of an uploaded one.
 
     `key` identifies the member in diffs and across runs: the relative path of a local file, else the id or expression.
@@ -87,15 +86,13 @@ class Member:
         return self.content
 
 
-@dataclass(frozen=True)
-class FileSet:
+class FileSet(Struct, frozen=True, tag_field=_TAG, tag="files"):
     """All the members that a collection should hold, by key, in key order."""
 
     members: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SecretValue:
+class SecretValue(Struct, frozen=True, tag_field=_TAG, tag="secret"):
     """A value that is sent to the API and is nowhere else: where it comes from, and a digest by which it is known.
 
     `source` reads `env NAME` or `file PATH`. `digest` is made with a key that only the state has, so that nobody else
@@ -230,39 +227,49 @@ def has_unknown(value: Any) -> bool:
     return False
 
 
-# One reserved key marks an encoded value; a plain map that happens to use it is wrapped as `literal`.
-_TAG = "$reconciler"
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def encode(value: Any) -> Any:
     """JSON for any value of a spec. Secrets are not values of a spec and raise TypeError."""
+    if type(value) in _PLAIN:
+        return value
     match value:
-        case None | bool() | int() | float() | str():
+        case bool() | int() | float() | str():
             return value
+        case list() | tuple():
+            return [encode(item) for item in value]
+        case Member(key, content, file_id, attributes, chunking_strategy):
+            return {
+                _TAG: "member",
+                "key": key,
+                "content": encode(content),
+                "file_id": encode(file_id),
+                "attributes": encode(attributes),
+                "chunking_strategy": encode(chunking_strategy),
+            }
+        case LocalFile(path, sha256, size):
+            return {_TAG: "file", "path": path, "sha256": sha256, "size": size}
+        case FileSet(members):
+            return {_TAG: "files", "members": [encode(member) for member in members]}
         case Reference(address, path):
             return {_TAG: "reference", "address": str(address), "path": list(path)}
         case Template(parts):
             return {_TAG: "template", "parts": [encode(part) for part in parts]}
         case Unknown(source):
             return {_TAG: "unknown", "source": source}
-        case LocalFile(path, sha256, size):
-            return {_TAG: "file", "path": path, "sha256": sha256, "size": size}
         case SecretValue(source, digest):
             return {_TAG: "secret", "source": source, "digest": digest}
-        case Member():
-            return {_TAG: "member", **{name: encode(getattr(value, name)) for name in Member.__dataclass_fields__}}
-        case FileSet(members):
-            return {_TAG: "files", "members": [encode(member) for member in members]}
         case Mapping():
             plain = {str(key): encode(item) for key, item in value.items()}
             return {_TAG: "literal", "value": plain} if _TAG in plain else plain
-        case list() | tuple():
-            return [encode(item) for item in value]
     raise TypeError(f"a {type(value).__name__} cannot be part of a plan or a state")
 
 
 def decode(value: Any) -> Any:
     """The inverse of `encode`; raises ValueError on a tag that this version does not know."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
@@ -283,7 +290,13 @@ def decode(value: Any) -> Any:
         case "secret":
             return SecretValue(value["source"], value["digest"])
         case "member":
-            return Member(**{name: decode(value[name]) for name in Member.__dataclass_fields__})
+            return Member(
+                value["key"],
+                decode(value["content"]),
+                decode(value["file_id"]),
+                decode(value["attributes"]),
+                decode(value["chunking_strategy"]),
+            )
         case "files":
             return FileSet(tuple(decode(member) for member in value["members"]))
         case tag:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.model.kind import Kind, Removal
 
@@ -29,9 +30,9 @@ def calls_in(value: Any) -> Iterator[str]:
             yield value
         elif _LIST.fullmatch(value):
             yield f"GET {value}"
-    elif is_dataclass(value) and not isinstance(value, type):
-        for item in fields(value):
-            yield from calls_in(getattr(value, item.name))
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            yield from calls_in(getattr(value, name))
     elif isinstance(value, Mapping):
         for inner in value.values():
             yield from calls_in(inner)
@@ -55,7 +56,7 @@ def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
 def _further(kind: Kind) -> Iterator[tuple[str, Any]]:
     """What else of a declaration may name calls: its fields, and what is special about the kind."""
     yield from ((field.name, field) for field in kind.fields)
-    yield from ((item.name, getattr(kind, item.name)) for item in fields(kind) if item.name not in _ELSEWHERE)
+    yield from ((name, getattr(kind, name)) for name in kind.__struct_fields__ if name not in _ELSEWHERE)
 
 
 def _is_made(kind: Kind, word: str) -> bool:

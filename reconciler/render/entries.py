@@ -7,8 +7,10 @@ a pair on one line, a single value, or a head with lines below it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, Outcome, OutputChange
 from reconciler.model.kind import Removal
@@ -22,8 +24,7 @@ MOST_BLOCK_LINES = 16
 MOST_DIFF_LINES = 200
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One field as shown. `before` and `after` make a pair; `value` stands alone; `body` goes below.
 
     `sign` says for a single value whether it comes (`+`) or goes (`-`).

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from reconciler.errors import UsageError
 from reconciler.model.diagnostic import nearest
@@ -52,8 +53,7 @@ _WIDTH = 96
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """A field or a property: its type, in a few words what holds for it, and its sentence."""
 
     name: str

@@ -7,8 +7,9 @@ under the one key `reconciler`, at the top and in each change. The same plan alw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec import to_builtins
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Drift, FieldChange, Outcome, OutputChange, Plan, Reason
@@ -139,7 +140,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
         **({} if plan.rollback_of is None else {"rollback_of": plan.rollback_of}),
         "calls": plan.calls,
         "seconds": plan.seconds,
-        "refresh": asdict(plan.reading),
+        "refresh": to_builtins(plan.reading),
     }
 
 

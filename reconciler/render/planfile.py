@@ -7,7 +7,6 @@ that were cut or edited by hand. It is no signature.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -51,8 +50,8 @@ def dump_plan(plan: Plan, *, timestamp: str | None = None) -> str:
 def plan_digest(plan: Plan) -> str:
     """SHA-256 that tells a plan from any other, worked out piece by piece: a large one is never whole in memory."""
     hashed = hashlib.sha256()
-    for field in dataclasses.fields(plan):
-        found = getattr(plan, field.name)
+    for name in plan.__struct_fields__:
+        found = getattr(plan, name)
         for item in found if isinstance(found, tuple) else (found,):
             for part in _parts(item):
                 hashed.update(json.dumps(part, sort_keys=True).encode() + b"\n")
@@ -98,21 +97,20 @@ def _checksum(view: Mapping[str, Any]) -> str:
 
 
 def _pack(value: Any) -> Any:
-    """A value of the plan's own dataclasses as JSON; specs and other values go through `encode`."""
+    """A value of the plan's own structs as JSON; specs and other values go through `encode`."""
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, tuple):
         return [_pack(item) for item in value]
-    if dataclasses.is_dataclass(value) and type(value) in _PACKED:
-        names = (field.name for field in dataclasses.fields(value))
-        return {name: _pack_field(value, name) for name in names}
+    if type(value) in _PACKED:
+        return {name: _pack_field(value, name) for name in value.__struct_fields__}
     return encode(value)
 
 
 def _parts(value: Any) -> Iterator[Any]:
     """What `_pack` makes of a value, part by part."""
     if type(value) in _PACKED:
-        yield from (_pack_field(value, field.name) for field in dataclasses.fields(value))
+        yield from (_pack_field(value, name) for name in value.__struct_fields__)
     else:
         yield _pack(value)
 

@@ -6,9 +6,10 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
+
+from msgspec import Struct
 
 from reconciler.model.change import Change, Outcome, OutcomeStatus
 from reconciler.render import words
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _SAID_AGAIN_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class Outlook:
+class Outlook(Struct, frozen=True):
     """How much of what (`calls`, `changes`) is done, and how many seconds the rest takes; None where nobody can say."""
 
     done: int

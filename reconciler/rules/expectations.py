@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from reconciler.model.checking import Finding
 from reconciler.model.rule import Flaw
@@ -53,8 +54,7 @@ EXPECT = Object(
 """The type of a check's `expect`."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """An answer as it is judged: JSON with its secrets masked, or what is known of an answer that is no JSON."""
 
     status: int

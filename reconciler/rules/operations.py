@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 ASSISTANTS = "assistants=v2"
 AGENTS = "agents=v1"
@@ -19,8 +21,7 @@ CHATKIT = "chatkit_beta=v1"
 _HOLE = re.compile(r"\{(\w+)\}")
 
 
-@dataclass(frozen=True)
-class Leftover:
+class Leftover(Struct, frozen=True):
     """What an operation makes, and the call that removes it again.
 
     Holes of the call are filled from the answer. `stored` where that is so only if the body says `store: true`.
@@ -30,8 +31,7 @@ class Leftover:
     stored: bool = False
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """Work that goes on after the answer: how to look at it, to end it, and to answer what it asks for.
 
     `running` are the states in which it is not over; in the state `asks` it wants the outputs of functions, which are
@@ -48,8 +48,7 @@ class Waiting:
     marked: str | None = None
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One endpoint: `call` is its method and path, whose holes are parameters of the check.
 
     `fills` are values of the body where it does not have them; `stores` names the field that wants the answer stored.
@@ -185,7 +184,7 @@ _ALL = (
         "POST /threads/{thread_id}/runs",
         beta=ASSISTANTS,
         ended=_ENDED,
-        waiting=Waiting(**{**vars(_RUN), "marked": "POST /threads/{thread_id}/runs/{id}"}),
+        waiting=replace(_RUN, marked="POST /threads/{thread_id}/runs/{id}"),
         shows=_RUN_SHOWS,
         adds_to="/threads/{thread_id}/messages",
     ),

@@ -16,9 +16,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from reconciler.errors import AmbiguousError
 from reconciler.model.address import Address
@@ -43,8 +44,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A change or a step of the journal. Times are unix seconds; `ended_at` is None while it is open.
 
     For a change `name` is its action and `steps` are its calls in order. `id` and `result` are what `done` was given.

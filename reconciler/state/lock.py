@@ -13,8 +13,9 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct, to_builtins
 
 from reconciler.errors import LockedError, StateError
 from reconciler.state.database import Database
@@ -22,8 +23,7 @@ from reconciler.state.process import Process
 from reconciler.state.rows import readable
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """Who holds the lock. `since` is in unix seconds; `since_utc` is the same for people."""
 
     user: str
@@ -92,7 +92,7 @@ def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
         found = read_holder(connection)
         if found is not None and not holder.process.proves_dead(found.process):
             raise LockedError(f"another run holds the lock: {found}", hint=_hint(found, holder))
-        row = (token, json.dumps(asdict(holder)))
+        row = (token, json.dumps(to_builtins(holder)))
         connection.execute("INSERT OR REPLACE INTO lock (only_row, token, holder) VALUES (1, ?, ?)", row)
     return found
 

@@ -11,14 +11,14 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _INITIAL_NAMESPACE = "pid:[4026531836]"
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(Struct, frozen=True):
     """One process among all. Texts are empty where the system does not tell.
 
     `machine` is the installation's id, `boot` changes with every start of the system, `namespace` with every

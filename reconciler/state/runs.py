@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
@@ -16,8 +18,7 @@ RUNS_WITH_PRE_IMAGES = 50
 """How many runs can be rolled back; pre-images are the bulk of the file, and old ones no longer fit anything."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """One command that could write. Times are unix seconds; a run that was killed has no end and no status."""
 
     id: int
@@ -32,8 +33,7 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PreImage:
+class PreImage(Struct, frozen=True):
     """What one object looked like before a change, and what we remembered of it. `id` is None before a create.
 
     `record` has another address where the change renamed the resource. `reason` is the name of the change's `Reason`;

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.api.uploads import Window
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError

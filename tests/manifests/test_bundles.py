@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from msgspec.structs import force_setattr
 
 from reconciler.kinds import KINDS
 from reconciler.model.types import BundleType
@@ -74,11 +77,12 @@ def test_a_link_that_leads_out_is_refused(folder: Folder) -> None:
 
 @pytest.mark.parametrize("limits", [{"max_files": 1, "max_bytes": 999}, {"max_files": 9, "max_bytes": 3}])
 def test_a_folder_that_is_too_large_is_refused(
-    folder: Folder, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    folder: Folder, limits: dict[str, int], request: pytest.FixtureRequest
 ) -> None:
     files = KINDS["Skill"].by_name["files"]
     small = BundleType(entry="SKILL.md", version="default_version", **limits)
-    monkeypatch.setitem(vars(files), "type", small)
+    request.addfinalizer(partial(force_setattr, files, "type", files.type))
+    force_setattr(files, "type", small)
     folder.write({"a/SKILL.md": ENTRY, "a/b.md": "x", "m.yaml": skill("[{path: a/**}]")})
     (problem,) = folder.problems()
     assert '"a/" has 2 files' in problem

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
@@ -140,6 +141,6 @@ def test_documents_are_json_for_any_content_and_act_on_no_terminal(plan: Plan) -
 @UNLIMITED
 @given(plans())
 def test_the_same_plan_gives_the_same_bytes(plan: Plan) -> None:
-    again = Plan(**{**vars(plan), "changes": tuple(reversed(plan.changes))})
+    again = replace(plan, changes=tuple(reversed(plan.changes)))
     if len({change.address for change in plan.changes}) == len(plan.changes):
         assert JSON.plan(plan) == JSON.plan(again)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from msgspec import structs
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, FieldChange, Plan, Reason
@@ -28,7 +28,7 @@ def many(number: int, **more: object) -> Plan:
     return Plan(
         "acme",
         "prod",
-        tuple(dataclasses.replace(change, address=Address("Agent", f"a{item:05}", "p")) for item in range(number)),
+        tuple(structs.replace(change, address=Address("Agent", f"a{item:05}", "p")) for item in range(number)),
     )
 
 
@@ -107,7 +107,7 @@ def test_a_fence_is_longer_than_any_run_of_backticks_inside() -> None:
 
 
 def test_mentions_and_references_notify_nobody() -> None:
-    change = dataclasses.replace(samples.BOT, warnings=("ask @acme/owners, see #12, GH-3 and acme/x#4, https://e.vil",))
+    change = structs.replace(samples.BOT, warnings=("ask @acme/owners, see #12, GH-3 and acme/x#4, https://e.vil",))
     text = MARKDOWN.plan(Plan("acme", "prod", (change,)))
     assert not re.search(r"@acme|#12|GH-3|x#4|https://", text)
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
 import re
 import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec import structs
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
@@ -64,7 +64,7 @@ def test_a_result_reads_as_it_did() -> None:
 
 
 def test_an_interrupted_apply_says_so() -> None:
-    assert "Apply interrupted: " in TEXT.result(dataclasses.replace(samples.DONE, interrupted=True))
+    assert "Apply interrupted: " in TEXT.result(structs.replace(samples.DONE, interrupted=True))
 
 
 def test_diagnostics_and_outputs_read_as_they_did() -> None:
@@ -83,7 +83,7 @@ def test_unchanged_resources_are_counted_and_not_shown() -> None:
 
 
 def test_a_warning_about_an_unchanged_resource_is_shown() -> None:
-    quiet = dataclasses.replace(samples.QUIET[0], warnings=("a.md was not indexed",))
+    quiet = structs.replace(samples.QUIET[0], warnings=("a.md was not indexed",))
     assert "warning: Agent/support/quiet-0: a.md was not indexed" in TEXT.plan(Plan("acme", "prod", (quiet,)))
 
 

@@ -7,10 +7,10 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.errors import LockedError, StateError
 from reconciler.model.address import Address
