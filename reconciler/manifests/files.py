@@ -5,6 +5,7 @@ Every file is read once per run, however many resources name it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -26,8 +27,6 @@ _CHUNK_BYTES = 1 << 20
 _PROOFS = (".reconciler", ".reconciler-new")
 """How the files are called that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
 
-_NO_FILES = ("", ".", "..", ".git")
-
 SENT_FOLDER = "secrets"
 """The folder with the files whose text manifests may send to the API, and may not read."""
 
@@ -46,7 +45,7 @@ class Files:
         # Paths are kept and compared as text: a Path takes several times as long, and folders have very many files.
         self._withheld = {os.path.realpath(path) for path in withheld}
         self._sent: set[str] = set()
-        self._folders: dict[str, str | None] = {}
+        self._folders: dict[str, str] = {}
         self._hidden: dict[str, frozenset[str] | None] = {}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
@@ -133,14 +132,16 @@ class Files:
             raise Problem("Not UTF-8", f'"{path}" is not text in UTF-8.') from error
 
     def _read_content(self, path: str) -> LocalFile:
-        file = self._opened(path)
+        plain = self._opened_plainly(path)
+        file, size = plain or self._opened(path)
         try:
-            size = os.fstat(file).st_size
-            if size < _CHUNK_BYTES:
-                data = _whole(file, size)
-                self._refuse_keys(path, data)
-                return LocalFile(relative(path), hashlib.sha256(data).hexdigest(), len(data))
-            return self._read_large(path, file)
+            if size >= _CHUNK_BYTES:
+                return self._read_large(path, file)
+            data = os.read(file, size + 1)
+            while len(data) > size and (more := os.read(file, _CHUNK_BYTES)):  # it grew meanwhile
+                data += more
+            self._refuse_keys(path, data)
+            return LocalFile(path if plain else relative(path), hashlib.sha256(data).hexdigest(), len(data))
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
         finally:
@@ -161,30 +162,49 @@ class Files:
             if secret in data:
                 raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
 
-    def _opened(self, path: str) -> int:
-        """A regular file that may be read, open; raises Problem."""
-        real = self._in_known_folder(path)
-        if real is not None:
-            self._require_free(path, real)
-            file = _open_regular(real)
-            if file is not None:
-                return file
+    def _opened_plainly(self, path: str) -> tuple[int, int] | None:
+        """A regular file and its size in bytes, where it needs no closer look: in its simplest spelling, and no link.
+
+        Following each folder once, and not once for each of its files, is most of what a large folder costs.
+        """
+        folder, _, name = path.rpartition("/")
+        if not folder or not name or name[0] == ".":
+            return None
+        prefix = self._folders.get(folder)
+        if prefix is None:
+            prefix = self._folders[folder] = self._followed(folder, path)
+        real = f"{prefix}{name}"
+        if not prefix or real in self._withheld or real in self._sent or real.startswith(self._closed):
+            return None
+        hidden = self._hidden_in(prefix)
+        if hidden is None or f".{name}{_PROOFS[0]}" in hidden:
+            return None
+        try:
+            return _opened_regular(real, os.O_NOFOLLOW)
+        except (OSError, ValueError):  # whatever it is, a closer look says so
+            return None
+
+    def _followed(self, folder: str, path: str) -> str:
+        """Where a folder really is, with a separator at the end; empty where its spelling is not the simplest."""
+        if relative(f"{folder}/a").rpartition("/")[0] != folder:
+            return ""
+        return _as_prefix(require_inside(self.root, self.root / folder, path))
+
+    def _opened(self, path: str) -> tuple[int, int]:
+        """A regular file that may be read, open, and its size in bytes; raises Problem."""
         real = self._allowed(path)
         try:
-            return os.open(real, os.O_RDONLY | os.O_CLOEXEC)
+            return _opened_regular(real)
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
 
     def _allowed(self, path: str) -> str:
         """Where a file really is that may be read; raises Problem."""
         real = str(require_file(self.root, path))
-        self._require_free(path, real)
-        return real
-
-    def _require_free(self, path: str, real: str) -> None:
         if real in self._sent:
             raise Problem(_LEAK, f'"{path}" holds a secret that is sent to the API: nothing else may contain it.')
         self._require_open(path, real)
+        return real
 
     def _require_open(self, path: str, real: str) -> None:
         if real in self._withheld or self._is_delivered(real):
@@ -192,58 +212,37 @@ class Files:
         if _as_prefix(real).startswith(self._closed):
             raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
 
-    def _in_known_folder(self, path: str) -> str | None:
-        """Where a file in its simplest spelling is if it is no link; None leaves the answer to a closer look.
-
-        Following each folder once, and not once for each of its files, is most of what a large folder costs.
-        """
-        folder, _, name = path.rpartition("/")
-        if not folder:
-            return None
-        if folder not in self._folders:
-            simple = relative(f"{folder}/{name}").rpartition("/")[0]
-            inside = require_inside(self.root, self.root / folder, path) if simple == folder else None
-            self._folders[folder] = None if inside is None else str(inside)
-        real = self._folders[folder]
-        return None if real is None or name.casefold() in _NO_FILES else f"{real}{os.sep}{name}"
-
     def _is_delivered(self, real: str) -> bool:
         """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
         folder, _, name = real.rpartition(os.sep)
         is_proof = name.startswith(".") and name.endswith(_PROOFS)
-        if folder not in self._hidden:
-            self._hidden[folder] = _hidden_names(folder)
-        hidden, proof = self._hidden[folder], f".{name}{_PROOFS[0]}"
+        hidden, proof = self._hidden_in(f"{folder}{os.sep}"), f".{name}{_PROOFS[0]}"
         return is_proof or (os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden)  # noqa: PTH110
 
+    def _hidden_in(self, prefix: str) -> frozenset[str] | None:
+        """The hidden names in a folder; None where it can be entered and not listed."""
+        if prefix not in self._hidden:
+            self._hidden[prefix] = _hidden_names(prefix)
+        return self._hidden[prefix]
 
-def _open_regular(real: str) -> int | None:
-    """A regular file, open; None where it is something else or cannot be opened, and is to be looked at closely.
+
+def _opened_regular(real: str, flags: int = 0) -> tuple[int, int]:
+    """A regular file, open, and its size in bytes; raises OSError where it is something else.
 
     What is tested is what was opened, so nobody can put something else in its place in between.
     """
-    try:
-        file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (OSError, ValueError):
-        return None
-    if stat.S_ISREG(os.fstat(file).st_mode):
-        return file
+    file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+    status = os.fstat(file)
+    if stat.S_ISREG(status.st_mode):
+        return file, status.st_size
     os.close(file)
-    return None
-
-
-def _whole(file: int, size: int) -> bytes:
-    """All bytes of a file. One that grew meanwhile is read to its new end, and one answer mostly has it all."""
-    data = os.read(file, size + 1)
-    while len(data) > size and (more := os.read(file, _CHUNK_BYTES)):
-        data += more
-    return data
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _hidden_names(folder: str) -> frozenset[str] | None:
     """The hidden names in a folder; None where it can be entered and not listed."""
     try:
-        return frozenset(name for name in os.listdir(folder or os.sep) if name[0] == ".")  # noqa: PTH208
+        return frozenset(name for name in os.listdir(folder) if name[0] == ".")  # noqa: PTH208
     except OSError:
         return None
 

@@ -138,17 +138,23 @@ def references_in(value: Any) -> Iterator[Reference]:
         yield value
     elif isinstance(value, Template):
         yield from (part for part in value.parts if isinstance(part, Reference))
-    elif isinstance(value, Member):
-        yield from references_in([value.file_id, value.attributes, value.chunking_strategy])
     elif isinstance(value, FileSet):
-        for member in value.members:
-            yield from references_in(member)
+        for part in _open_parts(value.members):
+            yield from references_in(part)
     elif isinstance(value, MAP):
         for item in value.values():
             yield from references_in(item)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from references_in(item)
+
+
+def _open_parts(members: Iterable[Member]) -> Iterator[Any]:
+    """What members have that need not be known yet: nothing, for most of very many local files."""
+    for member in members:
+        for part in (member.file_id, member.attributes, member.chunking_strategy):
+            if part is not None:
+                yield part
 
 
 def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
@@ -216,10 +222,8 @@ def has_unknown(value: Any) -> bool:
         return False
     if isinstance(value, Unknown):
         return True
-    if isinstance(value, Member):
-        return has_unknown([value.file_id, value.attributes, value.chunking_strategy])
     if isinstance(value, FileSet):
-        return any(has_unknown(member) for member in value.members)
+        return any(has_unknown(part) for part in _open_parts(value.members))
     if isinstance(value, MAP):
         return any(has_unknown(item) for item in value.values())
     if isinstance(value, list | tuple):
