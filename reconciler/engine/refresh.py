@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.errors import AuthenticationError, CredentialError, RetiredError
 from reconciler.model.calls import Within
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Ended, Kind
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject
 
@@ -38,6 +39,37 @@ class Place(Struct, frozen=True):
     def where(self) -> list[str]:
         """The scope and the surroundings, for people."""
         return [*([f"project {self.project}"] if self.project else []), *(id for _, id in self.within)]
+
+
+Wanted = Mapping[tuple[Place, str], Collection[str]]
+"""The names of carried fields that are wanted of objects, by where each is listed and its id."""
+
+
+class Crew:
+    """Threads that call, so many at a time. One is none: what it is to do is done by whoever begins it.
+
+    Work may begin further work. After an error or an interrupt nobody waits for the rest, which may never come.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(size) if size > 1 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def begin(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Have something done, and come back for the result."""
+        if self._pool is not None:
+            return self._pool.submit(work, *arguments)
+        done: Future[Result] = Future()
+        done.set_result(work(*arguments))
+        return done
 
 
 class LiveState(Struct):
@@ -81,11 +113,17 @@ class Reader:
         self._parallelism = parallelism
 
     def read_lists(
-        self, places: Iterable[Place], *, optional: bool = False, enough: Mapping[Place, frozenset[str]] | None = None
+        self,
+        places: Iterable[Place],
+        *,
+        optional: bool = False,
+        enough: Mapping[Place, frozenset[str]] | None = None,
+        carried: Wanted | None = None,
     ) -> None:
         """List every place that was not listed yet. `optional` ones out of reach are passed over.
 
-        `enough` are the ids of all that is wanted of a place, where nothing else is.
+        `enough` are the ids of all that is wanted of a place, where nothing else is. What is wanted of `carried` fields
+        is asked for as soon as the object was seen, while other lists are still to come.
         """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self._is_open(place)]
@@ -96,9 +134,23 @@ class Reader:
             LOG.info("%s %s%s", "get" if single else "list", place.kind, "".join(f" of {at}" for at in place.where))
             call = "read" if single else "list"
             self.provider.expect(self._kinds[place.kind], place.project, call, within=place.within)
-        read = self._map(lambda at: self._list(at, optional, ids.get(at), singles[at]), readable)
-        for place, objects in zip(readable, read, strict=True):
-            self.state.listed[place] = {live.id: live for live in objects}
+
+        def listed(place: Place, crew: Crew) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
+            objects = self._list(place, optional, ids.get(place), singles[place])
+            return objects, [
+                crew.begin(self.provider.read_carried, live, names)
+                for live, names in self._carrying(place, objects, carried or {})
+            ]
+
+        with Crew(self._parallelism) as crew:
+            begun = {place: crew.begin(listed, place, crew) for place in readable}
+            inside: list[Future[LiveObject]] = []
+            for place, answer in begun.items():
+                objects, further = answer.result()
+                self.state.listed[place] = {live.id: live for live in objects}
+                inside += further
+            for read in inside:
+                self.state.put(read.result())
 
     def confirm(self, wanted: Iterable[tuple[Place, str]]) -> None:
         """Ask by id for objects that their lists lacked; found ones join the state."""
@@ -131,6 +183,16 @@ class Reader:
             self.provider.expect(live.kind, live.project, *names)
         for live in self._map(lambda item: self.provider.read_carried(*item), todo):
             self.state.put(live)
+
+    def _carrying(
+        self, place: Place, objects: Iterable[LiveObject], wanted: Wanted
+    ) -> Iterator[tuple[LiveObject, Collection[str]]]:
+        """What is to be read inside objects that were just listed, announced."""
+        for live in objects:
+            names = wanted.get((place, live.id))
+            if names and live.kind.ending(live.attributes) is not Ended.GONE:
+                self.provider.expect(live.kind, live.project, *names)
+                yield live, names
 
     def reread(self, enough: Mapping[Place, frozenset[str]]) -> None:
         """List in full where something that was wanted is nowhere: another like it may be, outside what was read."""
@@ -167,11 +229,5 @@ class Reader:
         return replace(live, project=place.project) if live is not None else None
 
     def _map(self, work: Callable[[Item], Result], items: Collection[Item]) -> list[Result]:
-        if len(items) < 2 or self._parallelism < 2:
-            return [work(item) for item in items]
-        pool = ThreadPoolExecutor(min(self._parallelism, len(items)))
-        try:
-            return list(pool.map(work, items))
-        finally:
-            # After an error or an interrupt nobody needs the other answers, and one of them may never come.
-            pool.shutdown(wait=False, cancel_futures=True)
+        with Crew(self._parallelism if len(items) > 1 else 1) as crew:
+            return [answer.result() for answer in [crew.begin(work, item) for item in items]]

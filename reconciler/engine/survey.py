@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from reconciler.engine.graph import closure, in_dependency_order, invert
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.match import Binding, Matcher
-from reconciler.engine.refresh import LiveState, Place, Reader
+from reconciler.engine.refresh import LiveState, Place, Reader, Wanted
 from reconciler.errors import CredentialError, UsageError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
 from reconciler.model.provider import Provider
-from reconciler.model.resource import LiveObject, Resource, shown_to_others
+from reconciler.model.resource import LiveObject, Record, Resource, shown_to_others
 from reconciler.model.rule import Rule
 from reconciler.model.types import FileSetType
 from reconciler.model.values import Reference, Unknown, by_content, value_at
@@ -344,7 +344,8 @@ class Survey:
         places = self._outer_places
         self._close_what_lost_its_key()
         enough = self._enough(places)
-        self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind)), enough=enough)
+        in_order = sorted(places, key=lambda place: (place.project or "", place.kind))
+        self._reader.read_lists(in_order, enough=enough, carried=self._carried_by_record())
         if self.inputs.state_is_new:
             self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
         self._reader.confirm(self._expected(places))
@@ -389,6 +390,21 @@ class Survey:
                 if self.find(writer, record.id) is None:
                     self._reader.closed.add(project)
 
+    def _carried_by_record(self) -> Wanted:
+        """What is wanted of carried fields, as far as records tell which object it is that has them."""
+        wanted: dict[tuple[Place, str], set[str]] = {}
+        for address in self.order:
+            record, place = self.inputs.records.get(address), self._record_places.get(address)
+            if record is not None and place is not None and self.resources[address].kind.carried:
+                wanted[place, record.id] = self._wanted_of(self.resources[address], record)
+        return wanted
+
+    def _wanted_of(self, resource: Resource, record: Record | None) -> set[str]:
+        """The carried fields of a resource that are managed, and can be read; none where all is destroyed."""
+        managed = {*resource.spec, *(record.applied if record else ())}
+        readable = (field.name for field in resource.kind.carried if field.readable is not Readable.NEVER)
+        return set() if self.inputs.options.destroy else {name for name in readable if name in managed}
+
     def _read_carried(self) -> None:
         wanted: dict[tuple[Place, str], set[str]] = defaultdict(set)
         carrying = {
@@ -397,10 +413,8 @@ class Survey:
             if binding.live is not None and self.resources[address].kind.carried
         }
         for address, binding in carrying.items():
-            resource = self.resources[address]
-            managed = {*resource.spec, *(binding.record.applied if binding.record else ())}
-            names = {f.name for f in resource.kind.carried if f.readable is not Readable.NEVER and f.name in managed}
-            if binding.live is not None and names and not self.inputs.options.destroy:
+            names = self._wanted_of(self.resources[address], binding.record)
+            if binding.live is not None and names:
                 wanted[self.state.place_of(address.kind, address.project, binding.live.id), binding.live.id] |= names
         self._reader.read_carried(wanted)
         for address, binding in carrying.items():
