@@ -14,35 +14,70 @@ from reconciler.manifests.paths import shown
 _OF_OTHERS = {".git", ".github"}
 
 
-class KeyTargets(Struct, frozen=True):
-    """The stack's folder, the folder of its state, and the names under which its manifests are known."""
+class KeyTargets:
+    """Looks at targets. What is true of a folder is found out once, since very many keys may go to one."""
 
-    root: Path
-    state: Path
-    manifests: Collection[str]
+    def __init__(self, root: Path, state: Path, manifests: Collection[str]) -> None:
+        """The stack's folder, the folder of its state, and the names under which its manifests are known."""
+        self._root = root
+        self._manifests = manifests
+        folders = (os.path.realpath(state), str(root / STATE_FOLDER))
+        self._states = tuple(f"{folder}{os.sep}" for folder in folders if not root.is_relative_to(folder))
+        self._folders: dict[str, _Folder] = {}
 
     def objection(self, path: str) -> str:
         """Why no key can be written to a path (relative, in its simplest form), or an empty string."""
-        file = self.root / path
+        above, _, name = path.rpartition("/")
+        folder = self._folder(above)
+        file = f"{folder.path}{os.sep}{name}"
         if path in STACK_FILES:
             return f'"{path}" is the stack file.'
-        if shown(file, self.root) in self.manifests:
+        if f"{folder.shown}{name}" in self._manifests:
             return f'"{path}" is one of the manifests.'
-        if file.is_dir():
+        if os.path.isdir(file):  # noqa: PTH112 - a Path takes several times as long, here and below
             return f'"{path}" is a folder: name a file in it.'
-        if self._is_state(path):
+        if self._is_state(file, folder):
             return f'"{path}" is in the folder of the state.'
-        taken = next((part for part in PurePosixPath(path).parts if part.casefold() in _OF_OTHERS), "")
+        taken = name if name.casefold() in _OF_OTHERS else folder.of_others
         if taken:
             return f'"{path}" is in {taken}, where files are published or run.'
-        below = next((parent for parent in file.parents if parent.exists()), self.root)
-        return "" if below.is_dir() else f'"{path}" is below "{shown(below, self.root)}", which is a file.'
+        return folder.in_a_file and f'"{path}" is below "{folder.in_a_file}", which is a file.'
 
-    def _is_state(self, path: str) -> bool:
+    def _is_state(self, file: str, folder: _Folder) -> bool:
         # Symbolic links are followed as far as they lead; a loop of them is left to be found where it is written to.
-        real = Path(os.path.realpath(self.root / path))
-        folders = (Path(os.path.realpath(self.state)), self.root / STATE_FOLDER)
-        return any(real.is_relative_to(folder) for folder in folders if not self.root.is_relative_to(folder))
+        is_link = os.path.islink(file)  # noqa: PTH114
+        real = os.path.realpath(file) if is_link else f"{folder.real}{os.sep}{file.rpartition(os.sep)[2]}"
+        return f"{real}{os.sep}".startswith(self._states)
+
+    def _folder(self, path: str) -> _Folder:
+        if path not in self._folders:
+            self._folders[path] = self._looked_at(path)
+        return self._folders[path]
+
+    def _looked_at(self, path: str) -> _Folder:
+        folder = self._root / path
+        parts = PurePosixPath(path).parts
+        below = next((parent for parent in (folder, *folder.parents) if parent.exists()), self._root)
+        return _Folder(
+            path=str(folder),
+            real=os.path.realpath(folder).rstrip(os.sep),
+            shown=shown(folder / "_", self._root).removesuffix("_"),
+            of_others=next((part for part in parts if part.casefold() in _OF_OTHERS), ""),
+            in_a_file="" if below.is_dir() else shown(below, self._root),
+        )
+
+
+class _Folder(Struct, frozen=True):
+    """A folder, where it really is, and how manifests in it are called but for their names.
+
+    `of_others` is the part of its path that is somebody else's, `in_a_file` what would have to be a folder and is none.
+    """
+
+    path: str
+    real: str
+    shown: str
+    of_others: str
+    in_a_file: str
 
 
 def folder_among(path: str, files: Collection[str]) -> str:

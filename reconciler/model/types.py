@@ -314,7 +314,7 @@ def same(left: Any, right: Any) -> bool:
     if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
         return bool(left == right)
     if type(left) is dict and type(right) is dict:
-        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
+        return left.keys() == right.keys() and _same_items(left, right)
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, _SCALARS):
@@ -324,6 +324,14 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
     return bool(left == right)
+
+
+def _same_items(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    for key, item in left.items():
+        other = right[key]
+        if item is not other and not same(item, other):
+            return False
+    return True
 
 
 def canonical(kind: Type, value: Any) -> Any:
@@ -481,28 +489,41 @@ def _digests(value: Any) -> Any:
 def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:
     left = {member.key: member for member in desired.members} if isinstance(desired, FileSet) else {}
     right = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
-    settled: dict[tuple[str, int, int], tuple[Any, Any]] = {}
+    settled: _Settled = {}
     pairs = {key: _comparable_member(kind, one, right.get(key, one), settled) for key, one in left.items()}
     pairs |= {key: _comparable_member(kind, one, one, settled) for key, one in right.items() if key not in left}
     return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
 
 
+_Settled = dict[tuple[int, ...], tuple[dict[str, Any], dict[str, Any]]]
+"""What members are like apart from their content, on both sides, by which objects say so."""
+
+
 def _comparable_member(
-    kind: FileSetType, desired: Member, live: Member, settled: dict[tuple[str, int, int], tuple[Any, Any]]
+    kind: FileSetType, desired: Member, live: Member, settled: _Settled
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both sides of a member. `settled` are the comparisons so far, by which two objects were compared.
+    """Both sides of a member: one value for both where they are the same, which is then told at a glance.
 
     Most members of a set are attached alike, and then share what says how.
     """
-    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    for side, member in zip(sides, (desired, live), strict=True):
-        if member.content is not None:
-            side["sha256"] = member.content.sha256
+    shared = (desired.attributes, live.attributes, desired.chunking_strategy, live.chunking_strategy)
+    question = tuple(map(id, shared))
+    if question not in settled:
+        settled[question] = _attached(kind, desired, live)
+    left, right = settled[question]
+    asked, shown = desired.content, live.content
+    wanted = left if asked is None else {"sha256": asked.sha256, **left}
+    if left is right and (asked and asked.sha256) == (shown and shown.sha256):
+        return wanted, wanted
+    return wanted, right if shown is None else {"sha256": shown.sha256, **right}
+
+
+def _attached(kind: FileSetType, desired: Member, live: Member) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a member is attached, on both sides; one value for both where they are the same."""
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
     for name, part in (("attributes", kind.attributes), ("chunking_strategy", kind.chunking_strategy)):
-        asked, shown = getattr(desired, name), getattr(live, name)
-        question = (name, id(asked), id(shown))
-        if question not in settled:
-            settled[question] = comparable(part, asked, shown)
-        for side, value in zip(sides, settled[question], strict=True):
-            _put(side, name, value)
-    return sides
+        asked, shown = comparable(part, getattr(desired, name), getattr(live, name))
+        _put(left, name, asked)
+        _put(right, name, shown)
+    return (left, left) if same(left, right) else (left, right)
