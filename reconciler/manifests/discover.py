@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reconciler.manifests.configuration import STACK_FILES
 from reconciler.manifests.load import load_documents, read_text
-from reconciler.manifests.paths import Glob, relative, require_file, require_inside, shown, walk
+from reconciler.manifests.paths import Glob, normal, relative, require_file, require_inside, shown, walk
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.model.diagnostic import Place, nearest
@@ -81,12 +80,12 @@ def _files(root: Path, entries: list[str], place_of: Callable[..., Place | None]
 
 
 def _expand(root: Path, entry: str) -> list[str]:
-    path = unicodedata.normalize("NFC", relative(entry))
+    path = normal(relative(entry))
     path = "" if path == "." else path
     glob = Glob(path)
     if glob.is_wild:
         require_inside(root, root / glob.prefix, entry)
-        found = [one for one in _walk(root, glob.prefix) if glob.matches(unicodedata.normalize("NFC", one))]
+        found = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]
         if not found:
             raise Problem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
         return found

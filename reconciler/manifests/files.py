@@ -9,14 +9,13 @@ import errno
 import hashlib
 import os
 import stat
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.manifests.configuration import STATE_FOLDER
 from reconciler.manifests.load import MAX_BYTES
-from reconciler.manifests.paths import Glob, compile_globs, relative, require_file, require_inside, walk
+from reconciler.manifests.paths import Glob, compile_globs, normal, relative, require_file, require_inside, walk
 from reconciler.manifests.problems import Problem
 from reconciler.model.values import LocalFile, Member
 
@@ -86,7 +85,7 @@ class Files:
         Ignore patterns are held against the path below the stack's folder and below the glob's fixed part. A pattern
         that matches a folder ignores what is in it.
         """
-        glob = Glob(unicodedata.normalize("NFC", relative(pattern)))
+        glob = Glob(normal(relative(pattern)))
         if not glob.is_wild:
             require_file(self.root, glob.pattern)
             return [glob.pattern]
@@ -94,7 +93,7 @@ class Files:
         cut = len(glob.prefix) + 1 if glob.prefix else 0
 
         def is_meant(path: str) -> bool:
-            name = unicodedata.normalize("NFC", path)
+            name = normal(path)
             if not glob.matches(name):
                 return False
             return ignored is None or not (ignored.fullmatch(name) or ignored.fullmatch(name[cut:]))
@@ -270,7 +269,7 @@ class MemberFinder:
         ignore = [one for one in item.get("ignore") or () if isinstance(one, str)]
         found = self._files.find(item["path"], ignore)
         for path in found:
-            key = unicodedata.normalize("NFC", path)
+            key = normal(path)
             if len(key) > MAX_KEY:
                 raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; {MAX_KEY} fit.')
             self._put(index, key, Member(key, self._files.content(path), **shared))

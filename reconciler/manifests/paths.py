@@ -32,6 +32,11 @@ def shown(path: Path, root: Path) -> str:
     return str(path)
 
 
+def normal(path: str) -> str:
+    """A path in the one spelling of its letters that paths are compared in (NFC)."""
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
+
+
 @lru_cache(maxsize=256)  # few, as a path is asked about several times in a row
 def relative(text: str) -> str:
     """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below the folder."""
@@ -130,7 +135,7 @@ def _glob_regex(pattern: str) -> str:
     # The atomic groups keep a hostile pattern from taking exponential time: where `*` and `**` stand before something
     # fixed, the first place where that matches is as good as any other.
     runs: list[list[str]] = [[]]
-    for part in unicodedata.normalize("NFC", pattern).strip("/").split("/"):
+    for part in normal(pattern).strip("/").split("/"):
         if part == "**":
             runs += [[]] if runs[-1] or len(runs) == 1 else []
         else:
