@@ -94,6 +94,8 @@ def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bo
     kept = {name: value for name, value in store.outputs().items() if name in declared}
     store.set_outputs({**kept, **result.outputs})
     session.refreshing.remember(result, store, run_id)
+    if manifests := session.parsed.to_keep():  # a rollback reads none
+        store.keep_parsed(manifests)
     if succeeded and result.plan.reading.whole:
         store.set_meta(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}

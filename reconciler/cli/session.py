@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -42,9 +43,25 @@ from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Attempt, Ownership
-from reconciler.errors import ApiError, ConfigurationError, CredentialError, GuardError, StalePlanError, UsageError
+from reconciler.errors import (
+    ApiError,
+    ConfigurationError,
+    CredentialError,
+    GuardError,
+    StalePlanError,
+    StateError,
+    UsageError,
+)
 from reconciler.kinds import KINDS, PLANNED
-from reconciler.manifests import Configuration, Settings, Stack, check_credentials, load_configuration, load_stack
+from reconciler.manifests import (
+    Configuration,
+    ParsedFiles,
+    Settings,
+    Stack,
+    check_credentials,
+    load_configuration,
+    load_stack,
+)
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
@@ -73,6 +90,8 @@ class Session:
         self.plan_file_digest: str | None = None
         """SHA-256 of the file of the saved plan that is carried out, where it is one."""
         self._new_key = new_key()
+        self.parsed = ParsedFiles()
+        """The files that manifests were read from."""
 
     # --- what is declared ------------------------------------------------------------------------------------------
 
@@ -102,7 +121,16 @@ class Session:
     @cached_property
     def configuration(self) -> Configuration:
         """All manifests; raises ConfigurationError with every problem."""
-        return load_configuration(self.settings, KINDS, RULE_KINDS)
+        return load_configuration(self.settings, KINDS, RULE_KINDS, parsed=self._parsed_before)
+
+    def _parsed_before(self, stack: Stack) -> ParsedFiles:
+        """What the state knows of the manifests. One that cannot be read is told by whoever needs more of it."""
+        with suppress(StateError):
+            self.store = StateStore.open_for_reading(
+                stack.backend_path, stack=stack.name, environment=stack.environment
+            )
+            self.parsed = ParsedFiles(self.store.parsed)
+        return self.parsed
 
     def configured(self) -> Configuration:
         """The configuration, once it is sure that there is a key for all that it declares."""
@@ -189,6 +217,8 @@ class Session:
     def writable(self) -> StateStore:
         """The state, for writing, created where there is none."""
         stack = self._known_stack
+        if "store" in self.__dict__:
+            self.store.close()
         self.store = StateStore.open(stack.backend_path, stack=stack.name, environment=stack.environment)
         return self.store
 

@@ -10,6 +10,7 @@ from reconciler.manifests.configuration import (
     Stack,
 )
 from reconciler.manifests.credentials import check_credentials
+from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.problems import Problem
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Credential",
     "Credentials",
     "Guards",
+    "ParsedFiles",
     "Problem",
     "Settings",
     "Stack",

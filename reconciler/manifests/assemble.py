@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
 from reconciler.manifests.key_targets import KeyTargets
 from reconciler.manifests.leaks import Leaks
+from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared, guess_reference
@@ -34,15 +35,23 @@ from reconciler.model.values import encode
 
 
 def load_configuration(
-    settings: Settings, kinds: Mapping[str, Kind], rules: Mapping[str, RuleKind] | None = None
+    settings: Settings,
+    kinds: Mapping[str, Kind],
+    rules: Mapping[str, RuleKind] | None = None,
+    *,
+    parsed: Callable[[Stack], ParsedFiles] = lambda _: ParsedFiles(),
 ) -> Configuration:
-    """Everything the manifests and the stack say; raises ConfigurationError with all problems found."""
+    """Everything the manifests and the stack say; raises ConfigurationError with all problems found.
+
+    `parsed` gives what is known of the files of a stack.
+    """
     problems = Problems()
     opened = open_stack(settings, problems)
     root = opened.stack.root
     opened.variables.note_missing(problems)
     declared, before = Declared(kinds, rules), problems.errors
-    documents = list(read_documents(root, opened.manifests, declared.declarable, opened.place_of, problems))
+    known = parsed(opened.stack)
+    documents = list(read_documents(root, opened.manifests, declared.declarable, opened.place_of, problems, known))
     declared.complete = problems.errors == before
     if not documents and declared.complete:
         problems.add("No manifests", _where_to_begin(opened))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.manifests.configuration import STACK_FILES
-from reconciler.manifests.load import load_documents, read_text
+from reconciler.manifests.load import read_text
+from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import Glob, normal, relative, require_file, require_inside, shown, walk
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
@@ -25,8 +26,9 @@ def read_documents(
     kinds: Collection[str],
     place_of: Callable[..., Place | None],
     problems: Problems,
+    parsed: ParsedFiles,
 ) -> Iterator[Document]:
-    """The documents of every manifest, in order of their files.
+    """The documents of every manifest, in order of their files, as far as they have to be `parsed`.
 
     `entries` are the stack's `manifests`. Where the stack does not say, the whole folder is searched, and what is no
     manifest at all is passed over: other programs keep YAML and JSON there too.
@@ -37,7 +39,7 @@ def read_documents(
         text = _read(root, path, name, problems)
         if text is None or not (strict or _LOOKS_LIKE_ONE.search(text)):
             continue
-        for document in load_documents(text, name, problems, is_json=path.endswith(".json")):
+        for document in parsed.documents(text, name, problems, is_json=path.endswith(".json")):
             if strict or _is_meant_for_us(document.value, kinds):
                 yield document
 

@@ -38,6 +38,11 @@ class Document:
         self.spec_places: Mapping[str, Place] = _SpecPlaces(self)
         """The places of everything below `spec`, by dotted path."""
 
+    @property
+    def packed(self) -> tuple[Any, bytes]:
+        """The value and its positions, from which the document can be made again."""
+        return self.value, self._positions.tobytes()
+
     def place_of(self, trail: Trail, *, key: bool = False) -> Place:
         """Where a value was written, or its key; for a path that goes deeper than the text, its deepest part."""
         at = key_at = 0

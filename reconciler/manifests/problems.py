@@ -52,6 +52,11 @@ class Problems:
         self.add(problem.summary, problem.detail, place=place, address=address)
 
     @property
+    def count(self) -> int:
+        """How much was found so far, warnings included."""
+        return len(self._found)
+
+    @property
     def errors(self) -> int:
         """How much of what was found so far must stop the run."""
         return sum(1 for item in self._found.values() if item.severity is Severity.ERROR)

@@ -103,7 +103,12 @@ def _second(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE pre_images ADD COLUMN done INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: Sequence[Migration] = (_first, _second)
+def _third(connection: sqlite3.Connection) -> None:
+    # What manifests came to when they were parsed: a cache, of which any part may be missing.
+    connection.execute("CREATE TABLE parsed (digest TEXT PRIMARY KEY, documents BLOB NOT NULL)")
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second, _third)
 
 
 def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:

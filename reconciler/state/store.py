@@ -23,7 +23,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.secret import Redactor
 from reconciler.model.values import Spec
-from reconciler.state import journal, lock, portable, resources, runs, schema
+from reconciler.state import journal, lock, parsed, portable, resources, runs, schema
 from reconciler.state.database import Database
 from reconciler.state.files import open_copy, open_file
 from reconciler.state.journal import Entry, Journal
@@ -153,6 +153,19 @@ class StateStore:
         """Keep a remark. `program` is taken: it names the version of this program that made the file."""
         with self._database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+
+    def parsed(self, digest: str) -> bytes | None:
+        """What is kept of the manifests in a file with this digest."""
+        with self._database.read() as connection:
+            return parsed.find(connection, digest)
+
+    def keep_parsed(self, files: Mapping[str, bytes]) -> None:
+        """Keep what these files of manifests came to, by digest, and forget all others."""
+        with self._database.read() as connection:
+            if parsed.digests(connection) == files.keys():
+                return
+        with self._database.write() as connection:
+            parsed.keep(connection, files)
 
     # Journal
 
