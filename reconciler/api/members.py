@@ -19,6 +19,7 @@ from reconciler.model.values import FileSet, LocalFile, Member
 
 PATH_KEY = "reconciler_path"
 DIGEST_KEY = "reconciler_sha256"
+_OURS = (PATH_KEY, DIGEST_KEY)
 
 
 class Moves(Struct, frozen=True):
@@ -40,8 +41,9 @@ def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
     alike: dict[str, Any] = {}
     for item in sorted(items, key=_preference):
         member = _member(item, alike)
-        key = f"{member.key} ({member.file_id})" if member.key in found else member.key
-        found[key] = replace(member, key=key)
+        if member.key in found:
+            member = replace(member, key=f"{member.key} ({member.file_id})")
+        found[member.key] = member
     return FileSet(tuple(found[key] for key in sorted(found)))
 
 
@@ -116,8 +118,9 @@ def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
     id, chunking = str(item["id"]), item.get("chunking_strategy")
     tagged: Any = item.get("attributes") or {}
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
-    attributes = {name: value for name, value in tagged.items() if name not in (PATH_KEY, DIGEST_KEY)}
     ours = isinstance(path, str) and isinstance(sha256, str)
+    only_ours = ours and len(tagged) == len(_OURS)
+    attributes = {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
     return Member(
         key=path if ours else id,
         # The size is not told, and not needed: the digest says it all.

@@ -66,12 +66,14 @@ class Seal:
 
     def resource(self, resource: Resource, record: Record | None) -> Resource:
         """A resource whose secrets can be compared with what was sent; one that cannot be read is as it was."""
+        if not _has(resource):
+            return resource
         known = {value.source: value for value in secrets_in(record.applied if record else {})}
 
         def sealed(value: SecretValue) -> SecretValue:
             return self._sealed(value) or known.get(value.source) or SecretValue(value.source)
 
-        return replace(resource, spec=with_secrets(resource.spec, sealed)) if _has(resource) else resource
+        return replace(resource, spec=with_secrets(resource.spec, sealed))
 
     def unread(self, resources: Iterable[Resource]) -> Iterator[Diagnostic]:
         """A warning for each resource with secrets that are not there now."""
