@@ -44,7 +44,7 @@ class Files:
         # Paths are kept and compared as text: a Path takes several times as long, and folders have very many files.
         self._withheld = {os.path.realpath(path) for path in withheld}
         self._sent: set[str] = set()
-        self._folders: dict[str, str] = {}
+        self._folders: dict[str, tuple[str, frozenset[str] | None]] = {}
         self._hidden: dict[str, frozenset[str] | None] = {}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
@@ -169,25 +169,29 @@ class Files:
         folder, _, name = path.rpartition("/")
         if not folder or not name or name[0] == ".":
             return None
-        prefix = self._folders.get(folder)
-        if prefix is None:
-            prefix = self._folders[folder] = self._followed(folder, path)
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = self._followed(folder, path)
+        prefix, hidden = known
         real = f"{prefix}{name}"
-        if not prefix or real in self._withheld or real in self._sent or real.startswith(self._closed):
+        if real in self._withheld or real in self._sent or real.startswith(self._closed):
             return None
-        hidden = self._hidden_in(prefix)
-        if hidden is None or f".{name}{_PROOFS[0]}" in hidden:
+        if hidden is None or (hidden and f".{name}{_PROOFS[0]}" in hidden):
             return None
         try:
             return _opened_regular(real, os.O_NOFOLLOW)
         except (OSError, ValueError):  # whatever it is, a closer look says so
             return None
 
-    def _followed(self, folder: str, path: str) -> str:
-        """Where a folder really is, with a separator at the end; empty where its spelling is not the simplest."""
+    def _followed(self, folder: str, path: str) -> tuple[str, frozenset[str] | None]:
+        """Where a folder really is, with a separator at the end, and the hidden names in it.
+
+        None for these where what is in the folder needs a closer look: it cannot be listed, or is spelt in another way.
+        """
         if relative(f"{folder}/a").rpartition("/")[0] != folder:
-            return ""
-        return _as_prefix(require_inside(self.root, self.root / folder, path))
+            return "", None
+        prefix = _as_prefix(require_inside(self.root, self.root / folder, path))
+        return prefix, self._hidden_in(prefix)
 
     def _opened(self, path: str) -> tuple[int, int]:
         """A regular file that may be read, open, and its size in bytes; raises Problem."""
