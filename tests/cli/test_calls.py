@@ -85,3 +85,11 @@ def test_a_changed_object_is_looked_at_once_more_and_written_once(workspace: Wor
     requests = calls(workspace, "apply", "--yes")
     singles = [request.method for request in requests if request.path.startswith("/assistants/")]
     assert singles == ["GET", "POST"]
+
+
+def test_what_is_inside_an_object_is_read_as_soon_as_it_was_seen(workspace: Workspace) -> None:
+    small = workloads.reference_organization(users=1, projects=2, accounts=2, limits=0, assistants=1, stores=1, files=2)
+    workspace.write(dict(small)).apply()
+    requests = calls(workspace, "plan", "--detailed-exitcode", "--refresh", "full", "--parallelism", "1")
+    read = [request.path.split("/")[-1] for request in requests]
+    assert read.index("files") < read.index("service_accounts")

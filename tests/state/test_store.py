@@ -239,3 +239,25 @@ def test_a_row_that_makes_no_sense_says_what_to_do(store: StateStore, folder: Pa
 def test_what_is_no_character_does_not_break_the_state(store: StateStore) -> None:
     store.put(Record(SEARCH, "proj_\udce9"))
     assert store.records()[SEARCH].id == "proj_\\udce9"
+
+
+def test_parsed_manifests_are_kept_until_others_are(folder: Path) -> None:
+    with StateStore.open(folder, stack="acme", environment="prod") as store:
+        store.keep_parsed({"old": b"1", "both": b"2"})
+        store.keep_parsed({"both": b"2", "new": b"3"})
+    with reopened(folder) as store:
+        assert [store.parsed(digest) for digest in ("old", "both", "new")] == [None, b"2", b"3"]
+
+
+def test_parsed_manifests_make_no_plan_stale(store: StateStore) -> None:
+    serial = store.serial
+    store.keep_parsed({"a": b"1"})
+    assert store.serial == serial
+
+
+def test_keeping_the_same_parsed_manifests_writes_nothing(folder: Path) -> None:
+    with StateStore.open(folder, stack="acme", environment="prod") as store:
+        store.keep_parsed({"a": b"1"})
+        before = contents(folder)
+        store.keep_parsed({"a": b"1"})
+        assert contents(folder) == before
