@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import IO, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 from msgspec import Struct, field
@@ -172,6 +172,7 @@ class Client:
             # A proxy of the environment must not see what may only go over the loopback.
             trust_env=not is_loopback(parts.hostname or ""),
         )
+        self._headers = dict(self._http.headers)
 
     @property
     def calls(self) -> int:
@@ -327,23 +328,25 @@ class Client:
         return self._answer_seconds * (1.0 if request.form is None else UPLOAD_FACTOR)
 
     def _built(self, request: Request) -> httpx.Request:
-        headers = {"Authorization": f"Bearer {request.key.secret.reveal()}"}
+        headers = {**self._headers, "authorization": f"Bearer {request.key.secret.reveal()}"}
         if request.is_download:
-            headers["Accept"] = "application/binary"
+            headers["accept"] = "application/binary"
         if request.beta:
-            headers["OpenAI-Beta"] = request.beta
+            headers["openai-beta"] = request.beta
         if request.key.project_id:
-            headers["OpenAI-Project"] = request.key.project_id
+            headers["openai-project"] = request.key.project_id
         form = request.form
-        return self._http.build_request(
+        query = f"?{urlencode(request.query, doseq=True)}" if request.query else ""
+        seconds = httpx.Timeout(self._allowed_seconds(request), connect=CONNECT_SECONDS)
+        # Not by way of the client, which puts every address together anew, at a fifth of what a call costs us.
+        return httpx.Request(
             request.method,
-            self.base_url + request.target,
+            f"{self.base_url}{request.target}{query}",
             headers=headers,
-            params=dict(request.query) or None,
             json=request.json,
             data=dict(form.fields) if form else None,
             files={form.name: (form.filename, form.stream), **form.others} if form else None,
-            timeout=httpx.Timeout(self._allowed_seconds(request), connect=CONNECT_SECONDS),
+            extensions={"timeout": seconds.as_dict()},
         )
 
     def _trouble(self, error: httpx.HTTPError) -> Trouble:
