@@ -22,7 +22,7 @@ from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
 from reconciler.model.provider import Provider
-from reconciler.model.resource import LiveObject, Record, Resource, shown_to_others
+from reconciler.model.resource import NO_ADDRESSES, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.rule import Rule
 from reconciler.model.types import FileSetType
 from reconciler.model.values import Reference, Unknown, by_content, value_at
@@ -159,7 +159,7 @@ class Survey:
         writer = self.inputs.key_writers.get(address.project or "")
         if writer is not None and not resource.kind.scope.needs_admin_key:
             needs.add(writer)
-        return frozenset(needs - {address})
+        return frozenset(needs - {address}) or NO_ADDRESSES
 
     @cached_property
     def _definers(self) -> Mapping[str | None, Address]:

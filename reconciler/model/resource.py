@@ -39,7 +39,7 @@ class Lifecycle(Struct, frozen=True):
     renamed_from: Address | None = None
 
 
-_NONE: frozenset[Address] = frozenset()
+NO_ADDRESSES: frozenset[Address] = frozenset()
 """One for all: each empty set of its own takes as much room as a full one."""
 
 
@@ -58,12 +58,12 @@ class Resource(Struct, frozen=True):
     place: Place | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
     restored: Spec = field(default_factory=dict)
-    references: frozenset[Address] = _NONE
+    references: frozenset[Address] = NO_ADDRESSES
     """The addresses that the spec refers to."""
 
     def __post_init__(self) -> None:
         found = frozenset(reference.address for reference in references_in(self.spec))
-        force_setattr(self, "references", found or _NONE)
+        force_setattr(self, "references", found or NO_ADDRESSES)
 
     def resolved(self, lookup: Callable[[Reference], Any]) -> Spec:
         """The spec with what `lookup` answers in place of references; the spec itself where there are none."""
