@@ -28,7 +28,7 @@ from reconciler.model.change import Action, ApplyResult, Change, Outcome, Outcom
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
 from reconciler.model.values import Unknown, has_unknown, substitute
-from reconciler.state import StateStore
+from reconciler.state import PreImage, StateStore
 
 LOG = logging.getLogger("reconciler.engine")
 _CALLS: Mapping[Action, tuple[str, ...]] = {
@@ -233,19 +233,13 @@ class _Walk:
         return self._executor.wait(change, tell)
 
     def _journalled(self, node: Node, change: Change) -> Done:
-        store, run_id = self._run.store, self._run.run_id
-        store.keep_pre_image(
-            run_id,
-            change.address,
-            action=change.action.value,
-            id=change.id,
-            before=change.before,
-            record=self._executor.books.of_change(change),
-            reason=change.reason.name,
+        record = self._executor.books.of_change(change)
+        image = PreImage(
+            change.address, change.action.value, change.id, change.before, record, reason=change.reason.name
         )
         intent = {"half": node.half.value, "id": change.id}
-        with store.journal(run_id, redact=self._run.redact).change(
-            change.address, change.action.value, intent
+        with self._run.store.journal(self._run.run_id, redact=self._run.redact).change(
+            change.address, change.action.value, intent, pre_image=image
         ) as journal:
             return (self._executor.delete if node.half is Half.DELETE else self._executor.write)(change, journal)
 

@@ -1,7 +1,8 @@
 """The journal: what was about to be done, written before it was done.
 
-A change begins, makes its calls as steps, and finishes together with the record it leaves, in one transaction. So
-after a kill at any point an entry tells the next run what may have happened. Four things can end an entry:
+A change begins together with its pre-image, makes its calls as steps, and finishes together with the record it leaves,
+each in one transaction. So after a kill at any point an entry tells the next run what may have happened. Four things
+can end an entry:
 
 - `done`: it succeeded;
 - `failed`: it raised, so it certainly did not happen, or not as a whole;
@@ -81,13 +82,24 @@ class Journal:
         self._redact = redact
 
     @contextmanager
-    def change(self, address: Address, action: str, intent: Mapping[str, Any] | None = None) -> Iterator[ChangeJournal]:
+    def change(
+        self,
+        address: Address,
+        action: str,
+        intent: Mapping[str, Any] | None = None,
+        *,
+        pre_image: runs.PreImage | None = None,
+    ) -> Iterator[ChangeJournal]:
         """Begin a change, on disk before the block starts; leaving without `finish` records a failure.
 
-        An abort (KeyboardInterrupt, SystemExit) and an AmbiguousError leave it unfinished, for the next run to look.
+        `pre_image` is kept, so that the change can be undone. An abort (KeyboardInterrupt, SystemExit) and an
+        AmbiguousError leave it unfinished, for the next run to look.
         """
-        seq = self.begin(address, str(action), intent or {}, change=None)
-        change = ChangeJournal(self, self._database, address, seq, self._run_id)
+        row = self._row(address, str(action), intent or {}, change=None)
+        with self._database.write() as connection:
+            image = None if pre_image is None else runs.keep_pre_image(connection, self._run_id, pre_image)
+            seq = _insert(connection, row)
+        change = ChangeJournal(self, self._database, address, seq, self._run_id, image)
         try:
             yield change
         except Exception as error:
@@ -99,14 +111,12 @@ class Journal:
 
     def begin(self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None) -> int:
         """Write that something is about to be done; gives the entry's number."""
-        row = (change, self._run_id, str(address), plain(name), to_json(intent), Status.BEGUN, self._clock())
+        row = self._row(address, name, intent, change=change)
         with self._database.write() as connection:
-            cursor = connection.execute(
-                "INSERT INTO journal (change, run, address, name, intent, status, began_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
-        return int(cursor.lastrowid or 0)
+            return _insert(connection, row)
+
+    def _row(self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None) -> tuple[Any, ...]:
+        return (change, self._run_id, str(address), plain(name), to_json(intent), Status.BEGUN, self._clock())
 
     def done(self, seq: int, id: str | None, result: Mapping[str, Any]) -> None:
         """Write that an entry succeeded."""
@@ -135,11 +145,14 @@ class Journal:
 class ChangeJournal:
     """The journal as seen from within one change: the `Steps` that a provider works with."""
 
-    def __init__(self, journal: Journal, database: Database, address: Address, seq: int, run_id: int) -> None:
+    def __init__(
+        self, journal: Journal, database: Database, address: Address, seq: int, run_id: int, pre_image: int | None
+    ) -> None:
         self._journal = journal
         self._database = database
         self._seq = seq
         self._run_id = run_id
+        self._pre_image = pre_image
         self.address = address
         self.finished_whole = False
 
@@ -171,7 +184,8 @@ class ChangeJournal:
         """End the change, settle what earlier runs left open, and put the record or remove it, in one transaction."""
         with self._database.write() as connection:
             self._journal.mark_done(connection, self._seq, record.id if record else None, {})
-            runs.mark_done(connection, self._run_id, self.address)
+            if self._pre_image is not None:
+                runs.mark_done(connection, self._pre_image)
             connection.execute("DELETE FROM journal WHERE address = ? AND run < ?", (str(self.address), self._run_id))
             if record is not None:
                 resources.put(connection, record)
@@ -187,6 +201,13 @@ class ChangeJournal:
                 " ORDER BY s.seq",
                 (str(self.address), plain(name), status, self._run_id),
             ).fetchall()
+
+
+def _insert(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
+    cursor = connection.execute(
+        "INSERT INTO journal (change, run, address, name, intent, status, began_at) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+    )
+    return int(cursor.lastrowid or 0)
 
 
 class _OpenStep:

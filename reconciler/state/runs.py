@@ -74,18 +74,19 @@ def read_runs(connection: sqlite3.Connection) -> list[Run]:
     return [replace(Run(*values), counts=from_json(counts)) for *values, counts in rows]
 
 
-def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage) -> None:
-    """Write a pre-image of a run."""
+def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage) -> int:
+    """Write a pre-image of a run, so that the change can be undone; gives its number."""
     record = None if image.record is None else json.dumps(record_to_dict(image.record))
-    connection.execute(
+    cursor = connection.execute(
         "INSERT INTO pre_images (run, address, action, id, before, record, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (run_id, str(image.address), str(image.action), image.id, to_json(image.before), record, image.reason),
     )
+    return int(cursor.lastrowid or 0)
 
 
-def mark_done(connection: sqlite3.Connection, run_id: int, address: Address) -> None:
-    """Write that what a run has begun at an address went through."""
-    connection.execute("UPDATE pre_images SET done = 1 WHERE run = ? AND address = ?", (run_id, str(address)))
+def mark_done(connection: sqlite3.Connection, number: int) -> None:
+    """Write that the change of a pre-image went through."""
+    connection.execute("UPDATE pre_images SET done = 1 WHERE seq = ?", (number,))
 
 
 def made_since(connection: sqlite3.Connection, moment: float) -> set[Address]:

@@ -22,7 +22,6 @@ from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.secret import Redactor
-from reconciler.model.values import Spec
 from reconciler.state import journal, lock, parsed, portable, resources, runs, schema
 from reconciler.state.database import Database
 from reconciler.state.files import open_copy, open_file
@@ -212,21 +211,6 @@ class StateStore:
         """All runs, oldest first."""
         with self._database.read() as connection:
             return runs.read_runs(connection)
-
-    def keep_pre_image(
-        self,
-        run_id: int,
-        address: Address,
-        *,
-        action: str,
-        id: str | None,
-        before: Spec,
-        record: Record | None,
-        reason: str = "",
-    ) -> None:
-        """Keep what an object looked like before a change, so that the change can be undone."""
-        with self._database.write() as connection:
-            runs.keep_pre_image(connection, run_id, PreImage(address, action, id, before, record, reason))
 
     def pre_images(self, run_id: int) -> Sequence[PreImage]:
         """The pre-images of a run in the order they were kept; none for a run that is too long ago."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from reconciler.emulator import Emulator
 from reconciler.emulator.models import MODELS
 from reconciler.model.address import Address
-from reconciler.state import StateStore
+from reconciler.state import PreImage, StateStore
 from reconciler.state.runs import RUNS_WITH_PRE_IMAGES
 from tests.cli.test_lost_things import STACK as LOST
 from tests.cli.test_plan_and_apply import ASSISTANT, LIMIT, PROJECT, admin, assistants, user, writes
@@ -589,7 +590,9 @@ def test_a_run_that_is_too_long_ago_says_so(workspace: Workspace) -> None:
     with state(workspace) as store:
         for _ in range(RUNS_WITH_PRE_IMAGES):
             run = begin(store)
-            store.keep_pre_image(run, BOT, action="update", id="asst_1", before={}, record=None)
+            image = PreImage(BOT, "update", "asst_1", {}, None)
+            with store.journal(run).change(BOT, "update", pre_image=image) as change:
+                change.finish()
             store.end_run(run, status="done", counts={"applied": 1})
     assert "run 1 is too long ago" in workspace.run("rollback", "1", "--yes", expect=1).err
 
@@ -599,8 +602,9 @@ def test_a_create_that_nobody_knows_the_end_of_refuses_the_rollback(workspace: W
     address = Address.parse("Assistant/two")
     with state(workspace) as store:
         run = begin(store)
-        store.keep_pre_image(run, address, action="create", id=None, before={}, record=None)
-        store.journal(run).begin(address, "create", {}, change=None)
+        image = PreImage(address, "create", None, {}, None)
+        with suppress(KeyboardInterrupt), store.journal(run).change(address, "create", pre_image=image):
+            raise KeyboardInterrupt
     assert "Run 2 began to create it and did not end" in workspace.run("rollback", "2", "--yes", expect=1).err
 
 

@@ -14,7 +14,7 @@ from reconciler.model.address import Address
 from reconciler.model.provider import Steps
 from reconciler.model.resource import Record
 from reconciler.model.secret import MASK, Secret
-from reconciler.state import ChangeJournal, Journal, StateStore, Status
+from reconciler.state import ChangeJournal, Journal, PreImage, StateStore, Status
 
 INDEXER = Address.parse("ServiceAccount/search/indexer")
 NOW = 1_700_000_000.0
@@ -44,11 +44,25 @@ def upload(change: ChangeJournal) -> None:
         step.done("file-1", bytes=3)
 
 
-def upload_then_raise(journal: Journal, error: BaseException, *, address: Address = INDEXER) -> None:
+def upload_then_raise(
+    journal: Journal, error: BaseException, *, address: Address = INDEXER, pre_image: PreImage | None = None
+) -> None:
     """A change that makes one call, which succeeds, and then ends early."""
-    with pytest.raises(type(error)), journal.change(address, "create") as change:  # noqa: PT012 - that is the story
+    begun = journal.change(address, "create", pre_image=pre_image)
+    with pytest.raises(type(error)), begun as change:  # noqa: PT012 - that is the story
         upload(change)
         raise error
+
+
+def test_a_pre_image_is_kept_before_anything_is_called_and_done_with_its_own_change(
+    store: StateStore, first_run: Journal
+) -> None:
+    old, new = (PreImage(INDEXER, "delete", id, {"name": id}, None) for id in ("old", "new"))
+    with first_run.change(INDEXER, "delete", pre_image=old) as change:
+        assert [image.id for image in store.pre_images(1)] == ["old"]
+        change.finish()
+    upload_then_raise(first_run, ApiError("no"), pre_image=new)
+    assert [(image.id, image.done) for image in store.pre_images(1)] == [("old", True), ("new", False)]
 
 
 def test_a_change_journal_is_what_a_provider_works_with(first_run: Journal) -> None:

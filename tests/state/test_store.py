@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
-from reconciler.state import StateStore
+from reconciler.state import PreImage, StateStore
 from reconciler.state.runs import RUNS_WITH_PRE_IMAGES
 from reconciler.state.store import state_file
 from tests.state.strategies import records
@@ -114,13 +114,16 @@ def test_a_run_has_a_beginning_and_an_end(store: StateStore) -> None:
     assert (run.id, run.status, run.counts, run.ended_at) == (run_id, "applied", {"create": 2}, 1_700_000_000.0)
 
 
+def keep(store: StateStore, run_id: int, image: PreImage) -> None:
+    with store.journal(run_id).change(image.address, image.action, pre_image=image) as change:
+        change.finish()
+
+
 def test_pre_images_belong_to_their_run(store: StateStore) -> None:
     for name in ("One", "Two"):
-        store.keep_pre_image(
-            len(name), SEARCH, action="update", id="proj_1", before={"name": name}, record=Record(SEARCH, "proj_1")
-        )
+        keep(store, 3, PreImage(SEARCH, "update", "proj_1", {"name": name}, Record(SEARCH, "proj_1")))
         run_id = store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
-        store.keep_pre_image(run_id, INDEXER, action="create", id=None, before={"name": name}, record=None)
+        keep(store, run_id, PreImage(INDEXER, "create", None, {"name": name}, None))
     image = store.pre_images(run_id)[0]
     assert (image.address, image.id, image.before, image.record) == (INDEXER, None, {"name": "Two"}, None)
     assert store.pre_images(3)[0].record == Record(SEARCH, "proj_1")
@@ -128,7 +131,7 @@ def test_pre_images_belong_to_their_run(store: StateStore) -> None:
 
 def test_only_the_last_runs_keep_their_pre_images(store: StateStore) -> None:
     for run_id in range(1, RUNS_WITH_PRE_IMAGES + 2):
-        store.keep_pre_image(run_id, SEARCH, action="update", id="proj_1", before={}, record=None)
+        keep(store, run_id, PreImage(SEARCH, "update", "proj_1", {}, None))
     store.end_run(run_id, status="applied", counts={})
     assert (len(store.pre_images(1)), len(store.pre_images(2)), len(store.pre_images(run_id))) == (0, 1, 1)
 
