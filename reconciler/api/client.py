@@ -302,6 +302,9 @@ class Client:
                 content = self._content(response)
             finally:
                 response.close()
+                # httpx ties the stream to its response and the response to its stream, and what goes in a circle is
+                # freed seldom: ten thousand uploads would be kept, forms, buffers and all.
+                del response.stream
         except httpx.HTTPError as error:
             LOG.debug("%s: %s", call, type(error).__name__)
             cut = self._cut_short(call, response) if started else self._unreachable(call, error)

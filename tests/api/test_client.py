@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS, Client, Left
+from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS, Client, Form, Left
 from reconciler.api.keys import Key
 from reconciler.api.outages import Outages
 from reconciler.api.retry import Policy
@@ -49,6 +52,20 @@ def always(response: Any, **rest: Any) -> Handler:
 
 
 # --- what is sent
+
+
+def test_what_was_sent_is_let_go_with_the_answer_and_not_kept_until_garbage_is_collected(world: World) -> None:
+    sent = io.BytesIO(b"bytes")
+    kept = weakref.ref(sent)
+    gc.disable()
+    try:
+        world.client.request(
+            "POST", "/files", key=world.key, form=Form("file", "a.md", sent, {"purpose": "assistants"})
+        )
+        del sent
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_a_request_names_key_organization_project_and_beta(clock: Clock) -> None:
