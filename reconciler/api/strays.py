@@ -10,9 +10,9 @@ upload that the state remembers and that somebody else has detached.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.api.claims import Claims
 from reconciler.api.work import Work
@@ -25,11 +25,20 @@ _CLOCKS_DIFFER_SECONDS = 120
 _FIRST_SECONDS = 1.0
 
 
+class _Trace(NamedTuple):
+    """A file that an earlier run had in hand: what it was uploaded of, and its id."""
+
+    path: str
+    sha256: str
+    id: str
+
+
 class Strays:
     """The unclaimed uploads of one change. `known` are ids that are claimed from the start. Safe to use from threads.
 
     `claims` are those of the whole run; within the change, each file is given to one member. Lists lag behind, so an
-    upload is looked for until `settle_seconds` after it began.
+    upload is looked for until `settle_seconds` after it began. What earlier runs left in the journal is read once, as
+    it stays so for as long as the change lasts, and each of thousands of members asks for it.
     """
 
     def __init__(self, work: Work, claims: Claims, known: frozenset[str], purpose: str, settle_seconds: float) -> None:
@@ -43,6 +52,15 @@ class Strays:
         self._settle_seconds = settle_seconds
         self._looked_for: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        steps = work.steps
+        journalled = (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
+        self._journalled = list(_traces(journalled))
+        self._recorded = list(_recorded(work))
+        self._unanswered = steps.unfinished(UPLOAD)
+        self._began_at = {_content(entry): float(entry["began_at"]) for entry in self._unanswered}
+        self._at_hand: dict[tuple[str, str], list[str]] = {}
+        for trace in (*self._recorded, *self._journalled):
+            self._at_hand.setdefault((trace.path, trace.sha256), []).append(trace.id)
 
     def claim(self, id: str) -> bool:
         """Say that a file is spoken for; False if it was already."""
@@ -66,28 +84,27 @@ class Strays:
 
     def left_by_earlier_run(self, local: LocalFile) -> str | None:
         """A file that an unfinished run uploaded with just these bytes, or None."""
+        content = (local.path, local.sha256)
         with self._lock:
-            self._looked_for.add((local.path, local.sha256))
-        for id in self._journalled(local):
+            self._looked_for.add(content)
+        for id in reversed(self._at_hand.get(content, ())):
             if self._exists(id) and self.claim(id):
                 return id
-        unfinished = _matching(self._work.steps.unfinished(UPLOAD), local)
-        return self.find(local, began_at=float(unfinished[-1]["began_at"])) if unfinished else None
+        began_at = self._began_at.get(content)
+        return None if began_at is None else self.find(local, began_at=began_at)
 
     def unused(self) -> Iterator[tuple[str, str]]:
         """Path and id of each file that an earlier run uploaded or had in hand, and that is nobody's now."""
-        steps = self._work.steps
-        known = (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
-        for entry in (*known, *self._recorded()):
-            id = entry.get("id") or entry.get("file_id")
-            if entry.get("sha256") and isinstance(id, str) and self.claim(id):
-                yield str(entry.get("path")), id
-        for entry in steps.unfinished(UPLOAD):
-            local = LocalFile(str(entry["path"]), str(entry["sha256"]), int(entry["size"]))
-            asked = (local.path, local.sha256) in self._looked_for
+        for trace in (*self._journalled, *self._recorded):
+            if self.claim(trace.id):
+                yield trace.path, trace.id
+        for entry in self._unanswered:
+            path, sha256 = _content(entry)
+            local = LocalFile(path, sha256, int(entry["size"]))
+            asked = (path, sha256) in self._looked_for
             found = None if asked else self.find(local, began_at=float(entry["began_at"]))
             if found is not None:
-                yield local.path, found
+                yield path, found
 
     def find(self, local: LocalFile, *, began_at: float, sent_at: float | None = None) -> str | None:
         """The one file that may have come of an upload begun at `began_at` (unix seconds), None if it must go again.
@@ -109,27 +126,6 @@ class Strays:
 
     def _identity(self, local: LocalFile) -> Spec:
         return {"filename": local.path.rpartition("/")[2], "purpose": self._purpose, "bytes": local.size}
-
-    def _journalled(self, local: LocalFile) -> list[str]:
-        steps = self._work.steps
-        uploaded = _matching(steps.finished(UPLOAD), local)
-        detached = _matching(steps.finished(REATTACH), local)
-        begun = _matching(steps.unfinished(REATTACH), local)
-        recorded = _matching(self._recorded(), local)
-        found = [entry.get("id") for entry in (*recorded, *uploaded, *detached)] + [
-            entry.get("file_id") for entry in begun
-        ]
-        return [id for id in reversed(found) if isinstance(id, str)]
-
-    def _recorded(self) -> list[Mapping[str, Any]]:
-        """The uploads that the state knows of."""
-        values = self._work.record.applied.values() if self._work.record else ()
-        members = (member for value in values if isinstance(value, FileSet) for member in value.members)
-        return [
-            {"id": member.file_id, "path": member.content.path, "sha256": member.content.sha256}
-            for member in members
-            if member.content and isinstance(member.file_id, str)
-        ]
 
     def _exists(self, id: str) -> bool:
         try:
@@ -158,8 +154,24 @@ class Strays:
         return id
 
 
-def _matching(entries: Sequence[Mapping[str, Any]], local: LocalFile) -> list[Mapping[str, Any]]:
-    return [entry for entry in entries if (entry.get("path"), entry.get("sha256")) == (local.path, local.sha256)]
+def _traces(entries: Iterable[Mapping[str, Any]]) -> Iterator[_Trace]:
+    """The files that entries of the journal name; what was attached by its id alone is not ours to take or delete."""
+    for entry in entries:
+        id, sha256 = entry.get("id") or entry.get("file_id"), entry.get("sha256")
+        if sha256 and isinstance(id, str):
+            yield _Trace(str(entry.get("path")), str(sha256), id)
+
+
+def _recorded(work: Work) -> Iterator[_Trace]:
+    """The uploads that the state knows of."""
+    values = work.record.applied.values() if work.record else ()
+    for member in (member for value in values if isinstance(value, FileSet) for member in value.members):
+        if member.content and isinstance(member.file_id, str):
+            yield _Trace(member.content.path, member.content.sha256, member.file_id)
+
+
+def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return str(entry["path"]), str(entry["sha256"])
 
 
 def _age(file: Mapping[str, Any]) -> float:

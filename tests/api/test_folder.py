@@ -110,6 +110,14 @@ def test_many_files_are_attached_in_batches(make_world: MakeWorld) -> None:
     assert [len(r.request_body["files"]) for r in world.sent("POST", "/file_batches")] == [3, 3]
 
 
+def test_the_past_is_looked_up_once_however_many_files_there_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for question in ("finished", "unfinished"):
+        monkeypatch.setattr(world.steps, question, lambda name: asked.append(name) or [])
+    store_of(world, *(member(world, f"{number}.md") for number in range(7)))
+    assert len(asked) == len({"upload", "reattach"}) * len({"finished", "unfinished"})
+
+
 def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.api.folder._WRITES_PER_MINUTE", 3)
     members = [member(world, f"{number}.md", str(number)) for number in range(4)]
