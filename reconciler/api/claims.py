@@ -50,6 +50,8 @@ class Claims:
         finally:
             with self._changed:
                 self._making[likeness] -= 1
+                if not self._making[likeness]:
+                    del self._making[likeness]
                 self._changed.notify_all()
 
     def wait_for_makers(self, collection: str, identity: Spec | None) -> None:
