@@ -63,8 +63,10 @@ class Progress:
 
     def started(self, change: Change) -> None:
         """A change has begun."""
+        if not self._enabled:
+            return
         head = Span(f"{change.action.symbol} ", ACTION_STYLES[change.action])
-        self._say(line(head, Span(str(change.address), "bold"), f": {words.doing(change)}…"))
+        self._write(line(head, Span(str(change.address), "bold"), f": {words.doing(change)}…"))
 
     def told(self, change: Change, text: str) -> None:
         """A job that is waited for has said something: hours may pass, so this is for logs too."""
@@ -72,13 +74,15 @@ class Progress:
 
     def finished(self, outcome: Outcome) -> None:
         """A change has ended, one way or another."""
+        if not self._enabled:
+            return
         mark, style = MARKS[outcome.status]
         done = outcome.status is OutcomeStatus.APPLIED
         took = f" in {words.duration(outcome.seconds)}" if outcome.seconds and done else ""
         ident = f" ({outcome.id})" if outcome.id else ""
         sentence = Span(f" {words.outcome_sentence(outcome)}", style)
         head = (Span(f"{mark} ", style), Span(f"{outcome.change.address}:", "bold"))
-        self._say(line(*head, sentence, Span(f"{took}{ident}", "dim")))
+        self._write(line(*head, sentence, Span(f"{took}{ident}", "dim")))
 
     def waiting(self, reason: str, seconds: float, *, until: float, left: str = "") -> None:
         """Nothing moves for a while, and this is why; `until` is in unix seconds, `left` says what is to come.
@@ -92,10 +96,6 @@ class Progress:
         end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
         text = f"waiting {words.duration(seconds)}, until {end} UTC: {reason}{left}"
         self._write(line(Span("… ", "dim"), text))
-
-    def _say(self, text: Line) -> None:
-        if self._enabled:
-            self._write(text)
 
     def _write(self, text: Line) -> None:
         with self._lock:
