@@ -10,8 +10,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
+from queue import SimpleQueue
 from threading import Event
 from typing import Any, Protocol
 
@@ -160,16 +161,19 @@ class _Walk:
         ready: deque[Node] = deque()
         _queue(ready, (node for node in self._work if not waiting[node]))
         running: dict[Future[Outcome], Node] = {}
+        ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         waits = sum(node.half is Half.WAIT for node in self._work)  # these make no calls to speak of, and take hours
         with ThreadPoolExecutor(self._run.parallelism + waits) as pool:
             while ready or running:
                 while not self._run.stop.is_set() and (node := self._next(ready, running.values())):
-                    running[pool.submit(self._carry_out, node)] = node
+                    future = pool.submit(self._carry_out, node)
+                    running[future] = node
+                    future.add_done_callback(ended.put)
                 if not running:
                     break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    node = running.pop(future)
-                    _queue(ready, self._settle(node, future.result(), waiting, dependents))
+                future = ended.get()
+                node = running.pop(future)
+                _queue(ready, self._settle(node, future.result(), waiting, dependents))
         for node in self._work:
             if node not in self._outcomes:
                 self._note(node, Outcome(self._work[node], OutcomeStatus.SKIPPED, message="the run was interrupted"))
