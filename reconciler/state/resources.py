@@ -22,12 +22,15 @@ def put(connection: sqlite3.Connection, record: Record) -> None:
     """Insert or replace. The serial grows only where something differs, so that plans do not go stale for nothing."""
     row = _to_row(record)
     dependencies = [(row[0], at, str(target)) for at, target in enumerate(record.depends_on)]
-    if _row_of(connection, row[0]) == row and _dependencies_of(connection, row[0]) == dependencies:
+    known = _row_of(connection, row[0])
+    if known == row and _dependencies_of(connection, row[0]) == dependencies:
         return
     places = ", ".join("?" * len(row))
     connection.execute(f"INSERT OR REPLACE INTO resources ({_COLUMNS}) VALUES ({places})", row)  # noqa: S608
-    connection.execute("DELETE FROM dependencies WHERE address = ?", row[:1])
-    connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?)", dependencies)
+    if known is not None:
+        connection.execute("DELETE FROM dependencies WHERE address = ?", row[:1])
+    if dependencies:
+        connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?)", dependencies)
     grow(connection)
 
 

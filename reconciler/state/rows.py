@@ -20,6 +20,7 @@ from reconciler.model.resource import Record
 from reconciler.model.values import decode, encode
 
 _TAG_TEXT = '"$reconciler"'
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 SPEC_COLUMNS = ("applied", "answered", "overwritten", "delivered")
 
@@ -27,7 +28,7 @@ SPEC_COLUMNS = ("applied", "answered", "overwritten", "delivered")
 def to_json(value: Any) -> str:
     """JSON text of any value of a spec. Raises TypeError for secrets, StateError for numbers that JSON has not."""
     try:
-        return json.dumps(encode(value), separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(encode(value))
     except ValueError as error:
         raise StateError(f"a value cannot be kept in the state: {error}") from error
 
