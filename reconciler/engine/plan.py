@@ -102,7 +102,7 @@ class _Decisions:
             # What cannot go away is not replaced by another either: its values are written back, and that comes first.
             # And of what there is one a key, the old one has to go before there can be a new one.
             # A key that opens a project works until the next one is in its place.
-            opens = resource.address in self._survey.inputs.key_writers.values()
+            opens = resource.address in self._survey.key_writers
             before_destroy = resource.kind.create_before_destroy or opens
         depends_on = self._survey.needs[resource.address] | set(record.depends_on if record else ())
         return Change(

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.errors import AuthenticationError, CredentialError, RetiredError
@@ -72,12 +72,30 @@ class Crew:
         return done
 
 
-class LiveState(Struct):
-    """What was read. `unreadable` are the places that exist or may exist and could not be read yet."""
+class LiveState:
+    """What was read: the objects of each place by id. `unreadable` are places that may exist and could not be read."""
 
-    kinds: Mapping[str, Kind]
-    listed: dict[Place, dict[str, LiveObject]] = field(default_factory=lambda: defaultdict(dict))
-    unreadable: set[Place] = field(default_factory=set)
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = kinds
+        self.unreadable: set[Place] = set()
+        self._closed: set[tuple[str, str | None]] = set()
+        self._listed: dict[Place, dict[str, LiveObject]] = {}
+        self._places: dict[tuple[str, str | None], dict[Place, None]] = defaultdict(dict)
+
+    @property
+    def listed(self) -> Mapping[Place, Mapping[str, LiveObject]]:
+        """The objects of each place that was listed."""
+        return self._listed
+
+    def list(self, place: Place, objects: Iterable[LiveObject]) -> None:
+        """Remember what a place holds."""
+        self._listed[place] = {live.id: live for live in objects}
+        self._places[place.kind, place.project][place] = None
+
+    def unlist(self, place: Place) -> None:
+        """Forget what a place holds."""
+        del self._listed[place]
+        del self._places[place.kind, place.project][place]
 
     def place_of(self, kind: str, project: str | None, id: str) -> Place:
         """Where an object is listed; ValueError where the id cannot be of the kind."""
@@ -86,20 +104,31 @@ class LiveState(Struct):
     def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
         """All objects of a kind in a project, ended ones included, whatever their surroundings."""
         if not self.kinds[kind].surroundings:
-            return self.listed.get(Place(kind, project), {}).values()
-        places = [place for place in self.listed if (place.kind, place.project) == (kind, project)]
-        return [live for place in places for live in self.listed[place].values()]
+            return self._listed.get(Place(kind, project), {}).values()
+        return [live for place in self._places.get((kind, project), ()) for live in self._listed[place].values()]
 
     def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
         """The object with an id, if it was seen."""
         try:
-            return self.listed.get(self.place_of(kind, project, id), {}).get(id)
+            return self._listed.get(self.place_of(kind, project, id), {}).get(id)
         except ValueError:
             return None
 
+    def miss(self, places: Iterable[Place]) -> None:
+        """Note that places could not be read."""
+        self.unreadable.update(places)
+        self._closed.update((place.kind, place.project) for place in places)
+
+    def is_unreadable(self, kind: str, project: str | None) -> bool:
+        """Whether something of a kind in a project could not be read."""
+        return (kind, project) in self._closed
+
     def put(self, live: LiveObject) -> None:
         """Remember an object, in place of an earlier view of it."""
-        self.listed[self.place_of(live.kind.name, live.project, live.id)][live.id] = live
+        place = self.place_of(live.kind.name, live.project, live.id)
+        if place not in self._listed:
+            self.list(place, ())
+        self._listed[place][live.id] = live
 
 
 class Reader:
@@ -127,7 +156,7 @@ class Reader:
         """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self._is_open(place)]
-        self.state.unreadable |= set(wanted) - set(readable)
+        self.state.miss(set(wanted) - set(readable))
         ids = enough or {}
         singles = {place: self._only_one(place, ids) for place in readable}
         for place, single in singles.items():
@@ -147,7 +176,7 @@ class Reader:
             inside: list[Future[LiveObject]] = []
             for place, answer in begun.items():
                 objects, further = answer.result()
-                self.state.listed[place] = {live.id: live for live in objects}
+                self.state.list(place, objects)
                 inside += further
             for read in inside:
                 self.state.put(read.result())
@@ -171,7 +200,7 @@ class Reader:
         """Ask anew for objects that were not there, each in the way that its kind can be asked for."""
         by_list = {place for place, _ in wanted if not self._kinds[place.kind].readable_singly}
         for place in by_list:
-            del self.state.listed[place]
+            self.state.unlist(place)
         self.read_lists(by_list)
         self.confirm(wanted)
 
@@ -198,7 +227,7 @@ class Reader:
         """List in full where something that was wanted is nowhere: another like it may be, outside what was read."""
         short = [at for at, ids in enough.items() if at in self.state.listed and ids - self.state.listed[at].keys()]
         for place in short:
-            del self.state.listed[place]
+            self.state.unlist(place)
         self.read_lists(short)
 
     def _is_open(self, place: Place) -> bool:

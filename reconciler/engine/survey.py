@@ -102,7 +102,7 @@ class Survey:
 
     def is_unreadable(self, address: Address) -> bool:
         """Whether the scope of an address exists, as far as we know, and could not be read."""
-        return any((at.kind, at.project) == (address.kind, address.project) for at in self.state.unreadable)
+        return self.state.is_unreadable(address.kind, address.project)
 
     def project_id(self, name: str | None) -> str | None:
         """The API's id of a project, where it exists."""
@@ -160,6 +160,11 @@ class Survey:
         if writer is not None and not resource.kind.scope.needs_admin_key:
             needs.add(writer)
         return frozenset(needs - {address}) or NO_ADDRESSES
+
+    @cached_property
+    def key_writers(self) -> frozenset[Address]:
+        """The resources whose keys open projects."""
+        return frozenset(self.inputs.key_writers.values())
 
     @cached_property
     def _definers(self) -> Mapping[str | None, Address]:
@@ -428,10 +433,14 @@ class Survey:
         Without reading them nothing can be said about them: neither that they drifted nor that they did not.
         """
         lost: list[str] = []
+        ours: dict[str, list[Address]] = defaultdict(list)
+        for address in self.inputs.records if self.state.unreadable else ():
+            if self.is_unreadable(address):
+                ours[address.project or ""].append(address)
         for project in sorted({place.project or "" for place in self.state.unreadable}):
             definer = self._definers.get(project)
             exists = definer is None or self.bindings.get(definer, Binding()).live is not None
-            mine = [a for a in self.inputs.records if a.project == project and self.is_unreadable(a)]
+            mine = ours.get(project, [])
             if project and exists and mine:
                 lost.append(self._out_of_reach(project, mine))
             elif project and exists:
