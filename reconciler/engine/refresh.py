@@ -114,7 +114,7 @@ class LiveState:
         except ValueError:
             return None
 
-    def miss(self, places: Iterable[Place]) -> None:
+    def miss(self, places: Collection[Place]) -> None:
         """Note that places could not be read."""
         self.unreadable.update(places)
         self._closed.update((place.kind, place.project) for place in places)
