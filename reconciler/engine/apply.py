@@ -110,6 +110,7 @@ class _Walk:
             store=run.store,
             ownership=run.ownership,
             settling=run.settling,
+            outputs=run.outputs,
             is_old=run.is_old,
         )
         self._work = nodes_of(plan)

@@ -66,9 +66,13 @@ class Executor:
         store: StateStore,
         ownership: Ownership,
         settling: Settling,
+        outputs: Mapping[str, Any],
         is_old: bool = False,
     ) -> None:
-        """`is_old` where live state was read so long ago that what is to be made may have been made by others."""
+        """`outputs` are those of the stack, as they are declared.
+
+        `is_old` where live state was read so long ago that what is to be made may have been made by others.
+        """
         self.books = Books(plan, store.records())
         self._provider = provider
         self._kinds = kinds
@@ -83,6 +87,9 @@ class Executor:
         self._finder = Finder(provider, provider.claims, ownership, settling)
         self._lock = Lock()
         self._written: dict[Address, LiveObject] = {}
+        """What was written and is asked for later: most of thousands of objects are not, and each is a whole answer."""
+        values = (outputs, *(change.desired for change in plan.changes))
+        self._referred_to = {reference.address for reference in references_in(values)}
         self._is_old = is_old
         self._new_projects = {
             change.address.name
@@ -434,8 +441,9 @@ class Executor:
         if self._kind(change).defines_project:
             self._provider.bind_project(change.address.name, written.live.id)
             self.books.learn_project(change.address.name, written.live.id)
-        with self._lock:
-            self._written[change.address] = written.live
+        if change.awaited or change.address in self._referred_to:
+            with self._lock:
+                self._written[change.address] = written.live
         self.books.put(record)
         journal.finish(record)
         kept = (f"{name}: the API keeps {_short(value)}, not what was asked" for name, value in record.answered.items())
