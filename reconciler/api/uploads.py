@@ -10,6 +10,7 @@ import hashlib
 import io
 import mimetypes
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +26,7 @@ MEBIBYTE = 1024 * 1024
 _CHUNK = 256 * 1024
 
 
-class Uploader(Struct, frozen=True):
+class Uploader(Struct, frozen=True, dict=True):
     """Uploads files of the stack's folder `root`.
 
     Files above `whole_bytes` go up in parts of `part_bytes`, `parallelism` at a time.
@@ -71,9 +72,13 @@ class Uploader(Struct, frozen=True):
             raise _moved(local)
         return content
 
+    @cached_property
+    def _resolved_root(self) -> Path:
+        return self.root.resolve()
+
     def _path(self, local: LocalFile) -> Path:
         path = (self.root / local.path).resolve()
-        if not path.is_relative_to(self.root.resolve()):
+        if not path.is_relative_to(self._resolved_root):
             raise StalePlanError(f'"{local.path}" leads out of the stack\'s folder.')
         return path
 
