@@ -24,7 +24,8 @@ def command(options: GlobalOptions, address: str, id: str) -> int:
 
     session = Session(options)
     (target,) = parse_addresses((address,), "ADDRESS")
-    configuration = session.configured()
+    session.configured()
+    configuration = session.configuration
     resource = _declared(configuration, target)
     adopting = replace(resource, lifecycle=replace(resource.lifecycle, adopt=_checked(resource.kind, id)))
     others = tuple(item for item in configuration.resources if item.address != target)

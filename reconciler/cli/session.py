@@ -65,6 +65,7 @@ from reconciler.manifests import (
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
@@ -120,8 +121,17 @@ class Session:
 
     @cached_property
     def configuration(self) -> Configuration:
-        """All manifests; raises ConfigurationError with every problem."""
-        return load_configuration(self.settings, KINDS, RULE_KINDS, parsed=self._parsed_before)
+        """All manifests, and what is in the files that they name; raises ConfigurationError with every problem."""
+        return self._declared.completed()
+
+    @property
+    def declared(self) -> Configuration:
+        """All manifests, and perhaps not yet what is in the files of folders; raises ConfigurationError."""
+        return self.configuration if "configuration" in self.__dict__ else self._declared
+
+    @cached_property
+    def _declared(self) -> Configuration:
+        return load_configuration(self.settings, KINDS, RULE_KINDS, parsed=self._parsed_before, whole=False)
 
     def _parsed_before(self, stack: Stack) -> ParsedFiles:
         """What the state knows of the manifests. One that cannot be read is told by whoever needs more of it."""
@@ -134,7 +144,7 @@ class Session:
 
     def configured(self) -> Configuration:
         """The configuration, once it is sure that there is a key for all that it declares."""
-        configuration = self.configuration
+        configuration = self.declared
         missing = check_credentials(configuration)
         if missing:
             raise ConfigurationError(missing)
@@ -179,7 +189,7 @@ class Session:
     @cached_property
     def provider(self) -> HttpProvider:
         """The API as the engine sees it."""
-        stack = self.configuration.stack
+        stack = self.declared.stack
         records = self.store.records().values()
         known = known_files(record.delivered for record in records)
         return HttpProvider(
@@ -204,7 +214,7 @@ class Session:
     @cached_property
     def refreshing(self) -> Refreshing:
         """What is read for plans, and what is remembered of it."""
-        refresh = self.configuration.stack.refresh
+        refresh = self.declared.stack.refresh
         sweeps = Sweeps(refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs)
         return Refreshing(self.provider, self.client, self.keys, sweeps, parallelism=self.options.parallelism)
 
@@ -224,7 +234,7 @@ class Session:
 
     @property
     def _known_stack(self) -> Stack:
-        return self.__dict__["configuration"].stack if "configuration" in self.__dict__ else self.stack
+        return self.declared.stack if {"configuration", "_declared"} & self.__dict__.keys() else self.stack
 
     @cached_property
     def ownership(self) -> Ownership:
@@ -251,7 +261,7 @@ class Session:
 
     def keys_in_use(self) -> dict[str, KeyInUse]:
         """For each project whose key a resource of ours delivers, that key; "" is the default scope."""
-        return keys_in_use(self.configuration, self.store.records())
+        return keys_in_use(self.declared, self.store.records())
 
     def key_writers(self) -> dict[str, Address]:
         """The same, as the resources that must be written before, and deleted after, what their keys open."""
@@ -265,10 +275,10 @@ class Session:
         A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
         """
         self.configured()
-        kinds = (resource.kind for resource in self.configuration.resources)
+        kinds = (resource.kind for resource in self.declared.resources)
         for sentence in retired(kinds, base_url=self.base_url, today=datetime.now(UTC).date().isoformat()):
             talk(f"warning: {sentence}")
-        rules = () if tolerant else self.configuration.rules
+        rules = () if tolerant else self.declared.rules
         plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged, rules=rules)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors and not tolerant:
@@ -285,7 +295,7 @@ class Session:
         rules: Sequence[Rule] = (),
     ) -> Plan:
         """The plan with its errors still in it."""
-        configuration = self.configuration
+        declared = self.declared
         options = PlanOptions(
             destroy=destroy,
             adopt=planning.adopt,
@@ -297,17 +307,20 @@ class Session:
         records = self.store.records()
         parse_addresses(planning.allow_delete, "--allow-delete")  # refused before anything is called
         seal = self.seal(keep=False)
+
+        def sealed(configuration: Configuration) -> tuple[Resource, ...]:
+            return tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources)
+
         inputs = PlanInputs(
-            resources=tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources),
+            resources=sealed(declared),
             kinds=PLANNED,
             records=records,
             ownership=self.ownership,
-            projects=configuration.stack.projects,
-            keyed_projects=tuple(configuration.stack.credentials.projects),
+            projects=declared.stack.projects,
+            keyed_projects=tuple(declared.stack.credentials.projects),
             key_writers=self.key_writers(),
-            outputs=configuration.stack.outputs,
+            outputs=declared.stack.outputs,
             previous_outputs=self.store.outputs(),
-            config_digest=configuration.digest,
             state_serial=self.store.serial,
             state_is_new=self.store.meta(SEARCHED) is None,
             fresh=self.store.made_since(time.time() - settle_seconds()),
@@ -315,6 +328,7 @@ class Session:
             options=options,
             rules=rules,
             server_time=lambda: time.time() + self.client.skew_seconds,
+            contents=None if declared.complete is None else lambda: sealed(self.configuration),
         )
         self._surveyed_at = time.monotonic()
         if planning.refresh == "none":
@@ -322,12 +336,18 @@ class Session:
         else:
             with self.watching.reading():
                 plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
+        configuration = self.configuration
         unread = tuple(seal.unread(configuration.resources))
-        return replace(plan, base_url=self.base_url, diagnostics=(*plan.diagnostics, *unread))
+        return replace(
+            plan,
+            base_url=self.base_url,
+            config_digest=configuration.digest,
+            diagnostics=(*plan.diagnostics, *unread),
+        )
 
     def seal(self, *, keep: bool) -> Seal:
         """What knows secrets by their digests; `keep` where the state is to know them from now on."""
-        return Seal(self.configuration.stack.read_secret, key_of(self.store, new=self._new_key, keep=keep))
+        return Seal(self.declared.stack.read_secret, key_of(self.store, new=self._new_key, keep=keep))
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""

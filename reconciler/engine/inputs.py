@@ -34,7 +34,8 @@ class PlanInputs(Struct, frozen=True):
     `key_writers` names, for a project, the resource that delivers the key which opens it, so that it comes before what
     needs the key. `state_is_new` makes the plan look for marked objects that nothing declares any more. `fresh` was
     made moments ago, and what of it is not there yet is waited for as `settling` says. What `rules` match that remove
-    is deleted by its age at `server_time`, in unix seconds.
+    is deleted by its age at `server_time`, in unix seconds. `contents` gives the resources again with what is in the
+    files of folders; it is asked for while the first answers of the API are awaited.
     """
 
     resources: Sequence[Resource]
@@ -46,7 +47,6 @@ class PlanInputs(Struct, frozen=True):
     key_writers: Mapping[str, Address] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     previous_outputs: Mapping[str, Any] = field(default_factory=dict)
-    config_digest: str = ""
     state_serial: int = 0
     state_is_new: bool = False
     fresh: Collection[Address] = ()
@@ -54,3 +54,4 @@ class PlanInputs(Struct, frozen=True):
     options: PlanOptions = PlanOptions()
     rules: Sequence[Rule] = ()
     server_time: Callable[[], float] = time.time
+    contents: Callable[[], Sequence[Resource]] | None = None

@@ -45,7 +45,6 @@ def make_plan(
         outputs=tuple(output_changes(survey, decisions.lookup)),
         unmanaged=tuple(unmanaged_objects(survey)) if inputs.options.unmanaged else (),
         diagnostics=tuple(survey.diagnostics),
-        config_digest=inputs.config_digest,
         state_serial=inputs.state_serial,
         destroy=inputs.options.destroy,
         calls=provider.calls - calls,

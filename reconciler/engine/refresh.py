@@ -148,11 +148,13 @@ class Reader:
         optional: bool = False,
         enough: Mapping[Place, frozenset[str]] | None = None,
         carried: Wanted | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """List every place that was not listed yet. `optional` ones out of reach are passed over.
 
         `enough` are the ids of all that is wanted of a place, where nothing else is. What is wanted of `carried` fields
-        is asked for as soon as the object was seen, while other lists are still to come.
+        is asked for as soon as the object was seen, while other lists are still to come. What is to be done `meanwhile`
+        is done while the answers are awaited.
         """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self._is_open(place)]
@@ -173,6 +175,8 @@ class Reader:
 
         with Crew(self._parallelism) as crew:
             begun = {place: crew.begin(listed, place, crew) for place in readable}
+            if meanwhile is not None:
+                meanwhile()
             inside: list[Future[LiveObject]] = []
             for place, answer in begun.items():
                 objects, further = answer.result()

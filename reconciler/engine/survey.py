@@ -350,13 +350,19 @@ class Survey:
         self._close_what_lost_its_key()
         enough = self._enough(places)
         in_order = sorted(places, key=lambda place: (place.project or "", place.kind))
-        self._reader.read_lists(in_order, enough=enough, carried=self._carried_by_record())
+        self._reader.read_lists(
+            in_order, enough=enough, carried=self._carried_by_record(), meanwhile=self._read_contents
+        )
         if self.inputs.state_is_new:
             self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
         self._reader.confirm(self._expected(places))
         self._reader.reread(enough)
         self._confirm(places)  # again, as what a list lacks is not in the new one either
         self._check_unreadable()
+
+    def _read_contents(self) -> None:
+        if self.inputs.contents is not None:
+            self.resources = {resource.address: resource for resource in self.inputs.contents()}
 
     def _bind_everything(self) -> None:
         self._matcher = self._new_matcher()

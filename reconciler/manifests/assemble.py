@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.manifests.configuration import Configuration, Settings, Stack
+from reconciler.manifests.contents import Contents
 from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
@@ -40,10 +41,12 @@ def load_configuration(
     rules: Mapping[str, RuleKind] | None = None,
     *,
     parsed: Callable[[Stack], ParsedFiles] = lambda _: ParsedFiles(),
+    whole: bool = True,
 ) -> Configuration:
     """Everything the manifests and the stack say; raises ConfigurationError with all problems found.
 
-    `parsed` gives what is known of the files of a stack.
+    `parsed` gives what is known of the files of a stack. Unless it is to be `whole`, what is in the files of folders is
+    left to be read by `Configuration.completed`.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
@@ -57,14 +60,22 @@ def load_configuration(
         problems.add("No manifests", _where_to_begin(opened))
     leaks = Leaks(opened.secrets, problems)
     instances = Expander(opened.context, declared, leaks, problems).expand(documents)
-    made = _made(instances, Resolver(opened.context, declared, leaks, opened.inputs, problems))
+    contents = Contents(opened.context.files, problems)
+    made = _made(instances, Resolver(opened.context, declared, leaks, opened.inputs, contents, problems))
     _check_together(made, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
-    warnings = problems.raise_errors(opened.secrets)
     found = tuple(made.resources[address][0] for address in sorted(made.resources))
     ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
-    approved = digest(stack, found, (rule for rule in ruled if rule.kind.removes))
-    return Configuration(stack, found, approved, warnings, opened.secrets, ruled)
+
+    def complete() -> Configuration:
+        read = tuple(contents.read_into(found))
+        warnings = problems.raise_errors(opened.secrets)
+        approved = digest(stack, read, (rule for rule in ruled if rule.kind.removes))
+        return Configuration(stack, read, approved, warnings, opened.secrets, ruled)
+
+    if whole or problems.errors:  # all problems are told at once
+        return complete()
+    return Configuration(stack, found, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete)
 
 
 class _Made(Struct, frozen=True):

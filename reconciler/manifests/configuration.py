@@ -108,7 +108,8 @@ class Configuration(Struct, frozen=True):
 
     `resources` are in address order. `digest` changes with everything that decides what would be applied, and with
     nothing else: not with comments, white space, or which file says it. `secrets` are the values of all credentials
-    that are known now, for redaction. `rules` are the documents that declare no object, in address order.
+    that are known now, for redaction. `rules` are the documents that declare no object, in address order. Where what
+    is in the files of folders was left to be read, there is no digest, and `completed` reads it.
     """
 
     stack: Stack
@@ -117,3 +118,8 @@ class Configuration(Struct, frozen=True):
     warnings: tuple[Diagnostic, ...] = ()
     secrets: tuple[Secret, ...] = ()
     rules: tuple[Rule, ...] = ()
+    complete: Callable[[], Configuration] | None = None
+
+    def completed(self) -> Configuration:
+        """The same with what is in the files of folders; raises ConfigurationError with all problems found."""
+        return self if self.complete is None else self.complete()

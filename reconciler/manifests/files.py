@@ -259,10 +259,12 @@ def _as_prefix(path: Path | str) -> str:
 class MemberFinder:
     """The members that the items of one `files` field come to, each found once."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, content: Callable[[str], LocalFile]) -> None:
+        """`content` gives what a file is known to hold; `item_of` says by which item each member was found."""
         self._files = files
+        self._content = content
         self.members: dict[str, Member] = {}
-        self._item_of: dict[str, int] = {}
+        self.item_of: dict[str, int] = {}
 
     def add(self, index: int, item: Mapping[str, Any]) -> str:
         """Take in one item; raises Problem. The answer is a warning, or empty."""
@@ -276,16 +278,16 @@ class MemberFinder:
             key = normal(path)
             if len(key) > MAX_KEY:
                 raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; {MAX_KEY} fit.')
-            self._put(index, key, Member(key, self._files.content(path), **shared))
+            self._put(index, key, Member(key, self._content(path), **shared))
         return "" if found else f'"{item["path"]}" matches no file.'
 
     def _put(self, index: int, key: str, member: Member) -> None:
         if key in self.members:
-            other = self._item_of[key]
+            other = self.item_of[key]
             which = "twice by the same item" if other == index else f"by files[{other}] and by files[{index}]"
             raise Problem("File matched twice", f'"{key}" is matched {which}.')
         self.members[key] = member
-        self._item_of[key] = index
+        self.item_of[key] = index
 
 
 def _once(known: dict[str, T | Problem], read: Callable[[str], T], path: str) -> T:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler.manifests.accept import LATER
 from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource, check_rule
+from reconciler.manifests.contents import Contents, unread
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files, MemberFinder
@@ -24,7 +25,7 @@ from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.types import BundleType, FileSetType, LocalFileType, MapOf
-from reconciler.model.values import FileSet, Reference, Spec, Template, Unknown, has_unknown
+from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Template, Unknown, has_unknown
 
 _UNSAID = Lifecycle()
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
@@ -34,9 +35,16 @@ class Resolver:
     """Makes resources and rules of instances, one by one; one that has an error is noted and left out."""
 
     def __init__(
-        self, context: Context, declared: Declared, leaks: Leaks, inputs: SecretInputs, problems: Problems
+        self,
+        context: Context,
+        declared: Declared,
+        leaks: Leaks,
+        inputs: SecretInputs,
+        contents: Contents,
+        problems: Problems,
     ) -> None:
         self._context = context
+        self._contents = contents
         self._declared = declared
         self._problems = problems
         self._checkers: dict[str, Checker] = {}
@@ -171,7 +179,10 @@ class Resolver:
                     key: self._local_file(instance, path, (*trail, key)) for key, path in value.items()
                 }
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
-                found[field.name] = self._file_set(instance, value, trail)
+                finder = self._members(instance, value, trail, unread)
+                found[field.name] = _as_set(finder)
+                if instance.address is not None:
+                    self._contents.leave(instance.address, field.name, instance.document, finder.item_of)
             elif isinstance(field.type, BundleType) and isinstance(value, list):
                 found[field.name] = self._bundle(instance, value, field.type, trail)
         return {**spec, **found} if found else spec
@@ -205,8 +216,10 @@ class Resolver:
             self._note(instance, Finding(trail, problem.summary, problem.detail))
             return path
 
-    def _file_set(self, instance: Instance, items: list[Any], trail: Trail) -> FileSet:
-        finder = MemberFinder(self._files)
+    def _members(
+        self, instance: Instance, items: list[Any], trail: Trail, content: Callable[[str], LocalFile]
+    ) -> MemberFinder:
+        finder = MemberFinder(self._files, content)
         for index, item in enumerate(items):
             at: Trail = (*trail, index, "file_id" if "file_id" in item else "path")
             try:
@@ -218,10 +231,10 @@ class Resolver:
             if warning:
                 place = instance.document.place_of(at)
                 self._problems.warn("No files", warning, place=place, address=instance.address)
-        return FileSet(tuple(sorted(finder.members.values(), key=lambda member: member.key)))
+        return finder
 
     def _bundle(self, instance: Instance, items: list[Any], type: BundleType, trail: Trail) -> FileSet:
-        found = self._file_set(instance, items, trail)
+        found = _as_set(self._members(instance, items, trail, self._files.content))
         if self._failed:  # what is missing from the folder was said already
             return found
         try:
@@ -233,6 +246,10 @@ class Resolver:
     @property
     def _files(self) -> Files:
         return self._context.files
+
+
+def _as_set(finder: MemberFinder) -> FileSet:
+    return FileSet(tuple(sorted(finder.members.values(), key=lambda member: member.key)))
 
 
 def _reworded(finding: Finding, kind: Declaration) -> Finding:

@@ -435,3 +435,11 @@ def test_a_budget_that_is_too_small_is_refused_before_anything_is_called(workspa
     workspace.write({"p.yaml": PROJECT, "l.yaml": LIMIT, "a.yaml": ASSISTANT})
     assert "budget of 2" in workspace.run("plan", "--budget", "2", expect=1).err
     assert workspace.emulator.requests == []
+
+
+def test_a_folder_with_a_key_in_it_stops_an_apply_before_anything_is_written(workspace: Workspace) -> None:
+    store = "kind: VectorStore\nmetadata: {name: s}\nspec: {name: s, files: [{path: docs/*.md}]}\n"
+    workspace.write({"s.yaml": store, "a.yaml": ASSISTANT, "docs/a.md": workspace.emulator.api_key})
+    refused = workspace.run("apply", "--yes", expect=1)
+    assert "s.yaml:3:32" in refused.err
+    assert writes(workspace) == []

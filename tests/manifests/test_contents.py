@@ -1,0 +1,65 @@
+"""What is in the files of folders can be read after everything else is known to be good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import ConfigurationError
+from reconciler.kinds import KINDS
+from reconciler.manifests import Configuration, Settings, load_configuration
+
+STORE = """\
+kind: VectorStore
+metadata: {name: handbook}
+spec:
+  name: Handbook
+  files:
+    - path: docs/*.md
+      attributes: {team: cx}
+    - path: more/**/*.txt
+"""
+KEY = "sk-a-key-that-is-in-use"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in {"docs/a.md": "a", "docs/b.md": "b", "more/c/d.txt": "d"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "store.yaml").write_text(STORE)
+    return tmp_path
+
+
+def load(folder: Path, *, whole: bool) -> Configuration:
+    return load_configuration(Settings(folder, env={"OPENAI_API_KEY": KEY}), KINDS, whole=whole)
+
+
+def test_what_is_completed_is_what_is_read_at_once(folder: Path) -> None:
+    completed, whole = load(folder, whole=False).completed(), load(folder, whole=True)
+    assert (completed.resources[0].spec, completed.digest) == (whole.resources[0].spec, whole.digest)
+
+
+def test_what_is_not_completed_has_no_digest_that_could_approve_anything(folder: Path) -> None:
+    assert load(folder, whole=False).digest == ""
+
+
+def test_every_file_that_must_not_be_read_is_told_with_the_item_that_found_it(folder: Path) -> None:
+    for name in ("docs/b.md", "more/c/d.txt"):
+        (folder / name).write_text(f"the key is {KEY}")
+    declared = load(folder, whole=False)
+    with pytest.raises(ConfigurationError) as caught:
+        declared.completed()
+    assert [(one.place.line, one.place.column) for one in caught.value.diagnostics if one.place] == [(6, 13), (8, 13)]
+
+
+def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> None:
+    (folder / "docs/a.md").write_text(KEY)
+    (folder / "other.yaml").write_text("kind: Assistant\nmetadata: {name: bot}\nspec: {modle: gpt-4.1}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder, whole=False)
+    assert {one.place.file.rpartition("/")[2] for one in caught.value.diagnostics if one.place} == {
+        "other.yaml",
+        "store.yaml",
+    }
