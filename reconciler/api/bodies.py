@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from reconciler.model.comparing import comparable, same, with_hidden
 from reconciler.model.kind import Field, Kind
 from reconciler.model.resource import MARK_KEY, LiveObject
-from reconciler.model.types import SERVER_CHOSEN, Object, Tagged, Type, comparable, same, with_hidden
+from reconciler.model.types import SERVER_CHOSEN, Object, Tagged, Type
 from reconciler.model.values import Spec
 
 

@@ -23,9 +23,10 @@ from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task
 from reconciler.errors import AmbiguousError, NotFoundError
 from reconciler.model.bundle import root_of
+from reconciler.model.comparing import canonical, same
 from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import BundleType, canonical, same
+from reconciler.model.types import BundleType
 from reconciler.model.values import FileSet, LocalFile, Member
 
 _CHUNK = 256 * 1024

@@ -14,7 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.bodies import plain
-from reconciler.model.types import FileSetType, comparable, same
+from reconciler.model.comparing import comparable, same
+from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Member
 
 PATH_KEY = "reconciler_path"

@@ -30,10 +30,11 @@ from reconciler.api.work import CREATE, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
+from reconciler.model.comparing import comparable, same
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
 from reconciler.model.provider import Expected, Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFileType, comparable, same
+from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFileType
 from reconciler.model.values import LocalFile, Spec
 
 _FIRST_LOOK_SECONDS = 0.5

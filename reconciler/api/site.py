@@ -12,11 +12,11 @@ from msgspec import Struct
 from reconciler.api.reach import Reach, id_of
 from reconciler.errors import CredentialError, NotFoundError
 from reconciler.model.calls import Within, surrounding_fields
+from reconciler.model.comparing import canonical, with_hidden
 from reconciler.model.kind import IN_USE, IS_OVER, Field, Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
-from reconciler.model.types import canonical, with_hidden
 from reconciler.model.values import SecretValue, Spec, value_at, with_secrets
 
 LOG = logging.getLogger("reconciler.api")

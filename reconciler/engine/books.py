@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from reconciler.engine import diff
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.comparing import comparable
 from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import comparable
 from reconciler.model.values import FileSet, Spec, has_unknown
 
 

@@ -1,8 +1,8 @@
 """The field changes of one resource: desired against live, with the prior state saying which side moved.
 
 A field that the manifest does not set and never set is the API's to choose. Everything that must not show as a
-difference (server defaults, aliases, order of sets, null against absent) is settled by `model.types.comparable` before
-anything is compared; nothing is filtered out of the result afterwards.
+difference (server defaults, aliases, order of sets, null against absent) is settled by `model.comparing.comparable`
+before anything is compared; nothing is filtered out of the result afterwards.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from copy import deepcopy
 from typing import Any
 
 from reconciler.model.change import FieldChange, Origin
+from reconciler.model.comparing import Comparisons, canonical, comparable, same, with_hidden
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
 from reconciler.model.paths import Trail, undotted
 from reconciler.model.resource import IGNORE_ALL, LiveObject, Record
-from reconciler.model.types import SERVER_CHOSEN, Comparisons, canonical, comparable, same, with_hidden
+from reconciler.model.types import SERVER_CHOSEN
 from reconciler.model.values import SecretValue, Spec
 
 _NOT_SHOWN: Any = object()

@@ -19,10 +19,11 @@ from reconciler.engine import diff
 from reconciler.engine.removal import of_record
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.comparing import comparable, same, with_hidden
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Field, Kind, Readable, Removal
 from reconciler.model.resource import Lifecycle, Record, Resource
-from reconciler.model.types import FileSetType, LocalFileType, comparable, same, with_hidden
+from reconciler.model.types import FileSetType, LocalFileType
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec, Template
 from reconciler.state.runs import PreImage
 

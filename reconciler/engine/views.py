@@ -12,9 +12,9 @@ from reconciler.engine.match import Found
 from reconciler.engine.survey import Survey
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
+from reconciler.model.comparing import same
 from reconciler.model.kind import Readable
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.types import same
 from reconciler.model.values import FileSet, Reference, Spec, substitute
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from reconciler.kinds.parts import metadata
 from reconciler.kinds.thread import RETIREMENT
+from reconciler.model.comparing import canonical
 from reconciler.model.kind import Field, Kind, Mutability, Scope
-from reconciler.model.types import Either, ListOf, Object, Property, Tagged, Text, canonical
+from reconciler.model.types import Either, ListOf, Object, Property, Tagged, Text
 from reconciler.model.values import Spec, has_unknown
 
 _DETAIL = Property("detail", Text(choices=("auto", "low", "high")), "How closely it is looked at.", default="auto")

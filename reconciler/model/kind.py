@@ -24,6 +24,7 @@ from reconciler.model.calls import (
     split_id,
     surrounding_fields,
 )
+from reconciler.model.comparing import canonical, same
 from reconciler.model.job import Job, digest_of
 from reconciler.model.paths import Trail
 from reconciler.model.types import (
@@ -40,9 +41,7 @@ from reconciler.model.types import (
     SecretValueType,
     Tagged,
     Type,
-    canonical,
     properties_in,
-    same,
     types_in,
 )
 from reconciler.model.values import Spec

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.comparing import comparable
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject
-from reconciler.model.types import comparable
 from reconciler.model.values import FileSet, Member
 from tests.api.conftest import World, kind
 

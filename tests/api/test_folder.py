@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from reconciler.model.comparing import canonical
 from reconciler.model.provider import Expected
-from reconciler.model.types import canonical
 from reconciler.model.values import Member
 from tests.api.conftest import World, kind
 from tests.api.folders import SMALL, Pair, failing, files, in_step, member, read, store_of, sync, uploaded

@@ -1,0 +1,348 @@
+"""Two values of one type in a form in which equal means equal, so that the diff never excuses a difference afterwards.
+
+What must not show as a difference is declared in the types: defaults that the API fills in, aliases, lists that are
+sets, parts that it does not show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.model.types import (
+    SERVER_CHOSEN,
+    BundleType,
+    Either,
+    FileSetType,
+    Integer,
+    Json,
+    ListOf,
+    LocalFileType,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Scalar,
+    Tagged,
+    Text,
+    Type,
+)
+from reconciler.model.values import MAP, FileSet, LocalFile, Member, Unknown
+
+_SCALARS = (str, int, float, type(None))
+_NEVER_TRUE = frozenset((str, type(None)))
+"""The types of values that equal no boolean."""
+
+
+def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    """Both values in a form in which `same` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
+
+    Keys inside objects that the manifest does not set and that have no known default are left out on both sides: they
+    are the API's to choose. Not so where `prior`, what was applied last, has them: such a part is to go. An `Unknown`
+    is kept and equals nothing but itself.
+    """
+    if isinstance(desired, Unknown):
+        return desired, (live if live is None or isinstance(live, Unknown) else comparable(kind, live, live)[1])
+    match kind:
+        case Text():
+            return _alias(kind, desired), _alias(kind, live)
+        case Integer() | Number() | Scalar():
+            return _number(desired), _number(live)
+        case ListOf():
+            return _comparable_list(kind, desired, live, prior)
+        case MapOf():
+            return _comparable_map(kind, desired, live)
+        case Object():
+            return _comparable_object(kind, desired, live, prior)
+        case Tagged():
+            return _comparable_tagged(kind, desired, live, prior)
+        case Either():
+            return _comparable_either(kind, desired, live, prior)
+        case Json():
+            return _json(kind, desired), _json(kind, live)
+        case FileSetType():
+            return _comparable_members(kind, desired, live)
+        case LocalFileType():
+            return _digest(desired), _digest(live)
+        case BundleType():
+            return _digests(desired), _digests(live)
+    return desired, live
+
+
+class Comparisons:
+    """`comparable`, for very many objects of which most are set up alike: each pair of values is worked out once.
+
+    What it answers is shared, and must not be changed.
+    """
+
+    _MOST = 200
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[Type, Any, Any]] = {}
+
+    def __call__(self, kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+        """Both values in comparable form."""
+        if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
+            return comparable(kind, desired, live, prior)
+        question = (id(kind), f"{desired!r} {live!r} {prior!r}")
+        known = self._known.get(question)
+        if known is None:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            known = self._known[question] = (kind, *comparable(kind, desired, live, prior))
+        return known[1], known[2]
+
+
+def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
+    """What the API shows, with the hidden parts as they were applied last, and without those that never were."""
+    match kind:
+        case Object() if isinstance(shown, Mapping):
+            return _object_with_hidden(kind, shown, applied)
+        case Tagged() if isinstance(shown, Mapping):
+            tag = shown.get(kind.tag)
+            is_same = isinstance(applied, Mapping) and applied.get(kind.tag) == tag
+            return _object_with_hidden(kind.variants.get(str(tag), Object(())), shown, applied if is_same else None)
+        case ListOf() if isinstance(shown, list):
+            items = list(applied) if isinstance(applied, list | tuple) else []
+            items += [None] * len(shown)
+            return [with_hidden(kind.item, one, other) for one, other in zip(shown, items, strict=False)]
+        case MapOf() if isinstance(shown, Mapping):
+            before = applied if isinstance(applied, Mapping) else {}
+            return {key: with_hidden(kind.value, item, before.get(key)) for key, item in shown.items()}
+        case Either():
+            return with_hidden(kind.other, shown, applied)
+    return shown
+
+
+def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) -> dict[str, Any]:
+    before = applied if isinstance(applied, Mapping) else {}
+    result = dict(shown)
+    for part in kind.properties:
+        if part.is_hidden:
+            result.pop(part.name, None)
+            if before.get(part.name) is not None:
+                result[part.name] = before[part.name]
+        elif part.name in result:
+            result[part.name] = with_hidden(part.type, result[part.name], before.get(part.name))
+    return result
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
+    if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
+        return bool(left == right)
+    if type(left) is dict and type(right) is dict:
+        return left.keys() == right.keys() and _same_items(left, right)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, _SCALARS):
+        return bool(left == right)
+    if isinstance(left, MAP) and isinstance(right, MAP):
+        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
+
+
+def _same_items(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    for key, item in left.items():
+        other = right[key]
+        if item is not other and not same(item, other):
+            return False
+    return True
+
+
+def canonical(kind: Type, value: Any) -> Any:
+    """One value in comparable form: what it would be compared as against itself."""
+    return comparable(kind, value, value)[0]
+
+
+def _alias(kind: Text, value: Any) -> Any:
+    if kind.inside is not None and isinstance(value, MAP):
+        value = value.get(kind.inside)
+    if not isinstance(value, str):
+        return value
+    known = kind.aliases.get(value, value)
+    return kind.fold(known) if kind.fold else known
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _comparable_list(kind: ListOf, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    left = None if desired is None else list(desired)
+    right = None if live is None else list(live)
+    if left is None or right is None:
+        return _own_list(kind, left), _own_list(kind, right)
+    if kind.unordered:
+        left.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
+        right.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
+    before = list(prior) if isinstance(prior, list | tuple) and not kind.unordered else []
+    before += [None] * len(left)
+    pairs = [comparable(kind.item, a, b, c) for a, b, c in zip(left, right, before, strict=False)]
+    shared = len(pairs)
+    return (
+        [a for a, _ in pairs] + [canonical(kind.item, item) for item in left[shared:]],
+        [b for _, b in pairs] + [canonical(kind.item, item) for item in right[shared:]],
+    )
+
+
+def _own_list(kind: ListOf, items: list[Any] | None) -> list[Any] | None:
+    return None if items is None else _comparable_list(kind, items, items)[0]
+
+
+def _sort_key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
+    left = {key: item for key, item in (desired or {}).items() if item is not None}
+    right = {key: item for key, item in (live or {}).items() if item is not None}
+    return (
+        {key: comparable(kind.value, item, right.get(key))[0] for key, item in sorted(left.items())},
+        {key: comparable(kind.value, left.get(key), item)[1] for key, item in sorted(right.items())},
+    )
+
+
+def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    if not isinstance(desired, MAP) or not isinstance(live, MAP):
+        return _own(kind, desired), _own(kind, live)
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for part in kind.properties:
+        asked, shown = _part(part, desired), _part(part, live)
+        before = prior.get(part.name) if isinstance(prior, MAP) else None
+        if asked is None and before is None and part.default is SERVER_CHOSEN:
+            continue
+        a, b = comparable(part.type, asked, shown, before)
+        _put(left, part.name, a, keeps_empty=part.keeps_empty)
+        _put(right, part.name, b, keeps_empty=part.keeps_empty)
+    return left, right
+
+
+def _own(kind: Object, value: Any) -> Any:
+    return comparable(kind, value, value)[0] if isinstance(value, MAP) else value
+
+
+def _part(part: Property, value: Mapping[str, Any]) -> Any:
+    found = value.get(part.name)
+    return part.default if found is None and part.default is not SERVER_CHOSEN else found
+
+
+def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = False) -> None:
+    # null, {} and [] mostly all mean "nothing here": the API answers any of them for a part that is not set.
+    if value is None or (not keeps_empty and value in ({}, [])):
+        return
+    target[name] = value
+
+
+def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    desired, live = _shown_as(kind, desired), _shown_as(kind, live)
+    tag = desired.get(kind.tag) if isinstance(desired, MAP) else None
+    if isinstance(live, MAP) and isinstance(desired, MAP) and tag == live.get(kind.tag):
+        variant = kind.variants.get(str(tag), Object(()))
+        before = prior if isinstance(prior, MAP) and prior.get(kind.tag) == tag else None
+        left, right = _comparable_object(variant, desired, live, before)
+        return {kind.tag: tag, **left}, {kind.tag: tag, **right}
+    return _own_variant(kind, desired), _own_variant(kind, live)
+
+
+def _shown_as(kind: Tagged, value: Any) -> Any:
+    if value is None:
+        return kind.default
+    return kind.same_as.get(str(value.get(kind.tag)), value) if isinstance(value, MAP) else value
+
+
+def _own_variant(kind: Tagged, value: Any) -> Any:
+    if not isinstance(value, MAP):
+        return value
+    variant = kind.variants.get(str(value.get(kind.tag)), None)
+    if variant is None:
+        return dict(value)
+    return {kind.tag: value.get(kind.tag), **_own(variant, value)}
+
+
+def _comparable_either(kind: Either, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    if kind.as_other is not None:
+        desired, live, prior = (_spelt_out(kind, value) for value in (desired, live, prior))
+    if isinstance(desired, (*MAP, list)) and isinstance(live, (*MAP, list)):
+        return comparable(kind.other, desired, live, prior)
+    return _own_either(kind, desired), _own_either(kind, live)
+
+
+def _spelt_out(kind: Either, value: Any) -> Any:
+    return kind.as_other(value) if kind.as_other is not None and isinstance(value, str) else value
+
+
+def _own_either(kind: Either, value: Any) -> Any:
+    return canonical(kind.other, value) if isinstance(value, Mapping | list) else canonical(kind.text, value)
+
+
+def _json(kind: Json, value: Any) -> Any:
+    if value is None or value == {} or value == kind.empty:
+        return kind.empty
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, MAP):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _number(value)
+
+
+def _digest(value: Any) -> Any:
+    return value.sha256 if isinstance(value, LocalFile) else value
+
+
+def _digests(value: Any) -> Any:
+    members = value.members if isinstance(value, FileSet) else ()
+    return {member.key: {"sha256": member.content.sha256} for member in members if member.content}
+
+
+def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:
+    left = {member.key: member for member in desired.members} if isinstance(desired, FileSet) else {}
+    right = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
+    settled: _Settled = {}
+    pairs = {key: _comparable_member(kind, one, right.get(key, one), settled) for key, one in left.items()}
+    pairs |= {key: _comparable_member(kind, one, one, settled) for key, one in right.items() if key not in left}
+    return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
+
+
+_Settled = dict[tuple[int, ...], tuple[dict[str, Any], dict[str, Any]]]
+"""What members are like apart from their content, on both sides, by which objects say so."""
+
+
+def _comparable_member(
+    kind: FileSetType, desired: Member, live: Member, settled: _Settled
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both sides of a member: one value for both where they are the same, which is then told at a glance.
+
+    Most members of a set are attached alike, and then share what says how.
+    """
+    shared = (desired.attributes, live.attributes, desired.chunking_strategy, live.chunking_strategy)
+    question = tuple(map(id, shared))
+    if question not in settled:
+        settled[question] = _attached(kind, desired, live)
+    left, right = settled[question]
+    asked, shown = desired.content, live.content
+    wanted = left if asked is None else {"sha256": asked.sha256, **left}
+    if left is right and (asked and asked.sha256) == (shown and shown.sha256):
+        return wanted, wanted
+    return wanted, right if shown is None else {"sha256": shown.sha256, **right}
+
+
+def _attached(kind: FileSetType, desired: Member, live: Member) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a member is attached, on both sides; one value for both where they are the same."""
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for name, part in (("attributes", kind.attributes), ("chunking_strategy", kind.chunking_strategy)):
+        asked, shown = comparable(part, getattr(desired, name), getattr(live, name))
+        _put(left, name, asked)
+        _put(right, name, shown)
+    return (left, left) if same(left, right) else (left, right)
