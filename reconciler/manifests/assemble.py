@@ -136,7 +136,10 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
 
 
 def _canonical(value: Any) -> bytes:
-    return msgspec.json.encode(value, order="sorted", enc_hook=encode) + b"\n"
+    try:
+        return msgspec.json.encode(value, order="sorted", enc_hook=encode) + b"\n"
+    except UnicodeEncodeError:  # a file's name need not be text
+        return json.dumps(encode(value), sort_keys=True).encode() + b"\n"
 
 
 def _lifecycle(resource: Resource) -> list[Any]:

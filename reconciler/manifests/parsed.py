@@ -58,7 +58,8 @@ class ParsedFiles:
         for digest, documents in self._fresh.items():
             try:
                 packed = msgspec.msgpack.encode([document.packed for document in documents])
-            except (OverflowError, msgspec.MsgspecError):  # numbers beyond 64 bits are parsed each time
+            except (OverflowError, UnicodeEncodeError, msgspec.MsgspecError):
+                # Numbers beyond 64 bits, and halves of characters, are parsed each time.
                 continue
             yield digest, zlib.compress(packed, 1)
 

@@ -56,7 +56,7 @@ def _parsed(text: str) -> Any:
     """The value of JSON, escapes of half a character included, which only Python's own reader takes; ValueError."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeEncodeError):
         return json.loads(text)
 
 

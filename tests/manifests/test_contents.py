@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> N
         "other.yaml",
         "store.yaml",
     }
+
+
+def test_a_file_whose_name_is_no_text_counts_as_any_other(folder: Path) -> None:
+    before = load(folder, whole=True).digest
+    odd = folder / "docs" / os.fsdecode(b"c\xff.md")
+    odd.write_text("c")
+    with_it = load(folder, whole=True)
+    assert with_it.resources[0].spec["files"].members[2].key == os.fsdecode(b"docs/c\xff.md")
+    odd.write_text("changed")
+    assert len({before, with_it.digest, load(folder, whole=True).digest}) == 3
