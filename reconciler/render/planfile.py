@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from reconciler.errors import StalePlanError, UsageError
 from reconciler.model.address import Address
@@ -53,8 +55,7 @@ def plan_digest(plan: Plan) -> str:
     for name in plan.__struct_fields__:
         found = getattr(plan, name)
         for item in found if isinstance(found, tuple) else (found,):
-            for part in _parts(item):
-                hashed.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+            hashed.update(_canonical(item) + b"\n")
     return hashed.hexdigest()
 
 
@@ -107,12 +108,12 @@ def _pack(value: Any) -> Any:
     return encode(value)
 
 
-def _parts(value: Any) -> Iterator[Any]:
-    """What `_pack` makes of a value, part by part."""
-    if type(value) in _PACKED:
-        yield from (_pack_field(value, name) for name in value.__struct_fields__)
-    else:
-        yield _pack(value)
+def _canonical(part: Any) -> bytes:
+    """A part of a plan as bytes, the same for the same. Raises TypeError where it holds a secret."""
+    try:
+        return msgspec.json.encode(part, order="sorted", enc_hook=encode)
+    except UnicodeEncodeError:  # a file's name need not be text
+        return json.dumps(_pack(part), sort_keys=True).encode()
 
 
 def _pack_field(value: Any, name: str) -> Any:
