@@ -8,11 +8,13 @@ along.
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import IO, Any, NamedTuple
@@ -29,7 +31,7 @@ from reconciler.api.outages import Outages
 from reconciler.api.pages import Asked
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
 from reconciler.api.throttle import Lane, Throttle
-from reconciler.errors import AnswerError, ApiError, Interrupted
+from reconciler.errors import AnswerError, ApiError, Interrupted, UsageError
 from reconciler.model.secret import Redactor
 
 CONNECT_SECONDS = 10.0
@@ -154,6 +156,7 @@ class Client:
         self._answer_seconds = answer_seconds
         self._outages = Outages()
         self._calls = 0
+        self._budget, self._budget_ends_at = 0, math.inf
         self._expected: Counter[Lane] = Counter()
         self._calls_lock = threading.Lock()
         self.waited_seconds = 0.0
@@ -178,6 +181,16 @@ class Client:
     def calls(self) -> int:
         """Requests sent so far, retries included."""
         return self._calls
+
+    @contextmanager
+    def at_most(self, calls: int | None) -> Iterator[None]:
+        """Read with no more than so many requests, retries included: the next one raises UsageError. None for any."""
+        if calls is not None:
+            self._budget, self._budget_ends_at = calls, self._calls + calls
+        try:
+            yield
+        finally:
+            self._budget_ends_at = math.inf
 
     def close(self) -> None:
         """Close the connections."""
@@ -293,6 +306,11 @@ class Client:
         call = f"{request.method} {request.target}"
         self.redactor.add(request.key.secret)
         with self._calls_lock:
+            if self._calls >= self._budget_ends_at:
+                raise UsageError(
+                    f"reading live state needs more calls than the budget of {self._budget}: {call} was not sent",
+                    hint="Raise --budget, or narrow the plan with --target.",
+                )
             self._calls += 1
         started, sent_at = False, self.clock()
         try:

@@ -102,8 +102,8 @@ class KeyRing:
             "project's service accounts writes its key to.",
         )
 
-    def has_project(self, name: str) -> bool:
-        """Whether a key for the project is at hand now."""
+    def has_project(self, name: str | None) -> bool:
+        """Whether a key for the project is at hand now; None is the project of the default key."""
         return self._find(name) is not None
 
     def is_in_use(self, redacted: str) -> bool:

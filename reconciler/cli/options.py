@@ -102,7 +102,12 @@ _PLANNING = (
         help="How live state is read: auto leaves out what the audit log shows to be unchanged, full reads all, "
         "none plans from the state alone, without a call.",
     ),
-    click.option("--budget", type=click.IntRange(0), metavar="CALLS", help="Refuse if reading needs more calls."),
+    click.option(
+        "--budget",
+        type=click.IntRange(0),
+        metavar="CALLS",
+        help="Refuse if reading needs more calls, and never make more.",
+    ),
 )
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from reconciler.api.audit import entries_since
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
+from reconciler.engine.budget import check_budget
 from reconciler.engine.incremental import (
     Memory,
     Sweeps,
@@ -67,7 +69,9 @@ class Refreshing:
         trust = Trust(because="a full refresh was asked for", asked_at=now)
         if mode == "auto":
             memory = Memory.load(store.meta(MEMORY))
-            trust = decide(inputs, memory, self._entries, now=now, sweeps=self._sweeps)
+            log = partial(self._entries_within_budget, inputs, memory)
+            trust = decide(inputs, memory, log, now=now, sweeps=self._sweeps)
+        check_budget(inputs, self._provider, trust.seats, beside=self._provider.calls - calls)
         provider = RememberingProvider(self._provider, RecordedProvider(inputs.records), trust.seats)
         plan = make_plan(inputs, provider, parallelism=self._parallelism)
         again = unsettled(plan, trust)
@@ -106,6 +110,11 @@ class Refreshing:
         writes = Writes(Counter(step.id for step in steps if step.id is not None), keys)
         fresh = remembered(memory, trust, result, writes, entries, kinds=PLANNED, sweeps=self._sweeps)
         store.set_meta(MEMORY, fresh.dump())
+
+    def _entries_within_budget(self, inputs: PlanInputs, memory: Memory | None, since: float) -> list[Entry]:
+        """The same, unless even the best that the log can say would leave too much to read."""
+        check_budget(inputs, self._provider, memory.seats if memory else (), beside=1)
+        return self._entries(since)
 
     def _entries(self, since: float) -> list[Entry]:
         return entries_since(self._client, self._keys, since)

@@ -317,7 +317,7 @@ class Session:
             records=records,
             ownership=self.ownership,
             projects=declared.stack.projects,
-            keyed_projects=tuple(declared.stack.credentials.projects),
+            keyed_projects=self._keyed_projects(),
             key_writers=self.key_writers(),
             outputs=declared.stack.outputs,
             previous_outputs=self.store.outputs(),
@@ -334,7 +334,7 @@ class Session:
         if planning.refresh == "none":
             plan = plan_of_records(inputs, parallelism=self.options.parallelism)
         else:
-            with self.watching.reading():
+            with self.watching.reading(), self.client.at_most(planning.budget):
                 plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
         configuration = self.configuration
         unread = tuple(seal.unread(configuration.resources))
@@ -344,6 +344,10 @@ class Session:
             config_digest=configuration.digest,
             diagnostics=(*plan.diagnostics, *unread),
         )
+
+    def _keyed_projects(self) -> tuple[str, ...]:
+        """The projects with a key of their own; "" is the default scope."""
+        return (*([""] if self.keys.has_project(None) else []), *self._known_stack.credentials.projects)
 
     def seal(self, *, keep: bool) -> Seal:
         """What knows secrets by their digests; `keep` where the state is to know them from now on."""

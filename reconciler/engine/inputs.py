@@ -30,12 +30,12 @@ class PlanOptions(Struct, frozen=True):
 class PlanInputs(Struct, frozen=True):
     """Everything a plan is made from, live state apart.
 
-    `projects` are the ids of scopes that are used and not managed, `keyed_projects` those with a key of their own.
-    `key_writers` names, for a project, the resource that delivers the key which opens it, so that it comes before what
-    needs the key. `state_is_new` makes the plan look for marked objects that nothing declares any more. `fresh` was
-    made moments ago, and what of it is not there yet is waited for as `settling` says. What `rules` match that remove
-    is deleted by its age at `server_time`, in unix seconds. `contents` gives the resources again with what is in the
-    files of folders; it is asked for while the first answers of the API are awaited.
+    `projects` are the ids of scopes that are used and not managed, `keyed_projects` those with a key of their own,
+    "" being the default scope. `key_writers` names, for a project, the resource that delivers the key which opens it,
+    so that it comes before what needs the key. `state_is_new` makes the plan look for marked objects that nothing
+    declares any more. `fresh` was made moments ago, and what of it is not there yet is waited for as `settling` says.
+    What `rules` match that remove is deleted by its age at `server_time`, in unix seconds. `contents` gives the
+    resources again with what is in the files of folders; it is asked for while the first answers are awaited.
     """
 
     resources: Sequence[Resource]

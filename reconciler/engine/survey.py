@@ -53,7 +53,6 @@ class Survey:
 
     def take(self) -> None:
         """Read everything, and bind every selected resource."""
-        self._refuse_over_budget()
         self._read_projects()
         self._matcher = self._new_matcher()
         self._bind_projects()
@@ -194,9 +193,13 @@ class Survey:
         return closure(self.needs, (*options.targets, *self.doomed))
 
     @cached_property
-    def _outer_places(self) -> frozenset[Place]:
+    def outer_places(self) -> frozenset[Place]:
         """Where the selected resources are listed, but for those in objects that have to be known first."""
         return frozenset(self._places(nested=False))
+
+    def nested_places(self) -> set[Place]:
+        """Where the others are listed, as far as it is known by now which objects they are in."""
+        return self._places(nested=True)
 
     def _places(self, *, nested: bool) -> set[Place]:
         found = {self._declared_place(self.resources[address]) for address in self.selected}
@@ -246,16 +249,16 @@ class Survey:
             and (not targets or address in targets or (kind.defines_project and address.name in homes))
         }
 
-    def _places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
+    def places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
         """Where something of ours could be that nothing declares any more: wherever there is a key of its own."""
         kinds = self.inputs.kinds
         used = {place.project for place in places if not kinds[place.kind].scope.needs_admin_key}
         projects = [None, *sorted(name for name in {*used, *self.inputs.keyed_projects} if name)]
         marked = [kind for kind in kinds.values() if kind.mark and not kind.surroundings and kind.calls.listable]
-        found = [Place(kind.name, project) for project in projects for kind in marked]
-        return [place for place in found if self._provider.can_read(kinds[place.kind], place.project)]
+        return [Place(kind.name, project) for project in projects for kind in marked]
 
-    def _expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
+    def expected(self, places: Iterable[Place]) -> list[tuple[Place, str]]:
+        """Which objects a record or a manifest knows by their ids, of those in the places."""
         allowed = set(places)
         return [(place, id) for place, id in self._all_expected if place in allowed]
 
@@ -270,7 +273,7 @@ class Survey:
         ]
         return [(place, id) for place, id in found if place is not None]
 
-    def _enough(self, places: Iterable[Place]) -> dict[Place, frozenset[str]]:
+    def enough(self, places: Iterable[Place]) -> dict[Place, frozenset[str]]:
         """The places of which only known objects are wanted, with their ids.
 
         Where anything is still to be found, made or listed for its own sake, all objects count: one of them may be it.
@@ -295,28 +298,12 @@ class Survey:
                 wanted[place].update((record.id, *record.deposed))
         return {place: frozenset(ids) for place, ids in wanted.items() if ids}
 
-    def _refuse_over_budget(self) -> None:
-        budget = self.inputs.options.budget_calls
-        if budget is None:
-            return
-        members = sum(
-            any(item.readable is not Readable.NEVER and item.name in resource.spec for item in resource.kind.carried)
-            for address, resource in self.resources.items()
-            if address in self.selected and address in self.inputs.records
-        )
-        estimate = len(self._outer_places | self._places(nested=True)) + members
-        if estimate > budget:
-            raise UsageError(
-                f"reading live state needs at least {estimate} calls, over the budget of {budget}",
-                hint="Raise --budget, or narrow the plan with --target.",
-            )
-
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def _read_projects(self) -> None:
         for name, id in self.inputs.projects.items():
             self._provider.bind_project(name, id)
-        places = {place for place in self._outer_places if self.inputs.kinds[place.kind].defines_project}
+        places = {place for place in self.outer_places if self.inputs.kinds[place.kind].defines_project}
         self._reader.read_lists(sorted(places, key=lambda place: place.kind))
         self._confirm(places)
 
@@ -346,16 +333,18 @@ class Survey:
             self._provider.bind_project(name, project_id)
 
     def _read_everything(self) -> None:
-        places = self._outer_places
+        places = self.outer_places
         self._close_what_lost_its_key()
-        enough = self._enough(places)
+        enough = self.enough(places)
         in_order = sorted(places, key=lambda place: (place.project or "", place.kind))
         self._reader.read_lists(
-            in_order, enough=enough, carried=self._carried_by_record(), meanwhile=self._read_contents
+            in_order, enough=enough, carried=self.carried_by_record(), meanwhile=self._read_contents
         )
         if self.inputs.state_is_new:
-            self._reader.read_lists(self._places_of_marked_kinds(places), optional=True)
-        self._reader.confirm(self._expected(places))
+            marked = self.places_of_marked_kinds(places)
+            readable = (at for at in marked if self._provider.can_read(self.inputs.kinds[at.kind], at.project))
+            self._reader.read_lists(readable, optional=True)
+        self._reader.confirm(self.expected(places))
         self._reader.reread(enough)
         self._confirm(places)  # again, as what a list lacks is not in the new one either
         self._check_unreadable()
@@ -371,7 +360,7 @@ class Survey:
 
     def _read_nested(self) -> None:
         """Read what lives inside other objects, which had to be found first, and bind anew."""
-        places = self._places(nested=True)
+        places = self.nested_places()
         if places:
             self._reader.read_lists(sorted(places, key=lambda place: (place.project or "", place.kind, place.within)))
             self._confirm(places)
@@ -379,7 +368,7 @@ class Survey:
 
     def _confirm(self, places: Collection[Place]) -> None:
         """Ask by id for what the lists lack; what was made moments ago is waited for, as it need not be gone."""
-        self._reader.confirm(self._expected(places))
+        self._reader.confirm(self.expected(places))
         looks = self.inputs.settling.looks("what was made a moment ago does not show yet")
         next(looks)  # that was the first
         while (missing := self._missing_though_fresh(places)) and next(looks, "over") != "over":
@@ -388,7 +377,7 @@ class Survey:
     def _missing_though_fresh(self, places: Collection[Place]) -> list[tuple[Place, str]]:
         fresh = {record.id for at, record in self.inputs.records.items() if at in self.inputs.fresh}
         listed = self._reader.state.listed
-        return [(at, id) for at, id in self._expected(places) if id in fresh and at in listed and id not in listed[at]]
+        return [(at, id) for at, id in self.expected(places) if id in fresh and at in listed and id not in listed[at]]
 
     def _close_what_lost_its_key(self) -> None:
         """A key whose account a run deleted right before it died is still in its place, and opens nothing."""
@@ -401,7 +390,7 @@ class Survey:
                 if self.find(writer, record.id) is None:
                     self._reader.closed.add(project)
 
-    def _carried_by_record(self) -> Wanted:
+    def carried_by_record(self) -> Wanted:
         """What is wanted of carried fields, as far as records tell which object it is that has them."""
         wanted: dict[tuple[Place, str], set[str]] = {}
         for address in self.order:
