@@ -61,6 +61,11 @@ class Wanted(Struct, frozen=True):
     since: float | None
     inputs: str | None = None
 
+    @property
+    def is_beyond_finding(self) -> bool:
+        """Whether nothing that exists could be told to be it: no mark, no attempt, and others may look the same."""
+        return not self.is_marked and self.since is None and not self.kind.found_by_key
+
 
 class Finder:
     """Finds objects through a provider, for the changes of one apply."""
@@ -92,6 +97,8 @@ class Finder:
         By our mark, else by natural key among those that nobody knows and that are no older than the attempt. It is
         claimed for its address. Raises ApiError where more than one could be it.
         """
+        if wanted.is_beyond_finding:
+            return None
         live = self._fitting(wanted, self._candidates(wanted))
         if live is None or wanted.kind.found_by_key or self._claims.claim(live.id, wanted.address):
             return live
@@ -120,10 +127,15 @@ class Finder:
         ]
 
     def _candidates(self, wanted: Wanted) -> list[LiveObject]:
-        """What exists and is nobody else's, as far as anybody knows."""
+        """What exists and is nobody else's, as far as anybody knows.
+
+        Only what an attempt may have made has to be looked for in a new list. All else was there before the first
+        change of this apply, so that one look serves all that is made in a scope within a minute.
+        """
         kind = wanted.kind
-        within = kind.within(wanted.spec)
-        listed = self._lists.read(kind, wanted.address.project, within or ()) if kind.calls.listable else ()
+        within = kind.within(wanted.spec) or ()
+        share = wanted.since is None
+        listed = self._lists.read(kind, wanted.address.project, within, share=share) if kind.calls.listable else ()
         if kind.found_by_key:
             return [live for live in listed if kind.ending(live.attributes) is None]
         # What others are making right now may be listed before its id is known to be theirs.

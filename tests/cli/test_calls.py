@@ -93,3 +93,45 @@ def test_what_is_inside_an_object_is_read_as_soon_as_it_was_seen(workspace: Work
     requests = calls(workspace, "plan", "--detailed-exitcode", "--refresh", "full", "--parallelism", "1")
     read = [request.path.split("/")[-1] for request in requests]
     assert read.index("files") < read.index("service_accounts")
+
+
+NEW_PROJECT = {
+    "reconciler.yaml": """\
+        kind: Stack
+        metadata: {name: new}
+        spec: {credentials: {projects: {search: '${file:secrets/search.key}'}}}
+        """,
+    "project.yaml": "kind: Project\nmetadata: {name: search}\nspec: {name: Search}\n",
+    "opener.yaml": """\
+        kind: ServiceAccount
+        metadata: {name: ci, project: search}
+        spec: {key: {write_to: {file: secrets/search.key}}}
+        """,
+}
+
+
+def in_new_project(workspace: Workspace, kind: str, spec: str) -> Counter[tuple[str, str]]:
+    """The calls for the objects of a kind, of an apply that makes five of them and the project that they are in."""
+    names = "[a, b, c, d, e]"
+    workspace.write(NEW_PROJECT)
+    workspace.write(
+        {
+            "five.yaml": f"kind: {kind}\nmetadata: {{name: '${{each.key}}', project: search}}\n"
+            f"for_each: {names}\nspec: {spec}\n"
+        }
+    )
+    requests = calls(workspace, "apply", "--yes")
+    assert workspace.plan("--refresh", "full").code == 0
+    return Counter((request.method, request.path.rpartition("/")[2]) for request in requests)
+
+
+def test_accounts_of_a_new_project_are_not_looked_for(workspace: Workspace) -> None:
+    called = in_new_project(workspace, "ServiceAccount", "{role: member}")
+    assert called["POST", "service_accounts"] == 6
+    assert called["GET", "service_accounts"] == 0
+
+
+def test_one_look_serves_all_that_is_made_in_a_project_that_the_plan_could_not_read(workspace: Workspace) -> None:
+    called = in_new_project(workspace, "Assistant", "{model: gpt-4o}")
+    assert called["POST", "assistants"] == 5
+    assert called["GET", "assistants"] == 2  # by the plan, in the default scope, as the state is new; and that look
