@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from reconciler.api.uploads import MEBIBYTE, Uploader
 from reconciler.api.work import CREATE, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
-from reconciler.model.calls import Within
+from reconciler.model.calls import Listed, Within
 from reconciler.model.comparing import comparable, same
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
 from reconciler.model.provider import Expected, Sinks, Steps, Written
@@ -49,7 +50,8 @@ class HttpProvider:
     default key, where one is set. `settle_seconds` is how long something just written may be missing from answers,
     `index_seconds` how long indexing is waited for. Files above `whole_bytes` are uploaded in parts of `part_bytes`;
     `parallelism` counts the calls at a time within one change. `reveal` reads the secrets that bodies name, `recorded`
-    is what the state remembers.
+    is what the state remembers. `pages` is how long lists were when they were read last, where that was more than a
+    page, and is kept up to date.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class HttpProvider:
         part_bytes: int = 64 * MEBIBYTE,
         reveal: Reveal | None = None,
         recorded: Iterable[Record] = (),
+        pages: Mapping[Listed, int] | None = None,
     ) -> None:
+        self.pages = dict(pages or {})
         self._client = client
         self._keys = keys
         self._project_ids = dict(project_ids)
@@ -146,14 +150,21 @@ class HttpProvider:
             return () if found is None else (found,)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
-            items = [item for item in site.list(query, enough=enough) if site.counts(item)]
+            items = list(site.list(query, enough=enough, pages=self.pages.get((kind.name, project, within), 1)))
         except NotFoundError as error:
             explained = self._retirements.explain(error, kind, site.reach)
             if within and explained is error:
                 return ()
             raise explained from error
         self._retirements.seen(kind)
-        return tuple(site.live(item) for item in items)
+        self._note_pages((kind.name, project, within), ceil(len(items) / kind.page_limit), is_whole=enough is None)
+        return tuple(site.live(item) for item in items if site.counts(item))
+
+    def _note_pages(self, listed: Listed, pages: int, *, is_whole: bool) -> None:
+        if pages > 1 and (is_whole or pages > self.pages.get(listed, 1)):
+            self.pages[listed] = pages
+        elif is_whole:
+            self.pages.pop(listed, None)
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object, or None where the API knows none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import ceil
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -18,6 +19,8 @@ from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.values import SecretValue, Spec, value_at, with_secrets
+
+_FEW = 3
 
 LOG = logging.getLogger("reconciler.api")
 
@@ -67,23 +70,25 @@ class Site(Struct, frozen=True, dict=True):
             rest["json"] = with_secrets(rest["json"], lambda value: self.reveal(value).reveal())
         return self.reach.request(method, path, ids=ids | ({"id": id} if id else {}), **rest)
 
-    def list(self, query: Mapping[str, str | int], *, enough: frozenset[str] | None = None) -> Iterator[dict[str, Any]]:
+    def list(
+        self, query: Mapping[str, str | int], *, enough: frozenset[str] | None = None, pages: int = 1
+    ) -> Iterator[dict[str, Any]]:
         """Every item of the collection, page by page; fewer where `enough` are all that is wanted.
 
-        Nobody says how long a list is. So it is read until asking for the rest of what is wanted singly costs at most
-        half as many calls as the pages have cost so far, which is never much more than either way alone.
+        It is read until asking for the rest of what is wanted singly is fewer calls than the pages that are to come, of
+        as many `pages` as it had when it was read last.
         """
         items = self.reach.list(self.collection, ids=dict(self.within), query=query)
         if enough is None or not self.kind.readable_singly:
             yield from items
             return
-        missing = set(enough)
+        missing, pages = set(enough), max(pages, ceil(len(enough) / self.kind.page_limit))
         for number, item in enumerate(items, start=1):
             missing.discard(self.id_of(item))
             yield item
-            pages, rest = divmod(number, self.kind.page_limit)
-            if not rest and 2 * len(missing) <= pages:
-                LOG.info("%s: after %d pages, %d of ours are left: read singly", self.kind.name, pages, len(missing))
+            page, rest = divmod(number, self.kind.page_limit)
+            if not rest and _is_far_enough(page, of=pages, missing=len(missing), wanted=len(enough)):
+                LOG.info("%s: %s", self.kind.name, _left_off(page, len(missing)))
                 return
 
     def get(self, id: str = "") -> LiveObject | None:
@@ -166,3 +171,23 @@ class Site(Struct, frozen=True, dict=True):
 
     def _template(self, name: CallName) -> tuple[str, str]:
         return self.kind.route(name, in_project=self.project is not None, within=self.within)
+
+
+def _is_far_enough(page: int, *, of: int, missing: int, wanted: int) -> bool:
+    """Whether what is missing after so many pages takes fewer calls by itself than the rest of the list.
+
+    Beyond the pages that are known of, nobody says how long a list is. A few objects are not worth a second page. More
+    are asked for once that costs at most half as much as the pages so far, which is never much more than either way
+    alone.
+    """
+    if page < of:
+        return missing < of - page
+    return 2 * missing <= page or (of == 1 and wanted <= _FEW)
+
+
+def _left_off(pages: int, missing: int) -> str:
+    """Why a list is not read to its end, for people."""
+    read = f"the first {pages} pages" if pages > 1 else "the first page"
+    if not missing:
+        return f"all of ours are on {read} of the list"
+    return f"{missing} of ours {'is' if missing == 1 else 'are'} not on {read} of the list, and read singly"

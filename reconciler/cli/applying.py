@@ -10,6 +10,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from reconciler.cli.lengths import keep_pages
 from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import SEARCHED, Session, whoami
@@ -94,6 +95,7 @@ def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bo
     kept = {name: value for name, value in store.outputs().items() if name in declared}
     store.set_outputs({**kept, **result.outputs})
     session.refreshing.remember(result, store, run_id)
+    keep_pages(store, session.provider.pages)
     if manifests := session.parsed.to_keep():  # a rollback reads none
         store.keep_parsed(manifests)
     if succeeded and result.plan.reading.whole:

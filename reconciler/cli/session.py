@@ -31,6 +31,7 @@ from reconciler.api.work import CREATE
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
+from reconciler.cli.lengths import load_pages
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
@@ -43,6 +44,7 @@ from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Attempt, Ownership
+from reconciler.engine.refresh import Place
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -209,6 +211,7 @@ class Session:
             reveal=partial(revealed, stack.read_secret),
             parallelism=min(self.options.parallelism, 4),
             recorded=records,
+            pages=load_pages(self.store),
         )
 
     @cached_property
@@ -329,6 +332,7 @@ class Session:
             rules=rules,
             server_time=lambda: time.time() + self.client.skew_seconds,
             contents=None if declared.complete is None else lambda: sealed(self.configuration),
+            pages={Place(*listed): pages for listed, pages in load_pages(self.store).items()},
         )
         self._surveyed_at = time.monotonic()
         if planning.refresh == "none":

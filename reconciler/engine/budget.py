@@ -1,8 +1,8 @@
 """How many calls reading takes, told before the first is made, so that a plan over the budget is refused for nothing.
 
-It is the least that is to be expected, by what is recorded: a list has the pages that our own objects fill; what the
-audit log shows to be unchanged is not asked for. Nobody can tell how much others have made since, so the client counts
-as well and stops at the budget.
+It is the least that is to be expected, by what is recorded: a list has as many pages as when it was read last, and no
+fewer than our own objects fill; what the audit log shows to be unchanged is not asked for. Nobody can tell how much
+others have made since, so the client counts as well and stops at the budget.
 """
 
 from __future__ import annotations
@@ -57,18 +57,23 @@ class Estimate:
         known: dict[Place, set[str]] = defaultdict(set)
         for place, id in self._survey.expected(places):
             known[place].add(id)
-        lists = sum(self._calls_of(place, known[place]) for place in places if self._is_open(place))
+        enough = self._survey.enough(places)
+        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in places if self._is_open(at))
         return lists + sum(self._calls_inside())
 
     def _places(self) -> Set[Place]:
         places = self._survey.outer_places | self._survey.nested_places()
         return places | set(self._survey.places_of_marked_kinds(places) if self._inputs.state_is_new else ())
 
-    def _calls_of(self, place: Place, known: Collection[str]) -> int:
+    def _calls_of(self, place: Place, known: Collection[str], enough: Collection[str] | None) -> int:
+        """Of a list, or instead of it. Where `enough` is wanted of it, it may be left off anywhere."""
         kind = self._kind(place)
         if not kind.calls.listable:
             return len(known) if kind.readable_singly else 0
-        return max(1, ceil(len(known) / kind.page_limit))
+        if enough and self._survey.reads_singly(place, len(enough)):
+            return len(enough)
+        pages = ceil(len(known) / kind.page_limit)
+        return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(place, 1))
 
     def _calls_inside(self) -> Iterator[int]:
         """Of the members of collections, which are listed one collection at a time."""

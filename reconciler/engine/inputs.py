@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from reconciler.engine.finding import Settling
 from reconciler.engine.match import Ownership
+from reconciler.engine.refresh import Place
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.resource import Record, Resource
@@ -35,7 +36,8 @@ class PlanInputs(Struct, frozen=True):
     so that it comes before what needs the key. `state_is_new` makes the plan look for marked objects that nothing
     declares any more. `fresh` was made moments ago, and what of it is not there yet is waited for as `settling` says.
     What `rules` match that remove is deleted by its age at `server_time`, in unix seconds. `contents` gives the
-    resources again with what is in the files of folders; it is asked for while the first answers are awaited.
+    resources again with what is in the files of folders; it is asked for while the first answers are awaited. `pages`
+    is how long lists were when they were read last, where that was more than a page.
     """
 
     resources: Sequence[Resource]
@@ -55,3 +57,4 @@ class PlanInputs(Struct, frozen=True):
     rules: Sequence[Rule] = ()
     server_time: Callable[[], float] = time.time
     contents: Callable[[], Sequence[Resource]] | None = None
+    pages: Mapping[Place, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -132,10 +132,16 @@ class LiveState:
 
 
 class Reader:
-    """Reads through a provider with a bounded number of threads. `closed` are projects whose key is dead."""
+    """Reads through a provider with a bounded number of threads. `closed` are projects whose key is dead.
 
-    def __init__(self, provider: Provider, kinds: Mapping[str, Kind], *, parallelism: int) -> None:
+    `pages` is how long lists were when they were read last, where that was more than a page.
+    """
+
+    def __init__(
+        self, provider: Provider, kinds: Mapping[str, Kind], *, parallelism: int, pages: Mapping[Place, int]
+    ) -> None:
         self.provider = provider
+        self._pages = pages
         self.state = LiveState(kinds)
         self.closed: set[str] = set()
         self._kinds = kinds
@@ -160,28 +166,32 @@ class Reader:
         readable = [place for place in wanted if self._is_open(place)]
         self.state.miss(set(wanted) - set(readable))
         ids = enough or {}
-        singles = {place: self._only_one(place, ids) for place in readable}
-        for place, single in singles.items():
-            LOG.info("%s %s%s", "get" if single else "list", place.kind, "".join(f" of {at}" for at in place.where))
-            call = "read" if single else "list"
+        parts = [(place, single) for place in readable for single in self._parts(place, ids)]
+        for place, single in parts:
+            call = "list" if single is None else "read"
             self.provider.expect(self._kinds[place.kind], place.project, call, within=place.within)
 
-        def listed(place: Place, crew: Crew) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
-            objects = self._list(place, optional, ids.get(place), singles[place])
+        def listed(
+            place: Place, single: str | None, crew: Crew
+        ) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
+            objects = self._list(place, optional, ids.get(place), single)
             return objects, [
                 crew.begin(self.provider.read_carried, live, names)
                 for live, names in self._carrying(place, objects, carried or {})
             ]
 
         with Crew(self._parallelism) as crew:
-            begun = {place: crew.begin(listed, place, crew) for place in readable}
+            begun = [(place, crew.begin(listed, place, single, crew)) for place, single in parts]
             if meanwhile is not None:
                 meanwhile()
+            found: dict[Place, list[LiveObject]] = {place: [] for place in readable}
             inside: list[Future[LiveObject]] = []
-            for place, answer in begun.items():
+            for place, answer in begun:
                 objects, further = answer.result()
-                self.state.list(place, objects)
+                found[place] += objects
                 inside += further
+            for place, objects in found.items():
+                self.state.list(place, objects)
             for read in inside:
                 self.state.put(read.result())
 
@@ -195,7 +205,7 @@ class Reader:
             and self._kinds[place.kind].readable_singly
         ]
         for place, id in missing:
-            LOG.info("get %s %s, which its list lacks", place.kind, id)
+            LOG.info("get %s %s, which is not among what was listed", place.kind, id)
         for live in self._map(lambda item: self._get(*item), missing):
             if live is not None:
                 self.state.put(live)
@@ -239,10 +249,24 @@ class Reader:
         closed = place.project in self.closed and not kind.scope.needs_admin_key
         return not closed and self.provider.can_read(kind, place.project)
 
-    def _only_one(self, place: Place, enough: Mapping[Place, frozenset[str]]) -> str | None:
-        """The id of the only object that is wanted: asking for it is one call, and a list may have many pages."""
-        ids = enough.get(place, frozenset())
-        return next(iter(ids)) if len(ids) == 1 and self._kinds[place.kind].readable_singly else None
+    def _parts(self, place: Place, enough: Mapping[Place, frozenset[str]]) -> Sequence[str | None]:
+        """What a place is read by: ids, where asking for each of them takes fewer calls; else None, for its list."""
+        ids, pages = enough.get(place, frozenset()), self._pages.get(place, 1)
+        where = "".join(f" of {at}" for at in place.where)
+        if not self.reads_singly(place, len(ids)):
+            LOG.info("list %s%s", place.kind, where)
+            return (None,)
+        because = f": {len(ids)} singly, as the list has had {pages} pages" if len(ids) > 1 else ""
+        LOG.info("get %s%s%s", place.kind, where, because)
+        return sorted(ids)
+
+    def reads_singly(self, place: Place, wanted: int) -> bool:
+        """Whether so many objects, if nothing else is wanted, are asked for one by one.
+
+        One always is, as nobody knows whether its list still is a single page; more where the list was longer.
+        """
+        is_fewer = wanted == 1 or 0 < wanted < self._pages.get(place, 1)
+        return is_fewer and self._kinds[place.kind].readable_singly
 
     def _list(
         self, place: Place, optional: bool, enough: frozenset[str] | None, single: str | None

@@ -48,7 +48,7 @@ class Survey:
         self.diagnostics: list[Diagnostic] = []
         self._by_identity: dict[str, dict[frozenset[tuple[str, Any]], LiveObject]] = {}
         self._provider = provider
-        self._reader = Reader(provider, inputs.kinds, parallelism=parallelism)
+        self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
         self._matcher = self._new_matcher()
 
     def take(self) -> None:
@@ -66,6 +66,10 @@ class Survey:
     def state(self) -> LiveState:
         """What was read."""
         return self._reader.state
+
+    def reads_singly(self, place: Place, wanted: int) -> bool:
+        """Whether so many objects of a place, if nothing else is wanted, are asked for one by one."""
+        return self._reader.reads_singly(place, wanted)
 
     def find(self, address: Address, id: str) -> LiveObject | None:
         """An object by its id, in the scope of an address."""

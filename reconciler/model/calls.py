@@ -16,6 +16,9 @@ from msgspec import Struct
 Within = tuple[tuple[str, str], ...]
 """The surroundings of an object: field and id, in the order of the path; empty for most."""
 
+Listed = tuple[str, str | None, Within]
+"""What is in one list: a kind's name, a project's name in the configuration, and surroundings."""
+
 _HOLE = re.compile(r"\{(\w+)\}")
 _NO_FIELDS = ("project", "id", "collection")
 

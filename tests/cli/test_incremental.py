@@ -164,7 +164,7 @@ def test_a_plan_writes_no_memory(applied: Workspace) -> None:
     assert {path.name: path.read_bytes() for path in (applied.folder / ".reconciler").iterdir()} == before
 
 
-@pytest.mark.parametrize(("ours", "pages"), [(1, 0), (2, 4)])
+@pytest.mark.parametrize(("ours", "pages"), [(1, 0), (3, 1), (4, 8)])
 def test_few_objects_among_very_many_are_read_singly(workspace: Workspace, ours: int, pages: int) -> None:
     bots = f"kind: Assistant\nmetadata: {{name: '${{each.key}}'}}\nfor_each: {[f'bot-{n}' for n in range(ours)]}\n"
     workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
@@ -174,3 +174,31 @@ def test_few_objects_among_very_many_are_read_singly(workspace: Workspace, ours:
     assert workspace.plan("-v").code == 0
     read = Counter(request.path.count("/") for request in workspace.emulator.requests)
     assert (read[1], read[2]) == (pages, ours)
+
+
+def test_a_list_that_was_long_is_not_read_again_for_a_few_objects(workspace: Workspace) -> None:
+    workspace.emulator.seed(assistants=1900)
+    bots = "kind: Assistant\nmetadata: {name: '${each.key}'}\nfor_each: [a, b, c, d]\n"
+    workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
+    workspace.emulator.clear_requests()
+    said = workspace.run("plan", "-v", "--budget", "4", expect=0).err
+    assert "get Assistant: 4 singly, as the list has had 19 pages" in said
+    assert all(path.startswith("/assistants/asst_") for path in paths(workspace))
+    assert len(paths(workspace)) == 4
+
+
+def test_a_list_of_ours_is_read_to_its_end_though_little_is_on_the_last_page(workspace: Workspace) -> None:
+    bots = f"kind: Assistant\nmetadata: {{name: '${{each.key}}'}}\nfor_each: {[f'bot-{n}' for n in range(402)]}\n"
+    workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
+    workspace.emulator.clear_requests()
+    workspace.run("plan", expect=0)
+    assert paths(workspace) == ["/assistants"] * 5
+
+
+def test_what_was_not_listed_is_not_said_to_be_lacking(workspace: Workspace) -> None:
+    bots = "kind: Assistant\nmetadata: {name: '${each.key}'}\nfor_each: [a, b]\n"
+    workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
+    workspace.emulator.seed(assistants=150)
+    said = workspace.run("plan", "-v", expect=0).err
+    assert "Assistant: 2 of ours are not on the first page of the list, and read singly" in said
+    assert said.count(", which is not among what was listed") == 2
