@@ -196,21 +196,24 @@ def _refresh() -> dict[str, Any]:
         "type": ["object", "null"],
         "properties": {
             "full_every_hours": {
-                **described("After so many hours everything is read again; 0 is always."),
+                **described("After so many hours everything is read again, a year at most; 0 is always."),
                 "type": "number",
                 "minimum": 0,
+                "maximum": 8760,
                 "default": left_out.full_every_hours,
             },
             "full_every_runs": {
                 **described("After so many applies everything is read again; 0 is always."),
                 "type": "integer",
                 "minimum": 0,
+                "maximum": 100_000,
                 "default": left_out.full_every_runs,
             },
             "overlap_minutes": {
-                **described("How late an entry may come into the audit log."),
+                **described("How late an entry may come into the audit log, a day at most."),
                 "type": "number",
                 "minimum": 1,
+                "maximum": 1440,
                 "default": left_out.overlap_minutes,
             },
         },
@@ -224,9 +227,10 @@ def _pace() -> dict[str, Any]:
         "type": ["object", "null"],
         "properties": {
             "admin_requests_per_minute": {
-                **described("Calls of one admin endpoint a minute; auto finds out."),
+                **described("Calls of one admin endpoint a minute, from 0.01 to 100000; auto finds out."),
                 "type": ["number", "string"],
-                "exclusiveMinimum": 0,
+                "minimum": 0.01,
+                "maximum": 100_000,
                 "pattern": "^auto$",
                 "patternErrorMessage": "Expected a number, or the word auto.",
                 "default": "auto",

@@ -240,7 +240,23 @@ BAD = {
     ),
     "pace of nothing": (
         "{pace: {admin_requests_per_minute: 0}}",
-        "41: error: Out of range: spec.pace.admin_requests_per_minute is 0; it must be more than 0.",
+        "41: error: Out of range: spec.pace.admin_requests_per_minute is 0; the least is 0.01.",
+    ),
+    "pace next to nothing": (
+        "{pace: {admin_requests_per_minute: 1.0e-308}}",
+        "41: error: Out of range: spec.pace.admin_requests_per_minute is 1e-308; the least is 0.01.",
+    ),
+    "pace beyond counting": (
+        "{pace: {admin_requests_per_minute: 1.0e+308}}",
+        "41: error: Out of range: spec.pace.admin_requests_per_minute is 1e+308; the most is 100,000.",
+    ),
+    "overlap beyond time": (
+        "{refresh: {overlap_minutes: 1.0e+308}}",
+        "34: error: Out of range: spec.refresh.overlap_minutes is 1e+308; the most is 1,440.",
+    ),
+    "hours beyond time": (
+        "{refresh: {full_every_hours: 1.0e+308}}",
+        "35: error: Out of range: spec.refresh.full_every_hours is 1e+308; the most is 8,760.",
     ),
     "pace in words": (
         "{pace: {admin_requests_per_minute: fast}}",
