@@ -29,6 +29,7 @@ def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | 
     from reconciler.cli.session import Session
 
     session = Session(options)
+    planning.refuse_unread()
     try:
         if planfile:
             return _saved(session, planfile, planning, check=check)
@@ -38,7 +39,7 @@ def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | 
 
 
 def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: bool) -> int:
-    from reconciler.cli.applying import ask_or_refuse, carry_out, guarded, locked, show
+    from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
 
     session.configured()
     with locked(session, "apply"):
@@ -46,7 +47,7 @@ def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: boo
         if plan.is_empty:
             return _nothing_to_do(session, plan, check=check)
         show(session, plan)
-        guarded(session, plan, planning)
+        session.check_guards(plan, planning)
         ask_or_refuse(yes=yes, what="plan")
         return carry_out(session, plan, command="apply", check=check)
 
@@ -54,7 +55,7 @@ def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: boo
 def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check: bool) -> int:
     from hashlib import sha256
 
-    from reconciler.cli.applying import carry_out, guarded, locked, show
+    from reconciler.cli.applying import carry_out, locked, show
     from reconciler.cli.session import read_text
     from reconciler.errors import UsageError
     from reconciler.render.planfile import load_plan
@@ -77,7 +78,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
             return _nothing_to_do(session, plan, check=check)
         session.bind_projects_of(plan)
         show(session, plan)
-        guarded(session, plan, planning)
+        session.check_guards(plan, planning)
         return carry_out(session, plan, command="apply", check=check)
 
 

@@ -11,7 +11,6 @@ import click
 from msgspec.structs import replace
 
 from reconciler.cli.lengths import keep_pages
-from reconciler.cli.options import PlanningOptions
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import SEARCHED, Session, whoami
 from reconciler.engine.apply import Run, apply_plan
@@ -122,13 +121,6 @@ def show(session: Session, plan: Plan) -> None:
         from reconciler.cli.reporting import renderer
 
         click.echo(_redactor()(renderer(session.options).plan(plan)))
-
-
-def guarded(session: Session, plan: Plan, planning: PlanningOptions) -> None:
-    """Check the command line and the guards before anybody is asked."""
-    if planning.refresh == "none":
-        raise UsageError("a plan that was made without refresh cannot be applied", hint="Leave --refresh out.")
-    session.check_guards(plan, planning)
 
 
 @contextmanager

@@ -16,11 +16,12 @@ def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int
 
     Objects to be retained (projects, by default) are only forgotten; protected ones are refused.
     """
-    from reconciler.cli.applying import ask_or_refuse, carry_out, guarded, locked, show
+    from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
     from reconciler.cli.reporting import publish
     from reconciler.cli.session import Session
 
     session = Session(options)
+    planning.refuse_unread()
     session.configured()
     try:
         with locked(session, "destroy"):
@@ -29,7 +30,7 @@ def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int
                 publish(session.options, lambda to: to.plan(plan))
                 return 0
             show(session, plan)
-            guarded(session, plan, planning)
+            session.check_guards(plan, planning)
             ask_or_refuse(yes=yes, what="destruction")
             return carry_out(session, plan, command="destroy")
     finally:

@@ -62,7 +62,17 @@ class PlanningOptions:
     @property
     def changes_the_plan(self) -> bool:
         """Whether anything is asked for that a saved plan has decided already."""
-        return bool(self.target or self.replace or self.adopt or self.refresh == "none")
+        return bool(self.target or self.replace or self.adopt)
+
+    def refuse_unread(self) -> None:
+        """Raise UsageError where nothing would be read: such a plan is a guess, and not for carrying out."""
+        if self.refresh == "none":
+            from reconciler.errors import UsageError
+
+            raise UsageError(
+                "--refresh none goes with plan alone: what was made without looking is not carried out",
+                hint="Leave --refresh out.",
+            )
 
 
 _GLOBAL = (
@@ -100,7 +110,7 @@ _PLANNING = (
         type=click.Choice(("auto", "full", "none")),
         default="auto",
         help="How live state is read: auto leaves out what the audit log shows to be unchanged, full reads all, "
-        "none plans from the state alone, without a call.",
+        "none plans from the state alone, without a call: for a look, and refused where it would be carried out.",
     ),
     click.option(
         "--budget",

@@ -35,6 +35,7 @@ def command(
 
     session = Session(options)
     if out is not None:
+        planning.refuse_unread()
         writable(out, "--out")
     with closing(session):
         plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)

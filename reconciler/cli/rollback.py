@@ -63,7 +63,7 @@ def command(
 
 def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
     """Carry out a saved rollback. It is checked against the state that it was made from, and against no manifest."""
-    from reconciler.cli.applying import guarded, locked, show
+    from reconciler.cli.applying import locked, show
     from reconciler.cli.reporting import publish
 
     _stand_on(session, session.stack, digest=plan.config_digest)
@@ -74,7 +74,7 @@ def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
             return 0
         session.bind_projects_of(plan)
         show(session, plan)
-        guarded(session, plan, planning)
+        session.check_guards(plan, planning)
         return _undo(session, plan)
 
 
@@ -90,7 +90,7 @@ def _save(session: Session, run: int, planning: PlanningOptions, out: Path) -> i
 
 
 def _carry_out(session: Session, run: int, planning: PlanningOptions, *, yes: bool) -> int:
-    from reconciler.cli.applying import ask_or_refuse, guarded, locked, show
+    from reconciler.cli.applying import ask_or_refuse, locked, show
     from reconciler.cli.history import find_run
     from reconciler.cli.reporting import publish
 
@@ -101,7 +101,7 @@ def _carry_out(session: Session, run: int, planning: PlanningOptions, *, yes: bo
             publish(session.options, lambda to: to.plan(plan))
             return 0
         show(session, plan)
-        guarded(session, plan, planning)
+        session.check_guards(plan, planning)
         ask_or_refuse(yes=yes, what="rollback")
         return _undo(session, plan)
 

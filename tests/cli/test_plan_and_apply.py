@@ -431,6 +431,16 @@ def test_a_plan_without_refresh_calls_nothing(workspace: Workspace) -> None:
     assert workspace.emulator.requests == []
 
 
+@pytest.mark.parametrize("command", [["apply", "--yes"], ["destroy", "--yes"], ["plan", "--out", "p.plan"]])
+def test_what_was_planned_without_looking_is_not_carried_out(workspace: Workspace, command: list[str]) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).apply()
+    workspace.emulator.clear_requests()
+    said = workspace.run(*command, "--refresh", "none", expect=1).err
+    assert "--refresh none goes with plan alone" in said
+    assert workspace.emulator.requests == []
+    assert not (workspace.folder / "p.plan").exists()
+
+
 def test_a_budget_that_is_too_small_is_refused_before_anything_is_called(workspace: Workspace) -> None:
     workspace.write({"p.yaml": PROJECT, "l.yaml": LIMIT, "a.yaml": ASSISTANT})
     assert "budget of 2" in workspace.run("plan", "--budget", "2", expect=1).err
