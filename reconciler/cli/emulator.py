@@ -19,6 +19,8 @@ import click
 @click.option(
     "--read-lag-ms", type=click.IntRange(0), default=0, help="How long new objects answer 404 to single reads."
 )
+@click.option("--audit-lag-ms", type=click.IntRange(0), default=0, help="How late entries come into the audit log.")
+@click.option("--audit-off", is_flag=True, help="Keep no audit log, and refuse to show one.")
 @click.option(
     "--retire-assistants", is_flag=True, help="Answer 404 on /assistants and /threads, as the live platform does."
 )

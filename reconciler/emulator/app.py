@@ -73,6 +73,7 @@ class _Exchange:
 
     def __init__(self, state: State, scope: Scope, headers: Headers, content: bytes) -> None:
         self.state = state
+        self.came_at = state.store.clock()
         self.headers = headers
         self.content = content
         self.method = str(scope["method"])
@@ -118,6 +119,7 @@ class _Exchange:
                 key_class=self.key_class,
                 request_content=self.content,
                 response_content=answer.content if answer else b"",
+                at=self.came_at,
                 error=self.failure,
             )
         )

@@ -32,6 +32,10 @@ class Options:
     """How long a new object is missing from lists."""
     read_lag_ms: int = 0
     """How long a new object answers 404 when it is read singly."""
+    audit_lag_ms: int = 0
+    """How late an entry comes into the audit log; it tells the time of what happened all the same."""
+    audit_off: bool = False
+    """Log nothing, and answer 403 to whoever asks for the log, as where an organization has not switched it on."""
     retire_assistants: bool = False
     """Answer 404 below /assistants and /threads, as the live platform does today."""
     service_account_keys_deletable: bool = True
@@ -42,9 +46,10 @@ class Options:
     """Objects to make at the start of an empty store; the keys are those of `seeding.COUNTS`."""
 
     def __post_init__(self) -> None:
-        for name in ("latency_ms", "admin_rpm", "index_delay_ms", "job_delay_ms", "list_lag_ms", "read_lag_ms"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is int and value < 0:
+                raise ValueError(f"{field.name} must not be negative")
         if self.throttle_style not in get_args(ThrottleStyle):
             raise ValueError(f"throttle_style must be one of {', '.join(get_args(ThrottleStyle))}")
 

@@ -22,6 +22,8 @@ class RequestRecord:
     """admin, project, unknown or none."""
     request_content: bytes
     response_content: bytes
+    at: float = 0.0
+    """When it came in, in unix seconds."""
     error: str | None = None
     """The traceback of an unexpected failure of the emulator itself."""
 
@@ -37,6 +39,7 @@ class RequestRecord:
 
     def as_json(self) -> dict[str, Any]:
         return {
+            "at": self.at,
             "method": self.method,
             "path": self.path,
             "query": self.query,

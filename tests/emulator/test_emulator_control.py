@@ -49,6 +49,17 @@ def test_requests_are_read_and_cleared_over_http(control: httpx.Client, http: ht
     assert control.get("/requests").json() == {"requests": []}
 
 
+def test_the_record_tells_when_each_request_came(
+    control: httpx.Client, emulator: Emulator, http: httpx.Client, clock: Any
+) -> None:
+    http.get("/models")
+    clock.advance(7)
+    http.get("/models")
+    first, second = control.get("/requests").json()["requests"]
+    assert (first["at"], second["at"]) == (clock() - 7, clock())
+    assert emulator.requests[1].at == second["at"]
+
+
 def test_a_reset_returns_to_the_beginning(control: httpx.Client, emulator: Emulator, http: httpx.Client) -> None:
     before = emulator.store.counts()
     http.post("/vector_stores", json={})

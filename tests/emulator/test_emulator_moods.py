@@ -122,3 +122,28 @@ def test_a_bad_option_is_refused(emulator: Emulator, changes: dict[str, Any], me
 def test_a_store_can_be_seeded_from_the_start(start: Callable[..., Emulator]) -> None:
     counts = start(seed={"projects": 2, "vector_stores": 1, "files_per_store": 3}).store.counts()
     assert (counts["project"], counts["vector_store_file"]) == (3, 3)
+
+
+def test_an_entry_comes_late_into_a_log_that_lags_and_tells_when_it_happened(
+    emulator: Emulator, admin: httpx.Client, clock: Any
+) -> None:
+    emulator.set_options(audit_lag_ms=2000)
+    admin.post("/organization/projects", json={"name": "late"})
+    happened_at = int(clock())
+    assert admin.get("/organization/audit_logs").json()["data"] == []
+    clock.advance(2)
+    [entry] = admin.get("/organization/audit_logs").json()["data"]
+    assert entry["effective_at"] == happened_at
+    assert len(admin.get("/organization/projects").json()["data"]) == 2
+
+
+def test_a_log_that_is_off_is_refused_and_begins_when_it_is_switched_on(
+    emulator: Emulator, admin: httpx.Client
+) -> None:
+    emulator.set_options(audit_off=True)
+    admin.post("/organization/projects", json={"name": "unseen"})
+    assert admin.get("/organization/audit_logs").status_code == 403
+    emulator.set_options(audit_off=False)
+    admin.post("/organization/projects", json={"name": "seen"})
+    [entry] = admin.get("/organization/audit_logs").json()["data"]
+    assert entry["project"]["name"] == "seen"

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from reconciler.emulator.errors import forbidden
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
@@ -27,6 +28,8 @@ _FILTERS: dict[str, Callable[[Record], str | None]] = {
 
 
 def list_audit_logs(call: Call) -> dict[str, Any]:
+    if call.options.audit_off:
+        raise forbidden("Audit logging is not enabled for this organization.")
     bounds = {name: call.query.integer(f"effective_at[{name}]") for name in _COMPARISONS}
     wanted = {name: values for name in _FILTERS if (values := call.query.all(name))}
     # Everything here happens inside the organization; the tenant above it has no entries.
@@ -35,7 +38,8 @@ def list_audit_logs(call: Call) -> dict[str, Any]:
     def keep(entry: Record) -> bool:
         at = entry.body["effective_at"]
         in_time = all(bound is None or _COMPARISONS[name](at, bound) for name, bound in bounds.items())
-        return not nothing and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
+        has_come = entry.born + call.options.audit_lag_ms / 1000 <= call.store.clock()
+        return not nothing and has_come and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
 
     return call.list_answer(
         call.store.collection("audit_log", ORGANIZATION),
