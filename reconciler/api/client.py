@@ -224,14 +224,17 @@ class Client:
                 self._expected[lane] = max(0, self._expected[lane] - 1)
         spent = 0.0
         for attempt in count(1):
-            for due in filter(None, (request.shared, lane)):
+            lanes = tuple(filter(None, (request.shared, lane)))
+            for due in lanes:
                 self._take_turn(due)
             if not request.after_stop:
                 self.check_stopped()
             sent_at = self.clock()
             outcome = self._attempt(request)
+            if isinstance(outcome, Answer) or outcome.trouble is not Trouble.THROTTLED:
+                for due in lanes:
+                    self._throttle.accepted(due)
             if isinstance(outcome, Answer):
-                self._throttle.accepted(lane)
                 self._outages.answered(lane)
                 return outcome
             # Sending a large file takes its time, which is no reason to give up on it.

@@ -130,6 +130,16 @@ def test_a_refusal_for_pace_is_waited_out_in_each_of_its_shapes(world: World, st
     assert sum(world.clock.slept) <= 240
 
 
+def test_what_is_answered_with_an_error_shows_the_pace_too(make_world: Callable[..., World]) -> None:
+    earlier, world = make_world(), make_world()
+    world.emulator.set_options(admin_rpm=7)
+    for each, times in ((earlier, 3), (world, 30)):
+        for _ in range(times):
+            with pytest.raises(NotFoundError):
+                each.client.request("GET", "/organization/projects/{project}", key=each.admin, ids={"project": "no"})
+    assert sum(world.clock.slept) <= 4 * WINDOW_SECONDS
+
+
 def test_project_calls_go_on_while_admin_calls_wait(world: World) -> None:
     world.emulator.set_options(admin_rpm=1, throttle_style="retry-after")
     for _ in range(2):

@@ -24,6 +24,16 @@ def send(throttle: Throttle, lane: Lane, clock: Clock, times: int) -> list[float
     return moments
 
 
+def get_through(throttle: Throttle, lane: Lane, clock: Clock, times: int) -> list[float]:
+    """When each of so many requests goes, where none is refused."""
+    began, moments = clock.now, []
+    for _ in range(times):
+        send(throttle, lane, clock, 1)
+        moments.append(clock.now - began)
+        throttle.accepted(lane)
+    return moments
+
+
 def test_nothing_is_paced_before_the_first_refusal(clock: Clock) -> None:
     assert send(Throttle(clock=clock), ADMIN, clock, 50) == [0] * 50
 
@@ -53,11 +63,38 @@ def test_refusals_of_requests_in_flight_show_the_limit_more_exactly(clock: Clock
     assert send(throttle, ADMIN, clock, 8) == [W] * 7 + [2 * W]
 
 
-def test_a_told_wait_is_believed_and_the_others_follow_spaced(clock: Clock) -> None:
+def test_one_request_goes_when_the_server_said_and_the_others_in_their_minute(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
-    send(throttle, ADMIN, clock, 7)
+    send(throttle, ADMIN, clock, 8)
     throttle.refused(ADMIN, wait_seconds=5, told=True)
-    assert send(throttle, ADMIN, clock, 3) == pytest.approx([5, 5 + W / 6, 5 + 2 * W / 6])
+    assert send(throttle, ADMIN, clock, 3) == [5, W, W]
+
+
+def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(clock: Clock) -> None:
+    throttle = Throttle(clock=clock)
+    get_through(throttle, ADMIN, clock, 7)
+    for _ in range(2):
+        send(throttle, ADMIN, clock, 1)
+        throttle.refused(ADMIN, wait_seconds=8, told=True)
+        get_through(throttle, ADMIN, clock, 1)
+    assert get_through(throttle, ADMIN, clock, 2) == [8, 16]
+
+
+def test_what_an_earlier_run_left_over_is_taken_as_the_limit_for_a_minute_only(clock: Clock) -> None:
+    throttle = Throttle(clock=clock)
+    get_through(throttle, ADMIN, clock, 4)
+    send(throttle, ADMIN, clock, 1)
+    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    assert get_through(throttle, ADMIN, clock, 20) == [W] * 20
+
+
+def test_where_nothing_gets_through_one_request_at_a_time_asks_less_and_less_often(clock: Clock) -> None:
+    throttle, began, asked = Throttle(clock=clock), clock.now, []
+    for _ in range(6):
+        send(throttle, ADMIN, clock, 1)
+        asked.append(clock.now - began)
+        throttle.refused(ADMIN, wait_seconds=1, told=False)
+    assert asked == [0, 1, 3, 7, 15, 30]
 
 
 def test_other_lanes_go_on_while_one_waits(clock: Clock) -> None:
@@ -72,21 +109,46 @@ def test_project_routes_are_not_paced_by_the_admin_limit(clock: Clock) -> None:
     assert send(throttle, PROJECT, clock, 5) == [0] * 5
 
 
-def test_a_learnt_limit_never_falls_below_three(clock: Clock) -> None:
+def measured(clock: Clock, limit: int) -> Throttle:
+    """A throttle that was refused a request more than so many, after a minute in which it alone sent any."""
     throttle = Throttle(clock=clock)
+    clock.sleep(W)
+    get_through(throttle, ADMIN, clock, limit)
     send(throttle, ADMIN, clock, 1)
-    for _ in range(5):
-        throttle.refused(ADMIN, wait_seconds=0, told=False)
-    assert send(throttle, ADMIN, clock, 4) == [0, 0, 0, W]
+    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    return throttle
 
 
-def test_a_learnt_limit_grows_after_a_long_calm(clock: Clock) -> None:
-    throttle = Throttle(clock=clock)
-    send(throttle, ADMIN, clock, 4)
-    throttle.refused(ADMIN, wait_seconds=0, told=False)
-    clock.sleep(400)
-    throttle.accepted(ADMIN)
-    assert send(throttle, ADMIN, clock, 5) == [0] * 4 + [W]
+def test_a_learnt_limit_never_falls_below_three(clock: Clock) -> None:
+    assert get_through(measured(clock, 1), ADMIN, clock, 5) == [1, 1, W, W + 1, W + 1]
+
+
+def test_a_learnt_limit_is_tried_with_one_more_after_two_calm_minutes(clock: Clock) -> None:
+    throttle = measured(clock, 4)
+    assert get_through(throttle, ADMIN, clock, 9) == [W] * 4 + [2 * W] * 5
+
+
+def test_a_try_that_is_refused_is_made_less_often(clock: Clock) -> None:
+    throttle = measured(clock, 4)
+    get_through(throttle, ADMIN, clock, 8)
+    send(throttle, ADMIN, clock, 1)
+    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    assert get_through(throttle, ADMIN, clock, 17) == [n * W for n in (1, 2, 3) for _ in range(4)] + [4 * W] * 5
+
+
+def test_a_try_that_gets_through_is_followed_by_others_at_once(clock: Clock) -> None:
+    throttle = measured(clock, 4)
+    get_through(throttle, ADMIN, clock, 9)
+    assert get_through(throttle, ADMIN, clock, 20) == [0] * 20
+
+
+def test_a_limit_that_was_configured_is_not_raised_however_long_the_calm(clock: Clock) -> None:
+    throttle = Throttle(admin_requests_per_minute=3, clock=clock)
+    assert get_through(throttle, ADMIN, clock, 90) == [n * W for n in range(30) for _ in range(3)]
+
+
+def test_a_lane_without_a_limit_of_its_own_is_judged_by_what_was_measured_on_others(clock: Clock) -> None:
+    assert measured(clock, 4).seconds_for(OTHER, 9) == pytest.approx(2 * W)
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(0, 0), (1, 0), (3, 0), (4, W), (7, 2 * W)])
@@ -102,6 +164,7 @@ Server = Callable[[float], float]
 MINUTES = 30
 TICK = 0.01
 """No server says to wait for less."""
+ANSWER_SECONDS = 0.1
 
 
 def emptied_on_the_minute(allowed: int) -> Server:
@@ -144,33 +207,86 @@ def refilled_steadily(allowed: int) -> Server:
     return ask
 
 
-def long_run(server: Server, clock: Clock, *, tells: bool, workers: int = 10) -> tuple[int, int]:
-    """How many requests of some workers got through in the time, and how many were refused."""
-    throttle, end = Throttle(clock=clock), clock.now + 60 * MINUTES
-    due = [(clock.now, worker) for worker in range(workers)]
+def long_run(
+    server: Server, clock: Clock, *, tells: bool, workers: int, calls: int | None = None
+) -> tuple[int, int, float]:
+    """How many requests of some workers got through in the time, how many were refused, and how long it took."""
+    throttle, began = Throttle(clock=clock), clock.now
+    due: list[tuple[float, int, float | None]] = [(clock.now, worker, None) for worker in range(workers)]
     passed = refused = 0
-    while due[0][0] < end:
-        clock.now, worker = max(clock.now, due[0][0]), due[0][1]
-        wait = throttle.take(ADMIN)
-        if wait == 0 and (hint := server(clock.now)) > 0:
-            throttle.refused(ADMIN, wait_seconds=hint if tells else 1.0, told=tells)
-            refused += 1
-        elif wait == 0:
+    while due[0][0] < began + 60 * MINUTES and passed != calls:
+        clock.now, worker, answer = max(clock.now, due[0][0]), *due[0][1:]
+        after = 0.0
+        if answer is None:
+            after = throttle.take(ADMIN)
+            answer = None if after else server(clock.now)
+            after = after or ANSWER_SECONDS
+        elif answer:
+            throttle.refused(ADMIN, wait_seconds=answer if tells else 1.0, told=tells)
+            refused, answer = refused + 1, None
+        else:
             throttle.accepted(ADMIN)
-            passed, wait = passed + 1, 0.05
-        heapq.heapreplace(due, (clock.now + wait, worker))
-    return passed, refused
+            passed, answer = passed + 1, None
+        heapq.heapreplace(due, (clock.now + after, worker, answer))
+    return passed, refused, clock.now - began
+
+
+def used(server: Server, clock: Clock, part: float, allowed: int, *, seconds: float) -> Server:
+    """The server after somebody used a part of what it allows, so many seconds ago."""
+    for _ in range(round(part * allowed)):
+        server(clock.now)
+    clock.sleep(seconds)
+    return server
+
+
+LONG_RUNS = [
+    pytest.mark.parametrize("tells", [True, False], ids=["told how long to wait", "told nothing"]),
+    pytest.mark.parametrize("allowed", [7, 60]),
+    pytest.mark.parametrize("part", [0.0, 0.4, 0.7, 1.0], ids="{:.0%} used".format),
+    pytest.mark.parametrize("workers", [1, 10], ids="{} at a time".format),
+    pytest.mark.parametrize("make", [emptied_on_the_minute, looking_back_a_minute, refilled_steadily]),
+]
+
+
+def for_every_server(test: Callable[..., None]) -> Callable[..., None]:
+    for mark in LONG_RUNS:
+        test = mark(test)
+    return test
+
+
+@for_every_server
+def test_a_long_run_uses_what_it_is_given_and_is_hardly_ever_refused(
+    clock: Clock, make: Callable[[int], Server], workers: int, part: float, allowed: int, tells: bool
+) -> None:
+    server = used(make(allowed), clock, part, allowed, seconds=30)
+    passed, refused, _ = long_run(server, clock, tells=tells, workers=workers)
+    assert passed > 0.95 * allowed * MINUTES
+    # Nothing is known at first, so all that are sent at the same time may be refused.
+    assert refused < workers + 0.1 * allowed * MINUTES
+
+
+@for_every_server
+def test_what_an_earlier_run_used_costs_a_run_of_some_minutes_no_more_than_that(
+    clock: Clock, make: Callable[[int], Server], workers: int, part: float, allowed: int, tells: bool
+) -> None:
+    server = used(make(allowed), clock, part, allowed, seconds=30)
+    _, _, seconds = long_run(server, clock, tells=tells, workers=workers, calls=7 * allowed + 2)
+    # Seven times a full allowance, and at the beginning the rest of the minute that was begun.
+    assert seconds < 1.05 * (7 * W + 30)
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told how long to wait", "told nothing"])
-@pytest.mark.parametrize("allowed", [7, 60])
-@pytest.mark.parametrize("make", [emptied_on_the_minute, looking_back_a_minute, refilled_steadily])
-def test_a_long_run_uses_what_it_is_given_and_is_hardly_ever_refused(
-    clock: Clock, make: Callable[[int], Server], allowed: int, tells: bool
-) -> None:
-    passed, refused = long_run(make(allowed), clock, tells=tells)
-    assert passed > 0.9 * allowed * MINUTES
-    assert refused < 0.1 * allowed * MINUTES
+def test_what_others_used_for_a_while_is_used_again_soon_after(clock: Clock, tells: bool) -> None:
+    server, end_of_others, busy = looking_back_a_minute(60), clock.now + 600, [clock.now]
+
+    def shared(now: float) -> float:
+        while busy[0] < min(now, end_of_others):
+            server(busy[0])
+            busy[0] += 1.5
+        return server(now)
+
+    passed, _, _ = long_run(shared, clock, tells=tells, workers=10)
+    assert passed > 0.9 * (10 * 20 + 20 * 60)
 
 
 def test_a_limit_that_is_documented_is_kept_before_anything_was_refused(clock: Clock) -> None:
