@@ -12,7 +12,6 @@ import math
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -31,6 +30,7 @@ from reconciler.api.outages import Outages
 from reconciler.api.pages import Asked
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
 from reconciler.api.throttle import Lane, Throttle
+from reconciler.api.traffic import Traffic
 from reconciler.errors import AnswerError, ApiError, Interrupted, UsageError
 from reconciler.model.secret import Redactor
 
@@ -113,7 +113,7 @@ class Request(Struct, frozen=True):
 
 
 class Left(NamedTuple):
-    """How many calls are still expected, and how many seconds the slowest route needs for its share of them."""
+    """How many calls have no answer yet, and how many seconds the slowest route needs for sending its share of them."""
 
     calls: int
     seconds: float
@@ -123,10 +123,10 @@ class Client:
     """Sends requests and returns JSON. Safe to use from threads.
 
     `answer_seconds` is how long the server may be silent, and how long its whole answer may take from its beginning.
-    `clock` is in unix seconds. `waited_seconds` counts how long turns were waited for, `skew_seconds` how far the
-    server's clock is ahead of ours. `on_wait` hears of each wait over two seconds: why, and until when (unix seconds).
-    Setting `stop` ends every wait early with `Interrupted`, and no further request is begun; those in flight end in
-    their own time. `transport` takes the place of the network in tests.
+    At most `parallelism` requests are in flight at a time, whoever sends them; None for any number. `clock` is in unix
+    seconds, `skew_seconds` is how far the server's clock is ahead of ours. `on_wait` hears of each wait over two
+    seconds: why, and until when (unix seconds). Setting `stop` ends every wait early with `Interrupted`, and no further
+    request is begun; those in flight end in their own time. `transport` takes the place of the network in tests.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class Client:
         organization: str | None = None,
         user_agent: str = "reconciler",
         answer_seconds: float = ANSWER_SECONDS,
+        parallelism: int | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] | None = None,
         on_wait: Callable[[str, float], None] | None = None,
@@ -157,9 +158,8 @@ class Client:
         self._outages = Outages()
         self._calls = 0
         self._budget, self._budget_ends_at = 0, math.inf
-        self._expected: Counter[Lane] = Counter()
         self._calls_lock = threading.Lock()
-        self.waited_seconds = 0.0
+        self._traffic = Traffic(clock, at_a_time=parallelism)
         self.skew_seconds = 0.0
         parts = urlsplit(self.base_url)
         organization = (organization or "").strip()
@@ -181,6 +181,16 @@ class Client:
     def calls(self) -> int:
         """Requests sent so far, retries included."""
         return self._calls
+
+    @property
+    def answered(self) -> int:
+        """Calls that have ended, each once however often it was sent."""
+        return self._traffic.answered
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long the pace alone kept everything from going on."""
+        return self._traffic.still_seconds
 
     @contextmanager
     def at_most(self, calls: int | None) -> Iterator[None]:
@@ -217,28 +227,19 @@ class Client:
 
     def exchange(self, request: Request) -> Answer:
         """Send one request, again where that is safe and helps, and return the answer with its headers."""
-        lane = request.lane
-        self._outages.check(lane, f"{request.method} {request.target}")
-        if request.is_first_page:
-            with self._calls_lock:
-                self._expected[lane] = max(0, self._expected[lane] - 1)
+        self._outages.check(request.lane, f"{request.method} {request.target}")
+        with self._traffic.call(request.lane, is_expected=request.is_first_page):
+            return self._answer(request)
+
+    def _answer(self, request: Request) -> Answer:
         spent = 0.0
         for attempt in count(1):
-            lanes = tuple(filter(None, (request.shared, lane)))
-            for due in lanes:
-                self._take_turn(due)
-            if not request.after_stop:
-                self.check_stopped()
-            sent_at = self.clock()
-            outcome = self._attempt(request)
-            if isinstance(outcome, Answer) or outcome.trouble is not Trouble.THROTTLED:
-                for due in lanes:
-                    self._throttle.accepted(due)
+            outcome, took_seconds = self._in_turn(request)
             if isinstance(outcome, Answer):
-                self._outages.answered(lane)
+                self._outages.answered(request.lane)
                 return outcome
             # Sending a large file takes its time, which is no reason to give up on it.
-            spent += self.clock() - sent_at if request.form is None else 0.0
+            spent += took_seconds if request.form is None else 0.0
             wait = self._next_wait(request, outcome, attempt=attempt, spent_seconds=spent)
             if wait is None:
                 error = self._policy.raised(outcome, request.effect)
@@ -247,6 +248,39 @@ class Client:
             if outcome.trouble is not Trouble.THROTTLED:
                 self._announced_pause(wait, f"trying again: {outcome.error}", waited_seconds=spent)
         raise AssertionError("count() has no end")
+
+    def _in_turn(self, request: Request) -> tuple[Answer | Failure, float]:
+        """Send a request once, as soon as its turn has come and there is a place for it; what came, after how long.
+
+        A turn is taken by those alone who have a place, since the pace counts from when requests go out; and whoever
+        has to wait for a turn leaves the place to others.
+        """
+        lanes = tuple(filter(None, (request.shared, request.lane)))
+        due = list(lanes)
+        while True:
+            with self._traffic.place:
+                if not request.after_stop:
+                    self.check_stopped()
+                wait = self._take_turns(due)
+                if not wait:
+                    with self._traffic.sending(request.lane):
+                        sent_at = self.clock()
+                        outcome = self._attempt(request)
+                    if isinstance(outcome, Answer) or outcome.trouble is not Trouble.THROTTLED:
+                        for lane in lanes:
+                            self._throttle.accepted(lane)
+                    return outcome, self.clock() - sent_at
+            with self._traffic.waiting():
+                self.pause(wait, f"rate limit of {due[0].method} {due[0].route}")
+
+    def _take_turns(self, due: list[Lane]) -> float:
+        """Take the turns that are due, as far as they have come: how many seconds to wait for the first of the rest."""
+        while due:
+            wait = self._throttle.take(due[0])
+            if wait > 0:
+                return wait
+            due.pop(0)
+        return 0.0
 
     def _next_wait(self, request: Request, failure: Failure, *, attempt: int, spent_seconds: float) -> float | None:
         """How long to wait after a failure, or None to give up; throttle and outages learn of it."""
@@ -268,20 +302,17 @@ class Client:
 
     def expect(self, lane: Lane) -> None:
         """Tell that a call will be made soon."""
-        with self._calls_lock:
-            self._expected[lane] += 1
+        self._traffic.expect(lane)
 
     def left(self) -> Left:
-        """What is still expected, and how long its pace makes it take."""
-        with self._calls_lock:
-            due = {lane: count for lane, count in self._expected.items() if count}
-        seconds = (self._throttle.seconds_for(lane, count) for lane, count in due.items())
-        return Left(sum(due.values()), max(seconds, default=0.0))
+        """What is expected or under way, and how long its pace makes it take."""
+        calls, unsent = self._traffic.open()
+        seconds = (self._throttle.seconds_for(lane, count) for lane, count in unsent.items())
+        return Left(calls, max(seconds, default=0.0))
 
     def expect_nothing(self) -> None:
         """Forget what was expected and did not come."""
-        with self._calls_lock:
-            self._expected.clear()
+        self._traffic.expect_nothing()
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait, telling the user if it takes longer; raises Interrupted as soon as the run is stopped."""
@@ -298,12 +329,6 @@ class Client:
         """Raise Interrupted once the run is stopped: between the calls of long work, never inside one."""
         if self._stop.is_set():
             raise Interrupted("The run was stopped.")
-
-    def _take_turn(self, lane: Lane) -> None:
-        while (wait := self._throttle.take(lane)) > 0:
-            with self._calls_lock:
-                self.waited_seconds += wait
-            self.pause(wait, f"rate limit of {lane.method} {lane.route}")
 
     def _attempt(self, request: Request) -> Answer | Failure:
         call = f"{request.method} {request.target}"

@@ -158,7 +158,8 @@ class Throttle:
         if state.is_measured or not lane.is_admin:
             return state.limit
         measured = (other.limit or 0 for other in self._lanes.values() if other.is_measured)
-        return state.ceiling or max(measured, default=0) or state.limit
+        guess = state.limit if (state.limit or 0) >= _FLOOR else None
+        return state.ceiling or max(measured, default=0) or guess
 
 
 def _free_at(state: _State, now: float) -> float:

@@ -184,6 +184,7 @@ class Session:
             organization=stack.organization,
             user_agent=f"reconciler/{__version__}",
             answer_seconds=seconds_of("RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
+            parallelism=self.options.parallelism,
             on_wait=lambda reason, until: self.watching.waiting(reason, until),
             stop=self.interrupts.stop,
         )

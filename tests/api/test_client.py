@@ -8,6 +8,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -37,14 +38,8 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def talking_to(handler: Handler, clock: Clock, **options: Any) -> Client:
-    return Client(
-        "https://api.example/v1",
-        transport=httpx.MockTransport(handler),
-        throttle=Throttle(clock=clock),
-        clock=clock,
-        sleep=clock.sleep,
-        **options,
-    )
+    given = {"throttle": Throttle(clock=clock), "clock": clock, "sleep": clock.sleep, **options}
+    return Client("https://api.example/v1", transport=httpx.MockTransport(handler), **given)
 
 
 def always(response: Any, **rest: Any) -> Handler:
@@ -167,6 +162,62 @@ def test_what_is_expected_and_how_long_it_will_take_is_known_until_it_came(
     # A further page is not what was expected.
     world.client.request("GET", "/organization/projects", key=world.admin, query={"after": first["last_id"]})
     assert world.client.left().calls == 3
+
+
+def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
+    told: list[Left] = []
+    client = talking_to(
+        always(200, json={}),
+        clock,
+        throttle=Throttle(admin_requests_per_minute=1, clock=clock),
+        on_wait=lambda _, __: told.append(client.left()),
+    )
+    for _ in range(3):
+        client.expect(Lane(True, "GET", "/organization/projects"))
+    for _ in range(3):
+        client.request("GET", "/organization/projects", key=ADMIN)
+    assert told == [Left(2, pytest.approx(2 * WINDOW_SECONDS)), Left(1, pytest.approx(WINDOW_SECONDS))]
+    assert (client.answered, client.left()) == (3, Left(0, 0.0))
+
+
+def test_no_more_requests_than_allowed_are_in_flight_whoever_sends_them(clock: Clock) -> None:
+    lock, together, in_flight, most = threading.Lock(), threading.Barrier(3), 0, 0
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        nonlocal in_flight, most
+        with lock:
+            in_flight += 1
+            most = max(most, in_flight)
+        together.wait(timeout=30)  # as many as that have to be in flight, or nothing would go on
+        with lock:
+            in_flight -= 1
+        return httpx.Response(200, json={})
+
+    client = talking_to(handler, clock, parallelism=3)
+    with ThreadPoolExecutor(9) as pool:
+        for answer in [pool.submit(client.request, "GET", "/files", key=KEY) for _ in range(9)]:
+            answer.result()
+    assert most == 3
+
+
+def test_who_waits_for_a_turn_leaves_the_place_to_others(clock: Clock) -> None:
+    waits, go_on = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        go_on.wait(timeout=30)
+        clock.sleep(seconds)
+
+    throttle = Throttle(admin_requests_per_minute=1, clock=clock)
+    client = talking_to(always(200, json={}), clock, throttle=throttle, sleep=sleep, parallelism=1)
+    client.request("GET", "/organization/projects", key=ADMIN)
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(client.request, "GET", "/organization/projects", key=ADMIN)
+        waits.wait(timeout=30)
+        assert client.request("GET", "/files", key=KEY) == {}
+        assert not later.done()
+        go_on.set()
+        later.result()
 
 
 def test_a_short_wait_is_not_announced(world: World) -> None:
@@ -444,10 +495,10 @@ def test_json_that_is_no_object_is_an_error(clock: Clock, body: str) -> None:
 
 
 def test_a_project_key_on_an_admin_route_says_which_key_is_needed(world: World) -> None:
-    wrong = Key(Secret(world.emulator.api_key), "OPENAI_ADMIN_KEY", is_admin=True)
+    wrong = Key(Secret(world.emulator.api_key), "OPENAI_ADMIN", is_admin=True)
     with pytest.raises(AuthenticationError) as caught:
         world.client.request("GET", "/organization/projects", key=wrong)
-    assert "OPENAI_ADMIN_KEY" in str(caught.value)
+    assert "OPENAI_ADMIN" in str(caught.value)
     assert "needs an admin key" in caught.value.hint
 
 

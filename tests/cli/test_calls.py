@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
+from reconciler.emulator import Emulator
 from reconciler.emulator.recorder import RequestRecord
 from tests.bench import workloads
 from tests.conftest import Workspace
@@ -135,3 +138,30 @@ def test_one_look_serves_all_that_is_made_in_a_project_that_the_plan_could_not_r
     called = in_new_project(workspace, "Assistant", "{model: gpt-4o}")
     assert called["POST", "assistants"] == 5
     assert called["GET", "assistants"] == 2  # by the plan, in the default scope, as the state is new; and that look
+
+
+STORE_WITH_FOLDER = """\
+kind: VectorStore
+metadata: {name: NAME}
+spec:
+  name: NAME
+  files: [{path: docs/NAME/*.md}]
+"""
+
+
+def test_parallelism_bounds_the_calls_of_all_changes_together(tmp_path: Path) -> None:
+    at_once = [0]
+
+    def clock() -> float:
+        at_once.append(running[0].requests_in_flight if running else 0)
+        return time.time()
+
+    running: list[Emulator] = []
+    with Emulator(clock=clock) as emulator:
+        running.append(emulator)
+        emulator.set_options(latency_ms=10)
+        names = ("a", "b", "c", "d")
+        files = {f"docs/{name}/{n}.md": f"{name} {n}" for name in names for n in range(5)}
+        workspace = Workspace(tmp_path, emulator).write(files)
+        workspace.declare(*(STORE_WITH_FOLDER.replace("NAME", name) for name in names)).apply("--parallelism", "3")
+    assert max(at_once) <= 3

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from reconciler.api.throttle import Lane
+from reconciler.api.traffic import Traffic
+from tests.api.conftest import Clock
+
+LISTS = Lane(True, "GET", "/organization/projects")
+
+
+@pytest.fixture
+def traffic(clock: Clock) -> Traffic:
+    return Traffic(clock)
+
+
+def test_many_who_wait_for_a_turn_at_the_same_time_stand_still_once(traffic: Traffic, clock: Clock) -> None:
+    with traffic.waiting(), traffic.waiting():
+        clock.sleep(60)
+    clock.sleep(5)
+    assert traffic.still_seconds == 60
+
+
+def test_nothing_stands_still_while_a_request_is_in_flight(traffic: Traffic, clock: Clock) -> None:
+    with traffic.waiting():
+        clock.sleep(10)
+        with traffic.sending(LISTS):
+            clock.sleep(20)
+        clock.sleep(30)
+    assert traffic.still_seconds == 40
+
+
+def test_how_long_everything_stood_still_is_known_while_it_does(traffic: Traffic, clock: Clock) -> None:
+    with traffic.waiting():
+        clock.sleep(10)
+        assert traffic.still_seconds == 10
+
+
+def test_an_expected_call_is_open_until_its_answer_and_unsent_until_it_is_in_flight(traffic: Traffic) -> None:
+    traffic.expect(LISTS)
+    traffic.expect(LISTS)
+    with traffic.call(LISTS, is_expected=True):
+        assert traffic.open() == (2, {LISTS: 2})
+        with traffic.sending(LISTS):
+            assert traffic.open() == (2, {LISTS: 1})
+    assert (traffic.answered, traffic.open()) == (1, (1, {LISTS: 1}))
+
+
+@pytest.mark.parametrize("is_expected", [True, False], ids=["first page", "further page"])
+def test_a_call_that_nobody_expected_is_open_while_it_is_under_way(traffic: Traffic, is_expected: bool) -> None:
+    with traffic.call(LISTS, is_expected=is_expected):
+        assert traffic.open() == (1, {LISTS: 1})
+    assert traffic.open() == (0, {})
+
+
+def test_what_did_not_come_is_forgotten_and_what_is_under_way_is_not(traffic: Traffic) -> None:
+    traffic.expect(LISTS)
+    traffic.expect(LISTS)
+    with traffic.call(LISTS, is_expected=True):
+        traffic.expect_nothing()
+        assert traffic.open() == (1, {LISTS: 1})
