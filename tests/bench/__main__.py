@@ -7,13 +7,13 @@ python -m tests.bench compare BEFORE AFTER
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench import measures
-from tests.bench.results import Results, comparison
+from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
     "start-up": measures.start_up,
@@ -25,7 +25,7 @@ SUBJECTS = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or compare; 1 where a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("bench-results", time.strftime("%Y%m%d-%H%M%S.json")))
@@ -34,9 +34,12 @@ def main() -> int:
     compare = modes.add_parser("compare")
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.mode == "compare":
-        print(comparison(*(json.loads(path.read_text("utf-8")) for path in (options.before, options.after))))
+        try:
+            print(comparison(load(options.before), load(options.after)))
+        except ValueError as error:
+            compare.error(str(error))
         return 0
     results = Results()
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder:

@@ -53,7 +53,10 @@ class Results:
         promised = [_row(figure) for figure in self.figures if figure.bar is not None]
         others = [_row(figure) for figure in self.figures if figure.bar is None]
         left_out = [f"{name}: skipped, {why}" for name, why in self.skipped.items()]
-        return "\n".join(["", "PROMISES", head, *promised, "", "MEASURED BESIDE THEM", head, *others, *left_out])
+        lines: list[str] = []
+        for title, rows in (("PROMISES", promised), ("MEASURED BESIDE THEM", others)):
+            lines += ["", title, head, *rows] if rows else []
+        return "\n".join([*lines, *left_out])
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +76,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def load(path: Path) -> dict[str, Any]:
+    """What a run wrote; raises ValueError, in words for who named the file."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        {one["name"]: (one["value"] / 1, one["unit"]) for one in found["figures"]}
+        found["machine"]["loop_seconds"] / 1
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{path} is no result of bench") from error
+    return dict(found)
+
+
 def comparison(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Two runs side by side, by the names of their figures."""
     old = {one["name"]: one for one in before["figures"]}
@@ -84,11 +100,14 @@ def comparison(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 def _compared(old: Mapping[str, Any], new: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     yield f"{'':68} {'before':>10} {'after':>10} {'ratio':>7}"
+    left = dict(old)
     for one in new:
-        earlier = old.get(one["name"])
+        earlier = left.pop(one["name"], None)
         shown = _number(earlier["value"]) if earlier else "-"
         ratio = f"{one['value'] / earlier['value']:.2f}" if earlier and earlier["value"] else "-"
         yield f"{one['name']:68} {shown:>10} {_number(one['value']):>10} {ratio:>7}  {one['unit']}"
+    for one in left.values():
+        yield f"{one['name']:68} {_number(one['value']):>10} {'-':>10} {'-':>7}  {one['unit']}"
 
 
 def _row(figure: Figure) -> str:
