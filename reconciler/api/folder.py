@@ -2,8 +2,9 @@
 
 The order protects what is searched and what would be forgotten. New content is attached and indexed before the old is
 removed. A file that leaves is deleted before it is detached: dying in between leaves a member without a file, which the
-next run sees and removes, and never a file that nobody remembers. Uploads are journalled one by one, so a run that died
-halfway goes on where it was.
+next run sees and removes, and never a file that nobody remembers. Deleting detaches as well, and nobody says how soon:
+where many leave, a look at the store tells which are left to detach. Uploads are journalled one by one, so a run that
+died halfway goes on where it was.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class _Sync(Struct, frozen=True):
             names = {str(member.file_id): member.key for member in (*added, *plan.again)}
             indexing = Indexing(self.work.reach, names, self.folder.index_seconds, self.folder.settle_seconds)
             self.work.notes.extend(indexing.wait(watches))
-        self._each(self._remove, plan.remove)
+        self._remove(plan.remove, kept=len(after.members))
         _delete_unused(self.work, self.strays)
         self.work.notes.extend(self.strays.remarks())
         return self._outcome(after, [*added, *plan.again, *plan.retag])
@@ -172,7 +173,7 @@ class _Sync(Struct, frozen=True):
         ids = {member.key: member.file_id for member in written}
         return FileSet(tuple(replace(item, file_id=ids.get(item.key, item.file_id)) for item in after.members))
 
-    def _each(self, do: Callable[[Member], None], members: tuple[Member, ...]) -> None:
+    def _each(self, do: Callable[[Member], None], members: Sequence[Member]) -> None:
         side_by_side(do, members, workers=self.folder.parallelism)
 
     # Uploading
@@ -271,10 +272,21 @@ class _Sync(Struct, frozen=True):
             self._detach(member)
             step.done(str(member.file_id), **known)
 
-    def _remove(self, member: Member) -> None:
+    def _remove(self, members: Sequence[Member], *, kept: int) -> None:
+        """Delete the files that we uploaded, and detach what that leaves; `kept` members stay."""
+        ours = [member for member in members if member.content]
+        self._each(self._delete, ours)
+        if len(ours) > kept // _PAGE + 1:  # than a look has pages
+            attached = {member.file_id for member in self.folder.read(self.work.reach, self.live).members}
+            members = [member for member in members if not member.content or member.file_id in attached]
+        self._each(self._detach_left, members)
+
+    def _delete(self, member: Member) -> None:
         self.work.reach.client.check_stopped()
-        if member.content:
-            _delete_file(self.work, member)
+        _delete_file(self.work, member)
+
+    def _detach_left(self, member: Member) -> None:
+        self.work.reach.client.check_stopped()
         with self.work.steps.step(f"detach {member.key}", file_id=member.file_id) as step:
             self._detach(member)
             step.done(str(member.file_id))

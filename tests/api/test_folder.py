@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,7 @@ def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(world: World, mo
     monkeypatch.setattr("reconciler.api.folder._WRITES_PER_MINUTE", 3)
     members = [member(world, f"{number}.md", str(number)) for number in range(4)]
     live, began = store_of(world, *members).live, world.clock.now
-    sync(world, live)  # an attach, and four detaches
+    sync(world, live, *(replace(one, attributes={"team": "cx"}) for one in members))  # an attach, and four annotations
     assert [reason for reason, _ in world.waits] == [f"rate limit of writes to /vector_stores/{live.id}"] * len(
         world.waits
     )
@@ -191,6 +192,25 @@ def test_a_removed_file_is_detached_and_deleted(world: World, pair: Pair) -> Non
     live, a, _ = pair
     sync(world, live, a)
     assert (list(read(world, live)), uploaded(world)) == (["a.md"], ["a.md"])
+
+
+def test_what_deleting_detached_is_not_detached_one_by_one(world: World) -> None:
+    live = store_of(world, *(member(world, f"{number}.md", str(number)) for number in range(5))).live
+    world.emulator.clear_requests()
+    sync(world, live)
+    called = Counter((request.method, request.path.split("/")[1]) for request in world.emulator.requests)
+    assert called == {("DELETE", "files"): 5, ("GET", "vector_stores"): 2}  # before the change, and after the deletes
+    assert read(world, live) == {}
+
+
+def test_what_stays_attached_though_its_file_is_gone_is_detached(world: World) -> None:
+    live = store_of(world, *(member(world, f"{number}.md", str(number)) for number in range(5))).live
+    world.emulator.add_fault("on=DELETE:/files/*,do=error:404,times=3")
+    world.emulator.clear_requests()
+    sync(world, live)
+    detached = [request for request in world.emulator.requests if request.path.startswith("/vector_stores/")]
+    assert Counter(request.method for request in detached) == {"GET": 2, "DELETE": 3}
+    assert read(world, live) == {}
 
 
 def test_a_foreign_file_is_detached_and_kept(world: World, pair: Pair) -> None:
