@@ -1,14 +1,14 @@
 """Walks a plan: what is ready goes, what waits waits, and a failure stops only what depends on it.
 
-A change becomes one node of work, a replacement two. Nodes run on a bounded pool of threads, each as soon as all that
-it needs is done. The first interrupt lets what is in flight finish and starts nothing more.
+A change becomes one node of work, a replacement two. Nodes run on threads, so many in each crew, each as soon as all
+that it needs is done. The first interrupt lets what is in flight finish and starts nothing more.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.engine.crews import crew_of
 from reconciler.engine.execute import Done, Executor
 from reconciler.engine.finding import Settling
 from reconciler.engine.graph import invert
@@ -159,14 +160,13 @@ class _Walk:
     def _walk(self) -> None:
         waiting = {node: {need for need in needs if need in self._work} for node, needs in self._needs.items()}
         dependents = invert(self._needs)
-        ready: deque[Node] = deque()
-        _queue(ready, (node for node in self._work if not waiting[node]))
+        ready = Ready(self._run.parallelism, lambda node: crew_of(self._run.kinds[node.address.kind]))
+        ready.add(node for node in self._work if not waiting[node])
         running: dict[Future[Outcome], Node] = {}
         ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
-        waits = sum(node.half is Half.WAIT for node in self._work)  # these make no calls to speak of, and take hours
-        with ThreadPoolExecutor(self._run.parallelism + waits) as pool:
-            while ready or running:
-                while not self._run.stop.is_set() and (node := self._next(ready, running.values())):
+        with ThreadPoolExecutor(ready.most(self._work)) as pool:
+            while True:
+                while not self._run.stop.is_set() and (node := ready.take()):
                     future = pool.submit(self._carry_out, node)
                     running[future] = node
                     future.add_done_callback(ended.put)
@@ -174,15 +174,11 @@ class _Walk:
                     break
                 future = ended.get()
                 node = running.pop(future)
-                _queue(ready, self._settle(node, future.result(), waiting, dependents))
+                ready.end(node)
+                ready.add(self._settle(node, future.result(), waiting, dependents))
         for node in self._work:
             if node not in self._outcomes:
                 self._note(node, Outcome(self._work[node], OutcomeStatus.SKIPPED, message="the run was interrupted"))
-
-    def _next(self, ready: deque[Node], running: Collection[Node]) -> Node | None:
-        """The next piece of work, out of those that are ready; None while as many are under way as may be."""
-        is_full = sum(node.half is not Half.WAIT for node in running) >= self._run.parallelism
-        return ready.popleft() if ready and (ready[0].half is Half.WAIT or not is_full) else None
 
     def _settle(
         self, node: Node, outcome: Outcome, waiting: dict[Node, set[Node]], dependents: Mapping[Node, list[Node]]
@@ -286,10 +282,44 @@ class _Walk:
         }
 
 
-def _queue(ready: deque[Node], more: Iterable[Node]) -> None:
-    """Line up what can go: waits first, since they take nobody's place."""
-    for node in more:
-        (ready.appendleft if node.half is Half.WAIT else ready.append)(node)
+class Ready:
+    """Work that can go, and how much of it is under way: `parallelism` nodes of a crew at most, of all if it is one.
+
+    Waits take nobody's place, as they make no calls to speak of, and take hours.
+    """
+
+    def __init__(self, parallelism: int, crew_of: Callable[[Node], str]) -> None:
+        self._parallelism = parallelism
+        self._crew_of = crew_of if parallelism > 1 else lambda _: ""
+        self._waits: deque[Node] = deque()
+        self._queues: dict[str, deque[Node]] = {}
+        self._under_way: Counter[str] = Counter()
+
+    def most(self, work: Collection[Node]) -> int:
+        """How much of some work can be under way at most."""
+        crews = {self._crew_of(node) for node in work}
+        return max(1, len(crews) * self._parallelism + sum(node.half is Half.WAIT for node in work))
+
+    def add(self, nodes: Iterable[Node]) -> None:
+        """Line up what can go."""
+        for node in nodes:
+            queue = self._waits if node.half is Half.WAIT else self._queues.setdefault(self._crew_of(node), deque())
+            queue.append(node)
+
+    def take(self) -> Node | None:
+        """The next piece of work; None while as much is under way as may be."""
+        if self._waits:
+            return self._waits.popleft()
+        for crew, queue in self._queues.items():
+            if queue and self._under_way[crew] < self._parallelism:
+                self._under_way[crew] += 1
+                return queue.popleft()
+        return None
+
+    def end(self, node: Node) -> None:
+        """A piece of work has come to its end."""
+        if node.half is not Half.WAIT:
+            self._under_way[self._crew_of(node)] -= 1
 
 
 def nodes_of(plan: Plan) -> dict[Node, Change]:
@@ -359,4 +389,4 @@ def _add_needs(
         needs[target_delete].add(write)
 
 
-__all__ = ["ApplyResult", "Listener", "Run", "apply_plan"]
+__all__ = ["ApplyResult", "Listener", "Ready", "Run", "apply_plan"]

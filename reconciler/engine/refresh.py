@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Self, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.engine.crews import Crews
 from reconciler.errors import AuthenticationError, CredentialError, RetiredError
 from reconciler.model.calls import Within
 from reconciler.model.kind import Ended, Kind
@@ -43,33 +43,6 @@ class Place(Struct, frozen=True):
 
 Wanted = Mapping[tuple[Place, str], Collection[str]]
 """The names of carried fields that are wanted of objects, by where each is listed and its id."""
-
-
-class Crew:
-    """Threads that call, so many at a time. One is none: what it is to do is done by whoever begins it.
-
-    Work may begin further work. After an error or an interrupt nobody waits for the rest, which may never come.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._pool = ThreadPoolExecutor(size) if size > 1 else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def begin(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
-        """Have something done, and come back for the result."""
-        if self._pool is not None:
-            return self._pool.submit(work, *arguments)
-        done: Future[Result] = Future()
-        done.set_result(work(*arguments))
-        return done
 
 
 class LiveState:
@@ -132,7 +105,7 @@ class LiveState:
 
 
 class Reader:
-    """Reads through a provider with a bounded number of threads. `closed` are projects whose key is dead.
+    """Reads through a provider, a number of places at a time. `closed` are projects whose key is dead.
 
     `pages` is how long lists were when they were read last, where that was more than a page.
     """
@@ -172,16 +145,18 @@ class Reader:
             self.provider.expect(self._kinds[place.kind], place.project, call, within=place.within)
 
         def listed(
-            place: Place, single: str | None, crew: Crew
+            place: Place, single: str | None, crews: Crews
         ) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
             objects = self._list(place, optional, ids.get(place), single)
             return objects, [
-                crew.begin(self.provider.read_carried, live, names)
+                crews.begin(live.kind, self.provider.read_carried, live, names)
                 for live, names in self._carrying(place, objects, carried or {})
             ]
 
-        with Crew(self._parallelism) as crew:
-            begun = [(place, crew.begin(listed, place, single, crew)) for place, single in parts]
+        with Crews(self._parallelism) as crews:
+            begun = [
+                (place, crews.begin(self._kinds[place.kind], listed, place, single, crews)) for place, single in parts
+            ]
             if meanwhile is not None:
                 meanwhile()
             found: dict[Place, list[LiveObject]] = {place: [] for place in readable}
@@ -206,7 +181,7 @@ class Reader:
         ]
         for place, id in missing:
             LOG.info("get %s %s, which is not among what was listed", place.kind, id)
-        for live in self._map(lambda item: self._get(*item), missing):
+        for live in self._map(lambda item: self._get(*item), missing, lambda item: self._kinds[item[0].kind]):
             if live is not None:
                 self.state.put(live)
 
@@ -224,7 +199,7 @@ class Reader:
         todo = [(live, names) for live, names in known if live is not None and set(names) - set(live.carried)]
         for live, names in todo:
             self.provider.expect(live.kind, live.project, *names)
-        for live in self._map(lambda item: self.provider.read_carried(*item), todo):
+        for live in self._map(lambda item: self.provider.read_carried(*item), todo, lambda item: item[0].kind):
             self.state.put(live)
 
     def _carrying(
@@ -285,6 +260,8 @@ class Reader:
         live = self.provider.get(self._kinds[place.kind], place.project, id)
         return replace(live, project=place.project) if live is not None else None
 
-    def _map(self, work: Callable[[Item], Result], items: Collection[Item]) -> list[Result]:
-        with Crew(self._parallelism if len(items) > 1 else 1) as crew:
-            return [answer.result() for answer in [crew.begin(work, item) for item in items]]
+    def _map(
+        self, work: Callable[[Item], Result], items: Collection[Item], kind_of: Callable[[Item], Kind]
+    ) -> list[Result]:
+        with Crews(self._parallelism if len(items) > 1 else 1) as crews:
+            return [answer.result() for answer in [crews.begin(kind_of(item), work, item) for item in items]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.engine.apply import Half, Node, needs_of, nodes_of
+from reconciler.engine.apply import Half, Node, Ready, needs_of, nodes_of
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 
@@ -65,3 +65,35 @@ def test_what_a_replacement_left_behind_waits_for_the_rewriting_of_what_used_it(
 def test_what_a_left_over_object_was_reached_by_is_deleted_after_it() -> None:
     found = needs(left_behind(BOT, STORE), change(STORE, Action.DELETE))
     assert found[delete(STORE)] == {Node(BOT, Half.DELETE, "old")}
+
+
+PROJECTS = [write(Address("Project", name)) for name in "abc"]
+STORES = [write(Address("VectorStore", name)) for name in "abc"]
+
+
+def taken(ready: Ready) -> list[Node]:
+    """All that can be taken."""
+    return list(iter(ready.take, None))
+
+
+def test_as_many_as_may_go_are_counted_crew_by_crew() -> None:
+    ready = Ready(2, lambda node: node.address.kind)
+    ready.add([*PROJECTS, *STORES])
+    assert taken(ready) == [*PROJECTS[:2], *STORES[:2]]
+    ready.end(STORES[0])
+    assert taken(ready) == STORES[2:]
+
+
+def test_one_at_a_time_is_one_of_all() -> None:
+    ready = Ready(1, lambda node: node.address.kind)
+    ready.add([*PROJECTS, *STORES])
+    assert taken(ready) == PROJECTS[:1]
+    ready.end(PROJECTS[0])
+    assert taken(ready) == PROJECTS[1:2]
+
+
+def test_waiting_for_a_job_takes_nobodys_place() -> None:
+    ready = Ready(1, lambda node: node.address.kind)
+    waits = [Node(Address("Batch", name), Half.WAIT) for name in "ab"]
+    ready.add([*PROJECTS, *waits])
+    assert taken(ready) == [*waits, PROJECTS[0]]
