@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from reconciler.api.client import Client, Left
+from reconciler.api.client import Client
 from reconciler.cli.options import GlobalOptions
 from reconciler.cli.reporting import wants_color
 from reconciler.model.change import Change, Outcome, Plan
@@ -64,34 +64,50 @@ class Watching:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """The phase in which live state is read; its calls are counted."""
-        before = self._client.calls
-
-        def counted(left: Left) -> tuple[int, int]:
-            done = self._client.calls - before
-            return done, done + left.calls
-
-        with self._phase("Reading live state", "calls", counted):
+        with self._phase("Reading live state", Pending(self._client)):
             yield
 
     @contextmanager
     def applying(self, plan: Plan) -> Iterator[None]:
         """The phase in which a plan is carried out; its changes are counted."""
-        with self._phase("Applying", "changes", lambda _: (self._ended, len(plan.pending))):
+        with self._phase("Applying", Pending(self._client, lambda: (self._ended, len(plan.pending)))):
             yield
 
     @contextmanager
-    def _phase(self, name: str, what: str, counted: Callable[[Left], tuple[int, int]]) -> Iterator[None]:
-        began = time.monotonic()
-
-        def outlook() -> Outlook:
-            left = self._client.left()
-            done, total = counted(left)
-            so_far = (time.monotonic() - began) / done * (total - done) if done >= _TOO_FEW else None
-            # What the pace makes us wait is known; how long the calls themselves take is judged by those so far.
-            paced = left.seconds
-            return Outlook(done, total, what, max(so_far or 0.0, paced) if so_far or paced else None)
-
-        with self._progress.phase(name, outlook):
+    def _phase(self, name: str, pending: Pending) -> Iterator[None]:
+        with self._progress.phase(name, pending.outlook):
             yield
         # What was expected and did not come would be expected for ever.
         self._client.expect_nothing()
+
+
+class Pending:
+    """What a phase has still to do: its calls, or its changes where `changes` says how many of how many have ended."""
+
+    def __init__(
+        self,
+        client: Client,
+        changes: Callable[[], tuple[int, int]] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._changes = changes
+        self._clock = clock
+        self._began_at = clock()
+        self._answered_before = client.answered
+        self._waited_before = client.waited_seconds
+
+    def outlook(self) -> Outlook:
+        """How far it is now, and how long it will still take.
+
+        What the pace makes us wait is known, the wait that is under way included; how long the work itself takes is
+        judged by what is done, without the time that was waited.
+        """
+        left = self._client.left()
+        answered = self._client.answered - self._answered_before
+        done, total = self._changes() if self._changes else (answered, answered + left.calls)
+        waited = self._client.waited_seconds - self._waited_before
+        worked = self._clock() - self._began_at - waited
+        work = worked / done * (total - done) if done >= _TOO_FEW else 0.0
+        return Outlook(done, total, "changes" if self._changes else "calls", max(work, left.seconds) or None)
