@@ -83,11 +83,15 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
 
 
 def _nothing_to_do(session: Session, plan: Plan, *, check: bool) -> int:
+    from msgspec.structs import replace
+
     from reconciler.cli.applying import carry_out
     from reconciler.cli.reporting import publish, talk
 
+    calls = session.client.calls
     code = carry_out(session, plan, command="apply")
-    publish(session.options, lambda to: to.plan(plan))
+    told = replace(plan, calls=plan.calls + session.client.calls - calls)
+    publish(session.options, lambda to: to.plan(told))
     if check:
         talk("No check was run, since nothing was changed; `reconciler check` runs them all.")
     return code

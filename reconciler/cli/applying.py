@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,12 +41,15 @@ def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False
         plan = session.seal(keep=True).plan(plan)
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
+        calls, started = session.client.calls, time.monotonic()
         run_id = _begin_run(session, plan, command)
         with session.watching.applying(plan):
             result = apply_plan(plan, _run(session, run_id))
         result = session.with_culprits(result)
         code = exit_code_of(result)
         _record(session, result, run_id, succeeded=code == 0)
+        # With what the audit log was asked afterwards, for the next plan or for who had moved something.
+        result = replace(result, calls=session.client.calls - calls, seconds=time.monotonic() - started)
         if check and code == 0:
             result, code = _checked(session, result)
         if plan.pending:

@@ -360,6 +360,7 @@ class Session:
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
+        calls = self.client.calls
         try:
             culprits = blame(self.client, self.keys, [(drift.id, drift.project_id) for drift in plan.drift])
         except (ApiError, CredentialError) as error:
@@ -367,7 +368,7 @@ class Session:
             return replace(plan, diagnostics=(*plan.diagnostics, warning))
         unknown = "the audit log has no entry about it"
         drift = (replace(item, blame=culprits.get((item.id, item.project_id), unknown)) for item in plan.drift)
-        return replace(plan, drift=tuple(drift))
+        return replace(plan, drift=tuple(drift), calls=plan.calls + self.client.calls - calls)
 
     def with_culprits(self, result: ApplyResult) -> ApplyResult:
         """The result with what the audit log says about whatever moved since the plan was made, where it can be read.

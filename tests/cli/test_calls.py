@@ -165,3 +165,24 @@ def test_parallelism_bounds_the_calls_of_all_changes_together(tmp_path: Path) ->
         workspace = Workspace(tmp_path, emulator).write(files)
         workspace.declare(*(STORE_WITH_FOLDER.replace("NAME", name) for name in names)).apply("--parallelism", "3")
     assert max(at_once) <= 3
+
+
+def told_calls(text: str) -> int:
+    """How many calls the footers of a command tell of."""
+    return sum(int(number) for number in re.findall(r"(\d+) calls? in", text))
+
+
+def test_the_footers_of_an_apply_tell_of_every_call(workspace: Workspace) -> None:
+    workspace.write(
+        dict(workloads.reference_organization(users=1, projects=2, limits=1, assistants=1, stores=1, files=1))
+    )
+    done = workspace.apply()
+    assert told_calls(done.out) == len(workspace.emulator.requests)
+
+
+def test_the_footer_of_an_apply_that_finds_nothing_to_do_tells_of_every_call(workspace: Workspace) -> None:
+    workspace.write(dict(workloads.reference_organization(users=1, projects=2, limits=1, assistants=1, stores=1)))
+    workspace.apply()
+    workspace.emulator.clear_requests()
+    done = workspace.apply("--refresh", "full")
+    assert told_calls(done.out) == len(workspace.emulator.requests)

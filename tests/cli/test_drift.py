@@ -69,7 +69,10 @@ def test_blame_names_who_did_it(workspace: Workspace) -> None:
         client.post(
             f"/organization/projects/{project_id(client)}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 7}
         ).raise_for_status()
-    assert "rate_limit.updated by " in workspace.run("drift", "--blame", expect=2).out
+    workspace.emulator.clear_requests()
+    told = workspace.run("drift", "--blame", expect=2).out
+    assert "rate_limit.updated by " in told
+    assert f"{len(workspace.emulator.requests)} calls in" in told
 
 
 def test_json_drift_is_in_resource_drift(workspace: Workspace) -> None:
