@@ -64,6 +64,7 @@ class Request(Struct, frozen=True):
     `shared` is a limit that the call shares with others, beside the one of its route.
     `as_is` where refusals are answers too, and so is what is no JSON; what is worth another attempt still gets one.
     `after_stop` for what has to be tidied up after the run was stopped.
+    `attempts` is how often it is sent at most where the server fails, for what one can do without.
     """
 
     method: str
@@ -79,6 +80,7 @@ class Request(Struct, frozen=True):
     is_download: bool = False
     as_is: bool = False
     after_stop: bool = False
+    attempts: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
@@ -95,6 +97,10 @@ class Request(Struct, frozen=True):
             return Effect.READ
         repeatable = self.method == "DELETE" if self.repeatable is None else self.repeatable
         return Effect.REPEATABLE if repeatable else Effect.ONCE
+
+    def has_had_enough(self, attempt: int, failure: Failure) -> bool:
+        """Whether there is no patience for another attempt; waiting for one's turn is no failure."""
+        return self.attempts is not None and attempt >= self.attempts and failure.trouble is not Trouble.THROTTLED
 
     @property
     def is_first_page(self) -> bool:
@@ -286,7 +292,7 @@ class Client:
         """How long to wait after a failure, or None to give up; throttle and outages learn of it."""
         lane, effect = request.lane, request.effect
         wait = self._policy.wait(failure, effect, attempt=attempt, spent_seconds=spent_seconds)
-        if self._outages.has(lane):
+        if self._outages.has(lane) or request.has_had_enough(attempt, failure):
             wait = None
         if failure.trouble is Trouble.THROTTLED:
             told = failure.told_seconds is not None

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
-from reconciler.api.audit import entries_since
+from reconciler.api.audit import entries_since, last_entries
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
+from reconciler.api.work import CREATE
 from reconciler.engine.budget import check_budget
 from reconciler.engine.incremental import (
+    Done,
     Memory,
     Sweeps,
     Trust,
-    Writes,
+    carried_on,
     decide,
     is_told_of,
     reading_of,
@@ -27,12 +29,13 @@ from reconciler.engine.incremental import (
     unsettled,
 )
 from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.own_writes import Write
 from reconciler.engine.plan import make_plan
 from reconciler.engine.recorded import RecordedProvider
 from reconciler.engine.remembering import RememberingProvider
 from reconciler.errors import ReconcilerError
 from reconciler.kinds import PLANNED
-from reconciler.model.change import ApplyResult, Plan
+from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
 from reconciler.model.log import Entry
 from reconciler.state import StateStore
 
@@ -40,6 +43,9 @@ MEMORY = "reading"
 """The remark in the state that holds the memory."""
 
 LOG = logging.getLogger("reconciler.engine")
+_REMOVING = frozenset({"delete", "archive"})
+_LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
+"""The steps of applies that are writes of the objects themselves, for which the audit log has entries."""
 
 
 class Refreshing:
@@ -62,22 +68,23 @@ class Refreshing:
         self._parallelism = parallelism
         self._clock = clock
         self._trust: Trust | None = None
+        self._asked = 0.0
 
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
         """A plan; in mode `auto`, scopes that the log shows to be as they were are taken from the state, else none."""
-        started, calls, now = time.monotonic(), self._provider.calls, self._clock()
-        trust = Trust(because="a full refresh was asked for", asked_at=now)
+        started = self._asked = time.monotonic()
+        calls, trust = self._provider.calls, Trust(because="a full refresh was asked for")
         if mode == "auto":
             memory = Memory.load(store.meta(MEMORY))
             log = partial(self._entries_within_budget, inputs, memory)
-            trust = decide(inputs, memory, log, now=now, sweeps=self._sweeps)
+            trust = decide(inputs, memory, log, sweeps=self._sweeps)
         check_budget(inputs, self._provider, trust.seats, beside=self._provider.calls - calls)
-        provider = RememberingProvider(self._provider, RecordedProvider(inputs.records), trust.seats)
+        provider = RememberingProvider(self._provider, RecordedProvider(inputs.records), trust, inputs.pages)
         plan = make_plan(inputs, provider, parallelism=self._parallelism)
         again = unsettled(plan, trust)
         if again:
-            provider.distrust(again)
-            trust = replace(trust, seats=trust.seats - again)
+            trust = trust.without(again, "something is to be done there")
+            provider.trust(trust)
             plan = make_plan(inputs, provider, parallelism=self._parallelism)
         self._trust = None if inputs.options.targets else trust
         return replace(
@@ -90,36 +97,69 @@ class Refreshing:
         )
 
     def remember(self, result: ApplyResult, store: StateStore, run_id: int) -> None:
-        """Remember what an apply left in order; nothing where its plan was saved, targeted, or not finished."""
-        trust = self._trust
+        """Remember what an apply left in order; no more than what it wrote where its plan was not made here, was
+        targeted, or not finished.
+        """
+        memory, trust = Memory.load(store.meta(MEMORY)), self._trust
+        done = Done(result, self._writes(result, store, run_id), self._asked_at(), store.serial)
         if trust is None or result.plan.destroy or result.interrupted:
+            if memory is not None and memory.serial == result.plan.state_serial:
+                store.set_meta(MEMORY, carried_on(memory, done).dump())
             return
-        memory = Memory.load(store.meta(MEMORY))
-        told = {change.address for change in result.plan.changes if is_told_of(PLANNED[change.address.kind])}
-        wrote = any(outcome.change.address in told for outcome in result.outcomes)
-        if not told or (memory is not None and not wrote and trust.seats == set(memory.seats)):
+        if memory is None and not any(is_told_of(PLANNED[change.address.kind]) for change in result.plan.changes):
             return
-        trust = replace(trust, asked_at=trust.asked_at + self._client.skew_seconds)
-        try:
-            entries = self._entries(trust.asked_at - self._sweeps.overlap_seconds)
-        except ReconcilerError as error:
-            LOG.info("The audit log cannot be read, so the next plan reads everything: %s", error)
-            return
-        steps = store.steps_of_run(run_id)
-        keys = {str(step.result["key_id"]) for step in steps if "key_id" in step.result}
-        writes = Writes(Counter(step.id for step in steps if step.id is not None), keys)
-        fresh = remembered(memory, trust, result, writes, entries, kinds=PLANNED, sweeps=self._sweeps)
+        if done.writes or not trust.shown:
+            done = replace(done, entries=self._entries_at_the_end(done.asked_at))
+        fresh = remembered(memory, trust, done, kinds=PLANNED, sweeps=self._sweeps)
         store.set_meta(MEMORY, fresh.dump())
 
-    def _entries_within_budget(self, inputs: PlanInputs, memory: Memory | None, since: float) -> list[Entry]:
+    def _writes(self, result: ApplyResult, store: StateStore, run_id: int) -> list[Write]:
+        """What a run wrote, as far as the audit log tells of such writes."""
+        outcomes = {outcome.change.address: outcome for outcome in result.outcomes}
+        projects = {change.address.project: change.project_id for change in result.plan.changes}
+        made = (outcome for outcome in result.of(OutcomeStatus.APPLIED) if outcome.id)
+        projects |= {
+            outcome.change.address.name: outcome.id
+            for outcome in made
+            if PLANNED[outcome.change.address.kind].defines_project
+        }
+        writes, skew = [], self._client.skew_seconds
+        for step in store.steps_of_run(run_id):
+            kind, outcome = PLANNED[step.address.kind], outcomes.get(step.address)
+            # The step of a create knows the object's own id alone; where it is besides, the outcome says.
+            id = outcome.id if outcome is not None and step.name == CREATE else step.id
+            project = step.address.project
+            if step.name in _LOGGED and kind.told_as and id is not None:
+                times = step.began_at + skew, (step.ended_at or step.began_at) + skew
+                removes, project_id = step.name in _REMOVING, projects.get(project)
+                with suppress(ValueError):
+                    writes.append(Write.of(kind, project, project_id, id, times=times, removes=removes))
+        return writes
+
+    def _asked_at(self) -> float:
+        """When the plan began to read, by the server's clock, whatever became of ours meanwhile."""
+        return self._clock() + self._client.skew_seconds - (time.monotonic() - self._asked)
+
+    def _entries_at_the_end(self, asked_at: float) -> Sequence[Entry] | None:
+        try:
+            return last_entries(self._client, self._keys, asked_at - self._sweeps.overlap_seconds)
+        except ReconcilerError as error:
+            LOG.info("The audit log cannot be read: %s", error)
+            return None
+
+    def _entries_within_budget(
+        self, inputs: PlanInputs, memory: Memory | None, since: float, most_calls: int
+    ) -> list[Entry]:
         """The same, unless even the best that the log can say would leave too much to read."""
         check_budget(inputs, self._provider, memory.seats if memory else (), beside=1)
-        return self._entries(since)
+        return self._entries(since, most_calls)
 
-    def _entries(self, since: float) -> list[Entry]:
-        return entries_since(self._client, self._keys, since)
+    def _entries(self, since: float, most_calls: int) -> list[Entry]:
+        return entries_since(self._client, self._keys, since, most_calls=most_calls)
 
 
 def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
     """A plan without a call: what the manifests changed since the last apply."""
-    return make_plan(inputs, RecordedProvider(inputs.records), parallelism=parallelism)
+    LOG.info("Nothing is read: all objects are taken to be as they were applied.")
+    plan = make_plan(inputs, RecordedProvider(inputs.records), parallelism=parallelism)
+    return replace(plan, reading=Reading(because="no refresh was asked for", unread=True))

@@ -1,9 +1,10 @@
-"""Reading less: a scope in which the audit log shows no change since we last saw it in order is not read again.
+"""Reading less: a scope in which the audit log shows no change since it was read is not read again.
 
-What an apply leaves in order is remembered with the time at which its reading began. The next plan asks the log, once
-for all, what happened since, a while before that included since entries come late. The log is believed only as long as
-it still shows what it showed before; an entry of a family that we do not know, a gap, a log that is off: everything is
-read. So is, after so many hours or runs, everything anyway.
+What an apply leaves in order is remembered with the time at which it was read. The next plan asks the log, once for
+all, what happened since, a while before that included since entries come late. An entry is settled for a scope where
+the scope was read after it, or where it is our own write; any other makes the scope be read. The log is believed only
+as long as it still shows what it showed before; an entry of a family that we do not know, a gap, a log that is off:
+everything is read. So is, after so many hours or runs, everything anyway.
 
 The memory only ever proves that there is nothing to do: a scope in which a plan finds something is read after all, and
 planned anew.
@@ -11,14 +12,16 @@ planned anew.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 
+import msgspec
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
 from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.own_writes import Owners, Write, is_of, owners, removes, tell_places
 from reconciler.errors import ApiError, CredentialError
 from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
@@ -37,32 +40,66 @@ _OTHER_FAMILIES = (
 """Families of entries that are known; which kinds they touch is for the kinds to say."""
 
 _SERVER_LAG_SECONDS = 60.0
+"""How long a list may still lack what the log says was done."""
+
+_MOST_CALLS = 10
+"""How many calls reading the log may cost."""
+
+_PROOFS = 20
+"""How many of the newest entries are remembered, for the log to show them again."""
+
+_EVERYTHING = "organization."
+"""Entries that make everything be read: what they tell of may be the log's own switch."""
+
+
+class Seen(Struct, frozen=True, array_like=True):
+    """A seat that was in order: when it was read, and until when the log showed no change of it."""
+
+    kind: str
+    project: str | None
+    read_at: float
+    checked_at: float
+
+    @property
+    def seat(self) -> Seat:
+        """What was seen."""
+        return self.kind, self.project
+
+    def settled_before(self, overlap_seconds: float) -> float:
+        """No entry from before that time can tell anything new of it."""
+        return max(self.checked_at - overlap_seconds, self.read_at - _SERVER_LAG_SECONDS)
 
 
 class Memory(Struct, frozen=True):
-    """What is known from earlier runs: since when each seat is in order, and which entries are accounted for.
+    """What is known from earlier runs: what they left in order, what they wrote lately, what the log showed last.
 
+    `places_told` where the log has proved to name the projects of objects. `serial` is the state's that this is about.
     `full_at` is when everything was read last, `runs` counts the applies since. Times are unix seconds of the server.
     """
 
-    seats: Mapping[Seat, float] = field(default_factory=dict)
-    entries: Mapping[str, float] = field(default_factory=dict)
+    seen: Sequence[Seen] = ()
+    writes: Sequence[Write] = ()
+    shown: Mapping[str, float] = field(default_factory=dict)
+    places_told: bool = False
+    serial: int = 0
     full_at: float = 0.0
     runs: int = 0
 
+    @property
+    def seats(self) -> Mapping[Seat, Seen]:
+        """What was left in order, by where it is."""
+        return {seen.seat: seen for seen in self.seen}
+
     def dump(self) -> str:
         """The memory as text, to keep beside the state."""
-        seats = [[kind, project, at] for (kind, project), at in self.seats.items()]
-        return json.dumps({**asdict(self), "seats": seats})
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def load(cls, text: str | None) -> Memory | None:
         """The memory of a text; None for no text, and for one that cannot be used."""
         try:
-            data = json.loads(text or "null")
-            seats = {(kind, project): float(at) for kind, project, at in data.pop("seats")}
-            return cls(seats=seats, **data)
-        except (ValueError, TypeError, AttributeError, KeyError):
+            return msgspec.json.decode(text or "null", type=cls | None)
+        except msgspec.DecodeError:
             return None
 
 
@@ -75,148 +112,264 @@ class Sweeps(Struct, frozen=True):
 
 
 class Trust(Struct, frozen=True):
-    """Which seats need no reading, or why none is trusted; `asked_at` is when the log was asked, before any reading."""
+    """Which seats need no reading, each with when it was read last, or `because` of what none is trusted.
 
-    seats: frozenset[Seat] = frozenset()
+    `setback` says in a few words what went wrong, where a reader of the plan should know. `reasons` are why single
+    seats are read. `shown` are the newest entries of the log, where it answered.
+    """
+
+    seats: Mapping[Seat, float] = field(default_factory=dict)
     because: str = ""
-    asked_at: float = 0.0
-    oldest: float | None = None
+    setback: str = ""
+    reasons: Mapping[Seat, str] = field(default_factory=dict)
+    shown: Mapping[str, float] = field(default_factory=dict)
+    places_told: bool = False
+
+    def without(self, seats: Collection[Seat], reason: str) -> Trust:
+        """The same, with some seats to be read after all."""
+        kept = {seat: at for seat, at in self.seats.items() if seat not in seats}
+        return replace(self, seats=kept, reasons={**self.reasons, **dict.fromkeys(seats, reason)})
 
 
-Log = Callable[[float], Sequence[Entry]]
-"""Gives the entries since a time, in unix seconds. Raises ApiError or CredentialError where it cannot."""
+Log = Callable[[float, int], Sequence[Entry]]
+"""Gives the entries since a time, in unix seconds. Raises ApiError or CredentialError where it cannot, or where that
+takes more than so many calls."""
 
 
-def decide(inputs: PlanInputs, memory: Memory | None, log: Log, *, now: float, sweeps: Sweeps) -> Trust:
+def decide(inputs: PlanInputs, memory: Memory | None, log: Log, *, sweeps: Sweeps) -> Trust:
     """Which seats are as we left them. Asks the log at most once, and not at all where it could save nothing."""
     if memory is None:
-        return Trust(because="no earlier reading is remembered", asked_at=now)
-    if now - memory.full_at > sweeps.hours * 3600 or memory.runs >= sweeps.runs:
-        return Trust(because="everything is read from time to time", asked_at=now)
+        return Trust(because="no earlier reading is remembered")
+    if memory.serial != inputs.state_serial:
+        return Trust(because="the state was changed since the last apply")
+    if due := _sweep_due(memory, sweeps, inputs.server_time()):
+        return due
     options = inputs.options
     if options.unmanaged or options.adopt or options.destroy or inputs.state_is_new:
-        return Trust(because="all objects are asked for", asked_at=now)
-    seats = {seat for seat in _recorded_seats(inputs) if seat in memory.seats}
+        return Trust(because="all objects are asked for")
+    seats = _trustworthy(inputs, memory)
     if len(seats) < 2:
-        return Trust(asked_at=now)
+        return Trust(reasons=_reasons(inputs, memory, {}))
     try:
-        fresh = _unaccounted(log, memory, since=min(memory.seats[seat] for seat in seats) - sweeps.overlap_seconds)
-        touched = _touched(seats, fresh, inputs)
+        told, trust = _asked(log, memory, list(seats.values()), inputs, sweeps)
+        touched = _touched(seats.values(), told, inputs, sweeps)
     except (ApiError, CredentialError) as error:
-        return Trust(because=f"the audit log cannot be used: {error}", asked_at=now)
-    kept = frozenset(seats - touched)
-    return Trust(kept, "", now, min((memory.seats[seat] for seat in kept), default=None))
+        return Trust(because=f"the audit log cannot be used: {error}", setback=_in_short(error))
+    if due := _sweep_due(memory, sweeps, inputs.server_time()):  # the server's clock is known by now
+        return due
+    kept = {seat: seen.read_at for seat, seen in seats.items() if seat not in touched}
+    return replace(trust, seats=kept, reasons=_reasons(inputs, memory, touched))
 
 
-def _touched(seats: set[Seat], entries: Iterable[Entry], inputs: PlanInputs) -> set[Seat]:
-    """The seats in which entries may have changed something; raises ApiError for an entry that nobody knows."""
-    names = _project_names(inputs)
-    touched: set[Seat] = set()
-    for entry in entries:
-        if entry.type == "resource.deleted":
-            ids = {address for address, record in inputs.records.items() if record.id == entry.resource_id}
-            touched |= {(address.kind, address.project) for address in ids}
-        elif entry.type.startswith("tenant."):
-            touched |= {seat for seat in seats if seat[1] is None}
-        else:
-            kinds = [kind for kind in inputs.kinds.values() if entry.type.startswith(kind.events)]
-            if not kinds and not entry.type.startswith(_OTHER_FAMILIES):
-                raise ApiError(f'it has an entry of an unknown type, "{entry.type}"')
-            touched |= {seat for kind in kinds for seat in seats if _may_touch(kind, seat, entry, names)}
-    return touched
+def _sweep_due(memory: Memory, sweeps: Sweeps, now: float) -> Trust | None:
+    if abs(now - memory.full_at) > sweeps.hours * 3600:
+        every = f"{sweeps.hours:g} hours"
+    elif memory.runs >= sweeps.runs:
+        every = f"{sweeps.runs} applies"
+    else:
+        return None
+    because = f"everything is read every {every}, and it is due"
+    return Trust(because=because, setback=f"that is due every {every}, until an apply does it")
 
 
-def _may_touch(kind: Kind, seat: Seat, entry: Entry, names: Mapping[str, str]) -> bool:
-    if seat[0] != kind.name:
-        return False
-    if kind.scope is Scope.ORGANIZATION or entry.project_id is None:
-        return True
-    return seat[1] == names.get(entry.project_id)
+def _in_short(error: ApiError | CredentialError) -> str:
+    status = error.status if isinstance(error, ApiError) else None
+    return f"the audit log answers {status}" if status else f"the audit log cannot be used: {error}"
 
 
-def _unaccounted(log: Log, memory: Memory, *, since: float) -> list[Entry]:
-    """The entries that nobody has accounted for yet; raises ApiError where the log forgot what it showed before."""
-    if not memory.entries:
-        raise ApiError("it has not shown any change of ours so far")
-    newest = max(memory.entries.values())
-    entries = log(min(since, newest))
-    seen = {entry.id for entry in entries}
-    if any(at >= min(since, newest) and id not in seen for id, at in memory.entries.items()):
-        raise ApiError("it does not show any more what it showed before")
-    return [entry for entry in entries if entry.id not in memory.entries]
+def _trustworthy(inputs: PlanInputs, memory: Memory) -> Mapping[Seat, Seen]:
+    """The seats that were in order, whose kinds the log tells about, and where nothing is declared that is new."""
+    unbound = _unbound(inputs)
+    recorded = {_seat(address) for address in inputs.records}
+    return {
+        seat: seen
+        for seat, seen in memory.seats.items()
+        if seat in recorded and seat not in unbound and is_told_of(inputs.kinds.get(seat[0]))
+    }
 
 
-def _recorded_seats(inputs: PlanInputs) -> set[Seat]:
-    """The seats whose kinds the log tells about, and in which every declared resource has an object."""
-    unbound = {_seat(item.address) for item in inputs.resources if item.address not in inputs.records}
-    seats = {_seat(address) for address in inputs.records}
-    return {seat for seat in seats - unbound if is_told_of(inputs.kinds.get(seat[0]))}
+def _unbound(inputs: PlanInputs) -> set[Seat]:
+    return {_seat(item.address) for item in inputs.resources if item.address not in inputs.records}
+
+
+def _reasons(inputs: PlanInputs, memory: Memory, touched: Mapping[Seat, str]) -> Mapping[Seat, str]:
+    """Why each seat is read that is not trusted."""
+    reasons = {}
+    unbound, seats = _unbound(inputs), memory.seats
+    for seat in {_seat(address) for address in chain(inputs.records, (item.address for item in inputs.resources))}:
+        if not is_told_of(inputs.kinds.get(seat[0])):
+            reasons[seat] = "the audit log does not tell of every change there"
+        elif seat in unbound:
+            reasons[seat] = "something new is declared there"
+        elif seat not in seats:
+            reasons[seat] = "the last apply did not leave it in order"
+        elif seat in touched:
+            reasons[seat] = f"the audit log has {touched[seat]}"
+    return reasons
 
 
 def is_told_of(kind: Kind | None) -> bool:
     """Whether the log tells of every change of the kind."""
-    return kind is not None and bool(kind.events) and not kind.surroundings
+    return kind is not None and bool(kind.events)
 
 
-def _project_names(inputs: PlanInputs) -> dict[str, str]:
-    names = {id: name for name, id in inputs.projects.items()}
+class _Told(Struct, frozen=True):
+    """What the log answered: entries, oldest or newest first, and the writes of ours that they may be."""
+
+    entries: Sequence[Entry]
+    ours: Owners
+    places_told: bool
+
+
+def _asked(log: Log, memory: Memory, seen: Sequence[Seen], inputs: PlanInputs, sweeps: Sweeps) -> tuple[_Told, Trust]:
+    """What the log tells; raises ApiError where it forgot what it showed before, or never showed anything of ours."""
+    if not memory.shown and not memory.writes:
+        raise ApiError("it has not shown any change of ours so far")
+    since = min(one.checked_at for one in seen) - sweeps.overlap_seconds
+    start = min(since, max(memory.shown.values(), default=since))
+    # Every seat costs a call to read, so a log that costs as many is not worth reading to its end.
+    entries = log(start, max(1, min(_MOST_CALLS, len(seen) // 2)))
+    known = {entry.id for entry in entries}
+    if any(at >= start and id not in known for id, at in memory.shown.items()):
+        raise ApiError("it does not show any more what it showed before")
+    proved = tell_places(entries, memory.writes, inputs.kinds)
+    places_told = memory.places_told if proved is None else proved
+    ours = owners(entries, memory.writes, inputs.kinds, places_told=places_told)
+    if not memory.shown and not ours:
+        raise ApiError("it has not shown any change of ours so far")
+    told = _Told(entries, ours, places_told)
+    return told, Trust(shown=_newest(entries), places_told=places_told)
+
+
+def _newest(entries: Iterable[Entry]) -> Mapping[str, float]:
+    newest = sorted(entries, key=lambda entry: entry.at, reverse=True)[:_PROOFS]
+    return {entry.id: entry.at for entry in newest}
+
+
+def _touched(seen: Collection[Seen], told: _Told, inputs: PlanInputs, sweeps: Sweeps) -> Mapping[Seat, str]:
+    """The seats in which entries may have changed something, each with the type of such an entry.
+
+    Raises ApiError for an entry that nobody knows.
+    """
+    names = _project_names(inputs)
+    touched: dict[Seat, str] = {}
+    for entry in told.entries:
+        mine = told.ours.get(entry.id, ())
+        for one in seen:
+            if (
+                one.seat not in touched
+                and entry.at >= one.settled_before(sweeps.overlap_seconds)
+                and _may_touch(entry, one.seat, inputs, names if told.places_told else None)
+                and not _is_settled(entry, mine, one.seat)
+            ):
+                touched[one.seat] = entry.type
+    return touched
+
+
+def _is_settled(entry: Entry, mine: Sequence[Write], seat: Seat) -> bool:
+    """Whether an entry is our own, and what it did to a seat is recorded; what goes may take others with it."""
+    gone = {(write.kind, write.project) for write in mine if write.removes}
+    return bool(mine) and (not removes(entry) or seat in gone)
+
+
+def _may_touch(entry: Entry, seat: Seat, inputs: PlanInputs, names: Mapping[str, set[str]] | None) -> bool:
+    """Whether an entry may tell of a seat. `names` are those of projects by id, None where entries do not tell them."""
+    if entry.type == "resource.deleted":
+        return any(_seat(at) == seat and _has_part(record.id, entry) for at, record in inputs.records.items())
+    if entry.type.startswith("tenant."):
+        return seat[1] is None
+    if entry.type.startswith(_EVERYTHING):
+        return True
+    kinds = inputs.kinds.values()
+    if not entry.type.startswith(_OTHER_FAMILIES) and not any(is_of(entry, kind.events) for kind in kinds):
+        raise ApiError(f'it has an entry of an unknown type, "{entry.type}"')
+    if not is_of(entry, inputs.kinds[seat[0]].events):
+        return False
+    if names is None or seat[1] is None or entry.project_id is None or not _is_of_one_project(entry, kinds):
+        return True
+    return seat[1] in names.get(entry.project_id, ())
+
+
+def _is_of_one_project(entry: Entry, kinds: Iterable[Kind]) -> bool:
+    """Whether an entry can only be about objects of kinds that live in projects."""
+    scopes = {kind.scope for kind in kinds if is_of(entry, kind.events[:1])}
+    return scopes == {Scope.PROJECT}
+
+
+def _has_part(id: str, entry: Entry) -> bool:
+    return entry.resource_id is not None and entry.resource_id in id
+
+
+def _project_names(inputs: PlanInputs) -> dict[str, set[str]]:
+    """The names that each project has in the configuration, by its id."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for name, id in inputs.projects.items():
+        names[id].add(name)
     for address, record in inputs.records.items():
-        if inputs.kinds[address.kind].defines_project if address.kind in inputs.kinds else False:
-            names[record.id] = address.name
+        if address.kind in inputs.kinds and inputs.kinds[address.kind].defines_project:
+            names[record.id].add(address.name)
         elif address.project and record.project_id:
-            names.setdefault(record.project_id, address.project)
+            names[record.project_id].add(address.project)
     return names
 
 
 def unsettled(plan: Plan, trust: Trust) -> set[Seat]:
     """The trusted seats in which a plan has something to do, so that they have to be read after all."""
-    return {_seat(change.address) for change in plan.pending} & trust.seats
+    return {_seat(change.address) for change in plan.pending} & trust.seats.keys()
 
 
-class Writes(Struct, frozen=True):
-    """What a run wrote, by the ids that the log would name: how many writes of each object, and other ids it made."""
+class Done(Struct, frozen=True):
+    """What an apply did: its result, what it wrote, when its plan began to read, and the state that it left.
 
-    objects: Counter[str]
-    others: Collection[str] = ()
-
-
-def remembered(
-    memory: Memory | None,
-    trust: Trust,
-    result: ApplyResult,
-    writes: Writes,
-    entries: Sequence[Entry],
-    *,
-    kinds: Mapping[str, Kind],
-    sweeps: Sweeps,
-) -> Memory:
-    """The memory after an apply: what it left in order, and which entries are its own or older than its reading.
-
-    An object that the log names more often than we wrote it was somebody else's to write as well, so none of those
-    entries is taken to be ours, and the next plan reads the scope.
+    `entries` are those of the log at its end, None where it was not asked or did not answer.
     """
+
+    result: ApplyResult
+    writes: Sequence[Write]
+    asked_at: float
+    serial: int
+    entries: Sequence[Entry] | None = None
+
+
+def remembered(memory: Memory | None, trust: Trust, done: Done, *, kinds: Mapping[str, Kind], sweeps: Sweeps) -> Memory:
+    """The memory after an apply: what it left in order, with when that was read."""
     was = memory or Memory()
-    good = {OutcomeStatus.APPLIED}
-    failed = {_seat(outcome.change.address) for outcome in result.outcomes if outcome.status not in good}
-    seen = {_seat(change.address) for change in result.plan.changes}
-    in_order = {seat for seat in seen - failed if is_told_of(kinds.get(seat[0]))}
-    named = Counter(entry.resource_id for entry in entries)
-    mine = {
-        entry.id: entry.at
-        for entry in entries
-        if entry.at < trust.asked_at - _SERVER_LAG_SECONDS
-        or entry.resource_id in writes.others
-        or named[entry.resource_id] == writes.objects[entry.resource_id or ""]
-    }
-    known = {**was.entries, **mine}
-    oldest = trust.asked_at - sweeps.overlap_seconds - 2 * _SERVER_LAG_SECONDS
-    newest = max(known.values(), default=0.0)
+    entries = done.entries or ()
+    in_order = {_seat(change.address) for change in done.result.plan.changes} - _left_undone(done.result)
+    writes = [*was.writes, *done.writes]
+    proved = tell_places(entries, writes, kinds)
+    shown = _newest(entries) or trust.shown
     return Memory(
-        seats=dict.fromkeys(in_order, trust.asked_at),
-        entries={id: at for id, at in known.items() if at >= min(oldest, newest)},
-        full_at=was.full_at if trust.seats else trust.asked_at,
+        seen=[
+            Seen(*seat, read_at=trust.seats.get(seat, done.asked_at), checked_at=done.asked_at)
+            for seat in sorted(in_order, key=lambda seat: (seat[0], seat[1] or ""))
+            if is_told_of(kinds.get(seat[0]))
+        ],
+        writes=[write for write in writes if write.may_come_late(done.asked_at - sweeps.overlap_seconds)],
+        shown=was.shown if done.entries is None and not shown else shown,
+        places_told=(trust.places_told if trust.shown else was.places_told) if proved is None else proved,
+        serial=done.serial,
+        full_at=was.full_at if trust.seats else done.asked_at,
         runs=was.runs + 1 if trust.seats else 0,
     )
+
+
+def carried_on(memory: Memory, done: Done) -> Memory:
+    """The memory after an apply whose plan was not made here, or not of everything: nothing new is in order."""
+    undone = _left_undone(done.result)
+    return replace(
+        memory,
+        seen=[seen for seen in memory.seen if seen.seat not in undone],
+        writes=[*memory.writes, *done.writes],
+        serial=done.serial,
+        runs=memory.runs + 1,
+    )
+
+
+def _left_undone(result: ApplyResult) -> set[Seat]:
+    """The seats in which something was to be done and was not."""
+    applied = {outcome.change.address for outcome in result.of(OutcomeStatus.APPLIED)}
+    return {_seat(change.address) for change in result.plan.pending if change.address not in applied}
 
 
 def _seat(address: Address) -> Seat:
@@ -225,4 +378,5 @@ def _seat(address: Address) -> Seat:
 
 def reading_of(trust: Trust) -> Reading:
     """For reports: how many scopes were not read again, since when, or why all were."""
-    return Reading(len(trust.seats), trust.oldest, trust.because)
+    oldest = min(trust.seats.values(), default=None)
+    return Reading(len(trust.seats), oldest, trust.because, setback=trust.setback)

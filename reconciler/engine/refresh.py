@@ -35,11 +35,6 @@ class Place(Struct, frozen=True):
     project: str | None
     within: Within = ()
 
-    @property
-    def where(self) -> list[str]:
-        """The scope and the surroundings, for people."""
-        return [*([f"project {self.project}"] if self.project else []), *(id for _, id in self.within)]
-
 
 Wanted = Mapping[tuple[Place, str], Collection[str]]
 """The names of carried fields that are wanted of objects, by where each is listed and its id."""
@@ -226,14 +221,8 @@ class Reader:
 
     def _parts(self, place: Place, enough: Mapping[Place, frozenset[str]]) -> Sequence[str | None]:
         """What a place is read by: ids, where asking for each of them takes fewer calls; else None, for its list."""
-        ids, pages = enough.get(place, frozenset()), self._pages.get(place, 1)
-        where = "".join(f" of {at}" for at in place.where)
-        if not self.reads_singly(place, len(ids)):
-            LOG.info("list %s%s", place.kind, where)
-            return (None,)
-        because = f": {len(ids)} singly, as the list has had {pages} pages" if len(ids) > 1 else ""
-        LOG.info("get %s%s%s", place.kind, where, because)
-        return sorted(ids)
+        ids = enough.get(place, frozenset())
+        return sorted(ids) if self.reads_singly(place, len(ids)) else (None,)
 
     def reads_singly(self, place: Place, wanted: int) -> bool:
         """Whether so many objects, if nothing else is wanted, are asked for one by one.

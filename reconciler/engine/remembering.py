@@ -1,31 +1,43 @@
-"""A provider that answers from the state what need not be read again, and asks for everything else once."""
+"""A provider that answers from the state what need not be read again, and asks for everything else once.
+
+It also says, scope by scope, how each is read and why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeVar
 
-from reconciler.engine.incremental import Seat
+from reconciler.engine.incremental import Trust
 from reconciler.engine.recorded import RecordedProvider
+from reconciler.engine.refresh import Place
 from reconciler.model.calls import Within
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject
 
 T = TypeVar("T")
+LOG = logging.getLogger("reconciler.engine")
 
 
 class RememberingProvider:
-    """Reads for planning. Objects of `trusted` seats are as recorded, until `distrust`; no answer is asked for twice.
+    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice.
 
+    `pages` is how long lists were when they were read last, where that was more than a page.
     Safe to use from threads. It never writes: what is applied goes through the provider itself.
     """
 
-    def __init__(self, provider: Provider, recorded: RecordedProvider, trusted: Iterable[Seat]) -> None:
+    def __init__(
+        self, provider: Provider, recorded: RecordedProvider, trust: Trust, pages: Mapping[Place, int] | None = None
+    ) -> None:
         self._provider = provider
         self._recorded = recorded
-        self._trusted = set(trusted)
+        self._trust = trust
+        self._pages = pages or {}
+        self._said: set[str] = set()
         self._answers: dict[Hashable, Any] = {}
         self._lock = Lock()
 
@@ -34,9 +46,9 @@ class RememberingProvider:
         """Requests sent so far."""
         return self._provider.calls
 
-    def distrust(self, seats: Iterable[Seat]) -> None:
-        """Read these from now on."""
-        self._trusted -= set(seats)
+    def trust(self, trust: Trust) -> None:
+        """Trust in this from now on."""
+        self._trust = trust
 
     def bind_project(self, name: str, project_id: str) -> None:
         """Tell which API project a project name of the configuration is."""
@@ -48,21 +60,22 @@ class RememberingProvider:
 
     def expect(self, kind: Kind, project: str | None, *calls: str, within: Within = ()) -> None:
         """Tell that calls will be made soon, where they will."""
-        if (kind.name, project) not in self._trusted:
+        self._say(kind, project, calls, within)
+        if (kind.name, project) not in self._trust.seats:
             self._provider.expect(kind, project, *calls, within=within)
 
     def list(
         self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings."""
-        if (kind.name, project) in self._trusted:
+        if (kind.name, project) in self._trust.seats:
             return self._recorded.list(kind, project, within)
         key = ("list", kind.name, project, within, enough)
         return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough))
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object."""
-        if (kind.name, project) in self._trusted:
+        if (kind.name, project) in self._trust.seats:
             return self._recorded.get(kind, project, id)
         return self._once(("get", kind.name, project, id), lambda: self._provider.get(kind, project, id))
 
@@ -82,6 +95,26 @@ class RememberingProvider:
     said = create
     tidy = create
     read_touched = create
+
+    def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Within) -> None:
+        """How a scope is read, and why so."""
+        seat, trust = (kind.name, project), self._trust
+        if seat in trust.seats:
+            read_at = datetime.fromtimestamp(trust.seats[seat], UTC)
+            how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
+        elif "list" in calls:
+            how = "read in full"
+        elif "read" in calls:
+            pages = self._pages.get(Place(kind.name, project, within))
+            how = f"read singly, as few objects are wanted and the list {f'has had {pages} pages' if pages else 'may be long'}"
+        else:
+            return
+        why = "" if seat in trust.seats else trust.because or trust.reasons.get(seat, "")
+        where = [kind.name, *([f"of project {project}"] if project else []), *(f"in {id}" for _, id in within)]
+        sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
+        if sentence not in self._said:
+            self._said.add(sentence)
+            LOG.info("%s", sentence)
 
     def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
         with self._lock:

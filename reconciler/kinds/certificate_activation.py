@@ -22,6 +22,7 @@ KIND = Kind(
     unique=True,
     readable_singly=False,
     destroys="the certificate is not accepted there any more",
+    events=("certificates.", "certificate."),
     fields=(
         Field(
             "certificate_id",

@@ -19,7 +19,7 @@ KIND = Kind(
     unique=True,
     readable_singly=False,
     destroys="the project cannot use the checkpoint any more",
-    events=("checkpoint.permission.",),
+    events=("checkpoint.permission.", "project."),
     fields=(
         Field(
             "checkpoint",

@@ -25,6 +25,7 @@ KIND = Kind(
     calls=setting(also_at=("/organization/projects/{project}/data_retention",)),
     always_exists=True,
     removal=Removal.RESTORE,
+    logged=("project.updated", "organization.updated"),
     fields=(
         Field(
             "retention_type",

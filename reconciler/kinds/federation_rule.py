@@ -18,6 +18,7 @@ KIND = Kind(
     collection="/organization/workload_identity_providers/{workload_identity_provider_id}/federation_rules",
     natural_key=("workload_identity_provider_id", "name"),
     destroys="the tokens that it matches are not taken any more",
+    events=("workload_identity_provider_mapping.", "workload_identity_provider.", "service_account.", "project."),
     fields=(
         _fixed("workload_identity_provider_id", "The provider whose tokens are looked at."),
         _fixed("project_id", "The project of the service account."),

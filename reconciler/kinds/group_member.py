@@ -16,6 +16,7 @@ KIND = Kind(
     unique=True,
     readable_singly=False,
     page_limit=1000,
+    logged=("group.updated",),
     fields=(
         Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
         Field("user_id", Text(min_length=1), "The user.", required=True, mutability=Mutability.REPLACES, shown_as="id"),

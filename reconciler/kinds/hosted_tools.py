@@ -26,6 +26,7 @@ KIND = Kind(
     calls=setting(),
     always_exists=True,
     removal=Removal.RESTORE,
+    logged=("project.updated",),
     fields=(
         _tool("file_search", "file search"),
         _tool("web_search", "web search"),

@@ -20,6 +20,7 @@ KIND = Kind(
     satisfied_by="User",
     ended={("status", "accepted"): Ended.GONE, ("status", "expired"): Ended.REPLACE},
     destroys="the invitation cannot be accepted any more",
+    logged=("invite.",),
     fields=(
         Field("email", EMAIL, "The e-mail address to invite.", required=True, mutability=Mutability.REPLACES),
         Field(

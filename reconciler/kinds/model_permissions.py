@@ -15,6 +15,7 @@ KIND = Kind(
     calls=setting(whole_updates=True),
     unique=True,
     destroys="the project may use every model of the organization again",
+    logged=("project.updated",),
     fields=(
         Field(
             "mode",

@@ -19,6 +19,7 @@ KIND = Kind(
     calls=Calls(id_field="group_id"),
     unique=True,
     destroys="the group's members lose access to the project",
+    logged=("role.assignment.",),
     fields=(
         Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
         Field(

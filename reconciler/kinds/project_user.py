@@ -20,6 +20,7 @@ KIND = Kind(
     shapes=(Shape(("user_id",)), Shape(("email",))),
     unique=True,
     destroys="the person loses access to the project",
+    events=("user.", "role.", "group.", "invite.accepted", "scim."),
     fields=(
         Field("user_id", Text(min_length=1), "The user, by id. Give this or `email`.", reset=KEEP,
               mutability=Mutability.REPLACES, shown_as="id"),

@@ -48,6 +48,7 @@ KIND = Kind(
     readable_singly=False,
     page_limit=1000,
     destroys="the user or group loses what the role allows",
+    events=("role.assignment.", "role.", "user.", "group.", "invite.accepted", "scim."),
     fields=(
         Field("user_id", Text(min_length=1), "The user who has the role; either this or group_id.",
               mutability=Mutability.REPLACES),

@@ -213,7 +213,8 @@ class Unmanaged(Struct, frozen=True):
 class Reading(Struct, frozen=True):
     """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
     them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
-    where nothing was left out because only targets were asked for.
+    where nothing was left out because only targets were asked for. `setback` says in a few words why nothing could be
+    left out, where that is worth a word; `unread` where nothing was read at all.
     """
 
     remembered: int = 0
@@ -221,6 +222,8 @@ class Reading(Struct, frozen=True):
     because: str = ""
     waited_seconds: float = 0.0
     whole: bool = False
+    setback: str = ""
+    unread: bool = False
 
 
 class Plan(Struct, frozen=True):

@@ -282,8 +282,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     the attribute that shows a key redacted, so that `IN_USE` and `IS_OVER` can be told. `keep_one` names an attribute
     and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key
     makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change
-    of such objects; empty where there are none that do. `shapes` are forms of which a spec has exactly one. `job` says
-    how objects run that are work rather than things; all that replaces such an object is its input.
+    of such objects; empty where there are none that do. `logged` are those of the entries that writing such an object
+    leaves, where they are others than the first of `events`. `shapes` are forms of which a spec has exactly one. `job`
+    says how objects run that are work rather than things; all that replaces such an object is its input.
     """
 
     collection: str
@@ -308,9 +309,15 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None
     events: tuple[str, ...] = ()
+    logged: tuple[str, ...] = ()
     job: Job | None = None
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
+
+    @property
+    def told_as(self) -> tuple[str, ...]:
+        """The beginnings of the types of audit log entries that our own writes leave."""
+        return self.logged or self.events[:1]
 
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:

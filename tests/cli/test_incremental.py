@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from reconciler.emulator.store import ORGANIZATION
+from tests.cli.audit_log import AuditLog, pass_time
 from tests.conftest import Workspace
 
 NAMES = '["a", "b", "c", "d", "e"]'
@@ -33,6 +36,32 @@ kind: User
 metadata: {{name: ada}}
 spec: {{email: ada@example.com, role: owner}}
 """
+PEOPLE = """\
+---
+kind: Group
+metadata: {name: ops}
+spec: {name: Ops}
+---
+kind: Role
+metadata: {name: reader}
+spec: {role_name: Reader, permissions: [api.files.read]}
+---
+kind: RoleAssignment
+metadata: {name: ops-reader}
+spec: {group_id: "${Group/ops}", role_id: "${Role/reader}"}
+---
+kind: GroupMember
+metadata: {name: ada}
+spec: {group_id: "${Group/ops}", user_id: "${User/ada}"}
+---
+kind: ProjectUser
+metadata: {name: ada, project: a}
+spec: {user_id: "${User/ada}", role: member}
+---
+kind: HostedTools
+metadata: {name: a, project: a}
+spec: {web_search: {enabled: false}}
+"""
 READ_IN_FULL = 12  # projects, users, and two lists for each of five projects
 
 
@@ -43,8 +72,30 @@ def applied(workspace: Workspace) -> Workspace:
     return workspace
 
 
+@pytest.fixture
+def log(workspace: Workspace) -> Iterator[AuditLog]:
+    with AuditLog(workspace.emulator).installed() as log:
+        yield log
+
+
 def paths(workspace: Workspace) -> list[str]:
     return [request.path for request in workspace.emulator.requests]
+
+
+def limit_of(project: str, limit: int) -> str:
+    """The manifests, with another limit in one project."""
+    limits = {name: limit if name == project else 20 for name in json.loads(NAMES)}
+    head, middle, tail = MANIFESTS.partition("kind: RateLimit\n")
+    tail = tail.replace(NAMES, json.dumps(limits)).replace("minute: 20", 'minute: "${each.value}"')
+    return head + middle + tail
+
+
+def put(workspace: Workspace, type: str) -> None:
+    """Have the log say that something happened."""
+    store = workspace.emulator.store
+    with store.lock:
+        entry = {"id": "audit_log-1", "type": type, "effective_at": store.now(), "actor": {}, type: {"id": "x"}}
+        store.add("audit_log", ORGANIZATION, entry, resource_id="x")
 
 
 def reading(workspace: Workspace, *options: str) -> dict[str, Any]:
@@ -86,6 +137,100 @@ def test_an_entry_that_comes_late_is_found_when_it_comes(applied: Workspace) -> 
     with store.lock:
         store.add("audit_log", ORGANIZATION, late.body, **late.hidden)
     assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
+
+
+def test_an_entry_that_first_shows_during_an_apply_is_found_by_the_next_plan(log: AuditLog, applied: Workspace) -> None:
+    log.delay = 1
+    outside(applied, "c", 7)
+    log.delay = 0
+    pass_time(65, log, applied)
+    applied.write({"all.yaml": MANIFESTS.replace("role: owner", "role: reader")})
+    applied.write({"more.yaml": "kind: Group\nmetadata: {name: ops}\nspec: {name: Ops}\n"}).apply()
+    applied.write({"all.yaml": MANIFESTS})
+    assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
+
+
+def test_a_change_of_another_project_is_not_taken_for_our_own(log: AuditLog, applied: Workspace) -> None:
+    pass_time(1000, log, applied)
+    log.delay = 1
+    outside(applied, "c", 7)
+    log.delay = 99
+    applied.write({"all.yaml": limit_of("a", 30)}).apply()
+    assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
+
+
+def test_what_another_stack_writes_elsewhere_makes_nothing_be_read(applied: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Workspace(tmp_path / "other", applied.emulator)
+    other.write({"all.yaml": MANIFESTS.replace("User", "Group").replace("{email: ada@example.com, role: owner}",
+                 "{name: Ada}").replace(NAMES, '["y", "z"]')}).apply()  # fmt: skip
+    applied.emulator.clear_requests()
+    assert applied.plan().code == 0
+    assert [path.rpartition("/")[2] for path in paths(applied)] == ["audit_logs", "projects"]
+
+
+def test_a_log_that_names_one_project_for_all_hides_no_change(log: AuditLog, workspace: Workspace) -> None:
+    log.is_vague = True
+    workspace.write({"all.yaml": MANIFESTS}).apply()
+    assert reading(workspace)["remembered"] == READ_IN_FULL
+    outside(workspace, "c", 7)
+    assert "max_requests_per_1_minute: 7 → 20" in workspace.plan().out
+
+
+def test_our_own_writes_may_come_late(log: AuditLog, workspace: Workspace) -> None:
+    log.delay = 1
+    workspace.write({"all.yaml": MANIFESTS}).apply()
+    workspace.emulator.clear_requests()
+    log.release()
+    assert workspace.plan().code == 0
+    assert paths(workspace) == ["/organization/audit_logs"]
+
+
+def test_what_hid_behind_our_own_late_write_is_found_when_that_comes(log: AuditLog, applied: Workspace) -> None:
+    pass_time(1000, log, applied)
+    log.delay = 99
+    applied.write({"all.yaml": limit_of("a", 30)}).apply()
+    log.delay = 0
+    outside(applied, "a", 7)
+    log.release()
+    assert "max_requests_per_1_minute: 7 → 30" in applied.plan().out
+
+
+def test_what_went_with_something_that_we_deleted_is_looked_for(applied: Workspace) -> None:
+    leaving = "spec: {email: dev@example.com, role: reader}\nlifecycle: {on_remove: delete}\n"
+    staying = "spec: {email: dev@example.com, role: member}\n"
+    applied.write({"staying.yaml": f"kind: ProjectUser\nmetadata: {{name: dev, project: a}}\n{staying}"})
+    applied.write({"leaving.yaml": f"kind: User\nmetadata: {{name: dev}}\n{leaving}"}).apply()
+    applied.write({"leaving.yaml": ""}).apply("--allow-delete", "User/dev")
+    assert "+ ProjectUser/a/dev" in applied.plan().out
+
+
+def test_a_change_of_the_organizations_settings_may_be_that_of_the_log(applied: Workspace) -> None:
+    put(applied, "organization.updated")
+    assert reading(applied)["remembered"] == 0
+
+
+def test_a_state_that_was_edited_since_is_not_believed(applied: Workspace) -> None:
+    applied.run("state", "mv", "ServiceAccount/a/ci", "ServiceAccount/a/other", expect=0)
+    applied.run("state", "mv", "ServiceAccount/a/other", "ServiceAccount/a/ci", expect=0)
+    assert reading(applied)["because"] == "the state was changed since the last apply"
+
+
+def test_a_saved_plan_leaves_what_it_did_not_touch_in_order(applied: Workspace) -> None:
+    applied.write({"all.yaml": limit_of("a", 30)}).run("plan", "--out", "plan.json", expect=0)
+    applied.run("apply", "plan.json", "--yes", expect=0)
+    assert reading(applied)["remembered"] == READ_IN_FULL
+
+
+def test_kinds_that_the_log_does_not_tell_of_cost_others_nothing(workspace: Workspace) -> None:
+    workspace.write({"all.yaml": MANIFESTS + PEOPLE}).apply()
+    workspace.emulator.clear_requests()
+    assert workspace.plan().code == 0
+    assert sorted(path.rpartition("/")[2] for path in paths(workspace)) == [
+        "audit_logs",
+        "hosted_tool_permissions",
+        "users",  # of a group
+    ]
 
 
 def test_what_was_repaired_is_repaired_only_once(applied: Workspace) -> None:
@@ -137,19 +282,55 @@ def test_a_log_that_forgot_what_it_showed_is_not_believed(applied: Workspace) ->
     ("type", "remembered"), [("spaceship.landed", 0), ("login.succeeded", READ_IN_FULL), ("tenant.anything", 10)]
 )
 def test_an_entry_of_an_unknown_type_makes_everything_be_read(applied: Workspace, type: str, remembered: int) -> None:
-    store = applied.emulator.store
-    with store.lock:
-        entry = {"id": "audit_log-1", "type": type, "effective_at": store.now(), "actor": {}, type: {"id": "x"}}
-        store.add("audit_log", ORGANIZATION, entry, resource_id="x")
+    put(applied, type)
     assert reading(applied)["remembered"] == remembered
 
 
-@pytest.mark.parametrize("refresh", ["full_every_hours: 0", "full_every_runs: 0"])
-def test_everything_is_read_when_its_time_has_come(applied: Workspace, refresh: str) -> None:
+@pytest.mark.parametrize(
+    ("refresh", "every"), [("full_every_hours: 0", "0 hours"), ("full_every_runs: 0", "0 applies")]
+)
+def test_everything_is_read_when_its_time_has_come(applied: Workspace, refresh: str, every: str) -> None:
     stack = f"kind: Stack\nmetadata: {{name: stack}}\nspec: {{refresh: {{{refresh}}}}}\n"
     applied.write({"reconciler.yaml": stack})
-    assert reading(applied)["because"] == "everything is read from time to time"
+    assert reading(applied)["because"] == f"everything is read every {every}, and it is due"
     assert len(paths(applied)) == READ_IN_FULL
+
+
+def test_an_apply_that_changes_nothing_counts_too_and_begins_anew(applied: Workspace) -> None:
+    applied.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 2}}\n"})
+    counts = []
+    for _ in range(7):
+        applied.emulator.clear_requests()
+        applied.apply()
+        counts.append(len(paths(applied)))
+    due = READ_IN_FULL + 1  # and a look at what the log shows, for the next time
+    assert counts == [1, 1, due, 1, 1, due, 1]
+
+
+def test_a_saved_plan_that_is_carried_out_counts_too(applied: Workspace) -> None:
+    applied.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 1}}\n"})
+    applied.run("plan", "--out", "plan.json", expect=0)
+    applied.run("apply", "plan.json", "--yes", expect=0)
+    assert reading(applied)["because"] == "everything is read every 1 applies, and it is due"
+
+
+def test_a_log_that_is_longer_than_it_is_worth_is_given_up_early(applied: Workspace) -> None:
+    store = applied.emulator.store
+    with store.lock:
+        for number in range(1000):
+            entry = {"id": f"audit_log-{number}", "type": "login.succeeded", "effective_at": store.now(), "actor": {}}
+            store.add("audit_log", ORGANIZATION, entry, resource_id="")
+    applied.emulator.clear_requests()
+    assert (
+        "everything was read: the audit log cannot be used: it has 600 entries or more since then" in applied.plan().out
+    )
+    assert len(paths(applied)) == READ_IN_FULL + 6
+
+
+def test_a_log_that_fails_is_not_waited_for(applied: Workspace) -> None:
+    applied.emulator.add_fault("on=GET:/organization/audit_logs,do=error:500,times=0")
+    assert "everything was read: the audit log answers 500" in applied.plan().out
+    assert len(paths(applied)) == READ_IN_FULL + 2
 
 
 def test_a_state_that_was_imported_remembers_no_reading(applied: Workspace) -> None:
@@ -182,7 +363,7 @@ def test_a_list_that_was_long_is_not_read_again_for_a_few_objects(workspace: Wor
     workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
     workspace.emulator.clear_requests()
     said = workspace.run("plan", "-v", "--budget", "4", expect=0).err
-    assert "get Assistant: 4 singly, as the list has had 19 pages" in said
+    assert "Assistant: read singly, as few objects are wanted and the list has had 19 pages" in said
     assert all(path.startswith("/assistants/asst_") for path in paths(workspace))
     assert len(paths(workspace)) == 4
 
