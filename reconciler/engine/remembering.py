@@ -106,7 +106,8 @@ class RememberingProvider:
             how = "read in full"
         elif "read" in calls:
             pages = self._pages.get(Place(kind.name, project, within))
-            how = f"read singly, as few objects are wanted and the list {f'has had {pages} pages' if pages else 'may be long'}"
+            length = f"has had {pages} pages" if pages else "may be long"
+            how = f"read singly, as few objects are wanted and the list {length}"
         else:
             return
         why = "" if seat in trust.seats else trust.because or trust.reasons.get(seat, "")

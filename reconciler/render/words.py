@@ -168,6 +168,8 @@ def _nothing(plan: Plan) -> str:
         return f"No changes. What run {plan.rollback_of} touched is as it was before:"
     if plan.destroy:
         return "No changes. Nothing that is managed is left to destroy:"
+    if plan.reading.unread:
+        return "No changes. The manifests match what was applied last, and live objects were not read:"
     return "No changes. Live objects match the manifests:"
 
 
@@ -188,7 +190,9 @@ def cost_of(calls: int, seconds: float) -> str:
 
 
 def reading_cost(plan: Plan) -> str:
-    """What reading cost: `1 call in 0.2 s, 61 scopes unchanged since 2026-11-22 20:10 UTC by the audit log`."""
+    """What reading cost, and what was not read: `1 call in 0.2 s, 61 scopes unchanged since 2026-11-22 20:10 UTC by the
+    audit log`.
+    """
     reading = plan.reading
     parts = [cost_of(plan.calls, plan.seconds)]
     if reading.waited_seconds >= _WORTH_A_WORD_SECONDS:
@@ -196,6 +200,10 @@ def reading_cost(plan: Plan) -> str:
     if reading.remembered:
         since = datetime.fromtimestamp(reading.since or 0, UTC).strftime("%Y-%m-%d %H:%M UTC")
         parts.append(f"{count(reading.remembered, 'scope')} unchanged since {since} by the audit log")
+    if reading.setback:
+        parts.append(f"everything was read: {reading.setback}")
+    if reading.unread and not plan.is_empty:
+        parts.append("live objects were not read")
     return ", ".join(parts)
 
 

@@ -383,3 +383,49 @@ def test_what_was_not_listed_is_not_said_to_be_lacking(workspace: Workspace) -> 
     said = workspace.run("plan", "-v", expect=0).err
     assert "Assistant: 2 of ours are not on the first page of the list, and read singly" in said
     assert said.count(", which is not among what was listed") == 2
+
+
+def test_a_plan_says_why_everything_was_read(applied: Workspace) -> None:
+    applied.emulator.add_fault("on=GET:/organization/audit_logs,do=error:404,times=0")
+    assert applied.plan().out.endswith("everything was read: the audit log answers 404.\n")
+    assert reading(applied)["setback"] == "the audit log answers 404"
+
+
+def test_a_plan_says_how_old_the_oldest_reading_is_that_it_relies_on(log: AuditLog, applied: Workspace) -> None:
+    pass_time(3600, log, applied)
+    applied.apply()
+    pass_time(3600, log, applied)
+    assert applied.emulator.store.now() - reading(applied)["since"] > 7000
+
+
+def test_each_scope_is_said_to_be_read_as_it_is(applied: Workspace) -> None:
+    outside(applied, "c", 7)
+    applied.write(
+        {"one.yaml": "kind: HostedTools\nmetadata: {name: a, project: a}\nspec: {web_search: {enabled: true}}\n"}
+    )
+    said = applied.plan("-v").err
+    assert "RateLimit of project c: read in full: the audit log has rate_limit.updated\n" in said
+    assert "HostedTools of project a: read in full: the audit log does not tell of every change there\n" in said
+    assert said.count("by the audit log\n") == READ_IN_FULL - 1
+    assert said.count("RateLimit of project b: unchanged since ") == 1
+
+
+def test_why_one_object_is_read_singly_is_said(workspace: Workspace) -> None:
+    workspace.write({"bot.yaml": "kind: Assistant\nmetadata: {name: bot}\nspec: {name: Bot, model: gpt-4o}\n"}).apply()
+    assert "Assistant: read singly, as few objects are wanted and the list may be long" in workspace.plan("-v").err
+
+
+@pytest.mark.parametrize("format", ["text", "markdown"])
+def test_a_plan_without_refresh_does_not_claim_to_know_live_objects(applied: Workspace, format: str) -> None:
+    outside(applied, "c", 7)
+    done = applied.plan("--refresh", "none", "-v", "--format", format)
+    assert (
+        "The manifests match what was applied last, and live objects were not read: 16 resources, 0 calls" in done.out
+    )
+    assert "Live objects match" not in done.out
+    assert " read " not in done.err.replace("Nothing is read", "")
+
+
+def test_a_plan_with_changes_and_without_refresh_says_so_too(applied: Workspace) -> None:
+    applied.write({"all.yaml": limit_of("a", 30)})
+    assert applied.plan("--refresh", "none").out.endswith(", live objects were not read.\n")
