@@ -24,6 +24,7 @@ from reconciler.cli.failures import exit_code
 from reconciler.cli.main import COMMANDS, cli
 from reconciler.cli.options import FORMATS
 from reconciler.emulator import FAULT_HELP
+from reconciler.engine.incremental import is_told_of
 from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
@@ -326,6 +327,15 @@ def kinds_table() -> str:
     return "\n".join(["| Kind | What it is |", "|---|---|", *rows]) + "\n"
 
 
+def refresh_kinds() -> str:
+    rows = [
+        f"| `{kind.name}` | {', '.join(f'`{type}*`' for type in kind.events)} |"
+        for kind in sorted(KINDS.values(), key=lambda kind: kind.name)
+        if is_told_of(kind)
+    ]
+    return "\n".join(["| Kind | Is read after entries of the types |", "|---|---|", *rows]) + "\n"
+
+
 def rule_pages() -> str:
     return "\n".join(f"```text\n{explain_kind(kind)}```\n" for kind in (CHECK,))
 
@@ -356,6 +366,7 @@ GENERATED = {
     "options emulator": option_table(own_options("emulator")),
     "faults": f"```text\n{FAULT_HELP}```\n",
     "kinds": kinds_table(),
+    "refresh kinds": refresh_kinds(),
     "kind index": index({**KINDS, **RULE_KINDS}),
 }
 
@@ -371,6 +382,14 @@ def test_what_is_written_from_the_program_is_what_the_program_says(page: str) ->
         text = fresh
     for found in MARKED.finditer(text):
         assert found[2] == f"{GENERATED[found[1]]}\n", found[1]
+
+
+def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() -> None:
+    text = PAGES["docs/refresh.md"].read_text(encoding="utf-8")
+    of_admins = {kind.name for kind in KINDS.values() if kind.scope.needs_admin_key}
+    trusted, _, others = text.partition("<!-- end -->")
+    said = {name for name in of_admins if f"`{name}`" in (trusted if is_told_of(KINDS[name]) else others)}
+    assert said == of_admins
 
 
 @pytest.mark.parametrize("page", KIND_PAGES)
