@@ -92,19 +92,24 @@ class Refreshing:
             calls=self._provider.calls - calls,
             seconds=time.monotonic() - started,
             reading=replace(
-                reading_of(trust), waited_seconds=self._client.waited_seconds, whole=not inputs.options.targets
+                reading_of(trust),
+                waited_seconds=self._client.waited_seconds,
+                whole=not inputs.options.targets,
+                began_at=self._asked_at(),
             ),
         )
 
     def remember(self, result: ApplyResult, store: StateStore, run_id: int) -> None:
-        """Remember what an apply left in order; no more than what it wrote where its plan was not made here, was
-        targeted, or not finished.
+        """Remember what an apply left in order; no more than what it wrote where its plan was targeted or not finished,
+        or was made by another run that did not read everything.
         """
-        memory, trust = Memory.load(store.meta(MEMORY)), self._trust
-        done = Done(result, self._writes(result, store, run_id), self._asked_at(), store.serial)
+        memory, trust, reading = Memory.load(store.meta(MEMORY)), self._trust, result.plan.reading
+        if trust is None and reading.whole and not reading.remembered and reading.began_at:
+            trust = Trust(because=reading.because)
+        done = Done(result, self._writes(result, store, run_id), reading.began_at, store.serial)
         if trust is None or result.plan.destroy or result.interrupted:
             if memory is not None and memory.serial == result.plan.state_serial:
-                store.set_meta(MEMORY, carried_on(memory, done).dump())
+                store.set_meta(MEMORY, carried_on(memory, done, sweeps=self._sweeps).dump())
             return
         if memory is None and not any(is_told_of(PLANNED[change.address.kind]) for change in result.plan.changes):
             return

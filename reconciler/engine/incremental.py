@@ -345,7 +345,7 @@ def remembered(memory: Memory | None, trust: Trust, done: Done, *, kinds: Mappin
             for seat in sorted(in_order, key=lambda seat: (seat[0], seat[1] or ""))
             if is_told_of(kinds.get(seat[0]))
         ],
-        writes=[write for write in writes if write.may_come_late(done.asked_at - sweeps.overlap_seconds)],
+        writes=_still_to_come(writes, done.asked_at, sweeps),
         shown=was.shown if done.entries is None and not shown else shown,
         places_told=(trust.places_told if trust.shown else was.places_told) if proved is None else proved,
         serial=done.serial,
@@ -354,16 +354,23 @@ def remembered(memory: Memory | None, trust: Trust, done: Done, *, kinds: Mappin
     )
 
 
-def carried_on(memory: Memory, done: Done) -> Memory:
+def carried_on(memory: Memory, done: Done, *, sweeps: Sweeps) -> Memory:
     """The memory after an apply whose plan was not made here, or not of everything: nothing new is in order."""
     undone = _left_undone(done.result)
+    seen = [one for one in memory.seen if one.seat not in undone]
+    checked_at = min((one.checked_at for one in seen), default=done.asked_at)
     return replace(
         memory,
-        seen=[seen for seen in memory.seen if seen.seat not in undone],
-        writes=[*memory.writes, *done.writes],
+        seen=seen,
+        writes=_still_to_come([*memory.writes, *done.writes], checked_at, sweeps),
         serial=done.serial,
         runs=memory.runs + 1,
     )
+
+
+def _still_to_come(writes: Iterable[Write], checked_at: float, sweeps: Sweeps) -> Sequence[Write]:
+    """The writes whose entries a plan may ask for that relies on the log from then on."""
+    return [write for write in writes if write.may_come_late(checked_at - sweeps.overlap_seconds)]
 
 
 def _left_undone(result: ApplyResult) -> set[Seat]:

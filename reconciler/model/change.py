@@ -214,7 +214,8 @@ class Reading(Struct, frozen=True):
     """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
     them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
     where nothing was left out because only targets were asked for. `setback` says in a few words why nothing could be
-    left out, where that is worth a word; `unread` where nothing was read at all.
+    left out, where that is worth a word; `unread` where nothing was read at all. `began_at` is when reading began, in
+    unix seconds of the server.
     """
 
     remembered: int = 0
@@ -224,6 +225,7 @@ class Reading(Struct, frozen=True):
     whole: bool = False
     setback: str = ""
     unread: bool = False
+    began_at: float = 0.0
 
 
 class Plan(Struct, frozen=True):

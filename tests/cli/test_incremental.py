@@ -222,6 +222,12 @@ def test_a_saved_plan_leaves_what_it_did_not_touch_in_order(applied: Workspace) 
     assert reading(applied)["remembered"] == READ_IN_FULL
 
 
+def test_a_saved_plan_that_read_everything_is_a_beginning_too(workspace: Workspace) -> None:
+    workspace.write({"all.yaml": MANIFESTS}).run("plan", "--out", "plan.json", expect=0)
+    workspace.run("apply", "plan.json", "--yes", expect=0)
+    assert reading(workspace)["remembered"] == READ_IN_FULL
+
+
 def test_kinds_that_the_log_does_not_tell_of_cost_others_nothing(workspace: Workspace) -> None:
     workspace.write({"all.yaml": MANIFESTS + PEOPLE}).apply()
     workspace.emulator.clear_requests()
@@ -325,6 +331,17 @@ def test_a_log_that_is_longer_than_it_is_worth_is_given_up_early(applied: Worksp
         "everything was read: the audit log cannot be used: it has 600 entries or more since then" in applied.plan().out
     )
     assert len(paths(applied)) == READ_IN_FULL + 6
+
+
+def test_an_entry_that_pages_show_twice_does_not_make_the_log_look_whole(applied: Workspace) -> None:
+    store = applied.emulator.store
+    with store.lock:
+        for number in range(700):
+            body = {"type": "login.succeeded", "effective_at": store.now(), "actor": {}}
+            store.add(
+                "audit_log", ORGANIZATION, {"id": f"audit_log-{number // 2}", **body}, id=str(number), resource_id=""
+            )
+    assert reading(applied)["remembered"] == 0
 
 
 def test_a_log_that_fails_is_not_waited_for(applied: Workspace) -> None:
