@@ -333,17 +333,6 @@ def test_a_log_that_is_longer_than_it_is_worth_is_given_up_early(applied: Worksp
     assert len(paths(applied)) == READ_IN_FULL + 6
 
 
-def test_an_entry_that_pages_show_twice_does_not_make_the_log_look_whole(applied: Workspace) -> None:
-    store = applied.emulator.store
-    with store.lock:
-        for number in range(700):
-            body = {"type": "login.succeeded", "effective_at": store.now(), "actor": {}}
-            store.add(
-                "audit_log", ORGANIZATION, {"id": f"audit_log-{number // 2}", **body}, id=str(number), resource_id=""
-            )
-    assert reading(applied)["remembered"] == 0
-
-
 def test_a_log_that_fails_is_not_waited_for(applied: Workspace) -> None:
     applied.emulator.add_fault("on=GET:/organization/audit_logs,do=error:500,times=0")
     assert "everything was read: the audit log answers 500" in applied.plan().out

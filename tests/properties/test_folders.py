@@ -89,7 +89,8 @@ rounds = st.lists(st.tuples(st.lists(edits, max_size=5), items), min_size=2, max
 def store_of(folder: Path, item: dict[str, Any]) -> Resource:
     """A vector store that holds the folder, as the loader would make it."""
     shared = {"attributes": item["attributes"], "chunking_strategy": item["chunking_strategy"]}
-    finder = MemberFinder(Files(folder))
+    files = Files(folder)
+    finder = MemberFinder(files, files.content)
     finder.add(0, {"path": "pages/**", "ignore": list(item["ignore"]), **shared})
     for index, id in enumerate(sorted(item["ids"]), start=1):
         finder.add(index, {"file_id": id, **shared})

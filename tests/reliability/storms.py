@@ -462,5 +462,5 @@ def _plan_value(ended: Ended) -> Any:
 
 def _without_chance(item: dict[str, Any]) -> dict[str, Any]:
     """Without where a document lies, and when and how fast the plan was made."""
-    chance = ("source", "config_digest", "timestamp", "seconds", "summary")
+    chance = ("source", "config_digest", "timestamp", "began_at", "seconds", "summary")
     return {name: value for name, value in item.items() if name not in chance}
