@@ -38,6 +38,7 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 120.0
 UPLOAD_FACTOR = 5.0  # what an upload may take of everything, compared with other calls
 _ANNOUNCED_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 0.5
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -263,6 +264,7 @@ class Client:
         """
         lanes = tuple(filter(None, (request.shared, request.lane)))
         due = list(lanes)
+        announced_until = self.clock()
         while True:
             with self._traffic.place:
                 if not request.after_stop:
@@ -276,8 +278,15 @@ class Client:
                         for lane in lanes:
                             self._throttle.accepted(lane)
                     return outcome, self.clock() - sent_at
+            until = self.clock() + wait
+            if until > announced_until + _ANNOUNCED_SECONDS:
+                self._announce(f"rate limit of {due[0].method} {due[0].route}", until)
+                announced_until = until
+            if self._throttle.is_guessing(due[0]):
+                wait = min(wait, _LOOK_AGAIN_SECONDS)  # whatever gets through may show that more does
             with self._traffic.waiting():
-                self.pause(wait, f"rate limit of {due[0].method} {due[0].route}")
+                self._sleep(wait)
+            self.check_stopped()
 
     def _take_turns(self, due: list[Lane]) -> float:
         """Take the turns that are due, as far as they have come: how many seconds to wait for the first of the rest."""
@@ -326,10 +335,14 @@ class Client:
 
     def _announced_pause(self, seconds: float, reason: str, *, waited_seconds: float) -> None:
         """A pause of many for one reason: what counts for telling the user is how long they are together."""
-        if waited_seconds > _ANNOUNCED_SECONDS and self._on_wait is not None:
-            self._on_wait(reason, self.clock() + seconds)
+        if waited_seconds > _ANNOUNCED_SECONDS:
+            self._announce(reason, self.clock() + seconds)
         self._sleep(seconds)
         self.check_stopped()
+
+    def _announce(self, reason: str, until: float) -> None:
+        if self._on_wait is not None:
+            self._on_wait(reason, until)
 
     def check_stopped(self) -> None:
         """Raise Interrupted once the run is stopped: between the calls of long work, never inside one."""

@@ -127,6 +127,12 @@ class Throttle:
             state.resume_at = max(state.resume_at, now + wait_seconds)
             state.passed = 0
 
+    def is_guessing(self, lane: Lane) -> bool:
+        """Whether the limit of a lane may be raised at any moment, so that a turn comes sooner than `take` said."""
+        with self._lock:
+            state = self._state(lane)
+            return state.limit != state.ceiling and not state.is_measured
+
     def seconds_for(self, lane: Lane, count: int) -> float:
         """How long so many requests will wait for their turns at the least; 0 where no limit is known yet.
 

@@ -220,6 +220,19 @@ def test_who_waits_for_a_turn_leaves_the_place_to_others(clock: Clock) -> None:
         later.result()
 
 
+def test_whoever_waits_for_a_limit_that_is_only_a_guess_looks_again_twice_a_second_and_says_so_once(
+    clock: Clock,
+) -> None:
+    answers = [httpx.Response(status, json={}) for status in (200, 200, 200, 429, 200)]
+    waits: list[str] = []
+    client = talking_to(lambda _: answers.pop(0), clock, on_wait=lambda reason, _: waits.append(reason))
+    for _ in range(4):
+        client.request("GET", "/organization/projects", key=ADMIN)
+    assert sum(clock.slept) == pytest.approx(WINDOW_SECONDS)
+    assert max(clock.slept) == 0.5
+    assert waits == ["rate limit of GET /organization/projects"]
+
+
 def test_a_short_wait_is_not_announced(world: World) -> None:
     world.emulator.add_fault("on=GET:/files,do=retry-after:1")
     world.client.request("GET", "/files", key=world.key)

@@ -147,6 +147,17 @@ def test_a_limit_that_was_configured_is_not_raised_however_long_the_calm(clock: 
     assert get_through(throttle, ADMIN, clock, 90) == [n * W for n in range(30) for _ in range(3)]
 
 
+def test_a_limit_is_a_guess_from_a_refusal_in_the_first_minute_until_one_later(clock: Clock) -> None:
+    throttle, guesses = Throttle(clock=clock), list[bool]()
+    for _ in range(2):
+        guesses.append(throttle.is_guessing(ADMIN))
+        send(throttle, ADMIN, clock, 4)
+        throttle.refused(ADMIN, wait_seconds=1, told=False)
+        guesses.append(throttle.is_guessing(ADMIN))
+        clock.sleep(W)
+    assert guesses == [False, True, True, False]
+
+
 def test_a_lane_without_a_limit_of_its_own_is_judged_by_what_was_measured_on_others(clock: Clock) -> None:
     assert measured(clock, 4).seconds_for(OTHER, 9) == pytest.approx(2 * W)
 
@@ -210,7 +221,10 @@ def refilled_steadily(allowed: int) -> Server:
 def long_run(
     server: Server, clock: Clock, *, tells: bool, workers: int, calls: int | None = None
 ) -> tuple[int, int, float]:
-    """How many requests of some workers got through in the time, how many were refused, and how long it took."""
+    """How many requests of some workers got through in the time, how many were refused, and how long it took.
+
+    Workers do as the client does: as long as there is only a guess, they look again whether their turn has come.
+    """
     throttle, began = Throttle(clock=clock), clock.now
     due: list[tuple[float, int, float | None]] = [(clock.now, worker, None) for worker in range(workers)]
     passed = refused = 0
@@ -220,6 +234,7 @@ def long_run(
         if answer is None:
             after = throttle.take(ADMIN)
             answer = None if after else server(clock.now)
+            after = min(after, 0.5) if throttle.is_guessing(ADMIN) else after
             after = after or ANSWER_SECONDS
         elif answer:
             throttle.refused(ADMIN, wait_seconds=answer if tells else 1.0, told=tells)
