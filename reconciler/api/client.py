@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from itertools import count
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -58,7 +59,7 @@ class Form(Struct, frozen=True):
     others: Mapping[str, tuple[str, IO[bytes]]] = field(default_factory=dict)
 
 
-class Request(Struct, frozen=True):
+class Request(Struct, frozen=True, dict=True):
     """One call. `path` is the route below the base URL; each `{name}` in it is filled from `ids`, quoted.
 
     A download is answered with bytes instead of JSON.
@@ -108,12 +109,12 @@ class Request(Struct, frozen=True):
         """Whether it is no further page of a list that was begun."""
         return not ({"after", "page"} & self.query.keys())
 
-    @property
+    @cached_property
     def lane(self) -> Lane:
         """The limit of its route."""
         return Lane(self.key.is_admin, self.method, self.path)
 
-    @property
+    @cached_property
     def target(self) -> str:
         """The path with the ids filled in."""
         return self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
