@@ -251,15 +251,15 @@ def _touched(seen: Collection[Seen], told: _Told, inputs: PlanInputs, sweeps: Sw
 
     Raises ApiError for an entry that nobody knows.
     """
-    names = _project_names(inputs)
+    reach = _Reach(seen, inputs, places_told=told.places_told)
     touched: dict[Seat, str] = {}
-    for entry in told.entries:
+    since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
+    for entry in (entry for entry in told.entries if entry.at >= since):
         mine = told.ours.get(entry.id, ())
-        for one in seen:
+        for one in reach.of(entry):
             if (
                 one.seat not in touched
                 and entry.at >= one.settled_before(sweeps.overlap_seconds)
-                and _may_touch(entry, one.seat, inputs, names if told.places_told else None)
                 and not _is_settled(entry, mine, one.seat)
             ):
                 touched[one.seat] = entry.type
@@ -272,28 +272,44 @@ def _is_settled(entry: Entry, mine: Sequence[Write], seat: Seat) -> bool:
     return bool(mine) and (not removes(entry) or seat in gone)
 
 
-def _may_touch(entry: Entry, seat: Seat, inputs: PlanInputs, names: Mapping[str, set[str]] | None) -> bool:
-    """Whether an entry may tell of a seat. `names` are those of projects by id, None where entries do not tell them."""
-    if entry.type == "resource.deleted":
-        return any(_seat(at) == seat and _has_part(record.id, entry) for at, record in inputs.records.items())
-    if entry.type.startswith("tenant."):
-        return seat[1] is None
-    if entry.type.startswith(_EVERYTHING):
-        return True
-    kinds = inputs.kinds.values()
-    if not entry.type.startswith(_OTHER_FAMILIES) and not any(is_of(entry, kind.events) for kind in kinds):
-        raise ApiError(f'it has an entry of an unknown type, "{entry.type}"')
-    if not is_of(entry, inputs.kinds[seat[0]].events):
-        return False
-    if names is None or seat[1] is None or entry.project_id is None or not _is_of_one_project(entry, kinds):
-        return True
-    return seat[1] in names.get(entry.project_id, ())
+class _Reach:
+    """Which seats an entry may tell of. Each entry finds those of its kinds and project, without a look at the rest."""
 
+    def __init__(self, seen: Collection[Seen], inputs: PlanInputs, *, places_told: bool) -> None:
+        self._seen = seen
+        self._inputs = inputs
+        self._names = _project_names(inputs) if places_told else None
+        self._of_kind: dict[str, list[Seen]] = defaultdict(list)
+        self._at: dict[Seat, Seen] = {}
+        for one in seen:
+            self._of_kind[one.kind].append(one)
+            self._at[one.seat] = one
 
-def _is_of_one_project(entry: Entry, kinds: Iterable[Kind]) -> bool:
-    """Whether an entry can only be about objects of kinds that live in projects."""
-    scopes = {kind.scope for kind in kinds if is_of(entry, kind.events[:1])}
-    return scopes == {Scope.PROJECT}
+    def of(self, entry: Entry) -> Iterable[Seen]:
+        """The seats of an entry; raises ApiError for one of a type that nobody knows."""
+        if entry.type == "resource.deleted":
+            found = {_seat(at) for at, record in self._inputs.records.items() if _has_part(record.id, entry)}
+            return [self._at[seat] for seat in found if seat in self._at]
+        if entry.type.startswith("tenant."):
+            return [one for one in self._seen if one.project is None]
+        if entry.type.startswith(_EVERYTHING):
+            return self._seen
+        kinds = [kind for kind in self._inputs.kinds.values() if is_of(entry, kind.events)]
+        if not kinds and not entry.type.startswith(_OTHER_FAMILIES):
+            raise ApiError(f'it has an entry of an unknown type, "{entry.type}"')
+        return chain.from_iterable(self._in_place(kind, entry) for kind in kinds)
+
+    def _in_place(self, kind: Kind, entry: Entry) -> Iterable[Seen]:
+        seats = self._of_kind.get(kind.name, ())
+        if self._names is None or entry.project_id is None or not self._is_of_one_project(entry):
+            return seats
+        homes = (None, *self._names.get(entry.project_id, ()))
+        return [self._at[kind.name, home] for home in homes if (kind.name, home) in self._at]
+
+    def _is_of_one_project(self, entry: Entry) -> bool:
+        """Whether an entry can only be about objects of kinds that live in projects."""
+        scopes = {kind.scope for kind in self._inputs.kinds.values() if is_of(entry, kind.events[:1])}
+        return scopes == {Scope.PROJECT}
 
 
 def _has_part(id: str, entry: Entry) -> bool:
