@@ -20,6 +20,7 @@ from reconciler.model.types import SERVER_CHOSEN
 from reconciler.model.values import SecretValue, Spec
 
 _NOT_SHOWN: Any = object()
+_ATOMS = (str, int, float)
 _comparisons = Comparisons()
 
 
@@ -36,7 +37,9 @@ def diff_fields(
         if field.mutability is Mutability.FIXED or field.ours:
             continue
         if field.name in desired:
-            changes += _changes_of(field, wanted(field, desired[field.name]), live, record)
+            value = desired[field.name]
+            if not _is_shown_as(field, value, live):
+                changes += _changes_of(field, wanted(field, value), live, record)
         elif record is not None and record.applied.get(field.name) is not None:
             changes += _reset_of(field, live, record, restored or {})
     return changes
@@ -149,6 +152,12 @@ def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
     if value is None and field.readable is Readable.SOMETIMES:
         return _NOT_SHOWN
     return default_of(field) if value is None else value
+
+
+def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
+    """Whether a text or a number is shown just as it is wanted, as nearly all are: then there is no more to it."""
+    shown = live.attributes.get(field.name)
+    return type(value) in _ATOMS and type(shown) is type(value) and shown == value and field.readable is Readable.ALWAYS
 
 
 def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | None) -> Iterator[FieldChange]:

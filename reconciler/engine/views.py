@@ -56,13 +56,11 @@ def _stands_as_applied(survey: Survey, record: Record, change: Change | None, sp
         or survey.resources[record.address].lifecycle.ignore_changes
     ):
         return False
-    return (
-        spec is not None
-        and record.applied.keys() == spec.keys()
-        and all(
-            _same_files(value, spec[name]) if isinstance(value, FileSet) else same(value, spec[name])
-            for name, value in record.applied.items()
-        )
+    if spec is None or record.applied == spec:
+        return spec is not None
+    return record.applied.keys() == spec.keys() and all(
+        _same_files(value, spec[name]) if isinstance(value, FileSet) else same(value, spec[name])
+        for name, value in record.applied.items()
     )
 
 
