@@ -31,7 +31,6 @@ def command(
     """
     from reconciler.cli.reporting import publish, writable, write_private
     from reconciler.cli.session import Session
-    from reconciler.render.planfile import dump_plan
 
     session = Session(options)
     if out is not None:
@@ -42,5 +41,7 @@ def command(
         publish(session.options, lambda to: to.plan(plan))
         session.check_guards(plan, planning)
     if out is not None:
+        from reconciler.render.planfile import dump_plan
+
         write_private(out, dump_plan(plan))
     return 2 if detailed_exitcode and not plan.is_empty else 0

@@ -7,7 +7,6 @@ people. Everything a renderer prints passes through this module, and what cannot
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 
@@ -53,6 +52,8 @@ def quoted(text: str) -> str:
 
 def markup(text: str) -> str:
     """`text` for HTML, between tags or inside a quoted attribute."""
+    import html  # with thousands of names of characters, which texts for terminals do without
+
     return html.escape(terminal(text), quote=True)
 
 
@@ -68,6 +69,8 @@ def prose(text: str) -> str:
     shown = _LINKS.sub(lambda found: f"{found[0]}\0", terminal(text).lstrip())
     shown = _MARKUP.sub(lambda found: f"\\{found[0]}", shown)
     shown = _AT_START.sub(r"\1\\\2", shown)
+    import html
+
     return html.escape(shown, quote=False).replace("\0", _BREAK)
 
 

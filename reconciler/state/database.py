@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from reconciler.errors import StateError
 from reconciler.state.rows import DAMAGED_HINT
@@ -19,6 +19,8 @@ BUSY_SECONDS = 30.0
 """How long to wait for another program that has the file open."""
 
 _PATIENCE_SECONDS = 0.02
+_PAGES_WORTH_SHRINKING = 256
+"""A megabyte."""
 
 
 class _Batch:
@@ -66,6 +68,22 @@ class Database:
         """The connection for one query, to be fetched whole within the block. Raises StateError."""
         with self._guard, translated(self._name):
             yield self._connection
+
+    def shrink(self) -> None:
+        """Give back the room in the file that nothing needs any more, where that is a good part of it.
+
+        A large apply leaves the room of its journal, and every plan reads the file whole. Where it cannot be done, as
+        others have the file open or the disk is full, it is left for the next time.
+        """
+        with self._guard, suppress(sqlite3.OperationalError):
+            if self._connection.in_transaction or self._batch is not None:
+                return
+            free, pages = (self._pragma(name) for name in ("freelist_count", "page_count"))
+            if free > _PAGES_WORTH_SHRINKING and free * 3 > pages:
+                self._connection.execute("VACUUM")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
     def close(self) -> None:
         """Close the file; safe to call twice."""

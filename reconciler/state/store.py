@@ -206,6 +206,7 @@ class StateStore:
             runs.end(connection, run_id, status=status, counts=counts, at=self._clock())
             journal.prune(connection)
             runs.prune_pre_images(connection)
+        self._database.shrink()
 
     def runs(self) -> Sequence[Run]:
         """All runs, oldest first."""

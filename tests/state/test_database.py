@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,37 @@ def test_a_write_that_was_interrupted_beside_a_statement_does_not_block_the_next
     connection.execute(statement)
     insert(database, 1)
     assert numbers(database) == [1]
+
+
+def fill_and_empty(database: Database, rows: int) -> None:
+    with database.write() as connection:
+        connection.execute("CREATE TABLE large (text TEXT)")
+        connection.executemany("INSERT INTO large VALUES (?)", [("x" * 4000,)] * rows)
+    with database.write() as connection:
+        connection.execute("DELETE FROM large")
+
+
+def test_room_that_nothing_needs_any_more_is_given_back(database: Database, tmp_path: Path) -> None:
+    insert(database, 1)
+    fill_and_empty(database, 1000)
+    before = (tmp_path / "a.db").stat().st_size
+    database.shrink()
+    assert (tmp_path / "a.db").stat().st_size < before / 10
+    assert numbers(database) == [1]
+
+
+def test_a_little_room_is_kept_for_the_next_run(database: Database, tmp_path: Path) -> None:
+    fill_and_empty(database, 100)
+    before = (tmp_path / "a.db").stat().st_size
+    database.shrink()
+    assert (tmp_path / "a.db").stat().st_size == before
+
+
+def test_room_stays_while_others_read_the_file(database: Database, tmp_path: Path) -> None:
+    fill_and_empty(database, 1000)
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM t").fetchone()
+        before = (tmp_path / "a.db").stat().st_size
+        database.shrink()
+        assert (tmp_path / "a.db").stat().st_size == before
