@@ -120,6 +120,26 @@ class Request(Struct, frozen=True, dict=True):
         return self.path.format_map({name: quote(value, safe="") for name, value in self.ids.items()})
 
 
+class _NoCookies(httpx.Cookies):
+    """Keeps none. Requests are made without, so looking for what a proxy may have set would be for nothing."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Pass it by."""
+
+
+class _Http(httpx.Client):
+    _none = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """None, ever."""
+        return self._none
+
+    @cookies.setter
+    def cookies(self, _: object) -> None:
+        raise TypeError("no cookies are kept")
+
+
 class Left(NamedTuple):
     """How many calls have no answer yet, and how many seconds the slowest route needs for sending its share of them."""
 
@@ -173,7 +193,7 @@ class Client:
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
         headers = {"User-Agent": user_agent, "Accept": "application/json"}
-        self._http = httpx.Client(
+        self._http = _Http(
             headers=headers | ({"OpenAI-Organization": organization} if organization else {}),
             transport=transport,
             # Plain http never asks for a certificate, and loading those that are trusted takes its time.

@@ -79,6 +79,19 @@ def test_a_request_names_key_organization_project_and_beta(clock: Clock) -> None
     ]  # fmt: skip
 
 
+def test_a_cookie_that_a_proxy_sets_is_not_sent_back(clock: Clock) -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={}, headers={"set-cookie": "session=1"})
+
+    client = talking_to(handler, clock)
+    for _ in range(2):
+        client.request("GET", "/files", key=ADMIN)
+    assert ["cookie" in request.headers for request in seen] == [False, False]
+
+
 def test_ids_in_a_path_are_quoted(clock: Clock) -> None:
     client = talking_to(lambda request: httpx.Response(200, json={"path": request.url.raw_path.decode()}), clock)
     answer = client.request("GET", "/files/{file}", key=KEY, ids={"file": "..a b?c"})
