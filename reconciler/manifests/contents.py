@@ -1,7 +1,7 @@
 """What is in the files of folders, which nobody needs to know before live state is compared with it.
 
-The files themselves are found with everything else, so it is known which there are and that they may be read. Reading
-thousands of them takes as long as a plan's first calls, and can go on while these are answered.
+The files themselves are found with everything else, so it is known which there are, where links lead, and that they may
+be read. Reading thousands of them takes as long as a plan's first calls, and can go on while these are answered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.model.address import Address
 from reconciler.model.resource import Resource
-from reconciler.model.values import FileSet, LocalFile, Member
+from reconciler.model.values import FileSet, Member
 
 
 class _Due(Struct, frozen=True):
@@ -59,8 +59,3 @@ class Contents:
             place = due.document.place_of(("spec", due.field, due.item_of[member.key], "path"))
             self._problems.take(problem, place=place, address=resource.address)
             return member
-
-
-def unread(path: str) -> LocalFile:
-    """A file that was found and not read."""
-    return LocalFile(path, "", 0)

@@ -79,6 +79,18 @@ class Files:
         """What a file's bytes are, for an upload; raises Problem."""
         return _once(self._contents, self._read_content, path)
 
+    def unread(self, path: str) -> LocalFile:
+        """A file that may be read, and is not yet: all but its bytes is known to be right; raises Problem.
+
+        What needs a closer look, such as a link, is read at once.
+        """
+        real = self._plain_place(path)
+        try:
+            is_regular = real is not None and stat.S_ISREG(os.lstat(real).st_mode)
+        except (OSError, ValueError):  # a closer look says what it is
+            is_regular = False
+        return LocalFile(path, "", 0) if is_regular else self.content(path)
+
     def find(self, pattern: str, ignore: Sequence[str]) -> list[str]:
         """The files that a glob matches and no ignore pattern does, sorted; raises Problem.
 
@@ -162,7 +174,17 @@ class Files:
                 raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
 
     def _opened_plainly(self, path: str) -> tuple[int, int] | None:
-        """A regular file and its size in bytes, where it needs no closer look: in its simplest spelling, and no link.
+        """A regular file and its size in bytes, where it needs no closer look."""
+        real = self._plain_place(path)
+        if real is None:
+            return None
+        try:
+            return _opened_regular(real, os.O_NOFOLLOW)
+        except (OSError, ValueError):  # whatever it is, a closer look says so
+            return None
+
+    def _plain_place(self, path: str) -> str | None:
+        """Where a file is, if it is no link; None for what needs a closer look by its name, or by where it is.
 
         Following each folder once, and not once for each of its files, is most of what a large folder costs.
         """
@@ -178,10 +200,7 @@ class Files:
             return None
         if hidden is None or (hidden and f".{name}{_PROOFS[0]}" in hidden):
             return None
-        try:
-            return _opened_regular(real, os.O_NOFOLLOW)
-        except (OSError, ValueError):  # whatever it is, a closer look says so
-            return None
+        return real
 
     def _followed(self, folder: str, path: str) -> tuple[str, frozenset[str] | None]:
         """Where a folder really is, with a separator at the end, and the hidden names in it.

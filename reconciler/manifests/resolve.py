@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.manifests.accept import LATER
 from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource, check_rule
-from reconciler.manifests.contents import Contents, unread
+from reconciler.manifests.contents import Contents
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files, MemberFinder
@@ -179,7 +179,7 @@ class Resolver:
                     key: self._local_file(instance, path, (*trail, key)) for key, path in value.items()
                 }
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
-                finder = self._members(instance, value, trail, unread)
+                finder = self._members(instance, value, trail, self._files.unread)
                 found[field.name] = _as_set(finder)
                 if instance.address is not None:
                     self._contents.leave(instance.address, field.name, instance.document, finder.item_of)

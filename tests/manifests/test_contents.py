@@ -74,3 +74,16 @@ def test_a_file_whose_name_is_no_text_counts_as_any_other(folder: Path) -> None:
     assert with_it.resources[0].spec["files"].members[2].key == os.fsdecode(b"docs/c\xff.md")
     odd.write_text("changed")
     assert len({before, with_it.digest, load(folder, whole=True).digest}) == 3
+
+
+def test_where_a_link_leads_is_known_before_anything_is_left_to_be_read(folder: Path) -> None:
+    (folder / "docs/hosts.md").symlink_to("/etc/hosts")
+    with pytest.raises(ConfigurationError, match="problem") as caught:
+        load(folder, whole=False)
+    assert "leads out of the stack's folder through a link" in str(caught.value.diagnostics[0])
+
+
+def test_a_link_within_the_folder_is_read_like_any_file(folder: Path) -> None:
+    (folder / "docs/c.md").symlink_to("b.md")
+    members = load(folder, whole=False).completed().resources[0].spec["files"].members
+    assert members[2].content.sha256 == members[1].content.sha256
