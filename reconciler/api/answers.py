@@ -7,16 +7,15 @@ is gone". Nothing from an answer reaches a message before control characters and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.api.keys import Key
 from reconciler.api.retry import Failure, Trouble, told_seconds
 from reconciler.errors import AnswerError, ApiError, AuthenticationError, NotFoundError, ThrottledError
+from reconciler.model.jsons import read_json
 from reconciler.model.secret import Redactor
 
 _LONGEST_MESSAGE = 600
@@ -91,22 +90,13 @@ def _json(received: Received, redactor: Redactor) -> dict[str, Any] | None:
     """
     if received.status == 204 or (received.status == 200 and not received.content and _is_delete(received)):
         return {}
-    parsed = _parsed(received.content)
+    try:
+        parsed = read_json(received.content)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(parsed, dict):
         return None
     return redactor.masked(parsed) if redactor.holds(received.content.decode(errors="replace")) else parsed
-
-
-def _parsed(content: bytes) -> Any:
-    """The value of JSON, or None. What is a little more than JSON, as Python's own reader takes it, is taken too."""
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_delete(received: Received) -> bool:

@@ -138,9 +138,7 @@ class Session:
     def _parsed_before(self, stack: Stack) -> ParsedFiles:
         """What the state knows of the manifests. One that cannot be read is told by whoever needs more of it."""
         with suppress(StateError):
-            self.store = StateStore.open_for_reading(
-                stack.backend_path, stack=stack.name, environment=stack.environment
-            )
+            self.store = _state_of(stack)
             self.parsed = ParsedFiles(self.store.parsed)
         return self.parsed
 
@@ -225,8 +223,7 @@ class Session:
     @cached_property
     def store(self) -> StateStore:
         """The state, for reading; `writable` replaces it by one that can be written."""
-        stack = self._known_stack
-        return StateStore.open_for_reading(stack.backend_path, stack=stack.name, environment=stack.environment)
+        return _state_of(self._known_stack)
 
     def writable(self) -> StateStore:
         """The state, for writing, created where there is none."""
@@ -449,6 +446,11 @@ class Session:
         for name in ("client", "store"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+
+def _state_of(stack: Stack) -> StateStore:
+    """The state of a stack, for reading."""
+    return StateStore.open_for_reading(stack.backend_path, stack=stack.name, environment=stack.environment)
 
 
 def settle_seconds() -> float:

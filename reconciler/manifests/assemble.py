@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -26,13 +25,13 @@ from reconciler.manifests.resolve import Resolver
 from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.manifests.together import Together
 from reconciler.model.address import Address
+from reconciler.model.jsons import sorted_json
 from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.secret import Redactor
 from reconciler.model.types import KeySinkType
-from reconciler.model.values import encode
 
 
 def load_configuration(
@@ -136,10 +135,7 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
 
 
 def _canonical(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value, order="sorted", enc_hook=encode) + b"\n"
-    except UnicodeEncodeError:  # a file's name need not be text
-        return json.dumps(encode(value), sort_keys=True).encode() + b"\n"
+    return sorted_json(value) + b"\n"
 
 
 def _lifecycle(resource: Resource) -> list[Any]:

@@ -12,8 +12,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from reconciler.errors import StalePlanError, UsageError
 from reconciler.model.address import Address
 from reconciler.model.change import (
@@ -29,6 +27,7 @@ from reconciler.model.change import (
     Unmanaged,
 )
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
+from reconciler.model.jsons import sorted_json
 from reconciler.model.kind import Removal
 from reconciler.model.values import decode, encode
 from reconciler.render.jsonview import document
@@ -55,7 +54,7 @@ def plan_digest(plan: Plan) -> str:
     for name in plan.__struct_fields__:
         found = getattr(plan, name)
         for item in found if isinstance(found, tuple) else (found,):
-            hashed.update(_canonical(item) + b"\n")
+            hashed.update(sorted_json(item) + b"\n")
     return hashed.hexdigest()
 
 
@@ -106,14 +105,6 @@ def _pack(value: Any) -> Any:
     if type(value) in _PACKED:
         return {name: _pack_field(value, name) for name in value.__struct_fields__}
     return encode(value)
-
-
-def _canonical(part: Any) -> bytes:
-    """A part of a plan as bytes, the same for the same. Raises TypeError where it holds a secret."""
-    try:
-        return msgspec.json.encode(part, order="sorted", enc_hook=encode)
-    except UnicodeEncodeError:  # a file's name need not be text
-        return json.dumps(_pack(part), sort_keys=True).encode()
 
 
 def _pack_field(value: Any, name: str) -> Any:

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from reconciler.errors import StateError
 from reconciler.model.address import Address
+from reconciler.model.jsons import read_json
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import Record
 from reconciler.model.values import decode, encode
@@ -38,7 +37,7 @@ def from_json(text: str) -> Any:
     if text in ("{}", "[]"):
         return {} if text == "{}" else []
     with readable():
-        value = _parsed(text)
+        value = read_json(text)
         # Most values are plain JSON, and walking ten thousand specs for nothing would be felt in every plan.
         return decode(value) if _TAG_TEXT in text else value
 
@@ -46,18 +45,10 @@ def from_json(text: str) -> Any:
 def all_from_json(texts: Sequence[str]) -> list[Any]:
     """What `from_json` makes of each text, with equal keys kept once: ten thousand specs have few of their own."""
     with readable():
-        values: list[Any] = _parsed(f"[{','.join(texts)}]")
+        values: list[Any] = read_json(f"[{','.join(texts)}]")
         if len(values) != len(texts):
             raise ValueError("a column holds more than one value")
         return [decode(value) if _TAG_TEXT in text else value for value, text in zip(values, texts, strict=True)]
-
-
-def _parsed(text: str) -> Any:
-    """The value of JSON, escapes of half a character included, which only Python's own reader takes; ValueError."""
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeEncodeError):
-        return json.loads(text)
 
 
 DAMAGED_HINT = (
