@@ -377,7 +377,10 @@ def _add_needs(
     needs: dict[Node, set[Node]], work: Mapping[Node, Change], write: Node, delete: Node, address: Address
 ) -> None:
     target_write, target_delete = Node(address, Half.WRITE), Node(address, Half.DELETE)
-    if write in work and target_write in work:
+    if write in work and target_write in work and work[write].action is work[target_write].action is Action.FORGET:
+        # While anything in a retained project is recorded, the project has to be: else it would be deleted, not let go.
+        needs[target_write].add(write)
+    elif write in work and target_write in work:
         target_wait = Node(address, Half.WAIT)
         needs[write].add(target_wait if target_wait in work else target_write)
     if target_delete not in work:

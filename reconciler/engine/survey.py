@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine.graph import closure, in_dependency_order, invert
+from reconciler.engine.identity import surplus_marks, two_addresses
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.match import Binding, Matcher
 from reconciler.engine.refresh import LiveState, Place, Reader, Wanted
@@ -61,6 +62,8 @@ class Survey:
         self._read_nested()
         self._read_carried()
         self.diagnostics += self._matcher.diagnostics
+        self.diagnostics += two_addresses(self)
+        self.diagnostics += surplus_marks(self)
 
     @property
     def state(self) -> LiveState:
@@ -116,6 +119,20 @@ class Survey:
     def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
         """Objects with our mark that nothing declares or records, and surplus ones."""
         return self._matcher.marked_but_undeclared()
+
+    def surplus(self) -> Iterable[tuple[Address, LiveObject]]:
+        """Objects with a mark of ours that nothing proves to be ours, with the address that the mark names."""
+        return self._matcher.surplus()
+
+    @property
+    def taken(self) -> Mapping[Address, Address | None]:
+        """Recorded addresses whose objects another owner has marked since, with its address if that is one of ours."""
+        return self._matcher.taken
+
+    @property
+    def project_names(self) -> Mapping[str, Address]:
+        """The declared projects, by their names."""
+        return {name: address for name, address in self._definers.items() if name is not None}
 
     def made_and_undeclared(self) -> Iterable[tuple[Address, LiveObject | None]]:
         """What dead runs made for addresses that nothing declares or records any more."""
@@ -472,7 +489,10 @@ class Survey:
             self.inputs.ownership,
             declared=self.resources,
             adopt_all=self.inputs.options.adopt,
+            project_id=self.project_id,
+            state_is_new=self.inputs.state_is_new,
             destroying=self.inputs.options.destroy,
+            moved=self.inputs.moved,
         )
 
     def _bind(self, resource: Resource) -> Binding:
