@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from queue import SimpleQueue
@@ -27,9 +27,10 @@ from reconciler.engine.match import Ownership
 from reconciler.errors import ApiError, Interrupted, ReconcilerError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.jsons import sorted_json
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
-from reconciler.model.values import Unknown, has_unknown, substitute
+from reconciler.model.values import Spec, Unknown, has_unknown, substitute
 from reconciler.state import PreImage, StateStore
 
 LOG = logging.getLogger("reconciler.engine")
@@ -358,7 +359,45 @@ def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
             needs[Node(node.address, Half.WAIT)].add(write)
         for address in change.depends_on:
             _add_needs(needs, work, write, delete, address)
+    _free_sinks_first(needs, work)
     return needs
+
+
+def _free_sinks_first(needs: dict[Node, set[Node]], work: Mapping[Node, Change]) -> None:
+    """A key that goes where a deleted object's key is waits for that delete: a sink never overwrites another's key."""
+    leaving = {
+        target: node
+        for node, change in work.items()
+        if node.half is Half.DELETE and change.action is Action.DELETE
+        for target in _sinks(change.before)
+    }
+    for node, change in work.items():
+        if node.half is not Half.WRITE or change.action is not Action.CREATE:
+            continue
+        for target in _sinks(change.desired):
+            other = leaving.get(target)
+            if other is not None and not _waits_for(needs, other, node):
+                needs[node].add(other)
+
+
+def _sinks(spec: Spec) -> Iterator[str]:
+    """The places that the keys of a spec are delivered to."""
+    for value in spec.values():
+        target = value.get("write_to") if isinstance(value, Mapping) else None
+        if isinstance(target, Mapping):
+            yield sorted_json(target).decode()
+
+
+def _waits_for(needs: Mapping[Node, Collection[Node]], node: Node, other: Node) -> bool:
+    pending, seen = [node], {node}
+    while pending:
+        for need in needs.get(pending.pop(), ()):
+            if need == other:
+                return True
+            if need not in seen:
+                seen.add(need)
+                pending.append(need)
+    return False
 
 
 def _users_of(address: Address, work: Mapping[Node, Change]) -> set[Node]:

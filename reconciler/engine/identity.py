@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from reconciler.model.address import Address
@@ -56,6 +56,30 @@ def two_addresses(survey: Survey) -> Iterator[Diagnostic]:
                     address=address,
                     place=survey.resources[address].place,
                 )
+
+
+def other_projects(survey: Survey, is_alive: Callable[[Kind, str], bool]) -> Iterator[Diagnostic]:
+    """An error for each name of a project that means another project than when objects in it were recorded.
+
+    Those objects are where they were. Taken for deleted, they would be made again, and keep working unnoticed.
+    """
+    strays: dict[tuple[str, str, str], list[Address]] = defaultdict(list)
+    for address, record in survey.inputs.records.items():
+        now = survey.project_id(address.project) if address.project else None
+        if now is not None and record.project_id is not None and now != record.project_id:
+            strays[address.project or "", now, record.project_id].append(address)
+    kind = next((kind for kind in survey.inputs.kinds.values() if kind.defines_project), None)
+    for (name, now, before), addresses in strays.items():
+        if kind is None or not is_alive(kind, before):
+            continue
+        first = addresses[0]
+        yield Diagnostic(
+            "A project has the name of another one",
+            f'"{name}" is {now} now, and {len(addresses)} of the recorded objects ({first} for one) are in {before}. '
+            f"Objects cannot move between projects. Give {before} a name of its own in spec.projects and move the "
+            f"records there (reconciler state mv {first} KIND/PROJECT/NAME), or forget them (reconciler state rm).",
+            address=first,
+        )
 
 
 def surplus_marks(survey: Survey) -> Iterator[Diagnostic]:

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine.graph import closure, in_dependency_order, invert
-from reconciler.engine.identity import surplus_marks, two_addresses
+from reconciler.engine.identity import other_projects, surplus_marks, two_addresses
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.match import Binding, Matcher
 from reconciler.engine.refresh import LiveState, Place, Reader, Wanted
@@ -57,6 +57,7 @@ class Survey:
         self._read_projects()
         self._matcher = self._new_matcher()
         self._bind_projects()
+        self.diagnostics += other_projects(self, self._is_alive)
         self._read_everything()
         self._bind_everything()
         self._read_nested()
@@ -345,6 +346,11 @@ class Survey:
         for address, record in self.inputs.records.items():
             if address.project and record.project_id and address.project not in known:
                 self._provider.bind_project(address.project, record.project_id)
+
+    def _is_alive(self, kind: Kind, id: str) -> bool:
+        """Whether an object of the organization exists; one that no list shows is asked for by its id."""
+        live = self._reader.state.find(kind.name, None, id) or self._provider.get(kind, None, id)
+        return live is not None and kind.ending(live.attributes) is not Ended.GONE
 
     def _bind_project(self, name: str, project_id: str | None) -> None:
         if project_id is None:

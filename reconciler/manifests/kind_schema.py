@@ -9,11 +9,11 @@ from reconciler.manifests.problems import Problems
 from reconciler.manifests.type_schema import (
     DIALECT,
     EXPRESSION_TEXT,
-    ID_SCHEMA,
     NAME_SCHEMA,
     NOT_GIVEN,
     described,
     field_markdown,
+    id_schema,
     is_json,
     type_schema,
 )
@@ -132,9 +132,12 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
                 **choices,
             },
             "adopt": {
-                **described("Take over an object that exists: true for the one with the same identity, or its id."),
+                **described(
+                    "Take over an object that exists: true for the one with the same identity, or its id, written "
+                    f"{' or '.join(f'`{form}`' for form in kind.id_forms)}."
+                ),
                 "type": ["boolean", "string"],
-                **({"minLength": 1} if expressions else ID_SCHEMA),
+                **({"minLength": 1} if expressions else id_schema(kind.id_forms)),
             },
             "create_before_destroy": flag("When it is replaced, make the new one before the old one goes."),
             "renamed_from": {
