@@ -24,6 +24,7 @@ from reconciler.engine.execute import Done, Executor
 from reconciler.engine.finding import Settling
 from reconciler.engine.graph import invert
 from reconciler.engine.match import Ownership
+from reconciler.engine.twins import with_twins
 from reconciler.errors import ApiError, Interrupted, ReconcilerError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan, Reason
@@ -124,6 +125,7 @@ class _Walk:
         for change in self._work.values():
             kind = self._run.kinds[change.address.kind]
             due = ("update",) if kind.always_exists else _CALLS[change.action]
+            due = (*due, "update") if change.action is Action.ADOPT and change.mark else due
             self._run.provider.expect(kind, change.address.project, *due)
         self._walk()
         for change in self._plan.changes:
@@ -133,6 +135,8 @@ class _Walk:
                 if change.address in self._run.ownership.begun and (was_found or not self._may_show_yet(change)):
                     self._tidy(change)
         outcomes = self._by_change()
+        if not self._run.stop.is_set():
+            outcomes = with_twins(outcomes, self._run.provider, self._run.kinds, self._run.ownership)
         return ApplyResult(
             plan=self._plan,
             outcomes=tuple(outcomes),
