@@ -49,8 +49,9 @@ def _checked(kind: Kind, id: str) -> str:
         return id.rpartition("/")[2]
     try:
         return kind.composed_id(*kind.place_of(id))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    except ValueError:
+        forms = " or ".join(kind.id_forms)
+        raise UsageError(f'"{id}" is no id of a {kind.name}', hint=f"Its ids are written {forms}.") from None
 
 
 def _declared(configuration: Any, address: Any) -> Any:

@@ -155,8 +155,9 @@ class Resolver:
             return adopt
         try:
             return instance.kind.composed_id(*instance.kind.place_of(adopt))
-        except ValueError as error:
-            self._note(instance, Finding(("lifecycle", "adopt"), "Wrong form", f"{error}."))
+        except ValueError:
+            detail = f'"{adopt}" is no id of this kind: it is written {" or ".join(instance.kind.id_forms)}.'
+            self._note(instance, Finding(("lifecycle", "adopt"), "Wrong form", detail))
             return False
 
     def _renamed_from(self, instance: Instance, text: str | None) -> Address | None:
