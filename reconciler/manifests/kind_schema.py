@@ -113,6 +113,7 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
         return {**described(doc), **accepted}
 
     choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
+    written = f", written {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.surroundings else ""
     ignored = "Fields to leave alone once the object exists: paths such as `tools[0].name`, or `all`."
     return {
         "type": "object",
@@ -133,8 +134,7 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
             },
             "adopt": {
                 **described(
-                    "Take over an object that exists: true for the one with the same identity, or its id, written "
-                    f"{' or '.join(f'`{form}`' for form in kind.id_forms)}."
+                    f"Take over an object that exists: true for the one with the same identity, or its id{written}."
                 ),
                 "type": ["boolean", "string"],
                 **({"minLength": 1} if expressions else id_schema(kind.id_forms)),
