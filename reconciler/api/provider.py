@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,13 @@ class HttpProvider:
             raise explained from error
         self._retirements.seen(kind)
         self._note_pages((kind.name, project, within), ceil(len(items) / kind.page_limit), is_whole=enough is None)
+        return tuple(site.live(item) for item in items if site.counts(item))
+
+    def newest(self, kind: Kind, project: str | None, within: Within = ()) -> tuple[LiveObject, ...]:
+        """The objects of a kind in a scope that were made last, as many as one call answers."""
+        site = self._site(kind, project, within)
+        query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
+        items = islice(site.list(query), kind.page_limit)
         return tuple(site.live(item) for item in items if site.counts(item))
 
     def _note_pages(self, listed: Listed, pages: int, *, is_whole: bool) -> None:

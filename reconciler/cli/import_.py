@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import replace
 
 from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options
+
+if TYPE_CHECKING:
+    from reconciler.model.kind import Kind
 
 
 @click.command("import")
@@ -17,7 +20,8 @@ from reconciler.cli.options import GlobalOptions, PlanningOptions, global_option
 def command(options: GlobalOptions, address: str, id: str) -> int:
     """Adopt the object ID as the resource ADDRESS, which a manifest must declare.
 
-    The object is not changed. What it has otherwise than the manifest says is in the next plan.
+    This writes to the state alone. The next plan shows how the object differs from its manifest, and the next apply
+    writes the ownership mark where the kind has one.
     """
     from reconciler.cli.applying import locked
     from reconciler.cli.session import Session, parse_addresses
@@ -37,17 +41,17 @@ def command(options: GlobalOptions, address: str, id: str) -> int:
         session.close()
 
 
-def _checked(kind: Any, id: str) -> str:
+def _checked(kind: Kind, id: str) -> str:
     """The id as objects of the kind have it; an id after a project's, as other tools write it, is taken as well."""
     from reconciler.errors import UsageError
 
     if not kind.surroundings:
         return id.rpartition("/")[2]
     try:
-        kind.place_of(id)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return id
+        return kind.composed_id(*kind.place_of(id))
+    except ValueError:
+        forms = " or ".join(kind.id_forms)
+        raise UsageError(f'"{id}" is no id of a {kind.name}', hint=f"Its ids are written {forms}.") from None
 
 
 def _declared(configuration: Any, address: Any) -> Any:

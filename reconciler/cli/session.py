@@ -45,6 +45,7 @@ from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Attempt, Ownership
 from reconciler.engine.refresh import Place
+from reconciler.engine.renames import with_renamed_projects
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -251,7 +252,17 @@ class Session:
                 if step.name == CREATE and step.status is not Status.FAILED:
                     attempt = Attempt(step.began_at, step.id, step.intent.get("identity") or {})
                     made.setdefault(entry.address, []).append(attempt)
-        return Ownership(stack.name, stack.environment, begun, made, noted)
+        return Ownership(
+            stack.name,
+            stack.environment,
+            begun,
+            made,
+            noted,
+            former=self.store.former_owners(),
+            # The state is replaced by one that can be written, so each call asks the one of the moment.
+            held_ids=lambda address: self.store.held_ids(address),
+            holders=lambda kind, live_id: self.store.holders(kind, live_id),
+        )
 
     @property
     def settling(self) -> Settling:
@@ -332,6 +343,8 @@ class Session:
             contents=None if declared.complete is None else lambda: sealed(self.configuration),
             pages={Place(*listed): pages for listed, pages in load_pages(self.store).items()},
         )
+        inputs = with_renamed_projects(inputs)
+        self.ownership = inputs.ownership
         self._surveyed_at = time.monotonic()
         if planning.refresh == "none":
             plan = plan_of_records(inputs, parallelism=self.options.parallelism)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from queue import SimpleQueue
@@ -24,12 +24,14 @@ from reconciler.engine.execute import Done, Executor
 from reconciler.engine.finding import Settling
 from reconciler.engine.graph import invert
 from reconciler.engine.match import Ownership
+from reconciler.engine.twins import with_twins
 from reconciler.errors import ApiError, Interrupted, ReconcilerError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.jsons import sorted_json
 from reconciler.model.kind import Kind
 from reconciler.model.provider import Provider
-from reconciler.model.values import Unknown, has_unknown, substitute
+from reconciler.model.values import Spec, Unknown, has_unknown, substitute
 from reconciler.state import PreImage, StateStore
 
 LOG = logging.getLogger("reconciler.engine")
@@ -123,6 +125,7 @@ class _Walk:
         for change in self._work.values():
             kind = self._run.kinds[change.address.kind]
             due = ("update",) if kind.always_exists else _CALLS[change.action]
+            due = (*due, "update") if change.action is Action.ADOPT and change.mark else due
             self._run.provider.expect(kind, change.address.project, *due)
         self._walk()
         for change in self._plan.changes:
@@ -132,6 +135,8 @@ class _Walk:
                 if change.address in self._run.ownership.begun and (was_found or not self._may_show_yet(change)):
                     self._tidy(change)
         outcomes = self._by_change()
+        if not self._run.stop.is_set():
+            outcomes = with_twins(outcomes, self._run.provider, self._run.kinds, self._run.ownership)
         return ApplyResult(
             plan=self._plan,
             outcomes=tuple(outcomes),
@@ -358,7 +363,45 @@ def needs_of(work: Mapping[Node, Change]) -> dict[Node, set[Node]]:
             needs[Node(node.address, Half.WAIT)].add(write)
         for address in change.depends_on:
             _add_needs(needs, work, write, delete, address)
+    _free_sinks_first(needs, work)
     return needs
+
+
+def _free_sinks_first(needs: dict[Node, set[Node]], work: Mapping[Node, Change]) -> None:
+    """A key that goes where a deleted object's key is waits for that delete: a sink never overwrites another's key."""
+    leaving = {
+        target: node
+        for node, change in work.items()
+        if node.half is Half.DELETE and change.action is Action.DELETE
+        for target in _sinks(change.before)
+    }
+    for node, change in work.items():
+        if node.half is not Half.WRITE or change.action is not Action.CREATE:
+            continue
+        for target in _sinks(change.desired):
+            other = leaving.get(target)
+            if other is not None and not _waits_for(needs, other, node):
+                needs[node].add(other)
+
+
+def _sinks(spec: Spec) -> Iterator[str]:
+    """The places that the keys of a spec are delivered to."""
+    for value in spec.values():
+        target = value.get("write_to") if isinstance(value, Mapping) else None
+        if isinstance(target, Mapping):
+            yield sorted_json(target).decode()
+
+
+def _waits_for(needs: Mapping[Node, Collection[Node]], node: Node, other: Node) -> bool:
+    pending, seen = [node], {node}
+    while pending:
+        for need in needs.get(pending.pop(), ()):
+            if need == other:
+                return True
+            if need not in seen:
+                seen.add(need)
+                pending.append(need)
+    return False
 
 
 def _users_of(address: Address, work: Mapping[Node, Change]) -> set[Node]:
@@ -377,7 +420,10 @@ def _add_needs(
     needs: dict[Node, set[Node]], work: Mapping[Node, Change], write: Node, delete: Node, address: Address
 ) -> None:
     target_write, target_delete = Node(address, Half.WRITE), Node(address, Half.DELETE)
-    if write in work and target_write in work:
+    if write in work and target_write in work and work[write].action is work[target_write].action is Action.FORGET:
+        # While anything in a retained project is recorded, the project has to be: else it would be deleted, not let go.
+        needs[target_write].add(write)
+    elif write in work and target_write in work:
         target_wait = Node(address, Half.WAIT)
         needs[write].add(target_wait if target_wait in work else target_write)
     if target_delete not in work:

@@ -154,7 +154,7 @@ class Books:
             deposed=self._still_deposed(record),
             project_id=self._project_ids.get(change.address.project) or record.project_id,
             prevent_destroy=change.prevent_destroy,
-            on_remove=OnRemove(change.on_remove) if change.on_remove else None,
+            on_remove=OnRemove(change.on_remove) if change.on_remove and change.sets_on_remove else None,
             depends_on=depends_on,
         )
 
@@ -185,7 +185,7 @@ def imported_record(kind: Kind, change: Change) -> Record:
         project_id=change.project_id,
         applied={name: value for name, value in applied.items() if value is not None and not has_unknown(value)},
         prevent_destroy=change.prevent_destroy,
-        on_remove=OnRemove(change.on_remove) if change.on_remove else None,
+        on_remove=OnRemove(change.on_remove) if change.on_remove and change.sets_on_remove else None,
         depends_on=change.depends_on,
     )
 

@@ -25,7 +25,7 @@ from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
 from reconciler.model.provider import Claiming, Expected, Provider, Written
-from reconciler.model.resource import LiveObject, Record, shown_to_others
+from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, shown_to_others
 from reconciler.model.types import BundleType, FileSetType
 from reconciler.model.values import (
     FileSet,
@@ -43,8 +43,8 @@ from reconciler.state import ChangeJournal, StateStore
 
 _DOUBTFUL_CREATES = 3  # and one more: each is followed by a search of seconds, so bursts of a minute are survived
 
-METADATA_PAIRS = 16
-"""How many pairs the API allows; our mark needs one of them."""
+_LET_GO = (Reason.RETAINED, Reason.PROJECT_RETAINED, Reason.ROLLBACK)
+"""Why an object is forgotten that was ours and goes on: it loses its mark."""
 
 
 class Done(Struct, frozen=True):
@@ -274,7 +274,7 @@ class Executor:
         live = self._read_planned(change, becoming=desired)
         sent = {name: _value_to_send(kind.by_name[name], change, desired, record) for name in change.field_names}
         changes = {name: value for name, value in sent.items() if value is not KEEP}
-        if kind.mark and kind.mark not in changes and live.mark is None:
+        if kind.mark and kind.mark not in changes and live.mark != self._ownership.mark(change.address):
             changes[kind.mark] = dict(live.value(kind.mark) or {})
         written = self._send(change, live, changes, changes, journal)
         new = self.books.after_write(change, kind, desired, written, before=live)
@@ -296,13 +296,9 @@ class Executor:
 
     def _adopt(self, change: Change, journal: ChangeJournal) -> Done:
         live = self._read_planned(change)
-        is_fixed = live.kind.job is not None
-        mark = None if is_fixed else self._mark(change, {live.kind.mark or "": live.value(live.kind.mark or "")})
-        lost_its_mark = change.reason is Reason.ROLLBACK and live.mark is None and mark is not None
-        if not is_fixed and (self._ownership.address(live.mark) not in (None, change.address) or lost_its_mark):
-            # The mark names the old address: with the state lost, it would look like something nobody declares. And
-            # what a rollback takes back had lost its mark when it was let go.
-            self._write_mark(change, live, self._ownership.mark(change.address), journal)
+        if change.mark and live.mark != change.mark:
+            # Without it nothing would find the object once the state is lost, and another stack could adopt it.
+            self._write_mark(change, live, change.mark, journal)
         record = self.books.after_write(change, live.kind, self.resolve(change), Written(live), before=live)
         return self._finish(change, record, Written(live), journal)
 
@@ -310,7 +306,7 @@ class Executor:
         kind = self._kind(change)
         if change.fields:
             self._put_back(change, journal)
-        elif kind.mark and kind.job is None and change.reason in (Reason.RETAINED, Reason.ROLLBACK):
+        elif kind.mark and kind.job is None and change.reason in _LET_GO:
             live = self._read_unmoved(change)
             if live is not None and live.mark is not None:
                 # What we let go must not look like ours: a later run without state would delete it.
@@ -430,6 +426,11 @@ class Executor:
         live = self._finder.read(change.address, kind, change.id or "", expected=expected)
         if live is None or kind.ending(live.attributes) is Ended.GONE:
             return None
+        if kind.job is None and self._ownership.is_foreign(live.mark):
+            raise StalePlanError(
+                f'{live.id} carries the mark "{live.mark}" by now: another stack manages it',
+                hint="Plan again and review.",
+            )
         now = diff.image(kind, live)
         unread = {item.name for item in kind.carried} - (seen.keys() & now.keys())
         moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)

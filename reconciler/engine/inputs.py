@@ -37,7 +37,8 @@ class PlanInputs(Struct, frozen=True):
     declares any more. `fresh` was made moments ago, and what of it is not there yet is waited for as `settling` says.
     What `rules` match that remove is deleted by its age at `server_time`, in unix seconds. `contents` gives the
     resources again with what is in the files of folders; it is asked for while the first answers are awaited. `pages`
-    is how long lists were when they were read last, where that was more than a page.
+    is how long lists were when they were read last, where that was more than a page. `moved` maps addresses of records
+    to those under which they are stored, where their project has a new name.
     """
 
     resources: Sequence[Resource]
@@ -58,3 +59,4 @@ class PlanInputs(Struct, frozen=True):
     server_time: Callable[[], float] = time.time
     contents: Callable[[], Sequence[Resource]] | None = None
     pages: Mapping[Place, int] = field(default_factory=dict)
+    moved: Mapping[Address, Address] = field(default_factory=dict)

@@ -1,24 +1,26 @@
 """Binding addresses to objects: which live object is which resource.
 
-In this order: the id in our state; our mark on the object; an unfinished journal entry; for objects that exist by
-themselves, the natural key. Anything else with the same natural key is somebody else's until the manifest or the
-command line says `adopt`: a conflict, and never a silent second object.
+In this order: the id in our state; the id that the manifest says to adopt; our mark on the object, where it proves
+anything (see `marks`); an unfinished journal entry; for objects that exist by themselves, the natural key. Anything
+else with the same natural key is somebody else's until the manifest or the command line says `adopt`: a conflict, and
+never a silent second object.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
 
+from reconciler.engine.marks import Marks, parse_mark
 from reconciler.engine.refresh import LiveState
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.kind import Ended
-from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.resource import MARK_KEY, LiveObject, Record, Resource
 from reconciler.model.values import FileSet, Spec
 
 JOURNAL_TOLERANCE_SECONDS = 5
@@ -40,6 +42,7 @@ class Binding(Struct, frozen=True):
     """A resource and what it is bound to. `ended` objects are not bound: they are what once was there.
 
     `successor` is what a replacement made that began and never ended: the object that is to follow this one.
+    `left` is the recorded address in another project from which the declaration has come, without its object.
     """
 
     live: LiveObject | None = None
@@ -48,6 +51,7 @@ class Binding(Struct, frozen=True):
     renamed_from: Address | None = None
     ended: LiveObject | None = None
     successor: LiveObject | None = None
+    left: Address | None = None
 
 
 class Attempt(Struct, frozen=True):
@@ -62,6 +66,9 @@ class Ownership(Struct):
     """Who we are, for marks: `stack/environment/`, and what was begun and never ended (address to unix seconds).
 
     `made` are the attempts to make an object among them; `noted` are the ids of all that they made for anybody.
+    `former` are the stacks, as `stack/environment`, that this state was imported from. `held_ids` gives every id that
+    an address was ever bound to, and `holders` every address that was ever bound to an id of a kind.
+    `renamed_projects` maps the former names of projects to their present ones.
     """
 
     stack: str
@@ -69,6 +76,10 @@ class Ownership(Struct):
     begun: Mapping[Address, float] = field(default_factory=dict)
     made: Mapping[Address, Sequence[Attempt]] = field(default_factory=dict)
     noted: Mapping[str, Address] = field(default_factory=dict)
+    former: Collection[str] = ()
+    held_ids: Callable[[Address], Collection[str]] = lambda _: ()
+    holders: Callable[[str, str], Collection[Address]] = lambda _, __: ()
+    renamed_projects: Mapping[str, str] = field(default_factory=dict)
 
     def mark(self, address: Address) -> str:
         """The mark that our object for an address carries."""
@@ -76,13 +87,26 @@ class Ownership(Struct):
 
     def address(self, mark: str | None) -> Address | None:
         """The address that a mark of ours names; None for no mark and for marks of others."""
-        prefix = f"{self.stack}/{self.environment}/"
-        if mark is None or not mark.startswith(prefix):
-            return None
-        try:
-            return Address.parse(mark.removeprefix(prefix))
-        except ValueError:
-            return None
+        owner, address = parse_mark(mark)
+        return address if owner == f"{self.stack}/{self.environment}" else None
+
+    def present_address(self, mark: str | None) -> Address | None:
+        """The same, with the present name of its project."""
+        address = self.address(mark)
+        project = self.renamed_projects.get(address.project or "") if address is not None else None
+        return address if address is None or project is None else Address(address.kind, address.name, project)
+
+    def is_foreign(self, mark: str | None) -> bool:
+        """Whether a mark names another stack or environment, and none that this state was imported from."""
+        owner, address = parse_mark(mark)
+        return address is not None and owner not in (f"{self.stack}/{self.environment}", *self.former)
+
+    def may_have_made(self, address: Address, live: LiveObject) -> bool:
+        """Whether the journal knows an attempt for an address that made this object, or that may have."""
+        if self.noted.get(live.id) == address:
+            return True
+        attempts = self.made.get(address, ())
+        return any(attempt.id is None and is_since(live, attempt.began) for attempt in attempts)
 
 
 class Matcher:
@@ -94,54 +118,96 @@ class Matcher:
         records: Mapping[Address, Record],
         ownership: Ownership,
         *,
-        declared: Iterable[Address],
+        declared: Mapping[Address, Resource],
         adopt_all: bool,
+        project_id: Callable[[str | None], str | None],
+        state_is_new: bool = False,
         destroying: bool = False,
+        moved: Mapping[Address, Address] | None = None,
     ) -> None:
+        """`project_id` gives the id of a project by its name, and `moved` how addresses are stored that have moved."""
         self.diagnostics: list[Diagnostic] = []
         self._live = live
         self._records = records
         self._ownership = ownership
-        self._declared = set(declared)
+        self._declared = declared
         self._adopt_all = adopt_all
+        self._project_id = project_id
         self._destroying = destroying
+        self._moved = moved or {}
+        self._marks = Marks(live, records, ownership, declared=declared.keys(), state_is_new=state_is_new)
+        self.taken = dict(self._marks.taken())
+        """Recorded addresses whose objects another owner has marked since: the address it names, None elsewhere."""
         self._claimed = {
             (address.kind, address.project, id): address
             for address, record in records.items()
-            for id in (record.id, *record.deposed)
+            for id in ((record.id, *record.deposed) if address not in self.taken else record.deposed)
+        }
+        self._reserved = {
+            (address.kind, address.project, resource.lifecycle.adopt): address
+            for address, resource in declared.items()
+            if isinstance(resource.lifecycle.adopt, str) and address not in records
         }
         self._members = {id for record in records.values() for id in _member_ids(record.applied.values())}
         self._delivered = {str(key.get("key_id")) for record in records.values() for key in record.delivered.values()}
-        self._marked = self._by_mark()
         self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
         self._wanted: dict[Address, Spec | None] = {}
 
     def bind(self, resource: Resource, spec: Spec, inputs: str | None = None) -> Binding:
         """The object of a resource whose completed, resolved spec is `spec`; `inputs` is the digest of a job's."""
-        address, renamed = resource.address, self._renamed(resource)
+        address, source = resource.address, self._source(resource)
+        left = source if source is not None and self._is_elsewhere(resource, source) else None
+        renamed = source if left is None else None
         self._wanted[address] = resource.kind.identity(spec)
         record = self._records.get(renamed or address)
-        bound = self._by_state(resource, record) or self._by_mark_of(resource, renamed, inputs)
-        bound = bound or self._by_journal(resource, spec)
-        if not self._destroying or resource.kind.found_by_key:
-            # What is not ours yet is not taken over only to be destroyed.
-            bound = bound or self._by_adoption(resource) or self._by_natural_key(resource, spec)
+        stored = self._moved.get(renamed or address, renamed)
+        if record is not None and record.address in self.taken:
+            if self.taken[record.address] is None:
+                self._report_taken(resource, record)
+                return Binding(record=record, renamed_from=stored)
+            record = None
+        bound = self._bound(resource, spec, record, renamed, inputs)
         if bound is None:
             gone = self._live.find(address.kind, address.project, record.id) if record else None
-            return Binding(record=record, renamed_from=renamed, ended=gone)
+            return Binding(record=record, renamed_from=stored, ended=gone, left=left)
         live, found = bound
         self._claimed[(address.kind, address.project, live.id)] = address
         successor = self._successor(resource, spec, inputs) if found is Found.STATE else None
         if successor is not None:
             self._claimed[(address.kind, address.project, successor.id)] = address
-        return Binding(live, found, record, renamed, successor=successor)
+        return Binding(live, found, record, stored, successor=successor, left=left)
+
+    def _bound(
+        self, resource: Resource, spec: Spec, record: Record | None, renamed: Address | None, inputs: str | None
+    ) -> tuple[LiveObject, Found] | None:
+        # What is not ours yet is not taken over only to be destroyed.
+        may_take_over = not self._destroying or resource.kind.found_by_key
+        errors = len(self.diagnostics)
+        bound = self._by_state(resource, record)
+        if bound is None and may_take_over:
+            bound = self._by_adoption(resource)
+        bound = bound or self._by_mark_of(resource, renamed, inputs) or self._by_journal(resource, spec)
+        if bound is not None or not may_take_over or len(self.diagnostics) > errors:
+            return bound
+        if isinstance(resource.lifecycle.adopt, str) and resource.address not in self._records:
+            self._report_nothing_to_adopt(resource, resource.lifecycle.adopt)
+            return None
+        return self._by_natural_key(resource, spec)
 
     def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
-        """Objects with our mark whose address nothing declares and no record knows, and surplus ones of any address.
+        """Objects of ours that have lost their declaration, or that an interrupted replacement left behind.
 
         A job that has ended is neither: it is what once ran, and its mark cannot be taken away.
         """
-        for address, objects in self._marked.items():
+        return ((address, live) for address, live in self._loose() if self._marks.is_abandoned(address, live))
+
+    def surplus(self) -> Iterable[tuple[Address, LiveObject]]:
+        """Objects with a mark of ours that nothing proves to be ours: copies, most likely. Nobody deletes them."""
+        return ((address, live) for address, live in self._loose() if not self._marks.is_abandoned(address, live))
+
+    def _loose(self) -> Iterator[tuple[Address, LiveObject]]:
+        """Objects with a mark of ours that nothing is bound to."""
+        for address, objects in self._marks.items():
             for live in objects:
                 if not self.is_claimed(live) and (live.kind.job is None or live.runs):
                     yield address, live
@@ -198,18 +264,40 @@ class Matcher:
         """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
         shown = (live.carried.values() for objects in self._live.listed.values() for live in objects.values())
         members = self._members | self._delivered | {id for values in shown for id in _member_ids(values)}
+        copies = {(live.kind.name, live.id) for _, live in self.surplus()}
         for objects in self._live.listed.values():
             for live in objects.values():
-                mine = live.id in members or self.is_claimed(live) or self._ownership.address(live.mark) is not None
+                has_our_mark = self._ownership.address(live.mark) is not None
+                is_copy = (live.kind.name, live.id) in copies
+                mine = live.id in members or self.is_claimed(live) or (has_our_mark and not is_copy)
                 theirs = live.kind.always_exists or live.kind.hold_on(live.attributes) is not None
                 if not mine and not theirs and live.kind.ending(live.attributes) is None:
                     yield live
 
-    def _renamed(self, resource: Resource) -> Address | None:
+    def _source(self, resource: Resource) -> Address | None:
+        """The address that a resource had before, under the present name of its project."""
         source = resource.lifecycle.renamed_from
-        if source is None or source in self._declared or resource.address in self._records:
+        if source is None:
             return None
-        return source
+        project = self._ownership.renamed_projects.get(source.project or "", source.project)
+        source = Address(source.kind, source.name, project)
+        return None if source in self._declared or resource.address in self._records else source
+
+    def _is_elsewhere(self, resource: Resource, source: Address) -> bool:
+        """Whether a recorded address is in another project than the resource that is renamed from it.
+
+        The ids of the projects decide, not their names. Objects cannot move between projects.
+        """
+        record, address = self._records.get(source), resource.address
+        if record is None or source.project == address.project:
+            return False
+        before, after = record.project_id or self._project_id(source.project), self._project_id(address.project)
+        if before is not None and after is not None:
+            return before != after
+        if resource.kind.found_by_key:
+            return True
+        is_here = self._live.find(address.kind, address.project, record.id) is not None
+        return not is_here and self._live.find(source.kind, source.project, record.id) is not None
 
     def _by_state(self, resource: Resource, record: Record | None) -> tuple[LiveObject, Found] | None:
         if record is None:
@@ -223,16 +311,40 @@ class Matcher:
         source = resource.lifecycle.renamed_from
         previous = source if source is not None and source not in self._declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
-            found = [live for live in self._marked.get(address, ()) if not self.is_claimed(live)]
+            loose = [
+                live
+                for live in self._marks.of(address)
+                if not self.is_claimed(live) and not self._is_reserved(live, resource.address)
+            ]
             if resource.kind.job is not None:
-                found = _of_these_inputs(found, inputs) or _latest(live for live in found if live.runs)
+                found = _of_these_inputs(loose, inputs) or _latest(live for live in loose if live.runs)
+            else:
+                found = [live for live in loose if self._marks.is_proved(address, live)]
+                if not found and not self._marks.has_history(address):
+                    found = loose
             if len(found) > 1:
                 self._report_many(resource, found, f'carry the mark of "{address}"')
                 return found[0], Found.MARK
             if found:
                 return found[0], Found.MARK
+            if loose and resource.kind.job is None and not self._destroying:
+                return self._by_unproved_mark(resource, loose)
         run = self._under_another_name(resource, inputs)
         return (run[0], Found.MARK) if run else None
+
+    def _by_unproved_mark(self, resource: Resource, loose: list[LiveObject]) -> tuple[LiveObject, Found] | None:
+        """An object with the mark of an address whose own object is gone: a copy, or the work of a later state."""
+        if len(loose) == 1 and (resource.lifecycle.adopt is True or self._adopt_all):
+            return loose[0], Found.ADOPTED
+        ids = ", ".join(sorted(live.id for live in loose))
+        self._report(
+            resource,
+            "The object of this resource is gone, and another one carries its mark",
+            f"{ids} carries our mark, and this state never held it: it is a copy, or this state is an older one. To "
+            f"take it over {_ways_to_adopt(resource, loose)}. To have a new object made, remove the key "
+            f'"{MARK_KEY}" from its metadata.',
+        )
+        return None
 
     def _under_another_name(self, resource: Resource, inputs: str | None) -> list[LiveObject]:
         """A job that ran for the same inputs at an address that nothing declares any more: its mark cannot move."""
@@ -241,7 +353,7 @@ class Matcher:
         home = (resource.address.kind, resource.address.project)
         free = [
             live
-            for address, objects in self._marked.items()
+            for address, objects in self._marks.items()
             if (address.kind, address.project) == home and address not in self._declared
             for live in objects
             if not self.is_claimed(live)
@@ -260,7 +372,11 @@ class Matcher:
     def _successor(self, resource: Resource, spec: Spec, inputs: str | None) -> LiveObject | None:
         if resource.address not in self._ownership.made:
             return None
-        marked = (live for live in self._marked.get(resource.address, ()) if not self.is_claimed(live))
+        marked = (
+            live
+            for live in self._marks.of(resource.address)
+            if not self.is_claimed(live) and self._ownership.may_have_made(resource.address, live)
+        )
         if resource.kind.job is not None:
             began = self._ownership.begun.get(resource.address, math.inf)
             return next(iter(_of_these_inputs([live for live in marked if is_since(live, began)], inputs)), None)
@@ -273,14 +389,38 @@ class Matcher:
             return None
         live = self._live.find(resource.address.kind, resource.address.project, wanted)
         if live is None or self._is_gone(live):
-            if resource.address not in self._records:
-                self._report(resource, "Nothing to adopt", f'the API knows no {resource.kind.name} with id "{wanted}"')
             return None
         owner = self._claimed.get((resource.address.kind, resource.address.project, wanted))
         if owner is not None and owner != resource.address:
             self._report(resource, "Already managed", f'"{wanted}" is bound to {owner}')
             return None
-        return live, Found.ADOPTED
+        if self._ownership.is_foreign(live.mark) and resource.kind.job is None:
+            self._report_foreign(resource, live)
+            return None
+        is_marked = self._ownership.present_address(live.mark) == resource.address
+        return live, Found.MARK if is_marked else Found.ADOPTED
+
+    def _report_nothing_to_adopt(self, resource: Resource, wanted: str) -> None:
+        forms = " or ".join(resource.kind.id_forms)
+        self._report(
+            resource,
+            "Nothing to adopt",
+            f'the API knows no {resource.kind.name} with id "{wanted}"; ids of this kind are written {forms}',
+        )
+
+    def _report_taken(self, resource: Resource, record: Record) -> None:
+        live = self._live.find(record.address.kind, record.address.project, record.id)
+        if live is not None and not self._destroying:
+            self._report_foreign(resource, live)
+
+    def _report_foreign(self, resource: Resource, live: LiveObject) -> None:
+        self._report(
+            resource,
+            "Managed by another stack",
+            f'{live.id} carries the mark "{live.mark}". Let it go there first (lifecycle: {{on_remove: retain}}), or, '
+            f'if that stack is gone, remove the key "{MARK_KEY}" from the metadata of {live.id}. If it is to stay '
+            f"there, remove {resource.address} from the manifests: it is then forgotten here, and not deleted.",
+        )
 
     def _by_natural_key(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
         found = self._candidates(resource, spec)
@@ -295,16 +435,15 @@ class Matcher:
             return None
         live = found[0]
         if live.mark is not None and self._ownership.address(live.mark) is None:
-            self._report(resource, "Managed by another stack", f'{live.id} carries the mark "{live.mark}"')
+            self._report_foreign(resource, live)
             return None
         if resource.lifecycle.adopt is True or self._adopt_all:
             return live, Found.ADOPTED
         self._report(
             resource,
             "An object like this exists already",
-            f"{live.id} has the same {_key_text(resource, spec)} and is not managed here. To take it over set "
-            f"lifecycle: {{adopt: true}}, or run plan and apply with --adopt, or "
-            f"reconciler import {resource.address} {live.id}",
+            f"{live.id} has the same {_key_text(resource, spec)} and is not managed here. To take it over "
+            f"{_ways_to_adopt(resource, [live])}",
         )
         return None
 
@@ -319,6 +458,7 @@ class Matcher:
             live
             for live in found
             if not self.is_claimed(live)
+            and not self._is_reserved(live, resource.address)
             and live.id not in self._members
             and self._ownership.address(live.mark) is None
             and self._is_free(live, resource.address)
@@ -339,6 +479,10 @@ class Matcher:
         """Whether an object is bound or recorded."""
         return (live.kind.name, live.project, live.id) in self._claimed
 
+    def _is_reserved(self, live: LiveObject, address: Address) -> bool:
+        """Whether the manifest of another address names an object by its id."""
+        return self._reserved.get((live.kind.name, live.project, live.id), address) != address
+
     def _is_free(self, live: LiveObject, address: Address) -> bool:
         """Whether a dead run did not make it for another address, be it as a part of something."""
         return self._ownership.noted.get(live.id, address) == address
@@ -346,22 +490,17 @@ class Matcher:
     def _is_gone(self, live: LiveObject) -> bool:
         return live.kind.ending(live.attributes) is Ended.GONE
 
-    def _by_mark(self) -> dict[Address, list[LiveObject]]:
-        """The objects of each address. Two keys can open one project, and what both show is one object all the same."""
-        marked: dict[Address, dict[str, LiveObject]] = defaultdict(dict)
-        for objects in self._live.listed.values():
-            for live in objects.values():
-                address = self._ownership.address(live.mark)
-                if address is None or address.kind != live.kind.name or self._is_gone(live):
-                    continue
-                if live.id not in marked[address] or live.project == address.project:
-                    marked[address][live.id] = live
-        return {address: list(found.values()) for address, found in marked.items()}
-
     def _report_absent(self, resource: Resource, spec: Spec) -> None:
         listed = self._live.objects(resource.address.kind, resource.address.project)
         owner = self._owner_of_like(resource, spec)
-        if owner is not None and owner not in self._declared:
+        if owner is not None and owner in self._declared and owner != resource.address:
+            other = self._declared[owner]
+            self._report(
+                resource,
+                "Two declarations of one object",
+                f"{_key_text(resource, spec)} is the object of {other.address} ({other.place}): keep one of the two",
+            )
+        elif owner is not None and owner not in self._declared:
             self._report(
                 resource,
                 "Bound to another address",
@@ -388,11 +527,23 @@ class Matcher:
         self._report(
             resource,
             "More than one object could be this resource",
-            f"{ids} {what}. Say which one with lifecycle: {{adopt: ID}} or reconciler import {resource.address} ID",
+            f"{ids} {what}. Say which one with lifecycle: {{adopt: ID}} or reconciler import {resource.address} ID, "
+            f"where ID is one of these as they are written here",
         )
 
     def _report(self, resource: Resource, summary: str, detail: str) -> None:
         self.diagnostics.append(Diagnostic(summary, detail, address=resource.address, place=resource.place))
+
+
+def _ways_to_adopt(resource: Resource, found: Sequence[LiveObject]) -> str:
+    """How to take over one of some objects; ids are spelled as manifests and `import` take them."""
+    if len(found) > 1:
+        return f"set lifecycle: {{adopt: ID}}, or run reconciler import {resource.address} ID"
+    id = found[0].id
+    return (
+        f'set lifecycle: {{adopt: true}} or {{adopt: "{id}"}}, or run plan and apply with --adopt, or '
+        f"reconciler import {resource.address} {id}"
+    )
 
 
 def _member_ids(values: Iterable[object]) -> Iterable[str]:

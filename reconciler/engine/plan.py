@@ -17,6 +17,7 @@ from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.match import Binding, Found
 from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
+from reconciler.engine.renames import with_renamed_projects
 from reconciler.engine.retention import with_swept
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
@@ -24,7 +25,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
 from reconciler.model.kind import KEEP, Ended, Removal
 from reconciler.model.provider import Provider
-from reconciler.model.resource import LiveObject, Record, Resource, shown_to_others
+from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
 
 
@@ -33,6 +34,7 @@ def make_plan(
 ) -> Plan:
     """Read live state and decide. Changes nothing anywhere; problems with single addresses become diagnostics."""
     started, calls = clock(), provider.calls
+    inputs = with_renamed_projects(inputs)
     survey = Survey(inputs, provider, parallelism)
     survey.take()
     decisions = _Decisions(survey)
@@ -118,6 +120,7 @@ class _Decisions:
             create_before_destroy=before_destroy,
             prevent_destroy=recorded if protected is None else protected,
             on_remove=resource.on_remove.value,
+            sets_on_remove=lifecycle.on_remove is not None,
             renamed_from=binding.renamed_from,
             is_job=resource.kind.job is not None,
             **{"desired": resource.kind.complete(resource.spec), **known},
@@ -129,6 +132,8 @@ class _Decisions:
             reason = Reason.ARCHIVED_OUTSIDE if resource.kind.removal is Removal.ARCHIVE else Reason.ENDED
         elif binding.record is not None:
             reason = Reason.DELETED_OUTSIDE
+        elif binding.left is not None:
+            reason = Reason.OTHER_PROJECT
         fields = [FieldChange((name,), None, value) for name, value in spec.items() if value is not None]
         return replace(
             self._base(resource, binding),
@@ -193,11 +198,25 @@ class _Decisions:
         if change.awaited:
             return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
         marked = self._survey.inputs.ownership.address(live.mark) if resource.kind.job is None else None
+        change = replace(change, mark=self._mark_to_write(resource, live, change.desired))
         if binding.renamed_from is not None or marked not in (None, resource.address):
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
         if binding.found is Found.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
-        return change
+        return replace(change, action=Action.ADOPT, reason=Reason.UNMARKED) if change.mark else change
+
+    def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
+        """The mark that an object is to carry and does not; empty where it has it, or cannot have it."""
+        kind = resource.kind
+        # An answer without the field says nothing about the mark, and the metadata of jobs cannot be changed.
+        if kind.mark is None or kind.job is not None or kind.mark not in live.attributes:
+            return ""
+        if not kind.by_name[kind.mark].on_update:
+            return ""
+        mark = self._survey.inputs.ownership.mark(resource.address)
+        pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
+        has_room = live.is_marked or len(pairs) < METADATA_PAIRS
+        return mark if live.mark != mark and has_room else ""
 
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:

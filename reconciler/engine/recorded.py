@@ -64,6 +64,7 @@ class RecordedProvider:
     said = create
     tidy = create
     read_touched = create
+    newest = create
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:

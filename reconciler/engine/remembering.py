@@ -95,6 +95,7 @@ class RememberingProvider:
     said = create
     tidy = create
     read_touched = create
+    newest = create
 
     def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Within) -> None:
         """How a scope is read, and why so."""

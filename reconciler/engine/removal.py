@@ -6,11 +6,12 @@ restored or only forgotten is the kind's and the last declaration's to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.identity import Identity, bound_identities, identity_of
 from reconciler.engine.match import Binding
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import shown_spec
@@ -24,6 +25,8 @@ def destroyed(survey: Survey, resource: Resource, binding: Binding, change: Chan
     """The removal of a declared resource; `change` is what is common to all changes of it."""
     if resource.address not in survey.doomed:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
+    if binding.record is not None and binding.record.address in survey.taken:
+        return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     if binding.live is None or (resource.kind.found_by_key and binding.record is None):
         is_recorded = binding.record is not None
         return replace(change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE)
@@ -34,15 +37,22 @@ def destroyed(survey: Survey, resource: Resource, binding: Binding, change: Chan
 
 def undeclared(survey: Survey) -> list[Change]:
     """The changes of everything that we made or recorded and that no manifest declares."""
-    renamed = {binding.renamed_from for binding in survey.bindings.values() if binding.renamed_from}
+    renamed = {binding.record.address for binding in survey.bindings.values() if binding.record is not None}
     targets = survey.inputs.options.targets
     changes: list[Change] = []
+    bound = bound_identities(survey)
+    retained = _retained_projects(survey)
     for address, record in survey.inputs.records.items():
         if address.kind not in survey.inputs.kinds:
             continue
         if address not in survey.resources and address not in renamed and (not targets or address in targets):
-            changes.append(_orphan(survey, address, record))
+            orphan = _orphan(survey, address, record, bound)
+            changes.append(_with_retained_project(survey, orphan, record) if address.project in retained else orphan)
         changes += _deposed(survey, address, record)
+    changes = [
+        replace(change, renamed_from=change.renamed_from or survey.inputs.moved.get(change.address))
+        for change in changes
+    ]
     if not targets:
         changes += [_unrecorded(survey, address, live) for address, live in survey.marked_but_undeclared()]
         seen = {change.address for change in changes}
@@ -103,21 +113,54 @@ def _with_project(change: Change) -> Change:
     return change
 
 
-def _orphan(survey: Survey, address: Address, record: Record) -> Change:
+def _retained_projects(survey: Survey) -> set[str]:
+    """The names of the projects that are let go with this plan, and go on to exist."""
+    return {
+        address.name
+        for address, record in survey.inputs.records.items()
+        if address.kind in survey.inputs.kinds
+        and survey.kind(address).defines_project
+        and address not in survey.resources
+        and (record.on_remove or survey.kind(address).on_remove) is OnRemove.RETAIN
+        and not survey.inputs.options.destroy
+    }
+
+
+def _with_retained_project(survey: Survey, change: Change, record: Record) -> Change:
+    """What is in a retained project is retained with it, unless its manifest said otherwise."""
+    if change.action is not Action.DELETE or record.on_remove is OnRemove.DELETE:
+        return change
+    kind = survey.kind(change.address)
+    if kind.defines_project or change.is_job or change.reason is not Reason.NOT_DECLARED:
+        return change
+    return replace(
+        change, action=Action.FORGET, reason=Reason.PROJECT_RETAINED, fields=(), destructive="", look_first=False
+    )
+
+
+def _orphan(survey: Survey, address: Address, record: Record, bound: Mapping[Identity, Sequence[Address]]) -> Change:
     kind, live = survey.kind(address), survey.find(address, record.id)
     change = of_record(survey.kind(address), record)
+    if survey.taken.get(address, address) is None:
+        return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
+    project_id = survey.project_id(address.project) or record.project_id
+    if address in survey.taken or identity_of(kind, address.project, project_id, record.id) in bound:
+        return replace(change, action=Action.FORGET, reason=Reason.OTHER_ADDRESS)
     if survey.is_unreadable(address) and address.project not in survey.gone_projects:
         return replace(change, action=Action.DELETE, reason=Reason.NOT_DECLARED, look_first=True)
     if live is None or kind.ending(live.attributes) is Ended.GONE:
         return replace(change, action=Action.FORGET, reason=Reason.GONE)
     reason = Reason.DESTROY if survey.inputs.options.destroy else Reason.NOT_DECLARED
+    if address in {binding.left for binding in survey.bindings.values()}:
+        reason = Reason.OTHER_PROJECT
     return _removed(change, kind, live, record, reason)
 
 
 def _deposed(survey: Survey, address: Address, record: Record) -> Iterable[Change]:
     for id in record.deposed:
         live = survey.find(address, id)
-        if live is not None and (live.kind.job is None or live.runs):
+        is_foreign = live is not None and survey.inputs.ownership.is_foreign(live.mark)
+        if live is not None and not is_foreign and (live.kind.job is None or live.runs):
             change = replace(of_record(survey.kind(address), record), id=id)
             yield replace(
                 change,
@@ -157,6 +200,7 @@ def of_record(kind: Kind, record: Record, reason: Reason = Reason.IN_SYNC) -> Ch
         removal=kind.removal,
         prevent_destroy=record.prevent_destroy,
         on_remove=(record.on_remove or kind.on_remove).value,
+        sets_on_remove=record.on_remove is not None,
     )
 
 

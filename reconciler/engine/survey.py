@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine.graph import closure, in_dependency_order, invert
+from reconciler.engine.identity import other_projects, surplus_marks, two_addresses
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.match import Binding, Matcher
 from reconciler.engine.refresh import LiveState, Place, Reader, Wanted
@@ -56,11 +57,14 @@ class Survey:
         self._read_projects()
         self._matcher = self._new_matcher()
         self._bind_projects()
+        self.diagnostics += other_projects(self, self._is_alive)
         self._read_everything()
         self._bind_everything()
         self._read_nested()
         self._read_carried()
         self.diagnostics += self._matcher.diagnostics
+        self.diagnostics += two_addresses(self)
+        self.diagnostics += surplus_marks(self)
 
     @property
     def state(self) -> LiveState:
@@ -116,6 +120,20 @@ class Survey:
     def marked_but_undeclared(self) -> Iterable[tuple[Address, LiveObject]]:
         """Objects with our mark that nothing declares or records, and surplus ones."""
         return self._matcher.marked_but_undeclared()
+
+    def surplus(self) -> Iterable[tuple[Address, LiveObject]]:
+        """Objects with a mark of ours that nothing proves to be ours, with the address that the mark names."""
+        return self._matcher.surplus()
+
+    @property
+    def taken(self) -> Mapping[Address, Address | None]:
+        """Recorded addresses whose objects another owner has marked since, with its address if that is one of ours."""
+        return self._matcher.taken
+
+    @property
+    def project_names(self) -> Mapping[str, Address]:
+        """The declared projects, by their names."""
+        return {name: address for name, address in self._definers.items() if name is not None}
 
     def made_and_undeclared(self) -> Iterable[tuple[Address, LiveObject | None]]:
         """What dead runs made for addresses that nothing declares or records any more."""
@@ -329,6 +347,11 @@ class Survey:
             if address.project and record.project_id and address.project not in known:
                 self._provider.bind_project(address.project, record.project_id)
 
+    def _is_alive(self, kind: Kind, id: str) -> bool:
+        """Whether an object of the organization exists; one that no list shows is asked for by its id."""
+        live = self._reader.state.find(kind.name, None, id) or self._provider.get(kind, None, id)
+        return live is not None and kind.ending(live.attributes) is not Ended.GONE
+
     def _bind_project(self, name: str, project_id: str | None) -> None:
         if project_id is None:
             self.gone_projects.add(name)
@@ -472,7 +495,10 @@ class Survey:
             self.inputs.ownership,
             declared=self.resources,
             adopt_all=self.inputs.options.adopt,
+            project_id=self.project_id,
+            state_is_new=self.inputs.state_is_new,
             destroying=self.inputs.options.destroy,
+            moved=self.inputs.moved,
         )
 
     def _bind(self, resource: Resource) -> Binding:

@@ -32,6 +32,8 @@ def drift_of(survey: Survey, changes: Mapping[Address, Change], specs: Mapping[A
     inputs = survey.inputs
     for address, record in inputs.records.items():
         is_wanted = address.kind in inputs.kinds and (not inputs.options.targets or address in survey.selected)
+        if address in survey.taken:
+            continue  # what became of the object is its new owner's doing
         if is_wanted and _stands_as_applied(survey, record, changes.get(address), specs.get(address)):
             continue
         if is_wanted and survey.was_listed(address, record.id):

@@ -100,6 +100,7 @@ def _check_together(
         targets=KeyTargets(stack.root, stack.backend_path, manifests),
         problems=problems,
         rules=made.rules,
+        project_ids=stack.projects,
     ).check()
 
 

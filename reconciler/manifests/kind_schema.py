@@ -9,11 +9,11 @@ from reconciler.manifests.problems import Problems
 from reconciler.manifests.type_schema import (
     DIALECT,
     EXPRESSION_TEXT,
-    ID_SCHEMA,
     NAME_SCHEMA,
     NOT_GIVEN,
     described,
     field_markdown,
+    id_schema,
     is_json,
     type_schema,
 )
@@ -113,6 +113,7 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
         return {**described(doc), **accepted}
 
     choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
+    written = f", written {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.surroundings else ""
     ignored = "Fields to leave alone once the object exists: paths such as `tools[0].name`, or `all`."
     return {
         "type": "object",
@@ -132,9 +133,11 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
                 **choices,
             },
             "adopt": {
-                **described("Take over an object that exists: true for the one with the same identity, or its id."),
+                **described(
+                    f"Take over an object that exists: true for the one with the same identity, or its id{written}."
+                ),
                 "type": ["boolean", "string"],
-                **({"minLength": 1} if expressions else ID_SCHEMA),
+                **({"minLength": 1} if expressions else id_schema(kind.id_forms)),
             },
             "create_before_destroy": flag("When it is replaced, make the new one before the old one goes."),
             "renamed_from": {

@@ -144,10 +144,21 @@ class Resolver:
             prevent_destroy=written.get("prevent_destroy"),
             ignore_changes=(IGNORE_ALL,) if ignored == IGNORE_ALL else tuple(ignored),
             on_remove=OnRemove(written["on_remove"]) if "on_remove" in written else None,
-            adopt=written.get("adopt", False),
+            adopt=self._adopted(instance, written.get("adopt", False)),
             create_before_destroy=written.get("create_before_destroy"),
             renamed_from=self._renamed_from(instance, written.get("renamed_from")),
         )
+
+    def _adopted(self, instance: Instance, adopt: bool | str) -> bool | str:
+        """The id to adopt in the one spelling that ids of the kind have."""
+        if not isinstance(adopt, str) or not isinstance(instance.kind, Kind):
+            return adopt
+        try:
+            return instance.kind.composed_id(*instance.kind.place_of(adopt))
+        except ValueError:
+            detail = f'"{adopt}" is no id of this kind: it is written {" or ".join(instance.kind.id_forms)}.'
+            self._note(instance, Finding(("lifecycle", "adopt"), "Wrong form", detail))
+            return False
 
     def _renamed_from(self, instance: Instance, text: str | None) -> Address | None:
         if text is None:

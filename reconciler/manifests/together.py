@@ -19,7 +19,10 @@ from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.model.types import KeySinkType
 
-_ONE = {True: "there is one object of that", False: "without the state nothing else would tell the two apart"}
+_ONE = {
+    True: "there is one object of that.",
+    False: "without the state nothing else would tell the two apart. ",
+}
 
 
 def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
@@ -39,6 +42,7 @@ class Together(Struct, frozen=True):
     """All resources and rules, with the documents that they come from.
 
     `projects` are the stack's own, `keys` the projects that it has keys for, each with where it says so.
+    `project_ids` are the ids of the stack's own projects.
     """
 
     resources: Mapping[Address, tuple[Resource, Document]]
@@ -48,12 +52,14 @@ class Together(Struct, frozen=True):
     targets: KeyTargets
     problems: Problems
     rules: Mapping[Address, tuple[Rule, Document]]
+    project_ids: Mapping[str, str] = {}
 
     def check(self) -> None:
         """Note every problem."""
         self._projects()
         self._key_files()
         self._one_object_each()
+        self._one_address_each()
         self._renames()
         self._cycles()
 
@@ -69,6 +75,7 @@ class Together(Struct, frozen=True):
         for name in sorted(own.keys() & self.projects.keys()):
             detail = f"{own[name]} is declared, and spec.projects says that it is not managed here: keep one."
             self.problems.add("Project given twice", detail, place=self.projects[name], address=own[name])
+        self._project_ids()
         if not self.declared.complete:
             return
         known = sorted(own.keys() | self.projects.keys())
@@ -84,6 +91,34 @@ class Together(Struct, frozen=True):
                     guesses[project] = nearest(project, known)
                 place = document.place_of(("metadata", "project"))
                 self.problems.add("Unknown project", detail + guesses[project], place=place, address=address)
+
+    def _project_ids(self) -> None:
+        """One project has one name: under two names, the values of both would be written to it in turn."""
+        named: dict[str, str] = {}
+        for name, id in self.project_ids.items():
+            other = named.setdefault(id, name)
+            if other != name:
+                detail = f"{id} is spec.projects.{other} ({self.projects[other]}) too: keep one of the two names."
+                self.problems.add("One project under two names", detail, place=self.projects[name])
+        for resource in self._all():
+            adopted = resource.lifecycle.adopt
+            if resource.kind.defines_project and isinstance(adopted, str) and adopted in named:
+                name = named[adopted]
+                detail = f"{adopted} is spec.projects.{name} ({self.projects[name]}) too: remove that entry."
+                self._add(resource, ("lifecycle", "adopt"), "One project under two names", detail)
+
+    def _one_address_each(self) -> None:
+        """No two resources adopt the same object."""
+        seen: dict[tuple[Any, ...], Resource] = {}
+        for resource in self._all():
+            kind, adopted = resource.kind, resource.lifecycle.adopt
+            if not isinstance(adopted, str):
+                continue
+            home = resource.address.project if kind.found_by_key else None
+            other = seen.setdefault((kind.name, home, adopted), resource)
+            if other is not resource:
+                detail = f"{other.address} ({other.place}) adopts {adopted} too: keep one of the two."
+                self._add(resource, ("lifecycle", "adopt"), "One object under two addresses", detail)
 
     def _key_files(self) -> None:
         files = [(resource, name, path) for resource in self._all() for name, path in key_files(resource)]
@@ -107,13 +142,16 @@ class Together(Struct, frozen=True):
             kind = resource.kind
             # A mark tells two objects apart even if they look the same.
             identity = None if kind.mark else kind.identity(kind.complete(resource.spec))
-            if identity is None:
-                continue
+            if identity is None or (isinstance(resource.lifecycle.adopt, str) and not kind.found_by_key):
+                continue  # an id tells an object from all others
             key = (resource.kind.name, resource.address.project, *identity.items())
             other = seen.setdefault(key, resource)
             if other is not resource:
                 shown = ", ".join(f"{name} {value}" for name, value in identity.items()) or "it"
-                detail = f"{other.address} already stands for {shown}, and {_ONE[kind.found_by_key]}."
+                detail = f"{other.address} already stands for {shown}, and {_ONE[kind.found_by_key]}"
+                if not kind.found_by_key:
+                    names = " or ".join(name for name in identity if name in kind.by_name)
+                    detail += f"Set another {names} on one of the two, or lifecycle: {{adopt: ID}} where both exist."
                 self._add(resource, ("spec", *list(identity)[:1]), "Two declarations of one object", detail)
 
     def _renames(self) -> None:

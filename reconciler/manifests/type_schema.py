@@ -46,6 +46,21 @@ ID_SCHEMA: dict[str, Any] = {
     "pattern": r"^(?!\.+$)[A-Za-z0-9_.-]{1,200}$(?!\n)",
     "patternErrorMessage": "An id is of letters, digits, '_', '-' and '.', at most 200 of them.",
 }
+
+
+def id_schema(forms: list[str]) -> dict[str, Any]:
+    """The schema of ids of a kind, given how they are written: `ID`, or `GROUP_ID/USER_ID` for ids inside ids."""
+    depths = [form.count("/") for form in forms]
+    if not max(depths):
+        return ID_SCHEMA
+    # The id of a checkpoint has colons, and where there are several sorts of surroundings their field comes first.
+    part = r"(?!\.+(/|$))([a-z_]+=)?[A-Za-z0-9_.:-]{1,200}"
+    return {
+        "pattern": rf"^{part}(/{part}){{{min(depths)},{max(depths)}}}$(?!\n)",
+        "patternErrorMessage": f"An id of this kind is written {' or '.join(forms)}.",
+    }
+
+
 EXPRESSION_TEXT: dict[str, Any] = {"pattern": r"\$\{"}
 NOT_GIVEN = object()
 

@@ -87,6 +87,11 @@ class Reason(StrEnum):
     DESTROY = "everything managed is to be destroyed"
     ROLLBACK = "it goes back to what it was before the run"
     RETENTION = "a rule of retention matches it"
+    UNMARKED = "it does not carry the mark of this stack yet"
+    OTHER_OWNER = "its mark says that another stack manages it now"
+    OTHER_ADDRESS = "its object is bound to another address"
+    OTHER_PROJECT = "its declaration is in another project now, and an object cannot move between projects"
+    PROJECT_RETAINED = "its project is retained, and what is in it with it"
     UNTOUCHED = "the run that is rolled back did not touch it"
 
 
@@ -134,7 +139,8 @@ class Change(Struct, frozen=True):
     planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
     sentences about this change alone. Of a job, `standing` says how far the plan found it while it runs, `results` are
     those that it had by then, and `awaited` whether its end is to be waited for. `matched_by` is the rule for which an
-    object is deleted that is nobody's.
+    object is deleted that is nobody's. `sets_on_remove` where the manifest sets `on_remove` itself instead of leaving
+    it to the kind. `mark` is the ownership mark that an adoption writes to the object, empty where it writes none.
     """
 
     address: Address
@@ -156,7 +162,9 @@ class Change(Struct, frozen=True):
     create_before_destroy: bool = False
     prevent_destroy: bool = False
     on_remove: str | None = None
+    sets_on_remove: bool = False
     renamed_from: Address | None = None
+    mark: str = ""
     look_first: bool = False
     held: str = ""
     warnings: tuple[str, ...] = ()

@@ -132,6 +132,9 @@ class Provider(Protocol):
         some of these, where asking for them singly takes fewer calls.
         """
 
+    def newest(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
+        """The first page of a list: the objects that were made last, ended ones included."""
+
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object, or None where the API knows none; kinds that cannot be read singly are listed."""
 

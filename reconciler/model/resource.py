@@ -19,6 +19,9 @@ IGNORE_ALL = "all"
 MARK_KEY = "reconciler"
 """The metadata key that carries our ownership mark."""
 
+METADATA_PAIRS = 16
+"""How many pairs the API allows in metadata; our mark needs one of them."""
+
 OUR_KEYS = frozenset({MARK_KEY, INPUTS_KEY})
 """The metadata keys that are ours, and that nobody sees in a diff."""
 

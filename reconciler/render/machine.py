@@ -212,6 +212,7 @@ def _ours(change: Change) -> dict[str, Any]:
         "destroys": words.destruction(change) or None,
         "removal": str(change.removal) if change.removal else None,
         "warnings": list(change.warnings),
+        **({"mark": change.mark} if change.action is Action.ADOPT and change.mark else {}),
         **({"matched_by": str(change.matched_by)} if change.matched_by else {}),
         **({"job": {"standing": change.standing, "awaited": change.awaited}} if change.is_job else {}),
     }

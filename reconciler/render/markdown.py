@@ -188,6 +188,8 @@ def _about(change: Change) -> str:
         parts.append(f"**Destroys:** {_spans(lost)}.")
     if steps := words.steps(change):
         parts.append(f"{_capital(steps)}.")
+    if change.action is Action.ADOPT and change.mark:
+        parts.append(f"Writes the mark {code_span(change.mark)} to its metadata.")
     if change.renamed_from:
         parts.append(f"Renamed from {code_span(str(change.renamed_from))}.")
     return " ".join(parts)

@@ -156,6 +156,8 @@ def _remarks(change: Change) -> Iterator[Line]:
         yield line(_FIELD_INDENT, Span(f"destroys: {lost}", "red"))
     if standing := words.standing(change):
         yield line(_FIELD_INDENT, Span(standing, "dim"))
+    if marking := words.marking(change):
+        yield line(_FIELD_INDENT, Span(marking, "cyan"))
     if change.renamed_from:
         yield line(_FIELD_INDENT, Span(f"renamed from {change.renamed_from}", "cyan"))
     for warning in change.warnings:

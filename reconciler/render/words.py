@@ -144,6 +144,11 @@ def standing(change: Change) -> str:
     return f"it still runs ({change.standing})" if change.standing and not change.action.destroys else ""
 
 
+def marking(change: Change) -> str:
+    """Which mark an adoption writes to its object, or nothing."""
+    return f"writes the mark {change.mark} to its metadata" if change.action is Action.ADOPT and change.mark else ""
+
+
 def headline_counts(plan: Plan) -> str:
     """`3 to create, 1 to update`, or `no changes`: what a headline has room for."""
     counts = plan.counts()

@@ -31,6 +31,7 @@ def put(connection: sqlite3.Connection, record: Record) -> None:
         connection.execute("DELETE FROM dependencies WHERE address = ?", row[:1])
     if dependencies:
         connection.executemany("INSERT INTO dependencies VALUES (?, ?, ?)", dependencies)
+    connection.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", row[:2])
     grow(connection)
 
 
@@ -52,7 +53,20 @@ def move(connection: sqlite3.Connection, source: Address, target: Address) -> No
     connection.execute("UPDATE dependencies SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET target = ? WHERE target = ?", names)
     connection.execute("UPDATE journal SET address = ? WHERE address = ?", names)
+    connection.execute("INSERT OR IGNORE INTO held SELECT ?, id FROM resources WHERE address = ?", (names[0], names[0]))
     grow(connection)
+
+
+def held_ids(connection: sqlite3.Connection, address: Address) -> frozenset[str]:
+    """Every id that an address was ever bound to."""
+    return frozenset(id for (id,) in connection.execute("SELECT id FROM held WHERE address = ?", (str(address),)))
+
+
+def holders(connection: sqlite3.Connection, kind: str, id: str) -> set[Address]:
+    """Every address of a kind that was ever bound to an id."""
+    rows = connection.execute("SELECT address FROM held WHERE id = ? AND address LIKE ? || '/%'", (id, kind))
+    with readable():
+        return {Address.parse(address) for (address,) in rows}
 
 
 def clear(connection: sqlite3.Connection) -> None:

@@ -108,7 +108,18 @@ def _third(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE parsed (digest TEXT PRIMARY KEY, documents BLOB NOT NULL)")
 
 
-MIGRATIONS: Sequence[Migration] = (_first, _second, _third)
+def _fourth(connection: sqlite3.Connection) -> None:
+    # Every id that an address was ever bound to: with it, a mark that somebody copied can be told from one of ours.
+    connection.execute("CREATE TABLE held (address TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (address, id))")
+    connection.execute("INSERT INTO held SELECT address, id FROM resources")
+    # Earlier versions recorded the default of the kind as if the manifest had set it. For these kinds the default was
+    # `retain`, so that a recorded `delete` was set by the manifest.
+    retained = ("Project/%", "ProjectKey/%", "User/%", "FineTuningJob/%")
+    others = " AND ".join("address NOT LIKE ?" for _ in retained)
+    connection.execute(f"UPDATE resources SET on_remove = NULL WHERE on_remove = 'delete' AND {others}", retained)  # noqa: S608
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth)
 
 
 def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:

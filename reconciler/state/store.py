@@ -10,6 +10,7 @@ be read or written.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -29,6 +30,8 @@ from reconciler.state.journal import Entry, Journal
 from reconciler.state.lock import Holder
 from reconciler.state.rows import DAMAGED_HINT, plain
 from reconciler.state.runs import PreImage, Run
+
+_FORMER_OWNERS = "former owners"
 
 
 class StateStore:
@@ -131,6 +134,20 @@ class StateStore:
         """Give a record another address. Raises StateError where `source` is unknown or `target` is taken."""
         with self._database.write() as connection:
             resources.move(connection, source, target)
+
+    def held_ids(self, address: Address) -> Collection[str]:
+        """Every id that an address was ever bound to, whatever it is bound to now."""
+        with self._database.read() as connection:
+            return resources.held_ids(connection, address)
+
+    def holders(self, kind: str, id: str) -> Collection[Address]:
+        """Every address of a kind that was ever bound to an id."""
+        with self._database.read() as connection:
+            return resources.holders(connection, kind, id)
+
+    def former_owners(self) -> Collection[str]:
+        """The stacks, as `stack/environment`, whose exports were imported into this state."""
+        return tuple(json.loads(self.meta(_FORMER_OWNERS) or "[]"))
 
     def outputs(self) -> Mapping[str, Any]:
         """The outputs of the last apply, in the order they were set."""
@@ -262,6 +279,8 @@ class StateStore:
         """
         records, outputs = portable.from_data(data)
         self._check_export_is_ours(data, from_elsewhere=from_elsewhere)
+        theirs = f"{data['stack']}/{data['environment']}"
+        owners = sorted({*self.former_owners(), theirs} - {f"{self.stack}/{self.environment}"})
         with self._database.write() as connection:
             serial = max(resources.serial(connection), data["serial"]) + 1
             resources.clear(connection)
@@ -270,6 +289,8 @@ class StateStore:
             resources.put_outputs(connection, outputs)
             # What was read when these were not the records says nothing about them.
             connection.execute("DELETE FROM meta WHERE name <> 'program'")
+            if owners:
+                connection.execute("INSERT INTO meta (name, value) VALUES (?, ?)", (_FORMER_OWNERS, json.dumps(owners)))
             connection.execute("UPDATE identity SET serial = ?", (serial,))
 
     def _check_export_is_ours(self, data: Mapping[str, Any], *, from_elsewhere: bool) -> None:

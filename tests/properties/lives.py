@@ -20,11 +20,12 @@ from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
+from reconciler.api.work import CREATE
 from reconciler.cli.sealing import Seal, revealed
 from reconciler.emulator import Emulator
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.engine.finding import Settling
-from reconciler.engine.match import Ownership
+from reconciler.engine.match import Attempt, Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, load_configuration
@@ -34,7 +35,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.secret import Redactor
 from reconciler.secrets import SinkSet
 from reconciler.secrets.sinks import known_files
-from reconciler.state import StateStore
+from reconciler.state import StateStore, Status
 from tests.properties.bench import pending
 from tests.whole_examples import FILES, make_a_persons_key, whole_example
 
@@ -244,9 +245,16 @@ def conflicts(plan: Plan) -> list[str]:
 
 def _ownership(store: StateStore) -> Ownership:
     begun: dict[Any, float] = {}
+    made: dict[Any, list[Attempt]] = {}
+    noted: dict[str, Any] = {}
     for entry in store.unfinished():
         begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
-    return Ownership("stack", "default", begun)
+        noted |= dict.fromkeys(entry.ids, entry.address)
+        for step in entry.steps:
+            if step.name == CREATE and step.status is not Status.FAILED:
+                attempt = Attempt(step.began_at, step.id, step.intent.get("identity") or {})
+                made.setdefault(entry.address, []).append(attempt)
+    return Ownership("stack", "default", begun, made, noted, held_ids=store.held_ids, holders=store.holders)
 
 
 def _other(value: Any) -> Any:

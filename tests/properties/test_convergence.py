@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from reconciler.engine.books import imported_record
-from reconciler.engine.execute import METADATA_PAIRS
 from reconciler.kinds import KINDS
 from reconciler.model.comparing import with_hidden
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
-from reconciler.model.resource import OUR_KEYS, Lifecycle, LiveObject, Resource
+from reconciler.model.resource import METADATA_PAIRS, OUR_KEYS, Lifecycle, LiveObject, Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
 from tests.properties.bench import OTHER_PROJECT, PROJECT, Bench, Stack, Steps, only, pending, resource, valid_specs
 from tests.properties.strategies import examples
