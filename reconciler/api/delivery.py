@@ -11,27 +11,25 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from reconciler.api.handover import DELIVER, address_of, earlier_delivery
 from reconciler.api.keys import KeyRing
-from reconciler.api.work import CREATE, DOUBTFUL_ATTEMPTS, Carrier, Task, Work
+from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
+from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, SETTLE_SECONDS, Window, pauses
 from reconciler.model.kind import Field
-from reconciler.model.provider import Sinks
+from reconciler.model.provider import CREATE, Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
 MINT = "mint key"
 _API_KEY = "api_key"
-_WITH_ACCOUNT_SECONDS = 5  # the first key of an account is made together with it
-_CLOCKS_DIFFER_SECONDS = 300
-_FIRST_SECONDS = 0.5
 
 
 class Minted(Struct, frozen=True):
@@ -44,7 +42,7 @@ class Minted(Struct, frozen=True):
 class Delivery(Carrier):
     """The carrier of keys that are made beside their object: `{write_to: TARGET}`, or None for no key of ours."""
 
-    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = 20.0) -> None:
+    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS) -> None:
         self._sinks = sinks
         self._keys = keys
         self._settle_seconds = settle_seconds
@@ -65,7 +63,7 @@ class Delivery(Carrier):
         if task.value is None:
             return {"create_service_account_only": True}
         with self._lock:
-            self._creating[task.work.address] = task.work.reach.client.clock()
+            self._creating[task.work.address] = task.work.reach.client.server_clock()
         return {}
 
     def journalled(self, answer: Spec) -> Spec:
@@ -175,27 +173,33 @@ class Delivery(Carrier):
         """The ids of keys that were made for this account by us, and never delivered."""
         yield from (entry["id"] for entry in work.steps.finished(MINT) if entry.get("id"))
         yield from (entry["key_id"] for entry in work.steps.finished(CREATE) if entry.get("key_id"))
-        minted = work.steps.unfinished(MINT)
+        minted, creates = work.steps.unfinished(MINT), work.steps.unfinished(CREATE)
         names = unseen | {str(entry.get("key_name")) for entry in minted}
-        began = [float(entry["began_at"]) for entry in work.steps.unfinished(CREATE)]
+        windows = [Window.of(float(entry["began_at"]), entry.get("ended_at")) for entry in creates]
         with self._lock:
-            began += [moment for moment in (self._creating.pop(work.address, None),) if moment is not None]
-        latest = max([*began, *(float(entry["began_at"]) for entry in minted)], default=0.0)
-        if names or began:
-            until = (work.reach.client.clock() if unseen else latest) + self._settle_seconds
-            yield from self._listed(work, live, names, began, until)
+            began = self._creating.pop(work.address, None)
+        if began is not None:
+            windows.append(Window(began))
+        now = work.reach.client.server_clock()
+        moments = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*minted, *creates)]
+        moments += [began] if began is not None else []
+        moments += [now] if unseen else []
+        if names or windows:
+            seconds = min(self._settle_seconds, max(moments) + self._settle_seconds - now)
+            yield from self._listed(work, live, names, windows, seconds)
 
-    def _listed(self, work: Work, live: LiveObject, names: set[str], began: list[float], until: float) -> Iterator[str]:
+    def _listed(
+        self, work: Work, live: LiveObject, names: set[str], windows: Sequence[Window], seconds: float
+    ) -> Iterator[str]:
         """The same, of those whose id nobody saw: looked for until they would have to be in the list."""
-        pause, client = _FIRST_SECONDS, work.reach.client
+        client, left = work.reach.client, pauses(seconds)
         while True:
-            lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, began)]
-            if names <= {key.get("name") for key in lost} and len(lost) >= bool(began) + len(names):
-                break
-            if client.clock() + pause > until:
+            lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, windows)]
+            is_complete = names <= {key.get("name") for key in lost} and len(lost) >= bool(windows) + len(names)
+            pause = None if is_complete else next(left, None)
+            if pause is None:
                 break
             client.pause(pause, f"looking for keys of {live.id} that nobody received")
-            pause *= 2
         yield from (key["id"] for key in lost)
 
     def _delete_all_but(self, kept: str | None, ids: set[str | None], work: Work) -> None:
@@ -242,14 +246,14 @@ def _keys_of(work: Work, live: LiveObject) -> Iterator[dict[str, Any]]:
             yield key
 
 
-def _is_lost(key: Spec, live: LiveObject, names: set[str], began: list[float]) -> bool:
+def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:
     if key.get("name") in names:
         return True
     born, made = live.attributes.get("created_at"), key.get("created_at")
-    if not began or not isinstance(born, int | float) or not isinstance(made, int | float):
+    if not isinstance(born, int | float) or not isinstance(made, int | float):
         return False
-    # Only if the account itself is of that create: an older one of the same name has keys that are not ours.
-    return born >= min(began) - _CLOCKS_DIFFER_SECONDS and made - born <= _WITH_ACCOUNT_SECONDS
+    # Only if the account itself is of that create: another one of the same name has keys that are not ours.
+    return any(window.holds(born) for window in windows) and made - born <= KEY_WITH_ACCOUNT_SECONDS
 
 
 def _shows(key: Spec, secret: Secret) -> bool:

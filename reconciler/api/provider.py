@@ -27,18 +27,17 @@ from reconciler.api.shown_once import ShownOnce
 from reconciler.api.site import Reveal, Site
 from reconciler.api.throttle import Lane
 from reconciler.api.uploads import MEBIBYTE, Uploader
-from reconciler.api.work import CREATE, Carrier, Task, Work
+from reconciler.api.work import Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
 from reconciler.model.calls import Listed, Within
 from reconciler.model.comparing import comparable, same
+from reconciler.model.consistency import SETTLE_SECONDS, pauses
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
-from reconciler.model.provider import Expected, Sinks, Steps, Written
+from reconciler.model.provider import CREATE, Expected, Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFileType
 from reconciler.model.values import LocalFile, Spec
-
-_FIRST_LOOK_SECONDS = 0.5
 
 Tasks = tuple[tuple[Carrier, Task], ...]
 
@@ -63,7 +62,7 @@ class HttpProvider:
         project_ids: Mapping[str, str],
         *,
         default_project: str | None = None,
-        settle_seconds: float = 20.0,
+        settle_seconds: float = SETTLE_SECONDS,
         index_seconds: float = 600.0,
         parallelism: int = 4,
         whole_bytes: int = 512 * MEBIBYTE,
@@ -134,12 +133,20 @@ class HttpProvider:
     # Reading
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
-        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early.
+        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early. Every
+        call sends its own requests.
         """
+        del anew
         if not kind.calls.listable:
             if kind.retirement:  # nothing else would say so before something is made
                 self._retirements.check(kind, self._reach(kind, project))
@@ -153,9 +160,11 @@ class HttpProvider:
             items = list(site.list(query, enough=enough, pages=self.pages.get((kind.name, project, within), 1)))
         except NotFoundError as error:
             explained = self._retirements.explain(error, kind, site.reach)
-            if within and explained is error:
+            if explained is not error:
+                raise explained from error
+            if within:
                 return ()
-            raise explained from error
+            raise
         self._retirements.seen(kind)
         self._note_pages((kind.name, project, within), ceil(len(items) / kind.page_limit), is_whole=enough is None)
         return tuple(site.live(item) for item in items if site.counts(item))
@@ -285,7 +294,10 @@ class HttpProvider:
                 else:
                     answer = self._posted(work, body, spec, form)
             except ApiError as error:
-                raise self._retirements.refused(error, work.kind, work.reach) from error
+                explained = self._retirements.refused(error, work.kind, work.reach)
+                if explained is error:
+                    raise
+                raise explained from error
             id = _new_id(work, answer)
             if not work.kind.found_by_key and not self._claims.claim(id, work.address):
                 raise AnswerError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
@@ -340,16 +352,15 @@ class HttpProvider:
 
     def _modify(self, work: Work, id: str, body: Spec, *, settle_seconds: float) -> dict[str, Any]:
         """A modify call. An object that was just made may be unknown for a moment; a 404 is waited out so long."""
-        pause = _FIRST_LOOK_SECONDS
+        left = pauses(settle_seconds)
         while True:
             try:
                 return work.site.call("update", id, json=body, repeatable=True)
             except NotFoundError:
-                settle_seconds -= pause
-                if settle_seconds < 0:
+                pause = next(left, None)
+                if pause is None:
                     raise
             self._client.pause(pause, f"until the new {work.kind.name} {id} can be changed")
-            pause *= 2
 
     def _remove(self, work: Work, live: LiveObject) -> None:
         tasks = self._tasks(work, {field.name: None for field in live.kind.carried})

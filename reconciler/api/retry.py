@@ -111,11 +111,9 @@ def _is_open(trouble: Trouble, effect: Effect) -> bool:
 
 
 def _copied(error: ApiError, kind: type[ApiError], message: str) -> ApiError:
-    made = kind(
+    return kind(
         message, hint=error.hint, status=error.status, code=error.code, param=error.param, request_id=error.request_id
     )
-    made.__cause__ = error.__cause__
-    return made
 
 
 def told_seconds(headers: Mapping[str, str], message: str, *, now: float) -> float | None:

@@ -123,12 +123,13 @@ class Reader:
         enough: Mapping[Place, frozenset[str]] | None = None,
         carried: Wanted | None = None,
         meanwhile: Callable[[], None] | None = None,
+        anew: bool = False,
     ) -> None:
         """List every place that was not listed yet. `optional` ones out of reach are passed over.
 
         `enough` are the ids of all that is wanted of a place, where nothing else is. What is wanted of `carried` fields
         is asked for as soon as the object was seen, while other lists are still to come. What is to be done `meanwhile`
-        is done while the answers are awaited.
+        is done while the answers are awaited. What is listed `anew` is asked for even if an answer is remembered.
         """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self._is_open(place)]
@@ -142,7 +143,7 @@ class Reader:
         def listed(
             place: Place, single: str | None, crews: Crews
         ) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
-            objects = self._list(place, optional, ids.get(place), single)
+            objects = self._list(place, optional, ids.get(place), single, anew=anew)
             return objects, [
                 crews.begin(live.kind, self.provider.read_carried, live, names)
                 for live, names in self._carrying(place, objects, carried or {})
@@ -185,7 +186,7 @@ class Reader:
         by_list = {place for place, _ in wanted if not self._kinds[place.kind].readable_singly}
         for place in by_list:
             self.state.unlist(place)
-        self.read_lists(by_list)
+        self.read_lists(by_list, anew=True)
         self.confirm(wanted)
 
     def read_carried(self, wanted: Mapping[tuple[Place, str], Collection[str]]) -> None:
@@ -233,13 +234,14 @@ class Reader:
         return is_fewer and self._kinds[place.kind].readable_singly
 
     def _list(
-        self, place: Place, optional: bool, enough: frozenset[str] | None, single: str | None
+        self, place: Place, optional: bool, enough: frozenset[str] | None, single: str | None, *, anew: bool
     ) -> Collection[LiveObject]:
         try:
             if single is not None:
                 live = self._get(place, single)
                 return (live,) if live is not None else ()
-            return self.provider.list(self._kinds[place.kind], place.project, place.within, enough=enough)
+            kind = self._kinds[place.kind]
+            return self.provider.list(kind, place.project, place.within, enough=enough, anew=anew)
         except (RetiredError, CredentialError, AuthenticationError):
             if optional:
                 return ()

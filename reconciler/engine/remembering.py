@@ -24,7 +24,8 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class RememberingProvider:
-    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice.
+    """Reads for planning. Objects of seats in which one can `trust` are as recorded; nothing that was seen is asked for
+    twice.
 
     `pages` is how long lists were when they were read last, where that was more than a page.
     Safe to use from threads. It never writes: what is applied goes through the provider itself.
@@ -65,16 +66,22 @@ class RememberingProvider:
             self._provider.expect(kind, project, *calls, within=within)
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
     ) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope and surroundings."""
+        """All objects of a kind in a scope and surroundings; an answer that is asked for `anew` replaces the last."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.list(kind, project, within)
         key = ("list", kind.name, project, within, enough)
-        return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough))
+        return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough), anew=anew)
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object."""
+        """One object. Absence is never remembered: the object may not show yet, and somebody may be waiting for it."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.get(kind, project, id)
         return self._once(("get", kind.name, project, id), lambda: self._provider.get(kind, project, id))
@@ -117,12 +124,13 @@ class RememberingProvider:
             self._said.add(sentence)
             LOG.info("%s", sentence)
 
-    def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
+    def _once(self, key: Hashable, ask: Callable[[], T], *, anew: bool = False) -> T:
         with self._lock:
-            if key in self._answers:
+            if key in self._answers and not anew:
                 found: T = self._answers[key]
                 return found
         answer = ask()
-        with self._lock:
-            self._answers[key] = answer
+        if answer is not None:
+            with self._lock:
+                self._answers[key] = answer
         return answer

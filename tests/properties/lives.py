@@ -23,6 +23,7 @@ from reconciler.api.throttle import Throttle
 from reconciler.cli.sealing import Seal, revealed
 from reconciler.emulator import Emulator
 from reconciler.engine.apply import Run, apply_plan
+from reconciler.engine.attempts import begun_by
 from reconciler.engine.finding import Settling
 from reconciler.engine.match import Ownership
 from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
@@ -211,10 +212,10 @@ class Life:
             tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources),
             KINDS,
             records,
-            _ownership(store),
+            self._ownership(store),
             projects=configuration.stack.projects,
             state_is_new=not records,
-            fresh=store.made_since(self.clock() - SETTLE_SECONDS),
+            fresh=lambda: store.made_since(self.clock() - SETTLE_SECONDS),
             settling=self._settling,
             options=PlanOptions(**options),
         )
@@ -226,11 +227,14 @@ class Life:
             provider,
             store,
             KINDS,
-            _ownership(store),
+            self._ownership(store),
             run_id,
             parallelism=1,
             settling=self._settling,
         )
+
+    def _ownership(self, store: StateStore) -> Ownership:
+        return Ownership("stack", "default", *begun_by(store.unfinished(), KINDS, now=self.clock()))
 
     @property
     def _settling(self) -> Settling:
@@ -240,13 +244,6 @@ class Life:
 def conflicts(plan: Plan) -> list[str]:
     """The addresses of what a plan has errors about."""
     return sorted(str(one.address) for one in plan.diagnostics if one.severity is Severity.ERROR)
-
-
-def _ownership(store: StateStore) -> Ownership:
-    begun: dict[Any, float] = {}
-    for entry in store.unfinished():
-        begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
-    return Ownership("stack", "default", begun)
 
 
 def _other(value: Any) -> Any:
