@@ -175,8 +175,9 @@ class HttpProvider:
         elif is_whole:
             self.pages.pop(listed, None)
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object, or None where the API knows none."""
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object, or None where the API knows none. Every call sends its own requests."""
+        del anew
         within, own_id = kind.place_of(id)
         if not kind.readable_singly:
             return next((live for live in self.list(kind, project, within) if live.id == id), None)

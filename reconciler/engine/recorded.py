@@ -51,8 +51,9 @@ class RecordedProvider:
         records = self._seats.get((kind.name, project), ())
         return [_as_live(kind, record) for record in records if kind.place_of(record.id)[0] == within]
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
         """The recorded object with an id."""
+        del anew
         within = kind.place_of(id)[0]
         return next((live for live in self.list(kind, project, within) if live.id == id), None)
 

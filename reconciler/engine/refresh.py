@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -166,7 +167,7 @@ class Reader:
             for read in inside:
                 self.state.put(read.result())
 
-    def confirm(self, wanted: Iterable[tuple[Place, str]]) -> None:
+    def confirm(self, wanted: Iterable[tuple[Place, str]], *, anew: bool = False) -> None:
         """Ask by id for objects that their lists lacked; found ones join the state."""
         missing = [
             (place, id)
@@ -177,7 +178,8 @@ class Reader:
         ]
         for place, id in missing:
             LOG.info("get %s %s, which is not among what was listed", place.kind, id)
-        for live in self._map(lambda item: self._get(*item), missing, lambda item: self._kinds[item[0].kind]):
+        ask = partial(self._get, anew=anew)
+        for live in self._map(lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]):
             if live is not None:
                 self.state.put(live)
 
@@ -187,7 +189,7 @@ class Reader:
         for place in by_list:
             self.state.unlist(place)
         self.read_lists(by_list, anew=True)
-        self.confirm(wanted)
+        self.confirm(wanted, anew=True)
 
     def read_carried(self, wanted: Mapping[tuple[Place, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
@@ -247,8 +249,8 @@ class Reader:
                 return ()
             raise
 
-    def _get(self, place: Place, id: str) -> LiveObject | None:
-        live = self.provider.get(self._kinds[place.kind], place.project, id)
+    def _get(self, place: Place, id: str, *, anew: bool = False) -> LiveObject | None:
+        live = self.provider.get(self._kinds[place.kind], place.project, id, anew=anew)
         return replace(live, project=place.project) if live is not None else None
 
     def _map(

@@ -24,8 +24,8 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class RememberingProvider:
-    """Reads for planning. Objects of seats in which one can `trust` are as recorded; nothing that was seen is asked for
-    twice.
+    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice,
+    unless it is asked for `anew`.
 
     `pages` is how long lists were when they were read last, where that was more than a page.
     Safe to use from threads. It never writes: what is applied goes through the provider itself.
@@ -80,11 +80,12 @@ class RememberingProvider:
         key = ("list", kind.name, project, within, enough)
         return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough), anew=anew)
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object. Absence is never remembered: the object may not show yet, and somebody may be waiting for it."""
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object. Whoever waits for one to show has to ask `anew`, since its absence is remembered as well."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.get(kind, project, id)
-        return self._once(("get", kind.name, project, id), lambda: self._provider.get(kind, project, id))
+        key = ("get", kind.name, project, id)
+        return self._once(key, lambda: self._provider.get(kind, project, id), anew=anew)
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of fields that have calls of their own."""
@@ -130,7 +131,6 @@ class RememberingProvider:
                 found: T = self._answers[key]
                 return found
         answer = ask()
-        if answer is not None:
-            with self._lock:
-                self._answers[key] = answer
+        with self._lock:
+            self._answers[key] = answer
         return answer

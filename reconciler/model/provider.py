@@ -143,8 +143,11 @@ class Provider(Protocol):
         remembers answers.
         """
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object, or None where the API knows none; kinds that cannot be read singly are listed."""
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object, or None where the API knows none; kinds that cannot be read singly are listed.
+
+        `anew` is as in `list`.
+        """
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of the named fields that have calls of their own."""

@@ -20,13 +20,15 @@ from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
+from reconciler.cli.refreshing import Refreshing
 from reconciler.cli.sealing import Seal, revealed
 from reconciler.emulator import Emulator
 from reconciler.engine.apply import Run, apply_plan
 from reconciler.engine.attempts import begun_by
 from reconciler.engine.finding import Settling
+from reconciler.engine.incremental import Sweeps
 from reconciler.engine.match import Ownership
-from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
+from reconciler.engine.plan import PlanInputs, PlanOptions
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, load_configuration
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
@@ -129,7 +131,7 @@ class Life:
     def plan(self, **options: Any) -> Plan:
         """Plan as the command does."""
         with self._store() as store, self._client() as client:
-            plan = self._planned(store, self._provider(store, client), **options)
+            plan = self._planned(store, self._provider(store, client), client, **options)
             self.calls += client.calls
             return plan
 
@@ -137,7 +139,7 @@ class Life:
         """Plan and apply as the command does."""
         with self._store() as store, self._client() as client:
             provider = self._provider(store, client)
-            plan = self._planned(store, provider, **options)
+            plan = self._planned(store, provider, client, **options)
             result = apply_plan(plan, self._run(store, provider))
             self.calls += client.calls
             return result
@@ -174,6 +176,11 @@ class Life:
         keys = {"OPENAI_ADMIN_KEY": self.emulator.admin_key, "OPENAI_API_KEY": self.emulator.api_key}
         return load_configuration(Settings(self.root, env=keys), KINDS)
 
+    @property
+    def _keys(self) -> KeyRing:
+        given = self._configuration.stack.credentials
+        return KeyRing(admin=given.admin, default=given.default, projects=given.projects, root=self.root)
+
     def _store(self) -> StateStore:
         return StateStore.open(self.root / ".reconciler", stack="stack", environment="default", clock=self.clock)
 
@@ -190,11 +197,10 @@ class Life:
 
     def _provider(self, store: StateStore, client: Client) -> HttpProvider:
         stack = self._configuration.stack
-        given = stack.credentials
         known = known_files(record.delivered for record in store.records().values())
         return HttpProvider(
             client,
-            KeyRing(admin=given.admin, default=given.default, projects=given.projects, root=self.root),
+            self._keys,
             SinkSet(self.root, Redactor(), known=known, owner="stack/default"),
             self.root,
             stack.projects,
@@ -204,7 +210,11 @@ class Life:
             recorded=store.records().values(),
         )
 
-    def _planned(self, store: StateStore, provider: HttpProvider, **options: Any) -> Plan:
+    def _refreshing(self, provider: HttpProvider, client: Client) -> Refreshing:
+        """What the command line puts between the planner and the client, memory of answers included."""
+        return Refreshing(provider, client, self._keys, Sweeps(), parallelism=1)
+
+    def _planned(self, store: StateStore, provider: HttpProvider, client: Client, **options: Any) -> Plan:
         configuration = self._configuration
         records = store.records()
         seal = Seal(configuration.stack.read_secret, "00")
@@ -215,11 +225,11 @@ class Life:
             self._ownership(store),
             projects=configuration.stack.projects,
             state_is_new=not records,
-            fresh=lambda: store.made_since(self.clock() - SETTLE_SECONDS),
+            fresh=lambda: store.made_since(client.server_clock() - SETTLE_SECONDS),
             settling=self._settling,
             options=PlanOptions(**options),
         )
-        return make_plan(inputs, provider, parallelism=1)
+        return self._refreshing(provider, client).plan(inputs, store, mode="full")
 
     def _run(self, store: StateStore, provider: HttpProvider) -> Run:
         run_id = store.begin_run(command="apply", user="u", host="h", pid=1, plan_digest="d")
