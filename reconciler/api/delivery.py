@@ -18,8 +18,9 @@ from msgspec import Struct
 
 from reconciler.api.handover import DELIVER, address_of, earlier_delivery
 from reconciler.api.keys import KeyRing
+from reconciler.api.reach import id_of
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work
-from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
+from reconciler.errors import AmbiguousError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
 from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, SETTLE_SECONDS, Window, pauses
 from reconciler.model.kind import Field
@@ -69,24 +70,30 @@ class Delivery(Carrier):
     def journalled(self, answer: Spec) -> Spec:
         """The id of the key that came with a new account, so that a later run can delete it."""
         key = answer.get(_API_KEY)
-        return {"key_id": key["id"]} if isinstance(key, Mapping) and isinstance(key.get("id"), str) else {}
+        id = key.get("id") if isinstance(key, Mapping) else None
+        return {"key_id": id} if isinstance(id, str) and id else {}
 
     def created(self, task: Task, live: LiveObject) -> None:
         """Deliver the key that came with the account."""
         work, unseen = task.work, set[str]()
         with self._lock:
-            self._creating.pop(work.address, None)
+            began = self._creating.pop(work.address, None)
         if task.value is None:
             return
-        shown = work.answer.get(_API_KEY)
-        minted = _minted_in(work, shown) if shown else self._mint(work, live, unseen)
+        shown = _shown_key(work, work.answer.get(_API_KEY))
+        minted = shown or self._mint(work, live, unseen)
         try:
             self._hand_over(task, minted)
         except SinkError as error:
             sentence = f"The account {live.id} was made and has no key that was delivered; the next apply makes one."
             raise SinkError(f"{str(error).rstrip('.')}. {sentence}", hint=error.hint) from error
-        if unseen:
-            self._delete_all_but(minted.id, set(self._lost(work, live, unseen)), work)
+        lost: set[str | None] = set()
+        if shown is None and began is not None:
+            # The account has a key of its own that the answer did not show whole.
+            lost.update(self._listed(work, live, unseen, [Window(began)], self._settle_seconds))
+        elif unseen:
+            lost.update(self._lost(work, live, unseen))
+        self._delete_all_but(minted.id, lost, work)
 
     def write(self, task: Task, live: LiveObject) -> None:
         """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
@@ -113,7 +120,7 @@ class Delivery(Carrier):
         if secret is None:
             return None
         work.reach.client.redactor.add(secret)
-        alike = [str(key["id"]) for key in _keys_of(work, live) if _shows(key, secret)]
+        alike = [_key_id(key) for key in _keys_of(work, live) if _shows(key, secret)]
         if len(alike) != 1:
             return None
         receipt = self._sinks.put(target, secret, address=address_of(work))
@@ -200,7 +207,7 @@ class Delivery(Carrier):
             if pause is None:
                 break
             client.pause(pause, f"looking for keys of {live.id} that nobody received")
-        yield from (key["id"] for key in lost)
+        yield from map(_key_id, lost)
 
     def _delete_all_but(self, kept: str | None, ids: set[str | None], work: Work) -> None:
         for key_id in sorted(id for id in ids if id is not None and id != kept):
@@ -220,16 +227,20 @@ def _delivered_already(task: Task) -> dict[str, Any] | None:
 def _minted_as(name: str, work: Work, live: LiveObject) -> Minted:
     path = f"{work.kind.collection}/{{id}}/api_keys"
     with work.steps.step(MINT, key_name=name) as step:
-        minted = _minted_in(work, work.reach.request("POST", path, ids={"id": live.id}, json={"name": name}))
+        minted = _shown_key(work, work.reach.request("POST", path, ids={"id": live.id}, json={"name": name}))
+        if minted is None:
+            raise AmbiguousError(f"POST {path}: the answer that should show a new key has none.")
         step.done(minted.id)
     return minted
 
 
-def _minted_in(work: Work, shown: Any) -> Minted:
-    """The key in an answer; its value is known to the redactor from here on."""
+def _shown_key(work: Work, shown: Any) -> Minted | None:
+    """The key in an answer, None where it is not there as a whole; its value is known to the redactor from here on."""
     id, value = (shown.get("id"), shown.get("value")) if isinstance(shown, Mapping) else (None, None)
-    if not isinstance(id, str) or not isinstance(value, str) or not value:
-        raise AnswerError("The answer that should show a new key has none.")
+    if isinstance(value, str) and value:
+        work.reach.client.redactor.add(Secret(value))
+    if not isinstance(id, str) or not id or not isinstance(value, str) or not value:
+        return None
     secret = Secret(value)
     work.reach.client.redactor.add(secret)
     return Minted(id, secret)
@@ -244,6 +255,10 @@ def _keys_of(work: Work, live: LiveObject) -> Iterator[dict[str, Any]]:
         owner = key.get("owner") or {}
         if (owner.get("service_account") or {}).get("id") == live.id:
             yield key
+
+
+def _key_id(key: Spec) -> str:
+    return id_of(key, what="the list of a project's keys")
 
 
 def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:

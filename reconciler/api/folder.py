@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, seen_set, tags
-from reconciler.api.reach import Reach
+from reconciler.api.reach import Reach, new_id_of
 from reconciler.api.strays import REATTACH, UPLOAD, Strays
 from reconciler.api.throttle import Lane
 from reconciler.api.uploads import Uploader
@@ -220,8 +220,9 @@ class _Sync(Struct, frozen=True):
             filename = local.path.rpartition("/")[2]
             reach = self.work.reach.plain
             made = self.folder.uploader.upload(reach, local, filename=filename, purpose=PURPOSE)
-            id = str(made["id"])
-            strays.claim(id)
+            id = new_id_of(made, what="POST /files")
+            if not strays.claim(id):
+                raise AmbiguousError(f"POST /files: the answer has the id of another upload, {id}.")
             step.done(id, path=local.path, sha256=local.sha256)
         return id
 
@@ -251,13 +252,15 @@ class _Sync(Struct, frozen=True):
         with self.work.steps.step("attach", files=len(batch)) as step:
             if len(bodies) == 1:
                 made = self._write("POST", self.files_path, json=bodies[0])
+                id = new_id_of(made, what=f"POST {self.files_path}")
                 watch = Watch(f"{self.files_path}/{{file}}", {**ids, "file": str(batch[0].file_id)})
             else:
                 path = f"{self.live.kind.collection}/{{id}}/file_batches"
                 made = self._write("POST", path, json={"files": bodies})
                 one = f"{path}/{{batch}}"
-                watch = Watch(one, {**ids, "batch": str(made.get("id"))}, f"{one}/files")
-            step.done(str(made.get("id")))
+                id = new_id_of(made, what=f"POST {path}")
+                watch = Watch(one, {**ids, "batch": id}, f"{one}/files")
+            step.done(id)
         return watch
 
     # Changing and removing

@@ -301,7 +301,7 @@ class HttpProvider:
                 raise explained from error
             id = _new_id(work, answer)
             if not work.kind.found_by_key and not self._claims.claim(id, work.address):
-                raise AnswerError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
+                raise AmbiguousError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
             known: dict[str, Any] = {}
             for carrier, _ in tasks:
                 known.update(carrier.journalled(answer) or {})
@@ -315,8 +315,9 @@ class HttpProvider:
         sent = {kind.calls.in_list_as: list(body.values())} if kind.calls.in_list_as else body
         answer = work.site.call("create", values=spec, json=sent)
         if kind.calls.in_list_as:
-            listed = answer.get("data") or ()
-            answer = next((item for item in listed if all(one in item.values() for one in body.values())), {})
+            answer = _listed_alike(answer.get("data"), body)
+        if kind.calls.id_field and not _tells(answer, spec.get(kind.calls.id_field)):
+            raise AmbiguousError(f"{kind.name}: the answer to the create does not show what was created.")
         # What an object joins or belongs to is often not in the answer, since the call said it.
         said = {name: spec[name] for name in work.site.in_path("create")}
         return {**said, **(body if kind.calls.id_field else {}), **answer}
@@ -333,8 +334,9 @@ class HttpProvider:
     def _modified(self, work: Work, live: LiveObject, body: Spec, *, is_new: bool = False) -> LiveObject:
         with work.steps.step("update", fields=sorted(body)) as step:
             answer = self._modify(work, live.own_id, body, settle_seconds=self._settle_seconds if is_new else 0.0)
+            changed = _shown_after(work, live, answer)
             step.done(live.id)
-        return work.site.live({"id": live.own_id, **answer})
+        return changed
 
     def _switched(self, work: Work, live: LiveObject, spec: Spec) -> LiveObject:
         """The object after the calls of the fields that have one for each value, where it shows another."""
@@ -346,9 +348,9 @@ class HttpProvider:
                 and not same(*comparable(field.type, value, live.value(field.name)))
             ):
                 with work.steps.step("switch", field=field.name, to=value) as step:
-                    answer = work.site.switch(field, value, live.own_id)
+                    changed = _shown_after(work, live, work.site.switch(field, value, live.own_id))
                     step.done(live.id)
-                live = replace(work.site.live({"id": live.own_id, **answer}), carried=live.carried)
+                live = replace(changed, carried=live.carried)
         return live
 
     def _modify(self, work: Work, id: str, body: Spec, *, settle_seconds: float) -> dict[str, Any]:
@@ -404,7 +406,9 @@ class HttpProvider:
         with work.steps.step("archive", id=live.id) as step:
             try:
                 path = f"{work.site.collection}/{{id}}/archive"
-                work.reach.request("POST", path, ids={"id": live.own_id}, repeatable=True)
+                answer = work.reach.request("POST", path, ids={"id": live.own_id}, repeatable=True)
+                if live.kind.ending(answer) is not Ended.GONE and not self._has_ended(work, live):
+                    raise AnswerError(f"POST {path}: the answer does not say that {live.own_id} is archived.")
             except NotFoundError:
                 pass
             except ApiError as error:
@@ -497,6 +501,36 @@ class HttpProvider:
             case KeySinkType():
                 return self._shown_once
         return None
+
+
+def _listed_alike(items: Any, body: Spec) -> dict[str, Any]:
+    """The item of an answered list that shows what was sent; empty where none does."""
+    found = (item for item in items if isinstance(item, dict)) if isinstance(items, list) else iter(())
+    return next((item for item in found if all(one in item.values() for one in body.values())), {})
+
+
+def _tells(answer: Any, id: Any) -> bool:
+    """Whether an answer has an id anywhere."""
+    if isinstance(answer, Mapping):
+        return any(_tells(value, id) for value in answer.values())
+    if isinstance(answer, list):
+        return any(_tells(value, id) for value in answer)
+    return bool(answer == id)
+
+
+def _shown_after(work: Work, live: LiveObject, answer: Mapping[str, Any]) -> LiveObject:
+    """The object that the answer to a change shows. One that shows no object, or another one, is not believed: the
+    object is read.
+
+    Raises AnswerError where that shows none either.
+    """
+    names_itself = not (work.kind.calls.setting or work.kind.calls.id_field)
+    if answer and (not names_itself or answer.get("id") in (live.own_id, live.id)):
+        return work.site.live({"id": live.own_id, **answer})
+    seen = work.site.get(live.own_id) if work.kind.readable_singly else None
+    if seen is None:
+        raise AnswerError(f"{work.kind.name} {live.own_id}: the answer to its change does not show it.")
+    return seen
 
 
 def _new_id(work: Work, answer: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from reconciler.api.claims import Claims
+from reconciler.api.reach import id_of
 from reconciler.api.work import Work
 from reconciler.errors import NotFoundError
 from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, Window, pauses
@@ -140,7 +141,7 @@ class Strays:
         query: dict[str, str | int] = {"purpose": self._purpose, "limit": 10_000}
         identity = self._identity(local)
         alike = [
-            str(file["id"])
+            id_of(file, what="GET /files")
             for file in self._work.reach.plain.list("/files", query=query)
             if all(file.get(name) == identity[name] for name in ("filename", "bytes"))
             and any(window.holds(file.get("created_at")) for window in windows)

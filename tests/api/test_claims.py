@@ -16,7 +16,7 @@ from reconciler.engine.attempts import Attempt
 from reconciler.engine.books import Books
 from reconciler.engine.finding import Finder, Settling, Wanted
 from reconciler.engine.match import Ownership
-from reconciler.errors import AnswerError
+from reconciler.errors import AmbiguousError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
@@ -85,7 +85,7 @@ def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
 
 def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.provider.claims, "claim", lambda *_: False)
-    with pytest.raises(AnswerError, match="the id of another resource"):
+    with pytest.raises(AmbiguousError, match="the id of another resource"):
         world.create("VectorStore", {"name": "a"})
 
 
