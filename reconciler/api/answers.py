@@ -70,7 +70,7 @@ def read(received: Received, redactor: Redactor, *, now: float, as_is: bool = Fa
             return Failure(_garbled(received, redactor), Trouble.CUT_SHORT if cut else Trouble.GARBLED)
         contradiction = None if as_is else _contradiction(received, parsed, redactor)
         if contradiction is not None:
-            return Failure(contradiction, Trouble.GARBLED)
+            return Failure(contradiction, Trouble.CUT_SHORT)
         return Answer(parsed, received.headers, status=received.status)
     refusal = _refusal(received, parsed, redactor, now=now)
     if as_is and refusal.trouble is Trouble.FINAL and _details(parsed) is not None:

@@ -34,7 +34,7 @@ class Trouble(Enum):
     CONFLICT = auto()  # somebody else was at the object: it refused, or this very create had already happened
     UNSENT = auto()  # it was never reached
     UNCLEAR = auto()  # it may have acted: 5xx, time-out, lost connection
-    CUT_SHORT = auto()  # it may have acted: its answer began and did not end
+    CUT_SHORT = auto()  # it may have acted: its answer began and did not end, or contradicts itself
     GARBLED = auto()  # it says that it acted, in an answer that cannot be read
 
 
