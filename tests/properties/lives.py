@@ -49,12 +49,15 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
+        self.woke_at: list[float] = []
+        """The moments at which a sleep ended."""
 
     def __call__(self) -> float:
         return self.now
 
     def sleep(self, seconds: float, _: str = "") -> None:
         self.now += seconds
+        self.woke_at.append(self.now)
 
 
 @dataclass
