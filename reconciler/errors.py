@@ -103,7 +103,12 @@ class AnswerError(ApiError):
 
 
 class AmbiguousError(ApiError):
-    """A write was sent and its outcome is unknown. Whoever catches this looks before trying again."""
+    """A write was sent and its outcome is unknown. Whoever catches this looks before trying again.
+
+    `sent_at` is when it was sent, by the server's clock in unix seconds; None where that is not known.
+    """
+
+    sent_at: float | None = None
 
 
 class StateError(ReconcilerError):

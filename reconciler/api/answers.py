@@ -68,6 +68,9 @@ def read(received: Received, redactor: Redactor, *, now: float, as_is: bool = Fa
             # JSON that does not end lost its end on the way; a page of somebody else's will be there again.
             cut = received.content_type == "application/json"
             return Failure(_garbled(received, redactor), Trouble.CUT_SHORT if cut else Trouble.GARBLED)
+        contradiction = None if as_is else _contradiction(received, parsed, redactor)
+        if contradiction is not None:
+            return Failure(contradiction, Trouble.CUT_SHORT)
         return Answer(parsed, received.headers, status=received.status)
     refusal = _refusal(received, parsed, redactor, now=now)
     if as_is and refusal.trouble is Trouble.FINAL and _details(parsed) is not None:
@@ -97,6 +100,20 @@ def _json(received: Received, redactor: Redactor) -> dict[str, Any] | None:
     if not isinstance(parsed, dict):
         return None
     return redactor.masked(parsed) if redactor.holds(received.content.decode(errors="replace")) else parsed
+
+
+def _contradiction(received: Received, parsed: Mapping[str, Any], redactor: Redactor) -> AnswerError | None:
+    """The error of an answer whose status says success and whose body says that nothing was done."""
+    start = f"{received.call}: {received.url} answered {received.status}"
+    if _is_delete(received) and parsed.get("deleted", True) is not True:
+        return AnswerError(f"{start}, and that nothing was deleted.", status=received.status)
+    error = parsed.get("error")
+    # Jobs and answers of models show the errors that they ended with, beside what they are.
+    if not error or {"id", "object", "data", "type"} & parsed.keys():
+        return None
+    told = error.get("message") if isinstance(error, dict) else error
+    excerpt = clean(str(told), redactor, longest=_EXCERPT)
+    return AnswerError(f'{start} with an error in place of a result ("{excerpt}").', status=received.status)
 
 
 def _is_delete(received: Received) -> bool:

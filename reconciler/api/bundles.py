@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from msgspec.structs import replace
 
 from reconciler.api.client import Form
-from reconciler.api.reach import Reach
+from reconciler.api.reach import Reach, new_id_of
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task
 from reconciler.errors import AmbiguousError, NotFoundError
@@ -101,10 +101,11 @@ class Bundles(Carrier):
         path, form = f"{live.kind.collection}/{{id}}/versions", self._form(task, default="true")
         with task.work.steps.step("upload version") as step:
             made = task.work.reach.request("POST", path, ids={"id": live.own_id}, form=form)
-            step.done(str(made.get("id")), version=made.get("version"))
-        if not isinstance(made.get("version"), str):
-            raise AmbiguousError(f"POST {path}: the answer has no version, so which one was made is unknown.")
-        return str(made["version"])
+            version = made.get("version")
+            if not isinstance(version, str) or not version:
+                raise AmbiguousError(f"POST {path}: the answer has no version, so which one was made is unknown.")
+            step.done(new_id_of(made, what=f"POST {path}"), version=version)
+        return version
 
     def _made_unheard(self, task: Task, live: LiveObject) -> str | None:
         """The version that counts by now, if it is what was sent."""
@@ -114,7 +115,8 @@ class Bundles(Carrier):
         there = self.read(task.work.reach, now)
         type = task.field.type
         is_ours = there is not None and same(canonical(type, there), canonical(type, task.value))
-        return str(now.attributes[_type(live.kind).version]) if is_ours else None
+        version = now.attributes.get(_type(live.kind).version)
+        return version if is_ours and isinstance(version, str) else None
 
     def _form(self, task: Task, **fields: str) -> Form:
         name = next((str(m.attributes["name"]) for m in _members(task.value) if m.attributes), "bundle")

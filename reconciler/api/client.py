@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from itertools import count
 from typing import IO, Any, NamedTuple
@@ -32,7 +31,8 @@ from reconciler.api.pages import Asked
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
 from reconciler.api.throttle import Lane, Throttle
 from reconciler.api.traffic import Traffic
-from reconciler.errors import AnswerError, ApiError, Interrupted, UsageError
+from reconciler.errors import AmbiguousError, AnswerError, ApiError, Interrupted, UsageError
+from reconciler.model.consistency import ServerClock
 from reconciler.model.secret import Redactor
 
 CONNECT_SECONDS = 10.0
@@ -151,10 +151,11 @@ class Client:
     """Sends requests and returns JSON. Safe to use from threads.
 
     `answer_seconds` is how long the server may be silent, and how long its whole answer may take from its beginning.
-    At most `parallelism` requests are in flight at a time, whoever sends them; None for any number. `clock` is in unix
-    seconds, `skew_seconds` is how far the server's clock is ahead of ours. `on_wait` hears of each wait over two
-    seconds: why, and until when (unix seconds). Setting `stop` ends every wait early with `Interrupted`, and no further
-    request is begun; those in flight end in their own time. `transport` takes the place of the network in tests.
+    At most `parallelism` requests are in flight at a time, whoever sends them; None for any number. `clock` is the
+    machine's, in unix seconds; `server_clock` learns the server's time from answers. `on_wait` hears of each wait over
+    two seconds: why, and until when (unix seconds). Setting `stop` ends every wait early with `Interrupted`, and no
+    further request is begun; those in flight end in their own time. `transport` takes the place of the network in
+    tests.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Client:
         answer_seconds: float = ANSWER_SECONDS,
         parallelism: int | None = None,
         clock: Callable[[], float] = time.time,
+        server_clock: ServerClock | None = None,
         sleep: Callable[[float], object] | None = None,
         on_wait: Callable[[str, float], None] | None = None,
         stop: threading.Event | None = None,
@@ -177,6 +179,7 @@ class Client:
         self.base_url = check_base_url(base_url)
         self.redactor = redactor or Redactor()
         self.clock = clock
+        self.server_clock = server_clock or ServerClock(clock)
         self._stop = stop or threading.Event()
         self._sleep = sleep or self._stop.wait
         self._on_wait = on_wait
@@ -188,7 +191,6 @@ class Client:
         self._budget, self._budget_ends_at = 0, math.inf
         self._calls_lock = threading.Lock()
         self._traffic = Traffic(clock, at_a_time=parallelism)
-        self.skew_seconds = 0.0
         parts = urlsplit(self.base_url)
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -262,7 +264,7 @@ class Client:
     def _answer(self, request: Request) -> Answer:
         spent = 0.0
         for attempt in count(1):
-            outcome, took_seconds = self._in_turn(request)
+            outcome, sent_at, took_seconds = self._in_turn(request)
             if isinstance(outcome, Answer):
                 self._outages.answered(request.lane)
                 return outcome
@@ -271,14 +273,18 @@ class Client:
             wait = self._next_wait(request, outcome, attempt=attempt, spent_seconds=spent)
             if wait is None:
                 error = self._policy.raised(outcome, request.effect)
-                raise error from error.__cause__
+                if isinstance(error, AmbiguousError):
+                    error.sent_at = self.server_clock.at(sent_at)
+                raise error
             spent += wait
             if outcome.trouble is not Trouble.THROTTLED:
                 self._announced_pause(wait, f"trying again: {outcome.error}", waited_seconds=spent)
         raise AssertionError("count() has no end")
 
-    def _in_turn(self, request: Request) -> tuple[Answer | Failure, float]:
-        """Send a request once, as soon as its turn has come and there is a place for it; what came, after how long.
+    def _in_turn(self, request: Request) -> tuple[Answer | Failure, float, float]:
+        """Send a request once, as soon as its turn has come and there is a place for it.
+
+        The result is what came, when the request was sent, and how many seconds that took.
 
         A turn is taken by those alone who have a place, since the pace counts from when requests go out; and whoever
         has to wait for a turn leaves the place to others.
@@ -298,7 +304,7 @@ class Client:
                     if isinstance(outcome, Answer) or outcome.trouble is not Trouble.THROTTLED:
                         for lane in lanes:
                             self._throttle.accepted(lane)
-                    return outcome, self.clock() - sent_at
+                    return outcome, sent_at, self.clock() - sent_at
             until = self.clock() + wait
             if until > announced_until + _ANNOUNCED_SECONDS:
                 self._announce(f"rate limit of {due[0].method} {due[0].route}", until)
@@ -395,13 +401,17 @@ class Client:
             LOG.debug("%s: %s", call, type(error).__name__)
             cut = self._cut_short(call, response) if started else self._unreachable(call, error)
             return Failure(cut, Trouble.CUT_SHORT if started else self._trouble(error))
-        took_seconds = self.clock() - sent_at
+        received_at = self.clock()
+        took_seconds = received_at - sent_at
         LOG.debug("%s → %d in %.0f ms", call, response.status_code, took_seconds * 1000)
-        self.skew_seconds = _skew(response.headers.get("date"), self.clock())
         received = Received(
             response.status_code, response.headers, content, call, request.key, self._origin, request.is_download
         )
-        found = read(received, self.redactor, now=self.clock(), as_is=request.as_is)
+        found = read(received, self.redactor, now=self.server_clock(), as_is=request.as_is)
+        # What is no answer may be a proxy's, whose clock is its own.
+        if isinstance(found, Answer) or not self.server_clock.is_known:
+            date = response.headers.get("date")
+            self.server_clock.learn(date, sent_at=sent_at, received_at=received_at)
         return replace(found, seconds=took_seconds) if isinstance(found, Answer) else found
 
     def _content(self, response: httpx.Response) -> bytes:
@@ -472,17 +482,17 @@ class Client:
         return ApiError(f"{call}: {self._origin} {what}: {reason}")
 
 
-def _skew(date: str | None, now: float) -> float:
-    """How many seconds the server's clock is ahead of ours, by the date of an answer; 0 where it has none."""
-    try:
-        return parsedate_to_datetime(date).timestamp() - now if date else 0.0
-    except ValueError:
-        return 0.0
+def _is_certificate_problem(error: BaseException) -> bool:
+    """Whether an error of httpx was caused by a certificate.
 
-
-def _is_certificate_problem(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
+    Only causes are followed. The context of an error is whatever was being handled when it was raised: while a lost
+    answer is looked into, that is another request's error, and contexts can form a circle.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, ssl.SSLCertVerificationError):
             return True
-        error = error.__cause__ or error.__context__
+        seen.add(id(cause))
+        cause = cause.__cause__
     return False

@@ -11,27 +11,26 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from reconciler.api.handover import DELIVER, address_of, earlier_delivery
 from reconciler.api.keys import KeyRing
-from reconciler.api.work import CREATE, DOUBTFUL_ATTEMPTS, Carrier, Task, Work
-from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
+from reconciler.api.reach import id_of
+from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work
+from reconciler.errors import AmbiguousError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
+from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, SETTLE_SECONDS, Window, pauses
 from reconciler.model.kind import Field
-from reconciler.model.provider import Sinks
+from reconciler.model.provider import CREATE, Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
 MINT = "mint key"
 _API_KEY = "api_key"
-_WITH_ACCOUNT_SECONDS = 5  # the first key of an account is made together with it
-_CLOCKS_DIFFER_SECONDS = 300
-_FIRST_SECONDS = 0.5
 
 
 class Minted(Struct, frozen=True):
@@ -44,7 +43,7 @@ class Minted(Struct, frozen=True):
 class Delivery(Carrier):
     """The carrier of keys that are made beside their object: `{write_to: TARGET}`, or None for no key of ours."""
 
-    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = 20.0) -> None:
+    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS) -> None:
         self._sinks = sinks
         self._keys = keys
         self._settle_seconds = settle_seconds
@@ -65,30 +64,36 @@ class Delivery(Carrier):
         if task.value is None:
             return {"create_service_account_only": True}
         with self._lock:
-            self._creating[task.work.address] = task.work.reach.client.clock()
+            self._creating[task.work.address] = task.work.reach.client.server_clock()
         return {}
 
     def journalled(self, answer: Spec) -> Spec:
         """The id of the key that came with a new account, so that a later run can delete it."""
         key = answer.get(_API_KEY)
-        return {"key_id": key["id"]} if isinstance(key, Mapping) and isinstance(key.get("id"), str) else {}
+        id = key.get("id") if isinstance(key, Mapping) else None
+        return {"key_id": id} if isinstance(id, str) and id else {}
 
     def created(self, task: Task, live: LiveObject) -> None:
         """Deliver the key that came with the account."""
         work, unseen = task.work, set[str]()
         with self._lock:
-            self._creating.pop(work.address, None)
+            began = self._creating.pop(work.address, None)
         if task.value is None:
             return
-        shown = work.answer.get(_API_KEY)
-        minted = _minted_in(work, shown) if shown else self._mint(work, live, unseen)
+        shown = _shown_key(work, work.answer.get(_API_KEY))
+        minted = shown or self._mint(work, live, unseen)
         try:
             self._hand_over(task, minted)
         except SinkError as error:
             sentence = f"The account {live.id} was made and has no key that was delivered; the next apply makes one."
             raise SinkError(f"{str(error).rstrip('.')}. {sentence}", hint=error.hint) from error
-        if unseen:
-            self._delete_all_but(minted.id, set(self._lost(work, live, unseen)), work)
+        lost: set[str | None] = set()
+        if shown is None and began is not None:
+            # The account has a key of its own that the answer did not show whole.
+            lost.update(self._listed(work, live, unseen, [Window(began)], self._settle_seconds))
+        elif unseen:
+            lost.update(self._lost(work, live, unseen))
+        self._delete_all_but(minted.id, lost, work)
 
     def write(self, task: Task, live: LiveObject) -> None:
         """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
@@ -115,7 +120,7 @@ class Delivery(Carrier):
         if secret is None:
             return None
         work.reach.client.redactor.add(secret)
-        alike = [str(key["id"]) for key in _keys_of(work, live) if _shows(key, secret)]
+        alike = [_key_id(key) for key in _keys_of(work, live) if _shows(key, secret)]
         if len(alike) != 1:
             return None
         receipt = self._sinks.put(target, secret, address=address_of(work))
@@ -147,15 +152,17 @@ class Delivery(Carrier):
 
     def _mint(self, work: Work, live: LiveObject, unseen: set[str]) -> Minted:
         """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
-        for attempt in range(1, DOUBTFUL_ATTEMPTS + 1):
+        left = pauses(self._settle_seconds)
+        while True:
             name = f"reconciler-{secrets.token_hex(6)}"
             try:
                 return _minted_as(name, work, live)
             except AmbiguousError:
                 unseen.add(name)
-                if attempt == DOUBTFUL_ATTEMPTS:
+                if len(unseen) == DOUBTFUL_ATTEMPTS:
                     raise
-        raise AssertionError("the last attempt returns or raises")
+            # Whatever lost the answer may still be there; nothing has to be found before another key is minted.
+            work.reach.client.pause(next(left, 0.0), f"minting another key for {live.id}, as an answer was lost")
 
     def _hand_over(self, task: Task, minted: Minted) -> None:
         work, target = task.work, task.value["write_to"]
@@ -175,28 +182,34 @@ class Delivery(Carrier):
         """The ids of keys that were made for this account by us, and never delivered."""
         yield from (entry["id"] for entry in work.steps.finished(MINT) if entry.get("id"))
         yield from (entry["key_id"] for entry in work.steps.finished(CREATE) if entry.get("key_id"))
-        minted = work.steps.unfinished(MINT)
+        minted, creates = work.steps.unfinished(MINT), work.steps.unfinished(CREATE)
         names = unseen | {str(entry.get("key_name")) for entry in minted}
-        began = [float(entry["began_at"]) for entry in work.steps.unfinished(CREATE)]
+        windows = [Window.of(float(entry["began_at"]), entry.get("ended_at")) for entry in creates]
         with self._lock:
-            began += [moment for moment in (self._creating.pop(work.address, None),) if moment is not None]
-        latest = max([*began, *(float(entry["began_at"]) for entry in minted)], default=0.0)
-        if names or began:
-            until = (work.reach.client.clock() if unseen else latest) + self._settle_seconds
-            yield from self._listed(work, live, names, began, until)
+            began = self._creating.pop(work.address, None)
+        if began is not None:
+            windows.append(Window(began))
+        now = work.reach.client.server_clock()
+        moments = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*minted, *creates)]
+        moments += [began] if began is not None else []
+        moments += [now] if unseen else []
+        if names or windows:
+            seconds = min(self._settle_seconds, max(moments) + self._settle_seconds - now)
+            yield from self._listed(work, live, names, windows, seconds)
 
-    def _listed(self, work: Work, live: LiveObject, names: set[str], began: list[float], until: float) -> Iterator[str]:
+    def _listed(
+        self, work: Work, live: LiveObject, names: set[str], windows: Sequence[Window], seconds: float
+    ) -> Iterator[str]:
         """The same, of those whose id nobody saw: looked for until they would have to be in the list."""
-        pause, client = _FIRST_SECONDS, work.reach.client
+        client, left = work.reach.client, pauses(seconds)
         while True:
-            lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, began)]
-            if names <= {key.get("name") for key in lost} and len(lost) >= bool(began) + len(names):
-                break
-            if client.clock() + pause > until:
+            lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, windows)]
+            is_complete = names <= {key.get("name") for key in lost} and len(lost) >= bool(windows) + len(names)
+            pause = None if is_complete else next(left, None)
+            if pause is None:
                 break
             client.pause(pause, f"looking for keys of {live.id} that nobody received")
-            pause *= 2
-        yield from (key["id"] for key in lost)
+        yield from map(_key_id, lost)
 
     def _delete_all_but(self, kept: str | None, ids: set[str | None], work: Work) -> None:
         for key_id in sorted(id for id in ids if id is not None and id != kept):
@@ -216,16 +229,20 @@ def _delivered_already(task: Task) -> dict[str, Any] | None:
 def _minted_as(name: str, work: Work, live: LiveObject) -> Minted:
     path = f"{work.kind.collection}/{{id}}/api_keys"
     with work.steps.step(MINT, key_name=name) as step:
-        minted = _minted_in(work, work.reach.request("POST", path, ids={"id": live.id}, json={"name": name}))
+        minted = _shown_key(work, work.reach.request("POST", path, ids={"id": live.id}, json={"name": name}))
+        if minted is None:
+            raise AmbiguousError(f"POST {path}: the answer that should show a new key has none.")
         step.done(minted.id)
     return minted
 
 
-def _minted_in(work: Work, shown: Any) -> Minted:
-    """The key in an answer; its value is known to the redactor from here on."""
+def _shown_key(work: Work, shown: Any) -> Minted | None:
+    """The key in an answer, None where it is not there as a whole; its value is known to the redactor from here on."""
     id, value = (shown.get("id"), shown.get("value")) if isinstance(shown, Mapping) else (None, None)
-    if not isinstance(id, str) or not isinstance(value, str) or not value:
-        raise AnswerError("The answer that should show a new key has none.")
+    if isinstance(value, str) and value:
+        work.reach.client.redactor.add(Secret(value))
+    if not isinstance(id, str) or not id or not isinstance(value, str) or not value:
+        return None
     secret = Secret(value)
     work.reach.client.redactor.add(secret)
     return Minted(id, secret)
@@ -242,14 +259,18 @@ def _keys_of(work: Work, live: LiveObject) -> Iterator[dict[str, Any]]:
             yield key
 
 
-def _is_lost(key: Spec, live: LiveObject, names: set[str], began: list[float]) -> bool:
+def _key_id(key: Spec) -> str:
+    return id_of(key, what="the list of a project's keys")
+
+
+def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:
     if key.get("name") in names:
         return True
     born, made = live.attributes.get("created_at"), key.get("created_at")
-    if not began or not isinstance(born, int | float) or not isinstance(made, int | float):
+    if not isinstance(born, int | float) or not isinstance(made, int | float):
         return False
-    # Only if the account itself is of that create: an older one of the same name has keys that are not ours.
-    return born >= min(began) - _CLOCKS_DIFFER_SECONDS and made - born <= _WITH_ACCOUNT_SECONDS
+    # Only if the account itself is of that create: another one of the same name has keys that are not ours.
+    return any(window.holds(born) for window in windows) and made - born <= KEY_WITH_ACCOUNT_SECONDS
 
 
 def _shows(key: Spec, secret: Secret) -> bool:

@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, seen_set, tags
-from reconciler.api.reach import Reach
+from reconciler.api.reach import Reach, new_id_of
 from reconciler.api.strays import REATTACH, UPLOAD, Strays
 from reconciler.api.throttle import Lane
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
 from reconciler.errors import AmbiguousError, NotFoundError
+from reconciler.model.consistency import SETTLE_SECONDS, Window
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import Expected
 from reconciler.model.resource import LiveObject
@@ -49,7 +50,7 @@ class Folder(Carrier):
         claims: Claims,
         *,
         index_seconds: float = 600.0,
-        settle_seconds: float = 20.0,
+        settle_seconds: float = SETTLE_SECONDS,
         parallelism: int = 4,
         batch_files: int = 2000,
     ) -> None:
@@ -179,37 +180,38 @@ class _Sync(Struct, frozen=True):
     # Uploading
 
     def _upload(self, members: list[Member], strays: Strays) -> list[Member]:
-        doubtful: list[tuple[Member, float]] = []
+        doubtful: list[tuple[Member, Window]] = []
 
         def upload(member: Member) -> Member | None:
             self.work.reach.client.check_stopped()
-            began = self.work.reach.client.clock()
+            began = self.work.reach.client.server_clock()
             try:
                 return self._uploaded(member, strays)
-            except AmbiguousError:
-                doubtful.append((member, began))
+            except AmbiguousError as error:
+                doubtful.append((member, Window(error.sent_at or began)))
                 return None
 
         done = [made for made in side_by_side(upload, members, workers=self.folder.parallelism) if made]
         # Looked into once all the others are known, so that no two members can claim the same file.
-        return done + [self._settled(member, began, strays) for member, began in doubtful]
+        return done + [self._settled(member, window, strays) for member, window in doubtful]
 
     def _uploaded(self, member: Member, strays: Strays) -> Member:
         local = member.upload
         left = strays.left_by_earlier_run(local)
         return replace(member, file_id=left or self._send(member, strays))
 
-    def _settled(self, member: Member, began: float, strays: Strays) -> Member:
-        sent = began
-        for attempt in range(2, DOUBTFUL_ATTEMPTS + 1):
-            found = strays.find(member.upload, began_at=began, sent_at=sent)
-            sent = self.work.reach.client.clock()
+    def _settled(self, member: Member, window: Window, strays: Strays) -> Member:
+        """The member with the id of its upload, whose first answer was lost: found, or sent again."""
+        windows = [window]
+        while True:
+            found = strays.find(member.upload, windows)
+            began = self.work.reach.client.server_clock()
             try:
                 return replace(member, file_id=found or self._send(member, strays))
-            except AmbiguousError:
-                if attempt == DOUBTFUL_ATTEMPTS:
+            except AmbiguousError as error:
+                if len(windows) + 1 == DOUBTFUL_ATTEMPTS:
                     raise
-        raise AssertionError("the last attempt returns or raises")
+                windows.append(Window(error.sent_at or began))
 
     def _send(self, member: Member, strays: Strays) -> str:
         local = member.upload
@@ -218,8 +220,9 @@ class _Sync(Struct, frozen=True):
             filename = local.path.rpartition("/")[2]
             reach = self.work.reach.plain
             made = self.folder.uploader.upload(reach, local, filename=filename, purpose=PURPOSE)
-            id = str(made["id"])
-            strays.claim(id)
+            id = new_id_of(made, what="POST /files")
+            if not strays.claim(id):
+                raise AmbiguousError(f"POST /files: the answer has the id of another upload, {id}.")
             step.done(id, path=local.path, sha256=local.sha256)
         return id
 
@@ -249,13 +252,15 @@ class _Sync(Struct, frozen=True):
         with self.work.steps.step("attach", files=len(batch)) as step:
             if len(bodies) == 1:
                 made = self._write("POST", self.files_path, json=bodies[0])
+                id = new_id_of(made, what=f"POST {self.files_path}")
                 watch = Watch(f"{self.files_path}/{{file}}", {**ids, "file": str(batch[0].file_id)})
             else:
                 path = f"{self.live.kind.collection}/{{id}}/file_batches"
                 made = self._write("POST", path, json={"files": bodies})
                 one = f"{path}/{{batch}}"
-                watch = Watch(one, {**ids, "batch": str(made.get("id"))}, f"{one}/files")
-            step.done(str(made.get("id")))
+                id = new_id_of(made, what=f"POST {path}")
+                watch = Watch(one, {**ids, "batch": id}, f"{one}/files")
+            step.done(id)
         return watch
 
     # Changing and removing

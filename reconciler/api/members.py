@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.api.bodies import plain
+from reconciler.api.reach import id_of
 from reconciler.model.comparing import comparable, same
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Member
@@ -116,7 +117,7 @@ def _preference(item: Mapping[str, Any]) -> tuple[bool, float, str]:
 
 def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
     """A member of its store; what is equal is kept once in `alike`, since most members are attached alike."""
-    id, chunking = str(item["id"]), item.get("chunking_strategy")
+    id, chunking = id_of(item, what="the list of a store's files"), item.get("chunking_strategy")
     tagged: Any = item.get("attributes") or {}
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
     ours = isinstance(path, str) and isinstance(sha256, str)

@@ -28,18 +28,17 @@ from reconciler.api.shown_once import ShownOnce
 from reconciler.api.site import Reveal, Site
 from reconciler.api.throttle import Lane
 from reconciler.api.uploads import MEBIBYTE, Uploader
-from reconciler.api.work import CREATE, Carrier, Task, Work
+from reconciler.api.work import Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
 from reconciler.model.calls import Listed, Within
 from reconciler.model.comparing import comparable, same
+from reconciler.model.consistency import SETTLE_SECONDS, pauses
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
-from reconciler.model.provider import Expected, Sinks, Steps, Written
+from reconciler.model.provider import CREATE, Expected, Sinks, Steps, Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFileType
 from reconciler.model.values import LocalFile, Spec
-
-_FIRST_LOOK_SECONDS = 0.5
 
 Tasks = tuple[tuple[Carrier, Task], ...]
 
@@ -64,7 +63,7 @@ class HttpProvider:
         project_ids: Mapping[str, str],
         *,
         default_project: str | None = None,
-        settle_seconds: float = 20.0,
+        settle_seconds: float = SETTLE_SECONDS,
         index_seconds: float = 600.0,
         parallelism: int = 4,
         whole_bytes: int = 512 * MEBIBYTE,
@@ -135,12 +134,20 @@ class HttpProvider:
     # Reading
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
-        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early.
+        Empty where the API has no list of the kind, and where the surroundings are gone. `enough` ends it early. Every
+        call sends its own requests.
         """
+        del anew
         if not kind.calls.listable:
             if kind.retirement:  # nothing else would say so before something is made
                 self._retirements.check(kind, self._reach(kind, project))
@@ -154,9 +161,11 @@ class HttpProvider:
             items = list(site.list(query, enough=enough, pages=self.pages.get((kind.name, project, within), 1)))
         except NotFoundError as error:
             explained = self._retirements.explain(error, kind, site.reach)
-            if within and explained is error:
+            if explained is not error:
+                raise explained from error
+            if within:
                 return ()
-            raise explained from error
+            raise
         self._retirements.seen(kind)
         self._note_pages((kind.name, project, within), ceil(len(items) / kind.page_limit), is_whole=enough is None)
         return tuple(site.live(item) for item in items if site.counts(item))
@@ -174,8 +183,9 @@ class HttpProvider:
         elif is_whole:
             self.pages.pop(listed, None)
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object, or None where the API knows none."""
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object, or None where the API knows none. Every call sends its own requests."""
+        del anew
         within, own_id = kind.place_of(id)
         if not kind.readable_singly:
             return next((live for live in self.list(kind, project, within) if live.id == id), None)
@@ -293,10 +303,13 @@ class HttpProvider:
                 else:
                     answer = self._posted(work, body, spec, form)
             except ApiError as error:
-                raise self._retirements.refused(error, work.kind, work.reach) from error
+                explained = self._retirements.refused(error, work.kind, work.reach)
+                if explained is error:
+                    raise
+                raise explained from error
             id = _new_id(work, answer)
             if not work.kind.found_by_key and not self._claims.claim(id, work.address):
-                raise AnswerError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
+                raise AmbiguousError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
             known: dict[str, Any] = {}
             for carrier, _ in tasks:
                 known.update(carrier.journalled(answer) or {})
@@ -310,8 +323,9 @@ class HttpProvider:
         sent = {kind.calls.in_list_as: list(body.values())} if kind.calls.in_list_as else body
         answer = work.site.call("create", values=spec, json=sent)
         if kind.calls.in_list_as:
-            listed = answer.get("data") or ()
-            answer = next((item for item in listed if all(one in item.values() for one in body.values())), {})
+            answer = _listed_alike(answer.get("data"), body)
+        if kind.calls.id_field and not _tells(answer, spec.get(kind.calls.id_field)):
+            raise AmbiguousError(f"{kind.name}: the answer to the create does not show what was created.")
         # What an object joins or belongs to is often not in the answer, since the call said it.
         said = {name: spec[name] for name in work.site.in_path("create")}
         return {**said, **(body if kind.calls.id_field else {}), **answer}
@@ -328,8 +342,9 @@ class HttpProvider:
     def _modified(self, work: Work, live: LiveObject, body: Spec, *, is_new: bool = False) -> LiveObject:
         with work.steps.step("update", fields=sorted(body)) as step:
             answer = self._modify(work, live.own_id, body, settle_seconds=self._settle_seconds if is_new else 0.0)
+            changed = _shown_after(work, live, answer)
             step.done(live.id)
-        return work.site.live({"id": live.own_id, **answer})
+        return changed
 
     def _switched(self, work: Work, live: LiveObject, spec: Spec) -> LiveObject:
         """The object after the calls of the fields that have one for each value, where it shows another."""
@@ -341,23 +356,22 @@ class HttpProvider:
                 and not same(*comparable(field.type, value, live.value(field.name)))
             ):
                 with work.steps.step("switch", field=field.name, to=value) as step:
-                    answer = work.site.switch(field, value, live.own_id)
+                    changed = _shown_after(work, live, work.site.switch(field, value, live.own_id))
                     step.done(live.id)
-                live = replace(work.site.live({"id": live.own_id, **answer}), carried=live.carried)
+                live = replace(changed, carried=live.carried)
         return live
 
     def _modify(self, work: Work, id: str, body: Spec, *, settle_seconds: float) -> dict[str, Any]:
         """A modify call. An object that was just made may be unknown for a moment; a 404 is waited out so long."""
-        pause = _FIRST_LOOK_SECONDS
+        left = pauses(settle_seconds)
         while True:
             try:
                 return work.site.call("update", id, json=body, repeatable=True)
             except NotFoundError:
-                settle_seconds -= pause
-                if settle_seconds < 0:
+                pause = next(left, None)
+                if pause is None:
                     raise
             self._client.pause(pause, f"until the new {work.kind.name} {id} can be changed")
-            pause *= 2
 
     def _remove(self, work: Work, live: LiveObject) -> None:
         tasks = self._tasks(work, {field.name: None for field in live.kind.carried})
@@ -400,7 +414,9 @@ class HttpProvider:
         with work.steps.step("archive", id=live.id) as step:
             try:
                 path = f"{work.site.collection}/{{id}}/archive"
-                work.reach.request("POST", path, ids={"id": live.own_id}, repeatable=True)
+                answer = work.reach.request("POST", path, ids={"id": live.own_id}, repeatable=True)
+                if live.kind.ending(answer) is not Ended.GONE and not self._has_ended(work, live):
+                    raise AnswerError(f"POST {path}: the answer does not say that {live.own_id} is archived.")
             except NotFoundError:
                 pass
             except ApiError as error:
@@ -493,6 +509,36 @@ class HttpProvider:
             case KeySinkType():
                 return self._shown_once
         return None
+
+
+def _listed_alike(items: Any, body: Spec) -> dict[str, Any]:
+    """The item of an answered list that shows what was sent; empty where none does."""
+    found = (item for item in items if isinstance(item, dict)) if isinstance(items, list) else iter(())
+    return next((item for item in found if all(one in item.values() for one in body.values())), {})
+
+
+def _tells(answer: Any, id: Any) -> bool:
+    """Whether an answer has an id anywhere."""
+    if isinstance(answer, Mapping):
+        return any(_tells(value, id) for value in answer.values())
+    if isinstance(answer, list):
+        return any(_tells(value, id) for value in answer)
+    return bool(answer == id)
+
+
+def _shown_after(work: Work, live: LiveObject, answer: Mapping[str, Any]) -> LiveObject:
+    """The object that the answer to a change shows. One that shows no object, or another one, is not believed: the
+    object is read.
+
+    Raises AnswerError where that shows none either.
+    """
+    names_itself = not (work.kind.calls.setting or work.kind.calls.id_field)
+    if answer and (not names_itself or answer.get("id") in (live.own_id, live.id)):
+        return work.site.live({"id": live.own_id, **answer})
+    seen = work.site.get(live.own_id) if work.kind.readable_singly else None
+    if seen is None:
+        raise AnswerError(f"{work.kind.name} {live.own_id}: the answer to its change does not show it.")
+    return seen
 
 
 def _new_id(work: Work, answer: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from reconciler.api import pages
 from reconciler.api.client import Client, Request
 from reconciler.api.keys import Key
-from reconciler.errors import AnswerError
+from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.values import Spec
 
 
@@ -57,3 +57,14 @@ def id_of(item: Mapping[str, Any], *, what: str) -> str:
     if not isinstance(found, str) or not found:
         raise AnswerError(f"{what}: the answer has no id.")
     return found
+
+
+def new_id_of(answer: Mapping[str, Any], *, what: str) -> str:
+    """The id of an object that a call created.
+
+    Raises AmbiguousError where the answer has none: something was created, and nobody knows which object it is.
+    """
+    try:
+        return id_of(answer, what=what)
+    except AnswerError as error:
+        raise AmbiguousError(f"{error} Whether the object was created is unknown.") from error

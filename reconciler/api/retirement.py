@@ -31,7 +31,10 @@ class Retirements:
         try:
             reach.request("GET", kind.told_by, query={"limit": 1})
         except NotFoundError as error:
-            raise _verdict(error, kind.retirement, reach) from error
+            explained = _verdict(error, kind.retirement, reach)
+            if explained is error:
+                raise
+            raise explained from error
         self.seen(kind)
 
     def explain(self, error: ApiError, kind: Kind, reach: Reach) -> ApiError:

@@ -34,7 +34,7 @@ class Trouble(Enum):
     CONFLICT = auto()  # somebody else was at the object: it refused, or this very create had already happened
     UNSENT = auto()  # it was never reached
     UNCLEAR = auto()  # it may have acted: 5xx, time-out, lost connection
-    CUT_SHORT = auto()  # it may have acted: its answer began and did not end
+    CUT_SHORT = auto()  # it may have acted: its answer began and did not end, or contradicts itself
     GARBLED = auto()  # it says that it acted, in an answer that cannot be read
 
 
@@ -111,11 +111,9 @@ def _is_open(trouble: Trouble, effect: Effect) -> bool:
 
 
 def _copied(error: ApiError, kind: type[ApiError], message: str) -> ApiError:
-    made = kind(
+    return kind(
         message, hint=error.hint, status=error.status, code=error.code, param=error.param, request_id=error.request_id
     )
-    made.__cause__ = error.__cause__
-    return made
 
 
 def told_seconds(headers: Mapping[str, str], message: str, *, now: float) -> float | None:

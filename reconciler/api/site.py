@@ -162,7 +162,7 @@ class Site(Struct, frozen=True, dict=True):
         if isinstance(shown, str):
             expires_at = item.get("expires_at")
             attributes[IN_USE] = self.is_in_use(shown)
-            attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= self.reach.client.clock()
+            attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= self.reach.client.server_clock()
         return attributes
 
     def id_of(self, item: Spec) -> str:

@@ -10,19 +10,19 @@ upload that the state remembers and that somebody else has detached.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from reconciler.api.claims import Claims
+from reconciler.api.reach import id_of
 from reconciler.api.work import Work
 from reconciler.errors import NotFoundError
+from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, Window, pauses
 from reconciler.model.values import FileSet, LocalFile, Spec
 
 UPLOAD = "upload"
 REATTACH = "reattach"
-_CLOCKS_DIFFER_SECONDS = 120
-_FIRST_SECONDS = 1.0
 
 
 class _Trace(NamedTuple):
@@ -57,7 +57,9 @@ class Strays:
         self._journalled = list(_traces(journalled))
         self._recorded = list(_recorded(work))
         self._unanswered = steps.unfinished(UPLOAD)
-        self._began_at = {_content(entry): float(entry["began_at"]) for entry in self._unanswered}
+        self._windows: dict[tuple[str, str], list[Window]] = {}
+        for entry in self._unanswered:
+            self._windows.setdefault(_content(entry), []).append(_window(entry))
         self._at_hand: dict[tuple[str, str], list[str]] = {}
         for trace in (*self._recorded, *self._journalled):
             self._at_hand.setdefault((trace.path, trace.sha256), []).append(trace.id)
@@ -90,8 +92,8 @@ class Strays:
         for id in reversed(self._at_hand.get(content, ())):
             if self._exists(id) and self.claim(id):
                 return id
-        began_at = self._began_at.get(content)
-        return None if began_at is None else self.find(local, began_at=began_at)
+        windows = self._windows.get(content)
+        return self.find(local, windows) if windows else None
 
     def unused(self) -> Iterator[tuple[str, str]]:
         """Path and id of each file that an earlier run uploaded or had in hand, and that is nobody's now."""
@@ -102,22 +104,23 @@ class Strays:
             path, sha256 = _content(entry)
             local = LocalFile(path, sha256, int(entry["size"]))
             asked = (path, sha256) in self._looked_for
-            found = None if asked else self.find(local, began_at=float(entry["began_at"]))
+            found = None if asked else self.find(local, [_window(entry)])
             if found is not None:
                 yield path, found
 
-    def find(self, local: LocalFile, *, began_at: float, sent_at: float | None = None) -> str | None:
-        """The one file that may have come of an upload begun at `began_at` (unix seconds), None if it must go again.
+    def find(self, local: LocalFile, windows: Sequence[Window]) -> str | None:
+        """The one file that may have come of attempts to upload it, None if it must be sent again.
 
-        `sent_at` is when it was sent last, where that was more than once.
+        It is looked for until the result of the last attempt would have to show.
         """
-        ends_at = (began_at if sent_at is None else sent_at) + self._settle_seconds
-        client, pause = self._work.reach.client, _FIRST_SECONDS
-        while not (found := self._candidates(local, began_at)):
-            if client.clock() + pause > ends_at:
+        client = self._work.reach.client
+        last = max(min(window.until, client.server_clock()) for window in windows)
+        left = pauses(min(self._settle_seconds, last + self._settle_seconds - client.server_clock()))
+        while not (found := self._candidates(local, windows)):
+            pause = next(left, None)
+            if pause is None:
                 return None
             client.pause(pause, f"looking for the upload of {local.path}")
-            pause *= 2
         if len(found) == 1 and self.claim(found[0]):
             return self._note_down(local, found[0])
         with self._lock:
@@ -134,14 +137,14 @@ class Strays:
             return False
         return True
 
-    def _candidates(self, local: LocalFile, began_at: float) -> list[str]:
+    def _candidates(self, local: LocalFile, windows: Sequence[Window]) -> list[str]:
         query: dict[str, str | int] = {"purpose": self._purpose, "limit": 10_000}
         identity = self._identity(local)
         alike = [
-            str(file["id"])
+            id_of(file, what="GET /files")
             for file in self._work.reach.plain.list("/files", query=query)
             if all(file.get(name) == identity[name] for name in ("filename", "bytes"))
-            and _age(file) >= began_at - _CLOCKS_DIFFER_SECONDS
+            and any(window.holds(file.get("created_at")) for window in windows)
         ]
         # What others are uploading right now may be listed before its id is known to be theirs.
         self._claims.wait_for_makers("/files", identity)
@@ -174,6 +177,5 @@ def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
     return str(entry["path"]), str(entry["sha256"])
 
 
-def _age(file: Mapping[str, Any]) -> float:
-    created = file.get("created_at")
-    return float(created) if isinstance(created, int | float) else 0.0
+def _window(entry: Mapping[str, Any]) -> Window:
+    return Window.of(float(entry["began_at"]), entry.get("ended_at"), longest_seconds=UPLOAD_ATTEMPT_SECONDS)

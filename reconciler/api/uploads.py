@@ -208,8 +208,10 @@ def _moved(local: LocalFile) -> StalePlanError:
 def _complete(reach: Reach, ids: Mapping[str, str], parts: list[str], md5: str) -> dict[str, Any]:
     try:
         done = reach.request("POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5})
-    except AmbiguousError:
-        raise  # it may be complete: the caller looks for the file
+    except AmbiguousError as error:
+        # It may be complete: the caller looks for the file, which can be as old as its first part.
+        error.sent_at = None
+        raise
     except ReconcilerError:
         _cancel(reach, ids)
         raise

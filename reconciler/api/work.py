@@ -21,9 +21,6 @@ from reconciler.model.provider import Expected, Steps
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import Spec
 
-CREATE = "create"
-"""The journal's name of the step that makes an object."""
-
 DOUBTFUL_ATTEMPTS = 4
 """How often something is made whose answers are lost, each time after looking for what came of the time before."""
 

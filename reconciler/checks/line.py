@@ -52,7 +52,11 @@ class Line(Struct, frozen=True):
     def follow(self, call: str, answer: Spec, *, body: Any = None, last: bool = False) -> dict[str, Any]:
         """A further call, with the holes of its path filled from an answer; the `last` ones go after a stop too."""
         method, _, path = call.partition(" ")
-        ids = {name: str(answer[name]) for name in ("id", "thread_id") if f"{{{name}}}" in path and answer.get(name)}
+        holes = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
+        ids = {name: answer[name] for name in holes if isinstance(answer.get(name), str) and answer[name]}
+        missing = [name for name in holes if name not in ids]
+        if missing:
+            raise AnswerError(f"{call} cannot be called: the answer before it has no {missing[0]}.")
         request = Request(
             method, path, self.reach.key, ids, body, beta=self.reach.beta, repeatable=True, after_stop=last
         )

@@ -31,13 +31,13 @@ def wait(
     try:
         ends_at, pause = time.monotonic() + seconds, _FIRST_SECONDS
         while _goes_on(waiting, now):
-            if now.get("status") == waiting.asks:
-                now = _answered(line, waiting, now, outputs)
-                continue
             left = ends_at - time.monotonic()
             if left <= 0:
                 finding = Finding("wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled")
                 return _ended(line, waiting, _cancelled(line, waiting, now)), [finding]
+            if now.get("status") == waiting.asks:
+                now = _answered(line, waiting, now, outputs)
+                continue
             line.reach.client.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
             pause = min(pause * 1.5, _MOST_SECONDS)
             now = line.follow(waiting.read, now)

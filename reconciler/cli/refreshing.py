@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -14,7 +14,6 @@ from reconciler.api.audit import entries_since, last_entries
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
-from reconciler.api.work import CREATE
 from reconciler.engine.budget import check_budget
 from reconciler.engine.incremental import (
     Done,
@@ -37,6 +36,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.kinds import PLANNED
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
 from reconciler.model.log import Entry
+from reconciler.model.provider import CREATE
 from reconciler.state import StateStore
 
 MEMORY = "reading"
@@ -49,7 +49,7 @@ _LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
 
 
 class Refreshing:
-    """The reading of one run. `clock` gives unix seconds."""
+    """The reading of one run."""
 
     def __init__(
         self,
@@ -59,14 +59,12 @@ class Refreshing:
         sweeps: Sweeps,
         *,
         parallelism: int,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._provider = provider
         self._client = client
         self._keys = keys
         self._sweeps = sweeps
         self._parallelism = parallelism
-        self._clock = clock
         self._trust: Trust | None = None
         self._asked = 0.0
 
@@ -128,14 +126,14 @@ class Refreshing:
             for outcome in made
             if PLANNED[outcome.change.address.kind].defines_project
         }
-        writes, skew = [], self._client.skew_seconds
+        writes = []
         for step in store.steps_of_run(run_id):
             kind, outcome = PLANNED[step.address.kind], outcomes.get(step.address)
             # The step of a create knows the object's own id alone; where it is besides, the outcome says.
             id = outcome.id if outcome is not None and step.name == CREATE else step.id
             project = step.address.project
             if step.name in _LOGGED and kind.told_as and id is not None:
-                times = step.began_at + skew, (step.ended_at or step.began_at) + skew
+                times = step.began_at, step.ended_at or step.began_at
                 removes, project_id = step.name in _REMOVING, projects.get(project)
                 with suppress(ValueError):
                     writes.append(Write.of(kind, project, project_id, id, times=times, removes=removes))
@@ -143,7 +141,7 @@ class Refreshing:
 
     def _asked_at(self) -> float:
         """When the plan began to read, by the server's clock, whatever became of ours meanwhile."""
-        return self._clock() + self._client.skew_seconds - (time.monotonic() - self._asked)
+        return self._client.server_clock() - (time.monotonic() - self._asked)
 
     def _entries_at_the_end(self, asked_at: float) -> Sequence[Entry] | None:
         try:

@@ -27,7 +27,6 @@ from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
 from reconciler.api.throttle import Throttle
-from reconciler.api.work import CREATE
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
@@ -39,11 +38,12 @@ from reconciler.cli.retired import retired
 from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching
+from reconciler.engine.attempts import begun_by
 from reconciler.engine.finding import Settling
 from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
-from reconciler.engine.match import Attempt, Ownership
+from reconciler.engine.match import Ownership
 from reconciler.engine.refresh import Place
 from reconciler.engine.renames import with_renamed_projects
 from reconciler.errors import (
@@ -67,19 +67,18 @@ from reconciler.manifests import (
 )
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
+from reconciler.model.consistency import JUST_READ_SECONDS, ServerClock
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
-from reconciler.state import StateStore, Status
+from reconciler.state import StateStore
 
 LOG = logging.getLogger("reconciler.cli")
 SEARCHED = "searched"
 """The remark in the state that marked objects were searched for everywhere, and an apply of that was finished."""
-FRESH_SECONDS = 60.0
-"""How long live state is taken to be as the plan saw it; only what a change touches is read again anyway."""
 
 
 class Session:
@@ -91,6 +90,7 @@ class Session:
         self.options = options
         self.interrupts = listening()
         self._surveyed_at = -math.inf
+        self.server_clock = ServerClock()
         self.plan_file_digest: str | None = None
         """SHA-256 of the file of the saved plan that is carried out, where it is one."""
         self._new_key = new_key()
@@ -184,6 +184,7 @@ class Session:
             user_agent=f"reconciler/{__version__}",
             answer_seconds=seconds_of("RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
             parallelism=self.options.parallelism,
+            server_clock=self.server_clock,
             on_wait=lambda reason, until: self.watching.waiting(reason, until),
             stop=self.interrupts.stop,
         )
@@ -231,7 +232,9 @@ class Session:
         stack = self._known_stack
         if "store" in self.__dict__:
             self.store.close()
-        self.store = StateStore.open(stack.backend_path, stack=stack.name, environment=stack.environment)
+        self.store = StateStore.open(
+            stack.backend_path, stack=stack.name, environment=stack.environment, clock=self.server_clock
+        )
         return self.store
 
     @property
@@ -242,22 +245,11 @@ class Session:
     def ownership(self) -> Ownership:
         """Who we are, and what earlier runs began and never ended."""
         stack = self._known_stack
-        begun: dict[Address, float] = {}
-        made: dict[Address, list[Attempt]] = {}
-        noted: dict[str, Address] = {}
-        for entry in self.store.unfinished():
-            begun[entry.address] = min(begun.get(entry.address, entry.began_at), entry.began_at)
-            noted |= dict.fromkeys(entry.ids, entry.address)
-            for step in entry.steps:
-                if step.name == CREATE and step.status is not Status.FAILED:
-                    attempt = Attempt(step.began_at, step.id, step.intent.get("identity") or {})
-                    made.setdefault(entry.address, []).append(attempt)
+        begun = begun_by(self.store.unfinished(), PLANNED, now=self.server_clock())
         return Ownership(
             stack.name,
             stack.environment,
-            begun,
-            made,
-            noted,
+            *begun,
             former=self.store.former_owners(),
             # The state is replaced by one that can be written, so each call asks the one of the moment.
             held_ids=lambda address: self.store.held_ids(address),
@@ -267,7 +259,12 @@ class Session:
     @property
     def settling(self) -> Settling:
         """How long what was just written is looked for."""
-        return Settling(seconds=settle_seconds(), pause=self.client.pause)
+        return Settling(
+            seconds=settle_seconds(),
+            clock=self.server_clock,
+            is_time_known=lambda: self.server_clock.is_known,
+            pause=self.client.pause,
+        )
 
     # --- plans -----------------------------------------------------------------------------------------------------
 
@@ -335,11 +332,11 @@ class Session:
             previous_outputs=self.store.outputs(),
             state_serial=self.store.serial,
             state_is_new=self.store.meta(SEARCHED) is None,
-            fresh=self.store.made_since(time.time() - settle_seconds()),
+            fresh=lambda: self.store.made_since(self.server_clock() - settle_seconds()),
             settling=self.settling,
             options=options,
             rules=rules,
-            server_time=lambda: time.time() + self.client.skew_seconds,
+            server_time=self.server_clock,
             contents=None if declared.complete is None else lambda: sealed(self.configuration),
             pages={Place(*listed): pages for listed, pages in load_pages(self.store).items()},
         )
@@ -420,10 +417,9 @@ class Session:
         if found:
             raise GuardError(found)
 
-    @property
     def plan_is_old(self) -> bool:
         """Whether so much time has passed since live state was read that others may have made what we are to make."""
-        return time.monotonic() - self._surveyed_at > FRESH_SECONDS
+        return time.monotonic() - self._surveyed_at > JUST_READ_SECONDS
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""

@@ -72,7 +72,7 @@ class QuietServer(uvicorn.Server):
         self._on_started()
 
     async def main_loop(self) -> None:
-        # Woken when it is time to stop; in between, only the Date header has to be kept fresh.
+        # Woken when it is time to stop.
         while not await self.on_tick(0):
             try:
                 await asyncio.wait_for(self._wake.wait(), _TICK_SECONDS)
@@ -110,6 +110,8 @@ def make_server(app: ASGIApp, *, on_started: Callable[[], None]) -> QuietServer:
         log_level=100,
         access_log=False,
         server_header=False,
+        # Answers carry the time of the emulator's own clock.
+        date_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,
     )

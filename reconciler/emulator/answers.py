@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -56,6 +56,12 @@ def strike(fault: Fault, answer: Answer | None) -> Answer | Mishap:
         return _proxy_page(number)
     if action == "not-json":
         return Answer(200, b"upstream is warming up\n", {"content-type": "text/plain"})
+    if action == "empty":
+        return Answer.of_json({})
+    if action == "error-body":
+        return replace(Answer.of_error(server_error(500)), status=200)
+    if action == "no-id" and answer is not None:
+        return _without_ids(answer)
     if action == "retry-after":
         error = rate_limited("Rate limit reached for this endpoint.", {"Retry-After": str(number)})
         return Answer.of_error(error)
@@ -72,6 +78,16 @@ def _proxy_page(status: int) -> Answer:
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
     page = f"<html>\n<head><title>{status} {phrase}</title></head>\n<body><h1>{status} {phrase}</h1></body>\n</html>\n"
     return Answer(status, page.encode(), {"content-type": "text/html"})
+
+
+def _without_ids(answer: Answer) -> Answer:
+    """Return an answer that has null for the ids of the object and of what is shown inside it."""
+    shown = json.loads(answer.content)
+    if not isinstance(shown, dict):
+        return answer
+    inner = {name: {**value, "id": None} for name, value in shown.items() if isinstance(value, dict) and "id" in value}
+    outer = {name: None for name in ("id", "version") if name in shown}
+    return replace(answer, content=json.dumps({**shown, **inner, **outer}).encode())
 
 
 def _endless(answer: Answer) -> Answer:

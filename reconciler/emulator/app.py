@@ -12,6 +12,7 @@ import re
 import time
 import traceback
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -62,10 +63,12 @@ class App:
         exchange = _Exchange(self.state, scope, headers, content)
         result = await exchange.run()
         exchange.record(result)
+        date = {"date": formatdate(self.state.store.clock(), usegmt=True)}
         if isinstance(result, Mishap):
-            await send_mishap(scope, receive, send, result)
+            answer = result.answer.with_headers(date) if result.answer else None
+            await send_mishap(scope, receive, send, Mishap(result.how, answer))
         else:
-            await send_answer(send, result)
+            await send_answer(send, result.with_headers(date))
 
 
 class _Exchange:

@@ -25,13 +25,17 @@ A fault is a comma-separated list of key=value:
                      truncate         half of the body, then closed; content-length announces the whole
                      hang:MS          that many milliseconds of silence, then the answer
                      not-json         status 200 with a body of plain text
+                     empty            status 200 with an empty JSON object
+                     no-id            the answer, with null for every id of the object
+                     error-body       status 200 with a JSON error envelope
                      retry-after:S    429 with a Retry-After header of S seconds
                      quota            429 with code insufficient_quota
                      repeat-cursor    a list says for ever that there is more, after the same cursor
   when=before      the server never sees the request (default); when=after: it does the work, then the mishap.
-                   truncate and repeat-cursor need the real answer, so they are always "after"
+                   truncate, no-id and repeat-cursor need the real answer, so they are always "after"
   times=N          how many matches it hits; default 1, 0 = for ever
   skip=N           how many matches it lets pass first; default 0
+  then=N           how many requests right after it are lost as well, whatever they are; default 0
 
 Example: on=POST:/vector_stores*,do=error:503,when=after,times=2
 """
@@ -44,12 +48,15 @@ _ACTIONS: dict[str, Literal["status", "number", "none"]] = {
     "truncate": "none",
     "hang": "number",
     "not-json": "none",
+    "empty": "none",
+    "no-id": "none",
+    "error-body": "none",
     "retry-after": "number",
     "quota": "none",
     "repeat-cursor": "none",
 }
-_NEEDS_ANSWER = frozenset({"truncate", "repeat-cursor"})
-_KEYS = ("on", "do", "when", "times", "skip")
+_NEEDS_ANSWER = frozenset({"truncate", "no-id", "repeat-cursor"})
+_KEYS = ("on", "do", "when", "times", "skip", "then")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +70,13 @@ class Fault:
     when: Literal["before", "after"] = "before"
     times: int = 1
     skip: int = 0
+    then: int = 0
 
     @classmethod
     def parse(cls, spec: str) -> Fault:
         """Read a fault from its one-line form; see `FAULT_HELP` for the grammar.
 
-        `on=METHOD:GLOB,do=ACTION[:ARGUMENT],when=before|after,times=N,skip=N`, of which only `do` is required.
+        `on=METHOD:GLOB,do=ACTION[:ARGUMENT],when=before|after,times=N,skip=N,then=N`; only `do` is required.
         A line that cannot be read is a ValueError that says which part and what would be right.
         """
         parts = _split(spec)
@@ -82,6 +90,7 @@ class Fault:
             when="after" if action in _NEEDS_ANSWER else _parse_when(parts.get("when", "before")),
             times=_parse_number("times", parts.get("times", "1")),
             skip=_parse_number("skip", parts.get("skip", "0")),
+            then=_parse_number("then", parts.get("then", "0")),
         )
 
     def matches(self, method: str, path: str) -> bool:
@@ -94,7 +103,8 @@ class Fault:
     def __str__(self) -> str:
         takes_argument = _ACTIONS[self.action] != "none"
         action = f"{self.action}:{self.argument}" if takes_argument else self.action
-        return f"on={self.method}:{self.path},do={action},when={self.when},times={self.times},skip={self.skip}"
+        then = f",then={self.then}" if self.then else ""
+        return f"on={self.method}:{self.path},do={action},when={self.when},times={self.times},skip={self.skip}{then}"
 
 
 def _split(spec: str) -> dict[str, str]:
@@ -152,17 +162,23 @@ def _parse_number(key: str, text: str) -> int:
     return int(text)
 
 
+_LOST = Fault(action="reset")
+"""What happens to the requests right after a fault that asks for it."""
+
+
 class FaultBox:
     """The faults that are armed, with how often each has matched so far."""
 
     def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
         self._lock = threading.Lock()
         self._armed: list[tuple[Fault, list[int]]] = []
+        self._lost_next = 0
         self.replace(faults)
 
     def replace(self, faults: tuple[Fault, ...]) -> None:
         with self._lock:
             self._armed = [(fault, [0]) for fault in faults]
+            self._lost_next = 0
 
     def add(self, fault: Fault) -> None:
         with self._lock:
@@ -178,10 +194,14 @@ class FaultBox:
         A fault counts only the matches that reach it: while an earlier one strikes, a later one waits its turn.
         """
         with self._lock:
+            if self._lost_next:
+                self._lost_next -= 1
+                return _LOST
             for fault, count in self._armed:
                 if not fault.matches(method, path):
                     continue
                 count[0] += 1
                 if count[0] > fault.skip and (fault.times == 0 or count[0] <= fault.skip + fault.times):
+                    self._lost_next = fault.then
                     return fault
             return None

@@ -79,7 +79,8 @@ class Node(Struct, frozen=True):
 class Run(Struct, frozen=True):
     """What an apply needs beside the plan: the world, the state, and how hard to press on.
 
-    `is_old` where the plan was not made just now, so that others may have made what it is to make.
+    `is_old` says, whenever it is asked, whether so much time has passed since live state was read that others may have
+    created what is to be created.
     """
 
     provider: Provider
@@ -94,7 +95,7 @@ class Run(Struct, frozen=True):
     settling: Settling = field(default_factory=Settling)
     clock: Callable[[], float] = time.monotonic
     redact: Callable[[str], str] = str
-    is_old: bool = False
+    is_old: Callable[[], bool] = lambda: False
 
 
 def apply_plan(plan: Plan, run: Run) -> ApplyResult:
@@ -150,7 +151,8 @@ class _Walk:
         """Whether a dead run may have made something so short a time ago that no list has it."""
         settling = self._run.settling
         attempts = self._run.ownership.made.get(change.address, ())
-        return any(settling.clock() < attempt.began + settling.seconds for attempt in attempts)
+        now = settling.clock()
+        return any(now < (attempt.ended or attempt.window.began) + settling.seconds for attempt in attempts)
 
     def _tidy(self, change: Change) -> None:
         """What a run left unfinished at an address where nothing is to be done: traces of it go, then the memory."""

@@ -6,7 +6,7 @@ compared with what the plan saw; if it moved, the change is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Lock
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine import diff
+from reconciler.engine.attempts import Attempt
 from reconciler.engine.books import Books
 from reconciler.engine.finding import Finder, Settling, Wanted
 from reconciler.engine.jobs import MINUTES, USUAL_MINUTES, WAIT
@@ -22,6 +23,7 @@ from reconciler.engine.waiting import Waiting
 from reconciler.errors import AmbiguousError, ApiError, JobError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.consistency import Window
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
 from reconciler.model.provider import Claiming, Expected, Provider, Written
@@ -67,11 +69,11 @@ class Executor:
         ownership: Ownership,
         settling: Settling,
         outputs: Mapping[str, Any],
-        is_old: bool = False,
+        is_old: Callable[[], bool] = lambda: False,
     ) -> None:
         """`outputs` are those of the stack, as they are declared.
 
-        `is_old` where live state was read so long ago that what is to be made may have been made by others.
+        `is_old` says whether live state was read so long ago that others may have created what is to be created.
         """
         self.books = Books(plan, store.records())
         self._provider = provider
@@ -167,15 +169,20 @@ class Executor:
         kind, desired = self._kind(change), self.resolve(change)
         if change.action is Action.REPLACE and change.create_before_destroy:
             self._read_unmoved(change)
-        since = self._ownership.begun.get(change.address)
-        live = self._existing(change, kind, self._wanted(change, desired, since))
+        attempts = tuple(self._ownership.made.get(change.address, ()))
+        live = self._existing(change, kind, self._wanted(change, desired, attempts))
+        if live is not None and kind.is_shown_once:
+            # The secret that it showed is lost, so another object takes its place.
+            self._provider.delete(live, record=None, steps=journal)
+            live = None
         if kind.always_exists and live is None:
             key = ", ".join(f"{name} {value!r}" for name, value in (kind.identity(desired) or {}).items())
             raise ApiError(
                 f"the API lists no {kind.name} {f'with {key} ' if key else ''}here",
                 hint="Objects of this kind cannot be created: the organization probably has no access to it.",
             )
-        if live is None and (change.look_first or self._is_old) and change.address.project not in self._new_projects:
+        is_new_place = change.address.project in self._new_projects
+        if live is None and not is_new_place and (change.look_first or self._is_old()):
             self._refuse_lookalikes(change, desired)
         written = self._converge(change, desired, live, journal) if live else self._make(change, desired, journal)
         record = self.books.after_write(change, kind, desired, written, before=live)
@@ -183,7 +190,7 @@ class Executor:
 
     def _refuse_lookalikes(self, change: Change, desired: Spec) -> None:
         """Raise StalePlanError where somebody made such an object since the plan was made, or unseen by it."""
-        found = self._finder.lookalikes(self._wanted(change, desired, None), but={change.id})
+        found = self._finder.lookalikes(self._wanted(change, desired), but={change.id})
         if found:
             key = ", ".join(f'{name} "{value}"' for name, value in (self._kind(change).identity(desired) or {}).items())
             raise StalePlanError(
@@ -195,19 +202,34 @@ class Executor:
         """What a create does not have to make: it exists by itself, or an earlier run may have made it."""
         if change.address in self._ownership.made and not kind.found_by_key:
             return self._finder.find_until_settled(wanted, by_earlier_run=True)
-        must_look = change.look_first or kind.always_exists or wanted.since is not None
+        must_look = change.look_first or kind.always_exists or wanted.attempts
         return self._finder.find(wanted) if must_look else None
 
     def _make(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:
-        began = self._settling.clock()
-        for _ in range(_DOUBTFUL_CREATES):
+        """Create the object. After an answer that leaves its outcome open, search for the object before sending again.
+
+        What an attempt created and cannot be used, because the secret that it showed is lost, is deleted first.
+        """
+        if self._kind(change).job is not None and not self._settling.is_time_known():
+            self._finder.learn_time(self._wanted(change, desired))
+        attempts: list[Attempt] = []
+        discarded: set[str] = set()
+        while True:
+            began = self._settling.clock()
             try:
                 return self._post(change, desired, journal)
-            except AmbiguousError:
-                live = self._finder.find_until_settled(self._wanted(change, desired, began))
-            if live is not None:
+            except AmbiguousError as error:
+                if len(attempts) == _DOUBTFUL_CREATES:
+                    raise
+                attempts.append(Attempt(Window(error.sent_at or began)))
+            # Outside of the handler, so that what goes wrong from here on is not chained to the lost answer.
+            wanted = self._wanted(change, desired, tuple(attempts), but=discarded)
+            live = self._finder.find_until_settled(wanted)
+            if live is not None and not wanted.kind.is_shown_once:
                 return self._converge(change, desired, live, journal)
-        return self._post(change, desired, journal)
+            if live is not None:
+                discarded.add(live.id)
+                self._provider.delete(live, record=None, steps=journal)
 
     def _post(self, change: Change, desired: Spec, journal: ChangeJournal) -> Written:
         kind, inputs = self._kind(change), self._inputs_digest(change)
@@ -226,10 +248,6 @@ class Executor:
     def _converge(self, change: Change, desired: Spec, live: LiveObject, journal: ChangeJournal) -> Written:
         """Bring an object that exists already to what a create would have made of it."""
         kind = self._kind(change)
-        if kind.is_shown_once:
-            # What it showed is lost, so another takes its place.
-            self._provider.delete(live, record=None, steps=journal)
-            return self._post(change, desired, journal)
         if kind.job is not None:
             return Written(live)
         files = [item.name for item in kind.carried if isinstance(item.type, FileSetType | BundleType)]
@@ -239,7 +257,9 @@ class Executor:
         changes = {item.name: desired[item.name] for item in fields}
         return self._send(change, full, changes, desired, journal) if changes else Written(full)
 
-    def _wanted(self, change: Change, desired: Spec, since: float | None) -> Wanted:
+    def _wanted(
+        self, change: Change, desired: Spec, attempts: tuple[Attempt, ...] = (), *, but: Collection[str] = ()
+    ) -> Wanted:
         kind = self._kind(change)
         is_marked = self._mark(change, desired) is not None
         record, ran_before = self.books.get(change.address), change.id if kind.job is not None else None
@@ -247,9 +267,9 @@ class Executor:
         gone = record.id if record is not None and change.action is Action.CREATE else None
 
         def is_known(id: str) -> bool:
-            return id != gone and (id == ran_before or self.books.knows(kind, id))
+            return id in but or (id != gone and (id == ran_before or self.books.knows(kind, id)))
 
-        return Wanted(change.address, kind, desired, is_marked, is_known, since, self._inputs_digest(change))
+        return Wanted(change.address, kind, desired, is_marked, is_known, attempts, self._inputs_digest(change))
 
     def _inputs_digest(self, change: Change) -> str | None:
         """The digest of what a job is started with; None for other kinds."""

@@ -6,7 +6,6 @@ sent a second time: lists lag behind writes.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Lock
@@ -14,43 +13,50 @@ from threading import Lock
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.engine.match import Ownership, is_since
+from reconciler.engine.attempts import Attempt
+from reconciler.engine.match import Ownership
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.calls import Within
+from reconciler.model.consistency import FIRST_PAUSE_SECONDS, SETTLE_SECONDS, SHARED_LIST_SECONDS, pauses
 from reconciler.model.kind import Ended, Kind
 from reconciler.model.provider import Claims, Expected, Provider
 from reconciler.model.resource import LiveObject
 from reconciler.model.values import Spec
 
+_WORTH = 10
+"""How many times as long as reading a list took it is shared at least."""
+
 
 class Settling(Struct, frozen=True):
     """How long an object is looked for after a doubtful create, and with what clock. Seconds.
 
-    `pause` waits so long for the reason that it is told, and may raise to end the search.
+    `clock` gives the server's time, once an answer has told it: see `is_time_known`. `pause` waits for a number of
+    seconds, tells the reason if that takes long, and may raise to end the search.
     """
 
-    seconds: float = 12.0
-    first_pause: float = 0.5
+    seconds: float = SETTLE_SECONDS
+    first_pause: float = FIRST_PAUSE_SECONDS
     clock: Callable[[], float] = time.time
+    is_time_known: Callable[[], bool] = lambda: True
     pause: Callable[[float, str], None] = lambda seconds, _: time.sleep(seconds)
 
     def looks(self, reason: str, seconds: float | None = None) -> Iterator[None]:
-        """A turn for each look at something that may not show yet: at once, and after pauses until the time is over."""
-        pause, waited = self.first_pause, 0.0
+        """Yield for each look at something that may not show yet: now, and after pauses of so many seconds in all.
+
+        Each look has to send a request: nothing changes while nobody asks.
+        """
         yield
-        while waited < (self.seconds if seconds is None else seconds):
+        for pause in pauses(self.seconds if seconds is None else seconds, first=self.first_pause):
             self.pause(pause, reason)
-            waited += pause
-            pause = min(pause * 2, 4.0)
             yield
 
 
 class Wanted(Struct, frozen=True):
     """What is looked for: the object of an address. `is_marked` where a create of ours would have left our mark.
 
-    `is_known` says of an id whether the object is somebody's already; `since` (unix seconds) is when the create began,
-    None where none is known to have begun. `inputs` is the digest of what a job is started with.
+    `is_known` says of an id whether the object is somebody's already. `attempts` are the creates that may have made it.
+    `inputs` is the digest of what a job is started with.
     """
 
     address: Address
@@ -58,13 +64,17 @@ class Wanted(Struct, frozen=True):
     spec: Spec
     is_marked: bool
     is_known: Callable[[str], bool]
-    since: float | None
+    attempts: tuple[Attempt, ...] = ()
     inputs: str | None = None
 
     @property
     def is_beyond_finding(self) -> bool:
         """Whether nothing that exists could be told to be it: no mark, no attempt, and others may look the same."""
-        return not self.is_marked and self.since is None and not self.kind.found_by_key
+        return not self.is_marked and not self.attempts and not self.kind.found_by_key
+
+    def may_be(self, live: LiveObject) -> bool:
+        """Whether one of the attempts can have made an object."""
+        return any(attempt.can_have_made(live) for attempt in self.attempts)
 
 
 class Finder:
@@ -94,7 +104,7 @@ class Finder:
     def find(self, wanted: Wanted) -> LiveObject | None:
         """The object that exists by itself, or that an earlier attempt may have made.
 
-        By our mark, else by natural key among those that nobody knows and that are no older than the attempt. It is
+        By our mark, else by natural key among those that nobody knows and that are as old as an attempt. It is
         claimed for its address. Raises ApiError where more than one could be it.
         """
         if wanted.is_beyond_finding:
@@ -103,6 +113,12 @@ class Finder:
         if live is None or wanted.kind.found_by_key or self._claims.claim(live.id, wanted.address):
             return live
         return None
+
+    def learn_time(self, wanted: Wanted) -> None:
+        """Send a request, so that the server's time is known before something is created that is told by its age."""
+        within = wanted.kind.within(wanted.spec)
+        if within is not None and wanted.kind.calls.listable:
+            self._lists.read(wanted.kind, wanted.address.project, within, share=True)
 
     def lookalikes(self, wanted: Wanted, *, but: Collection[str | None]) -> list[LiveObject]:
         """Objects with the natural key of what is wanted that nobody has: it would be a second one of these.
@@ -134,7 +150,7 @@ class Finder:
         """
         kind = wanted.kind
         within = kind.within(wanted.spec) or ()
-        share = wanted.since is None
+        share = not wanted.attempts
         listed = self._lists.read(kind, wanted.address.project, within, share=share) if kind.calls.listable else ()
         if kind.found_by_key:
             return [live for live in listed if kind.ending(live.attributes) is None]
@@ -152,14 +168,14 @@ class Finder:
         kind = wanted.kind
         marked = [live for live in candidates if live.mark == self._ownership.mark(wanted.address)]
         if kind.job is not None:  # the mark of what ran before stays
-            since = wanted.since if wanted.since is not None else -math.inf
-            marked = [live for live in marked if live.inputs == wanted.inputs and is_since(live, since)]
+            marked = [live for live in marked if live.inputs == wanted.inputs]
+            marked = [live for live in marked if not wanted.attempts or wanted.may_be(live)]
         if marked or wanted.is_marked:
             return marked[0] if marked else None
         identity = kind.identity(wanted.spec)
         alike = [live for live in candidates if identity is not None and identity in kind.identities(live.attributes)]
         if not kind.found_by_key:
-            alike = [live for live in alike if wanted.since is not None and is_since(live, wanted.since)]
+            alike = [live for live in alike if wanted.may_be(live)]
         if len(alike) > 1:
             ids = ", ".join(sorted(live.id for live in alike))
             raise ApiError(f"{ids} could each be what an unfinished create made", hint="Keep one and delete the rest.")
@@ -168,15 +184,25 @@ class Finder:
     def find_until_settled(self, wanted: Wanted, *, by_earlier_run: bool = False) -> LiveObject | None:
         """The same, again and again until it is there or would have to be.
 
-        What an earlier run may have made has had time to show ever since its create began.
+        What an earlier run may have made has had time to show since.
         """
-        ago = self._settling.clock() - wanted.since if by_earlier_run and wanted.since is not None else 0.0
-        seconds = self._settling.seconds - max(0.0, ago)
+        seconds = self._settling.seconds
+        if by_earlier_run:
+            now = self._settling.clock()
+            seconds = max((attempt.seconds_to_show(seconds, now=now) for attempt in wanted.attempts), default=0.0)
         for _ in self._settling.looks(f"looking for {wanted.address}, whose create had no clear answer", seconds):
             live = self.find(wanted)
             if live is not None or not wanted.kind.calls.listable:
                 return live
         return None
+
+
+class _Listed(Struct, frozen=True):
+    """A list, and when it was read."""
+
+    read_at: float
+    good_until: float
+    objects: Sequence[LiveObject]
 
 
 class _SharedLists:
@@ -187,14 +213,14 @@ class _SharedLists:
     alone. Other kinds are listed anew unless whoever asks can do with a list of that age.
     """
 
-    max_age_seconds = 60.0
+    max_age_seconds = SHARED_LIST_SECONDS
 
     def __init__(self, provider: Provider, clock: Callable[[], float]) -> None:
         self._provider = provider
         self._clock = clock
         self._guard = Lock()
         self._locks: dict[tuple[str, str | None, Within], Lock] = {}
-        self._lists: dict[tuple[str, str | None, Within], tuple[float, Sequence[LiveObject]]] = {}
+        self._lists: dict[tuple[str, str | None, Within], _Listed] = {}
 
     def read(
         self, kind: Kind, project: str | None, within: Within = (), *, share: bool = False
@@ -206,8 +232,12 @@ class _SharedLists:
         with self._guard:
             lock = self._locks.setdefault(key, Lock())
         with lock:
-            read_at, objects = self._lists.get(key, (-math.inf, ()))
-            if self._clock() - read_at > self.max_age_seconds:
+            listed = self._lists.get(key)
+            if listed is None or not listed.read_at <= self._clock() <= listed.good_until:
+                began = self._clock()
                 objects = self._provider.list(kind, project, within)
-                self._lists[key] = (self._clock(), objects)
-            return objects
+                now = self._clock()
+                # A list that takes minutes at the pace of the API must not be out of date as soon as it is there.
+                good_until = now + max(self.max_age_seconds, _WORTH * (now - began))
+                listed = self._lists[key] = _Listed(now, good_until, objects)
+            return listed.objects

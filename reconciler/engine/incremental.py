@@ -25,6 +25,7 @@ from reconciler.engine.own_writes import Owners, Write, is_of, owners, removes, 
 from reconciler.errors import ApiError, CredentialError
 from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
+from reconciler.model.consistency import LIST_BEHIND_LOG_SECONDS
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.log import Entry
 
@@ -38,9 +39,6 @@ _OTHER_FAMILIES = (
     "workload_identity_provider_mapping.",
 )  # fmt: skip
 """Families of entries that are known; which kinds they touch is for the kinds to say."""
-
-_SERVER_LAG_SECONDS = 60.0
-"""How long a list may still lack what the log says was done."""
 
 _MOST_CALLS = 10
 """How many calls reading the log may cost."""
@@ -67,7 +65,7 @@ class Seen(Struct, frozen=True, array_like=True):
 
     def settled_before(self, overlap_seconds: float) -> float:
         """No entry from before that time can tell anything new of it."""
-        return max(self.checked_at - overlap_seconds, self.read_at - _SERVER_LAG_SECONDS)
+        return max(self.checked_at - overlap_seconds, self.read_at - LIST_BEHIND_LOG_SECONDS)
 
 
 class Memory(Struct, frozen=True):

@@ -34,7 +34,9 @@ class PlanInputs(Struct, frozen=True):
     `projects` are the ids of scopes that are used and not managed, `keyed_projects` those with a key of their own,
     "" being the default scope. `key_writers` names, for a project, the resource that delivers the key which opens it,
     so that it comes before what needs the key. `state_is_new` makes the plan look for marked objects that nothing
-    declares any more. `fresh` was made moments ago, and what of it is not there yet is waited for as `settling` says.
+    declares any more. `fresh` gives the addresses whose objects were created moments ago, each with the latest time at
+    which that can have been; it is asked once the server's time is known. What of it does not show yet is waited for as
+    `settling` says.
     What `rules` match that remove is deleted by its age at `server_time`, in unix seconds. `contents` gives the
     resources again with what is in the files of folders; it is asked for while the first answers are awaited. `pages`
     is how long lists were when they were read last, where that was more than a page. `moved` maps addresses of records
@@ -52,7 +54,7 @@ class PlanInputs(Struct, frozen=True):
     previous_outputs: Mapping[str, Any] = field(default_factory=dict)
     state_serial: int = 0
     state_is_new: bool = False
-    fresh: Collection[Address] = ()
+    fresh: Callable[[], Mapping[Address, float]] = dict
     settling: Settling = field(default_factory=Settling)
     options: PlanOptions = PlanOptions()
     rules: Sequence[Rule] = ()

@@ -8,13 +8,13 @@ never a silent second object.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
 
+from reconciler.engine.attempts import Attempt
 from reconciler.engine.marks import Marks, parse_mark
 from reconciler.engine.refresh import LiveState
 from reconciler.model.address import Address
@@ -22,9 +22,6 @@ from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.kind import Ended
 from reconciler.model.resource import MARK_KEY, LiveObject, Record, Resource
 from reconciler.model.values import FileSet, Spec
-
-JOURNAL_TOLERANCE_SECONDS = 5
-"""How much earlier than our own clock an object's `created_at` may be and still be of an unfinished create."""
 
 
 class Found(StrEnum):
@@ -52,14 +49,6 @@ class Binding(Struct, frozen=True):
     ended: LiveObject | None = None
     successor: LiveObject | None = None
     left: Address | None = None
-
-
-class Attempt(Struct, frozen=True):
-    """A create that a run sent and did not live to record: the id it was answered, or what the object is known by."""
-
-    began: float
-    id: str | None
-    identity: Spec
 
 
 class Ownership(Struct):
@@ -106,7 +95,7 @@ class Ownership(Struct):
         if self.noted.get(live.id) == address:
             return True
         attempts = self.made.get(address, ())
-        return any(attempt.id is None and is_since(live, attempt.began) for attempt in attempts)
+        return any(attempt.id is None and attempt.can_have_made(live) for attempt in attempts)
 
 
 class Matcher:
@@ -247,7 +236,7 @@ class Matcher:
             and self._is_free(live, address)
         ]
         if attempt.id is not None:
-            return [live for live in free if live.id == attempt.id]
+            return [live for live in free if attempt.can_have_made(live)]
         # This is to be deleted, so what does not tell its age is left alone.
         alike = [
             live
@@ -255,7 +244,7 @@ class Matcher:
             if attempt.identity
             and attempt.identity in live.kind.identities(live.attributes)
             and live.attributes.get("created_at") is not None
-            and is_since(live, attempt.began)
+            and attempt.can_have_made(live)
             and live.id not in self._members
         ]
         return alike if len(alike) == 1 else []
@@ -361,16 +350,21 @@ class Matcher:
         return _of_these_inputs(free, inputs)
 
     def _by_journal(self, resource: Resource, spec: Spec) -> tuple[LiveObject, Found] | None:
-        since = self._ownership.begun.get(resource.address)
-        if since is None:
+        attempts = self._ownership.made.get(resource.address)
+        if not attempts:
             return None
-        found = [live for live in self._candidates(resource, spec) if is_since(live, since)]
+        found = [
+            live
+            for live in self._candidates(resource, spec)
+            if any(attempt.can_have_made(live) for attempt in attempts)
+        ]
         if len(found) > 1:
             self._report_many(resource, found, "were made since the last run began to create it")
         return (found[0], Found.JOURNAL) if found else None
 
     def _successor(self, resource: Resource, spec: Spec, inputs: str | None) -> LiveObject | None:
-        if resource.address not in self._ownership.made:
+        attempts = self._ownership.made.get(resource.address)
+        if not attempts:
             return None
         marked = (
             live
@@ -378,8 +372,8 @@ class Matcher:
             if not self.is_claimed(live) and self._ownership.may_have_made(resource.address, live)
         )
         if resource.kind.job is not None:
-            began = self._ownership.begun.get(resource.address, math.inf)
-            return next(iter(_of_these_inputs([live for live in marked if is_since(live, began)], inputs)), None)
+            made = [live for live in marked if any(attempt.can_have_made(live) for attempt in attempts)]
+            return next(iter(_of_these_inputs(made, inputs)), None)
         bound = self._by_journal(resource, spec)
         return next(marked, bound[0] if bound else None)
 
@@ -561,15 +555,6 @@ def _of_these_inputs(jobs: Iterable[LiveObject], inputs: str | None) -> list[Liv
 def _latest(objects: Iterable[LiveObject]) -> list[LiveObject]:
     """The object that was made last, as far as that is told."""
     return sorted(objects, key=lambda live: -(live.attributes.get("created_at") or 0))[:1]
-
-
-def is_since(live: LiveObject, began: float) -> bool:
-    """Whether an object can be of a create that began at a time: it is no older, or does not tell its age.
-
-    Before a create begins there is no object like it that is nobody's: a plan with one is a conflict.
-    """
-    created = live.attributes.get("created_at")
-    return not isinstance(created, int | float) or created >= began - JOURNAL_TOLERANCE_SECONDS
 
 
 def _key_text(resource: Resource, spec: Spec) -> str:

@@ -17,11 +17,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.log import Entry
-
-_CLOCK_SECONDS = 10.0
-"""How far the time of an entry may lie outside of the call that it tells of."""
 
 _REMOVING = (".deleted", ".archived", ".removed")
 _ORGANIZATION = "organization"
@@ -46,11 +44,11 @@ class Write(Struct, frozen=True):
 
     def was_under_way(self, at: float) -> bool:
         """Whether an entry of that time can tell of it."""
-        return self.began_at - _CLOCK_SECONDS <= at <= self.ended_at + _CLOCK_SECONDS
+        return self.began_at - AUDIT_CLOCK_SECONDS <= at <= self.ended_at + AUDIT_CLOCK_SECONDS
 
     def may_come_late(self, since: float) -> bool:
         """Whether its entry may be of that time or later."""
-        return self.ended_at + _CLOCK_SECONDS >= since
+        return self.ended_at + AUDIT_CLOCK_SECONDS >= since
 
     @classmethod
     def of(

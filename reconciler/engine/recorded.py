@@ -38,15 +38,22 @@ class RecordedProvider:
         """Nothing will be called."""
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
     ) -> Sequence[LiveObject]:
         """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
-        del enough
+        del enough, anew
         records = self._seats.get((kind.name, project), ())
         return [_as_live(kind, record) for record in records if kind.place_of(record.id)[0] == within]
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
         """The recorded object with an id."""
+        del anew
         within = kind.place_of(id)[0]
         return next((live for live in self.list(kind, project, within) if live.id == id), None)
 

@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -123,12 +124,13 @@ class Reader:
         enough: Mapping[Place, frozenset[str]] | None = None,
         carried: Wanted | None = None,
         meanwhile: Callable[[], None] | None = None,
+        anew: bool = False,
     ) -> None:
         """List every place that was not listed yet. `optional` ones out of reach are passed over.
 
         `enough` are the ids of all that is wanted of a place, where nothing else is. What is wanted of `carried` fields
         is asked for as soon as the object was seen, while other lists are still to come. What is to be done `meanwhile`
-        is done while the answers are awaited.
+        is done while the answers are awaited. What is listed `anew` is asked for even if an answer is remembered.
         """
         wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
         readable = [place for place in wanted if self._is_open(place)]
@@ -142,7 +144,7 @@ class Reader:
         def listed(
             place: Place, single: str | None, crews: Crews
         ) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
-            objects = self._list(place, optional, ids.get(place), single)
+            objects = self._list(place, optional, ids.get(place), single, anew=anew)
             return objects, [
                 crews.begin(live.kind, self.provider.read_carried, live, names)
                 for live, names in self._carrying(place, objects, carried or {})
@@ -165,7 +167,7 @@ class Reader:
             for read in inside:
                 self.state.put(read.result())
 
-    def confirm(self, wanted: Iterable[tuple[Place, str]]) -> None:
+    def confirm(self, wanted: Iterable[tuple[Place, str]], *, anew: bool = False) -> None:
         """Ask by id for objects that their lists lacked; found ones join the state."""
         missing = [
             (place, id)
@@ -176,7 +178,8 @@ class Reader:
         ]
         for place, id in missing:
             LOG.info("get %s %s, which is not among what was listed", place.kind, id)
-        for live in self._map(lambda item: self._get(*item), missing, lambda item: self._kinds[item[0].kind]):
+        ask = partial(self._get, anew=anew)
+        for live in self._map(lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]):
             if live is not None:
                 self.state.put(live)
 
@@ -185,8 +188,8 @@ class Reader:
         by_list = {place for place, _ in wanted if not self._kinds[place.kind].readable_singly}
         for place in by_list:
             self.state.unlist(place)
-        self.read_lists(by_list)
-        self.confirm(wanted)
+        self.read_lists(by_list, anew=True)
+        self.confirm(wanted, anew=True)
 
     def read_carried(self, wanted: Mapping[tuple[Place, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
@@ -233,20 +236,21 @@ class Reader:
         return is_fewer and self._kinds[place.kind].readable_singly
 
     def _list(
-        self, place: Place, optional: bool, enough: frozenset[str] | None, single: str | None
+        self, place: Place, optional: bool, enough: frozenset[str] | None, single: str | None, *, anew: bool
     ) -> Collection[LiveObject]:
         try:
             if single is not None:
                 live = self._get(place, single)
                 return (live,) if live is not None else ()
-            return self.provider.list(self._kinds[place.kind], place.project, place.within, enough=enough)
+            kind = self._kinds[place.kind]
+            return self.provider.list(kind, place.project, place.within, enough=enough, anew=anew)
         except (RetiredError, CredentialError, AuthenticationError):
             if optional:
                 return ()
             raise
 
-    def _get(self, place: Place, id: str) -> LiveObject | None:
-        live = self.provider.get(self._kinds[place.kind], place.project, id)
+    def _get(self, place: Place, id: str, *, anew: bool = False) -> LiveObject | None:
+        live = self.provider.get(self._kinds[place.kind], place.project, id, anew=anew)
         return replace(live, project=place.project) if live is not None else None
 
     def _map(

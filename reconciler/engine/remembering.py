@@ -24,7 +24,8 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class RememberingProvider:
-    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice.
+    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice,
+    unless it is asked for `anew`.
 
     `pages` is how long lists were when they were read last, where that was more than a page.
     Safe to use from threads. It never writes: what is applied goes through the provider itself.
@@ -65,19 +66,26 @@ class RememberingProvider:
             self._provider.expect(kind, project, *calls, within=within)
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
     ) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope and surroundings."""
+        """All objects of a kind in a scope and surroundings; an answer that is asked for `anew` replaces the last."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.list(kind, project, within)
         key = ("list", kind.name, project, within, enough)
-        return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough))
+        return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough), anew=anew)
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object."""
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object. Whoever waits for one to show has to ask `anew`, since its absence is remembered as well."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.get(kind, project, id)
-        return self._once(("get", kind.name, project, id), lambda: self._provider.get(kind, project, id))
+        key = ("get", kind.name, project, id)
+        return self._once(key, lambda: self._provider.get(kind, project, id), anew=anew)
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of fields that have calls of their own."""
@@ -118,9 +126,9 @@ class RememberingProvider:
             self._said.add(sentence)
             LOG.info("%s", sentence)
 
-    def _once(self, key: Hashable, ask: Callable[[], T]) -> T:
+    def _once(self, key: Hashable, ask: Callable[[], T], *, anew: bool = False) -> T:
         with self._lock:
-            if key in self._answers:
+            if key in self._answers and not anew:
                 found: T = self._answers[key]
                 return found
         answer = ask()

@@ -95,7 +95,7 @@ def _is_nobodys(survey: Survey, live: LiveObject, address: Address) -> bool:
     kept = live.kind.hold_on(live.attributes) is not None or live.kind.ending(live.attributes) is Ended.GONE
     identities = live.kind.identities(live.attributes)
     begun = any(
-        attempt.id == live.id or attempt.identity in identities
+        attempt.can_have_made(live) and (attempt.id is not None or attempt.identity in identities)
         for at, attempts in inputs.ownership.made.items()
         for attempt in attempts
         if at.kind == live.kind.name

@@ -394,17 +394,37 @@ class Survey:
             self._bind_everything()
 
     def _confirm(self, places: Collection[Place]) -> None:
-        """Ask by id for what the lists lack; what was made moments ago is waited for, as it need not be gone."""
+        """Ask by id for what the lists lack. What was created moments ago need not be gone: it is asked for again.
+
+        Each object is waited for until it would have to show, counted from its creation.
+        """
         self._reader.confirm(self.expected(places))
-        looks = self.inputs.settling.looks("what was made a moment ago does not show yet")
+        settling = self.inputs.settling
+        longest = max((until for *_, until in self._missing_though_fresh(places)), default=0.0) - settling.clock()
+        looks = settling.looks("what was created a moment ago does not show yet", longest)
         next(looks)  # that was the first
         while (missing := self._missing_though_fresh(places)) and next(looks, "over") != "over":
-            self._reader.look_again(missing)
+            self._reader.look_again([(place, id) for place, id, _ in missing])
 
-    def _missing_though_fresh(self, places: Collection[Place]) -> list[tuple[Place, str]]:
-        fresh = {record.id for at, record in self.inputs.records.items() if at in self.inputs.fresh}
+    def _missing_though_fresh(self, places: Collection[Place]) -> list[tuple[Place, str, float]]:
+        """What is not there and was created so lately that it may not show yet, each with when it has to."""
         listed = self._reader.state.listed
-        return [(at, id) for at, id in self.expected(places) if id in fresh and at in listed and id not in listed[at]]
+        missing = [(at, id) for at, id in self.expected(places) if at in listed and id not in listed[at]]
+        if not missing:
+            return []
+        settling = self.inputs.settling
+        ends_at = {
+            self.inputs.records[address].id: created_by + settling.seconds
+            for address, created_by in self._fresh.items()
+            if address in self.inputs.records
+        }
+        # The look at the end of the wait counts, so an object is dropped only once its time is over.
+        return [(at, id, ends_at[id]) for at, id in missing if ends_at.get(id, 0.0) > settling.clock()]
+
+    @cached_property
+    def _fresh(self) -> Mapping[Address, float]:
+        """Asked once, after the first answers, when the server's time is known."""
+        return self.inputs.fresh()
 
     def _close_what_lost_its_key(self) -> None:
         """A key whose account a run deleted right before it died is still in its place, and opens nothing."""

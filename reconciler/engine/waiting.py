@@ -31,13 +31,13 @@ class Waiting:
     def until_over(self, kind: Kind, address: Address, id: str, *, minutes: float) -> LiveObject:
         """The job once it has succeeded; raises JobError where it has not, or not within so many minutes."""
         clock, pause = self._settling.clock, self._settling.first_pause
-        began = clock()
+        began, slept = clock(), 0.0
         while True:
             live = self._provider.get(kind, address.project, id)
             over = self._over(live) if live is not None else None
             if over is not None:
                 return over
-            waited = clock() - began
+            waited = max(clock() - began, slept)  # a clock that is set back must not prolong the wait
             if live is None and waited >= self._settling.seconds:
                 raise JobError(f"{id} is not there any more", hint="Plan again.")
             if live is not None and waited + pause > minutes * 60:
@@ -47,6 +47,7 @@ class Waiting:
                     hint="Apply again to wait for the same job; timeout_minutes says how long.",
                 )
             self._settling.pause(pause, f"{address} still runs")
+            slept += pause
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _over(self, live: LiveObject) -> LiveObject | None:

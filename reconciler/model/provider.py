@@ -20,6 +20,9 @@ from reconciler.model.resource import LiveObject, Record
 from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
+CREATE = "create"
+"""The journal's name of the step that makes an object."""
+
 
 class Step(Protocol):
     """One journalled call. Leaving its context without `done` records a failure."""
@@ -37,7 +40,8 @@ class Steps(Protocol):
     def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:
         """Intents of this address written under `name` by earlier runs that never ended, oldest first.
 
-        Each has the intent's own keys, plus `began_at` (unix seconds).
+        Each has the intent's own keys, plus `began_at` and `ended_at` (unix seconds of the server). `ended_at` is None
+        where the process died over the call, else the time at which it was clear that no answer would come.
         """
 
     def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
@@ -124,19 +128,29 @@ class Provider(Protocol):
         """
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings, every page, ended ones included.
 
         `enough` are the ids of all that is wanted, where nothing else is: the rest may then be left out, and so may
-        some of these, where asking for them singly takes fewer calls.
+        some of these, where asking for them singly takes fewer calls. `anew` demands a new request from a provider that
+        remembers answers.
         """
 
     def newest(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
         """The first page of a list: the objects that were made last, ended ones included."""
 
-    def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
-        """One object, or None where the API knows none; kinds that cannot be read singly are listed."""
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object, or None where the API knows none; kinds that cannot be read singly are listed.
+
+        `anew` is as in `list`.
+        """
 
     def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of the named fields that have calls of their own."""

@@ -7,7 +7,7 @@ can end an entry:
 - `done`: it succeeded;
 - `failed`: it raised, so it certainly did not happen, or not as a whole;
 - nothing, because the process died or the user aborted: it may or may not have happened;
-- nothing, because the outcome is ambiguous (a lost answer): the same, and the next run must look.
+- nothing but the time, because the outcome is ambiguous (a lost answer): the same, and the next run must look.
 
 A finished change settles everything that earlier runs left open at its address.
 """
@@ -46,7 +46,10 @@ class Status(StrEnum):
 
 
 class Entry(Struct, frozen=True):
-    """A change or a step of the journal. Times are unix seconds; `ended_at` is None while it is open.
+    """A change or a step of the journal. Times are unix seconds of the server.
+
+    `ended_at` is None while an entry is open, and stays so where the process died. An entry that is open although it
+    has ended had an ambiguous answer.
 
     For a change `name` is its action and `steps` are its calls in order. `id` and `result` are what `done` was given.
     """
@@ -131,8 +134,17 @@ class Journal:
         )
 
     def fail(self, seq: int, error: Exception | None) -> None:
-        """Write that an entry failed; after an ambiguous answer nothing is written, since nothing is known."""
+        """Write that an entry failed.
+
+        After an ambiguous answer it stays open, since nothing is known of its outcome. Only its times are written: when
+        the call was sent, and when it was clear that no answer would come.
+        """
         if isinstance(error, AmbiguousError):
+            with self._database.write() as connection:
+                connection.execute(
+                    "UPDATE journal SET began_at = coalesce(?, began_at), ended_at = ? WHERE seq = ?",
+                    (error.sent_at, self._clock(), seq),
+                )
             return
         message = self._redact(str(error) or type(error).__name__) if error else _NO_RESULT
         with self._database.write() as connection:
@@ -171,14 +183,16 @@ class ChangeJournal:
             self._journal.fail(seq, None)
 
     def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Intents of earlier runs at this address under `name` that never ended, oldest first, with `began_at`."""
+        """Intents of earlier runs at this address under `name` that are open, oldest first, with their times."""
         rows = self._earlier_steps(name, Status.BEGUN)
-        return [{**from_json(intent), "began_at": began_at} for intent, began_at, _, _ in rows]
+        return [
+            {**from_json(intent), "began_at": began_at, "ended_at": ended_at} for intent, began_at, ended_at, *_ in rows
+        ]
 
     def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
         """`id` and result of earlier runs' steps under `name` that ended, in changes that did not, oldest first."""
         rows = self._earlier_steps(name, Status.DONE)
-        return [{"id": id, **from_json(result)} for _, _, id, result in rows]
+        return [{"id": id, **from_json(result)} for *_, id, result in rows]
 
     def finish(self, record: Record | None = None, *, remove: bool = False) -> None:
         """End the change, settle what earlier runs left open, and put the record or remove it, in one transaction."""
@@ -196,7 +210,8 @@ class ChangeJournal:
     def _earlier_steps(self, name: str, status: Status) -> list[tuple[Any, ...]]:
         with self._database.read() as connection:
             return connection.execute(
-                "SELECT s.intent, s.began_at, s.id, s.result FROM journal AS s JOIN journal AS c ON c.seq = s.change"
+                "SELECT s.intent, s.began_at, s.ended_at, s.id, s.result"
+                " FROM journal AS s JOIN journal AS c ON c.seq = s.change"
                 " WHERE s.address = ? AND s.name = ? AND s.status = ? AND c.status <> 'done' AND s.run < ?"
                 " ORDER BY s.seq",
                 (str(self.address), plain(name), status, self._run_id),

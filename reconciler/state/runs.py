@@ -89,17 +89,24 @@ def mark_done(connection: sqlite3.Connection, number: int) -> None:
     connection.execute("UPDATE pre_images SET done = 1 WHERE seq = ?", (number,))
 
 
-def made_since(connection: sqlite3.Connection, moment: float) -> set[Address]:
-    """What was created by a run that ended at or after a moment, or in a run that never ended since that moment."""
+def made_since(connection: sqlite3.Connection, moment: float) -> dict[Address, float]:
+    """What was created since a moment, each with the latest time at which that can have been.
+
+    Of a run that ended only its end is known, of one that did not the end of each change.
+    """
     makes = "('create', 'replace')"
     rows = connection.execute(
-        f"SELECT p.address FROM pre_images AS p JOIN runs AS r ON r.id = p.run"  # noqa: S608 - constant words
-        f" WHERE p.action IN {makes} AND r.ended_at >= ?1 UNION SELECT address FROM journal"
+        f"SELECT p.address, r.ended_at FROM pre_images AS p JOIN runs AS r ON r.id = p.run"  # noqa: S608 - constant words
+        f" WHERE p.action IN {makes} AND r.ended_at >= ?1 UNION SELECT address, ended_at FROM journal"
         f" WHERE change IS NULL AND name IN {makes} AND status = 'done' AND ended_at >= ?1",
         (moment,),
     )
+    made: dict[Address, float] = {}
     with readable():
-        return {Address.parse(address) for (address,) in rows}
+        for text, ended_at in rows:
+            address = Address.parse(text)
+            made[address] = max(ended_at, made.get(address, ended_at))
+    return made
 
 
 def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImage]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -235,8 +235,11 @@ class StateStore:
         with self._database.read() as connection:
             return runs.read_pre_images(connection, run_id)
 
-    def made_since(self, moment: float) -> Collection[Address]:
-        """The addresses whose objects were made since a moment (unix seconds), by runs that are still remembered."""
+    def made_since(self, moment: float) -> Mapping[Address, float]:
+        """The addresses whose objects were created since a moment, with the latest time at which each can have been.
+
+        Times are unix seconds of the server. Runs that are no longer remembered are left out.
+        """
         with self._database.read() as connection:
             return runs.made_since(connection, moment)
 

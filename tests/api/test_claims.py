@@ -12,13 +12,15 @@ from reconciler.api.reach import Reach
 from reconciler.api.site import Site
 from reconciler.api.strays import Strays
 from reconciler.api.work import Work
+from reconciler.engine.attempts import Attempt
 from reconciler.engine.books import Books
 from reconciler.engine.finding import Finder, Settling, Wanted
 from reconciler.engine.match import Ownership
-from reconciler.errors import AnswerError
+from reconciler.errors import AmbiguousError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.consistency import Window
 from reconciler.model.resource import Record
 from reconciler.model.values import FileSet, LocalFile, Member
 from tests.api.conftest import World, kind
@@ -83,26 +85,27 @@ def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
 
 def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.provider.claims, "claim", lambda *_: False)
-    with pytest.raises(AnswerError, match="the id of another resource"):
+    with pytest.raises(AmbiguousError, match="the id of another resource"):
         world.create("VectorStore", {"name": "a"})
 
 
 def test_a_lost_upload_is_not_found_in_the_file_of_another_resource(world: World) -> None:
     local, _ = file_in(world, F)
-    assert strays_of(world).find(local, began_at=world.clock()) is None
+    assert strays_of(world).find(local, [Window(world.clock())]) is None
 
 
 def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
     local, id = file_in(world, F)
     world.provider._claims._owners.clear()
-    assert strays_of(world).find(local, began_at=world.clock()) == id
+    assert strays_of(world).find(local, [Window(world.clock())]) == id
 
 
 def finder_of(world: World) -> tuple[Finder, Wanted]:
     """The engine's search for File/f, which was lost just now."""
     spec = {"path": world.write("a.md", "same"), "filename": "a.md", "purpose": "assistants"}
     finder = Finder(world.provider, world.provider.claims, Ownership("shop", "test"), Settling())
-    return finder, Wanted(F, kind("File"), spec, is_marked=False, is_known=lambda _: False, since=world.clock())
+    attempts = (Attempt(Window(world.clock())),)
+    return finder, Wanted(F, kind("File"), spec, is_marked=False, is_known=lambda _: False, attempts=attempts)
 
 
 def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: World) -> None:
@@ -138,7 +141,7 @@ def test_a_file_that_turns_out_to_be_in_use_is_not_said_to_be_left_over(world: W
     _, second = file_in(world, F)
     world.provider._claims._owners.clear()
     strays = strays_of(world)
-    assert strays.find(local, began_at=world.clock()) is None
+    assert strays.find(local, [Window(world.clock())]) is None
     world.provider.claims.claim(first, F)
     (remark,) = strays.remarks()
     assert (first in remark, second in remark) == (False, True)

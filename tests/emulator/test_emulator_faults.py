@@ -47,18 +47,24 @@ def test_a_bad_line_says_what_is_wrong(spec: str, message: str) -> None:
         "on=POST:/vector_stores*,do=error:503,when=after,times=2,skip=1",
         "on=*:*,do=reset,when=before,times=1,skip=0",
         "on=GET:/files,do=hang:2000,when=before,times=0,skip=0",
+        "on=POST:/files,do=reset,when=after,times=1,skip=0,then=2",
     ],
 )
 def test_a_fault_prints_as_the_line_it_was_read_from(spec: str) -> None:
     assert str(Fault.parse(spec)) == spec
 
 
-@pytest.mark.parametrize("action", ["truncate", "repeat-cursor"])
+@pytest.mark.parametrize("action", ["truncate", "no-id", "repeat-cursor"])
 def test_what_needs_the_answer_happens_after(action: str) -> None:
     assert Fault.parse(f"do={action}").when == "after"
 
 
-@pytest.mark.parametrize("action", ["error", "html", "reset", "truncate", "hang", "not-json", "quota", "repeat-cursor"])
+ACTIONS = (
+    "error", "html", "reset", "truncate", "hang", "not-json", "empty", "no-id", "error-body", "quota", "repeat-cursor",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 def test_the_help_names_every_action(action: str) -> None:
     assert f"\n                     {action}" in FAULT_HELP
 

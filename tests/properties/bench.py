@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
+from reconciler.cli.refreshing import Refreshing
 from reconciler.emulator import Emulator, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store
 from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
 from reconciler.emulator.store import ORGANIZATION, Record, Store
 from reconciler.engine.apply import Run, apply_plan
+from reconciler.engine.incremental import Sweeps
 from reconciler.engine.match import Ownership
-from reconciler.engine.plan import PlanInputs, PlanOptions, make_plan
+from reconciler.engine.plan import PlanInputs, PlanOptions
 from reconciler.kinds import KINDS
 from reconciler.kinds.data_retention import OF_BOTH
 from reconciler.manifests import Credential
@@ -215,7 +217,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.store = StateStore.open(self.root / ".reconciler", stack="shop", environment="test")
         emulator = self.bench.emulator
-        keys = KeyRing(
+        self.keys = KeyRing(
             admin=Credential("admin", Secret(emulator.admin_key)),
             default=Credential("default", Secret(emulator.api_key)),
             projects={},
@@ -223,7 +225,7 @@ class Stack:
         )
         sinks = SinkSet(self.root, Redactor())
         projects = dict(self.projects)
-        self.provider = HttpProvider(self.bench.client, keys, sinks, self.root, projects, reveal=revealed)
+        self.provider = HttpProvider(self.bench.client, self.keys, sinks, self.root, projects, reveal=revealed)
 
     def __enter__(self) -> Stack:
         return self
@@ -232,18 +234,17 @@ class Stack:
         self.store.close()
 
     def plan(self, *resources: Resource, **options: Any) -> Plan:
-        return make_plan(
-            PlanInputs(
-                resources,
-                KINDS,
-                self.store.records(),
-                self._ownership,
-                projects=self.projects,
-                options=PlanOptions(**options),
-            ),
-            self.provider,
-            parallelism=1,
+        """Plan as the command does, with everything between the planner and the client."""
+        inputs = PlanInputs(
+            resources,
+            KINDS,
+            self.store.records(),
+            self._ownership,
+            projects=self.projects,
+            options=PlanOptions(**options),
         )
+        refreshing = Refreshing(self.provider, self.bench.client, self.keys, Sweeps(), parallelism=1)
+        return refreshing.plan(inputs, self.store, mode="full")
 
     def apply(self, *resources: Resource, **options: Any) -> ApplyResult:
         """Plan and apply, and insist that all went through and that the API kept every value as asked."""

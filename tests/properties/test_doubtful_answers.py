@@ -34,8 +34,13 @@ SHAPES = (
     "html:502,when=before",
     "error:409,when=after",
     "error:429,when=before",
+    "empty,when=after",
+    "no-id",
+    "error-body,when=after",
 )
 SILENCE = "hang:1500,when=after"
+OUTAGE_SECONDS = 2 * 550
+"""How long a run may last whose server is gone: the look after the create, and one more request beside it."""
 # Where the API has no list, nothing can tell whether an object was made whose answer was lost.
 UNSEEN = {("POST", kind.collection) for kind in KINDS.values() if not kind.calls.listable}
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
@@ -63,9 +68,9 @@ def lived(life: Life) -> tuple[list[dict[str, int]], list[str], int]:
     return counts, life.writes(), life.calls
 
 
-def again(life: Life, *faults: str, answer_seconds: float = 120.0) -> Life:
+def again(life: Life, *faults: str, answer_seconds: float = 120.0, runs: int = 1) -> Life:
     """The same life from its beginning, in other weather."""
-    other = Life(life.kind, life.emulator, life.clock, life.root, answer_seconds=answer_seconds)
+    other = Life(life.kind, life.emulator, life.clock, life.root, answer_seconds=answer_seconds, runs=runs)
     for fault in faults:
         life.emulator.add_fault(fault)
     return other
@@ -88,6 +93,32 @@ def test_lost_answers_to_writes_leave_what_a_calm_day_does(life: Life, kind: Kin
     found, _, stormy_calls = lived(again(life, *storm))
     assert found == calm
     assert stormy_calls >= calls + len(storm) / 2  # an answer that is lost, and found again by a list, costs one
+
+
+@every_kind
+def test_a_lost_answer_and_lost_looks_right_after_it_leave_what_a_calm_day_does(life: Life, kind: Kind) -> None:
+    calm, _, calls = lived(life)
+    routes = dict.fromkeys(filter(None, map(route_of, life.emulator.requests)))
+    shift = list(KINDS).index(kind.name)
+    lost = [1 + (shift + at) % 4 for at in range(len(routes))]
+    storm = [f"on={route},do=reset,when=after,then={then}" for route, then in zip(routes, lost, strict=True)]
+    # What is hit again and again within one change may be given up; the next run has to make it good.
+    found, _, stormy_calls = lived(again(life, *storm, runs=3))
+    assert found == calm
+    assert stormy_calls >= calls + sum(lost)
+
+
+@pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
+def test_an_outage_right_after_a_create_ends_the_run_and_is_made_good_by_the_next(life: Life, kind: Kind) -> None:
+    life.applied()
+    calm = life.counts()
+    stormy = again(life, f"on=POST:*{kind.collection.rpartition('}')[2]},do=reset,when=after,then=100000")
+    began = life.clock()
+    stormy.apply()
+    assert life.clock() - began <= OUTAGE_SECONDS
+    life.emulator.clear_faults()
+    stormy.applied()
+    assert stormy.counts() == calm
 
 
 if SOAK:

@@ -15,11 +15,13 @@ from reconciler.model.change import Action
 from reconciler.model.kind import Kind, Readable
 from tests.bench import workloads
 from tests.properties.bench import pending
-from tests.properties.lives import Clock, Life, conflicts
+from tests.properties.lives import SETTLE_SECONDS, Clock, Life, conflicts
 from tests.soak import SOAK
 from tests.whole_examples import is_listed, whole_example
 
 LAG_MS = 5000
+READ_LAG_MS = 4000
+LIST_LAG_MS = 6000
 LIMIT = """\
 kind: RateLimit
 metadata: {{name: {model}, project: search}}
@@ -72,6 +74,43 @@ def test_what_does_not_show_yet_is_not_made_again(slow: Life, kind: Kind) -> Non
     assert slow.apply().outcomes == ()
     slow.clock.sleep(LAG_MS / 1000)
     assert (slow.counts(), pending(slow.plan())) == (made, [])
+
+
+@every_kind
+def test_a_second_run_within_seconds_makes_nothing_twice(life: Life) -> None:
+    # A job that ends would add what it made.
+    life.emulator.set_options(list_lag_ms=LIST_LAG_MS, read_lag_ms=READ_LAG_MS, job_delay_ms=86_400_000)
+    life.apply()
+    made = life.counts()
+    # The members of a store are listed late as well, so its second run may look them up and attach nothing.
+    assert {outcome.change.action for outcome in life.apply().outcomes} <= {Action.UPDATE}
+    assert life.counts() == made
+
+
+@pytest.mark.parametrize(
+    "kind", [KINDS["ServiceAccount"], KINDS["GroupMember"], KINDS["Agent"]], ids=attrgetter("name")
+)
+def test_nothing_is_waited_for_without_asking_again(life: Life) -> None:
+    life.emulator.set_options(list_lag_ms=LIST_LAG_MS, read_lag_ms=READ_LAG_MS)
+    life.apply()
+    life.emulator.clear_requests()
+    life.clock.woke_at.clear()
+    life.plan()
+    asked_at = {request.at for request in life.emulator.requests}
+    assert life.clock.woke_at
+    assert [moment for moment in life.clock.woke_at if moment not in asked_at] == []
+
+
+@few_kinds
+def test_what_vanished_right_after_an_apply_is_waited_for_only_until_it_would_have_to_show(life: Life) -> None:
+    life.applied()
+    made_at = life.clock()
+    lost = [address for address in life.records() if not KINDS[address.kind].always_exists]
+    for address in lost:
+        kind, id = KINDS[address.kind], life.records()[address].id
+        life.vanish(id if kind.calls.id_field else kind.place_of(id)[1])
+    assert {change.address for change in life.plan().changes if change.action is Action.CREATE} >= set(lost)
+    assert life.clock() - made_at <= SETTLE_SECONDS
 
 
 @few_kinds

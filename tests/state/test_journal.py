@@ -172,7 +172,7 @@ def test_a_provider_finds_the_open_steps_of_earlier_runs(first_run: Journal, sec
             raise AmbiguousError("no answer")
     with second_run.change(INDEXER, "create") as change:
         with change.step("create", api_name="again") as step:
-            assert change.unfinished("create") == [{"api_name": "indexer", "began_at": NOW}]
+            assert change.unfinished("create") == [{"api_name": "indexer", "began_at": NOW, "ended_at": NOW}]
             step.done("user_1")
         assert change.unfinished("upload") == []
         change.finish()
