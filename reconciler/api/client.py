@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from reconciler.api.answers import Answer, Received, clean, read
 from reconciler.api.base_url import check_base_url, is_loopback
 from reconciler.api.keys import Key
+from reconciler.api.organization import OrganizationCheck
 from reconciler.api.outages import Outages
 from reconciler.api.pages import Asked
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
@@ -189,6 +190,7 @@ class Client:
         self._calls_lock = threading.Lock()
         self._traffic = Traffic(clock, at_a_time=parallelism)
         self.skew_seconds = 0.0
+        self.organization = OrganizationCheck(self.base_url)
         parts = urlsplit(self.base_url)
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -373,6 +375,7 @@ class Client:
     def _attempt(self, request: Request) -> Answer | Failure:
         call = f"{request.method} {request.target}"
         self.redactor.add(request.key.secret)
+        self.organization.require()
         with self._calls_lock:
             if self._calls >= self._budget_ends_at:
                 raise UsageError(
@@ -402,6 +405,9 @@ class Client:
             response.status_code, response.headers, content, call, request.key, self._origin, request.is_download
         )
         found = read(received, self.redactor, now=self.clock(), as_is=request.as_is)
+        refused = found.error if isinstance(found, Failure) else None
+        is_write = request.effect is not Effect.READ
+        self.organization.check(response.headers, is_write=is_write, refused=refused)
         return replace(found, seconds=took_seconds) if isinstance(found, Answer) else found
 
     def _content(self, response: httpx.Response) -> bytes:

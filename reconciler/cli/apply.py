@@ -56,6 +56,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
     from hashlib import sha256
 
     from reconciler.cli.applying import carry_out, locked, show
+    from reconciler.cli.origin import prove_organization
     from reconciler.cli.session import read_text
     from reconciler.errors import UsageError
     from reconciler.render.planfile import load_plan
@@ -79,6 +80,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
         session.bind_projects_of(plan)
         show(session, plan)
         session.check_guards(plan, planning)
+        prove_organization(session, plan)
         return carry_out(session, plan, command="apply", check=check)
 
 

@@ -64,6 +64,7 @@ def command(
 def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
     """Carry out a saved rollback. It is checked against the state that it was made from, and against no manifest."""
     from reconciler.cli.applying import locked, show
+    from reconciler.cli.origin import prove_organization
     from reconciler.cli.reporting import publish
 
     _stand_on(session, session.stack, digest=plan.config_digest)
@@ -75,6 +76,7 @@ def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
         session.bind_projects_of(plan)
         show(session, plan)
         session.check_guards(plan, planning)
+        prove_organization(session, plan)
         return _undo(session, plan)
 
 
@@ -138,7 +140,13 @@ def _planned(session: Session, before: Before, targets: tuple[Address, ...], pla
     if meant:
         return session.unchecked_plan(replace(planning, target=tuple(map(str, sorted(meant)))))
     stack = session.stack
-    return Plan(stack.name, stack.environment, (), state_serial=session.store.serial)
+    return Plan(
+        stack.name,
+        stack.environment,
+        (),
+        state_serial=session.store.serial,
+        state_lineage=session.store.identity.lineage,
+    )
 
 
 def _undo(session: Session, plan: Plan) -> int:

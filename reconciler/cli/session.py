@@ -33,6 +33,7 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
 from reconciler.cli.lengths import load_pages
 from reconciler.cli.options import GlobalOptions, PlanningOptions
+from reconciler.cli.origin import expect_declared, expect_recorded, has_moved
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.retired import retired
@@ -40,7 +41,7 @@ from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching
 from reconciler.engine.finding import Settling
-from reconciler.engine.guard import KeyInUse, Limits, refusals
+from reconciler.engine.guard import FEW_VANISHED, KeyInUse, Limits, refusals, vanished
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Attempt, Ownership
@@ -175,7 +176,7 @@ class Session:
     def client(self) -> Client:
         """The one HTTP client of the run."""
         stack = self._known_stack
-        return Client(
+        client = Client(
             self.base_url,
             throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
             redactor=redactor,
@@ -186,11 +187,14 @@ class Session:
             on_wait=lambda reason, until: self.watching.waiting(reason, until),
             stop=self.interrupts.stop,
         )
+        expect_declared(client, stack)
+        return client
 
     @cached_property
     def provider(self) -> HttpProvider:
         """The API as the engine sees it."""
         stack = self.declared.stack
+        expect_recorded(self.client, self.store, self.base_url)
         records = self.store.records().values()
         known = known_files(record.delivered for record in records)
         return HttpProvider(
@@ -284,8 +288,17 @@ class Session:
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors and not tolerant:
             raise ConfigurationError(errors)
-        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
+        found = [replace(item, severity=Severity.WARNING) for item in plan.diagnostics]
+        if tolerant:
+            found += self._vanished(plan)
         return replace(plan, diagnostics=(*self.configuration.warnings, *found))
+
+    def _vanished(self, plan: Plan) -> list[Diagnostic]:
+        """The warning of a drift report where so much is gone that a guard would refuse a plan."""
+        return [
+            Diagnostic("Recorded objects are gone at once", detail=f"{sentence}.", severity=Severity.WARNING)
+            for sentence in vanished(plan, self.limits)
+        ]
 
     def unchecked_plan(
         self,
@@ -343,6 +356,7 @@ class Session:
         return replace(
             plan,
             base_url=self.base_url,
+            state_lineage=self.store.identity.lineage,
             config_digest=configuration.digest,
             diagnostics=(*plan.diagnostics, *unread),
         )
@@ -395,17 +409,28 @@ class Session:
     def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
         """Raise GuardError if a guard refuses the plan."""
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
-        guards = self.configuration.stack.guards
-        limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
         known = {*self.store.records(), *(change.address for change in plan.changes)}
         known |= {rule.address for rule in self.configuration.rules if rule.kind.removes}
         for address in allowed:
             if address not in known:
                 hint = nearest(str(address), map(str, known))
                 raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
-        found = refusals(plan, limits, allowed=allowed, keys=self.keys_in_use())
+        found = refusals(plan, self.limits, allowed=allowed, keys=self.keys_in_use())
         if found:
             raise GuardError(found)
+
+    @property
+    def limits(self) -> Limits:
+        """What the guards let pass."""
+        guards = self._known_stack.guards
+        # With another server than before, even a single object that is gone is a bad sign.
+        few = 1 if has_moved(self.store, self.base_url) else FEW_VANISHED
+        return Limits(
+            max_delete_percent=guards.max_delete_percent,
+            max_deletes=guards.max_deletes,
+            max_vanished_percent=guards.max_vanished_percent,
+            few_vanished=few,
+        )
 
     @property
     def plan_is_old(self) -> bool:
@@ -427,6 +452,13 @@ class Session:
             )
         if plan.config_digest != self.configuration.digest:
             raise StalePlanError("the manifests or variables changed since the plan was made", hint="Plan again.")
+        lineage = self.store.identity.lineage
+        if plan.state_lineage not in ("", lineage):
+            raise StalePlanError(
+                f"the plan was made from another state of {plan.stack}/{plan.environment} (lineage "
+                f"{plan.state_lineage}, here {lineage})",
+                hint="The state was lost or replaced since. Plan again.",
+            )
         if plan.state_serial != self.store.serial:
             raise StalePlanError(
                 f"the state has moved on since the plan was made (serial {plan.state_serial}, now {self.store.serial})",

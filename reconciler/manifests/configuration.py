@@ -65,10 +65,14 @@ class Credentials(Struct, frozen=True):
 
 
 class Guards(Struct, frozen=True):
-    """How much a plan may delete before it is refused: a share of what is managed, and a number."""
+    """How much a plan may delete before it is refused: a share of what is managed, and a number.
+
+    `max_vanished_percent` is the share of the recorded objects that may be gone at once.
+    """
 
     max_delete_percent: int = 30
     max_deletes: int = 10
+    max_vanished_percent: int = 30
 
 
 class Refresh(Struct, frozen=True):
@@ -84,7 +88,8 @@ class Stack(Struct, frozen=True):
 
     `file` is None where there is no stack file. `projects` maps names to ids of projects that exist without being
     managed here. `admin_requests_per_minute` of None means that the pace is found out. `outputs` may hold references
-    and templates. `read_secret` reads what manifests name to be sent: None where there is none, raises Problem.
+    and templates. `organization_source` says in words what names the organization. `read_secret` reads what manifests
+    name to be sent: None where there is none, raises Problem.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Stack(Struct, frozen=True):
     backend_path: Path = Path(STATE_FOLDER)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     organization: str | None = None
+    organization_source: str = ""
     project: str | None = None
     read_secret: Callable[[SecretValue], Secret | None] = lambda _: None
 

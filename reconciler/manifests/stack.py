@@ -47,6 +47,8 @@ from reconciler.model.values import Unknown
 
 _ID = Checker({"type": "string", **ID_SCHEMA})
 _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
+_ORGANIZATION_VARIABLE = "OPENAI_ORG_ID"
+_ORGANIZATION_ID = re.compile(r"org-[A-Za-z0-9_-]+")
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
 
 
@@ -129,6 +131,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
     inputs = SecretInputs(files, settings.env, in_use, settings.learn)
     leaks = Leaks(secrets, problems, "stack file")
     context = Context(variables, _readable(settings, layers, leaks, problems), files)
+    organization, source = _organization(layers, settings, context, problems)
     stack = Stack(
         name=_name(layers.document, root),
         environment=layers.environment,
@@ -140,7 +143,8 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
         backend_path=_backend(layers, settings, context, leaks, problems),
-        organization=settings.env.get("OPENAI_ORG_ID") or None,
+        organization=organization,
+        organization_source=source,
         project=settings.env.get("OPENAI_PROJECT_ID") or None,
         read_secret=inputs.read,
     )
@@ -311,6 +315,28 @@ def _backend(layers: _Layers, settings: Settings, context: Context, leaks: Leaks
         hint = "A folder elsewhere must come from an environment variable, as in ${env.STATE_FOLDER}."
         report(Problem(problem.summary, f"{problem.detail} {hint}"), ("local", "path"))
         return root / STATE_FOLDER
+
+
+def _organization(layers: _Layers, settings: Settings, context: Context, problems: Problems) -> tuple[str | None, str]:
+    """The organization that requests name, and what names it."""
+    of_process = settings.env.get(_ORGANIZATION_VARIABLE, "").strip() or None
+    if layers.get("organization") is None:
+        return of_process, _ORGANIZATION_VARIABLE
+    report = _reporter(layers, problems, "organization")
+    named = Evaluator(context, report).evaluate(layers.get("organization"))
+    if isinstance(named, Unknown):
+        return None, ""
+    if not isinstance(named, str) or not _ORGANIZATION_ID.fullmatch(named):
+        detail = "Write the id of the organization, such as org-abc123."
+        report(Problem("Not the id of an organization", detail), ())
+        return None, ""
+    if of_process not in (None, named):
+        detail = (
+            f"The stack file names {named}, and {_ORGANIZATION_VARIABLE} is {of_process}. Unset "
+            "the variable, or correct one of the two."
+        )
+        report(Problem("Two organizations", detail), ())
+    return named, "`organization` in the stack file"
 
 
 def _process_secrets(settings: Settings) -> tuple[Secret, ...]:

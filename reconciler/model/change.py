@@ -231,7 +231,8 @@ class Reading(Struct, frozen=True):
 class Plan(Struct, frozen=True):
     """The changes that would make live match desired. Order is decided here, once.
 
-    `config_digest`, `state_serial` and `base_url` tie it to what it was made from; that took `calls` and `seconds`.
+    `config_digest`, `state_lineage`, `state_serial` and `base_url` tie it to what it was made from; that took `calls`
+    and `seconds`. The lineage is "" where there was no state yet.
     `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
     """
 
@@ -244,6 +245,7 @@ class Plan(Struct, frozen=True):
     diagnostics: tuple[Diagnostic, ...] = ()
     config_digest: str = ""
     state_serial: int = 0
+    state_lineage: str = ""
     base_url: str = ""
     destroy: bool = False
     rollback_of: int | None = None

@@ -56,6 +56,7 @@ class JsonRenderer:
             "reconciler": {
                 **_origin(plan),
                 "configuration_changes_pending": len(words.of_the_manifests(plan)),
+                "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
                 **({"unmanaged": _unmanaged(plan)} if unmanaged else {}),
             },
         }
@@ -137,6 +138,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
         "environment": plan.environment,
         "digest": plan.config_digest,
         "serial": plan.state_serial,
+        "lineage": plan.state_lineage,
         **({} if plan.rollback_of is None else {"rollback_of": plan.rollback_of}),
         "calls": plan.calls,
         "seconds": plan.seconds,

@@ -72,7 +72,8 @@ class MarkdownRenderer:
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live, then what nobody declares."""
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
-        sections = [Section(partial(_drift, drift), "object") for drift in plan.drift]
+        sections = [Section(partial(_problem, item), "warning") for item in plan.diagnostics]
+        sections += [Section(partial(_drift, drift), "object") for drift in plan.drift]
         sections += (
             [Section(partial(_unmanaged, plan), "list of unmanaged objects")] if unmanaged and plan.unmanaged else []
         )

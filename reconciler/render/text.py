@@ -56,7 +56,7 @@ class TextRenderer:
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live since the last apply, and how much else is pending."""
-        lines: list[Line] = []
+        lines: list[Line] = list(self._diagnostics(plan.diagnostics))
         width = _column(str(drift.address) for drift in plan.drift)
         for heading, drifts in _drift_by_scope(plan.drift):
             lines.append(line(Span(heading, "bold")))
