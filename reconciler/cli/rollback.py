@@ -81,12 +81,15 @@ def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
 
 
 def _save(session: Session, run: int, planning: PlanningOptions, out: Path) -> int:
-    from reconciler.cli.reporting import publish, write_private
+    from reconciler.cli.reporting import publish_plan, write_private
+    from reconciler.errors import GuardError
     from reconciler.render.planfile import dump_plan
 
     plan = _plan(session, run, planning)
-    publish(session.options, lambda to: to.plan(plan))
-    session.check_guards(plan, planning)
+    plan = session.with_refusals(plan, planning)
+    publish_plan(session.options, plan)
+    if plan.refusals:
+        raise GuardError(plan.refusals)
     write_private(out, dump_plan(plan))
     return 0
 

@@ -34,6 +34,7 @@ from reconciler.cli.keys import keys_in_use
 from reconciler.cli.lengths import load_pages
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.origin import expect_declared, expect_recorded, has_moved
+from reconciler.cli.outcome import Outcome
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.retired import retired
@@ -408,6 +409,12 @@ class Session:
 
     def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
         """Raise GuardError if a guard refuses the plan."""
+        refused = self.with_refusals(plan, planning).refusals
+        if refused:
+            raise GuardError(refused)
+
+    def with_refusals(self, plan: Plan, planning: PlanningOptions) -> Plan:
+        """The plan with what guards refuse of it; a failure from here on is reported with it."""
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
         known = {*self.store.records(), *(change.address for change in plan.changes)}
         known |= {rule.address for rule in self.configuration.rules if rule.kind.removes}
@@ -416,8 +423,8 @@ class Session:
                 hint = nearest(str(address), map(str, known))
                 raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
         found = refusals(plan, self.limits, allowed=allowed, keys=self.keys_in_use())
-        if found:
-            raise GuardError(found)
+        Outcome.current.plan = replace(plan, refusals=tuple(found))
+        return Outcome.current.plan
 
     @property
     def limits(self) -> Limits:
@@ -439,6 +446,7 @@ class Session:
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""
+        Outcome.current.plan = plan
         stack = self.configuration.stack
         if (plan.stack, plan.environment) != (stack.name, stack.environment):
             raise StalePlanError(

@@ -232,7 +232,8 @@ class Plan(Struct, frozen=True):
     """The changes that would make live match desired. Order is decided here, once.
 
     `config_digest`, `state_lineage`, `state_serial` and `base_url` tie it to what it was made from; that took `calls`
-    and `seconds`. The lineage is "" where there was no state yet.
+    and `seconds`. The lineage is "" where there was no state yet. `refusals` are what guards refuse of it, one sentence
+    each; such a plan is shown and neither saved nor carried out.
     `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
     """
 
@@ -243,6 +244,7 @@ class Plan(Struct, frozen=True):
     outputs: tuple[OutputChange, ...] = ()
     unmanaged: tuple[Unmanaged, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    refusals: tuple[str, ...] = ()
     config_digest: str = ""
     state_serial: int = 0
     state_lineage: str = ""

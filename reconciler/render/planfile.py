@@ -127,6 +127,7 @@ def _unpack_plan(data: Mapping[str, Any]) -> Plan:
             "unmanaged": tuple(Unmanaged(**item) for item in data["unmanaged"]),
             "reading": Reading(**data["reading"]),
             "diagnostics": tuple(_diagnostic(item) for item in data["diagnostics"]),
+            "refusals": tuple(data["refusals"]),
         }
     )
 

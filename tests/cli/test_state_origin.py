@@ -193,7 +193,7 @@ def test_a_saved_plan_is_refused_once_another_state_took_the_place_of_its_own(wo
     workspace.run("state", "export", expect=0)
     database.rename(other / database.name)
     workspace.apply()  # a successor of the lost state, with the same serial
-    workspace.declare(ASSISTANT.replace("gpt-4.1", "gpt-4o")).run("plan", "--out", "p.json", expect=0)
+    workspace.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run("plan", "--out", "p.json", expect=0)
     (other / database.name).replace(database)
     refused = workspace.run("apply", "p.json", expect=10).err
     assert "the plan was made from another state of stack/default" in refused
