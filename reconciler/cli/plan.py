@@ -31,9 +31,14 @@ def command(
     """
     from reconciler.cli.reporting import publish_plan, writable, write_private
     from reconciler.cli.session import Session
-    from reconciler.errors import GuardError
+    from reconciler.errors import GuardError, UsageError
 
     session = Session(options)
+    if unmanaged and planning.refresh == "none":
+        raise UsageError(
+            "--unmanaged lists what the API shows, and --refresh none reads nothing",
+            hint="Leave one of the two out.",
+        )
     if out is not None:
         planning.refuse_unread()
         writable(out, "--out")

@@ -67,6 +67,7 @@ class MarkdownRenderer:
         table = [Section(partial(_table, plan.pending), "summary table")] if plan.pending else []
         outputs = [Section(partial(_outputs, plan.outputs), "list of outputs")] if plan.outputs else []
         sections = [*table, *_refusals(plan), *_warnings(plan), *changes, *outputs]
+        sections += _unmanaged_sections(plan)
         return assemble(head, sections, f"{words.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
@@ -74,9 +75,7 @@ class MarkdownRenderer:
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
         sections = [Section(partial(_problem, item), "warning") for item in plan.diagnostics]
         sections += [Section(partial(_drift, drift), "object") for drift in plan.drift]
-        sections += (
-            [Section(partial(_unmanaged, plan), "list of unmanaged objects")] if unmanaged and plan.unmanaged else []
-        )
+        sections += _unmanaged_sections(plan) if unmanaged else []
         totals = words.drift_totals(plan, unmanaged=unmanaged)
         foot = f"{totals}\n\n{words.besides(plan)}\n"
         return assemble(head, sections, foot, "`reconciler drift`", self._limit)
@@ -221,6 +220,12 @@ def _drift(drift: Drift) -> str:
     head = f"{'🔴' if drift.deleted else '🟡'} {_named(drift.address)} {words.drift_sentence(drift)}"
     about = _joined([*_aside(drift.place, drift.id), *([_spans(drift.blame)] if drift.blame else [])])
     return _folded(head, [about, _diff_block(drift_entries(drift, width=_WIDTH))], is_open=True)
+
+
+def _unmanaged_sections(plan: Plan) -> list[Section]:
+    if not plan.unmanaged:
+        return []
+    return [Section(partial(_unmanaged, plan), "list of unmanaged objects")]
 
 
 def _unmanaged(plan: Plan) -> str:

@@ -51,6 +51,7 @@ class TextRenderer:
         if plan.outputs:
             entries = output_entries(plan.outputs, width=self._width - 30)
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
+        lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
         return self._painted([*lines, _emphasized(words.plan_totals(plan)), *_refusals(plan)])
 
