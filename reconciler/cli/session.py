@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from reconciler import __version__
-from reconciler.api.audit import blame
+from reconciler.api.audit import Suspicion, blame
 from reconciler.api.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
@@ -67,7 +67,8 @@ from reconciler.manifests import (
     load_stack,
 )
 from reconciler.model.address import Address
-from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Drift, OutcomeStatus, Plan
+from reconciler.model.change import Outcome as ChangeOutcome
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
@@ -374,7 +375,7 @@ class Session:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
         calls = self.client.calls
         try:
-            culprits = blame(self.client, self.keys, [(drift.id, drift.project_id) for drift in plan.drift])
+            culprits = blame(self.client, self.keys, list(map(_suspicion_of_drift, plan.drift)))
         except (ApiError, CredentialError) as error:
             warning = Diagnostic("The audit log cannot be read", str(error), severity=Severity.WARNING)
             return replace(plan, diagnostics=(*plan.diagnostics, warning))
@@ -388,14 +389,14 @@ class Session:
         The log is of the control plane alone, so nothing is asked where only other objects moved.
         """
         moved = [
-            outcome.change
+            outcome
             for outcome in result.of(OutcomeStatus.STALE)
             if outcome.change.id and PLANNED[outcome.change.address.kind].scope.needs_admin_key
         ]
         if not moved or self.interrupts.stop.is_set():
             return result
         try:
-            culprits = blame(self.client, self.keys, [(change.id or "", change.project_id) for change in moved])
+            culprits = blame(self.client, self.keys, list(map(_suspicion_of_outcome, moved)))
         except (ApiError, CredentialError) as error:
             talk(f"The audit log cannot be read, so it is not known who did it: {error}")
             return result
@@ -486,6 +487,21 @@ class Session:
         for name in ("client", "store"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+
+def _suspicion_of_drift(drift: Drift) -> Suspicion:
+    return _suspicion(drift.address, drift.id, drift.project_id, deleted=drift.deleted)
+
+
+def _suspicion_of_outcome(outcome: ChangeOutcome) -> Suspicion:
+    change = outcome.change
+    is_gone = not outcome.moved  # an object that is still there moved field by field
+    return _suspicion(change.address, change.id or "", change.project_id, deleted=is_gone)
+
+
+def _suspicion(address: Address, id: str, project_id: str | None, *, deleted: bool) -> Suspicion:
+    kind = PLANNED[address.kind]
+    return Suspicion(id, project_id, deleted, types=kind.told_as, can_be_reset=kind.always_exists)
 
 
 def _state_of(stack: Stack) -> StateStore:
