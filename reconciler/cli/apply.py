@@ -65,6 +65,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
         raise UsageError("a saved plan is carried out as it is", hint="Give --target and the like to `plan --out`.")
     text = read_text(planfile, "the plan")
     plan = load_plan(text)
+    session.saved_variables = plan.variables
     session.plan_file_digest = sha256(text.encode()).hexdigest()
     if plan.rollback_of is not None:
         from reconciler.cli.rollback import apply_saved

@@ -12,11 +12,12 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -38,6 +39,7 @@ from reconciler.cli.outcome import Outcome
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.retired import retired
+from reconciler.cli.saved_inputs import changed_inputs
 from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching
@@ -95,6 +97,8 @@ class Session:
         self._surveyed_at = -math.inf
         self.plan_file_digest: str | None = None
         """SHA-256 of the file of the saved plan that is carried out, where it is one."""
+        self.saved_variables: Mapping[str, Any] = {}
+        """The variables of the saved plan that is carried out, where it is one."""
         self._new_key = new_key()
         self.parsed = ParsedFiles()
         """The files that manifests were read from."""
@@ -116,6 +120,7 @@ class Session:
             variables=variables,
             variable_files=self.options.var_file,
             env=os.environ,
+            saved_variables=self.saved_variables,
             learn=redactor.add,
         )
 
@@ -360,6 +365,8 @@ class Session:
             base_url=self.base_url,
             state_lineage=self.store.identity.lineage,
             config_digest=configuration.digest,
+            variables=configuration.given.variables,
+            input_digests=configuration.given.digests,
             diagnostics=(*plan.diagnostics, *unread),
         )
 
@@ -460,7 +467,7 @@ class Session:
                 hint="Set OPENAI_BASE_URL or --base-url to that address, or make a new plan.",
             )
         if plan.config_digest != self.configuration.digest:
-            raise StalePlanError("the manifests or variables changed since the plan was made", hint="Plan again.")
+            raise changed_inputs(plan, self.configuration.given)
         lineage = self.store.identity.lineage
         if plan.state_lineage not in ("", lineage):
             raise StalePlanError(

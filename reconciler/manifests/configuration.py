@@ -22,7 +22,8 @@ STATE_FOLDER = ".reconciler"
 class Settings(Struct, frozen=True):
     """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
 
-    `learn` is told every secret as soon as it is known, also where loading fails afterwards.
+    `saved_variables` are those that a saved plan was made with. `learn` is told every secret as soon as it is known, also
+    where loading fails afterwards.
     """
 
     root: Path
@@ -30,6 +31,7 @@ class Settings(Struct, frozen=True):
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    saved_variables: Mapping[str, Any] = field(default_factory=dict)
     learn: Callable[[Secret], None] = lambda _: None
 
     def __repr__(self) -> str:
@@ -109,6 +111,17 @@ class Stack(Struct, frozen=True):
     read_secret: Callable[[SecretValue], Secret | None] = lambda _: None
 
 
+class GivenInputs(Struct, frozen=True):
+    """What the command line and the environment gave, beyond the files of the stack.
+
+    `variables` are values by name. `digests` stand for what must not be kept: values that contain
+    or look like a secret (`var.NAME`), and what was read of the environment (`env.NAME`).
+    """
+
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
 class Configuration(Struct, frozen=True):
     """Everything that one run wants to be true.
 
@@ -125,6 +138,7 @@ class Configuration(Struct, frozen=True):
     secrets: tuple[Secret, ...] = ()
     rules: tuple[Rule, ...] = ()
     complete: Callable[[], Configuration] | None = None
+    given: GivenInputs = GivenInputs()
 
     def completed(self) -> Configuration:
         """The same with what is in the files of folders; raises ConfigurationError with all problems found."""

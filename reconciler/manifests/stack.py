@@ -39,7 +39,7 @@ from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
 from reconciler.manifests.validate import Checker, Finding
-from reconciler.manifests.variables import Environment, Variables, put_from_command_line
+from reconciler.manifests.variables import Environment, Variables, put_from_command_line, put_saved
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
@@ -59,6 +59,7 @@ class OpenStack(Struct, frozen=True):
     files: Files
     context: Context
     variables: Variables
+    environment: Environment
     secrets: tuple[Secret, ...]
     inputs: SecretInputs
     manifests: tuple[str, ...] | None = None
@@ -130,7 +131,8 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
     files.secrets = tuple(secret.reveal().encode() for secret in secrets)
     inputs = SecretInputs(files, settings.env, in_use, settings.learn)
     leaks = Leaks(secrets, problems, "stack file")
-    context = Context(variables, _readable(settings, layers, leaks, problems), files)
+    environment = _readable(settings, layers, leaks, problems)
+    context = Context(variables, environment, files)
     organization, source = _organization(layers, settings, context, problems)
     stack = Stack(
         name=_name(layers.document, root),
@@ -155,6 +157,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         files=files,
         context=context,
         variables=variables,
+        environment=environment,
         secrets=secrets,
         inputs=inputs,
         manifests=None if manifests is None else tuple(manifests),
@@ -253,6 +256,7 @@ def _variables(settings: Settings, layers: _Layers, root: Path, problems: Proble
             variables.put(name, value)
         except Problem as problem:
             problems.take(problem, place=layers.place_of("variables", name, key=True))
+    put_saved(variables, settings.saved_variables)
     put_from_command_line(variables, settings.variable_files, settings.variables, root, problems)
     return variables
 

@@ -233,7 +233,8 @@ class Plan(Struct, frozen=True):
 
     `config_digest`, `state_lineage`, `state_serial` and `base_url` tie it to what it was made from; that took `calls`
     and `seconds`. The lineage is "" where there was no state yet. `refusals` are what guards refuse of it, one sentence
-    each; such a plan is shown and neither saved nor carried out.
+    each; such a plan is shown and neither saved nor carried out. `variables` are those that the command line gave;
+    `input_digests` stand for what is not kept: `env.NAME`, and `var.NAME` where it looks like a secret.
     `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
     """
 
@@ -245,6 +246,8 @@ class Plan(Struct, frozen=True):
     unmanaged: tuple[Unmanaged, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     refusals: tuple[str, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    input_digests: Mapping[str, str] = field(default_factory=dict)
     config_digest: str = ""
     state_serial: int = 0
     state_lineage: str = ""

@@ -114,7 +114,7 @@ def _pack_field(value: Any, name: str) -> Any:
 
 
 _PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
-_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path"})
+_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path", "variables"})
 
 
 def _unpack_plan(data: Mapping[str, Any]) -> Plan:
@@ -128,6 +128,7 @@ def _unpack_plan(data: Mapping[str, Any]) -> Plan:
             "reading": Reading(**data["reading"]),
             "diagnostics": tuple(_diagnostic(item) for item in data["diagnostics"]),
             "refusals": tuple(data["refusals"]),
+            "variables": decode(data["variables"]),
         }
     )
 

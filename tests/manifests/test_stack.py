@@ -380,6 +380,9 @@ class TestVariables:
             ("{x: {type: string}}", "[a]", "[a]"),
             ("{x: {default: a}}", "true", "true"),
             ("{x: a}", "${env.HOME}", "${env.HOME}"),
+            ("{x: }", "1234567e8", "1234567e8"),
+            ("{x: {description: A release.}}", "1.10", "1.10"),
+            ("{x: {default: null}}", "0x1F", "0x1F"),
         ],
     )
     def test_text_stays_text_on_the_command_line(self, folder: Folder, variables: str, text: str, value: str) -> None:
