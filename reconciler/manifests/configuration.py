@@ -22,8 +22,8 @@ STATE_FOLDER = ".reconciler"
 class Settings(Struct, frozen=True):
     """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
 
-    `saved_variables` are those that a saved plan was made with. `learn` is told every secret as soon as it is known, also
-    where loading fails afterwards.
+    `saved_variables` are those that a saved plan was made with. `learn` is told every secret as soon as it is known,
+    also where loading fails afterwards.
     """
 
     root: Path
