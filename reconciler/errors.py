@@ -11,6 +11,7 @@
     │   ├── RetiredError         the endpoint is gone from this server
     │   ├── AnswerError          an answer that is not what the API documents (HTML, truncated, a looping cursor)
     │   └── AmbiguousError       a write whose outcome is unknown: time-out, lost connection, 5xx
+    ├── OrganizationError        keys, state or stack file are of different organizations
     ├── StateError               the state cannot be read, or is newer than this program
     │   └── LockedError          another run holds the lock
     ├── StalePlanError           the ground of a plan has moved
@@ -109,6 +110,10 @@ class AmbiguousError(ApiError):
     """
 
     sent_at: float | None = None
+
+
+class OrganizationError(ReconcilerError):
+    """The keys in use reach another organization or server than the state or the stack file names."""
 
 
 class StateError(ReconcilerError):

@@ -26,6 +26,10 @@ _LOG = "/organization/audit_logs"
 _PAGE = 100
 _PAGES = 5
 _ATTEMPTS = 2
+_MAKING = frozenset({"created", "added", "sent", "accepted", "registered", "issued", "provisioned"})
+_REMOVING = frozenset({"deleted", "archived", "removed", "revoked", "deactivated", "detached"})
+_ENDS_A_PROJECT = frozenset({"project.archived", "project.deleted"})
+_ANY_DELETION = "resource.deleted"
 
 Culprits = Mapping[tuple[str, str | None], str]
 
@@ -121,23 +125,63 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def blame(client: Client, keys: KeyRing, wanted: Collection[tuple[str, str | None]]) -> Culprits:
-    """For objects, as id and project id (None for the organization's own), a sentence about their last change.
+class Suspicion(Struct, frozen=True):
+    """An object that somebody changed, or deleted, and the kinds of entries that can tell of it.
+
+    `project_id` is None for the organization's own objects. `types` are the beginnings of the types
+    of entries about such objects; none where that is not known. `can_be_reset` where a deletion
+    leaves the object with its defaults.
+    """
+
+    id: str
+    project_id: str | None
+    deleted: bool
+    types: tuple[str, ...] = ()
+    can_be_reset: bool = False
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What identifies the object."""
+        return self.id, self.project_id
+
+    def fits(self, type: str, id: Any, project_id: str | None) -> bool:
+        """Whether an entry of this type, about this object and project, can be the cause."""
+        if self.deleted and type in _ENDS_A_PROJECT and self.project_id is not None:
+            return bool(id == self.project_id)
+        # An entry about a whole person or group names no project, one about a project names itself.
+        is_elsewhere = None not in (self.project_id, project_id) and project_id != self.project_id
+        if id != self.id or is_elsewhere:
+            return False
+        if self.types and not type.startswith(self.types) and type != _ANY_DELETION:
+            return False
+        return self._is_effect_of(type)
+
+    def _is_effect_of(self, type: str) -> bool:
+        verb = type.rpartition(".")[2]
+        if self.deleted:
+            # Removing a member is an update of what it belongs to.
+            return verb in _REMOVING or type in self.types
+        return verb not in _MAKING and (verb not in _REMOVING or self.can_be_reset)
+
+
+def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> Culprits:
+    """For objects, as id and project id, a sentence about the newest entry that can be the cause.
 
     Costs at most five calls. Raises from the `ApiError` tree where the log cannot be read.
     """
     found: dict[tuple[str, str | None], str] = {}
-    missing = set(wanted)
+    missing = {suspicion.key: suspicion for suspicion in suspicions}
     if not missing:
         return found
     entries = Reach(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
     for entry in islice(entries, _PAGE * _PAGES):
-        project = (entry.get("project") or {}).get("id")
-        changed = entry.get(str(entry.get("type"))) or {}
-        for key in ((changed.get("id"), project), (changed.get("id"), None)):
-            if key in missing:
-                found[key] = _sentence(entry, client.redactor)
-                missing.discard(key)
+        type = str(entry.get("type"))
+        id = _map(entry.get(type)).get("id")
+        project_id = _map(entry.get("project")).get("id")
+        caused = [key for key, one in missing.items() if one.fits(type, id, project_id)]
+        for key in caused:
+            found[key] = _sentence(entry, client.redactor)
+            del missing[key]
         if not missing:
             break
     return found

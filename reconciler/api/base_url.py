@@ -36,6 +36,19 @@ def check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def normal_form(url: str) -> str:
+    """A checked base URL in the form in which two can be compared.
+
+    Scheme and host are in lower case, `localhost` is 127.0.0.1, and a port is always given.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    host = "127.0.0.1" if host == "localhost" else host
+    host = f"[{host}]" if ":" in host else host
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address never leaves this machine: `localhost`, 127.0.0.0/8 and ::1."""
     if host.lower() == "localhost":

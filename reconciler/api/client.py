@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from reconciler.api.answers import Answer, Received, clean, read
 from reconciler.api.base_url import check_base_url, is_loopback
 from reconciler.api.keys import Key
+from reconciler.api.organization import OrganizationCheck
 from reconciler.api.outages import Outages
 from reconciler.api.pages import Asked
 from reconciler.api.retry import Effect, Failure, Policy, Trouble, may_repeat
@@ -191,6 +192,7 @@ class Client:
         self._budget, self._budget_ends_at = 0, math.inf
         self._calls_lock = threading.Lock()
         self._traffic = Traffic(clock, at_a_time=parallelism)
+        self.organization = OrganizationCheck(self.base_url)
         parts = urlsplit(self.base_url)
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -379,6 +381,7 @@ class Client:
     def _attempt(self, request: Request) -> Answer | Failure:
         call = f"{request.method} {request.target}"
         self.redactor.add(request.key.secret)
+        self.organization.require()
         with self._calls_lock:
             if self._calls >= self._budget_ends_at:
                 raise UsageError(
@@ -412,6 +415,9 @@ class Client:
         if isinstance(found, Answer) or not self.server_clock.is_known:
             date = response.headers.get("date")
             self.server_clock.learn(date, sent_at=sent_at, received_at=received_at)
+        refused = found.error if isinstance(found, Failure) else None
+        is_write = request.effect is not Effect.READ
+        self.organization.check(response.headers, is_write=is_write, refused=refused)
         return replace(found, seconds=took_seconds) if isinstance(found, Answer) else found
 
     def _content(self, response: httpx.Response) -> bytes:

@@ -56,6 +56,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
     from hashlib import sha256
 
     from reconciler.cli.applying import carry_out, locked, show
+    from reconciler.cli.origin import prove_organization
     from reconciler.cli.session import read_text
     from reconciler.errors import UsageError
     from reconciler.render.planfile import load_plan
@@ -64,6 +65,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
         raise UsageError("a saved plan is carried out as it is", hint="Give --target and the like to `plan --out`.")
     text = read_text(planfile, "the plan")
     plan = load_plan(text)
+    session.saved_variables = plan.variables
     session.plan_file_digest = sha256(text.encode()).hexdigest()
     if plan.rollback_of is not None:
         from reconciler.cli.rollback import apply_saved
@@ -79,6 +81,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
         session.bind_projects_of(plan)
         show(session, plan)
         session.check_guards(plan, planning)
+        prove_organization(session, plan)
         return carry_out(session, plan, command="apply", check=check)
 
 

@@ -12,6 +12,7 @@ import click
 from msgspec.structs import replace
 
 from reconciler.cli.lengths import keep_pages
+from reconciler.cli.origin import record_origin
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import SEARCHED, Session, whoami
 from reconciler.engine.apply import Run, apply_plan
@@ -42,6 +43,7 @@ def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
         calls, started = session.client.calls, time.monotonic()
+        record_origin(session)
         run_id = _begin_run(session, plan, command)
         with session.watching.applying(plan):
             result = apply_plan(plan, _run(session, run_id))
@@ -93,6 +95,7 @@ def _run(session: Session, run_id: int) -> Run:
 def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bool) -> None:
     """Write down outputs and the end of the run."""
     store = session.store
+    record_origin(session)
     # What could not be resolved this time keeps the value of the last time, as long as it is still declared.
     declared = session.configuration.stack.outputs if not result.plan.destroy else {}
     kept = {name: value for name, value in store.outputs().items() if name in declared}

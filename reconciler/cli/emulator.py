@@ -11,6 +11,13 @@ import click
 @click.command("emulator")
 @click.option("--port", type=click.IntRange(0, 65535), default=8085, show_default=True, help="0 takes a free one.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Keep the organization in this file.")
+@click.option(
+    "--organization",
+    default="org-emulator",
+    show_default=True,
+    metavar="ID",
+    help="The organization that answers name.",
+)
 @click.option("--latency-ms", type=click.IntRange(0), default=0, help="Answer this much later.")
 @click.option("--admin-rpm", type=click.IntRange(0), default=0, help="Admin requests a minute and route; 0: no limit.")
 @click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="How long files take to index.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.options import GlobalOptions
+from reconciler.cli.outcome import Outcome
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -19,12 +21,17 @@ from reconciler.errors import (
 )
 from reconciler.model.secret import Redactor
 
+if TYPE_CHECKING:
+    from reconciler.model.diagnostic import Diagnostic
+
 _CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
     (StalePlanError, 10),
     (GuardError, 11),
     (LockedError, 12),
     (Interrupted, 130),
 )
+
+_BUG = "This is a mistake in reconciler. Run again with -vv for the details, and report it."
 
 redactor = Redactor()
 """Knows every secret of this run; whatever is printed about a failure goes through it."""
@@ -33,6 +40,36 @@ redactor = Redactor()
 def exit_code(error: BaseException) -> int:
     """The exit code that stands for an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+
+
+def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
+    """An error as diagnostics, for reports. The refusals of a guard are none: see `refusals_of`."""
+    from reconciler.model.diagnostic import Diagnostic
+
+    match error:
+        case ConfigurationError():
+            return error.diagnostics
+        case GuardError():
+            return ()
+        case click.exceptions.Exit():
+            return (Diagnostic("Cancelled", detail="Nothing has been changed."),)
+        case click.Abort() | KeyboardInterrupt():
+            return (Diagnostic("Interrupted", detail="The run was stopped before its end."),)
+        case click.ClickException():
+            return (Diagnostic(error.format_message()),)
+        case ApiError() if error.request_id:
+            hint = f"{error.hint} " if error.hint else ""
+            return (Diagnostic(str(error), detail=f"{hint}Request id: {error.request_id}"),)
+        case ReconcilerError():
+            return (Diagnostic(str(error), detail=error.hint),)
+        case OSError():
+            return (Diagnostic(str(error)),)
+    return (Diagnostic(f"unexpected {type(error).__name__}: {error}", detail=_BUG),)
+
+
+def refusals_of(error: BaseException) -> tuple[str, ...]:
+    """What guards refuse, one sentence each."""
+    return error.refusals if isinstance(error, GuardError) else ()
 
 
 def report(error: Exception, options: GlobalOptions) -> int:
@@ -61,6 +98,8 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
     from reconciler.cli.reporting import renderer
 
     machine = options.format in ("json", "markdown")
+    if machine and Outcome.current.is_printed:
+        return
     text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(error.diagnostics)
     click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)
 
@@ -69,7 +108,7 @@ def _report_bug(error: Exception, options: GlobalOptions) -> int:
     from reconciler.render.escape import terminal as clean
 
     _say(f"Error: unexpected {type(error).__name__}: {clean(redactor(str(error)))}", options)
-    click.echo("  This is a mistake in reconciler. Run again with -vv for the details, and report it.", err=True)
+    click.echo(f"  {_BUG}", err=True)
     _say_where(error, options)
     return 1
 

@@ -66,6 +66,7 @@ def _declared(configuration: Any, address: Any) -> Any:
 
 
 def _bind(session: Any, resource: Any) -> int:
+    from reconciler.cli.origin import record_origin
     from reconciler.engine.books import imported_record
     from reconciler.errors import UsageError
     from reconciler.model.change import Action
@@ -76,6 +77,7 @@ def _bind(session: Any, resource: Any) -> int:
     if change.id != wanted:
         bound = f" is bound to {change.id} already" if change.id else " would be created"
         raise UsageError(f"{resource.address}{bound}: {wanted} cannot be imported", hint="See `reconciler state show`.")
+    record_origin(session)
     session.store.put(imported_record(resource.kind, change))
     click.echo(f"{resource.address} is now bound to {change.id}.")
     if change.action not in (Action.ADOPT, Action.NO_OP):

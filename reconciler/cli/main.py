@@ -19,6 +19,7 @@ import click
 from reconciler import __version__
 from reconciler.cli.interrupts import leave, listening
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.outcome import final_code, reported
 
 COMMANDS = {
     "init": "reconciler.cli.init",
@@ -83,7 +84,8 @@ def cli(options: GlobalOptions) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     try:
-        result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
+        with reported():
+            result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -100,7 +102,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         from reconciler.cli.failures import report
 
         return report(error, cli_options())
-    return result if isinstance(result, int) else 0
+    return final_code(result if isinstance(result, int) else 0)
 
 
 def cli_options() -> GlobalOptions:

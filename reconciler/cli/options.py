@@ -35,6 +35,9 @@ class GlobalOptions:
     formats: tuple[str, ...] = FORMATS
     """What a report of the command can be written as."""
 
+    command: str = ""
+    """The command as it was typed, without the options: `state import`."""
+
     current: ClassVar[GlobalOptions | None] = None
 
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
@@ -126,9 +129,14 @@ def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FOR
 
     @wraps(function)
     def with_options(**values: Any) -> Any:
-        base = click.get_current_context().find_object(GlobalOptions) or GlobalOptions()
+        context = click.get_current_context()
+        base = context.find_object(GlobalOptions) or GlobalOptions()
         given = {item.name: values.pop(item.name) for item in fields(GlobalOptions) if item.name in values}
-        return function(options=base.merged({**given, "formats": tuple(dict.fromkeys((*FORMATS, *formats)))}), **values)
+        given |= {
+            "formats": tuple(dict.fromkeys((*FORMATS, *formats))),
+            "command": " ".join(context.command_path.split()[1:]),
+        }
+        return function(options=base.merged(given), **values)
 
     choice = click.option("--format", type=click.Choice(formats), help="How the result is written; text by default.")
     return _decorated(with_options, (choice, *_GLOBAL))

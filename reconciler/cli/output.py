@@ -21,6 +21,7 @@ from reconciler.render.escape import hides, json_safe, spelled, terminal
 def command(options: GlobalOptions, name: str | None) -> int:
     """Print the stack's outputs as the last apply left them; with NAME, the bare value of one."""
     from reconciler.cli.failures import redactor
+    from reconciler.cli.reporting import reports_of, save_report
     from reconciler.cli.session import Session
     from reconciler.errors import UsageError
     from reconciler.model.diagnostic import nearest
@@ -30,7 +31,10 @@ def command(options: GlobalOptions, name: str | None) -> int:
     if name is not None and name not in outputs:
         hint = nearest(name, outputs) or " Outputs are declared in the stack file, and have values after an apply."
         raise UsageError(f'there is no output "{name}".{hint}')
-    shown = _render(outputs if name is None else {name: outputs[name]}, chosen, bare=name is not None)
+    wanted = outputs if name is None else {name: outputs[name]}
+    shown = _render(wanted, chosen, bare=name is not None)
+    for path, format in reports_of(options):
+        save_report(path, redactor(_render(wanted, format, bare=name is not None)))
     click.echo(redactor(shown), nl=False)
     return 0
 
@@ -46,7 +50,7 @@ def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
         return "".join("\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values())
     from reconciler.render import get
 
-    return get("text").outputs(outputs)
+    return get("markdown" if chosen == "markdown" else "text").outputs(outputs)
 
 
 def _variable(name: str) -> str:

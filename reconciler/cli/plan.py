@@ -29,17 +29,25 @@ def command(
 
     Reads live state and compares it with the manifests. Nothing is written but what --out and --report name.
     """
-    from reconciler.cli.reporting import publish, writable, write_private
+    from reconciler.cli.reporting import publish_plan, writable, write_private
     from reconciler.cli.session import Session
+    from reconciler.errors import GuardError, UsageError
 
     session = Session(options)
+    if unmanaged and planning.refresh == "none":
+        raise UsageError(
+            "--unmanaged lists what the API shows, and --refresh none reads nothing",
+            hint="Leave one of the two out.",
+        )
     if out is not None:
         planning.refuse_unread()
         writable(out, "--out")
     with closing(session):
         plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
-        publish(session.options, lambda to: to.plan(plan))
-        session.check_guards(plan, planning)
+        plan = session.with_refusals(plan, planning)
+        publish_plan(session.options, plan)
+        if plan.refusals:
+            raise GuardError(plan.refusals)
     if out is not None:
         from reconciler.render.planfile import dump_plan
 

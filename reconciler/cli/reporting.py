@@ -14,9 +14,11 @@ import click
 
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import FORMATS, GlobalOptions
+from reconciler.cli.outcome import Outcome
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.model.change import Plan
     from reconciler.render import Renderer
 
 
@@ -37,21 +39,52 @@ def renderer(options: GlobalOptions, *, stream: TextIO | None = None) -> Rendere
     return TextRenderer(color=wants_color(options, target), width=width if target.isatty() else 100)
 
 
-def publish(options: GlobalOptions, render: Callable[[Renderer], str]) -> None:
-    """Write a result to standard output and to every report file, each in its own format, from the same value."""
+def publish(
+    options: GlobalOptions,
+    render: Callable[[Renderer], str],
+    *,
+    printed: Callable[[Renderer], str] | None = None,
+) -> None:
+    """Write a result to standard output and to every report file, each in its own format.
+
+    All are of the same value; `printed` is for what standard output has otherwise.
+    """
+    # Reports first: standard output may be a pipe that nobody reads any more.
+    save_reports(options, render)
+    text = (printed or render)(renderer(options))
+    Outcome.current.is_printed = True
+    click.echo(redactor(text), nl=bool(text) and not text.endswith("\n"))
+
+
+def save_reports(options: GlobalOptions, render: Callable[[Renderer], str]) -> None:
+    """Write a result to every report file, each in its own format."""
     from reconciler.render import get
 
-    text = render(renderer(options))
-    click.echo(redactor(text), nl=bool(text) and not text.endswith("\n"))
-    for path, name in reports_of(options):
-        write_private(path, redactor(render(get(name))))
+    for path, name in _writable_reports(options):
+        save_report(path, redactor(render(get(name))))
+
+
+def publish_plan(options: GlobalOptions, plan: Plan) -> None:
+    """As `publish`, for a plan. In text, its refusals are printed with the error that they are."""
+    from msgspec.structs import replace
+
+    is_text = options.format in (None, "text")
+
+    def render(to: Renderer) -> str:
+        return to.plan(plan)
+
+    def printed(to: Renderer) -> str:
+        return to.plan(replace(plan, refusals=())) if is_text else to.plan(plan)
+
+    publish(options, render, printed=printed)
 
 
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
     """As `publish`, for what is no plan: each format has a function of its own."""
+    for path, name in _writable_reports(options):
+        save_report(path, redactor(formats[name]()))
+    Outcome.current.is_printed = True
     click.echo(redactor(formats[options.format or "text"]()), nl=False)
-    for path, name in reports_of(options):
-        write_private(path, redactor(formats[name]()))
 
 
 def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
@@ -63,6 +96,16 @@ def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
             raise UsageError(f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(options.formats)}')
         found.append((writable(Path(path), "--report"), name))
     return found
+
+
+def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
+    """The report files once there is an outcome, which one that cannot be written must not hide."""
+    try:
+        return reports_of(options)
+    except UsageError as error:
+        Outcome.current.lost_report = True
+        talk(f"Error: {error}")
+        return []
 
 
 def writable(path: Path, option: str) -> Path:
@@ -84,6 +127,15 @@ def _leads_elsewhere(path: Path) -> bool:
         return False
     below = [path, *(parent for parent in path.parents if not path.is_absolute())]
     return any(part.is_symlink() for part in below)
+
+
+def save_report(path: Path, text: str) -> None:
+    """Write a report. A failure is reported, and does not hide the outcome of the run."""
+    try:
+        write_private(path, text)
+    except OSError as error:
+        Outcome.current.lost_report = True
+        talk(f"Error: the report {path} cannot be written: {error.strerror or error}")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -64,6 +64,7 @@ def command(
 def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
     """Carry out a saved rollback. It is checked against the state that it was made from, and against no manifest."""
     from reconciler.cli.applying import locked, show
+    from reconciler.cli.origin import prove_organization
     from reconciler.cli.reporting import publish
 
     _stand_on(session, session.stack, digest=plan.config_digest)
@@ -75,16 +76,20 @@ def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
         session.bind_projects_of(plan)
         show(session, plan)
         session.check_guards(plan, planning)
+        prove_organization(session, plan)
         return _undo(session, plan)
 
 
 def _save(session: Session, run: int, planning: PlanningOptions, out: Path) -> int:
-    from reconciler.cli.reporting import publish, write_private
+    from reconciler.cli.reporting import publish_plan, write_private
+    from reconciler.errors import GuardError
     from reconciler.render.planfile import dump_plan
 
     plan = _plan(session, run, planning)
-    publish(session.options, lambda to: to.plan(plan))
-    session.check_guards(plan, planning)
+    plan = session.with_refusals(plan, planning)
+    publish_plan(session.options, plan)
+    if plan.refusals:
+        raise GuardError(plan.refusals)
     write_private(out, dump_plan(plan))
     return 0
 
@@ -138,7 +143,13 @@ def _planned(session: Session, before: Before, targets: tuple[Address, ...], pla
     if meant:
         return session.unchecked_plan(replace(planning, target=tuple(map(str, sorted(meant)))))
     stack = session.stack
-    return Plan(stack.name, stack.environment, (), state_serial=session.store.serial)
+    return Plan(
+        stack.name,
+        stack.environment,
+        (),
+        state_serial=session.store.serial,
+        state_lineage=session.store.identity.lineage,
+    )
 
 
 def _undo(session: Session, plan: Plan) -> int:

@@ -12,16 +12,17 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
 from reconciler import __version__
-from reconciler.api.audit import blame
+from reconciler.api.audit import Suspicion, blame
 from reconciler.api.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
@@ -32,15 +33,18 @@ from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
 from reconciler.cli.lengths import load_pages
 from reconciler.cli.options import GlobalOptions, PlanningOptions
+from reconciler.cli.origin import expect_declared, expect_recorded, has_moved
+from reconciler.cli.outcome import Outcome
 from reconciler.cli.refreshing import Refreshing, plan_of_records
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.retired import retired
+from reconciler.cli.saved_inputs import changed_inputs
 from reconciler.cli.sealing import Seal, key_of, new_key, revealed
 from reconciler.cli.talk import listen
 from reconciler.cli.watching import Watching
 from reconciler.engine.attempts import begun_by
 from reconciler.engine.finding import Settling
-from reconciler.engine.guard import KeyInUse, Limits, refusals
+from reconciler.engine.guard import FEW_VANISHED, KeyInUse, Limits, refusals, vanished
 from reconciler.engine.incremental import Sweeps
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.match import Ownership
@@ -66,7 +70,8 @@ from reconciler.manifests import (
     load_stack,
 )
 from reconciler.model.address import Address
-from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Drift, OutcomeStatus, Plan
+from reconciler.model.change import Outcome as ChangeOutcome
 from reconciler.model.consistency import JUST_READ_SECONDS, ServerClock
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import Resource
@@ -93,6 +98,8 @@ class Session:
         self.server_clock = ServerClock()
         self.plan_file_digest: str | None = None
         """SHA-256 of the file of the saved plan that is carried out, where it is one."""
+        self.saved_variables: Mapping[str, Any] = {}
+        """The variables of the saved plan that is carried out, where it is one."""
         self._new_key = new_key()
         self.parsed = ParsedFiles()
         """The files that manifests were read from."""
@@ -114,6 +121,7 @@ class Session:
             variables=variables,
             variable_files=self.options.var_file,
             env=os.environ,
+            saved_variables=self.saved_variables,
             learn=redactor.add,
         )
 
@@ -176,7 +184,7 @@ class Session:
     def client(self) -> Client:
         """The one HTTP client of the run."""
         stack = self._known_stack
-        return Client(
+        client = Client(
             self.base_url,
             throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
             redactor=redactor,
@@ -188,11 +196,14 @@ class Session:
             on_wait=lambda reason, until: self.watching.waiting(reason, until),
             stop=self.interrupts.stop,
         )
+        expect_declared(client, stack)
+        return client
 
     @cached_property
     def provider(self) -> HttpProvider:
         """The API as the engine sees it."""
         stack = self.declared.stack
+        expect_recorded(self.client, self.store, self.base_url)
         records = self.store.records().values()
         known = known_files(record.delivered for record in records)
         return HttpProvider(
@@ -292,8 +303,17 @@ class Session:
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
         if errors and not tolerant:
             raise ConfigurationError(errors)
-        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
+        found = [replace(item, severity=Severity.WARNING) for item in plan.diagnostics]
+        if tolerant:
+            found += self._vanished(plan)
         return replace(plan, diagnostics=(*self.configuration.warnings, *found))
+
+    def _vanished(self, plan: Plan) -> list[Diagnostic]:
+        """The warning of a drift report where so much is gone that a guard would refuse a plan."""
+        return [
+            Diagnostic("Recorded objects are gone at once", detail=f"{sentence}.", severity=Severity.WARNING)
+            for sentence in vanished(plan, self.limits)
+        ]
 
     def unchecked_plan(
         self,
@@ -353,7 +373,10 @@ class Session:
         return replace(
             plan,
             base_url=self.base_url,
+            state_lineage=self.store.identity.lineage,
             config_digest=configuration.digest,
+            variables=configuration.given.variables,
+            input_digests=configuration.given.digests,
             diagnostics=(*plan.diagnostics, *unread),
         )
 
@@ -369,7 +392,7 @@ class Session:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
         calls = self.client.calls
         try:
-            culprits = blame(self.client, self.keys, [(drift.id, drift.project_id) for drift in plan.drift])
+            culprits = blame(self.client, self.keys, list(map(_suspicion_of_drift, plan.drift)))
         except (ApiError, CredentialError) as error:
             warning = Diagnostic("The audit log cannot be read", str(error), severity=Severity.WARNING)
             return replace(plan, diagnostics=(*plan.diagnostics, warning))
@@ -383,14 +406,14 @@ class Session:
         The log is of the control plane alone, so nothing is asked where only other objects moved.
         """
         moved = [
-            outcome.change
+            outcome
             for outcome in result.of(OutcomeStatus.STALE)
             if outcome.change.id and PLANNED[outcome.change.address.kind].scope.needs_admin_key
         ]
         if not moved or self.interrupts.stop.is_set():
             return result
         try:
-            culprits = blame(self.client, self.keys, [(change.id or "", change.project_id) for change in moved])
+            culprits = blame(self.client, self.keys, list(map(_suspicion_of_outcome, moved)))
         except (ApiError, CredentialError) as error:
             talk(f"The audit log cannot be read, so it is not known who did it: {error}")
             return result
@@ -404,18 +427,35 @@ class Session:
 
     def check_guards(self, plan: Plan, planning: PlanningOptions) -> None:
         """Raise GuardError if a guard refuses the plan."""
+        refused = self.with_refusals(plan, planning).refusals
+        if refused:
+            raise GuardError(refused)
+
+    def with_refusals(self, plan: Plan, planning: PlanningOptions) -> Plan:
+        """The plan with what guards refuse of it; a failure from here on is reported with it."""
         allowed = parse_addresses(planning.allow_delete, "--allow-delete")
-        guards = self.configuration.stack.guards
-        limits = Limits(max_delete_percent=guards.max_delete_percent, max_deletes=guards.max_deletes)
         known = {*self.store.records(), *(change.address for change in plan.changes)}
         known |= {rule.address for rule in self.configuration.rules if rule.kind.removes}
         for address in allowed:
             if address not in known:
                 hint = nearest(str(address), map(str, known))
                 raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
-        found = refusals(plan, limits, allowed=allowed, keys=self.keys_in_use())
-        if found:
-            raise GuardError(found)
+        found = refusals(plan, self.limits, allowed=allowed, keys=self.keys_in_use())
+        Outcome.current.plan = replace(plan, refusals=tuple(found))
+        return Outcome.current.plan
+
+    @property
+    def limits(self) -> Limits:
+        """What the guards let pass."""
+        guards = self._known_stack.guards
+        # With another server than before, even a single object that is gone is a bad sign.
+        few = 1 if has_moved(self.store, self.base_url) else FEW_VANISHED
+        return Limits(
+            max_delete_percent=guards.max_delete_percent,
+            max_deletes=guards.max_deletes,
+            max_vanished_percent=guards.max_vanished_percent,
+            few_vanished=few,
+        )
 
     def plan_is_old(self) -> bool:
         """Whether so much time has passed since live state was read that others may have made what we are to make."""
@@ -423,6 +463,7 @@ class Session:
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""
+        Outcome.current.plan = plan
         stack = self.configuration.stack
         if (plan.stack, plan.environment) != (stack.name, stack.environment):
             raise StalePlanError(
@@ -435,7 +476,14 @@ class Session:
                 hint="Set OPENAI_BASE_URL or --base-url to that address, or make a new plan.",
             )
         if plan.config_digest != self.configuration.digest:
-            raise StalePlanError("the manifests or variables changed since the plan was made", hint="Plan again.")
+            raise changed_inputs(plan, self.configuration.given)
+        lineage = self.store.identity.lineage
+        if plan.state_lineage not in ("", lineage):
+            raise StalePlanError(
+                f"the plan was made from another state of {plan.stack}/{plan.environment} (lineage "
+                f"{plan.state_lineage}, here {lineage})",
+                hint="The state was lost or replaced since. Plan again.",
+            )
         if plan.state_serial != self.store.serial:
             raise StalePlanError(
                 f"the state has moved on since the plan was made (serial {plan.state_serial}, now {self.store.serial})",
@@ -455,6 +503,21 @@ class Session:
         for name in ("client", "store"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+
+def _suspicion_of_drift(drift: Drift) -> Suspicion:
+    return _suspicion(drift.address, drift.id, drift.project_id, deleted=drift.deleted)
+
+
+def _suspicion_of_outcome(outcome: ChangeOutcome) -> Suspicion:
+    change = outcome.change
+    is_gone = not outcome.moved  # an object that is still there moved field by field
+    return _suspicion(change.address, change.id or "", change.project_id, deleted=is_gone)
+
+
+def _suspicion(address: Address, id: str, project_id: str | None, *, deleted: bool) -> Suspicion:
+    kind = PLANNED[address.kind]
+    return Suspicion(id, project_id, deleted, types=kind.told_as, can_be_reset=kind.always_exists)
 
 
 def _state_of(stack: Stack) -> StateStore:

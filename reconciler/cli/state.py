@@ -147,10 +147,15 @@ def export(options: GlobalOptions) -> int:
 
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--from-elsewhere", is_flag=True, help="Take the export of another stack or environment.")
+@click.option(
+    "--from-elsewhere",
+    is_flag=True,
+    help="Take the export of another stack, environment, server, organization or lineage.",
+)
+@click.option("--force-older", is_flag=True, help="Take an export with a lower serial than the state has.")
 @global_options
-def import_(options: GlobalOptions, file: Path, from_elsewhere: bool) -> int:
-    """Replace the state by one that `state export` printed."""
+def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
+    """Replace the state by one that `state export` printed; an older one is refused."""
     from reconciler.cli.applying import locked
     from reconciler.cli.reporting import talk
     from reconciler.cli.session import read_text
@@ -166,11 +171,13 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool) -> int:
     except RecursionError as error:
         raise UsageError(f"{file} is nested too deeply to be a state") from error
     with locked(session, "state import"):
-        session.store.import_(data, from_elsewhere=from_elsewhere)
+        forgotten = session.store.import_(data, from_elsewhere=from_elsewhere, force_older=force_older)
         imported = session.store.records()
     unknown = sorted({address.kind for address in imported if address.kind not in KINDS})
     if unknown:
         talk(f"This version knows no {', '.join(unknown)}: such resources are kept in the state and left alone.")
+    for address in forgotten:
+        talk(f"{address} is forgotten. Its object still exists.")
     click.echo(f"{count(len(imported), 'resource')} imported.")
     return 0
 

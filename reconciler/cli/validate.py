@@ -13,7 +13,7 @@ from reconciler.cli.options import GlobalOptions, global_options
 @global_options
 def command(options: GlobalOptions) -> int:
     """Check manifests offline: syntax, fields, limits, references. Needs no key and calls nothing."""
-    from reconciler.cli.reporting import publish, renderer, talk
+    from reconciler.cli.reporting import publish, renderer, save_reports, talk
     from reconciler.kinds import KINDS
     from reconciler.manifests import load_configuration
     from reconciler.render.values import count
@@ -27,6 +27,7 @@ def command(options: GlobalOptions) -> int:
         rules = f", {count(len(configuration.rules), 'rule')}" if configuration.rules else ""
         resources = count(len(configuration.resources), "resource")
         click.echo(f"{stack.name}/{stack.environment} is valid: {resources}{rules}.")
+        save_reports(options, lambda to: to.diagnostics(configuration.warnings))
     else:
         publish(options, lambda to: to.diagnostics(configuration.warnings))
     return 0

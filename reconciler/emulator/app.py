@@ -30,7 +30,6 @@ from reconciler.emulator.routes import ROUTES
 from reconciler.emulator.routes.assistants import BETA as ASSISTANTS_BETA
 from reconciler.emulator.routing import Access, Call, Form, Principal, Reply, Route, Router, wrong_method
 from reconciler.emulator.state import State
-from reconciler.emulator.store import ORGANIZATION
 
 _ROUTER = Router(ROUTES)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -135,7 +134,7 @@ class _Exchange:
             route, params = self._route()
             with self.state.store.lock:
                 principal = self._admit(route)
-            headers = _identifying(principal)
+            headers = _identifying(principal, self.state.options.organization)
             sent, form = await self._body(route)
             call = Call(self.state.store, self.state.options, principal, params, query, sent, form)
             answer = self._handle(route, call)
@@ -158,7 +157,12 @@ class _Exchange:
         return methods[self.method], params
 
     def _admit(self, route: Route) -> Principal:
-        principal = auth.authenticate(self.state.store, self.headers, route)
+        principal = auth.authenticate(
+            self.state.store,
+            self.headers,
+            route,
+            organization=self.state.options.organization,
+        )
         if route.access is Access.ADMIN:
             name = f"{route.method} {route.path}"
             self.state.throttle.check(name, self.state.store.clock(), self.state.options)
@@ -211,8 +215,8 @@ def _standard(took_ms: int) -> dict[str, str]:
     }
 
 
-def _identifying(principal: Principal) -> dict[str, str]:
-    headers = {"openai-organization": ORGANIZATION}
+def _identifying(principal: Principal, organization: str) -> dict[str, str]:
+    headers = {"openai-organization": organization}
     if principal.project is not None:
         headers["openai-project"] = principal.project.id
     return headers

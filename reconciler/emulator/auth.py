@@ -32,16 +32,16 @@ def key_class(store: Store, headers: Mapping[str, str]) -> str:
     return "admin" if record.kind == "admin_key" else "project"
 
 
-def authenticate(store: Store, headers: Mapping[str, str], route: Route) -> Principal:
-    """Return who is calling, or refuse."""
+def authenticate(store: Store, headers: Mapping[str, str], route: Route, *, organization: str) -> Principal:
+    """Return who is calling, or refuse; `organization` is the one that this server stands for."""
     secret = _secret(headers)
     if secret is None:
         raise unauthorized(
             "You didn't provide an API key. You need to provide your API key in an Authorization header using "
             "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
         )
-    organization = headers.get("openai-organization")
-    if organization and organization != ORGANIZATION:
+    named = headers.get("openai-organization")
+    if named and named != organization:
         raise unauthorized(
             "OpenAI-Organization header should match organization for API key", code="mismatched_organization"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from reconciler.emulator.faults import Fault
+from reconciler.emulator.store import ORGANIZATION
 
 ThrottleStyle = Literal["bare", "retry-after", "text"]
 
@@ -18,6 +19,8 @@ class Options:
 
     data: Path | None = None
     """Keep everything in this file, across restarts."""
+    organization: str = ORGANIZATION
+    """The organization that answers name, and that a request must name if it names one."""
     latency_ms: int = 0
     """Wait this long before each answer."""
     admin_rpm: int = 0

@@ -44,13 +44,13 @@ class Emulator:
 
     admin_key = "sk-admin-emulator"
     api_key = "sk-emulator"
-    organization = "org-emulator"
     project_id = "proj_EmulatorDefaultProject00"
 
     def __init__(
         self, options: Options | None = None, port: int = 0, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._options = options or Options()
+        self.organization = self._options.organization
         self._port = port
         self._clock = clock
         self._app: App | None = None

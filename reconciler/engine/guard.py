@@ -6,6 +6,7 @@ allows everything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
@@ -14,15 +15,27 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.kind import OnRemove, Removal, Scope
 
+_GONE = frozenset({Reason.DELETED_OUTSIDE, Reason.GONE})
+
 FEW_RESOURCES = 5
 """Below this many managed resources a share of them says nothing, and only the count guards."""
 
 
+FEW_VANISHED = 3
+"""Fewer recorded objects than this can be gone without a word: somebody deletes two by hand."""
+
+
 class Limits(Struct, frozen=True):
-    """How much a plan may delete: a share of what is managed, in percent, and a number of objects."""
+    """How much a plan may delete: a share of what is managed, in percent, and a number of objects.
+
+    `max_vanished_percent` is the share of the recorded objects that may be gone from the API at
+    once, where `few_vanished` or more are gone.
+    """
 
     max_delete_percent: int = 30
     max_deletes: int = 10
+    max_vanished_percent: int = 30
+    few_vanished: int = FEW_VANISHED
 
 
 class KeyInUse(Struct, frozen=True):
@@ -55,6 +68,7 @@ def refusals(
     found += [sentence for change in doubtful for sentence in _of_change(change)]
     found += _of_archived(plan, doubtful)
     found += _of_keys(plan, doubtful, keys or {})
+    found += vanished(plan, limits)
     if not plan.destroy:
         found += _of_number(plan, [change for change in doubtful if change.action is Action.DELETE], limits)
     return found
@@ -174,6 +188,28 @@ def _of_number(plan: Plan, deletes: list[Change], limits: Limits) -> Iterator[st
             f"the plan deletes {len(ours)} of {managed} objects ({_few(ours)}), {percent:.0f} %, over "
             f"guards.max_delete_percent of {limits.max_delete_percent}; {_allowing(ours)}"
         )
+
+
+def vanished(plan: Plan, limits: Limits) -> list[str]:
+    """A sentence where so many recorded objects are gone that the organization is doubtful.
+
+    An object that was archived is still shown, so it is not gone.
+    """
+    gone = [change for change in plan.changes if change.is_change and change.reason in _GONE]
+    known = {change.address for change in plan.changes if change.id and change.matched_by is None}
+    recorded = len(known | {change.address for change in gone})
+    if len(gone) < limits.few_vanished:
+        return []
+    percent = math.ceil(100 * len(gone) / recorded)
+    if percent <= limits.max_vanished_percent:
+        return []
+    sentence = (
+        f"{len(gone)} of {recorded} recorded objects are gone at once ({_few(gone)}), {percent} %, "
+        f"over guards.max_vanished_percent of {limits.max_vanished_percent}. Probably the keys or "
+        "the state are of another organization. If the objects were really deleted, set guards: "
+        f"{{max_vanished_percent: {percent}}} in the stack file"
+    )
+    return [sentence]
 
 
 def _few(deletes: list[Change]) -> str:

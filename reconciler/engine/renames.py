@@ -32,7 +32,7 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
         inputs,
         records=_moved_records(inputs.records, stored),
         moved={**inputs.moved, **moved},
-        fresh={stored.get(address, address) for address in inputs.fresh},
+        fresh=lambda: {stored.get(address, address): until for address, until in inputs.fresh().items()},
         key_writers={
             names.get(project, project): stored.get(inputs.key_writers[project], inputs.key_writers[project])
             # A key that is declared for the present name counts more than one that is recorded for a former name.

@@ -10,8 +10,9 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.manifests.configuration import Configuration, Settings, Stack
+from reconciler.manifests.configuration import Configuration, GivenInputs, Settings, Stack
 from reconciler.manifests.contents import Contents
+from reconciler.manifests.credentials import environment_secrets
 from reconciler.manifests.discover import read_documents
 from reconciler.manifests.expand import Expander, Instance
 from reconciler.manifests.expressions import Evaluator
@@ -70,7 +71,8 @@ def load_configuration(
         read = tuple(contents.read_into(found))
         warnings = problems.raise_errors(opened.secrets)
         approved = digest(stack, read, (rule for rule in ruled if rule.kind.removes))
-        return Configuration(stack, read, approved, warnings, opened.secrets, ruled)
+        given = _given(opened)
+        return Configuration(stack, read, approved, warnings, opened.secrets, ruled, given=given)
 
     if whole or problems.errors:  # all problems are told at once
         return complete()
@@ -125,7 +127,7 @@ def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = 
         "environment": stack.environment,
         "projects": stack.projects,
         "outputs": stack.outputs,
-        "guards": [guards.max_delete_percent, guards.max_deletes],
+        "guards": [guards.max_delete_percent, guards.max_deletes, guards.max_vanished_percent],
     }
     hashed.update(_canonical(whole))
     for resource in resources:
@@ -167,6 +169,23 @@ def _made(instances: list[Instance], resolver: Resolver) -> _Made:
 
 def _writes_keys(kind: Declaration) -> bool:
     return any(isinstance(field.type, KeySinkType) for field in kind.carried)
+
+
+def _given(opened: OpenStack) -> GivenInputs:
+    redactor = Redactor(opened.secrets)
+    kept: dict[str, Any] = {}
+    digests = {f"env.{name}": _digest(value) for name, value in opened.environment.read.items()}
+    for name, value in opened.variables.given.items():
+        is_in_use = redactor.holds(json.dumps(value, default=str, ensure_ascii=False))
+        if is_in_use or environment_secrets({name: str(value)}):
+            digests[f"var.{name}"] = _digest(value)
+        else:
+            kept[name] = value
+    return GivenInputs(kept, dict(sorted(digests.items())))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(sorted_json(value)).hexdigest()
 
 
 def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[str, Any]:

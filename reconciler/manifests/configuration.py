@@ -22,7 +22,8 @@ STATE_FOLDER = ".reconciler"
 class Settings(Struct, frozen=True):
     """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
 
-    `learn` is told every secret as soon as it is known, also where loading fails afterwards.
+    `saved_variables` are those that a saved plan was made with. `learn` is told every secret as soon as it is known,
+    also where loading fails afterwards.
     """
 
     root: Path
@@ -30,6 +31,7 @@ class Settings(Struct, frozen=True):
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    saved_variables: Mapping[str, Any] = field(default_factory=dict)
     learn: Callable[[Secret], None] = lambda _: None
 
     def __repr__(self) -> str:
@@ -65,10 +67,14 @@ class Credentials(Struct, frozen=True):
 
 
 class Guards(Struct, frozen=True):
-    """How much a plan may delete before it is refused: a share of what is managed, and a number."""
+    """How much a plan may delete before it is refused: a share of what is managed, and a number.
+
+    `max_vanished_percent` is the share of the recorded objects that may be gone at once.
+    """
 
     max_delete_percent: int = 30
     max_deletes: int = 10
+    max_vanished_percent: int = 30
 
 
 class Refresh(Struct, frozen=True):
@@ -84,7 +90,8 @@ class Stack(Struct, frozen=True):
 
     `file` is None where there is no stack file. `projects` maps names to ids of projects that exist without being
     managed here. `admin_requests_per_minute` of None means that the pace is found out. `outputs` may hold references
-    and templates. `read_secret` reads what manifests name to be sent: None where there is none, raises Problem.
+    and templates. `organization_source` says in words what names the organization. `read_secret` reads what manifests
+    name to be sent: None where there is none, raises Problem.
     """
 
     name: str
@@ -99,8 +106,20 @@ class Stack(Struct, frozen=True):
     backend_path: Path = Path(STATE_FOLDER)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     organization: str | None = None
+    organization_source: str = ""
     project: str | None = None
     read_secret: Callable[[SecretValue], Secret | None] = lambda _: None
+
+
+class GivenInputs(Struct, frozen=True):
+    """What the command line and the environment gave, beyond the files of the stack.
+
+    `variables` are values by name. `digests` stand for what must not be kept: values that contain
+    or look like a secret (`var.NAME`), and what was read of the environment (`env.NAME`).
+    """
+
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Configuration(Struct, frozen=True):
@@ -119,6 +138,7 @@ class Configuration(Struct, frozen=True):
     secrets: tuple[Secret, ...] = ()
     rules: tuple[Rule, ...] = ()
     complete: Callable[[], Configuration] | None = None
+    given: GivenInputs = GivenInputs()
 
     def completed(self) -> Configuration:
         """The same with what is in the files of folders; raises ConfigurationError with all problems found."""

@@ -39,7 +39,7 @@ from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
 from reconciler.manifests.validate import Checker, Finding
-from reconciler.manifests.variables import Environment, Variables, put_from_command_line
+from reconciler.manifests.variables import Environment, Variables, put_from_command_line, put_saved
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
@@ -47,6 +47,8 @@ from reconciler.model.values import Unknown
 
 _ID = Checker({"type": "string", **ID_SCHEMA})
 _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
+_ORGANIZATION_VARIABLE = "OPENAI_ORG_ID"
+_ORGANIZATION_ID = re.compile(r"org-[A-Za-z0-9_-]+")
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
 
 
@@ -57,6 +59,7 @@ class OpenStack(Struct, frozen=True):
     files: Files
     context: Context
     variables: Variables
+    environment: Environment
     secrets: tuple[Secret, ...]
     inputs: SecretInputs
     manifests: tuple[str, ...] | None = None
@@ -128,7 +131,9 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
     files.secrets = tuple(secret.reveal().encode() for secret in secrets)
     inputs = SecretInputs(files, settings.env, in_use, settings.learn)
     leaks = Leaks(secrets, problems, "stack file")
-    context = Context(variables, _readable(settings, layers, leaks, problems), files)
+    environment = _readable(settings, layers, leaks, problems)
+    context = Context(variables, environment, files)
+    organization, source = _organization(layers, settings, context, problems)
     stack = Stack(
         name=_name(layers.document, root),
         environment=layers.environment,
@@ -140,7 +145,8 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
         backend_path=_backend(layers, settings, context, leaks, problems),
-        organization=settings.env.get("OPENAI_ORG_ID") or None,
+        organization=organization,
+        organization_source=source,
         project=settings.env.get("OPENAI_PROJECT_ID") or None,
         read_secret=inputs.read,
     )
@@ -151,6 +157,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         files=files,
         context=context,
         variables=variables,
+        environment=environment,
         secrets=secrets,
         inputs=inputs,
         manifests=None if manifests is None else tuple(manifests),
@@ -249,6 +256,7 @@ def _variables(settings: Settings, layers: _Layers, root: Path, problems: Proble
             variables.put(name, value)
         except Problem as problem:
             problems.take(problem, place=layers.place_of("variables", name, key=True))
+    put_saved(variables, settings.saved_variables)
     put_from_command_line(variables, settings.variable_files, settings.variables, root, problems)
     return variables
 
@@ -311,6 +319,28 @@ def _backend(layers: _Layers, settings: Settings, context: Context, leaks: Leaks
         hint = "A folder elsewhere must come from an environment variable, as in ${env.STATE_FOLDER}."
         report(Problem(problem.summary, f"{problem.detail} {hint}"), ("local", "path"))
         return root / STATE_FOLDER
+
+
+def _organization(layers: _Layers, settings: Settings, context: Context, problems: Problems) -> tuple[str | None, str]:
+    """The organization that requests name, and what names it."""
+    of_process = settings.env.get(_ORGANIZATION_VARIABLE, "").strip() or None
+    if layers.get("organization") is None:
+        return of_process, _ORGANIZATION_VARIABLE
+    report = _reporter(layers, problems, "organization")
+    named = Evaluator(context, report).evaluate(layers.get("organization"))
+    if isinstance(named, Unknown):
+        return None, ""
+    if not isinstance(named, str) or not _ORGANIZATION_ID.fullmatch(named):
+        detail = "Write the id of the organization, such as org-abc123."
+        report(Problem("Not the id of an organization", detail), ())
+        return None, ""
+    if of_process not in (None, named):
+        detail = (
+            f"The stack file names {named}, and {_ORGANIZATION_VARIABLE} is {of_process}. Unset "
+            "the variable, or correct one of the two."
+        )
+        report(Problem("Two organizations", detail), ())
+    return named, "`organization` in the stack file"
 
 
 def _process_secrets(settings: Settings) -> tuple[Secret, ...]:

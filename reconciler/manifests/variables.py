@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Variables(Struct):
     missing: dict[str, Place] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     missing_are_noted: bool = False
+    given: dict[str, Any] = field(default_factory=dict)
+    """What the command line gave, or the saved plan that is carried out."""
 
     def declare(self, name: str, declaration: Any, place: Place) -> None:
         """Take in one entry of the stack's `variables`: a declaration or a bare default; raises Problem."""
@@ -38,8 +41,10 @@ class Variables(Struct):
         entry = declaration if declares else {} if declaration is None else {"default": declaration}
         if "type" in entry:
             self.types[name] = entry["type"]
-        elif isinstance(entry.get("default"), str):
-            self.types[name] = ""  # a text is kept as text on the command line, whatever it looks like
+        elif isinstance(entry.get("default"), str | None):
+            # Nothing says that it is anything but text, so the command line keeps a text such as
+            # 1234567e8 as it was typed.
+            self.types[name] = ""
         self.missing[name] = place
         if "default" in entry:
             self.put(name, entry["default"])
@@ -60,7 +65,12 @@ class Variables(Struct):
         """Give a variable a value from the command line; raises Problem."""
         self._require_declared(name)
         keeps_text = self.types.get(name) in ("", "string")
-        self.put(name, text if keeps_text else parse_flow(text))
+        self.give(name, text if keeps_text else parse_flow(text))
+
+    def give(self, name: str, value: Any) -> None:
+        """Give a variable a value from outside the stack file; raises Problem."""
+        self.put(name, value)
+        self.given[name] = value
 
     def __call__(self, name: str) -> Any:
         """The value of a variable; raises Problem."""
@@ -91,6 +101,14 @@ def _how_to_set(name: str) -> str:
     return f'"{name}" has no default: give it a value with --var {name}=VALUE, --var-file or an environment.'
 
 
+def put_saved(variables: Variables, saved: Mapping[str, Any]) -> None:
+    """Apply the values of a saved plan. What the command line gives takes their place."""
+    for name, value in saved.items():
+        # A variable that is gone, or of another type now, changes the manifests: the plan is stale.
+        with suppress(Problem):
+            variables.give(name, value)
+
+
 def put_from_command_line(
     variables: Variables, files: Sequence[Path], texts: Mapping[str, str], root: Path, problems: Problems
 ) -> None:
@@ -113,7 +131,7 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
             continue
         for key, value in document.value.items():
             try:
-                variables.put(key, value)
+                variables.give(key, value)
             except Problem as problem:
                 problems.take(problem, place=document.place_of((key,), key=True))
 
@@ -126,6 +144,8 @@ class Environment:
 
     def __init__(self, env: Mapping[str, str], allowed: Iterable[str] | None, withheld: Iterable[str] = ()) -> None:
         self._env = env
+        self.read: dict[str, str] = {}
+        """The values that were read, by the name of their variable."""
         self._withheld = frozenset(withheld)
         self._allowed = None if allowed is None else frozenset(allowed)
 
@@ -138,4 +158,7 @@ class Environment:
             raise Problem("Environment variable not allowed", detail)
         if name not in self._env:
             raise Problem("Environment variable not set", f'"{name}" is not set in this process.')
-        return Unknown(name) if name in self._withheld else self._env[name]
+        if name in self._withheld:
+            return Unknown(name)
+        self.read[name] = self._env[name]
+        return self._env[name]

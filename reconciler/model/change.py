@@ -239,7 +239,10 @@ class Reading(Struct, frozen=True):
 class Plan(Struct, frozen=True):
     """The changes that would make live match desired. Order is decided here, once.
 
-    `config_digest`, `state_serial` and `base_url` tie it to what it was made from; that took `calls` and `seconds`.
+    `config_digest`, `state_lineage`, `state_serial` and `base_url` tie it to what it was made from; that took `calls`
+    and `seconds`. The lineage is "" where there was no state yet. `refusals` are what guards refuse of it, one sentence
+    each; such a plan is shown and neither saved nor carried out. `variables` are those that the command line gave;
+    `input_digests` stand for what is not kept: `env.NAME`, and `var.NAME` where it looks like a secret.
     `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
     """
 
@@ -250,8 +253,12 @@ class Plan(Struct, frozen=True):
     outputs: tuple[OutputChange, ...] = ()
     unmanaged: tuple[Unmanaged, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    refusals: tuple[str, ...] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    input_digests: Mapping[str, str] = field(default_factory=dict)
     config_digest: str = ""
     state_serial: int = 0
+    state_lineage: str = ""
     base_url: str = ""
     destroy: bool = False
     rollback_of: int | None = None

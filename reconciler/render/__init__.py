@@ -29,6 +29,9 @@ class Renderer(Protocol):
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """Problems of the configuration."""
 
+    def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
+        """What ended a run of a command before it had a plan or a result."""
+
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """The outputs of the stack."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -133,6 +133,21 @@ def junit_view(report: CheckReport) -> str:
     cases = "".join(_case(outcome) for outcome in report.outcomes)
     suite = f"  <testsuite{_attributes({'name': name, **numbers})}>\n{cases}  </testsuite>\n"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{_attributes(numbers)}>\n{suite}</testsuites>\n'
+
+
+def junit_error(name: str, messages: Sequence[str]) -> str:
+    """A suite of one case that ended in an error before any check was made."""
+    numbers = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0", "time": "0.000"}
+    first = _attributes({"message": messages[0]}) if messages else ""
+    text = "&#10;".join(map(_xml, messages))
+    case = _attributes({"classname": "reconciler", "name": name, "time": "0.000"})
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<testsuites{_attributes(numbers)}>\n"
+        f"  <testsuite{_attributes({'name': name, **numbers})}>\n"
+        f"    <testcase{case}><error{first}>{text}</error></testcase>\n"
+        "  </testsuite>\n</testsuites>\n"
+    )
 
 
 def _case(outcome: CheckOutcome) -> str:

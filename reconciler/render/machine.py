@@ -56,6 +56,7 @@ class JsonRenderer:
             "reconciler": {
                 **_origin(plan),
                 "configuration_changes_pending": len(words.of_the_manifests(plan)),
+                "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
                 **({"unmanaged": _unmanaged(plan)} if unmanaged else {}),
             },
         }
@@ -87,13 +88,24 @@ class JsonRenderer:
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
         """The problems found, in the shape of `terraform validate -json`."""
-        errors = sum(item.severity is Severity.ERROR for item in diagnostics)
+        return document(_diagnostics(diagnostics))
+
+    def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
+        """The problems, and what a plan would have said: that there is nothing to apply."""
+        problems = _diagnostics(diagnostics)
         view = {
-            "format_version": FORMAT_VERSION,
-            "valid": errors == 0,
-            "error_count": errors,
-            "warning_count": len(diagnostics) - errors,
-            "diagnostics": [_diagnostic(item) for item in diagnostics],
+            **problems,
+            "applyable": False,
+            "complete": False,
+            "errored": True,
+            "resource_changes": [],
+            "resource_drift": [],
+            "output_changes": {},
+            "reconciler": {
+                "command": command,
+                "diagnostics": problems["diagnostics"],
+                "refusals": [],
+            },
         }
         return document(view)
 
@@ -106,7 +118,7 @@ class JsonRenderer:
         errored = _errored(plan)
         return {
             **self._head(plan),
-            "applyable": not errored and not plan.is_empty,
+            "applyable": not errored and not plan.is_empty and not plan.refusals,
             "complete": True,
             "errored": errored,
             "planned_values": _planned_values(plan),
@@ -117,6 +129,7 @@ class JsonRenderer:
                 **_origin(plan),
                 "destroy": plan.destroy,
                 "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
+                "refusals": list(plan.refusals),
                 "summary": words.plan_totals(plan),
                 "unmanaged": _unmanaged(plan),
             },
@@ -137,6 +150,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
         "environment": plan.environment,
         "digest": plan.config_digest,
         "serial": plan.state_serial,
+        "lineage": plan.state_lineage,
         **({} if plan.rollback_of is None else {"rollback_of": plan.rollback_of}),
         "calls": plan.calls,
         "seconds": plan.seconds,
@@ -313,6 +327,17 @@ def _planned_output(output: OutputChange) -> dict[str, Any]:
 
 def _unmanaged(plan: Plan) -> list[dict[str, Any]]:
     return [{"kind": item.kind, "id": item.id, "label": item.label, "project": item.project} for item in plan.unmanaged]
+
+
+def _diagnostics(diagnostics: Sequence[Diagnostic]) -> dict[str, Any]:
+    errors = sum(item.severity is Severity.ERROR for item in diagnostics)
+    return {
+        "format_version": FORMAT_VERSION,
+        "valid": errors == 0,
+        "error_count": errors,
+        "warning_count": len(diagnostics) - errors,
+        "diagnostics": [_diagnostic(item) for item in diagnostics],
+    }
 
 
 def _diagnostic(item: Diagnostic) -> dict[str, Any]:

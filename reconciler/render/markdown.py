@@ -60,22 +60,22 @@ class MarkdownRenderer:
 
     def plan(self, plan: Plan) -> str:
         """Headline and table, then warnings, what is destroyed, other changes, outputs."""
-        head = f"### {_title('plan', plan)}: {words.headline_counts(plan)}\n\n"
+        head = f"### {_title('plan', plan)}: {_verdict(plan)}{words.headline_counts(plan)}\n\n"
         changes = [
             Section(partial(_change, change), "change", change.action) for change in _by_importance(plan.pending)
         ]
         table = [Section(partial(_table, plan.pending), "summary table")] if plan.pending else []
         outputs = [Section(partial(_outputs, plan.outputs), "list of outputs")] if plan.outputs else []
-        sections = [*table, *_warnings(plan), *changes, *outputs]
+        sections = [*table, *_refusals(plan), *_warnings(plan), *changes, *outputs]
+        sections += _unmanaged_sections(plan)
         return assemble(head, sections, f"{words.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live, then what nobody declares."""
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
-        sections = [Section(partial(_drift, drift), "object") for drift in plan.drift]
-        sections += (
-            [Section(partial(_unmanaged, plan), "list of unmanaged objects")] if unmanaged and plan.unmanaged else []
-        )
+        sections = [Section(partial(_problem, item), "warning") for item in plan.diagnostics]
+        sections += [Section(partial(_drift, drift), "object") for drift in plan.drift]
+        sections += _unmanaged_sections(plan) if unmanaged else []
         totals = words.drift_totals(plan, unmanaged=unmanaged)
         foot = f"{totals}\n\n{words.besides(plan)}\n"
         return assemble(head, sections, foot, "`reconciler drift`", self._limit)
@@ -102,6 +102,12 @@ class MarkdownRenderer:
         head = f"### reconciler · {words.diagnostic_totals(diagnostics)}\n\n"
         sections = [Section(partial(_problem, item), "problem") for item in diagnostics]
         return assemble(head, sections, "", "`reconciler validate`", self._limit)
+
+    def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
+        """Each problem as an item of a list, below the name of the command that failed."""
+        head = f"### reconciler {prose(command)}: failed\n\n"
+        sections = [Section(partial(_problem, item), "problem") for item in diagnostics]
+        return assemble(head, sections, "", f"`reconciler {command}`", self._limit)
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """A table of names and values."""
@@ -147,6 +153,23 @@ def _scope(heading: str) -> str:
         return heading
     first, _, name = heading.partition(" ")
     return f"{first} {code_span(shortened(name, _MOST_NAME), in_table=True)}"
+
+
+def _verdict(plan: Plan) -> str:
+    """What a headline says before it counts, where the plan cannot be carried out."""
+    if plan.refusals:
+        return "refused, "
+    is_failed = any(item.severity is Severity.ERROR for item in plan.diagnostics)
+    return "failed, " if is_failed else ""
+
+
+def _refusals(plan: Plan) -> Iterator[Section]:
+    for sentence in plan.refusals:
+        yield Section(partial(_refusal, sentence), "refusal")
+
+
+def _refusal(sentence: str) -> str:
+    return f"- ⛔ **refused** {_spans(sentence)}\n"
 
 
 def _warnings(plan: Plan) -> Iterator[Section]:
@@ -199,6 +222,12 @@ def _drift(drift: Drift) -> str:
     head = f"{'🔴' if drift.deleted else '🟡'} {_named(drift.address)} {words.drift_sentence(drift)}"
     about = _joined([*_aside(drift.place, drift.id), *([_spans(drift.blame)] if drift.blame else [])])
     return _folded(head, [about, _diff_block(drift_entries(drift, width=_WIDTH))], is_open=True)
+
+
+def _unmanaged_sections(plan: Plan) -> list[Section]:
+    if not plan.unmanaged:
+        return []
+    return [Section(partial(_unmanaged, plan), "list of unmanaged objects")]
 
 
 def _unmanaged(plan: Plan) -> str:

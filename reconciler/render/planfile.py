@@ -33,7 +33,7 @@ from reconciler.model.values import decode, encode
 from reconciler.render.jsonview import document
 from reconciler.render.machine import JsonRenderer
 
-PLAN_FORMAT = 3
+PLAN_FORMAT = 4
 """The version of `reconciler.plan`. It rises with every change that an older program would misread."""
 
 _CHECKSUM = "plan_sha256"
@@ -114,7 +114,7 @@ def _pack_field(value: Any, name: str) -> Any:
 
 
 _PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
-_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path"})
+_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path", "variables"})
 
 
 def _unpack_plan(data: Mapping[str, Any]) -> Plan:
@@ -127,6 +127,8 @@ def _unpack_plan(data: Mapping[str, Any]) -> Plan:
             "unmanaged": tuple(Unmanaged(**item) for item in data["unmanaged"]),
             "reading": Reading(**data["reading"]),
             "diagnostics": tuple(_diagnostic(item) for item in data["diagnostics"]),
+            "refusals": tuple(data["refusals"]),
+            "variables": decode(data["variables"]),
         }
     )
 

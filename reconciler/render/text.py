@@ -51,12 +51,13 @@ class TextRenderer:
         if plan.outputs:
             entries = output_entries(plan.outputs, width=self._width - 30)
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
+        lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
-        return self._painted([*lines, _emphasized(words.plan_totals(plan))])
+        return self._painted([*lines, _emphasized(words.plan_totals(plan)), *_refusals(plan)])
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live since the last apply, and how much else is pending."""
-        lines: list[Line] = []
+        lines: list[Line] = list(self._diagnostics(plan.diagnostics))
         width = _column(str(drift.address) for drift in plan.drift)
         for heading, drifts in _drift_by_scope(plan.drift):
             lines.append(line(Span(heading, "bold")))
@@ -86,6 +87,10 @@ class TextRenderer:
         if not diagnostics:
             return ""
         return self._painted([*self._diagnostics(diagnostics), line(words.diagnostic_totals(diagnostics))])
+
+    def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:  # noqa: ARG002
+        """The problems that ended a run; who reads it knows the command."""
+        return self.diagnostics(diagnostics)
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """The outputs of the stack, one a line."""
@@ -129,6 +134,11 @@ class TextRenderer:
             yield from [line("  ", Span(aside, "dim"))] if aside else []
             yield from (line("  ", text) for text in item.detail.split("\n") if text)
             yield _BLANK
+
+
+def _refusals(plan: Plan) -> Iterator[Line]:
+    for sentence in plan.refusals:
+        yield line(Span("Refused: ", "bold red"), sentence)
 
 
 def _column(texts: Iterable[str], most: int = _MOST_COLUMN) -> int:

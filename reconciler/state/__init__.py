@@ -3,9 +3,10 @@
 `StateStore` is the whole interface; the other names are what it hands out.
 """
 
+from reconciler.state.identity import Identity
 from reconciler.state.journal import ChangeJournal, Entry, Journal, Status
 from reconciler.state.lock import Holder
 from reconciler.state.runs import PreImage, Run
 from reconciler.state.store import StateStore
 
-__all__ = ["ChangeJournal", "Entry", "Holder", "Journal", "PreImage", "Run", "StateStore", "Status"]
+__all__ = ["ChangeJournal", "Entry", "Holder", "Identity", "Journal", "PreImage", "Run", "StateStore", "Status"]

@@ -7,17 +7,22 @@ and lock stay behind; they belong to the file and the machine. Reading is strict
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from reconciler.errors import StateError
+from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
 from reconciler.model.resource import Record
 from reconciler.model.values import decode, encode
+from reconciler.state.identity import Identity
 from reconciler.state.rows import SPEC_COLUMNS, record_from_dict, record_to_dict
 
 FORMAT = "reconciler-state"
-VERSION = 1
+VERSION = 2
+"""Version 2 added `lineage`, `server` and `organization`. Version 1 is still read."""
 
 _SHOWN_PROBLEMS = 10
 _MOST_SERIAL = 2**53
@@ -27,9 +32,13 @@ _TOP: Mapping[str, tuple[type, ...]] = {
     "stack": (str,),
     "environment": (str,),
     "serial": (int,),
+    "lineage": (str,),
+    "server": (str,),
+    "organization": (str,),
     "resources": (list,),
     "outputs": (dict,),
 }
+_SINCE_VERSION_2 = frozenset({"lineage", "server", "organization"})
 _RECORD: Mapping[str, tuple[type, ...]] = {
     "address": (str,),
     "id": (str,),
@@ -43,8 +52,28 @@ _RECORD: Mapping[str, tuple[type, ...]] = {
 _WORDS = {str: "text", int: "a number", list: "a list", dict: "a map", bool: "true or false", type(None): "null"}
 
 
+class Origin(Struct, frozen=True):
+    """Where an export comes from, or where it is imported to."""
+
+    stack: str
+    environment: str
+    serial: int
+    identity: Identity
+
+    @property
+    def name(self) -> str:
+        """Stack and environment, as messages name them."""
+        return f"{self.stack}/{self.environment}"
+
+
 def to_data(
-    *, stack: str, environment: str, serial: int, records: list[Record], outputs: Mapping[str, Any]
+    *,
+    stack: str,
+    environment: str,
+    serial: int,
+    identity: Identity,
+    records: list[Record],
+    outputs: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The state as JSON values, the inverse of `from_data`."""
     return {
@@ -53,6 +82,9 @@ def to_data(
         "stack": stack,
         "environment": environment,
         "serial": serial,
+        "lineage": identity.lineage,
+        "server": identity.server,
+        "organization": identity.organization,
         "resources": [record_to_dict(record) for record in records],
         "outputs": {name: encode(value) for name, value in outputs.items()},
     }
@@ -61,7 +93,9 @@ def to_data(
 def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     """Records and outputs of an exported state. Raises StateError with all the problems found."""
     _check_version(data)
-    problems = list(_check_map(data, _TOP, "the export"))
+    left_out = _SINCE_VERSION_2 if data["version"] < VERSION else frozenset()
+    shape = {name: types for name, types in _TOP.items() if name not in left_out}
+    problems = list(_check_map(data, shape, "the export"))
     if problems:
         raise _refuse(problems)
     if not 0 <= data["serial"] < _MOST_SERIAL:
@@ -73,6 +107,69 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     if problems:
         raise _refuse(problems)
     return records, outputs
+
+
+def origin_of(data: Mapping[str, Any]) -> Origin:
+    """Where an export comes from. The export has been checked by `from_data`."""
+    parts = (data.get(name, "") for name in ("lineage", "server", "organization"))
+    return Origin(data["stack"], data["environment"], data["serial"], Identity(*parts))
+
+
+def check_is_ours(theirs: Origin, own: Origin) -> None:
+    """Raise StateError for the export of another stack, environment, place or lineage."""
+    hint = "Say --from-elsewhere if this is meant."
+    if theirs.name != own.name:
+        raise StateError(
+            f"the export is of {theirs.name}, not of {own.name}",
+            hint="Choose the other environment with -e, or say --from-elsewhere if this is meant.",
+        )
+    if theirs.identity.conflicts_with(own.identity):
+        raise StateError(
+            f"the export is of {theirs.identity.place}, and this state is of {own.identity.place}",
+            hint=hint,
+        )
+    if is_foreign(theirs, own):
+        raise StateError(
+            "the export is of another state with the same stack and environment: its lineage is "
+            f"{theirs.identity.lineage}, and the lineage here is {own.identity.lineage}",
+            hint=hint,
+        )
+
+
+def check_is_newer(theirs: Origin, own: Origin, forgotten: Sequence[Address]) -> None:
+    """Raise StateError for an export with a lower serial, naming what it would forget."""
+    # Serials of different states count different things.
+    if theirs.name != own.name or is_foreign(theirs, own) or theirs.serial >= own.serial:
+        return
+    raise StateError(
+        f"the export is older than this state: its serial is {theirs.serial}, and the serial here "
+        f"is {own.serial}; {_forgetting(forgotten)}",
+        hint="Say --force-older if this is meant.",
+    )
+
+
+def merged_identity(theirs: Origin, own: Origin) -> Identity:
+    """The identity after an import: the objects of the export, in the place that it names."""
+    lineage = theirs.identity.lineage if theirs.name == own.name else ""
+    return Identity(
+        lineage or own.identity.lineage,
+        theirs.identity.server or own.identity.server,
+        theirs.identity.organization or own.identity.organization,
+    )
+
+
+def is_foreign(theirs: Origin, own: Origin) -> bool:
+    """Whether both have a lineage, they differ, and there is something here to lose."""
+    lineages = {theirs.identity.lineage, own.identity.lineage} - {""}
+    return len(lineages) > 1 and own.serial > 0
+
+
+def _forgetting(forgotten: Sequence[Address]) -> str:
+    if not forgotten:
+        return "it would forget no object, only later values"
+    named = ", ".join(map(str, forgotten[:_SHOWN_PROBLEMS]))
+    rest = len(forgotten) - _SHOWN_PROBLEMS
+    return f"it would forget {named}" + (f" and {rest} more" if rest > 0 else "")
 
 
 def _check_version(data: Any) -> None:

@@ -6,6 +6,8 @@ in one transaction, so that a kill leaves the old version whole. A migration tha
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
@@ -119,7 +121,20 @@ def _fourth(connection: sqlite3.Connection) -> None:
     connection.execute(f"UPDATE resources SET on_remove = NULL WHERE on_remove = 'delete' AND {others}", retained)  # noqa: S608
 
 
-MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth)
+def _fifth(connection: sqlite3.Connection) -> None:
+    # Whose state it is. A reader migrates only its own copy, so what it finds must be the same each
+    # time: an older state gets the digest of its first run as lineage, and no random one.
+    for name in ("lineage", "server", "organization"):
+        connection.execute(f"ALTER TABLE identity ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
+    row = connection.execute(
+        "SELECT command, user, host, pid, plan_digest, began_at FROM runs ORDER BY id LIMIT 1"
+    ).fetchone()
+    if row is not None:
+        lineage = hashlib.sha256(json.dumps(row).encode()).hexdigest()[:32]
+        connection.execute("UPDATE identity SET lineage = ?", (lineage,))
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth)
 
 
 def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:

@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.secret import Redactor
-from reconciler.state import journal, lock, parsed, portable, resources, runs, schema
+from reconciler.state import identity, journal, lock, parsed, portable, resources, runs, schema
 from reconciler.state.database import Database
 from reconciler.state.files import open_copy, open_file
+from reconciler.state.identity import Identity
 from reconciler.state.journal import Entry, Journal
 from reconciler.state.lock import Holder
 from reconciler.state.rows import DAMAGED_HINT, plain
@@ -50,7 +53,9 @@ class StateStore:
         """Open for writing; folder and file are created where absent. `clock` gives unix seconds."""
         path = state_file(folder, stack, environment)
         with _named(path):
-            return cls._ready(open_file(path), stack, environment, clock)
+            store = cls._ready(open_file(path), stack, environment, clock)
+            store._begin_lineage()
+            return store
 
     @classmethod
     def open_for_reading(cls, folder: Path, *, stack: str, environment: str) -> StateStore:
@@ -80,8 +85,17 @@ class StateStore:
         with self._database.write() as connection:
             schema.migrate(connection)
             connection.execute(
-                "INSERT OR IGNORE INTO identity VALUES (1, ?, ?, 0)", (plain(self.stack), plain(self.environment))
+                "INSERT OR IGNORE INTO identity (only_row, stack, environment, serial) VALUES (1, ?, ?, 0)",
+                (plain(self.stack), plain(self.environment)),
             )
+
+    def _begin_lineage(self) -> None:
+        if self.identity.lineage:
+            return
+        with self._database.write(fenced=False) as connection:
+            known = identity.read(connection)
+            if not known.lineage:
+                identity.write(connection, replace(known, lineage=identity.new_lineage()))
 
     def _check_identity(self) -> None:
         with self._database.read() as connection:
@@ -103,6 +117,23 @@ class StateStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
+
+    # Identity
+
+    @property
+    def identity(self) -> Identity:
+        """The lineage, and the server and organization that the objects live in."""
+        with self._database.read() as connection:
+            return identity.read(connection)
+
+    def bind(self, *, server: str, organization: str) -> None:
+        """Record the server and organization that the objects live in."""
+        known = self.identity
+        bound = replace(known, server=server, organization=organization)
+        if bound == known:
+            return
+        with self._database.write() as connection:
+            identity.write(connection, bound)
 
     # Resources
 
@@ -271,21 +302,41 @@ class StateStore:
                 stack=self.stack,
                 environment=self.environment,
                 serial=resources.serial(connection),
+                identity=identity.read(connection),
                 records=list(resources.read_all(connection).values()),
                 outputs=resources.read_outputs(connection),
             )
 
-    def import_(self, data: Mapping[str, Any], *, from_elsewhere: bool = False) -> None:
-        """Replace all records and outputs by an export's. Raises StateError, and then nothing has changed.
+    def import_(
+        self, data: Mapping[str, Any], *, from_elsewhere: bool = False, force_older: bool = False
+    ) -> Sequence[Address]:
+        """Replace all records and outputs by those of an export; the addresses that are forgotten.
 
-        The export of another stack or environment is refused unless `from_elsewhere`. The serial grows past both.
+        Raises StateError, and then nothing has changed: unless `from_elsewhere` for the export of
+        another stack, environment, lineage, server or organization; unless `force_older` for one
+        with a lower serial. The serial grows past both.
         """
         records, outputs = portable.from_data(data)
-        self._check_export_is_ours(data, from_elsewhere=from_elsewhere)
-        theirs = f"{data['stack']}/{data['environment']}"
-        owners = sorted({*self.former_owners(), theirs} - {f"{self.stack}/{self.environment}"})
+        stack_of_export = f"{data['stack']}/{data['environment']}"
+        owners = sorted({*self.former_owners(), stack_of_export} - {f"{self.stack}/{self.environment}"})
         with self._database.write() as connection:
-            serial = max(resources.serial(connection), data["serial"]) + 1
+            own = portable.Origin(
+                self.stack,
+                self.environment,
+                resources.serial(connection),
+                identity.read(connection),
+            )
+            imported = {record.address: record.id for record in records}
+            forgotten = [
+                address
+                for address, record in resources.read_all(connection).items()
+                if imported.get(address) != record.id
+            ]
+            theirs = portable.origin_of(data)
+            if not from_elsewhere:
+                portable.check_is_ours(theirs, own)
+            if not force_older:
+                portable.check_is_newer(theirs, own, forgotten)
             resources.clear(connection)
             for record in records:
                 resources.put(connection, record)
@@ -294,15 +345,10 @@ class StateStore:
             connection.execute("DELETE FROM meta WHERE name <> 'program'")
             if owners:
                 connection.execute("INSERT INTO meta (name, value) VALUES (?, ?)", (_FORMER_OWNERS, json.dumps(owners)))
+            serial = max(own.serial, theirs.serial) + 1
             connection.execute("UPDATE identity SET serial = ?", (serial,))
-
-    def _check_export_is_ours(self, data: Mapping[str, Any], *, from_elsewhere: bool) -> None:
-        theirs = (data["stack"], data["environment"])
-        if theirs != (self.stack, self.environment) and not from_elsewhere:
-            raise StateError(
-                f"the export is of {theirs[0]}/{theirs[1]}, not of {self.stack}/{self.environment}",
-                hint="choose the other environment with -e, or say --from-elsewhere if this is meant",
-            )
+            identity.write(connection, portable.merged_identity(theirs, own))
+        return forgotten
 
 
 @contextmanager

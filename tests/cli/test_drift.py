@@ -75,6 +75,49 @@ def test_blame_names_who_did_it(workspace: Workspace) -> None:
     assert f"{len(workspace.emulator.requests)} calls in" in told
 
 
+MEMBER = """\
+kind: ProjectUser
+metadata: {name: cleo, project: search}
+spec: {email: cleo@example.com, role: member}
+"""
+ACCOUNT = """\
+kind: ServiceAccount
+metadata: {name: ci, project: search}
+spec: {name: ci}
+"""
+
+
+def blamed(workspace: Workspace, address: str) -> str:
+    view = json.loads(workspace.run("drift", "--blame", "--format", "json", expect=2).out)
+    [found] = [item for item in view["resource_drift"] if item["address"] == address]
+    return str(found["reconciler"]["blame"])
+
+
+def test_a_member_that_left_the_organization_is_blamed_on_the_leaving(workspace: Workspace) -> None:
+    workspace.declare(PROJECT, MEMBER).apply()
+    with admin(workspace) as client:
+        users = client.get("/organization/users").json()["data"]
+        [cleo] = [item["id"] for item in users if item["email"] == "cleo@example.com"]
+        client.delete(f"/organization/users/{cleo}").raise_for_status()
+    assert blamed(workspace, "ProjectUser/search/cleo").startswith("user.deleted by ")
+
+
+def test_a_change_is_not_blamed_on_the_entry_of_when_the_object_was_made(workspace: Workspace) -> None:
+    workspace.declare(PROJECT, ACCOUNT).apply()
+    store = workspace.emulator.store
+    with store.lock:
+        [account] = store.all("service_account")
+        account.body["name"] = "renamed without an entry"
+    assert blamed(workspace, "ServiceAccount/search/ci") == "the audit log has no entry about it"
+
+
+def test_a_project_that_is_archived_is_blamed_on_who_archived_it(workspace: Workspace) -> None:
+    workspace.declare(PROJECT, ACCOUNT).apply()
+    with admin(workspace) as client:
+        client.post(f"/organization/projects/{project_id(client)}/archive").raise_for_status()
+    assert blamed(workspace, "Project/search").startswith("project.archived by ")
+
+
 def test_json_drift_is_in_resource_drift(workspace: Workspace) -> None:
     workspace.write({"a.yaml": ASSISTANT}).apply()
     change(workspace, temperature=1.5)

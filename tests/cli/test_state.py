@@ -26,8 +26,42 @@ def exported(workspace: Workspace, **changes: Any) -> str:
 def test_an_export_brings_back_what_was_forgotten(applied: Workspace) -> None:
     applied.write({"s.json": exported(applied)})
     applied.run("state", "rm", "Assistant/bot", expect=0)
-    assert applied.run("state", "import", "s.json", expect=0).out == "1 resource imported.\n"
+    done = applied.run("state", "import", "s.json", "--force-older", expect=0)
+    assert done.out == "1 resource imported.\n"
     assert applied.plan().code == 0
+
+
+def test_an_older_export_is_refused_with_what_it_would_forget(applied: Workspace) -> None:
+    applied.write({"s.json": exported(applied)})
+    second = ASSISTANT.replace("name: bot", "name: second")
+    applied.write({"a.yaml": f"{ASSISTANT}---\n{second}"}).apply()
+    refused = applied.run("state", "import", "s.json", expect=1).err
+    assert "the export is older than this state" in refused
+    assert "it would forget Assistant/second" in refused
+    assert "--force-older" in refused
+    assert "Assistant/second" in applied.run("state", "list", expect=0).out
+    taken = applied.run("state", "import", "s.json", "--force-older", expect=0).err
+    assert "Assistant/second is forgotten." in taken
+
+
+def test_the_export_of_a_state_that_took_the_place_of_this_one_has_to_be_meant(
+    applied: Workspace,
+) -> None:
+    applied.write({"s.json": exported(applied, lineage="f" * 32, serial=99)})
+    refused = applied.run("state", "import", "s.json", expect=1).err
+    assert "of another state with the same stack and environment" in refused
+    assert "--from-elsewhere" in refused
+    applied.run("state", "import", "s.json", "--from-elsewhere", expect=0)
+    assert json.loads(exported(applied))["lineage"] == "f" * 32
+
+
+def test_the_export_of_another_organization_has_to_be_meant(applied: Workspace) -> None:
+    applied.write({"s.json": exported(applied, organization="org-x", serial=99)})
+    refused = applied.run("state", "import", "s.json", expect=1).err
+    assert "the organization org-x" in refused
+    assert "the organization org-emulator" in refused
+    applied.run("state", "import", "s.json", "--from-elsewhere", expect=0)
+    assert json.loads(exported(applied))["organization"] == "org-x"
 
 
 def test_the_export_of_another_stack_has_to_be_meant(applied: Workspace) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.emulator import Emulator
+from reconciler.emulator import Emulator, Options
 
 Connect = Callable[..., httpx.Client]
 
@@ -80,6 +80,13 @@ def test_the_first_key_cannot_select_a_project_that_does_not_exist(emulator: Emu
 def test_another_organization_is_refused(emulator: Emulator, connect: Connect) -> None:
     other = connect(emulator, emulator.api_key, OpenAI_Organization="org-other")
     assert refusal(other.get("/models")) == (401, "mismatched_organization")
+
+
+def test_an_emulator_can_stand_for_another_organization(connect: Connect) -> None:
+    with Emulator(Options(organization="org-x")) as other:
+        answer = connect(other, other.api_key, OpenAI_Organization="org-x").get("/models")
+        assert refusal(connect(other, other.api_key, OpenAI_Organization="org-emulator").get("/models"))
+    assert (answer.status_code, answer.headers["openai-organization"]) == (200, "org-x")
 
 
 def test_a_deleted_key_stops_working(

@@ -101,3 +101,39 @@ def test_the_account_before_the_one_whose_key_is_in_use_may_go() -> None:
     old = Change(writer, Action.DELETE, Reason.LEFT_BEHIND, id="old")
     bot = Change(Address("Assistant", "bot", "search"), Action.NO_OP, Reason.IN_SYNC, id="b", scope="project key")
     assert refusals(plan(old, bot), Limits(), keys={"search": KeyInUse(writer, "key", "file")}) == []
+
+
+def gone(count: int, reason: Reason = Reason.DELETED_OUTSIDE) -> list[Change]:
+    return [Change(Address("Assistant", f"g{number}"), Action.CREATE, reason) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("missing", "present", "is_refused"), [(3, 7, False), (4, 7, True), (2, 0, False), (3, 0, True)]
+)
+def test_a_share_of_recorded_objects_that_is_gone_at_once_is_refused(
+    missing: int, present: int, is_refused: bool
+) -> None:
+    assert bool(refusals(plan(*gone(missing), *unchanged(present)), Limits())) is is_refused
+
+
+def test_what_is_gone_counts_whether_a_manifest_declares_it_or_not() -> None:
+    forgotten = [
+        Change(Address("Assistant", f"f{number}"), Action.FORGET, Reason.GONE, id=f"f{number}") for number in range(2)
+    ]
+    [refused] = refusals(plan(*gone(1), *forgotten, *unchanged(1), destroy=True), Limits())
+    assert refused.startswith("3 of 4 recorded objects are gone at once")
+
+
+def test_an_archived_project_is_still_shown_and_so_is_not_gone() -> None:
+    assert refusals(plan(*gone(5, Reason.ARCHIVED_OUTSIDE)), Limits()) == []
+
+
+def test_new_objects_are_no_share_of_what_is_recorded() -> None:
+    new = [Change(Address("Assistant", f"c{number}"), Action.CREATE, Reason.NEW) for number in range(50)]
+    assert refusals(plan(*gone(4), *unchanged(4), *new), Limits())
+
+
+def test_the_percentage_that_the_refusal_names_is_enough() -> None:
+    [refused] = refusals(plan(*gone(3), *unchanged(6)), Limits())
+    assert "{max_vanished_percent: 34}" in refused
+    assert refusals(plan(*gone(3), *unchanged(6)), Limits(max_vanished_percent=34)) == []

@@ -206,13 +206,15 @@ BAD = {
     "base url": (
         "{base_url: https://evil.example}",
         ('7: error: Unknown field "base_url": "base_url" is not known in spec. Known here: manifests, projects, '
-        "credentials, backend, guards, refresh, variables, env, environments, pace, outputs. The base URL comes from "
+        "organization, credentials, backend, guards, refresh, variables, env, environments, pace, outputs. The base "
+        "URL comes from "
         "OPENAI_BASE_URL or --base-url only, never from a file."),
     ),
     "base url of an environment": (
         "{environments: {a: {baseUrl: https://evil.example}}}",
         ('26: error: Unknown field "baseUrl": "baseUrl" is not known in spec.environments.a. Known here: manifests, '
-        "projects, credentials, backend, guards, refresh, variables. The base URL comes from OPENAI_BASE_URL or "
+        "projects, organization, credentials, backend, guards, refresh, variables. The base URL comes from "
+        "OPENAI_BASE_URL or "
         "--base-url only, never from a file."),
     ),
     "another backend": (
@@ -378,6 +380,9 @@ class TestVariables:
             ("{x: {type: string}}", "[a]", "[a]"),
             ("{x: {default: a}}", "true", "true"),
             ("{x: a}", "${env.HOME}", "${env.HOME}"),
+            ("{x: }", "1234567e8", "1234567e8"),
+            ("{x: {description: A release.}}", "1.10", "1.10"),
+            ("{x: {default: null}}", "0x1F", "0x1F"),
         ],
     )
     def test_text_stays_text_on_the_command_line(self, folder: Folder, variables: str, text: str, value: str) -> None:

@@ -37,7 +37,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.secret import Redactor
 from reconciler.secrets import SinkSet
 from reconciler.secrets.sinks import known_files
-from reconciler.state import StateStore, Status
+from reconciler.state import StateStore
 from tests.properties.bench import pending
 from tests.whole_examples import FILES, make_a_persons_key, whole_example
 

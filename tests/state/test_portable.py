@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,15 +48,76 @@ def test_an_export_that_is_imported_gives_the_same_state(
 
 def test_an_import_replaces_everything(store: StateStore, exported: Any) -> None:
     store.put(Record(Address.parse("User/ada"), "user_1"))
-    store.import_(exported)
+    store.import_({**exported, "serial": store.serial})
     assert list(store.records()) == [SEARCH]
 
 
 def test_an_import_makes_every_saved_plan_stale(store: StateStore, exported: Any) -> None:
     store.import_({**exported, "serial": 41})
     assert store.serial == 42
-    store.import_({**exported, "serial": 3})
+    store.import_({**exported, "serial": 3}, force_older=True)
     assert store.serial == 43
+
+
+def test_an_older_export_is_refused_and_changes_nothing(store: StateStore, exported: Any) -> None:
+    store.put(Record(Address.parse("User/ada"), "user_1"))
+    with pytest.raises(StateError, match="its serial is 1, and the serial here is 2; it would forget User/ada"):
+        store.import_(exported)
+    assert len(store.records()) == 2
+
+
+def test_an_older_export_is_compared_by_serial_where_it_has_no_lineage(store: StateStore, exported: Any) -> None:
+    store.put(Record(Address.parse("User/ada"), "user_1"))
+    since = ("lineage", "server", "organization")
+    old = {name: value for name, value in exported.items() if name not in since} | {"version": 1}
+    with pytest.raises(StateError, match="the export is older"):
+        store.import_(old)
+    store.import_({**old, "serial": 2})
+    assert list(store.records()) == [SEARCH]
+
+
+def test_an_object_that_is_bound_anew_counts_as_forgotten(store: StateStore, exported: Any) -> None:
+    store.put(Record(SEARCH, "proj_2"))
+    assert store.import_(exported, force_older=True) == [SEARCH]
+
+
+def test_the_export_of_another_lineage_is_refused_unless_meant(store: StateStore, exported: Any) -> None:
+    other = {**exported, "lineage": "other", "serial": 9}
+    with pytest.raises(StateError, match="its lineage is other"):
+        store.import_(other)
+    store.import_(other, from_elsewhere=True)
+    assert store.identity.lineage == "other"
+
+
+def test_a_new_state_takes_the_lineage_of_what_is_imported(tmp_path: Path, exported: Any) -> None:
+    with StateStore.open(tmp_path / "new", stack="acme", environment="prod") as new:
+        new.import_(exported)
+        assert new.identity.lineage == exported["lineage"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_refused"),
+    [
+        (("https://a", "org-1"), ("https://a", "org-2"), True),
+        (("https://a", "org-1"), ("https://b", "org-1"), False),
+        (("https://a", "acme"), ("https://b", "other"), True),
+        (("https://a", "acme"), ("https://a", "org-1"), False),
+        (("https://a", "acme"), ("https://b", "org-1"), True),
+        (("https://a", ""), ("https://b", ""), True),
+        (("https://a", ""), ("", ""), False),
+        (("", ""), ("https://b", "org-1"), False),
+    ],
+)
+def test_the_organization_decides_where_an_export_belongs_and_else_the_server(
+    store: StateStore, exported: Any, ours: tuple[str, str], theirs: tuple[str, str], is_refused: bool
+) -> None:
+    store.bind(server=ours[0], organization=ours[1])
+    export = {**exported, "server": theirs[0], "organization": theirs[1]}
+    if not is_refused:
+        store.import_(export)
+        return
+    with pytest.raises(StateError, match="and this state is of"):
+        store.import_(export)
 
 
 @pytest.mark.parametrize("key", ["stack", "environment"])
@@ -68,8 +130,8 @@ def test_the_export_of_another_state_is_refused_unless_meant(store: StateStore, 
 
 
 def test_a_newer_export_is_refused(store: StateStore, exported: Any) -> None:
-    with pytest.raises(StateError, match="the export has version 2, and this program reads versions up to 1"):
-        store.import_({**exported, "version": 2})
+    with pytest.raises(StateError, match="the export has version 3, and this program reads versions up to 2"):
+        store.import_({**exported, "version": 3})
 
 
 @pytest.mark.parametrize("data", [{}, [], None, "x", {"format": "terraform"}])
@@ -136,6 +198,9 @@ def test_history_and_lock_are_not_exported(store: StateStore) -> None:
         "stack",
         "environment",
         "serial",
+        "lineage",
+        "server",
+        "organization",
         "resources",
         "outputs",
     }

@@ -70,6 +70,34 @@ def test_a_migration_that_fails_leaves_the_old_version_whole(raw: sqlite3.Connec
         assert len(store.records()) == 1
 
 
+def test_an_older_state_has_the_same_lineage_for_every_reader(file: Path, folder: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as older:
+        schema.migrate(older, migrations=schema.MIGRATIONS[:3])
+        older.execute("INSERT INTO identity VALUES (1, 'acme', 'prod', 4)")
+        older.execute(
+            "INSERT INTO runs (command, user, host, pid, plan_digest, began_at) VALUES ('apply', 'u', 'h', 1, 'd', 2.5)"
+        )
+    lineages = set()
+    for opened in (open_reading, open_reading, open_writing, open_reading):
+        with opened(folder) as store:
+            lineages.add(store.identity.lineage)
+            assert store.serial == 4
+    assert len(lineages - {""}) == len(lineages) == 1
+
+
+def test_two_states_of_one_name_have_different_lineages(tmp_path: Path) -> None:
+    with open_writing(tmp_path / "one") as one, open_writing(tmp_path / "two") as two:
+        assert one.identity.lineage != two.identity.lineage
+        assert one.identity.lineage
+
+
+def test_a_lineage_stays_the_same_from_run_to_run(folder: Path) -> None:
+    with open_writing(folder) as store:
+        first = store.identity.lineage
+    with open_writing(folder) as again, open_reading(folder) as reader:
+        assert (again.identity.lineage, reader.identity.lineage) == (first, first)
+
+
 def test_migrations_run_once(raw: sqlite3.Connection) -> None:
     for _ in range(2):
         schema.migrate(raw, migrations=[*schema.MIGRATIONS, add_colour])

@@ -108,7 +108,7 @@ def create_job(call: Call) -> dict[str, Any]:
         "model": model,
         "created_at": call.now,
         "fine_tuned_model": None,
-        "organization_id": ORGANIZATION,
+        "organization_id": call.options.organization,
         "result_files": [],
         "validation_file": sent.get("validation_file"),
         "training_file": sent["training_file"],

@@ -1,0 +1,114 @@
+"""Which organization answers: it must be the one that the stack file and the state name.
+
+An answer names its organization in the header `openai-organization`. A wrong one ends the run at
+once, before anything is written: the same keys would create every object a second time there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from reconciler.errors import ApiError, OrganizationError
+from reconciler.model.organization import comparable
+
+HEADER = "openai-organization"
+_MISMATCH = "mismatched_organization"
+
+
+class Expectation(Struct, frozen=True):
+    """An organization that answers must name, and who says so.
+
+    `whose` completes "…, and the keys in use are of the organization X". `must_be_named` where an
+    answer without the header, or with a name of the other form, is refused as well.
+    """
+
+    organization: str
+    whose: str
+    hint: str = ""
+    must_be_named: bool = False
+
+
+class OrganizationCheck:
+    """Compares the organization of each answer with what is expected. Safe to use from threads."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._expected: list[Expectation] = []
+        self._seen = ""
+        self._error: OrganizationError | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def seen(self) -> str:
+        """The organization that answers named so far; "" where none did."""
+        return self._seen
+
+    def expect(self, expectation: Expectation) -> None:
+        """Refuse answers of another organization from now on; raises OrganizationError."""
+        self._expected.append(expectation)
+        if self._seen:
+            self._compare(expectation, self._seen)
+
+    def require(self) -> None:
+        """Raise OrganizationError once an answer was of another organization than expected."""
+        if self._error is not None:
+            raise self._error
+
+    def check(self, headers: Mapping[str, str], *, is_write: bool, refused: ApiError | None = None) -> None:
+        """Raise OrganizationError for an answer of another organization than expected.
+
+        What a write made has to be recorded, so its answer passes and the next call is refused.
+        `refused` is the error that the answer stands for, if any: an error page of a proxy names no
+        organization, and the API itself refuses a key of another one.
+        """
+        try:
+            self._check(headers.get(HEADER, "").strip(), refused)
+        except OrganizationError as error:
+            self._error = error
+            if refused is not None or not is_write:
+                raise
+
+    def _check(self, name: str, refused: ApiError | None) -> None:
+        if refused is not None and refused.code == _MISMATCH:
+            raise self._refused_by_server(refused)
+        if not name and refused is not None:
+            return
+        for expectation in self._expected:
+            self._compare(expectation, name)
+        if name:
+            self._note(name)
+
+    def _note(self, name: str) -> None:
+        with self._lock:
+            self._seen = self._seen or name
+            first = self._seen
+        if comparable(first, name) and first != name:
+            raise OrganizationError(
+                f"the keys in use are of two organizations, {first} and {name}",
+                hint="Give the stack keys of one organization: see credentials in the stack file.",
+            )
+
+    def _refused_by_server(self, error: ApiError) -> OrganizationError:
+        named = " and ".join(item.whose for item in self._expected) or "OPENAI_ORG_ID is set"
+        return OrganizationError(
+            f"{named}, and the API refuses the key: {error}",
+            hint="Use keys of that organization, or correct `organization` in the stack file.",
+        )
+
+    def _compare(self, expectation: Expectation, name: str) -> None:
+        if comparable(expectation.organization, name):
+            if expectation.organization != name:
+                raise OrganizationError(
+                    f"{expectation.whose}, and the keys in use are of the organization {name} at {self._server}",
+                    hint=expectation.hint,
+                )
+            return
+        if expectation.must_be_named:
+            shown = f"the organization {name}" if name else "no organization"
+            raise OrganizationError(
+                f"{expectation.whose}, and the answers of {self._server} name {shown}",
+                hint=expectation.hint,
+            )
