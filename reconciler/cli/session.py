@@ -31,6 +31,7 @@ from reconciler.api.work import CREATE
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
+from reconciler.cli.known_secrets import remembered
 from reconciler.cli.lengths import load_pages
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.refreshing import Refreshing, plan_of_records
@@ -58,6 +59,7 @@ from reconciler.kinds import KINDS, PLANNED
 from reconciler.manifests import (
     Configuration,
     ParsedFiles,
+    Remembered,
     Settings,
     Stack,
     check_credentials,
@@ -119,7 +121,7 @@ class Session:
     @cached_property
     def stack(self) -> Stack:
         """The stack alone, for commands that need no manifests."""
-        return load_stack(self.settings)
+        return load_stack(self.settings, remembered=self._remembered_by)
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -133,7 +135,24 @@ class Session:
 
     @cached_property
     def _declared(self) -> Configuration:
-        return load_configuration(self.settings, KINDS, RULE_KINDS, parsed=self._parsed_before, whole=False)
+        return load_configuration(
+            self.settings,
+            KINDS,
+            RULE_KINDS,
+            parsed=self._parsed_before,
+            remembered=self._remembered_by,
+            whole=False,
+        )
+
+    def _remembered_by(self, stack: Stack) -> Remembered:
+        """What the state of a stack knows of secrets."""
+
+        def opened() -> StateStore:
+            if "store" not in self.__dict__:
+                self.store = _state_of(stack)
+            return self.store
+
+        return remembered(opened)
 
     def _parsed_before(self, stack: Stack) -> ParsedFiles:
         """What the state knows of the manifests. One that cannot be read is told by whoever needs more of it."""

@@ -189,6 +189,7 @@ def _stack_document(root: Path, secrets: tuple[Secret, ...], problems: Problems)
         detail = f"Both {STACK_FILES[0]} and {STACK_FILES[1]} exist: keep one."
         problems.add("Two stack files", detail, place=Place(name, 1, 1))
     try:
+        Files(root).require_open(path.name)
         require_file(root, path.name)
     except Problem as problem:
         problems.take(problem, place=Place(name, 1, 1))
