@@ -114,6 +114,7 @@ class Session:
             environment=self.options.env,
             variables=variables,
             variable_files=self.options.var_file,
+            allow_env=self.options.allow_env,
             env=os.environ,
             learn=redactor.add,
         )

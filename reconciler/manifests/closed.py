@@ -100,7 +100,7 @@ class ClosedFiles:
 
     def require_no_key(self, text: str, real: str) -> None:
         """Raise Problem if a key was or will be delivered to the file, or if it belongs to the state."""
-        if real in self.withheld or real in self._delivered or self._has_proof(real):
+        if real in self.withheld or real in self._delivered or self.has_proof(real):
             raise Problem(LEAK, f'"{text}" holds a key: no resource may contain it.')
         if as_prefix(real).startswith(self._state_folders):
             raise Problem("Not a file of the stack", f'"{text}" belongs to the state, and not to any resource.')
@@ -141,7 +141,7 @@ class ClosedFiles:
     def _delivered(self) -> frozenset[str]:
         return frozenset(os.path.realpath(self.root / path) for path in self.remembered.paths())
 
-    def _has_proof(self, real: str) -> bool:
+    def has_proof(self, real: str) -> bool:
         """Whether a key was once delivered to the file: whatever manifests say today, its proof lies beside it."""
         folder, _, name = real.rpartition(os.sep)
         is_proof = name.startswith(".") and name.endswith(_PROOFS)

@@ -17,6 +17,7 @@ from reconciler.manifests.closed import LEAK, SENT_FOLDER, ClosedFiles, Remember
 from reconciler.manifests.load import MAX_BYTES
 from reconciler.manifests.paths import Glob, compile_globs, normal, relative, require_file, require_inside, walk
 from reconciler.manifests.problems import Problem
+from reconciler.manifests.shapes import credential_in
 from reconciler.model.values import LocalFile, Member
 
 T = TypeVar("T")
@@ -65,6 +66,10 @@ class Files:
             return  # whoever reads it says so
         if stat.S_ISREG(status.st_mode):
             self._closed.require_no_link(path, status)
+
+    def was_delivered(self, path: str) -> bool:
+        """Whether the proof of a delivery lies beside a file."""
+        return self._closed.has_proof(os.path.realpath(self.root / relative(path)))
 
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
@@ -144,7 +149,10 @@ class Files:
         return sorted(path.relative_to(self.root).as_posix() for path in visible)
 
     def _read_text(self, path: str) -> str:
-        return self._decoded(path, self._allowed(path), is_secret=False)
+        text = self._decoded(path, self._allowed(path), is_secret=False)
+        if what := credential_in(text):
+            raise Problem(LEAK, f'"{path}" contains what looks like {what}: no manifest may contain it.')
+        return text
 
     def _decoded(self, path: str, real: str, *, is_secret: bool = True) -> str:
         try:

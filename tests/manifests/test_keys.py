@@ -126,8 +126,8 @@ def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
     folder.write({"reconciler.yaml": LEAKY.replace("{v", "{outputs: {a: '${var.leak}'}, v"), "m.yaml": AGENT})
     assert folder.problems(variables={"leak": KEY}) == [
         (
-            "reconciler.yaml:2:21: error: A credential does not belong in an output: An output is printed; it must not "
-            "contain a key that is in use."
+            'reconciler.yaml:2:21: error: A credential does not belong in a manifest: The variable "leak" holds what '
+            "looks like an API key: no manifest may contain it."
         )
     ]
 
