@@ -54,7 +54,6 @@ kind: Stack
 spec:
   manifests: [manifests/]
   variables: {model: gpt-5.1, stage: dev}
-  env: [DEPLOY_ENV]
 """
 
 NEIGHBOURS = """\
@@ -140,7 +139,7 @@ def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) 
     declares_project = re.search(r"^kind: Project\nmetadata: \{name: search\}", block.text, re.MULTILINE)
     stack = STACK if declares_project else STACK + "  projects: {search: proj_abc123}\n"
     root = folder_with(tmp_path, {"reconciler.yaml": stack, "manifests/example.yaml": block.text})
-    configuration = load_configuration(Settings(root=root, env={"DEPLOY_ENV": "ci"}), KINDS, RULE_KINDS)
+    configuration = load_configuration(Settings(root=root, env={"RECONCILER_VAR_STAGE": "ci"}), KINDS, RULE_KINDS)
     assert configuration.resources or configuration.rules
     assert configuration.warnings == ()
 

@@ -30,8 +30,9 @@ ALLOWED = {
 
 LIBRARIES = {
     "yaml": {"manifests/load.py"},
-    "jsonschema": {"manifests/validate.py", "rules/expectations.py"},
-    "jmespath": {"rules/expectations.py"},
+    "jsonschema": {"manifests/validate.py", "rules/answer_schema.py"},
+    "jmespath": {"rules/bounded.py"},
+    "regex": {"rules/bounded.py"},
     "deepdiff": {"engine/diff.py"},
     "httpx": {"api/"},
     "click": {"cli/"},

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from reconciler.api.answers import Answer, Received, clean, read
 from reconciler.api.base_url import check_base_url, is_loopback
+from reconciler.api.content import ENCODINGS, MAX_ANSWER_BYTES, MAX_DOWNLOAD_BYTES, Unusable, content_of
 from reconciler.api.keys import Key
 from reconciler.api.organization import OrganizationCheck
 from reconciler.api.outages import Outages
@@ -196,7 +197,7 @@ class Client:
         parts = urlsplit(self.base_url)
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
-        headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": ENCODINGS}
         self._http = _Http(
             headers=headers | ({"OpenAI-Organization": organization} if organization else {}),
             transport=transport,
@@ -394,12 +395,14 @@ class Client:
             response = self._http.send(self._built(request), stream=True)
             started = True
             try:
-                content = self._content(response)
+                content = self._content(response, request)
             finally:
                 response.close()
                 # httpx ties the stream to its response and the response to its stream, and what goes in a circle is
                 # freed seldom: ten thousand uploads would be kept, forms, buffers and all.
                 del response.stream
+        except Unusable as problem:
+            return Failure(self._unusable(call, response, problem), Trouble.GARBLED)
         except httpx.HTTPError as error:
             LOG.debug("%s: %s", call, type(error).__name__)
             cut = self._cut_short(call, response) if started else self._unreachable(call, error)
@@ -420,14 +423,23 @@ class Client:
         self.organization.check(response.headers, is_write=is_write, refused=refused)
         return replace(found, seconds=took_seconds) if isinstance(found, Answer) else found
 
-    def _content(self, response: httpx.Response) -> bytes:
+    def _content(self, response: httpx.Response, request: Request) -> bytes:
         """The body, as long as it comes in time: a server that sends a byte a minute must not hold us for hours."""
-        content, ends_at = bytearray(), self.clock() + self._answer_seconds
-        for chunk in response.iter_bytes():
-            content += chunk
+        ends_at = self.clock() + self._answer_seconds
+
+        def check_time() -> None:
             if self.clock() > ends_at:
                 raise httpx.ReadTimeout("the answer did not end in time")
-        return bytes(content)
+
+        most = MAX_DOWNLOAD_BYTES if request.is_download else MAX_ANSWER_BYTES
+        return content_of(response, most=most, at_each=check_time)
+
+    def _unusable(self, call: str, response: httpx.Response, problem: Unusable) -> ApiError:
+        return AnswerError(
+            f"{call}: the answer of {self._origin} ({response.status_code}) {problem}, so it is not read.",
+            hint="Check OPENAI_BASE_URL or --base-url, and the proxy settings of this machine.",
+            status=response.status_code,
+        )
 
     def _allowed_seconds(self, request: Request) -> float:
         return self._answer_seconds * (1.0 if request.form is None else UPLOAD_FACTOR)

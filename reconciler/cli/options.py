@@ -26,6 +26,7 @@ class GlobalOptions:
     base_url: str | None = None
     var: tuple[str, ...] = ()
     var_file: tuple[Path, ...] = ()
+    allow_env: tuple[str, ...] = ()
     format: str | None = None
     report: tuple[str, ...] = ()
     parallelism: int = 10
@@ -43,7 +44,7 @@ class GlobalOptions:
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options with others laid over them; None and empty values change nothing."""
         given = {name: value for name, value in values.items() if value not in (None, (), False, 0)}
-        for name in ("var", "var_file", "report"):
+        for name in ("var", "var_file", "allow_env", "report"):
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
         merged = replace(self, **given)
@@ -85,6 +86,12 @@ _GLOBAL = (
     click.option("--var", multiple=True, metavar="NAME=VALUE", help="Set a variable; repeatable."),
     click.option(
         "--var-file", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Set variables from a file."
+    ),
+    click.option(
+        "--allow-env",
+        multiple=True,
+        metavar="NAME",
+        help="Let manifests read this environment variable; repeatable. So does RECONCILER_ALLOW_ENV.",
     ),
     click.option(
         "--report", multiple=True, metavar="FILE:FORMAT", help="Write the result to a file as well; repeatable."

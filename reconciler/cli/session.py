@@ -31,6 +31,7 @@ from reconciler.api.throttle import Throttle
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
 from reconciler.cli.keys import keys_in_use
+from reconciler.cli.known_secrets import remembered
 from reconciler.cli.lengths import load_pages
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.origin import expect_declared, expect_recorded, has_moved
@@ -63,6 +64,7 @@ from reconciler.kinds import KINDS, PLANNED
 from reconciler.manifests import (
     Configuration,
     ParsedFiles,
+    Remembered,
     Settings,
     Stack,
     check_credentials,
@@ -120,6 +122,7 @@ class Session:
             environment=self.options.env,
             variables=variables,
             variable_files=self.options.var_file,
+            allow_env=self.options.allow_env,
             env=os.environ,
             saved_variables=self.saved_variables,
             learn=redactor.add,
@@ -128,7 +131,7 @@ class Session:
     @cached_property
     def stack(self) -> Stack:
         """The stack alone, for commands that need no manifests."""
-        return load_stack(self.settings)
+        return load_stack(self.settings, remembered=self._remembered_by)
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -142,7 +145,24 @@ class Session:
 
     @cached_property
     def _declared(self) -> Configuration:
-        return load_configuration(self.settings, KINDS, RULE_KINDS, parsed=self._parsed_before, whole=False)
+        return load_configuration(
+            self.settings,
+            KINDS,
+            RULE_KINDS,
+            parsed=self._parsed_before,
+            remembered=self._remembered_by,
+            whole=False,
+        )
+
+    def _remembered_by(self, stack: Stack) -> Remembered:
+        """What the state of a stack knows of secrets."""
+
+        def opened() -> StateStore:
+            if "store" not in self.__dict__:
+                self.store = _state_of(stack)
+            return self.store
+
+        return remembered(opened)
 
     def _parsed_before(self, stack: Stack) -> ParsedFiles:
         """What the state knows of the manifests. One that cannot be read is told by whoever needs more of it."""

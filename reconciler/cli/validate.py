@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import closing
 
 import click
 
@@ -14,12 +14,12 @@ from reconciler.cli.options import GlobalOptions, global_options
 def command(options: GlobalOptions) -> int:
     """Check manifests offline: syntax, fields, limits, references. Needs no key and calls nothing."""
     from reconciler.cli.reporting import publish, renderer, save_reports, talk
-    from reconciler.kinds import KINDS
-    from reconciler.manifests import load_configuration
+    from reconciler.cli.session import Session
     from reconciler.render.values import count
-    from reconciler.rules import RULE_KINDS
 
-    configuration = load_configuration(_settings(options), KINDS, RULE_KINDS)
+    # The state says which files hold secrets, so a file that `plan` refuses is refused here too.
+    with closing(Session(options)) as session:
+        configuration = session.configuration
     if options.format in (None, "text"):
         if configuration.warnings:
             talk(renderer(options).diagnostics(configuration.warnings).rstrip("\n"))
@@ -31,9 +31,3 @@ def command(options: GlobalOptions) -> int:
     else:
         publish(options, lambda to: to.diagnostics(configuration.warnings))
     return 0
-
-
-def _settings(options: Any) -> Any:
-    from reconciler.cli.session import Session
-
-    return Session(options).settings

@@ -1,6 +1,7 @@
 """From text to desired state: documents, expressions, validation, resources."""
 
 from reconciler.manifests.assemble import load_configuration, load_stack
+from reconciler.manifests.closed import Remembered
 from reconciler.manifests.configuration import (
     Configuration,
     Credential,
@@ -22,6 +23,7 @@ __all__ = [
     "Guards",
     "ParsedFiles",
     "Problem",
+    "Remembered",
     "Settings",
     "Stack",
     "check_credentials",

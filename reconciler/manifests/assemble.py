@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.manifests.closed import Remembered
 from reconciler.manifests.configuration import Configuration, GivenInputs, Settings, Stack
 from reconciler.manifests.contents import Contents
 from reconciler.manifests.credentials import environment_secrets
@@ -41,20 +42,23 @@ def load_configuration(
     rules: Mapping[str, RuleKind] | None = None,
     *,
     parsed: Callable[[Stack], ParsedFiles] = lambda _: ParsedFiles(),
+    remembered: Callable[[Stack], Remembered] = lambda _: Remembered(),
     whole: bool = True,
 ) -> Configuration:
     """Everything the manifests and the stack say; raises ConfigurationError with all problems found.
 
-    `parsed` gives what is known of the files of a stack. Unless it is to be `whole`, what is in the files of folders is
-    left to be read by `Configuration.completed`.
+    `parsed` gives what is known of the files of a stack, `remembered` what its state knows of secrets.
+    Unless it is to be `whole`, the files of folders are left to be read by `Configuration.completed`.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
-    root = opened.stack.root
+    opened.files.remember(remembered(opened.stack))
     opened.variables.note_missing(problems)
     declared, before = Declared(kinds, rules), problems.errors
     known = parsed(opened.stack)
-    documents = list(read_documents(root, opened.manifests, declared.declarable, opened.place_of, problems, known))
+    documents = list(
+        read_documents(opened.files, opened.manifests, declared.declarable, opened.place_of, problems, known)
+    )
     declared.complete = problems.errors == before
     if not documents and declared.complete:
         problems.add("No manifests", _where_to_begin(opened))
@@ -106,13 +110,14 @@ def _check_together(
     ).check()
 
 
-def load_stack(settings: Settings) -> Stack:
+def load_stack(settings: Settings, remembered: Callable[[Stack], Remembered] = lambda _: Remembered()) -> Stack:
     """The stack alone, for commands that need no manifests; raises ConfigurationError.
 
     What references in outputs point at is read from their spelling, since nothing is declared here.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
+    opened.files.remember(remembered(opened.stack))
     stack = replace(opened.stack, outputs=_outputs(opened, guess_reference, problems))
     problems.raise_errors(opened.secrets)
     return stack

@@ -22,6 +22,7 @@ STATE_FOLDER = ".reconciler"
 class Settings(Struct, frozen=True):
     """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
 
+    `allow_env` names the environment variables that manifests may read, in addition to those in RECONCILER_ALLOW_ENV.
     `saved_variables` are those that a saved plan was made with. `learn` is told every secret as soon as it is known,
     also where loading fails afterwards.
     """
@@ -30,6 +31,7 @@ class Settings(Struct, frozen=True):
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
+    allow_env: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     saved_variables: Mapping[str, Any] = field(default_factory=dict)
     learn: Callable[[Secret], None] = lambda _: None

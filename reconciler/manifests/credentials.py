@@ -13,7 +13,9 @@ from reconciler.manifests.expressions import Expression, Source, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
 from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.shapes import OPENAI_KEY, credential_in
 from reconciler.manifests.together import key_files
+from reconciler.manifests.variables import Allowance, how_to_allow
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
@@ -25,6 +27,7 @@ DEFAULT_VARIABLE = "OPENAI_API_KEY"
 SENT_PREFIX = "RECONCILER_SECRET_"
 """What the names of variables begin with whose values manifests may send to the API, and may not read."""
 
+_NOT_A_KEY = "Not a key of the API"
 _MIN_SECRET = 8
 _MIN_GUESSED = 16
 _TELLING = frozenset({"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"})
@@ -34,10 +37,15 @@ Report = Callable[[Problem, Trail], None]
 
 
 class CredentialReader(Struct, frozen=True):
-    """Reads the `credentials` of a stack. `stack_file` is how the user knows the file they are in."""
+    """Reads the `credentials` of a stack. `stack_file` is how the user knows the file they are in.
+
+    `learn` is told every value that is read, also where it is refused.
+    """
 
     env: Mapping[str, str]
     files: Files
+    allowed: Allowance = Allowance()
+    learn: Callable[[Secret], None] = lambda _: None
     stack_file: str = "reconciler.yaml"
 
     def read(self, entries: Mapping[str, Any], report: Report) -> Credentials:
@@ -73,12 +81,36 @@ class CredentialReader(Struct, frozen=True):
         where = f"{entry} in {self.stack_file}"
         if len(parts) == 1 and isinstance(part, Expression):
             if part.source is Source.ENVIRONMENT:
-                return Credential(f"{part.name} ({where})", self._secret(part.name))
+                return Credential(f"{part.name} ({where})", self._sendable(part.name, entry))
             if part.source is Source.FILE:
                 path = relative(part.name)
                 require_inside(self.files.root, self.files.root / path, part.name)
+                self._require_key_in(path, entry)
                 return Credential(f"{path} ({where})", None, path)
         raise Problem("A key does not belong in a file", f"Write ${{env.NAME}} or ${{file:PATH}} for {entry}.")
+
+    def _sendable(self, name: str, entry: str) -> Secret | None:
+        """The value of a variable that may be sent to the API as a key; raises Problem.
+
+        A stack file may come from a stranger, who must not have other credentials of this process sent anywhere.
+        """
+        secret = self._secret(name)
+        if secret is None or name in (ADMIN_VARIABLE, DEFAULT_VARIABLE):
+            return secret
+        self.learn(secret)
+        if name.startswith(SENT_PREFIX):
+            detail = f"{entry} reads {name}: variables {SENT_PREFIX}… hold secrets for from_env, and no keys."
+            raise Problem(_NOT_A_KEY, detail)
+        if name not in self.allowed and not OPENAI_KEY.fullmatch(secret.reveal()):
+            detail = f"{entry} reads {name}, which does not look like an OpenAI key (sk-…), so it is not sent."
+            raise Problem(_NOT_A_KEY, f"{detail} If it is one: {how_to_allow(name)}")
+        return secret
+
+    def _require_key_in(self, path: str, entry: str) -> None:
+        text = _file_text(self.files, path)
+        if text and not OPENAI_KEY.fullmatch(text) and not self.files.was_delivered(path):
+            detail = f'{entry} reads "{path}", which does not hold an OpenAI key (sk-…), so it is not sent.'
+            raise Problem(_NOT_A_KEY, detail)
 
     def _secret(self, name: str) -> Secret | None:
         value = self.env.get(name, "").strip()
@@ -106,7 +138,11 @@ def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    if _LOOKS_SECRET.fullmatch(value) or (name.startswith(SENT_PREFIX) and len(value) >= _MIN_SECRET):
+    if (
+        credential_in(value)
+        or _LOOKS_SECRET.fullmatch(value)
+        or (name.startswith(SENT_PREFIX) and len(value) >= _MIN_SECRET)
+    ):
         return True
     is_word = len(value) >= _MIN_GUESSED and not any(map(str.isspace, value)) and value[0] not in "/.~"
     return is_word and name.upper().rpartition("_")[2] in _TELLING

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reconciler.manifests.configuration import STACK_FILES
+from reconciler.manifests.files import Files
 from reconciler.manifests.load import read_text
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.paths import Glob, normal, relative, require_file, require_inside, shown, walk
@@ -21,7 +23,7 @@ _LOOKS_LIKE_ONE = re.compile(r"""\b(kind|spec)["']?\s*:""")
 
 
 def read_documents(
-    root: Path,
+    files: Files,
     entries: Iterable[str] | None,
     kinds: Collection[str],
     place_of: Callable[..., Place | None],
@@ -33,10 +35,10 @@ def read_documents(
     `entries` are the stack's `manifests`. Where the stack does not say, the whole folder is searched, and what is no
     manifest at all is passed over: other programs keep YAML and JSON there too.
     """
-    strict = entries is not None
-    for path in _files(root, ["."] if entries is None else list(entries), place_of, problems):
+    strict, root = entries is not None, files.root
+    for path in _files(files, ["."] if entries is None else list(entries), place_of, problems):
         name = shown(root / path, root)
-        text = _read(root, path, name, problems)
+        text = _read(files, path, name, problems)
         if text is None or not (strict or _LOOKS_LIKE_ONE.search(text)):
             continue
         for document in parsed.documents(text, name, problems, is_json=path.endswith(".json")):
@@ -44,14 +46,19 @@ def read_documents(
                 yield document
 
 
-def _read(root: Path, path: str, name: str, problems: Problems) -> str | None:
-    if (root / path).is_symlink():
-        try:
-            require_file(root, path)
-        except Problem as problem:
-            problems.take(problem, place=Place(name, 1, 1))
-            return None
-    return read_text(root / path, name, problems)
+def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
+    file = files.root / path
+    try:
+        status = file.lstat()
+        if status.st_nlink > 1 or not stat.S_ISREG(status.st_mode):
+            files.require_open(path)
+            require_file(files.root, path)
+    except OSError:
+        pass  # reading it says why
+    except Problem as problem:
+        problems.take(problem, place=Place(name, 1, 1))
+        return None
+    return read_text(file, name, problems)
 
 
 def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
@@ -71,27 +78,31 @@ def _is_ours(version: str) -> bool:
     return bool(nearest(version.partition("/")[0], ["reconciler"]))
 
 
-def _files(root: Path, entries: list[str], place_of: Callable[..., Place | None], problems: Problems) -> list[str]:
+def _files(files: Files, entries: list[str], place_of: Callable[..., Place | None], problems: Problems) -> list[str]:
     found: dict[str, None] = {}
     for index, entry in enumerate(entries):
         try:
-            found.update(dict.fromkeys(_expand(root, entry)))
+            found.update(dict.fromkeys(_expand(files, entry)))
         except Problem as problem:
             problems.take(problem, place=place_of("manifests", index))
     return sorted(path for path in found if path not in STACK_FILES)
 
 
-def _expand(root: Path, entry: str) -> list[str]:
+def _expand(files: Files, entry: str) -> list[str]:
+    root = files.root
     path = normal(relative(entry))
     path = "" if path == "." else path
     glob = Glob(path)
     if glob.is_wild:
         require_inside(root, root / glob.prefix, entry)
+        files.require_open(glob.prefix or ".")
         found = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]
         if not found:
             raise Problem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
         return found
-    if require_inside(root, root / path, entry).is_dir():
+    real = require_inside(root, root / path, entry)
+    files.require_open(path or ".")
+    if real.is_dir():
         return list(_walk(root, path))
     require_file(root, path)
     if not path.endswith(SUFFIXES):
@@ -103,6 +114,6 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
     def enter(path: str) -> bool:
         # A folder with a stack file of its own is another stack.
         inside = root / path
-        return inside.name not in _SKIPPED and not any((inside / name).exists() for name in STACK_FILES)
+        return inside.name.casefold() not in _SKIPPED and not any((inside / name).exists() for name in STACK_FILES)
 
     return (path for path in walk(root, folder, enter=enter) if path.endswith(SUFFIXES))

@@ -13,21 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.manifests.configuration import STATE_FOLDER
+from reconciler.manifests.closed import LEAK, SENT_FOLDER, ClosedFiles, Remembered, as_prefix
 from reconciler.manifests.load import MAX_BYTES
 from reconciler.manifests.paths import Glob, compile_globs, normal, relative, require_file, require_inside, walk
 from reconciler.manifests.problems import Problem
+from reconciler.manifests.shapes import credential_in
 from reconciler.model.values import LocalFile, Member
 
 T = TypeVar("T")
 
-_LEAK = "A credential does not belong in a manifest"
 _CHUNK_BYTES = 1 << 20
-_PROOFS = (".reconciler", ".reconciler-new")
-"""How the files are called that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
-
-SENT_FOLDER = "secrets"
-"""The folder with the files whose text manifests may send to the API, and may not read."""
+_OVERLAP_BYTES = 4096
+"""How much of a chunk is looked at again with the next one, so that a secret across the border is found."""
 
 MAX_KEY = 512
 """The path of a member is kept in an attribute, and those end here."""
@@ -40,24 +37,39 @@ class Files:
         """`withheld` are files that hold keys: their bytes must not get into any resource, and no `secrets` either."""
         self.root = root.resolve()
         self.secrets = tuple(secrets)
-        self._closed: tuple[str, ...] = (_as_prefix(self.root / STATE_FOLDER),)
-        # Paths are kept and compared as text: a Path takes several times as long, and folders have very many files.
-        self._withheld = {os.path.realpath(path) for path in withheld}
-        self._sent: set[str] = set()
-        self._folders: dict[str, tuple[str, frozenset[str] | None]] = {}
-        self._hidden: dict[str, frozenset[str] | None] = {}
+        self._closed = ClosedFiles(self.root)
+        for path in withheld:
+            self._closed.withhold(path)
+        self._folders: dict[str, str] = {}
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
 
     def withhold(self, path: Path) -> None:
         """Keep one more file out of every resource."""
-        self._withheld.add(os.path.realpath(path))  # Path.resolve would raise where a link leads to itself
+        self._closed.withhold(path)
 
     def withhold_folder(self, folder: Path) -> None:
         """Keep a folder out of every resource, unless everything is in it."""
-        real = Path(os.path.realpath(folder))
-        if not self.root.is_relative_to(real):
-            self._closed += (_as_prefix(real),)
+        self._closed.withhold_folder(folder)
+
+    def remember(self, remembered: Remembered) -> None:
+        """Keep out of every resource what the state knows as a secret."""
+        self._closed.remember(remembered)
+
+    def require_open(self, path: str) -> None:
+        """Raise Problem if a file or folder is closed to manifests; one that does not exist may be open."""
+        real = str(require_inside(self.root, self.root / relative(path), path))
+        self._closed.require_open(path, real)
+        try:
+            status = os.stat(real)  # noqa: PTH116
+        except OSError:
+            return  # whoever reads it says so
+        if stat.S_ISREG(status.st_mode):
+            self._closed.require_no_link(path, status)
+
+    def was_delivered(self, path: str) -> bool:
+        """Whether the proof of a delivery lies beside a file."""
+        return self._closed.has_proof(os.path.realpath(self.root / relative(path)))
 
     def text(self, path: str) -> str:
         """The text of a file, for `${file:PATH}`; raises Problem."""
@@ -66,14 +78,15 @@ class Files:
     def secret_text(self, path: str) -> str | None:
         """What a file of secrets holds, without the end of its line; None where there is no such file.
 
-        From now on nothing else can have it. Raises Problem.
+        Raises Problem.
         """
         real = require_inside(self.root, self.root / relative(path), path)
         if not real.is_relative_to(self.root / SENT_FOLDER):
             raise Problem("Not a file of secrets", f'"{path}" leads out of "{SENT_FOLDER}/".')
-        self._require_open(path, str(real))
-        self._sent.add(str(real))
-        return self._decoded(path, str(require_file(self.root, path))).removesuffix("\n") if real.exists() else None
+        self._closed.require_no_key(path, str(real))
+        if not real.exists():
+            return None
+        return self._decoded(path, str(require_file(self.root, path))).removesuffix("\n")
 
     def content(self, path: str) -> LocalFile:
         """What a file's bytes are, for an upload; raises Problem."""
@@ -99,7 +112,7 @@ class Files:
         """
         glob = Glob(normal(relative(pattern)))
         if not glob.is_wild:
-            require_file(self.root, glob.pattern)
+            self._allowed(glob.pattern)
             return [glob.pattern]
         ignored = compile_globs(ignore, contents=True) if ignore else None
         cut = len(glob.prefix) + 1 if glob.prefix else 0
@@ -110,33 +123,50 @@ class Files:
                 return False
             return ignored is None or not (ignored.fullmatch(name) or ignored.fullmatch(name[cut:]))
 
-        require_inside(self.root, self.root / glob.prefix, pattern)
+        self._closed.require_open(pattern, str(require_inside(self.root, self.root / glob.prefix, pattern)))
         for path in self._keys_to_come(glob):
             if is_meant(path):
                 detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
-                raise Problem(_LEAK, detail)
-        return [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
+                raise Problem(LEAK, detail)
+        found = [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
+        self._require_no_secret_folder(pattern, found)
+        return found
+
+    def _require_no_secret_folder(self, pattern: str, found: Iterable[str]) -> None:
+        folders = {path.partition("/")[0] for path in found if "/" in path}
+        for folder in sorted(folders):
+            if self._closed.is_secret_place(f"{as_prefix(self.root)}{folder}"):
+                detail = f'"{pattern}" matches files in the folder "{folder}/", which no resource may read.'
+                raise Problem(LEAK, f'{detail} Add "{folder}/" to ignore.')
 
     def _keys_to_come(self, glob: Glob) -> list[str]:
         """The key files below a glob's fixed part that do not exist yet; hidden ones are never found."""
         below = self.root / glob.prefix
-        folder = _as_prefix(below)
-        inside = (Path(path) for path in self._withheld if path == str(below) or path.startswith(folder))
+        folder = as_prefix(below)
+        inside = (Path(path) for path in self._closed.withheld if path == str(below) or path.startswith(folder))
         missing = (path for path in inside if not path.exists())
         visible = (path for path in missing if not any(part[0] == "." for part in path.relative_to(below).parts))
         return sorted(path.relative_to(self.root).as_posix() for path in visible)
 
     def _read_text(self, path: str) -> str:
-        return self._decoded(path, self._allowed(path))
+        text = self._decoded(path, self._allowed(path), is_secret=False)
+        if what := credential_in(text):
+            raise Problem(LEAK, f'"{path}" contains what looks like {what}: no manifest may contain it.')
+        return text
 
-    def _decoded(self, path: str, real: str) -> str:
+    def _decoded(self, path: str, real: str, *, is_secret: bool = True) -> str:
         try:
-            with open(real, "rb") as file:  # noqa: PTH123
-                data = file.read(MAX_BYTES + 1)
+            file, status = _opened_regular(real)
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
+        with os.fdopen(file, "rb") as stream:
+            if not is_secret:
+                self._closed.require_no_link(path, status)
+            data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise Problem("File too large", f'"{path}" has more than {MAX_BYTES // 1_000_000} MB.')
+        if not is_secret:
+            self._closed.require_no_copy(path, data)
         try:
             return data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
@@ -144,8 +174,10 @@ class Files:
 
     def _read_content(self, path: str) -> LocalFile:
         plain = self._opened_plainly(path)
-        file, size = plain or self._opened(path)
+        file, status = plain or self._opened(path)
+        size = status.st_size
         try:
+            self._closed.require_no_link(path, status)
             if size >= _CHUNK_BYTES:
                 return self._read_large(path, file)
             data = os.read(file, size + 1)
@@ -160,21 +192,22 @@ class Files:
 
     def _read_large(self, path: str, file: int) -> LocalFile:
         hashed, size, tail = hashlib.sha256(), 0, b""
-        keep = max(map(len, self.secrets), default=1) - 1
+        keep = max(_OVERLAP_BYTES, *map(len, self.secrets))
         while chunk := os.read(file, _CHUNK_BYTES):
             window = tail + chunk
             self._refuse_keys(path, window)
             hashed.update(chunk)
-            size, tail = size + len(chunk), window[-keep:] if keep else b""
+            size, tail = size + len(chunk), window[-keep:]
         return LocalFile(relative(path), hashed.hexdigest(), size)
 
     def _refuse_keys(self, path: str, data: bytes) -> None:
         for secret in self.secrets:
             if secret in data:
-                raise Problem(_LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
+                raise Problem(LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
+        self._closed.require_no_copy(path, data)
 
-    def _opened_plainly(self, path: str) -> tuple[int, int] | None:
-        """A regular file and its size in bytes, where it needs no closer look."""
+    def _opened_plainly(self, path: str) -> tuple[int, os.stat_result] | None:
+        """A regular file and its status, where it needs no closer look."""
         real = self._plain_place(path)
         if real is None:
             return None
@@ -191,29 +224,23 @@ class Files:
         folder, _, name = path.rpartition("/")
         if not folder or not name or name[0] == ".":
             return None
-        known = self._folders.get(folder)
-        if known is None:
-            known = self._folders[folder] = self._followed(folder, path)
-        prefix, hidden = known
-        real = f"{prefix}{name}"
-        if real in self._withheld or real in self._sent or real.startswith(self._closed):
-            return None
-        if hidden is None or (hidden and f".{name}{_PROOFS[0]}" in hidden):
-            return None
-        return real
+        prefix = self._folders.get(folder)
+        if prefix is None:
+            prefix = self._folders[folder] = self._followed(folder, path)
+        return f"{prefix}{name}" if prefix and self._closed.is_open_plainly(prefix, name) else None
 
-    def _followed(self, folder: str, path: str) -> tuple[str, frozenset[str] | None]:
-        """Where a folder really is, with a separator at the end, and the hidden names in it.
+    def _followed(self, folder: str, path: str) -> str:
+        """Where a folder really is, with a separator at the end.
 
-        None for these where what is in the folder needs a closer look: it cannot be listed, or is spelt in another way.
+        Empty where what is in the folder needs a closer look: it is spelt in another way, or holds secrets.
         """
         if relative(f"{folder}/a").rpartition("/")[0] != folder:
-            return "", None
-        prefix = _as_prefix(require_inside(self.root, self.root / folder, path))
-        return prefix, self._hidden_in(prefix)
+            return ""
+        real = str(require_inside(self.root, self.root / folder, path))
+        return "" if self._closed.is_secret_place(real) else as_prefix(real)
 
-    def _opened(self, path: str) -> tuple[int, int]:
-        """A regular file that may be read, open, and its size in bytes; raises Problem."""
+    def _opened(self, path: str) -> tuple[int, os.stat_result]:
+        """A regular file that may be read, open, and its status; raises Problem."""
         real = self._allowed(path)
         try:
             return _opened_regular(real)
@@ -221,58 +248,25 @@ class Files:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
 
     def _allowed(self, path: str) -> str:
-        """Where a file really is that may be read; raises Problem."""
-        real = str(require_file(self.root, path))
-        if real in self._sent:
-            raise Problem(_LEAK, f'"{path}" holds a secret that is sent to the API: nothing else may contain it.')
-        self._require_open(path, real)
-        return real
+        """Where a file really is that may be read; raises Problem.
 
-    def _require_open(self, path: str, real: str) -> None:
-        if real in self._withheld or self._is_delivered(real):
-            raise Problem(_LEAK, f'"{path}" holds a key: no resource may contain it.')
-        if _as_prefix(real).startswith(self._closed):
-            raise Problem("Not a file of the stack", f'"{path}" belongs to the state, and not to any resource.')
-
-    def _is_delivered(self, real: str) -> bool:
-        """Whether a key was once delivered to a file: whatever the manifests say today, its proof lies beside it."""
-        folder, _, name = real.rpartition(os.sep)
-        is_proof = name.startswith(".") and name.endswith(_PROOFS)
-        hidden, proof = self._hidden_in(f"{folder}{os.sep}"), f".{name}{_PROOFS[0]}"
-        return is_proof or (os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden)  # noqa: PTH110
-
-    def _hidden_in(self, prefix: str) -> frozenset[str] | None:
-        """The hidden names in a folder; None where it can be entered and not listed."""
-        if prefix not in self._hidden:
-            self._hidden[prefix] = _hidden_names(prefix)
-        return self._hidden[prefix]
+        A closed file is refused before it is looked for: whether it exists is nobody's business.
+        """
+        self._closed.require_open(path, str(require_inside(self.root, self.root / relative(path), path)))
+        return str(require_file(self.root, path))
 
 
-def _opened_regular(real: str, flags: int = 0) -> tuple[int, int]:
-    """A regular file, open, and its size in bytes; raises OSError where it is something else.
+def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:
+    """A regular file, open, and its status; raises OSError where it is something else.
 
     What is tested is what was opened, so nobody can put something else in its place in between.
     """
     file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     status = os.fstat(file)
     if stat.S_ISREG(status.st_mode):
-        return file, status.st_size
+        return file, status
     os.close(file)
     raise OSError(errno.EINVAL, "it is not a regular file")
-
-
-def _hidden_names(folder: str) -> frozenset[str] | None:
-    """The hidden names in a folder; None where it can be entered and not listed."""
-    try:
-        return frozenset(name for name in os.listdir(folder) if name[0] == ".")  # noqa: PTH208
-    except OSError:
-        return None
-
-
-def _as_prefix(path: Path | str) -> str:
-    """What the path and everything below it begin with, once written with a separator at the end."""
-    text = os.fspath(path)
-    return text if text.endswith(os.sep) else f"{text}{os.sep}"
 
 
 class MemberFinder:

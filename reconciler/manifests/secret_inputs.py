@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from reconciler.manifests.closed import SENT_FOLDER
 from reconciler.manifests.credentials import SENT_PREFIX
-from reconciler.manifests.files import SENT_FOLDER, Files
+from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
 from reconciler.model.secret import LEAST_LENGTH, Secret

@@ -39,7 +39,15 @@ from reconciler.manifests.secret_inputs import SecretInputs
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
 from reconciler.manifests.validate import Checker, Finding
-from reconciler.manifests.variables import Environment, Variables, put_from_command_line, put_saved
+from reconciler.manifests.variables import (
+    MAY_NOT_READ,
+    Allowance,
+    Environment,
+    Variables,
+    allowance,
+    put_from_command_line,
+    put_saved,
+)
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
@@ -123,7 +131,8 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
 
 def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems) -> OpenStack:
     variables, files = _variables(settings, layers, root, problems), Files(root)
-    credentials = _credentials(settings, layers, files, file, problems)
+    allowed = allowance(settings.allow_env, settings.env, problems)
+    credentials = _credentials(settings, layers, files, allowed, file, problems)
     in_use = known_secrets(credentials, files, settings.env)
     secrets = tuple(dict.fromkeys((*in_use, *environment_secrets(settings.env))))
     for secret in secrets:
@@ -131,7 +140,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
     files.secrets = tuple(secret.reveal().encode() for secret in secrets)
     inputs = SecretInputs(files, settings.env, in_use, settings.learn)
     leaks = Leaks(secrets, problems, "stack file")
-    environment = _readable(settings, layers, leaks, problems)
+    environment = _readable(settings, layers, allowed, leaks, problems)
     context = Context(variables, environment, files)
     organization, source = _organization(layers, settings, context, problems)
     stack = Stack(
@@ -144,7 +153,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
-        backend_path=_backend(layers, settings, context, leaks, problems),
+        backend_path=_backend(layers, settings, context, allowed, leaks, problems),
         organization=organization,
         organization_source=source,
         project=settings.env.get("OPENAI_PROJECT_ID") or None,
@@ -167,9 +176,14 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
 
 
 def _credentials(
-    settings: Settings, layers: _Layers, files: Files, file: Path | None, problems: Problems
+    settings: Settings,
+    layers: _Layers,
+    files: Files,
+    allowed: Allowance,
+    file: Path | None,
+    problems: Problems,
 ) -> Credentials:
-    reader = CredentialReader(settings.env, files, file.name if file else STACK_FILES[0])
+    reader = CredentialReader(settings.env, files, allowed, settings.learn, file.name if file else STACK_FILES[0])
     credentials = reader.read(layers.get("credentials") or {}, _reporter(layers, problems, "credentials"))
     for credential in credentials.all():
         if credential.file:
@@ -196,6 +210,7 @@ def _stack_document(root: Path, secrets: tuple[Secret, ...], problems: Problems)
         detail = f"Both {STACK_FILES[0]} and {STACK_FILES[1]} exist: keep one."
         problems.add("Two stack files", detail, place=Place(name, 1, 1))
     try:
+        Files(root).require_open(path.name)
         require_file(root, path.name)
     except Problem as problem:
         problems.take(problem, place=Place(name, 1, 1))
@@ -280,16 +295,20 @@ def _projects(layers: _Layers, context: Context, leaks: Leaks, problems: Problem
     return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
 
 
-def _readable(settings: Settings, layers: _Layers, leaks: Leaks, problems: Problems) -> Environment:
-    """What `${env.NAME}` may read: what the stack lists, and no key that is in use."""
-    listed = layers.get("env") or []
-    withheld = [name for name in listed if name.startswith(SENT_PREFIX) or leaks.holds(settings.env.get(name, ""))]
-    for name in withheld:
-        what = "a key that is in use" if name in _KEY_VARIABLES else "a key in use, or what looks like a secret"
-        detail = f'"{name}" holds {what}: take it out of spec.env.'
-        place = layers.place_of("env", listed.index(name))
-        problems.add("A credential may not be read by manifests", detail, place=place)
-    return Environment(settings.env, listed, withheld)
+def _readable(settings: Settings, layers: _Layers, allowed: Allowance, leaks: Leaks, problems: Problems) -> Environment:
+    """What `${env.NAME}` may read: what the caller allows, narrowed by what the stack lists, and never a secret."""
+
+    def secret(name: str) -> str:
+        if not name.startswith(SENT_PREFIX) and not leaks.holds(settings.env.get(name, "")):
+            return ""
+        return "a key that is in use" if name in _KEY_VARIABLES else "a key in use, or what looks like a secret"
+
+    listed = layers.get("env")
+    noted = [name for name in listed or () if secret(name)]
+    for name in noted:
+        detail = f'"{name}" holds {secret(name)}: take it out of spec.env.'
+        problems.add(MAY_NOT_READ, detail, place=layers.place_of("env", listed.index(name)))
+    return Environment(settings.env, allowed, listed, noted=noted, secret=secret)
 
 
 def _pace(layers: _Layers) -> float | None:
@@ -297,9 +316,16 @@ def _pace(layers: _Layers) -> float | None:
     return None if pace == "auto" else float(pace)
 
 
-def _backend(layers: _Layers, settings: Settings, context: Context, leaks: Leaks, problems: Problems) -> Path:
+def _backend(
+    layers: _Layers,
+    settings: Settings,
+    context: Context,
+    allowed: Allowance,
+    leaks: Leaks,
+    problems: Problems,
+) -> Path:
     text = ((layers.get("backend") or {}).get("local") or {}).get("path", STATE_FOLDER)
-    anywhere = Context(context.variable, Environment(settings.env, None), context.files)
+    anywhere = Context(context.variable, Environment(settings.env, allowed), context.files)
     report = _reporter(layers, problems, "backend")
     if (layers.get("backend") or {}).get("postgres"):
         detail = "This version keeps its state in `local`, a folder of this machine, and in no database."

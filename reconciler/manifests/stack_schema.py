@@ -22,7 +22,9 @@ def stack_schema() -> dict[str, Any]:
     properties = _shared_properties()
     properties["variables"] = _variables()
     properties["env"] = {
-        **described("The names of environment variables that `${env.NAME}` may read outside of credentials."),
+        **described(
+            "Narrows what `${env.NAME}` may read to these variables, of those that the caller allows with --allow-env."
+        ),
         "type": ["array", "null"],
         "items": {"type": "string", "pattern": VARIABLE_PATTERN},
     }

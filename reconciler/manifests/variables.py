@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
 
+from reconciler.manifests.closed import LEAK
 from reconciler.manifests.load import load_documents, parse_flow, read_text
 from reconciler.manifests.paths import shown
 from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.shapes import credential_below
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.values import Unknown
 
@@ -23,6 +26,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "map": (dict,),
 }
 _DECLARES = {"default", "description", "type"}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+OPEN_PREFIX = "RECONCILER_VAR_"
+"""What the names of environment variables begin with that manifests may always read."""
+
+ALLOW_VARIABLE = "RECONCILER_ALLOW_ENV"
+"""The environment variable that names others which manifests may read, separated by commas or blanks."""
+
+MAY_NOT_READ = "A credential may not be read by manifests"
 
 
 class Variables(Struct):
@@ -34,6 +46,7 @@ class Variables(Struct):
     missing_are_noted: bool = False
     given: dict[str, Any] = field(default_factory=dict)
     """What the command line gave, or the saved plan that is carried out."""
+    harmless: set[str] = field(default_factory=set)
 
     def declare(self, name: str, declaration: Any, place: Place) -> None:
         """Take in one entry of the stack's `variables`: a declaration or a bare default; raises Problem."""
@@ -53,6 +66,7 @@ class Variables(Struct):
         """Give a declared variable a value; raises Problem if its type is another."""
         self._require_declared(name)
         self.missing.pop(name, None)
+        self.harmless.discard(name)
         wanted = self.types.get(name)
         if wanted:
             fits = isinstance(value, _TYPES[wanted]) and (wanted == "boolean" or not isinstance(value, bool))
@@ -75,12 +89,21 @@ class Variables(Struct):
     def __call__(self, name: str) -> Any:
         """The value of a variable; raises Problem."""
         if name in self.values:
+            self._require_harmless(name)
             return self.values[name]
         if name in self.missing and self.missing_are_noted:
             return Unknown(name)
         if name in self.missing:
             raise Problem("Variable without a value", _how_to_set(name))
         raise Problem("Unknown variable", self._not_declared(name))
+
+    def _require_harmless(self, name: str) -> None:
+        if name in self.harmless:
+            return
+        if what := credential_below(self.values[name]):
+            detail = f'The variable "{name}" holds what looks like {what}: no manifest may contain it.'
+            raise Problem(LEAK, detail)
+        self.harmless.add(name)
 
     def _require_declared(self, name: str) -> None:
         if name not in self.values and name not in self.missing:
@@ -136,29 +159,75 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
                 problems.take(problem, place=document.place_of((key,), key=True))
 
 
-class Environment:
-    """The environment variables that `${env.NAME}` may read. `allowed` of None means any.
+class Allowance(Struct, frozen=True):
+    """The environment variables that manifests may read, as decided by whoever runs the program."""
 
-    Those that are `withheld` were noted already, so they are as good as unknown wherever they are read.
+    names: frozenset[str] = frozenset()
+
+    def __contains__(self, name: str) -> bool:
+        return name.startswith(OPEN_PREFIX) or name in self.names
+
+
+def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) -> Allowance:
+    """The names given with --allow-env and RECONCILER_ALLOW_ENV; what is no name is noted."""
+    given = [(name, "--allow-env") for name in names]
+    given += [(name, ALLOW_VARIABLE) for name in env.get(ALLOW_VARIABLE, "").replace(",", " ").split()]
+    for name, source in given:
+        if not _VARIABLE.fullmatch(name):
+            detail = f'{source}: "{name}" is not the name of an environment variable. Give exact names, no patterns.'
+            problems.add("Not a name", detail)
+    return Allowance(frozenset(name for name, _ in given))
+
+
+def how_to_allow(name: str) -> str:
+    """What to run or set, so that manifests may read a variable."""
+    return f"Run with --allow-env {name}, or add {name} to the variable {ALLOW_VARIABLE}."
+
+
+class Environment:
+    """The environment variables that `${env.NAME}` may read.
+
+    Whoever runs the program decides by `allowed`; the stack's list, where it has one, narrows that. `secret` says what
+    a value seems to be that nothing may read, or is empty. Variables that are `noted` had a problem reported already,
+    so they are as good as unknown wherever they are read.
     """
 
-    def __init__(self, env: Mapping[str, str], allowed: Iterable[str] | None, withheld: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        allowed: Allowance,
+        listed: Iterable[str] | None = None,
+        *,
+        noted: Iterable[str] = (),
+        secret: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self._env = env
         self.read: dict[str, str] = {}
         """The values that were read, by the name of their variable."""
-        self._withheld = frozenset(withheld)
-        self._allowed = None if allowed is None else frozenset(allowed)
+        self._allowed = allowed
+        self._listed = None if listed is None else frozenset(listed)
+        self._noted = frozenset(noted)
+        self._secret = secret
 
     def __call__(self, name: str) -> str | Unknown:
         """The value of an environment variable; raises Problem."""
-        if self._allowed is not None and name not in self._allowed:
-            guess = nearest(name, self._allowed)
-            listed = f'A stack lists what manifests may read: add "{name}" to spec.env in reconciler.yaml.'
-            detail = f'"${{env.{name}}}" may not be read here.{guess} {listed}'
-            raise Problem("Environment variable not allowed", detail)
+        if name in self._noted:
+            return Unknown(name)
+        if name not in self._allowed or (self._listed is not None and name not in self._listed):
+            raise Problem("Environment variable not allowed", self._not_allowed(name))
         if name not in self._env:
             raise Problem("Environment variable not set", f'"{name}" is not set in this process.')
-        if name in self._withheld:
-            return Unknown(name)
+        if what := self._secret(name):
+            raise Problem(MAY_NOT_READ, f'"{name}" holds {what}.')
         self.read[name] = self._env[name]
         return self._env[name]
+
+    def _not_allowed(self, name: str) -> str:
+        parts = [f'"${{env.{name}}}" may not be read here.']
+        if self._listed is not None and name not in self._listed:
+            guess = nearest(name, self._listed).strip()
+            parts += [guess] if guess else []
+            parts.append(f'spec.env in reconciler.yaml lists what manifests may read: add "{name}" to it.')
+        if name not in self._allowed:
+            parts.append(f"Whoever runs reconciler decides what manifests may read. {how_to_allow(name)}")
+        return " ".join(parts)

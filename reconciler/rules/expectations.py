@@ -7,7 +7,6 @@ made harmless by whoever prints it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,11 +16,10 @@ from reconciler.model.checking import Finding
 from reconciler.model.rule import Flaw
 from reconciler.model.types import Boolean, Either, Integer, Json, ListOf, MapOf, Number, Object, Property, Scalar, Text
 from reconciler.model.values import Reference, Spec, Template, Unknown
+from reconciler.rules.answer_schema import errors_of, flaws_of_schema
+from reconciler.rules.bounded import TooMuchWorkError, Work, evaluate, flaw_of_expression, flaw_of_pattern
 
 _QUOTED = 160
-_SEARCHED = 100_000
-"""How much of a text an expression is held against: a manifest must not keep a run busy for hours."""
-
 _LATER = (Reference, Template, Unknown)
 
 _TESTS = (
@@ -72,42 +70,22 @@ def flaws_of(expect: Spec) -> Iterator[Flaw]:
         yield from _flaws_of_value(expression, test)
     schema = expect.get("schema")
     if isinstance(schema, Mapping):
-        yield from _flaws_of_schema(schema)
+        for flaw in flaws_of_schema(schema):
+            yield Flaw(("schema", *flaw.trail), flaw.summary, flaw.detail)
 
 
 def _flaws_of_value(expression: str, test: Any) -> Iterator[Flaw]:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-
     trail = ("values", expression)
-    try:
-        jmespath.compile(expression)
-    except JMESPathError as error:
-        yield Flaw(trail, "Not a JMESPath expression", f"{_first_line(error)}.", at_key=True)
+    if flaw := flaw_of_expression(expression):
+        yield Flaw(trail, "Not a JMESPath expression", f"{_cut(flaw)}.", at_key=True)
     if not isinstance(test, Mapping):
         return
     if not test:
         yield Flaw(trail, "Nothing is expected", f"Say what it comes to: {', '.join(part.name for part in _TESTS)}.")
     for name in ("matches", "not_matches"):
         pattern = test.get(name)
-        try:
-            re.compile(pattern if isinstance(pattern, str) else "")
-        except re.error as error:
-            yield Flaw((*trail, name), "Not a regular expression", f"{error}.")
-
-
-def _flaws_of_schema(schema: Spec) -> Iterator[Flaw]:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        yield Flaw(("schema", *error.absolute_path), "Not a JSON Schema", f"{_cut(error.message)}.")
-
-
-def _first_line(error: Exception) -> str:
-    return _cut(str(error).partition("\n")[0].rstrip(". :"))
+        if isinstance(pattern, str) and (flaw := flaw_of_pattern(pattern)):
+            yield Flaw((*trail, name), "Not a regular expression", f"{flaw}.")
 
 
 # --- whether it is so -------------------------------------------------------------------------------------------------
@@ -120,10 +98,12 @@ def judge(expect: Spec, reply: Reply) -> list[Finding]:
         # The rest is said of an answer that did not come.
         return [Finding("status", f"is {reply.status}{_why(reply.body)}; expected {wanted}")]
     found = list(_judge_latency(expect.get("latency_seconds"), reply.seconds))
+    work = Work()
     for expression, test in (expect.get("values") or {}).items():
-        found += _judge_value(expression, test if isinstance(test, Mapping) else {"equals": test}, reply.body)
+        tests = test if isinstance(test, Mapping) else {"equals": test}
+        found += _judge_value(expression, tests, reply.body, work)
     if expect.get("schema"):
-        found += _judge_schema(expect["schema"], reply.body)
+        found += _judge_schema(expect["schema"], reply.body, work)
     return found
 
 
@@ -138,33 +118,28 @@ def _judge_latency(most: float | None, seconds: float) -> Iterator[Finding]:
         yield Finding("latency_seconds", f"is {seconds:.2f}; expected at most {most:g}")
 
 
-def _judge_value(expression: str, tests: Spec, body: Any) -> Iterator[Finding]:
-    import jmespath
-    from jmespath.exceptions import JMESPathError
-
+def _judge_value(expression: str, tests: Spec, body: Any, work: Work) -> Iterator[Finding]:
     try:
-        value = jmespath.search(expression, body)
-    except (JMESPathError, TypeError, ValueError, RecursionError) as error:
-        yield Finding(expression, f"cannot be evaluated: {_first_line(error)}")
-        return
-    for name, wanted in tests.items():
-        holds, words = _HOLDS[name]
-        if not holds(value, wanted):
-            yield Finding(expression, f"is {quoted(value)}; expected {words} {quoted(wanted)}")
+        value = evaluate(expression, body, work)
+        for name, wanted in tests.items():
+            holds, words = _HOLDS[name]
+            if not holds(value, wanted, work):
+                yield Finding(expression, f"is {quoted(value)}; expected {words} {quoted(wanted)}")
+    except ValueError as error:
+        yield Finding(expression, f"cannot be evaluated: {_cut(str(error))}")
+    except TooMuchWorkError as error:
+        yield Finding(expression, f"was not evaluated to its end: {error}")
+    except RecursionError:
+        yield Finding(expression, "was not evaluated to its end: it comes to a value that is nested too deeply")
 
 
-def _judge_schema(schema: Spec, body: Any) -> Iterator[Finding]:
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    # An empty registry: a schema must not make us fetch anything.
-    validator = Draft202012Validator(schema, registry=Registry())
+def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[Finding]:
     try:
-        for error in sorted(validator.iter_errors(body), key=lambda error: error.json_path)[:20]:
-            yield Finding(f"schema {error.json_path}", _cut(error.message))
-    except Unresolvable as error:
-        yield Finding("schema", f"cannot be used: {_first_line(error)}")
+        yield from (Finding(f"schema {path}", _cut(message)) for path, message in errors_of(schema, body, work))
+    except ValueError as error:
+        yield Finding("schema", _cut(str(error)))
+    except TooMuchWorkError as error:
+        yield Finding("schema", f"was not evaluated to its end: {error}")
 
 
 def quoted(value: Any) -> str:
@@ -193,30 +168,40 @@ def _contains(value: Any, wanted: Any) -> bool:
     return isinstance(value, list) and any(_same(item, wanted) for item in value)
 
 
-def _matches(value: Any, pattern: Any) -> bool:
-    return isinstance(value, str) and re.search(pattern, value[:_SEARCHED]) is not None
+_Test = Callable[[Any, Any, Work], bool]
 
 
-def _compared(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bool]:
-    def holds(value: Any, wanted: Any) -> bool:
+def _matches(value: Any, pattern: Any, work: Work) -> bool:
+    return isinstance(value, str) and work.search(pattern, value)
+
+
+def _plainly(holds: Callable[[Any, Any], bool]) -> _Test:
+    return lambda value, wanted, _: holds(value, wanted)
+
+
+def _compared(compare: Callable[[float, float], bool]) -> _Test:
+    def holds(value: Any, wanted: Any, _: Work) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and compare(value, wanted)
 
     return holds
 
 
-_HOLDS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
-    "equals": (_same, "it to be"),
-    "not_equals": (lambda value, wanted: not _same(value, wanted), "anything but"),
-    "one_of": (lambda value, wanted: any(_same(value, item) for item in wanted), "one of"),
-    "contains": (_contains, "it to contain"),
-    "not_contains": (lambda value, wanted: not _contains(value, wanted), "it not to contain"),
+_HOLDS: Mapping[str, tuple[_Test, str]] = {
+    "equals": (_plainly(_same), "it to be"),
+    "not_equals": (_plainly(lambda value, wanted: not _same(value, wanted)), "anything but"),
+    "one_of": (_plainly(lambda value, wanted: any(_same(value, item) for item in wanted)), "one of"),
+    "contains": (_plainly(_contains), "it to contain"),
+    "not_contains": (_plainly(lambda value, wanted: not _contains(value, wanted)), "it not to contain"),
     "matches": (_matches, "it to match"),
-    "not_matches": (lambda value, pattern: isinstance(value, str) and not _matches(value, pattern), "it not to match"),
+    "not_matches": (
+        lambda value, pattern, work: isinstance(value, str) and not _matches(value, pattern, work),
+        "it not to match",
+    ),
     "less_than": (_compared(lambda value, wanted: value < wanted), "less than"),
     "at_most": (_compared(lambda value, wanted: value <= wanted), "at most"),
     "more_than": (_compared(lambda value, wanted: value > wanted), "more than"),
     "at_least": (_compared(lambda value, wanted: value >= wanted), "at least"),
-    "exists": (lambda value, wanted: (value is not None) is wanted, "that it exists:"),
+    "exists": (_plainly(lambda value, wanted: (value is not None) is wanted), "that it exists:"),
 }
 
 

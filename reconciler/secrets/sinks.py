@@ -6,7 +6,7 @@ the state keeps; it says where the key went and can recognise it, and does not h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +84,21 @@ def known_files(specs: Iterable[Any]) -> dict[str, str]:
     return {receipt["file"]: receipt["digest"] for spec in specs for receipt in _receipts_in(spec)}
 
 
-def _receipts_in(value: Any) -> Iterator[Mapping[str, Any]]:
+def digests_in(specs: Iterable[Any]) -> Iterator[str]:
+    """The digest of every receipt anywhere below `specs`, of files and of commands."""
+    return (receipt["digest"] for spec in specs for receipt in _receipts_in(spec, ("file", "command")))
+
+
+def _receipts_in(value: Any, sinks: Collection[str] = ("file",)) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, Mapping):
-        if value.get("sink") == "file" and "file" in value and "digest" in value:
+        sink = value.get("sink")
+        if sink in sinks and sink in value and "digest" in value:
             yield value
         for item in value.values():
-            yield from _receipts_in(item)
+            yield from _receipts_in(item, sinks)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _receipts_in(item)
+            yield from _receipts_in(item, sinks)
 
 
 def _shape(target: Spec) -> tuple[str, Any]:

@@ -47,7 +47,7 @@ MANIFESTS = {
     "deep nesting": (NAMED + "spec: " + "[" * 5000 + "]" * 5000 + "\n", "a.yaml:3:10", "Nested too deeply"),
     "emoji as name": (GOOD.replace("bot", '"🤖"'), "a.yaml:2:18", "A name begins with a letter or digit"),
     "undeclared variable": (NAMED + 'spec: {model: "${var.model}"}\n', "a.yaml:3:15", "No variable"),
-    "undeclared environment": (NAMED + 'spec: {model: "${env.HOME}"}\n', "a.yaml:3:15", 'add "HOME" to spec.env'),
+    "undeclared environment": (NAMED + 'spec: {model: "${env.HOME}"}\n', "a.yaml:3:15", '--allow-env HOME'),
     "unfinished expression": (NAMED + 'spec: {model: "${"}\n', "a.yaml:3:15", "has no }"),
     "empty expression": (NAMED + 'spec: {model: "${}"}\n', "a.yaml:3:15", "Unknown expression"),
     "nameless variable": (NAMED + 'spec: {model: "${var.}"}\n', "a.yaml:3:15", "Unknown expression"),

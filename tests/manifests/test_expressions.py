@@ -61,7 +61,7 @@ STORE_NAME = Reference(Address("VectorStore", "handbook", "search"), ("name",))
     ],
 )
 def test_an_expression_comes_to_its_value(folder: Folder, text: str, meant: Any) -> None:
-    folder.env["STAGE"] = "prod"
+    folder.env |= {"STAGE": "prod", "RECONCILER_ALLOW_ENV": "STAGE, UNSET"}
     with_name(folder, f"'{text}'").write({"prompts/a.md": "Say ${var.text}\n"})
     assert folder.spec("Agent/bot")["name"] == meant
 
@@ -100,8 +100,9 @@ REFUSED = {
     "variable of the process that is not allowed": (
         "${env.SECRET}",
         (
-            'Environment variable not allowed: "${env.SECRET}" may not be read here. A stack lists what manifests may '
-            'read: add "SECRET" to spec.env in reconciler.yaml.'
+            'Environment variable not allowed: "${env.SECRET}" may not be read here. spec.env in reconciler.yaml lists '
+            'what manifests may read: add "SECRET" to it. Whoever runs reconciler decides what manifests may read. '
+            "Run with --allow-env SECRET, or add SECRET to the variable RECONCILER_ALLOW_ENV."
         ),
     ),
     "variable of the process that is not set": (
@@ -154,7 +155,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_an_expression_that_cannot_be_followed_is_one_problem(folder: Folder, text: str, message: str) -> None:
-    folder.env["SECRET"] = "not for manifests"
+    folder.env |= {"SECRET": "not for manifests", "RECONCILER_ALLOW_ENV": "UNSET"}
     with_name(folder, f"'{text}'")
     assert folder.problems() == [f"m.yaml:13:9: error: Agent/bot: {message}"]
 

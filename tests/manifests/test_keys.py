@@ -126,8 +126,8 @@ def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
     folder.write({"reconciler.yaml": LEAKY.replace("{v", "{outputs: {a: '${var.leak}'}, v"), "m.yaml": AGENT})
     assert folder.problems(variables={"leak": KEY}) == [
         (
-            "reconciler.yaml:2:21: error: A credential does not belong in an output: An output is printed; it must not "
-            "contain a key that is in use."
+            'reconciler.yaml:2:21: error: A credential does not belong in a manifest: The variable "leak" holds what '
+            "looks like an API key: no manifest may contain it."
         )
     ]
 
@@ -143,7 +143,7 @@ def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
 def test_a_file_that_a_key_is_written_to_gets_into_no_resource(folder: Folder, document: str) -> None:
     text = PROJECT + document + account("a", "{write_to: {file: secrets/a.key}}")
     folder.write({"m.yaml": text, "secrets/a.key": "sk-whatever-it-is"})
-    assert '"secrets/a.key" holds a key: no resource may contain it.' in folder.problems()[0]
+    assert "A credential does not belong in a manifest" in folder.problems()[0]
 
 
 def test_what_only_looks_like_a_key_is_a_warning(folder: Folder) -> None:

@@ -254,4 +254,4 @@ def test_a_file_of_secrets_is_never_uploaded(inside: Inside) -> None:
     store = manifest("VectorStore/s", "{name: S, files: [{path: 'secrets/*'}]}")
     credential = manifest("Credential/c", BEARER.format("{from_file: secrets/a.token}"))
     inside.write({"m.yaml": f"{store}---\n{credential}", "secrets/a.token": "the token of a"})
-    assert "holds a secret that is sent to the API" in inside.run("validate", expect=1).err
+    assert "A credential does not belong in a manifest" in inside.run("validate", expect=1).err

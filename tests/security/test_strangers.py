@@ -112,7 +112,7 @@ def test_a_key_that_was_delivered_is_not_read_by_manifests_that_no_longer_know_o
     if "*" in path and use != "folder":
         path = "secrets/ci.key"
     done = stack.run("plan", "--out", "p.json", expect=1)
-    assert "holds a key" in done.err or "does not exist" in done.err
+    assert "A credential does not belong in a manifest" in done.err
     assert (stack.folder / "secrets" / "ci.key").read_text().strip() not in everything(stack, done)
 
 
@@ -178,10 +178,10 @@ def test_no_secret_of_the_process_is_told_by_a_stack_file(stack: Inside, name: s
     assert not any(stack.environment[name][:12] in path for path in listing(stack.folder))
 
 
-def test_a_variable_that_is_no_secret_may_be_read_once_the_stack_lists_it(stack: Inside) -> None:
+def test_a_variable_that_is_no_secret_may_be_read_once_the_caller_allows_it(stack: Inside) -> None:
     stack.write({"reconciler.yaml": f"{STACK}{{manifests: [m/], env: [DEPLOY_ENV]}}\n"})
     stack.write({"m/m.yaml": manifest("Assistant/bot", '{model: m, instructions: "for ${env.DEPLOY_ENV}"}')})
-    assert "for prod" in stack.run("plan", expect=0).out
+    assert "for prod" in stack.run("plan", "--allow-env", "DEPLOY_ENV", expect=0).out
 
 
 def test_a_key_that_somebody_put_into_an_object_is_in_no_output_plan_or_state(stack: Inside) -> None:

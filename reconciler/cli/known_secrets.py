@@ -1,0 +1,64 @@
+"""What the state knows of secrets, for keeping their bytes out of every resource.
+
+The state holds digests alone: salted ones of keys that were delivered, and ones with its own key of secrets that were
+sent. So a text is compared with them one by one, and nothing here can tell what a secret is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from functools import cached_property
+
+from reconciler.cli.sealing import KEY
+from reconciler.errors import StateError
+from reconciler.manifests import Remembered
+from reconciler.model.values import secrets_in
+from reconciler.secrets.digests import keyed_digest, matches
+from reconciler.secrets.sinks import digests_in, known_files
+from reconciler.state import StateStore
+
+
+def remembered(store: Callable[[], StateStore]) -> Remembered:
+    """What the state knows of secrets; it is opened when it is first asked.
+
+    A state that cannot be read knows nothing: whoever needs more of it reports why.
+    """
+    known = _Known(store)
+    return Remembered(paths=lambda: known.paths, holds=known.holds)
+
+
+class _Known:
+    """The digests of a state, read once."""
+
+    def __init__(self, store: Callable[[], StateStore]) -> None:
+        self._store = store
+
+    @cached_property
+    def paths(self) -> Collection[str]:
+        with suppress(StateError):
+            return tuple(known_files(record.delivered for record in self._store().records().values()))
+        return ()
+
+    @cached_property
+    def _delivered(self) -> tuple[str, ...]:
+        with suppress(StateError):
+            return tuple(digests_in(record.delivered for record in self._store().records().values()))
+        return ()
+
+    @cached_property
+    def _sent(self) -> tuple[bytes, frozenset[tuple[str, str]]]:
+        """The key of the state's digests, and source and digest of every secret that was sent."""
+        with suppress(StateError):
+            store = self._store()
+            key = store.meta(KEY) or ""
+            values = (value for record in store.records().values() for value in secrets_in(record.applied))
+            return bytes.fromhex(key), frozenset((value.source, value.digest) for value in values if value.digest)
+        return b"", frozenset()
+
+    def holds(self, content: bytes) -> bool:
+        """Whether some bytes are a secret that was delivered or sent."""
+        key, sent = self._sent
+        if any(keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent):
+            return True
+        return any(matches(content + b"\n", digest) for digest in self._delivered)

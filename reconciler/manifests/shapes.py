@@ -1,0 +1,56 @@
+"""How credentials look, by the marks that their issuers give them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+OPENAI_KEY = re.compile(r"sk-(?!ant-|or-|lf-)[A-Za-z0-9_-]{4,}")
+"""A key of the OpenAI API, and no key of another service that begins in the same way."""
+
+_SHAPES: Mapping[str, str] = {
+    "a private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY",
+    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{16,}|\bgithub_pat_[A-Za-z0-9_]{16,}",
+    "a GitLab token": r"\bgl(?:pat|dt|rt|cbt|ptt|soat|agent)-[A-Za-z0-9_-]{16,}",
+    "an AWS access key": r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}",
+    "a Slack token": r"\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{16,}|hooks\.slack\.com/services/\w+/\w+/\w+",
+    "a JSON web token": r"\beyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*",
+    "a Google credential": r"\bAIza[A-Za-z0-9_-]{20,}|\bGOCSPX-[A-Za-z0-9_-]{16,}|\bya29\.[A-Za-z0-9_-]{16,}",
+    "a Stripe key": r"\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}",
+    "an npm token": r"\bnpm_[A-Za-z0-9]{20,}",
+    "a PyPI token": r"\bpypi-[A-Za-z0-9_-]{20,}",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
+    "a Docker token": r"\bdckr_[a-z]+_[A-Za-z0-9_-]{16,}",
+    "a SendGrid key": r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
+    "a Vault token": r"\bhv[sbr]\.[A-Za-z0-9_-]{16,}",
+    "an Azure storage key": r"\bAccountKey=[A-Za-z0-9+/=]{20,}",
+    "an age identity": r"AGE-SECRET-KEY-1[A-Z0-9]{16,}",
+    "an API key": r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}",
+}
+_ANY = re.compile("|".join(_SHAPES.values()))
+
+
+def credential_in(text: str) -> str:
+    """What a text seems to contain, such as "a GitHub token"; empty where it contains no known credential."""
+    found = _ANY.search(text)
+    if found is None:
+        return ""
+    return next(name for name, shape in _SHAPES.items() if re.search(shape, text))
+
+
+def credential_below(value: Any) -> str:
+    """The same for every text and key below a value of JSON."""
+    return next(filter(None, map(credential_in, _texts(value))), "")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

@@ -1,0 +1,177 @@
+"""Work that a manifest asks for, within bounds: regular expressions and JMESPath.
+
+A check may come from a stranger's pull request, and the text that it is held against may be chosen by the same person.
+So nothing that a check says may keep a run busy for long, or take its memory.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from reconciler.model.values import MAP
+
+LONGEST_PATTERN = 1_000
+LONGEST_EXPRESSION = 2_000
+MAX_STEPS = 500_000
+MAX_SECONDS = 2.0
+
+_SEARCHED = 100_000
+"""How much of a text a pattern is held against."""
+
+_MOST_REPEATS = 100_000
+_REPEAT = re.compile(r"\{(\d*),?(\d*)\}")
+_STEPS_PER_LOOK = 4_096
+
+
+class TooMuchWorkError(Exception):
+    """A bound was reached; the text says which."""
+
+
+class Work:
+    """What is left of the bounds of one answer that is judged."""
+
+    def __init__(self, steps: int = MAX_STEPS, seconds: float = MAX_SECONDS) -> None:
+        self._steps = steps
+        self._looks_at = steps - _STEPS_PER_LOOK
+        self._seconds = seconds
+        self._ends_at = time.monotonic() + seconds
+
+    def spend(self, steps: int = 1) -> None:
+        """Take some steps; raises TooMuchWorkError where they are used up."""
+        self._steps -= steps
+        if self._steps < 0:
+            raise TooMuchWorkError("it takes more steps than a check may")
+        if self._steps < self._looks_at:
+            self._looks_at = self._steps - _STEPS_PER_LOOK
+            self._seconds_left()
+
+    def search(self, pattern: str, text: str) -> bool:
+        """Whether a pattern is found somewhere in a text.
+
+        Raises TooMuchWorkError where that takes too long, and ValueError where it is no pattern: one that comes from a
+        reference was not looked at before.
+        """
+        import regex  # only where a check needs it
+
+        self.spend()
+        if flaw := flaw_of_pattern(pattern):
+            raise ValueError(f"{pattern[:80]!r} is not a regular expression: {flaw}")
+        try:
+            return regex.search(pattern, text[:_SEARCHED], timeout=self._seconds_left()) is not None
+        except TimeoutError:
+            raise TooMuchWorkError(self._too_long()) from None
+
+    def _seconds_left(self) -> float:
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TooMuchWorkError(self._too_long())
+        return left
+
+    def _too_long(self) -> str:
+        return f"it takes longer than the {self._seconds:g} seconds that a check may"
+
+
+@lru_cache(maxsize=1_000)
+def flaw_of_pattern(pattern: str) -> str:
+    """What is wrong with a regular expression; empty where nothing is."""
+    import regex
+
+    if len(pattern) > LONGEST_PATTERN:
+        return f"it has {len(pattern):,} characters; at most {LONGEST_PATTERN:,} are accepted"
+    repeats = 1
+    for least, most in _REPEAT.findall(pattern):
+        repeats *= max(int(least or 1), int(most or 1), 1)
+    if repeats > _MOST_REPEATS:
+        return f"its counted repeats come to more than {_MOST_REPEATS:,}"
+    try:
+        re.compile(pattern)
+        regex.compile(pattern)
+    except (re.error, regex.error) as error:
+        return str(error)
+    except (RecursionError, OverflowError, MemoryError):
+        return "it is nested too deeply"
+    return ""
+
+
+# --- JMESPath --------------------------------------------------------------------------------------------------------
+
+
+def flaw_of_expression(expression: str) -> str:
+    """What is wrong with a JMESPath expression; empty where nothing is."""
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    if len(expression) > LONGEST_EXPRESSION:
+        return f"it has {len(expression):,} characters; at most {LONGEST_EXPRESSION:,} are accepted"
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        return first_line(error)
+    except RecursionError:
+        return "it is nested too deeply"
+    return ""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error of a library."""
+    return str(error).partition("\n")[0].rstrip(". :")
+
+
+def evaluate(expression: str, value: Any, work: Work) -> Any:
+    """What a JMESPath expression comes to. Raises ValueError with a reason, and TooMuchWorkError."""
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+    from jmespath.visitor import TreeInterpreter
+
+    sizes = _Sizes(work, value)
+
+    class Counting(TreeInterpreter):
+        """Counts nodes, and the size of every value on the way: each step can double what the last one made."""
+
+        def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+            work.spend()
+            found = super().visit(node, *args, **kwargs)
+            sizes.check(found)
+            return found
+
+    try:
+        return Counting().visit(jmespath.compile(expression).parsed, value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (JMESPathError, TypeError, OverflowError) as error:
+        raise ValueError(first_line(error)) from error
+
+
+class _Sizes:
+    """The sizes of values as trees: a part that is in a value twice counts twice, as it does when it is written."""
+
+    def __init__(self, work: Work, answer: Any) -> None:
+        """A part of the answer may be as large as the answer."""
+        self._work = work
+        self._answer = answer
+        self._known: dict[int, tuple[Any, int]] = {}
+
+    def check(self, value: Any) -> None:
+        """Raise TooMuchWorkError where a value has become too large."""
+        if self._size(value) > MAX_STEPS and self._size(value) > MAX_STEPS + self._size(self._answer):
+            raise TooMuchWorkError("it makes a value that is larger than a check may")
+
+    def _size(self, value: Any) -> int:
+        if isinstance(value, str):
+            return 1 + len(value) // 10
+        if not isinstance(value, list | dict):
+            return 1
+        known = self._known.get(id(value))
+        if known is None:
+            self._work.spend(1 + len(value) // 100)
+            # The value is kept with its size, so that no other gets its id.
+            known = self._known[id(value)] = value, 1 + sum(map(self._size, _parts(value)))
+        return known[1]
+
+
+def _parts(value: list[Any] | dict[str, Any]) -> Iterator[Any]:
+    return iter(value.values()) if isinstance(value, MAP) else iter(value)
