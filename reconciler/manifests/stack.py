@@ -140,8 +140,8 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
         backend_path=_backend(layers, settings, context, leaks, problems),
-        organization=settings.env.get("OPENAI_ORG_ID") or None,
-        project=settings.env.get("OPENAI_PROJECT_ID") or None,
+        organization=_id_of(settings, "OPENAI_ORG_ID", problems),
+        project=_id_of(settings, "OPENAI_PROJECT_ID", problems),
         read_secret=inputs.read,
     )
     files.withhold_folder(stack.backend_path)
@@ -157,6 +157,14 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         outputs=layers.get("outputs") or {},
         document=layers.document,
     )
+
+
+def _id_of(settings: Settings, variable: str, problems: Problems) -> str | None:
+    """The id in a variable of the environment. It is sent as a header, which takes plain text only."""
+    found = settings.env.get(variable, "").strip()
+    if not (found.isascii() and found.isprintable()):
+        problems.add("Not an id", f"{variable} contains characters that no id has. Correct it, or unset it.")
+    return found or None
 
 
 def _credentials(

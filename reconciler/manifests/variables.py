@@ -138,4 +138,6 @@ class Environment:
             raise Problem("Environment variable not allowed", detail)
         if name not in self._env:
             raise Problem("Environment variable not set", f'"{name}" is not set in this process.')
+        if "\ufffd" in self._env[name]:
+            raise Problem("Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.')
         return Unknown(name) if name in self._withheld else self._env[name]
