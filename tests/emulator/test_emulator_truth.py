@@ -88,9 +88,7 @@ def test_an_unknown_completion_has_a_code(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4.1-mini", "o3", "o4-mini"])
-def test_chat_models_that_see_have_a_limit_of_images(
-    admin: httpx.Client, project: dict[str, Any], model: str
-) -> None:
+def test_chat_models_that_see_have_a_limit_of_images(admin: httpx.Client, project: dict[str, Any], model: str) -> None:
     rows = admin.get(f"/organization/projects/{project['id']}/rate_limits").json()["data"]
     assert [row["max_images_per_1_minute"] for row in rows if row["model"] == model] == [50_000]
 
