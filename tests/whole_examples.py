@@ -10,7 +10,20 @@ from reconciler.emulator.world import DEFAULT_PROJECT
 from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
 
-PEM = "-----BEGIN CERTIFICATE-----\nTm90IHJlYWxseSBhIGNlcnRpZmljYXRlLg==\n-----END CERTIFICATE-----\n"
+PEM = """\
+-----BEGIN CERTIFICATE-----
+MIIBejCCASGgAwIBAgIUWG5ytwAI+Ri6Yf9UW06nhvFTZiswCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHZXhhbXBsZTAgFw0yNjExMzAxMzA5NDVaGA8yMTI2MTEwNjEz
+MDk0NVowEjEQMA4GA1UEAwwHZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABJ46HsIfVE79ghtSWI1a4AEPgoCXb6UnKs0MlpjO2jWBJYhKq8S8W0miJKPy
+f+4O326l6OpN7/wShq9/5CEVWPujUzBRMB0GA1UdDgQWBBQA+A6nDtxFc++iMaZ1
+nQTUiIXsODAfBgNVHSMEGDAWgBQA+A6nDtxFc++iMaZ1nQTUiIXsODAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIF4xKHH7L67qLBtRophkkVcPgH3t
+rbfaOBhdwFRzP9ZMAiAFX9NLHa3KXXP3cZTEegRMN0oVybr1X1SNShOEfjP/eA==
+-----END CERTIFICATE-----
+"""
+"""A certificate that is valid from 2026-11-30T13:09:45Z to 2126-11-06T13:09:45Z."""
+OTHER_PEM = PEM.replace("/eA==", "/eQ==")
 REQUEST = """\
 {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-4.1", "messages": []}}
 """

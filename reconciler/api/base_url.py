@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 from reconciler.errors import UsageError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -64,7 +66,11 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         has_host = bool(parts.hostname)
         _ = parts.port  # a port that is no number is found out only by asking for it
-    except ValueError:
+        if has_host and ":" not in (parts.hostname or ""):
+            # Both the socket and httpx convert the name, by different rules, and neither error names the URL.
+            (parts.hostname or "").encode("idna")
+        _ = httpx.URL(url).host
+    except (ValueError, httpx.InvalidURL):
         raise UsageError("The base URL cannot be read.", hint=_HINT) from None
     if parts.scheme not in ("http", "https") or not has_host:
         raise UsageError("The base URL must begin with https:// and name a host.", hint=_HINT)

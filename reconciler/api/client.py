@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import ssl
 import threading
 import time
@@ -24,9 +25,10 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.api.answers import Answer, Received, clean, read
-from reconciler.api.base_url import check_base_url, is_loopback
+from reconciler.api.base_url import check_base_url
 from reconciler.api.content import ENCODINGS, MAX_ANSWER_BYTES, MAX_DOWNLOAD_BYTES, Unusable, content_of
 from reconciler.api.keys import Key
+from reconciler.api.network import network_for
 from reconciler.api.organization import OrganizationCheck
 from reconciler.api.outages import Outages
 from reconciler.api.pages import Asked
@@ -157,7 +159,7 @@ class Client:
     machine's, in unix seconds; `server_clock` learns the server's time from answers. `on_wait` hears of each wait over
     two seconds: why, and until when (unix seconds). Setting `stop` ends every wait early with `Interrupted`, and no
     further request is begun; those in flight end in their own time. `transport` takes the place of the network in
-    tests.
+    tests. `environ` holds the settings of proxy and certificates; UsageError names a variable that cannot be used.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class Client:
         on_wait: Callable[[str, float], None] | None = None,
         stop: threading.Event | None = None,
         transport: httpx.BaseTransport | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.base_url = check_base_url(base_url)
         self.redactor = redactor or Redactor()
@@ -198,15 +201,15 @@ class Client:
         organization = (organization or "").strip()
         self._origin = f"{parts.scheme}://{parts.netloc}"
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": ENCODINGS}
+        self._network = network_for(self.base_url, environ)
         self._http = _Http(
             headers=headers | ({"OpenAI-Organization": organization} if organization else {}),
             transport=transport,
-            # Plain http never asks for a certificate, and loading those that are trusted takes its time.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if parts.scheme == "http" else True,
+            verify=self._network.context,
+            proxy=None if transport else self._network.proxy,
             timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
             follow_redirects=False,
-            # A proxy of the environment must not see what may only go over the loopback.
-            trust_env=not is_loopback(parts.hostname or ""),
+            trust_env=False,
         )
         self._headers = dict(self._http.headers)
 
@@ -484,7 +487,9 @@ class Client:
         if _is_certificate_problem(error):
             return ApiError(
                 f"{call}: the certificate of {self._origin} is not trusted: {reason}",
-                hint="Check OPENAI_BASE_URL; behind a proxy that opens TLS, set SSL_CERT_FILE to its certificate.",
+                hint=f"Check OPENAI_BASE_URL, and the clock of this machine. Trusted are "
+                f"{self._network.certificates or 'no certificates'}; behind a proxy that opens TLS, "
+                "set SSL_CERT_FILE to its certificate.",
             )
         if isinstance(error, _UNSENDABLE):
             return ApiError(
@@ -494,10 +499,15 @@ class Client:
         if isinstance(error, _NEVER_SENT):
             return ApiError(
                 f"{call}: {self._origin} cannot be reached: {reason}",
-                hint="Check the network, the proxy settings, and OPENAI_BASE_URL or --base-url.",
+                hint=self._what_to_check(),
             )
         what = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "closed the connection"
         return ApiError(f"{call}: {self._origin} {what}: {reason}")
+
+    def _what_to_check(self) -> str:
+        if proxy := self._network.told_proxy:
+            return f"Requests go through {proxy}: check it, or add the host to NO_PROXY, or correct OPENAI_BASE_URL."
+        return "Check the network, the proxy settings, and OPENAI_BASE_URL or --base-url."
 
 
 def _is_certificate_problem(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ from reconciler.errors import (
     LockedError,
     ReconcilerError,
     StalePlanError,
+    UsageError,
 )
 from reconciler.model.secret import Redactor
 
@@ -79,9 +81,10 @@ def report(error: Exception, options: GlobalOptions) -> int:
     if isinstance(error, ConfigurationError):
         _report_diagnostics(error, options)
         return 1
+    error = _translated(error)
     if not isinstance(error, ReconcilerError | OSError):
         return _report_bug(error, options)
-    refusals = error.refusals if isinstance(error, GuardError) else (str(error),)
+    refusals = error.refusals if isinstance(error, GuardError) else (_sentence(error),)
     for sentence in refusals:
         label = "Refused" if isinstance(error, GuardError) else "Error"
         _say(f"{label}: {clean(redactor(sentence))}", options)
@@ -92,6 +95,40 @@ def report(error: Exception, options: GlobalOptions) -> int:
         click.echo(f"  request id: {clean(error.request_id)}", err=True)
     _say_where(error, options)
     return exit_code(error)
+
+
+def _translated(error: Exception) -> Exception:
+    """The error in the words of its cause, where that is the machine and not this program."""
+    if isinstance(error, OSError) and not _has_current_folder():
+        return UsageError("The current folder no longer exists.", hint="Change to another folder and run again.")
+    if isinstance(error, MemoryError):
+        return ReconcilerError("There is not enough memory.", hint="Raise the memory limit, or use --target.")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return ReconcilerError(
+            "The system allows no further thread.",
+            hint="Raise the limit of processes or memory (`ulimit -u`, `ulimit -v`), or lower --parallelism.",
+        )
+    encoding = sys.getfilesystemencoding()
+    if isinstance(error, UnicodeEncodeError) and encoding not in ("utf-8", "mbcs") and error.encoding == encoding:
+        return UsageError(
+            f"The encoding of this locale ({encoding}) cannot express a file name of the stack.",
+            hint="Set LC_ALL=C.UTF-8 or PYTHONUTF8=1.",
+        )
+    return error
+
+
+def _sentence(error: ReconcilerError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +18,7 @@ from reconciler import __version__
 from reconciler.cli.interrupts import leave, listening
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.outcome import final_code, reported
+from reconciler.cli.streams import prepare
 
 COMMANDS = {
     "init": "reconciler.cli.init",
@@ -94,10 +93,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted.", err=True)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; a second complaint while Python closes it would only add noise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:  # noqa: BLE001 - the last place where a failure can be turned into a sentence
         from reconciler.cli.failures import report
 
@@ -113,9 +108,7 @@ def cli_options() -> GlobalOptions:
 def main() -> None:
     """Run the process's own command line and exit."""
     listening()
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    prepare()
     # Nearly all that a run makes is kept until its end, so looking for garbage finds none.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     leave(run())

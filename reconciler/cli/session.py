@@ -10,6 +10,7 @@ import getpass
 import logging
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,9 @@ from reconciler.state import StateStore
 LOG = logging.getLogger("reconciler.cli")
 SEARCHED = "searched"
 """The remark in the state that marked objects were searched for everywhere, and an apply of that was finished."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
+LONGEST_SECONDS = 86_400.0
+"""What a variable of the environment may set a wait to."""
 
 
 class Session:
@@ -116,14 +120,14 @@ class Session:
             name, separator, value = item.partition("=")
             if not separator or not name:
                 raise UsageError(f'--var "{item}": write NAME=VALUE')
-            variables[name] = value
+            variables[name] = as_text(value)
         return Settings(
             root=self.options.chdir,
             environment=self.options.env,
             variables=variables,
             variable_files=self.options.var_file,
             allow_env=self.options.allow_env,
-            env=os.environ,
+            env={name: as_text(value) for name, value in os.environ.items()},
             saved_variables=self.saved_variables,
             learn=redactor.add,
         )
@@ -554,9 +558,20 @@ def seconds_of(variable: str, default: float) -> float:
     """A number of seconds that a variable of the environment may change; raises UsageError naming it."""
     text = os.environ.get(variable) or str(default)
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
-        raise UsageError(f'{variable} is "{text}": write a number of seconds') from None
+        seconds = math.nan
+    if not seconds <= LONGEST_SECONDS:  # not a number, or more than a clock can add
+        raise UsageError(f'{variable} is "{text}": write a number of seconds, at most {LONGEST_SECONDS:.0f}')
+    return max(0.0, seconds)
+
+
+def as_text(value: str) -> str:
+    """A value of the command line or the environment; bytes that the locale could not decode are read as UTF-8.
+
+    Bytes that are not UTF-8 either become U+FFFD.
+    """
+    return os.fsencode(value).decode("utf-8", "replace") if _UNDECODED.search(value) else value
 
 
 def parse_addresses(texts: tuple[str, ...], option: str) -> tuple[Address, ...]:

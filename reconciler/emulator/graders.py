@@ -11,13 +11,50 @@ from collections.abc import Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
-from reconciler.emulator.validation import Check, anything, choice, fields, integer, listed, nullable, number, text
+from reconciler.emulator.validation import (
+    Check,
+    anything,
+    choice,
+    fields,
+    integer,
+    listed,
+    nullable,
+    number,
+    tagged,
+    text,
+)
 
 METRICS = ("cosine", "fuzzy_match", "bleu", "gleu", "meteor", *(f"rouge_{n}" for n in (1, 2, 3, 4, 5, "l")))
 _EFFORT = nullable(choice("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 _HEAD = {"type": anything, "name": text(minimum=1)}
+_AUDIO = fields({"data": text(minimum=1), "format": choice("mp3", "wav")})
+_PART = tagged(
+    {
+        "input_text": fields({"type": anything, "text": text()}),
+        "output_text": fields({"type": anything, "text": text()}),
+        "input_image": fields({"type": anything, "image_url": text(minimum=1)}, {"detail": text()}),
+        "input_audio": fields({"type": anything, "input_audio": _AUDIO}),
+    }
+)
+
+
+def _item(value: Any, place: str) -> Any:
+    return value if isinstance(value, str) else _PART(value, place)
+
+
+def _content(value: Any, place: str) -> Any:
+    return listed(_item)(value, place) if isinstance(value, list) else _item(value, place)
+
+
+def content_text(content: Any) -> str:
+    """The words of a content, which is a text, a part, or a list of either."""
+    if isinstance(content, list):
+        return "".join(map(content_text, content))
+    return str(content.get("text", "")) if isinstance(content, dict) else str(content)
+
+
 _MESSAGE = fields(
-    {"role": choice("user", "assistant", "system", "developer"), "content": anything}, {"type": choice("message")}
+    {"role": choice("user", "assistant", "system", "developer"), "content": _content}, {"type": choice("message")}
 )
 _SAMPLING = fields(
     {},

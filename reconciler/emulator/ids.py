@@ -29,6 +29,7 @@ _SHAPES: dict[str, tuple[str, int, bool]] = {
     "spend_alert": ("alert_", 24, False),
     "certificate": ("cert_", 24, False),
     "external_key": ("extkey_", 24, False),
+    "external_storage": ("extstg_", 24, False),
     "identity_provider": ("wip_", 24, False),
     "federation_rule": ("wifr_", 24, False),
     "audit_log": ("audit_log-", 24, False),

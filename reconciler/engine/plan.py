@@ -167,6 +167,8 @@ class _Decisions:
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
         chosen = self._chosen(resource, binding, live, change)
+        if kind.held_for_removal and not chosen.action.destroys:
+            chosen = replace(chosen, held="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
 

@@ -21,6 +21,7 @@ from reconciler.kinds.environment_template import KIND as ENVIRONMENT_TEMPLATE
 from reconciler.kinds.eval import KIND as EVAL
 from reconciler.kinds.eval_run import KIND as EVAL_RUN
 from reconciler.kinds.external_key import KIND as EXTERNAL_KEY
+from reconciler.kinds.external_storage import KIND as EXTERNAL_STORAGE
 from reconciler.kinds.federation_rule import KIND as FEDERATION_RULE
 from reconciler.kinds.file import KIND as FILE
 from reconciler.kinds.fine_tuning_job import KIND as FINE_TUNING_JOB
@@ -77,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
         CERTIFICATE,
         CERTIFICATE_ACTIVATION,
         EXTERNAL_KEY,
+        EXTERNAL_STORAGE,
         WORKLOAD_IDENTITY_PROVIDER,
         FEDERATION_RULE,
         CHECKPOINT_PERMISSION,

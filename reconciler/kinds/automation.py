@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.environment_template import (
     COMMANDS,
     DESKTOP,
@@ -22,6 +23,12 @@ _ENVIRONMENT = Tagged(
         "none": Object(()),
         "openai_hosted": Object(
             (
+                Property(
+                    "environment_id",
+                    Text(min_length=1),
+                    "An existing environment. It goes with no template and no other setting.",
+                    default=None,
+                ),
                 Property("environment_template_id", Text(min_length=1), "The template it begins with."),
                 Property("container_size", Text(choices=("small", "medium", "large")), "How large it is."),
                 Property("files", FILES, "Files in place of those of the template.", default=None),
@@ -58,11 +65,19 @@ _MESSAGE = Object(
         Property("content", ListOf(_CONTENT, min_items=1), "What is said.", required=True),
     )
 )
+_AGENT = Object(
+    tuple(
+        Property(item.name, item.type, item.doc, item.required, item.default)
+        for item in AGENT.fields
+        if item.name not in ("name", "metadata")
+    )
+)
 _TARGET = Tagged(
     {
         "new_session": Object(
             (
-                Property("agent_id", Text(min_length=1), "The agent.", required=True),
+                Property("agent_id", Text(min_length=1), "The agent; either this or `agent`.", default=None),
+                Property("agent", _AGENT, "An agent of its own; either this or `agent_id`.", default=None),
                 Property("environment", _ENVIRONMENT, "Where it works.", required=True),
                 Property("input", ListOf(_MESSAGE), "What every session begins with.", required=True),
                 Property("metadata", metadata(), "Pairs that every session has.", default={}),

@@ -6,8 +6,9 @@ kept warm, not a store. The next apply makes another.
 
 from __future__ import annotations
 
+from reconciler.kinds.environment_template import INLINE_SKILL
 from reconciler.model.kind import Ended, Field, Kind, Mutability, Readable, Scope
-from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Text, Type
+from reconciler.model.types import Integer, ListOf, Object, Property, SecretValueType, Tagged, Text, Type
 
 
 def _field(name: str, type: Type, doc: str, **rest: object) -> Field:
@@ -21,8 +22,16 @@ _SKILL = Tagged(
                 Property("skill_id", Text(min_length=1, max_length=64), "The skill.", required=True),
                 Property("version", Text(), "Its version; left out, the latest."),
             )
-        )
+        ),
+        "inline": INLINE_SKILL,
     }
+)
+_DOMAIN_SECRET = Object(
+    (
+        Property("domain", Text(min_length=1), "The allowed domain whose requests get the secret.", required=True),
+        Property("name", Text(min_length=1), "The name by which code in the container refers to it.", required=True),
+        Property("value", SecretValueType(), "The secret.", required=True),
+    )
 )
 
 KIND = Kind(
@@ -59,6 +68,13 @@ KIND = Kind(
                                 "The hosts that can be reached.",
                                 required=True,
                             ),
+                            Property(
+                                "domain_secrets",
+                                ListOf(_DOMAIN_SECRET, min_items=1),
+                                "Secrets that are put into requests to allowed domains, each as `{from_env: "
+                                "RECONCILER_SECRET_…}` or `{from_file: secrets/…}`.",
+                                hidden=True,
+                            ),
                         )
                     ),
                 }
@@ -72,7 +88,13 @@ KIND = Kind(
             default=[],
             readable=Readable.NEVER,
         ),
-        _field("skills", ListOf(_SKILL), "Skills that it starts with.", default=[], readable=Readable.NEVER),
+        _field(
+            "skills",
+            ListOf(_SKILL),
+            "Skills that it starts with, by id or as an archive.",
+            default=[],
+            readable=Readable.NEVER,
+        ),
     ),
     example="""\
 kind: Container

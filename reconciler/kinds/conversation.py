@@ -9,13 +9,34 @@ from __future__ import annotations
 from reconciler.kinds.parts import metadata
 from reconciler.model.calls import Calls
 from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
-from reconciler.model.types import ListOf, Object, Property, Text
+from reconciler.model.types import Either, ListOf, Object, Property, Tagged, Text
 
+_FILE_ID = Property("file_id", Text(min_length=1), "The id of an uploaded file.")
+_DETAIL = Property("detail", Text(choices=("auto", "low", "high", "original")), "How closely it is looked at.")
+_PART = Tagged(
+    {
+        "input_text": Object((Property("text", Text(multiline=True), "The text.", required=True),)),
+        "output_text": Object((Property("text", Text(multiline=True), "What the model said.", required=True),)),
+        "input_image": Object(
+            (Property("image_url", Text(min_length=1), "Its address or data URL."), _FILE_ID, _DETAIL)
+        ),
+        "input_file": Object(
+            (
+                _FILE_ID,
+                Property("file_url", Text(min_length=1), "The address of the file."),
+                Property("file_data", Text(min_length=1), "The content of the file, as a data URL."),
+                Property("filename", Text(min_length=1), "The name of the file."),
+                Property("detail", Text(choices=("auto", "low", "high")), "How closely it is looked at."),
+            )
+        ),
+    }
+)
+_CONTENT = Either(Text(multiline=True), ListOf(_PART, min_items=1))
 _MESSAGE = Object(
     (
         Property("type", Text(choices=("message",)), "What sort of item it is.", default="message"),
         Property("role", Text(choices=("user", "assistant", "system", "developer")), "Who says it.", required=True),
-        Property("content", Text(multiline=True), "What is said.", required=True),
+        Property("content", _CONTENT, "What is said: a text, or a list of parts.", required=True),
     )
 )
 

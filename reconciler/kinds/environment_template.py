@@ -34,6 +34,7 @@ def _archive(what: str) -> Object:
     )
 
 
+INLINE_SKILL = _archive("skill")
 FILES = ListOf(
     Tagged(
         {
@@ -71,7 +72,7 @@ SKILLS = ListOf(
                     Property("version", Text(pattern=r"^([1-9][0-9]*|latest)$"), "A version, or latest."),
                 )
             ),
-            "inline": _archive("skill"),
+            "inline": INLINE_SKILL,
         }
     )
 )

@@ -56,8 +56,8 @@ KIND = Kind(
         Field(
             "filename",
             # Quotes and control characters would not arrive as they are: a form has no way to spell them.
-            Text(min_length=1, max_length=255, pattern=r'^[^/\\"\x00-\x1f\x7f]+$'),
-            "The name shown at the API. Left out, the last part of `path`.",
+            Text(min_length=1, max_length=255, pattern=r'^[^\\"\x00-\x1f\x7f]+$'),
+            "The name shown at the API, which may contain `/`. Left out, the last part of `path`.",
             mutability=Mutability.REPLACES,
         ),
         Field(

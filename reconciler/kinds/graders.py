@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from reconciler.kinds.parts import EFFORTS
-from reconciler.model.types import Integer, ListOf, MapOf, Number, Object, Property, Tagged, Text
+from reconciler.model.types import Either, Integer, ListOf, MapOf, Number, Object, Property, Tagged, Text
 
 METRICS = (
     "cosine", "fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l",
 )  # fmt: skip
 ROLES = ("user", "assistant", "system", "developer")
 
+_TEXT = Object((Property("text", Text(multiline=True), "The text.", required=True),))
+_AUDIO = Object(
+    (
+        Property("data", Text(min_length=1), "The audio in base64.", required=True),
+        Property("format", Text(choices=("mp3", "wav")), "Its format.", required=True),
+    )
+)
+_PART = Tagged(
+    {
+        "input_text": _TEXT,
+        "output_text": _TEXT,
+        "input_image": Object(
+            (
+                Property("image_url", Text(min_length=1), "The address of the image.", required=True),
+                Property("detail", Text(choices=("auto", "low", "high")), "How closely it is looked at."),
+            )
+        ),
+        "input_audio": Object((Property("input_audio", _AUDIO, "The audio.", required=True),)),
+    }
+)
+_CONTENT = Either(Text(multiline=True), ListOf(Either(Text(multiline=True), _PART), min_items=1))
 MESSAGE = Object(
     (
         Property("role", Text(choices=ROLES), "Who says it.", required=True),
-        Property("content", Text(multiline=True), "What is said; `{{item.x}}` stands for parts of it.", required=True),
+        Property(
+            "content",
+            _CONTENT,
+            "What is said, as a text or a list of parts; `{{item.x}}` stands for parts of the item.",
+            required=True,
+        ),
     )
 )
 

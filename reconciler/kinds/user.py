@@ -24,12 +24,17 @@ KIND = Kind(
     on_remove=OnRemove.RETAIN,
     destroys="the person loses access to the organization",
     held=SCIM,
+    held_for_removal=True,
     keep_one=("role", "owner"),
     events=("user.", "role.", "invite.accepted", "scim."),
     fields=(
         Field("email", EMAIL, "The e-mail address that the person is a member with.", required=True,
               mutability=Mutability.REPLACES),
         Field("role", Text(choices=("owner", "reader")), "The role in the organization.", reset=KEEP),
+        Field("technical_level", Text(min_length=1), "How technical the person is, as free text.", default=None,
+              nullable=True),
+        Field("developer_persona", Text(min_length=1), "What the person does as a developer, as free text.",
+              default=None, nullable=True),
     ),
     example="""\
 kind: User

@@ -156,7 +156,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         backend_path=_backend(layers, settings, context, allowed, leaks, problems),
         organization=organization,
         organization_source=source,
-        project=settings.env.get("OPENAI_PROJECT_ID") or None,
+        project=_id_of(settings, "OPENAI_PROJECT_ID", problems),
         read_secret=inputs.read,
     )
     files.withhold_folder(stack.backend_path)
@@ -173,6 +173,14 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         outputs=layers.get("outputs") or {},
         document=layers.document,
     )
+
+
+def _id_of(settings: Settings, variable: str, problems: Problems) -> str | None:
+    """The id in a variable of the environment. It is sent as a header, which takes plain text only."""
+    found = settings.env.get(variable, "").strip()
+    if not (found.isascii() and found.isprintable()):
+        problems.add("Not an id", f"{variable} contains characters that no id has. Correct it, or unset it.")
+    return found or None
 
 
 def _credentials(
@@ -349,7 +357,7 @@ def _backend(
 
 def _organization(layers: _Layers, settings: Settings, context: Context, problems: Problems) -> tuple[str | None, str]:
     """The organization that requests name, and what names it."""
-    of_process = settings.env.get(_ORGANIZATION_VARIABLE, "").strip() or None
+    of_process = _id_of(settings, _ORGANIZATION_VARIABLE, problems)
     if layers.get("organization") is None:
         return of_process, _ORGANIZATION_VARIABLE
     report = _reporter(layers, problems, "organization")

@@ -217,6 +217,8 @@ class Environment:
             raise Problem("Environment variable not allowed", self._not_allowed(name))
         if name not in self._env:
             raise Problem("Environment variable not set", f'"{name}" is not set in this process.')
+        if "\ufffd" in self._env[name]:
+            raise Problem("Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.')
         if what := self._secret(name):
             raise Problem(MAY_NOT_READ, f'"{name}" holds {what}.')
         self.read[name] = self._env[name]

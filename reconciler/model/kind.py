@@ -278,7 +278,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     `complete` fills defaults that follow from other fields; `identify` gives the natural key of a completed spec.
 
     `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
-    `held` gives, for what an object shows, the reason why nobody may change or remove it from here; `shows_key` names
+    `held` gives, for what an object shows, the reason why nobody may change or remove it from here, or with
+    `held_for_removal` only why nobody may remove it; `shows_key` names
     the attribute that shows a key redacted, so that `IN_USE` and `IS_OVER` can be told. `keep_one` names an attribute
     and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key
     makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change
@@ -305,6 +306,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     unique: bool = False
     other_keys: tuple[tuple[str, ...], ...] = ()
     held: Mapping[tuple[str, Any], str] = field(default_factory=dict)
+    held_for_removal: bool = False
     shows_key: str | None = None
     keep_one: tuple[str, Any] | None = None
     satisfied_by: str | None = None

@@ -232,6 +232,13 @@ _ALL = (
         admin=True,
         takes_body=False,
     ),
+    Operation(
+        "validateExternalStorage",
+        "External storage",
+        "POST /organization/external_storage/{external_storage_id}/validate",
+        admin=True,
+        takes_body=False,
+    ),
 )
 
 OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}

@@ -133,6 +133,13 @@ def test_an_external_key_is_tried(check: Checking, post: Post) -> None:
     assert check(reading("validateExternalKey", external_key_id=id)).status is CheckStatus.PASSED
 
 
+def test_an_external_storage_is_tried(check: Checking, post: Post) -> None:
+    project = post("/organization/projects", {"name": "Search"})["id"]
+    provider = {"type": "oci", "bucket": "b", "region": "eu", "tenancy_ocid": "t"}
+    id = post("/organization/external_storage", {"project_id": project, "provider": provider})["id"]
+    assert check(reading("validateExternalStorage", external_storage_id=id)).status is CheckStatus.PASSED
+
+
 def test_a_webhook_is_tried(check: Checking, post: Post) -> None:
     hook = {"name": "it", "url": "https://example.com/hook", "event_types": ["batch.completed"]}
     id = post("/webhook_endpoints", hook)["id"]

@@ -38,7 +38,13 @@ UNDESCRIBED = {
     "/webhook_endpoints/{webhook_endpoint_id}/test",
     "/webhook_event_types",
 }
-UNDESCRIBED_BELOW = ("/agents", "/vaults", "/organization/external_keys", "/organization/workload_identity_providers")
+UNDESCRIBED_BELOW = (
+    "/agents",
+    "/vaults",
+    "/organization/external_keys",
+    "/organization/external_storage",
+    "/organization/workload_identity_providers",
+)
 UNDESCRIBED_OPERATIONS = {
     ("POST", "/organization/projects/{project_id}/api_keys/{api_key_id}"),
     ("POST", "/evals/{eval_id}/runs/{run_id}/cancel"),  # how the official client spells it
@@ -174,6 +180,12 @@ def drive_identities(admin: httpx.Client, project: str) -> None:
     admin.get(f"{keys}/{key}")
     admin.post(f"{keys}/{key}/validate")
     admin.delete(f"{keys}/{key}")
+    stored, bucket = "/organization/external_storage", {"type": "aws", "bucket": "b", "role_arn": "r"}
+    storage = admin.post(stored, json={"project_id": project, "provider": bucket}).json()["id"]
+    admin.get(stored)
+    admin.get(f"{stored}/{storage}")
+    admin.post(f"{stored}/{storage}/validate")
+    admin.delete(f"{stored}/{storage}")
     providers = "/organization/workload_identity_providers"
     body = {"type": "oidc", "name": "CI", "issuer": "https://ci", "audience": "api"}
     one = f"{providers}/{admin.post(providers, json=body).json()['id']}"

@@ -172,7 +172,10 @@ def test_a_batch_and_its_files_show_what_was_recorded(http: httpx.Client, upload
     [listed] = http.get(f"{path}/{batch['id']}/files").json()["data"]
     assert list(batch) == ["id", "object", "created_at", "status", "vector_store_id", "file_counts"]
     assert (batch["object"], batch["status"]) == ("vector_store.file_batch", "in_progress")
-    assert list(listed) == ["id", "object", "created_at", "vector_store_id", "status", "last_error"]
+    assert list(listed) == [
+        "id", "object", "usage_bytes", "created_at", "vector_store_id", "status", "last_error", "chunking_strategy",
+        "attributes",
+    ]  # fmt: skip
 
 
 def test_a_file_is_processed_at_once(upload: Upload) -> None:

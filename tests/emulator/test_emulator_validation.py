@@ -179,7 +179,7 @@ BAD_ADMIN_BODIES: list[tuple[str, Any, str]] = [
     ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests_per_1_minute": -1}, "max_requests_per_1_minute"),
     ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests_per_1_minute": None}, "max_requests_per_1_minute"),
     ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests_per_1_minute": 100_001}, "max_requests_per_1_minute"),
-    ("/{p}/rate_limits/rl-gpt-4.1", {"max_images_per_1_minute": 1}, "max_images_per_1_minute"),
+    ("/{p}/rate_limits/rl-gpt-5.1", {"max_images_per_1_minute": 1}, "max_images_per_1_minute"),
     ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests": 1}, "max_requests"),
     ("/{p}/users", {"role": "member"}, "user_id"),
     ("/{p}/users", {"role": "boss", "email": "cleo@example.com"}, "role"),

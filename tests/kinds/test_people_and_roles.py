@@ -58,11 +58,30 @@ def test_one_of_two_owners_may_become_a_reader(workspace: Workspace, admin: http
     assert person(admin, "ada")["role"] == "reader"
 
 
-def test_a_user_of_the_identity_provider_is_left_to_it(workspace: Workspace, admin: httpx.Client) -> None:
-    workspace.declare("kind: User\nmetadata: {name: eli}\nspec: {email: eli@example.com, role: owner}\n")
-    refused = workspace.run("apply", "--yes", expect=11)
-    assert "managed by the identity provider" in refused.err
-    assert person(admin, "eli")["role"] == "reader"
+ELI = "kind: User\nmetadata: {name: eli}\nspec: {email: eli@example.com, role: owner}\n"
+
+
+def test_a_user_of_the_identity_provider_can_get_another_role(workspace: Workspace, admin: httpx.Client) -> None:
+    workspace.declare(ELI).apply()
+    assert person(admin, "eli")["role"] == "owner"
+    assert workspace.plan().code == 0
+
+
+def test_a_user_of_the_identity_provider_is_not_removed(workspace: Workspace, admin: httpx.Client) -> None:
+    workspace.declare(ELI + "lifecycle: {on_remove: delete}\n").apply()
+    workspace.declare(SUPPORT)
+    refused = workspace.run("apply", "--yes", "--allow-delete", "User/eli", expect=11)
+    assert "User/eli would be deleted, and it is managed by the identity provider" in refused.err
+    assert person(admin, "eli")["role"] == "owner"
+
+
+def test_a_user_has_a_technical_level_and_a_persona(workspace: Workspace, admin: httpx.Client) -> None:
+    workspace.declare(CLEO.replace("com}", "com, technical_level: expert, developer_persona: data}")).apply()
+    found = person(admin, "cleo")
+    assert (found["technical_level"], found["developer_persona"]) == ("expert", "data")
+    assert workspace.plan().code == 0
+    workspace.declare(CLEO).apply()
+    assert person(admin, "cleo")["technical_level"] is None
 
 
 def test_a_group_of_the_identity_provider_is_not_deleted(workspace: Workspace) -> None:

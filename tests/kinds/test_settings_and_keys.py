@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.conftest import Workspace
-from tests.whole_examples import PEM, PROJECT
+from tests.whole_examples import OTHER_PEM, PEM, PROJECT
 
 NIGHTLY = "kind: AdminKey\nmetadata: {name: nightly}\nspec: {name: nightly, key: {write_to: {file: secrets/n.key}}}\n"
 GATEWAY = "kind: Certificate\nmetadata: {name: gateway}\nspec: {certificate: '${file:gateway.pem}'}\n"
@@ -137,7 +137,7 @@ def test_switching_a_certificate_off_elsewhere_is_repaired(active: Workspace, ad
 
 def test_another_certificate_takes_the_place_of_an_active_one(active: Workspace, admin: httpx.Client) -> None:
     before = where_active(admin)
-    active.write({"gateway.pem": PEM.replace("Tm90", "QQ90")})
+    active.write({"gateway.pem": OTHER_PEM})
     active.apply()
     assert active.plan().code == 0
     assert len(listed(admin, "/organization/certificates")) == 1

@@ -38,7 +38,7 @@ from reconciler.model.values import SecretValue
 from reconciler.secrets import SinkSet
 from reconciler.state import StateStore
 from tests.properties.strategies import Surroundings, specs
-from tests.whole_examples import EXAMPLE, PEM, REQUEST
+from tests.whole_examples import EXAMPLE, OTHER_PEM, PEM, REQUEST
 
 CONTENTS = {
     "docs/a.md": b"# A\n",
@@ -91,7 +91,7 @@ AROUND = Surroundings(
         "role_id": ROLE_IDS,
         "id": (world.DEFAULT_PROJECT,),
         "recipients": ("ada@example.com", "ben@example.com", "Cleo@example.com"),
-        "certificate": (PEM, PEM.replace("Tm90", "QQ90")),
+        "certificate": (PEM, OTHER_PEM),
         "certificate_id": CERTIFICATE_IDS,
         "FederationRule.workload_identity_provider_id": PROVIDER_IDS,
         "project_id": (world.DEFAULT_PROJECT,),

@@ -168,6 +168,46 @@ def test_a_rollback_leaves_rotated_secrets_as_they_are(stack: Inside) -> None:
     assert stored(stack)["access_token"] == SECOND
 
 
+# --- containers ------------------------------------------------------------------------------------------------------
+
+DOMAIN = f"{{domain: api.example, name: TOKEN, value: {{from_env: {VARIABLE}}}}}"
+CONTAINER = manifest(
+    "Container/box",
+    f"{{network_policy: {{type: allowlist, allowed_domains: [api.example], domain_secrets: [{DOMAIN}]}}}}",
+)
+
+
+def test_a_secret_of_a_container_is_sent_and_is_nowhere_else(inside: Inside) -> None:
+    inside.variables = {VARIABLE: FIRST}
+    life = Life(inside.write({"m.yaml": CONTAINER}))
+    life.run("plan", "-vv", "--out", "p.json")
+    life.run("apply", "--yes", "-vv")
+    assert inside.plan().code == 0
+    inside.variables = {VARIABLE: SECOND}
+    for format in FORMATS:
+        life.run("plan", "-vv", "--format", format)
+    life.run("state", "export")
+    (body,) = posts(inside)
+    secret = {"domain": "api.example", "name": "TOKEN", "value": FIRST}
+    assert body["network_policy"]["domain_secrets"] == [secret]
+    spelt = [spelling for value in (FIRST, SECOND) for spelling in (value, json.dumps(value)[1:-1])]
+    assert leaks(life, spelt) == []
+
+
+def test_a_rotated_secret_of_a_container_takes_another_container(inside: Inside) -> None:
+    inside.variables = {VARIABLE: FIRST}
+    inside.write({"m.yaml": CONTAINER}).apply()
+    posts(inside)
+    inside.variables = {VARIABLE: SECOND}
+    plan = inside.run("plan", expect=0).out
+    assert "Container/box" in plan
+    assert "will be replaced" in plan
+    inside.apply("--allow-delete", "Container/box")
+    (body,) = posts(inside)
+    assert body["network_policy"]["domain_secrets"][0]["value"] == SECOND
+    assert inside.plan().code == 0
+
+
 # --- strangers -------------------------------------------------------------------------------------------------------
 
 BEARER = "{{vault_id: v, auth: {{type: static_bearer, mcp_server_url: 'https://x.example', token: {}}}}}"

@@ -110,6 +110,7 @@ _TEXT = fields({}, {"format": nullable(_TEXT_FORMAT), "verbosity": nullable(choi
 _MULTI_AGENT = fields({"enabled": boolean()}, {"max_concurrent_subagents": integer(minimum=1)})
 _SERVICE_TIER = choice("auto", "default", "flex", "priority", "fast", "ultrafast")
 _MODEL = text(minimum=1)
+_OF_SAVED = ("id", "object", "created_at", "updated_at", "name", "metadata")
 _OPTIONAL = {
     "name": nullable(text()),
     "instructions": nullable(text()),
@@ -123,6 +124,8 @@ _OPTIONAL = {
     "experimental": fields({}, {"time_awareness": boolean()}),
 }
 AGENT = fields({"model": _MODEL}, _OPTIONAL)
+INLINE = fields({"model": _MODEL}, {name: check for name, check in _OPTIONAL.items() if name not in _OF_SAVED})
+"""An agent inside something else, which has neither a name nor metadata of its own."""
 _UPDATE = fields({}, {"model": _MODEL, **_OPTIONAL})
 
 
@@ -149,6 +152,11 @@ def new_agent(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
     }
     _merge(body, sent)
     return body
+
+
+def inline(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
+    """An agent inside something else as it is shown."""
+    return {name: value for name, value in new_agent(call, sent).items() if name not in _OF_SAVED}
 
 
 def retrieve_agent(call: Call) -> dict[str, Any]:

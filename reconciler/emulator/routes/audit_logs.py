@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from reconciler.emulator.errors import forbidden
+from reconciler.emulator.errors import bad_request, forbidden
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
@@ -17,6 +17,8 @@ _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
+_OF_TENANT = ("role.bound_to_resource", "role.unbound_from_resource")
+"""Event types that, like those named `tenant.…`, come only with `tenant_only=true`."""
 # The filters that name values, and how an entry's own value is found.
 _FILTERS: dict[str, Callable[[Record], str | None]] = {
     "project_ids": lambda entry: entry.body.get("project", {}).get("id"),
@@ -32,20 +34,28 @@ def list_audit_logs(call: Call) -> dict[str, Any]:
         raise forbidden("Audit logging is not enabled for this organization.")
     bounds = {name: call.query.integer(f"effective_at[{name}]") for name in _COMPARISONS}
     wanted = {name: values for name in _FILTERS if (values := call.query.all(name))}
-    # Everything here happens inside the organization; the tenant above it has no entries.
-    nothing = call.query.boolean("tenant_only")
+    tenant_only = call.query.boolean("tenant_only")
+    for type in wanted.get("event_types", ()) if tenant_only else ():
+        if not _is_of_tenant(type):
+            raise bad_request(f"'{type}' is not a tenant-scoped event type.", param="event_types")
 
     def keep(entry: Record) -> bool:
         at = entry.body["effective_at"]
         in_time = all(bound is None or _COMPARISONS[name](at, bound) for name, bound in bounds.items())
         has_come = entry.born + call.options.audit_lag_ms / 1000 <= call.store.clock()
-        return not nothing and has_come and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
+        if _is_of_tenant(entry.body["type"]) is not tenant_only:
+            return False
+        return has_come and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
 
     return call.list_answer(
         call.store.collection("audit_log", ORGANIZATION),
         page_of(call.query, order=None, descending=True),
         keep=keep,
     )
+
+
+def _is_of_tenant(type: str) -> bool:
+    return type.startswith("tenant.") or type in _OF_TENANT
 
 
 def _actor(entry: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.emulator import hosted, ids
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.paging import page_of
+from reconciler.emulator.routes import agents
 from reconciler.emulator.routes.agents import BETA
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
@@ -67,11 +68,15 @@ _TARGET = tagged(
         "new_session": fields(
             {
                 "type": choice("new_session"),
-                "agent_id": _WORD,
                 "environment": _ENVIRONMENT,
                 "input": listed(_MESSAGE),
             },
-            {"metadata": nullable(metadata), "vault_ids": nullable(listed(_WORD))},
+            {
+                "agent_id": _WORD,
+                "agent": agents.INLINE,
+                "metadata": nullable(metadata),
+                "vault_ids": nullable(listed(_WORD)),
+            },
         ),
         "existing_session": fields({"type": choice("existing_session"), "session_id": _WORD, "instructions": _WORD}),
     }
@@ -188,13 +193,19 @@ def _shown_target(call: Call, target: dict[str, Any]) -> dict[str, Any]:
     if target["type"] == "existing_session":
         return target
     environment = target["environment"]
-    _require(call, "agent", [target["agent_id"]], "target.agent_id")
+    if ("agent" in target) == ("agent_id" in target):
+        raise bad_request("Exactly one of 'agent' and 'agent_id' is required.", param="target.agent_id")
+    if environment.get("environment_id") and environment.keys() - {"type", "environment_id"}:
+        detail = "'environment_id' cannot be combined with a template or inline configuration."
+        raise bad_request(detail, param="target.environment.environment_id")
+    _require(call, "agent", [target["agent_id"]] if "agent_id" in target else [], "target.agent_id")
     _require(call, "vault", target.get("vault_ids") or [], "target.vault_ids")
     template = environment.get("environment_template_id")
     _require(call, "environment_template", [template] if template else [], "target.environment")
     return {
         **target,
-        "agent": None,
+        "agent_id": target.get("agent_id"),
+        "agent": agents.inline(call, target["agent"]) if "agent" in target else None,
         "environment": _shown_environment(environment),
         "input": [{"type": "message", **message} for message in target["input"]],
         "metadata": target.get("metadata") or {},

@@ -5,13 +5,13 @@ One object goes by three names, depending on the call; whether it is active is o
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from reconciler.emulator import ids
 from reconciler.emulator.audit import log
 from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import page_of
+from reconciler.emulator.pem import validity
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
 from reconciler.emulator.validation import choice, fields, listed, text
@@ -20,8 +20,6 @@ _CREATE = fields({"certificate": text(minimum=1)}, {"name": text()})
 _MODIFY = fields({}, {"name": text()})
 _TOGGLE = fields({"certificate_ids": listed(text(), minimum=1, maximum=10)})
 _MOST = 50
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
-_YEAR = 365 * 86_400
 
 
 def list_certificates(call: Call) -> dict[str, Any]:
@@ -34,16 +32,16 @@ def upload_certificate(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
     if len(call.store.collection("certificate", ORGANIZATION)) >= _MOST:
         raise bad_request(f"An organization can have at most {_MOST} certificates.", param="certificate")
-    # As everywhere with PEM, what stands around the block does not count.
-    if not _PEM.search(sent["certificate"]):
-        raise bad_request("The certificate is not valid PEM.", param="certificate", code="invalid_value")
+    try:
+        valid_at, expires_at = validity(sent["certificate"])
+    except ValueError:
+        raise bad_request("The certificate is not valid PEM.", param="certificate", code="invalid_value") from None
     body = {
         "object": "certificate",
         "id": ids.fresh("certificate"),
         "name": sent.get("name"),
         "created_at": call.now,
-        # The emulator does not look into a certificate.
-        "certificate_details": {"valid_at": call.now, "expires_at": call.now + _YEAR},
+        "certificate_details": {"valid_at": valid_at, "expires_at": expires_at},
     }
     certificate = call.store.add("certificate", ORGANIZATION, body, pem=sent["certificate"])
     log(call, "certificate.created", certificate.id, name=sent.get("name"))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from reconciler.emulator import ids
-from reconciler.emulator.errors import bad_request
+from reconciler.emulator.errors import bad_request, not_found
 from reconciler.emulator.paging import Listing, envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.speaking import answer_to, example_of, no_stream, shortened, tokens, usable
@@ -164,9 +164,23 @@ def create_chat_completion(call: Call) -> dict[str, Any]:
         "system_fingerprint": None,
     }
     if sent.get("store"):
-        body["metadata"] = sent.get("metadata") or {}
-        call.store.add("chat_completion", call.project_id, body, messages=sent["messages"])
+        stored = {**body, **_stored(sent), "metadata": sent.get("metadata") or {}}
+        call.store.add("chat_completion", call.project_id, stored, messages=sent["messages"])
     return body
+
+
+def _stored(sent: dict[str, Any]) -> dict[str, Any]:
+    """What a stored completion shows of its request."""
+    settings = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    return {
+        "request_id": ids.fresh("request"),
+        "seed": sent.get("seed"),
+        **{name: unset if sent.get(name) is None else sent[name] for name, unset in settings.items()},
+        "tools": sent.get("tools"),
+        "tool_choice": sent.get("tool_choice"),
+        "response_format": sent.get("response_format"),
+        "input_user": sent.get("user"),
+    }
 
 
 def list_chat_completions(call: Call) -> dict[str, Any]:
@@ -257,8 +271,11 @@ def _usage(read: int, written: int) -> dict[str, Any]:
 
 
 def _completion(call: Call) -> Record:
-    refusal = "Chat completion with id '{id}' not found."
-    return call.path_record("chat_completion", call.project_id, "completion_id", refusal)
+    id = call.params["completion_id"]
+    found = call.store.get("chat_completion", call.project_id, id)
+    if found is None:
+        raise not_found(f"Chat completion with id '{id}' not found.", param="completion_id", code="not_found")
+    return found
 
 
 _ALL = "/chat/completions"

@@ -78,12 +78,11 @@ def retrieve_container(call: Call) -> dict[str, Any]:
     return _show(call, _container(call))
 
 
-def delete_container(call: Call) -> Reply:
+def delete_container(call: Call) -> dict[str, Any]:
     container = _container(call)
     for file in list(call.store.collection("container_file", container.id).ordered()):
         call.store.remove(file)
-    call.store.remove(container)
-    return Reply(b"", "text/plain")
+    return call.removed(container, "container.deleted")
 
 
 def list_files(call: Call) -> dict[str, Any]:
@@ -111,9 +110,8 @@ def read_file(call: Call) -> Reply:
     return Reply(_file(call).hidden["content"], "application/octet-stream")
 
 
-def delete_file(call: Call) -> Reply:
-    call.store.remove(_file(call))
-    return Reply(b"", "text/plain")
+def delete_file(call: Call) -> dict[str, Any]:
+    return call.removed(_file(call), "container.file.deleted")
 
 
 def _put(call: Call, container: Record, filename: str, content: bytes) -> Record:

@@ -8,7 +8,32 @@ from reconciler.emulator import ids
 from reconciler.emulator.paging import envelope, page_of
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
-from reconciler.emulator.validation import Check, anything, choice, fields, listed, metadata, nullable, text, wrong_type
+from reconciler.emulator.validation import (
+    Check,
+    anything,
+    choice,
+    fields,
+    listed,
+    metadata,
+    nullable,
+    tagged,
+    text,
+    wrong_type,
+)
+
+_FILE = ("file_data", "file_url", "filename")
+
+
+_DETAIL = choice("auto", "low", "high", "original")
+_NAMES = {"file_id": nullable(text()), "detail": _DETAIL}
+_PART = tagged(
+    {
+        "input_text": fields({"type": anything, "text": text()}, {"prompt_cache_breakpoint": anything}),
+        "output_text": fields({"type": anything, "text": text()}, {"annotations": anything, "logprobs": anything}),
+        "input_image": fields({"type": anything}, {**_NAMES, "image_url": nullable(text())}),
+        "input_file": fields({"type": anything}, {**_NAMES, **dict.fromkeys(_FILE, text())}),
+    }
+)
 
 
 def _content(value: Any, place: str) -> Any:
@@ -16,7 +41,7 @@ def _content(value: Any, place: str) -> Any:
         return value
     if not isinstance(value, list):
         raise wrong_type(value, place, "one of a string or an array of content parts")
-    return listed(fields({"type": choice("input_text", "output_text"), "text": text()}))(value, place)
+    return listed(_PART, minimum=1)(value, place)
 
 
 _ROLES = ("user", "assistant", "system", "developer")
@@ -86,7 +111,7 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
     content = item["content"]
     if isinstance(content, str):
         content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]
-    parts = [{**part, "annotations": [], "logprobs": []} if part["type"] == "output_text" else part for part in content]
+    parts = [_shown_part(part) for part in content]
     return {
         "id": ids.fresh("message"),
         "type": "message",
@@ -94,6 +119,15 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
         "role": item["role"],
         "content": parts,
     }
+
+
+def _shown_part(part: dict[str, Any]) -> dict[str, Any]:
+    match part["type"]:
+        case "output_text":
+            return {**part, "annotations": [], "logprobs": []}
+        case "input_image":
+            return {"detail": "auto", "file_id": None, "image_url": None, **part}
+    return part
 
 
 def _conversation(call: Call) -> Record:

@@ -14,14 +14,16 @@ _OF_BOTH = (
     "enhanced_zero_data_retention",
     "enhanced_modified_abuse_monitoring",
 )
+_UNSET_FOR_ORGANIZATION = "modified_abuse_monitoring"
+"""The published type is never null, so an organization without a control of its own shows the weakest."""
 _SET = fields({"retention_type": choice(*_OF_BOTH)})
 _SET_OF_PROJECT = fields({"retention_type": choice("organization_default", "none", *_OF_BOTH)})
 
 
 def retrieve(call: Call) -> dict[str, Any]:
     found = call.store.get("data_retention", call.scope_id, "data_retention")
-    # No name is known for what holds in an organization that has no control.
-    return _shown(call, found.body["type"] if found else "organization_default" if _in_project(call) else None)
+    unset = "organization_default" if _in_project(call) else _UNSET_FOR_ORGANIZATION
+    return _shown(call, found.body["type"] if found else unset)
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def update(call: Call) -> dict[str, Any]:
     return body
 
 
-def _shown(call: Call, type: str | None) -> dict[str, Any]:
+def _shown(call: Call, type: str) -> dict[str, Any]:
     return {"object": f"{'project' if _in_project(call) else 'organization'}.data_retention", "type": type}
 
 

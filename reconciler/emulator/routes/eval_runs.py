@@ -174,9 +174,7 @@ def _item(eval: Record, run: dict[str, Any], number: int, row: dict[str, Any]) -
     said = row.get("sample", {}).get("output_text", "")
     messages = []
     for message in (source.get("input_messages") or {}).get("template", ()):
-        content = message.get("content")
-        content = content.get("text", "") if isinstance(content, dict) else content
-        said = graders.filled(str(content), {"item": row["item"]})
+        said = graders.filled(graders.content_text(message.get("content")), {"item": row["item"]})
         messages.append({"role": message.get("role", "user"), "content": said})
     known = {"item": row["item"], "sample": {**row.get("sample", {}), "output_text": said}}
     results = [

@@ -71,7 +71,9 @@ def remove_key(call: Call) -> dict[str, Any]:
     if _users(call, key):
         raise bad_request("The key is used by a project and cannot be removed.", param="external_key_id")
     log(call, "external_key.removed", key.id)
-    return call.removed(key, "organization.external_key.deleted")
+    shown = _render(call, key)
+    call.store.remove(key)
+    return shown
 
 
 def validate_key(call: Call) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def update_rate_limit(call: Call) -> dict[str, Any]:
     id = call.params["rate_limit_id"]
     model = BY_ID.get(id.removeprefix(_PREFIX)) if id.startswith(_PREFIX) else None
     if model is None:
-        raise not_found(f"No rate limit found with id '{id}'.", param="rate_limit_id")
+        code = "rate_limit_does_not_exist_for_org_and_model"
+        raise not_found(f"No rate limit found with id '{id}'.", param="rate_limit_id", code=code)
     sent = call.json(_UPDATE)
     for name, value in sent.items():
         _check_fits(model, name, value)

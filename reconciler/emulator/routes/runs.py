@@ -192,6 +192,8 @@ def _started(call: Call, thread: Record, sent: dict[str, Any]) -> dict[str, Any]
         "response_format": sent.get("response_format") or assistant["response_format"],
         "tool_choice": sent.get("tool_choice") or "auto",
         "parallel_tool_calls": sent.get("parallel_tool_calls", True),
+        "reasoning_effort": sent.get("reasoning_effort") or assistant.get("reasoning_effort"),
+        "tool_resources": {},
     }
     return call.store.add("run", thread.id, body).body
 

@@ -28,8 +28,6 @@ _BATCH = fields(
         **_OPTIONAL,
     },
 )
-# What a list through a batch shows of a file; less than the file's own list does.
-_SHOWN_IN_BATCH = ("id", "object", "created_at", "vector_store_id", "status", "last_error")
 
 
 def list_attached(call: Call) -> dict[str, Any]:
@@ -141,8 +139,7 @@ def list_batch_files(call: Call) -> dict[str, Any]:
     positions = {attachment.id: index for index, attachment in enumerate(attached)}
     status, page = _status_filter(call.query), page_of(call.query)
     found, more = _cut(attached, positions, page, status, now)
-    shown = [indexing.show_attachment(attachment, now) for attachment in found]
-    return envelope([{name: item[name] for name in _SHOWN_IN_BATCH} for item in shown], more)
+    return envelope([indexing.show_attachment(attachment, now) for attachment in found], more)
 
 
 def _cut(

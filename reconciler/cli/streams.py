@@ -1,0 +1,116 @@
+"""Standard output and standard error of a process whose environment may be anything.
+
+The encoding may lack characters, the reader may leave early, and a log file may lie on a full disk. None of that may
+end a run in the middle of its work, so both streams are replaced at the start of the process.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from reconciler.errors import ReconcilerError
+
+_ASCII_TWINS = str.maketrans(
+    {
+        "…": "...", "→": "->", "↷": "~>", "≠": "!=", "±": "+/-", "·": "-", "•": "*", "–": "-", "—": "-",
+        "‘": "'", "’": "'", "“": '"', "”": '"', "─": "-", "│": "|", "├": "|", "└": "`", "✓": "+", "✗": "x", "⚠": "!",
+        "\ufe0f": "",
+    }
+)  # fmt: skip
+"""The closest ASCII spelling of the signs that our own texts use."""
+
+
+class OutputError(ReconcilerError):
+    """The result cannot be written to standard output."""
+
+
+class Output(io.TextIOWrapper):
+    """A text stream that writes every text, whatever its encoding.
+
+    A character that the encoding lacks becomes its ASCII twin or a JSON escape. A stream that is `optional`, such as
+    standard error, drops what cannot be written. Otherwise an `OutputError` is raised, except where the reader closed
+    its end: then nobody misses the rest.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, label: str, *, optional: bool) -> None:
+        self._target = stream.encoding
+        self._label = label
+        self._optional = optional
+        line_buffering, write_through = stream.line_buffering, stream.write_through
+        is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+        super().__init__(
+            stream.detach(),
+            # click replaces a stream in ASCII by one of its own in UTF-8. ASCII text is the same in both.
+            encoding="utf-8" if is_ascii else self._target,
+            errors="backslashreplace",
+            line_buffering=line_buffering,
+            write_through=write_through,
+        )
+
+    def write(self, text: str) -> int:
+        """Write the text, or what stands for it; the length of the text."""
+        if text == "":  # not b"", which must raise: click tells text from binary streams by that
+            return 0  # click probes with it, and swallows what that raises
+        try:
+            super().write(showable(text, self._target))
+        except OSError as error:
+            self._failed(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        # The buffer keeps what it could not write, and would fail again at every later write.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        if not self._optional and not isinstance(error, BrokenPipeError):
+            raise OutputError(f"{self._label} cannot be written: {error.strerror or error}") from error
+
+
+def showable(text: str, encoding: str) -> str:
+    """The text with each character that the encoding lacks replaced.
+
+    A JSON document keeps its meaning: all its replacements are JSON escapes.
+    """
+    if _fits(text, encoding):
+        return text
+    if not text.lstrip().startswith(("{", "[")):
+        text = "".join(char if _fits(char, encoding) else char.translate(_ASCII_TWINS) for char in text)
+    return "".join(char if _fits(char, encoding) else _json_escape(char) for char in text)
+
+
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def prepare() -> None:
+    """Replace the standard streams of this process. A stream that the parent closed leads nowhere."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    sys.stdout = _prepared(sys.stdout, "standard output", optional=False)
+    sys.stderr = _prepared(sys.stderr, "standard error", optional=True)
+
+
+def _prepared(stream: TextIO, name: str, *, optional: bool) -> TextIO:
+    return Output(stream, name, optional=optional) if isinstance(stream, io.TextIOWrapper) else stream
