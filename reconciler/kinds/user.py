@@ -6,6 +6,7 @@ removing the declaration lets the person stay unless the manifest asks for more.
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
 from reconciler.model.types import Text
 
@@ -29,7 +30,9 @@ KIND = Kind(
     fields=(
         Field("email", EMAIL, "The e-mail address that the person is a member with.", required=True,
               mutability=Mutability.REPLACES),
-        Field("role", Text(choices=("owner", "reader")), "The role in the organization.", reset=KEEP),
+        Field("role", Text(choices=("owner", "reader")), "The role in the organization.", reset=KEEP,
+              losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers the role from {before} to {after}",
+                               order=("reader", "owner")),)),
     ),
     example="""\
 kind: User

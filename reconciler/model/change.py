@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
 from reconciler.model.checking import CheckReport
+from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, Place
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
@@ -134,7 +135,8 @@ class Change(Struct, frozen=True):
     planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
     sentences about this change alone. Of a job, `standing` says how far the plan found it while it runs, `results` are
     those that it had by then, and `awaited` whether its end is to be waited for. `matched_by` is the rule for which an
-    object is deleted that is nobody's.
+    object is deleted that is nobody's. `destructive` says what goes with the object, and `losses` what an update in
+    place destroys.
     """
 
     address: Address
@@ -165,6 +167,7 @@ class Change(Struct, frozen=True):
     standing: str = ""
     results: Spec = field(default_factory=dict)
     matched_by: Address | None = None
+    losses: tuple[Loss, ...] = ()
 
     @property
     def is_change(self) -> bool:
@@ -175,6 +178,23 @@ class Change(Struct, frozen=True):
     def field_names(self) -> tuple[str, ...]:
         """The top-level fields that change, each once, in order."""
         return tuple(dict.fromkeys(change.name for change in self.fields))
+
+    @property
+    def destroys(self) -> str:
+        """What stops working, loses data or loses a limit because of the change; empty where nothing does."""
+        whole = self.destructive if self.action.destroys else ""
+        if self.action is Action.DELETE and self.removal is Removal.ARCHIVE:
+            whole = whole or "an archive is final"
+        return "; ".join(part for part in (whole, *(loss.sentence for loss in self.losses)) if part)
+
+    @property
+    def is_destructive(self) -> bool:
+        """Whether something is destroyed: not so where only former values come back, or a job has ended."""
+        if self.losses:
+            return True
+        if self.is_job and not self.destructive:
+            return False
+        return self.action.destroys and not (self.action is Action.DELETE and self.removal is Removal.RESTORE)
 
 
 class Drift(Struct, frozen=True):
@@ -264,6 +284,11 @@ class Plan(Struct, frozen=True):
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.pending
+
+    @property
+    def destructive(self) -> tuple[Change, ...]:
+        """The changes that destroy something."""
+        return tuple(change for change in self.pending if change.is_destructive)
 
     def counts(self) -> Mapping[Action, int]:
         """How many changes of each action, actions without any left out."""
