@@ -13,7 +13,12 @@ from msgspec import Struct
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.destruction import Lost
 from reconciler.model.kind import OnRemove, Removal, Scope
+from reconciler.model.values import FileSet
+
+_NO_GREAT_LOSS = frozenset({Reason.EXPIRED, Reason.KEY_LOST, Reason.HALF_REPLACED, Reason.REQUESTED})
+"""Why a replacement does not count: the old object is of no more use, or was named on the command line."""
 
 _GONE = frozenset({Reason.DELETED_OUTSIDE, Reason.GONE})
 
@@ -26,10 +31,11 @@ FEW_VANISHED = 3
 
 
 class Limits(Struct, frozen=True):
-    """How much a plan may delete: a share of what is managed, in percent, and a number of objects.
+    """How much a plan may destroy: a share of what is managed, members of collections included, and a number.
 
-    `max_vanished_percent` is the share of the recorded objects that may be gone from the API at
-    once, where `few_vanished` or more are gone.
+    Deleted and replaced objects count, and so do revoked keys, removed members, and updates that take away access or
+    data. `max_vanished_percent` is the share of the recorded objects that may be gone from the API at once, where
+    `few_vanished` or more are gone.
     """
 
     max_delete_percent: int = 30
@@ -70,7 +76,7 @@ def refusals(
     found += _of_keys(plan, doubtful, keys or {})
     found += vanished(plan, limits)
     if not plan.destroy:
-        found += _of_number(plan, [change for change in doubtful if change.action is Action.DELETE], limits)
+        found += _of_number(plan, doubtful, limits)
     return found
 
 
@@ -86,9 +92,10 @@ def _of_held(change: Change) -> Iterator[str]:
 
 
 def _of_change(change: Change) -> Iterator[str]:
-    if not change.action.destroys:
-        return
     allow = f"--allow-delete {change.address}"
+    if not change.action.destroys:
+        yield from _of_losses(change, allow)
+        return
     if change.prevent_destroy:
         yield (
             f"{change.address} is protected by lifecycle.prevent_destroy and would be {_verb(change)}; set "
@@ -99,6 +106,18 @@ def _of_change(change: Change) -> Iterator[str]:
             f"{change.address} would be archived, which cannot be undone; set lifecycle: {{on_remove: delete}}, or "
             f"pass {allow}"
         )
+
+
+def _of_losses(change: Change, allow: str) -> Iterator[str]:
+    """What an update must not destroy unasked: the last member of a collection, and the key of a protected object."""
+    for loss in change.losses:
+        if loss.empties:
+            yield f"{change.address}: the plan {loss.sentence}, and nothing is left; pass {allow} if that is meant"
+        elif loss.lost is Lost.KEY and change.prevent_destroy:
+            yield (
+                f"{change.address} is protected by lifecycle.prevent_destroy, and the plan {loss.sentence}; set "
+                f"prevent_destroy: false and apply that first, or pass {allow}"
+            )
 
 
 def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
@@ -173,20 +192,25 @@ def _verb(change: Change) -> str:
     return "archived" if change.removal is Removal.ARCHIVE else "deleted"
 
 
-def _of_number(plan: Plan, deletes: list[Change], limits: Limits) -> Iterator[str]:
+def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[str]:
+    """Too much that is lost at once, by number or by share."""
+    losing = [change for change in doubtful if _lost(change)]
+    lost = sum(map(_lost, losing))
     # What rules match is nobody's, and no share of what is managed.
+    ours = [change for change in losing if change.matched_by is None]
+    lost_of_ours = sum(map(_lost, ours))
     managed = sum(1 for change in plan.changes if change.id is not None and change.matched_by is None)
-    ours = [change for change in deletes if change.matched_by is None]
-    percent = 100 * len(ours) / managed if managed else 0
-    if len(deletes) > limits.max_deletes:
+    whole = managed + sum(_members_before(change) for change in plan.changes)
+    percent = 100 * lost_of_ours / whole if whole else 0
+    if lost > limits.max_deletes:
         yield (
-            f"the plan deletes {len(deletes)} objects ({_few(deletes)}), over guards.max_deletes of "
-            f"{limits.max_deletes}; {_allowing(deletes)}"
+            f"the plan {_what(losing)} ({_few(losing)}), over guards.max_deletes of {limits.max_deletes}; "
+            f"{_allowing(losing)}"
         )
-    elif managed >= FEW_RESOURCES and percent > limits.max_delete_percent:
+    elif whole >= FEW_RESOURCES and percent > limits.max_delete_percent:
         yield (
-            f"the plan deletes {len(ours)} of {managed} objects ({_few(ours)}), {percent:.0f} %, over "
-            f"guards.max_delete_percent of {limits.max_delete_percent}; {_allowing(ours)}"
+            f"the plan {_what(ours, of=whole)} ({_few(ours)}), {percent:.0f} %, over guards.max_delete_percent of "
+            f"{limits.max_delete_percent}; {_allowing(ours)}"
         )
 
 
@@ -210,6 +234,47 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
         f"{{max_vanished_percent: {percent}}} in the stack file"
     )
     return [sentence]
+
+
+def _lost(change: Change) -> int:
+    """How much of a change counts: an object once, however much goes with it; else its keys, members and access."""
+    if change.action is Action.DELETE:
+        return 1
+    if change.action is Action.REPLACE:
+        return 1 if change.is_destructive and change.reason not in _NO_GREAT_LOSS else 0
+    counted = [loss for loss in change.losses if loss.lost.counts]
+    one_by_one = sum(loss.count for loss in counted if loss.lost in (Lost.KEY, Lost.MEMBER))
+    return one_by_one + any(loss.lost not in (Lost.KEY, Lost.MEMBER) for loss in counted)
+
+
+def _members_before(change: Change) -> int:
+    return sum(len(value.members) for value in change.before.values() if isinstance(value, FileSet))
+
+
+def _what(losing: list[Change], *, of: int | None = None) -> str:
+    """`deletes 4 objects`, `replaces 2 objects and removes 12 members, 14 in all`."""
+    staying = [change for change in losing if not change.action.destroys]
+    losses = [loss for change in staying for loss in change.losses]
+    numbers = [
+        ("deletes", sum(change.action is Action.DELETE for change in losing), "object"),
+        ("replaces", sum(change.action is Action.REPLACE for change in losing), "object"),
+        ("revokes", sum(loss.count for loss in losses if loss.lost is Lost.KEY), "key"),
+        ("removes", sum(loss.count for loss in losses if loss.lost is Lost.MEMBER), "member"),
+        ("takes away access or data in", sum(_takes_away(change) for change in staying), "object"),
+    ]
+    parts = [(verb, number, noun) for verb, number, noun in numbers if number]
+    if len(parts) == 1:
+        [(verb, number, noun)] = parts
+        share = f"{number} of {of}" if of is not None else str(number)
+        return f"{verb} {share} {noun}{'' if (of or number) == 1 else 's'}"
+    texts = [f"{verb} {number} {noun}{'' if number == 1 else 's'}" for verb, number, noun in parts]
+    total = sum(number for _, number, _ in parts)
+    whole = f"{total} of {of}" if of is not None else str(total)
+    return f"{', '.join(texts[:-1])} and {texts[-1]}, {whole} in all"
+
+
+def _takes_away(change: Change) -> bool:
+    return any(loss.lost in (Lost.ACCESS, Lost.DATA) for loss in change.losses)
 
 
 def _few(deletes: list[Change]) -> str:

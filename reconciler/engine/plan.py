@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from reconciler.engine import diff, jobs
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
+from reconciler.engine.losses import with_losses
 from reconciler.engine.match import Binding, Found
 from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
 from reconciler.engine.renames import with_renamed_projects
@@ -66,7 +67,8 @@ class _Decisions:
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
         changes += undeclared(self._survey)
         changes = with_swept(self._survey, changes)
-        return with_last_ones(self._survey, with_archived_projects(self._survey, changes))
+        changes = with_last_ones(self._survey, with_archived_projects(self._survey, changes))
+        return [with_losses(self._survey.kind(change.address), change) for change in changes]
 
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: a value, or unknown while its target is still to be made."""

@@ -15,6 +15,7 @@ from reconciler.kinds.environment_template import (
     SKILLS,
 )
 from reconciler.kinds.parts import metadata
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Mutability, Scope, Shape
 from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Text
 
@@ -130,6 +131,7 @@ KIND = Kind(
             "Whether it happens; one that has happened and does not come again counts as active.",
             default="active",
             reset="active",
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "pauses it: nothing begins by itself", to="paused"),),
             switched_by={"active": "POST {collection}/{id}/resume", "paused": "POST {collection}/{id}/pause"},
         ),
         Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, reset={}),

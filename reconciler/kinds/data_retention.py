@@ -6,6 +6,7 @@ A setting that is always there and cannot be unset: removing the declaration wri
 from __future__ import annotations
 
 from reconciler.model.calls import setting
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
 from reconciler.model.types import Text
 
@@ -15,6 +16,15 @@ OF_BOTH = (
     "enhanced_zero_data_retention",
     "enhanced_modified_abuse_monitoring",
 )
+
+FROM_MOST_KEPT = (
+    "none",
+    "modified_abuse_monitoring",
+    "enhanced_modified_abuse_monitoring",
+    "zero_data_retention",
+    "enhanced_zero_data_retention",
+)
+"""The controls from the one that keeps most. What `organization_default` keeps is the organization's to say."""
 
 KIND = Kind(
     name="DataRetention",
@@ -35,6 +45,17 @@ KIND = Kind(
             required=True,
             reset=OVERWRITTEN,
             shown_as="type",
+            losses=(
+                LossRule(
+                    When.RISES,
+                    Lost.DATA,
+                    "keeps less of requests: what {before} stored and {after} does not is not stored any more",
+                    order=FROM_MOST_KEPT,
+                ),
+                LossRule(
+                    When.FALLS, Lost.LIMIT, "keeps more of requests: from {before} to {after}", order=FROM_MOST_KEPT
+                ),
+            ),
         ),
     ),
     example="""\

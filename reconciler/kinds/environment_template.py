@@ -5,6 +5,7 @@ The API shows no variables, no setup commands and no contents, so those are comp
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Readable, Scope
 from reconciler.model.types import Boolean, Either, ListOf, MapOf, Object, Property, SecretValueType, Tagged, Text
 
@@ -89,6 +90,11 @@ COMMANDS = ListOf(
     )
 )
 
+REACHES = ("disabled", "restricted", "enabled")
+"""What a network can reach, from the least to the most."""
+
+_RESTRICTED = ("network.access", "restricted")
+
 KIND = Kind(
     name="EnvironmentTemplate",
     doc="What hosted environments of agents begin with: files, packages, network, variables (beta).",
@@ -101,7 +107,21 @@ KIND = Kind(
         Field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
         Field("files", FILES, "Files that are there from the beginning, below /workspace.", default=[], reset=[]),
         Field("packages", PACKAGES, "Packages that are installed.", default={}, reset={}),
-        Field("network", NETWORK, "What can be reached once it is set up."),
+        Field(
+            "network",
+            NETWORK,
+            "What can be reached once it is set up.",
+            losses=(
+                LossRule(When.RISES, Lost.LIMIT, "opens the network from {before} to {after}", ("access",), REACHES),
+                LossRule(When.FALLS, Lost.ACCESS, "closes the network from {before} to {after}", ("access",), REACHES),
+                LossRule(When.GAINS, Lost.LIMIT, "lets it reach {items}", ("allowed_domains",), given=_RESTRICTED),
+                LossRule(
+                    When.LOSES, Lost.ACCESS, "stops it from reaching {items}", ("allowed_domains",), given=_RESTRICTED
+                ),
+                LossRule(When.LOSES, Lost.LIMIT, "lets it reach {items}", ("blocked_domains",)),
+                LossRule(When.GAINS, Lost.ACCESS, "stops it from reaching {items}", ("blocked_domains",)),
+            ),
+        ),
         Field("skills", SKILLS, "Skills that the agent has there.", default=[], reset=[]),
         Field("plugins", PLUGINS, "Plugins that are installed.", default=[], reset=[]),
         Field(

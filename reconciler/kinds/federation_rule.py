@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.kinds.workload_identity_provider import DESCRIPTION, ENABLED
+from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Mutability, Scope
 from reconciler.model.types import ListOf, MapOf, Object, Property, Scalar, Tagged, Text
 
@@ -28,6 +29,10 @@ KIND = Kind(
             MapOf(Scalar()),
             "The attributes that a token must have, each with its value.",
             required=True,
+            losses=(
+                LossRule(When.GAINS, Lost.ACCESS, "stops accepting tokens without {items}"),
+                LossRule(When.LOSES, Lost.LIMIT, "accepts tokens without {items}"),
+            ),
         ),
         Field("name", Text(), "The name people see. Left out, that of the resource.", named=True),
         DESCRIPTION,
@@ -45,6 +50,10 @@ KIND = Kind(
             ),
             "What the token may do: all that the service account may, or only what `scopes` says.",
             default={"type": "service_account_default"},
+            losses=(
+                LossRule(When.LOSES, Lost.ACCESS, "takes {items} away from its tokens", ("scopes",), unset=EVERYTHING),
+                LossRule(When.GAINS, Lost.LIMIT, "lets its tokens do {items} too", ("scopes",), unset=EVERYTHING),
+            ),
             reset={"type": "service_account_default"},
         ),
     ),

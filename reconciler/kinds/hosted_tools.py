@@ -7,6 +7,7 @@ removing the declaration writes that back.
 from __future__ import annotations
 
 from reconciler.model.calls import setting
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
 from reconciler.model.types import Boolean, Object, Property
 
@@ -14,7 +15,16 @@ _SWITCH = Object((Property("enabled", Boolean(), "Whether the tool may be used."
 
 
 def _tool(name: str, what: str) -> Field:
-    return Field(name, _SWITCH, f"Whether the project may use {what}.", reset=OVERWRITTEN)
+    return Field(
+        name,
+        _SWITCH,
+        f"Whether the project may use {what}.",
+        reset=OVERWRITTEN,
+        losses=(
+            LossRule(When.FALLS, Lost.ACCESS, f"stops the project from using {what}", at=("enabled",)),
+            LossRule(When.RISES, Lost.LIMIT, f"lets the project use {what}", at=("enabled",)),
+        ),
+    )
 
 
 KIND = Kind(

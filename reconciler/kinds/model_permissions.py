@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.calls import setting
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Scope
 from reconciler.model.types import ListOf, Text
 
@@ -22,6 +23,7 @@ KIND = Kind(
             Text(choices=("allow_list", "deny_list")),
             "Whether the list names the models that may be used or those that may not.",
             required=True,
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "turns the {before} into an {after}"),),
         ),
         Field(
             "model_ids",
@@ -29,6 +31,18 @@ KIND = Kind(
             "The models, in any order.",
             required=True,
             default=[],
+            losses=(
+                LossRule(
+                    When.LOSES,
+                    Lost.ACCESS,
+                    "stops the project from using {items}",
+                    given=("mode", "allow_list"),
+                    empties=True,
+                ),
+                LossRule(When.GAINS, Lost.LIMIT, "lets the project use {items}", given=("mode", "allow_list")),
+                LossRule(When.GAINS, Lost.ACCESS, "stops the project from using {items}", given=("mode", "deny_list")),
+                LossRule(When.LOSES, Lost.LIMIT, "lets the project use {items}", given=("mode", "deny_list")),
+            ),
         ),
     ),
     example="""\

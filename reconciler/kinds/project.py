@@ -6,6 +6,7 @@ manifest asks for more, and why two projects of one name are an error rather tha
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Ended, Field, Kind, Mutability, OnRemove, Removal, Scope
 from reconciler.model.types import Text
 
@@ -47,6 +48,7 @@ KIND = Kind(
             "The id of a customer-managed encryption key.",
             default=None,
             nullable=True,
+            losses=(LossRule(When.CHANGES, Lost.LIMIT, "stops encrypting what is new with the key {before}"),),
         ),
     ),
     example="""\

@@ -6,6 +6,7 @@ A person is named by id or by e-mail address, whichever is at hand; the API know
 from __future__ import annotations
 
 from reconciler.kinds.user import EMAIL
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, Scope, Shape
 from reconciler.model.types import Text
 
@@ -26,7 +27,9 @@ KIND = Kind(
               mutability=Mutability.REPLACES, shown_as="id"),
         Field("email", EMAIL, "The user, by e-mail address. Give this or `user_id`.", reset=KEEP,
               mutability=Mutability.REPLACES),
-        Field("role", Text(choices=("owner", "member")), "The role in the project.", required=True),
+        Field("role", Text(choices=("owner", "member")), "The role in the project.", required=True,
+              losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers the role from {before} to {after}",
+                               order=("member", "owner")),)),
     ),
     example="""\
 kind: ProjectUser

@@ -6,12 +6,22 @@ therefore remembers what it overwrites, and removing the declaration writes that
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import OVERWRITTEN, Field, Kind, Mutability, Removal, Scope
 from reconciler.model.types import Integer, Text
 
 
 def _limit(name: str, doc: str) -> Field:
-    return Field(name, Integer(minimum=0), doc, reset=OVERWRITTEN)
+    return Field(
+        name,
+        Integer(minimum=0),
+        doc,
+        reset=OVERWRITTEN,
+        losses=(
+            LossRule(When.RISES, Lost.LIMIT, f"raises {name} from {{before}} to {{after}}"),
+            LossRule(When.FALLS, Lost.ACCESS, f"sets {name} to 0: the model cannot be used", to=0),
+        ),
+    )
 
 
 KIND = Kind(

@@ -6,6 +6,7 @@ Some roles are predefined. They can be referred to by id in assignments, and nob
 from __future__ import annotations
 
 from reconciler.model.calls import Calls
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Scope
 from reconciler.model.types import ListOf, Text
 
@@ -34,6 +35,7 @@ KIND = Kind(
             "What the role allows, such as `api.groups.read`; a role may allow nothing.",
             required=True,
             default=[],
+            losses=(LossRule(When.LOSES, Lost.ACCESS, "takes {items} away from whoever has the role"),),
         ),
         Field("description", Text(), "What the role is for.", default=None, nullable=True),
     ),

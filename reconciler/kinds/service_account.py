@@ -6,8 +6,12 @@ names and nowhere else; the state remembers the key's id and the sink.
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import KeySinkType, Text
+
+ROLES = ("none", "member", "owner")
+"""The roles of an account in a project, from the least to the most; only the last two can be set."""
 
 KIND = Kind(
     name="ServiceAccount",
@@ -31,6 +35,7 @@ KIND = Kind(
             "has no role.",
             reset=KEEP,
             on_create=False,
+            losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers its role from {before} to {after}", order=ROLES),),
         ),
         Field(
             "key",

@@ -7,6 +7,7 @@ is of no use to anybody, so it is replaced, and so is one whose time is over.
 from __future__ import annotations
 
 from reconciler.model.calls import Calls
+from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
 from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Ended, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import Integer, KeySinkType, ListOf, Text
 
@@ -21,6 +22,10 @@ SCOPES = Field(
     default=[],
     reset=[],
     readable=Readable.NEVER,
+    losses=(
+        LossRule(When.LOSES, Lost.ACCESS, "takes {items} away from what the key may do", unset=EVERYTHING),
+        LossRule(When.GAINS, Lost.LIMIT, "lets the key do {items} too", unset=EVERYTHING),
+    ),
 )
 LIFETIME = Field(
     "expires_in_seconds",
@@ -28,6 +33,10 @@ LIFETIME = Field(
     "How long the key works, counted from the apply that sets or changes this. It can be changed, and not taken away.",
     reset=KEEP,
     readable=Readable.NEVER,
+    losses=(
+        LossRule(When.FALLS, Lost.ACCESS, "makes the key end {after} seconds from now, not {before}", unset=EVERYTHING),
+        LossRule(When.RISES, Lost.LIMIT, "makes the key work for {after} seconds, not {before}", unset=EVERYTHING),
+    ),
 )
 
 KIND = Kind(

@@ -6,6 +6,7 @@ A setting that every project has and nothing can delete: removing the declaratio
 from __future__ import annotations
 
 from reconciler.model.calls import setting
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
 from reconciler.model.types import Either, ListOf, Text
 
@@ -32,6 +33,10 @@ KIND = Kind(
             "list; an empty list leaves the standard tier alone.",
             default=[],
             reset=OVERWRITTEN,
+            losses=(
+                LossRule(When.LOSES, Lost.ACCESS, "refuses requests for the tier {items}", all_items="all"),
+                LossRule(When.GAINS, Lost.LIMIT, "lets requests ask for the tier {items}", all_items="all"),
+            ),
         ),
     ),
     example="""\

@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.kinds.spend_limit import CURRENCY, INTERVAL
 from reconciler.kinds.user import EMAIL
 from reconciler.model.calls import Calls
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Scope
 from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Text
 
@@ -32,10 +33,22 @@ KIND = Kind(
     natural_key=("threshold_amount",),
     calls=Calls(also_at=("/organization/projects/{project}/spend_alerts",), whole_updates=True),
     fields=(
-        Field("threshold_amount", Integer(minimum=0), "The amount, in cents.", required=True),
+        Field(
+            "threshold_amount",
+            Integer(minimum=0),
+            "The amount, in cents.",
+            required=True,
+            losses=(LossRule(When.RISES, Lost.LIMIT, "sends the mail at {after} cents, not at {before}"),),
+        ),
         CURRENCY,
         INTERVAL,
-        Field("notification_channel", Tagged(_CHANNEL), "Where the alert goes.", required=True),
+        Field(
+            "notification_channel",
+            Tagged(_CHANNEL),
+            "Where the alert goes.",
+            required=True,
+            losses=(LossRule(When.LOSES, Lost.LIMIT, "sends no mail to {items} any more", at=("email", "recipients")),),
+        ),
     ),
     complete=lambda spec: {"currency": "USD", "interval": "month", **spec},
     example="""\

@@ -7,6 +7,7 @@ replaces it as a whole.
 from __future__ import annotations
 
 from reconciler.model.calls import setting
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Scope
 from reconciler.model.types import Integer, Text
 
@@ -23,7 +24,13 @@ KIND = Kind(
     unique=True,
     destroys="nothing limits the spending any more",
     fields=(
-        Field("threshold_amount", Integer(minimum=1), "The amount, in cents.", required=True),
+        Field(
+            "threshold_amount",
+            Integer(minimum=1),
+            "The amount, in cents.",
+            required=True,
+            losses=(LossRule(When.RISES, Lost.LIMIT, "raises the limit from {before} to {after} cents"),),
+        ),
         CURRENCY,
         INTERVAL,
     ),

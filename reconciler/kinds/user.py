@@ -6,6 +6,7 @@ removing the declaration lets the person stay unless the manifest asks for more.
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
 from reconciler.model.types import Text
 
@@ -30,7 +31,9 @@ KIND = Kind(
     fields=(
         Field("email", EMAIL, "The e-mail address that the person is a member with.", required=True,
               mutability=Mutability.REPLACES),
-        Field("role", Text(choices=("owner", "reader")), "The role in the organization.", reset=KEEP),
+        Field("role", Text(choices=("owner", "reader")), "The role in the organization.", reset=KEEP,
+              losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers the role from {before} to {after}",
+                               order=("reader", "owner")),)),
         Field("technical_level", Text(min_length=1), "How technical the person is, as free text.", default=None,
               nullable=True),
         Field("developer_persona", Text(min_length=1), "What the person does as a developer, as free text.",

@@ -7,6 +7,7 @@ compared with a store without any state of ours. A file that fails to index is r
 from __future__ import annotations
 
 from reconciler.kinds.parts import CHUNKING, attributes, metadata
+from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
 from reconciler.model.kind import KEEP, Ended, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import FileSetType, Integer, Object, Property, Text
 
@@ -40,6 +41,15 @@ KIND = Kind(
             "When an unused store expires. An expired store is replaced by the next apply.",
             default=None,
             nullable=True,
+            losses=(
+                LossRule(
+                    When.FALLS,
+                    Lost.DATA,
+                    "makes the store expire after {after} days without use, not {before}",
+                    at=("days",),
+                    unset=EVERYTHING,
+                ),
+            ),
         ),
         Field(
             "files",

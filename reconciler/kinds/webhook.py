@@ -5,6 +5,7 @@ The secret that signs the calls is shown once, in the answer that makes the webh
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import KeySinkType, ListOf, Text
 
@@ -28,12 +29,19 @@ KIND = Kind(
     destroys="nobody is told of its events any more",
     fields=(
         Field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
-        Field("url", Text(pattern=r"^https://\S+$"), "The address that is called, with https.", required=True),
+        Field(
+            "url",
+            Text(pattern=r"^https://\S+$"),
+            "The address that is called, with https.",
+            required=True,
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops calling {before}"),),
+        ),
         Field(
             "event_types",
             ListOf(Text(choices=EVENT_TYPES, open_choices=True), min_items=1, unordered=True),
             "The events that are told, in any order.",
             required=True,
+            losses=(LossRule(When.LOSES, Lost.ACCESS, "stops telling of {items}"),),
         ),
         Field(
             "signing_secret",

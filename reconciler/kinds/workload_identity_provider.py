@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Mutability, Scope
 from reconciler.model.types import Boolean, Json, ListOf, Object, Property, Tagged, Text
 
-ENABLED = Field("enabled", Boolean(), "Whether it counts.", default=True, reset=True)
+_ACCEPTED = "stops accepting the tokens that {before} was for"
+ENABLED = Field(
+    "enabled",
+    Boolean(),
+    "Whether it counts.",
+    default=True,
+    reset=True,
+    losses=(LossRule(When.FALLS, Lost.ACCESS, "stops accepting its tokens"),),
+)
 DESCRIPTION = Field("description", Text(), "What it is for.", default=None, nullable=True)
 
 _VERIFICATION = Tagged(
@@ -37,8 +46,20 @@ KIND = Kind(
     fields=(
         Field("type", Text(choices=("oidc",)), "The protocol.", required=True, mutability=Mutability.REPLACES),
         Field("name", Text(min_length=1), "The name people see.", required=True),
-        Field("issuer", Text(min_length=1), "The issuer, as its tokens name it.", required=True),
-        Field("audience", Text(min_length=1), "The audience that tokens must be for.", required=True),
+        Field(
+            "issuer",
+            Text(min_length=1),
+            "The issuer, as its tokens name it.",
+            required=True,
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, _ACCEPTED),),
+        ),
+        Field(
+            "audience",
+            Text(min_length=1),
+            "The audience that tokens must be for.",
+            required=True,
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, _ACCEPTED),),
+        ),
         DESCRIPTION,
         ENABLED,
         Field(
@@ -54,11 +75,13 @@ KIND = Kind(
             "Attributes made from the claims of a token.",
             default=[],
             reset=[],
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops matching the attributes that tokens had"),),
         ),
         Field(
             "verification",
             _VERIFICATION,
             "Where the keys come from that tokens are verified with.",
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops accepting tokens signed with the former keys"),),
             default={"type": "discovery"},
             reset={"type": "discovery", "discovery_url": None},
         ),

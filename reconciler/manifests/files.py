@@ -279,12 +279,12 @@ class MemberFinder:
         self.members: dict[str, Member] = {}
         self.item_of: dict[str, int] = {}
 
-    def add(self, index: int, item: Mapping[str, Any]) -> str:
-        """Take in one item; raises Problem. The answer is a warning, or empty."""
+    def add(self, index: int, item: Mapping[str, Any]) -> None:
+        """Take in one item; raises Problem, also where a pattern matches nothing and the item does not allow that."""
         shared = {"attributes": item.get("attributes"), "chunking_strategy": item.get("chunking_strategy")}
         if "file_id" in item:
             self._put(index, str(item["file_id"]), Member(str(item["file_id"]), None, item["file_id"], **shared))
-            return ""
+            return
         ignore = [one for one in item.get("ignore") or () if isinstance(one, str)]
         found = self._files.find(item["path"], ignore)
         for path in found:
@@ -292,7 +292,9 @@ class MemberFinder:
             if len(key) > MAX_KEY:
                 raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; {MAX_KEY} fit.')
             self._put(index, key, Member(key, self._content(path), **shared))
-        return "" if found else f'"{item["path"]}" matches no file.'
+        if not found and item.get("allow_empty") is not True:
+            # A build step that did not run looks the same as a folder that was emptied on purpose.
+            raise Problem("No files", f'"{item["path"]}" matches no file. If that is meant, add `allow_empty: true`.')
 
     def _put(self, index: int, key: str, member: Member) -> None:
         if key in self.members:

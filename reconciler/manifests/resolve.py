@@ -234,14 +234,10 @@ class Resolver:
         for index, item in enumerate(items):
             at: Trail = (*trail, index, "file_id" if "file_id" in item else "path")
             try:
-                warning = finder.add(index, item)
+                finder.add(index, item)
             except Problem as problem:
                 self._note(instance, Finding(at, problem.summary, problem.detail))
                 self._failed = True
-                continue
-            if warning:
-                place = instance.document.place_of(at)
-                self._problems.warn("No files", warning, place=place, address=instance.address)
         return finder
 
     def _bundle(self, instance: Instance, items: list[Any], type: BundleType, trail: Trail) -> FileSet:

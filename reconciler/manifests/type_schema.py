@@ -262,7 +262,7 @@ class _Maker:
             },
         }
         local = {**self._local(), **shared}
-        comment = {"$comment": "An item has either `path` (with `ignore`) or `file_id`."}
+        comment = {"$comment": "An item has either `path` (with `ignore` and `allow_empty`) or `file_id`."}
         uploaded = {"file_id": {**described("The id of an uploaded file."), "type": "string", "minLength": 1}, **shared}
         return {
             **self._typed("object", False),
@@ -277,6 +277,7 @@ class _Maker:
         return {
             "path": {**pattern, "type": "string", "minLength": 1},
             "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
+            "allow_empty": {**described("Whether `path` may match no file."), **self.make(Boolean(), True)},
         }
 
     def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
 from reconciler.model.checking import CheckReport
+from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, Place
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
@@ -141,6 +142,7 @@ class Change(Struct, frozen=True):
     those that it had by then, and `awaited` whether its end is to be waited for. `matched_by` is the rule for which an
     object is deleted that is nobody's. `sets_on_remove` where the manifest sets `on_remove` itself instead of leaving
     it to the kind. `mark` is the ownership mark that an adoption writes to the object, empty where it writes none.
+    `destructive` says what goes with the object, and `losses` what an update in place destroys.
     """
 
     address: Address
@@ -173,6 +175,7 @@ class Change(Struct, frozen=True):
     standing: str = ""
     results: Spec = field(default_factory=dict)
     matched_by: Address | None = None
+    losses: tuple[Loss, ...] = ()
 
     @property
     def is_change(self) -> bool:
@@ -183,6 +186,23 @@ class Change(Struct, frozen=True):
     def field_names(self) -> tuple[str, ...]:
         """The top-level fields that change, each once, in order."""
         return tuple(dict.fromkeys(change.name for change in self.fields))
+
+    @property
+    def destroys(self) -> str:
+        """What stops working, loses data or loses a limit because of the change; empty where nothing does."""
+        whole = self.destructive if self.action.destroys else ""
+        if self.action is Action.DELETE and self.removal is Removal.ARCHIVE:
+            whole = whole or "an archive is final"
+        return "; ".join(part for part in (whole, *(loss.sentence for loss in self.losses)) if part)
+
+    @property
+    def is_destructive(self) -> bool:
+        """Whether something is destroyed: not so where only former values come back, or a job has ended."""
+        if self.losses:
+            return True
+        if self.is_job and not self.destructive:
+            return False
+        return self.action.destroys and not (self.action is Action.DELETE and self.removal is Removal.RESTORE)
 
 
 class Drift(Struct, frozen=True):
@@ -279,6 +299,11 @@ class Plan(Struct, frozen=True):
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.pending
+
+    @property
+    def destructive(self) -> tuple[Change, ...]:
+        """The changes that destroy something."""
+        return tuple(change for change in self.pending if change.is_destructive)
 
     def counts(self) -> Mapping[Action, int]:
         """How many changes of each action, actions without any left out."""

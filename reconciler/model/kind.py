@@ -25,6 +25,7 @@ from reconciler.model.calls import (
     surrounding_fields,
 )
 from reconciler.model.comparing import canonical, same
+from reconciler.model.destruction import LossRule
 from reconciler.model.job import Job, digest_of
 from reconciler.model.paths import Trail
 from reconciler.model.types import (
@@ -131,7 +132,8 @@ class Field(Struct, frozen=True, dict=True):
     the attribute of an answer that has the field's value, where it is not called like the field. `switched_by` has a
     call for each value, where the field changes by calls of its own that say nothing else (pause and resume); what is
     new has its default. What is `ours` says what we are to do, and is no part of the
-    object: it is never sent, and a change of it changes nothing there.
+    object: it is never sent, and a change of it changes nothing there. `losses` are the updates in place that destroy
+    something.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Field(Struct, frozen=True, dict=True):
     shown_as: str | None = None
     switched_by: Mapping[str, str] = field(default_factory=dict)
     ours: bool = False
+    losses: tuple[LossRule, ...] = ()
 
     @property
     def on_update(self) -> bool:

@@ -113,6 +113,7 @@ _SOURCES = (
 _GLOBS = (
     Property("path", Text(), "A glob below the stack's folder, such as `handbook/**/*.md`."),
     Property("ignore", ListOf(Text()), "Globs of files to leave out."),
+    Property("allow_empty", Boolean(), "Whether `path` may match no file; otherwise that is an error.", default=False),
 )
 
 

@@ -128,6 +128,7 @@ class JsonRenderer:
             "reconciler": {
                 **_origin(plan),
                 "destroy": plan.destroy,
+                "destructive": [str(change.address) for change in plan.destructive],
                 "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
                 "refusals": list(plan.refusals),
                 "summary": words.plan_totals(plan),
@@ -224,6 +225,7 @@ def _ours(change: Change) -> dict[str, Any]:
         "pre_image_digest": digest(change.pre_image) if change.pre_image else None,
         "depends_on": [str(address) for address in change.depends_on],
         "destroys": words.destruction(change) or None,
+        "losses": [{"lost": str(loss.lost), "count": loss.count, "sentence": loss.sentence} for loss in change.losses],
         "removal": str(change.removal) if change.removal else None,
         "warnings": list(change.warnings),
         **({"mark": change.mark} if change.action is Action.ADOPT and change.mark else {}),

@@ -26,6 +26,7 @@ from reconciler.model.change import (
     Reason,
     Unmanaged,
 )
+from reconciler.model.destruction import Loss, Lost
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
 from reconciler.model.jsons import sorted_json
 from reconciler.model.kind import Removal
@@ -113,7 +114,7 @@ def _pack_field(value: Any, name: str) -> Any:
     return encode(found) if name in _VALUES else _pack(found)
 
 
-_PACKED = (Plan, Change, FieldChange, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
+_PACKED = (Plan, Change, FieldChange, Loss, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
 _VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path", "variables"})
 
 
@@ -152,6 +153,7 @@ def _change(data: Mapping[str, Any]) -> Change:
             "renamed_from": Address.parse(renamed) if renamed else None,
             "matched_by": Address.parse(rule) if rule else None,
             "warnings": tuple(data["warnings"]),
+            "losses": tuple(Loss(**{**item, "lost": Lost(item["lost"])}) for item in data["losses"]),
         }
     )
 

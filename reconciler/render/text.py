@@ -46,8 +46,9 @@ class TextRenderer:
     def plan(self, plan: Plan) -> str:
         """The changes by scope, the outputs that change, and a line that counts."""
         lines = [*self._diagnostics(plan.diagnostics), *_quiet_warnings(plan)]
-        for heading, changes in words.by_scope(plan.pending):
-            lines += [line(Span(heading, "bold")), *self._changes(changes)]
+        for heading, changes in words.by_importance(plan.pending):
+            lines += [line(Span(heading, "bold red" if heading == words.DESTRUCTIVE else "bold"))]
+            lines += self._changes(changes)
         if plan.outputs:
             entries = output_entries(plan.outputs, width=self._width - 30)
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]

@@ -12,6 +12,7 @@ from reconciler.render.values import count
 
 ORGANIZATION = "Organization"
 DEFAULT_PROJECT = "Project of the default key"
+DESTRUCTIVE = "Destructive"
 
 _DONE = {
     Action.NO_OP: "unchanged",
@@ -101,6 +102,14 @@ def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
     return [(heading, group) for heading, group in grouped.items() if group]
 
 
+def by_importance(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
+    """Changes under headings: those that destroy something first, then the others by scope."""
+    given = list(changes)
+    first = [change for change in given if change.is_destructive]
+    rest = by_scope(change for change in given if not change.is_destructive)
+    return [(DESTRUCTIVE, first), *rest] if first else rest
+
+
 def where(place: Place | None) -> str:
     """`manifests/search.yaml:12`, or nothing."""
     return f"{place.file}:{place.line}" if place else ""
@@ -113,19 +122,13 @@ def field_remarks(origin: Origin, *, forces_replacement: bool, note: str) -> str
 
 
 def destruction(change: Change) -> str:
-    """What is lost with an object that is replaced or removed, or nothing."""
-    if not change.action.destroys:
-        return ""
-    if change.action is Action.DELETE and change.removal is Removal.ARCHIVE:
-        return change.destructive or "an archive is final"
-    return change.destructive
+    """What stops working, loses data or loses a limit because of a change, or nothing."""
+    return change.destroys
 
 
 def loses_something(change: Change) -> bool:
-    """Whether something is gone afterwards: not so where former values come back, or of a job that has ended."""
-    if change.is_job and not change.destructive:
-        return False
-    return change.action.destroys and not (change.action is Action.DELETE and change.removal is Removal.RESTORE)
+    """Whether a change destroys anything, so that reports show it first and open."""
+    return change.is_destructive
 
 
 def steps(change: Change) -> str:
@@ -153,6 +156,7 @@ def headline_counts(plan: Plan) -> str:
     """`3 to create, 1 to update`, or `no changes`: what a headline has room for."""
     counts = plan.counts()
     parts = [f"{number} to {action}" for action, number in counts.items() if action is not Action.NO_OP]
+    parts += [f"{len(plan.destructive):,} destructive"] if plan.destructive else []
     return ", ".join(parts) or "no changes"
 
 
@@ -165,7 +169,9 @@ def plan_totals(plan: Plan) -> str:
     parts = [_planned(action, plan) for action in Action if action in counts or action in _ALWAYS]
     parts = [part for part in parts if part]
     unchanged = counts.get(Action.NO_OP, 0)
-    return f"Plan: {', '.join([*parts, *([f'{unchanged:,} unchanged'] if unchanged else [])])}. {cost}."
+    parts += [f"{unchanged:,} unchanged"] if unchanged else []
+    destructive = f" {len(plan.destructive):,} destructive." if plan.destructive else ""
+    return f"Plan: {', '.join(parts)}.{destructive} {cost}."
 
 
 def _nothing(plan: Plan) -> str:

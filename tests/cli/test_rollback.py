@@ -31,7 +31,7 @@ kind: Stack
 metadata: {name: acme}
 spec:
   manifests: [m/]
-  guards: {max_delete_percent: 100}
+  guards: {max_delete_percent: 100, max_deletes: 100}
   outputs: {bystander: "${Agent/bystander}"}
 """
 

@@ -7,7 +7,9 @@ import pytest
 from reconciler.engine.guard import KeyInUse, Limits, refusals
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.destruction import Loss, Lost
 from reconciler.model.kind import OnRemove, Removal
+from reconciler.model.values import FileSet, LocalFile, Member
 
 
 def change(name: str, action: Action = Action.DELETE, **more: object) -> Change:
@@ -137,3 +139,76 @@ def test_the_percentage_that_the_refusal_names_is_enough() -> None:
     [refused] = refusals(plan(*gone(3), *unchanged(6)), Limits())
     assert "{max_vanished_percent: 34}" in refused
     assert refusals(plan(*gone(3), *unchanged(6)), Limits(max_vanished_percent=34)) == []
+
+
+def updated(name: str, *losses: Loss, members: int = 0, **more: object) -> Change:
+    files = FileSet(tuple(Member(f"{n}.md", LocalFile(f"{n}.md", str(n), 1)) for n in range(members)))
+    before = {"files": files} if members else {}
+    return change(name, Action.UPDATE, losses=losses, before=before, **more)
+
+
+def removed(count: int, *, empties: bool = False) -> Loss:
+    return Loss(f"removes {count} members of files", Lost.MEMBER, count, empties)
+
+
+REVOKED = Loss("revokes the key delivered to a.key", Lost.KEY)
+
+
+def test_replacements_count_like_deletions() -> None:
+    many = [change(f"r{n}", Action.REPLACE) for n in range(11)]
+    assert "replaces 11 objects" in refusals(plan(*many, *unchanged(90)), Limits())[0]
+    assert "replaces 4 of 10 objects" in refusals(plan(*many[:4], *unchanged(6)), Limits())[0]
+
+
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.REQUESTED, Reason.KEY_LOST, Reason.HALF_REPLACED])
+def test_a_replacement_of_what_is_of_no_more_use_or_was_asked_for_does_not_count(reason: Reason) -> None:
+    many = [Change(Address("Assistant", f"r{n}"), Action.REPLACE, reason, id="x") for n in range(11)]
+    assert refusals(plan(*many), Limits()) == []
+
+
+def test_a_job_that_runs_again_after_its_end_does_not_count() -> None:
+    many = [change(f"j{n}", Action.REPLACE, is_job=True) for n in range(11)]
+    assert refusals(plan(*many), Limits()) == []
+
+
+def test_revoked_keys_count_with_deletions() -> None:
+    revoking = [updated(f"k{n}", REVOKED) for n in range(6)]
+    deleting = [change(f"d{n}") for n in range(5)]
+    (sentence,) = refusals(plan(*revoking, *deleting, *unchanged(90)), Limits())
+    assert "deletes 5 objects and revokes 6 keys, 11 in all" in sentence
+
+
+def test_each_removed_member_counts_by_number() -> None:
+    (sentence,) = refusals(plan(updated("s", removed(11), members=200), *unchanged(90)), Limits())
+    assert "removes 11 members" in sentence
+    assert "--allow-delete" in sentence
+
+
+def test_members_are_a_share_of_all_members_and_objects() -> None:
+    assert refusals(plan(updated("s", removed(3), members=10)), Limits()) == []
+    (sentence,) = refusals(plan(updated("s", removed(4), members=10)), Limits())
+    assert "removes 4 of 11" in sentence
+
+
+def test_emptying_a_collection_is_refused_however_small_it_is() -> None:
+    emptied = updated("s", removed(1, empties=True), members=1)
+    (sentence,) = refusals(plan(emptied, *unchanged(90)), Limits())
+    assert "--allow-delete Assistant/s" in sentence
+    assert refusals(plan(emptied), Limits(), allowed=[emptied.address]) == []
+
+
+def test_the_key_of_a_protected_object_is_not_revoked_unasked() -> None:
+    protected = updated("a", REVOKED, prevent_destroy=True)
+    (sentence,) = refusals(plan(protected), Limits())
+    assert "protected by lifecycle.prevent_destroy" in sentence
+    assert refusals(plan(protected), Limits(), allowed=[protected.address]) == []
+
+
+def test_several_things_that_one_object_loses_count_once() -> None:
+    access = Loss("stops calling a", Lost.ACCESS)
+    assert refusals(plan(*(updated(f"u{n}", access, access) for n in range(10)), *unchanged(90)), Limits()) == []
+
+
+def test_loosened_limits_do_not_count() -> None:
+    raised = Loss("raises the limit", Lost.LIMIT)
+    assert refusals(plan(*(updated(f"u{n}", raised) for n in range(20))), Limits()) == []

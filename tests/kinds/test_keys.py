@@ -188,3 +188,41 @@ def test_the_key_in_use_is_neither_changed_nor_revoked(project: Workspace) -> No
     done = project.run("apply", "--yes", "--allow-delete", "ServiceAccountKey/search/nightly", expect=11)
     assert "it is a key that this program is run with" in done.err
     assert works(project, delivered(project))
+
+
+MOVES = {
+    "taken away": "",
+    "delivered to another file": "{write_to: {file: secrets/other.key}}",
+    "handed to a command": '{write_to: {command: ["true"]}}',
+}
+
+
+@pytest.mark.parametrize("key", MOVES.values(), ids=MOVES.keys())
+def test_an_account_whose_key_is_revoked_is_destructive_in_every_report(workspace: Workspace, key: str) -> None:
+    account = "kind: ServiceAccount\nmetadata: {name: indexer, project: search}\n"
+    workspace.declare(PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n").apply()
+    workspace.declare(PROJECT, f"{account}spec: {{{f'key: {key}' if key else ''}}}\n")
+    shown = workspace.plan("--report", "plan.md:markdown", "--report", "plan.json:json")
+    said = "revokes the key delivered to secrets/indexer.key: whatever uses it stops working"
+    assert shown.out.startswith("Destructive\n")
+    assert f"destroys: {said}" in shown.out
+    assert "1 destructive." in shown.out.splitlines()[-1]
+    markdown = (workspace.folder / "plan.md").read_text()
+    assert "<details open>" in markdown
+    assert f"**Destroys:** {said}" in markdown
+    assert "1 destructive" in markdown.splitlines()[0]
+    report = json.loads((workspace.folder / "plan.json").read_text())
+    assert report["reconciler"]["destructive"] == ["ServiceAccount/search/indexer"]
+    (change,) = [item for item in report["resource_changes"] if item["reconciler"]["destroys"]]
+    assert change["reconciler"]["destroys"] == said
+
+
+def test_more_revoked_keys_than_may_be_deleted_are_refused(workspace: Workspace) -> None:
+    account = "kind: ServiceAccount\nmetadata: {name: indexer, project: search}\n"
+    workspace.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: a}\nspec: {guards: {max_deletes: 0}}\n"})
+    workspace.declare(PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n").apply()
+    workspace.declare(PROJECT, f"{account}spec: {{}}\n")
+    refused = workspace.run("apply", "--yes", expect=11)
+    assert "revokes 1 key (ServiceAccount/search/indexer)" in refused.err
+    assert (workspace.folder / "secrets/indexer.key").exists()
+    workspace.apply("--allow-delete", "ServiceAccount/search/indexer")

@@ -79,9 +79,33 @@ def test_a_key_is_in_composed_unicode_whatever_the_disk_says(folder: Folder) -> 
     assert members(folder, "[{path: 'docs/sch*.md'}]") == [unicodedata.normalize("NFC", "docs/schön.md")]
 
 
-def test_a_glob_without_a_match_is_a_warning(folder: Folder) -> None:
-    folder.write({"m.yaml": store("[{path: docs/*.md}]")})
-    assert folder.warnings() == ['m.yaml:4:18: warning: VectorStore/s: No files: "docs/*.md" matches no file.']
+EMPTY_FOLDERS = {
+    "a folder that is missing": {},
+    "a folder that is empty": {"docs/.keep": ""},
+    "a folder with other files": {"docs/a.txt": "x"},
+    "a folder of which everything is ignored": {"docs/drafts.md": "x"},
+}
+
+
+@pytest.mark.parametrize("files", EMPTY_FOLDERS.values(), ids=EMPTY_FOLDERS.keys())
+def test_a_glob_without_a_match_is_an_error(folder: Folder, files: dict[str, str]) -> None:
+    folder.write({**files, "m.yaml": store("[{path: docs/*.md, ignore: [drafts.md]}]")})
+    (problem,) = folder.problems()
+    assert problem.startswith('m.yaml:4:18: error: VectorStore/s: No files: "docs/*.md" matches no file.')
+    assert "allow_empty: true" in problem
+
+
+def test_a_glob_may_match_nothing_where_its_item_allows_that(folder: Folder) -> None:
+    folder.write({"a.md": "x", "m.yaml": store("[{path: docs/*.md, allow_empty: true}, {path: a.md}]")})
+    assert [member.key for member in folder.spec("VectorStore/s")["files"].members] == ["a.md"]
+    assert folder.warnings() == []
+
+
+def test_a_folder_of_a_skill_that_matches_nothing_is_an_error(folder: Folder) -> None:
+    items = "[{path: skill/**}, {path: shared/**}]"
+    skill = f"kind: Skill\nmetadata: {{name: s}}\nspec:\n  files: {items}\n"
+    folder.write({"skill/SKILL.md": "---\nname: s\ndescription: Some.\n---\n", "m.yaml": skill})
+    assert any('"shared/**" matches no file' in problem for problem in folder.problems())
 
 
 BAD = {
@@ -101,7 +125,7 @@ BAD = {
         "[{path: docs/a.md, file_id: x}]",
         (
             '12: error: Unknown field "path": "path" is not known in spec.files[0]. An item has either `path` '
-            "(with `ignore`) or `file_id`."
+            "(with `ignore` and `allow_empty`) or `file_id`."
         ),
     ),
     "neither": ("[{attributes: {}}]", '11: error: Missing "path": It is needed in spec.files[0].'),

@@ -331,7 +331,14 @@ def test_a_key_that_is_still_to_be_written_is_kept_out_of_a_store(folder: Folder
     ]
 
 
-@pytest.mark.parametrize("files", ["{path: '**/*.key', ignore: [out]}", "{path: 'out/*.md'}", "{path: '**/*'}"])
+@pytest.mark.parametrize(
+    "files",
+    [
+        "{path: '**/*.key', ignore: [out], allow_empty: true}",
+        "{path: 'out/*.md', allow_empty: true}",
+        "{path: '**/*'}",
+    ],
+)
 def test_a_key_that_no_glob_finds_is_no_problem(folder: Folder, files: str) -> None:
     target = ".out/a.key" if "ignore" not in files else "out/a.key"
     store = f"---\nkind: VectorStore\nmetadata: {{name: s}}\nspec: {{files: [{files}]}}\n"

@@ -91,7 +91,7 @@ def store_of(folder: Path, item: dict[str, Any]) -> Resource:
     shared = {"attributes": item["attributes"], "chunking_strategy": item["chunking_strategy"]}
     files = Files(folder)
     finder = MemberFinder(files, files.content)
-    finder.add(0, {"path": "pages/**", "ignore": list(item["ignore"]), **shared})
+    finder.add(0, {"path": "pages/**", "ignore": list(item["ignore"]), "allow_empty": True, **shared})
     for index, id in enumerate(sorted(item["ids"]), start=1):
         finder.add(index, {"file_id": id, **shared})
     members = tuple(finder.members[key] for key in sorted(finder.members))

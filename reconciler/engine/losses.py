@@ -1,0 +1,175 @@
+"""What each change of a plan destroys besides an object as a whole: keys, members, access, data and limits.
+
+Kinds declare it on their fields (`model/destruction.py`). Keys and collections need no declaration: any move of a key
+that can be made again revokes the key that is out there, and any member that goes is lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.model.change import Action, Change
+from reconciler.model.comparing import canonical, same
+from reconciler.model.destruction import EVERYTHING, Loss, LossRule, Lost, When
+from reconciler.model.kind import Field, Kind, Removal
+from reconciler.model.types import BundleType, FileSetType, KeySinkType
+from reconciler.model.values import FileSet, Unknown, value_at
+
+_LONGEST = 60
+_MOST_ITEMS = 3
+
+
+def with_losses(kind: Kind, change: Change) -> Change:
+    """The change with what it destroys of an object that stays."""
+    if not change.fields or not _writes_in_place(change):
+        return change
+    losses = tuple(_losses_of(kind, change))
+    return replace(change, losses=losses) if losses else change
+
+
+def _writes_in_place(change: Change) -> bool:
+    # What cannot be deleted gets its former values back, and a rollback lets go of an object in the same way.
+    restores = change.action is Action.DELETE and change.removal is Removal.RESTORE
+    return restores or change.action in (Action.UPDATE, Action.FORGET)
+
+
+def _losses_of(kind: Kind, change: Change) -> Iterator[Loss]:
+    for name in change.field_names:
+        field = kind.by_name.get(name)
+        if field is None:  # the digest of a job's inputs
+            continue
+        before, after = _sides(change, name)
+        if isinstance(field.type, KeySinkType):
+            yield from _key_loss(before, after)
+        elif isinstance(field.type, FileSetType | BundleType):
+            yield from _member_loss(field, before, after)
+        for rule in field.losses:
+            yield from _rule_loss(rule, field, before, after, change)
+
+
+def _sides(change: Change, name: str) -> tuple[Any, Any]:
+    """A field before and after a change, whole."""
+    own = [item for item in change.fields if item.name == name]
+    if len(own) == 1 and len(own[0].path) == 1 and not isinstance(change.before.get(name), FileSet):
+        return own[0].before, own[0].after
+    return change.before.get(name), change.after.get(name)
+
+
+def _key_loss(before: Any, after: Any) -> Iterator[Loss]:
+    if before is not None and not same(before, after):
+        yield Loss(f"revokes the key delivered to {_sink(before)}: whatever uses it stops working", Lost.KEY)
+
+
+def _sink(value: Any) -> str:
+    target = value.get("write_to") if isinstance(value, Mapping) else None
+    if not isinstance(target, Mapping):
+        return "its former place"
+    command = target.get("command")
+    if isinstance(command, list | tuple) and command:
+        return f"the command {command[0]}"
+    return str(target.get("file") or "its former place")
+
+
+def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
+    """The members that go. What stays under another name is not lost."""
+    if not isinstance(before, FileSet) or not before.members:
+        return
+    kept = {member.key: member for member in after.members} if isinstance(after, FileSet) else {}
+    held_before = {member.key for member in before.members}
+    arriving = Counter(
+        member.content.sha256 for member in kept.values() if member.content and member.key not in held_before
+    )
+    gone = []
+    for member in before.members:
+        if member.key in kept:
+            continue
+        digest = member.content.sha256 if member.content else ""
+        if arriving[digest] > 0:
+            arriving[digest] -= 1
+            continue
+        gone.append(member.key)
+    if gone:
+        total = len(before.members)
+        how_many = f"all {total:,}" if len(gone) == total else f"{len(gone):,} of {total:,}"
+        noun = "member" if total == 1 else "members"
+        sentence = f"removes {how_many} {noun} of {field.name} ({_some(gone)})"
+        yield Loss(sentence, Lost.MEMBER, count=len(gone), empties=not kept)
+
+
+def _rule_loss(rule: LossRule, field: Field, before: Any, after: Any, change: Change) -> Iterator[Loss]:
+    if rule.given is not None:
+        path = rule.given[0].split(".")
+        if any(value_at(side, path) != rule.given[1] for side in (change.before, change.after)):
+            return
+    old, new = _at(rule, field, before), _at(rule, field, after)
+    items: list[str] = []
+    if rule.when in (When.LOSES, When.GAINS):
+        items = _missing(old, new) if rule.when is When.LOSES else _missing(new, old)
+        applies = bool(items)
+    elif old is None or same(old, new) or (rule.to is not None and not same(rule.to, new)):
+        applies = False
+    else:
+        applies = rule.when is When.CHANGES or _moves(rule, old, new)
+    if applies:
+        sentence = rule.sentence.format(before=_short(old), after=_short(new), items=_some(items))
+        yield Loss(sentence, rule.lost, empties=rule.empties and new in (None, [], {}))
+
+
+def _at(rule: LossRule, field: Field, value: Any) -> Any:
+    found = value_at(value, rule.at) if rule.at else canonical(field.type, value)
+    if rule.all_items is not None and found == rule.all_items:
+        return EVERYTHING
+    is_unset = found is None or (rule.unset is EVERYTHING and found in ([], {}))
+    return rule.unset if is_unset else found
+
+
+def _moves(rule: LossRule, old: Any, new: Any) -> bool:
+    """Whether a value moves in the direction of the rule, as far as that can be told: in doubt, it does."""
+    before, after = _rank(rule, old), _rank(rule, new)
+    if before is None or after is None:
+        return True
+    return after < before if rule.when is When.FALLS else after > before
+
+
+def _rank(rule: LossRule, value: Any) -> float | None:
+    if value is EVERYTHING:
+        return float("inf")
+    if rule.order:
+        return float(rule.order.index(value)) if value in rule.order else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _missing(whole: Any, part: Any) -> list[str]:
+    """The items of one value that another lacks, as text."""
+    if part is EVERYTHING:
+        return []
+    if whole is EVERYTHING:
+        return ["everything else"]
+    lacking = _items(part)
+    return [item for item in _items(whole) if item not in lacking]
+
+
+def _items(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{key}={_short(item)}" for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [_short(item) for item in value]
+    return [] if value is None else [_short(value)]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _MOST_ITEMS
+    return ", ".join(names[:_MOST_ITEMS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _short(value: Any) -> str:
+    if value is None or value is EVERYTHING:
+        return "none"
+    if isinstance(value, Unknown):
+        return str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
