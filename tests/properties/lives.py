@@ -264,7 +264,7 @@ class Life:
         )
 
     def _ownership(self, store: StateStore) -> Ownership:
-        return Ownership("stack", "default", *begun_by(store.unfinished(), KINDS, now=self._server_clock()))
+        return Ownership("stack", "default", *begun_by(store.unfinished(), KINDS, clock=self._server_clock))
 
     def _settling(self, client: Client) -> Settling:
         return Settling(
