@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
@@ -143,12 +146,22 @@ class Life:
             self.calls += client.calls
             return plan
 
-    def apply(self, **options: Any) -> ApplyResult:
-        """Plan and apply as the command does."""
+    def twin(self, root: Path) -> Life:
+        """Another runner with a copy of the manifests and the state."""
+        shutil.copytree(self.root, root)
+        other = copy(self)
+        other.root = root
+        return other
+
+    def apply(self, *, meanwhile: Callable[[], object] | None = None, **options: Any) -> ApplyResult:
+        """Plan and apply as the command does. What happens `meanwhile` takes longer than a plan counts as current."""
         with self._store() as store, self._client() as client:
             provider = self._provider(store, client)
             plan = self._planned(store, provider, client, **options)
-            result = apply_plan(plan, self._run(store, provider, client))
+            if meanwhile is not None:
+                meanwhile()
+            run = replace(self._run(store, provider, client), is_old=lambda: meanwhile is not None)
+            result = apply_plan(plan, run)
             self.calls += client.calls
             return result
 
