@@ -280,7 +280,7 @@ class Session:
     def ownership(self) -> Ownership:
         """Who we are, and what earlier runs began and never ended."""
         stack = self._known_stack
-        begun = begun_by(self.store.unfinished(), PLANNED, now=self.server_clock())
+        begun = begun_by(self.store.unfinished(), PLANNED, clock=self.server_clock)
         return Ownership(
             stack.name,
             stack.environment,

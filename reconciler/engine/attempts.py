@@ -6,7 +6,8 @@ made by somebody else, even if it looks the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -28,22 +29,24 @@ time that has passed speaks for it."""
 class Attempt(Struct, frozen=True):
     """One create: when it can have had an effect, the id that it was answered, or the natural key of its object.
 
-    `ended` is when it was known to have no answer; None where the process died. `takes_ageless` allows an object that
-    does not show its age to be the result.
+    `ended` is when it was known to have no answer; None where the process died. An object that does not show its age
+    can be the result for as long as `clock`, which gives the server's time, is not far past the attempt.
     """
 
     window: Window
     id: str | None = None
     identity: Spec = {}
     ended: float | None = None
-    takes_ageless: bool = True
+    clock: Callable[[], float] = lambda: -math.inf
 
     def can_have_made(self, live: LiveObject) -> bool:
         """Whether an object can be the result, as far as its id and its age tell."""
         if self.id is not None:
             return live.id == self.id or live.own_id == self.id
         created_at = live.attributes.get("created_at")
-        return self.takes_ageless if created_at is None else self.window.holds(created_at)
+        if created_at is None:
+            return self.clock() <= self.window.until + _AGELESS_SECONDS
+        return self.window.holds(created_at)
 
     def seconds_to_show(self, settle_seconds: float, *, now: float) -> float:
         """How much longer the result may be missing from lists."""
@@ -61,8 +64,8 @@ class Begun(NamedTuple):
     noted: Mapping[str, Address]
 
 
-def begun_by(entries: Iterable[Entry], kinds: Mapping[str, Kind], *, now: float) -> Begun:
-    """What the unfinished changes of a journal say, seen at a time (unix seconds of the server)."""
+def begun_by(entries: Iterable[Entry], kinds: Mapping[str, Kind], *, clock: Callable[[], float]) -> Begun:
+    """What the unfinished changes of a journal say. `clock` gives the server's time, which need not be known yet."""
     began: dict[Address, float] = {}
     made: dict[Address, list[Attempt]] = {}
     noted: dict[str, Address] = {}
@@ -71,19 +74,13 @@ def begun_by(entries: Iterable[Entry], kinds: Mapping[str, Kind], *, now: float)
         noted |= dict.fromkeys(entry.ids, entry.address)
         for step in entry.steps:
             if step.name == CREATE and step.status is not Status.FAILED:
-                attempt = _attempt(step, kinds.get(entry.address.kind), now=now)
+                attempt = _attempt(step, kinds.get(entry.address.kind), clock)
                 made.setdefault(entry.address, []).append(attempt)
     return Begun(began, made, noted)
 
 
-def _attempt(step: Entry, kind: Kind | None, *, now: float) -> Attempt:
+def _attempt(step: Entry, kind: Kind | None, clock: Callable[[], float]) -> Attempt:
     is_upload = kind is not None and any(isinstance(field.type, LocalFileType) for field in kind.fields)
     longest = UPLOAD_ATTEMPT_SECONDS if is_upload else ATTEMPT_SECONDS
     window = Window.of(step.began_at, step.ended_at, longest_seconds=longest)
-    return Attempt(
-        window,
-        step.id,
-        step.intent.get("identity") or {},
-        step.ended_at,
-        takes_ageless=now <= window.until + _AGELESS_SECONDS,
-    )
+    return Attempt(window, step.id, step.intent.get("identity") or {}, step.ended_at, clock)

@@ -226,3 +226,20 @@ def test_a_second_signal_leaves_at_once_although_connections_hang(workspace: Wor
     workspace.emulator.clear_faults()
     assert "is taken over" in workspace.apply().err
     assert (stores(workspace), workspace.plan().code) == (6, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_the_search_after_a_lost_answer_while_the_server_is_gone(
+    workspace: Workspace, number: signal.Signals
+) -> None:
+    workspace.write({"a.yaml": AGENT}).emulator.add_fault("on=POST:/agents,do=reset,when=after,then=100000")
+    process = start(workspace, "apply", "--yes")
+    until(process, lost(workspace, 3))
+    code, out, _ = ended(process, number)
+    assert (code, "interrupted" in out) == (130, True)
+    goes_on(workspace)
+
+
+def lost(workspace: Workspace, count: int) -> Callable[[], bool]:
+    """Whether so many requests have had no answer."""
+    return lambda: len([request for request in workspace.emulator.requests if request.status == 0]) >= count

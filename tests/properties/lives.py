@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
@@ -32,6 +35,7 @@ from reconciler.engine.plan import PlanInputs, PlanOptions
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, load_configuration
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
+from reconciler.model.consistency import ServerClock
 from reconciler.model.diagnostic import Severity
 from reconciler.model.kind import Kind
 from reconciler.model.secret import Redactor
@@ -71,6 +75,8 @@ class Life:
     answer_seconds: float = 120.0
     runs: int = 1
     """How often an apply is run until it goes through."""
+    ahead_seconds: float = 0.0
+    """How far the clock of our machine is ahead of the server's."""
     texts: dict[str, str] = field(default_factory=dict)
     calls: int = 0
 
@@ -140,12 +146,22 @@ class Life:
             self.calls += client.calls
             return plan
 
-    def apply(self, **options: Any) -> ApplyResult:
-        """Plan and apply as the command does."""
+    def twin(self, root: Path) -> Life:
+        """Another runner with a copy of the manifests and the state."""
+        shutil.copytree(self.root, root)
+        other = copy(self)
+        other.root = root
+        return other
+
+    def apply(self, *, meanwhile: Callable[[], object] | None = None, **options: Any) -> ApplyResult:
+        """Plan and apply as the command does. What happens `meanwhile` takes longer than a plan counts as current."""
         with self._store() as store, self._client() as client:
             provider = self._provider(store, client)
             plan = self._planned(store, provider, client, **options)
-            result = apply_plan(plan, self._run(store, provider))
+            if meanwhile is not None:
+                meanwhile()
+            run = replace(self._run(store, provider, client), is_old=lambda: meanwhile is not None)
+            result = apply_plan(plan, run)
             self.calls += client.calls
             return result
 
@@ -192,7 +208,13 @@ class Life:
         return KeyRing(admin=given.admin, default=given.default, projects=given.projects, root=self.root)
 
     def _store(self) -> StateStore:
-        return StateStore.open(self.root / ".reconciler", stack="stack", environment="default", clock=self.clock)
+        self._server_clock = ServerClock(self._machine_clock)  # each command has to learn the time anew
+        return StateStore.open(
+            self.root / ".reconciler", stack="stack", environment="default", clock=self._server_clock
+        )
+
+    def _machine_clock(self) -> float:
+        return self.clock() + self.ahead_seconds
 
     def _client(self) -> AbstractContextManager[Client]:
         return closing(
@@ -200,7 +222,8 @@ class Life:
                 self.emulator.base_url,
                 throttle=Throttle(clock=self.clock),
                 answer_seconds=self.answer_seconds,
-                clock=self.clock,
+                clock=self._machine_clock,
+                server_clock=self._server_clock,
                 sleep=self.clock.sleep,
             )
         )
@@ -236,12 +259,12 @@ class Life:
             projects=configuration.stack.projects,
             state_is_new=not records,
             fresh=lambda: store.made_since(client.server_clock() - SETTLE_SECONDS),
-            settling=self._settling,
+            settling=self._settling(client),
             options=PlanOptions(**options),
         )
         return self._refreshing(provider, client).plan(inputs, store, mode="full")
 
-    def _run(self, store: StateStore, provider: HttpProvider) -> Run:
+    def _run(self, store: StateStore, provider: HttpProvider, client: Client) -> Run:
         run_id = store.begin_run(command="apply", user="u", host="h", pid=1, plan_digest="d")
         return Run(
             provider,
@@ -250,16 +273,20 @@ class Life:
             self._ownership(store),
             run_id,
             parallelism=1,
-            settling=self._settling,
+            settling=self._settling(client),
         )
 
     def _ownership(self, store: StateStore) -> Ownership:
-        begun = begun_by(store.unfinished(), KINDS, now=self.clock())
+        begun = begun_by(store.unfinished(), KINDS, clock=self._server_clock)
         return Ownership("stack", "default", *begun, held_ids=store.held_ids, holders=store.holders)
 
-    @property
-    def _settling(self) -> Settling:
-        return Settling(seconds=SETTLE_SECONDS, clock=self.clock, pause=self.clock.sleep)
+    def _settling(self, client: Client) -> Settling:
+        return Settling(
+            seconds=SETTLE_SECONDS,
+            clock=client.server_clock,
+            is_time_known=lambda: client.server_clock.is_known,
+            pause=self.clock.sleep,
+        )
 
 
 def conflicts(plan: Plan) -> list[str]:

@@ -7,9 +7,10 @@ turn; `RECONCILER_SOAK` hits each write alone, with everything there is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,8 @@ SHAPES = (
     "error-body,when=after",
 )
 SILENCE = "hang:1500,when=after"
+AHEAD_SECONDS = (6.0, 3600.0, -3600.0)
+"""How far the clock of the machine may be ahead of the server's."""
 OUTAGE_SECONDS = 2 * 550
 """How long a run may last whose server is gone: the look after the create, and one more request beside it."""
 # Where the API has no list, nothing can tell whether an object was made whose answer was lost.
@@ -68,12 +71,17 @@ def lived(life: Life) -> tuple[list[dict[str, int]], list[str], int]:
     return counts, life.writes(), life.calls
 
 
-def again(life: Life, *faults: str, answer_seconds: float = 120.0, runs: int = 1) -> Life:
+def again(life: Life, *faults: str, **options: Any) -> Life:
     """The same life from its beginning, in other weather."""
-    other = Life(life.kind, life.emulator, life.clock, life.root, answer_seconds=answer_seconds, runs=runs)
+    other = Life(life.kind, life.emulator, life.clock, life.root, **options)
     for fault in faults:
         life.emulator.add_fault(fault)
     return other
+
+
+def in_turn(kind: Kind, values: Sequence[float]) -> float:
+    """One of several values, another one for the next kind."""
+    return values[list(KINDS).index(kind.name) % len(values)]
 
 
 def route_of(request: RequestRecord) -> str | None:
@@ -108,11 +116,23 @@ def test_a_lost_answer_and_lost_looks_right_after_it_leave_what_a_calm_day_does(
     assert stormy_calls >= calls + sum(lost)
 
 
+@every_kind
+def test_a_clock_that_is_off_makes_nothing_twice_when_answers_are_lost(life: Life, kind: Kind) -> None:
+    calm, _, _ = lived(life)
+    routes = dict.fromkeys(filter(None, map(route_of, life.emulator.requests)))
+    for ahead in AHEAD_SECONDS if SOAK else (in_turn(kind, AHEAD_SECONDS),):
+        storm = (f"on={route},do=reset,when=after" for route in routes)
+        found, _, _ = lived(again(life, *storm, ahead_seconds=ahead))
+        assert (ahead, found) == (ahead, calm)
+
+
 @pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
 def test_an_outage_right_after_a_create_ends_the_run_and_is_made_good_by_the_next(life: Life, kind: Kind) -> None:
     life.applied()
     calm = life.counts()
-    stormy = again(life, f"on=POST:*{kind.collection.rpartition('}')[2]},do=reset,when=after,then=100000")
+    ahead = in_turn(kind, (0.0, *AHEAD_SECONDS))
+    lost = f"on=POST:*{kind.collection.rpartition('}')[2]},do=reset,when=after,then=100000"
+    stormy = again(life, lost, ahead_seconds=ahead)
     began = life.clock()
     stormy.apply()
     assert life.clock() - began <= OUTAGE_SECONDS

@@ -11,7 +11,7 @@ import pytest
 from reconciler.emulator import Emulator
 from reconciler.emulator.models import MODELS
 from reconciler.kinds import KINDS
-from reconciler.model.change import Action
+from reconciler.model.change import Action, OutcomeStatus
 from reconciler.model.kind import Kind, Readable
 from tests.bench import workloads
 from tests.properties.bench import pending
@@ -34,6 +34,15 @@ few_kinds = pytest.mark.parametrize(
 )
 few_listed_kinds = pytest.mark.parametrize(
     "kind", [kind for kind in KINDS.values() if (SOAK and is_listed(kind)) or kind.name in FEW], ids=attrgetter("name")
+)
+unmarked_kind = pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        for kind in KINDS.values()
+        if not kind.mark and not kind.found_by_key and kind.calls.listable and not kind.surroundings
+    ],
+    ids=attrgetter("name"),
 )
 LISTED = list(filter(is_listed, KINDS.values()))
 found_again_kind = pytest.mark.parametrize("kind", LISTED, ids=attrgetter("name"))
@@ -99,6 +108,24 @@ def test_nothing_is_waited_for_without_asking_again(life: Life) -> None:
     asked_at = {request.at for request in life.emulator.requests}
     assert life.clock.woke_at
     assert [moment for moment in life.clock.woke_at if moment not in asked_at] == []
+
+
+@unmarked_kind
+def test_of_two_runners_with_one_cached_state_one_is_refused_what_the_other_made(life: Life, tmp_path: Path) -> None:
+    twin = life.twin(tmp_path / "twin")
+    refused = life.apply(meanwhile=twin.applied).of(OutcomeStatus.STALE)
+    made = life.counts()
+    assert refused
+    assert [outcome for outcome in refused if "the plan did not know of it" not in outcome.message] == []
+    assert twin.apply().outcomes == ()
+    assert life.counts() == made == calm_counts(life)
+
+
+def calm_counts(life: Life) -> dict[str, int]:
+    """What there is where one runner alone applies the same."""
+    alone = Life(life.kind, life.emulator, life.clock, life.root)
+    alone.applied()
+    return alone.counts()
 
 
 @few_kinds
