@@ -114,6 +114,8 @@ class Books:
         if change.action is Action.REPLACE and change.create_before_destroy and change.id:
             deposed = (*deposed, change.id)
         applied = _applied(kind, desired, written.live.carried, earlier=earlier)
+        if change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists and before is None:
+            applied = {**_not_set(kind, applied), **applied}
         delivered = {**record.delivered, **written.delivered}
         return replace(
             self._with_lifecycle(record, change),
@@ -197,18 +199,38 @@ def _imported(item: Field, desired: Any, live: Any) -> Any:
     return comparable(item.type, diff.wanted(item, desired), live)[1]
 
 
+def _not_set(kind: Kind, applied: Spec) -> dict[str, None]:
+    """The fields that a new object was made without, of those that answers do not show and only a create can set."""
+    return {item.name: None for item in kind.fields if _is_only_remembered(item) and item.name not in applied}
+
+
+def _is_only_remembered(item: Field) -> bool:
+    return item.mutability is Mutability.REPLACES and item.readable is not Readable.ALWAYS
+
+
 def _applied(kind: Kind, desired: Spec, carried: Mapping[str, Any], *, earlier: Record | None) -> dict[str, Any]:
-    """What is applied now: what was asked for; of what only a create can set, what it did set, if that was ours."""
+    """What is applied now: what was asked for; of what only a create can set, what it did set, if that was ours.
+
+    A null says that a field was not set when we made the object. One that is not told either way stays so.
+    """
     applied = {
         name: _with_ids(value, carried.get(name)) if isinstance(value, FileSet) else value
         for name, value in desired.items()
         if value is not None
     }
     for item in kind.fields:
-        if item.mutability is Mutability.FIXED and earlier is not None:
+        if earlier is None:
+            continue
+        if item.mutability is Mutability.FIXED:
             applied.pop(item.name, None)
             if item.name in earlier.applied:
                 applied[item.name] = earlier.applied[item.name]
+        elif _is_only_remembered(item):
+            was_told = item.name in earlier.applied
+            if was_told and item.name not in applied and earlier.applied[item.name] is None:
+                applied[item.name] = None
+            if not was_told and not item.required:
+                applied.pop(item.name, None)
     return applied
 
 

@@ -432,6 +432,7 @@ class Executor:
             return None
         now = diff.image(kind, live)
         unread = {item.name for item in kind.carried} - (seen.keys() & now.keys())
+        unread |= diff.unseen_fields(kind, live) - {item.name for item in kind.carried}
         moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
         if seen and moved:
             raise StalePlanError("it moved since the plan was made", hint="Plan again and review.", moved=moved)
