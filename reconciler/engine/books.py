@@ -13,7 +13,7 @@ from reconciler.engine import diff
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.comparing import comparable
-from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import FileSet, Spec, has_unknown
@@ -122,7 +122,9 @@ class Books:
             id=written.live.id,
             applied=applied,
             answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
-            overwritten=_overwritten(kind, applied, record, before),
+            overwritten=dict(record.overwritten)
+            if before is None
+            else _overwritten(kind, applied, record, before.id, {name: before.value(name) for name in applied}),
             delivered={name: item for name, item in delivered.items() if name in applied and item is not None},
             deposed=deposed,
         )
@@ -133,7 +135,13 @@ class Books:
         base = record or Record(address=change.address, id=change.id or "")
         # What was seen says best which files an object holds: a run may have died over changing them.
         applied = _applied(kind, desired, {**base.applied, **change.before}, earlier=record)
-        return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
+        return replace(
+            self._with_lifecycle(base, change),
+            id=change.id or base.id,
+            applied=applied,
+            # What is declared with the value that it has anyway has that value before our first write as well.
+            overwritten=_overwritten(kind, applied, base, change.id, change.before),
+        )
 
     def _to_be_deposed(self, address: Address, earlier: Record | None) -> tuple[str, ...]:
         """What is to be deleted after the write of an address: also what is known from the journal alone."""
@@ -225,6 +233,10 @@ def _applied(kind: Kind, desired: Spec, carried: Mapping[str, Any], *, earlier: 
             applied.pop(item.name, None)
             if item.name in earlier.applied:
                 applied[item.name] = earlier.applied[item.name]
+        elif item.reset is KEEP and item.readable is Readable.NEVER and not item.is_carried:
+            # Nothing was sent, and nothing can be read: what was applied is still what there is.
+            if item.name not in applied and item.name in earlier.applied:
+                applied[item.name] = earlier.applied[item.name]
         elif _is_only_remembered(item):
             was_told = item.name in earlier.applied
             if was_told and item.name not in applied and earlier.applied[item.name] is None:
@@ -234,12 +246,15 @@ def _applied(kind: Kind, desired: Spec, carried: Mapping[str, Any], *, earlier: 
     return applied
 
 
-def _overwritten(kind: Kind, applied: Spec, record: Record, before: LiveObject | None) -> dict[str, Any]:
-    """The values that removing the declaration writes back: of each field, the one before our first write."""
-    if kind.removal is not Removal.RESTORE or before is None:
+def _overwritten(kind: Kind, applied: Spec, record: Record, id: str | None, before: Spec) -> dict[str, Any]:
+    """The values that removing the declaration writes back: of each field, the one before our first write.
+
+    `before` are the values of the object with an `id` until now.
+    """
+    if kind.removal is not Removal.RESTORE:
         return dict(record.overwritten)
-    asked = {name: before.value(name) for name in applied if name not in kind.natural_key}
-    earlier = record.overwritten if record.id == before.id else {}
+    asked = {name: before.get(name) for name in applied if name not in kind.natural_key}
+    earlier = record.overwritten if record.id == id else {}
     found = {**asked, **earlier}
     return {name: value for name, value in found.items() if name in applied and value is not None}
 

@@ -238,6 +238,8 @@ def is_unknown(field: Field, record: Record | None) -> bool:
 
 def _reset_of(field: Field, live: LiveObject, record: Record, restored: Spec) -> Iterator[FieldChange]:
     is_restored = restored.get(field.name) is not None
+    if field.reset is OVERWRITTEN and not is_restored and record.overwritten.get(field.name) is None:
+        return  # nothing says what it was before, so nothing can be written back
     target = restored[field.name] if is_restored else _reset_target(field, record)
     applied = record.applied.get(field.name)
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, applied)

@@ -378,17 +378,15 @@ class Matcher:
             )
 
     def _report_nameless(self, resource: Resource, spec: Spec) -> None:
-        """Report objects that may be the resource for all that their answers show of its natural key."""
+        """Report objects that may be the resource, where no answer shows the natural key any more."""
         kind = resource.kind
         if kind.identify is not None or kind.always_exists or kind.identity(spec) is None:
             return
-        nameless = [
-            live.id
-            for live in self._live.objects(resource.address.kind, resource.address.project)
-            if not self.is_claimed(live)
-            and not kind.identities(live.attributes)
-            and not all(live.shows(name) for name in kind.natural_key)
-        ]
+        listed = self._live.objects(resource.address.kind, resource.address.project)
+        # A single object without a name is one that nobody named.
+        if any(all(live.shows(name) for name in kind.natural_key) for live in listed):
+            return
+        nameless = [live.id for live in listed if not self.is_claimed(live) and not kind.identities(live.attributes)]
         if nameless:
             self._report(
                 resource,

@@ -127,6 +127,26 @@ def _is_plainly(kind: Type, value: Any) -> bool:
     return False  # maps and lists were dealt with
 
 
+def is_sendable(kind: Type, value: Any) -> bool:
+    """Whether an answered value can be sent back: some values only the server can give, such as the role `none`."""
+    match kind:
+        case Text(choices=choices) if choices and not kind.open_choices and isinstance(value, str):
+            return value in choices
+        case Object() if isinstance(value, Mapping):
+            return all(is_sendable(part.type, value.get(part.name)) for part in kind.properties)
+        case Tagged() if isinstance(value, Mapping):
+            variant = kind.variants.get(str(value.get(kind.tag)))
+            return variant is not None and is_sendable(variant, value)
+        case ListOf() if isinstance(value, list | tuple):
+            return all(is_sendable(kind.item, item) for item in value)
+        case MapOf() if isinstance(value, Mapping):
+            return all(is_sendable(kind.value, item) for item in value.values())
+        case Either():
+            plain = isinstance(value, str) and is_sendable(kind.text, value)
+            return plain or (not isinstance(value, str) and is_sendable(kind.other, value))
+    return True
+
+
 def _first(found: Any) -> str:
     return next(filter(None, found), "")
 
