@@ -61,13 +61,14 @@ def changed_body(live: LiveObject, changes: Spec, mark: str | None, *, applied: 
     return body
 
 
-def whole_body(live: LiveObject, body: Spec) -> dict[str, Any]:
-    """What an update sends where it replaces everything: the rest as it is."""
+def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]:
+    """What an update sends where it replaces everything: the rest as it is, or as applied where unseen."""
     kind = live.kind
     names = (
         [field.name for field in kind.fields if field.in_body and field.on_update] if kind.calls.whole_updates else []
     )
-    kept = {name: plain(live.value(name)) for name in names if live.value(name) is not None}
+    rest = {name: live.value(name) if live.shows(name) else applied.get(name) for name in names}
+    kept = {name: plain(value) for name, value in rest.items() if value is not None}
     return {
         name: value for name, value in {**kept, **body}.items() if value is not None or not kind.calls.whole_updates
     }

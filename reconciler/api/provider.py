@@ -251,7 +251,8 @@ class HttpProvider:
             carrier.check(task)
         body = changed_body(live, changes, mark, applied=record.applied if record else {})
         if body:
-            live = replace(self._modified(work, live, whole_body(live, body)), carried=live.carried)
+            whole = whole_body(live, body, applied=record.applied if record else {})
+            live = replace(self._modified(work, live, whole), carried=live.carried)
         live = self._switched(work, live, changes)
         values = {task.field.name: carrier.write(task, live) for carrier, task in tasks}
         live = replace(live, attributes={**live.attributes, **work.answer})
@@ -434,7 +435,12 @@ class HttpProvider:
             return
         with work.steps.step("restore", fields=sorted(body)) as step:
             with self._gone_is_fine(work):
-                self._modify(work, live.own_id, whole_body(live, body), settle_seconds=0.0)
+                self._modify(
+                    work,
+                    live.own_id,
+                    whole_body(live, body, applied=work.record.applied if work.record else {}),
+                    settle_seconds=0.0,
+                )
             step.done(live.id)
 
     @contextmanager

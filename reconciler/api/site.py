@@ -11,7 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from reconciler.api.reach import Reach, id_of
-from reconciler.errors import CredentialError, NotFoundError
+from reconciler.errors import AnswerError, CredentialError, NotFoundError
 from reconciler.model.calls import Within, surrounding_fields
 from reconciler.model.comparing import canonical, with_hidden
 from reconciler.model.kind import IN_USE, IS_OVER, Field, Kind
@@ -123,8 +123,19 @@ class Site(Struct, frozen=True, dict=True):
         return self.reach.request(method, path, ids=dict(self.within) | {"id": id})
 
     def counts(self, item: Spec) -> bool:
-        """Whether an item of a list is an object of the kind; it is asked with what the path says."""
-        return self.kind.calls.listed is None or self.kind.calls.listed({**item, **dict(self.within)})
+        """Whether an item of a list is an object of the kind; it is asked with what the path says.
+
+        Raises AnswerError where the item lacks what would tell: an object that is left out counts as gone.
+        """
+        if self.kind.calls.listed is None:
+            return True
+        found = self.kind.calls.listed({**item, **dict(self.within)})
+        if found is None:
+            raise AnswerError(
+                f"{self.kind.name} {item.get('id')}: the answer lacks what tells it from other objects of the list",
+                hint="Nothing is planned. Check the server and any proxy in between, and plan again.",
+            )
+        return found
 
     def in_path(self, name: CallName) -> frozenset[str]:
         """The fields that the path of a call says, so that its body must not."""
@@ -152,8 +163,8 @@ class Site(Struct, frozen=True, dict=True):
     def _reshaped(self, item: Spec) -> Spec:
         attributes = {**item, **dict(self.within)}
         for field in self.kind.shown_otherwise:
-            if field.shown_as and (value := value_at(item, map(str, undotted(field.shown_as)))) is not None:
-                attributes[field.name] = value
+            if field.shown_as:
+                _rename(field.name, [str(part) for part in undotted(field.shown_as)], item, attributes)
             if field.has_hidden and field.name in attributes:
                 attributes[field.name] = with_hidden(field.type, attributes[field.name], None)
             elif field.takes_secrets:
@@ -171,6 +182,16 @@ class Site(Struct, frozen=True, dict=True):
 
     def _template(self, name: CallName) -> tuple[str, str]:
         return self.kind.route(name, in_project=self.project is not None, within=self.within)
+
+
+def _rename(name: str, path: list[str], item: Spec, attributes: dict[str, Any]) -> None:
+    """Give a field the value that an answer has for it elsewhere; one that is missing there stays missing."""
+    holder = value_at(item, path[:-1])
+    if isinstance(holder, Mapping) and path[-1] in holder:
+        if holder[path[-1]] is not None or name not in item:
+            attributes[name] = holder[path[-1]]
+    elif isinstance(attributes.get(name), dict):
+        del attributes[name]  # it holds the value, where there is one, and is not the value
 
 
 def _is_far_enough(page: int, *, of: int, missing: int, wanted: int) -> bool:

@@ -65,14 +65,12 @@ def apply_saved(session: Session, plan: Plan, planning: PlanningOptions) -> int:
     """Carry out a saved rollback. It is checked against the state that it was made from, and against no manifest."""
     from reconciler.cli.applying import locked, show
     from reconciler.cli.origin import prove_organization
-    from reconciler.cli.reporting import publish
 
     _stand_on(session, session.stack, digest=plan.config_digest)
     with locked(session, f"rollback {plan.rollback_of}"):
         session.check_still_valid(plan)
         if plan.is_empty:
-            publish(session.options, lambda to: to.plan(plan))
-            return 0
+            return _settle(session, plan)
         session.bind_projects_of(plan)
         show(session, plan)
         session.check_guards(plan, planning)
@@ -97,14 +95,12 @@ def _save(session: Session, run: int, planning: PlanningOptions, out: Path) -> i
 def _carry_out(session: Session, run: int, planning: PlanningOptions, *, yes: bool) -> int:
     from reconciler.cli.applying import ask_or_refuse, locked, show
     from reconciler.cli.history import find_run
-    from reconciler.cli.reporting import publish
 
     find_run(session.store, run)  # before the lock, which would make a state where there is none
     with locked(session, f"rollback {run}"):
         plan = _plan(session, run, planning)
         if plan.is_empty:
-            publish(session.options, lambda to: to.plan(plan))
-            return 0
+            return _settle(session, plan)
         show(session, plan)
         session.check_guards(plan, planning)
         ask_or_refuse(yes=yes, what="rollback")
@@ -150,6 +146,16 @@ def _planned(session: Session, before: Before, targets: tuple[Address, ...], pla
         state_serial=session.store.serial,
         state_lineage=session.store.identity.lineage,
     )
+
+
+def _settle(session: Session, plan: Plan) -> int:
+    """Take back what the run only recorded. Nothing is called for that."""
+    from reconciler.cli.applying import carry_out
+    from reconciler.cli.reporting import publish
+
+    code = carry_out(session, plan, command=f"rollback {plan.rollback_of}") if plan.changes else 0
+    publish(session.options, lambda to: to.plan(plan))
+    return code
 
 
 def _undo(session: Session, plan: Plan) -> int:

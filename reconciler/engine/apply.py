@@ -132,7 +132,7 @@ class _Walk:
         for change in self._plan.changes:
             if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:
                 was_found = change.id is not None and self._executor.books.get(change.address) is None
-                self._executor.settle_unchanged(change)
+                self._executor.settle_unchanged(change, self._run.run_id)
                 if change.address in self._run.ownership.begun and (was_found or not self._may_show_yet(change)):
                     self._tidy(change)
         outcomes = self._by_change()

@@ -13,7 +13,7 @@ from reconciler.engine import diff
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.comparing import comparable
-from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import FileSet, Spec, has_unknown
@@ -114,13 +114,17 @@ class Books:
         if change.action is Action.REPLACE and change.create_before_destroy and change.id:
             deposed = (*deposed, change.id)
         applied = _applied(kind, desired, written.live.carried, earlier=earlier)
+        if change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists and before is None:
+            applied = {**_not_set(kind, applied), **applied}
         delivered = {**record.delivered, **written.delivered}
         return replace(
             self._with_lifecycle(record, change),
             id=written.live.id,
             applied=applied,
             answered=diff.answered_otherwise(kind, asked=applied, live=written.live),
-            overwritten=_overwritten(kind, applied, record, before),
+            overwritten=dict(record.overwritten)
+            if before is None
+            else _overwritten(kind, applied, record, before.id, {name: before.value(name) for name in applied}),
             delivered={name: item for name, item in delivered.items() if name in applied and item is not None},
             deposed=deposed,
         )
@@ -131,7 +135,13 @@ class Books:
         base = record or Record(address=change.address, id=change.id or "")
         # What was seen says best which files an object holds: a run may have died over changing them.
         applied = _applied(kind, desired, {**base.applied, **change.before}, earlier=record)
-        return replace(self._with_lifecycle(base, change), id=change.id or base.id, applied=applied)
+        return replace(
+            self._with_lifecycle(base, change),
+            id=change.id or base.id,
+            applied=applied,
+            # What is declared with the value that it has anyway has that value before our first write as well.
+            overwritten=_overwritten(kind, applied, base, change.id, change.before),
+        )
 
     def _to_be_deposed(self, address: Address, earlier: Record | None) -> tuple[str, ...]:
         """What is to be deleted after the write of an address: also what is known from the journal alone."""
@@ -197,27 +207,54 @@ def _imported(item: Field, desired: Any, live: Any) -> Any:
     return comparable(item.type, diff.wanted(item, desired), live)[1]
 
 
+def _not_set(kind: Kind, applied: Spec) -> dict[str, None]:
+    """The fields that a new object was made without, of those that answers do not show and only a create can set."""
+    return {item.name: None for item in kind.fields if _is_only_remembered(item) and item.name not in applied}
+
+
+def _is_only_remembered(item: Field) -> bool:
+    return item.mutability is Mutability.REPLACES and item.readable is not Readable.ALWAYS
+
+
 def _applied(kind: Kind, desired: Spec, carried: Mapping[str, Any], *, earlier: Record | None) -> dict[str, Any]:
-    """What is applied now: what was asked for; of what only a create can set, what it did set, if that was ours."""
+    """What is applied now: what was asked for; of what only a create can set, what it did set, if that was ours.
+
+    A null says that a field was not set when we made the object. One that is not told either way stays so.
+    """
     applied = {
         name: _with_ids(value, carried.get(name)) if isinstance(value, FileSet) else value
         for name, value in desired.items()
         if value is not None
     }
     for item in kind.fields:
-        if item.mutability is Mutability.FIXED and earlier is not None:
+        if earlier is None:
+            continue
+        if item.mutability is Mutability.FIXED:
             applied.pop(item.name, None)
             if item.name in earlier.applied:
                 applied[item.name] = earlier.applied[item.name]
+        elif item.reset is KEEP and item.readable is Readable.NEVER and not item.is_carried:
+            # Nothing was sent, and nothing can be read: what was applied is still what there is.
+            if item.name not in applied and item.name in earlier.applied:
+                applied[item.name] = earlier.applied[item.name]
+        elif _is_only_remembered(item):
+            was_told = item.name in earlier.applied
+            if was_told and item.name not in applied and earlier.applied[item.name] is None:
+                applied[item.name] = None
+            if not was_told and not item.required:
+                applied.pop(item.name, None)
     return applied
 
 
-def _overwritten(kind: Kind, applied: Spec, record: Record, before: LiveObject | None) -> dict[str, Any]:
-    """The values that removing the declaration writes back: of each field, the one before our first write."""
-    if kind.removal is not Removal.RESTORE or before is None:
+def _overwritten(kind: Kind, applied: Spec, record: Record, id: str | None, before: Spec) -> dict[str, Any]:
+    """The values that removing the declaration writes back: of each field, the one before our first write.
+
+    `before` are the values of the object with an `id` until now.
+    """
+    if kind.removal is not Removal.RESTORE:
         return dict(record.overwritten)
-    asked = {name: before.value(name) for name in applied if name not in kind.natural_key}
-    earlier = record.overwritten if record.id == before.id else {}
+    asked = {name: before.get(name) for name in applied if name not in kind.natural_key}
+    earlier = record.overwritten if record.id == id else {}
     found = {**asked, **earlier}
     return {name: value for name, value in found.items() if name in applied and value is not None}
 

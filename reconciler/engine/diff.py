@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from reconciler.errors import ApiError
+from reconciler.model.answered import misfit, with_missing
 from reconciler.model.change import FieldChange, Origin
 from reconciler.model.comparing import Comparisons, canonical, comparable, same, with_hidden
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, Mutability, Readable
@@ -30,7 +32,8 @@ def diff_fields(
     """What has to change for `live` to be `desired`, in the order of the kind's fields, leaf by leaf.
 
     `desired` may hold unknowns, which differ from everything. A field that was applied and is no longer desired is
-    reset to its value in `restored`, else to what we overwrote, else to the API's default.
+    reset to its value in `restored`, else to what we overwrote, else to the API's default. What an answer lacks is
+    unknown, and taken to be as it was applied last. Raises ApiError where a value is not of the field's type.
     """
     changes: list[FieldChange] = []
     for field in kind.fields:
@@ -66,6 +69,7 @@ def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tupl
         asked, shown = wanted(field, applied[field.name]), shown_value(field, live, applied[field.name])
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
+        shown = _as_known(field, live, shown, applied[field.name])
         before, after = comparable(field.type, asked, shown)
         if not same(before, after) and not _is_standing(field, asked, shown, record):
             changes += _leaves(field, before, after, Origin.DRIFT)
@@ -76,10 +80,15 @@ def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
     """What an object looks like, for the fields that can be compared: what a plan was made from."""
     shown = {field.name: shown_value(field, live) for field in kind.fields if field.readable is not Readable.NEVER}
     return {
-        name: canonical(kind.by_name[name].type, value)
+        name: value if misfit(kind.by_name[name].type, value) else canonical(kind.by_name[name].type, value)
         for name, value in shown.items()
         if value is not _NOT_SHOWN and value is not None
     }
+
+
+def unseen_fields(kind: Kind, live: LiveObject) -> set[str]:
+    """The fields that an answer lacks, and of which nothing can be said."""
+    return {field.name for field in kind.fields if not live.shows(field.name)}
 
 
 def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> list[FieldChange]:
@@ -98,9 +107,9 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
     for name, value in asked.items():
         field = kind.by_name[name]
         shown = shown_value(field, live, value)
-        if value is None or shown is _NOT_SHOWN or field.readable is Readable.NEVER:
+        if value is None or shown is _NOT_SHOWN or field.readable is Readable.NEVER or misfit(field.type, shown):
             continue
-        left, right = comparable(field.type, value, shown)
+        left, right = comparable(field.type, value, with_missing(field.type, shown, value))
         if not same(left, right):
             found[name] = right
     return found
@@ -142,16 +151,40 @@ def default_of(field: Field) -> Any:
 def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
     """The live value, defaults filled; a private marker where the API does not show the field.
 
-    What it does not show of the field's parts is taken to be as it was `applied`, and left out where it never was.
+    What it never shows of the field's parts is taken to be as it was `applied`, and left out where it never was.
     """
     value = live.value(field.name)
     if field.has_hidden:
         value = with_hidden(field.type, value, applied)
     if field.is_carried and field.name not in live.carried:
         return _NOT_SHOWN
-    if value is None and field.readable is Readable.SOMETIMES:
+    if value is None and (field.readable is Readable.SOMETIMES or _is_missing(field, live, applied)):
         return _NOT_SHOWN
     return default_of(field) if value is None else value
+
+
+def _is_missing(field: Field, live: LiveObject, applied: Any) -> bool:
+    """Whether an answer lacks a field, and its default must not be taken for its value.
+
+    Servers leave out what has its default, so that is what a field is taken to be that we never set. Not so where a
+    mistake would replace the object.
+    """
+    if live.shows(field.name):
+        return False
+    return applied is not None or field.default is SERVER_CHOSEN or field.mutability is Mutability.REPLACES
+
+
+def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
+    """A shown value with the parts that the answer lacks as they are known; raises ApiError for one of another type."""
+    if field.is_carried:
+        return shown
+    wrong = misfit(field.type, shown, field.name)
+    if wrong:
+        raise ApiError(
+            f"{live.kind.name} {live.id}: the API answered with a value of the wrong type: {wrong}",
+            hint="Nothing is planned for it. Check the server and any proxy in between, and plan again.",
+        )
+    return with_missing(field.type, shown, known)
 
 
 def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
@@ -168,19 +201,29 @@ def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | Non
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
+    # Nothing is replaced for what an answer lacks, so without a record that is taken to be as declared.
+    known = value if prior is None and field.mutability is Mutability.REPLACES else prior
+    shown = _as_known(field, live, shown, known)
     after, before = _comparisons(field.type, value, shown, prior)
     if same(after, before) or _is_standing(field, value, shown, record):
         return
-    yield from _leaves(field, before, after, _origin(field, value, shown, record))
+    found = list(_leaves(field, before, after, _origin(field, value, shown, record)))
+    if known is None and any(item.forces_replacement for item in found):
+        # Some parts of a field that changes in place take another object. They are no reason if the answer lacks them.
+        after, before = _comparisons(field.type, value, with_missing(field.type, shown, value))
+        found = [] if same(after, before) else list(_leaves(field, before, after, Origin.UNKNOWN))
+    yield from found
 
 
 def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator[FieldChange]:
-    # The API does not show the field, so only what we remember can be compared. Without a record, a field that a
-    # replacement would be needed for is taken to be right: replacing on a guess destroys.
-    if record is None or (field.name not in record.applied and field.mutability is Mutability.REPLACES):
-        if field.mutability is Mutability.REPLACES or value is None:
-            return
-        yield from _leaves(field, None, canonical(field.type, value), Origin.UNKNOWN)
+    # The API does not show the field, so only what we remember can be compared. Of an object that we made, that is
+    # also which fields were not set. Otherwise a field that a replacement would be needed for is taken to be right:
+    # replacing on a guess destroys.
+    if is_unknown(field, record):
+        return
+    if record is None:
+        if value is not None:
+            yield from _leaves(field, None, canonical(field.type, value), Origin.UNKNOWN)
         return
     applied = record.applied.get(field.name)
     after, before = comparable(field.type, value, wanted(field, applied), applied)
@@ -188,12 +231,20 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
         yield from _leaves(field, before, after, Origin.CONFIG)
 
 
+def is_unknown(field: Field, record: Record | None) -> bool:
+    """Whether nothing tells the value of a field that the API does not show and that only a replacement can change."""
+    return field.mutability is Mutability.REPLACES and (record is None or field.name not in record.applied)
+
+
 def _reset_of(field: Field, live: LiveObject, record: Record, restored: Spec) -> Iterator[FieldChange]:
     is_restored = restored.get(field.name) is not None
+    if field.reset is OVERWRITTEN and not is_restored and record.overwritten.get(field.name) is None:
+        return  # nothing says what it was before, so nothing can be written back
     target = restored[field.name] if is_restored else _reset_target(field, record)
     applied = record.applied.get(field.name)
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, applied)
-    after, before = comparable(field.type, target, applied if shown is _NOT_SHOWN else shown, applied)
+    shown = applied if shown is _NOT_SHOWN else _as_known(field, live, shown, applied)
+    after, before = comparable(field.type, target, shown, applied)
     if (field.reset is KEEP and not is_restored) or same(after, before):
         return
     is_former = is_restored or field.reset is OVERWRITTEN

@@ -41,7 +41,7 @@ from reconciler.model.values import (
     substitute,
     value_at,
 )
-from reconciler.state import ChangeJournal, StateStore
+from reconciler.state import ChangeJournal, PreImage, StateStore
 
 _DOUBTFUL_CREATES = 3  # and one more: each is followed by a search of seconds, so bursts of a minute are survived
 
@@ -146,14 +146,22 @@ class Executor:
             live = self._written.get(change.address)
         return live.id if live is not None else change.id or ""
 
-    def settle_unchanged(self, change: Change) -> None:
-        """Bring the record of an unchanged resource up to date, without a call."""
+    def settle_unchanged(self, change: Change, run_id: int) -> None:
+        """Bring the record of an unchanged resource up to date, without a call.
+
+        What a manifest says that was true anyway is undone by a rollback like anything else, so it has a pre-image.
+        """
         if change.id is None or change.reason is Reason.GONE:
             return
         fresh = self.books.of_unchanged(change, self._kind(change), self.resolve(change))
-        if fresh != self.books.get(change.address):
+        known = self.books.get(change.address)
+        if fresh != known:
             self.books.put(fresh)
-            self._store.put(fresh)
+            is_new = known is None or known.applied != fresh.applied
+            image = PreImage(
+                change.address, change.action.value, change.id, change.before, known, change.reason.name, done=True
+            )
+            self._store.put_unchanged(fresh, run_id, image if is_new else None)
 
     def tidy(self, change: Change, journal: ChangeJournal) -> None:
         """Remove what earlier runs made for an unchanged resource and did not live to use."""
@@ -453,6 +461,7 @@ class Executor:
             )
         now = diff.image(kind, live)
         unread = {item.name for item in kind.carried} - (seen.keys() & now.keys())
+        unread |= diff.unseen_fields(kind, live) - {item.name for item in kind.carried}
         moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
         if seen and moved:
             raise StalePlanError("it moved since the plan was made", hint="Plan again and review.", moved=moved)

@@ -423,6 +423,7 @@ class Matcher:
             return (alive or found)[0], Found.NATURAL
         if not found:
             self._report_absent(resource, spec)
+            self._report_nameless(resource, spec)
             return None
         if len(found) > 1:
             self._report_many(resource, found, "have the same " + _key_text(resource, spec))
@@ -507,6 +508,25 @@ class Matcher:
                 f"No such {resource.kind.natural_key[0]} in this project",
                 f"the API lists no {resource.kind.name} with {_key_text(resource, spec)}; objects of this kind cannot "
                 "be created, so the organization probably has no access to it",
+            )
+
+    def _report_nameless(self, resource: Resource, spec: Spec) -> None:
+        """Report objects that may be the resource, where no answer shows the natural key any more."""
+        kind = resource.kind
+        if kind.identify is not None or kind.always_exists or kind.identity(spec) is None:
+            return
+        listed = self._live.objects(resource.address.kind, resource.address.project)
+        # A single object without a name is one that nobody named.
+        if any(all(live.shows(name) for name in kind.natural_key) for live in listed):
+            return
+        nameless = [live.id for live in listed if not self.is_claimed(live) and not kind.identities(live.attributes)]
+        if nameless:
+            self._report(
+                resource,
+                "An object like this may exist already",
+                f"the API does not show the {' and '.join(kind.natural_key)} of {', '.join(nameless[:3])}"
+                f"{' …' if len(nameless) > 3 else ''}. Check the server and any proxy in between, and plan again, or "
+                f"say which object it is with reconciler import {resource.address} ID",
             )
 
     def _owner_of_like(self, resource: Resource, spec: Spec) -> Address | None:

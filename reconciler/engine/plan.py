@@ -22,9 +22,11 @@ from reconciler.engine.renames import with_renamed_projects
 from reconciler.engine.retention import with_swept
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
+from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
-from reconciler.model.kind import KEEP, Ended, Removal
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.kind import KEEP, Ended, Mutability, Readable, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
@@ -60,11 +62,13 @@ class _Decisions:
         self.declared: dict[Address, Change] = {}
         self._survey = survey
         self.specs: dict[Address, Spec] = {}
+        self._missing: dict[tuple[str, str], list[Address]] = {}
 
     def make(self) -> list[Change]:
         for address in self._survey.order:
             self.declared[address] = self._decide(self._survey.resources[address])
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
+        self._survey.diagnostics += self._missing_fields()
         changes += undeclared(self._survey)
         changes = with_swept(self._survey, changes)
         changes = with_last_ones(self._survey, with_archived_projects(self._survey, changes))
@@ -154,7 +158,13 @@ class _Decisions:
         prior = record
         if record is not None and ignore:
             prior = replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore))
-        fields = self._fields(resource, desired, live, prior)
+        try:
+            fields = self._fields(resource, desired, live, prior)
+        except ApiError as error:
+            detail = f"{error}\n{error.hint}"
+            self._survey.diagnostics.append(Diagnostic("An answer cannot be used", detail, address=resource.address))
+            return self._base(resource, binding)
+        self._note_missing(resource, desired, live, record)
         before = shown_spec(live, record)
         change = self._base(
             resource,
@@ -164,7 +174,7 @@ class _Decisions:
             after={**before, **_put_back(resource, fields), **desired},
             before=before,
             held=kind.hold_on(live.attributes) or "",
-            warnings=tuple(_warnings(resource, desired, record)),
+            warnings=tuple(_warnings(resource, desired, live, record)),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
@@ -173,6 +183,26 @@ class _Decisions:
             chosen = replace(chosen, held="")
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+
+    def _note_missing(self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> None:
+        """Keep in mind which fields an answer lacks that answers always have."""
+        for item in resource.kind.fields:
+            value = desired.get(item.name)
+            if value is None or live.shows(item.name) or not item.in_body or item.readable is not Readable.ALWAYS:
+                continue
+            was_applied = record is None or record.applied.get(item.name) is not None
+            if was_applied and item.mutability is not Mutability.FIXED and value != item.default:
+                self._missing.setdefault((resource.kind.name, item.name), []).append(resource.address)
+
+    def _missing_fields(self) -> Iterable[Diagnostic]:
+        for (kind, name), addresses in self._missing.items():
+            others = f" and {len(addresses) - 1:,} more" if len(addresses) > 1 else ""
+            yield Diagnostic(
+                f'The API did not show "{name}" of {kind}',
+                f"Answers for {addresses[0]}{others} lack it. It is taken to be as it was applied last, so a change "
+                "by somebody else would not be noticed.",
+                severity=Severity.WARNING,
+            )
 
     def _fields(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
@@ -233,7 +263,16 @@ def _put_back(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
     return {name: value for name, value in resource.restored.items() if name in changed}
 
 
-def _warnings(resource: Resource, desired: Spec, record: Record | None) -> Iterable[str]:
+def _warnings(resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> Iterable[str]:
+    for item in resource.kind.fields:
+        is_job = resource.kind.job is not None  # its inputs are known by their digest
+        is_told = is_job or item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+        # Of a field that the API does not show and that we did not set, only a new object can be sure.
+        if not is_told and desired.get(item.name) is not None and diff.is_unknown(item, record):
+            yield (
+                f"{item.name}: the API does not show it, and no record says what it is, so it is taken to be as "
+                f"declared; to be sure, pass --replace {resource.address}"
+            )
     for item in diff.fixed_fields(resource.kind, desired=desired, record=record):
         yield f"{item.name} can only be set at creation: the API keeps the earlier value"
     for name in record.answered if record else ():

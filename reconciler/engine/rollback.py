@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from reconciler.engine import diff
 from reconciler.engine.removal import of_record
 from reconciler.model.address import Address
+from reconciler.model.answered import is_sendable
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.comparing import comparable, same, with_hidden
 from reconciler.model.diagnostic import Diagnostic, Severity
@@ -26,6 +27,9 @@ from reconciler.model.resource import Lifecycle, Record, Resource
 from reconciler.model.types import FileSetType, LocalFileType
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec, Template
 from reconciler.state.runs import PreImage
+
+_OF_WHAT_WAS_THERE = frozenset({Action.UPDATE.value, Action.ADOPT.value, Action.NO_OP.value})
+"""What a run does to an object that exists before anything of it is recorded."""
 
 _NOTHING_DONE = frozenset({Reason.GONE.name, Reason.WITH_PROJECT.name})
 
@@ -170,8 +174,8 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
 def _is_released(image: PreImage, kind: Kind) -> bool:
     """Whether the run took over what was there already, and only letting go of it undoes that."""
     restores_itself = kind.removal is Removal.RESTORE
-    found = kind.always_exists or image.reason == Reason.ADOPTED.name
-    return image.record is None and found and not restores_itself
+    was_there = kind.always_exists or image.action in _OF_WHAT_WAS_THERE
+    return image.record is None and was_there and not restores_itself
 
 
 def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> Resource | None:
@@ -181,7 +185,8 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         return None
     if _is_released(image, kind):
         # Declared with nothing: so all that we set since goes back, and `_rolled_back` makes a letting go of it.
-        return Resource(image.address, kind, {}, restored=image.before) if image.address in records else None
+        former = _sendable(kind, image.before)
+        return Resource(image.address, kind, {}, restored=former) if image.address in records else None
     now = records.get(image.address)
     asked = record.applied if record else now.applied if now else image.before
     address = record.address if record else image.address
@@ -192,8 +197,14 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
         renamed_from=image.address if address != image.address else None,
     )
-    unasked = {name: value for name, value in image.before.items() if name not in spec}
+    unasked = {name: value for name, value in _sendable(kind, image.before).items() if name not in spec}
     return Resource(address, kind, spec, lifecycle, restored=unasked)
+
+
+def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
+    """The values that an object had, without those that only the server can give it."""
+    fields = ((kind.by_name[name], value) for name, value in before.items() if name in kind.by_name)
+    return {item.name: value for item, value in fields if item.is_carried or is_sendable(item.type, value)}
 
 
 def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
@@ -213,7 +224,7 @@ def _value_before(item: Field, asked: Any, before: Spec) -> Any:
         return asked
     shown = with_hidden(item.type, shown, asked)
     left, right = comparable(item.type, asked, diff.default_of(item) if shown is None else shown)
-    if same(left, right):
+    if same(left, right) or not (item.is_carried or is_sendable(item.type, shown)):
         return asked
     if isinstance(shown, FileSet):
         return _with_sizes(shown, asked)

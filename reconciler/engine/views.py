@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from reconciler.engine import diff
 from reconciler.engine.match import Found
 from reconciler.engine.survey import Survey
+from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
 from reconciler.model.comparing import same
@@ -92,7 +93,10 @@ def _recorded_drift(survey: Survey, address: Address, record: Record) -> Drift |
     if live is None or kind.ending(live.attributes) is not None:
         return replace(drift, deleted=True)
     ignore = resource.lifecycle.ignore_changes if resource else ()
-    fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
+    try:
+        fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
+    except ApiError:  # said where the change of the object is decided
+        return None
     return replace(drift, fields=tuple(fields)) if fields else None
 
 

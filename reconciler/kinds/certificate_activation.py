@@ -17,7 +17,7 @@ KIND = Kind(
         delete="POST {collection}/deactivate",
         also_at=("/organization/projects/{project}/certificates",),
         in_list_as="certificate_ids",
-        listed=lambda item: item.get("active") is True,
+        listed=lambda item: item["active"] is True if "active" in item else None,
     ),
     unique=True,
     readable_singly=False,

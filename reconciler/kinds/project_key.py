@@ -6,7 +6,7 @@ A key stays when its declaration goes, unless the manifest asks for more.
 
 from __future__ import annotations
 
-from reconciler.kinds.service_account_key import HELD, LIFETIME, SCOPES
+from reconciler.kinds.service_account_key import HELD, LIFETIME, SCOPES, owned_by
 from reconciler.kinds.user import EMAIL
 from reconciler.model.calls import Calls
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
@@ -19,7 +19,7 @@ KIND = Kind(
     collection="/organization/projects/{project}/api_keys",
     natural_key=("name", "owner"),
     other_keys=(("name",),),
-    calls=Calls(listed=lambda key: (key.get("owner") or {}).get("type") == "user"),
+    calls=Calls(listed=lambda key: owned_by(key, "user")),
     list_query={"owner_project_access": "any"},
     always_exists=True,
     on_remove=OnRemove.RETAIN,

@@ -6,6 +6,9 @@ is of no use to anybody, so it is replaced, and so is one whose time is over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from reconciler.model.calls import Calls
 from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
 from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Ended, Field, Kind, Mutability, Readable, Scope
@@ -13,6 +16,14 @@ from reconciler.model.types import Integer, KeySinkType, ListOf, Text
 
 HELD = {(IN_USE, True): "it is a key that this program is run with"}
 OVER = {(IS_OVER, True): Ended.REPLACE}
+
+
+def owned_by(key: Mapping[str, Any], type: str) -> bool | None:
+    """Whether the owner of a key is of a type; None where the answer does not say."""
+    owner = key.get("owner")
+    found = owner.get("type") if isinstance(owner, Mapping) else None
+    return None if found is None else bool(found == type)
+
 
 SCOPES = Field(
     "scopes",
@@ -47,7 +58,7 @@ KIND = Kind(
     natural_key=("service_account_id", "name"),
     calls=Calls(
         create="POST /organization/projects/{project}/service_accounts/{service_account_id}/api_keys",
-        listed=lambda key: (key.get("owner") or {}).get("type") == "service_account",
+        listed=lambda key: owned_by(key, "service_account"),
     ),
     list_query={"owner_project_access": "any"},
     ended=OVER,

@@ -29,7 +29,8 @@ class Calls(Struct, frozen=True):
     `also_at` are other collections of the kind: the one is used whose holes can be filled. `setting` for what is one
     object a scope and has no id. `whole_updates` where an update replaces everything. `in_list_as` where a create takes
     a list of ids, of which ours is one, and answers with a list. `id_field` names the field that is the object's id.
-    `listable` whether there is a list, `listed` says of an item, with its surroundings, if it is an object of the kind.
+    `listable` whether there is a list, `listed` says of an item, with its surroundings, if it is an object of the kind,
+    and None where the item does not tell.
     """
 
     create: str = "POST {collection}"
@@ -42,7 +43,7 @@ class Calls(Struct, frozen=True):
     in_list_as: str | None = None
     id_field: str | None = None
     listable: bool = True
-    listed: Callable[[Mapping[str, Any]], bool] | None = None
+    listed: Callable[[Mapping[str, Any]], bool | None] | None = None
 
 
 USUAL = Calls()

@@ -100,9 +100,10 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
         case Object() if isinstance(shown, Mapping):
             return _object_with_hidden(kind, shown, applied)
         case Tagged() if isinstance(shown, Mapping):
-            tag = shown.get(kind.tag)
-            is_same = isinstance(applied, Mapping) and applied.get(kind.tag) == tag
-            return _object_with_hidden(kind.variants.get(str(tag), Object(())), shown, applied if is_same else None)
+            before = applied if isinstance(applied, Mapping) else {}
+            tag = shown.get(kind.tag, before.get(kind.tag))
+            variant = kind.variants.get(str(tag)) or _all_variants(kind)
+            return _object_with_hidden(variant, shown, before if before.get(kind.tag) == tag else None)
         case ListOf() if isinstance(shown, list):
             items = list(applied) if isinstance(applied, list | tuple) else []
             items += [None] * len(shown)
@@ -113,6 +114,11 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
         case Either():
             return with_hidden(kind.other, shown, applied)
     return shown
+
+
+def _all_variants(kind: Tagged) -> Object:
+    """What an object may have that does not say which variant it is; hidden parts must not stay in it."""
+    return Object(tuple(part for variant in kind.variants.values() for part in variant.properties))
 
 
 def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) -> dict[str, Any]:

@@ -122,6 +122,10 @@ class LiveObject(Struct, frozen=True):
         found = marks.get(key) if isinstance(marks, MAP) else None
         return found if isinstance(found, str) else None
 
+    def shows(self, name: str) -> bool:
+        """Whether the answer has a field at all, be it null: one that it lacks is unknown."""
+        return name in self.attributes or name in self.carried
+
     def value(self, name: str) -> Any:
         """The live value of a field, our own mark hidden."""
         if name in self.carried:

@@ -156,6 +156,13 @@ class StateStore:
         with self._database.write() as connection:
             resources.put(connection, record)
 
+    def put_unchanged(self, record: Record, run_id: int, image: PreImage | None) -> None:
+        """Put a record for which nothing was called, with what the run has to undo of it, in one transaction."""
+        with self._database.write() as connection:
+            if image is not None:
+                runs.mark_done(connection, runs.keep_pre_image(connection, run_id, image))
+            resources.put(connection, record)
+
     def remove(self, address: Address) -> None:
         """Drop a record; one that is not there is no error."""
         with self._database.write() as connection:

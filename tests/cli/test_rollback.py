@@ -620,3 +620,34 @@ def state(workspace: Workspace) -> StateStore:
 
 def begin(store: StateStore) -> int:
     return store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+
+
+ACCOUNT = """\
+kind: Project
+metadata: {name: keep}
+spec: {name: Keep}
+---
+kind: ServiceAccount
+metadata: {name: bot, project: keep}
+spec: {name: bot%s}
+"""
+
+
+def test_a_value_that_only_the_server_can_give_is_not_sent_and_a_warning_says_what_stays(workspace: Workspace) -> None:
+    workspace.declare(ACCOUNT % "").apply()
+    workspace.declare(ACCOUNT % ", role: member").apply()
+    rolled_back = workspace.run("rollback", "2", "--yes", expect=0)
+    assert "role is not set any more, and nothing can clear it: it stays as it is" in rolled_back.out
+    assert workspace.declare(ACCOUNT % "").plan().code == 0
+
+
+def test_a_spend_limit_that_was_there_is_written_back_and_not_deleted_later(workspace: Workspace) -> None:
+    with admin(workspace) as client:
+        body = {"threshold_amount": 500, "currency": "USD", "interval": "month"}
+        client.post("/organization/spend_limit", json=body).raise_for_status()
+        workspace.declare(PROJECT).apply()
+        workspace.declare(PROJECT, "kind: SpendLimit\nmetadata: {name: all}\nspec: {threshold_amount: 700}\n").apply()
+        workspace.run("rollback", "2", "--yes", expect=0)
+        workspace.declare(PROJECT)
+        assert workspace.plan().code == 0
+        assert client.get("/organization/spend_limit").json()["threshold_amount"] == 500

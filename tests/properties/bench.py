@@ -160,7 +160,7 @@ class Bench:
                 store.remove(made)
                 store.add("file", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
             for id in EVAL_IDS:
-                store.add("eval", world.DEFAULT_PROJECT, {"id": id, "testing_criteria": [], "metadata": {}})
+                store.add("eval", world.DEFAULT_PROJECT, {"id": id, "name": id, "testing_criteria": [], "metadata": {}})
             for id in STORE_IDS:
                 made = make_store(store, world.DEFAULT_PROJECT, {})
                 store.remove(made)

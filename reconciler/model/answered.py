@@ -1,0 +1,166 @@
+"""What an answer can lack or get wrong: parts that it leaves out, and values of another type than the kind declares.
+
+A part that is missing from an answer is unknown, which is not the same as null: nothing may be concluded from it. A
+value of the wrong type says that the API, or something between it and us, is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.model.comparing import same
+from reconciler.model.types import (
+    Boolean,
+    Either,
+    Integer,
+    ListOf,
+    MapOf,
+    Number,
+    Object,
+    Scalar,
+    Tagged,
+    Text,
+    Type,
+)
+
+_EXPECTED: dict[type, str] = {
+    Text: "text",
+    Integer: "a whole number",
+    Number: "a number",
+    Boolean: "true or false",
+    Scalar: "text, a number, true or false",
+    ListOf: "a list",
+    MapOf: "an object",
+    Object: "an object",
+    Tagged: "an object",
+}
+
+
+def with_missing(kind: Type, shown: Any, known: Any) -> Any:
+    """What an answer shows, with the parts that it lacks as they are `known` to be, and without those that are not.
+
+    Parts that are null are not missing, and neither are those that no answer has (`with_hidden`).
+    """
+    match kind:
+        case Object() if isinstance(shown, Mapping) and isinstance(known, Mapping):
+            return _object_with_missing(kind, shown, known)
+        case Tagged() if isinstance(shown, Mapping) and isinstance(known, Mapping):
+            tag = known.get(kind.tag)
+            if shown.get(kind.tag, tag) != tag:
+                return shown
+            variant = kind.variants.get(str(tag), Object(()))
+            return _object_with_missing(variant, {kind.tag: tag, **shown}, known)
+        case MapOf() if isinstance(shown, Mapping) and isinstance(known, Mapping):
+            return {key: with_missing(kind.value, item, known.get(key)) for key, item in shown.items()}
+        case ListOf() if isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known):
+            partners = [_partner(item, known) for item in shown] if kind.unordered else known
+            return [with_missing(kind.item, item, other) for item, other in zip(shown, partners, strict=True)]
+        case Text() if isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown:
+            return shown if known is None else known
+        case Either():
+            spelt = kind.as_other(known) if kind.as_other is not None and isinstance(known, str) else known
+            return with_missing(kind.other, shown, spelt)
+    return shown
+
+
+def _object_with_missing(kind: Object, shown: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(shown)
+    for part in kind.properties:
+        before = known.get(part.name)
+        if part.name in result:
+            result[part.name] = with_missing(part.type, result[part.name], before)
+        elif before is not None and not part.is_hidden:
+            result[part.name] = before
+    return result
+
+
+def _partner(shown: Any, known: list[Any] | tuple[Any, ...]) -> Any:
+    """Of items without an order, the known one that an item may be as far as it is shown."""
+    if not isinstance(shown, Mapping):
+        return None
+    maps = (item for item in known if isinstance(item, Mapping))
+    return next((item for item in maps if all(same(value, item.get(key)) for key, value in shown.items())), None)
+
+
+def misfit(kind: Type, value: Any, path: str = "") -> str:
+    """What is wrong with the type of an answered value, such as `.days is text, not a whole number`; empty if nothing.
+
+    Null fits everywhere, and so does anything where the kind takes free JSON.
+    """
+    if value is None:
+        return ""
+    match kind:
+        case Object() if isinstance(value, Mapping):
+            return _first(misfit(part.type, value.get(part.name), f"{path}.{part.name}") for part in kind.properties)
+        case Tagged() if isinstance(value, Mapping):
+            tag = value.get(kind.tag)
+            if tag is not None and not isinstance(tag, str):
+                return f"{path}.{kind.tag} is {_named(tag)}, not text"
+            return misfit(kind.variants.get(str(tag), Object(())), value, path)
+        case MapOf() if isinstance(value, Mapping):
+            return _first(misfit(kind.value, item, f"{path}.{key}") for key, item in value.items())
+        case ListOf() if isinstance(value, list | tuple):
+            return _first(misfit(kind.item, item, f"{path}[{index}]") for index, item in enumerate(value))
+        case Either():
+            plain = misfit(kind.text, value, path)
+            return plain and misfit(kind.other, value, path)
+        case Text() if isinstance(value, Mapping) and kind.inside is not None:
+            return ""
+    expected = _EXPECTED.get(type(kind), "")
+    return f"{path} is {_named(value)}, not {expected}" if expected and not _is_plainly(kind, value) else ""
+
+
+def _is_plainly(kind: Type, value: Any) -> bool:
+    match kind:
+        case Text():
+            return isinstance(value, str)
+        case Boolean():
+            return isinstance(value, bool)
+        case Integer():
+            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            return whole and not isinstance(value, bool)
+        case Number():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case Scalar():
+            return isinstance(value, str | int | float)
+    return False  # maps and lists were dealt with
+
+
+def is_sendable(kind: Type, value: Any) -> bool:
+    """Whether an answered value can be sent back: some values only the server can give, such as the role `none`."""
+    match kind:
+        case Text(choices=choices) if choices and not kind.open_choices and isinstance(value, str):
+            return value in choices
+        case Object() if isinstance(value, Mapping):
+            return all(is_sendable(part.type, value.get(part.name)) for part in kind.properties)
+        case Tagged() if isinstance(value, Mapping):
+            variant = kind.variants.get(str(value.get(kind.tag)))
+            return variant is not None and is_sendable(variant, value)
+        case ListOf() if isinstance(value, list | tuple):
+            return all(is_sendable(kind.item, item) for item in value)
+        case MapOf() if isinstance(value, Mapping):
+            return all(is_sendable(kind.value, item) for item in value.values())
+        case Either():
+            plain = isinstance(value, str) and is_sendable(kind.text, value)
+            return plain or (not isinstance(value, str) and is_sendable(kind.other, value))
+    return True
+
+
+def _first(found: Any) -> str:
+    return next(filter(None, found), "")
+
+
+def _named(value: Any) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int() | float():
+            return "a number"
+        case Mapping():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+    return f"a {type(value).__name__}"
