@@ -59,11 +59,12 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
             return (Diagnostic("Interrupted", detail="The run was stopped before its end."),)
         case click.ClickException():
             return (Diagnostic(error.format_message()),)
-        case ApiError() if error.request_id:
-            hint = f"{error.hint} " if error.hint else ""
-            return (Diagnostic(str(error), detail=f"{hint}Request id: {error.request_id}"),)
         case ReconcilerError():
-            return (Diagnostic(str(error), detail=error.hint),)
+            summary, *details = str(error).split("\n")
+            details += [error.hint] if error.hint else []
+            if isinstance(error, ApiError) and error.request_id:
+                details.append(f"Request id: {error.request_id}")
+            return (Diagnostic(summary, detail="\n".join(details)),)
         case OSError():
             return (Diagnostic(str(error)),)
     return (Diagnostic(f"unexpected {type(error).__name__}: {error}", detail=_BUG),)
@@ -87,10 +88,14 @@ def report(error: Exception, options: GlobalOptions) -> int:
     refusals = error.refusals if isinstance(error, GuardError) else (_sentence(error),)
     for sentence in refusals:
         label = "Refused" if isinstance(error, GuardError) else "Error"
-        _say(f"{label}: {clean(redactor(sentence))}", options)
+        # A message of several lines keeps them; only what is inside a line is spelled out.
+        first, *rest = (clean(line) for line in redactor(sentence).split("\n"))
+        _say(f"{label}: {first}", options)
+        for line in rest:
+            _say(f"  {line}", options)
     hint = error.hint if isinstance(error, ReconcilerError) else ""
-    if hint:
-        click.echo(f"  {clean(redactor(hint))}", err=True)
+    for line in redactor(hint).split("\n") if hint else ():
+        click.echo(f"  {clean(line)}", err=True)
     if isinstance(error, ApiError) and error.request_id:
         click.echo(f"  request id: {clean(error.request_id)}", err=True)
     _say_where(error, options)

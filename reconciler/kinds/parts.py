@@ -101,6 +101,17 @@ RANKING = Object(
             default="default_2024_08_21",
         ),
         Property("score_threshold", Number(0, 1), "Results below it are dropped.", required=True, default=0),
+        Property(
+            "hybrid_search",
+            Object(
+                (
+                    Property("embedding_weight", Number(0), "The weight of meaning.", required=True),
+                    Property("text_weight", Number(0), "The weight of words.", required=True),
+                )
+            ),
+            "How much meaning and words count, where both are searched.",
+            default=None,
+        ),
     )
 )
 

@@ -12,7 +12,16 @@ from reconciler.manifests.configuration import STACK_FILES
 from reconciler.manifests.files import Files
 from reconciler.manifests.load import read_text
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.paths import Glob, normal, relative, require_file, require_inside, shown, walk
+from reconciler.manifests.paths import (
+    Glob,
+    exists_as_spelled,
+    normal,
+    relative,
+    require_file,
+    require_inside,
+    shown,
+    walk,
+)
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.model.diagnostic import Place, nearest
@@ -93,7 +102,7 @@ def _expand(files: Files, entry: str) -> list[str]:
     path = normal(relative(entry))
     path = "" if path == "." else path
     glob = Glob(path)
-    if glob.is_wild:
+    if glob.is_wild and not exists_as_spelled(root, path):
         require_inside(root, root / glob.prefix, entry)
         files.require_open(glob.prefix or ".")
         found = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]

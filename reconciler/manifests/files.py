@@ -15,7 +15,16 @@ from typing import Any, TypeVar
 
 from reconciler.manifests.closed import LEAK, SENT_FOLDER, ClosedFiles, Remembered, as_prefix
 from reconciler.manifests.load import MAX_BYTES
-from reconciler.manifests.paths import Glob, compile_globs, normal, relative, require_file, require_inside, walk
+from reconciler.manifests.paths import (
+    Glob,
+    compile_globs,
+    exists_as_spelled,
+    normal,
+    relative,
+    require_file,
+    require_inside,
+    walk,
+)
 from reconciler.manifests.problems import Problem
 from reconciler.manifests.shapes import credential_in
 from reconciler.model.values import LocalFile, Member
@@ -111,7 +120,8 @@ class Files:
         that matches a folder ignores what is in it.
         """
         glob = Glob(normal(relative(pattern)))
-        if not glob.is_wild:
+        # Names such as `[slug]` are common: a file that is named just as the pattern is meant.
+        if not glob.is_wild or exists_as_spelled(self.root, glob.pattern):
             self._allowed(glob.pattern)
             return [glob.pattern]
         ignored = compile_globs(ignore, contents=True) if ignore else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.manifests.load import load_documents
+from reconciler.manifests.nulls import may_be_null
 from reconciler.manifests.problems import Problems
 from reconciler.manifests.type_schema import (
     DIALECT,
@@ -89,7 +90,12 @@ def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
         "type": "object",
         "description": "The fields, under the API's own names.",
         "properties": {
-            field.name: _field(field, examples.get(field.name, NOT_GIVEN), expressions=expressions)
+            field.name: _field(
+                field,
+                examples.get(field.name, NOT_GIVEN),
+                expressions=expressions,
+                pasted=isinstance(kind, Kind),
+            )
             for field in kind.fields
         },
         "required": [field.name for field in kind.fields if field.required],
@@ -97,8 +103,9 @@ def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     }
 
 
-def _field(field: Field, example: Any, *, expressions: bool) -> dict[str, Any]:
-    schema = type_schema(field.type, expressions=expressions, nullable=field.nullable)
+def _field(field: Field, example: Any, *, expressions: bool, pasted: bool) -> dict[str, Any]:
+    nullable = field.nullable or (pasted and may_be_null(field))
+    schema = type_schema(field.type, expressions=expressions, nullable=nullable, pasted=pasted)
     notes = described(field.doc, field_markdown(field))
     if is_json(field.default):
         notes["default"] = field.default

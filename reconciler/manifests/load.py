@@ -36,6 +36,8 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+_EXPRESSION_AT = re.compile(r"[^\s,\[\]{}]*\$\{[^}]*\}(?:\$\{[^}]*\}|[^\s,\[\]{}])*")
+_LONGEST_EXPRESSION = 120
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -75,7 +77,9 @@ def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = 
         if _DEEPER_THAN_LIBYAML in (error.problem or ""):
             problems.add(*_TOO_DEEP, place=place)
         else:
-            problems.add("Not valid JSON" if is_json else "Not valid YAML", _sentence(error), place=place)
+            what = "Not valid JSON" if is_json else "Not valid YAML"
+            detail = _sentence(error) + ("" if is_json else _about_expression(text, place))
+            problems.add(what, detail, place=place)
     except yaml.YAMLError as error:
         problems.add("Not valid YAML", _unreadable(error), place=_position_of(error, text, name))
     return documents
@@ -261,6 +265,31 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     begun = error.context_mark
     since = f" that begins in line {begun.line + 1}" if context and begun and begun != error.problem_mark else ""
     return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
+
+
+def _about_expression(text: str, place: Place) -> str:
+    """What to do where an expression without quotes is what YAML cannot read.
+
+    In a flow collection the braces of `${…}` begin a map. In a block, a colon within them begins a
+    value. The parser stops at that brace or colon.
+    """
+    lines = text.splitlines()
+    if place.line > len(lines):
+        return ""
+    line, at = lines[place.line - 1], place.column - 1
+    begins_here = line[at - 1 : at + 1] == "${" if at else False
+    start = at - 1 if begins_here else line.rfind("${", 0, at)
+    if start < 0 or not (begins_here or "}" not in line[start:at]):
+        return ""
+    word = max(line.rfind(character, 0, start) for character in " \t,[{") + 1
+    found = _EXPRESSION_AT.match(line, word)
+    if found is None:
+        return ""
+    if len(found[0]) > _LONGEST_EXPRESSION:
+        return " Put the expression in quotes."
+    scalar = found[0].rstrip(":")
+    quoted = f"'{scalar}'" if '"' in scalar else f'"{scalar}"'
+    return f" Put the expression in quotes: {quoted}."
 
 
 def _unreadable(error: yaml.YAMLError) -> str:

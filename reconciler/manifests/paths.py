@@ -87,8 +87,15 @@ def require_file(root: Path, text: str) -> Path:
     return real
 
 
+def exists_as_spelled(root: Path, path: str) -> bool:
+    """Whether a path with wildcards in it is the very name of a file or folder, as `docs/[slug]` is."""
+    return os.path.exists(root / path)  # noqa: PTH110 - Path.exists raises for names that are too long
+
+
 class Glob(Struct, frozen=True, dict=True):
     """A pattern of paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any number of folders.
+
+    A name that is spelled just as a part of the pattern matches too, brackets included.
 
     Names that begin with a dot are only found where the pattern spells them out.
     """
@@ -128,7 +135,7 @@ def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Patt
     try:
         return re.compile("|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL)
     except re.error as error:
-        raise Problem("Not a glob", f"{error}.") from error
+        raise Problem("Not a glob", f"{error.msg}.") from error
 
 
 def _glob_regex(pattern: str) -> str:
@@ -161,7 +168,9 @@ def _segment_regex(part: str) -> str:
             inside = part[at + 1 : end]
             negated = inside[0] in "!^"
             listed = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[1:] if negated else inside)
-            literal += f"[^/{listed}]" if negated else f"[{listed}]"
+            one = f"[^/{listed}]" if negated else f"[{listed}]"
+            # `[slug]` is a set of characters to a glob, and part of a name to many frameworks.
+            literal += f"(?:{one}|{re.escape(part[at : end + 1])})"
             at = end
         else:
             literal += "[^/]" if char == "?" else re.escape(char)

@@ -14,6 +14,7 @@ from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
 from reconciler.manifests.leaks import Leaks
+from reconciler.manifests.nulls import without_nulls
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
 from reconciler.manifests.secret_inputs import SecretInputs, with_sources
@@ -58,6 +59,9 @@ class Resolver:
         evaluated = self._evaluate(instance)
         document = self._leaks.taken_out(evaluated, instance.document, (), instance.address)
         self._failed = self._failed or document is not evaluated
+        if isinstance(instance.kind, Kind) and "spec" in document:
+            spec = without_nulls(instance.kind.fields, document["spec"])
+            document = {**document, "spec": spec}
         findings = list(self._checker(instance.kind).findings(document))
         if isinstance(document.get("spec"), Reference | Template):
             findings.append(Finding(("spec",), "Reference not possible here", "spec must be a map."))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.manifests.credentials import SENT_PREFIX
+from reconciler.manifests.nulls import may_be_null
 from reconciler.model.address import NAME_PATTERN
 from reconciler.model.kind import Field, Mutability
 from reconciler.model.types import (
@@ -73,9 +74,12 @@ _WANTED = {
 }
 
 
-def type_schema(kind: Type, *, expressions: bool, nullable: bool = False) -> dict[str, Any]:
-    """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an expression."""
-    return _Maker(expressions).make(kind, nullable)
+def type_schema(kind: Type, *, expressions: bool, nullable: bool = False, pasted: bool = False) -> dict[str, Any]:
+    """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an expression.
+
+    `pasted` takes null for whatever inside the type can be left out, as answers of the API have it.
+    """
+    return _Maker(expressions, pasted).make(kind, nullable)
 
 
 def described(doc: str, markdown: str = "") -> dict[str, Any]:
@@ -119,8 +123,9 @@ def _limits(kind: Type) -> str:
 class _Maker:
     """Makes schemas of one form."""
 
-    def __init__(self, expressions: bool) -> None:
+    def __init__(self, expressions: bool, pasted: bool) -> None:
         self._expressions = expressions
+        self._pasted = pasted
 
     def make(self, kind: Type, nullable: bool = False) -> dict[str, Any]:
         match kind:
@@ -210,7 +215,8 @@ class _Maker:
         notes = described(part.doc, "\n\n".join(text for text in (part.doc, _limits(part.type)) if text))
         if is_json(part.default):
             notes["default"] = part.default
-        return {**notes, **self.make(part.type, part.default is None)}
+        nullable = part.default is None or (self._pasted and may_be_null(part))
+        return {**notes, **self.make(part.type, nullable)}
 
     def _tagged(self, kind: Tagged, nullable: bool) -> dict[str, Any]:
         """The tag decides by if/then; `discriminator` lets our validator find the variant without trying each."""

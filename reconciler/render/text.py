@@ -242,11 +242,13 @@ def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
     took = f"  {words.duration(outcome.seconds)}" if outcome.seconds else ""
     verb, message = words.outcome_verb(outcome), words.outcome_message(outcome)
     fits = max(width, cells(str(outcome.change.address))) + cells(f"{verb}{message}{ident}{took}") + 9 <= room
+    fits = fits and "\n" not in message
     inside, below = (f": {message}" if message and fits else "", "" if fits else message)
     head = (Span(f"  {mark} ", style), Span(padded(str(outcome.change.address), width), "bold"))
     yield line(*head, Span(f"   {verb}{inside}", style), Span(f"{ident}{took}", "dim"))
     for label, text in (("", below), ("", outcome.hint), ("request id: ", outcome.request_id or "")):
-        yield from [line(_FIELD_INDENT, Span(label, "dim"), text)] if text else []
+        for part in text.split("\n") if text else ():
+            yield line(_FIELD_INDENT, Span(label, "dim"), part)
     yield from (line(_FIELD_INDENT, Span("note: ", "yellow"), note) for note in outcome.notes)
 
 

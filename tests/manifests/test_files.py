@@ -32,7 +32,7 @@ HANDBOOK = {
     name: name
     for name in (
         "docs/a.md", "docs/b.txt", "docs/deep/c.md", "docs/deep/er/d.md", "docs/drafts/e.md", "docs/.hidden.md",
-        "docs/.git/f.md", "other/g.md",
+        "docs/.git/f.md", "other/g.md", "pages/[slug]/page.md", "pages/s/page.md", "pages/[id]s.md", "pages/is.md",
     )
 }  # fmt: skip
 
@@ -49,6 +49,10 @@ HANDBOOK = {
         ("{path: 'docs/[ab].*'}", ["docs/a.md", "docs/b.txt"]),
         ("{path: 'docs/[!a].*'}", ["docs/b.txt"]),
         ("{path: docs/deep/**/*.md}", ["docs/deep/c.md", "docs/deep/er/d.md"]),
+        ("{path: 'pages/[slug]/page.md'}", ["pages/[slug]/page.md"]),
+        ("{path: 'pages/[slug]/*.md'}", ["pages/[slug]/page.md", "pages/s/page.md"]),
+        ("{path: 'pages/**/[id]?.md'}", ["pages/[id]s.md", "pages/is.md"]),
+        ("{path: 'pages/**/*.md', ignore: ['pages/[slug]']}", ["pages/[id]s.md", "pages/is.md"]),
         ("{path: docs/**/*.md, ignore: [docs/deep/**]}", ["docs/a.md", "docs/drafts/e.md"]),
         ("{path: docs/**/*.md, ignore: [deep/**, drafts/e.md]}", ["docs/a.md"]),
         ("{path: docs/**/*.md, ignore: [deep, drafts/]}", ["docs/a.md"]),
@@ -120,7 +124,7 @@ BAD = {
         "[{path: /etc/passwd}]",
         '18: error: Path outside the stack: "/etc/passwd" is absolute: write it relative to the stack\'s folder.',
     ),
-    "no glob": ("[{path: '[z-a].md'}]", "18: error: Not a glob: bad character range z-a at position 4."),
+    "no glob": ("[{path: '[z-a].md'}]", "18: error: Not a glob: bad character range z-a."),
     "both": (
         "[{path: docs/a.md, file_id: x}]",
         (
@@ -230,6 +234,14 @@ def test_what_is_no_regular_file_is_refused(folder: Folder) -> None:
 def test_a_file_is_known_by_its_digest(folder: Folder) -> None:
     folder.write({"data/a.md": "hello", "m.yaml": upload("data/../data/a.md")})
     assert folder.spec("File/f")["path"] == LocalFile("data/a.md", hashlib.sha256(b"hello").hexdigest(), 5)
+
+
+def test_manifests_lie_in_a_folder_whose_name_looks_like_a_pattern(folder: Folder) -> None:
+    stack = "kind: Stack\nspec: {manifests: ['[team]/', '[other]/a.yaml']}\n"
+    bot = "kind: Assistant\nmetadata: {name: NAME}\nspec: {model: gpt-4o}\n"
+    files = {"[team]/a.yaml": bot.replace("NAME", "a"), "[other]/a.yaml": bot.replace("NAME", "b")}
+    folder.write({"reconciler.yaml": stack, **files})
+    assert folder.spec("Assistant/a") == folder.spec("Assistant/b")
 
 
 @pytest.mark.parametrize(

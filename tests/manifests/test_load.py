@@ -190,3 +190,34 @@ def test_json_means_the_same_as_to_a_json_parser(wanted: Any) -> None:
 
     found = load_documents(json.dumps({"a": wanted}), "a.json", Problems(), is_json=True)
     assert found[0].value == {"a": wanted}
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("kind: A\nspec: {model: ${var.x}}\n", '"${var.x}"'),
+        ("spec: {model: ${var.x}, size: 1}\n", '"${var.x}"'),
+        ("spec: [a, ${var.x}]\n", '"${var.x}"'),
+        ("spec: {name: bot-${var.x}-${var.y}}\n", '"bot-${var.x}-${var.y}"'),
+        ("spec: {${each.key}: 1}\n", '"${each.key}"'),
+        ("spec:\n  {\n  model: ${var.x},\n  }\n", '"${var.x}"'),
+        ('spec: ${var.x ?? "a: b"}\n', "'${var.x ?? \"a: b\"}'"),
+        ("spec: {a: '${var.y}', model: ${var.x}}\n", '"${var.x}"'),
+    ],
+)
+def test_an_expression_that_yaml_cannot_read_without_quotes_is_told_to_be_quoted(text: str, quoted: str) -> None:
+    problems = Problems()
+    load_documents(text, "m.yaml", problems)
+    [problem] = problems.in_reading_order()
+    assert problem.detail.endswith(f"Put the expression in quotes: {quoted}.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["spec: {a: 1\nb: 2\n", 'spec: {a: "${var.x}", b: [}\n', "a: ${var.x}: y\n", "spec: {a: ${"],
+)
+def test_other_mistakes_are_not_put_down_to_an_expression(text: str) -> None:
+    problems = Problems()
+    load_documents(text, "m.yaml", problems)
+    [problem] = problems.in_reading_order()
+    assert "Put the expression in quotes" not in problem.detail
