@@ -224,7 +224,7 @@ class _Builder:
             what = "The value would contain itself." if known is None else "No anchor of that name comes before it."
             self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
         value, start, end = known
-        self._repeated += end - start + self._room.size(value) // _CHARACTERS_PER_NODE
+        self._repeated += max(end - start, self._room.size(value) // _CHARACTERS_PER_NODE)
         if self._repeated > MAX_EXPANDED_NODES:
             self._stop(event, "Aliases expand too far", f"They may repeat at most {MAX_EXPANDED_NODES:,} values.")
         self._positions.extend(self._positions[start:end])
