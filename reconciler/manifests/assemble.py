@@ -24,6 +24,7 @@ from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared, guess_reference
 from reconciler.manifests.resolve import Resolver
+from reconciler.manifests.room import NoRoomError, Room
 from reconciler.manifests.stack import OpenStack, open_stack
 from reconciler.manifests.together import Together
 from reconciler.model.address import Address
@@ -63,9 +64,12 @@ def load_configuration(
     if not documents and declared.complete:
         problems.add("No manifests", _where_to_begin(opened))
     leaks = Leaks(opened.secrets, problems)
-    instances = Expander(opened.context, declared, leaks, problems).expand(documents)
+    room = Room()
+    instances = Expander(opened.context, declared, leaks, problems, room).expand(documents)
     contents = Contents(opened.context.files, problems)
-    made = _made(instances, Resolver(opened.context, declared, leaks, opened.inputs, contents, problems))
+    made = _made(
+        instances, Resolver(opened.context, declared, leaks, opened.inputs, contents, problems, room), problems
+    )
     _check_together(made, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
     found = tuple(made.resources[address][0] for address in sorted(made.resources))
@@ -159,12 +163,16 @@ def _lifecycle(resource: Resource) -> list[Any]:
     ]
 
 
-def _made(instances: list[Instance], resolver: Resolver) -> _Made:
+def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> _Made:
     found = _Made()
     # Kinds that write keys come first, then those that send secrets, so that their files are known before anything else
     # reads a file.
     for instance in sorted(instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)):
-        made = resolver.made(instance)
+        try:
+            made = resolver.made(instance)
+        except NoRoomError as error:
+            problems.add("Too much", str(error), place=instance.document.place, address=instance.address)
+            break
         if isinstance(made, Resource):
             found.resources.setdefault(made.address, (made, instance.document))
         elif made is not None:

@@ -29,6 +29,7 @@ _PROOFS = (".reconciler", ".reconciler-new")
 
 _LONGEST_SECRET_BYTES = 65_536
 _SHORTEST_COPY_BYTES = 8
+_LONGEST_COPY_BYTES = 8_192
 _SHORTEST_PART_BYTES = 16
 _MOST_FILES = 10_000
 _MOST_PHRASES = 200
@@ -188,9 +189,9 @@ class ClosedFiles:
 
     def _candidates(self, text: str, data: bytes) -> Iterator[bytes]:
         """What could be a secret that is known by a digest alone: all of a small file, and each word like a key."""
-        if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_SECRET_BYTES:
+        if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
             whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-            yield from {whole, whole.removesuffix(b"\n"), whole.strip()}
+            yield from {whole.removesuffix(b"\n"), whole.strip()}
         keys = set(_KEY.findall(data))
         if len(keys) > _MOST_TOKENS:
             raise Problem(LEAK, f'"{text}" contains more than {_MOST_TOKENS:,} texts that look like API keys.')

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from reconciler.manifests.leaks import Leaks, masked
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
+from reconciler.manifests.room import NoRoomError, Room
 from reconciler.manifests.type_schema import MAX_NAME
 from reconciler.manifests.validate import shortened
 from reconciler.model.address import Address
@@ -40,15 +42,21 @@ class Instance(Struct):
 class Expander:
     """Expands documents one by one, and notes in `declared` what they declare."""
 
-    def __init__(self, context: Context, declared: Declared, leaks: Leaks, problems: Problems) -> None:
+    def __init__(
+        self, context: Context, declared: Declared, leaks: Leaks, problems: Problems, room: Room | None = None
+    ) -> None:
         self._context = context
+        self._room = room or Room()
         self._leaks = leaks
         self._declared = declared
         self._problems = problems
         self._postponed: list[tuple[Document, list[Instance]]] = []
 
     def expand(self, documents: Iterable[Document]) -> list[Instance]:
-        """The instances of all documents. A document that cannot be expanded leaves the configuration incomplete."""
+        """The instances of all documents. A document that cannot be expanded leaves the configuration incomplete.
+
+        Where they come to too much, nothing more is expanded.
+        """
         found: list[Instance] = []
         for document in documents:
             kind = self._kind(document)
@@ -56,7 +64,14 @@ class Expander:
             if kind is None or pairs is None:
                 self._declared.complete = False
                 continue
-            instances = [self._instance(document, kind, pair) for pair in pairs]
+            try:
+                repeated = [part for name, part in document.value.items() if name != "for_each"]
+                self._room.take_resources(len(pairs), repeated)
+                instances = [self._instance(document, kind, pair) for pair in pairs]
+            except NoRoomError as error:
+                self._problems.add("Too much", str(error), place=document.place)
+                self._declared.complete = False
+                return []
             if self._postponed and self._postponed[-1][0] is document:
                 self._postponed[-1][1].extend(instances)
             found.extend(instances)
@@ -130,7 +145,7 @@ class Expander:
         metadata = raw
         if isinstance(raw, dict):
             context = Context(self._context.variable, self._context.environment, self._context.files, None, each)
-            metadata = Evaluator(context, self._reporter(document)).evaluate(raw, ("metadata",))
+            metadata = Evaluator(context, self._reporter(document), self._room).evaluate(raw, ("metadata",))
             metadata = self._leaks.taken_out(metadata, document, ("metadata",))
         instance = Instance(document, kind, metadata, each)
         instance.address = _address(kind, metadata)
@@ -180,9 +195,11 @@ def _address(kind: Declaration, metadata: Any) -> Address | None:
 def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
     if isinstance(value, dict):
         pairs = list(value.items())
+        _require_few(pairs)
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):
         pairs = [(item, item) for item in value]
-        twice = next((item for item in value if value.count(item) > 1), None) if len(set(value)) < len(value) else None
+        _require_few(pairs)
+        twice = next((item for item, count in Counter(value).items() if count > 1), None)
         if twice is not None:
             raise Problem("Not unique", f"for_each has {shortened(twice)} more than once.")
     elif isinstance(value, Unknown):
@@ -190,6 +207,9 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
     else:
         found = "a list with more than texts" if isinstance(value, list) else shortened(value)
         raise Problem("Wrong type", f"for_each must be a map or a list of texts; found {found}.")
+    yield from pairs
+
+
+def _require_few(pairs: Sized) -> None:
     if len(pairs) > MAX_INSTANCES:
         raise Problem("Too many", f"for_each has {len(pairs):,} entries; at most {MAX_INSTANCES:,} are accepted.")
-    yield from pairs

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from reconciler.manifests.files import Files
 from reconciler.manifests.problems import Problem
+from reconciler.manifests.room import Room
 from reconciler.model.diagnostic import nearest
 from reconciler.model.paths import Trail
 from reconciler.model.values import Reference, Template, Unknown
@@ -23,6 +24,7 @@ from reconciler.model.values import Reference, Template, Unknown
 _TOKEN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z0-9]*/.+", re.DOTALL)
+_LONGEST = 4_200  # the longest path that a system takes, and a little more
 _FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or ${each.value}"
 
 
@@ -80,6 +82,8 @@ def parse(text: str) -> tuple[str | Expression, ...]:
 
 
 def _expression(text: str) -> Expression:
+    if len(text) > _LONGEST:
+        raise Problem("Expression too long", f"An expression has at most {_LONGEST:,} characters.")
     head, dot, rest = text.partition(".")
     if text.startswith("file:"):
         return Expression(Source.FILE, text[5:].strip(), (), text)
@@ -104,9 +108,11 @@ class Evaluator:
     which every later check passes over.
     """
 
-    def __init__(self, context: Context, report: Callable[[Problem, Trail], None]) -> None:
+    def __init__(self, context: Context, report: Callable[[Problem, Trail], None], room: Room | None = None) -> None:
+        """What expressions insert takes `room`, where there is one; NoRoomError ends the evaluation."""
         self._context = context
         self._report = report
+        self._room = room
         self._trail: list[str | int] = []
 
     def evaluate(self, value: Any, trail: Trail = ()) -> Any:
@@ -146,10 +152,13 @@ class Evaluator:
 
     def _text(self, text: str) -> Any:
         try:
-            return evaluate_text(text, self._context)
+            value = evaluate_text(text, self._context)
         except Problem as problem:
             self._report(problem, tuple(self._trail))
             return Unknown(text)
+        if self._room is not None:
+            self._room.take_value(value)
+        return value
 
 
 def evaluate_text(text: str, context: Context) -> Any:

@@ -9,7 +9,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,12 @@ _CHUNK_BYTES = 1 << 20
 _OVERLAP_BYTES = 4096
 """How much of a chunk is looked at again with the next one, so that a secret across the border is found."""
 
+MAX_FILE_BYTES = 8 << 30
+"""The largest file that the API takes, in parts."""
+
+MAX_WALKED = 2_000_000
+"""How many files all patterns of a configuration may look at together, one that several look at counting for each."""
+
 MAX_KEY = 512
 """The path of a member is kept in an attribute, and those end here."""
 
@@ -50,6 +56,7 @@ class Files:
         for path in withheld:
             self._closed.withhold(path)
         self._folders: dict[str, str] = {}
+        self._walked_files = 0
         self._texts: dict[str, str | Problem] = {}
         self._contents: dict[str, LocalFile | Problem] = {}
 
@@ -97,9 +104,19 @@ class Files:
             return None
         return self._decoded(path, str(require_file(self.root, path))).removesuffix("\n")
 
-    def content(self, path: str) -> LocalFile:
-        """What a file's bytes are, for an upload; raises Problem."""
+    def content(self, path: str, *, most: int = MAX_FILE_BYTES) -> LocalFile:
+        """What a file's bytes are, for an upload of at most so many bytes; raises Problem."""
+        if most < MAX_FILE_BYTES:
+            self._require_size(path, most)
         return _once(self._contents, self._read_content, path)
+
+    def _require_size(self, path: str, most: int) -> None:
+        """Raise Problem if a file is too large, before anything of it is read."""
+        try:
+            size = os.stat(self._allowed(path)).st_size  # noqa: PTH116
+        except OSError:
+            return  # reading it says why
+        _require_size(path, size, most)
 
     def unread(self, path: str) -> LocalFile:
         """A file that may be read, and is not yet: all but its bytes is known to be right; raises Problem.
@@ -108,10 +125,13 @@ class Files:
         """
         real = self._plain_place(path)
         try:
-            is_regular = real is not None and stat.S_ISREG(os.lstat(real).st_mode)
+            status = os.lstat(real) if real is not None else None
         except (OSError, ValueError):  # a closer look says what it is
-            is_regular = False
-        return LocalFile(path, "", 0) if is_regular else self.content(path)
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return self.content(path)
+        _require_size(path, status.st_size, MAX_FILE_BYTES)
+        return LocalFile(path, "", 0)
 
     def find(self, pattern: str, ignore: Sequence[str]) -> list[str]:
         """The files that a glob matches and no ignore pattern does, sorted; raises Problem.
@@ -138,9 +158,17 @@ class Files:
             if is_meant(path):
                 detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
                 raise Problem(LEAK, detail)
-        found = [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
+        found = [path for path in self._walked(glob) if is_meant(path)]
         self._require_no_secret_folder(pattern, found)
         return found
+
+    def _walked(self, glob: Glob) -> Iterator[str]:
+        for path in walk(self.root, glob.prefix, depth=glob.depth):
+            self._walked_files += 1
+            if self._walked_files > MAX_WALKED:
+                detail = f'With "{glob.pattern}", all patterns together look at more than {MAX_WALKED:,} files.'
+                raise Problem("Too many files", f"{detail} Begin patterns with the folder that they are about.")
+            yield path
 
     def _require_no_secret_folder(self, pattern: str, found: Iterable[str]) -> None:
         folders = {path.partition("/")[0] for path in found if "/" in path}
@@ -188,6 +216,7 @@ class Files:
         size = status.st_size
         try:
             self._closed.require_no_link(path, status)
+            _require_size(path, size, MAX_FILE_BYTES)
             if size >= _CHUNK_BYTES:
                 return self._read_large(path, file)
             data = os.read(file, size + 1)
@@ -264,6 +293,13 @@ class Files:
         """
         self._closed.require_open(path, str(require_inside(self.root, self.root / relative(path), path)))
         return str(require_file(self.root, path))
+
+
+def _require_size(path: str, size: int, most: int) -> None:
+    """Raise Problem if a file has more bytes than it may have."""
+    if size > most:
+        detail = f'"{path}" has {size:,} bytes; at most {most:,} are accepted.'
+        raise Problem("File too large", detail)
 
 
 def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:

@@ -18,12 +18,15 @@ import yaml
 
 from reconciler.manifests.places import COLUMN_BITS, Document
 from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.room import Room
 from reconciler.model.diagnostic import Place
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 100
 MAX_EXPANDED_NODES = 100_000
-"""How many nodes the aliases of one document may repeat."""
+"""How many nodes the aliases of one file may repeat, a long text counting as several."""
+
+_CHARACTERS_PER_NODE = 100
 
 _TOO_DEEP = ("Nested too deeply", f"At most {MAX_DEPTH} levels are read.")
 _DEEPER_THAN_LIBYAML = "maximum nesting depth"
@@ -125,12 +128,13 @@ class _Builder:
         self._next: Callable[[], Any] = parser.get_event
         self._file = file
         self._problems = problems
+        self._repeated = 0
+        self._room = Room()
         self._start()
 
     def _start(self) -> None:
         self._positions = array("Q")
         self._anchors: dict[str, tuple[Any, int, int] | None] = {}
-        self._repeated = 0
 
     def read_into(self, documents: list[Document], *, is_json: bool) -> None:
         """Append the documents one by one, so that those before a syntax error are kept."""
@@ -224,7 +228,7 @@ class _Builder:
             what = "The value would contain itself." if known is None else "No anchor of that name comes before it."
             self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
         value, start, end = known
-        self._repeated += end - start
+        self._repeated += max(end - start, self._room.size(value) // _CHARACTERS_PER_NODE)
         if self._repeated > MAX_EXPANDED_NODES:
             self._stop(event, "Aliases expand too far", f"They may repeat at most {MAX_EXPANDED_NODES:,} values.")
         self._positions.extend(self._positions[start:end])

@@ -15,7 +15,7 @@ from reconciler.model.rule import RuleKind
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, SecretValueType, Tagged, Type, types_in
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
-_MOST_GUESSES = 50
+MOST_GUESSES = 50
 """Looking for the nearest of ten thousand names takes a while; whoever has more problems than this has one cause."""
 
 
@@ -96,7 +96,7 @@ class Declared:
             inside = self._longest(f"{kind.name}/{project}/{name}")[0]
             if inside:
                 return f' In a project, references name it: write "${{{inside}}}".'
-        if len(self._guesses) >= _MOST_GUESSES:
+        if len(self._guesses) >= MOST_GUESSES:
             return ""
         known = self._by_kind.get(kind.name, ())
         return nearest(text, known) or nearest(text.partition(".")[0], known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from reconciler.manifests.accept import LATER
@@ -11,12 +12,13 @@ from reconciler.manifests.checks import check_resource, check_rule
 from reconciler.manifests.contents import Contents
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
-from reconciler.manifests.files import Files, MemberFinder
+from reconciler.manifests.files import MAX_FILE_BYTES, Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
 from reconciler.manifests.leaks import Leaks
 from reconciler.manifests.nulls import without_nulls
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.references import Declared
+from reconciler.manifests.room import Room
 from reconciler.manifests.secret_inputs import SecretInputs, with_sources
 from reconciler.manifests.together import key_files
 from reconciler.manifests.validate import Checker, Finding
@@ -29,6 +31,9 @@ from reconciler.model.types import BundleType, FileSetType, LocalFileType, MapOf
 from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Template, Unknown, has_unknown
 
 _UNSAID = Lifecycle()
+MAX_SENT_BYTES = 100 * 1024 * 1024
+"""The largest file that a check sends: it is in memory as a whole."""
+
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
@@ -43,8 +48,10 @@ class Resolver:
         inputs: SecretInputs,
         contents: Contents,
         problems: Problems,
+        room: Room | None = None,
     ) -> None:
         self._context = context
+        self._room = room
         self._contents = contents
         self._declared = declared
         self._problems = problems
@@ -120,7 +127,7 @@ class Resolver:
         full = Context(context.variable, context.environment, context.files, reference, instance.each)
         document = {key: value for key, value in raw.items() if key != "for_each"}
         document["metadata"] = instance.metadata
-        document["spec"] = Evaluator(full, report).evaluate(raw.get("spec"), ("spec",))
+        document["spec"] = Evaluator(full, report, self._room).evaluate(raw.get("spec"), ("spec",))
         if "lifecycle" in raw:
             known = Context(context.variable, context.environment, context.files, None, instance.each)
             document["lifecycle"] = Evaluator(known, report).evaluate(raw["lifecycle"], ("lifecycle",))
@@ -191,7 +198,8 @@ class Resolver:
                 found[field.name] = self._local_file(instance, value, trail)
             elif isinstance(field.type, MapOf) and isinstance(value, dict):
                 found[field.name] = {
-                    key: self._local_file(instance, path, (*trail, key)) for key, path in value.items()
+                    key: self._local_file(instance, path, (*trail, key), most=MAX_SENT_BYTES)
+                    for key, path in value.items()
                 }
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
                 finder = self._members(instance, value, trail, self._files.unread)
@@ -224,9 +232,9 @@ class Resolver:
             return all(self._is_known(instance, item, (*trail, index)) for index, item in enumerate(value))
         return True
 
-    def _local_file(self, instance: Instance, path: str, trail: Trail) -> Any:
+    def _local_file(self, instance: Instance, path: str, trail: Trail, *, most: int = MAX_FILE_BYTES) -> Any:
         try:
-            return self._files.content(path)
+            return self._files.content(path, most=most)
         except Problem as problem:
             self._note(instance, Finding(trail, problem.summary, problem.detail))
             return path
@@ -245,7 +253,7 @@ class Resolver:
         return finder
 
     def _bundle(self, instance: Instance, items: list[Any], type: BundleType, trail: Trail) -> FileSet:
-        found = _as_set(self._members(instance, items, trail, self._files.content))
+        found = _as_set(self._members(instance, items, trail, partial(self._files.content, most=type.max_bytes)))
         if self._failed:  # what is missing from the folder was said already
             return found
         try:

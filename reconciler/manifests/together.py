@@ -11,7 +11,7 @@ from reconciler.manifests.key_targets import KeyTargets, folder_among
 from reconciler.manifests.paths import relative
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
-from reconciler.manifests.references import Declared, cycles, needs, trail_to
+from reconciler.manifests.references import MOST_GUESSES, Declared, cycles, needs, trail_to
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Place, nearest
 from reconciler.model.paths import Trail
@@ -88,7 +88,7 @@ class Together(Struct, frozen=True):
             if project is not None and project not in own and project not in self.projects:
                 detail = f'No manifest declares project "{project}", and spec.projects does not list it.'
                 if project not in guesses:
-                    guesses[project] = nearest(project, known)
+                    guesses[project] = nearest(project, known) if len(guesses) < MOST_GUESSES else ""
                 place = document.place_of(("metadata", "project"))
                 self.problems.add("Unknown project", detail + guesses[project], place=place, address=address)
 

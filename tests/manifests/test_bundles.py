@@ -75,7 +75,7 @@ def test_a_link_that_leads_out_is_refused(folder: Folder) -> None:
     assert "leads out of the stack's folder through a link" in problem
 
 
-@pytest.mark.parametrize("limits", [{"max_files": 1, "max_bytes": 999}, {"max_files": 9, "max_bytes": 3}])
+@pytest.mark.parametrize("limits", [{"max_files": 1, "max_bytes": 999}, {"max_files": 9, "max_bytes": len(ENTRY)}])
 def test_a_folder_that_is_too_large_is_refused(
     folder: Folder, limits: dict[str, int], request: pytest.FixtureRequest
 ) -> None:
