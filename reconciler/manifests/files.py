@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,7 +116,10 @@ class Files:
             if is_meant(path):
                 detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
                 raise Problem(_LEAK, detail)
-        return [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
+        found = [path for path in walk(self.root, glob.prefix, depth=glob.depth) if is_meant(path)]
+        for path in found:
+            _require_utf8_name(path)
+        return found
 
     def _keys_to_come(self, glob: Glob) -> list[str]:
         """The key files below a glob's fixed part that do not exist yet; hidden ones are never found."""
@@ -267,6 +271,19 @@ def _hidden_names(folder: str) -> frozenset[str] | None:
         return frozenset(name for name in os.listdir(folder) if name[0] == ".")  # noqa: PTH208
     except OSError:
         return None
+
+
+def _require_utf8_name(path: str) -> None:
+    """Refuse a name that neither the API nor the state can hold; raises Problem."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        if sys.getfilesystemencoding() == "utf-8":
+            cure = "its name is not UTF-8. Rename the file, or leave it out with `ignore`."
+        else:
+            cure = "its name cannot be read in this locale. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1."
+        shown = path.encode(errors="backslashreplace").decode()
+        raise Problem("File name not readable", f'"{shown}": {cure}') from None
 
 
 def _as_prefix(path: Path | str) -> str:
