@@ -15,6 +15,7 @@ import click
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import FORMATS, GlobalOptions
 from reconciler.cli.outcome import Outcome
+from reconciler.cli.streams import OutputError
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,18 +134,21 @@ def save_report(path: Path, text: str) -> None:
     """Write a report. A failure is reported, and does not hide the outcome of the run."""
     try:
         write_private(path, text)
-    except OSError as error:
+    except OutputError as error:
         Outcome.current.lost_report = True
-        talk(f"Error: the report {path} cannot be written: {error.strerror or error}")
+        talk(f"Error: the report {error}")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read: plans and reports describe an organization."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    """Write a file that only its owner can read: plans and reports describe an organization. Raises OutputError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise OutputError(f'"{path}" cannot be written: {error.strerror or error}') from error
 
 
 def talk(text: str) -> None:

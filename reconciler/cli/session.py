@@ -121,6 +121,8 @@ class Session:
             if not separator or not name:
                 raise UsageError(f'--var "{item}": write NAME=VALUE')
             variables[name] = as_text(value)
+            if "\ufffd" in variables[name] and "\ufffd" not in value:
+                raise UsageError(f"--var {name}: the value is not text in UTF-8")
         return Settings(
             root=self.options.chdir,
             environment=self.options.env,

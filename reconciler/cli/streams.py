@@ -26,7 +26,7 @@ _ASCII_TWINS = str.maketrans(
 
 
 class OutputError(ReconcilerError):
-    """The result cannot be written to standard output."""
+    """A result cannot be written to standard output or to a file."""
 
 
 class Output(io.TextIOWrapper):
@@ -108,6 +108,8 @@ def prepare() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # an answer that cannot be read is not yes
     sys.stdout = _prepared(sys.stdout, "standard output", optional=False)
     sys.stderr = _prepared(sys.stderr, "standard error", optional=True)
 

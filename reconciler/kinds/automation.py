@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.kinds.agent import KIND as AGENT
 from reconciler.kinds.environment_template import (
     COMMANDS,
@@ -18,6 +20,7 @@ from reconciler.kinds.parts import metadata
 from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Mutability, Scope, Shape
 from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Text
+from reconciler.model.values import Spec
 
 _ENVIRONMENT = Tagged(
     {
@@ -73,6 +76,7 @@ _AGENT = Object(
         if item.name not in ("name", "metadata")
     )
 )
+_EITHER = ("agent", "agent_id")
 _TARGET = Tagged(
     {
         "new_session": Object(
@@ -83,7 +87,8 @@ _TARGET = Tagged(
                 Property("input", ListOf(_MESSAGE), "What every session begins with.", required=True),
                 Property("metadata", metadata(), "Pairs that every session has.", default={}),
                 Property("vault_ids", ListOf(Text(min_length=1), unordered=True), "Vaults that it has.", default=[]),
-            )
+            ),
+            exactly_one=_EITHER,
         ),
         "existing_session": Object(
             (
@@ -95,6 +100,19 @@ _TARGET = Tagged(
     fixed=True,
 )
 
+
+def _without_nulls(spec: Spec) -> Spec:
+    """The spec without the nulls that answers show in a target and that no request may contain."""
+    target = spec.get("target")
+    if not isinstance(target, Mapping):
+        return spec
+    kept = {name: value for name, value in target.items() if name not in _EITHER or value is not None}
+    environment = kept.get("environment")
+    if isinstance(environment, Mapping) and environment.get("environment_id", "") is None:
+        kept["environment"] = {name: value for name, value in environment.items() if name != "environment_id"}
+    return {**spec, "target": kept}
+
+
 KIND = Kind(
     name="Automation",
     doc="A schedule that begins sessions of an agent, or wakes one that is there (beta).",
@@ -104,6 +122,7 @@ KIND = Kind(
     mark="metadata",
     beta="agents=v1",
     destroys="nothing begins by itself any more; sessions go on",
+    complete=_without_nulls,
     shapes=(
         Shape(("expression", "timezone"), when=("type", "periodic")),
         Shape(("run_at",), when=("type", "once")),

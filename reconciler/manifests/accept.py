@@ -124,6 +124,15 @@ def _required(limit: Any) -> Predicate:
     return lambda value: not isinstance(value, dict) or names <= value.keys()
 
 
+def has_exactly_one(names: Any, value: Mapping[str, Any]) -> bool:
+    """Whether a map has a value for one of these names; null is none."""
+    return sum(value.get(name) is not None for name in names) == 1
+
+
+def _exactly_one(limit: Any) -> Predicate:
+    return lambda value: not isinstance(value, dict) or has_exactly_one(limit, value)
+
+
 def _items(limit: Any) -> Predicate:
     part = predicate(limit)
     return lambda value: not isinstance(value, list) or all(map(part, value))
@@ -156,6 +165,7 @@ _KEYWORDS: dict[str, Callable[[Any], Predicate]] = {
     "const": lambda limit: lambda value: isinstance(value, str) and value == limit,
     "properties": _properties,
     "required": _required,
+    "exactlyOne": _exactly_one,
     "items": _items,
     "propertyNames": _property_names,
     "anyOf": _any_of,

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,6 +160,8 @@ class Files:
                 detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
                 raise Problem(LEAK, detail)
         found = [path for path in self._walked(glob) if is_meant(path)]
+        for path in found:
+            _require_utf8_name(path)
         self._require_no_secret_folder(pattern, found)
         return found
 
@@ -313,6 +316,19 @@ def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:
         return file, status
     os.close(file)
     raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _require_utf8_name(path: str) -> None:
+    """Refuse a name that neither the API nor the state can hold; raises Problem."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        if sys.getfilesystemencoding() == "utf-8":
+            cure = "its name is not UTF-8. Rename the file, or leave it out with `ignore`."
+        else:
+            cure = "its name cannot be read in this locale. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1."
+        shown = path.encode(errors="backslashreplace").decode()
+        raise Problem("File name not readable", f'"{shown}": {cure}') from None
 
 
 class MemberFinder:

@@ -1,7 +1,8 @@
 """The types of fields into JSON Schema.
 
 Limits are written as keywords that only bear on one JSON type, so that a value may also be null or an expression
-without an `anyOf` around everything, which would blur what an editor completes and what an error says.
+without an `anyOf` around everything, which would blur what an editor completes and what an error says. `exactlyOne` is
+a keyword of our own for the same reason; editors pass over it.
 """
 
 from __future__ import annotations
@@ -208,7 +209,12 @@ class _Maker:
         properties = {**more, **{part.name: self._property(part) for part in kind.properties}}
         required = [part.name for part in kind.properties if part.required]
         return self._typed(
-            "object", nullable, properties=properties, required=required or None, additionalProperties=False
+            "object",
+            nullable,
+            properties=properties,
+            required=required or None,
+            exactlyOne=list(kind.exactly_one) or None,
+            additionalProperties=False,
         )
 
     def _property(self, part: Property) -> dict[str, Any]:
@@ -244,6 +250,7 @@ class _Maker:
         return {
             "properties": properties,
             **({"required": required} if required else {}),
+            **({"exactlyOne": list(variant.exactly_one)} if variant.exactly_one else {}),
             "additionalProperties": False,
         }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from reconciler.manifests.accept import LATER, predicate
+from reconciler.manifests.accept import LATER, has_exactly_one, predicate
 from reconciler.model.diagnostic import Severity, nearest
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.secret import Redactor
@@ -75,6 +75,7 @@ def _validator_class() -> Any:
         keywords = {name: _passing_over(keyword) for name, keyword in Draft202012Validator.VALIDATORS.items()}
         keywords["const"] = _const
         keywords["required"] = _required
+        keywords["exactlyOne"] = _exactly_one
         keywords["properties"] = _properties
         keywords["additionalProperties"] = _additional_properties
         keywords["discriminator"] = _discriminator
@@ -111,6 +112,11 @@ def _const(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[
 def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
     if isinstance(instance, dict):
         yield from (_error(name) for name in names if name not in instance)
+
+
+def _exactly_one(validator: Any, names: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
+    if isinstance(instance, dict) and not has_exactly_one(names, instance):
+        yield _error(" or ".join(f'"{name}"' for name in names))
 
 
 def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
@@ -191,6 +197,10 @@ def _missing(error: ValidationError, trail: Trail) -> Finding:
     return Finding(trail, f'Missing "{error.message}"', f"It is needed in {_name(trail)}.", at_key=True)
 
 
+def _not_exactly_one(error: ValidationError, trail: Trail) -> Finding:
+    return Finding(trail, f"Write exactly one of {error.message}", f"{_name(trail)} needs one of them, and not both.")
+
+
 def _unknown_key(error: ValidationError, trail: Trail) -> Finding:
     schema: Any = error.schema
     name, known = error.message, list(schema.get("properties", {}))
@@ -229,6 +239,7 @@ _WORDS: dict[str, Callable[[Any, Trail], Finding]] = {
     "const": _wrong_constant,
     "pattern": _pattern,
     "required": _missing,
+    "exactlyOne": _not_exactly_one,
     "additionalProperties": _unknown_key,
     "minimum": _bound("the least is {}"),
     "maximum": _bound("the most is {}"),

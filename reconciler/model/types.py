@@ -105,9 +105,13 @@ class Property(Struct, frozen=True):
 
 
 class Object(Struct, frozen=True):
-    """A map with known keys. Unknown keys are errors in a manifest and ignored in an answer."""
+    """A map with known keys. Unknown keys are errors in a manifest and ignored in an answer.
+
+    Exactly one of the properties that `exactly_one` names has a value; null counts as none.
+    """
 
     properties: tuple[Property, ...]
+    exactly_one: tuple[str, ...] = ()
 
 
 class Tagged(Struct, frozen=True):

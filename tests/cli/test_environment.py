@@ -190,6 +190,33 @@ def test_a_deleted_current_folder_is_named(workspace: Workspace) -> None:
     assert done.stderr.startswith("Error: The current folder no longer exists.\n")
 
 
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_full_disk_under_a_file_names_the_file(workspace: Workspace, option: str) -> None:
+    target = "/dev/full" if option == "--out" else "/dev/full:json"
+    done = workspace.declare(ASSISTANT).run("plan", option, target, expect=1)
+    assert done.err == 'Error: "/dev/full" cannot be written: No space left on device\n'
+
+
+FOLDERS = {
+    "VectorStore": "{name: KB, files: [{path: 'docs/**'}]}",
+    "Skill": "{files: [{path: 'docs/**'}]}",
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_file_name_in_another_encoding_is_refused_offline(workspace: Workspace, kind: str) -> None:
+    workspace.write({"docs/SKILL.md": "---\nname: a\ndescription: b\n---\n"})
+    (workspace.folder / "docs" / os.fsdecode(b"caf\xe9.md")).write_text("x")
+    workspace.declare(f"kind: {kind}\nmetadata: {{name: it}}\nspec: {FOLDERS[kind]}\n")
+    done = workspace.run("validate", expect=1)
+    assert '"docs/caf\\udce9.md": its name is not UTF-8' in done.err
+
+
+def test_a_variable_of_the_command_line_in_another_encoding_is_refused(workspace: Workspace) -> None:
+    done = workspace.declare(ASSISTANT).run("plan", "--var", "x=caf\udce9", expect=1)
+    assert "--var x: the value is not text in UTF-8" in done.err
+
+
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="needs prlimit")
 def test_a_limit_of_threads_is_no_mistake_of_the_program(workspace: Workspace) -> None:
     workspace.declare(ASSISTANT)

@@ -107,6 +107,19 @@ def test_an_automation_may_work_in_an_environment_that_exists(workspace: Workspa
     assert sent_to(workspace, "/agents/automations")["target"]["environment"]["environment_id"] == "env_1"
 
 
+@pytest.mark.parametrize(
+    "agents", ["", ", agent_id: a1, agent: {model: gpt-5.1}", ", agent_id: '${Agent/a}', agent: {model: m}"]
+)
+def test_an_automation_has_exactly_one_agent(workspace: Workspace, agents: str) -> None:
+    workspace.declare(AGENT, automation(f"environment: {{type: none}}{agents}"))
+    assert 'Write exactly one of "agent" or "agent_id"' in workspace.run("validate", expect=1).err
+
+
+def test_a_null_in_place_of_the_other_agent_is_accepted(workspace: Workspace) -> None:
+    workspace.declare(AGENT, automation("environment: {type: none}, agent: null, agent_id: '${Agent/a}'"))
+    converges(workspace)
+
+
 # --- containers
 
 

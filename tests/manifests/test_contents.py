@@ -66,14 +66,11 @@ def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> N
     }
 
 
-def test_a_file_whose_name_is_no_text_counts_as_any_other(folder: Path) -> None:
-    before = load(folder, whole=True).digest
-    odd = folder / "docs" / os.fsdecode(b"c\xff.md")
-    odd.write_text("c")
-    with_it = load(folder, whole=True)
-    assert with_it.resources[0].spec["files"].members[2].key == os.fsdecode(b"docs/c\xff.md")
-    odd.write_text("changed")
-    assert len({before, with_it.digest, load(folder, whole=True).digest}) == 3
+def test_a_file_whose_name_is_no_text_is_refused(folder: Path) -> None:
+    (folder / "docs" / os.fsdecode(b"c\xff.md")).write_text("c")
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder, whole=False)
+    assert '"docs/c\\udcff.md": its name is not UTF-8' in caught.value.diagnostics[0].detail
 
 
 def test_where_a_link_leads_is_known_before_anything_is_left_to_be_read(folder: Path) -> None:

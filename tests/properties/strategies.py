@@ -249,16 +249,25 @@ def _maps(kind: MapOf, around: Surroundings) -> st.SearchStrategy[dict[str, Any]
 
 
 def _objects(kind: Object, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    return st.one_of(*(_having(kind, name, around) for name in kind.exactly_one or ("",))).map(_fitting)
+
+
+def _having(kind: Object, name: str, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with the one named of those of which exactly one is there."""
+    parts = [part for part in kind.properties if part.name == name or part.name not in kind.exactly_one]
+    needed = {part.name: _part(part, around) for part in parts if part.required}
+    needed |= {part.name: values(part.type, around, part.name) for part in parts if part.name == name}
     return st.fixed_dictionaries(
-        {part.name: _part(part, around) for part in kind.properties if part.required},
-        optional={part.name: _part(part, around) for part in kind.properties if not part.required},
-    ).map(_fitting)
+        needed, optional={part.name: _part(part, around) for part in parts if part.name not in needed}
+    )
 
 
 def _fitting(value: dict[str, Any]) -> dict[str, Any]:
-    """What spans two properties: an overlap is at most half a chunk, what is not enabled has no number, and a network
-    that is not restricted blocks nothing.
+    """What spans two properties: an overlap is at most half a chunk, what is not enabled has no number, a network that
+    is not restricted blocks nothing, and an environment that exists is not set up.
     """
+    if value.get("environment_id"):
+        return {"environment_id": value["environment_id"]}
     size, overlap = value.get("max_chunk_size_tokens"), value.get("chunk_overlap_tokens")
     if size is not None and overlap is not None:
         return {**value, "chunk_overlap_tokens": min(overlap, size // 2)}

@@ -286,7 +286,8 @@ def _optional_parts(type: Type, value: Any) -> list[tuple[str | int, ...]]:
         case Tagged(), dict():
             return _optional_parts(type.variants[value[type.tag]], value)
         case Object(), dict():
-            own = [(part.name,) for part in type.properties if part.name in value and not part.required]
+            free = [part.name for part in type.properties if not (part.required or part.name in type.exactly_one)]
+            own = [(name,) for name in free if name in value]
             below = [
                 (part.name, *path)
                 for part in type.properties
