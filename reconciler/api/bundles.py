@@ -163,7 +163,9 @@ def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = [one for one in opened.infolist() if not one.is_dir() and not one.filename.startswith(_NO_FILES)]
             root = root_of((one.filename for one in entries), type.entry)
-            if root is None or sum(one.file_size for one in entries) > type.max_bytes * _LARGEST:
+            if root is None or len(entries) > type.max_files * _LARGEST:
+                return None
+            if sum(one.file_size for one in entries) > type.max_bytes * _LARGEST:
                 return None
             found = [_measured(opened, one, root) for one in entries]
     except _NOT_READABLE:

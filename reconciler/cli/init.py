@@ -40,6 +40,7 @@ on:
   push: {branches: [main]}
   schedule: [{cron: "0 3 * * *"}]
 permissions: {contents: read, pull-requests: write}
+# Of this job, manifests read only variables RECONCILER_VAR_…, and those that RECONCILER_ALLOW_ENV names.
 env:
   OPENAI_ADMIN_KEY: ${{ secrets.OPENAI_ADMIN_KEY }}
   OPENAI_API_KEY: ${{ secrets.OPENAI_API_KEY }}

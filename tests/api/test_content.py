@@ -110,7 +110,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str, clock: Clo
 @pytest.mark.parametrize(
     "content",
     [gzip.compress(LIST)[:-12], b"no gzip at all", b"\x1f\x8b" + bytes(30)],
-    ids=["truncated", "plain", "empty"],
+    ids=["cut", "none", "damaged"],
 )
 def test_a_damaged_encoding_is_an_answer_that_was_cut_short(content: bytes, clock: Clock) -> None:
     with pytest.raises(AnswerError, match="was cut short"):

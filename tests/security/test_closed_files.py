@@ -163,3 +163,15 @@ def test_a_hard_link_to_a_delivered_key_is_closed(stack: Inside, use: str) -> No
 def test_a_hard_link_between_documents_is_no_secret(stack: Inside) -> None:
     os.link(stack.folder / "docs" / "a.txt", stack.folder / "docs" / "b.txt")
     stack.declare(USES["folder"]("docs/*.txt")).run("validate", expect=0)
+
+
+def test_a_copy_of_a_short_secret_goes_nowhere(stack: Inside) -> None:
+    stack.write({"secrets/pin": "12-34-56-78\n", "docs/pin.txt": "12-34-56-78"})
+    done = stack.declare(USES["text"]("docs/pin.txt")).run("validate", expect=1)
+    assert '"docs/pin.txt" contains the secret of a file in "secrets/"' in done.err
+
+
+def test_a_file_of_secrets_that_is_too_large_for_one_is_closed_too(stack: Inside) -> None:
+    stack.write({"secrets/dump.txt": "no secret by its size\n" * 10_000})
+    done = stack.declare(USES["upload"]("secrets/dump.txt")).run("validate", expect=1)
+    assert '"secrets/dump.txt" is in the folder "secrets/", which no resource may read.' in done.err
