@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from reconciler import __version__
-from reconciler.api.audit import blame
+from reconciler.api.audit import blame, removed_lately
 from reconciler.api.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
@@ -66,7 +66,7 @@ from reconciler.manifests import (
 )
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
-from reconciler.model.consistency import JUST_READ_SECONDS, ServerClock
+from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, JUST_READ_SECONDS, ServerClock
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
@@ -327,6 +327,7 @@ class Session:
             settling=self.settling,
             options=options,
             rules=rules,
+            removed=self._removed,
             server_time=self.server_clock,
             contents=None if declared.complete is None else lambda: sealed(self.configuration),
             pages={Place(*listed): pages for listed, pages in load_pages(self.store).items()},
@@ -345,6 +346,15 @@ class Session:
             config_digest=configuration.digest,
             diagnostics=(*plan.diagnostics, *unread),
         )
+
+    def _removed(self, ids: Collection[str]) -> Collection[str]:
+        """Of objects that were created moments ago, those that the audit log says are removed; none without a log."""
+        try:
+            since = self.server_clock() - settle_seconds() - AUDIT_CLOCK_SECONDS
+            return removed_lately(self.client, self.keys, ids, since)
+        except (ApiError, CredentialError) as error:
+            LOG.info("The audit log cannot say what was removed: %s", error)
+            return ()
 
     def _keyed_projects(self) -> tuple[str, ...]:
         """The projects with a key of their own; "" is the default scope."""
