@@ -66,7 +66,7 @@ from reconciler.manifests import (
 )
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, OutcomeStatus, Plan
-from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, JUST_READ_SECONDS, ServerClock
+from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, ServerClock
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
@@ -416,9 +416,9 @@ class Session:
         if found:
             raise GuardError(found)
 
-    def plan_is_old(self) -> bool:
-        """Whether so much time has passed since live state was read that others may have made what we are to make."""
-        return time.monotonic() - self._surveyed_at > JUST_READ_SECONDS
+    def plan_age_seconds(self) -> float:
+        """How long ago this run began to read live state; without end where another run made the plan."""
+        return time.monotonic() - self._surveyed_at
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""
