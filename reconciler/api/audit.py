@@ -19,7 +19,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.pages import Query
 from reconciler.api.reach import Reach
 from reconciler.errors import AnswerError, ApiError, AuthenticationError, NotFoundError
-from reconciler.model.log import Entry
+from reconciler.model.log import REMOVING, Entry
 from reconciler.model.secret import Redactor
 
 _LOG = "/organization/audit_logs"
@@ -72,23 +72,34 @@ def entries_since(client: Client, keys: KeyRing, since: float, *, most_calls: in
 
     Whoever asks can do without, so that a server that fails is not asked for long.
     """
-    found = list(_impatiently(client, keys, since, limit=_PAGE * most_calls))
+    found = list(_impatiently(client, keys, Wanted(since), limit=_PAGE * most_calls))
     if len(found) == _PAGE * most_calls:
         raise ApiError(f"it has {len(found):,} entries or more since then")
     return list({entry.id: entry for entry in found}.values())  # a log that grows may show one again on the next page
 
 
+def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:
+    """Of objects with these ids, those that the log says were removed since a time, in unix seconds.
+
+    Costs one call. Raises from the `ApiError` tree where the log cannot be read.
+    """
+    wanted = Wanted(since, resource_ids=sorted(ids))
+    found = _impatiently(client, keys, wanted, limit=_PAGE)
+    gone = (entry.resource_id for entry in found if entry.type.endswith(REMOVING))
+    return {id for id in gone if id is not None and id in ids}
+
+
 def last_entries(client: Client, keys: KeyRing, since: float) -> list[Entry]:
     """A page of the newest entries from a time on; ApiError where the log cannot be read."""
-    return list(_impatiently(client, keys, since, limit=_PAGE))
+    return list(_impatiently(client, keys, Wanted(since), limit=_PAGE))
 
 
-def _impatiently(client: Client, keys: KeyRing, since: float, *, limit: int) -> Iterator[Entry]:
+def _impatiently(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int) -> Iterator[Entry]:
     reach = Reach(client, keys.admin())
     items = pages.items(
         lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=_ATTEMPTS),
         what=_LOG,
-        query=Wanted(since).query(_PAGE),
+        query=wanted.query(_PAGE),
     )
     return map(_entry, islice(items, limit))
 

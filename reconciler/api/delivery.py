@@ -64,7 +64,8 @@ class Delivery(Carrier):
         if task.value is None:
             return {"create_service_account_only": True}
         with self._lock:
-            self._creating[task.work.address] = task.work.reach.client.server_clock()
+            # Of several attempts the first counts: its account may be the one that is found in the end.
+            self._creating.setdefault(task.work.address, task.work.reach.client.server_clock())
         return {}
 
     def journalled(self, answer: Spec) -> Spec:

@@ -88,7 +88,7 @@ def _run(session: Session, run_id: int) -> Run:
         listener=session.watching,
         redact=_redactor(),
         settling=session.settling,
-        is_old=session.plan_is_old,
+        age_seconds=session.plan_age_seconds,
     )
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -23,7 +23,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler import __version__
-from reconciler.api.audit import Suspicion, blame
+from reconciler.api.audit import Suspicion, blame, removed_lately
 from reconciler.api.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
@@ -75,7 +75,7 @@ from reconciler.manifests import (
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Drift, OutcomeStatus, Plan
 from reconciler.model.change import Outcome as ChangeOutcome
-from reconciler.model.consistency import JUST_READ_SECONDS, ServerClock
+from reconciler.model.consistency import AUDIT_CLOCK_SECONDS, ServerClock
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
@@ -382,6 +382,7 @@ class Session:
             settling=self.settling,
             options=options,
             rules=rules,
+            removed=self._removed,
             server_time=self.server_clock,
             contents=None if declared.complete is None else lambda: sealed(self.configuration),
             pages={Place(*listed): pages for listed, pages in load_pages(self.store).items()},
@@ -405,6 +406,15 @@ class Session:
             input_digests=configuration.given.digests,
             diagnostics=(*plan.diagnostics, *unread),
         )
+
+    def _removed(self, ids: Collection[str]) -> Collection[str]:
+        """Of objects that were created moments ago, those that the audit log says are removed; none without a log."""
+        try:
+            since = self.server_clock() - settle_seconds() - AUDIT_CLOCK_SECONDS
+            return removed_lately(self.client, self.keys, ids, since)
+        except (ApiError, CredentialError) as error:
+            LOG.info("The audit log cannot say what was removed: %s", error)
+            return ()
 
     def _keyed_projects(self) -> tuple[str, ...]:
         """The projects with a key of their own; "" is the default scope."""
@@ -483,9 +493,9 @@ class Session:
             few_vanished=few,
         )
 
-    def plan_is_old(self) -> bool:
-        """Whether so much time has passed since live state was read that others may have made what we are to make."""
-        return time.monotonic() - self._surveyed_at > JUST_READ_SECONDS
+    def plan_age_seconds(self) -> float:
+        """How long ago this run began to read live state; without end where another run made the plan."""
+        return time.monotonic() - self._surveyed_at
 
     def check_still_valid(self, plan: Plan) -> None:
         """Raise StalePlanError unless a saved plan was made from this stack, these manifests and this state."""

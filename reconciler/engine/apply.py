@@ -79,8 +79,8 @@ class Node(Struct, frozen=True):
 class Run(Struct, frozen=True):
     """What an apply needs beside the plan: the world, the state, and how hard to press on.
 
-    `is_old` says, whenever it is asked, whether so much time has passed since live state was read that others may have
-    created what is to be created.
+    `age_seconds` says, whenever it is asked, how long ago live state was read: others may have created since what is to
+    be created.
     """
 
     provider: Provider
@@ -95,7 +95,7 @@ class Run(Struct, frozen=True):
     settling: Settling = field(default_factory=Settling)
     clock: Callable[[], float] = time.monotonic
     redact: Callable[[str], str] = str
-    is_old: Callable[[], bool] = lambda: False
+    age_seconds: Callable[[], float] = lambda: 0.0
 
 
 def apply_plan(plan: Plan, run: Run) -> ApplyResult:
@@ -115,7 +115,7 @@ class _Walk:
             ownership=run.ownership,
             settling=run.settling,
             outputs=run.outputs,
-            is_old=run.is_old,
+            age_seconds=run.age_seconds,
         )
         self._work = nodes_of(plan)
         self._needs = needs_of(self._work)

@@ -23,7 +23,7 @@ from reconciler.engine.waiting import Waiting
 from reconciler.errors import AmbiguousError, ApiError, JobError, StalePlanError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
-from reconciler.model.consistency import Window
+from reconciler.model.consistency import JUST_READ_SECONDS, SHARED_LIST_SECONDS, Window
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
 from reconciler.model.provider import Claiming, Expected, Provider, Written
@@ -69,12 +69,9 @@ class Executor:
         ownership: Ownership,
         settling: Settling,
         outputs: Mapping[str, Any],
-        is_old: Callable[[], bool] = lambda: False,
+        age_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`outputs` are those of the stack, as they are declared.
-
-        `is_old` says whether live state was read so long ago that others may have created what is to be created.
-        """
+        """`outputs` are those of the stack, as they are declared; `age_seconds` is as in `Run`."""
         self.books = Books(plan, store.records())
         self._provider = provider
         self._kinds = kinds
@@ -92,7 +89,7 @@ class Executor:
         """What was written and is asked for later: most of thousands of objects are not, and each is a whole answer."""
         values = (outputs, *(change.desired for change in plan.changes))
         self._referred_to = {reference.address for reference in references_in(values)}
-        self._is_old = is_old
+        self._age_seconds = age_seconds
         self._new_projects = {
             change.address.name
             for change in plan.changes
@@ -190,11 +187,19 @@ class Executor:
                 hint="Objects of this kind cannot be created: the organization probably has no access to it.",
             )
         is_new_place = change.address.project in self._new_projects
-        if live is None and not is_new_place and (change.look_first or self._is_old()):
+        if live is None and not is_new_place and (change.look_first or self._is_old(change, desired)):
             self._refuse_lookalikes(change, desired)
         written = self._converge(change, desired, live, journal) if live else self._make(change, desired, journal)
         record = self.books.after_write(change, kind, desired, written, before=live)
         return self._finish(change, record, written, journal)
+
+    def _is_old(self, change: Change, desired: Spec) -> bool:
+        """Whether others may have created by now what is to be created.
+
+        Without a mark a second object could never be told from the first, so there the reading has to be current.
+        """
+        longest = JUST_READ_SECONDS if self._mark(change, desired) is None else SHARED_LIST_SECONDS
+        return self._age_seconds() > longest
 
     def _refuse_lookalikes(self, change: Change, desired: Spec) -> None:
         """Raise StalePlanError where somebody made such an object since the plan was made, or unseen by it."""

@@ -36,7 +36,7 @@ class PlanInputs(Struct, frozen=True):
     so that it comes before what needs the key. `state_is_new` makes the plan look for marked objects that nothing
     declares any more. `fresh` gives the addresses whose objects were created moments ago, each with the latest time at
     which that can have been; it is asked once the server's time is known. What of it does not show yet is waited for as
-    `settling` says.
+    `settling` says, unless `removed` says of its id that it was removed again.
     What `rules` match that remove is deleted by its age at `server_time`, in unix seconds. `contents` gives the
     resources again with what is in the files of folders; it is asked for while the first answers are awaited. `pages`
     is how long lists were when they were read last, where that was more than a page. `moved` maps addresses of records
@@ -55,6 +55,7 @@ class PlanInputs(Struct, frozen=True):
     state_serial: int = 0
     state_is_new: bool = False
     fresh: Callable[[], Mapping[Address, float]] = dict
+    removed: Callable[[Collection[str]], Collection[str]] = lambda _: ()
     settling: Settling = field(default_factory=Settling)
     options: PlanOptions = PlanOptions()
     rules: Sequence[Rule] = ()

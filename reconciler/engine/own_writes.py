@@ -19,9 +19,8 @@ from msgspec import Struct
 
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.kind import Kind, Scope
-from reconciler.model.log import Entry
+from reconciler.model.log import REMOVING, Entry
 
-_REMOVING = (".deleted", ".archived", ".removed")
 _ORGANIZATION = "organization"
 
 
@@ -86,7 +85,7 @@ def is_of(entry: Entry, beginnings: Sequence[str]) -> bool:
 
 def removes(entry: Entry) -> bool:
     """Whether an entry tells that something is gone, and maybe others with it."""
-    return entry.type.endswith(_REMOVING)
+    return entry.type.endswith(REMOVING)
 
 
 def owners(

@@ -47,6 +47,7 @@ class Survey:
         self._known_projects: set[str] = set(inputs.projects)
         self.gone_projects: set[str] = set()
         self.diagnostics: list[Diagnostic] = []
+        self._removed: set[str] = set()
         self._by_identity: dict[str, dict[frozenset[tuple[str, Any]], LiveObject]] = {}
         self._provider = provider
         self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
@@ -400,6 +401,7 @@ class Survey:
         """
         self._reader.confirm(self.expected(places))
         settling = self.inputs.settling
+        self._ask_whether_removed(places)
         longest = max((until for *_, until in self._missing_though_fresh(places)), default=0.0) - settling.clock()
         looks = settling.looks("what was created a moment ago does not show yet", longest)
         next(looks)  # that was the first
@@ -419,7 +421,22 @@ class Survey:
             if address in self.inputs.records
         }
         # The look at the end of the wait counts, so an object is dropped only once its time is over.
-        return [(at, id, ends_at[id]) for at, id in missing if ends_at.get(id, 0.0) > settling.clock()]
+        return [
+            (at, id, ends_at[id])
+            for at, id in missing
+            if ends_at.get(id, 0.0) > settling.clock() and id not in self._removed
+        ]
+
+    def _ask_whether_removed(self, places: Collection[Place]) -> None:
+        """Learn which of the objects that do not show were removed again: nobody has to wait for those."""
+        kinds = self.inputs.kinds
+        own_ids = {
+            kinds[at.kind].place_of(id)[1]: id
+            for at, id, _ in self._missing_though_fresh(places)
+            if kinds[at.kind].told_as and not kinds[at.kind].found_by_key
+        }
+        if own_ids:
+            self._removed |= {own_ids[id] for id in self.inputs.removed(own_ids.keys()) if id in own_ids}
 
     @cached_property
     def _fresh(self) -> Mapping[Address, float]:

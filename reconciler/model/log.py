@@ -7,6 +7,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
+REMOVING = (".deleted", ".archived", ".removed")
+"""How the types of entries end that tell of something that is gone."""
+
 
 class Entry(Struct, frozen=True):
     """One entry: `at` in unix seconds, `project_id` None for what belongs to the organization.

@@ -118,6 +118,10 @@ class Journal:
         with self._database.write() as connection:
             return _insert(connection, row)
 
+    def now(self) -> float:
+        """The time, by the clock of the journal."""
+        return self._clock()
+
     def _row(self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None) -> tuple[Any, ...]:
         return (change, self._run_id, str(address), plain(name), to_json(intent), Status.BEGUN, self._clock())
 
@@ -199,7 +203,7 @@ class ChangeJournal:
         with self._database.write() as connection:
             self._journal.mark_done(connection, self._seq, record.id if record else None, {})
             if self._pre_image is not None:
-                runs.mark_done(connection, self._pre_image)
+                runs.mark_done(connection, self._pre_image, self._journal.now())
             connection.execute("DELETE FROM journal WHERE address = ? AND run < ?", (str(self.address), self._run_id))
             if record is not None:
                 resources.put(connection, record)

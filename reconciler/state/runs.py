@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from math import ceil
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -84,20 +85,21 @@ def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage)
     return int(cursor.lastrowid or 0)
 
 
-def mark_done(connection: sqlite3.Connection, number: int) -> None:
-    """Write that the change of a pre-image went through."""
-    connection.execute("UPDATE pre_images SET done = 1 WHERE seq = ?", (number,))
+def mark_done(connection: sqlite3.Connection, number: int, at: float) -> None:
+    """Write that the change of a pre-image went through, and when: 0 there says no, 1 yes without a time."""
+    connection.execute("UPDATE pre_images SET done = ? WHERE seq = ?", (max(2, ceil(at)), number))
 
 
 def made_since(connection: sqlite3.Connection, moment: float) -> dict[Address, float]:
     """What was created since a moment, each with the latest time at which that can have been.
 
-    Of a run that ended only its end is known, of one that did not the end of each change.
+    Earlier versions did not write down when a change went through: then it was before the run ended.
     """
     makes = "('create', 'replace')"
     rows = connection.execute(
-        f"SELECT p.address, r.ended_at FROM pre_images AS p JOIN runs AS r ON r.id = p.run"  # noqa: S608 - constant words
-        f" WHERE p.action IN {makes} AND r.ended_at >= ?1 UNION SELECT address, ended_at FROM journal"
+        "SELECT address, at FROM (SELECT p.address, CASE WHEN p.done > 1 THEN p.done ELSE r.ended_at END AS at"  # noqa: S608
+        f" FROM pre_images AS p JOIN runs AS r ON r.id = p.run WHERE p.action IN {makes}) WHERE at >= ?1"
+        f" UNION SELECT address, ended_at FROM journal"
         f" WHERE change IS NULL AND name IN {makes} AND status = 'done' AND ended_at >= ?1",
         (moment,),
     )

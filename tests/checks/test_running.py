@@ -96,6 +96,16 @@ def test_what_cannot_be_removed_is_said(over_wire: Callable[[Answering], Checkin
     assert note.startswith("It was not removed (DELETE /responses/resp_1): ")
 
 
+@pytest.mark.parametrize("id", [None, "", 7, {}])
+def test_what_was_made_without_an_id_in_the_answer_is_said_to_be_left(
+    over_wire: Callable[[Answering], Checking], id: Any
+) -> None:
+    outcome = over_wire(lambda _: {"id": id, "status": "completed"})(response(store=True))
+    assert outcome.status is CheckStatus.PASSED
+    assert [note for note in outcome.notes if "has no id" not in note] == []
+    assert outcome.notes
+
+
 @pytest.mark.parametrize(
     ("operation", "body"),
     [
@@ -368,3 +378,20 @@ def test_a_function_without_an_output_ends_the_run(over_wire: Callable[[Answerin
     assert outcome.status is CheckStatus.ERROR
     assert '"weather"' in outcome.message
     assert threads.seen[-3] == "POST /threads/thread_1/runs/run_1/cancel"
+
+
+def test_a_run_that_asks_for_outputs_without_end_is_ended_when_its_time_is_over(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    asking = {"status": "requires_action", "required_action": {"submit_tool_outputs": {"tool_calls": [call]}}}
+
+    def answer(request: httpx.Request) -> dict[str, Any]:
+        is_over = request.method == "GET" or request.url.path.endswith("/cancel")
+        found = {"status": "cancelled"} if is_over else asking
+        return {"id": "run_1", "thread_id": "thread_1", "data": [], **found}
+
+    outcome = over_wire(answer)({**RUN, "wait_seconds": 0.05, "expect": {}})
+    assert [str(finding) for finding in outcome.findings] == [
+        "wait_seconds were over, and it was requires_action; it was cancelled"
+    ]

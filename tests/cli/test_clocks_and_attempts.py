@@ -146,3 +146,13 @@ def test_a_saved_plan_lists_each_scope_once_before_it_creates_there(workspace: W
     workspace.run("apply", "plan.json", expect=0)
     calls = [f"{request.method} {request.path}" for request in workspace.emulator.requests]
     assert (calls[0], calls.count("GET /organization/groups")) == ("GET /organization/groups", 1)
+
+
+def test_an_object_that_the_log_says_is_deleted_is_not_waited_for(workspace: Workspace, admin: httpx.Client) -> None:
+    """Whoever waits here ends by the time-out of the tests."""
+    workspace.variables = {"RECONCILER_SETTLE_SECONDS": "90"}
+    workspace.declare(GROUP).apply()
+    (id,) = ids(workspace, "group")
+    admin.delete(f"/organization/groups/{id}").raise_for_status()
+    done = workspace.plan()
+    assert (done.code, "created: it was deleted" in done.out) == (2, True)

@@ -35,7 +35,7 @@ from reconciler.engine.plan import PlanInputs, PlanOptions
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, load_configuration
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
-from reconciler.model.consistency import ServerClock
+from reconciler.model.consistency import JUST_READ_SECONDS, ServerClock
 from reconciler.model.diagnostic import Severity
 from reconciler.model.kind import Kind
 from reconciler.model.secret import Redactor
@@ -160,7 +160,8 @@ class Life:
             plan = self._planned(store, provider, client, **options)
             if meanwhile is not None:
                 meanwhile()
-            run = replace(self._run(store, provider, client), is_old=lambda: meanwhile is not None)
+            age_seconds = 0.0 if meanwhile is None else 2 * JUST_READ_SECONDS
+            run = replace(self._run(store, provider, client), age_seconds=lambda: age_seconds)
             result = apply_plan(plan, run)
             self.calls += client.calls
             return result

@@ -277,3 +277,30 @@ def test_ten_workers_share_a_journal(first_run: Journal, store: StateStore) -> N
         address: f"file-{address.name}" for address in addresses
     }
     assert store.serial == 100
+
+
+def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(first_run: Journal, folder: Path) -> None:
+    lost = AmbiguousError("no answer")
+    lost.sent_at = NOW - 5
+    with pytest.raises(AmbiguousError), first_run.change(INDEXER, "create") as change:  # noqa: SIM117
+        with change.step("create"):
+            raise lost
+    with seen_later(folder) as later:
+        (entry,) = later.unfinished()
+    (step,) = entry.steps
+    assert (step.status, step.began_at, step.ended_at) == (Status.BEGUN, NOW - 5, NOW)
+
+
+def test_what_an_apply_created_early_is_no_longer_new_when_it_ends(folder: Path) -> None:
+    moments = iter(range(100, 10_000, 100))
+    early, late = (Address.parse(f"VectorStore/{name}") for name in ("early", "late"))
+    with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: float(next(moments))) as store:
+        journal = begin_run(store)
+        ended: dict[Address, float] = {}
+        for address in (early, late):
+            with journal.change(address, "create", pre_image=PreImage(address, "create", None, {}, None)) as change:
+                change.finish(Record(address, "vs_1"))
+            ended[address] = float(next(moments))
+        store.end_run(1, status="done", counts={})
+        assert store.made_since(ended[early]).keys() == {late}
+        assert store.made_since(0.0).keys() == {early, late}
