@@ -19,7 +19,7 @@ from reconciler.engine.marks import Marks, parse_mark
 from reconciler.engine.refresh import LiveState
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.kind import Ended
+from reconciler.model.kind import Ended, OnRemove
 from reconciler.model.resource import MARK_KEY, LiveObject, Record, Resource
 from reconciler.model.values import FileSet, Spec
 
@@ -488,7 +488,7 @@ class Matcher:
     def _report_absent(self, resource: Resource, spec: Spec) -> None:
         listed = self._live.objects(resource.address.kind, resource.address.project)
         owner = self._owner_of_like(resource, spec)
-        if owner is not None and owner in self._declared and owner != resource.address:
+        if owner is not None and owner in self._declared:
             other = self._declared[owner]
             self._report(
                 resource,
@@ -530,11 +530,27 @@ class Matcher:
             )
 
     def _owner_of_like(self, resource: Resource, spec: Spec) -> Address | None:
-        """The address that has the object with the natural key of a spec, for kinds that have one a key."""
-        identity = resource.kind.identity(spec) if resource.kind.found_by_key else None
+        """The address that has the object with the natural key of a spec, where there must not be a second one.
+
+        That is so for kinds that have one object a key, and for an object that loses its declaration and stays.
+        """
+        identity = resource.kind.identity(spec)
         alike = self._natural_index(resource).get(tuple(identity.items()), []) if identity is not None else []
-        owners = [self._claimed.get((live.kind.name, live.project, live.id)) for live in alike]
-        return next((owner for owner in owners if owner is not None), None)
+        owners = ((self._claimed.get((live.kind.name, live.project, live.id)), live) for live in alike)
+        return next(
+            (owner for owner, live in owners if owner is not None and self._keeps_its_object(owner, live)), None
+        )
+
+    def _keeps_its_object(self, owner: Address, live: LiveObject) -> bool:
+        other = self._declared.get(owner)
+        if other is not None:
+            # A declaration that has changed asks for another object by now, and lets go of this one.
+            wanted = self._wanted.get(owner) or other.kind.identity(other.kind.complete(other.spec))
+            return other.kind.found_by_key and wanted in other.kind.identities(live.attributes)
+        record = self._records.get(owner)
+        return live.kind.found_by_key or (
+            record is not None and (record.on_remove or live.kind.on_remove) is OnRemove.RETAIN
+        )
 
     def _report_many(self, resource: Resource, found: list[LiveObject], what: str) -> None:
         ids = ", ".join(sorted(live.id for live in found))

@@ -27,9 +27,14 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
         if present != address and present not in inputs.records:
             moved[present] = address
     stored = {old: new for new, old in moved.items()}
-    ownership = inputs.ownership
+    ownership, options = inputs.ownership, inputs.options
     return replace(
         inputs,
+        options=replace(
+            options,
+            targets=tuple(dict.fromkeys(stored.get(address, address) for address in options.targets)),
+            replace=tuple(dict.fromkeys(stored.get(address, address) for address in options.replace)),
+        ),
         records=_moved_records(inputs.records, stored),
         moved={**inputs.moved, **moved},
         fresh=lambda: {stored.get(address, address): until for address, until in inputs.fresh().items()},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from reconciler.engine.apply import Half, Node, Ready, needs_of, nodes_of
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
@@ -51,6 +53,34 @@ def test_a_replacement_can_create_first_and_then_lets_dependents_follow_before_i
 
 def test_what_is_unchanged_is_no_work() -> None:
     assert needs(change(STORE, Action.NO_OP), change(BOT, Action.UPDATE, STORE)) == {write(BOT): set()}
+
+
+ACCOUNT, OTHER = Address("ServiceAccount", "bot", "a"), Address("ServiceAccount", "bot", "b")
+KEY = {"key": {"write_to": {"file": "secrets/bot.key"}}}
+
+
+def test_a_key_that_goes_where_a_deleted_one_is_waits_for_that_delete() -> None:
+    old = replace(change(ACCOUNT, Action.DELETE), before=KEY)
+    new = replace(change(OTHER, Action.CREATE), desired=KEY)
+    assert needs(old, new) == {delete(ACCOUNT): set(), write(OTHER): {delete(ACCOUNT)}}
+
+
+def test_a_key_does_not_wait_for_a_delete_that_waits_for_it() -> None:
+    old = replace(change(ACCOUNT, Action.DELETE), before=KEY)
+    new = replace(change(OTHER, Action.CREATE, ACCOUNT), desired=KEY)
+    assert needs(old, new) == {delete(ACCOUNT): {write(OTHER)}, write(OTHER): set()}
+
+
+def test_keys_that_go_to_different_places_wait_for_nothing() -> None:
+    old = replace(change(ACCOUNT, Action.DELETE), before={"key": {"write_to": {"file": "secrets/old.key"}}})
+    new = replace(change(OTHER, Action.CREATE), desired=KEY)
+    assert needs(old, new) == {delete(ACCOUNT): set(), write(OTHER): set()}
+
+
+def test_a_project_is_forgotten_after_all_that_is_in_it() -> None:
+    project = Address("Project", "a")
+    found = needs(change(project, Action.FORGET), change(ACCOUNT, Action.FORGET, project))
+    assert found == {write(project): {write(ACCOUNT)}, write(ACCOUNT): set()}
 
 
 def left_behind(address: Address, *needs: Address) -> Change:

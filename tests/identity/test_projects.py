@@ -111,6 +111,20 @@ def test_marks_name_the_new_address_after_the_project_was_renamed(workspace: Wor
     assert workspace.plan().code == 0
 
 
+def test_rolling_back_the_rename_of_a_project_takes_all_that_is_in_it_back(team: Workspace) -> None:
+    team.write({"team.yaml": RENAMED}).apply()
+    team.emulator.clear_requests()
+    team.run("rollback", "2", "--yes", expect=0)
+    assert writes(team) == []
+    assert team.write({"team.yaml": TEAM}).plan().code == 0
+
+
+def test_a_retained_project_is_not_made_a_second_time_under_a_new_address(team: Workspace) -> None:
+    renamed = RENAMED.replace("\nlifecycle: {renamed_from: Project/team}", "")
+    refused = team.write({"team.yaml": renamed}).run("apply", "--yes", expect=1)
+    assert "renamed_from: Project/team" in refused.err
+
+
 # --- another project
 
 

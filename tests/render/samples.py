@@ -206,6 +206,7 @@ TAKEN = Change(
     before={"name": "Legacy"},
     after={"name": "Legacy"},
     renamed_from=Address("VectorStore", "old-legacy", "support"),
+    mark="acme/prod/VectorStore/support/legacy",
     place=at("support", 99),
 )
 FORGOTTEN = Change(
