@@ -505,7 +505,7 @@ class Client:
         return ApiError(f"{call}: {self._origin} {what}: {reason}")
 
     def _what_to_check(self) -> str:
-        if proxy := self._network.told_proxy:
+        if proxy := self._network.described_proxy:
             return f"Requests go through {proxy}: check it, or add the host to NO_PROXY, or correct OPENAI_BASE_URL."
         return "Check the network, the proxy settings, and OPENAI_BASE_URL or --base-url."
 

@@ -41,7 +41,7 @@ class Network(Struct, frozen=True):
     certificates: str = ""
 
     @property
-    def told_proxy(self) -> str:
+    def described_proxy(self) -> str:
         """`the proxy HOST:PORT (HTTPS_PROXY)`, without the password; empty for a direct connection."""
         if self.proxy is None:
             return ""
