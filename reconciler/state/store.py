@@ -160,7 +160,7 @@ class StateStore:
         """Put a record for which nothing was called, with what the run has to undo of it, in one transaction."""
         with self._database.write() as connection:
             if image is not None:
-                runs.mark_done(connection, runs.keep_pre_image(connection, run_id, image))
+                runs.mark_done(connection, runs.keep_pre_image(connection, run_id, image), self._clock())
             resources.put(connection, record)
 
     def remove(self, address: Address) -> None:
