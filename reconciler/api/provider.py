@@ -151,9 +151,9 @@ class HttpProvider:
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         try:
             items = list(site.list(query, enough=enough, pages=self.pages.get((kind.name, project, within), 1)))
-        except NotFoundError as error:
-            explained = self._retirements.explain(error, kind, site.reach)
-            if within and explained is error:
+        except ApiError as error:
+            explained = self._retirements.explain(error, kind, site.reach, asked=site.collection)
+            if within and explained is error and isinstance(error, NotFoundError):
                 return ()
             raise explained from error
         self._retirements.seen(kind)

@@ -29,7 +29,7 @@ def command(
 
     Reads live state and compares it with the manifests. Nothing is written but what --out and --report name.
     """
-    from reconciler.cli.reporting import publish, writable, write_private
+    from reconciler.cli.reporting import publish, tell_errors, writable, write_private
     from reconciler.cli.session import Session
 
     session = Session(options)
@@ -38,10 +38,13 @@ def command(
         writable(out, "--out")
     with closing(session):
         plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
+        tell_errors(session.options, plan)
         publish(session.options, lambda to: to.plan(plan))
         session.check_guards(plan, planning)
     if out is not None:
         from reconciler.render.planfile import dump_plan
 
         write_private(out, dump_plan(plan))
+    if plan.blocked:
+        return 1
     return 2 if detailed_exitcode and not plan.is_empty else 0

@@ -17,6 +17,7 @@ from reconciler.cli.options import FORMATS, GlobalOptions
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.model.change import Plan
     from reconciler.render import Renderer
 
 
@@ -93,6 +94,16 @@ def write_private(path: Path, text: str) -> None:
         os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
+
+
+def tell_errors(options: GlobalOptions, plan: Plan) -> None:
+    """Say the errors of a plan on standard error, unless a program reads them in the plan itself."""
+    from reconciler.model.diagnostic import Severity
+
+    errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+    if errors and options.format in (None, "text"):
+        text = renderer(options, stream=sys.stderr).diagnostics(errors)
+        click.echo(redactor(text), nl=not text.endswith("\n"), err=True)
 
 
 def talk(text: str) -> None:

@@ -271,9 +271,10 @@ class Session:
     def plan(
         self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False, tolerant: bool = False
     ) -> Plan:
-        """Read live state and make a plan; its errors are raised as one ConfigurationError.
+        """Read live state and make a plan; raises ConfigurationError for errors that concern no single address.
 
-        A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
+        The error of an address stays in the plan, with the address left as it is. In a `tolerant` plan, which is only
+        for looking at, errors are warnings.
         """
         self.configured()
         kinds = (resource.kind for resource in self.declared.resources)
@@ -282,10 +283,14 @@ class Session:
         rules = () if tolerant else self.declared.rules
         plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged, rules=rules)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-        if errors and not tolerant:
-            raise ConfigurationError(errors)
-        found = (replace(item, severity=Severity.WARNING) for item in plan.diagnostics)
-        return replace(plan, diagnostics=(*self.configuration.warnings, *found))
+        general = [item for item in errors if item.address is None]
+        if general and not tolerant:
+            raise ConfigurationError(general)
+        # Errors come first: they say what of the following is left out.
+        warnings = [item for item in plan.diagnostics if item.severity is not Severity.ERROR]
+        if tolerant:
+            errors = [replace(item, severity=Severity.WARNING) for item in errors]
+        return replace(plan, diagnostics=(*errors, *self.configuration.warnings, *warnings))
 
     def unchecked_plan(
         self,

@@ -126,6 +126,8 @@ class _Walk:
             self._run.provider.expect(kind, change.address.project, *due)
         self._walk()
         for change in self._plan.changes:
+            if change.blocked:
+                continue  # nothing is known about it, so its record stays as it is
             if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:
                 was_found = change.id is not None and self._executor.books.get(change.address) is None
                 self._executor.settle_unchanged(change)
@@ -271,6 +273,10 @@ class _Walk:
                 worst[key] = replace(
                     outcome, was_started=was_started, id=outcome.id or known.id, seconds=seconds, notes=notes
                 )
+        for change in self._plan.blocked:
+            waits = change.reason is Reason.WAITS
+            status = OutcomeStatus.SKIPPED if waits else OutcomeStatus.FAILED
+            worst[change.address, None] = Outcome(change, status, id=change.id, message=change.blocked)
         return [worst[key] for key in sorted(worst, key=lambda key: (key[0].sort_key, key[1] or ""))]
 
     def _outputs(self) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class Executor:
             key = ", ".join(f"{name} {value!r}" for name, value in (kind.identity(desired) or {}).items())
             raise ApiError(
                 f"the API lists no {kind.name} {f'with {key} ' if key else ''}here",
-                hint="Objects of this kind cannot be created: the organization probably has no access to it.",
+                hint=kind.absent or "Objects of this kind cannot be created: the organization has no access to it.",
             )
         if live is None and (change.look_first or self._is_old) and change.address.project not in self._new_projects:
             self._refuse_lookalikes(change, desired)

@@ -16,8 +16,8 @@ from msgspec import Struct, field
 
 from reconciler.engine.refresh import LiveState
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.kind import Ended
+from reconciler.model.diagnostic import Diagnostic, nearest
+from reconciler.model.kind import Ended, Removal
 from reconciler.model.resource import LiveObject, Record, Resource
 from reconciler.model.values import FileSet, Spec
 
@@ -359,7 +359,10 @@ class Matcher:
         return {address: list(found.values()) for address, found in marked.items()}
 
     def _report_absent(self, resource: Resource, spec: Spec) -> None:
-        listed = self._live.objects(resource.address.kind, resource.address.project)
+        home = (resource.address.kind, resource.address.project)
+        listed = self._live.objects(*home)
+        # The API makes the rows of a new project by itself, a moment later; nobody makes people and their keys.
+        is_complete = bool(listed) or (resource.kind.removal is not Removal.RESTORE and self._live.was_listed(*home))
         owner = self._owner_of_like(resource, spec)
         if owner is not None and owner not in self._declared:
             self._report(
@@ -368,13 +371,20 @@ class Matcher:
                 f"{_key_text(resource, spec)} is {owner}, which no manifest declares any more. If it has a new name, "
                 f"say lifecycle: {{renamed_from: {owner}}}; if not, remove the one first and declare the other then",
             )
-        elif resource.kind.always_exists and listed:
+        elif resource.kind.always_exists and is_complete and resource.kind.identity(spec) is not None:
+            where = f'project "{resource.address.project}"' if resource.address.project else "the organization"
             self._report(
                 resource,
-                f"No such {resource.kind.natural_key[0]} in this project",
-                f"the API lists no {resource.kind.name} with {_key_text(resource, spec)}; objects of this kind cannot "
-                "be created, so the organization probably has no access to it",
+                f"No such {resource.kind.name}",
+                f"the API lists none with {_key_text(resource, spec)} in {where}, and objects of this kind cannot be "
+                f"created.{self._nearest_like(resource, spec)} {resource.kind.absent}".rstrip(),
             )
+
+    def _nearest_like(self, resource: Resource, spec: Spec) -> str:
+        """The existing object that is spelt most like the one that is missing, as a question."""
+        name = resource.kind.natural_key[0]
+        known = (live.value(name) for live in self._live.objects(resource.address.kind, resource.address.project))
+        return nearest(str(spec.get(name) or ""), (item for item in known if isinstance(item, str)))
 
     def _owner_of_like(self, resource: Resource, spec: Spec) -> Address | None:
         """The address that has the object with the natural key of a spec, for kinds that have one a key."""

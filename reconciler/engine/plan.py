@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.blocking import blocked_by, waiting_for
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.match import Binding, Found
@@ -22,7 +23,8 @@ from reconciler.engine.survey import Survey
 from reconciler.engine.views import drift_of, output_changes, shown_spec, unmanaged_objects
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
-from reconciler.model.kind import KEEP, Ended, Removal
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.kind import KEEP, Ended, Kind, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
@@ -44,7 +46,8 @@ def make_plan(
         drift=tuple(drift_of(survey, decisions.declared, decisions.specs)),
         outputs=tuple(output_changes(survey, decisions.lookup)),
         unmanaged=tuple(unmanaged_objects(survey)) if inputs.options.unmanaged else (),
-        diagnostics=tuple(survey.diagnostics),
+        diagnostics=tuple(_told(survey, changes)),
+        unsearched=not survey.is_searched,
         state_serial=inputs.state_serial,
         destroy=inputs.options.destroy,
         calls=provider.calls - calls,
@@ -60,7 +63,8 @@ class _Decisions:
 
     def make(self) -> list[Change]:
         for address in self._survey.order:
-            self.declared[address] = self._decide(self._survey.resources[address])
+            resource = self._survey.resources[address]
+            self.declared[address] = self._or_blocked(resource, self._decide(resource))
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
         changes += undeclared(self._survey)
         changes = with_swept(self._survey, changes)
@@ -69,7 +73,11 @@ class _Decisions:
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: a value, or unknown while its target is still to be made."""
         change = self.declared.get(reference.address)
-        live = self._survey.bindings.get(reference.address, Binding()).live
+        binding = self._survey.bindings.get(reference.address, Binding())
+        live = binding.live
+        if live is None and binding.record is not None and reference.address in self._survey.errors:
+            # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
+            return _as_recorded(reference, binding.record, self._survey.kind(reference.address))
         stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
@@ -80,10 +88,24 @@ class _Decisions:
             return found.path
         return Unknown(str(reference)) if found is None else found
 
+    def _or_blocked(self, resource: Resource, change: Change) -> Change:
+        """The change, unless the resource has an error or is to be written after one that has.
+
+        Deletions wait for nothing: an error never keeps what nobody wants.
+        """
+        if error := self._survey.errors.get(resource.address):
+            return blocked_by(change, error)
+        waits = change.action not in (Action.NO_OP, Action.DELETE, Action.FORGET)
+        needs = sorted(self._survey.needs[resource.address]) if waits else ()
+        origin = next((need for need in needs if need in self.declared and self.declared[need].blocked), None)
+        return change if origin is None else waiting_for(change, origin)
+
     def _decide(self, resource: Resource) -> Change:
         binding = self._survey.bindings[resource.address]
         spec = resource.kind.complete(resource.resolved(self.lookup))
         self.specs[resource.address] = spec
+        if resource.address in self._survey.errors:
+            return self._base(resource, binding)
         if self._survey.inputs.options.destroy:
             return destroyed(self._survey, resource, binding, self._base(resource, binding))
         if binding.live is None and self._survey.stand_in(resource) is not None:
@@ -108,7 +130,7 @@ class _Decisions:
             address=resource.address,
             action=Action.NO_OP,
             reason=Reason.IN_SYNC,
-            id=binding.live.id if binding.live else None,
+            id=binding.live.id if binding.live else self._id_of_unread(resource, binding),
             project_id=self._survey.project_id(resource.address.project),
             scope=resource.kind.scope.value,
             restored=resource.restored,
@@ -122,6 +144,10 @@ class _Decisions:
             is_job=resource.kind.job is not None,
             **{"desired": resource.kind.complete(resource.spec), **known},
         )
+
+    def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
+        is_unread = binding.record is not None and resource.address in self._survey.errors
+        return binding.record.id if is_unread and binding.record is not None else None
 
     def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
         reason, spec = Reason.NEW, {**diff.beyond_defaults(resource.kind, resource.restored), **spec}
@@ -198,6 +224,22 @@ class _Decisions:
         if binding.found is Found.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
         return change
+
+
+def _told(survey: Survey, changes: Sequence[Change]) -> Iterable[Diagnostic]:
+    """The diagnostics, where an error that blocks no change is only a warning."""
+    concerned = {id(item) for item in survey.errors.values()}
+    effective = {id(survey.error_of(change.address)) for change in changes if change.reason is Reason.BLOCKED}
+    for item in survey.diagnostics:
+        is_moot = id(item) in concerned and id(item) not in effective
+        yield replace(item, severity=Severity.WARNING) if is_moot else item
+
+
+def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
+    if not reference.path:
+        return kind.place_of(record.id)[1]
+    found = value_at(record.applied, reference.path)
+    return Unknown(str(reference)) if found is None else found
 
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:

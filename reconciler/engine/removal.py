@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.blocking import blocked_by
 from reconciler.engine.match import Binding
 from reconciler.engine.survey import Survey
 from reconciler.engine.views import shown_spec
@@ -44,12 +45,18 @@ def undeclared(survey: Survey) -> list[Change]:
             changes.append(_orphan(survey, address, record))
         changes += _deposed(survey, address, record)
     if not targets:
-        changes += [_unrecorded(survey, address, live) for address, live in survey.marked_but_undeclared()]
+        changes += [
+            _unrecorded(survey, address, live)
+            for address, live in survey.marked_but_undeclared()
+            if address not in survey.errors  # which of several objects is the resource's is not known
+        ]
         seen = {change.address for change in changes}
         changes += [
             _unrecorded(survey, address, live) if live else _forgettable(survey, address)
             for address, live in survey.made_and_undeclared()
-            if address.kind in survey.inputs.kinds and address not in seen
+            if address.kind in survey.inputs.kinds
+            and address not in seen
+            and (live is not None or not survey.is_unreadable(address))
         ]
         changes += [change for change in _superseded(survey) if change.action is Action.DELETE]
     return changes
@@ -57,7 +64,7 @@ def undeclared(survey: Survey) -> list[Change]:
 
 def _superseded(survey: Survey) -> Iterable[Change]:
     for address, live in survey.made_and_superseded():
-        if address.kind in survey.inputs.kinds:
+        if address.kind in survey.inputs.kinds and address not in survey.errors:
             yield _unrecorded(survey, address, live)
 
 
@@ -68,7 +75,13 @@ def with_archived_projects(survey: Survey, changes: list[Change]) -> list[Change
         for change in changes
         if change.action is Action.DELETE and survey.kind(change.address).defines_project
     }
-    return [_with_project(change) if change.address.project in archived else change for change in changes]
+    destroying = survey.inputs.options.destroy
+    return [
+        _with_project(change, is_unwanted=destroying or change.address not in survey.resources)
+        if change.address.project in archived
+        else change
+        for change in changes
+    ]
 
 
 def with_last_ones(survey: Survey, changes: list[Change]) -> list[Change]:
@@ -97,15 +110,21 @@ def _last(survey: Survey, change: Change) -> str:
     return f"it would leave no {change.address.kind} with {name} {value}"
 
 
-def _with_project(change: Change) -> Change:
-    if change.action is Action.DELETE and (change.removal is Removal.RESTORE or change.look_first):
-        return replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=())
+def _with_project(change: Change, *, is_unwanted: bool) -> Change:
+    # An object that could not be read goes with its project too, unless a manifest still wants it.
+    is_unread = change.reason is Reason.BLOCKED and is_unwanted
+    if is_unread or (change.action is Action.DELETE and (change.removal is Removal.RESTORE or change.look_first)):
+        return replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=(), blocked="")
     return change
 
 
 def _orphan(survey: Survey, address: Address, record: Record) -> Change:
     kind, live = survey.kind(address), survey.find(address, record.id)
     change = of_record(survey.kind(address), record)
+    if address in survey.retired:
+        return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
+    if error := survey.error_of(address):
+        return blocked_by(change, error)
     if survey.is_unreadable(address) and address.project not in survey.gone_projects:
         return replace(change, action=Action.DELETE, reason=Reason.NOT_DECLARED, look_first=True)
     if live is None or kind.ending(live.attributes) is Ended.GONE:

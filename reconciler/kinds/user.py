@@ -24,6 +24,8 @@ KIND = Kind(
     on_remove=OnRemove.RETAIN,
     destroys="the person loses access to the organization",
     held=SCIM,
+    absent="Nobody can be made a member from here: declare kind Invite for the address to invite the person. If the "
+    "person has left, remove this document.",
     keep_one=("role", "owner"),
     events=("user.", "role.", "invite.accepted", "scim."),
     fields=(

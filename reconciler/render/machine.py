@@ -106,8 +106,8 @@ class JsonRenderer:
         errored = _errored(plan)
         return {
             **self._head(plan),
-            "applyable": not errored and not plan.is_empty,
-            "complete": True,
+            "applyable": not plan.is_empty and (not errored or bool(plan.blocked)),
+            "complete": not plan.blocked,
             "errored": errored,
             "planned_values": _planned_values(plan),
             "resource_changes": [_change(change) for change in plan.changes],
@@ -212,6 +212,7 @@ def _ours(change: Change) -> dict[str, Any]:
         "destroys": words.destruction(change) or None,
         "removal": str(change.removal) if change.removal else None,
         "warnings": list(change.warnings),
+        **({"blocked": change.blocked} if change.blocked else {}),
         **({"matched_by": str(change.matched_by)} if change.matched_by else {}),
         **({"job": {"standing": change.standing, "awaited": change.awaited}} if change.is_job else {}),
     }

@@ -21,6 +21,7 @@ from reconciler.model.change import (
     OutcomeStatus,
     OutputChange,
     Plan,
+    Reason,
     count_actions,
 )
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
@@ -156,6 +157,8 @@ def _warnings(plan: Plan) -> Iterator[Section]:
         yield from (Section(partial(_warning, change, warning), "warning") for warning in change.warnings)
         if standing := words.standing(change):
             yield Section(partial(_note, change, standing), "note")
+        if change.reason is Reason.WAITS:
+            yield Section(partial(_note, change, f"skipped: {change.blocked}"), "note")
 
 
 def _warning(change: Change, warning: str) -> str:

@@ -33,7 +33,7 @@ from reconciler.model.values import decode, encode
 from reconciler.render.jsonview import document
 from reconciler.render.machine import JsonRenderer
 
-PLAN_FORMAT = 3
+PLAN_FORMAT = 4
 """The version of `reconciler.plan`. It rises with every change that an older program would misread."""
 
 _CHECKSUM = "plan_sha256"

@@ -148,19 +148,36 @@ def headline_counts(plan: Plan) -> str:
     """`3 to create, 1 to update`, or `no changes`: what a headline has room for."""
     counts = plan.counts()
     parts = [f"{number} to {action}" for action, number in counts.items() if action is not Action.NO_OP]
+    errors = sum(change.reason is Reason.BLOCKED for change in plan.blocked)
+    parts += [f"{errors} with errors"] if errors else []
     return ", ".join(parts) or "no changes"
 
 
 def plan_totals(plan: Plan) -> str:
     """The last line of a printed plan."""
     cost = reading_cost(plan)
+    if plan.blocked:
+        return f"{_with_errors(plan)} {cost}."
     if plan.is_empty:
         return f"{_nothing(plan)} {count(len(plan.changes), 'resource')}, {cost}."
+    return f"{_planned_all(plan)}. {cost}."
+
+
+def _planned_all(plan: Plan) -> str:
     counts = plan.counts()
     parts = [_planned(action, plan) for action in Action if action in counts or action in _ALWAYS]
     parts = [part for part in parts if part]
-    unchanged = counts.get(Action.NO_OP, 0)
-    return f"Plan: {', '.join([*parts, *([f'{unchanged:,} unchanged'] if unchanged else [])])}. {cost}."
+    unchanged = counts.get(Action.NO_OP, 0) - len(plan.blocked)
+    return f"Plan: {', '.join([*parts, *([f'{unchanged:,} unchanged'] if unchanged else [])])}"
+
+
+def _with_errors(plan: Plan) -> str:
+    """How much has an error, after what is planned all the same."""
+    errors = sum(change.reason is Reason.BLOCKED for change in plan.blocked)
+    waiting = len(plan.blocked) - errors
+    parts = [f"{errors:,} with errors", *([f"{waiting:,} skipped because of them"] if waiting else [])]
+    planned = "Nothing else to change" if plan.is_empty else _planned_all(plan)
+    return f"{planned}; {', '.join(parts)}."
 
 
 def _nothing(plan: Plan) -> str:
@@ -251,6 +268,8 @@ def outcome_verb(outcome: Outcome) -> str:
     match outcome.status:
         case OutcomeStatus.APPLIED:
             return done(outcome.change)
+        case OutcomeStatus.FAILED if outcome.change.blocked:
+            return "error"
         case OutcomeStatus.FAILED if outcome.was_started:
             return f"{done(outcome.change)}, not finished"
         case OutcomeStatus.FAILED:
@@ -273,7 +292,7 @@ def outcome_sentence(outcome: Outcome) -> str:
 
 def reported(result: ApplyResult) -> list[Outcome]:
     """The outcomes of changes that had something to do."""
-    return [outcome for outcome in result.outcomes if outcome.change.is_change]
+    return [outcome for outcome in result.outcomes if outcome.change.is_change or outcome.change.blocked]
 
 
 def is_complete(result: ApplyResult) -> bool:
