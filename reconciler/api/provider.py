@@ -497,4 +497,4 @@ def _new_id(work: Work, answer: Mapping[str, Any]) -> str:
 def _written(work: Work, live: LiveObject, values: Mapping[str, Any]) -> Written:
     shown = {name: value for name, value in values.items() if value is not None}
     live = replace(live, carried={**live.carried, **shown})
-    return Written(live, delivered=work.delivered, notes=tuple(work.notes))
+    return Written(live, delivered=work.delivered, notes=tuple(work.notes), refused=tuple(work.refused))

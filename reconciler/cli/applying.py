@@ -113,6 +113,8 @@ def exit_code_of(result: ApplyResult) -> int:
         return 130
     if result.of(OutcomeStatus.STALE):
         return 10
+    if any(outcome.refused for outcome in result.outcomes):
+        return 13
     if result.of(OutcomeStatus.FAILED) or result.of(OutcomeStatus.SKIPPED):
         was_partly_done = result.of(OutcomeStatus.APPLIED) or any(outcome.was_started for outcome in result.outcomes)
         return 13 if was_partly_done else 1

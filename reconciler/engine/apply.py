@@ -226,7 +226,10 @@ class _Walk:
             return self._failure(change, cut_off, OutcomeStatus.SKIPPED, started)
         except ReconcilerError as error:
             return self._failure(change, error, OutcomeStatus.FAILED, started)
-        return Outcome(change, OutcomeStatus.APPLIED, id=done.id, seconds=self._run.clock() - started, notes=done.notes)
+        seconds = self._run.clock() - started
+        return Outcome(
+            change, OutcomeStatus.APPLIED, id=done.id, seconds=seconds, notes=done.notes, refused=done.refused
+        )
 
     def _wait(self, change: Change) -> Done:
         def tell(text: str) -> None:
@@ -271,7 +274,12 @@ class _Walk:
                 seconds = known.seconds + outcome.seconds
                 notes = (*known.notes, *outcome.notes)
                 worst[key] = replace(
-                    outcome, was_started=was_started, id=outcome.id or known.id, seconds=seconds, notes=notes
+                    outcome,
+                    was_started=was_started,
+                    id=outcome.id or known.id,
+                    seconds=seconds,
+                    notes=notes,
+                    refused=(*known.refused, *outcome.refused),
                 )
         for change in self._plan.blocked:
             waits = change.reason is Reason.WAITS

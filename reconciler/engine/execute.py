@@ -52,6 +52,7 @@ class Done(Struct, frozen=True):
 
     id: str | None = None
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class Executor:
@@ -447,7 +448,7 @@ class Executor:
         self.books.put(record)
         journal.finish(record)
         kept = (f"{name}: the API keeps {_short(value)}, not what was asked" for name, value in record.answered.items())
-        return Done(record.id, (*written.notes, *kept))
+        return Done(record.id, (*written.notes, *kept), written.refused)
 
     def _kind(self, change: Change) -> Kind:
         return self._kinds[change.address.kind]

@@ -17,6 +17,7 @@ from reconciler.engine.blocking import blocked_by, waiting_for
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.match import Binding, Found
+from reconciler.engine.refused_files import refusals_told, with_refusals
 from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
 from reconciler.engine.retention import with_swept
 from reconciler.engine.survey import Survey
@@ -169,6 +170,7 @@ class _Decisions:
 
     def _compare(self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
+        spec = with_refusals(spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
         prior = record
         if record is not None and ignore:
@@ -179,11 +181,11 @@ class _Decisions:
             resource,
             binding,
             fields=fields,
-            desired=diff.without_ignored(kind.complete(resource.spec), live=live, ignore=ignore),
+            desired=diff.without_ignored(with_refusals(kind.complete(resource.spec), record), live=live, ignore=ignore),
             after={**before, **_put_back(resource, fields), **desired},
             before=before,
             held=kind.hold_on(live.attributes) or "",
-            warnings=tuple(_warnings(resource, desired, record)),
+            warnings=(*_warnings(resource, desired, record), *refusals_told(desired, live)),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))

@@ -287,7 +287,7 @@ class MemberFinder:
 
     def add(self, index: int, item: Mapping[str, Any]) -> str:
         """Take in one item; raises Problem. The answer is a warning, or empty."""
-        shared = {"attributes": item.get("attributes"), "chunking_strategy": item.get("chunking_strategy")}
+        shared: dict[str, Any] = {name: item.get(name) for name in ("attributes", "chunking_strategy")}
         if "file_id" in item:
             self._put(index, str(item["file_id"]), Member(str(item["file_id"]), None, item["file_id"], **shared))
             return ""

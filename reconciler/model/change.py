@@ -312,6 +312,8 @@ class Outcome(Struct, frozen=True):
     moved: tuple[FieldChange, ...] = ()
     blame: str = ""
     was_started: bool = False
+    refused: tuple[str, ...] = ()
+    """A sentence for each file that the API refused while the change itself went through."""
 
 
 class ApplyResult(Struct, frozen=True):

@@ -66,6 +66,8 @@ class Written(Struct, frozen=True):
     live: LiveObject
     delivered: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """A sentence for each file that the API refused. The object is as it should be apart from them."""
 
 
 class Expected(Struct, frozen=True):

@@ -338,6 +338,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "request_id": outcome.request_id,
         "seconds": outcome.seconds,
         "notes": list(outcome.notes),
+        **({"refused": list(outcome.refused)} if outcome.refused else {}),
         "moved": [_field(field) for field in outcome.moved],
         "blame": outcome.blame or None,
         "source": words.where(change.place) or None,

@@ -234,7 +234,7 @@ def _outcome(outcome: Outcome) -> str:
     text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(words.outcome_sentence(outcome))}{ident}\n"
     remarks = [_spans(outcome.hint)] if outcome.hint else []
     remarks += [f"request id {code_span(outcome.request_id)}"] if outcome.request_id else []
-    remarks += [_spans(note) for note in (*outcome.notes, outcome.blame) if note]
+    remarks += [_spans(note) for note in (*outcome.refused, *outcome.notes, outcome.blame) if note]
     moved = _diff_block(moved_entries(outcome, width=_WIDTH))
     block = "".join(f"  {part}\n" for part in moved.split("\n")) if moved else ""
     return text + "".join(f"  - {remark}\n" for remark in remarks) + (f"\n{block}\n" if block else "")

@@ -249,6 +249,7 @@ def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
     yield line(*head, Span(f"   {verb}{inside}", style), Span(f"{ident}{took}", "dim"))
     for label, text in (("", below), ("", outcome.hint), ("request id: ", outcome.request_id or "")):
         yield from [line(_FIELD_INDENT, Span(label, "dim"), text)] if text else []
+    yield from (line(_FIELD_INDENT, Span("✗ ", "red"), sentence) for sentence in outcome.refused)
     yield from (line(_FIELD_INDENT, Span("note: ", "yellow"), note) for note in outcome.notes)
 
 

@@ -297,7 +297,7 @@ def reported(result: ApplyResult) -> list[Outcome]:
 
 def is_complete(result: ApplyResult) -> bool:
     """Whether everything that was planned is done."""
-    done_all = all(outcome.status is OutcomeStatus.APPLIED for outcome in result.outcomes)
+    done_all = all(outcome.status is OutcomeStatus.APPLIED and not outcome.refused for outcome in result.outcomes)
     return done_all and not result.interrupted
 
 
@@ -316,6 +316,8 @@ def result_totals(result: ApplyResult) -> str:
     parts = [
         f"{number:,} {word}" for status, word in named if (number := _number(outcomes, status)) or word == "applied"
     ]
+    refused = sum(len(outcome.refused) for outcome in outcomes)
+    parts += [f"{count(refused, 'file')} refused"] if refused else []
     how = "interrupted" if result.interrupted else "incomplete"
     return f"Apply {how}: {', '.join(parts)}. {cost}."
 
