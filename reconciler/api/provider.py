@@ -39,6 +39,7 @@ from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFi
 from reconciler.model.values import LocalFile, Spec
 
 _FIRST_LOOK_SECONDS = 0.5
+_OPTIONAL_ATTEMPTS = 2
 
 Tasks = tuple[tuple[Carrier, Task], ...]
 
@@ -134,7 +135,13 @@ class HttpProvider:
     # Reading
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        is_optional: bool = False,
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
@@ -149,8 +156,10 @@ class HttpProvider:
             found = site.get()
             return () if found is None else (found,)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
+        attempts = _OPTIONAL_ATTEMPTS if is_optional else None
+        pages = self.pages.get((kind.name, project, within), 1)
         try:
-            items = list(site.list(query, enough=enough, pages=self.pages.get((kind.name, project, within), 1)))
+            items = list(site.list(query, enough=enough, pages=pages, attempts=attempts))
         except ApiError as error:
             explained = self._retirements.explain(error, kind, site.reach, asked=site.collection)
             if within and explained is error and isinstance(error, NotFoundError):

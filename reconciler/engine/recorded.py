@@ -38,10 +38,16 @@ class RecordedProvider:
         """Nothing will be called."""
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
-        del enough
+        del enough, is_optional
         records = self._seats.get((kind.name, project), ())
         return [_as_live(kind, record) for record in records if kind.place_of(record.id)[0] == within]
 

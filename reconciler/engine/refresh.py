@@ -265,7 +265,9 @@ class Reader:
             if single is not None:
                 live = self._get(place, single)
                 return (live,) if live is not None else ()
-            return self.provider.list(self._kinds[place.kind], place.project, place.within, enough=enough)
+            return self.provider.list(
+                self._kinds[place.kind], place.project, place.within, enough=enough, is_optional=optional
+            )
         except (ApiError, CredentialError) as error:
             if optional:
                 self.state.unsearched[place] = error

@@ -65,13 +65,23 @@ class RememberingProvider:
             self._provider.expect(kind, project, *calls, within=within)
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.list(kind, project, within)
         key = ("list", kind.name, project, within, enough)
-        return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough))
+
+        def ask() -> Sequence[LiveObject]:
+            return self._provider.list(kind, project, within, enough=enough, is_optional=is_optional)
+
+        return self._once(key, ask)
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:
         """One object."""

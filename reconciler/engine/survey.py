@@ -314,11 +314,14 @@ class Survey:
             inputs.ownership.begun
         )
         open_places = {(address.kind, address.project) for address in open_ends}
+        # What makes another object unnecessary may be something that nobody manages.
+        looked_into = {inputs.kinds[place.kind].satisfied_by for place in places}
         wanted: dict[Place, set[str]] = {
             place: set()
             for place in places
             if (place.kind, place.project) not in open_places
             and not inputs.kinds[place.kind].keep_one
+            and place.kind not in looked_into
             and place not in self._swept_places
         }
         for address, record in inputs.records.items():

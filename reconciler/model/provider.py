@@ -126,12 +126,19 @@ class Provider(Protocol):
         """
 
     def list(
-        self, kind: Kind, project: str | None, within: Within = (), *, enough: frozenset[str] | None = None
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Within = (),
+        *,
+        enough: frozenset[str] | None = None,
+        is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings, every page, ended ones included.
 
         `enough` are the ids of all that is wanted, where nothing else is: the rest may then be left out, and so may
-        some of these, where asking for them singly takes fewer calls.
+        some of these, where asking for them singly takes fewer calls. An `is_optional` list is given up early where the
+        server fails.
         """
 
     def get(self, kind: Kind, project: str | None, id: str) -> LiveObject | None:

@@ -72,6 +72,13 @@ def test_the_note_about_kinds_that_were_not_searched_is_one(workspace: Workspace
     assert "404" in notes[0]["detail"]
 
 
+def test_a_server_without_a_kind_that_answers_500_is_asked_twice(workspace: Workspace) -> None:
+    refuse(workspace, "GET:/agents", "error:500")
+    done = workspace.declare(STORE).run("plan", expect=0)
+    assert "Agent: GET /agents answered 500" in done.out
+    assert [item.path for item in workspace.emulator.requests].count("/agents") == 2
+
+
 def test_a_search_that_failed_for_a_while_is_made_up_for(workspace: Workspace) -> None:
     workspace.declare(STORE, AGENT).apply()
     (workspace.folder / STATE).unlink()
