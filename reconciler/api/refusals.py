@@ -11,7 +11,8 @@ from reconciler.model.values import Member
 
 _REFUSED = (400, 413, 415, 422)
 _OF_THE_STORE = frozenset({"vector_store_expired", "insufficient_quota"})
-_OF_THE_ACCOUNT = re.compile(r"\b(quota|storage limit|billing)\b", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"\b(quota|storage limit|billing|server had an error)\b", re.IGNORECASE)
+"""What a refusal says that blames the account or the server, whatever its status."""
 _EXTENSIONS = re.compile(r"extensions? \[([^\]]*)\]", re.IGNORECASE)
 
 
@@ -25,7 +26,7 @@ def is_about_the_file(error: ApiError) -> bool:
     how = error.param or ""  # a wrong way of attaching is the manifest's fault, for all files alike
     if "chunk" in how or "attributes" in how:
         return False
-    return error.code not in _OF_THE_STORE and not _OF_THE_ACCOUNT.search(str(error))
+    return error.code not in _OF_THE_STORE and not _OF_OTHERS.search(str(error))
 
 
 def refused_members(batch: Sequence[Member], error: ApiError) -> list[Member] | None:

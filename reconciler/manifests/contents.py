@@ -57,8 +57,8 @@ class Contents:
     def _advise(self, found: FileSet, resource: Resource, due: _Due) -> None:
         """Warn, at each item of the field, of the files that the API is known to refuse."""
         type = resource.kind.by_name[due.field].type
-        if not isinstance(type, FileSetType):
-            return
+        if not isinstance(type, FileSetType) or self._problems.errors:
+            return  # what has to be mended is said first
         by_item: dict[int, list[Member]] = {}
         for member in found.members:
             if member.content is not None and member.content.sha256:  # it could be read

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 from msgspec.structs import replace
 
+from reconciler.emulator import indexing
+from reconciler.emulator.errors import bad_request
+from reconciler.emulator.store import Record as Stored
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record
@@ -18,7 +23,7 @@ STORE = Address("VectorStore", "it")
 def test_an_upload_of_a_run_that_died_is_attached_and_not_repeated(world: World) -> None:
     wanted = [member(world, "a.md", "a"), member(world, "b.md", "b")]
     live = store_of(world).live
-    failing(world, "on=POST:*/file_batches,do=error:403", lambda: sync(world, live, *wanted))
+    failing(world, "on=POST:*/file_batches,do=error:400", lambda: sync(world, live, *wanted))
     world.next_run()
     sync(world, live, *wanted)
     assert in_step(world, live, *wanted)
@@ -28,7 +33,7 @@ def test_an_upload_of_a_run_that_died_is_attached_and_not_repeated(world: World)
 def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> None:
     wanted = member(world, "a.md", "a")
     live = store_of(world).live
-    failing(world, "on=POST:*/files,do=error:403,skip=1", lambda: sync(world, live, wanted))
+    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
     entry = next(entry for entry in world.steps.entries if entry.name == "upload")
     entry.status, entry.id, entry.result = "begun", None, {}
     world.next_run()
@@ -40,7 +45,7 @@ def test_an_upload_that_a_dying_run_began_is_found_in_the_list(world: World) -> 
 def test_an_upload_that_is_gone_meanwhile_is_sent_again(world: World) -> None:
     wanted = member(world, "a.md", "a")
     live = store_of(world).live
-    failing(world, "on=POST:*/files,do=error:403,skip=1", lambda: sync(world, live, wanted))
+    failing(world, "on=POST:*/files,do=error:400,skip=1", lambda: sync(world, live, wanted))
     (file,) = world.objects("file")
     world.client.request("DELETE", "/files/{file}", key=world.key, ids={"file": file["id"]})
     world.next_run()
@@ -105,7 +110,7 @@ def test_an_attach_that_met_a_conflict_is_looked_for_before_it_is_repeated(world
 def test_a_run_that_dies_while_rechunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
     live, a, b = pair
     chunked = replace(b, chunking_strategy=SMALL)
-    failing(world, "on=POST:*/files,do=error:403", lambda: sync(world, live, a, chunked))
+    failing(world, "on=POST:*/files,do=error:400", lambda: sync(world, live, a, chunked))
     world.next_run()
     sync(world, live, a, chunked)
     assert in_step(world, live, a, chunked)
@@ -120,9 +125,10 @@ def test_a_run_that_dies_while_removing_leaves_no_file_behind(world: World, pair
     assert uploaded(world) == ["a.md"]
 
 
-def test_an_upload_that_is_forbidden_stops_the_change(world: World) -> None:
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_failed_upload_that_blames_no_file_stops_the_change(world: World, status: int) -> None:
     live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=error:403,times=0")
+    world.emulator.add_fault(f"on=POST:/files,do=error:{status},times=0")
     with pytest.raises(ApiError):
         sync(world, live, member(world, "a.md", "a"))
     assert read(world, live) == {}
@@ -148,18 +154,28 @@ def test_what_was_uploaded_for_a_refused_file_is_deleted(world: World) -> None:
     assert uploaded(world) == ["a.md"]
 
 
-def test_a_batch_that_is_refused_without_a_name_is_halved_until_the_file_is_known(world: World) -> None:
-    live = store_of(world).live
-    world.emulator.add_fault("on=POST:*/file_batches,do=error:400,times=2")
-    world.emulator.add_fault("on=POST:/vector_stores/*/files,do=error:400")
-    written = sync(world, live, *(member(world, name, name) for name in ("a.md", "b.md", "c.md")))
-    assert len(written.refused) == 1
-    assert len(read(world, live)) == 2
+def refusing(monkeypatch: pytest.MonkeyPatch, is_refused: Callable[[str], bool]) -> None:
+    """Let stores refuse files without saying which."""
+
+    def refuse(files: Iterable[Stored]) -> None:
+        if any(is_refused(file.body["filename"]) for file in files):
+            raise bad_request("A file is not as it should be.")
+
+    monkeypatch.setattr(indexing, "refuse_unread", refuse)
 
 
-def test_a_store_that_takes_nothing_is_one_error(world: World) -> None:
+def test_a_batch_that_is_refused_without_a_name_is_halved_until_the_file_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda name: name == "b.md")
+    written = store_of(world, *(member(world, f"{name}.md", name) for name in "abcdefg"))
+    assert [text.split(" ")[0] for text in written.refused] == ["b.md"]
+    assert len(read(world, written.live)) == 6
+
+
+def test_a_store_that_takes_nothing_is_one_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     live = store_of(world).live
-    world.emulator.add_fault("on=POST:/vector_stores/*,do=error:400,times=0")
+    refusing(monkeypatch, lambda _: True)
     with pytest.raises(ApiError):
         sync(world, live, *(member(world, f"{number}.md", str(number)) for number in range(30)))
 
@@ -187,7 +203,7 @@ def test_a_file_that_was_refused_before_is_not_sent_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("calls", range(8))
-@pytest.mark.parametrize("weather", ["error:403", "reset,when=after"])
+@pytest.mark.parametrize("weather", ["error:400", "reset,when=after"])
 def test_a_run_that_dies_after_any_call_is_finished_by_the_next(
     world: World, pair: Pair, calls: int, weather: str
 ) -> None:
@@ -205,7 +221,7 @@ def test_a_run_that_dies_after_any_call_is_finished_by_the_next(
 def died_before_attaching(world: World, *members: Member) -> LiveObject:
     """A store, and a run that uploaded the members and died before it attached them."""
     live = store_of(world).live
-    failing(world, "on=POST:/vector_stores/*,do=error:403", lambda: sync(world, live, *members))
+    failing(world, "on=POST:/vector_stores/*,do=error:400", lambda: sync(world, live, *members))
     world.next_run()
     return live
 

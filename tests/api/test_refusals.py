@@ -22,6 +22,7 @@ def test_a_final_refusal_is_about_the_file(status: int) -> None:
         ApiError("boom", status=500),
         ApiError("expired", status=400, code="vector_store_expired"),
         ApiError("You exceeded your storage limit", status=400),
+        ApiError("The server had an error while processing your request.", status=400),
         ApiError("Invalid value", status=400, param="files[0].chunking_strategy"),
         AuthenticationError("no", status=403),
         ThrottledError("slow down", status=429),
