@@ -9,21 +9,22 @@ died halfway goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from reconciler.api.claims import Claims
 from reconciler.api.indexing import Indexing, Watch
 from reconciler.api.members import Moves, attachment, live_set, moves, seen_set, tags
 from reconciler.api.reach import Reach, new_id_of
+from reconciler.api.refusals import is_about_the_file, refused_members
 from reconciler.api.strays import REATTACH, UPLOAD, Strays
 from reconciler.api.throttle import Lane
 from reconciler.api.uploads import Uploader
 from reconciler.api.work import DOUBTFUL_ATTEMPTS, Carrier, Task, Work, side_by_side
-from reconciler.errors import AmbiguousError, NotFoundError
+from reconciler.errors import AmbiguousError, ApiError, NotFoundError
 from reconciler.model.consistency import SETTLE_SECONDS, Window
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import Expected
@@ -33,6 +34,8 @@ from reconciler.model.values import FileSet, Member, value_at
 
 PURPOSE = "assistants"
 _PAGE = 100
+_MOST_FRUITLESS = 20
+"""How many files are tried one by one in a store that has taken none so far."""
 _WRITES_PER_MINUTE = 300
 """What a store takes in a minute, single files and batches alike."""
 
@@ -63,7 +66,11 @@ class Folder(Carrier):
 
     def created(self, task: Task, live: LiveObject) -> FileSet | None:
         """Fill the new store."""
-        return None if task.value is None else self._sync(task, live, FileSet(()))
+        if task.value is None:
+            return None
+        # What another store refused is tried in this one.
+        members = tuple(replace(member, refused="") if member.refused else member for member in task.value.members)
+        return self._sync(replace(task, value=FileSet(members)), live, FileSet(()))
 
     def reads(self, kind: Kind) -> tuple[str, str]:
         """The list of the members."""
@@ -150,6 +157,14 @@ class _Sync(Struct, frozen=True):
     work: Work
     live: LiveObject
     strays: Strays
+    refused: dict[str, str] = field(default_factory=dict)
+    """What the API said about members that it refused, by key. Filled from several threads."""
+    refused_alone: list[str] = field(default_factory=list)
+    """The keys of members that were refused when they were attached singly."""
+    once_attached: set[str] = field(default_factory=set)
+    """The keys of members that were detached to be attached otherwise."""
+    batches: list[str] = field(default_factory=list)
+    """The ids of what the store took."""
 
     @property
     def files_path(self) -> str:
@@ -159,20 +174,35 @@ class _Sync(Struct, frozen=True):
         added = self._upload([member for member in plan.add if member.content], self.strays)
         added += [member for member in plan.add if not member.content]
         self._each(self._retag, plan.retag)
+        self.once_attached.update(member.key for member in plan.again)
         self._each(self._detach_to_attach_again, plan.again)
         watches = self._attach([*added, *plan.again])
         if watches:
             names = {str(member.file_id): member.key for member in (*added, *plan.again)}
             indexing = Indexing(self.work.reach, names, self.folder.index_seconds, self.folder.settle_seconds)
-            self.work.notes.extend(indexing.wait(watches))
+            failed, remarks = indexing.wait(watches)
+            self.work.refused.extend(failed)
+            self.work.notes.extend(remarks)
         self._remove(plan.remove, kept=len(after.members))
         _delete_unused(self.work, self.strays)
         self.work.notes.extend(self.strays.remarks())
         return self._outcome(after, [*added, *plan.again, *plan.retag])
 
     def _outcome(self, after: FileSet, written: list[Member]) -> FileSet:
-        ids = {member.key: member.file_id for member in written}
-        return FileSet(tuple(replace(item, file_id=ids.get(item.key, item.file_id)) for item in after.members))
+        ids = {member.key: member.file_id for member in written if member.key not in self.refused}
+        return FileSet(tuple(self._as_written(item, ids) for item in after.members))
+
+    def _as_written(self, member: Member, ids: Mapping[str, Any]) -> Member:
+        if member.key in self.refused and member.content:
+            return replace(member, file_id=None, refused=self.refused[member.key])
+        return replace(member, file_id=ids.get(member.key, member.file_id))
+
+    def _refuse(self, member: Member, when: str, error: ApiError) -> None:
+        """Leave a member out, and delete what was uploaded for it."""
+        self.refused[member.key] = f"{when}: {error}"
+        self.work.refused.append(f"{member.key} was refused {when}: {error}")
+        if member.content and member.file_id is not None:
+            _delete_file(self.work, member)
 
     def _each(self, do: Callable[[Member], None], members: Sequence[Member]) -> None:
         side_by_side(do, members, workers=self.folder.parallelism)
@@ -189,6 +219,11 @@ class _Sync(Struct, frozen=True):
                 return self._uploaded(member, strays)
             except AmbiguousError as error:
                 doubtful.append((member, Window(error.sent_at or began)))
+                return None
+            except ApiError as error:
+                if not is_about_the_file(error):
+                    raise
+                self._refuse(member, "at upload", error)
                 return None
 
         done = [made for made in side_by_side(upload, members, workers=self.folder.parallelism) if made]
@@ -238,7 +273,32 @@ class _Sync(Struct, frozen=True):
                 if again:
                     raise
                 watches += self._attach_missing(batch)
+            except ApiError as error:
+                watches += self._attach_apart(batch, error, again=again)
         return watches
+
+    def _attach_apart(self, batch: list[Member], error: ApiError, *, again: bool) -> list[Watch]:
+        """Find the members for which the API refused a whole batch, and attach the others.
+
+        Members that the refusal names are set aside; without a name, halves are tried until single members are left.
+        """
+        culprits = refused_members(batch, error)
+        if culprits is None or any(member.key in self.once_attached for member in culprits):
+            raise error
+        if len(batch) == 1 and batch[0].key in self.once_attached:
+            raise error  # the store had the file, so the refusal is about how it is to be attached
+        if len(batch) == 1 and not culprits:
+            self.refused_alone.append(batch[0].key)
+            if len(self.refused_alone) >= _MOST_FRUITLESS and not self.batches:
+                raise error  # the store takes nothing at all, so the fault is not the files'
+            culprits = batch
+        for member in culprits:
+            self._refuse(member, "when it was attached", error)
+        rest = [member for member in batch if member.key not in self.refused]
+        if culprits:
+            return self._attach(rest, again=again) if rest else []
+        middle = len(rest) // 2
+        return [*self._attach(rest[:middle], again=again), *self._attach(rest[middle:], again=again)]
 
     def _attach_missing(self, batch: list[Member]) -> list[Watch]:
         """After an answer was lost: attach what is not there, and wait for all by way of the store."""
@@ -261,6 +321,7 @@ class _Sync(Struct, frozen=True):
                 id = new_id_of(made, what=f"POST {path}")
                 watch = Watch(one, {**ids, "batch": id}, f"{one}/files")
             step.done(id)
+        self.batches.append(id)
         return watch
 
     # Changing and removing

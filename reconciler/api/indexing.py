@@ -38,16 +38,17 @@ class Indexing(Struct):
     seconds: float
     settle_seconds: float
 
-    def wait(self, watches: list[Watch]) -> list[str]:
-        """Wait for all, and return a sentence for each file that failed, and for what is still going on."""
+    def wait(self, watches: list[Watch]) -> tuple[list[str], list[str]]:
+        """Wait for all; a sentence for each file that failed, and remarks about what is still going on."""
+        failed: list[str] = []
         notes: list[str] = []
         for watch in watches:
             body = self._ended(watch)
             if body is None:
                 notes.append("Some files are still being indexed; the next plan shows those that fail.")
             else:
-                notes += [self._sentence(item) for item in self._failed(watch, body)]
-        return list(dict.fromkeys(notes))
+                failed += [self._sentence(item) for item in self._failed(watch, body)]
+        return list(dict.fromkeys(failed)), list(dict.fromkeys(notes))
 
     def _ended(self, watch: Watch) -> Spec | None:
         pause = _FIRST_SECONDS

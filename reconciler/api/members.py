@@ -85,6 +85,8 @@ def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
     kept: set[Any] = set()
     for member in after.members:
         found = by_key.get(member.key) if member.content else by_id.get(member.file_id)
+        if found is None and member.refused:
+            continue
         if found is None or (member.content is not None and _digest(found) != _digest(member)):
             sorted_out["add"].append(member)
             continue

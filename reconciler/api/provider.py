@@ -40,6 +40,7 @@ from reconciler.model.resource import LiveObject, Record
 from reconciler.model.types import BundleType, FileSetType, KeySinkType, LocalFileType
 from reconciler.model.values import LocalFile, Spec
 
+_OPTIONAL_ATTEMPTS = 2
 Tasks = tuple[tuple[Carrier, Task], ...]
 
 
@@ -141,6 +142,7 @@ class HttpProvider:
         *,
         enough: frozenset[str] | None = None,
         anew: bool = False,
+        is_optional: bool = False,
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server has no such kind any more.
 
@@ -157,13 +159,15 @@ class HttpProvider:
             found = site.get()
             return () if found is None else (found,)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
+        attempts = _OPTIONAL_ATTEMPTS if is_optional else None
+        pages = self.pages.get((kind.name, project, within), 1)
         try:
-            items = list(site.list(query, enough=enough, pages=self.pages.get((kind.name, project, within), 1)))
-        except NotFoundError as error:
-            explained = self._retirements.explain(error, kind, site.reach)
+            items = list(site.list(query, enough=enough, pages=pages, attempts=attempts))
+        except ApiError as error:
+            explained = self._retirements.explain(error, kind, site.reach, asked=site.collection)
             if explained is not error:
                 raise explained from error
-            if within:
+            if within and isinstance(error, NotFoundError):
                 return ()
             raise
         self._retirements.seen(kind)
@@ -557,4 +561,4 @@ def _new_id(work: Work, answer: Mapping[str, Any]) -> str:
 def _written(work: Work, live: LiveObject, values: Mapping[str, Any]) -> Written:
     shown = {name: value for name, value in values.items() if value is not None}
     live = replace(live, carried={**live.carried, **shown})
-    return Written(live, delivered=work.delivered, notes=tuple(work.notes))
+    return Written(live, delivered=work.delivered, notes=tuple(work.notes), refused=tuple(work.refused))

@@ -42,10 +42,19 @@ class Reach(Struct, frozen=True):
         return answer.body, answer.headers
 
     def list(
-        self, path: str, *, ids: Mapping[str, str] | None = None, query: pages.Asked | None = None
+        self,
+        path: str,
+        *,
+        ids: Mapping[str, str] | None = None,
+        query: pages.Asked | None = None,
+        attempts: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Every item of a list, page by page."""
-        return pages.items(lambda asked: self.request("GET", path, ids=ids, query=dict(asked)), what=path, query=query)
+
+        def ask(asked: pages.Asked) -> dict[str, Any]:
+            return self.request("GET", path, ids=ids, query=dict(asked), attempts=attempts)
+
+        return pages.items(ask, what=path, query=query)
 
     def _request(self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]) -> Request:
         return Request(method, path, self.key, {**self.ids, **(ids or {})}, beta=self.beta, **rest)

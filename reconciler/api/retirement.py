@@ -7,11 +7,19 @@ answers, the kind is retired. Kinds that have no such list name one that went wi
 
 from __future__ import annotations
 
+import re
+
 from reconciler.api.reach import Reach
-from reconciler.errors import ApiError, NotFoundError, ReconcilerError, RetiredError
-from reconciler.model.kind import Kind, Retirement
+from reconciler.errors import AnswerError, ApiError, NotFoundError, ReconcilerError, RetiredError
+from reconciler.model.kind import Kind
 
 _REFUSED = (403, 404, 405, 410)
+_GONE = 410
+_SHUT_DOWN = re.compile(
+    r"\b(shut ?down|retired|sunset(ted)?|discontinued|no longer (available|supported|exists?))\b",
+    re.IGNORECASE,
+)
+"""What a refusal of a whole collection says where its status alone does not tell that it is gone."""
 
 
 class Retirements:
@@ -30,19 +38,29 @@ class Retirements:
             return
         try:
             reach.request("GET", kind.told_by, query={"limit": 1})
-        except NotFoundError as error:
-            explained = _verdict(error, kind.retirement, reach)
+        except ApiError as error:
+            explained = self.explain(error, kind, reach, asked=kind.told_by)
+            if explained is error and not isinstance(error, NotFoundError):
+                return  # a refusal of that list says nothing about the object
             if explained is error:
                 raise
             raise explained from error
         self.seen(kind)
 
-    def explain(self, error: ApiError, kind: Kind, reach: Reach) -> ApiError:
-        """What a 404 of the kind's collection means, at the price of a call or two; the error itself if no more."""
-        if kind.retirement is None or kind.told_by in self._alive or not isinstance(error, NotFoundError):
+    def explain(self, error: ApiError, kind: Kind, reach: Reach, *, asked: str | None = None) -> ApiError:
+        """What a refusal of the kind's collection means, at the price of a call or two; the error itself if no more.
+
+        `asked` is the collection that was refused. One inside of something else can be missing with what it is in.
+        """
+        refused = asked or kind.collection
+        if kind.told_by in self._alive or not _may_be_gone(error):
             return error
-        if kind.told_by == kind.collection:
-            return _verdict(error, kind.retirement, reach)
+        if not isinstance(error, NotFoundError):
+            return _retired(kind, error)
+        if kind.told_by == refused and "{" not in refused:
+            return _verdict(error, kind, reach)
+        if kind.retirement is None:
+            return error
         try:
             self.check(kind, reach)  # what is missing may be the object around it alone
         except ApiError as found:
@@ -52,18 +70,30 @@ class Retirements:
     def refused(self, error: ApiError, kind: Kind, reach: Reach) -> ApiError:
         """What it means that nothing new is made; the error itself if it has nothing to do with a retirement."""
         if kind.retirement is not None and kind.retirement.read_only and error.status in _REFUSED:
-            return _retired(kind.retirement, error.status, f" It was answered: {error}")
-        return self.explain(error, kind, reach)
+            return _retired(kind, error, f" It was answered: {error}")
+        # A 400 of a create is about its body, such as a model that was shut down.
+        return self.explain(error, kind, reach) if isinstance(error, NotFoundError) else error
 
 
-def _verdict(error: NotFoundError, retirement: Retirement, reach: Reach) -> ApiError:
+def _may_be_gone(error: ApiError) -> bool:
+    if isinstance(error, AnswerError):
+        return False  # a page of a proxy says nothing about the API
+    said = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
+    return isinstance(error, NotFoundError) or error.status == _GONE or said
+
+
+def _verdict(error: ApiError, kind: Kind, reach: Reach) -> ApiError:
+    """A 404 of a collection means that the kind is gone only where the rest of the API answers."""
     try:
         reach.plain.request("GET", "/models")
     except ReconcilerError:
         return error
-    return _retired(retirement, 404)
+    return _retired(kind, error)
 
 
-def _retired(retirement: Retirement, status: int | None, more: str = "") -> RetiredError:
+def _retired(kind: Kind, error: ApiError, more: str = "") -> RetiredError:
     hint = "A server that still has them is named by OPENAI_BASE_URL or --base-url."
-    return RetiredError(f"{retirement.sentence}{more}", hint=hint, status=status)
+    sentence = f"This server has no {kind.name} objects (any more). It answered: {error}"
+    if kind.retirement is not None:
+        sentence = f"{kind.retirement.sentence}{more}"
+    return RetiredError(sentence, hint=hint, status=error.status)

@@ -71,14 +71,19 @@ class Site(Struct, frozen=True, dict=True):
         return self.reach.request(method, path, ids=ids | ({"id": id} if id else {}), **rest)
 
     def list(
-        self, query: Mapping[str, str | int], *, enough: frozenset[str] | None = None, pages: int = 1
+        self,
+        query: Mapping[str, str | int],
+        *,
+        enough: frozenset[str] | None = None,
+        pages: int = 1,
+        attempts: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Every item of the collection, page by page; fewer where `enough` are all that is wanted.
 
         It is read until asking for the rest of what is wanted singly is fewer calls than the pages that are to come, of
         as many `pages` as it had when it was read last.
         """
-        items = self.reach.list(self.collection, ids=dict(self.within), query=query)
+        items = self.reach.list(self.collection, ids=dict(self.within), query=query, attempts=attempts)
         if enough is None or not self.kind.readable_singly:
             yield from items
             return

@@ -41,6 +41,8 @@ class Work(Struct):
     answer: Spec = field(default_factory=dict)
     delivered: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """A sentence for each file that the API refused while the rest of the change went through."""
 
     def __repr__(self) -> str:
         return f"Work({self.address})"  # the answer may hold a key

@@ -40,15 +40,17 @@ def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | 
 
 def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: bool) -> int:
     from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
+    from reconciler.cli.reporting import tell_errors
 
     session.configured()
     with locked(session, "apply"):
         plan = session.plan(planning)
-        if plan.is_empty:
+        tell_errors(session.options, plan)
+        if plan.is_empty and not plan.blocked:
             return _nothing_to_do(session, plan, check=check)
         show(session, plan)
         session.check_guards(plan, planning)
-        ask_or_refuse(yes=yes, what="plan")
+        ask_or_refuse(yes=yes or plan.is_empty, what="plan")
         return carry_out(session, plan, command="apply", check=check)
 
 
@@ -76,7 +78,7 @@ def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check
     session.configured()
     with locked(session, "apply"):
         session.check_still_valid(plan)
-        if plan.is_empty:
+        if plan.is_empty and not plan.blocked:
             return _nothing_to_do(session, plan, check=check)
         session.bind_projects_of(plan)
         show(session, plan)

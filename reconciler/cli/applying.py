@@ -54,7 +54,7 @@ def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False
         result = replace(result, calls=session.client.calls - calls, seconds=time.monotonic() - started)
         if check and code == 0:
             result, code = _checked(session, result)
-        if plan.pending:
+        if plan.pending or plan.blocked:
             publish(session.options, lambda to: to.result(result))
         return code
 
@@ -104,7 +104,7 @@ def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bo
     keep_pages(store, session.provider.pages)
     if manifests := session.parsed.to_keep():  # a rollback reads none
         store.keep_parsed(manifests)
-    if succeeded and result.plan.reading.whole:
+    if succeeded and result.plan.reading.whole and not result.plan.unsearched:
         store.set_meta(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
     store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)
@@ -116,6 +116,8 @@ def exit_code_of(result: ApplyResult) -> int:
         return 130
     if result.of(OutcomeStatus.STALE):
         return 10
+    if any(outcome.refused for outcome in result.outcomes):
+        return 13
     if result.of(OutcomeStatus.FAILED) or result.of(OutcomeStatus.SKIPPED):
         was_partly_done = result.of(OutcomeStatus.APPLIED) or any(outcome.was_started for outcome in result.outcomes)
         return 13 if was_partly_done else 1

@@ -17,7 +17,7 @@ def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int
     Objects to be retained (projects, by default) are only forgotten; protected ones are refused.
     """
     from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
-    from reconciler.cli.reporting import publish
+    from reconciler.cli.reporting import publish, tell_errors
     from reconciler.cli.session import Session
 
     session = Session(options)
@@ -26,12 +26,13 @@ def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int
     try:
         with locked(session, "destroy"):
             plan = session.plan(planning, destroy=True)
-            if plan.is_empty:
+            tell_errors(session.options, plan)
+            if plan.is_empty and not plan.blocked:
                 publish(session.options, lambda to: to.plan(plan))
                 return 0
             show(session, plan)
             session.check_guards(plan, planning)
-            ask_or_refuse(yes=yes, what="destruction")
+            ask_or_refuse(yes=yes or plan.is_empty, what="destruction")
             return carry_out(session, plan, command="destroy")
     finally:
         session.close()

@@ -31,6 +31,12 @@ import click
 @click.option(
     "--retire-assistants", is_flag=True, help="Answer 404 on /assistants and /threads, as the live platform does."
 )
+@click.option(
+    "--retire",
+    multiple=True,
+    metavar="NAME[:STATUS]",
+    help="Refuse a collection as a server without it does, such as evals or agents:410; repeatable.",
+)
 @click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request, see `--fault help`; repeatable.")
 def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     """Serve the API on this machine, until Ctrl-C.
@@ -43,7 +49,10 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     if "help" in fault:
         click.echo(FAULT_HELP)
         return 0
-    emulated = Options(faults=_faults(fault), **values)
+    try:
+        emulated = Options(faults=_faults(fault), **values)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     try:
         serve(emulated, port=port, on_ready=_announce)
     except DataFileError as error:

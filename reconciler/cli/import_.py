@@ -68,10 +68,14 @@ def _declared(configuration: Any, address: Any) -> Any:
 def _bind(session: Any, resource: Any) -> int:
     from reconciler.cli.origin import record_origin
     from reconciler.engine.books import imported_record
-    from reconciler.errors import UsageError
+    from reconciler.errors import ConfigurationError, UsageError
     from reconciler.model.change import Action
+    from reconciler.model.diagnostic import Severity
 
     plan = session.plan(PlanningOptions(target=(str(resource.address),)))
+    errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+    if errors:
+        raise ConfigurationError(errors)
     change = next(item for item in plan.changes if item.address == resource.address)
     wanted = resource.lifecycle.adopt
     if change.id != wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -35,6 +35,8 @@ def keys_in_use(configuration: Configuration, records: Mapping[Address, Record])
         credential = credentials.for_project(project or None)
         if credential is not None and id(credential) not in keys:
             keys[id(credential)] = next((key for key in (*known, *to_come) if _is_of(credential, key)), None)
+            if keys[id(credential)] is None and credentials.projects.get(project) is credential:
+                keys[id(credential)] = _to_open(project, credential, (*to_come, *known))
         key = keys[id(credential)] if credential is not None else None
         if credential is not None and key is not None:
             found[project] = KeyInUse(
@@ -42,7 +44,7 @@ def keys_in_use(configuration: Configuration, records: Mapping[Address, Record])
                 key.field,
                 credential.source,
                 is_read_again=credential.file is not None,
-                is_delivered=key in known,
+                is_delivered=key in known and not _is_unset(credential),
             )
     return found
 
@@ -76,6 +78,23 @@ def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
 def _key_fields(name: str) -> list[str]:
     kind = KINDS.get(name)
     return [item.name for item in kind.carried if isinstance(item.type, KeySinkType)] if kind else []
+
+
+def _to_open(project: str, credential: Credential, keys: Iterable[_Delivery]) -> _Delivery | None:
+    """The delivery that an unset variable waits for: the first key of a service account of the project itself."""
+    if not _is_unset(credential):
+        return None
+    own = (key for key in keys if key.writer.project == project and _opens_its_project(key))
+    return min(own, key=lambda key: key.writer.sort_key, default=None)
+
+
+def _opens_its_project(key: _Delivery) -> bool:
+    kind = KINDS.get(key.writer.kind)
+    return kind is not None and isinstance(kind.by_name[key.field].type, KeySinkType) and not kind.is_shown_once
+
+
+def _is_unset(credential: Credential) -> bool:
+    return credential.file is None and credential.secret is None
 
 
 def _is_of(credential: Credential, key: _Delivery) -> bool:

@@ -29,7 +29,7 @@ def command(
 
     Reads live state and compares it with the manifests. Nothing is written but what --out and --report name.
     """
-    from reconciler.cli.reporting import publish_plan, writable, write_private
+    from reconciler.cli.reporting import publish_plan, tell_errors, writable, write_private
     from reconciler.cli.session import Session
     from reconciler.errors import GuardError, UsageError
 
@@ -45,6 +45,7 @@ def command(
     with closing(session):
         plan = session.plan(planning, destroy=destroy, unmanaged=unmanaged)
         plan = session.with_refusals(plan, planning)
+        tell_errors(session.options, plan)
         publish_plan(session.options, plan)
         if plan.refusals:
             raise GuardError(plan.refusals)
@@ -52,4 +53,6 @@ def command(
         from reconciler.render.planfile import dump_plan
 
         write_private(out, dump_plan(plan))
+    if plan.blocked:
+        return 1
     return 2 if detailed_exitcode and not plan.is_empty else 0

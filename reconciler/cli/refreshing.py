@@ -79,7 +79,7 @@ class Refreshing:
         check_budget(inputs, self._provider, trust.seats, beside=self._provider.calls - calls)
         provider = RememberingProvider(self._provider, RecordedProvider(inputs.records), trust, inputs.pages)
         plan = make_plan(inputs, provider, parallelism=self._parallelism)
-        again = unsettled(plan, trust)
+        again = unsettled(plan, trust, inputs.kinds)
         if again:
             trust = trust.without(again, "something is to be done there")
             provider.trust(trust)

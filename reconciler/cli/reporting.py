@@ -151,6 +151,16 @@ def write_private(path: Path, text: str) -> None:
         raise OutputError(f'"{path}" cannot be written: {error.strerror or error}') from error
 
 
+def tell_errors(options: GlobalOptions, plan: Plan) -> None:
+    """Say the errors of a plan on standard error, unless a program reads them in the plan itself."""
+    from reconciler.model.diagnostic import Severity
+
+    errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+    if errors and options.format in (None, "text"):
+        text = renderer(options, stream=sys.stderr).diagnostics(errors)
+        click.echo(redactor(text), nl=not text.endswith("\n"), err=True)
+
+
 def talk(text: str) -> None:
     """Say something on standard error: never part of the result."""
     from reconciler.render.escape import terminal

@@ -316,9 +316,10 @@ class Session:
     def plan(
         self, planning: PlanningOptions, *, destroy: bool = False, unmanaged: bool = False, tolerant: bool = False
     ) -> Plan:
-        """Read live state and make a plan; its errors are raised as one ConfigurationError.
+        """Read live state and make a plan; raises ConfigurationError for errors that concern no single address.
 
-        A `tolerant` plan is for looking at: problems with single addresses stay in it as warnings.
+        The error of an address stays in the plan, with the address left as it is. In a `tolerant` plan, which is only
+        for looking at, errors are warnings.
         """
         self.configured()
         kinds = (resource.kind for resource in self.declared.resources)
@@ -327,12 +328,15 @@ class Session:
         rules = () if tolerant else self.declared.rules
         plan = self.unchecked_plan(planning, destroy=destroy, unmanaged=unmanaged, rules=rules)
         errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-        if errors and not tolerant:
-            raise ConfigurationError(errors)
-        found = [replace(item, severity=Severity.WARNING) for item in plan.diagnostics]
+        general = [item for item in errors if item.address is None]
+        if general and not tolerant:
+            raise ConfigurationError(general)
+        # Errors come first: they say what of the following is left out.
+        warnings = [item for item in plan.diagnostics if item.severity is not Severity.ERROR]
         if tolerant:
-            found += self._vanished(plan)
-        return replace(plan, diagnostics=(*self.configuration.warnings, *found))
+            errors = [replace(item, severity=Severity.WARNING) for item in errors]
+            warnings += self._vanished(plan)
+        return replace(plan, diagnostics=(*errors, *self.configuration.warnings, *warnings))
 
     def _vanished(self, plan: Plan) -> list[Diagnostic]:
         """The warning of a drift report where so much is gone that a guard would refuse a plan."""

@@ -22,7 +22,7 @@ from reconciler.emulator import auth, ids
 from reconciler.emulator.answers import Answer, Mishap, send_answer, send_mishap, strike
 from reconciler.emulator.bodies import read_body, read_form, read_json
 from reconciler.emulator.control import control
-from reconciler.emulator.errors import ApiError, bad_request, not_found, server_error, unknown_url
+from reconciler.emulator.errors import ApiError, bad_request, not_found, retired, server_error, unknown_url
 from reconciler.emulator.faults import Fault
 from reconciler.emulator.query import Query
 from reconciler.emulator.recorder import RequestRecord
@@ -149,9 +149,12 @@ class _Exchange:
 
     def _route(self) -> tuple[Route, dict[str, str]]:
         methods, params = _ROUTER.find(self.path)
-        retired = self.state.options.retire_assistants
-        if not methods or (retired and next(iter(methods.values())).beta == ASSISTANTS_BETA):
+        no_assistants = self.state.options.retire_assistants
+        if not methods or (no_assistants and next(iter(methods.values())).beta == ASSISTANTS_BETA):
             raise unknown_url(self.method, self.full_path)
+        status = self.state.options.retirement_of(self.path)
+        if status is not None:
+            raise retired(status, self.method, self.full_path)
         if self.method not in methods:
             raise wrong_method(self.method, self.full_path, methods)
         return methods[self.method], params

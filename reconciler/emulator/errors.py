@@ -61,6 +61,15 @@ def unknown_url(method: str, path: str) -> ApiError:
     return not_found(f"Invalid URL ({method} {path})")
 
 
+def retired(status: int, method: str, path: str) -> ApiError:
+    """Return what every path below a retired collection gets."""
+    if status == 404:
+        return unknown_url(method, path)
+    if status >= 500:
+        return server_error(status)
+    return ApiError(status, f"This endpoint has been shut down ({method} {path}).")
+
+
 def server_error(status: int = 500) -> ApiError:
     return ApiError(
         status,

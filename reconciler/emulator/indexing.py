@@ -6,6 +6,7 @@ question of what time it is; the counts of a store follow from its attachments a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,7 +26,8 @@ EXTENSIONS = frozenset({
     ".pptx", ".py", ".rb", ".sh", ".tex", ".ts", ".txt",
 })
 # fmt: on
-"""What a vector store can read; any other file fails with `unsupported_file`."""
+"""What a vector store can read. Files with another extension are refused when they are attached; one without any fails
+with `unsupported_file`."""
 STATUSES = ("in_progress", "completed", "failed", "cancelled")
 _DAY = 86_400
 _AUTO = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
@@ -136,6 +138,14 @@ def tally(statuses: list[str]) -> dict[str, int]:
 # --- attachments
 
 
+def refuse_unread(files: Iterable[Record]) -> None:
+    """Refuse to attach files whose extension says that nothing in them can be read; one of them refuses all."""
+    suffixes = {PurePosixPath(file.body["filename"]).suffix.lower() for file in files}
+    unread = sorted(suffixes - EXTENSIONS - {""})
+    if unread:
+        raise bad_request(f"Files with extensions [{', '.join(unread)}] are not supported for retrieval")
+
+
 def attach(
     store: Store,
     options: Options,
@@ -174,6 +184,7 @@ def attach_all(
 ) -> list[Record]:
     """Attach the files that a body names by `file_ids`, after all of them were found."""
     files = [find_file(store, project_id, id, param="file_ids") for id in sent.get("file_ids", [])]
+    refuse_unread(files)
     return [
         attach(
             store,

@@ -41,6 +41,8 @@ class Options:
     """Log nothing, and answer 403 to whoever asks for the log, as where an organization has not switched it on."""
     retire_assistants: bool = False
     """Answer 404 below /assistants and /threads, as the live platform does today."""
+    retire: tuple[str, ...] = ()
+    """Collections to refuse, each as `NAME` (answered with 404) or `NAME:STATUS`, such as `evals:410`."""
     service_account_keys_deletable: bool = True
     """Whether a single key of a service account can be deleted; when not, 400, as the published description says."""
     faults: tuple[Fault, ...] = ()
@@ -53,6 +55,10 @@ class Options:
             value = getattr(self, field.name)
             if type(value) is int and value < 0:
                 raise ValueError(f"{field.name} must not be negative")
+        for entry in self.retire:
+            name, separator, status = entry.partition(":")
+            if not name or (separator and not (status.isdigit() and 400 <= int(status) <= 599)):
+                raise ValueError(f"retire {entry!r}: write NAME or NAME:STATUS, with a status from 400 to 599")
         if self.throttle_style not in get_args(ThrottleStyle):
             raise ValueError(f"throttle_style must be one of {', '.join(get_args(ThrottleStyle))}")
 
@@ -68,9 +74,19 @@ class Options:
                 raise ValueError(f"unknown option {name!r}; it is one of {', '.join(known)}")
             _check_type(name, value, type(getattr(self, name)))
         prepared = dict(changes)
+        if "retire" in prepared:
+            prepared["retire"] = tuple(prepared["retire"])
         if "faults" in prepared:
             prepared["faults"] = tuple(_as_fault(fault) for fault in prepared["faults"])
         return replace(self, **prepared)
+
+    def retirement_of(self, path: str) -> int | None:
+        """The status that a path is refused with, where its collection is retired."""
+        for entry in self.retire:
+            name, _, status = entry.partition(":")
+            if path == f"/{name}" or path.startswith(f"/{name}/"):
+                return int(status or 404)
+        return None
 
     def as_json(self) -> dict[str, Any]:
         result = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -130,6 +130,8 @@ class _Walk:
             self._run.provider.expect(kind, change.address.project, *due)
         self._walk()
         for change in self._plan.changes:
+            if change.blocked:
+                continue  # nothing is known about it, so its record stays as it is
             if change.action is Action.NO_OP and change.reason is not Reason.UNTOUCHED and not self._plan.destroy:
                 was_found = change.id is not None and self._executor.books.get(change.address) is None
                 self._executor.settle_unchanged(change, self._run.run_id)
@@ -231,7 +233,10 @@ class _Walk:
             return self._failure(change, cut_off, OutcomeStatus.SKIPPED, started)
         except ReconcilerError as error:
             return self._failure(change, error, OutcomeStatus.FAILED, started)
-        return Outcome(change, OutcomeStatus.APPLIED, id=done.id, seconds=self._run.clock() - started, notes=done.notes)
+        seconds = self._run.clock() - started
+        return Outcome(
+            change, OutcomeStatus.APPLIED, id=done.id, seconds=seconds, notes=done.notes, refused=done.refused
+        )
 
     def _wait(self, change: Change) -> Done:
         def tell(text: str) -> None:
@@ -276,8 +281,17 @@ class _Walk:
                 seconds = known.seconds + outcome.seconds
                 notes = (*known.notes, *outcome.notes)
                 worst[key] = replace(
-                    outcome, was_started=was_started, id=outcome.id or known.id, seconds=seconds, notes=notes
+                    outcome,
+                    was_started=was_started,
+                    id=outcome.id or known.id,
+                    seconds=seconds,
+                    notes=notes,
+                    refused=(*known.refused, *outcome.refused),
                 )
+        for change in self._plan.blocked:
+            waits = change.reason is Reason.WAITS
+            status = OutcomeStatus.SKIPPED if waits else OutcomeStatus.FAILED
+            worst[change.address, None] = Outcome(change, status, id=change.id, message=change.blocked)
         return [worst[key] for key in sorted(worst, key=lambda key: (key[0].sort_key, key[1] or ""))]
 
     def _outputs(self) -> dict[str, Any]:

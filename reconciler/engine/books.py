@@ -16,7 +16,7 @@ from reconciler.model.comparing import comparable
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Readable, Removal
 from reconciler.model.provider import Written
 from reconciler.model.resource import LiveObject, Record
-from reconciler.model.values import FileSet, Spec, has_unknown
+from reconciler.model.values import FileSet, Member, Spec, has_unknown
 
 
 class Books:
@@ -261,10 +261,13 @@ def _overwritten(kind: Kind, applied: Spec, record: Record, id: str | None, befo
 
 def _with_ids(asked: FileSet, live: Any) -> FileSet:
     """The members that were asked for, each with the id of its object, so that we know them as ours later."""
-    ids = {member.key: member.file_id for member in live.members} if isinstance(live, FileSet) else {}
-    return FileSet(
-        tuple(
-            replace(member, file_id=ids.get(member.key)) if member.content is not None else member
-            for member in asked.members
-        )
-    )
+    found = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
+    return FileSet(tuple(_as_found(member, found.get(member.key)) for member in asked.members))
+
+
+def _as_found(asked: Member, found: Member | None) -> Member:
+    if asked.content is None:
+        return asked
+    if found is None:
+        return replace(asked, file_id=None)
+    return replace(asked, file_id=found.file_id, refused=found.refused)

@@ -54,6 +54,7 @@ class Done(Struct, frozen=True):
 
     id: str | None = None
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class Executor:
@@ -184,7 +185,7 @@ class Executor:
             key = ", ".join(f"{name} {value!r}" for name, value in (kind.identity(desired) or {}).items())
             raise ApiError(
                 f"the API lists no {kind.name} {f'with {key} ' if key else ''}here",
-                hint="Objects of this kind cannot be created: the organization probably has no access to it.",
+                hint=kind.absent or "Objects of this kind cannot be created: the organization has no access to it.",
             )
         is_new_place = change.address.project in self._new_projects
         if live is None and not is_new_place and (change.look_first or self._is_old(change, desired)):
@@ -482,7 +483,7 @@ class Executor:
         self.books.put(record)
         journal.finish(record)
         kept = (f"{name}: the API keeps {_short(value)}, not what was asked" for name, value in record.answered.items())
-        return Done(record.id, (*written.notes, *kept))
+        return Done(record.id, (*written.notes, *kept), written.refused)
 
     def _kind(self, change: Change) -> Kind:
         return self._kinds[change.address.kind]

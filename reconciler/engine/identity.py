@@ -33,28 +33,37 @@ def bound_identities(survey: Survey) -> dict[Identity, list[Address]]:
     return found
 
 
-def two_addresses(survey: Survey) -> Iterator[Diagnostic]:
-    """An error for each object that is bound to a second address: the two would write their values in turn."""
+def two_addresses(survey: Survey) -> Iterator[tuple[Address, Diagnostic]]:
+    """An error for each object that is bound to a second address: the two would write their values in turn.
+
+    The first of the two addresses comes with it.
+    """
     for (_, id, _), addresses in bound_identities(survey).items():
         first, *others = sorted(addresses)
         for address in others:
             resource, place = survey.resources[address], survey.resources[first].place
-            yield Diagnostic(
-                "One object under two addresses",
-                f"{id} is the object of {first}{f' ({place})' if place else ''} too: keep one of the two",
-                address=address,
-                place=resource.place,
+            yield (
+                first,
+                Diagnostic(
+                    "One object under two addresses",
+                    f"{id} is the object of {first}{f' ({place})' if place else ''} too: keep one of the two",
+                    address=address,
+                    place=resource.place,
+                ),
             )
     for name, address in survey.project_names.items():
         project_id = survey.project_id(name)
         for other, other_id in survey.inputs.projects.items():
             if project_id is not None and other != name and project_id == other_id:
-                yield Diagnostic(
-                    "One project under two names",
-                    f"{address} is {project_id}, and spec.projects.{other} of the stack names the same project. "
-                    f'Remove that entry, and write "project: {name}" where resources say "project: {other}"',
-                    address=address,
-                    place=survey.resources[address].place,
+                yield (
+                    address,
+                    Diagnostic(
+                        "One project under two names",
+                        f"{address} is {project_id}, and spec.projects.{other} of the stack names the same project. "
+                        f'Remove that entry, and write "project: {name}" where resources say "project: {other}"',
+                        address=address,
+                        place=survey.resources[address].place,
+                    ),
                 )
 
 

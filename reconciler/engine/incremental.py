@@ -13,8 +13,10 @@ planned anew.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -24,10 +26,11 @@ from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.own_writes import Owners, Write, is_of, owners, removes, tell_places
 from reconciler.errors import ApiError, CredentialError
 from reconciler.model.address import Address
-from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
+from reconciler.model.change import ApplyResult, Change, OutcomeStatus, Plan, Reading
 from reconciler.model.consistency import LIST_BEHIND_LOG_SECONDS
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.log import Entry
+from reconciler.model.values import Unknown, references_in
 
 Seat = tuple[str, str | None]
 """A kind's name and a project's name in the configuration: what is listed, and remembered, together."""
@@ -327,9 +330,34 @@ def _project_names(inputs: PlanInputs) -> dict[str, set[str]]:
     return names
 
 
-def unsettled(plan: Plan, trust: Trust) -> set[Seat]:
-    """The trusted seats in which a plan has something to do, so that they have to be read after all."""
-    return {_seat(change.address) for change in plan.pending} & trust.seats.keys()
+def unsettled(plan: Plan, trust: Trust, kinds: Mapping[str, Kind]) -> set[Seat]:
+    """The trusted seats that have to be read after all: a plan has something to do there, or decided by them."""
+    due = {_seat(change.address) for change in (*plan.pending, *plan.blocked)}
+    for change in plan.pending:
+        due |= set(_looked_into(change, kinds))
+    due |= {_seat(at) for output in plan.outputs for at in _unknown_in(output.after)}
+    return due & trust.seats.keys()
+
+
+def _looked_into(change: Change, kinds: Mapping[str, Kind]) -> Iterator[Seat]:
+    """The seats of other kinds whose live objects decide about a change.
+
+    The state alone knows neither an object that nobody manages nor a field that only the server sets.
+    """
+    other = kinds[change.address.kind].satisfied_by if change.address.kind in kinds else None
+    if other is not None:
+        yield other, None
+    for reference in references_in(change.desired):
+        if reference.path:
+            yield _seat(reference.address)
+
+
+def _unknown_in(value: Any) -> Iterator[Address]:
+    """The address that an output waits for, where it is a single expression."""
+    if isinstance(value, Unknown):
+        text = value.source.removeprefix("${").removesuffix("}")
+        with suppress(ValueError):
+            yield Address.parse(text.partition(".")[0])
 
 
 class Done(Struct, frozen=True):
@@ -390,7 +418,8 @@ def _still_to_come(writes: Iterable[Write], checked_at: float, sweeps: Sweeps) -
 def _left_undone(result: ApplyResult) -> set[Seat]:
     """The seats in which something was to be done and was not."""
     applied = {outcome.change.address for outcome in result.of(OutcomeStatus.APPLIED)}
-    return {_seat(change.address) for change in result.plan.pending if change.address not in applied}
+    undone = {_seat(change.address) for change in result.plan.pending if change.address not in applied}
+    return undone | {_seat(change.address) for change in result.plan.blocked}
 
 
 def _seat(address: Address) -> Seat:

@@ -18,8 +18,8 @@ from reconciler.engine.attempts import Attempt
 from reconciler.engine.marks import Marks, parse_mark
 from reconciler.engine.refresh import LiveState
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.kind import Ended, OnRemove
+from reconciler.model.diagnostic import Diagnostic, nearest
+from reconciler.model.kind import Ended, OnRemove, Removal
 from reconciler.model.resource import MARK_KEY, LiveObject, Record, Resource
 from reconciler.model.values import FileSet, Spec
 
@@ -486,7 +486,10 @@ class Matcher:
         return live.kind.ending(live.attributes) is Ended.GONE
 
     def _report_absent(self, resource: Resource, spec: Spec) -> None:
-        listed = self._live.objects(resource.address.kind, resource.address.project)
+        home = (resource.address.kind, resource.address.project)
+        listed = self._live.objects(*home)
+        # The API makes the rows of a new project by itself, a moment later; nobody makes people and their keys.
+        is_complete = bool(listed) or (resource.kind.removal is not Removal.RESTORE and self._live.was_listed(*home))
         owner = self._owner_of_like(resource, spec)
         if owner is not None and owner in self._declared:
             other = self._declared[owner]
@@ -502,12 +505,13 @@ class Matcher:
                 f"{_key_text(resource, spec)} is {owner}, which no manifest declares any more. If it has a new name, "
                 f"say lifecycle: {{renamed_from: {owner}}}; if not, remove the one first and declare the other then",
             )
-        elif resource.kind.always_exists and listed:
+        elif resource.kind.always_exists and is_complete and resource.kind.identity(spec) is not None:
+            where = f'project "{resource.address.project}"' if resource.address.project else "the organization"
             self._report(
                 resource,
-                f"No such {resource.kind.natural_key[0]} in this project",
-                f"the API lists no {resource.kind.name} with {_key_text(resource, spec)}; objects of this kind cannot "
-                "be created, so the organization probably has no access to it",
+                f"No such {resource.kind.name}",
+                f"the API lists none with {_key_text(resource, spec)} in {where}, and objects of this kind cannot be "
+                f"created.{self._nearest_like(resource, spec)} {resource.kind.absent}".rstrip(),
             )
 
     def _report_nameless(self, resource: Resource, spec: Spec) -> None:
@@ -528,6 +532,12 @@ class Matcher:
                 f"{' …' if len(nameless) > 3 else ''}. Check the server and any proxy in between, and plan again, or "
                 f"say which object it is with reconciler import {resource.address} ID",
             )
+
+    def _nearest_like(self, resource: Resource, spec: Spec) -> str:
+        """The existing object that is spelt most like the one that is missing, as a question."""
+        name = resource.kind.natural_key[0]
+        known = (live.value(name) for live in self._live.objects(resource.address.kind, resource.address.project))
+        return nearest(str(spec.get(name) or ""), (item for item in known if isinstance(item, str)))
 
     def _owner_of_like(self, resource: Resource, spec: Spec) -> Address | None:
         """The address that has the object with the natural key of a spec, where there must not be a second one.

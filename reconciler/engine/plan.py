@@ -13,10 +13,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.blocking import blocked_by, waiting_for
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.losses import with_losses
 from reconciler.engine.match import Binding, Found
+from reconciler.engine.refused_files import refusals_told, with_refusals
 from reconciler.engine.removal import destroyed, undeclared, with_archived_projects, with_last_ones
 from reconciler.engine.renames import with_renamed_projects
 from reconciler.engine.retention import with_swept
@@ -26,7 +28,7 @@ from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
-from reconciler.model.kind import KEEP, Ended, Mutability, Readable, Removal
+from reconciler.model.kind import KEEP, Ended, Kind, Mutability, Readable, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
@@ -49,7 +51,8 @@ def make_plan(
         drift=tuple(drift_of(survey, decisions.declared, decisions.specs)),
         outputs=tuple(output_changes(survey, decisions.lookup)),
         unmanaged=tuple(unmanaged_objects(survey)) if inputs.options.unmanaged else (),
-        diagnostics=tuple(survey.diagnostics),
+        diagnostics=tuple(_told(survey, changes)),
+        unsearched=not survey.is_searched,
         state_serial=inputs.state_serial,
         destroy=inputs.options.destroy,
         calls=provider.calls - calls,
@@ -66,7 +69,8 @@ class _Decisions:
 
     def make(self) -> list[Change]:
         for address in self._survey.order:
-            self.declared[address] = self._decide(self._survey.resources[address])
+            resource = self._survey.resources[address]
+            self.declared[address] = self._or_blocked(resource, self._decide(resource))
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
         self._survey.diagnostics += self._missing_fields()
         changes += undeclared(self._survey)
@@ -77,7 +81,11 @@ class _Decisions:
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: a value, or unknown while its target is still to be made."""
         change = self.declared.get(reference.address)
-        live = self._survey.bindings.get(reference.address, Binding()).live
+        binding = self._survey.bindings.get(reference.address, Binding())
+        live = binding.live
+        if live is None and binding.record is not None and reference.address in self._survey.errors:
+            # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
+            return _as_recorded(reference, binding.record, self._survey.kind(reference.address))
         stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
@@ -88,10 +96,24 @@ class _Decisions:
             return found.path
         return Unknown(str(reference)) if found is None else found
 
+    def _or_blocked(self, resource: Resource, change: Change) -> Change:
+        """The change, unless the resource has an error or is to be written after one that has.
+
+        Deletions wait for nothing: an error never keeps what nobody wants.
+        """
+        if error := self._survey.errors.get(resource.address):
+            return blocked_by(change, error)
+        waits = change.action not in (Action.NO_OP, Action.DELETE, Action.FORGET)
+        needs = sorted(self._survey.needs[resource.address]) if waits else ()
+        origin = next((need for need in needs if need in self.declared and self.declared[need].blocked), None)
+        return change if origin is None else waiting_for(change, origin)
+
     def _decide(self, resource: Resource) -> Change:
         binding = self._survey.bindings[resource.address]
         spec = resource.kind.complete(resource.resolved(self.lookup))
         self.specs[resource.address] = spec
+        if resource.address in self._survey.errors:
+            return self._base(resource, binding)
         if self._survey.inputs.options.destroy:
             return destroyed(self._survey, resource, binding, self._base(resource, binding))
         if binding.live is None and self._survey.stand_in(resource) is not None:
@@ -116,7 +138,7 @@ class _Decisions:
             address=resource.address,
             action=Action.NO_OP,
             reason=Reason.IN_SYNC,
-            id=binding.live.id if binding.live else None,
+            id=binding.live.id if binding.live else self._id_of_unread(resource, binding),
             project_id=self._survey.project_id(resource.address.project),
             scope=resource.kind.scope.value,
             restored=resource.restored,
@@ -131,6 +153,10 @@ class _Decisions:
             is_job=resource.kind.job is not None,
             **{"desired": resource.kind.complete(resource.spec), **known},
         )
+
+    def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
+        is_unread = binding.record is not None and resource.address in self._survey.errors
+        return binding.record.id if is_unread and binding.record is not None else None
 
     def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
         reason, spec = Reason.NEW, {**diff.beyond_defaults(resource.kind, resource.restored), **spec}
@@ -154,6 +180,7 @@ class _Decisions:
 
     def _compare(self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
+        spec = with_refusals(spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
         prior = record
         if record is not None and ignore:
@@ -170,11 +197,11 @@ class _Decisions:
             resource,
             binding,
             fields=fields,
-            desired=diff.without_ignored(kind.complete(resource.spec), live=live, ignore=ignore),
+            desired=diff.without_ignored(with_refusals(kind.complete(resource.spec), record), live=live, ignore=ignore),
             after={**before, **_put_back(resource, fields), **desired},
             before=before,
             held=kind.hold_on(live.attributes) or "",
-            warnings=tuple(_warnings(resource, desired, live, record)),
+            warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
@@ -251,6 +278,22 @@ class _Decisions:
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
         return mark if live.mark != mark and has_room else ""
+
+
+def _told(survey: Survey, changes: Sequence[Change]) -> Iterable[Diagnostic]:
+    """The diagnostics, where an error that blocks no change is only a warning."""
+    concerned = {id(item) for item in survey.errors.values()}
+    effective = {id(survey.error_of(change.address)) for change in changes if change.reason is Reason.BLOCKED}
+    for item in survey.diagnostics:
+        is_moot = id(item) in concerned and id(item) not in effective
+        yield replace(item, severity=Severity.WARNING) if is_moot else item
+
+
+def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
+    if not reference.path:
+        return kind.place_of(record.id)[1]
+    found = value_at(record.applied, reference.path)
+    return Unknown(str(reference)) if found is None else found
 
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:

@@ -45,9 +45,10 @@ class RecordedProvider:
         *,
         enough: frozenset[str] | None = None,
         anew: bool = False,
+        is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
-        del enough, anew
+        del enough, anew, is_optional
         records = self._seats.get((kind.name, project), ())
         return [_as_live(kind, record) for record in records if kind.place_of(record.id)[0] == within]
 

@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.crews import Crews
-from reconciler.errors import AuthenticationError, CredentialError, RetiredError
+from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.calls import Within
 from reconciler.model.kind import Ended, Kind
 from reconciler.model.provider import Provider
@@ -47,6 +47,12 @@ class LiveState:
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.kinds = kinds
         self.unreadable: set[Place] = set()
+        self.failed: dict[Place, ApiError] = {}
+        """Lists that the API refused, each with its answer."""
+        self.failed_objects: dict[tuple[Place, str], ApiError] = {}
+        """Objects whose own reads the API refused, each with its answer."""
+        self.unsearched: dict[Place, ApiError | CredentialError] = {}
+        """Optional lists that were refused or had no key."""
         self._closed: set[tuple[str, str | None]] = set()
         self._listed: dict[Place, dict[str, LiveObject]] = {}
         self._places: dict[tuple[str, str | None], dict[Place, None]] = defaultdict(dict)
@@ -76,6 +82,10 @@ class LiveState:
             return self._listed.get(Place(kind, project), {}).values()
         return [live for place in self._places.get((kind, project), ()) for live in self._listed[place].values()]
 
+    def was_listed(self, kind: str, project: str | None) -> bool:
+        """Whether the list of a kind in a scope was read."""
+        return Place(kind, project) in self._listed
+
     def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
         """The object with an id, if it was seen."""
         try:
@@ -87,6 +97,11 @@ class LiveState:
         """Note that places could not be read."""
         self.unreadable.update(places)
         self._closed.update((place.kind, place.project) for place in places)
+
+    def fail(self, place: Place, error: ApiError) -> None:
+        """Note that the API refused the list of a place."""
+        self.failed[place] = error
+        self._closed.add((place.kind, place.project))
 
     def is_unreadable(self, kind: str, project: str | None) -> bool:
         """Whether something of a kind in a project could not be read."""
@@ -120,19 +135,23 @@ class Reader:
         self,
         places: Iterable[Place],
         *,
-        optional: bool = False,
+        optional: Collection[Place] = (),
         enough: Mapping[Place, frozenset[str]] | None = None,
         carried: Wanted | None = None,
         meanwhile: Callable[[], None] | None = None,
         anew: bool = False,
     ) -> None:
-        """List every place that was not listed yet. `optional` ones out of reach are passed over.
+        """List every place that was not listed yet. Refusals are noted in the state, and raise nothing.
+
+        `optional` places are only searched: one that fails is as good as empty.
 
         `enough` are the ids of all that is wanted of a place, where nothing else is. What is wanted of `carried` fields
         is asked for as soon as the object was seen, while other lists are still to come. What is to be done `meanwhile`
         is done while the answers are awaited. What is listed `anew` is asked for even if an answer is remembered.
         """
-        wanted = [place for place in dict.fromkeys(places) if place not in self.state.listed]
+        state = self.state
+        known = (state.listed, state.failed, state.unsearched)
+        wanted = [place for place in dict.fromkeys(places) if not any(place in seen for seen in known)]
         readable = [place for place in wanted if self._is_open(place)]
         self.state.miss(set(wanted) - set(readable))
         ids = enough or {}
@@ -143,10 +162,10 @@ class Reader:
 
         def listed(
             place: Place, single: str | None, crews: Crews
-        ) -> tuple[Collection[LiveObject], list[Future[LiveObject]]]:
-            objects = self._list(place, optional, ids.get(place), single, anew=anew)
+        ) -> tuple[Collection[LiveObject], list[Future[LiveObject | None]]]:
+            objects = self._list(place, place in optional, ids.get(place), single, anew=anew)
             return objects, [
-                crews.begin(live.kind, self.provider.read_carried, live, names)
+                crews.begin(live.kind, self._carried, place, live, names)
                 for live, names in self._carrying(place, objects, carried or {})
             ]
 
@@ -157,15 +176,16 @@ class Reader:
             if meanwhile is not None:
                 meanwhile()
             found: dict[Place, list[LiveObject]] = {place: [] for place in readable}
-            inside: list[Future[LiveObject]] = []
+            inside: list[Future[LiveObject | None]] = []
             for place, answer in begun:
                 objects, further = answer.result()
                 found[place] += objects
                 inside += further
             for place, objects in found.items():
-                self.state.list(place, objects)
-            for read in inside:
-                self.state.put(read.result())
+                if place not in self.state.failed:
+                    self.state.list(place, objects)
+            for live in filter(None, (read.result() for read in inside)):
+                self.state.put(live)
 
     def confirm(self, wanted: Iterable[tuple[Place, str]], *, anew: bool = False) -> None:
         """Ask by id for objects that their lists lacked; found ones join the state."""
@@ -193,12 +213,18 @@ class Reader:
 
     def read_carried(self, wanted: Mapping[tuple[Place, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
-        known = [(self.state.find(place.kind, place.project, id), names) for (place, id), names in wanted.items()]
-        todo = [(live, names) for live, names in known if live is not None and set(names) - set(live.carried)]
-        for live, names in todo:
+        known = [
+            (place, live, names)
+            for (place, id), names in wanted.items()
+            if (live := self.state.find(place.kind, place.project, id)) is not None
+            and (place, id) not in self.state.failed_objects
+        ]
+        todo = [item for item in known if set(item[2]) - set(item[1].carried)]
+        for _, live, names in todo:
             self.provider.expect(live.kind, live.project, *names)
-        for live in self._map(lambda item: self.provider.read_carried(*item), todo, lambda item: item[0].kind):
-            self.state.put(live)
+        for read in self._map(lambda item: self._carried(*item), todo, lambda item: item[1].kind):
+            if read is not None:
+                self.state.put(read)
 
     def _carrying(
         self, place: Place, objects: Iterable[LiveObject], wanted: Wanted
@@ -242,19 +268,55 @@ class Reader:
             if single is not None:
                 live = self._get(place, single)
                 return (live,) if live is not None else ()
-            kind = self._kinds[place.kind]
-            return self.provider.list(kind, place.project, place.within, enough=enough, anew=anew)
-        except (RetiredError, CredentialError, AuthenticationError):
+            return self.provider.list(
+                self._kinds[place.kind],
+                place.project,
+                place.within,
+                enough=enough,
+                anew=anew,
+                is_optional=optional,
+            )
+        except (ApiError, CredentialError) as error:
             if optional:
+                self.state.unsearched[place] = error
                 return ()
-            raise
+            if not is_refusal(error):
+                raise
+            self.state.fail(place, error)
+            return ()
 
     def _get(self, place: Place, id: str, *, anew: bool = False) -> LiveObject | None:
-        live = self.provider.get(self._kinds[place.kind], place.project, id, anew=anew)
+        """An object by its id; None where there is none, and where the API refuses to tell."""
+        try:
+            live = self.provider.get(self._kinds[place.kind], place.project, id, anew=anew)
+        except ApiError as error:
+            if not is_refusal(error) or isinstance(error, RetiredError):
+                raise
+            self.state.failed_objects[place, id] = error
+            return None
+        self.state.failed_objects.pop((place, id), None)
         return replace(live, project=place.project) if live is not None else None
+
+    def _carried(self, place: Place, live: LiveObject, names: Collection[str]) -> LiveObject | None:
+        """The object with its fields that have calls of their own; None where the API refuses to tell."""
+        try:
+            return self.provider.read_carried(live, names)
+        except ApiError as error:
+            if not is_refusal(error):
+                raise
+            self.state.failed_objects[place, live.id] = error
+            return None
 
     def _map(
         self, work: Callable[[Item], Result], items: Collection[Item], kind_of: Callable[[Item], Kind]
     ) -> list[Result]:
         with Crews(self._parallelism if len(items) > 1 else 1) as crews:
             return [answer.result() for answer in [crews.begin(kind_of(item), work, item) for item in items]]
+
+
+def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:
+    """Whether the API itself answered, so that the error says something about one route and not about the connection.
+
+    Where nothing answers at all, no other request would fare better.
+    """
+    return isinstance(error, ApiError) and error.status is not None

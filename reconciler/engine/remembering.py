@@ -73,12 +73,17 @@ class RememberingProvider:
         *,
         enough: frozenset[str] | None = None,
         anew: bool = False,
+        is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings; an answer that is asked for `anew` replaces the last."""
         if (kind.name, project) in self._trust.seats:
             return self._recorded.list(kind, project, within)
         key = ("list", kind.name, project, within, enough)
-        return self._once(key, lambda: self._provider.list(kind, project, within, enough=enough), anew=anew)
+
+        def ask() -> Sequence[LiveObject]:
+            return self._provider.list(kind, project, within, enough=enough, is_optional=is_optional)
+
+        return self._once(key, ask, anew=anew)
 
     def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
         """One object. Whoever waits for one to show has to ask `anew`, since its absence is remembered as well."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
+from reconciler.engine.blocking import blocked_by
 from reconciler.engine.identity import Identity, bound_identities, identity_of
 from reconciler.engine.match import Binding
 from reconciler.engine.survey import Survey
@@ -54,12 +55,18 @@ def undeclared(survey: Survey) -> list[Change]:
         for change in changes
     ]
     if not targets:
-        changes += [_unrecorded(survey, address, live) for address, live in survey.marked_but_undeclared()]
+        changes += [
+            _unrecorded(survey, address, live)
+            for address, live in survey.marked_but_undeclared()
+            if address not in survey.errors  # which of several objects is the resource's is not known
+        ]
         seen = {change.address for change in changes}
         changes += [
             _unrecorded(survey, address, live) if live else _forgettable(survey, address)
             for address, live in survey.made_and_undeclared()
-            if address.kind in survey.inputs.kinds and address not in seen
+            if address.kind in survey.inputs.kinds
+            and address not in seen
+            and (live is not None or not survey.is_unreadable(address))
         ]
         changes += [change for change in _superseded(survey) if change.action is Action.DELETE]
     return changes
@@ -67,7 +74,7 @@ def undeclared(survey: Survey) -> list[Change]:
 
 def _superseded(survey: Survey) -> Iterable[Change]:
     for address, live in survey.made_and_superseded():
-        if address.kind in survey.inputs.kinds:
+        if address.kind in survey.inputs.kinds and address not in survey.errors:
             yield _unrecorded(survey, address, live)
 
 
@@ -78,7 +85,13 @@ def with_archived_projects(survey: Survey, changes: list[Change]) -> list[Change
         for change in changes
         if change.action is Action.DELETE and survey.kind(change.address).defines_project
     }
-    return [_with_project(change) if change.address.project in archived else change for change in changes]
+    destroying = survey.inputs.options.destroy
+    return [
+        _with_project(change, is_unwanted=destroying or change.address not in survey.resources)
+        if change.address.project in archived
+        else change
+        for change in changes
+    ]
 
 
 def with_last_ones(survey: Survey, changes: list[Change]) -> list[Change]:
@@ -107,9 +120,11 @@ def _last(survey: Survey, change: Change) -> str:
     return f"it would leave no {change.address.kind} with {name} {value}"
 
 
-def _with_project(change: Change) -> Change:
-    if change.action is Action.DELETE and (change.removal is Removal.RESTORE or change.look_first):
-        return replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=())
+def _with_project(change: Change, *, is_unwanted: bool) -> Change:
+    # An object that could not be read goes with its project too, unless a manifest still wants it.
+    is_unread = change.reason is Reason.BLOCKED and is_unwanted
+    if is_unread or (change.action is Action.DELETE and (change.removal is Removal.RESTORE or change.look_first)):
+        return replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=(), blocked="")
     return change
 
 
@@ -141,6 +156,10 @@ def _with_retained_project(survey: Survey, change: Change, record: Record) -> Ch
 def _orphan(survey: Survey, address: Address, record: Record, bound: Mapping[Identity, Sequence[Address]]) -> Change:
     kind, live = survey.kind(address), survey.find(address, record.id)
     change = of_record(survey.kind(address), record)
+    if address in survey.retired:
+        return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
+    if error := survey.error_of(address):
+        return blocked_by(change, error)
     if survey.taken.get(address, address) is None:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     project_id = survey.project_id(address.project) or record.project_id

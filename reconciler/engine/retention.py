@@ -42,6 +42,8 @@ def _swept(survey: Survey, changes: Iterable[Change]) -> list[Change]:
         return []
     wanted, now, found = _wanted(survey, changes), survey.inputs.server_time(), dict[tuple[str, str], Change]()
     for rule in survey.sweeping:
+        if not survey.knows_all_for(rule):
+            continue  # a collection that could not be read may hold what the rule matches
         for live in survey.state.objects(rule.spec["of"], rule.address.project):
             address = _address_of(live)
             if (

@@ -13,12 +13,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reconciler.engine import failures
 from reconciler.engine.graph import closure, in_dependency_order, invert
 from reconciler.engine.identity import other_projects, surplus_marks, two_addresses
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.match import Binding, Matcher
 from reconciler.engine.refresh import LiveState, Place, Reader, Wanted
-from reconciler.errors import CredentialError, UsageError
+from reconciler.errors import ApiError, RetiredError, UsageError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Ended, Kind, Readable
@@ -48,6 +49,10 @@ class Survey:
         self.gone_projects: set[str] = set()
         self.diagnostics: list[Diagnostic] = []
         self._removed: set[str] = set()
+        self.errors: dict[Address, Diagnostic] = {}
+        """Why nothing can be decided about single addresses, by address; several can share a diagnostic."""
+        self.retired: set[Address] = set()
+        """What was recorded of kinds that the API has ended, and that nothing wants any more."""
         self._by_identity: dict[str, dict[frozenset[tuple[str, Any]], LiveObject]] = {}
         self._provider = provider
         self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
@@ -63,8 +68,8 @@ class Survey:
         self._bind_everything()
         self._read_nested()
         self._read_carried()
-        self.diagnostics += self._matcher.diagnostics
-        self.diagnostics += two_addresses(self)
+        self._report_failures()
+        self._report_unbound()
         self.diagnostics += surplus_marks(self)
 
     @property
@@ -109,7 +114,7 @@ class Survey:
         return self.inputs.kinds[address.kind]
 
     def is_unreadable(self, address: Address) -> bool:
-        """Whether the scope of an address exists, as far as we know, and could not be read."""
+        """Whether the scope of an address exists, as far as we know, and could not be read or was refused."""
         return self.state.is_unreadable(address.kind, address.project)
 
     def project_id(self, name: str | None) -> str | None:
@@ -225,23 +230,42 @@ class Survey:
         return self._places(nested=True)
 
     def _places(self, *, nested: bool) -> set[Place]:
+        found = self._needed_places | self._made_places | self._swept_places
+        return {at for at in found if bool(self.inputs.kinds[at.kind].surroundings) == nested}
+
+    @property
+    def _needed_places(self) -> set[Place]:
+        """Where declared and recorded objects are listed, and what could make them unnecessary.
+
+        Every other place is only searched, so that a failure there stops nothing.
+        """
         found = {self._declared_place(self.resources[address]) for address in self.selected}
         found |= {self._record_places[address] for address in self._recorded()}
-        if not self.inputs.options.targets:
-            made = (address for address in self.inputs.ownership.made if address.kind in self.inputs.kinds)
-            found |= {Place(at.kind, at.project) for at in made if not self.kind(at).surroundings}
         kinds = {place.kind for place in found if place is not None}
         stand_ins = {name for kind in kinds if (name := self.inputs.kinds[kind].satisfied_by)}
-        found |= {Place(name, None) for name in stand_ins} | self._swept_places
-        return {at for at in found if at is not None and bool(self.inputs.kinds[at.kind].surroundings) == nested}
+        return {place for place in found if place is not None} | {Place(name, None) for name in stand_ins}
+
+    @property
+    def _made_places(self) -> set[Place]:
+        """Where objects of unfinished creates can be."""
+        if self.inputs.options.targets:
+            return set()
+        made = (address for address in self.inputs.ownership.made if address.kind in self.inputs.kinds)
+        return {Place(at.kind, at.project) for at in made if not self.kind(at).surroundings}
 
     @cached_property
     def _swept_places(self) -> frozenset[Place]:
         """Where what rules remove is listed, and what could hold it: all of both."""
+        return frozenset(place for rule in self.sweeping for place in self._places_of_rule(rule))
+
+    def _places_of_rule(self, rule: Rule) -> list[Place]:
         collections = [kind.name for kind in self.inputs.kinds.values() if _collecting(kind) and not kind.surroundings]
-        return frozenset(
-            Place(name, rule.address.project) for rule in self.sweeping for name in (rule.spec["of"], *collections)
-        )
+        return [Place(name, rule.address.project) for name in (rule.spec["of"], *collections)]
+
+    def knows_all_for(self, rule: Rule) -> bool:
+        """Whether everything was read that decides about what a rule removes."""
+        refused = (*self.state.failed, *self.state.unsearched)
+        return not any(place in refused for place in self._places_of_rule(rule))
 
     def _declared_place(self, resource: Resource) -> Place | None:
         address, kind = resource.address, resource.kind
@@ -308,11 +332,14 @@ class Survey:
             inputs.ownership.begun
         )
         open_places = {(address.kind, address.project) for address in open_ends}
+        # What makes another object unnecessary may be something that nobody manages.
+        looked_into = {inputs.kinds[place.kind].satisfied_by for place in places}
         wanted: dict[Place, set[str]] = {
             place: set()
             for place in places
             if (place.kind, place.project) not in open_places
             and not inputs.kinds[place.kind].keep_one
+            and place.kind not in looked_into
             and place not in self._swept_places
         }
         for address, record in inputs.records.items():
@@ -328,6 +355,8 @@ class Survey:
             self._provider.bind_project(name, id)
         places = {place for place in self.outer_places if self.inputs.kinds[place.kind].defines_project}
         self._reader.read_lists(sorted(places, key=lambda place: place.kind))
+        for error in self.state.failed.values():
+            raise error  # everything else is read through projects
         self._confirm(places)
 
     def _bind_projects(self) -> None:
@@ -365,13 +394,18 @@ class Survey:
         self._close_what_lost_its_key()
         enough = self.enough(places)
         in_order = sorted(places, key=lambda place: (place.project or "", place.kind))
+        needed = self._needed_places
         self._reader.read_lists(
-            in_order, enough=enough, carried=self.carried_by_record(), meanwhile=self._read_contents
+            in_order,
+            optional=places - needed,
+            enough=enough,
+            carried=self.carried_by_record(),
+            meanwhile=self._read_contents,
         )
         if self.inputs.state_is_new:
             marked = self.places_of_marked_kinds(places)
-            readable = (at for at in marked if self._provider.can_read(self.inputs.kinds[at.kind], at.project))
-            self._reader.read_lists(readable, optional=True)
+            readable = [at for at in marked if self._provider.can_read(self.inputs.kinds[at.kind], at.project)]
+            self._reader.read_lists(readable, optional=frozenset(readable))
         self._reader.confirm(self.expected(places))
         self._reader.reread(enough)
         self._confirm(places)  # again, as what a list lacks is not in the new one either
@@ -486,42 +520,108 @@ class Survey:
                 fresh = self._reader.state.find(address.kind, address.project, binding.live.id)
                 self.bindings[address] = replace(binding, live=fresh)
 
+    # --- what could not be read ------------------------------------------------------------------------------------
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether no search failed in a way that may pass."""
+        return not any(failures.may_pass(error) for error in self.state.unsearched.values())
+
     def _check_unreadable(self) -> None:
-        """Say which projects cannot be read; raises CredentialError where objects of ours are out of reach.
+        """Say which projects cannot be read; recorded objects in them have an error.
 
         Without reading them nothing can be said about them: neither that they drifted nor that they did not.
         """
-        lost: list[str] = []
         ours: dict[str, list[Address]] = defaultdict(list)
         for address in self.inputs.records if self.state.unreadable else ():
             if self.is_unreadable(address):
                 ours[address.project or ""].append(address)
         for project in sorted({place.project or "" for place in self.state.unreadable}):
-            definer = self._definers.get(project)
+            definer, writer = self._definers.get(project), self.inputs.key_writers.get(project)
             exists = definer is None or self.bindings.get(definer, Binding()).live is not None
             mine = ours.get(project, [])
             if project and exists and mine:
-                lost.append(self._out_of_reach(project, mine))
+                self._block(mine, failures.out_of_reach(project, mine, writer))
             elif project and exists:
-                self.diagnostics.append(self._not_yet(project))
-        if lost:
-            raise CredentialError("\n".join(lost))
+                self.diagnostics.append(failures.not_yet(project, writer))
 
-    def _out_of_reach(self, project: str, mine: list[Address]) -> str:
-        writer = self.inputs.key_writers.get(project)
-        remedy = f", or make a new key with --target {writer} --replace {writer}" if writer else ""
-        return (
-            f'Project "{project}" cannot be read: the key that opens it is not at hand, and {len(mine)} of its objects '
-            f"are ours ({mine[0]} for one). Put the key back where credentials.projects.{project} has it{remedy}."
-        )
+    def error_of(self, address: Address) -> Diagnostic | None:
+        """The error of an address, or of the project that it is in."""
+        definer = self._definers.get(address.project)
+        return self.errors.get(address) or (self.errors.get(definer) if definer is not None else None)
 
-    def _not_yet(self, project: str) -> Diagnostic:
-        return Diagnostic(
-            f'Objects of project "{project}" cannot be read yet',
-            "The key that opens it is not at hand. What is planned for it is looked for right before it is made.",
-            address=self.inputs.key_writers.get(project),
-            severity=Severity.WARNING,
-        )
+    def _block(self, addresses: Iterable[Address], diagnostic: Diagnostic) -> None:
+        """Give addresses an error. The first one that an address gets stays."""
+        self.diagnostics.append(diagnostic)
+        for address in addresses:
+            self.errors.setdefault(address, diagnostic)
+
+    def _report_failures(self) -> None:
+        """Turn refused reads into errors of the resources that needed them, and into warnings for all others.
+
+        Raises the refusal where the API refused everything: then the fault is not one kind's.
+        """
+        state, searched = self.state, dict(self.state.unsearched)
+        refusals = [error for error in state.failed.values() if not isinstance(error, RetiredError)]
+        needed = {place for place in self._needed_places if place in state.listed or place in state.failed}
+        if len(refusals) > 1 and needed <= state.failed.keys():
+            raise refusals[0]
+        for place, error in sorted(state.failed.items(), key=lambda item: (item[0].kind, item[0].project or "")):
+            affected = self._affected_by(place)
+            wanted = [address for address in affected if not self._is_over(address, error)]
+            self.retired |= set(affected) - set(wanted)
+            if wanted:
+                self._block(wanted, self._refused(place, error, wanted))
+            elif affected:
+                self.diagnostics.append(failures.forgotten(self.inputs.kinds[place.kind], error, affected))
+            else:
+                searched[place] = error
+        for (place, id), error in state.failed_objects.items():
+            if affected := self._affected_by(place, id):
+                self._block(affected, self._refused(place, error, affected))
+        if searched:
+            self.diagnostics.append(failures.not_searched(searched))
+
+    def _refused(self, place: Place, error: ApiError, affected: Sequence[Address]) -> Diagnostic:
+        first = self.resources.get(affected[0])
+        kind = self.inputs.kinds[place.kind]
+        return failures.refused(kind, place, error, affected, first.place if first else None)
+
+    def _is_over(self, address: Address, error: ApiError) -> bool:
+        """Whether an object went with its kind, and nothing wants it."""
+        is_wanted = address in self.resources and not self.inputs.options.destroy
+        return isinstance(error, RetiredError) and not is_wanted
+
+    def _affected_by(self, place: Place, id: str | None = None) -> list[Address]:
+        """The addresses about which nothing is known without a list, or without one object of it."""
+
+        def is_it(address: Address) -> bool:
+            record, live = self.inputs.records.get(address), self.bindings.get(address, Binding()).live
+            return id is None or id in (record.id if record else None, live.id if live else None)
+
+        found = {at for at in self._recorded() if self._record_places[at] == place and is_it(at)}
+        for address in self.selected:
+            resource = self.resources[address]
+            decides = resource.kind.satisfied_by == place.kind and self.bindings[address].live is None
+            if decides or (self._declared_place(resource) == place and is_it(address)):
+                found.add(address)
+        return sorted(found)
+
+    def _report_unbound(self) -> None:
+        """Take over what binding found wrong. What is to be destroyed and does not exist has no error."""
+        for item in self._matcher.diagnostics:
+            address = item.address
+            binding = self.bindings.get(address, Binding()) if address is not None else Binding()
+            if address is not None and self.inputs.options.destroy and binding.live is None:
+                self.diagnostics.append(replace(item, severity=Severity.WARNING))
+            elif address is None or address in self.errors:
+                self.diagnostics.append(item)
+            else:
+                self._block([address], item)
+        for address, item in two_addresses(self):
+            if not self.inputs.options.destroy:
+                # Neither of the two may write: each would undo what the other wrote.
+                self._block([address, *([item.address] if item.address else [])], item)
 
     # --- binding ---------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ KIND = Kind(
     always_exists=True,
     on_remove=OnRemove.RETAIN,
     held=HELD,
+    absent="Only its owner can make such a key, and a person who leaves takes the keys along. Remove this document, or "
+    "declare a ServiceAccount or a ServiceAccountKey.",
     shows_key="redacted_value",
     destroys="the key stops working at once",
     fields=(

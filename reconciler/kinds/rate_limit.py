@@ -34,6 +34,8 @@ KIND = Kind(
     readable_singly=False,
     removal=Removal.RESTORE,
     page_limit=1000,
+    absent="The API has one for each model that the organization can use. Check the name of the model, or remove this "
+    "document.",
     events=("rate_limit.",),
     fields=(
         Field(

@@ -26,6 +26,8 @@ KIND = Kind(
     destroys="the person loses access to the organization",
     held=SCIM,
     held_for_removal=True,
+    absent="Nobody can be made a member from here: declare kind Invite for the address to invite the person. If the "
+    "person has left, remove this document.",
     keep_one=("role", "owner"),
     events=("user.", "role.", "invite.accepted", "scim."),
     fields=(

@@ -11,6 +11,14 @@ from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
 from reconciler.model.kind import KEEP, Ended, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import FileSetType, Integer, Object, Property, Text
 
+# fmt: off
+EXTENSIONS = frozenset({
+    ".c", ".cpp", ".cs", ".css", ".doc", ".docx", ".go", ".html", ".java", ".js", ".json", ".md", ".pdf", ".php",
+    ".pptx", ".py", ".rb", ".sh", ".tex", ".ts", ".txt",
+})
+# fmt: on
+"""The files that a store can read. The API refuses others when they are attached."""
+
 KIND = Kind(
     name="VectorStore",
     doc="A collection of files that the `file_search` tool searches.",
@@ -53,7 +61,12 @@ KIND = Kind(
         ),
         Field(
             "files",
-            FileSetType(attributes=attributes(reserved=2), chunking_strategy=CHUNKING),
+            FileSetType(
+                attributes=attributes(reserved=2),
+                chunking_strategy=CHUNKING,
+                extensions=EXTENSIONS,
+                max_bytes=512 * 1024 * 1024,
+            ),
             "What the store holds: folder globs (`path`, `ignore`) and uploaded files (`file_id`), each with "
             "`attributes` and a `chunking_strategy`. Set, it is the whole content: what else is attached is detached, "
             "and deleted if we uploaded it. No longer set, the content stays as it is.",

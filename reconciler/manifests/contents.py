@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.manifests.file_advice import refused_by_size_or_name
 from reconciler.manifests.files import Files
 from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.model.address import Address
 from reconciler.model.resource import Resource
+from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, Member
 
 
@@ -48,7 +50,23 @@ class Contents:
 
     def _whole(self, resource: Resource, due: _Due) -> FileSet:
         members: FileSet = resource.spec[due.field]
-        return FileSet(tuple(self._read(member, resource, due) for member in members.members))
+        found = FileSet(tuple(self._read(member, resource, due) for member in members.members))
+        self._advise(found, resource, due)
+        return found
+
+    def _advise(self, found: FileSet, resource: Resource, due: _Due) -> None:
+        """Warn, at each item of the field, of the files that the API is known to refuse."""
+        type = resource.kind.by_name[due.field].type
+        if not isinstance(type, FileSetType) or self._problems.errors:
+            return  # what has to be mended is said first
+        by_item: dict[int, list[Member]] = {}
+        for member in found.members:
+            if member.content is not None and member.content.sha256:  # it could be read
+                by_item.setdefault(due.item_of[member.key], []).append(member)
+        for index, members in sorted(by_item.items()):
+            place = due.document.place_of(("spec", due.field, index, "path"))
+            for summary, detail in refused_by_size_or_name(members, type):
+                self._problems.warn(summary, detail, place=place, address=resource.address)
 
     def _read(self, member: Member, resource: Resource, due: _Due) -> Member:
         if member.content is None:

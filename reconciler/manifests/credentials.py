@@ -21,6 +21,7 @@ from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.model.secret import Secret
+from reconciler.model.types import KeySinkType
 
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
 DEFAULT_VARIABLE = "OPENAI_API_KEY"
@@ -156,12 +157,13 @@ def _file_text(files: Files, path: str) -> str:
 
 
 def check_credentials(configuration: Configuration) -> list[Diagnostic]:
-    """One problem for each scope that has resources and no key, at the first of them.
+    """One problem for each scope that has resources and no key, nor one to come, at the first of them.
 
     Apart from loading, so that a configuration can be validated where there are no keys.
     """
     problems = Problems()
     credentials, written = configuration.stack.credentials, _written(configuration)
+    minted = _projects_with_a_key_to_come(configuration)
     by_scope: dict[str | None, list[Resource | Rule]] = {}
     users: list[Resource | Rule] = list(configuration.resources)
     users += (rule for rule in configuration.rules if rule.kind.removes)
@@ -170,7 +172,8 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
         by_scope.setdefault(scope, []).append(resource)
     for scope, resources in by_scope.items():
         credential = credentials.admin if scope == "" else credentials.for_project(scope)
-        if credential is None or not _usable(credential, configuration, written):
+        is_to_come = scope in credentials.projects and scope in minted
+        if credential is None or not (is_to_come or _usable(credential, configuration, written)):
             first, summary = resources[0], _no_key(scope)
             detail = _remedy(credential, scope, configuration, len(resources))
             problems.add(summary, detail, place=first.place, address=first.address)
@@ -179,6 +182,23 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
 
 def _written(configuration: Configuration) -> set[str]:
     return {path for resource in configuration.resources for _, path in key_files(resource)}
+
+
+def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:
+    """The projects that a declared account delivers a key of.
+
+    The key reaches this run as soon as it is minted, whatever its sink. Until then an unset variable is like a key
+    file that does not exist yet.
+    """
+    return {
+        resource.address.project
+        for resource in configuration.resources
+        for field in resource.kind.carried
+        if resource.address.project
+        and isinstance(field.type, KeySinkType)
+        and not resource.kind.is_shown_once
+        and resource.spec.get(field.name) is not None
+    }
 
 
 def _usable(credential: Credential, configuration: Configuration, written: set[str]) -> bool:

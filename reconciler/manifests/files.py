@@ -343,7 +343,7 @@ class MemberFinder:
 
     def add(self, index: int, item: Mapping[str, Any]) -> None:
         """Take in one item; raises Problem, also where a pattern matches nothing and the item does not allow that."""
-        shared = {"attributes": item.get("attributes"), "chunking_strategy": item.get("chunking_strategy")}
+        shared: dict[str, Any] = {name: item.get(name) for name in ("attributes", "chunking_strategy")}
         if "file_id" in item:
             self._put(index, str(item["file_id"]), Member(str(item["file_id"]), None, item["file_id"], **shared))
             return

@@ -196,6 +196,7 @@ class Resolver:
                 continue
             if isinstance(field.type, LocalFileType) and isinstance(value, str):
                 found[field.name] = self._local_file(instance, value, trail)
+                self._warn_if_empty(instance, found[field.name], trail)
             elif isinstance(field.type, MapOf) and isinstance(value, dict):
                 found[field.name] = {
                     key: self._local_file(instance, path, (*trail, key), most=MAX_SENT_BYTES)
@@ -238,6 +239,12 @@ class Resolver:
         except Problem as problem:
             self._note(instance, Finding(trail, problem.summary, problem.detail))
             return path
+
+    def _warn_if_empty(self, instance: Instance, found: Any, trail: Trail) -> None:
+        if isinstance(found, LocalFile) and found.size == 0:
+            detail = f'"{found.path}": the API refuses a file without content.'
+            place = instance.document.place_of(trail)
+            self._problems.warn("Empty file", detail, place=place, address=instance.address)
 
     def _members(
         self, instance: Instance, items: list[Any], trail: Trail, content: Callable[[str], LocalFile]

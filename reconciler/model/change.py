@@ -94,6 +94,9 @@ class Reason(StrEnum):
     OTHER_PROJECT = "its declaration is in another project now, and an object cannot move between projects"
     PROJECT_RETAINED = "its project is retained, and what is in it with it"
     UNTOUCHED = "the run that is rolled back did not touch it"
+    BLOCKED = "it has an error"
+    WAITS = "a resource that it depends on has an error"
+    RETIRED = "no manifest declares it, and the API has ended its kind"
 
 
 class Origin(StrEnum):
@@ -176,6 +179,11 @@ class Change(Struct, frozen=True):
     results: Spec = field(default_factory=dict)
     matched_by: Address | None = None
     losses: tuple[Loss, ...] = ()
+    blocked: str = ""
+    """Why nothing can be done about the address in this plan: its own error, or that of a resource it depends on.
+
+    Such a change is a no-op that apply reports as failed (`Reason.BLOCKED`) or skipped (`Reason.WAITS`).
+    """
 
     @property
     def is_change(self) -> bool:
@@ -285,6 +293,8 @@ class Plan(Struct, frozen=True):
     calls: int = 0
     seconds: float = 0.0
     reading: Reading = Reading()
+    unsearched: bool = False
+    """Whether the search for marked objects failed in a way that may pass, so that it is due again."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "changes", tuple(sorted(self.changes, key=lambda change: change.address)))
@@ -294,6 +304,11 @@ class Plan(Struct, frozen=True):
     def pending(self) -> tuple[Change, ...]:
         """The changes that have something to do."""
         return tuple(change for change in self.changes if change.is_change)
+
+    @property
+    def blocked(self) -> tuple[Change, ...]:
+        """The addresses that have an error, and those that wait for one of them."""
+        return tuple(change for change in self.changes if change.blocked)
 
     @property
     def is_empty(self) -> bool:
@@ -337,6 +352,8 @@ class Outcome(Struct, frozen=True):
     moved: tuple[FieldChange, ...] = ()
     blame: str = ""
     was_started: bool = False
+    refused: tuple[str, ...] = ()
+    """A sentence for each file that the API refused while the change itself went through."""
 
 
 class ApplyResult(Struct, frozen=True):

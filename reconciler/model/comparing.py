@@ -7,7 +7,7 @@ sets, parts that it does not show.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.model.types import (
@@ -312,12 +312,19 @@ def _digests(value: Any) -> Any:
 
 
 def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any, Any]:
-    left = {member.key: member for member in desired.members} if isinstance(desired, FileSet) else {}
-    right = {member.key: member for member in live.members} if isinstance(live, FileSet) else {}
+    right = {member.key: member for member in _accepted(live)}
+    # A member that the API refused is no difference, unless somebody got it in after all.
+    members = desired.members if isinstance(desired, FileSet) else ()
+    left = {member.key: member for member in members if not member.refused or member.key in right}
     settled: _Settled = {}
     pairs = {key: _comparable_member(kind, one, right.get(key, one), settled) for key, one in left.items()}
     pairs |= {key: _comparable_member(kind, one, one, settled) for key, one in right.items() if key not in left}
     return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
+
+
+def _accepted(value: Any) -> Iterator[Member]:
+    members = value.members if isinstance(value, FileSet) else ()
+    return (member for member in members if not member.refused)
 
 
 _Settled = dict[tuple[int, ...], tuple[dict[str, Any], dict[str, Any]]]

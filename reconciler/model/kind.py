@@ -316,6 +316,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     events: tuple[str, ...] = ()
     logged: tuple[str, ...] = ()
     job: Job | None = None
+    absent: str = ""
+    """What to do where a declared object of a kind that cannot be created does not exist: one or two sentences."""
     complete: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 

@@ -70,6 +70,8 @@ class Written(Struct, frozen=True):
     live: LiveObject
     delivered: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """A sentence for each file that the API refused. The object is as it should be apart from them."""
 
 
 class Expected(Struct, frozen=True):
@@ -135,12 +137,13 @@ class Provider(Protocol):
         *,
         enough: frozenset[str] | None = None,
         anew: bool = False,
+        is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and surroundings, every page, ended ones included.
 
         `enough` are the ids of all that is wanted, where nothing else is: the rest may then be left out, and so may
         some of these, where asking for them singly takes fewer calls. `anew` demands a new request from a provider that
-        remembers answers.
+        remembers answers. An `is_optional` list is given up early where the server fails.
         """
 
     def newest(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:

@@ -154,6 +154,10 @@ class FileSetType(Struct, frozen=True):
 
     attributes: Type
     chunking_strategy: Type
+    extensions: frozenset[str] = frozenset()
+    """The extensions of files that the collection reads, in lower case with the dot; empty where any will do."""
+    max_bytes: int | None = None
+    """The size of the largest file that the collection takes."""
 
 
 class BundleType(Struct, frozen=True):

@@ -77,6 +77,11 @@ class Member(Struct, frozen=True, tag_field=_TAG, tag="member"):
     file_id: Any = None
     attributes: Any = None
     chunking_strategy: Any = None
+    refused: str = ""
+    """What the API said when it refused the file as it is, at upload or when it was attached.
+
+    Such a member is in no store, and is not sent again until something about it changes.
+    """
 
     @property
     def upload(self) -> LocalFile:
@@ -191,6 +196,7 @@ def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Me
         file_id=file_id,
         attributes=substitute(member.attributes, lookup),
         chunking_strategy=substitute(member.chunking_strategy, lookup),
+        refused=member.refused,
     )
 
 
@@ -243,7 +249,7 @@ def encode(value: Any) -> Any:
             return value
         case list() | tuple():
             return [encode(item) for item in value]
-        case Member(key, content, file_id, attributes, chunking_strategy):
+        case Member(key, content, file_id, attributes, chunking_strategy, refused):
             return {
                 _TAG: "member",
                 "key": key,
@@ -251,6 +257,7 @@ def encode(value: Any) -> Any:
                 "file_id": encode(file_id),
                 "attributes": encode(attributes),
                 "chunking_strategy": encode(chunking_strategy),
+                **({"refused": refused} if refused else {}),
             }
         case LocalFile(path, sha256, size):
             return {_TAG: "file", "path": path, "sha256": sha256, "size": size}
@@ -300,6 +307,7 @@ def decode(value: Any) -> Any:
                 decode(value["file_id"]),
                 decode(value["attributes"]),
                 decode(value["chunking_strategy"]),
+                value.get("refused", ""),
             )
         case "files":
             return FileSet(tuple(decode(member) for member in value["members"]))

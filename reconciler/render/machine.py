@@ -118,8 +118,8 @@ class JsonRenderer:
         errored = _errored(plan)
         return {
             **self._head(plan),
-            "applyable": not errored and not plan.is_empty and not plan.refusals,
-            "complete": True,
+            "applyable": not plan.is_empty and not plan.refusals and (not errored or bool(plan.blocked)),
+            "complete": not plan.blocked,
             "errored": errored,
             "planned_values": _planned_values(plan),
             "resource_changes": [_change(change) for change in plan.changes],
@@ -229,6 +229,7 @@ def _ours(change: Change) -> dict[str, Any]:
         "removal": str(change.removal) if change.removal else None,
         "warnings": list(change.warnings),
         **({"mark": change.mark} if change.action is Action.ADOPT and change.mark else {}),
+        **({"blocked": change.blocked} if change.blocked else {}),
         **({"matched_by": str(change.matched_by)} if change.matched_by else {}),
         **({"job": {"standing": change.standing, "awaited": change.awaited}} if change.is_job else {}),
     }
@@ -365,6 +366,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "request_id": outcome.request_id,
         "seconds": outcome.seconds,
         "notes": list(outcome.notes),
+        **({"refused": list(outcome.refused)} if outcome.refused else {}),
         "moved": [_field(field) for field in outcome.moved],
         "blame": outcome.blame or None,
         "source": words.where(change.place) or None,

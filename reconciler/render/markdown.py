@@ -21,6 +21,7 @@ from reconciler.model.change import (
     OutcomeStatus,
     OutputChange,
     Plan,
+    Reason,
     count_actions,
 )
 from reconciler.model.diagnostic import Diagnostic, Place, Severity
@@ -179,6 +180,8 @@ def _warnings(plan: Plan) -> Iterator[Section]:
         yield from (Section(partial(_warning, change, warning), "warning") for warning in change.warnings)
         if standing := words.standing(change):
             yield Section(partial(_note, change, standing), "note")
+        if change.reason is Reason.WAITS:
+            yield Section(partial(_note, change, f"skipped: {change.blocked}"), "note")
 
 
 def _warning(change: Change, warning: str) -> str:
@@ -262,7 +265,7 @@ def _outcome(outcome: Outcome) -> str:
     text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(words.outcome_sentence(outcome))}{ident}\n"
     remarks = [_spans(outcome.hint)] if outcome.hint else []
     remarks += [f"request id {code_span(outcome.request_id)}"] if outcome.request_id else []
-    remarks += [_spans(note) for note in (*outcome.notes, outcome.blame) if note]
+    remarks += [_spans(note) for note in (*outcome.refused, *outcome.notes, outcome.blame) if note]
     moved = _diff_block(moved_entries(outcome, width=_WIDTH))
     block = "".join(f"  {part}\n" for part in moved.split("\n")) if moved else ""
     return text + "".join(f"  - {remark}\n" for remark in remarks) + (f"\n{block}\n" if block else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan
+from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.render import words
 from reconciler.render.differences import DiffLine
@@ -45,7 +45,9 @@ class TextRenderer:
 
     def plan(self, plan: Plan) -> str:
         """The changes by scope, the outputs that change, and a line that counts."""
-        lines = [*self._diagnostics(plan.diagnostics), *_quiet_warnings(plan)]
+        # An error is a line here: the command says all of it on standard error, and apply in its result.
+        told = [item for item in plan.diagnostics if item.severity is not Severity.ERROR]
+        lines = [*self._diagnostics(told), *_blocked_lines(plan), *_quiet_warnings(plan)]
         for heading, changes in words.by_importance(plan.pending):
             lines += [line(Span(heading, "bold red" if heading == words.DESTRUCTIVE else "bold"))]
             lines += self._changes(changes)
@@ -200,6 +202,19 @@ def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
     return list(groups.items())
 
 
+def _blocked_lines(plan: Plan) -> list[Line]:
+    """What cannot be planned, and what is skipped because of it."""
+    width = _column(str(change.address) for change in plan.blocked)
+    lines = []
+    for change in plan.blocked:
+        waits = change.reason is Reason.WAITS
+        mark, style = MARKS[OutcomeStatus.SKIPPED if waits else OutcomeStatus.FAILED]
+        verb = "skipped" if waits else "not planned"
+        address = Span(padded(str(change.address), width), "bold")
+        lines.append(line(Span(f"  {mark} ", style), address, f"   {verb}: {change.blocked.partition(': ')[0]}"))
+    return [*lines, _BLANK] if lines else []
+
+
 def _quiet_warnings(plan: Plan) -> list[Line]:
     """What is to be said about resources that do not change, which are not shown otherwise."""
     quiet = [change for change in plan.changes if not change.is_change]
@@ -249,6 +264,7 @@ def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
     for label, text in (("", below), ("", outcome.hint), ("request id: ", outcome.request_id or "")):
         for part in text.split("\n") if text else ():
             yield line(_FIELD_INDENT, Span(label, "dim"), part)
+    yield from (line(_FIELD_INDENT, Span("✗ ", "red"), sentence) for sentence in outcome.refused)
     yield from (line(_FIELD_INDENT, Span("note: ", "yellow"), note) for note in outcome.notes)
 
 

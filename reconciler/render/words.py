@@ -157,21 +157,38 @@ def headline_counts(plan: Plan) -> str:
     counts = plan.counts()
     parts = [f"{number} to {action}" for action, number in counts.items() if action is not Action.NO_OP]
     parts += [f"{len(plan.destructive):,} destructive"] if plan.destructive else []
+    errors = sum(change.reason is Reason.BLOCKED for change in plan.blocked)
+    parts += [f"{errors} with errors"] if errors else []
     return ", ".join(parts) or "no changes"
 
 
 def plan_totals(plan: Plan) -> str:
     """The last line of a printed plan."""
     cost = reading_cost(plan)
+    if plan.blocked:
+        return f"{_with_errors(plan)} {cost}."
     if plan.is_empty:
         return f"{_nothing(plan)} {count(len(plan.changes), 'resource')}, {cost}."
+    return f"{_planned_all(plan)}. {cost}."
+
+
+def _planned_all(plan: Plan) -> str:
     counts = plan.counts()
     parts = [_planned(action, plan) for action in Action if action in counts or action in _ALWAYS]
     parts = [part for part in parts if part]
-    unchanged = counts.get(Action.NO_OP, 0)
+    unchanged = counts.get(Action.NO_OP, 0) - len(plan.blocked)
     parts += [f"{unchanged:,} unchanged"] if unchanged else []
-    destructive = f" {len(plan.destructive):,} destructive." if plan.destructive else ""
-    return f"Plan: {', '.join(parts)}.{destructive} {cost}."
+    destructive = f". {len(plan.destructive):,} destructive" if plan.destructive else ""
+    return f"Plan: {', '.join(parts)}{destructive}"
+
+
+def _with_errors(plan: Plan) -> str:
+    """How much has an error, after what is planned all the same."""
+    errors = sum(change.reason is Reason.BLOCKED for change in plan.blocked)
+    waiting = len(plan.blocked) - errors
+    parts = [f"{errors:,} with errors", *([f"{waiting:,} skipped because of them"] if waiting else [])]
+    planned = "Nothing else to change" if plan.is_empty else _planned_all(plan)
+    return f"{planned}; {', '.join(parts)}."
 
 
 def _nothing(plan: Plan) -> str:
@@ -262,6 +279,8 @@ def outcome_verb(outcome: Outcome) -> str:
     match outcome.status:
         case OutcomeStatus.APPLIED:
             return done(outcome.change)
+        case OutcomeStatus.FAILED if outcome.change.blocked:
+            return "error"
         case OutcomeStatus.FAILED if outcome.was_started:
             return f"{done(outcome.change)}, not finished"
         case OutcomeStatus.FAILED:
@@ -284,12 +303,12 @@ def outcome_sentence(outcome: Outcome) -> str:
 
 def reported(result: ApplyResult) -> list[Outcome]:
     """The outcomes of changes that had something to do."""
-    return [outcome for outcome in result.outcomes if outcome.change.is_change]
+    return [outcome for outcome in result.outcomes if outcome.change.is_change or outcome.change.blocked]
 
 
 def is_complete(result: ApplyResult) -> bool:
     """Whether everything that was planned is done."""
-    done_all = all(outcome.status is OutcomeStatus.APPLIED for outcome in result.outcomes)
+    done_all = all(outcome.status is OutcomeStatus.APPLIED and not outcome.refused for outcome in result.outcomes)
     return done_all and not result.interrupted
 
 
@@ -308,6 +327,8 @@ def result_totals(result: ApplyResult) -> str:
     parts = [
         f"{number:,} {word}" for status, word in named if (number := _number(outcomes, status)) or word == "applied"
     ]
+    refused = sum(len(outcome.refused) for outcome in outcomes)
+    parts += [f"{count(refused, 'file')} refused"] if refused else []
     how = "interrupted" if result.interrupted else "incomplete"
     return f"Apply {how}: {', '.join(parts)}. {cost}."
 

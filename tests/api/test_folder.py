@@ -253,28 +253,28 @@ def test_a_file_of_ours_that_is_asked_for_by_its_id_is_no_longer_ours(world: Wor
 
 
 def test_a_file_that_fails_to_index_is_reported_with_its_reason(world: World) -> None:
-    written = store_of(world, member(world, "a.md", "a"), member(world, "b.xyz", "b"), member(world, "c.xyz", "c"))
-    assert [note.split(":")[0] for note in sorted(written.notes)] == [
-        "b.xyz could not be indexed", "c.xyz could not be indexed",
+    written = store_of(world, member(world, "a.md", "a"), member(world, "b/README", "b"), member(world, "README", "c"))
+    assert [text.split(":")[0] for text in sorted(written.refused)] == [
+        "README could not be indexed", "b/README could not be indexed",
     ]  # fmt: skip
-    assert "unsupported_file" in written.notes[0]
+    assert "unsupported_file" in written.refused[0]
 
 
 def test_a_single_file_that_fails_to_index_is_reported(world: World) -> None:
-    assert "b.xyz could not be indexed" in store_of(world, member(world, "b.xyz", "b")).notes[0]
+    assert "README could not be indexed" in store_of(world, member(world, "README", "b")).refused[0]
 
 
 def test_a_file_that_failed_to_index_is_not_uploaded_again(world: World) -> None:
-    bad = member(world, "b.xyz", "b")
+    bad = member(world, "README", "b")
     live = store_of(world, bad).live
     assert in_step(world, live, bad)
 
 
 def test_indexing_is_waited_for(world: World) -> None:
     world.emulator.set_options(index_delay_ms=30_000)
-    written = store_of(world, member(world, "a.md", "a"), member(world, "b.xyz", "b"))
+    written = store_of(world, member(world, "a.md", "a"), member(world, "README", "b"))
     assert 30 <= sum(world.clock.slept) < 40
-    assert len(written.notes) == 1
+    assert len(written.refused) == 1
 
 
 def test_indexing_that_takes_too_long_is_left_to_itself(make_world: MakeWorld) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 from msgspec.structs import replace
 
+from reconciler.emulator import indexing
+from reconciler.emulator.errors import bad_request
+from reconciler.emulator.store import Record as Stored
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record
@@ -120,12 +125,81 @@ def test_a_run_that_dies_while_removing_leaves_no_file_behind(world: World, pair
     assert uploaded(world) == ["a.md"]
 
 
-def test_a_refused_upload_stops_the_change(world: World) -> None:
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_failed_upload_that_blames_no_file_stops_the_change(world: World, status: int) -> None:
     live = store_of(world).live
-    world.emulator.add_fault("on=POST:/files,do=error:400,times=0")
+    world.emulator.add_fault(f"on=POST:/files,do=error:{status},times=0")
     with pytest.raises(ApiError):
         sync(world, live, member(world, "a.md", "a"))
     assert read(world, live) == {}
+
+
+# --- refused files
+
+
+def test_a_file_that_is_refused_at_upload_is_named_and_the_rest_goes_on(world: World) -> None:
+    written = store_of(world, member(world, "a.md", "a"), member(world, "empty.md", ""), member(world, "c.md", "c"))
+    assert set(read(world, written.live)) == {"a.md", "c.md"}
+    assert [text.split(":")[0] for text in written.refused] == ["empty.md was refused at upload"]
+
+
+def test_a_file_that_is_refused_with_its_batch_is_named_and_the_rest_is_attached(world: World) -> None:
+    written = store_of(world, *(member(world, name, name) for name in ("a.md", "b.png", "c.md", "d.PNG", "e.bin")))
+    assert set(read(world, written.live)) == {"a.md", "c.md"}
+    assert sorted(text.split(" ")[0] for text in written.refused) == ["b.png", "d.PNG", "e.bin"]
+
+
+def test_what_was_uploaded_for_a_refused_file_is_deleted(world: World) -> None:
+    store_of(world, member(world, "a.md", "a"), member(world, "b.png", "b"))
+    assert uploaded(world) == ["a.md"]
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, is_refused: Callable[[str], bool]) -> None:
+    """Let stores refuse files without saying which."""
+
+    def refuse(files: Iterable[Stored]) -> None:
+        if any(is_refused(file.body["filename"]) for file in files):
+            raise bad_request("A file is not as it should be.")
+
+    monkeypatch.setattr(indexing, "refuse_unread", refuse)
+
+
+def test_a_batch_that_is_refused_without_a_name_is_halved_until_the_file_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda name: name == "b.md")
+    written = store_of(world, *(member(world, f"{name}.md", name) for name in "abcdefg"))
+    assert [text.split(" ")[0] for text in written.refused] == ["b.md"]
+    assert len(read(world, written.live)) == 6
+
+
+def test_a_store_that_takes_nothing_is_one_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = store_of(world).live
+    refusing(monkeypatch, lambda _: True)
+    with pytest.raises(ApiError):
+        sync(world, live, *(member(world, f"{number}.md", str(number)) for number in range(30)))
+
+
+def test_an_id_that_no_file_has_is_named_and_the_rest_is_attached(world: World) -> None:
+    written = store_of(world, member(world, "a.md", "a"), Member("file-nowhere", None, file_id="file-nowhere"))
+    assert set(read(world, written.live)) == {"a.md"}
+    assert written.refused[0].startswith("file-nowhere was refused when it was attached")
+
+
+def test_a_wrong_way_of_chunking_deletes_no_file(world: World, pair: Pair) -> None:
+    live, a, b = pair
+    wrong = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 90}}
+    with pytest.raises(ApiError):
+        sync(world, live, a, replace(b, chunking_strategy=wrong))
+    assert uploaded(world) == ["a.md", "b.md"]
+
+
+def test_a_file_that_was_refused_before_is_not_sent_again(world: World) -> None:
+    empty = member(world, "empty.md", "")
+    live = store_of(world, member(world, "a.md", "a")).live
+    written = sync(world, live, member(world, "a.md", "a"), replace(empty, refused="at upload"))
+    assert written.refused == ()
+    assert world.sent("POST") == []
 
 
 @pytest.mark.parametrize("calls", range(8))

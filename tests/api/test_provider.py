@@ -123,6 +123,27 @@ def test_a_server_without_any_models_is_a_wrong_address_and_no_retirement(world:
         world.provider.list(kind("Assistant"), None)
 
 
+@pytest.mark.parametrize(("entry", "name"), [("evals:410", "Eval"), ("agents", "Agent"), ("agents:403", "Agent")])
+def test_any_kind_whose_collection_is_gone_is_retired(world: World, entry: str, name: str) -> None:
+    world.emulator.set_options(retire=[entry])
+    with pytest.raises(RetiredError):
+        world.provider.list(kind(name), None)
+
+
+def test_a_create_that_is_refused_for_its_model_is_no_retirement(world: World) -> None:
+    world.emulator.set_options(retire=["agents:400"])
+    with pytest.raises(ApiError) as caught:
+        world.create("Agent", {"model": "gpt-4.1"})
+    assert not isinstance(caught.value, RetiredError)
+
+
+def test_a_kind_that_answers_a_page_of_a_proxy_is_not_retired(world: World) -> None:
+    world.emulator.add_fault("on=GET:/agents,do=html:404,times=0")
+    with pytest.raises(ApiError) as caught:
+        world.provider.list(kind("Agent"), None)
+    assert not isinstance(caught.value, RetiredError)
+
+
 # --- creating
 
 

@@ -42,9 +42,10 @@ def test_an_expiry_travels_in_the_form(world: World) -> None:
     assert live.attributes["expires_at"] == live.attributes["created_at"] + 3600
 
 
-def test_a_file_of_no_bytes_can_be_sent(world: World) -> None:
+def test_a_file_of_no_bytes_is_refused_as_such(world: World) -> None:
     local = world.write("empty.md", b"")
-    assert stored(world, world.create("File", {"path": local, "purpose": "user_data"}).live.id) == b""
+    with pytest.raises(ApiError, match="File is empty"):
+        world.create("File", {"path": local, "purpose": "user_data"})
 
 
 def test_a_refused_upload_is_sent_again_from_its_beginning(world: World) -> None:

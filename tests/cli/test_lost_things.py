@@ -52,8 +52,9 @@ def test_a_lost_key_file_is_not_taken_for_no_drift(applied: Workspace) -> None:
 def test_a_lost_key_file_never_makes_a_second_object(applied: Workspace) -> None:
     (applied.folder / "secrets" / "search.key").unlink()
     applied.emulator.clear_requests()
-    applied.run("apply", "--yes", "--replace", "ServiceAccount/search/ci", expect=1)
-    assert writes(applied) == []
+    applied.run("apply", "--yes", "--replace", "ServiceAccount/search/ci", expect=13)
+    assert all("/service_accounts" in path for _, path in writes(applied))
+    assert counts(applied, "vector_store") == [1]
 
 
 def test_a_new_key_can_be_made_and_everything_is_found_again(applied: Workspace) -> None:

@@ -204,3 +204,13 @@ def test_a_rollback_says_what_does_not_come_back(workspace: Workspace, platform:
     workspace.apply()
     said = workspace.run("rollback", "1", "--yes", expect=0)
     assert "What was nobody's does not come back" in said.out + said.err
+
+
+def test_nothing_is_removed_while_a_store_that_could_hold_it_cannot_be_read(
+    workspace: Workspace, platform: Platform
+) -> None:
+    id = platform.file("old.jsonl", 40)
+    workspace.emulator.add_fault("on=GET:/vector_stores*,do=error:400,times=0")
+    done = workspace.declare(RESULTS).run("apply", "--yes", expect=0)
+    assert "VectorStore: GET /vector_stores answered 400" in done.out
+    assert platform.has("file", id)

@@ -147,3 +147,16 @@ def test_a_log_that_is_off_is_refused_and_begins_when_it_is_switched_on(
     admin.post("/organization/projects", json={"name": "seen"})
     [entry] = admin.get("/organization/audit_logs").json()["data"]
     assert entry["project"]["name"] == "seen"
+
+
+@pytest.mark.parametrize(("entry", "status"), [("evals", 404), ("evals:410", 410), ("evals:500", 500)])
+def test_any_collection_can_be_retired_with_a_status(
+    emulator: Emulator, http: httpx.Client, entry: str, status: int
+) -> None:
+    emulator.set_options(retire=[entry])
+    assert [http.get(path).status_code for path in ("/evals", "/evals/eval_1", "/files")] == [status, status, 200]
+
+
+def test_a_retirement_with_a_status_that_is_no_refusal_is_refused(emulator: Emulator) -> None:
+    with pytest.raises(ValueError, match="from 400 to 599"):
+        emulator.set_options(retire=["evals:200"])

@@ -42,9 +42,7 @@ def test_a_file_is_indexed_after_the_delay(
     ("name", "content", "code"),
     [
         ("unindexable.md", b"x", "invalid_file"),
-        ("data.csv", b"a,b", "unsupported_file"),
         ("README", b"x", "unsupported_file"),
-        ("empty.md", b"", "invalid_file"),
     ],
 )
 def test_some_files_cannot_be_indexed(
@@ -57,6 +55,28 @@ def test_some_files_cannot_be_indexed(
     assert (answered["status"], answered["last_error"]) == ("in_progress", None)
     assert (later["status"], later["last_error"]["code"]) == ("failed", code)
     assert (counts["failed"], counts["total"]) == (1, 1)
+
+
+def test_one_file_with_an_extension_that_is_not_read_refuses_its_whole_batch(
+    http: httpx.Client, upload: Upload, store: str
+) -> None:
+    files = [upload(name, b"x")["id"] for name in ("a.md", "b.png", "c.CSV")]
+    answer = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "Files with extensions [.csv, .png] are not supported for retrieval"
+    assert http.get(f"/vector_stores/{store}/files").json()["data"] == []
+
+
+def test_a_single_file_with_an_extension_that_is_not_read_is_refused(
+    http: httpx.Client, upload: Upload, store: str
+) -> None:
+    answer = http.post(f"/vector_stores/{store}/files", json={"file_id": upload("a.png", b"x")["id"]})
+    assert answer.status_code == 400
+
+
+def test_an_empty_file_is_refused_at_upload(http: httpx.Client) -> None:
+    answer = http.post("/files", data={"purpose": "assistants"}, files={"file": ("a.md", b"")})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "File is empty.")
 
 
 def test_attaching_twice_leaves_the_file_once_as_it_was_attached_last(

@@ -37,6 +37,8 @@ def create_file(call: Call) -> dict[str, Any]:
     purpose = _required(form, "purpose")
     if purpose not in PURPOSES:
         raise _schema_error(f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'", "purpose")
+    if not upload.content:
+        raise ApiError(400, "File is empty.", param="file")
     if len(upload.content) > MAXIMUM_BYTES:
         raise ApiError(413, "The file is larger than 512 MB.", param="file")
     file = make_file(

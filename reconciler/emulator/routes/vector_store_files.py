@@ -46,6 +46,7 @@ def attach_file(call: Call) -> dict[str, Any]:
     vector_store = _store(call)
     sent = call.json(_ATTACH)
     indexing.refuse_expired(call.store, vector_store)
+    indexing.refuse_unread([find_file(call.store, call.project_id, sent["file_id"], param="file_id")])
     attachment = _attach(call, vector_store, sent)
     indexing.touch(call.store, vector_store)
     return indexing.show_attachment(attachment, attachment.hidden["ready_at"] - 1)
@@ -92,8 +93,9 @@ def create_batch(call: Call) -> dict[str, Any]:
         raise bad_request("Exactly one of 'file_ids' and 'files' is required.", param="file_ids")
     indexing.refuse_expired(call.store, vector_store)
     items = sent.get("files") or [{**sent, "file_id": id} for id in sent["file_ids"]]
-    for item in items:
-        find_file(call.store, call.project_id, item["file_id"], param="file_ids")
+    indexing.refuse_unread(
+        [find_file(call.store, call.project_id, item["file_id"], param="file_ids") for item in items]
+    )
     attached = {item["file_id"]: _attach(call, vector_store, item) for item in items}
     body = {
         "id": ids.fresh("file_batch"),

@@ -1,0 +1,49 @@
+"""Refusals of single files, told apart from refusals that concern a whole collection or account."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from reconciler.errors import ApiError, NotFoundError
+from reconciler.model.values import Member
+
+_REFUSED = (400, 413, 415, 422)
+_OF_THE_STORE = frozenset({"vector_store_expired", "insufficient_quota"})
+_OF_OTHERS = re.compile(r"\b(quota|storage limit|billing|server had an error)\b", re.IGNORECASE)
+"""What a refusal says that blames the account or the server, whatever its status."""
+_EXTENSIONS = re.compile(r"extensions? \[([^\]]*)\]", re.IGNORECASE)
+
+
+def is_about_the_file(error: ApiError) -> bool:
+    """Whether the API refused a file for what it is: its content, its size or its name.
+
+    Everything else (keys, limits, lost answers, a server in trouble) is an error of the whole change.
+    """
+    if type(error) is not ApiError or error.status not in _REFUSED:
+        return False
+    how = error.param or ""  # a wrong way of attaching is the manifest's fault, for all files alike
+    if "chunk" in how or "attributes" in how:
+        return False
+    return error.code not in _OF_THE_STORE and not _OF_OTHERS.search(str(error))
+
+
+def refused_members(batch: Sequence[Member], error: ApiError) -> list[Member] | None:
+    """The members of a refused batch that the refusal names, by extension or by id; none where it names nobody.
+
+    None where the refusal is not about files.
+    """
+    named = [member for member in batch if _names(error, member)]
+    if isinstance(error, NotFoundError):
+        return named or None  # a 404 that names no file is about the store
+    return named if is_about_the_file(error) else None
+
+
+def _names(error: ApiError, member: Member) -> bool:
+    text = str(error)
+    if isinstance(member.file_id, str) and member.file_id in text:
+        return True
+    listed = _EXTENSIONS.search(text)
+    extensions = {part.strip(" '\"").lower() for part in listed[1].split(",")} if listed else set()
+    return bool(member.content) and PurePosixPath(member.key).suffix.lower() in extensions - {""}

@@ -1,0 +1,55 @@
+"""Files that the API refused as they are: remembered in the record, told in each plan, and not sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.values import FileSet, Member, Spec
+
+_MOST_TOLD = 10
+
+
+def with_refusals(spec: Spec, record: Record | None) -> Spec:
+    """The spec with what the record knows of members that were refused and have not changed since."""
+    known = {name: found for name, value in (record.applied if record else {}).items() if (found := _refused(value))}
+    if not known:
+        return spec
+    return {name: _marked(value, known.get(name, {})) for name, value in spec.items()}
+
+
+def refusals_told(desired: Spec, live: LiveObject) -> Iterator[str]:
+    """A sentence for each member that the store still lacks because the API refused it."""
+    for name, value in desired.items():
+        shown = live.value(name)
+        present = {member.key for member in shown.members} if isinstance(shown, FileSet) else set()
+        missing = [member for key, member in _refused(value).items() if key not in present]
+        for member in missing[:_MOST_TOLD]:
+            yield f"✗ {member.key} is left out: the API refused it {member.refused}"
+        if len(missing) > _MOST_TOLD:
+            yield f"✗ {len(missing) - _MOST_TOLD} more files are left out: the API refused them"
+
+
+def _refused(value: Any) -> Mapping[str, Member]:
+    members = value.members if isinstance(value, FileSet) else ()
+    return {member.key: member for member in members if member.refused}
+
+
+def _marked(value: Any, known: Mapping[str, Member]) -> Any:
+    if not known or not isinstance(value, FileSet):
+        return value
+    return FileSet(tuple(_as_known(member, known.get(member.key)) for member in value.members))
+
+
+def _as_known(member: Member, earlier: Member | None) -> Member:
+    if earlier is None or _sent(member) != _sent(earlier):
+        return member
+    return replace(member, refused=earlier.refused)
+
+
+def _sent(member: Member) -> tuple[object, ...]:
+    sha256 = member.content.sha256 if member.content else None
+    return sha256, member.attributes, member.chunking_strategy
