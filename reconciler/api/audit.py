@@ -18,14 +18,13 @@ from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.pages import Query
 from reconciler.api.reach import Reach
-from reconciler.errors import AnswerError, ApiError, AuthenticationError, NotFoundError
-from reconciler.model.log import Entry
+from reconciler.errors import AnswerError, AuthenticationError, NotFoundError
+from reconciler.model.log import Entry, LogPage, LogQuery
 from reconciler.model.secret import Redactor
 
 _LOG = "/organization/audit_logs"
 _PAGE = 100
 _PAGES = 5
-_ATTEMPTS = 2
 
 Culprits = Mapping[tuple[str, str | None], str]
 
@@ -63,30 +62,21 @@ def newest_entries(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int)
         ) from error
 
 
-def entries_since(client: Client, keys: KeyRing, since: float, *, most_calls: int) -> list[Entry]:
-    """The entries of the log from a time on, in unix seconds; ApiError where it cannot be read, or is too long.
+def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
+    """The pages of the audit log, newest entries first. Each page costs one call, made when the caller asks for it.
 
-    Whoever asks can do without, so that a server that fails is not asked for long.
+    A failing server is not tried again: a caller that plans from the log can do without it, and a retry would cost
+    more calls than it saves. Raises ApiError where the log cannot be read.
     """
-    found = list(_impatiently(client, keys, since, limit=_PAGE * most_calls))
-    if len(found) == _PAGE * most_calls:
-        raise ApiError(f"it has {len(found):,} entries or more since then")
-    return list({entry.id: entry for entry in found}.values())  # a log that grows may show one again on the next page
-
-
-def last_entries(client: Client, keys: KeyRing, since: float) -> list[Entry]:
-    """A page of the newest entries from a time on; ApiError where the log cannot be read."""
-    return list(_impatiently(client, keys, since, limit=_PAGE))
-
-
-def _impatiently(client: Client, keys: KeyRing, since: float, *, limit: int) -> Iterator[Entry]:
     reach = Reach(client, keys.admin())
-    items = pages.items(
-        lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=_ATTEMPTS),
+    wanted = Wanted(query.since, types=query.types, project_ids=query.project_ids)
+    pages_of_log = pages.each_page(
+        lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=1),
         what=_LOG,
-        query=Wanted(since).query(_PAGE),
+        query=wanted.query(_PAGE),
     )
-    return map(_entry, islice(items, limit))
+    for items, has_more in pages_of_log:
+        yield LogPage([_entry(item) for item in items], has_more)
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:

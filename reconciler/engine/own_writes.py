@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.log import Entry
@@ -32,7 +33,8 @@ class Write(Struct, frozen=True):
 
     `id` is the object's own. `about` is what its entry names: the object, what it belongs to, or its project; None
     where that is the organization, whose id nobody tells us. `removes` where the object was gone afterwards. Times are
-    unix seconds of the server.
+    unix seconds of the server. `noted_after` is how many seconds after its beginning the log has an entry that was
+    taken for it; None as long as it shows none.
     """
 
     kind: str
@@ -43,6 +45,11 @@ class Write(Struct, frozen=True):
     began_at: float
     ended_at: float
     removes: bool = False
+    noted_after: float | None = None
+
+    def is_wanted(self, since: float) -> bool:
+        """Whether entries from a time on may tell of it: not where its own entry is older."""
+        return self.noted_after is None or self.began_at + self.noted_after >= since
 
     def was_under_way(self, at: float) -> bool:
         """Whether an entry of that time can tell of it."""
@@ -106,6 +113,23 @@ def owners(
     # A run works with one key, so of entries that have several makers we do not know which are ours.
     one_maker = len({entry.actor for entry, _ in ours}) == 1
     return {entry.id: hit for entry, hit in ours} if one_maker else {}
+
+
+def noted(
+    entries: Iterable[Entry], writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+) -> list[Write]:
+    """The writes, each with the time of the entry that may be its own, one entry for each write.
+
+    A later reading that begins after such an entry must not take another one for the write.
+    """
+    indexed = _Writes([write for write in writes if write.noted_after is None], kinds, places_told=places_told)
+    found: dict[int, float] = {}
+    for entry in sorted(entries, key=lambda entry: entry.at):
+        for hits in indexed.of(entry).values():
+            free = next((write for write in hits if id(write) not in found), None)
+            if free is not None:
+                found[id(free)] = entry.at - free.began_at
+    return [replace(write, noted_after=found.get(id(write), write.noted_after)) for write in writes]
 
 
 def tell_places(entries: Sequence[Entry], writes: Sequence[Write], kinds: Mapping[str, Kind]) -> bool | None:
