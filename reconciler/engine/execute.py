@@ -6,6 +6,7 @@ compared with what the plan saw; if it moved, the change is refused.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
@@ -21,6 +22,7 @@ from reconciler.engine.match import Ownership
 from reconciler.engine.waiting import Waiting
 from reconciler.errors import AmbiguousError, ApiError, JobError, StalePlanError
 from reconciler.model.address import Address
+from reconciler.model.calls import Within
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import KEEP, OVERWRITTEN, Ended, Field, Kind, OnRemove, Removal
@@ -91,6 +93,7 @@ class Executor:
         values = (outputs, *(change.desired for change in plan.changes))
         self._referred_to = {reference.address for reference in references_in(values)}
         self._is_old = is_old
+        self._adopted = _adopted_by_scope(plan, kinds)
         self._new_projects = {
             change.address.name
             for change in plan.changes
@@ -295,13 +298,14 @@ class Executor:
     # --- adopt, forget, delete -------------------------------------------------------------------------------------
 
     def _adopt(self, change: Change, journal: ChangeJournal) -> Done:
-        live = self._read_planned(change)
+        live = self._read_planned(change, is_read_only=True)
         is_fixed = live.kind.job is not None
         mark = None if is_fixed else self._mark(change, {live.kind.mark or "": live.value(live.kind.mark or "")})
         lost_its_mark = change.reason is Reason.ROLLBACK and live.mark is None and mark is not None
         if not is_fixed and (self._ownership.address(live.mark) not in (None, change.address) or lost_its_mark):
             # The mark names the old address: with the state lost, it would look like something nobody declares. And
             # what a rollback takes back had lost its mark when it was let go.
+            live = self._read_planned(change)
             self._write_mark(change, live, self._ownership.mark(change.address), journal)
         record = self.books.after_write(change, live.kind, self.resolve(change), Written(live), before=live)
         return self._finish(change, record, Written(live), journal)
@@ -406,15 +410,20 @@ class Executor:
                 return found.path if isinstance(found, LocalFile) else found
         return Unknown(str(reference))
 
-    def _read_planned(self, change: Change, *, becoming: Spec | None = None) -> LiveObject:
-        """The object that the plan saw; raises StalePlanError where it moved or is no more."""
-        live = self._read_unmoved(change, becoming=becoming)
+    def _read_planned(self, change: Change, *, becoming: Spec | None = None, is_read_only: bool = False) -> LiveObject:
+        """The object that the plan saw; raises StalePlanError where it moved or is no more.
+
+        Where nothing is written, `is_read_only`, one list serves all objects of a scope for a minute.
+        """
+        live = self._read_unmoved(change, becoming=becoming, is_read_only=is_read_only)
         if live is None:
             gone = "archived" if self._kind(change).removal is Removal.ARCHIVE else "deleted"
             raise StalePlanError(f"{change.id} has been {gone} since the plan was made", hint="Plan again.")
         return live
 
-    def _read_unmoved(self, change: Change, *, becoming: Spec | None = None) -> LiveObject | None:
+    def _read_unmoved(
+        self, change: Change, *, becoming: Spec | None = None, is_read_only: bool = False
+    ) -> LiveObject | None:
         """The same, or None where it is no more.
 
         The fields with calls of their own are read if the plan had them, and where it is known what they are
@@ -427,7 +436,12 @@ class Executor:
             for item in kind.carried
             if item.name in seen
         }
-        live = self._finder.read(change.address, kind, change.id or "", expected=expected)
+        if is_read_only:
+            wanted = self._adopted.get(_scope_of(kind, change), frozenset())
+            live = self._finder.read_together(change.address, kind, change.id or "", wanted=wanted)
+            live = None if live is None else self._finder.read_touched(live, expected)
+        else:
+            live = self._finder.read(change.address, kind, change.id or "", expected=expected)
         if live is None or kind.ending(live.attributes) is Ended.GONE:
             return None
         now = diff.image(kind, live)
@@ -458,6 +472,19 @@ class Executor:
         metadata = spec.get(kind.mark) if kind.mark else None
         is_full = isinstance(metadata, Mapping) and len(metadata) >= METADATA_PAIRS
         return None if kind.mark is None or is_full else self._ownership.mark(change.address)
+
+
+def _scope_of(kind: Kind, change: Change) -> tuple[str, str | None, Within]:
+    return kind.name, change.address.project, kind.place_of(change.id or "")[0]
+
+
+def _adopted_by_scope(plan: Plan, kinds: Mapping[str, Kind]) -> Mapping[tuple[str, str | None, Within], frozenset[str]]:
+    """The ids of the objects that a plan adopts, by the list that has them."""
+    found: dict[tuple[str, str | None, Within], set[str]] = defaultdict(set)
+    for change in plan.changes:
+        if change.action is Action.ADOPT and change.id is not None:
+            found[_scope_of(kinds[change.address.kind], change)].add(change.id)
+    return {scope: frozenset(ids) for scope, ids in found.items()}
 
 
 def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:
