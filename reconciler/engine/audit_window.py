@@ -55,7 +55,8 @@ class Window(Struct, frozen=True):
 
     Entries from `needed_from` on count; the query begins at `start`, which is earlier where an entry that was shown
     before has to show again, and None for the newest entries whatever their time. A page with an entry of `reached_at`
-    or older has reached the entries that are expected. `filter_start` is where filtered queries begin, None where too
+    or older has reached the entries that are expected. The window `is_shortened` where entries that count, but were
+    judged before, are left out. `filter_start` is where filtered queries begin, None where too
     many expected entries may match them.
     """
 
@@ -64,6 +65,7 @@ class Window(Struct, frozen=True):
     expected: int = 0
     reached_at: float = math.inf
     filter_start: float | None = None
+    is_shortened: bool = False
 
     @property
     def pages(self) -> int:
@@ -113,8 +115,9 @@ def window_of(since: float, *, newest: float | None, counted: Counted | None, la
         return Window(newest, since, _count(late, since), max([since, *late]), since if not late else None)
     start = since if counted.back_to is None else max(since, newest - counted.back_to)
     start = _shortened(start, newest, times)
+    is_shortened = int(start) > int(since)
     filter_start = next((at for at in (start, newest) if _count(times, at) <= _FEW_EXPECTED), None)
-    return Window(start, start, _count(times, start), max([newest, *late]), filter_start)
+    return Window(start, start, _count(times, start), max([newest, *late]), filter_start, is_shortened)
 
 
 def _count(times: Sequence[float], since: float) -> int:

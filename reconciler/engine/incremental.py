@@ -35,7 +35,7 @@ from reconciler.engine.audit_window import (
     window_of,
 )
 from reconciler.engine.inputs import PlanInputs
-from reconciler.engine.own_writes import Owners, Write, is_of, noted, owners, removes, tell_places
+from reconciler.engine.own_writes import Owners, Write, family_of, is_of, noted, owners, removes, tell_places
 from reconciler.errors import ApiError, CredentialError
 from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
@@ -268,7 +268,6 @@ def _prove(
     if not memory.shown and not memory.writes:
         raise ApiError("it has not shown any change of ours so far")
     window = _window(memory, seats.values(), sweeps)
-    memory = replace(memory, writes=[write for write in memory.writes if write.is_wanted(int(window.needed_from))])
     # One call more than all that is read without the log: a full first page is given up for no more than that.
     worth = cache(lambda: costs.saved(seats) + 1)
     if window.pages > 1 and window.pages > worth():
@@ -277,6 +276,9 @@ def _prove(
     known = {entry.id for entry in reading.entries}
     if any(at >= int(reading.shown_from) and id not in known for id, at in memory.shown.items()):
         raise ApiError("it does not show any more what it showed before")
+    whole = memory
+    if not reading.is_complete or window.is_shortened:
+        memory = _told_since(memory, int(window.needed_from) if reading.is_complete else reading.shown_from)
     told = _told(reading.entries, memory, inputs)
     if not memory.shown and not told.ours:
         raise ApiError("it has not shown any change of ours so far")
@@ -287,8 +289,9 @@ def _prove(
     newest = max(shown.values(), default=window.needed_from)
     if reading.is_complete:
         judged = [entry for entry in reading.entries if entry.at >= int(window.needed_from)]
-        return _Proof(touched, replace(trust, counted=Counted.of(judged, newest, since=None)))
-    touched = _touched_by_type(log, window, reading, memory, seats, inputs, sweeps, costs)
+        counted = Counted.of(judged, newest, since=window.needed_from if window.is_shortened else None)
+        return _Proof(touched, replace(trust, counted=counted))
+    touched = _touched_by_type(log, window, reading, whole, seats, inputs, sweeps, costs)
     return _Proof(touched, replace(trust, counted=Counted.of(reading.entries, newest, since=reading.shown_from)))
 
 
@@ -325,7 +328,8 @@ def _touched_by_type(
     second one settles the others in the projects that the page does not name. Raises ApiError where that is too long
     as well, or where the page does not promise that it is short.
     """
-    sample = _told(reading.entries, memory, inputs)
+    recent = _told_since(memory, reading.shown_from)
+    sample = _told(reading.entries, recent, inputs)
     touched = dict(_touched(seats.values(), sample, inputs, sweeps))
     since = window.filter_start
     is_mixed = len(touched) > _FEW_SEATS or _projects_of_others(sample, inputs) > _FEW_SEATS
@@ -340,17 +344,48 @@ def _touched_by_type(
     rest = read_filtered(log, LogQuery(since, types=types_of(kinds, but=common)))
     if rest is None:
         raise too_long(reading)
-    entries = [*reading.entries, *rest]
     elsewhere, ids = _seats_elsewhere(seats.keys() - proved - touched.keys(), sample, inputs)
+    there: Sequence[Entry] | None = None
     if elsewhere and reading.calls + 2 <= costs.saved(proved) + 1:
         types = tuple(name for name in types_of(kinds) if name in common)
         there = read_filtered(log, LogQuery(since, types=types, project_ids=ids))
-        proved |= elsewhere if there is not None else set()
-        entries += there or ()
-    told = _told(list({entry.id: entry for entry in entries}.values()), memory, inputs)
+    if there is not None:
+        proved |= elsewhere
+    entries = list({entry.id: entry for entry in (*reading.entries, *rest, *(there or ()))}.values())
+    places = ids if there is not None else ()
+    told = _told_in_part(entries, common, places, recent=recent, earlier=_told_since(memory, int(since)), inputs=inputs)
     touched |= _touched(seats.values(), told, inputs, sweeps)
     many = f"more than {len(reading.entries):,} new entries"
     return {**dict.fromkeys(seats.keys() - proved, many), **touched}
+
+
+def _told_since(memory: Memory, since: float) -> Memory:
+    """The memory with those writes whose entries a reading from a time on shows, if the log has them."""
+    return replace(memory, writes=[write for write in memory.writes if write.is_told_since(since)])
+
+
+def _told_in_part(
+    entries: Sequence[Entry],
+    common: Collection[str],
+    project_ids: Collection[str],
+    *,
+    recent: Memory,
+    earlier: Memory,
+    inputs: PlanInputs,
+) -> _Told:
+    """What filtered queries tell. Entries of a family that is shown whole may be any write of ours since the queries
+    begin; those of a family with types that are `common`, on the page and shown in part, only a `recent` one. In the
+    projects that were asked for by id, such a family is whole too.
+    """
+    partly = {family_of(type) for type in common}
+    placed = replace(earlier, writes=[write for write in earlier.writes if write.project_id in project_ids])
+    whole = [entry for entry in entries if family_of(entry.type) not in partly]
+    rest = [entry for entry in entries if family_of(entry.type) in partly]
+    there = [entry for entry in rest if entry.project_id in project_ids]
+    others = [entry for entry in rest if entry.project_id not in project_ids]
+    parts = [_told(whole, earlier, inputs), _told(there, placed, inputs), _told(others, recent, inputs)]
+    ours = {id: writes for part in parts for id, writes in part.ours.items()}
+    return _Told(entries, ours, all(part.places_told for part in parts))
 
 
 def _projects_of_others(told: _Told, inputs: PlanInputs) -> int:

@@ -24,6 +24,8 @@ from reconciler.model.log import Entry
 _CLOCK_SECONDS = 10.0
 """How far the time of an entry may lie outside of the call that it tells of."""
 
+_ROUNDING_SECONDS = 0.01
+
 _REMOVING = (".deleted", ".archived", ".removed")
 _ORGANIZATION = "organization"
 
@@ -47,9 +49,14 @@ class Write(Struct, frozen=True):
     removes: bool = False
     noted_after: float | None = None
 
-    def is_wanted(self, since: float) -> bool:
-        """Whether entries from a time on may tell of it: not where its own entry is older."""
-        return self.noted_after is None or self.began_at + self.noted_after >= since
+    def is_told_since(self, since: float) -> bool:
+        """Whether its entry is surely among those from a time on, if the log has it.
+
+        Where it may be older, another entry could be taken for it in its absence.
+        """
+        if self.noted_after is None:
+            return self.began_at - _CLOCK_SECONDS >= since
+        return self.began_at + self.noted_after >= since - _ROUNDING_SECONDS
 
     def was_under_way(self, at: float) -> bool:
         """Whether an entry of that time can tell of it."""
@@ -164,7 +171,7 @@ class _Writes:
         scopes: dict[str, set[Scope]] = defaultdict(set)
         for kind in kinds.values():
             for type in kind.told_as:
-                scopes[_family(type)].add(kind.scope)
+                scopes[family_of(type)].add(kind.scope)
         self._of_projects = {family for family, found in scopes.items() if found == {Scope.PROJECT}}
         self._by_name: dict[tuple[str, Name], list[tuple[Bucket, Write]]] = defaultdict(list)
         for write in writes:
@@ -174,7 +181,7 @@ class _Writes:
         """The writes that an entry may tell of, as they are counted."""
         hits: dict[Bucket, list[Write]] = defaultdict(list)
         for name in _names(entry):
-            for bucket, write in self._by_name.get((_family(entry.type), name), ()):
+            for bucket, write in self._by_name.get((family_of(entry.type), name), ()):
                 if self._may_tell_of(entry, write):
                     hits[bucket].append(write)
         return hits
@@ -187,7 +194,7 @@ class _Writes:
         return is_of(entry, kind.told_as) and write.was_under_way(entry.at) and not is_elsewhere
 
     def _add(self, write: Write, kind: Kind) -> None:
-        for family in {_family(type) for type in kind.told_as}:
+        for family in {family_of(type) for type in kind.told_as}:
             # Of the organization's own settings nothing is named; it must not be taken for any project.
             if (write.about is None) is (family == _ORGANIZATION):
                 is_placed = self._places_told and family in self._of_projects
@@ -212,5 +219,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from (text for part in value for text in _texts(part))
 
 
-def _family(type: str) -> str:
+def family_of(type: str) -> str:
+    """What a type of entries begins with: entries of one family are counted together."""
     return type.partition(".")[0]

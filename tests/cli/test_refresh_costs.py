@@ -75,6 +75,11 @@ class Organization:
         self.workspace.emulator.clear_requests()
         return [project["id"] for project in found if project["name"].startswith("p")]
 
+    def name_of(self, project_id: str) -> str:
+        """The name of a project."""
+        with self._client() as client:
+            return str(client.get(f"/organization/projects/{project_id}").json()["name"])
+
     def flood(self, count: int, type: str, *projects: str) -> None:
         """Have the log say that something happened so often, in each of the projects in turn, or in none."""
         store = self.workspace.emulator.store
@@ -217,6 +222,22 @@ def test_a_change_by_hand_before_many_other_entries_is_found(
     small.workspace.emulator.clear_requests()
     assert "max_requests_per_1_minute: 7 → 20" in small.workspace.plan().out
     assert sum(request.path.endswith("/service_accounts") for request in small.workspace.emulator.requests) == 0
+
+
+def test_a_change_by_hand_is_not_taken_for_a_write_of_ours_that_is_further_down_the_log(small: Organization) -> None:
+    small.workspace.write({"all.yaml": manifests(5, changed=1)}).apply()
+    small.flood(100, "login.succeeded")
+    changed = next(id for id in small.project_ids() if small.name_of(id) == "p1")
+    small.change_a_limit(changed)
+    small.flood(20, "login.succeeded")
+    assert "max_requests_per_1_minute: 7 → 30" in small.workspace.plan().out
+
+
+def test_a_change_by_hand_in_the_second_of_a_large_apply_is_not_taken_for_a_write_of_ours(large: Organization) -> None:
+    large.workspace.write({"all.yaml": manifests(80, changed=1)}).apply()
+    for id in large.project_ids():
+        large.change_a_limit(id)
+    assert large.workspace.plan().out.count("max_requests_per_1_minute: 7 → ") == 80
 
 
 def test_many_entries_about_one_scope_make_only_that_be_read(small: Organization) -> None:
