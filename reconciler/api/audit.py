@@ -18,14 +18,13 @@ from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.pages import Query
 from reconciler.api.reach import Reach
-from reconciler.errors import AnswerError, ApiError, AuthenticationError, NotFoundError
-from reconciler.model.log import REMOVING, Entry
+from reconciler.errors import AnswerError, AuthenticationError, NotFoundError
+from reconciler.model.log import REMOVING, Entry, LogPage, LogQuery
 from reconciler.model.secret import Redactor
 
 _LOG = "/organization/audit_logs"
 _PAGE = 100
 _PAGES = 5
-_ATTEMPTS = 2
 _MAKING = frozenset({"created", "added", "sent", "accepted", "registered", "issued", "provisioned"})
 _REMOVING = frozenset({"deleted", "archived", "removed", "revoked", "deactivated", "detached"})
 _ENDS_A_PROJECT = frozenset({"project.archived", "project.deleted"})
@@ -67,15 +66,21 @@ def newest_entries(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int)
         ) from error
 
 
-def entries_since(client: Client, keys: KeyRing, since: float, *, most_calls: int) -> list[Entry]:
-    """The entries of the log from a time on, in unix seconds; ApiError where it cannot be read, or is too long.
+def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
+    """The pages of the audit log, newest entries first. Each page costs one call, made when the caller asks for it.
 
-    Whoever asks can do without, so that a server that fails is not asked for long.
+    A failing server is not tried again: a caller that plans from the log can do without it, and a retry would cost
+    more calls than it saves. Raises ApiError where the log cannot be read.
     """
-    found = list(_impatiently(client, keys, Wanted(since), limit=_PAGE * most_calls))
-    if len(found) == _PAGE * most_calls:
-        raise ApiError(f"it has {len(found):,} entries or more since then")
-    return list({entry.id: entry for entry in found}.values())  # a log that grows may show one again on the next page
+    reach = Reach(client, keys.admin())
+    wanted = Wanted(query.since, query.types, query.project_ids, query.resource_ids)
+    pages_of_log = pages.each_page(
+        lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=1),
+        what=_LOG,
+        query=wanted.query(_PAGE),
+    )
+    for items, has_more in pages_of_log:
+        yield LogPage([_entry(item) for item in items], has_more)
 
 
 def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:
@@ -83,25 +88,10 @@ def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: f
 
     Costs one call. Raises from the `ApiError` tree where the log cannot be read.
     """
-    wanted = Wanted(since, resource_ids=sorted(ids))
-    found = _impatiently(client, keys, wanted, limit=_PAGE)
-    gone = (entry.resource_id for entry in found if entry.type.endswith(REMOVING))
+    newest = next(read_log(client, keys, LogQuery(since, resource_ids=tuple(sorted(ids)))), None)
+    entries = newest.entries if newest is not None else ()
+    gone = (entry.resource_id for entry in entries if entry.type.endswith(REMOVING))
     return {id for id in gone if id is not None and id in ids}
-
-
-def last_entries(client: Client, keys: KeyRing, since: float) -> list[Entry]:
-    """A page of the newest entries from a time on; ApiError where the log cannot be read."""
-    return list(_impatiently(client, keys, Wanted(since), limit=_PAGE))
-
-
-def _impatiently(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int) -> Iterator[Entry]:
-    reach = Reach(client, keys.admin())
-    items = pages.items(
-        lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=_ATTEMPTS),
-        what=_LOG,
-        query=wanted.query(_PAGE),
-    )
-    return map(_entry, islice(items, limit))
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:

@@ -30,7 +30,19 @@ def items(
     query: Asked | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[dict[str, Any]]:
-    """Every item of a list, in the order of the pages.
+    """Every item of a list, in the order of the pages; see `each_page`."""
+    for data, _ in each_page(fetch, what=what, query=query, max_pages=max_pages):
+        yield from data
+
+
+def each_page(
+    fetch: Callable[[Query], Mapping[str, Any]],
+    *,
+    what: str,
+    query: Asked | None = None,
+    max_pages: int = MAX_PAGES,
+) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    """The items of each page, and whether another page follows. Each page is requested when the caller asks for it.
 
     `fetch` gets the query of a page and returns its envelope; `what` names the list in errors. Raises AnswerError on
     an envelope that is none, on more without a cursor, and on a cursor that was seen before.
@@ -42,8 +54,9 @@ def items(
         data = envelope.get("data")
         if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
             raise AnswerError(f"The list {what} has no list of objects in its answer.")
-        yield from data
-        if envelope.get("has_more") is not True:
+        has_more = envelope.get("has_more") is True
+        yield data, has_more
+        if not has_more:
             return
         found = _cursor(envelope, data)
         if found is None:

@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
+_MOST_JITTER_SECONDS = 1.0
+
 
 class Effect(Enum):
     """What it means to send a request twice."""
@@ -72,7 +74,7 @@ class Policy(Struct, frozen=True):
         told = failure.told_seconds
         if told is not None and told > self.longest_seconds:
             return None
-        seconds = told if told is not None else self._backoff(attempt)
+        seconds = self._backoff(attempt) if told is None else self._a_little_later(told)
         most = self.cut_short_seconds if failure.trouble is Trouble.CUT_SHORT else self.total_seconds
         return seconds if spent_seconds + seconds <= most else None
 
@@ -88,6 +90,10 @@ class Policy(Struct, frozen=True):
         if effect is not Effect.READ and _is_open(failure.trouble, effect):
             return _copied(error, AmbiguousError, f"{error} Whether the change was made is unknown.")
         return error
+
+    def _a_little_later(self, told_seconds: float) -> float:
+        """A told wait and up to a tenth more, so that clients that were told the same do not come back together."""
+        return told_seconds + min(_MOST_JITTER_SECONDS, told_seconds / 10) * self.random()
 
     def _backoff(self, attempt: int) -> float:
         ceiling = min(self.most_seconds, self.first_seconds * 2.0 ** (attempt - 1))

@@ -8,12 +8,14 @@ A refusal in our first minute tells little, since an earlier run may have used t
 whatever gets through raises the limit at once. A limit that was measured is tried after calm minutes with a request
 more, less and less often as long as that is refused.
 
-A server that says when to come back is believed: one request goes then, and shows whether others may follow. Every
+A server that says when to come back is believed: one request goes then, and shows whether others may follow. A lone
+refusal with a wait of some seconds changes no pace: as a rule it is a hiccup, and if not, another one follows. Every
 lane (one method of one route) waits for itself, so the calls of a project go on while admin calls wait.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -26,6 +28,7 @@ from msgspec.structs import replace
 WINDOW_SECONDS = 61.0  # a second over the minute: the server counts from when requests arrive
 _MINUTE_SECONDS = 60.0
 _MOST_CALM_WINDOWS = 5  # so much time is between two tries at the most
+_SHORT_SECONDS = 5.0  # a server that asks for no longer has hardly used up a minute's allowance
 _BACKOFF_SECONDS = 15.0  # where the server does not say when to come back
 _DROP = 0.75  # with less than this part of the limit, others are using the allowance, which may end soon
 _FLOOR = 3  # other clients may have eaten the allowance: never conclude that fewer are possible
@@ -54,6 +57,8 @@ class _State(Struct):
     resume_at: float = 0.0
     is_told: bool = False  # whether the server said when to resume
     rounds: int = 0  # of refusals without anything that got through in between
+    refused_at: float = -math.inf  # when the latest round of refusals began
+    is_lone: bool = False  # whether that round came without another in the minute before
     passed: int = 0  # what got through since the last refusal
     trickle_seconds: float = 0.0  # how far apart single requests get through, as long as we know no better
 
@@ -119,7 +124,10 @@ class Throttle:
                 state.sent.pop()  # it did not count
             if now >= state.resume_at:
                 state.rounds += 1  # those that were in flight together are refused together
-            if lane.is_admin:
+                state.is_lone = now - state.refused_at > WINDOW_SECONDS
+                state.refused_at = now
+            is_hiccup = told and wait_seconds < _SHORT_SECONDS and state.is_lone
+            if lane.is_admin and not (is_hiccup and _says_nothing(state, now)):
                 _learn(state, now=now, told_seconds=wait_seconds if told else None)
                 if not told and state.rounds > 1:
                     wait_seconds = max(wait_seconds, min(2.0 ** (state.rounds - 1), _BACKOFF_SECONDS))
@@ -196,6 +204,13 @@ def _grow(state: _State, now: float) -> None:
         raised = count + (1 if state.is_measured else max(1, count // 4))
         state.limit = raised if state.ceiling is None else min(raised, state.ceiling)
         state.changed_at = now
+
+
+def _says_nothing(state: _State, now: float) -> bool:
+    """Whether a lone refusal with a short wait tells nothing of the pace: no limit is known yet, which another refusal
+    within a minute would show, or less was sent than the limit that was measured.
+    """
+    return state.limit is None or (state.is_measured and state.in_last(_MINUTE_SECONDS, now) < _DROP * state.good)
 
 
 def _learn(state: _State, *, now: float, told_seconds: float | None) -> None:

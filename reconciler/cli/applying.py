@@ -42,7 +42,7 @@ def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False
         plan = session.seal(keep=True).plan(plan)
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
-        calls, started = session.client.calls, time.monotonic()
+        started = time.monotonic()
         record_origin(session)
         run_id = _begin_run(session, plan, command)
         with session.watching.applying(plan):
@@ -50,8 +50,10 @@ def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False
         result = session.with_culprits(result)
         code = exit_code_of(result)
         _record(session, result, run_id, succeeded=code == 0)
-        # With what the audit log was asked afterwards, for the next plan or for who had moved something.
-        result = replace(result, calls=session.client.calls - calls, seconds=time.monotonic() - started)
+        # The whole run: planning, carrying out, and what the audit log was asked afterwards. A saved plan was made by
+        # another run, and waiting for approval takes no time of ours.
+        planned = plan.seconds if session.plan_file_digest is None else 0.0
+        result = replace(result, calls=session.client.calls, seconds=planned + time.monotonic() - started)
         if check and code == 0:
             result, code = _checked(session, result)
         if plan.pending or plan.blocked:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 
 from msgspec.structs import replace
 
-from reconciler.api.audit import entries_since, last_entries
+from reconciler.api.audit import read_log
 from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.provider import HttpProvider
-from reconciler.engine.budget import check_budget
+from reconciler.engine.audit_window import read_window
+from reconciler.engine.budget import Estimate, check_budget
 from reconciler.engine.incremental import (
+    Costs,
     Done,
     Memory,
+    Seat,
     Sweeps,
     Trust,
     carried_on,
     decide,
     is_told_of,
+    read_at_the_end,
     reading_of,
     remembered,
     unsettled,
@@ -35,7 +39,7 @@ from reconciler.engine.remembering import RememberingProvider
 from reconciler.errors import ReconcilerError
 from reconciler.kinds import PLANNED
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, Reading
-from reconciler.model.log import Entry
+from reconciler.model.log import LogPage, LogQuery
 from reconciler.model.provider import CREATE
 from reconciler.state import StateStore
 
@@ -66,6 +70,7 @@ class Refreshing:
         self._sweeps = sweeps
         self._parallelism = parallelism
         self._trust: Trust | None = None
+        self._inputs: PlanInputs | None = None
         self._asked = 0.0
 
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
@@ -74,8 +79,8 @@ class Refreshing:
         calls, trust = self._provider.calls, Trust(because="a full refresh was asked for")
         if mode == "auto":
             memory = Memory.load(store.meta(MEMORY))
-            log = partial(self._entries_within_budget, inputs, memory)
-            trust = decide(inputs, memory, log, sweeps=self._sweeps)
+            log = partial(self._log_within_budget, inputs, memory)
+            trust = decide(inputs, memory, log, sweeps=self._sweeps, costs=self._costs(inputs))
         check_budget(inputs, self._provider, trust.seats, beside=self._provider.calls - calls)
         provider = RememberingProvider(self._provider, RecordedProvider(inputs.records), trust, inputs.pages)
         plan = make_plan(inputs, provider, parallelism=self._parallelism)
@@ -85,6 +90,7 @@ class Refreshing:
             provider.trust(trust)
             plan = make_plan(inputs, provider, parallelism=self._parallelism)
         self._trust = None if inputs.options.targets else trust
+        self._inputs = inputs
         return replace(
             plan,
             calls=self._provider.calls - calls,
@@ -112,7 +118,7 @@ class Refreshing:
         if memory is None and not any(is_told_of(PLANNED[change.address.kind]) for change in result.plan.changes):
             return
         if done.writes or not trust.shown:
-            done = replace(done, entries=self._entries_at_the_end(done.asked_at))
+            done = self._with_the_end_of_the_log(trust, done, store)
         fresh = remembered(memory, trust, done, kinds=PLANNED, sweeps=self._sweeps)
         store.set_meta(MEMORY, fresh.dump())
 
@@ -143,22 +149,40 @@ class Refreshing:
         """When the plan began to read, by the server's clock, whatever became of ours meanwhile."""
         return self._client.server_clock() - (time.monotonic() - self._asked)
 
-    def _entries_at_the_end(self, asked_at: float) -> Sequence[Entry] | None:
+    def _with_the_end_of_the_log(self, trust: Trust, done: Done, store: StateStore) -> Done:
+        """What an apply did, with what the log shows of it."""
+        window = read_at_the_end(trust, done)
+        inputs = self._inputs
         try:
-            return last_entries(self._client, self._keys, asked_at - self._sweeps.overlap_seconds)
+            reading = read_window(self._log, window, worth=lambda: window.pages + 2, is_bold=True)
         except ReconcilerError as error:
             LOG.info("The audit log cannot be read: %s", error)
-            return None
+            return done
+        return replace(
+            done,
+            reading=reading,
+            read_from=window.needed_from,
+            ended_at=self._client.server_clock(),
+            inputs=replace(inputs, records=store.records()) if inputs is not None else None,
+        )
 
-    def _entries_within_budget(
-        self, inputs: PlanInputs, memory: Memory | None, since: float, most_calls: int
-    ) -> list[Entry]:
-        """The same, unless even the best that the log can say would leave too much to read."""
+    def _log_within_budget(self, inputs: PlanInputs, memory: Memory | None, query: LogQuery) -> Iterator[LogPage]:
+        """The log, unless even the best that it can say would leave too much to read."""
         check_budget(inputs, self._provider, memory.seats if memory else (), beside=1)
-        return self._entries(since, most_calls)
+        return self._log(query)
 
-    def _entries(self, since: float, most_calls: int) -> list[Entry]:
-        return entries_since(self._client, self._keys, since, most_calls=most_calls)
+    def _log(self, query: LogQuery) -> Iterator[LogPage]:
+        return read_log(self._client, self._keys, query)
+
+    def _costs(self, inputs: PlanInputs) -> Costs:
+        def calls(trusted: Collection[Seat]) -> int:
+            return Estimate(inputs, self._provider, trusted).calls
+
+        def pending() -> set[Seat]:
+            plan = make_plan(inputs, RecordedProvider(inputs.records), parallelism=self._parallelism)
+            return {(change.address.kind, change.address.project) for change in plan.pending}
+
+        return Costs(calls, cache(pending))
 
 
 def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:

@@ -41,7 +41,7 @@ _CALLS: Mapping[Action, tuple[str, ...]] = {
     Action.UPDATE: ("read", "update"),
     Action.REPLACE: ("read", "create", "delete"),
     Action.DELETE: ("read", "delete"),
-    Action.ADOPT: ("read",),
+    Action.ADOPT: (),
     Action.FORGET: (),
 }
 """What a change calls as a rule: good enough for saying how long it will take."""

@@ -6,6 +6,7 @@ compared with what the plan saw; if it moved, the change is refused.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from threading import Lock
 from typing import Any
@@ -22,6 +23,7 @@ from reconciler.engine.match import Ownership
 from reconciler.engine.waiting import Waiting
 from reconciler.errors import AmbiguousError, ApiError, JobError, StalePlanError
 from reconciler.model.address import Address
+from reconciler.model.calls import Within
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.consistency import JUST_READ_SECONDS, SHARED_LIST_SECONDS, Window
 from reconciler.model.job import INPUTS_KEY
@@ -91,6 +93,7 @@ class Executor:
         values = (outputs, *(change.desired for change in plan.changes))
         self._referred_to = {reference.address for reference in references_in(values)}
         self._age_seconds = age_seconds
+        self._adopted = _adopted_by_scope(plan, kinds)
         self._new_projects = {
             change.address.name
             for change in plan.changes
@@ -329,7 +332,8 @@ class Executor:
     # --- adopt, forget, delete -------------------------------------------------------------------------------------
 
     def _adopt(self, change: Change, journal: ChangeJournal) -> Done:
-        live = self._read_planned(change)
+        # An adoption that writes nothing needs no reading of its own: a list serves all of a scope.
+        live = self._read_planned(change, is_read_only=not change.mark)
         if change.mark and live.mark != change.mark:
             # Without it nothing would find the object once the state is lost, and another stack could adopt it.
             self._write_mark(change, live, change.mark, journal)
@@ -436,15 +440,20 @@ class Executor:
                 return found.path if isinstance(found, LocalFile) else found
         return Unknown(str(reference))
 
-    def _read_planned(self, change: Change, *, becoming: Spec | None = None) -> LiveObject:
-        """The object that the plan saw; raises StalePlanError where it moved or is no more."""
-        live = self._read_unmoved(change, becoming=becoming)
+    def _read_planned(self, change: Change, *, becoming: Spec | None = None, is_read_only: bool = False) -> LiveObject:
+        """The object that the plan saw; raises StalePlanError where it moved or is no more.
+
+        Where nothing is written, `is_read_only`, one list serves all objects of a scope for a minute.
+        """
+        live = self._read_unmoved(change, becoming=becoming, is_read_only=is_read_only)
         if live is None:
             gone = "archived" if self._kind(change).removal is Removal.ARCHIVE else "deleted"
             raise StalePlanError(f"{change.id} has been {gone} since the plan was made", hint="Plan again.")
         return live
 
-    def _read_unmoved(self, change: Change, *, becoming: Spec | None = None) -> LiveObject | None:
+    def _read_unmoved(
+        self, change: Change, *, becoming: Spec | None = None, is_read_only: bool = False
+    ) -> LiveObject | None:
         """The same, or None where it is no more.
 
         The fields with calls of their own are read if the plan had them, and where it is known what they are
@@ -457,7 +466,12 @@ class Executor:
             for item in kind.carried
             if item.name in seen
         }
-        live = self._finder.read(change.address, kind, change.id or "", expected=expected)
+        if is_read_only:
+            wanted = self._adopted.get(_scope_of(kind, change), frozenset())
+            live = self._finder.read_together(change.address, kind, change.id or "", wanted=wanted)
+            live = None if live is None else self._finder.read_touched(live, expected)
+        else:
+            live = self._finder.read(change.address, kind, change.id or "", expected=expected)
         if live is None or kind.ending(live.attributes) is Ended.GONE:
             return None
         if kind.job is None and self._ownership.is_foreign(live.mark):
@@ -494,6 +508,19 @@ class Executor:
         metadata = spec.get(kind.mark) if kind.mark else None
         is_full = isinstance(metadata, Mapping) and len(metadata) >= METADATA_PAIRS
         return None if kind.mark is None or is_full else self._ownership.mark(change.address)
+
+
+def _scope_of(kind: Kind, change: Change) -> tuple[str, str | None, Within]:
+    return kind.name, change.address.project, kind.place_of(change.id or "")[0]
+
+
+def _adopted_by_scope(plan: Plan, kinds: Mapping[str, Kind]) -> Mapping[tuple[str, str | None, Within], frozenset[str]]:
+    """The ids of the objects that a plan adopts, by the list that has them."""
+    found: dict[tuple[str, str | None, Within], set[str]] = defaultdict(set)
+    for change in plan.changes:
+        if change.action is Action.ADOPT and change.id is not None:
+            found[_scope_of(kinds[change.address.kind], change)].add(change.id)
+    return {scope: frozenset(ids) for scope, ids in found.items()}
 
 
 def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:

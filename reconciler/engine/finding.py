@@ -98,7 +98,22 @@ class Finder:
             live = next((item for item in self._lists.read(kind, address.project, within) if item.id == id), None)
         if live is None:
             return None
-        live = replace(live, project=address.project)
+        return self.read_touched(replace(live, project=address.project), expected or {})
+
+    def read_together(self, address: Address, kind: Kind, id: str, *, wanted: frozenset[str]) -> LiveObject | None:
+        """An object as it is now or was a minute ago at most, from a list of its scope; None if it is gone.
+
+        `wanted` are all objects of the scope that are asked for like this. What the list does not show is read singly,
+        as it may only be missing from that page.
+        """
+        within = kind.place_of(id)[0]
+        if len(wanted) < 2 or not kind.calls.listable or not kind.readable_singly:
+            return self.read(address, kind, id)
+        live = self._lists.find(kind, address.project, within, id, enough=wanted)
+        return self.read(address, kind, id) if live is None else replace(live, project=address.project)
+
+    def read_touched(self, live: LiveObject, expected: Mapping[str, Expected]) -> LiveObject:
+        """The object, with the fields that have calls of their own and are expected."""
         return self._provider.read_touched(live, expected) if expected else live
 
     def find(self, wanted: Wanted) -> LiveObject | None:
@@ -197,12 +212,16 @@ class Finder:
         return None
 
 
-class _Listed(Struct, frozen=True):
-    """A list, and when it was read."""
+_ListKey = tuple[str, str | None, Within, frozenset[str] | None]
+
+
+class _SharedList(Struct, frozen=True):
+    """A list, when it was read and until when it may be used, in unix seconds, and its objects by their ids."""
 
     read_at: float
     good_until: float
     objects: Sequence[LiveObject]
+    by_id: Mapping[str, LiveObject]
 
 
 class _SharedLists:
@@ -219,8 +238,8 @@ class _SharedLists:
         self._provider = provider
         self._clock = clock
         self._guard = Lock()
-        self._locks: dict[tuple[str, str | None, Within], Lock] = {}
-        self._lists: dict[tuple[str, str | None, Within], _Listed] = {}
+        self._locks: dict[_ListKey, Lock] = {}
+        self._lists: dict[_ListKey, _SharedList] = {}
 
     def read(
         self, kind: Kind, project: str | None, within: Within = (), *, share: bool = False
@@ -228,16 +247,28 @@ class _SharedLists:
         """All objects of a kind in a scope and surroundings, as they are or were a moment ago."""
         if not share and (kind.readable_singly or not kind.always_exists):
             return self._provider.list(kind, project, within)
-        key = (kind.name, project, within)
+        return self._shared(kind, project, within).objects
+
+    def find(
+        self, kind: Kind, project: str | None, within: Within, id: str, *, enough: frozenset[str]
+    ) -> LiveObject | None:
+        """One of some objects, from a list that may end where it has shown `enough`, and that all of them share."""
+        return self._shared(kind, project, within, enough).by_id.get(id)
+
+    def _shared(
+        self, kind: Kind, project: str | None, within: Within, enough: frozenset[str] | None = None
+    ) -> _SharedList:
+        key = (kind.name, project, within, enough)
         with self._guard:
             lock = self._locks.setdefault(key, Lock())
         with lock:
-            listed = self._lists.get(key)
-            if listed is None or not listed.read_at <= self._clock() <= listed.good_until:
+            known = self._lists.get(key)
+            if known is None or not known.read_at <= self._clock() <= known.good_until:
                 began = self._clock()
-                objects = self._provider.list(kind, project, within)
+                objects = self._provider.list(kind, project, within, enough=enough)
                 now = self._clock()
                 # A list that takes minutes at the pace of the API must not be out of date as soon as it is there.
                 good_until = now + max(self.max_age_seconds, _WORTH * (now - began))
-                listed = self._lists[key] = _Listed(now, good_until, objects)
-            return listed.objects
+                known = _SharedList(now, good_until, objects, {live.id: live for live in objects})
+                self._lists[key] = known
+            return known

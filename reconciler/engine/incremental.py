@@ -15,21 +15,35 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
+from functools import cache
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from reconciler.engine.audit_window import (
+    AuditLog,
+    Counted,
+    Window,
+    WindowReading,
+    is_published,
+    newest_of,
+    read_filtered,
+    read_window,
+    too_long,
+    types_of,
+    window_of,
+)
 from reconciler.engine.inputs import PlanInputs
-from reconciler.engine.own_writes import Owners, Write, is_of, owners, removes, tell_places
+from reconciler.engine.own_writes import Owners, Write, family_of, is_of, noted, owners, removes, tell_places
 from reconciler.errors import ApiError, CredentialError
 from reconciler.model.address import Address
 from reconciler.model.change import ApplyResult, Change, OutcomeStatus, Plan, Reading
 from reconciler.model.consistency import LIST_BEHIND_LOG_SECONDS
 from reconciler.model.kind import Kind, Scope
-from reconciler.model.log import Entry
+from reconciler.model.log import Entry, LogQuery
 from reconciler.model.values import Unknown, references_in
 
 Seat = tuple[str, str | None]
@@ -43,8 +57,12 @@ _OTHER_FAMILIES = (
 )  # fmt: skip
 """Families of entries that are known; which kinds they touch is for the kinds to say."""
 
-_MOST_CALLS = 10
-"""How many calls reading the log may cost."""
+_FEW_SEATS = 3
+"""A log that is too long is asked once more, by type, where its newest entries touch no more scopes than this, and
+come from no more projects of others: many of those are another tool's apply, whose entries come type by type."""
+
+_MOST_PROJECTS = 60
+"""How many projects one query names: more would make its address longer than servers take."""
 
 _PROOFS = 20
 """How many of the newest entries are remembered, for the log to show them again."""
@@ -76,6 +94,7 @@ class Memory(Struct, frozen=True):
 
     `places_told` where the log has proved to name the projects of objects. `serial` is the state's that this is about.
     `full_at` is when everything was read last, `runs` counts the applies since. Times are unix seconds of the server.
+    `counted` are the entries that were judged last, the newest of `shown` among them; None where some were not judged.
     """
 
     seen: Sequence[Seen] = ()
@@ -85,6 +104,7 @@ class Memory(Struct, frozen=True):
     serial: int = 0
     full_at: float = 0.0
     runs: int = 0
+    counted: Counted | None = None
 
     @property
     def seats(self) -> Mapping[Seat, Seen]:
@@ -116,7 +136,8 @@ class Trust(Struct, frozen=True):
     """Which seats need no reading, each with when it was read last, or `because` of what none is trusted.
 
     `setback` says in a few words what went wrong, where a reader of the plan should know. `reasons` are why single
-    seats are read. `shown` are the newest entries of the log, where it answered.
+    seats are read. `shown` are the newest entries of the log, where it answered. `counted` is as in `Memory`, and so
+    are `writes`, where the log answered.
     """
 
     seats: Mapping[Seat, float] = field(default_factory=dict)
@@ -125,6 +146,8 @@ class Trust(Struct, frozen=True):
     reasons: Mapping[Seat, str] = field(default_factory=dict)
     shown: Mapping[str, float] = field(default_factory=dict)
     places_told: bool = False
+    counted: Counted | None = None
+    writes: Sequence[Write] | None = None
 
     def without(self, seats: Collection[Seat], reason: str) -> Trust:
         """The same, with some seats to be read after all."""
@@ -132,13 +155,24 @@ class Trust(Struct, frozen=True):
         return replace(self, seats=kept, reasons={**self.reasons, **dict.fromkeys(seats, reason)})
 
 
-Log = Callable[[float, int], Sequence[Entry]]
-"""Gives the entries since a time, in unix seconds. Raises ApiError or CredentialError where it cannot, or where that
-takes more than so many calls."""
+class Costs(Struct, frozen=True):
+    """What reading costs, in calls, as far as that is known before. `of` is for reading all but some trusted seats.
+
+    `pending` gives the seats in which something is to be done by the state alone, so that they are read in any case.
+    Both take their time, so they are asked only where more than one call is at stake.
+    """
+
+    of: Callable[[Collection[Seat]], int]
+    pending: Callable[[], Collection[Seat]]
+
+    def saved(self, seats: Collection[Seat]) -> int:
+        """How many calls are saved where these seats are trusted."""
+        trusted = set(seats) - set(self.pending())
+        return self.of(()) - self.of(trusted)
 
 
-def decide(inputs: PlanInputs, memory: Memory | None, log: Log, *, sweeps: Sweeps) -> Trust:
-    """Which seats are as we left them. Asks the log at most once, and not at all where it could save nothing."""
+def decide(inputs: PlanInputs, memory: Memory | None, log: AuditLog, *, sweeps: Sweeps, costs: Costs) -> Trust:
+    """Which seats are as we left them. Asks the log no further than what it saves, and one call."""
     if memory is None:
         return Trust(because="no earlier reading is remembered")
     if memory.serial != inputs.state_serial:
@@ -152,14 +186,13 @@ def decide(inputs: PlanInputs, memory: Memory | None, log: Log, *, sweeps: Sweep
     if len(seats) < 2:
         return Trust(reasons=_reasons(inputs, memory, {}))
     try:
-        told, trust = _asked(log, memory, list(seats.values()), inputs, sweeps)
-        touched = _touched(seats.values(), told, inputs, sweeps)
+        proof = _prove(log, memory, seats, inputs, sweeps, costs)
     except (ApiError, CredentialError) as error:
         return Trust(because=f"the audit log cannot be used: {error}", setback=_in_short(error))
     if due := _sweep_due(memory, sweeps, inputs.server_time()):  # the server's clock is known by now
         return due
-    kept = {seat: seen.read_at for seat, seen in seats.items() if seat not in touched}
-    return replace(trust, seats=kept, reasons=_reasons(inputs, memory, touched))
+    kept = {seat: seen.read_at for seat, seen in seats.items() if seat not in proof.touched}
+    return replace(proof.trust, seats=kept, reasons=_reasons(inputs, memory, proof.touched))
 
 
 def _sweep_due(memory: Memory, sweeps: Sweeps, now: float) -> Trust | None:
@@ -222,24 +255,167 @@ class _Told(Struct, frozen=True):
     places_told: bool
 
 
-def _asked(log: Log, memory: Memory, seen: Sequence[Seen], inputs: PlanInputs, sweeps: Sweeps) -> tuple[_Told, Trust]:
-    """What the log tells; raises ApiError where it forgot what it showed before, or never showed anything of ours."""
+class _Proof(Struct, frozen=True):
+    """What the log says: the seats that something may have touched, each with a type of entry, and a trust to fill."""
+
+    touched: Mapping[Seat, str]
+    trust: Trust
+
+
+def _prove(
+    log: AuditLog, memory: Memory, seats: Mapping[Seat, Seen], inputs: PlanInputs, sweeps: Sweeps, costs: Costs
+) -> _Proof:
+    """Ask the log about seats. Raises ApiError where it cannot be relied on, or is longer than it is worth."""
     if not memory.shown and not memory.writes:
         raise ApiError("it has not shown any change of ours so far")
-    since = min(one.checked_at for one in seen) - sweeps.overlap_seconds
-    start = min(since, max(memory.shown.values(), default=since))
-    # Every seat costs a call to read, so a log that costs as many is not worth reading to its end.
-    entries = log(start, max(1, min(_MOST_CALLS, len(seen) // 2)))
-    known = {entry.id for entry in entries}
-    if any(at >= start and id not in known for id, at in memory.shown.items()):
+    window = _window(memory, seats.values(), sweeps)
+    # One call more than all that is read without the log: a full first page is given up for no more than that.
+    worth = cache(lambda: costs.saved(seats) + 1)
+    if window.pages > 1 and window.pages > worth():
+        raise ApiError(f"about {window.expected:,} entries are expected, which costs more than it saves")
+    reading = read_window(log, window, worth=worth)
+    known = {entry.id for entry in reading.entries}
+    if any(at >= int(reading.shown_from) and id not in known for id, at in memory.shown.items()):
         raise ApiError("it does not show any more what it showed before")
+    whole = memory
+    if not reading.is_complete or window.is_shortened:
+        memory = _told_since(memory, int(window.needed_from) if reading.is_complete else reading.shown_from)
+    told = _told(reading.entries, memory, inputs)
+    if not memory.shown and not told.ours:
+        raise ApiError("it has not shown any change of ours so far")
+    touched = _touched(seats.values(), told, inputs, sweeps)
+    shown = _newest(reading.entries) or memory.shown
+    writes = noted(reading.entries, memory.writes, inputs.kinds, places_told=told.places_told)
+    trust = Trust(shown=shown, places_told=told.places_told, writes=writes)
+    newest = max(shown.values(), default=window.needed_from)
+    if reading.is_complete:
+        judged = [entry for entry in reading.entries if entry.at >= int(window.needed_from)]
+        counted = Counted.of(judged, newest, since=window.needed_from if window.is_shortened else None)
+        return _Proof(touched, replace(trust, counted=counted))
+    touched = _touched_by_type(log, window, reading, whole, seats, inputs, sweeps, costs)
+    return _Proof(touched, replace(trust, counted=Counted.of(reading.entries, newest, since=reading.shown_from)))
+
+
+def _window(memory: Memory, seen: Collection[Seen], sweeps: Sweeps) -> Window:
+    newest = newest_of(memory.shown)
+    since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
+    late = [
+        write.ended_at
+        for write in memory.writes
+        if write.noted_after is None and (newest is None or write.ended_at > newest)
+    ]
+    return window_of(since, newest=newest, counted=memory.counted, late=late)
+
+
+def _told(entries: Sequence[Entry], memory: Memory, inputs: PlanInputs) -> _Told:
     proved = tell_places(entries, memory.writes, inputs.kinds)
     places_told = memory.places_told if proved is None else proved
-    ours = owners(entries, memory.writes, inputs.kinds, places_told=places_told)
-    if not memory.shown and not ours:
-        raise ApiError("it has not shown any change of ours so far")
-    told = _Told(entries, ours, places_told)
-    return told, Trust(shown=_newest(entries), places_told=places_told)
+    return _Told(entries, owners(entries, memory.writes, inputs.kinds, places_told=places_told), places_told)
+
+
+def _touched_by_type(
+    log: AuditLog,
+    window: Window,
+    reading: WindowReading,
+    memory: Memory,
+    seats: Mapping[Seat, Seen],
+    inputs: PlanInputs,
+    sweeps: Sweeps,
+    costs: Costs,
+) -> Mapping[Seat, str]:
+    """The seats that may be touched, of a log whose first page is full of new entries.
+
+    One filtered query asks for the types that are not on that page. It settles the kinds that only those tell of; a
+    second one settles the others in the projects that the page does not name. Raises ApiError where that is too long
+    as well, or where the page does not promise that it is short.
+    """
+    recent = _told_since(memory, reading.shown_from)
+    sample = _told(reading.entries, recent, inputs)
+    touched = dict(_touched(seats.values(), sample, inputs, sweeps))
+    since = window.filter_start
+    is_mixed = len(touched) > _FEW_SEATS or _projects_of_others(sample, inputs) > _FEW_SEATS
+    if since is None or reading.calls > 1 or is_mixed:
+        raise too_long(reading)
+    kinds = [inputs.kinds[name] for name in sorted({kind for kind, _ in seats})]
+    common = {entry.type for entry in reading.entries}
+    settled = {kind.name for kind in kinds if not any(is_of(entry, kind.events) for entry in reading.entries)}
+    proved = {seat for seat in seats if seat[0] in settled} - touched.keys()
+    if costs.saved(proved) < _FEW_SEATS:
+        raise too_long(reading)
+    rest = read_filtered(log, LogQuery(since, types=types_of(kinds, but=common)))
+    if rest is None:
+        raise too_long(reading)
+    elsewhere, ids = _seats_elsewhere(seats.keys() - proved - touched.keys(), sample, inputs)
+    there: Sequence[Entry] | None = None
+    if elsewhere and reading.calls + 2 <= costs.saved(proved) + 1:
+        types = tuple(name for name in types_of(kinds) if name in common)
+        there = read_filtered(log, LogQuery(since, types=types, project_ids=ids))
+    if there is not None:
+        proved |= elsewhere
+    entries = list({entry.id: entry for entry in (*reading.entries, *rest, *(there or ()))}.values())
+    places = ids if there is not None else ()
+    told = _told_in_part(entries, common, places, recent=recent, earlier=_told_since(memory, int(since)), inputs=inputs)
+    touched |= _touched(seats.values(), told, inputs, sweeps)
+    many = f"more than {len(reading.entries):,} new entries"
+    return {**dict.fromkeys(seats.keys() - proved, many), **touched}
+
+
+def _told_since(memory: Memory, since: float) -> Memory:
+    """The memory with those writes whose entries a reading from a time on shows, if the log has them."""
+    return replace(memory, writes=[write for write in memory.writes if write.is_told_since(since)])
+
+
+def _told_in_part(
+    entries: Sequence[Entry],
+    common: Collection[str],
+    project_ids: Collection[str],
+    *,
+    recent: Memory,
+    earlier: Memory,
+    inputs: PlanInputs,
+) -> _Told:
+    """What filtered queries tell. Entries of a family that is shown whole may be any write of ours since the queries
+    begin; those of a family with types that are `common`, on the page and shown in part, only a `recent` one. In the
+    projects that were asked for by id, such a family is whole too.
+    """
+    partly = {family_of(type) for type in common}
+    placed = replace(earlier, writes=[write for write in earlier.writes if write.project_id in project_ids])
+    whole = [entry for entry in entries if family_of(entry.type) not in partly]
+    rest = [entry for entry in entries if family_of(entry.type) in partly]
+    there = [entry for entry in rest if entry.project_id in project_ids]
+    others = [entry for entry in rest if entry.project_id not in project_ids]
+    parts = [_told(whole, earlier, inputs), _told(there, placed, inputs), _told(others, recent, inputs)]
+    ours = {id: writes for part in parts for id, writes in part.ours.items()}
+    return _Told(entries, ours, all(part.places_told for part in parts))
+
+
+def _projects_of_others(told: _Told, inputs: PlanInputs) -> int:
+    """How many projects that are not ours the entries name."""
+    ours = _project_names(inputs)
+    return len({entry.project_id for entry in told.entries if entry.project_id} - ours.keys())
+
+
+def _seats_elsewhere(seats: Collection[Seat], told: _Told, inputs: PlanInputs) -> tuple[set[Seat], tuple[str, ...]]:
+    """Of some seats, those that a query for certain projects can settle, and the ids of these projects: no entry names
+    them so far, and all entries that may concern such seats name the project that they are about.
+    """
+    if not told.places_told:
+        return set(), ()
+    reach = _Reach((), inputs, places_told=True)
+    named = {entry.project_id for entry in told.entries}
+    quiet = {id: names for id, names in sorted(_project_names(inputs).items()) if id not in named}
+    asked = dict(islice(quiet.items(), _MOST_PROJECTS))
+    names = {name for names in asked.values() for name in names}
+    settled = {
+        kind
+        for kind in {kind for kind, _ in seats}
+        if all(
+            reach.is_of_one_project(entry) and is_published(entry.type)
+            for entry in told.entries
+            if is_of(entry, inputs.kinds[kind].events)
+        )
+    }
+    return {(kind, project) for kind, project in seats if project in names and kind in settled}, tuple(asked)
 
 
 def _newest(entries: Iterable[Entry]) -> Mapping[str, float]:
@@ -302,12 +478,12 @@ class _Reach:
 
     def _in_place(self, kind: Kind, entry: Entry) -> Iterable[Seen]:
         seats = self._of_kind.get(kind.name, ())
-        if self._names is None or entry.project_id is None or not self._is_of_one_project(entry):
+        if self._names is None or entry.project_id is None or not self.is_of_one_project(entry):
             return seats
         homes = (None, *self._names.get(entry.project_id, ()))
         return [self._at[kind.name, home] for home in homes if (kind.name, home) in self._at]
 
-    def _is_of_one_project(self, entry: Entry) -> bool:
+    def is_of_one_project(self, entry: Entry) -> bool:
         """Whether an entry can only be about objects of kinds that live in projects."""
         scopes = {kind.scope for kind in self._inputs.kinds.values() if is_of(entry, kind.events[:1])}
         return scopes == {Scope.PROJECT}
@@ -363,36 +539,102 @@ def _unknown_in(value: Any) -> Iterator[Address]:
 class Done(Struct, frozen=True):
     """What an apply did: its result, what it wrote, when its plan began to read, and the state that it left.
 
-    `entries` are those of the log at its end, None where it was not asked or did not answer.
+    `reading` is what was read of the log at its end, from `read_from` on and until `ended_at`; None where it was not
+    asked or did not answer. `inputs` are those of its plan with the records that it left.
     """
 
     result: ApplyResult
     writes: Sequence[Write]
     asked_at: float
     serial: int
-    entries: Sequence[Entry] | None = None
+    reading: WindowReading | None = None
+    read_from: float = 0.0
+    ended_at: float = 0.0
+    inputs: PlanInputs | None = None
+
+
+def read_at_the_end(trust: Trust, done: Done) -> Window:
+    """The part of the log to read at the end of an apply.
+
+    The plan has judged the log up to the newest entry that it saw. Where it read everything instead, only entries
+    count that are newer than that, or were not in lists yet.
+    """
+    # An object that is made with a key has an entry for each, so as many again may come.
+    expected = 2 * len(done.writes) + 1
+    seen_by_plan = newest_of(trust.shown) if trust.counted is not None else None
+    if seen_by_plan is not None and trust.counted is not None:
+        same_second = sum(1 for age in trust.counted.ages if seen_by_plan - age >= int(seen_by_plan))
+        return Window(seen_by_plan, seen_by_plan, expected + same_second)
+    # The newest entries are asked for, however old: the next plan has to know one to tell whether the log goes on.
+    return Window(None, done.asked_at - LIST_BEHIND_LOG_SECONDS, expected)
 
 
 def remembered(memory: Memory | None, trust: Trust, done: Done, *, kinds: Mapping[str, Kind], sweeps: Sweeps) -> Memory:
     """The memory after an apply: what it left in order, with when that was read."""
     was = memory or Memory()
-    entries = done.entries or ()
+    entries = done.reading.entries if done.reading is not None else ()
     in_order = {_seat(change.address) for change in done.result.plan.changes} - _left_undone(done.result)
-    writes = [*was.writes, *done.writes]
+    writes = [*(was.writes if trust.writes is None else trust.writes), *done.writes]
     proved = tell_places(entries, writes, kinds)
     shown = _newest(entries) or trust.shown
-    return Memory(
+    fresh = Memory(
         seen=[
             Seen(*seat, read_at=trust.seats.get(seat, done.asked_at), checked_at=done.asked_at)
             for seat in sorted(in_order, key=lambda seat: (seat[0], seat[1] or ""))
             if is_told_of(kinds.get(seat[0]))
         ],
         writes=_still_to_come(writes, done.asked_at, sweeps),
-        shown=was.shown if done.entries is None and not shown else shown,
+        shown=shown or was.shown,
         places_told=(trust.places_told if trust.shown else was.places_told) if proved is None else proved,
         serial=done.serial,
         full_at=was.full_at if trust.seats else done.asked_at,
         runs=was.runs + 1 if trust.seats else 0,
+    )
+    fresh = replace(fresh, seen=_covered(fresh.seen, trust, done))
+    if done.reading is None:
+        return replace(fresh, counted=trust.counted)
+    return _judged(fresh, trust, done, sweeps)
+
+
+def _covered(seen: Sequence[Seen], trust: Trust, done: Done) -> Sequence[Seen]:
+    """Without the scopes that were read because the log was too long, as long as it may tell of changes that came
+    right before and that their lists did not show yet.
+    """
+    newest, counted = newest_of(trust.shown), trust.counted
+    if newest is None or counted is None or counted.back_to is None:
+        return seen
+    if newest - counted.back_to <= done.asked_at - LIST_BEHIND_LOG_SECONDS:
+        return seen
+    return [one for one in seen if one.seat in trust.seats]
+
+
+def _judged(fresh: Memory, trust: Trust, done: Done, sweeps: Sweeps) -> Memory:
+    """The memory, with the entries settled that the log showed at the end of the apply; the next plan need not read
+    them again. It stays as it is where not all of them were read, or some cannot be judged.
+    """
+    reading, inputs = done.reading, done.inputs
+    if reading is None or inputs is None or not reading.is_complete or not fresh.shown:
+        return fresh
+    try:
+        told = _told(reading.entries, fresh, inputs)
+        touched = _touched(fresh.seen, told, inputs, sweeps)
+    except ApiError:
+        return fresh  # the next plan meets the entry again, and says so
+    newest = max(fresh.shown.values())
+    recent = [newest - entry.at for entry in reading.entries if entry.at >= int(done.read_from)]
+    back_to = None
+    if trust.counted is not None:
+        # The end was read from the newest entry of the plan on; what is older was counted by the plan.
+        moved = newest - max(trust.shown.values(), default=newest)
+        recent += [age + moved for age in trust.counted.ages if newest - age - moved < int(done.read_from)]
+        back_to = None if trust.counted.back_to is None else trust.counted.back_to + moved
+    return replace(
+        fresh,
+        seen=[replace(one, checked_at=done.ended_at) for one in fresh.seen if one.seat not in touched],
+        writes=noted(reading.entries, fresh.writes, inputs.kinds, places_told=told.places_told),
+        counted=Counted(
+            sorted(age for age in recent if newest - age >= done.ended_at - sweeps.overlap_seconds), back_to
+        ),
     )
 
 

@@ -16,10 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.kind import Kind, Scope
 from reconciler.model.log import REMOVING, Entry
+
+_ROUNDING_SECONDS = 0.01
 
 _ORGANIZATION = "organization"
 
@@ -29,7 +32,8 @@ class Write(Struct, frozen=True):
 
     `id` is the object's own. `about` is what its entry names: the object, what it belongs to, or its project; None
     where that is the organization, whose id nobody tells us. `removes` where the object was gone afterwards. Times are
-    unix seconds of the server.
+    unix seconds of the server. `noted_after` is how many seconds after its beginning the log has an entry that was
+    taken for it; None as long as it shows none.
     """
 
     kind: str
@@ -40,6 +44,16 @@ class Write(Struct, frozen=True):
     began_at: float
     ended_at: float
     removes: bool = False
+    noted_after: float | None = None
+
+    def is_told_since(self, since: float) -> bool:
+        """Whether its entry is surely among those from a time on, if the log has it.
+
+        Where it may be older, another entry could be taken for it in its absence.
+        """
+        if self.noted_after is None:
+            return self.began_at - AUDIT_CLOCK_SECONDS >= since
+        return self.began_at + self.noted_after >= since - _ROUNDING_SECONDS
 
     def was_under_way(self, at: float) -> bool:
         """Whether an entry of that time can tell of it."""
@@ -105,6 +119,23 @@ def owners(
     return {entry.id: hit for entry, hit in ours} if one_maker else {}
 
 
+def noted(
+    entries: Iterable[Entry], writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+) -> list[Write]:
+    """The writes, each with the time of the entry that may be its own, one entry for each write.
+
+    A later reading that begins after such an entry must not take another one for the write.
+    """
+    indexed = _Writes([write for write in writes if write.noted_after is None], kinds, places_told=places_told)
+    found: dict[int, float] = {}
+    for entry in sorted(entries, key=lambda entry: entry.at):
+        for hits in indexed.of(entry).values():
+            free = next((write for write in hits if id(write) not in found), None)
+            if free is not None:
+                found[id(free)] = entry.at - free.began_at
+    return [replace(write, noted_after=found.get(id(write), write.noted_after)) for write in writes]
+
+
 def tell_places(entries: Sequence[Entry], writes: Sequence[Write], kinds: Mapping[str, Kind]) -> bool | None:
     """Whether entries name the projects that their objects are in; None where these ones leave that open.
 
@@ -137,7 +168,7 @@ class _Writes:
         scopes: dict[str, set[Scope]] = defaultdict(set)
         for kind in kinds.values():
             for type in kind.told_as:
-                scopes[_family(type)].add(kind.scope)
+                scopes[family_of(type)].add(kind.scope)
         self._of_projects = {family for family, found in scopes.items() if found == {Scope.PROJECT}}
         self._by_name: dict[tuple[str, Name], list[tuple[Bucket, Write]]] = defaultdict(list)
         for write in writes:
@@ -147,7 +178,7 @@ class _Writes:
         """The writes that an entry may tell of, as they are counted."""
         hits: dict[Bucket, list[Write]] = defaultdict(list)
         for name in _names(entry):
-            for bucket, write in self._by_name.get((_family(entry.type), name), ()):
+            for bucket, write in self._by_name.get((family_of(entry.type), name), ()):
                 if self._may_tell_of(entry, write):
                     hits[bucket].append(write)
         return hits
@@ -160,7 +191,7 @@ class _Writes:
         return is_of(entry, kind.told_as) and write.was_under_way(entry.at) and not is_elsewhere
 
     def _add(self, write: Write, kind: Kind) -> None:
-        for family in {_family(type) for type in kind.told_as}:
+        for family in {family_of(type) for type in kind.told_as}:
             # Of the organization's own settings nothing is named; it must not be taken for any project.
             if (write.about is None) is (family == _ORGANIZATION):
                 is_placed = self._places_told and family in self._of_projects
@@ -185,5 +216,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from (text for part in value for text in _texts(part))
 
 
-def _family(type: str) -> str:
+def family_of(type: str) -> str:
+    """What a type of entries begins with: entries of one family are counted together."""
     return type.partition(".")[0]

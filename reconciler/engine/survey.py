@@ -297,10 +297,15 @@ class Survey:
         }
 
     def places_of_marked_kinds(self, places: Iterable[Place]) -> list[Place]:
-        """Where something of ours could be that nothing declares any more: wherever there is a key of its own."""
+        """Where something of ours could be that nothing declares any more: wherever there is a key of its own.
+
+        The default scope is left out where no place is read with a project's key: a stack that manages the
+        organization alone has nothing there, even if the environment has such a key.
+        """
         kinds = self.inputs.kinds
         used = {place.project for place in places if not kinds[place.kind].scope.needs_admin_key}
-        projects = [None, *sorted(name for name in {*used, *self.inputs.keyed_projects} if name)]
+        named = sorted(name for name in {*used, *self.inputs.keyed_projects} if name)
+        projects = [None, *named] if used else named
         marked = [kind for kind in kinds.values() if kind.mark and not kind.surroundings and kind.calls.listable]
         return [Place(kind.name, project) for project in projects for kind in marked]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -25,3 +25,22 @@ class Entry(Struct, frozen=True):
     actor: str = ""
     project_name: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LogQuery(Struct, frozen=True):
+    """Which entries of the audit log to read: from `since` (unix seconds) on, of certain types, projects and resources.
+
+    All are read where nothing is said.
+    """
+
+    since: float | None = None
+    types: tuple[str, ...] = ()
+    project_ids: tuple[str, ...] = ()
+    resource_ids: tuple[str, ...] = ()
+
+
+class LogPage(Struct, frozen=True):
+    """One page of the audit log, newest entry first. `has_more` is true where older entries match the query too."""
+
+    entries: Sequence[Entry]
+    has_more: bool

@@ -105,3 +105,13 @@ def test_the_docs_say_how_long_a_request_can_take() -> None:
     assert f"for {Policy().total_seconds:.0f} seconds" in page
     assert f"one attempt takes {attempt:.0f} seconds at most" in page
     assert f"within {Policy().bound_seconds(attempt):.0f} seconds" in page
+
+
+@pytest.mark.parametrize(("told", "latest"), [(1.0, 1.1), (60.0, 61.0), (0.0, 0.0)])
+def test_a_told_wait_is_kept_and_stretched_a_little(told: float, latest: float) -> None:
+    busy = Failure(ThrottledError("busy", status=429), Trouble.THROTTLED, told)
+    waits = [
+        Policy(random=lambda part=part: part).wait(busy, Effect.READ, attempt=1, spent_seconds=0)  # type: ignore[misc]
+        for part in (0.0, 1.0)
+    ]
+    assert waits == [told, pytest.approx(latest)]

@@ -219,13 +219,19 @@ def refilled_steadily(allowed: int) -> Server:
 
 
 def long_run(
-    server: Server, clock: Clock, *, tells: bool, workers: int, calls: int | None = None
+    server: Server,
+    clock: Clock,
+    *,
+    tells: bool,
+    workers: int,
+    calls: int | None = None,
+    throttle: Throttle | None = None,
 ) -> tuple[int, int, float]:
     """How many requests of some workers got through in the time, how many were refused, and how long it took.
 
     Workers do as the client does: as long as there is only a guess, they look again whether their turn has come.
     """
-    throttle, began = Throttle(clock=clock), clock.now
+    throttle, began = throttle or Throttle(clock=clock), clock.now
     due: list[tuple[float, int, float | None]] = [(clock.now, worker, None) for worker in range(workers)]
     passed = refused = 0
     while due[0][0] < began + 60 * MINUTES and passed != calls:
@@ -288,6 +294,45 @@ def test_what_an_earlier_run_used_costs_a_run_of_some_minutes_no_more_than_that(
     _, _, seconds = long_run(server, clock, tells=tells, workers=workers, calls=7 * allowed + 2)
     # Seven times a full allowance, and at the beginning the rest of the minute that was begun.
     assert seconds < 1.05 * (7 * W + 30)
+
+
+def refusing_once(number: int, *, wait_seconds: float) -> Server:
+    """A server without a limit that refuses one request."""
+    count = 0
+
+    def ask(_: float) -> float:
+        nonlocal count
+        count += 1
+        return wait_seconds if count == number else 0.0
+
+    return ask
+
+
+@pytest.mark.parametrize("workers", [1, 10], ids="{} at a time".format)
+@pytest.mark.parametrize("number", [1, 2, 5, 12, 60])
+@pytest.mark.parametrize("idle_seconds", [0, 30, 200], ids="{} s after the start".format)
+def test_one_refusal_with_a_short_wait_costs_a_route_no_more_than_some_seconds(
+    clock: Clock, workers: int, number: int, idle_seconds: float
+) -> None:
+    throttle = Throttle(clock=clock)
+    clock.sleep(idle_seconds)
+    server = refusing_once(number, wait_seconds=1.0)
+    _, refused, seconds = long_run(server, clock, tells=True, workers=workers, calls=100, throttle=throttle)
+    assert refused == 1
+    assert seconds < 100 * ANSWER_SECONDS / workers + 1.0 + 4.0
+
+
+def test_one_refusal_below_a_measured_limit_leaves_that_as_it_is(clock: Clock) -> None:
+    throttle = Throttle(clock=clock)
+    clock.sleep(100)
+    get_through(throttle, ADMIN, clock, 20)
+    send(throttle, ADMIN, clock, 1)
+    throttle.refused(ADMIN, wait_seconds=30, told=True)
+    clock.sleep(200)
+    get_through(throttle, ADMIN, clock, 2)
+    send(throttle, ADMIN, clock, 1)
+    throttle.refused(ADMIN, wait_seconds=1, told=True)
+    assert get_through(throttle, ADMIN, clock, 10) == [1.0] * 10
 
 
 @pytest.mark.parametrize("tells", [True, False], ids=["told how long to wait", "told nothing"])
