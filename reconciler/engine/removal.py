@@ -146,7 +146,7 @@ def _with_retained_project(survey: Survey, change: Change, record: Record) -> Ch
     if change.action is not Action.DELETE or record.on_remove is OnRemove.DELETE:
         return change
     kind = survey.kind(change.address)
-    if kind.defines_project or change.is_job or change.reason is not Reason.NOT_DECLARED:
+    if kind.defines_project or change.reason is not Reason.NOT_DECLARED:
         return change
     return replace(
         change, action=Action.FORGET, reason=Reason.PROJECT_RETAINED, fields=(), destructive="", look_first=False

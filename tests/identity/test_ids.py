@@ -60,9 +60,8 @@ def test_two_addresses_that_adopt_one_id_are_an_error_with_both_places(
 def test_an_id_that_one_address_adopts_is_no_candidate_for_another(
     workspace: Workspace, groups: tuple[str, str]
 ) -> None:
-    first, second = GROUPS.split("---\n")
-    second = second.replace("lifecycle: {adopt: SECOND}", "lifecycle: {adopt: true}")
-    workspace.write({"g.yaml": first.replace("FIRST", groups[0]) + "---\n" + second}).apply()
+    manifest = GROUPS.replace("adopt: FIRST", "adopt: true").replace("SECOND", groups[1])
+    workspace.write({"g.yaml": manifest}).apply()
     assert workspace.run("state", "list", expect=0).out.split() == ["Group/a", groups[0], "Group/b", groups[1]]
 
 
