@@ -32,7 +32,7 @@ from reconciler.api.work import Carrier, Task, Work
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
 from reconciler.model.calls import Listed, Within
-from reconciler.model.comparing import comparable, same
+from reconciler.model.comparing import canonical, comparable, same
 from reconciler.model.consistency import SETTLE_SECONDS, pauses
 from reconciler.model.kind import Ended, Field, Kind, Removal, Scope
 from reconciler.model.provider import CREATE, Expected, Sinks, Steps, Written
@@ -329,7 +329,7 @@ class HttpProvider:
         answer = work.site.call("create", values=spec, json=sent)
         if kind.calls.in_list_as:
             answer = _listed_alike(answer.get("data"), body)
-        if kind.calls.id_field and not _tells(answer, spec.get(kind.calls.id_field)):
+        if kind.calls.id_field and not _shows(answer, kind.by_name[kind.calls.id_field], spec):
             raise AmbiguousError(f"{kind.name}: the answer to the create does not show what was created.")
         # What an object joins or belongs to is often not in the answer, since the call said it.
         said = {name: spec[name] for name in work.site.in_path("create")}
@@ -527,13 +527,14 @@ def _listed_alike(items: Any, body: Spec) -> dict[str, Any]:
     return next((item for item in found if all(one in item.values() for one in body.values())), {})
 
 
-def _tells(answer: Any, id: Any) -> bool:
-    """Whether an answer has an id anywhere."""
+def _shows(answer: Any, id_field: Field, spec: Spec) -> bool:
+    """Whether an answer has the id that a spec names, in any of its spellings and at any depth."""
     if isinstance(answer, Mapping):
-        return any(_tells(value, id) for value in answer.values())
+        return any(_shows(value, id_field, spec) for value in answer.values())
     if isinstance(answer, list):
-        return any(_tells(value, id) for value in answer)
-    return bool(answer == id)
+        return any(_shows(value, id_field, spec) for value in answer)
+    wanted = canonical(id_field.type, spec.get(id_field.name))
+    return isinstance(answer, str) and bool(canonical(id_field.type, answer) == wanted)
 
 
 def _shown_after(work: Work, live: LiveObject, answer: Mapping[str, Any]) -> LiveObject:

@@ -91,12 +91,12 @@ def _nothing_to_do(session: Session, plan: Plan, *, check: bool) -> int:
     from msgspec.structs import replace
 
     from reconciler.cli.applying import carry_out
-    from reconciler.cli.reporting import publish, talk
+    from reconciler.cli.reporting import publish_plan, talk
 
     calls = session.client.calls
     code = carry_out(session, plan, command="apply")
     told = replace(plan, calls=plan.calls + session.client.calls - calls)
-    publish(session.options, lambda to: to.plan(told))
+    publish_plan(session.options, told)
     if check:
         talk("No check was run, since nothing was changed; `reconciler check` runs them all.")
     return code

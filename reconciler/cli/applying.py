@@ -129,9 +129,10 @@ def exit_code_of(result: ApplyResult) -> int:
 def show(session: Session, plan: Plan) -> None:
     """Print the plan before it is carried out: on standard output for people, as talk where programs read."""
     if session.options.format in (None, "text"):
-        from reconciler.cli.reporting import renderer
+        from reconciler.cli.reporting import as_printed, renderer
 
-        click.echo(_redactor()(renderer(session.options).plan(plan)))
+        printed = as_printed(session.options, plan)
+        click.echo(_redactor()(renderer(session.options).plan(printed)))
 
 
 @contextmanager

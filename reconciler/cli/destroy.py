@@ -17,7 +17,7 @@ def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int
     Objects to be retained (projects, by default) are only forgotten; protected ones are refused.
     """
     from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
-    from reconciler.cli.reporting import publish, tell_errors
+    from reconciler.cli.reporting import publish_plan, tell_errors
     from reconciler.cli.session import Session
 
     session = Session(options)
@@ -28,7 +28,7 @@ def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int
             plan = session.plan(planning, destroy=True)
             tell_errors(session.options, plan)
             if plan.is_empty and not plan.blocked:
-                publish(session.options, lambda to: to.plan(plan))
+                publish_plan(session.options, plan)
                 return 0
             show(session, plan)
             session.check_guards(plan, planning)

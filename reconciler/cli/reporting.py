@@ -66,18 +66,20 @@ def save_reports(options: GlobalOptions, render: Callable[[Renderer], str]) -> N
 
 
 def publish_plan(options: GlobalOptions, plan: Plan) -> None:
-    """As `publish`, for a plan. In text, its refusals are printed with the error that they are."""
+    """As `publish`, for a plan whose errors and refusals go to standard error where standard output is text."""
+    publish(options, lambda to: to.plan(plan), printed=lambda to: to.plan(as_printed(options, plan)))
+
+
+def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
+    """The plan for standard output: in text without what standard error says already."""
     from msgspec.structs import replace
 
-    is_text = options.format in (None, "text")
+    from reconciler.model.diagnostic import Severity
 
-    def render(to: Renderer) -> str:
-        return to.plan(plan)
-
-    def printed(to: Renderer) -> str:
-        return to.plan(replace(plan, refusals=())) if is_text else to.plan(plan)
-
-    publish(options, render, printed=printed)
+    if options.format not in (None, "text"):
+        return plan
+    warnings = tuple(item for item in plan.diagnostics if item.severity is not Severity.ERROR)
+    return replace(plan, refusals=(), diagnostics=warnings)
 
 
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
@@ -152,11 +154,11 @@ def write_private(path: Path, text: str) -> None:
 
 
 def tell_errors(options: GlobalOptions, plan: Plan) -> None:
-    """Say the errors of a plan on standard error, unless a program reads them in the plan itself."""
+    """Report the errors of a plan on standard error."""
     from reconciler.model.diagnostic import Severity
 
     errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-    if errors and options.format in (None, "text"):
+    if errors:
         text = renderer(options, stream=sys.stderr).diagnostics(errors)
         click.echo(redactor(text), nl=not text.endswith("\n"), err=True)
 

@@ -151,10 +151,10 @@ def _planned(session: Session, before: Before, targets: tuple[Address, ...], pla
 def _settle(session: Session, plan: Plan) -> int:
     """Take back what the run only recorded. Nothing is called for that."""
     from reconciler.cli.applying import carry_out
-    from reconciler.cli.reporting import publish
+    from reconciler.cli.reporting import publish_plan
 
     code = carry_out(session, plan, command=f"rollback {plan.rollback_of}") if plan.changes else 0
-    publish(session.options, lambda to: to.plan(plan))
+    publish_plan(session.options, plan)
     return code
 
 

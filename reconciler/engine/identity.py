@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.model.address import Address
@@ -67,10 +67,13 @@ def two_addresses(survey: Survey) -> Iterator[tuple[Address, Diagnostic]]:
                 )
 
 
-def other_projects(survey: Survey, is_alive: Callable[[Kind, str], bool]) -> Iterator[Diagnostic]:
+def other_projects(
+    survey: Survey, is_alive: Callable[[Kind, str], bool]
+) -> Iterator[tuple[Sequence[Address], Diagnostic]]:
     """An error for each name of a project that means another project than when objects in it were recorded.
 
-    Those objects are where they were. Taken for deleted, they would be made again, and keep working unnoticed.
+    Those objects are where they were. Taken for deleted, they would be created again, and the old ones would keep
+    working unnoticed. Every recorded or declared address in the project comes with the error.
     """
     strays: dict[tuple[str, str, str], list[Address]] = defaultdict(list)
     for address, record in survey.inputs.records.items():
@@ -82,12 +85,17 @@ def other_projects(survey: Survey, is_alive: Callable[[Kind, str], bool]) -> Ite
         if kind is None or not is_alive(kind, before):
             continue
         first = addresses[0]
-        yield Diagnostic(
-            "A project has the name of another one",
-            f'"{name}" is {now} now, and {len(addresses)} of the recorded objects ({first} for one) are in {before}. '
-            f"Objects cannot move between projects. Give {before} a name of its own in spec.projects and move the "
-            f"records there (reconciler state mv {first} KIND/PROJECT/NAME), or forget them (reconciler state rm).",
-            address=first,
+        declared = (address for address in survey.resources if address.project == name)
+        yield (
+            tuple(dict.fromkeys([*addresses, *declared])),
+            Diagnostic(
+                "A project has the name of another one",
+                f'"{name}" is {now} now, and {len(addresses)} of the recorded objects ({first} for one) are in '
+                f"{before}. Objects cannot move between projects. Give {before} a name of its own in spec.projects "
+                f"and move the records there (reconciler state mv {first} KIND/PROJECT/NAME), or forget them "
+                "(reconciler state rm).",
+                address=first,
+            ),
         )
 
 

@@ -116,6 +116,8 @@ class Matcher:
     ) -> None:
         """`project_id` gives the id of a project by its name, and `moved` how addresses are stored that have moved."""
         self.diagnostics: list[Diagnostic] = []
+        self.contested: dict[Address, Address] = {}
+        """Resources whose object is recorded for an address that no manifest declares any more: that address."""
         self._live = live
         self._records = records
         self._ownership = ownership
@@ -498,7 +500,8 @@ class Matcher:
                 "Two declarations of one object",
                 f"{_key_text(resource, spec)} is the object of {other.address} ({other.place}): keep one of the two",
             )
-        elif owner is not None and owner not in self._declared:
+        elif owner is not None:
+            self.contested[resource.address] = owner
             self._report(
                 resource,
                 "Bound to another address",

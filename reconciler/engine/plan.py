@@ -189,7 +189,8 @@ class _Decisions:
             fields = self._fields(resource, desired, live, prior)
         except ApiError as error:
             detail = f"{error}\n{error.hint}"
-            self._survey.diagnostics.append(Diagnostic("An answer cannot be used", detail, address=resource.address))
+            broken = Diagnostic("An answer cannot be used", detail, address=resource.address, place=resource.place)
+            self._survey.block([resource.address], broken)
             return self._base(resource, binding)
         self._note_missing(resource, desired, live, record)
         before = shown_spec(live, record)

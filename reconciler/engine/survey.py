@@ -63,7 +63,8 @@ class Survey:
         self._read_projects()
         self._matcher = self._new_matcher()
         self._bind_projects()
-        self.diagnostics += other_projects(self, self._is_alive)
+        for addresses, item in other_projects(self, self._is_alive):
+            self.block(addresses, item)
         self._read_everything()
         self._bind_everything()
         self._read_nested()
@@ -546,7 +547,7 @@ class Survey:
             exists = definer is None or self.bindings.get(definer, Binding()).live is not None
             mine = ours.get(project, [])
             if project and exists and mine:
-                self._block(mine, failures.out_of_reach(project, mine, writer))
+                self.block(mine, failures.out_of_reach(project, mine, writer))
             elif project and exists:
                 self.diagnostics.append(failures.not_yet(project, writer))
 
@@ -555,7 +556,7 @@ class Survey:
         definer = self._definers.get(address.project)
         return self.errors.get(address) or (self.errors.get(definer) if definer is not None else None)
 
-    def _block(self, addresses: Iterable[Address], diagnostic: Diagnostic) -> None:
+    def block(self, addresses: Iterable[Address], diagnostic: Diagnostic) -> None:
         """Give addresses an error. The first one that an address gets stays."""
         self.diagnostics.append(diagnostic)
         for address in addresses:
@@ -576,14 +577,14 @@ class Survey:
             wanted = [address for address in affected if not self._is_over(address, error)]
             self.retired |= set(affected) - set(wanted)
             if wanted:
-                self._block(wanted, self._refused(place, error, wanted))
+                self.block(wanted, self._refused(place, error, wanted))
             elif affected:
                 self.diagnostics.append(failures.forgotten(self.inputs.kinds[place.kind], error, affected))
             else:
                 searched[place] = error
         for (place, id), error in state.failed_objects.items():
             if affected := self._affected_by(place, id):
-                self._block(affected, self._refused(place, error, affected))
+                self.block(affected, self._refused(place, error, affected))
         if searched:
             self.diagnostics.append(failures.not_searched(searched))
 
@@ -622,11 +623,22 @@ class Survey:
             elif address is None or address in self.errors:
                 self.diagnostics.append(item)
             else:
-                self._block([address], item)
+                self.block([address, *self._contested_with(address)], item)
         for address, item in two_addresses(self):
             if not self.inputs.options.destroy:
                 # Neither of the two may write: each would undo what the other wrote.
-                self._block([address, *([item.address] if item.address else [])], item)
+                self.block([address, *([item.address] if item.address else [])], item)
+
+    def _contested_with(self, address: Address) -> list[Address]:
+        """The recorded address that has the object of a resource, with everything recorded in it.
+
+        The declaration may have a new address without saying so. Until that is settled, the record must not go.
+        """
+        owner = self._matcher.contested.get(address)
+        if owner is None:
+            return []
+        inside = owner.name if self.kind(owner).defines_project else None
+        return [owner, *(other for other in self.inputs.records if inside and other.project == inside)]
 
     # --- binding ---------------------------------------------------------------------------------------------------
 

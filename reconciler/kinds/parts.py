@@ -21,7 +21,13 @@ NAME_64 = Text(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
-ROLE_ID = Text(min_length=1, fold=lambda text: text.partition("__api-")[0])
+def short_role_id(id: str) -> str:
+    """The id of a predefined role without the scope that the API lists behind it; other ids unchanged."""
+    short, separator, _ = id.partition("__api-")
+    return short if separator and short.startswith("role-api-") else id
+
+
+ROLE_ID = Text(min_length=1, fold=short_role_id)
 """A role's id. Predefined ones are listed as `role-api-project-member__api-project__ID`; the first part is enough."""
 
 

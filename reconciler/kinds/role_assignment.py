@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.kinds.parts import ROLE_ID
 from reconciler.model.calls import Calls
 from reconciler.model.kind import Field, Kind, Mutability, Scope, Shape
 from reconciler.model.types import Text
-
-
-def short_role_id(id: str) -> str:
-    """The id of a predefined role without the scope that the API lists behind it; other ids as they are."""
-    short, separator, _ = id.partition("__api-")
-    return short if separator and short.startswith("role-api-") else id
 
 
 def _is_direct(item: Mapping[str, Any]) -> bool:
@@ -56,7 +51,7 @@ KIND = Kind(
               mutability=Mutability.REPLACES),
         Field(
             "role_id",
-            Text(min_length=1, fold=short_role_id),
+            ROLE_ID,
             "The role: a reference to a Role, or the id of a predefined one such as `role-api-project-member`, with or "
             "without the scope that the API lists behind it.",
             required=True,

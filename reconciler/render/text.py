@@ -45,9 +45,7 @@ class TextRenderer:
 
     def plan(self, plan: Plan) -> str:
         """The changes by scope, the outputs that change, and a line that counts."""
-        # An error is a line here: the command says all of it on standard error, and apply in its result.
-        told = [item for item in plan.diagnostics if item.severity is not Severity.ERROR]
-        lines = [*self._diagnostics(told), *_blocked_lines(plan), *_quiet_warnings(plan)]
+        lines = [*self._diagnostics(plan.diagnostics), *_blocked_lines(plan), *_quiet_warnings(plan)]
         for heading, changes in words.by_importance(plan.pending):
             lines += [line(Span(heading, "bold red" if heading == words.DESTRUCTIVE else "bold"))]
             lines += self._changes(changes)

@@ -190,11 +190,13 @@ def test_a_deleted_current_folder_is_named(workspace: Workspace) -> None:
     assert done.stderr.startswith("Error: The current folder no longer exists.\n")
 
 
-@pytest.mark.parametrize("option", ["--out", "--report"])
-def test_a_full_disk_under_a_file_names_the_file(workspace: Workspace, option: str) -> None:
-    target = "/dev/full" if option == "--out" else "/dev/full:json"
+@pytest.mark.parametrize(
+    ("option", "target", "named"),
+    [("--out", "/dev/full", '"/dev/full"'), ("--report", "/dev/full:json", 'the report "/dev/full"')],
+)
+def test_a_full_disk_under_a_file_names_the_file(workspace: Workspace, option: str, target: str, named: str) -> None:
     done = workspace.declare(ASSISTANT).run("plan", option, target, expect=1)
-    assert done.err == 'Error: "/dev/full" cannot be written: No space left on device\n'
+    assert done.err == f"Error: {named} cannot be written: No space left on device\n"
 
 
 FOLDERS = {

@@ -152,4 +152,4 @@ def test_drift_tells_of_no_change_where_a_value_has_the_wrong_type(workspace: Wo
         broken["temperature"] = "0.5"
         shown = workspace.run("drift", "--report", "drift.json:json")
     assert json.loads((workspace.folder / "drift.json").read_text())["resource_drift"] == []
-    assert shown.code == 0
+    assert shown.code == 1

@@ -228,7 +228,7 @@ def test_a_report_that_cannot_be_written_does_not_hide_the_outcome(workspace: Wo
         pytest.skip("this system has no device that is always full")
     done = workspace.declare(ASSISTANT).run("apply", "--yes", "--report", f"{full}:json", expect=1)
     assert "1 created" in done.out
-    assert "the report /dev/full cannot be written" in done.err
+    assert 'the report "/dev/full" cannot be written' in done.err
 
 
 def test_keys_are_in_no_report_of_a_failure(reporting: Workspace) -> None:

@@ -13,13 +13,13 @@ spec:
   variables:
     model: {default: gpt-4o}
     deploy_token: {default: none}
-  env: [STAGE]
+  env: [RECONCILER_VAR_STAGE]
 """
 BOT = """\
 kind: Assistant
 metadata: {name: bot}
 spec:
-  name: Bot ${env.STAGE}
+  name: Bot ${env.RECONCILER_VAR_STAGE}
   model: ${var.model}
   metadata: {token: "${var.deploy_token}"}
 """
@@ -28,7 +28,7 @@ TOKEN = "9f86d081884c7d659a2feaa0c55ad015"
 
 @pytest.fixture
 def stage(workspace: Workspace) -> Workspace:
-    workspace.variables = {"STAGE": "dev"}
+    workspace.variables = {"RECONCILER_VAR_STAGE": "dev"}
     return workspace.write({"reconciler.yaml": STACK, "manifests.yaml": BOT, "prod.yaml": "model: gpt-4.1\n"})
 
 
@@ -59,9 +59,9 @@ def test_a_saved_plan_with_another_value_names_the_variable(stage: Workspace) ->
 
 def test_an_environment_variable_that_changed_is_named(stage: Workspace) -> None:
     stage.run("plan", "--out", "p.json", expect=0)
-    stage.variables = {"STAGE": "prod"}
+    stage.variables = {"RECONCILER_VAR_STAGE": "prod"}
     refused = stage.run("apply", "p.json", expect=10).err
-    assert "the environment variables STAGE" in refused
+    assert "the environment variables RECONCILER_VAR_STAGE" in refused
     assert "dev" not in refused
 
 

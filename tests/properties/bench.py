@@ -46,7 +46,7 @@ CONTENTS = {
     "docs/b.txt": "Ünïcode ✓".encode(),
     "notes/日本語.md": b"x" * 3000,
     "notes/cafe\u0301.md": b"decomposed",
-    "notes/empty.md": b"",
+    "notes/short.md": b"x",
     "skills/one/SKILL.md": b"---\nname: one\ndescription: Some.\n---\nDo one thing.\n",
     "skills/two/SKILL.md": b"---\nname: two\ndescription: Some.\n---\nDo two things.\n",
 }

@@ -29,6 +29,10 @@ kind: File
 metadata: {name: sales, project: search}
 spec: {path: data/sales.csv, purpose: assistants}
 ---
+kind: File
+metadata: {name: notes, project: search}
+spec: {path: data/notes.txt, purpose: assistants}
+---
 kind: VectorStore
 metadata: {name: handbook, project: search}
 spec:
@@ -48,7 +52,7 @@ spec: {}
 ---
 kind: VectorStore
 metadata: {name: uploaded, project: search}
-spec: {name: null, expires_after: null, metadata: null, files: [{file_id: "${File/search/sales}"}]}
+spec: {name: null, expires_after: null, metadata: null, files: [{file_id: "${File/search/notes}"}]}
 """
 
 
@@ -88,6 +92,7 @@ def shop(workspace: Workspace) -> Workspace:
     files = {
         "reconciler.yaml": STACK,
         "manifests/around.yaml": AROUND,
+        "data/notes.txt": "Prices rise in May.\n",
         "data/sales.csv": "month;amount\n01;3,50\n",
         "handbook/a.md": "# A\n",
         "handbook/ünï/日本.md": "# B\n",

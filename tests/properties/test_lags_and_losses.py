@@ -137,7 +137,7 @@ def test_what_vanished_right_after_an_apply_is_waited_for_only_until_it_would_ha
         kind, id = KINDS[address.kind], life.records()[address].id
         life.vanish(id if kind.calls.id_field else kind.place_of(id)[1])
     assert {change.address for change in life.plan().changes if change.action is Action.CREATE} >= set(lost)
-    assert life.clock() - made_at <= SETTLE_SECONDS
+    assert life.clock() - made_at <= SETTLE_SECONDS + 1  # the API tells times in whole seconds
 
 
 @few_kinds
@@ -176,7 +176,7 @@ def test_what_we_marked_and_no_longer_declare_is_deleted_although_the_state_is_l
     life.applied()
     ours = [at for at in life.records() if at.kind == kind.name]
     life.forget()
-    life.write({"manifests.yaml": "kind: Project\nmetadata: {name: other}\nspec: {name: Other}\n"})
+    life.write({"manifests.yaml": "kind: Conversation\nmetadata: {name: other}\nspec: {}\n"})
     doomed = [change.address for change in life.plan().changes if change.action is Action.DELETE]
     assert [address for address in doomed if address.kind == kind.name] == ours
 

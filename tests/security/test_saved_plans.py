@@ -38,7 +38,7 @@ REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
         lambda inside: write(inside, {**BOT, "Agent/helper": MANIFESTS["Agent/helper"]}),
         (),
         10,
-        "the manifests or variables changed since the plan was made",
+        "the manifests changed since the plan was made",
     ),
     "other stack": (
         lambda inside: inside.write({"reconciler.yaml": ENVIRONMENTS.replace("acme", "umbrella")}),

@@ -36,7 +36,7 @@ def test_an_id_of_another_kind_is_another_id(store: StateStore) -> None:
 def test_what_was_held_outlives_an_import(store: StateStore) -> None:
     export = store.export()
     store.put(Record(BOT, "asst_1"))
-    store.import_(export)
+    store.import_(export, force_older=True)
     assert set(store.held_ids(BOT)) == {"asst_1"}
 
 
