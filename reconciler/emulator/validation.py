@@ -85,7 +85,7 @@ def integer(minimum: int | None = None, maximum: int | None = None) -> Check:
     return check
 
 
-def number(minimum: float, maximum: float) -> Check:
+def number(minimum: float, maximum: float | None = None) -> Check:
     def check(value: Any, place: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong_type(value, place, "a decimal")

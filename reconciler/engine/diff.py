@@ -195,16 +195,16 @@ def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
 
 def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | None) -> Iterator[FieldChange]:
     prior = record.applied.get(field.name) if record else None
-    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, prior)
+    # Nothing is replaced for what an answer lacks or hides: without a record it is taken to be as declared.
+    known = value if prior is None and field.mutability is Mutability.REPLACES else prior
+    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, known)
     if shown is _NOT_SHOWN:
         yield from _unshown_change(field, value, record)
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
-    # Nothing is replaced for what an answer lacks, so without a record that is taken to be as declared.
-    known = value if prior is None and field.mutability is Mutability.REPLACES else prior
     shown = _as_known(field, live, shown, known)
-    after, before = _comparisons(field.type, value, shown, prior)
+    after, before = _comparisons(field.type, value, shown, known)
     if same(after, before) or _is_standing(field, value, shown, record):
         return
     found = list(_leaves(field, before, after, _origin(field, value, shown, record)))

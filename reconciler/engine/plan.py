@@ -31,7 +31,7 @@ from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import KEEP, Ended, Kind, Mutability, Readable, Removal
 from reconciler.model.provider import Provider
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
-from reconciler.model.values import LocalFile, Reference, Spec, Unknown, value_at
+from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets_in, value_at
 
 
 def make_plan(
@@ -310,7 +310,8 @@ def _put_back(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
 def _warnings(resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> Iterable[str]:
     for item in resource.kind.fields:
         is_job = resource.kind.job is not None  # its inputs are known by their digest
-        is_told = is_job or item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+        is_shown = item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+        is_told = is_job or (is_shown and not any(secrets_in(desired.get(item.name))))
         # Of a field that the API does not show and that we did not set, only a new object can be sure.
         if not is_told and desired.get(item.name) is not None and diff.is_unknown(item, record):
             yield (

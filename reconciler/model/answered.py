@@ -43,8 +43,8 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
     Parts that are null are not missing, and neither are those that no answer has (`with_hidden`).
     """
     match kind:
-        case Object() if isinstance(shown, Mapping) and isinstance(known, Mapping):
-            return _object_with_missing(kind, shown, known)
+        case Object() if isinstance(shown, Mapping):
+            return _object_with_missing(kind, shown, known if isinstance(known, Mapping) else {})
         case Tagged() if isinstance(shown, Mapping) and isinstance(known, Mapping):
             tag = known.get(kind.tag)
             if shown.get(kind.tag, tag) != tag:
@@ -68,11 +68,18 @@ def _object_with_missing(kind: Object, shown: Mapping[str, Any], known: Mapping[
     result = dict(shown)
     for part in kind.properties:
         before = known.get(part.name)
-        if part.name in result:
+        if before is None and _is_untagged(part.type, result.get(part.name)):
+            # Without its tag nobody can say what the part is, so it counts as missing.
+            del result[part.name]
+        elif part.name in result:
             result[part.name] = with_missing(part.type, result[part.name], before)
         elif before is not None and not part.is_hidden:
             result[part.name] = before
     return result
+
+
+def _is_untagged(kind: Type, shown: Any) -> bool:
+    return isinstance(kind, Tagged) and isinstance(shown, Mapping) and kind.tag not in shown
 
 
 def _partner(shown: Any, known: list[Any] | tuple[Any, ...]) -> Any:

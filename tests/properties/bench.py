@@ -252,7 +252,7 @@ class Stack:
         assert plan.diagnostics == ()
         run = self.store.begin_run(command="test", user="u", host="h", pid=1, plan_digest="d")
         result = apply_plan(plan, Run(self.provider, self.store, KINDS, self._ownership, run, parallelism=1))
-        assert [str(one) for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
+        assert [one.message for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
         assert {
             str(record.address): record.answered for record in self.store.records().values() if record.answered
         } == {}

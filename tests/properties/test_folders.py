@@ -20,7 +20,7 @@ from tests.properties.bench import FILE_IDS, FILES_OF_JOBS, Bench, Stack, pendin
 from tests.properties.strategies import examples
 
 NAMES = ("a.md", "b.txt", "sub/a.md", "sub/ünï.md", "sub/cafe\u0301.md", "x y (1).md", "empty.txt", "no extension")
-TEXTS = (b"", b"one", b"two", b"one", "drei ✓".encode())
+TEXTS = (b"-", b"one", b"two", b"one", "drei ✓".encode())
 ATTRIBUTES = (
     None,
     {},

@@ -45,7 +45,7 @@ _RANKING = fields(
     {"score_threshold": number(0, 1)},
     {
         "ranker": choice("auto", "default_2024_08_21"),
-        "hybrid_search": nullable(fields({"embedding_weight": number(0, 1), "text_weight": number(0, 1)})),
+        "hybrid_search": nullable(fields({"embedding_weight": number(0), "text_weight": number(0)})),
     },
 )
 _FILE_SEARCH = fields({}, {"max_num_results": integer(1, 50), "ranking_options": nullable(_RANKING)})
