@@ -195,24 +195,28 @@ def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
 
 def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | None) -> Iterator[FieldChange]:
     prior = record.applied.get(field.name) if record else None
-    # Nothing is replaced for what an answer lacks or hides: without a record it is taken to be as declared.
-    known = value if prior is None and field.mutability is Mutability.REPLACES else prior
-    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, known)
+    shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, prior)
     if shown is _NOT_SHOWN:
         yield from _unshown_change(field, value, record)
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
-    shown = _as_known(field, live, shown, known)
+    found = _shown_changes(field, value, live, record, known=prior)
+    if prior is None and any(item.forces_replacement for item in found):
+        # Nothing is replaced for what an answer lacks or hides: without a record that is taken to be as declared.
+        found = _shown_changes(field, value, live, record, known=value)
+    yield from found
+
+
+def _shown_changes(
+    field: Field, value: Any, live: LiveObject, record: Record | None, *, known: Any
+) -> list[FieldChange]:
+    """The changes of a field whose parts that the answer lacks or hides are as they are `known`."""
+    shown = _as_known(field, live, shown_value(field, live, known), known)
     after, before = _comparisons(field.type, value, shown, known)
     if same(after, before) or _is_standing(field, value, shown, record):
-        return
-    found = list(_leaves(field, before, after, _origin(field, value, shown, record)))
-    if known is None and any(item.forces_replacement for item in found):
-        # Some parts of a field that changes in place take another object. They are no reason if the answer lacks them.
-        after, before = _comparisons(field.type, value, with_missing(field.type, shown, value))
-        found = [] if same(after, before) else list(_leaves(field, before, after, Origin.UNKNOWN))
-    yield from found
+        return []
+    return list(_leaves(field, before, after, _origin(field, value, shown, record)))
 
 
 def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator[FieldChange]:
