@@ -263,21 +263,21 @@ class _Sync(Struct, frozen=True):
 
     # Attaching
 
-    def _attach(self, members: list[Member], *, again: bool = False) -> list[Watch]:
+    def _attach(self, members: list[Member], *, attempt: int = 1) -> list[Watch]:
         watches: list[Watch] = []
         for start in range(0, len(members), self.folder.batch_files):
             batch = members[start : start + self.folder.batch_files]
             try:
                 watches.append(self._attach_batch(batch))
             except AmbiguousError:
-                if again:
+                if attempt >= DOUBTFUL_ATTEMPTS:
                     raise
-                watches += self._attach_missing(batch)
+                watches += self._attach_missing(batch, attempt=attempt + 1)
             except ApiError as error:
-                watches += self._attach_apart(batch, error, again=again)
+                watches += self._attach_apart(batch, error, attempt=attempt)
         return watches
 
-    def _attach_apart(self, batch: list[Member], error: ApiError, *, again: bool) -> list[Watch]:
+    def _attach_apart(self, batch: list[Member], error: ApiError, *, attempt: int) -> list[Watch]:
         """Find the members for which the API refused a whole batch, and attach the others.
 
         Members that the refusal names are set aside; without a name, halves are tried until single members are left.
@@ -296,14 +296,14 @@ class _Sync(Struct, frozen=True):
             self._refuse(member, "when it was attached", error)
         rest = [member for member in batch if member.key not in self.refused]
         if culprits:
-            return self._attach(rest, again=again) if rest else []
+            return self._attach(rest, attempt=attempt) if rest else []
         middle = len(rest) // 2
-        return [*self._attach(rest[:middle], again=again), *self._attach(rest[middle:], again=again)]
+        return [*self._attach(rest[:middle], attempt=attempt), *self._attach(rest[middle:], attempt=attempt)]
 
-    def _attach_missing(self, batch: list[Member]) -> list[Watch]:
+    def _attach_missing(self, batch: list[Member], *, attempt: int) -> list[Watch]:
         """After an answer was lost: attach what is not there, and wait for all by way of the store."""
         present = {member.file_id for member in self.folder.read(self.work.reach, self.live).members}
-        watches = self._attach([member for member in batch if member.file_id not in present], again=True)
+        watches = self._attach([member for member in batch if member.file_id not in present], attempt=attempt)
         return [*watches, Watch(f"{self.live.kind.collection}/{{id}}", {"id": self.live.id}, self.files_path)]
 
     def _attach_batch(self, batch: list[Member]) -> Watch:
