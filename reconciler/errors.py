@@ -132,7 +132,7 @@ class StalePlanError(ReconcilerError):
 
     def __init__(self, message: str, *, hint: str = "", moved: Sequence[FieldChange] = ()) -> None:
         super().__init__(message, hint=hint)
-        self.moved = tuple(moved)
+        self.changed_since_plan = tuple(moved)
 
 
 class GuardError(ReconcilerError):

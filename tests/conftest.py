@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator import Emulator
-from tests import zygote
+from tests import fork_server
 from tests.coverage.witnesses import pytest_runtest_call
 
 __all__ = ["pytest_runtest_call"]
@@ -81,7 +81,7 @@ class Workspace:
 
     def run(self, *arguments: str, expect: int | None = None, stdin: str = "") -> Finished:
         """Run a command in a process of its own; with `expect`, insist on the exit code."""
-        finished = Finished(*zygote.run(arguments, folder=self.folder, environment=self.environment, stdin=stdin))
+        finished = Finished(*fork_server.run(arguments, folder=self.folder, environment=self.environment, stdin=stdin))
         if expect is not None:
             assert finished.code == expect, f"exit code {finished.code}\n{finished.out}\n{finished.err}"
         return finished

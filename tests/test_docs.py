@@ -24,7 +24,7 @@ from reconciler.cli.failures import exit_code
 from reconciler.cli.main import COMMANDS, cli
 from reconciler.cli.options import FORMATS
 from reconciler.emulator import FAULT_HELP
-from reconciler.engine.incremental import is_told_of
+from reconciler.engine.refresh.audit_trust import is_reported_in_audit_log
 from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
@@ -328,9 +328,9 @@ def kinds_table() -> str:
 
 def refresh_kinds() -> str:
     rows = [
-        f"| `{kind.name}` | {', '.join(f'`{type}*`' for type in kind.events)} |"
+        f"| `{kind.name}` | {', '.join(f'`{type}*`' for type in kind.audit_events)} |"
         for kind in sorted(KINDS.values(), key=lambda kind: kind.name)
-        if is_told_of(kind)
+        if is_reported_in_audit_log(kind)
     ]
     return "\n".join(["| Kind | Is read after entries of the types |", "|---|---|", *rows]) + "\n"
 
@@ -387,7 +387,7 @@ def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() 
     text = PAGES["docs/refresh.md"].read_text(encoding="utf-8")
     of_admins = {kind.name for kind in KINDS.values() if kind.scope.needs_admin_key}
     trusted, _, others = text.partition("<!-- end -->")
-    said = {name for name in of_admins if f"`{name}`" in (trusted if is_told_of(KINDS[name]) else others)}
+    said = {name for name in of_admins if f"`{name}`" in (trusted if is_reported_in_audit_log(KINDS[name]) else others)}
     assert said == of_admins
 
 

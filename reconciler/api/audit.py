@@ -13,13 +13,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.api import pages
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.pages import Query
-from reconciler.api.reach import Reach
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.transport import pages
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.pages import Query
 from reconciler.errors import AnswerError, AuthenticationError, NotFoundError
-from reconciler.model.log import REMOVING, Entry, LogPage, LogQuery
+from reconciler.model.log import REMOVING, AuditEntry, LogPage, LogQuery
 from reconciler.model.secret import Redactor
 
 _LOG = "/organization/audit_logs"
@@ -33,7 +33,7 @@ _ANY_DELETION = "resource.deleted"
 Culprits = Mapping[tuple[str, str | None], str]
 
 
-class Wanted(Struct, frozen=True):
+class AuditQuery(Struct, frozen=True):
     """Which entries are wanted: from a time on, in unix seconds, of certain types, projects and resources."""
 
     since: float | None = None
@@ -50,9 +50,9 @@ class Wanted(Struct, frozen=True):
         return query | {f"{name}[]": list(values) for name, values in lists.items() if values}
 
 
-def newest_entries(client: Client, keys: KeyRing, wanted: Wanted, *, limit: int) -> list[Entry]:
+def newest_entries(client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int) -> list[AuditEntry]:
     """The newest entries that are wanted, the newest first; says what to do where the log cannot be read."""
-    items = Reach(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
+    items = ScopedClient(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
     try:
         return [_entry(item) for item in islice(items, limit)]
     except (AuthenticationError, NotFoundError) as error:
@@ -72,8 +72,8 @@ def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage
     A failing server is not tried again: a caller that plans from the log can do without it, and a retry would cost
     more calls than it saves. Raises ApiError where the log cannot be read.
     """
-    reach = Reach(client, keys.admin())
-    wanted = Wanted(query.since, query.types, query.project_ids, query.resource_ids)
+    reach = ScopedClient(client, keys.admin())
+    wanted = AuditQuery(query.since, query.types, query.project_ids, query.resource_ids)
     pages_of_log = pages.each_page(
         lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=1),
         what=_LOG,
@@ -94,13 +94,13 @@ def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: f
     return {id for id in gone if id is not None and id in ids}
 
 
-def _entry(item: Mapping[str, Any]) -> Entry:
+def _entry(item: Mapping[str, Any]) -> AuditEntry:
     type, at = item.get("type"), item.get("effective_at")
     if not isinstance(type, str) or not isinstance(at, int | float) or not isinstance(item.get("id"), str):
         raise AnswerError("The audit log has an entry without id, type or time.")
     details, project = dict(_map(item.get(type))), _map(item.get("project"))
     resource, name = details.pop("id", None), project.get("name")
-    return Entry(
+    return AuditEntry(
         str(item["id"]),
         type,
         float(at),
@@ -174,7 +174,7 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
     missing = {suspicion.key: suspicion for suspicion in suspicions}
     if not missing:
         return found
-    entries = Reach(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
+    entries = ScopedClient(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
     for entry in islice(entries, _PAGE * _PAGES):
         type = str(entry.get("type"))
         id = _map(entry.get(type)).get("id")

@@ -11,10 +11,10 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.pages import Query
-from reconciler.api.reach import Reach
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.pages import Query
 from reconciler.errors import AnswerError
 from reconciler.model.spending import Cost, Period, Use
 
@@ -46,7 +46,7 @@ def read_costs(
 ) -> list[Cost]:
     """What was paid; `group_by` may have `project_id` and `line_item`, and `project_ids` narrows it down."""
     query = _query(period, _COST_DAYS, group_by, project_ids)
-    return [_cost(day, result) for day, result in _results(Reach(client, keys.admin()), _COSTS, query)]
+    return [_cost(day, result) for day, result in _results(ScopedClient(client, keys.admin()), _COSTS, query)]
 
 
 def read_usage(
@@ -63,7 +63,7 @@ def read_usage(
     NotFoundError where the server lacks the type.
     """
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
-    found = _results(Reach(client, keys.admin()), f"/organization/usage/{type}", query)
+    found = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
     return [
         Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model")) for day, result in found
     ]
@@ -77,7 +77,7 @@ def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequ
     return query | {name: list(values) for name, values in lists.items() if values}
 
 
-def _results(reach: Reach, path: str, query: Query) -> Iterator[tuple[date, Mapping[str, Any]]]:
+def _results(reach: ScopedClient, path: str, query: Query) -> Iterator[tuple[date, Mapping[str, Any]]]:
     for bucket in reach.list(path, query=query):
         began, results = bucket.get("start_time"), bucket.get("results")
         if not isinstance(began, int) or not isinstance(results, list):

@@ -7,11 +7,11 @@ from datetime import date
 from decimal import Decimal
 from threading import Lock
 
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
 from reconciler.api.spending import read_costs
+from reconciler.api.transport.client import Client
 from reconciler.errors import ReconcilerError
-from reconciler.model.checking import Finding
+from reconciler.model.checking import CheckFinding
 from reconciler.model.spending import Cost, Period
 from reconciler.model.values import Spec
 
@@ -26,7 +26,7 @@ class Budgets:
         self._lock = Lock()
         self._read: Sequence[Cost] | ReconcilerError | None = None
 
-    def judge(self, budget: Spec, project_id: str | None) -> list[Finding]:
+    def judge(self, budget: Spec, project_id: str | None) -> list[CheckFinding]:
         """Whether a project, or without one the organization, spent less than its budget this month."""
         currency = str(budget.get("currency", "USD")).upper()
         since = self._today().replace(day=1)
@@ -41,7 +41,9 @@ class Budgets:
         if spent < Decimal(str(budget["below"])):
             return []
         return [
-            Finding("budget", f"is used up: {spent:.2f} {currency} since {since}; below {budget['below']} expected")
+            CheckFinding(
+                "budget", f"is used up: {spent:.2f} {currency} since {since}; below {budget['below']} expected"
+            )
         ]
 
     def _costs(self, since: date) -> Sequence[Cost]:

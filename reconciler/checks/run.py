@@ -13,22 +13,22 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.reach import Reach
-from reconciler.api.uploads import Uploader
-from reconciler.api.work import side_by_side
+from reconciler.api.objects.changes import side_by_side
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.uploads import Uploader
+from reconciler.api.transport.client import Client
 from reconciler.checks.budget import Budgets, described
-from reconciler.checks.line import Line, judged
-from reconciler.checks.traces import Traces
+from reconciler.checks.cleanup import Cleanup
+from reconciler.checks.client import CheckClient, judged
 from reconciler.checks.waiting import wait
 from reconciler.errors import Interrupted, ReconcilerError
-from reconciler.model.checking import CheckOutcome, CheckStatus, Finding
+from reconciler.model.checking import CheckFinding, CheckOutcome, CheckStatus
 from reconciler.model.rule import Rule
 from reconciler.model.secret import Redactor
 from reconciler.model.values import Reference, Spec, Unknown, substitute
 from reconciler.rules.check import WAIT_SECONDS
-from reconciler.rules.expectations import Reply, judge
+from reconciler.rules.expectations import CheckedResponse, judge
 from reconciler.rules.operations import OPERATIONS, Operation
 
 
@@ -44,7 +44,7 @@ class CheckTools(Struct, frozen=True):
     redactor: Redactor
     uploader: Uploader
     budgets: Budgets
-    reach_of: Callable[[str | None], Reach]
+    reach_of: Callable[[str | None], ScopedClient]
     project_id: Callable[[str], str | None]
     lookup: Callable[[Reference], Any]
     may_cost: Callable[[Rule], bool] = lambda _: False
@@ -58,7 +58,7 @@ def run_checks(rules: Sequence[Rule], tools: CheckTools) -> list[CheckOutcome]:
 
 def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
     spec = rule.spec
-    outcome = CheckOutcome(rule.address, CheckStatus.SKIPPED, what=_what(spec), place=rule.place)
+    outcome = CheckOutcome(rule.address, CheckStatus.SKIPPED, what=_what(spec), place=rule.location)
     operation = OPERATIONS.get(str(spec.get("operation")))
     if operation is not None and operation.costly and not tools.may_cost(rule):
         return replace(outcome, message="it costs money each time: name it, or pass --costly")
@@ -100,36 +100,36 @@ class _Check(Struct, frozen=True):
     tools: CheckTools
     notes: list[str]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[CheckFinding]:
         """Everything in which it is not as expected."""
         operation = OPERATIONS.get(str(self.spec.get("operation")))
         if operation is None:
             return self._budget()
-        return self._called(Line(self._reach(operation), self.tools.redactor, self.tools.uploader), operation)
+        return self._called(CheckClient(self._reach(operation), self.tools.redactor, self.tools.uploader), operation)
 
-    def _budget(self) -> list[Finding]:
+    def _budget(self) -> list[CheckFinding]:
         project = self.rule.address.project
         project_id = self.tools.project_id(project) if project else None
         if project and project_id is None:
             raise ReconcilerError(f'The project "{project}" is not known at the API yet.', hint="Apply first.")
         return self.tools.budgets.judge(self.spec["budget"], project_id)
 
-    def _reach(self, operation: Operation) -> Reach:
+    def _reach(self, operation: Operation) -> ScopedClient:
         if operation.admin:
-            return Reach(self.tools.client, self.tools.keys.admin(), beta=operation.beta)
+            return ScopedClient(self.tools.client, self.tools.keys.admin(), beta=operation.beta)
         return replace(self.tools.reach_of(self.rule.address.project), beta=operation.beta)
 
-    def _called(self, line: Line, operation: Operation) -> list[Finding]:
-        traces = Traces(line, operation, self.spec)
+    def _called(self, line: CheckClient, operation: Operation) -> list[CheckFinding]:
+        traces = Cleanup(line, operation, self.spec)
         traces.look_before()
         try:
             return self._judged(line, operation, traces)
         finally:
             self.notes.extend(traces.remove())
 
-    def _judged(self, line: Line, operation: Operation, traces: Traces) -> list[Finding]:
+    def _judged(self, line: CheckClient, operation: Operation, traces: Cleanup) -> list[CheckFinding]:
         answer = line.first(operation, self.spec)
-        found: list[Finding] = []
+        found: list[CheckFinding] = []
         seconds = answer.seconds
         if answer.status == 200 and not answer.content:
             traces.note(answer.body)
@@ -144,14 +144,14 @@ class _Check(Struct, frozen=True):
             seconds += time.monotonic() - began if body is not answer.body else 0.0
             shown = {name: line.follow(f"GET {path}", body).get("data") for name, path in operation.shows.items()}
             answer = replace(answer, body={**body, **shown})
-        reply = Reply(answer.status, judged(operation, answer, self.tools.redactor), seconds)
+        reply = CheckedResponse(answer.status, judged(operation, answer, self.tools.redactor), seconds)
         found += judge(self.spec.get("expect") or {}, reply)
         if found and operation.ended and answer.status == 404:
-            found.append(Finding("operation", f"may be gone: {operation.ended}"))
+            found.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
         self._mark(line, operation, answer.body, passed=not found)
         return found
 
-    def _mark(self, line: Line, operation: Operation, body: Spec, *, passed: bool) -> None:
+    def _mark(self, line: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
         """Note at work that nothing can remove which check it was of."""
         if operation.waiting is not None and operation.waiting.marked and body.get("id"):
             metadata = {"reconciler_check": str(self.rule.address), "reconciler_passed": str(passed).lower()}

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.checks.line import Line
+from reconciler.checks.client import CheckClient
 from reconciler.errors import ReconcilerError
-from reconciler.model.checking import Finding
-from reconciler.rules.operations import Operation, Waiting
+from reconciler.model.checking import CheckFinding
+from reconciler.rules.operations import Operation, PollPlan
 
 _FIRST_SECONDS = 0.2
 _MOST_SECONDS = 3.0
@@ -18,8 +18,8 @@ _ENDING_SECONDS = 10.0
 
 
 def wait(
-    line: Line, operation: Operation, begun: dict[str, Any], *, seconds: float, outputs: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[Finding]]:
+    line: CheckClient, operation: Operation, begun: dict[str, Any], *, seconds: float, outputs: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[CheckFinding]]:
     """The work in the state in which it ended, and what is to be said where it did not end by itself.
 
     Whatever goes wrong, and also when the run is stopped, it is cancelled.
@@ -33,7 +33,7 @@ def wait(
         while _goes_on(waiting, now):
             left = ends_at - time.monotonic()
             if left <= 0:
-                finding = Finding("wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled")
+                finding = CheckFinding("wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled")
                 return _ended(line, waiting, _cancelled(line, waiting, now)), [finding]
             if now.get("status") == waiting.asks:
                 now = _answered(line, waiting, now, outputs)
@@ -47,11 +47,11 @@ def wait(
     return now, []
 
 
-def _goes_on(waiting: Waiting, now: Mapping[str, Any]) -> bool:
+def _goes_on(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
     return now.get("status") in waiting.running or (waiting.asks is not None and now.get("status") == waiting.asks)
 
 
-def _answered(line: Line, waiting: Waiting, now: dict[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+def _answered(line: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
     """The work after it was given the outputs of the functions that it called."""
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
@@ -68,7 +68,7 @@ def _answered(line: Line, waiting: Waiting, now: dict[str, Any], outputs: Mappin
     return _as_it_is(line, waiting, now, line.follow(waiting.answer, now, body=body_of(answers)))
 
 
-def _as_it_is(line: Line, waiting: Waiting, now: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+def _as_it_is(line: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """The work after a call whose answer may say nothing of it."""
     return answer if "status" in answer else line.follow(waiting.read, now, last=True)
 
@@ -122,7 +122,7 @@ _DIALECTS: Mapping[str, tuple[Callable[[Mapping[str, Any]], _Calls], Callable[[_
 _CANCELS: Mapping[str, Any] = {"run": None, "session": {"events": [{"type": "agent.session.input.cancel"}]}}
 
 
-def _ended(line: Line, waiting: Waiting, now: dict[str, Any]) -> dict[str, Any]:
+def _ended(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
     """Cancelled work once it is over, where that is soon: until then it may still add to what is tidied up."""
     ends_at = time.monotonic() + _ENDING_SECONDS
     while now.get("status") in waiting.running and time.monotonic() < ends_at:
@@ -131,7 +131,7 @@ def _ended(line: Line, waiting: Waiting, now: dict[str, Any]) -> dict[str, Any]:
     return now
 
 
-def _cancelled(line: Line, waiting: Waiting, now: dict[str, Any]) -> dict[str, Any]:
+def _cancelled(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
     """The work after it was ended; what cannot be ended is left as it was seen last."""
     try:
         answer = line.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)

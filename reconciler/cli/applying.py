@@ -11,13 +11,13 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from reconciler.cli.lengths import keep_pages
 from reconciler.cli.origin import record_origin
+from reconciler.cli.page_hints import keep_pages
 from reconciler.cli.reporting import publish, talk
 from reconciler.cli.session import SEARCHED, Session, whoami
-from reconciler.engine.apply import Run, apply_plan
+from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.errors import UsageError
-from reconciler.kinds import PLANNED
+from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.render.planfile import plan_digest
 from reconciler.state import Holder
@@ -38,14 +38,14 @@ def ask_or_refuse(*, yes: bool, what: str) -> None:
 
 def carry_out(session: Session, plan: Plan, *, command: str, check: bool = False) -> int:
     """Apply a plan that has been shown and approved, and run the checks of what changed if asked; the exit code."""
-    if any(PLANNED[change.address.kind].takes_secrets for change in plan.pending):
+    if any(ALL_KINDS[change.address.kind].takes_secrets for change in plan.pending):
         plan = session.seal(keep=True).plan(plan)
     # An interrupt from here on waits for its turn, so that whatever was done is recorded and listed.
     with session.interrupts.finishing_first():
         started = time.monotonic()
         record_origin(session)
         run_id = _begin_run(session, plan, command)
-        with session.watching.applying(plan):
+        with session.progress.applying(plan):
             result = apply_plan(plan, _run(session, run_id))
         result = session.with_culprits(result)
         code = exit_code_of(result)
@@ -77,19 +77,19 @@ def _begin_run(session: Session, plan: Plan, command: str) -> int:
     return session.store.begin_run(command=command, user=user, host=host, pid=pid, plan_digest=digest)
 
 
-def _run(session: Session, run_id: int) -> Run:
-    return Run(
+def _run(session: Session, run_id: int) -> ApplyContext:
+    return ApplyContext(
         provider=session.provider,
         store=session.store,
-        kinds=PLANNED,
+        kinds=ALL_KINDS,
         ownership=session.ownership,
         run_id=run_id,
         outputs=session.configuration.stack.outputs,
         parallelism=session.options.parallelism,
         stop=session.interrupts.stop,
-        listener=session.watching,
+        listener=session.progress,
         redact=_redactor(),
-        settling=session.settling,
+        consistency=session.consistency,
         age_seconds=session.plan_age_seconds,
     )
 
@@ -102,11 +102,11 @@ def _record(session: Session, result: ApplyResult, run_id: int, *, succeeded: bo
     declared = session.configuration.stack.outputs if not result.plan.destroy else {}
     kept = {name: value for name, value in store.outputs().items() if name in declared}
     store.set_outputs({**kept, **result.outputs})
-    session.refreshing.remember(result, store, run_id)
+    session.planning.remember(result, store, run_id)
     keep_pages(store, session.provider.pages)
     if manifests := session.parsed.to_keep():  # a rollback reads none
         store.keep_parsed(manifests)
-    if succeeded and result.plan.reading.whole and not result.plan.unsearched:
+    if succeeded and result.plan.refresh.whole and not result.plan.unsearched:
         store.set_meta(SEARCHED, "yes")
     counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
     store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)

@@ -13,11 +13,11 @@ from reconciler.cli.options import GlobalOptions, global_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.api.audit import Wanted
+    from reconciler.api.audit import AuditQuery
     from reconciler.cli.projects import Projects
     from reconciler.cli.session import Session
     from reconciler.model.address import Address
-    from reconciler.model.log import Entry
+    from reconciler.model.log import AuditEntry
 
 _HEADERS = ("When (UTC)", "Who", "What", "About", "Project", "Details")
 _DETAILS_CELLS = 60
@@ -51,26 +51,26 @@ def command(options: GlobalOptions, address: str | None, since: str | None, limi
 
 def _wanted(
     session: Session, projects: Projects, text: str | None, since: float | None, types: Sequence[str]
-) -> Wanted:
-    from reconciler.api.audit import Wanted
+) -> AuditQuery:
+    from reconciler.api.audit import AuditQuery
     from reconciler.cli.session import parse_addresses
     from reconciler.errors import UsageError
     from reconciler.kinds import KINDS
     from reconciler.model.diagnostic import nearest
 
     if text is None:
-        return Wanted(since, types)
+        return AuditQuery(since, types)
     (address,) = parse_addresses((text,), "ADDRESS")
     if address.kind not in KINDS:
         raise UsageError(f'there is no kind "{address.kind}".{nearest(address.kind, KINDS)}')
-    if not KINDS[address.kind].events:
+    if not KINDS[address.kind].audit_events:
         raise UsageError(f"the audit log does not tell of objects of the kind {address.kind}")
     ids = _ids_of(session, address)
     if not ids:
         known = nearest(text, map(str, session.store.records()))
         raise UsageError(f"the state knows no object of {address}.{known}", hint="Apply or import it first.")
     inside = [projects.id(address.project)] if address.project else []
-    return Wanted(since, types, inside, sorted(ids))
+    return AuditQuery(since, types, inside, sorted(ids))
 
 
 def _ids_of(session: Session, address: Address) -> set[str]:
@@ -88,7 +88,7 @@ def _addresses(session: Session, projects: Projects) -> Mapping[tuple[str, str |
     return {(record.id, ids.get(address.project or "")): address for address, record in records.items()}
 
 
-def _view(entry: Entry, projects: Projects, addresses: Mapping[tuple[str, str | None], Address]) -> dict[str, Any]:
+def _view(entry: AuditEntry, projects: Projects, addresses: Mapping[tuple[str, str | None], Address]) -> dict[str, Any]:
     about = entry.resource_id or ""
     address = addresses.get((about, entry.project_id)) or addresses.get((about, None))
     return {

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.uploads import Uploader
+from reconciler.api.objects.uploads import Uploader
 from reconciler.checks import CheckTools, run_checks
 from reconciler.checks.budget import Budgets
 from reconciler.cli.failures import redactor
@@ -62,7 +62,7 @@ def checks_after(session: Session, result: ApplyResult) -> CheckReport:
     rest: list[Rule] = []
     for rule in declared_checks(session):
         (concerned if touched(rule) else rest).append(rule)
-    skipped = [CheckOutcome(rule.address, CheckStatus.SKIPPED, place=rule.place, message=UNTOUCHED) for rule in rest]
+    skipped = [CheckOutcome(rule.address, CheckStatus.SKIPPED, place=rule.location, message=UNTOUCHED) for rule in rest]
     return carry_out_checks(session, concerned, may_cost=lambda _: False, left_out=skipped)
 
 
@@ -116,7 +116,7 @@ def _lookup(session: Session) -> Callable[[Reference], Any]:
         if record is None:
             return Unknown(str(reference))
         if not reference.path:
-            return KINDS[reference.address.kind].place_of(record.id)[1]
+            return KINDS[reference.address.kind].parent_and_id(record.id)[1]
         found = value_at(record.applied, reference.path)
         if found is None:
             shown = live(reference.address, record.id)

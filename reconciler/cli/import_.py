@@ -45,10 +45,10 @@ def _checked(kind: Kind, id: str) -> str:
     """The id as objects of the kind have it; an id after a project's, as other tools write it, is taken as well."""
     from reconciler.errors import UsageError
 
-    if not kind.surroundings:
+    if not kind.parents:
         return id.rpartition("/")[2]
     try:
-        return kind.composed_id(*kind.place_of(id))
+        return kind.composed_id(*kind.parent_and_id(id))
     except ValueError:
         forms = " or ".join(kind.id_forms)
         raise UsageError(f'"{id}" is no id of a {kind.name}', hint=f"Its ids are written {forms}.") from None
@@ -67,7 +67,7 @@ def _declared(configuration: Any, address: Any) -> Any:
 
 def _bind(session: Any, resource: Any) -> int:
     from reconciler.cli.origin import record_origin
-    from reconciler.engine.books import imported_record
+    from reconciler.engine.apply.records import imported_record
     from reconciler.errors import ConfigurationError, UsageError
     from reconciler.model.change import Action
     from reconciler.model.diagnostic import Severity

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from reconciler.api.base_url import is_loopback, normal_form
-from reconciler.api.organization import Expectation
+from reconciler.api.transport.base_url import is_loopback, normal_form
+from reconciler.api.transport.organization import Expectation
 from reconciler.cli.reporting import talk
 from reconciler.errors import ApiError, CredentialError, OrganizationError
-from reconciler.kinds import PLANNED
+from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import Plan
 
 if TYPE_CHECKING:
-    from reconciler.api.client import Client
     from reconciler.api.keys import Key
+    from reconciler.api.transport.client import Client
     from reconciler.cli.session import Session
     from reconciler.manifests import Stack
     from reconciler.state import Identity, StateStore
@@ -101,7 +101,7 @@ def _keys_of(session: Session, plan: Plan) -> Iterator[Key]:
     for change in plan.pending:
         if not change.action.writes:
             continue
-        scope, project = PLANNED[change.address.kind].scope, change.address.project
+        scope, project = ALL_KINDS[change.address.kind].scope, change.address.project
         with suppress(CredentialError):
             if scope.needs_admin_key:
                 yield session.keys.admin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from reconciler.api.base_url import DEFAULT_BASE_URL
+from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.model.kind import Kind
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.cli.session import Session
-    from reconciler.engine.rollback import Before, History
+    from reconciler.engine.plan.rollback import RollbackTarget, RunHistory
     from reconciler.manifests import Stack
     from reconciler.model.address import Address
     from reconciler.model.change import Plan
@@ -110,13 +110,13 @@ def _carry_out(session: Session, run: int, planning: PlanningOptions, *, yes: bo
 def _plan(session: Session, run: int, planning: PlanningOptions) -> Plan:
     """The rollback as a plan; raises ConfigurationError with everything that stands in its way."""
     from reconciler.cli.session import parse_addresses
-    from reconciler.engine.rollback import as_rollback, before_run, impossible
+    from reconciler.engine.plan.rollback import as_rollback, impossible, rollback_target
     from reconciler.errors import ConfigurationError
     from reconciler.kinds import KINDS
     from reconciler.model.diagnostic import Severity
 
     records = session.store.records()
-    before = before_run(_history(session, run), records, KINDS, begun=session.ownership.begun)
+    before = rollback_target(_history(session, run), records, KINDS, begun=session.ownership.unfinished)
     targets = _targets(before, run, parse_addresses(planning.target, "--target"))
     stack = session.stack
     _stand_on(session, stack, before, digest=f"rollback of run {run}")
@@ -129,13 +129,13 @@ def _plan(session: Session, run: int, planning: PlanningOptions) -> Plan:
     return plan
 
 
-def _planned(session: Session, before: Before, targets: tuple[Address, ...], planning: PlanningOptions) -> Plan:
+def _planned(session: Session, before: RollbackTarget, targets: tuple[Address, ...], planning: PlanningOptions) -> Plan:
     from dataclasses import replace
 
     from reconciler.model.change import Plan
 
     known = {*session.store.records(), *(item.address for item in before.resources)}
-    meant = before.touched & known & set(targets or before.touched)
+    meant = before.changed_by_run & known & set(targets or before.changed_by_run)
     if meant:
         return session.unchecked_plan(replace(planning, target=tuple(map(str, sorted(meant)))))
     stack = session.stack
@@ -174,22 +174,22 @@ def _undo(session: Session, plan: Plan) -> int:
     return code
 
 
-def _stand_on(session: Session, stack: Stack, before: Before | None = None, *, digest: str) -> None:
+def _stand_on(session: Session, stack: Stack, before: RollbackTarget | None = None, *, digest: str) -> None:
     """Put what was before the run in the place of the manifests."""
     from reconciler.errors import ConfigurationError
     from reconciler.manifests import Configuration, check_credentials
 
     resources = before.resources if before else ()
-    touched = tuple(item for item in resources if before and item.address in before.touched)
+    touched = tuple(item for item in resources if before and item.address in before.changed_by_run)
     missing = check_credentials(Configuration(stack, touched, digest))
     if missing:
         raise ConfigurationError(missing)
     session.configuration = Configuration(stack, tuple(resources), digest)
 
 
-def _history(session: Session, run: int) -> History:
+def _history(session: Session, run: int) -> RunHistory:
     from reconciler.cli.history import find_run
-    from reconciler.engine.rollback import History
+    from reconciler.engine.plan.rollback import RunHistory
     from reconciler.errors import UsageError
     from reconciler.state.runs import RUNS_WITH_PRE_IMAGES
 
@@ -203,16 +203,16 @@ def _history(session: Session, run: int) -> History:
             f"run {run} is too long ago: what it changed is kept for the last {RUNS_WITH_PRE_IMAGES} runs only",
             hint="Revert the manifests in git, and apply.",
         )
-    return History(run, images, later)
+    return RunHistory(run, images, later)
 
 
-def _targets(before: Before, run: int, targets: tuple[Address, ...]) -> tuple[Address, ...]:
+def _targets(before: RollbackTarget, run: int, targets: tuple[Address, ...]) -> tuple[Address, ...]:
     from reconciler.errors import UsageError
     from reconciler.model.diagnostic import nearest
 
     for address in targets:
-        if address not in before.touched:
-            hint = nearest(str(address), map(str, before.touched))
+        if address not in before.changed_by_run:
+            hint = nearest(str(address), map(str, before.changed_by_run))
             raise UsageError(f'--target: run {run} did not touch "{address}".{hint}')
     return targets
 
@@ -230,8 +230,8 @@ def _outputs_left(plan: Plan, stack: Stack) -> Iterator[tuple[str, object]]:
 
 def _changed_files(plan: Plan, stack: Stack) -> Iterator[Diagnostic]:
     """One problem for each file that would have to be uploaded and has other content now."""
-    from reconciler.api.uploads import Uploader
-    from reconciler.engine.rollback import uploads_of
+    from reconciler.api.objects.uploads import Uploader
+    from reconciler.engine.plan.rollback import uploads_of
     from reconciler.errors import StalePlanError
     from reconciler.kinds import KINDS
     from reconciler.model.diagnostic import Diagnostic

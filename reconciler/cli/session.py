@@ -24,34 +24,34 @@ from msgspec.structs import replace
 
 from reconciler import __version__
 from reconciler.api.audit import Suspicion, blame, removed_lately
-from reconciler.api.base_url import DEFAULT_BASE_URL, check_base_url
-from reconciler.api.client import ANSWER_SECONDS, Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.provider import HttpProvider
-from reconciler.api.throttle import Throttle
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
+from reconciler.api.transport.client import ANSWER_SECONDS, Client
+from reconciler.api.transport.throttle import Throttle
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
-from reconciler.cli.keys import keys_in_use
+from reconciler.cli.key_usage import keys_in_use
 from reconciler.cli.known_secrets import remembered
-from reconciler.cli.lengths import load_pages
+from reconciler.cli.logs import listen
 from reconciler.cli.options import GlobalOptions, PlanningOptions
 from reconciler.cli.origin import expect_declared, expect_recorded, has_moved
 from reconciler.cli.outcome import Outcome
-from reconciler.cli.refreshing import Refreshing, plan_of_records
+from reconciler.cli.page_hints import load_pages
+from reconciler.cli.planning import Planning, plan_of_records
+from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.retired import retired
 from reconciler.cli.saved_inputs import changed_inputs
-from reconciler.cli.sealing import Seal, key_of, new_key, revealed
-from reconciler.cli.talk import listen
-from reconciler.cli.watching import Watching
-from reconciler.engine.attempts import begun_by
-from reconciler.engine.finding import Settling
-from reconciler.engine.guard import FEW_VANISHED, KeyInUse, Limits, refusals, vanished
-from reconciler.engine.incremental import Sweeps
+from reconciler.cli.secret_digests import SecretDigests, key_of, new_key, revealed
+from reconciler.engine.apply.search import ConsistencyWindow
+from reconciler.engine.binding.attempts import unfinished_work
+from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions
-from reconciler.engine.match import Ownership
-from reconciler.engine.refresh import Place
-from reconciler.engine.renames import with_renamed_projects
+from reconciler.engine.plan.guard import FEW_VANISHED, KeyInUse, Limits, refusals, vanished
+from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
+from reconciler.engine.refresh.reader import Scope
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -61,7 +61,7 @@ from reconciler.errors import (
     StateError,
     UsageError,
 )
-from reconciler.kinds import KINDS, PLANNED
+from reconciler.kinds import ALL_KINDS, KINDS
 from reconciler.manifests import (
     Configuration,
     ParsedFiles,
@@ -202,9 +202,9 @@ class Session:
         )
 
     @cached_property
-    def watching(self) -> Watching:
+    def progress(self) -> ProgressReporter:
         """What is said while a run goes on, and to whom."""
-        return Watching(self.options, self.client)
+        return ProgressReporter(self.options, self.client)
 
     @cached_property
     def client(self) -> Client:
@@ -219,7 +219,7 @@ class Session:
             answer_seconds=seconds_of("RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
             parallelism=self.options.parallelism,
             server_clock=self.server_clock,
-            on_wait=lambda reason, until: self.watching.waiting(reason, until),
+            on_wait=lambda reason, until: self.progress.waiting(reason, until),
             stop=self.interrupts.stop,
         )
         expect_declared(client, stack)
@@ -253,11 +253,11 @@ class Session:
         )
 
     @cached_property
-    def refreshing(self) -> Refreshing:
+    def planning(self) -> Planning:
         """What is read for plans, and what is remembered of it."""
         refresh = self.declared.stack.refresh
-        sweeps = Sweeps(refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs)
-        return Refreshing(self.provider, self.client, self.keys, sweeps, parallelism=self.options.parallelism)
+        sweeps = FullRefreshPolicy(refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs)
+        return Planning(self.provider, self.client, self.keys, sweeps, parallelism=self.options.parallelism)
 
     @cached_property
     def store(self) -> StateStore:
@@ -282,7 +282,7 @@ class Session:
     def ownership(self) -> Ownership:
         """Who we are, and what earlier runs began and never ended."""
         stack = self._known_stack
-        begun = begun_by(self.store.unfinished(), PLANNED, clock=self.server_clock)
+        begun = unfinished_work(self.store.unfinished(), ALL_KINDS, clock=self.server_clock)
         return Ownership(
             stack.name,
             stack.environment,
@@ -294,9 +294,9 @@ class Session:
         )
 
     @property
-    def settling(self) -> Settling:
+    def consistency(self) -> ConsistencyWindow:
         """How long what was just written is looked for."""
-        return Settling(
+        return ConsistencyWindow(
             seconds=settle_seconds(),
             clock=self.server_clock,
             is_time_known=lambda: self.server_clock.is_known,
@@ -372,7 +372,7 @@ class Session:
 
         inputs = PlanInputs(
             resources=sealed(declared),
-            kinds=PLANNED,
+            kinds=ALL_KINDS,
             records=records,
             ownership=self.ownership,
             projects=declared.stack.projects,
@@ -382,14 +382,14 @@ class Session:
             previous_outputs=self.store.outputs(),
             state_serial=self.store.serial,
             state_is_new=self.store.meta(SEARCHED) is None,
-            fresh=lambda: self.store.made_since(self.server_clock() - settle_seconds()),
-            settling=self.settling,
+            recently_written=lambda: self.store.made_since(self.server_clock() - settle_seconds()),
+            consistency=self.consistency,
             options=options,
             rules=rules,
             removed=self._removed,
             server_time=self.server_clock,
             contents=None if declared.complete is None else lambda: sealed(self.configuration),
-            pages={Place(*listed): pages for listed, pages in load_pages(self.store).items()},
+            pages={Scope(*listed): pages for listed, pages in load_pages(self.store).items()},
         )
         inputs = with_renamed_projects(inputs)
         self.ownership = inputs.ownership
@@ -397,8 +397,8 @@ class Session:
         if planning.refresh == "none":
             plan = plan_of_records(inputs, parallelism=self.options.parallelism)
         else:
-            with self.watching.reading(), self.client.at_most(planning.budget):
-                plan = self.refreshing.plan(inputs, self.store, mode=planning.refresh)
+            with self.progress.reading(), self.client.at_most(planning.budget):
+                plan = self.planning.plan(inputs, self.store, mode=planning.refresh)
         configuration = self.configuration
         unread = tuple(seal.unread(configuration.resources))
         return replace(
@@ -424,9 +424,9 @@ class Session:
         """The projects with a key of their own; "" is the default scope."""
         return (*([""] if self.keys.has_project(None) else []), *self._known_stack.credentials.projects)
 
-    def seal(self, *, keep: bool) -> Seal:
+    def seal(self, *, keep: bool) -> SecretDigests:
         """What knows secrets by their digests; `keep` where the state is to know them from now on."""
-        return Seal(self.declared.stack.read_secret, key_of(self.store, new=self._new_key, keep=keep))
+        return SecretDigests(self.declared.stack.read_secret, key_of(self.store, new=self._new_key, keep=keep))
 
     def with_blame(self, plan: Plan) -> Plan:
         """The plan with what the audit log says about its drift; where the log cannot be read, a warning says so."""
@@ -448,7 +448,7 @@ class Session:
         moved = [
             outcome
             for outcome in result.of(OutcomeStatus.STALE)
-            if outcome.change.id and PLANNED[outcome.change.address.kind].scope.needs_admin_key
+            if outcome.change.id and ALL_KINDS[outcome.change.address.kind].scope.needs_admin_key
         ]
         if not moved or self.interrupts.stop.is_set():
             return result
@@ -535,7 +535,7 @@ class Session:
         for change in plan.changes:
             if change.address.project and change.project_id:
                 self.provider.bind_project(change.address.project, change.project_id)
-            if PLANNED[change.address.kind].defines_project and change.id and change.action is not Action.CREATE:
+            if ALL_KINDS[change.address.kind].defines_project and change.id and change.action is not Action.CREATE:
                 self.provider.bind_project(change.address.name, change.id)
 
     def close(self) -> None:
@@ -551,13 +551,13 @@ def _suspicion_of_drift(drift: Drift) -> Suspicion:
 
 def _suspicion_of_outcome(outcome: ChangeOutcome) -> Suspicion:
     change = outcome.change
-    is_gone = not outcome.moved  # an object that is still there moved field by field
+    is_gone = not outcome.changed_since_plan  # an object that is still there moved field by field
     return _suspicion(change.address, change.id or "", change.project_id, deleted=is_gone)
 
 
 def _suspicion(address: Address, id: str, project_id: str | None, *, deleted: bool) -> Suspicion:
-    kind = PLANNED[address.kind]
-    return Suspicion(id, project_id, deleted, types=kind.told_as, can_be_reset=kind.always_exists)
+    kind = ALL_KINDS[address.kind]
+    return Suspicion(id, project_id, deleted, types=kind.audit_event_types, can_be_reset=kind.always_exists)
 
 
 def _state_of(stack: Stack) -> StateStore:
@@ -567,7 +567,7 @@ def _state_of(stack: Stack) -> StateStore:
 
 def settle_seconds() -> float:
     """How long what was just written may be missing from lists; RECONCILER_SETTLE_SECONDS changes it."""
-    return seconds_of("RECONCILER_SETTLE_SECONDS", Settling().seconds)
+    return seconds_of("RECONCILER_SETTLE_SECONDS", ConsistencyWindow().seconds)
 
 
 def seconds_of(variable: str, default: float) -> float:

@@ -69,8 +69,8 @@ def _read(
     session: Session, types: Sequence[str], period: Period, by: str, project_ids: Sequence[str], *, insist: bool
 ) -> list[tuple[str, list[Use]]]:
     """The uses of each type; one that the server does not know is left out unless it was asked for."""
+    from reconciler.api.objects.changes import side_by_side
     from reconciler.api.spending import read_usage
-    from reconciler.api.work import side_by_side
     from reconciler.errors import NotFoundError
 
     client, keys = session.client, session.keys

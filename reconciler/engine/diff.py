@@ -37,7 +37,7 @@ def diff_fields(
     """
     changes: list[FieldChange] = []
     for field in kind.fields:
-        if field.mutability is Mutability.FIXED or field.ours:
+        if field.mutability is Mutability.FIXED or field.client_only:
             continue
         if field.name in desired:
             value = desired[field.name]
@@ -156,7 +156,7 @@ def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
     value = live.value(field.name)
     if field.has_hidden:
         value = with_hidden(field.type, value, applied)
-    if field.is_carried and field.name not in live.carried:
+    if field.has_own_calls and field.name not in live.own_calls:
         return _NOT_SHOWN
     if value is None and (field.readable is Readable.SOMETIMES or _is_missing(field, live, applied)):
         return _NOT_SHOWN
@@ -176,7 +176,7 @@ def _is_missing(field: Field, live: LiveObject, applied: Any) -> bool:
 
 def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
     """A shown value with the parts that the answer lacks as they are known; raises ApiError for one of another type."""
-    if field.is_carried:
+    if field.has_own_calls:
         return shown
     wrong = misfit(field.type, shown, field.name)
     if wrong:

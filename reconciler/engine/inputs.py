@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.engine.finding import Settling
-from reconciler.engine.match import Ownership
-from reconciler.engine.refresh import Place
+from reconciler.engine.apply.search import ConsistencyWindow
+from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.refresh.reader import Scope
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.resource import Record, Resource
@@ -54,12 +54,12 @@ class PlanInputs(Struct, frozen=True):
     previous_outputs: Mapping[str, Any] = field(default_factory=dict)
     state_serial: int = 0
     state_is_new: bool = False
-    fresh: Callable[[], Mapping[Address, float]] = dict
+    recently_written: Callable[[], Mapping[Address, float]] = dict
     removed: Callable[[Collection[str]], Collection[str]] = lambda _: ()
-    settling: Settling = field(default_factory=Settling)
+    consistency: ConsistencyWindow = field(default_factory=ConsistencyWindow)
     options: PlanOptions = PlanOptions()
     rules: Sequence[Rule] = ()
     server_time: Callable[[], float] = time.time
     contents: Callable[[], Sequence[Resource]] | None = None
-    pages: Mapping[Place, int] = field(default_factory=dict)
+    pages: Mapping[Scope, int] = field(default_factory=dict)
     moved: Mapping[Address, Address] = field(default_factory=dict)

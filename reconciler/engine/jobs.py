@@ -35,12 +35,12 @@ def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
 
 def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Change:
     """A change with what the plan found of the job, and whether an apply is to wait for its end."""
-    phase, standing = job.phase(live.attributes), job.standing(live.attributes)
+    phase, standing = job.phase(live.attributes), job.progress_of(live.attributes)
     failed = f"it did not succeed ({standing}), and does not run again by itself: change an input, or pass "
     return replace(
         change,
-        standing=standing if phase is Phase.RUNNING else "",
-        awaited=waits and phase is Phase.RUNNING,
+        job_progress=standing if phase is Phase.RUNNING else "",
+        wait_for_job=waits and phase is Phase.RUNNING,
         results=job.found(live.attributes),
         warnings=(*change.warnings, f"{failed}--replace {change.address}")
         if phase is Phase.FAILED
@@ -56,7 +56,7 @@ def run_again(change: Change, reason: Reason, live: LiveObject, *, waits: bool) 
         reason=Reason.OTHER_INPUTS if reason is Reason.FIELD_FORCES_REPLACEMENT else reason,
         removal=Removal.CANCEL,
         create_before_destroy=False,
-        awaited=waits,
+        wait_for_job=waits,
         destructive="what it has done so far is lost" if live.runs else "",
         results={},
         warnings=(),
@@ -70,7 +70,7 @@ def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
         raise TypeError(f"{kind.name} is no job")
     shown = replace(shown, is_job=True, fields=(), after={})
     if live.runs:
-        shown = replace(shown, standing=job.standing(live.attributes))
+        shown = replace(shown, job_progress=job.progress_of(live.attributes))
         lost = "what it has done so far is lost"
         return replace(shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost)
     has_product = job.product is not None and job.product in job.found(live.attributes)

@@ -6,17 +6,17 @@ its sink. A key that this very run works with is never deleted or replaced.
 
 from __future__ import annotations
 
-from reconciler.model.kind import IN_USE, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import IN_USE, Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import Integer, KeySinkType, Text
 
 KIND = Kind(
     name="AdminKey",
     doc="A key for the organization's admin API, delivered to where `key` says.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/admin_api_keys",
     natural_key=("name",),
     shows_key="redacted_value",
-    held={(IN_USE, True): "it is a key that this run works with"},
+    read_only_when={(IN_USE, True): "it is a key that this run works with"},
     destroys="the key stops working at once",
     fields=(
         Field("name", Text(min_length=1), "The name people see, not unique at the API.", required=True,

@@ -7,7 +7,7 @@ down for each. Metadata is replaced as a whole.
 from __future__ import annotations
 
 from reconciler.kinds.parts import EFFORTS, EMPTY_PARAMETERS, NAME_64, metadata
-from reconciler.model.kind import Field, Kind, Readable, Scope
+from reconciler.model.kind import Field, Kind, Readable, ScopeType
 from reconciler.model.types import Boolean, Integer, Json, ListOf, MapOf, Object, Property, Tagged, Text
 
 FUNCTION = Object(
@@ -111,7 +111,7 @@ TEXT_FORMAT = Tagged(
 KIND = Kind(
     name="Agent",
     doc="A reusable agent: the live successor of assistants (beta).",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/agents",
     natural_key=("name",),
     mark="metadata",

@@ -7,7 +7,7 @@ changed in place, lists are replaced as a whole, and null takes a field back to 
 from __future__ import annotations
 
 from reconciler.kinds.parts import EFFORTS, EMPTY_PARAMETERS, JSON_SCHEMA_FORMAT, NAME_64, RANKING, metadata
-from reconciler.model.kind import Field, Kind, Readable, Retirement, Scope
+from reconciler.model.kind import Field, Kind, Readable, Retirement, ScopeType
 from reconciler.model.types import Boolean, Either, Integer, Json, ListOf, Number, Object, Property, Tagged, Text
 
 FUNCTION = Object(
@@ -68,7 +68,7 @@ TOOL_RESOURCES = Object(
 KIND = Kind(
     name="Assistant",
     doc="A model with instructions, tools and the files they use.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/assistants",
     natural_key=("name",),
     mark="metadata",

@@ -18,7 +18,7 @@ from reconciler.kinds.environment_template import (
 )
 from reconciler.kinds.parts import metadata
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Mutability, Scope, Shape
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType, Shape
 from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Text
 from reconciler.model.values import Spec
 
@@ -116,13 +116,13 @@ def _without_nulls(spec: Spec) -> Spec:
 KIND = Kind(
     name="Automation",
     doc="A schedule that begins sessions of an agent, or wakes one that is there (beta).",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/agents/automations",
     natural_key=("name",),
     mark="metadata",
     beta="agents=v1",
     destroys="nothing begins by itself any more; sessions go on",
-    complete=_without_nulls,
+    fill_defaults=_without_nulls,
     shapes=(
         Shape(("expression", "timezone"), when=("type", "periodic")),
         Shape(("run_at",), when=("type", "once")),
@@ -135,7 +135,9 @@ KIND = Kind(
             required=True,
             mutability=Mutability.REPLACES,
         ),
-        Field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
+        Field(
+            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
+        ),
         Field(
             "expression",
             Text(pattern=r"^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$"),
@@ -151,7 +153,7 @@ KIND = Kind(
             default="active",
             reset="active",
             losses=(LossRule(When.CHANGES, Lost.ACCESS, "pauses it: nothing begins by itself", to="paused"),),
-            switched_by={"active": "POST {collection}/{id}/resume", "paused": "POST {collection}/{id}/pause"},
+            action_calls={"active": "POST {collection}/{id}/resume", "paused": "POST {collection}/{id}/pause"},
         ),
         Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, reset={}),
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from reconciler.kinds.parts import WAITING, job_metadata
 from reconciler.model.job import Job
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Removal, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, Removal, ScopeType
 from reconciler.model.types import Integer, Object, Property, Text
 
 ENDPOINTS = (
@@ -18,7 +18,7 @@ ENDPOINTS = (
 KIND = Kind(
     name="Batch",
     doc="A file of requests that is worked off once. A changed file, or another endpoint, is another batch.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/batches",
     natural_key=(),
     mark="metadata",

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="Certificate",
     doc="A certificate for mutual TLS, known to the organization; a CertificateActivation puts it to use.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/certificates",
     natural_key=("name",),
-    events=("certificate.",),
+    audit_events=("certificate.",),
     fields=(
         Field(
             "name",
             Text(),
             "The name people see, not unique at the API. Left out, that of the resource.",
-            named=True,
+            defaults_to_name=True,
         ),
         Field(
             "certificate",

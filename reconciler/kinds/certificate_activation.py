@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="CertificateActivation",
     doc="That a certificate is active in the organization or, with metadata.project, in one project.",
-    scope=Scope.EITHER,
+    scope=ScopeType.EITHER,
     collection="/organization/certificates",
     natural_key=("certificate_id",),
     calls=Calls(
@@ -22,7 +22,7 @@ KIND = Kind(
     unique=True,
     readable_singly=False,
     destroys="the certificate is not accepted there any more",
-    events=("certificates.", "certificate."),
+    audit_events=("certificates.", "certificate."),
     fields=(
         Field(
             "certificate_id",
@@ -30,7 +30,7 @@ KIND = Kind(
             "The certificate.",
             required=True,
             mutability=Mutability.REPLACES,
-            shown_as="id",
+            response_key="id",
         ),
     ),
     example="""\

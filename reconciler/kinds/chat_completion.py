@@ -6,13 +6,13 @@ They are answers and no things to declare, so no manifest has the kind; rules of
 from __future__ import annotations
 
 from reconciler.kinds.parts import metadata
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="ChatCompletion",
     doc="A stored answer of a model.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/chat/completions",
     natural_key=(),
     destroys="the stored messages are deleted",

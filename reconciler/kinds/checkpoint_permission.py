@@ -6,20 +6,20 @@ The API takes a list of projects and answers with a page; one declared object is
 from __future__ import annotations
 
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="CheckpointPermission",
     doc="That a project may use a checkpoint of a fine-tuned model which another project trained.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/fine_tuning/checkpoints/{checkpoint}/permissions",
     natural_key=("checkpoint", "project_id"),
     calls=Calls(in_list_as="project_ids"),
     unique=True,
     readable_singly=False,
     destroys="the project cannot use the checkpoint any more",
-    events=("checkpoint.permission.", "project."),
+    audit_events=("checkpoint.permission.", "project."),
     fields=(
         Field(
             "checkpoint",

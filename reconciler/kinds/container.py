@@ -7,7 +7,7 @@ kept warm, not a store. The next apply makes another.
 from __future__ import annotations
 
 from reconciler.kinds.environment_template import INLINE_SKILL
-from reconciler.model.kind import Ended, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType, TerminalState
 from reconciler.model.types import Integer, ListOf, Object, Property, SecretValueType, Tagged, Text, Type
 
 
@@ -37,13 +37,15 @@ _DOMAIN_SECRET = Object(
 KIND = Kind(
     name="Container",
     doc="A sandbox for code, with files and skills in it. It expires when it is not used, and is then made anew.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/containers",
     natural_key=("name",),
-    ended={("status", "expired"): Ended.GONE},
+    terminal_states={("status", "expired"): TerminalState.GONE},
     destroys="what was computed in it is lost",
     fields=(
-        _field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
+        _field(
+            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
+        ),
         _field(
             "expires_after",
             Object(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.kinds.parts import metadata
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import Either, ListOf, Object, Property, Tagged, Text
 
 _FILE_ID = Property("file_id", Text(min_length=1), "The id of an uploaded file.")
@@ -43,7 +43,7 @@ _MESSAGE = Object(
 KIND = Kind(
     name="Conversation",
     doc="A conversation that responses can go on from. The API cannot list them: without the state it is lost.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/conversations",
     natural_key=(),
     calls=Calls(listable=False),

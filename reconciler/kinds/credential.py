@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.kinds.parts import metadata
 from reconciler.kinds.vault import NAME
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import ListOf, Object, Property, SecretValueType, Tagged, Text
 
 _URL = Text(pattern=r"^https://\S+$")
@@ -92,7 +92,7 @@ _AUTH = Tagged(
 KIND = Kind(
     name="Credential",
     doc="A credential in a vault: its secrets are read from where the manifest says, and sent (beta).",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/vaults/{vault_id}/credentials",
     natural_key=("vault_id", "name"),
     list_query={"status": "active"},
@@ -105,7 +105,7 @@ KIND = Kind(
             "name",
             NAME,
             "The name people see. Left out, that of the resource.",
-            named=True,
+            defaults_to_name=True,
             mutability=Mutability.REPLACES,
         ),
         Field(

@@ -5,9 +5,9 @@ A setting that is always there and cannot be unset: removing the declaration wri
 
 from __future__ import annotations
 
-from reconciler.model.calls import setting
+from reconciler.model.calls import singleton
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
+from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, ScopeType
 from reconciler.model.types import Text
 
 OF_BOTH = (
@@ -29,13 +29,13 @@ FROM_MOST_KEPT = (
 KIND = Kind(
     name="DataRetention",
     doc="What the API keeps of the requests of the organization or, with metadata.project, of one project.",
-    scope=Scope.EITHER,
+    scope=ScopeType.EITHER,
     collection="/organization/data_retention",
     natural_key=(),
-    calls=setting(also_at=("/organization/projects/{project}/data_retention",)),
+    calls=singleton(also_at=("/organization/projects/{project}/data_retention",)),
     always_exists=True,
     removal=Removal.RESTORE,
-    logged=("project.updated", "organization.updated"),
+    own_audit_events=("project.updated", "organization.updated"),
     fields=(
         Field(
             "retention_type",
@@ -44,7 +44,7 @@ KIND = Kind(
             "approved for the organization first.",
             required=True,
             reset=OVERWRITTEN,
-            shown_as="type",
+            response_key="type",
             losses=(
                 LossRule(
                     When.RISES,

@@ -6,7 +6,7 @@ The API shows no variables, no setup commands and no contents, so those are comp
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Readable, Scope
+from reconciler.model.kind import Field, Kind, Readable, ScopeType
 from reconciler.model.types import Boolean, Either, ListOf, MapOf, Object, Property, SecretValueType, Tagged, Text
 
 _BASE64 = Text(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$")
@@ -98,13 +98,15 @@ _RESTRICTED = ("network.access", "restricted")
 KIND = Kind(
     name="EnvironmentTemplate",
     doc="What hosted environments of agents begin with: files, packages, network, variables (beta).",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/agents/environments/templates",
     natural_key=("name",),
     beta="agents=v1",
     destroys="no session can begin with it any more",
     fields=(
-        Field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
+        Field(
+            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
+        ),
         Field("files", FILES, "Files that are there from the beginning, below /workspace.", default=[], reset=[]),
         Field("packages", PACKAGES, "Packages that are installed.", default={}, reset={}),
         Field(

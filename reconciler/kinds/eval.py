@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.kinds.graders import CRITERION
 from reconciler.kinds.parts import metadata
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Retirement, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, Retirement, ScopeType
 from reconciler.model.types import Boolean, Json, ListOf, MapOf, Object, Property, Tagged, Text
 
 RETIREMENT = Retirement(
@@ -18,7 +18,7 @@ RETIREMENT = Retirement(
     "successor in the API: nothing new can be made there. Servers that still have the /evals endpoints are served in "
     "full.",
     read_only=True,
-    asked="/evals",
+    probe="/evals",
 )
 
 _FILTER = Object((Property("metadata", MapOf(Text(max_length=512)), "Only what has these pairs."),))
@@ -26,14 +26,16 @@ _FILTER = Object((Property("metadata", MapOf(Text(max_length=512)), "Only what h
 KIND = Kind(
     name="Eval",
     doc="What is measured, and by which criteria; an EvalRun measures it.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/evals",
     natural_key=("name",),
     mark="metadata",
     retirement=RETIREMENT,
     destroys="its runs and their results go with it",
     fields=(
-        Field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
+        Field(
+            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
+        ),
         Field(
             "data_source_config",
             Tagged(

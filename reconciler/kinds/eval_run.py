@@ -9,7 +9,7 @@ from reconciler.kinds.eval import RETIREMENT
 from reconciler.kinds.graders import MESSAGE
 from reconciler.kinds.parts import EFFORTS, WAITING, job_metadata
 from reconciler.model.job import Job
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import Integer, Json, ListOf, MapOf, Number, Object, Property, Tagged, Text
 
 _ROW = Object(
@@ -60,7 +60,7 @@ def _sampled(name: str, logged: Object) -> Object:
 KIND = Kind(
     name="EvalRun",
     doc="One measurement of an eval. A changed source, model or eval measures anew.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/evals/{eval_id}/runs",
     natural_key=(),
     mark="metadata",
@@ -93,7 +93,7 @@ KIND = Kind(
             "name",
             Text(min_length=1),
             "The name people see. Left out, that of the resource.",
-            named=True,
+            defaults_to_name=True,
             mutability=Mutability.FIXED,
         ),
         job_metadata(),

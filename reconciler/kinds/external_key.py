@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.model.kind import Field, Kind, Mutability, Scope, Shape
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType, Shape
 from reconciler.model.types import Text
 
 _AWS = {
@@ -44,10 +44,10 @@ def _fields(docs: dict[str, str]) -> tuple[Field, ...]:
 KIND = Kind(
     name="ExternalKey",
     doc="A customer-managed encryption key in AWS, Google Cloud, Azure or Oracle Cloud, for projects to refer to.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/external_keys",
     natural_key=("name",),
-    events=("external_key.",),
+    audit_events=("external_key.",),
     destroys="what is encrypted with it cannot be read any more",
     shapes=(
         Shape(tuple(_AWS), when=("type", "aws")),

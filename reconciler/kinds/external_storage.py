@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Object, Property, Tagged, Text
 from reconciler.model.values import Spec
 
@@ -60,10 +60,10 @@ def _identify(spec: Spec) -> Spec:
 KIND = Kind(
     name="ExternalStorage",
     doc="A customer-managed bucket in AWS, Azure, Google Cloud or Oracle Cloud that a project stores its data in.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/external_storage",
     natural_key=("project_id", "provider"),
-    events=("external_storage.", "project."),
+    audit_events=("external_storage.", "project."),
     destroys="the project no longer stores its data there; without any, its default retention returns",
     identify=_identify,
     fields=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.kinds.workload_identity_provider import DESCRIPTION, ENABLED
 from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import ListOf, MapOf, Object, Property, Scalar, Tagged, Text
 
 
@@ -15,11 +15,11 @@ def _fixed(name: str, doc: str) -> Field:
 KIND = Kind(
     name="FederationRule",
     doc="A rule by which tokens of a WorkloadIdentityProvider are taken for a service account.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/workload_identity_providers/{workload_identity_provider_id}/federation_rules",
     natural_key=("workload_identity_provider_id", "name"),
     destroys="the tokens that it matches are not taken any more",
-    events=("workload_identity_provider_mapping.", "workload_identity_provider.", "service_account.", "project."),
+    audit_events=("workload_identity_provider_mapping.", "workload_identity_provider.", "service_account.", "project."),
     fields=(
         _fixed("workload_identity_provider_id", "The provider whose tokens are looked at."),
         _fixed("project_id", "The project of the service account."),
@@ -34,7 +34,7 @@ KIND = Kind(
                 LossRule(When.LOSES, Lost.LIMIT, "accepts tokens without {items}"),
             ),
         ),
-        Field("name", Text(), "The name people see. Left out, that of the resource.", named=True),
+        Field("name", Text(), "The name people see. Left out, that of the resource.", defaults_to_name=True),
         DESCRIPTION,
         ENABLED,
         Field(

@@ -6,7 +6,7 @@ remembers the digest of what was uploaded; without it a file is recognised by na
 
 from __future__ import annotations
 
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import Integer, LocalFileType, Object, Property, Text
 from reconciler.model.values import LocalFile, Spec
 
@@ -29,13 +29,13 @@ def _identify(spec: Spec) -> Spec:
 KIND = Kind(
     name="File",
     doc="An uploaded file. Every change uploads a new one, and what refers to it follows.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/files",
     natural_key=("filename", "purpose", "bytes"),
     page_limit=10_000,
     create_before_destroy=True,
     destroys="the uploaded file is deleted and leaves every vector store",
-    complete=_complete,
+    fill_defaults=_complete,
     identify=_identify,
     fields=(
         Field(

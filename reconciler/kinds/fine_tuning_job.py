@@ -9,7 +9,7 @@ from __future__ import annotations
 from reconciler.kinds.graders import FINE_TUNING_GRADER
 from reconciler.kinds.parts import WAITING, job_metadata
 from reconciler.model.job import Job
-from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal, Scope
+from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal, ScopeType
 from reconciler.model.types import Either, Integer, ListOf, Number, Object, Property, Tagged, Text, Type
 
 
@@ -54,7 +54,7 @@ _WANDB = Object(
 KIND = Kind(
     name="FineTuningJob",
     doc="The training of a model with one's own examples. Any changed input trains another model.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/fine_tuning/jobs",
     natural_key=(),
     mark="metadata",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from reconciler.kinds.user import SCIM
-from reconciler.model.kind import Field, Kind, Scope
+from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="Group",
     doc="A group of users. Groups that the identity provider manages can be referred to and not changed.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/groups",
     natural_key=("name",),
     page_limit=1000,
-    held=SCIM,
+    read_only_when=SCIM,
     destroys="its members lose what they could do through it",
-    events=("group.", "scim."),
+    audit_events=("group.", "scim."),
     fields=(Field("name", Text(min_length=1, max_length=255), "The name people see.", required=True),),
     example="""\
 kind: Group

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="GroupMember",
     doc="A user's membership in a group.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/groups/{group_id}/users",
     natural_key=("group_id", "user_id"),
     calls=Calls(id_field="user_id"),
     unique=True,
     readable_singly=False,
     page_limit=1000,
-    logged=("group.updated",),
+    own_audit_events=("group.updated",),
     fields=(
         Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
-        Field("user_id", Text(min_length=1), "The user.", required=True, mutability=Mutability.REPLACES, shown_as="id"),
+        Field(
+            "user_id", Text(min_length=1), "The user.", required=True, mutability=Mutability.REPLACES, response_key="id"
+        ),
     ),
     example="""\
 kind: GroupMember

@@ -6,9 +6,9 @@ removing the declaration writes that back.
 
 from __future__ import annotations
 
-from reconciler.model.calls import setting
+from reconciler.model.calls import singleton
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
+from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, ScopeType
 from reconciler.model.types import Boolean, Object, Property
 
 _SWITCH = Object((Property("enabled", Boolean(), "Whether the tool may be used.", required=True),))
@@ -30,13 +30,13 @@ def _tool(name: str, what: str) -> Field:
 KIND = Kind(
     name="HostedTools",
     doc="The hosted tools that a project may use. Only the tools that are named here are managed.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/hosted_tool_permissions",
     natural_key=(),
-    calls=setting(),
+    calls=singleton(),
     always_exists=True,
     removal=Removal.RESTORE,
-    logged=("project.updated",),
+    own_audit_events=("project.updated",),
     fields=(
         _tool("file_search", "file search"),
         _tool("web_search", "web search"),

@@ -7,20 +7,20 @@ ran out is sent again. An accepted invite is history: it cannot be taken back, a
 from __future__ import annotations
 
 from reconciler.kinds.user import EMAIL
-from reconciler.model.kind import Ended, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType, TerminalState
 from reconciler.model.types import ListOf, Object, Property, Text
 
 KIND = Kind(
     name="Invite",
     doc="That an e-mail address belongs to a member: an invitation is sent only where there is no such user.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/invites",
     natural_key=("email",),
     unique=True,
-    satisfied_by="User",
-    ended={("status", "accepted"): Ended.GONE, ("status", "expired"): Ended.REPLACE},
+    made_unnecessary_by="User",
+    terminal_states={("status", "accepted"): TerminalState.GONE, ("status", "expired"): TerminalState.REPLACE},
     destroys="the invitation cannot be accepted any more",
-    logged=("invite.",),
+    own_audit_events=("invite.",),
     fields=(
         Field("email", EMAIL, "The e-mail address to invite.", required=True, mutability=Mutability.REPLACES),
         Field(

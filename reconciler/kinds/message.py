@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.kinds.parts import metadata
 from reconciler.kinds.thread import RETIREMENT
 from reconciler.model.comparing import canonical
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Either, ListOf, Object, Property, Tagged, Text
 from reconciler.model.values import Spec, has_unknown
 
@@ -63,7 +63,7 @@ def _fixed(name: str, type: Any, doc: str, **rest: Any) -> Field:
 KIND = Kind(
     name="Message",
     doc="A message in a thread. Messages are made side by side; one that names another in its metadata comes after it.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/threads/{thread_id}/messages",
     natural_key=("thread_id", "role", "content"),
     mark="metadata",

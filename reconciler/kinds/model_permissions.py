@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from reconciler.model.calls import setting
+from reconciler.model.calls import singleton
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Scope
+from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import ListOf, Text
 
 KIND = Kind(
     name="ModelPermissions",
     doc="The models that a project may use, or may not: one list a project, replaced as a whole.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/model_permissions",
     natural_key=(),
-    calls=setting(whole_updates=True),
+    calls=singleton(whole_updates=True),
     unique=True,
     destroys="the project may use every model of the organization again",
-    logged=("project.updated",),
+    own_audit_events=("project.updated",),
     fields=(
         Field(
             "mode",

@@ -55,7 +55,7 @@ WAITING = (
         "needs that, or an apply after the end.",
         default=False,
         readable=Readable.NEVER,
-        ours=True,
+        client_only=True,
     ),
     Field(
         "timeout_minutes",
@@ -63,7 +63,7 @@ WAITING = (
         "How long it waits. The job goes on afterwards, and the next apply waits for the same one.",
         default=60,
         readable=Readable.NEVER,
-        ours=True,
+        client_only=True,
     ),
 )
 """What we are to do about the end of a job."""

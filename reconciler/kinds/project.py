@@ -7,7 +7,7 @@ manifest asks for more, and why two projects of one name are an error rather tha
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Ended, Field, Kind, Mutability, OnRemove, Removal, Scope
+from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Removal, ScopeType, TerminalState
 from reconciler.model.types import Text
 
 RESIDENCIES = (
@@ -19,15 +19,15 @@ RESIDENCIES = (
 KIND = Kind(
     name="Project",
     doc="A project of the organization: the scope that most other kinds live in.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/projects",
     natural_key=("name",),
     removal=Removal.ARCHIVE,
     on_remove=OnRemove.RETAIN,
     defines_project=True,
-    ended={("status", "archived"): Ended.GONE},
+    terminal_states={("status", "archived"): TerminalState.GONE},
     destroys="an archived project cannot be used or restored",
-    events=("project.", "external_key."),
+    audit_events=("project.", "external_key."),
     fields=(
         Field(
             "name",

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from reconciler.kinds.parts import ROLE_ID
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="ProjectGroup",
     doc="A group's access to a project. Do not declare the same grant as a RoleAssignment too.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/groups",
     natural_key=("group_id",),
     calls=Calls(id_field="group_id"),
     unique=True,
     destroys="the group's members lose access to the project",
-    logged=("role.assignment.",),
+    own_audit_events=("role.assignment.",),
     fields=(
         Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
         Field(

@@ -9,13 +9,13 @@ from __future__ import annotations
 from reconciler.kinds.service_account_key import HELD, LIFETIME, SCOPES, owned_by
 from reconciler.kinds.user import EMAIL
 from reconciler.model.calls import Calls
-from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, ScopeType
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="ProjectKey",
     doc="A key that a person made in a project, recognised by its name and, where several have that name, its owner.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/api_keys",
     natural_key=("name", "owner"),
     other_keys=(("name",),),
@@ -23,7 +23,7 @@ KIND = Kind(
     list_query={"owner_project_access": "any"},
     always_exists=True,
     on_remove=OnRemove.RETAIN,
-    held=HELD,
+    read_only_when=HELD,
     absent="Only its owner can make such a key, and a person who leaves takes the keys along. Remove this document, or "
     "declare a ServiceAccount or a ServiceAccountKey.",
     shows_key="redacted_value",
@@ -32,7 +32,7 @@ KIND = Kind(
         Field("name", Text(min_length=1), "The name that its owner gave the key.", required=True,
               mutability=Mutability.REPLACES),
         Field("owner", EMAIL, "The e-mail address of the person whose key it is.", reset=KEEP,
-              mutability=Mutability.REPLACES, shown_as="owner.user.email"),
+              mutability=Mutability.REPLACES, response_key="owner.user.email"),
         SCOPES,
         LIFETIME,
     ),

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from reconciler.kinds.user import EMAIL
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import KEEP, Field, Kind, Mutability, Scope, Shape
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, ScopeType, Shape
 from reconciler.model.types import Text
 
 KIND = Kind(
     name="ProjectUser",
     doc="A member of the organization in a project, with a role there. Do not declare the same grant as a "
     "RoleAssignment too.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/users",
     natural_key=("user_id",),
     other_keys=(("email",),),
     shapes=(Shape(("user_id",)), Shape(("email",))),
     unique=True,
     destroys="the person loses access to the project",
-    events=("user.", "role.", "group.", "invite.accepted", "scim."),
+    audit_events=("user.", "role.", "group.", "invite.accepted", "scim."),
     fields=(
         Field("user_id", Text(min_length=1), "The user, by id. Give this or `email`.", reset=KEEP,
-              mutability=Mutability.REPLACES, shown_as="id"),
+              mutability=Mutability.REPLACES, response_key="id"),
         Field("email", EMAIL, "The user, by e-mail address. Give this or `user_id`.", reset=KEEP,
               mutability=Mutability.REPLACES),
         Field("role", Text(choices=("owner", "member")), "The role in the project.", required=True,

@@ -7,7 +7,7 @@ therefore remembers what it overwrites, and removing the declaration writes that
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import OVERWRITTEN, Field, Kind, Mutability, Removal, Scope
+from reconciler.model.kind import OVERWRITTEN, Field, Kind, Mutability, Removal, ScopeType
 from reconciler.model.types import Integer, Text
 
 
@@ -27,7 +27,7 @@ def _limit(name: str, doc: str) -> Field:
 KIND = Kind(
     name="RateLimit",
     doc="The limits of one model in one project. Only the limits that are set here are managed.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/rate_limits",
     natural_key=("model",),
     always_exists=True,
@@ -36,7 +36,7 @@ KIND = Kind(
     page_limit=1000,
     absent="The API has one for each model that the organization can use. Check the name of the model, or remove this "
     "document.",
-    events=("rate_limit.",),
+    audit_events=("rate_limit.",),
     fields=(
         Field(
             "model",

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from reconciler.model.calls import Calls
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Scope
+from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import ListOf, Text
 
 KIND = Kind(
     name="Role",
     doc="A set of permissions that users and groups are given, in the organization or in one project.",
-    scope=Scope.EITHER,
+    scope=ScopeType.EITHER,
     collection="/organization/roles",
     natural_key=("role_name",),
     calls=Calls(also_at=("/projects/{project}/roles",)),
     page_limit=1000,
-    held={("predefined_role", True): "it is predefined: it is the same everywhere"},
+    read_only_when={("predefined_role", True): "it is predefined: it is the same everywhere"},
     destroys="who has it loses what it allows",
-    events=("role.",),
+    audit_events=("role.",),
     fields=(
         Field(
             "role_name",
             Text(min_length=1),
             "The name people see, unique among the roles of the organization or project.",
             required=True,
-            shown_as="name",
+            response_key="name",
         ),
         Field(
             "permissions",

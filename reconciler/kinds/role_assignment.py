@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.kinds.parts import ROLE_ID
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Mutability, Scope, Shape
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType, Shape
 from reconciler.model.types import Text
 
 
@@ -25,7 +25,7 @@ def _is_direct(item: Mapping[str, Any]) -> bool:
 KIND = Kind(
     name="RoleAssignment",
     doc="A role of a user or of a group, in the organization or, with metadata.project, in one project.",
-    scope=Scope.EITHER,
+    scope=ScopeType.EITHER,
     collection="/organization/users/{user_id}/roles",
     natural_key=("user_id", "role_id"),
     other_keys=(("group_id", "role_id"),),
@@ -43,7 +43,7 @@ KIND = Kind(
     readable_singly=False,
     page_limit=1000,
     destroys="the user or group loses what the role allows",
-    events=("role.assignment.", "role.", "user.", "group.", "invite.accepted", "scim."),
+    audit_events=("role.assignment.", "role.", "user.", "group.", "invite.accepted", "scim."),
     fields=(
         Field("user_id", Text(min_length=1), "The user who has the role; either this or group_id.",
               mutability=Mutability.REPLACES),
@@ -56,7 +56,7 @@ KIND = Kind(
             "without the scope that the API lists behind it.",
             required=True,
             mutability=Mutability.REPLACES,
-            shown_as="id",
+            response_key="id",
         ),
     ),
     example="""\

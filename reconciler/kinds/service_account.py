@@ -7,7 +7,7 @@ names and nowhere else; the state remembers the key's id and the sink.
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import KeySinkType, Text
 
 ROLES = ("none", "member", "owner")
@@ -16,17 +16,17 @@ ROLES = ("none", "member", "owner")
 KIND = Kind(
     name="ServiceAccount",
     doc="A machine identity of a project, with a key only where `key` says where to put it.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/service_accounts",
     natural_key=("name",),
     destroys="its keys stop working at once",
-    events=("service_account.", "role."),
+    audit_events=("service_account.", "role."),
     fields=(
         Field(
             "name",
             Text(min_length=1),
             "The name people see, not unique at the API. Left out, that of the resource.",
-            named=True,
+            defaults_to_name=True,
         ),
         Field(
             "role",

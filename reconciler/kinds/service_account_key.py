@@ -11,11 +11,11 @@ from typing import Any
 
 from reconciler.model.calls import Calls
 from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
-from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Ended, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Field, Kind, Mutability, Readable, ScopeType, TerminalState
 from reconciler.model.types import Integer, KeySinkType, ListOf, Text
 
 HELD = {(IN_USE, True): "it is a key that this program is run with"}
-OVER = {(IS_OVER, True): Ended.REPLACE}
+OVER = {(IS_OVER, True): TerminalState.REPLACE}
 
 
 def owned_by(key: Mapping[str, Any], type: str) -> bool | None:
@@ -53,7 +53,7 @@ LIFETIME = Field(
 KIND = Kind(
     name="ServiceAccountKey",
     doc="A further key of a service account, delivered to a file or a command.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/api_keys",
     natural_key=("service_account_id", "name"),
     calls=Calls(
@@ -61,8 +61,8 @@ KIND = Kind(
         listed=lambda key: owned_by(key, "service_account"),
     ),
     list_query={"owner_project_access": "any"},
-    ended=OVER,
-    held=HELD,
+    terminal_states=OVER,
+    read_only_when=HELD,
     shows_key="redacted_value",
     destroys="the key stops working at once",
     fields=(
@@ -72,13 +72,13 @@ KIND = Kind(
             "The service account that the key is for.",
             required=True,
             mutability=Mutability.REPLACES,
-            shown_as="owner.service_account.id",
+            response_key="owner.service_account.id",
         ),
         Field(
             "name",
             Text(min_length=1),
             "The name people see. Left out, that of the resource.",
-            named=True,
+            defaults_to_name=True,
             mutability=Mutability.REPLACES,
         ),
         SCOPES,

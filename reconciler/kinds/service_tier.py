@@ -5,18 +5,18 @@ A setting that every project has and nothing can delete: removing the declaratio
 
 from __future__ import annotations
 
-from reconciler.model.calls import setting
+from reconciler.model.calls import singleton
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, Scope
+from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, ScopeType
 from reconciler.model.types import Either, ListOf, Text
 
 KIND = Kind(
     name="ServiceTier",
     doc="The service tiers that a project may ask for, and the one that it gets unasked.",
-    scope=Scope.PROJECT,
+    scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/service_tier_settings",
     natural_key=(),
-    calls=setting(),
+    calls=singleton(),
     always_exists=True,
     removal=Removal.RESTORE,
     fields=(

@@ -6,7 +6,7 @@ stay. Old versions stay too, since something may have named one. Name and descri
 
 from __future__ import annotations
 
-from reconciler.model.kind import KEEP, Field, Kind, Scope
+from reconciler.model.kind import KEEP, Field, Kind, ScopeType
 from reconciler.model.types import BundleType
 from reconciler.model.values import FileSet, Spec
 
@@ -24,7 +24,7 @@ def _identify(spec: Spec) -> Spec:
 KIND = Kind(
     name="Skill",
     doc="A folder of instructions and scripts. A change uploads a new version and lets that one count.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/skills",
     natural_key=("name",),
     identify=_identify,

@@ -11,7 +11,7 @@ from reconciler.kinds.spend_limit import CURRENCY, INTERVAL
 from reconciler.kinds.user import EMAIL
 from reconciler.model.calls import Calls
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Scope
+from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Text
 
 _CHANNEL: dict[str, Any] = {
@@ -28,7 +28,7 @@ _CHANNEL: dict[str, Any] = {
 KIND = Kind(
     name="SpendAlert",
     doc="A mail when the organization, or with metadata.project one project, has spent an amount in a month.",
-    scope=Scope.EITHER,
+    scope=ScopeType.EITHER,
     collection="/organization/spend_alerts",
     natural_key=("threshold_amount",),
     calls=Calls(also_at=("/organization/projects/{project}/spend_alerts",), whole_updates=True),
@@ -50,7 +50,7 @@ KIND = Kind(
             losses=(LossRule(When.LOSES, Lost.LIMIT, "sends no mail to {items} any more", at=("email", "recipients")),),
         ),
     ),
-    complete=lambda spec: {"currency": "USD", "interval": "month", **spec},
+    fill_defaults=lambda spec: {"currency": "USD", "interval": "month", **spec},
     example="""\
 kind: SpendAlert
 metadata:

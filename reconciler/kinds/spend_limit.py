@@ -6,9 +6,9 @@ replaces it as a whole.
 
 from __future__ import annotations
 
-from reconciler.model.calls import setting
+from reconciler.model.calls import singleton
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Scope
+from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Integer, Text
 
 CURRENCY = Field("currency", Text(choices=("USD",)), "The currency.", default="USD")
@@ -17,10 +17,10 @@ INTERVAL = Field("interval", Text(choices=("month",)), "The period that the amou
 KIND = Kind(
     name="SpendLimit",
     doc="The most that the organization, or with metadata.project one project, may spend in a month.",
-    scope=Scope.EITHER,
+    scope=ScopeType.EITHER,
     collection="/organization/spend_limit",
     natural_key=(),
-    calls=setting(also_at=("/organization/projects/{project}/spend_limit",), whole_updates=True),
+    calls=singleton(also_at=("/organization/projects/{project}/spend_limit",), whole_updates=True),
     unique=True,
     destroys="nothing limits the spending any more",
     fields=(
@@ -34,7 +34,7 @@ KIND = Kind(
         CURRENCY,
         INTERVAL,
     ),
-    complete=lambda spec: {"currency": "USD", "interval": "month", **spec},
+    fill_defaults=lambda spec: {"currency": "USD", "interval": "month", **spec},
     example="""\
 kind: SpendLimit
 metadata:

@@ -8,20 +8,20 @@ from __future__ import annotations
 from reconciler.kinds.assistant import TOOL_RESOURCES
 from reconciler.kinds.parts import metadata
 from reconciler.model.calls import Calls
-from reconciler.model.kind import Field, Kind, Retirement, Scope
+from reconciler.model.kind import Field, Kind, Retirement, ScopeType
 
 RETIREMENT = Retirement(
     since="2026-08-26",
     successor="Conversation",
     sentence="The live platform retired threads and their messages on 2026-08-26, with assistants: use kind "
     "Conversation there, and Thread and Message on servers that still have the /threads endpoints.",
-    asked="/assistants",
+    probe="/assistants",
 )
 
 KIND = Kind(
     name="Thread",
     doc="A thread that an assistant's runs talk in. The API cannot list them: without the state it is lost.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/threads",
     natural_key=(),
     calls=Calls(listable=False),

@@ -7,7 +7,7 @@ removing the declaration lets the person stay unless the manifest asks for more.
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, Scope
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, OnRemove, ScopeType
 from reconciler.model.types import Text
 
 EMAIL = Text(min_length=3, pattern=r"^[^@\s]+@[^@\s]+$", fold=str.casefold)
@@ -18,18 +18,18 @@ SCIM = {("is_scim_managed", True): "it is managed by the identity provider, thro
 KIND = Kind(
     name="User",
     doc="A member of the organization, recognised by e-mail address. To bring somebody in, declare an Invite.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/users",
     natural_key=("email",),
     always_exists=True,
     on_remove=OnRemove.RETAIN,
     destroys="the person loses access to the organization",
-    held=SCIM,
+    read_only_when=SCIM,
     held_for_removal=True,
     absent="Nobody can be made a member from here: declare kind Invite for the address to invite the person. If the "
     "person has left, remove this document.",
-    keep_one=("role", "owner"),
-    events=("user.", "role.", "invite.accepted", "scim."),
+    min_one=("role", "owner"),
+    audit_events=("user.", "role.", "invite.accepted", "scim."),
     fields=(
         Field("email", EMAIL, "The e-mail address that the person is a member with.", required=True,
               mutability=Mutability.REPLACES),

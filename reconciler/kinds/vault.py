@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.kinds.parts import metadata
-from reconciler.model.kind import Field, Kind, Scope
+from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Text
 
 NAME = Text(min_length=1, max_length=256, pattern=r"\S", fold=str.strip)
@@ -12,7 +12,7 @@ NAME = Text(min_length=1, max_length=256, pattern=r"\S", fold=str.strip)
 KIND = Kind(
     name="Vault",
     doc="A set of credentials for the servers and environments of agents (beta).",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/vaults",
     natural_key=("name",),
     list_query={"status": "active"},

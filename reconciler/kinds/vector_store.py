@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.kinds.parts import CHUNKING, attributes, metadata
 from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
-from reconciler.model.kind import KEEP, Ended, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, ScopeType, TerminalState
 from reconciler.model.types import FileSetType, Integer, Object, Property, Text
 
 # fmt: off
@@ -22,12 +22,12 @@ EXTENSIONS = frozenset({
 KIND = Kind(
     name="VectorStore",
     doc="A collection of files that the `file_search` tool searches.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/vector_stores",
     natural_key=("name",),
     mark="metadata",
     beta="assistants=v2",
-    ended={("status", "expired"): Ended.REPLACE},
+    terminal_states={("status", "expired"): TerminalState.REPLACE},
     destroys="its index is deleted and has to be built again",
     fields=(
         Field("name", Text(), "The name people see.", default="", nullable=True),

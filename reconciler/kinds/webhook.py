@@ -6,7 +6,7 @@ The secret that signs the calls is shown once, in the answer that makes the webh
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import KeySinkType, ListOf, Text
 
 EVENT_TYPES = (
@@ -23,12 +23,14 @@ EVENT_TYPES = (
 KIND = Kind(
     name="Webhook",
     doc="An address that is called when something happens in a project. To have a new secret, replace it.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     collection="/webhook_endpoints",
     natural_key=("name",),
     destroys="nobody is told of its events any more",
     fields=(
-        Field("name", Text(min_length=1), "The name people see. Left out, that of the resource.", named=True),
+        Field(
+            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
+        ),
         Field(
             "url",
             Text(pattern=r"^https://\S+$"),

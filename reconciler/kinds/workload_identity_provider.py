@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Mutability, Scope
+from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Boolean, Json, ListOf, Object, Property, Tagged, Text
 
 _ACCEPTED = "stops accepting the tokens that {before} was for"
@@ -38,10 +38,10 @@ _VERIFICATION = Tagged(
 KIND = Kind(
     name="WorkloadIdentityProvider",
     doc="An OIDC issuer whose tokens can stand for service accounts, so that no key has to be kept.",
-    scope=Scope.ORGANIZATION,
+    scope=ScopeType.ORGANIZATION,
     collection="/organization/workload_identity_providers",
     natural_key=("name",),
-    events=("workload_identity_provider.",),
+    audit_events=("workload_identity_provider.",),
     destroys="its federation rules go with it, and no token of it is taken any more",
     fields=(
         Field("type", Text(choices=("oidc",)), "The protocol.", required=True, mutability=Mutability.REPLACES),

@@ -1,6 +1,5 @@
 """From text to desired state: documents, expressions, validation, resources."""
 
-from reconciler.manifests.assemble import load_configuration, load_stack
 from reconciler.manifests.closed import Remembered
 from reconciler.manifests.configuration import (
     Configuration,
@@ -11,6 +10,7 @@ from reconciler.manifests.configuration import (
     Settings,
     Stack,
 )
+from reconciler.manifests.configuration_loader import load_configuration, load_stack
 from reconciler.manifests.credentials import check_credentials
 from reconciler.manifests.parsed import ParsedFiles
 from reconciler.manifests.problems import Problem

@@ -7,8 +7,8 @@ from typing import Any
 
 from reconciler.manifests.paths import relative
 from reconciler.manifests.problems import Problem
-from reconciler.manifests.references import Declared, unknown_part
-from reconciler.manifests.validate import Finding
+from reconciler.manifests.references import AddressIndex, unknown_part
+from reconciler.manifests.validate import SchemaViolation
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Severity, nearest
 from reconciler.model.kind import Declaration
@@ -22,14 +22,14 @@ RESERVED_ATTRIBUTES = ("reconciler_path", "reconciler_sha256")
 MAX_PAIRS = 16
 
 
-def check_resource(resource: Resource, declared: Declared, written: Mapping[str, Any]) -> Iterator[Finding]:
+def check_resource(resource: Resource, declared: AddressIndex, written: Mapping[str, Any]) -> Iterator[SchemaViolation]:
     """The problems of one resource by itself; `written` is its spec before files took the place of paths."""
     yield from _mark(resource)
     yield from _shape(resource.kind, resource.spec)
     yield from _ignored_paths(resource)
     if resource.lifecycle.renamed_from is not None:
         yield from _renamed(resource, resource.lifecycle.renamed_from, declared)
-    for field in resource.kind.carried:
+    for field in resource.kind.own_calls:
         value = written.get(field.name)
         if isinstance(field.type, FileSetType) and isinstance(value, list):
             for index, item in enumerate(value):
@@ -39,49 +39,51 @@ def check_resource(resource: Resource, declared: Declared, written: Mapping[str,
             yield from _sink(value, ("spec", field.name, "write_to", "file"))
 
 
-def check_rule(rule: Rule, written: Spec) -> Iterator[Finding]:
+def check_rule(rule: Rule, written: Spec) -> Iterator[SchemaViolation]:
     """The problems of one rule by itself; `written` is its spec before files took the place of paths."""
     found = list(_shape(rule.kind, written))
     yield from found
-    for flaw in rule.kind.flaws(written) if not found else ():
-        yield Finding(("spec", *flaw.trail), flaw.summary, flaw.detail, at_key=flaw.at_key)
+    for flaw in rule.kind.problems(written) if not found else ():
+        yield SchemaViolation(("spec", *flaw.trail), flaw.summary, flaw.detail, at_key=flaw.at_key)
 
 
-def _mark(resource: Resource) -> Iterator[Finding]:
+def _mark(resource: Resource) -> Iterator[SchemaViolation]:
     name = resource.kind.mark
     pairs = resource.spec.get(name) if name else None
     if name is None or not isinstance(pairs, Mapping):
         return
     for key in sorted(OUR_KEYS.intersection(pairs)):
         detail = f'"{key}" is where the owner of an object is noted: choose another key.'
-        yield Finding(("spec", name, key), "Reserved key", detail, at_key=True)
+        yield SchemaViolation(("spec", name, key), "Reserved key", detail, at_key=True)
     if len(pairs) == MAX_PAIRS:
         detail = (
             f"All {MAX_PAIRS} pairs are used, so no mark of ours fits: without state the object is not found again."
         )
-        yield Finding(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
+        yield SchemaViolation(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
 
 
-def _shape(kind: Declaration, spec: Spec) -> Iterator[Finding]:
+def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
     """Of several forms a spec has one: what that one needs, and nothing that belongs to another."""
     shapes = kind.shapes
     shape = next((one for one in shapes if one.fits(spec)), None)
     if shape is None:
         needed = " or ".join(f'"{name}"' for one in shapes if one.when is None for name in one.needs)
         if needed:
-            yield Finding(("spec",), f"Missing {needed}", "One of them is needed in spec.", at_key=True)
+            yield SchemaViolation(("spec",), f"Missing {needed}", "One of them is needed in spec.", at_key=True)
         return
     told = f"{shape.when[0]}: {shape.when[1]}" if shape.when else f'"{shape.needs[0]}"'
     for name in shape.needs:
         if spec.get(name) is None:
-            yield Finding(("spec",), f'Missing "{name}"', f"It is needed in spec, beside {told}.", at_key=True)
+            yield SchemaViolation(("spec",), f'Missing "{name}"', f"It is needed in spec, beside {told}.", at_key=True)
     others = {name for one in shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
     for name in spec:
         if name in others and spec[name] is not None:
-            yield Finding(("spec", name), "These do not go together", f'"{name}" is not for {told}.', at_key=True)
+            yield SchemaViolation(
+                ("spec", name), "These do not go together", f'"{name}" is not for {told}.', at_key=True
+            )
 
 
-def _ignored_paths(resource: Resource) -> Iterator[Finding]:
+def _ignored_paths(resource: Resource) -> Iterator[SchemaViolation]:
     for index, path in enumerate(resource.lifecycle.ignore_changes):
         if path == IGNORE_ALL:
             continue
@@ -89,28 +91,28 @@ def _ignored_paths(resource: Resource) -> Iterator[Finding]:
         try:
             name, *below = undotted(path)
         except ValueError as error:
-            yield Finding(trail, "Not a path", f"{error}.")
+            yield SchemaViolation(trail, "Not a path", f"{error}.")
             continue
         field = resource.kind.by_name.get(str(name))
         if field is None:
             guess = nearest(str(name), resource.kind.by_name)
-            yield Finding(trail, f'Unknown field "{name}"', f"{resource.kind.name} has no such field.{guess}")
+            yield SchemaViolation(trail, f'Unknown field "{name}"', f"{resource.kind.name} has no such field.{guess}")
         elif wrong := unknown_part(field.type, below):
-            yield Finding(trail, f'Unknown field "{wrong}"', f'"{path}": {name} has nothing at "{wrong}".')
+            yield SchemaViolation(trail, f'Unknown field "{wrong}"', f'"{path}": {name} has nothing at "{wrong}".')
 
 
-def _renamed(resource: Resource, earlier: Address, declared: Declared) -> Iterator[Finding]:
+def _renamed(resource: Resource, earlier: Address, declared: AddressIndex) -> Iterator[SchemaViolation]:
     if earlier in declared:
         what = "is this resource itself" if earlier == resource.address else "is still declared"
-        yield Finding(("lifecycle", "renamed_from"), "Not an earlier address", f"{earlier} {what}.")
+        yield SchemaViolation(("lifecycle", "renamed_from"), "Not an earlier address", f"{earlier} {what}.")
 
 
-def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[Finding]:
+def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
     attributes = item.get("attributes")
     for name in RESERVED_ATTRIBUTES:
         if isinstance(attributes, Mapping) and name in attributes:
             detail = f'"{name}" is where a file\'s source is noted: choose another key.'
-            yield Finding((*trail, "attributes", name), "Reserved key", detail, at_key=True)
+            yield SchemaViolation((*trail, "attributes", name), "Reserved key", detail, at_key=True)
     chunking = item.get("chunking_strategy")
     static = chunking.get("static") if isinstance(chunking, Mapping) else None
     if not isinstance(static, Mapping):
@@ -118,10 +120,10 @@ def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[Finding]:
     size, overlap = static.get("max_chunk_size_tokens"), static.get("chunk_overlap_tokens")
     if isinstance(size, int) and isinstance(overlap, int) and overlap * 2 > size:
         detail = f"chunk_overlap_tokens is {overlap}; at most half of max_chunk_size_tokens, {size // 2}, is accepted."
-        yield Finding((*trail, "chunking_strategy", "static", "chunk_overlap_tokens"), "Out of range", detail)
+        yield SchemaViolation((*trail, "chunking_strategy", "static", "chunk_overlap_tokens"), "Out of range", detail)
 
 
-def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[Finding]:
+def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
     target = value.get("write_to")
     path = target.get("file") if isinstance(target, Mapping) else None
     if not isinstance(path, str):
@@ -129,7 +131,7 @@ def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[Finding]:
     try:
         relative(path)
     except Problem as problem:
-        yield Finding(trail, problem.summary, problem.detail)
+        yield SchemaViolation(trail, problem.summary, problem.detail)
         return
     if ".." in path.replace("\\", "/").split("/"):
-        yield Finding(trail, "Path outside the stack", f'"{path}" has a "..": write the path itself.')
+        yield SchemaViolation(trail, "Path outside the stack", f'"{path}" has a "..": write the path itself.')

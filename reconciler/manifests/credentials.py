@@ -9,12 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.manifests.configuration import Configuration, Credential, Credentials
+from reconciler.manifests.cross_checks import key_files
 from reconciler.manifests.expressions import Expression, Source, parse
 from reconciler.manifests.files import Files
 from reconciler.manifests.paths import relative, require_file, require_inside
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.shapes import OPENAI_KEY, credential_in
-from reconciler.manifests.together import key_files
 from reconciler.manifests.variables import Allowance, how_to_allow
 from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.paths import Trail
@@ -176,7 +176,7 @@ def check_credentials(configuration: Configuration) -> list[Diagnostic]:
         if credential is None or not (is_to_come or _usable(credential, configuration, written)):
             first, summary = resources[0], _no_key(scope)
             detail = _remedy(credential, scope, configuration, len(resources))
-            problems.add(summary, detail, place=first.place, address=first.address)
+            problems.add(summary, detail, place=first.location, address=first.address)
     return list(problems.in_reading_order(configuration.secrets))
 
 
@@ -193,7 +193,7 @@ def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:
     return {
         resource.address.project
         for resource in configuration.resources
-        for field in resource.kind.carried
+        for field in resource.kind.own_calls
         if resource.address.project
         and isinstance(field.type, KeySinkType)
         and not resource.kind.is_shown_once

@@ -22,9 +22,9 @@ from reconciler.manifests.paths import (
     shown,
     walk,
 )
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
-from reconciler.model.diagnostic import Place, nearest
+from reconciler.manifests.source_map import Document
+from reconciler.model.diagnostic import SourceLocation, nearest
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _SKIPPED = {"secrets", "node_modules", "venv", "__pycache__"}
@@ -35,7 +35,7 @@ def read_documents(
     files: Files,
     entries: Iterable[str] | None,
     kinds: Collection[str],
-    place_of: Callable[..., Place | None],
+    place_of: Callable[..., SourceLocation | None],
     problems: Problems,
     parsed: ParsedFiles,
 ) -> Iterator[Document]:
@@ -65,7 +65,7 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
     except OSError:
         pass  # reading it says why
     except Problem as problem:
-        problems.take(problem, place=Place(name, 1, 1))
+        problems.take(problem, place=SourceLocation(name, 1, 1))
         return None
     return read_text(file, name, problems)
 
@@ -87,7 +87,9 @@ def _is_ours(version: str) -> bool:
     return bool(nearest(version.partition("/")[0], ["reconciler"]))
 
 
-def _files(files: Files, entries: list[str], place_of: Callable[..., Place | None], problems: Problems) -> list[str]:
+def _files(
+    files: Files, entries: list[str], place_of: Callable[..., SourceLocation | None], problems: Problems
+) -> list[str]:
     found: dict[str, None] = {}
     for index, entry in enumerate(entries):
         try:

@@ -9,17 +9,17 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.manifests.credential_scan import CredentialScan, masked
 from reconciler.manifests.expressions import Context, Evaluator
-from reconciler.manifests.leaks import Leaks, masked
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
-from reconciler.manifests.references import Declared
+from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import NoRoomError, Room
+from reconciler.manifests.source_map import Document
 from reconciler.manifests.type_schema import MAX_NAME
 from reconciler.manifests.validate import shortened
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import nearest
-from reconciler.model.kind import Declaration, Scope
+from reconciler.model.kind import Declaration, ScopeType
 from reconciler.model.paths import Trail
 from reconciler.model.values import Unknown
 
@@ -43,7 +43,12 @@ class Expander:
     """Expands documents one by one, and notes in `declared` what they declare."""
 
     def __init__(
-        self, context: Context, declared: Declared, leaks: Leaks, problems: Problems, room: Room | None = None
+        self,
+        context: Context,
+        declared: AddressIndex,
+        leaks: CredentialScan,
+        problems: Problems,
+        room: Room | None = None,
     ) -> None:
         self._context = context
         self._room = room or Room()
@@ -90,7 +95,7 @@ class Expander:
         name = value.get("kind")
         kind = self._declared.declarable.get(name) if isinstance(name, str) else None
         if kind is None:
-            self._problems.take(self._unknown_kind(value), place=document.place_of(("kind",)))
+            self._problems.take(self._unknown_kind(value), place=document.location_of(("kind",)))
         return kind
 
     def _unknown_kind(self, value: Mapping[str, Any]) -> Problem:
@@ -121,12 +126,12 @@ class Expander:
         try:
             return list(_pairs_of(value))
         except Problem as problem:
-            self._problems.take(problem, place=document.place_of(("for_each",)))
+            self._problems.take(problem, place=document.location_of(("for_each",)))
             return None
 
     def _evaluate_for_each(self, document: Document, context: Context) -> Any:
         def report(problem: Problem, trail: Trail) -> None:
-            self._problems.take(problem, place=document.place_of(trail))
+            self._problems.take(problem, place=document.location_of(trail))
 
         return Evaluator(context, report).evaluate(document.value["for_each"], ("for_each",))
 
@@ -157,7 +162,7 @@ class Expander:
 
     def _reporter(self, document: Document) -> Any:
         def report(problem: Problem, trail: Trail) -> None:
-            self._problems.take(problem, place=document.place_of(trail))
+            self._problems.take(problem, place=document.location_of(trail))
 
         return report
 
@@ -178,13 +183,13 @@ def _address(kind: Declaration, metadata: Any) -> Address | None:
     if not isinstance(metadata, dict):
         return None
     name, project = metadata.get("name"), metadata.get("project")
-    if kind.scope is Scope.ORGANIZATION:
+    if kind.scope is ScopeType.ORGANIZATION:
         project = None
     if not isinstance(name, str) or not isinstance(project, str | None):
         return None
     if max(len(name), len(project or "")) > MAX_NAME:
         return None  # the schema says so; an address is part of every message
-    if kind.scope is Scope.PROJECT and project is None:
+    if kind.scope is ScopeType.PROJECT and project is None:
         return None
     try:
         return Address.parse("/".join(part for part in (kind.name, project, name) if part is not None))

@@ -18,7 +18,7 @@ from reconciler.manifests.type_schema import (
     is_json,
     type_schema,
 )
-from reconciler.model.kind import Declaration, Field, Kind, OnRemove, Scope
+from reconciler.model.kind import Declaration, Field, Kind, OnRemove, ScopeType
 from reconciler.model.types import Text
 
 API_VERSION = "reconciler/v1"
@@ -52,13 +52,13 @@ def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     name = {"description": "What this configuration calls it: letters, digits, '.', '_' and '-'.", **NAME_SCHEMA}
     where = {"description": "The project it is in: a declared Project, or an entry of the stack's projects."}
     properties = {"name": _or_expression(name, expressions)}
-    if kind.scope is not Scope.ORGANIZATION:
+    if kind.scope is not ScopeType.ORGANIZATION:
         properties["project"] = _or_expression({**where, **NAME_SCHEMA}, expressions)
     return {
         "type": "object",
         "description": "The name in this configuration, and the project it is in.",
         "properties": properties,
-        "required": ["name", "project"] if kind.scope is Scope.PROJECT else ["name"],
+        "required": ["name", "project"] if kind.scope is ScopeType.PROJECT else ["name"],
         "additionalProperties": False,
     }
 
@@ -120,7 +120,7 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
         return {**described(doc), **accepted}
 
     choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
-    written = f", written {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.surroundings else ""
+    written = f", written {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.parents else ""
     ignored = "Fields to leave alone once the object exists: paths such as `tools[0].name`, or `all`."
     return {
         "type": "object",

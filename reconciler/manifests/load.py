@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 
 import yaml
 
-from reconciler.manifests.places import COLUMN_BITS, Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.room import Room
-from reconciler.model.diagnostic import Place
+from reconciler.manifests.source_map import COLUMN_BITS, Document
+from reconciler.model.diagnostic import SourceLocation
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 100
@@ -46,7 +46,7 @@ _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read_text(path: Path, name: str, problems: Problems) -> str | None:
     """The text of a file, or None with a problem noted: unreadable, too large, not UTF-8."""
-    top = Place(name, 1, 1)
+    top = SourceLocation(name, 1, 1)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -57,7 +57,7 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
-        problems.add("Not UTF-8", "The file is not text in UTF-8.", place=Place(name, line, column))
+        problems.add("Not UTF-8", "The file is not text in UTF-8.", place=SourceLocation(name, line, column))
     except OSError as error:
         problems.add("Cannot read the file", f"{error.strerror or error}.", place=top)
     return None
@@ -76,7 +76,7 @@ def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = 
         pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name, 1, 1)
+        place = SourceLocation(name, mark.line + 1, mark.column + 1) if mark else SourceLocation(name, 1, 1)
         if _DEEPER_THAN_LIBYAML in (error.problem or ""):
             problems.add(*_TOO_DEEP, place=place)
         else:
@@ -260,7 +260,7 @@ class _Builder:
 
     def _problem(self, event: Any, summary: str, detail: str) -> None:
         mark = event.start_mark
-        self._problems.add(summary, detail, place=Place(self._file, mark.line + 1, mark.column + 1))
+        self._problems.add(summary, detail, place=SourceLocation(self._file, mark.line + 1, mark.column + 1))
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
@@ -271,7 +271,7 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
 
 
-def _about_expression(text: str, place: Place) -> str:
+def _about_expression(text: str, place: SourceLocation) -> str:
     """What to do where an expression without quotes is what YAML cannot read.
 
     In a flow collection the braces of `${…}` begin a map. In a block, a colon within them begins a
@@ -301,13 +301,13 @@ def _unreadable(error: yaml.YAMLError) -> str:
     return f"{reason[:1].upper()}{reason[1:]}."
 
 
-def _position_of(error: yaml.YAMLError, text: str, name: str) -> Place:
+def _position_of(error: yaml.YAMLError, text: str, name: str) -> SourceLocation:
     # The reader counts bytes of UTF-8; counting characters would be off in a line with anything but ASCII before it.
     offset = getattr(error, "position", None)
     if not isinstance(offset, int):
-        return Place(name, 1, 1)
+        return SourceLocation(name, 1, 1)
     before = text.encode()[:offset].decode(errors="ignore")
-    return Place(name, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+    return SourceLocation(name, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
 def _as_yaml(text: str) -> str:

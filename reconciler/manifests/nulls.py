@@ -17,7 +17,7 @@ def may_be_null(item: Field | Property) -> bool:
     """Whether null is taken for a field or property that does not clear it: it is left out then."""
     if isinstance(item, Property):
         return not item.required
-    return not (item.required or item.nullable or item.is_carried or item.ours)
+    return not (item.required or item.nullable or item.has_own_calls or item.client_only)
 
 
 def without_nulls(fields: Iterable[Field], spec: Any) -> Any:

@@ -18,8 +18,8 @@ import msgspec
 
 from reconciler import __version__
 from reconciler.manifests.load import load_documents
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problems
+from reconciler.manifests.source_map import Document
 
 _FORMAT = 1
 """Grows with every change of what documents a text comes to, or of how they are kept."""

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from reconciler.errors import ConfigurationError
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Diagnostic, Place, Severity
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.secret import Redactor, Secret
 
-_NOWHERE = Place("", 0, 0)
+_NOWHERE = SourceLocation("", 0, 0)
 
 
 class Problem(Exception):
@@ -27,14 +27,14 @@ class Problems:
     """Collects diagnostics. The same problem at the same place counts once, however often a loop runs into it."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, Place | None], Diagnostic] = {}
+        self._found: dict[tuple[str, str, SourceLocation | None], Diagnostic] = {}
 
     def add(
         self,
         summary: str,
         detail: str = "",
         *,
-        place: Place | None = None,
+        place: SourceLocation | None = None,
         address: Address | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
@@ -42,12 +42,12 @@ class Problems:
         self._found.setdefault((summary, detail, place), Diagnostic(summary, detail, address, place, severity))
 
     def warn(
-        self, summary: str, detail: str = "", *, place: Place | None = None, address: Address | None = None
+        self, summary: str, detail: str = "", *, place: SourceLocation | None = None, address: Address | None = None
     ) -> None:
         """Note something that stops nothing."""
         self.add(summary, detail, place=place, address=address, severity=Severity.WARNING)
 
-    def take(self, problem: Problem, *, place: Place | None, address: Address | None = None) -> None:
+    def take(self, problem: Problem, *, place: SourceLocation | None, address: Address | None = None) -> None:
         """Note a `Problem` that was raised by code which did not know the place."""
         self.add(problem.summary, problem.detail, place=place, address=address)
 
@@ -65,7 +65,7 @@ class Problems:
         """All that was found, by file, line and column, with every secret in it masked."""
         redact = Redactor(secrets)
         clean = [_masked(item, redact) for item in self._found.values()]
-        return tuple(sorted(clean, key=lambda item: (item.place or _NOWHERE, item.summary)))
+        return tuple(sorted(clean, key=lambda item: (item.location or _NOWHERE, item.summary)))
 
     def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
         """Raise ConfigurationError with all that was found if any of it is an error; else give the warnings."""
@@ -78,5 +78,5 @@ class Problems:
 def _masked(item: Diagnostic, redact: Redactor) -> Diagnostic:
     """A diagnostic that anyone may read; an address with a secret in it is left out, since a part would mislead."""
     address = item.address if item.address and redact(str(item.address)) == str(item.address) else None
-    place = replace(item.place, file=redact(item.place.file)) if item.place else None
+    place = replace(item.location, file=redact(item.location.file)) if item.location else None
     return Diagnostic(redact(item.summary), redact(item.detail), address, place, item.severity)

@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.manifests.problems import Problem
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
@@ -19,7 +19,7 @@ MOST_GUESSES = 50
 """Looking for the nearest of ten thousand names takes a while; whoever has more problems than this has one cause."""
 
 
-class Declared:
+class AddressIndex:
     """The addresses of a configuration. `complete` is False once a part of it could not be read.
 
     References are only called unknown in a complete configuration: what is missing may stand in the unread part.
@@ -29,13 +29,13 @@ class Declared:
         self.kinds = kinds
         self.declarable: Mapping[str, Declaration] = {**kinds, **(rules or {})}
         self.complete = True
-        self._places: dict[Address, Place] = {}
+        self._places: dict[Address, SourceLocation] = {}
         self._by_text: dict[str, Address] = {}
         self._by_kind: dict[str, list[str]] = {}
         self._found: dict[str, Reference | Unknown] = {}
         self._guesses: dict[tuple[str, str | None], str] = {}
 
-    def add(self, address: Address, place: Place) -> Place | None:
+    def add(self, address: Address, place: SourceLocation) -> SourceLocation | None:
         """Declare an address; the place of an earlier declaration of the same one, if there is any."""
         earlier = self._places.get(address)
         if earlier is None:
@@ -125,9 +125,13 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
     if path[0] in results:
         return
     if field is None:
-        names = ["id", *(field.name for field in kind.fields if not field.is_carried and not field.ours), *results]
+        names = [
+            "id",
+            *(field.name for field in kind.fields if not field.has_own_calls and not field.client_only),
+            *results,
+        ]
         raise Problem("Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}')
-    if field.is_carried:
+    if field.has_own_calls:
         raise Problem("Field has no value to refer to", f'"{path[0]}" of {kind.name} cannot be used in a reference.')
     wrong = unknown_part(field.type, path[1:])
     if wrong:

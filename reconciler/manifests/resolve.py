@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from reconciler.manifests.accept import LATER
 from reconciler.manifests.bundles import bundle_of
 from reconciler.manifests.checks import check_resource, check_rule
-from reconciler.manifests.contents import Contents
+from reconciler.manifests.credential_scan import CredentialScan
+from reconciler.manifests.cross_checks import key_files
+from reconciler.manifests.deferred_files import DeferredFiles
 from reconciler.manifests.expand import Instance
 from reconciler.manifests.expressions import Context, Evaluator
+from reconciler.manifests.fast_validation import LATER
 from reconciler.manifests.files import MAX_FILE_BYTES, Files, MemberFinder
 from reconciler.manifests.kind_schema import kind_schema
-from reconciler.manifests.leaks import Leaks
 from reconciler.manifests.nulls import without_nulls
 from reconciler.manifests.problems import Problem, Problems
-from reconciler.manifests.references import Declared
+from reconciler.manifests.references import AddressIndex
 from reconciler.manifests.room import Room
 from reconciler.manifests.secret_inputs import SecretInputs, with_sources
-from reconciler.manifests.together import key_files
-from reconciler.manifests.validate import Checker, Finding
+from reconciler.manifests.validate import Checker, SchemaViolation
 from reconciler.model.address import Address
-from reconciler.model.kind import Declaration, Field, Kind, OnRemove, Scope
+from reconciler.model.kind import Declaration, Field, Kind, OnRemove, ScopeType
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.rule import Rule, RuleKind
@@ -43,10 +43,10 @@ class Resolver:
     def __init__(
         self,
         context: Context,
-        declared: Declared,
-        leaks: Leaks,
+        declared: AddressIndex,
+        leaks: CredentialScan,
         inputs: SecretInputs,
-        contents: Contents,
+        contents: DeferredFiles,
         problems: Problems,
         room: Room | None = None,
     ) -> None:
@@ -71,7 +71,7 @@ class Resolver:
             document = {**document, "spec": spec}
         findings = list(self._checker(instance.kind).findings(document))
         if isinstance(document.get("spec"), Reference | Template):
-            findings.append(Finding(("spec",), "Reference not possible here", "spec must be a map."))
+            findings.append(SchemaViolation(("spec",), "Reference not possible here", "spec must be a map."))
         for finding in findings:
             self._note(instance, _reworded(finding, instance.kind))
         if instance.address is None:
@@ -103,8 +103,8 @@ class Resolver:
             kind=kind,
             spec=_named(kind, address, self._carried(instance, document["spec"])),
             lifecycle=lifecycle,
-            place=instance.document.place,
-            places=instance.document.spec_places,
+            location=instance.document.place,
+            locations=instance.document.spec_places,
         )
         for finding in check_resource(resource, self._declared, document["spec"]):
             self._note(instance, finding)
@@ -122,7 +122,7 @@ class Resolver:
 
         def report(problem: Problem, trail: Trail) -> None:
             self._failed = True
-            self._problems.take(problem, place=instance.document.place_of(trail), address=instance.address)
+            self._problems.take(problem, place=instance.document.location_of(trail), address=instance.address)
 
         full = Context(context.variable, context.environment, context.files, reference, instance.each)
         document = {key: value for key, value in raw.items() if key != "for_each"}
@@ -141,8 +141,8 @@ class Resolver:
             self._checkers[kind.name] = Checker(kind_schema(kind, expressions=False))
         return self._checkers[kind.name]
 
-    def _note(self, instance: Instance, finding: Finding) -> None:
-        place = instance.document.place_of(finding.trail, key=finding.at_key)
+    def _note(self, instance: Instance, finding: SchemaViolation) -> None:
+        place = instance.document.location_of(finding.trail, key=finding.at_key)
         self._problems.add(
             finding.summary, finding.detail, place=place, address=instance.address, severity=finding.severity
         )
@@ -165,10 +165,10 @@ class Resolver:
         if not isinstance(adopt, str) or not isinstance(instance.kind, Kind):
             return adopt
         try:
-            return instance.kind.composed_id(*instance.kind.place_of(adopt))
+            return instance.kind.composed_id(*instance.kind.parent_and_id(adopt))
         except ValueError:
             detail = f'"{adopt}" is no id of this kind: it is written {" or ".join(instance.kind.id_forms)}.'
-            self._note(instance, Finding(("lifecycle", "adopt"), "Wrong form", detail))
+            self._note(instance, SchemaViolation(("lifecycle", "adopt"), "Wrong form", detail))
             return False
 
     def _renamed_from(self, instance: Instance, text: str | None) -> Address | None:
@@ -181,7 +181,7 @@ class Resolver:
             detail = f'"{text}" is of another kind: an object cannot become a {instance.kind.name}.'
         except ValueError as error:
             detail = f"{error}."
-        self._note(instance, Finding(("lifecycle", "renamed_from"), "Not an earlier address", detail))
+        self._note(instance, SchemaViolation(("lifecycle", "renamed_from"), "Not an earlier address", detail))
         return None
 
     def _carried(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -190,7 +190,7 @@ class Resolver:
         for field in instance.kind.fields if instance.kind.takes_secrets else ():
             if field.name in spec:
                 found[field.name] = self._sent(instance, field, spec[field.name])
-        for field in instance.kind.carried:
+        for field in instance.kind.own_calls:
             value, trail = spec.get(field.name), ("spec", field.name)
             if not self._is_known(instance, value, trail):
                 continue
@@ -215,7 +215,7 @@ class Resolver:
         """A value with the sources of secrets in place of what names them."""
 
         def report(problem: Problem, trail: Trail) -> None:
-            self._note(instance, Finding(trail, problem.summary, problem.detail))
+            self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
 
         return with_sources(field.type, value, self._inputs, report, ("spec", field.name))
 
@@ -223,7 +223,7 @@ class Resolver:
         """Whether everything is known that files are looked up by; ids and attributes may wait for the apply."""
         if isinstance(value, Reference | Template):
             detail = f"{dotted(trail)} must be known before anything is applied: no reference is possible here."
-            self._note(instance, Finding(trail, "Reference not possible here", detail))
+            self._note(instance, SchemaViolation(trail, "Reference not possible here", detail))
         if isinstance(value, LATER):
             return False
         if isinstance(value, dict):
@@ -237,13 +237,13 @@ class Resolver:
         try:
             return self._files.content(path, most=most)
         except Problem as problem:
-            self._note(instance, Finding(trail, problem.summary, problem.detail))
+            self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
             return path
 
     def _warn_if_empty(self, instance: Instance, found: Any, trail: Trail) -> None:
         if isinstance(found, LocalFile) and found.size == 0:
             detail = f'"{found.path}": the API refuses a file without content.'
-            place = instance.document.place_of(trail)
+            place = instance.document.location_of(trail)
             self._problems.warn("Empty file", detail, place=place, address=instance.address)
 
     def _members(
@@ -255,7 +255,7 @@ class Resolver:
             try:
                 finder.add(index, item)
             except Problem as problem:
-                self._note(instance, Finding(at, problem.summary, problem.detail))
+                self._note(instance, SchemaViolation(at, problem.summary, problem.detail))
                 self._failed = True
         return finder
 
@@ -266,7 +266,7 @@ class Resolver:
         try:
             return bundle_of({member.key: member for member in found.members}, type, self._files)
         except Problem as problem:
-            self._note(instance, Finding(trail, problem.summary, problem.detail))
+            self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
             return found
 
     @property
@@ -278,18 +278,18 @@ def _as_set(finder: MemberFinder) -> FileSet:
     return FileSet(tuple(sorted(finder.members.values(), key=lambda member: member.key)))
 
 
-def _reworded(finding: Finding, kind: Declaration) -> Finding:
+def _reworded(finding: SchemaViolation, kind: Declaration) -> SchemaViolation:
     """The problems with a project say what the kind's context is, which the schema does not know."""
-    if finding.trail == ("metadata", "project") and finding.at_key and kind.scope is Scope.ORGANIZATION:
+    if finding.trail == ("metadata", "project") and finding.at_key and kind.scope is ScopeType.ORGANIZATION:
         detail = f"{kind.name} belongs to the organization: remove metadata.project."
-        return Finding(finding.trail, "No project here", detail, at_key=True)
+        return SchemaViolation(finding.trail, "No project here", detail, at_key=True)
     if finding.trail == ("metadata",) and finding.summary == 'Missing "project"':
         detail = f"{kind.name} lives in a project: add metadata.project."
-        return Finding(finding.trail, finding.summary, detail, at_key=True)
+        return SchemaViolation(finding.trail, finding.summary, detail, at_key=True)
     return finding
 
 
 def _named(kind: Kind, address: Address, spec: Spec) -> Spec:
     """The spec, where fields that are called like the resource are left out, with its name in them."""
-    named = {field.name: address.name for field in kind.fields if field.named and field.name not in spec}
+    named = {field.name: address.name for field in kind.fields if field.defaults_to_name and field.name not in spec}
     return {**named, **spec} if named else spec

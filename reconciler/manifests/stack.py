@@ -20,6 +20,7 @@ from reconciler.manifests.configuration import (
     Settings,
     Stack,
 )
+from reconciler.manifests.credential_scan import CredentialScan, masked
 from reconciler.manifests.credentials import (
     ADMIN_VARIABLE,
     DEFAULT_VARIABLE,
@@ -30,15 +31,14 @@ from reconciler.manifests.credentials import (
 )
 from reconciler.manifests.expressions import Context, Evaluator
 from reconciler.manifests.files import Files
-from reconciler.manifests.leaks import Leaks, masked
 from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.secret_inputs import SecretInputs
+from reconciler.manifests.source_map import Document
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
-from reconciler.manifests.validate import Checker, Finding
+from reconciler.manifests.validate import Checker, SchemaViolation
 from reconciler.manifests.variables import (
     MAY_NOT_READ,
     Allowance,
@@ -48,7 +48,7 @@ from reconciler.manifests.variables import (
     put_from_command_line,
     put_saved,
 )
-from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.paths import Trail
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Unknown
@@ -74,7 +74,7 @@ class OpenStack(Struct, frozen=True):
     outputs: Mapping[str, Any] | None = None
     document: Document | None = None
 
-    def place_of(self, *trail: str | int, key: bool = False) -> Place | None:
+    def place_of(self, *trail: str | int, key: bool = False) -> SourceLocation | None:
         """Where the selected environment, or else the stack itself, says something."""
         return _Layers(self.document, self.stack.environment).place_of(*trail, key=key)
 
@@ -101,11 +101,11 @@ class _Layers(Struct, frozen=True):
             return _merged(below, above)
         return below if above is None else above
 
-    def place_of(self, *trail: str | int, key: bool = False) -> Place | None:
+    def place_of(self, *trail: str | int, key: bool = False) -> SourceLocation | None:
         if self.document is None:
             return None
         above: Trail = ("spec", "environments", self.environment, *trail)
-        return self.document.place_of(above if self.document.has(above) else ("spec", *trail), key=key)
+        return self.document.location_of(above if self.document.has(above) else ("spec", *trail), key=key)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, 
         settings.learn(secret)
     files.secrets = tuple(secret.reveal().encode() for secret in secrets)
     inputs = SecretInputs(files, settings.env, in_use, settings.learn)
-    leaks = Leaks(secrets, problems, "stack file")
+    leaks = CredentialScan(secrets, problems, "stack file")
     environment = _readable(settings, layers, allowed, leaks, problems)
     context = Context(variables, environment, files)
     organization, source = _organization(layers, settings, context, problems)
@@ -216,12 +216,12 @@ def _stack_document(root: Path, secrets: tuple[Secret, ...], problems: Problems)
     name = shown(path, root)
     if len(present) > 1:
         detail = f"Both {STACK_FILES[0]} and {STACK_FILES[1]} exist: keep one."
-        problems.add("Two stack files", detail, place=Place(name, 1, 1))
+        problems.add("Two stack files", detail, place=SourceLocation(name, 1, 1))
     try:
         Files(root).require_open(path.name)
         require_file(root, path.name)
     except Problem as problem:
-        problems.take(problem, place=Place(name, 1, 1))
+        problems.take(problem, place=SourceLocation(name, 1, 1))
         return None, path
     text = read_text(path, name, problems)
     documents = load_documents(text, name, problems) if text is not None else []
@@ -232,17 +232,17 @@ def _checked(documents: list[Document], name: str, redact: Redactor, problems: P
     if problems.errors:
         return None
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
-        place = documents[1].place if len(documents) > 1 else Place(name, 1, 1)
+        place = documents[1].place if len(documents) > 1 else SourceLocation(name, 1, 1)
         problems.add("Not a stack", "The stack file holds one document, of kind Stack.", place=place)
         return None
     document = documents[0]
     for finding in Checker(stack_schema()).findings(masked(document.value, redact)):
-        place = document.place_of(finding.trail, key=finding.at_key)
+        place = document.location_of(finding.trail, key=finding.at_key)
         problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
     return document
 
 
-def _about_urls(finding: Finding) -> str:
+def _about_urls(finding: SchemaViolation) -> str:
     name = str(finding.trail[-1]).replace("_", "").replace("-", "").lower() if finding.at_key and finding.trail else ""
     return " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file." if name in _URLS else ""
 
@@ -253,7 +253,7 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
     if wanted is None or wanted in known or wanted == DEFAULT_ENVIRONMENT:
         return wanted or DEFAULT_ENVIRONMENT
     listed = f"Known: {', '.join(known)}." if known else "The stack declares none: see spec.environments."
-    place = document.place_of(("spec", "environments"), key=True) if document and known else None
+    place = document.location_of(("spec", "environments"), key=True) if document and known else None
     problems.add("Unknown environment", f'"{wanted}" is not declared.{nearest(wanted, known)} {listed}', place=place)
     return DEFAULT_ENVIRONMENT
 
@@ -269,7 +269,11 @@ def _name(document: Document | None, root: Path) -> str:
 def _variables(settings: Settings, layers: _Layers, root: Path, problems: Problems) -> Variables:
     variables = Variables()
     for name, declaration in (layers.spec.get("variables") or {}).items():
-        place = layers.document.place_of(("spec", "variables", name), key=True) if layers.document else Place("", 1, 1)
+        place = (
+            layers.document.location_of(("spec", "variables", name), key=True)
+            if layers.document
+            else SourceLocation("", 1, 1)
+        )
         try:
             variables.declare(name, declaration, place)
         except Problem as problem:
@@ -291,7 +295,7 @@ def _reporter(layers: _Layers, problems: Problems, section: str) -> Callable[[Pr
     return report
 
 
-def _projects(layers: _Layers, context: Context, leaks: Leaks, problems: Problems) -> dict[str, str]:
+def _projects(layers: _Layers, context: Context, leaks: CredentialScan, problems: Problems) -> dict[str, str]:
     report = _reporter(layers, problems, "projects")
     found = Evaluator(context, report).evaluate(layers.get("projects") or {})
     for name, id in found.items():
@@ -303,7 +307,9 @@ def _projects(layers: _Layers, context: Context, leaks: Leaks, problems: Problem
     return {name: str(id) for name, id in found.items() if not leaks.holds(name)}
 
 
-def _readable(settings: Settings, layers: _Layers, allowed: Allowance, leaks: Leaks, problems: Problems) -> Environment:
+def _readable(
+    settings: Settings, layers: _Layers, allowed: Allowance, leaks: CredentialScan, problems: Problems
+) -> Environment:
     """What `${env.NAME}` may read: what the caller allows, narrowed by what the stack lists, and never a secret."""
 
     def secret(name: str) -> str:
@@ -329,7 +335,7 @@ def _backend(
     settings: Settings,
     context: Context,
     allowed: Allowance,
-    leaks: Leaks,
+    leaks: CredentialScan,
     problems: Problems,
 ) -> Path:
     text = ((layers.get("backend") or {}).get("local") or {}).get("path", STATE_FOLDER)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from reconciler.manifests.accept import LATER, has_exactly_one, predicate
+from reconciler.manifests.fast_validation import LATER, has_exactly_one, predicate
 from reconciler.model.diagnostic import Severity, nearest
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.secret import Redactor
@@ -34,7 +34,7 @@ _NAMES = {
 }
 
 
-class Finding(Struct, frozen=True):
+class SchemaViolation(Struct, frozen=True):
     """One problem of a value. `at_key` where the key is to blame rather than what stands under it."""
 
     trail: Trail
@@ -55,7 +55,7 @@ class Checker:
     def _validator(self) -> Any:
         return _validator_class()(self._schema)
 
-    def findings(self, value: Any, above: Trail = ()) -> Iterator[Finding]:
+    def findings(self, value: Any, above: Trail = ()) -> Iterator[SchemaViolation]:
         """What is wrong with a value that stands at `above` in its document."""
         if self._accepts(value):
             return
@@ -148,92 +148,94 @@ def _discriminator(validator: Any, rule: Any, instance: Any, schema: Any) -> Ite
             yield from validator.descend(instance, branch["then"])
 
 
-def _finding(error: ValidationError, trail: Trail) -> Finding:
+def _finding(error: ValidationError, trail: Trail) -> SchemaViolation:
     if "propertyNames" in list(error.relative_schema_path)[-2:-1]:
         found = _worded(error, (*trail, str(error.instance)))
-        return Finding(found.trail, found.summary, found.detail, at_key=True)
+        return SchemaViolation(found.trail, found.summary, found.detail, at_key=True)
     return _worded(error, trail)
 
 
-def _worded(error: ValidationError, trail: Trail) -> Finding:
+def _worded(error: ValidationError, trail: Trail) -> SchemaViolation:
     word = _WORDS.get(str(error.validator))
     if word is None:
-        return Finding(trail, "Not valid", f"{_name(trail)}: {shortened(error.instance)} is not accepted.")
+        return SchemaViolation(trail, "Not valid", f"{_name(trail)}: {shortened(error.instance)} is not accepted.")
     return word(error, trail)
 
 
-def _type(error: ValidationError, trail: Trail) -> Finding:
+def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
     if error.instance is None:
-        return Finding(trail, "Null is not accepted here", f"Leave {_name(trail)} out, or give it a value.")
+        return SchemaViolation(trail, "Null is not accepted here", f"Leave {_name(trail)} out, or give it a value.")
     limit: Any = error.validator_value
     wanted = [_NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"]
     expected = (", or " if "true or false" in wanted else " or ").join(wanted)
     quotes = " Write it in quotes." if wanted == ["text"] and not isinstance(error.instance, dict | list) else ""
     found = shortened(error.instance)
-    return Finding(trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}")
+    return SchemaViolation(trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}")
 
 
-def _enum(error: ValidationError, trail: Trail) -> Finding:
+def _enum(error: ValidationError, trail: Trail) -> SchemaViolation:
     choices = [str(one) for one in error.validator_value if one is not None]  # type: ignore[union-attr]
     found = error.instance
     guess = nearest(found, choices) if isinstance(found, str) else ""
     listed = ", ".join(f'"{one}"' for one in choices)
-    return Finding(trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; it can be {listed}.{guess}")
+    return SchemaViolation(trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; it can be {listed}.{guess}")
 
 
-def _wrong_constant(error: ValidationError, trail: Trail) -> Finding:
-    return Finding(
+def _wrong_constant(error: ValidationError, trail: Trail) -> SchemaViolation:
+    return SchemaViolation(
         trail, "Unknown value", f'{_name(trail)} is {shortened(error.instance)}; it can only be "{error.message}".'
     )
 
 
-def _pattern(error: ValidationError, trail: Trail) -> Finding:
+def _pattern(error: ValidationError, trail: Trail) -> SchemaViolation:
     schema: Any = error.schema
     wanted = schema.get("patternErrorMessage") or f"It must match {error.validator_value}."
-    return Finding(trail, "Wrong form", f"{_name(trail)} is {shortened(error.instance)}. {wanted}")
+    return SchemaViolation(trail, "Wrong form", f"{_name(trail)} is {shortened(error.instance)}. {wanted}")
 
 
-def _missing(error: ValidationError, trail: Trail) -> Finding:
-    return Finding(trail, f'Missing "{error.message}"', f"It is needed in {_name(trail)}.", at_key=True)
+def _missing(error: ValidationError, trail: Trail) -> SchemaViolation:
+    return SchemaViolation(trail, f'Missing "{error.message}"', f"It is needed in {_name(trail)}.", at_key=True)
 
 
-def _not_exactly_one(error: ValidationError, trail: Trail) -> Finding:
-    return Finding(trail, f"Write exactly one of {error.message}", f"{_name(trail)} needs one of them, and not both.")
+def _not_exactly_one(error: ValidationError, trail: Trail) -> SchemaViolation:
+    return SchemaViolation(
+        trail, f"Write exactly one of {error.message}", f"{_name(trail)} needs one of them, and not both."
+    )
 
 
-def _unknown_key(error: ValidationError, trail: Trail) -> Finding:
+def _unknown_key(error: ValidationError, trail: Trail) -> SchemaViolation:
     schema: Any = error.schema
     name, known = error.message, list(schema.get("properties", {}))
     comment = schema.get("$comment", "")
     guess = nearest(name, known).strip()
     some = f"Known here: {', '.join(known)}." if known and not guess and len(known) <= 12 else ""
     detail = " ".join(text for text in (f'"{name}" is not known in {_name(trail)}.', guess, comment or some) if text)
-    return Finding((*trail, name), f'Unknown field "{name}"', detail, at_key=True)
+    return SchemaViolation((*trail, name), f'Unknown field "{name}"', detail, at_key=True)
 
 
-def _bound(phrase: str) -> Callable[[ValidationError, Trail], Finding]:
-    def word(error: ValidationError, trail: Trail) -> Finding:
+def _bound(phrase: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
+    def word(error: ValidationError, trail: Trail) -> SchemaViolation:
         limit: Any = error.validator_value
         said = phrase.format(f"{limit:,}")
-        return Finding(trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {said}.")
+        return SchemaViolation(trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {said}.")
 
     return word
 
 
-def _length(phrase: str, unit: str) -> Callable[[ValidationError, Trail], Finding]:
-    def word(error: ValidationError, trail: Trail) -> Finding:
+def _length(phrase: str, unit: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
+    def word(error: ValidationError, trail: Trail) -> SchemaViolation:
         limit, instance = error.validator_value, error.instance
         summary = "Too many" if unit != "character" and "most" in phrase else "Wrong length"
         count = f"{len(instance):,}"  # type: ignore[arg-type]
         units = unit if count == "1" else f"{unit}s"
         comment: Any = error.schema.get("$comment", "")  # type: ignore[union-attr]
         detail = f"{_name(trail)} has {count} {units}; {phrase} {limit:,} {'is' if limit == 1 else 'are'} accepted."
-        return Finding(trail, summary, f"{detail} {comment}".strip())
+        return SchemaViolation(trail, summary, f"{detail} {comment}".strip())
 
     return word
 
 
-_WORDS: dict[str, Callable[[Any, Trail], Finding]] = {
+_WORDS: dict[str, Callable[[Any, Trail], SchemaViolation]] = {
     "type": _type,
     "enum": _enum,
     "const": _wrong_constant,

@@ -15,7 +15,7 @@ from reconciler.manifests.load import load_documents, parse_flow, read_text
 from reconciler.manifests.paths import shown
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.shapes import credential_below
-from reconciler.model.diagnostic import Place, nearest
+from reconciler.model.diagnostic import SourceLocation, nearest
 from reconciler.model.values import Unknown
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -41,14 +41,14 @@ class Variables(Struct):
     """The variables that a stack declares: their values, and where those that have none were declared."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    missing: dict[str, Place] = field(default_factory=dict)
+    missing: dict[str, SourceLocation] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     missing_are_noted: bool = False
     given: dict[str, Any] = field(default_factory=dict)
     """What the command line gave, or the saved plan that is carried out."""
     harmless: set[str] = field(default_factory=set)
 
-    def declare(self, name: str, declaration: Any, place: Place) -> None:
+    def declare(self, name: str, declaration: Any, place: SourceLocation) -> None:
         """Take in one entry of the stack's `variables`: a declaration or a bare default; raises Problem."""
         declares = isinstance(declaration, dict) and _DECLARES.issuperset(declaration)
         entry = declaration if declares else {} if declaration is None else {"default": declaration}
@@ -156,7 +156,7 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
             try:
                 variables.give(key, value)
             except Problem as problem:
-                problems.take(problem, place=document.place_of((key,), key=True))
+                problems.take(problem, place=document.location_of((key,), key=True))
 
 
 class Allowance(Struct, frozen=True):

@@ -13,13 +13,13 @@ from typing import Any
 
 from msgspec import Struct
 
-Within = tuple[tuple[str, str], ...]
+Parent = tuple[tuple[str, str], ...]
 """The surroundings of an object: field and id, in the order of the path; empty for most."""
 
-Listed = tuple[str, str | None, Within]
+ListKey = tuple[str, str | None, Parent]
 """What is in one list: a kind's name, a project's name in the configuration, and surroundings."""
 
-_HOLE = re.compile(r"\{(\w+)\}")
+_PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _NO_FIELDS = ("project", "id", "collection")
 
 
@@ -38,7 +38,7 @@ class Calls(Struct, frozen=True):
     update: str = "POST {collection}/{id}"
     delete: str = "DELETE {collection}/{id}"
     also_at: tuple[str, ...] = ()
-    setting: bool = False
+    singleton: bool = False
     whole_updates: bool = False
     in_list_as: str | None = None
     id_field: str | None = None
@@ -49,7 +49,7 @@ class Calls(Struct, frozen=True):
 USUAL = Calls()
 
 
-def setting(*, also_at: tuple[str, ...] = (), whole_updates: bool = False) -> Calls:
+def singleton(*, also_at: tuple[str, ...] = (), whole_updates: bool = False) -> Calls:
     """The calls of something that is one object a scope, at a path of its own and without an id."""
     return Calls(
         create="POST {collection}",
@@ -57,14 +57,14 @@ def setting(*, also_at: tuple[str, ...] = (), whole_updates: bool = False) -> Ca
         update="POST {collection}",
         delete="DELETE {collection}",
         also_at=also_at,
-        setting=True,
+        singleton=True,
         whole_updates=whole_updates,
     )
 
 
-def surrounding_fields(path: str) -> tuple[str, ...]:
+def parent_fields(path: str) -> tuple[str, ...]:
     """The fields of the spec that a path has holes for."""
-    return tuple(name for name in _HOLE.findall(path) if name not in _NO_FIELDS)
+    return tuple(name for name in _PATH_PARAMETER.findall(path) if name not in _NO_FIELDS)
 
 
 def is_of_project(path: str) -> bool:
@@ -72,7 +72,7 @@ def is_of_project(path: str) -> bool:
     return "{project}" in path
 
 
-def compose_id(within: Within, id: str, *, named: bool) -> str:
+def compose_id(within: Parent, id: str, *, named: bool) -> str:
     """The id of an object that is only unique inside another: `group_1/user_2`.
 
     `named` where the surroundings can be of several sorts, and have to say which: `group_id=group_1/role_2`.
@@ -80,7 +80,7 @@ def compose_id(within: Within, id: str, *, named: bool) -> str:
     return "/".join([*(f"{field}={value}" if named else value for field, value in within), id])
 
 
-def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Within, str]:
+def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]:
     """Surroundings and own id of a composed id; `fields` are the sorts of surroundings that there are.
 
     Raises ValueError, with a sentence about what is expected, where the id is not of that form.

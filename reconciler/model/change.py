@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 from reconciler.model.address import Address
 from reconciler.model.checking import CheckReport
 from reconciler.model.destruction import Loss
-from reconciler.model.diagnostic import Diagnostic, Place
+from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
 from reconciler.model.values import Spec
@@ -161,7 +161,7 @@ class Change(Struct, frozen=True):
     before: Spec = field(default_factory=dict)
     pre_image: Spec = field(default_factory=dict)
     depends_on: tuple[Address, ...] = ()
-    place: Place | None = None
+    location: SourceLocation | None = None
     removal: Removal | None = None
     destructive: str = ""
     create_before_destroy: bool = False
@@ -170,12 +170,12 @@ class Change(Struct, frozen=True):
     sets_on_remove: bool = False
     renamed_from: Address | None = None
     mark: str = ""
-    look_first: bool = False
-    held: str = ""
+    verify_before_create: bool = False
+    refusal: str = ""
     warnings: tuple[str, ...] = ()
     is_job: bool = False
-    awaited: bool = False
-    standing: str = ""
+    wait_for_job: bool = False
+    job_progress: str = ""
     results: Spec = field(default_factory=dict)
     matched_by: Address | None = None
     losses: tuple[Loss, ...] = ()
@@ -223,7 +223,7 @@ class Drift(Struct, frozen=True):
     id: str
     fields: tuple[FieldChange, ...] = ()
     deleted: bool = False
-    place: Place | None = None
+    location: SourceLocation | None = None
     project_id: str | None = None
     scope: str = ""
     blame: str = ""
@@ -246,7 +246,11 @@ class Unmanaged(Struct, frozen=True):
     project: str | None = None
 
 
-class Reading(Struct, frozen=True):
+class RefreshSummary(
+    Struct,
+    frozen=True,
+    rename={"unchanged_scopes": "remembered", "full_refresh_reason": "because", "is_offline": "unread"},
+):
     """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
     them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
     where nothing was left out because only targets were asked for. `setback` says in a few words why nothing could be
@@ -254,13 +258,13 @@ class Reading(Struct, frozen=True):
     unix seconds of the server.
     """
 
-    remembered: int = 0
+    unchanged_scopes: int = 0
     since: float | None = None
-    because: str = ""
+    full_refresh_reason: str = ""
     waited_seconds: float = 0.0
     whole: bool = False
     setback: str = ""
-    unread: bool = False
+    is_offline: bool = False
     began_at: float = 0.0
 
 
@@ -292,7 +296,7 @@ class Plan(Struct, frozen=True):
     rollback_of: int | None = None
     calls: int = 0
     seconds: float = 0.0
-    reading: Reading = Reading()
+    refresh: RefreshSummary = RefreshSummary()
     unsearched: bool = False
     """Whether the search for marked objects failed in a way that may pass, so that it is due again."""
 
@@ -349,7 +353,7 @@ class Outcome(Struct, frozen=True):
     request_id: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    moved: tuple[FieldChange, ...] = ()
+    changed_since_plan: tuple[FieldChange, ...] = ()
     blame: str = ""
     was_started: bool = False
     refused: tuple[str, ...] = ()

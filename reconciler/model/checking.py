@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Place
+from reconciler.model.diagnostic import SourceLocation
 
 
 class CheckStatus(StrEnum):
@@ -21,7 +21,7 @@ class CheckStatus(StrEnum):
     SKIPPED = "not run"
 
 
-class Finding(Struct, frozen=True):
+class CheckFinding(Struct, frozen=True):
     """One thing in which an answer is not as expected: what it is about, and a phrase."""
 
     about: str
@@ -37,9 +37,9 @@ class CheckOutcome(Struct, frozen=True):
     address: Address
     status: CheckStatus
     what: str = ""
-    place: Place | None = None
+    place: SourceLocation | None = None
     seconds: float = 0.0
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CheckFinding, ...] = ()
     message: str = ""
     notes: tuple[str, ...] = ()
 

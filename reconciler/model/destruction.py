@@ -1,7 +1,7 @@
 """What a change destroys: the declarations on fields, and the losses that a plan finds by them.
 
 An update can destroy as much as a deletion: it can revoke a key, cut off access, drop data or raise a limit. A field
-declares such updates as `LossRule`s. `engine/losses.py` compares the two sides of a change with the rules and puts
+declares such updates as `LossRule`s. `engine/plan/losses.py` compares the two sides of a change with the rules and puts
 each `Loss` on the change, where guards count it and reports show it.
 """
 

@@ -17,7 +17,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class Place(Struct, frozen=True, order=True):
+class SourceLocation(Struct, frozen=True, order=True):
     """Where something was written: file as the user would type it, line and column from 1."""
 
     file: str
@@ -34,11 +34,11 @@ class Diagnostic(Struct, frozen=True):
     summary: str
     detail: str = ""
     address: Address | None = None
-    place: Place | None = None
+    location: SourceLocation | None = None
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        where = f"{self.place}: " if self.place else ""
+        where = f"{self.location}: " if self.location else ""
         whose = f"{self.address}: " if self.address else ""
         return f"{where}{self.severity}: {whose}{self.summary}" + (f": {self.detail}" if self.detail else "")
 

@@ -66,7 +66,7 @@ class Job(Struct, frozen=True):
         """Whether a job that looks like this can still be stopped."""
         return self.phase(attributes) is Phase.RUNNING
 
-    def standing(self, attributes: Spec) -> str:
+    def progress_of(self, attributes: Spec) -> str:
         """How far it is, in its own words: `in_progress, total 10, completed 3, failed 0`, or why it failed."""
         counted = attributes.get(self.counts) if self.counts else None
         counts = [f"{name} {value}" for name, value in counted.items()] if isinstance(counted, Mapping) else []

@@ -17,12 +17,12 @@ from msgspec import Struct, field
 from reconciler.model.calls import (
     USUAL,
     Calls,
-    Within,
+    Parent,
     compose_id,
     id_forms,
     is_of_project,
+    parent_fields,
     split_id,
-    surrounding_fields,
 )
 from reconciler.model.comparing import canonical, same
 from reconciler.model.destruction import LossRule
@@ -48,7 +48,7 @@ from reconciler.model.types import (
 from reconciler.model.values import Spec
 
 
-class Scope(StrEnum):
+class ScopeType(StrEnum):
     """Where objects of a kind live, and so which key reaches them."""
 
     ORGANIZATION = "organization"  # admin key
@@ -59,7 +59,7 @@ class Scope(StrEnum):
     @property
     def needs_admin_key(self) -> bool:
         """Whether the organization's admin key makes the calls."""
-        return self is not Scope.PROJECT_KEY
+        return self is not ScopeType.PROJECT_KEY
 
 
 class Mutability(StrEnum):
@@ -94,7 +94,7 @@ class OnRemove(StrEnum):
     RETAIN = "retain"
 
 
-class Ended(StrEnum):
+class TerminalState(StrEnum):
     """What it means that a listed object has reached an end state."""
 
     GONE = "gone"  # as if it were deleted: a new one is created
@@ -146,20 +146,20 @@ class Field(Struct, frozen=True, dict=True):
     reset: Any = None
     nullable: bool = False
     on_create: bool = True
-    named: bool = False
+    defaults_to_name: bool = False
     merged: bool = False
-    shown_as: str | None = None
-    switched_by: Mapping[str, str] = field(default_factory=dict)
-    ours: bool = False
+    response_key: str | None = None
+    action_calls: Mapping[str, str] = field(default_factory=dict)
+    client_only: bool = False
     losses: tuple[LossRule, ...] = ()
 
     @property
     def on_update(self) -> bool:
         """Whether a modify call accepts the field."""
-        return self.mutability is Mutability.IN_PLACE and not self.ours
+        return self.mutability is Mutability.IN_PLACE and not self.client_only
 
     @cached_property
-    def is_carried(self) -> bool:
+    def has_own_calls(self) -> bool:
         """Whether the value is a file, files or a key: those have calls of their own, and are no JSON."""
         inner = self.type.value if isinstance(self.type, MapOf) else self.type
         return isinstance(inner, LocalFileType | FileSetType | BundleType | KeySinkType)
@@ -167,7 +167,7 @@ class Field(Struct, frozen=True, dict=True):
     @cached_property
     def in_body(self) -> bool:
         """Whether the field travels in the JSON body of a create or a modify."""
-        return not self.is_carried and not self.switched_by and not self.ours
+        return not self.has_own_calls and not self.action_calls and not self.client_only
 
     @cached_property
     def has_hidden(self) -> bool:
@@ -214,7 +214,7 @@ class Retirement(Struct, frozen=True):
     since: str
     successor: str
     sentence: str
-    asked: str | None = None
+    probe: str | None = None
     read_only: bool = False
 
 
@@ -249,7 +249,7 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
 
     name: str
     doc: str
-    scope: Scope
+    scope: ScopeType
     fields: tuple[Field, ...]
     example: str
     retirement: Retirement | None = None
@@ -261,9 +261,9 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
         return {item.name: item for item in self.fields}
 
     @cached_property
-    def carried(self) -> tuple[Field, ...]:
+    def own_calls(self) -> tuple[Field, ...]:
         """The fields that have calls of their own: contents, members, keys."""
-        return tuple(item for item in self.fields if item.is_carried)
+        return tuple(item for item in self.fields if item.has_own_calls)
 
     @cached_property
     def takes_secrets(self) -> bool:
@@ -302,34 +302,34 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     beta: str | None = None
     page_limit: int = 100
     list_query: Mapping[str, str] = field(default_factory=dict)
-    ended: Mapping[tuple[str, Any], Ended] = field(default_factory=dict)
+    terminal_states: Mapping[tuple[str, Any], TerminalState] = field(default_factory=dict)
     create_before_destroy: bool = False
     destroys: str = ""
     calls: Calls = USUAL
     unique: bool = False
     other_keys: tuple[tuple[str, ...], ...] = ()
-    held: Mapping[tuple[str, Any], str] = field(default_factory=dict)
+    read_only_when: Mapping[tuple[str, Any], str] = field(default_factory=dict)
     held_for_removal: bool = False
     shows_key: str | None = None
-    keep_one: tuple[str, Any] | None = None
-    satisfied_by: str | None = None
-    events: tuple[str, ...] = ()
-    logged: tuple[str, ...] = ()
+    min_one: tuple[str, Any] | None = None
+    made_unnecessary_by: str | None = None
+    audit_events: tuple[str, ...] = ()
+    own_audit_events: tuple[str, ...] = ()
     job: Job | None = None
     absent: str = ""
     """What to do where a declared object of a kind that cannot be created does not exist: one or two sentences."""
-    complete: Callable[[Spec], Spec] = _unchanged
+    fill_defaults: Callable[[Spec], Spec] = _unchanged
     identify: Callable[[Spec], Spec] | None = None
 
     @property
-    def told_as(self) -> tuple[str, ...]:
+    def audit_event_types(self) -> tuple[str, ...]:
         """The beginnings of the types of audit log entries that our own writes leave."""
-        return self.logged or self.events[:1]
+        return self.own_audit_events or self.audit_events[:1]
 
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:
         """The fields that an answer has under another name, in part, or not for anybody to keep."""
-        return tuple(item for item in self.fields if item.shown_as or item.has_hidden or item.takes_secrets)
+        return tuple(item for item in self.fields if item.response_key or item.has_hidden or item.takes_secrets)
 
     @property
     def is_shown_once(self) -> bool:
@@ -337,7 +337,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         return any(isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields)
 
     @property
-    def found_by_key(self) -> bool:
+    def unique_key(self) -> bool:
         """Whether there is at most one object a natural key and scope; ids then need not be unique across scopes."""
         return self.always_exists or self.unique
 
@@ -376,9 +376,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         return canonical(item.type, value) if item is not None and isinstance(value, str) else value
 
     @property
-    def told_by(self) -> str:
+    def retirement_probe(self) -> str:
         """The list that is gone where the kind is retired."""
-        return (self.retirement and self.retirement.asked) or self.collection
+        return (self.retirement and self.retirement.probe) or self.collection
 
     @cached_property
     def collections(self) -> tuple[str, ...]:
@@ -386,64 +386,64 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         return (self.collection, *self.calls.also_at)
 
     @cached_property
-    def surroundings(self) -> tuple[tuple[str, ...], ...]:
+    def parents(self) -> tuple[tuple[str, ...], ...]:
         """The sorts of surroundings that objects can be in, as the names of fields; empty for most kinds."""
-        found = dict.fromkeys(surrounding_fields(path) for path in self.collections)
+        found = dict.fromkeys(parent_fields(path) for path in self.collections)
         return tuple(fields for fields in found if fields)
 
-    def within(self, spec: Spec) -> Within | None:
+    def parent_of(self, spec: Spec) -> Parent | None:
         """The surroundings that a spec names; None where a field of them is missing or unknown."""
-        if not self.surroundings:
+        if not self.parents:
             return ()
-        for fields in self.surroundings:
+        for fields in self.parents:
             values = [spec.get(name) for name in fields]
             if all(isinstance(value, str) and value for value in values):
                 return tuple((name, str(value)) for name, value in zip(fields, values, strict=True))
         return None
 
-    def collection_for(self, *, in_project: bool, within: Within = ()) -> str:
+    def collection_for(self, *, in_project: bool, within: Parent = ()) -> str:
         """The path of the collection that has objects of a scope and surroundings."""
         fields = tuple(name for name, _ in within)
         for path in self.collections:
-            fits = is_of_project(path) == in_project or self.scope is not Scope.EITHER
-            if fits and surrounding_fields(path) == fields:
+            fits = is_of_project(path) == in_project or self.scope is not ScopeType.EITHER
+            if fits and parent_fields(path) == fields:
                 return path
         raise ValueError(f"{self.name} has no collection for {fields or 'no surroundings'}")
 
-    def route(self, call: str, *, in_project: bool, within: Within = ()) -> tuple[str, str]:
+    def route(self, call: str, *, in_project: bool, within: Parent = ()) -> tuple[str, str]:
         """Method and path of `list`, or of one of the `calls`; ids are still holes in the path."""
         wanted = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
         return self.filled(wanted, in_project=in_project, within=within)
 
-    def filled(self, call: str, *, in_project: bool, within: Within) -> tuple[str, str]:
+    def filled(self, call: str, *, in_project: bool, within: Parent) -> tuple[str, str]:
         """Method and path of a call as it is declared, with the collection of a scope in its place."""
         method, _, path = call.partition(" ")
         return method, path.replace("{collection}", self.collection_for(in_project=in_project, within=within))
 
-    def composed_id(self, within: Within, id: str) -> str:
+    def composed_id(self, within: Parent, id: str) -> str:
         """The id that tells an object from all others of the kind in its scope."""
-        return compose_id(within, id, named=len(self.surroundings) > 1)
+        return compose_id(within, id, named=len(self.parents) > 1)
 
-    def place_of(self, id: str) -> tuple[Within, str]:
+    def parent_and_id(self, id: str) -> tuple[Parent, str]:
         """Surroundings and own id of an object; ValueError where the id cannot be of this kind."""
-        return split_id(id, self.surroundings) if self.surroundings else ((), id)
+        return split_id(id, self.parents) if self.parents else ((), id)
 
     @property
     def id_forms(self) -> list[str]:
         """How ids of such objects are written: `ID`, or what stands for it, behind the surroundings."""
-        if self.calls.setting:
+        if self.calls.singleton:
             own = [path.rpartition("/")[2] for path in self.collections]
             return list(dict.fromkeys(own))
         own_id = (self.calls.id_field or "id").upper()
-        return id_forms(self.surroundings, own_id) if self.surroundings else [own_id]
+        return id_forms(self.parents, own_id) if self.parents else [own_id]
 
-    def hold_on(self, attributes: Spec) -> str | None:
+    def read_only_reason(self, attributes: Spec) -> str | None:
         """Why nobody may change or remove an object that looks like this, where somebody may not."""
-        return next((why for (name, value), why in self.held.items() if attributes.get(name) == value), None)
+        return next((why for (name, value), why in self.read_only_when.items() if attributes.get(name) == value), None)
 
-    def ending(self, attributes: Spec) -> Ended | None:
+    def terminal_state(self, attributes: Spec) -> TerminalState | None:
         """Whether an object has reached an end state, and what that means."""
-        for (name, value), ended in self.ended.items():
+        for (name, value), ended in self.terminal_states.items():
             if attributes.get(name) == value:
                 return ended
         return None

@@ -11,7 +11,7 @@ REMOVING = (".deleted", ".archived", ".removed")
 """How the types of entries end that tell of something that is gone."""
 
 
-class Entry(Struct, frozen=True):
+class AuditEntry(Struct, frozen=True):
     """One entry: `at` in unix seconds, `project_id` None for what belongs to the organization.
 
     `actor` is who in words. `details` is what the log says about the change: fields, as far as it tells them.
@@ -42,5 +42,5 @@ class LogQuery(Struct, frozen=True):
 class LogPage(Struct, frozen=True):
     """One page of the audit log, newest entry first. `has_more` is true where older entries match the query too."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[AuditEntry]
     has_more: bool

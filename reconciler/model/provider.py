@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct, field
 
 from reconciler.model.address import Address
-from reconciler.model.calls import Within
+from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.secret import Secret
@@ -74,7 +74,7 @@ class Written(Struct, frozen=True):
     """A sentence for each file that the API refused. The object is as it should be apart from them."""
 
 
-class Expected(Struct, frozen=True):
+class ExpectedValue(Struct, frozen=True):
     """A field as a plan saw it (in comparable form), what it is to become, and what we last wrote.
 
     Whoever reads the field again may read what the change touches alone. `after` is None where all of it counts.
@@ -85,16 +85,16 @@ class Expected(Struct, frozen=True):
     applied: Any
 
 
-class Claims(Protocol):
+class IdReservations(Protocol):
     """Which ids are spoken for in this run, so that no object is bound to two addresses. Safe to use from threads."""
 
-    def claim(self, id: str, owner: Address) -> bool:
+    def reserve(self, id: str, owner: Address) -> bool:
         """Take an id for an address; False if it is another's already."""
 
     def is_free(self, id: str, owner: Address) -> bool:
         """Whether the address has the id or could still take it."""
 
-    def wait_for_makers(self, collection: str, identity: Spec | None) -> None:
+    def wait_for_creates(self, collection: str, identity: Spec | None) -> None:
         """Wait until nobody makes an object of this identity: whatever was listed before is then claimed or lost."""
 
 
@@ -103,7 +103,7 @@ class Claiming(Protocol):
     """What a provider needs besides to be applied through; one that is only read can do without."""
 
     @property
-    def claims(self) -> Claims:
+    def reservations(self) -> IdReservations:
         """The ids that are spoken for. `create` claims what it makes; who finds an object claims it too."""
 
 
@@ -123,7 +123,7 @@ class Provider(Protocol):
     def can_read(self, kind: Kind, project: str | None) -> bool:
         """Whether objects of the kind can be read now: the project exists and a key for it is at hand."""
 
-    def expect(self, kind: Kind, project: str | None, *calls: str, within: Within = ()) -> None:
+    def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
         """Tell that calls will be made soon, so that the time left can be estimated.
 
         They go by `list`, by their names in `Calls`, or by the field that they read.
@@ -133,7 +133,7 @@ class Provider(Protocol):
         self,
         kind: Kind,
         project: str | None,
-        within: Within = (),
+        within: Parent = (),
         *,
         enough: frozenset[str] | None = None,
         anew: bool = False,
@@ -146,7 +146,7 @@ class Provider(Protocol):
         remembers answers. An `is_optional` list is given up early where the server fails.
         """
 
-    def newest(self, kind: Kind, project: str | None, within: Within = ()) -> Sequence[LiveObject]:
+    def newest(self, kind: Kind, project: str | None, within: Parent = ()) -> Sequence[LiveObject]:
         """The first page of a list: the objects that were made last, ended ones included."""
 
     def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
@@ -155,10 +155,10 @@ class Provider(Protocol):
         `anew` is as in `list`.
         """
 
-    def read_carried(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
+    def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of the named fields that have calls of their own."""
 
-    def read_touched(self, live: LiveObject, expected: Mapping[str, Expected]) -> LiveObject:
+    def read_before_write(self, live: LiveObject, expected: Mapping[str, ExpectedValue]) -> LiveObject:
         """The same right before the fields are changed, from fewer calls.
 
         What the change touches is read. The rest is taken to be as it was seen, unless a cheaper sign speaks against.
@@ -197,8 +197,8 @@ class Provider(Protocol):
     def cancel(self, live: LiveObject, *, steps: Steps) -> None:
         """Stop a job. One that has ended by now is left as it is."""
 
-    def said(self, live: LiveObject) -> Sequence[tuple[str, str]]:
+    def job_events(self, live: LiveObject) -> Sequence[tuple[str, str]]:
         """What a job has said lately, oldest first, as id and sentence; nothing where it cannot be asked."""
 
-    def tidy(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
+    def delete_leftovers(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
         """Remove what earlier runs made for the object and did not live to use; the object itself is left alone."""

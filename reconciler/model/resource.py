@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Place
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import Kind, OnRemove
 from reconciler.model.values import MAP, Reference, Spec, references_in, substitute
@@ -58,8 +58,8 @@ class Resource(Struct, frozen=True):
     kind: Kind
     spec: Spec
     lifecycle: Lifecycle = Lifecycle()
-    place: Place | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    location: SourceLocation | None = None
+    locations: Mapping[str, SourceLocation] = field(default_factory=dict)
     restored: Spec = field(default_factory=dict)
     references: frozenset[Address] = NO_ADDRESSES
     """The addresses that the spec refers to."""
@@ -90,12 +90,12 @@ class LiveObject(Struct, frozen=True):
     id: str
     attributes: Spec
     project: str | None = None
-    carried: Mapping[str, Any] = field(default_factory=dict)
+    own_calls: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def own_id(self) -> str:
         """The id that the API gave it, without the surroundings: what other objects refer to."""
-        return self.kind.place_of(self.id)[1]
+        return self.kind.parent_and_id(self.id)[1]
 
     @property
     def mark(self) -> str | None:
@@ -124,12 +124,12 @@ class LiveObject(Struct, frozen=True):
 
     def shows(self, name: str) -> bool:
         """Whether the answer has a field at all, be it null: one that it lacks is unknown."""
-        return name in self.attributes or name in self.carried
+        return name in self.attributes or name in self.own_calls
 
     def value(self, name: str) -> Any:
         """The live value of a field, our own mark hidden."""
-        if name in self.carried:
-            return self.carried[name]
+        if name in self.own_calls:
+            return self.own_calls[name]
         found = self.attributes.get(name)
         if name == self.kind.mark and isinstance(found, MAP):
             return {key: item for key, item in found.items() if key not in OUR_KEYS}

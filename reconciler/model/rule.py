@@ -12,13 +12,13 @@ from functools import cached_property
 from msgspec import Struct, field
 
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Place
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.kind import Declaration
 from reconciler.model.paths import Trail
 from reconciler.model.values import Spec, references_in
 
 
-class Flaw(Struct, frozen=True):
+class RuleProblem(Struct, frozen=True):
     """Something wrong with a spec that no schema can say. `trail` begins below `spec`; `at_key` blames the key."""
 
     trail: Trail
@@ -27,7 +27,7 @@ class Flaw(Struct, frozen=True):
     at_key: bool = False
 
 
-def _none(spec: Spec) -> Iterable[Flaw]:  # noqa: ARG001 - the signature of every `flaws`
+def _none(spec: Spec) -> Iterable[RuleProblem]:  # noqa: ARG001 - the signature of every `flaws`
     return ()
 
 
@@ -37,7 +37,7 @@ class RuleKind(Declaration, frozen=True, kw_only=True):
     What rules of a kind that `removes` match is deleted by plans, so that what they say is part of what is approved.
     """
 
-    flaws: Callable[[Spec], Iterable[Flaw]] = _none
+    problems: Callable[[Spec], Iterable[RuleProblem]] = _none
     removes: bool = False
 
 
@@ -47,8 +47,8 @@ class Rule(Struct, frozen=True, dict=True):
     address: Address
     kind: RuleKind
     spec: Spec
-    place: Place | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    location: SourceLocation | None = None
+    locations: Mapping[str, SourceLocation] = field(default_factory=dict)
 
     @cached_property
     def references(self) -> frozenset[Address]:

@@ -48,7 +48,7 @@ def get(name: str) -> Renderer:
 
             return TextRenderer(color=False)
         case "json":
-            from reconciler.render.machine import JsonRenderer
+            from reconciler.render.json import JsonRenderer
 
             return JsonRenderer()
         case "markdown":

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from reconciler.render import words
+from reconciler.render import phrases
 from reconciler.render.progress import Outlook
 
 _FEW_SECONDS = 10.0
@@ -66,4 +66,4 @@ def told(outlook: Outlook) -> str:
     so_far, left = f"{outlook.done:,} of {outlook.total:,} {outlook.what}", outlook.seconds_left
     if left is None:
         return so_far
-    return f"{so_far}, a few seconds left" if left < _FEW_SECONDS else f"{so_far}, about {words.duration(left)} left"
+    return f"{so_far}, a few seconds left" if left < _FEW_SECONDS else f"{so_far}, about {phrases.duration(left)} left"

@@ -42,7 +42,7 @@ def calls_in(value: Any) -> Iterator[str]:
 
 
 def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
-    if kind.calls.listable and not kind.calls.setting:
+    if kind.calls.listable and not kind.calls.singleton:
         yield "list", f"GET {path}"
     for word in _USUAL:
         if _is_made(kind, word):
@@ -63,7 +63,7 @@ def _is_made(kind: Kind, word: str) -> bool:
     if word == "create":
         return not kind.always_exists
     if word == "read":
-        return kind.readable_singly or kind.calls.setting
+        return kind.readable_singly or kind.calls.singleton
     if word == "update":
         return any(item.on_update and item.in_body for item in kind.fields)
     return kind.removal is Removal.DELETE

@@ -21,7 +21,7 @@ from reconciler.model.kind import (
     OnRemove,
     Readable,
     Removal,
-    Scope,
+    ScopeType,
     Shape,
 )
 from reconciler.model.rule import RuleKind
@@ -31,16 +31,16 @@ from reconciler.render.lines import line, padded, plain
 from reconciler.render.values import inline
 
 _SCOPES = {
-    Scope.ORGANIZATION: "the organization; calls need the admin key",
-    Scope.PROJECT: "a project, named by metadata.project; calls need the admin key",
-    Scope.EITHER: "a project where metadata.project names one, else the organization; calls need the admin key",
-    Scope.PROJECT_KEY: "the project of a key: metadata.project says which, left out it is that of the default key",
+    ScopeType.ORGANIZATION: "the organization; calls need the admin key",
+    ScopeType.PROJECT: "a project, named by metadata.project; calls need the admin key",
+    ScopeType.EITHER: "a project where metadata.project names one, else the organization; calls need the admin key",
+    ScopeType.PROJECT_KEY: "the project of a key: metadata.project says which, left out it is that of the default key",
 }
 _SCOPES_IN_SHORT = {
-    Scope.ORGANIZATION: "organization",
-    Scope.PROJECT: "project",
-    Scope.EITHER: "scope",
-    Scope.PROJECT_KEY: "project",
+    ScopeType.ORGANIZATION: "organization",
+    ScopeType.PROJECT: "project",
+    ScopeType.EITHER: "scope",
+    ScopeType.PROJECT_KEY: "project",
 }
 _REMOVALS = {
     Removal.DELETE: "the object is deleted",
@@ -170,7 +170,7 @@ def _removal_of_jobs(kind: Kind, job: Job) -> str:
 
 
 def _address(kind: Kind) -> str:
-    return f"{kind.name}/NAME" if kind.scope is Scope.ORGANIZATION else f"{kind.name}/PROJECT/NAME"
+    return f"{kind.name}/NAME" if kind.scope is ScopeType.ORGANIZATION else f"{kind.name}/PROJECT/NAME"
 
 
 def _part_lines(place: str, part: Part) -> Iterator[str]:
@@ -206,7 +206,7 @@ def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:
 def _field_facts(field: Field) -> Iterator[str]:
     if field.mutability is not Mutability.IN_PLACE:
         yield _MUTABILITIES[field.mutability]
-    if field.ours:
+    if field.client_only:
         yield "for us, and never sent"
     elif field.readable is not Readable.ALWAYS:
         yield "never shown by the API" if field.readable is Readable.NEVER else "not always shown by the API"

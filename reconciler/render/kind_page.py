@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from reconciler.model.kind import KEEP, OVERWRITTEN, Declaration, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import KEEP, OVERWRITTEN, Declaration, Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.types import SERVER_CHOSEN, Property
 from reconciler.render.calls import calls_of
 from reconciler.render.explain import kind_facts
@@ -22,10 +22,10 @@ _SHOWN = {
     Readable.NEVER: "never shown by the API",
 }
 _SCOPES = {
-    Scope.ORGANIZATION: "The organization",
-    Scope.PROJECT: "A project, with the admin key",
-    Scope.EITHER: "The organization or a project",
-    Scope.PROJECT_KEY: "A project, with a key of its own",
+    ScopeType.ORGANIZATION: "The organization",
+    ScopeType.PROJECT: "A project, with the admin key",
+    ScopeType.EITHER: "The organization or a project",
+    ScopeType.PROJECT_KEY: "A project, with a key of its own",
 }
 _DEEPEST = 4
 
@@ -74,7 +74,7 @@ def _lines(kind: Declaration) -> Iterator[str]:
 def _calls(kind: Kind) -> Iterator[str]:
     yield from ("## Calls", "", "| For | Call |", "|---|---|")
     yield from (f"| {word} | `{call}` |" for word, call in calls_of(kind))
-    for field in kind.carried:
+    for field in kind.own_calls:
         yield f"| `{field.name}` | calls of its own |"
 
 
@@ -92,7 +92,7 @@ def _row(name: str, part: Field | Property, left_out: str, changes: str) -> str:
 
 
 def _left_out_field(field: Field) -> str:
-    return "the resource's own name" if field.named else _left_out(field.default, required=field.required)
+    return "the resource's own name" if field.defaults_to_name else _left_out(field.default, required=field.required)
 
 
 def _left_out(default: object, *, required: bool) -> str:

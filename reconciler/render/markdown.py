@@ -24,11 +24,11 @@ from reconciler.model.change import (
     Reason,
     count_actions,
 )
-from reconciler.model.diagnostic import Diagnostic, Place, Severity
-from reconciler.render import words
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
-from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
 from reconciler.render.escape import code, code_span, fenced, markup, prose
+from reconciler.render.field_rows import FieldRow, drift_entries, moved_entries, output_entries, rows_of
 from reconciler.render.lines import shortened
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.text import MARKS
@@ -61,7 +61,7 @@ class MarkdownRenderer:
 
     def plan(self, plan: Plan) -> str:
         """Headline and table, then warnings, what is destroyed, other changes, outputs."""
-        head = f"### {_title('plan', plan)}: {_verdict(plan)}{words.headline_counts(plan)}\n\n"
+        head = f"### {_title('plan', plan)}: {_verdict(plan)}{phrases.headline_counts(plan)}\n\n"
         changes = [
             Section(partial(_change, change), "change", change.action) for change in _by_importance(plan.pending)
         ]
@@ -69,7 +69,7 @@ class MarkdownRenderer:
         outputs = [Section(partial(_outputs, plan.outputs), "list of outputs")] if plan.outputs else []
         sections = [*table, *_refusals(plan), *_warnings(plan), *changes, *outputs]
         sections += _unmanaged_sections(plan)
-        return assemble(head, sections, f"{words.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
+        return assemble(head, sections, f"{phrases.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live, then what nobody declares."""
@@ -77,19 +77,19 @@ class MarkdownRenderer:
         sections = [Section(partial(_problem, item), "warning") for item in plan.diagnostics]
         sections += [Section(partial(_drift, drift), "object") for drift in plan.drift]
         sections += _unmanaged_sections(plan) if unmanaged else []
-        totals = words.drift_totals(plan, unmanaged=unmanaged)
-        foot = f"{totals}\n\n{words.besides(plan)}\n"
+        totals = phrases.drift_totals(plan, unmanaged=unmanaged)
+        foot = f"{totals}\n\n{phrases.besides(plan)}\n"
         return assemble(head, sections, foot, "`reconciler drift`", self._limit)
 
     def result(self, result: ApplyResult) -> str:
         """What became of each change, failures first."""
-        how = "complete" if words.is_complete(result) else "incomplete"
+        how = "complete" if phrases.is_complete(result) else "incomplete"
         head = f"### {_title('apply', result.plan)}: {how}\n\n"
-        outcomes = words.reported(result)
+        outcomes = phrases.reported(result)
         failures = [item for item in outcomes if item.status is not OutcomeStatus.APPLIED]
         applied = [item for item in outcomes if item.status is OutcomeStatus.APPLIED]
         sections = [Section(partial(_outcome, item), "outcome") for item in [*failures, *applied]]
-        foot = f"\n{words.result_totals(result)}\n"
+        foot = f"\n{phrases.result_totals(result)}\n"
         if result.checks:
             from reconciler.render.checks import markdown_view
 
@@ -100,7 +100,7 @@ class MarkdownRenderer:
         """Each problem as an item of a list."""
         if not diagnostics:
             return ""
-        head = f"### reconciler · {words.diagnostic_totals(diagnostics)}\n\n"
+        head = f"### reconciler · {phrases.diagnostic_totals(diagnostics)}\n\n"
         sections = [Section(partial(_problem, item), "problem") for item in diagnostics]
         return assemble(head, sections, "", "`reconciler validate`", self._limit)
 
@@ -124,7 +124,7 @@ def _title(command: str, plan: Plan) -> str:
 
 def _by_importance(changes: Sequence[Change]) -> list[Change]:
     """What loses something first; apart from that the order of the plan."""
-    return sorted(changes, key=lambda change: not words.loses_something(change))
+    return sorted(changes, key=lambda change: not phrases.loses_something(change))
 
 
 def _row(name: str, value: Any) -> str:
@@ -133,7 +133,7 @@ def _row(name: str, value: Any) -> str:
 
 def _table(changes: Sequence[Change]) -> str:
     """How many changes of each action in each scope; a last row for the scopes beyond a couple of dozen."""
-    scopes = words.by_scope(changes)
+    scopes = phrases.by_scope(changes)
     shown = [action for action in _COLUMNS if action in count_actions(changes)]
     rows = [(_scope(name), own) for name, own in scopes[:_MOST_ROWS]]
     if len(scopes) > _MOST_ROWS:
@@ -150,7 +150,7 @@ def _table(changes: Sequence[Change]) -> str:
 
 
 def _scope(heading: str) -> str:
-    if heading in (words.ORGANIZATION, words.DEFAULT_PROJECT):
+    if heading in (phrases.ORGANIZATION, phrases.DEFAULT_PROJECT):
         return heading
     first, _, name = heading.partition(" ")
     return f"{first} {code_span(shortened(name, _MOST_NAME), in_table=True)}"
@@ -178,7 +178,7 @@ def _warnings(plan: Plan) -> Iterator[Section]:
         yield Section(partial(_problem, item), "warning")
     for change in plan.changes:
         yield from (Section(partial(_warning, change, warning), "warning") for warning in change.warnings)
-        if standing := words.standing(change):
+        if standing := phrases.standing(change):
             yield Section(partial(_note, change, standing), "note")
         if change.reason is Reason.WAITS:
             yield Section(partial(_note, change, f"skipped: {change.blocked}"), "note")
@@ -194,25 +194,25 @@ def _note(change: Change, text: str) -> str:
 
 def _problem(item: Diagnostic) -> str:
     icon = "❌" if item.severity is Severity.ERROR else "⚠️"
-    asides = [code_span(str(part)) for part in (item.place, item.address) if part]
+    asides = [code_span(str(part)) for part in (item.location, item.address) if part]
     detail = "".join(f"  \n  {_spans(text)}" for text in item.detail.split("\n") if text)
     where = f" ({', '.join(asides)})" if asides else ""
     return f"- {icon} **{item.severity}** {_spans(item.summary)}{where}{detail}\n"
 
 
 def _change(change: Change) -> str:
-    lost = words.loses_something(change)
+    lost = phrases.loses_something(change)
     flag = " ⚠️ <b>destroys</b>" if lost else ""
-    head = f"{_ICONS[change.action]} {_named(change.address)} will be {words.done(change)}{flag}"
-    about = _joined([_about(change), *_aside(change.place, change.id)])
-    return _folded(head, [about, _diff_block(entries_of(change, width=_WIDTH))], is_open=lost)
+    head = f"{_ICONS[change.action]} {_named(change.address)} will be {phrases.done(change)}{flag}"
+    about = _joined([_about(change), *_aside(change.location, change.id)])
+    return _folded(head, [about, _diff_block(rows_of(change, width=_WIDTH))], is_open=lost)
 
 
 def _about(change: Change) -> str:
-    parts = [f"{_spans(_capital(words.why(change)))}." if change.matched_by else f"{_capital(change.reason)}."]
-    if lost := words.destruction(change):
+    parts = [f"{_spans(_capital(phrases.why(change)))}." if change.matched_by else f"{_capital(change.reason)}."]
+    if lost := phrases.destruction(change):
         parts.append(f"**Destroys:** {_spans(lost)}.")
-    if steps := words.steps(change):
+    if steps := phrases.steps(change):
         parts.append(f"{_capital(steps)}.")
     if change.action is Action.ADOPT and change.mark:
         parts.append(f"Writes the mark {code_span(change.mark)} to its metadata.")
@@ -222,8 +222,8 @@ def _about(change: Change) -> str:
 
 
 def _drift(drift: Drift) -> str:
-    head = f"{'🔴' if drift.deleted else '🟡'} {_named(drift.address)} {words.drift_sentence(drift)}"
-    about = _joined([*_aside(drift.place, drift.id), *([_spans(drift.blame)] if drift.blame else [])])
+    head = f"{'🔴' if drift.deleted else '🟡'} {_named(drift.address)} {phrases.drift_sentence(drift)}"
+    about = _joined([*_aside(drift.location, drift.id), *([_spans(drift.blame)] if drift.blame else [])])
     return _folded(head, [about, _diff_block(drift_entries(drift, width=_WIDTH))], is_open=True)
 
 
@@ -251,8 +251,8 @@ def _named(address: Address) -> str:
     return code(shortened(str(address), 3 * _MOST_NAME))
 
 
-def _aside(place: Place | None, id: str | None) -> list[str]:
-    return [code_span(shortened(part, 2 * _WIDTH)) for part in (words.where(place), id) if part]
+def _aside(place: SourceLocation | None, id: str | None) -> list[str]:
+    return [code_span(shortened(part, 2 * _WIDTH)) for part in (phrases.where(place), id) if part]
 
 
 def _joined(parts: Iterable[str]) -> str:
@@ -262,7 +262,7 @@ def _joined(parts: Iterable[str]) -> str:
 def _outcome(outcome: Outcome) -> str:
     mark, _ = MARKS[outcome.status]
     ident = f" {code_span(outcome.id)}" if outcome.id else ""
-    text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(words.outcome_sentence(outcome))}{ident}\n"
+    text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(phrases.outcome_sentence(outcome))}{ident}\n"
     remarks = [_spans(outcome.hint)] if outcome.hint else []
     remarks += [f"request id {code_span(outcome.request_id)}"] if outcome.request_id else []
     remarks += [_spans(note) for note in (*outcome.refused, *outcome.notes, outcome.blame) if note]
@@ -276,12 +276,12 @@ def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:
     return f"<details{' open' if is_open else ''}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
 
 
-def _diff_block(entries: Sequence[Entry]) -> str:
+def _diff_block(entries: Sequence[FieldRow]) -> str:
     lines = [text for entry in entries for text in _diff_of(entry)]
     return fenced(_bounded(lines), "diff") if lines else ""
 
 
-def _diff_of(entry: Entry) -> Iterator[str]:
+def _diff_of(entry: FieldRow) -> Iterator[str]:
     remark = f"  # {entry.remark}" if entry.remark else ""
     if entry.is_pair:
         yield f"- {entry.name}: {entry.before}"

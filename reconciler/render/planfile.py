@@ -22,17 +22,17 @@ from reconciler.model.change import (
     Origin,
     OutputChange,
     Plan,
-    Reading,
     Reason,
+    RefreshSummary,
     Unmanaged,
 )
 from reconciler.model.destruction import Loss, Lost
-from reconciler.model.diagnostic import Diagnostic, Place, Severity
-from reconciler.model.jsons import sorted_json
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Removal
 from reconciler.model.values import decode, encode
+from reconciler.render.json import JsonRenderer
 from reconciler.render.jsonview import document
-from reconciler.render.machine import JsonRenderer
 
 PLAN_FORMAT = 4
 """The version of `reconciler.plan`. It rises with every change that an older program would misread."""
@@ -114,7 +114,7 @@ def _pack_field(value: Any, name: str) -> Any:
     return encode(found) if name in _VALUES else _pack(found)
 
 
-_PACKED = (Plan, Change, FieldChange, Loss, Drift, OutputChange, Unmanaged, Diagnostic, Place, Reading)
+_PACKED = (Plan, Change, FieldChange, Loss, Drift, OutputChange, Unmanaged, Diagnostic, SourceLocation, RefreshSummary)
 _VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path", "variables"})
 
 
@@ -126,7 +126,7 @@ def _unpack_plan(data: Mapping[str, Any]) -> Plan:
             "drift": tuple(_drift(item) for item in data["drift"]),
             "outputs": tuple(OutputChange(**_decoded(item, "before", "after")) for item in data["outputs"]),
             "unmanaged": tuple(Unmanaged(**item) for item in data["unmanaged"]),
-            "reading": Reading(**data["reading"]),
+            "refresh": RefreshSummary(**data["refresh"]),
             "diagnostics": tuple(_diagnostic(item) for item in data["diagnostics"]),
             "refusals": tuple(data["refusals"]),
             "variables": decode(data["variables"]),
@@ -148,7 +148,7 @@ def _change(data: Mapping[str, Any]) -> Change:
             "reason": Reason(data["reason"]),
             "fields": tuple(_field(item) for item in data["fields"]),
             "depends_on": tuple(Address.parse(item) for item in data["depends_on"]),
-            "place": _place(data["place"]),
+            "location": _location(data["location"]),
             "removal": Removal(data["removal"]) if data["removal"] else None,
             "renamed_from": Address.parse(renamed) if renamed else None,
             "matched_by": Address.parse(rule) if rule else None,
@@ -166,7 +166,7 @@ def _field(data: Mapping[str, Any]) -> FieldChange:
 def _drift(data: Mapping[str, Any]) -> Drift:
     fields = tuple(_field(item) for item in data["fields"])
     return Drift(
-        **{**data, "address": Address.parse(data["address"]), "fields": fields, "place": _place(data["place"])}
+        **{**data, "address": Address.parse(data["address"]), "fields": fields, "location": _location(data["location"])}
     )
 
 
@@ -176,11 +176,11 @@ def _diagnostic(data: Mapping[str, Any]) -> Diagnostic:
         **{
             **data,
             "address": Address.parse(address) if address else None,
-            "place": _place(data["place"]),
+            "location": _location(data["location"]),
             "severity": Severity(data["severity"]),
         }
     )
 
 
-def _place(data: Mapping[str, Any] | None) -> Place | None:
-    return Place(**data) if data else None
+def _location(data: Mapping[str, Any] | None) -> SourceLocation | None:
+    return SourceLocation(**data) if data else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from msgspec import Struct
 
 from reconciler.model.change import Change, Outcome, OutcomeStatus
-from reconciler.render import words
+from reconciler.render import phrases
 from reconciler.render.lines import Line, Span, line, painted
 from reconciler.render.text import ACTION_STYLES, MARKS
 
@@ -66,7 +66,7 @@ class Progress:
         if not self._enabled:
             return
         head = Span(f"{change.action.symbol} ", ACTION_STYLES[change.action])
-        self._write(line(head, Span(str(change.address), "bold"), f": {words.doing(change)}…"))
+        self._write(line(head, Span(str(change.address), "bold"), f": {phrases.doing(change)}…"))
 
     def told(self, change: Change, text: str) -> None:
         """A job that is waited for has said something: hours may pass, so this is for logs too."""
@@ -78,9 +78,9 @@ class Progress:
             return
         mark, style = MARKS[outcome.status]
         done = outcome.status is OutcomeStatus.APPLIED
-        took = f" in {words.duration(outcome.seconds)}" if outcome.seconds and done else ""
+        took = f" in {phrases.duration(outcome.seconds)}" if outcome.seconds and done else ""
         ident = f" ({outcome.id})" if outcome.id else ""
-        sentence = Span(f" {words.outcome_sentence(outcome)}", style)
+        sentence = Span(f" {phrases.outcome_sentence(outcome)}", style)
         head = (Span(f"{mark} ", style), Span(f"{outcome.change.address}:", "bold"))
         self._write(line(*head, sentence, Span(f"{took}{ident}", "dim")))
 
@@ -94,7 +94,7 @@ class Progress:
                 return
             self._said_until[reason] = until
         end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
-        text = f"waiting {words.duration(seconds)}, until {end} UTC: {reason}{left}"
+        text = f"waiting {phrases.duration(seconds)}, until {end} UTC: {reason}{left}"
         self._write(line(Span("… ", "dim"), text))
 
     def _write(self, text: Line) -> None:

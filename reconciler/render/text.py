@@ -7,9 +7,9 @@ from typing import Any
 
 from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
-from reconciler.render import words
+from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
-from reconciler.render.entries import Entry, drift_entries, entries_of, moved_entries, output_entries
+from reconciler.render.field_rows import FieldRow, drift_entries, moved_entries, output_entries, rows_of
 from reconciler.render.lines import Line, Span, cells, line, padded, painted
 from reconciler.render.values import block, brief, count
 
@@ -46,15 +46,15 @@ class TextRenderer:
     def plan(self, plan: Plan) -> str:
         """The changes by scope, the outputs that change, and a line that counts."""
         lines = [*self._diagnostics(plan.diagnostics), *_blocked_lines(plan), *_quiet_warnings(plan)]
-        for heading, changes in words.by_importance(plan.pending):
-            lines += [line(Span(heading, "bold red" if heading == words.DESTRUCTIVE else "bold"))]
+        for heading, changes in phrases.by_importance(plan.pending):
+            lines += [line(Span(heading, "bold red" if heading == phrases.DESTRUCTIVE else "bold"))]
             lines += self._changes(changes)
         if plan.outputs:
             entries = output_entries(plan.outputs, width=self._width - 30)
             lines += [line(Span("Outputs", "bold")), *self._entries(entries), _BLANK]
         lines += _unmanaged_section(plan)
         lines += _drift_hint(plan)
-        return self._painted([*lines, _emphasized(words.plan_totals(plan)), *_refusals(plan)])
+        return self._painted([*lines, _emphasized(phrases.plan_totals(plan)), *_refusals(plan)])
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
         """What moved live since the last apply, and how much else is pending."""
@@ -65,18 +65,18 @@ class TextRenderer:
             for drift in drifts:
                 lines += [*self._drifted(drift, width), _BLANK]
         lines += _unmanaged_section(plan) if unmanaged else []
-        lines.append(_emphasized(words.drift_totals(plan, unmanaged=unmanaged)))
-        return self._painted([*lines, line(words.besides(plan))])
+        lines.append(_emphasized(phrases.drift_totals(plan, unmanaged=unmanaged)))
+        return self._painted([*lines, line(phrases.besides(plan))])
 
     def result(self, result: ApplyResult) -> str:
         """What became of each change, the outputs, and a line that counts."""
-        outcomes = words.reported(result)
+        outcomes = phrases.reported(result)
         width = _column(str(outcome.change.address) for outcome in outcomes)
         lines = [part for outcome in outcomes for part in self._outcome(outcome, width)]
         lines += [_BLANK] if lines else []
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
-        lines.append(_emphasized(words.result_totals(result)))
+        lines.append(_emphasized(phrases.result_totals(result)))
         if result.checks:
             from reconciler.render.checks import check_lines
 
@@ -87,7 +87,7 @@ class TextRenderer:
         """Each problem with its place and its way out, and how many there are."""
         if not diagnostics:
             return ""
-        return self._painted([*self._diagnostics(diagnostics), line(words.diagnostic_totals(diagnostics))])
+        return self._painted([*self._diagnostics(diagnostics), line(phrases.diagnostic_totals(diagnostics))])
 
     def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:  # noqa: ARG002
         """The problems that ended a run; who reads it knows the command."""
@@ -105,11 +105,11 @@ class TextRenderer:
         for change in changes:
             yield _heading(change, width)
             yield from _remarks(change)
-            yield from self._entries(entries_of(change, width=self._width - 30))
+            yield from self._entries(rows_of(change, width=self._width - 30))
             yield _BLANK
 
     @staticmethod
-    def _entries(entries: Sequence[Entry]) -> Iterator[Line]:
+    def _entries(entries: Sequence[FieldRow]) -> Iterator[Line]:
         width = _column((entry.name for entry in entries), most=_MOST_NAME)
         for entry in entries:
             yield _entry_line(entry, width)
@@ -117,9 +117,9 @@ class TextRenderer:
 
     def _drifted(self, drift: Drift, width: int) -> Iterator[Line]:
         style, symbol = ("red", "-") if drift.deleted else ("yellow", "~")
-        aside = " · ".join(part for part in (words.where(drift.place), drift.id, drift.blame) if part)
+        aside = " · ".join(part for part in (phrases.where(drift.location), drift.id, drift.blame) if part)
         address = Span(padded(str(drift.address), width), "bold")
-        yield line(Span(f"  {symbol} ", style), address, Span(f"   {words.drift_sentence(drift)}", style))
+        yield line(Span(f"  {symbol} ", style), address, Span(f"   {phrases.drift_sentence(drift)}", style))
         yield line(_FIELD_INDENT, Span(aside, "dim"))
         yield from self._entries(drift_entries(drift, width=self._width - 30))
 
@@ -131,7 +131,7 @@ class TextRenderer:
     def _diagnostics(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Line]:
         for item in diagnostics:
             yield line(Span(f"{item.severity}: ", _SEVERITY_STYLES[item.severity]), Span(item.summary, "bold"))
-            aside = "  ".join(str(part) for part in (item.place, item.address) if part)
+            aside = "  ".join(str(part) for part in (item.location, item.address) if part)
             yield from [line("  ", Span(aside, "dim"))] if aside else []
             yield from (line("  ", text) for text in item.detail.split("\n") if text)
             yield _BLANK
@@ -155,19 +155,19 @@ def _emphasized(text: str) -> Line:
 def _heading(change: Change, width: int) -> Line:
     style = ACTION_STYLES[change.action]
     address = Span(padded(str(change.address), width), "bold")
-    return line(Span(f"  {change.action.symbol} ", style), address, Span(f"   {words.will_be(change)}", style))
+    return line(Span(f"  {change.action.symbol} ", style), address, Span(f"   {phrases.will_be(change)}", style))
 
 
 def _remarks(change: Change) -> Iterator[Line]:
-    if aside := " · ".join(part for part in (words.where(change.place), change.id) if part):
+    if aside := " · ".join(part for part in (phrases.where(change.location), change.id) if part):
         yield line(_FIELD_INDENT, Span(aside, "dim"))
-    if steps := words.steps(change):
+    if steps := phrases.steps(change):
         yield line(_FIELD_INDENT, Span(steps, "magenta"))
-    if lost := words.destruction(change):
+    if lost := phrases.destruction(change):
         yield line(_FIELD_INDENT, Span(f"destroys: {lost}", "red"))
-    if standing := words.standing(change):
+    if standing := phrases.standing(change):
         yield line(_FIELD_INDENT, Span(standing, "dim"))
-    if marking := words.marking(change):
+    if marking := phrases.marking(change):
         yield line(_FIELD_INDENT, Span(marking, "cyan"))
     if change.renamed_from:
         yield line(_FIELD_INDENT, Span(f"renamed from {change.renamed_from}", "cyan"))
@@ -175,7 +175,7 @@ def _remarks(change: Change) -> Iterator[Line]:
         yield line(_FIELD_INDENT, Span("warning: ", "yellow"), warning)
 
 
-def _entry_line(entry: Entry, width: int) -> Line:
+def _entry_line(entry: FieldRow, width: int) -> Line:
     sign = Span(f"    {entry.sign or '~'} ", _SIGN_STYLES[entry.sign or "~"])
     has_value = entry.is_pair or bool(entry.value)
     name = f"{padded(f'{entry.name}:', width + 1)} " if has_value else f"{entry.name}:"
@@ -196,7 +196,7 @@ def _body_line(item: DiffLine, sign: str) -> Line:
 def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
     groups: dict[str, list[Drift]] = {}
     for drift in drifts:
-        groups.setdefault(words.heading_of(drift), []).append(drift)
+        groups.setdefault(phrases.heading_of(drift), []).append(drift)
     return list(groups.items())
 
 
@@ -224,7 +224,7 @@ def _quiet_warnings(plan: Plan) -> list[Line]:
     lines += [
         line(Span("note: ", "yellow"), Span(f"{change.address}: ", "bold"), standing)
         for change in quiet
-        if (standing := words.standing(change))
+        if (standing := phrases.standing(change))
     ]
     return [*lines, _BLANK] if lines else []
 
@@ -252,8 +252,8 @@ def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
 def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
     mark, style = MARKS[outcome.status]
     ident = f" ({outcome.id})" if outcome.id else ""
-    took = f"  {words.duration(outcome.seconds)}" if outcome.seconds else ""
-    verb, message = words.outcome_verb(outcome), words.outcome_message(outcome)
+    took = f"  {phrases.duration(outcome.seconds)}" if outcome.seconds else ""
+    verb, message = phrases.outcome_verb(outcome), phrases.outcome_message(outcome)
     fits = max(width, cells(str(outcome.change.address))) + cells(f"{verb}{message}{ident}{took}") + 9 <= room
     fits = fits and "\n" not in message
     inside, below = (f": {message}" if message and fits else "", "" if fits else message)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.model.diagnostic import nearest
-from reconciler.model.kind import Field, Scope, Shape
-from reconciler.model.rule import Flaw, RuleKind
+from reconciler.model.kind import Field, ScopeType, Shape
+from reconciler.model.rule import RuleKind, RuleProblem
 from reconciler.model.types import Json, LocalFileType, MapOf, Number, Object, Property, Scalar, Text
 from reconciler.model.values import Spec
-from reconciler.rules.expectations import EXPECT, flaws_of, known, names
+from reconciler.rules.expectations import EXPECT, known, names, problems_of
 from reconciler.rules.operations import OPERATIONS, Operation
 
 WAIT_SECONDS = 60.0
@@ -24,7 +24,7 @@ WAIT_SECONDS = 60.0
 _KEEPS = "A check leaves nothing behind, and"
 
 
-def flaws(spec: Spec) -> Iterator[Flaw]:
+def flaws(spec: Spec) -> Iterator[RuleProblem]:
     """What is wrong with a check, before anything is called."""
     operation = OPERATIONS.get(str(spec.get("operation")))
     if operation is not None:
@@ -34,10 +34,12 @@ def flaws(spec: Spec) -> Iterator[Flaw]:
         yield from _waiting(operation, spec)
     expect = spec.get("expect")
     if isinstance(expect, Mapping):
-        yield from (Flaw(("expect", *flaw.trail), flaw.summary, flaw.detail, flaw.at_key) for flaw in flaws_of(expect))
+        yield from (
+            RuleProblem(("expect", *flaw.trail), flaw.summary, flaw.detail, flaw.at_key) for flaw in problems_of(expect)
+        )
 
 
-def _parameters(operation: Operation, spec: Spec) -> Iterator[Flaw]:
+def _parameters(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     given = spec.get("parameters")
     if given is not None and not isinstance(given, Mapping):
         return
@@ -46,53 +48,53 @@ def _parameters(operation: Operation, spec: Spec) -> Iterator[Flaw]:
         if name not in takes:
             some = f"It takes {names(takes)}." if takes else "It takes none."
             detail = f"{operation.name} has no such parameter.{nearest(name, takes) or ' ' + some}"
-            yield Flaw(("parameters", name), f'Unknown parameter "{name}"', detail, at_key=True)
+            yield RuleProblem(("parameters", name), f'Unknown parameter "{name}"', detail, at_key=True)
     for name in operation.holes:
         if name not in (given or ()):
             detail = f"{operation.call} needs spec.parameters.{name}."
-            yield Flaw(("parameters",) if given else ("operation",), f'Missing parameter "{name}"', detail)
+            yield RuleProblem(("parameters",) if given else ("operation",), f'Missing parameter "{name}"', detail)
 
 
-def _body(operation: Operation, spec: Spec) -> Iterator[Flaw]:
+def _body(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     body = spec.get("body")
     if body is None or not isinstance(body, Mapping):
         return
     if not operation.takes_body:
-        yield Flaw(("body",), "No body here", f"{operation.call} takes none.", at_key=True)
+        yield RuleProblem(("body",), "No body here", f"{operation.call} takes none.", at_key=True)
     if body.get("stream") is True:
         detail = "An answer is judged as a whole: leave stream out."
-        yield Flaw(("body", "stream"), "Streaming is not checked", detail, at_key=True)
+        yield RuleProblem(("body", "stream"), "Streaming is not checked", detail, at_key=True)
     if body.get("conversation") is not None and operation.leaves:
         detail = f"{_KEEPS} this would add to the conversation: put what was said before into input."
-        yield Flaw(("body", "conversation"), "A conversation would change", detail, at_key=True)
+        yield RuleProblem(("body", "conversation"), "A conversation would change", detail, at_key=True)
     for name, value in body.items() if operation.files else ():
         items = value if isinstance(value, list) else [value]
         if any(isinstance(item, dict | list) for item in items):
             detail = "The body travels as a form: text, numbers, booleans and lists of them."
-            yield Flaw(("body", name), "Not a field of a form", detail)
+            yield RuleProblem(("body", name), "Not a field of a form", detail)
 
 
-def _files(operation: Operation, spec: Spec) -> Iterator[Flaw]:
+def _files(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     given = spec.get("files")
     if given is not None and not isinstance(given, Mapping):
         return
     for name in given or ():
         if name not in operation.files:
             some = f"It takes {names(operation.files)}." if operation.files else "It takes no files."
-            yield Flaw(("files", name), f'Unknown file "{name}"', f"{operation.name}: {some}", at_key=True)
+            yield RuleProblem(("files", name), f'Unknown file "{name}"', f"{operation.name}: {some}", at_key=True)
     if operation.files and operation.files[0] not in (given or ()):
         detail = f"{operation.call} needs spec.files.{operation.files[0]}, a path below the stack's folder."
-        yield Flaw(("files",) if given else ("operation",), f'Missing file "{operation.files[0]}"', detail)
+        yield RuleProblem(("files",) if given else ("operation",), f'Missing file "{operation.files[0]}"', detail)
 
 
-def _waiting(operation: Operation, spec: Spec) -> Iterator[Flaw]:
+def _waiting(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     if operation.waiting is None and "wait_seconds" in spec:
         detail = f"{operation.name} answers at once; expect.latency_seconds says how long that may take."
-        yield Flaw(("wait_seconds",), "Nothing to wait for", detail, at_key=True)
+        yield RuleProblem(("wait_seconds",), "Nothing to wait for", detail, at_key=True)
     asks = operation.waiting is not None and operation.waiting.asks is not None
     if not asks and "tool_outputs" in spec and known(spec["tool_outputs"]):
         detail = f"{operation.name} asks for no outputs of functions while it runs."
-        yield Flaw(("tool_outputs",), "Nobody asks for outputs", detail, at_key=True)
+        yield RuleProblem(("tool_outputs",), "Nobody asks for outputs", detail, at_key=True)
 
 
 def _field(name: str, type: Any, doc: str, **more: Any) -> Field:
@@ -104,7 +106,7 @@ _CALL = ("parameters", "body", "files", "tool_outputs", "wait_seconds", "expect"
 KIND = RuleKind(
     name="Check",
     doc="A call of the API and what its answer must be, or the most that may be spent; no object.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     fields=(
         _field("operation", Text(choices=tuple(OPERATIONS)), "What is called, by the API's name of it."),
         _field(
@@ -138,7 +140,7 @@ KIND = RuleKind(
         ),
     ),
     shapes=(Shape(("operation",), _CALL), Shape(("budget",))),
-    flaws=flaws,
+    problems=flaws,
     example="""\
 kind: Check
 metadata: {name: knows-refunds}

@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.model.checking import Finding
-from reconciler.model.rule import Flaw
+from reconciler.model.checking import CheckFinding
+from reconciler.model.rule import RuleProblem
 from reconciler.model.types import Boolean, Either, Integer, Json, ListOf, MapOf, Number, Object, Property, Scalar, Text
 from reconciler.model.values import Reference, Spec, Template, Unknown
 from reconciler.rules.answer_schema import errors_of, flaws_of_schema
@@ -52,7 +52,7 @@ EXPECT = Object(
 """The type of a check's `expect`."""
 
 
-class Reply(Struct, frozen=True):
+class CheckedResponse(Struct, frozen=True):
     """An answer as it is judged: JSON with its secrets masked, or what is known of an answer that is no JSON."""
 
     status: int
@@ -63,7 +63,7 @@ class Reply(Struct, frozen=True):
 # --- how it is said ---------------------------------------------------------------------------------------------------
 
 
-def flaws_of(expect: Spec) -> Iterator[Flaw]:
+def problems_of(expect: Spec) -> Iterator[RuleProblem]:
     """What is wrong with expectations, whatever the answer will be."""
     values = expect.get("values")
     for expression, test in values.items() if isinstance(values, Mapping) else ():
@@ -71,32 +71,34 @@ def flaws_of(expect: Spec) -> Iterator[Flaw]:
     schema = expect.get("schema")
     if isinstance(schema, Mapping):
         for flaw in flaws_of_schema(schema):
-            yield Flaw(("schema", *flaw.trail), flaw.summary, flaw.detail)
+            yield RuleProblem(("schema", *flaw.trail), flaw.summary, flaw.detail)
 
 
-def _flaws_of_value(expression: str, test: Any) -> Iterator[Flaw]:
+def _flaws_of_value(expression: str, test: Any) -> Iterator[RuleProblem]:
     trail = ("values", expression)
     if flaw := flaw_of_expression(expression):
-        yield Flaw(trail, "Not a JMESPath expression", f"{_cut(flaw)}.", at_key=True)
+        yield RuleProblem(trail, "Not a JMESPath expression", f"{_cut(flaw)}.", at_key=True)
     if not isinstance(test, Mapping):
         return
     if not test:
-        yield Flaw(trail, "Nothing is expected", f"Say what it comes to: {', '.join(part.name for part in _TESTS)}.")
+        yield RuleProblem(
+            trail, "Nothing is expected", f"Say what it comes to: {', '.join(part.name for part in _TESTS)}."
+        )
     for name in ("matches", "not_matches"):
         pattern = test.get(name)
         if isinstance(pattern, str) and (flaw := flaw_of_pattern(pattern)):
-            yield Flaw((*trail, name), "Not a regular expression", f"{flaw}.")
+            yield RuleProblem((*trail, name), "Not a regular expression", f"{flaw}.")
 
 
 # --- whether it is so -------------------------------------------------------------------------------------------------
 
 
-def judge(expect: Spec, reply: Reply) -> list[Finding]:
+def judge(expect: Spec, reply: CheckedResponse) -> list[CheckFinding]:
     """Everything in which an answer is not what was expected; empty where it passes."""
     wanted = expect.get("status", 200)
     if reply.status != wanted:
         # The rest is said of an answer that did not come.
-        return [Finding("status", f"is {reply.status}{_why(reply.body)}; expected {wanted}")]
+        return [CheckFinding("status", f"is {reply.status}{_why(reply.body)}; expected {wanted}")]
     found = list(_judge_latency(expect.get("latency_seconds"), reply.seconds))
     work = Work()
     for expression, test in (expect.get("values") or {}).items():
@@ -113,33 +115,33 @@ def _why(body: Any) -> str:
     return f" ({_cut(message)})" if isinstance(message, str) else ""
 
 
-def _judge_latency(most: float | None, seconds: float) -> Iterator[Finding]:
+def _judge_latency(most: float | None, seconds: float) -> Iterator[CheckFinding]:
     if most is not None and seconds > most:
-        yield Finding("latency_seconds", f"is {seconds:.2f}; expected at most {most:g}")
+        yield CheckFinding("latency_seconds", f"is {seconds:.2f}; expected at most {most:g}")
 
 
-def _judge_value(expression: str, tests: Spec, body: Any, work: Work) -> Iterator[Finding]:
+def _judge_value(expression: str, tests: Spec, body: Any, work: Work) -> Iterator[CheckFinding]:
     try:
         value = evaluate(expression, body, work)
         for name, wanted in tests.items():
             holds, words = _HOLDS[name]
             if not holds(value, wanted, work):
-                yield Finding(expression, f"is {quoted(value)}; expected {words} {quoted(wanted)}")
+                yield CheckFinding(expression, f"is {quoted(value)}; expected {words} {quoted(wanted)}")
     except ValueError as error:
-        yield Finding(expression, f"cannot be evaluated: {_cut(str(error))}")
+        yield CheckFinding(expression, f"cannot be evaluated: {_cut(str(error))}")
     except TooMuchWorkError as error:
-        yield Finding(expression, f"was not evaluated to its end: {error}")
+        yield CheckFinding(expression, f"was not evaluated to its end: {error}")
     except RecursionError:
-        yield Finding(expression, "was not evaluated to its end: it comes to a value that is nested too deeply")
+        yield CheckFinding(expression, "was not evaluated to its end: it comes to a value that is nested too deeply")
 
 
-def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[Finding]:
+def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]:
     try:
-        yield from (Finding(f"schema {path}", _cut(message)) for path, message in errors_of(schema, body, work))
+        yield from (CheckFinding(f"schema {path}", _cut(message)) for path, message in errors_of(schema, body, work))
     except ValueError as error:
-        yield Finding("schema", _cut(str(error)))
+        yield CheckFinding("schema", _cut(str(error)))
     except TooMuchWorkError as error:
-        yield Finding("schema", f"was not evaluated to its end: {error}")
+        yield CheckFinding("schema", f"was not evaluated to its end: {error}")
 
 
 def quoted(value: Any) -> str:

@@ -31,7 +31,7 @@ class Leftover(Struct, frozen=True):
     stored: bool = False
 
 
-class Waiting(Struct, frozen=True):
+class PollPlan(Struct, frozen=True):
     """Work that goes on after the answer: how to look at it, to end it, and to answer what it asks for.
 
     `running` are the states in which it is not over; in the state `asks` it wants the outputs of functions, which are
@@ -70,7 +70,7 @@ class Operation(Struct, frozen=True):
     stores: str | None = None
     files: tuple[str, ...] = ()
     leaves: Leftover | None = None
-    waiting: Waiting | None = None
+    waiting: PollPlan | None = None
     shows: Mapping[str, str] = field(default_factory=dict)
     adds_to: str | None = None
     secrets: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class Operation(Struct, frozen=True):
         return tuple(_HOLE.findall(self.path))
 
 
-_RUN = Waiting(
+_RUN = PollPlan(
     read="GET /threads/{thread_id}/runs/{id}",
     cancel="POST /threads/{thread_id}/runs/{id}/cancel",
     running=("queued", "in_progress", "cancelling"),
@@ -102,7 +102,7 @@ _RUN = Waiting(
     answer="POST /threads/{thread_id}/runs/{id}/submit_tool_outputs",
 )
 _RUN_SHOWS = {"messages": "/threads/{thread_id}/messages", "steps": "/threads/{thread_id}/runs/{id}/steps"}
-_SESSION = Waiting(
+_SESSION = PollPlan(
     read="GET /agents/sessions/{id}",
     cancel="POST /agents/sessions/{id}/events",
     running=("in_progress",),
@@ -110,7 +110,7 @@ _SESSION = Waiting(
     answer="POST /agents/sessions/{id}/events",
     dialect="session",
 )
-_RESPONSE = Waiting(read="GET /responses/{id}", cancel="POST /responses/{id}/cancel")
+_RESPONSE = PollPlan(read="GET /responses/{id}", cancel="POST /responses/{id}/cancel")
 _ENDED = "The live platform ended threads and runs on 2026-08-26; createAgentSession checks what came after them."
 _CLIENT_SECRET = ("client_secret", "value")
 

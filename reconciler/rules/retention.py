@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.model.diagnostic import nearest
-from reconciler.model.kind import Field, Scope
-from reconciler.model.rule import Flaw, RuleKind
+from reconciler.model.kind import Field, ScopeType
+from reconciler.model.rule import RuleKind, RuleProblem
 from reconciler.model.types import Integer, MapOf, Object, Property, Text
 from reconciler.model.values import Spec, references_in
 
@@ -31,26 +31,26 @@ _PURPOSES = (
 )  # fmt: skip
 
 
-def flaws(spec: Spec) -> Iterator[Flaw]:
+def flaws(spec: Spec) -> Iterator[RuleProblem]:
     """What is wrong with a rule, before anything is called."""
     if next(iter(references_in(spec)), None) is not None:
         detail = "What a rule removes must be told by the manifests alone: write the value itself, or a variable."
-        yield Flaw((), "Reference not possible here", detail)
+        yield RuleProblem((), "Reference not possible here", detail)
         return
     of, match = spec.get("of"), spec.get("match")
     if not isinstance(of, str) or not isinstance(match, Mapping):
         return
     if of not in _BY:
-        yield Flaw(("of",), f'Nothing to remove: "{of}"', _why_not(of))
+        yield RuleProblem(("of",), f'Nothing to remove: "{of}"', _why_not(of))
         return
     asked = {name: value for name, value in match.items() if name != "older_than_days" and value is not None}
     for name in asked:
         if name not in _BY[of]:
             detail = f"{of} objects are matched by {_named(_BY[of])}, and by their age."
-            yield Flaw(("match", name), f"{of} has no {name}", detail, at_key=True)
+            yield RuleProblem(("match", name), f"{of} has no {name}", detail, at_key=True)
     if not asked:
         detail = f"Age alone would match everything: say which by {_named(_BY[of])}."
-        yield Flaw(("match",), "Nothing is matched", detail, at_key=True)
+        yield RuleProblem(("match",), "Nothing is matched", detail, at_key=True)
     yield from _empty(asked)
 
 
@@ -60,13 +60,13 @@ def _why_not(of: str) -> str:
     return f"Files, vector stores and stored completions can be removed: {_named(tuple(_BY))}.{nearest(of, _BY) or ''}"
 
 
-def _empty(asked: Mapping[str, Any]) -> Iterator[Flaw]:
+def _empty(asked: Mapping[str, Any]) -> Iterator[RuleProblem]:
     name, metadata = asked.get("name"), asked.get("metadata")
     if isinstance(name, str) and not name.strip("*?"):
         detail = "It would match every name: write the part that all have in common."
-        yield Flaw(("match", "name"), "Nothing is matched", detail)
+        yield RuleProblem(("match", "name"), "Nothing is matched", detail)
     if isinstance(metadata, Mapping) and not metadata:
-        yield Flaw(("match", "metadata"), "Nothing is matched", "Say at least one pair that they all carry.")
+        yield RuleProblem(("match", "metadata"), "Nothing is matched", "Say at least one pair that they all carry.")
 
 
 def _named(names: tuple[str, ...]) -> str:
@@ -76,7 +76,7 @@ def _named(names: tuple[str, ...]) -> str:
 KIND = RuleKind(
     name="Retention",
     doc="Objects that nobody manages and that are to go once they are old; no object.",
-    scope=Scope.PROJECT_KEY,
+    scope=ScopeType.PROJECT_KEY,
     removes=True,
     fields=(
         Field("of", Text(), "What is removed: `File`, `VectorStore` or `ChatCompletion`.", required=True),
@@ -108,7 +108,7 @@ KIND = RuleKind(
             required=True,
         ),
     ),
-    flaws=flaws,
+    problems=flaws,
     example="""\
 kind: Retention
 metadata: {name: old-batch-results}

@@ -4,9 +4,9 @@
 """
 
 from reconciler.state.identity import Identity
-from reconciler.state.journal import ChangeJournal, Entry, Journal, Status
+from reconciler.state.journal import ChangeJournal, Journal, JournalEntry, Status
 from reconciler.state.lock import Holder
 from reconciler.state.runs import PreImage, Run
 from reconciler.state.store import StateStore
 
-__all__ = ["ChangeJournal", "Entry", "Holder", "Identity", "Journal", "PreImage", "Run", "StateStore", "Status"]
+__all__ = ["ChangeJournal", "Holder", "Identity", "Journal", "JournalEntry", "PreImage", "Run", "StateStore", "Status"]

@@ -45,7 +45,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-class Entry(Struct, frozen=True):
+class JournalEntry(Struct, frozen=True):
     """A change or a step of the journal. Times are unix seconds of the server.
 
     `ended_at` is None while an entry is open, and stays so where the process died. An entry that is open although it
@@ -65,7 +65,7 @@ class Entry(Struct, frozen=True):
     message: str
     began_at: float
     ended_at: float | None
-    steps: tuple[Entry, ...] = field(default=())
+    steps: tuple[JournalEntry, ...] = field(default=())
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -240,21 +240,21 @@ class _OpenStep:
         self.ended = True
 
 
-def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int]) -> list[Entry]:
+def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int]) -> list[JournalEntry]:
     """Changes that may have left something behind, oldest first: never ended, or failed after a call went out."""
     found = connection.execute(f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq")  # noqa: S608
     changes = connection.execute(
         f"SELECT {_COLUMNS} FROM journal AS c"  # noqa: S608 - constant columns and condition
         f" WHERE change IS NULL AND (status = 'begun' OR status = 'failed' AND {_HAS_TRACES}) ORDER BY seq"
     )
-    steps: dict[int, list[Entry]] = {}
+    steps: dict[int, list[JournalEntry]] = {}
     with readable():
         for row in found:
             steps.setdefault(row[-1], []).append(_entry(row, ()))
         return [_entry(row, steps.get(row[0], ())) for row in changes if row[1] not in except_runs]
 
 
-def read_run(connection: sqlite3.Connection, run_id: int) -> list[Entry]:
+def read_run(connection: sqlite3.Connection, run_id: int) -> list[JournalEntry]:
     """The steps of a run that succeeded, oldest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM journal WHERE run = ? AND change IS NOT NULL AND status = 'done' ORDER BY seq",  # noqa: S608
@@ -285,8 +285,8 @@ def prune(connection: sqlite3.Connection) -> None:
 _COLUMNS = "seq, run, address, name, intent, status, id, result, message, began_at, ended_at, change"
 
 
-def _entry(row: tuple[Any, ...], steps: Sequence[Entry]) -> Entry:
-    return Entry(
+def _entry(row: tuple[Any, ...], steps: Sequence[JournalEntry]) -> JournalEntry:
+    return JournalEntry(
         seq=row[0],
         run_id=row[1],
         address=Address.parse(row[2]),

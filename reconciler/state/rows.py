@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.errors import StateError
 from reconciler.model.address import Address
-from reconciler.model.jsons import read_json
+from reconciler.model.json_codec import read_json
 from reconciler.model.kind import OnRemove
 from reconciler.model.resource import Record
 from reconciler.model.values import decode, encode

@@ -29,7 +29,7 @@ from reconciler.state import identity, journal, lock, parsed, portable, resource
 from reconciler.state.database import Database
 from reconciler.state.files import open_copy, open_file
 from reconciler.state.identity import Identity
-from reconciler.state.journal import Entry, Journal
+from reconciler.state.journal import Journal, JournalEntry
 from reconciler.state.lock import Holder
 from reconciler.state.rows import DAMAGED_HINT, plain
 from reconciler.state.runs import PreImage, Run
@@ -227,7 +227,7 @@ class StateStore:
         """The journal of a run. `redact` is applied to the messages of failures before they are kept."""
         return Journal(self._database, run_id, clock=self._clock, redact=redact or Redactor())
 
-    def unfinished(self) -> Sequence[Entry]:
+    def unfinished(self) -> Sequence[JournalEntry]:
         """Changes of earlier runs that may have left something at the API, oldest first, with their steps.
 
         These are the changes that never ended, and those that failed after a call succeeded or remained unclear.
@@ -235,7 +235,7 @@ class StateStore:
         with self._database.read() as connection:
             return journal.read_unfinished(connection, except_runs=self._own_runs)
 
-    def steps_of_run(self, run_id: int) -> Sequence[Entry]:
+    def steps_of_run(self, run_id: int) -> Sequence[JournalEntry]:
         """The calls of a run that succeeded, oldest first; gone once the run has ended."""
         with self._database.read() as connection:
             return journal.read_run(connection, run_id)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.client import Client
 from reconciler.api.keys import Key, KeyRing
-from reconciler.api.provider import HttpProvider
-from reconciler.api.throttle import Throttle
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.throttle import Throttle
 from reconciler.emulator import Emulator, Options
 from reconciler.errors import AmbiguousError, SinkError
 from reconciler.kinds import KINDS

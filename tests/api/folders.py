@@ -31,19 +31,19 @@ def store_of(world: World, *members: Member) -> Written:
 
 
 def read(world: World, live: LiveObject) -> dict[str, Member]:
-    carried = world.provider.read_carried(live, ["files"]).carried["files"]
+    carried = world.provider.read_own_calls(live, ["files"]).own_calls["files"]
     return {item.key: item for item in carried.members}
 
 
 def sync(world: World, live: LiveObject, *members: Member) -> Written:
     """Bring a store to these members, as an apply does: read it, then update it."""
     world.emulator.clear_requests()
-    return world.update(world.provider.read_carried(live, ["files"]), {"files": files(*members)})
+    return world.update(world.provider.read_own_calls(live, ["files"]), {"files": files(*members)})
 
 
 def in_step(world: World, live: LiveObject, *members: Member) -> bool:
     field = kind("VectorStore").by_name["files"]
-    shown = world.provider.read_carried(live, ["files"]).carried["files"]
+    shown = world.provider.read_own_calls(live, ["files"]).own_calls["files"]
     desired, found = comparable(field.type, files(*members), shown)
     return bool(desired == found)
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from reconciler.api.audit import read_log
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
+from reconciler.api.transport.client import Client
 from reconciler.errors import ApiError
 from reconciler.model.log import LogQuery
 from reconciler.model.secret import Secret

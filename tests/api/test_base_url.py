@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.api.base_url import check_base_url
+from reconciler.api.transport.base_url import check_base_url
 from reconciler.errors import UsageError
 
 

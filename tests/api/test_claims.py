@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from reconciler.api.claims import Claims
-from reconciler.api.reach import Reach
-from reconciler.api.site import Site
-from reconciler.api.strays import Strays
-from reconciler.api.work import Work
-from reconciler.engine.attempts import Attempt
-from reconciler.engine.books import Books
-from reconciler.engine.finding import Finder, Settling, Wanted
-from reconciler.engine.match import Ownership
+from reconciler.api.objects.changes import ChangeContext
+from reconciler.api.objects.collection import CollectionClient
+from reconciler.api.objects.orphaned_uploads import OrphanedUploads
+from reconciler.api.objects.reservations import InProcessReservations
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.engine.apply.records import RecordSet
+from reconciler.engine.apply.search import ConsistencyWindow, ObjectSearch, SearchCriteria
+from reconciler.engine.binding.attempts import CreateAttempt
+from reconciler.engine.binding.matcher import Ownership
 from reconciler.errors import AmbiguousError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
@@ -37,28 +37,30 @@ def file_in(world: World, owner: Address) -> tuple[LocalFile, str]:
     return local, made.live.id
 
 
-def strays_of(world: World) -> Strays:
-    work = Work(Site(kind("VectorStore"), Reach(world.client, world.key), None), STORE, world.steps)
-    return Strays(work, world.provider.claims, frozenset(), "assistants", 20.0)
+def strays_of(world: World) -> OrphanedUploads:
+    work = ChangeContext(
+        CollectionClient(kind("VectorStore"), ScopedClient(world.client, world.key), None), STORE, world.steps
+    )
+    return OrphanedUploads(work, world.provider.reservations, frozenset(), "assistants", 20.0)
 
 
 def test_an_id_is_given_to_one_address_alone() -> None:
-    claims = Claims()
-    assert [claims.claim("file-1", owner) for owner in (F, G, F)] == [True, False, True]
+    claims = InProcessReservations()
+    assert [claims.reserve("file-1", owner) for owner in (F, G, F)] == [True, False, True]
 
 
 def test_asking_whether_an_id_is_free_does_not_take_it() -> None:
-    claims = Claims()
+    claims = InProcessReservations()
     assert claims.is_free("file-1", F)
-    assert claims.claim("file-1", G)
+    assert claims.reserve("file-1", G)
     assert not claims.is_free("file-1", F)
 
 
 def test_a_search_waits_for_what_is_being_made() -> None:
-    claims, order = Claims(), []
+    claims, order = InProcessReservations(), []
 
     def make() -> None:
-        with claims.making("/files", IDENTITY):
+        with claims.creating("/files", IDENTITY):
             begun.set()
             time.sleep(0.1)
             order.append("made")
@@ -66,25 +68,25 @@ def test_a_search_waits_for_what_is_being_made() -> None:
     begun, maker = threading.Event(), threading.Thread(target=make)
     maker.start()
     begun.wait(5)
-    claims.wait_for_makers("/files", IDENTITY)
+    claims.wait_for_creates("/files", IDENTITY)
     order.append("searched")
     maker.join()
     assert order == ["made", "searched"]
 
 
 def test_a_search_does_not_wait_for_what_is_unlike() -> None:
-    claims = Claims()
-    with claims.making("/files", IDENTITY):
-        claims.wait_for_makers("/files", {**IDENTITY, "bytes": 5})
+    claims = InProcessReservations()
+    with claims.creating("/files", IDENTITY):
+        claims.wait_for_creates("/files", {**IDENTITY, "bytes": 5})
 
 
 def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
     _, id = file_in(world, F)
-    assert not world.provider.claims.is_free(id, G)
+    assert not world.provider.reservations.is_free(id, G)
 
 
 def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.provider.claims, "claim", lambda *_: False)
+    monkeypatch.setattr(world.provider.reservations, "claim", lambda *_: False)
     with pytest.raises(AmbiguousError, match="the id of another resource"):
         world.create("VectorStore", {"name": "a"})
 
@@ -100,12 +102,12 @@ def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
     assert strays_of(world).find(local, [Window(world.clock())]) == id
 
 
-def finder_of(world: World) -> tuple[Finder, Wanted]:
+def finder_of(world: World) -> tuple[ObjectSearch, SearchCriteria]:
     """The engine's search for File/f, which was lost just now."""
     spec = {"path": world.write("a.md", "same"), "filename": "a.md", "purpose": "assistants"}
-    finder = Finder(world.provider, world.provider.claims, Ownership("shop", "test"), Settling())
-    attempts = (Attempt(Window(world.clock())),)
-    return finder, Wanted(F, kind("File"), spec, is_marked=False, is_known=lambda _: False, attempts=attempts)
+    finder = ObjectSearch(world.provider, world.provider.reservations, Ownership("shop", "test"), ConsistencyWindow())
+    attempts = (CreateAttempt(Window(world.clock())),)
+    return finder, SearchCriteria(F, kind("File"), spec, is_marked=False, is_known=lambda _: False, attempts=attempts)
 
 
 def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: World) -> None:
@@ -120,19 +122,19 @@ def test_what_the_engine_finds_is_claimed(world: World) -> None:
     world.provider._claims._owners.clear()
     found = finder.find(wanted)
     assert found is not None
-    assert (found.id, world.provider.claims.is_free(id, G)) == (id, False)
+    assert (found.id, world.provider.reservations.is_free(id, G)) == (id, False)
 
 
 def test_an_apply_begins_with_every_id_of_the_records_and_of_the_files_that_they_hold() -> None:
     member = Member("a.md", LocalFile("a.md", "0", 4), file_id="file-1")
     held = Record(STORE, "vs_1", applied={"files": FileSet((member,))}, deposed=("vs_0",))
-    books = Books(Plan("shop", "test", ()), {STORE: held, F: Record(F, "file-2")})
+    books = RecordSet(Plan("shop", "test", ()), {STORE: held, F: Record(F, "file-2")})
     assert dict(books.owned_ids(KINDS)) == {"vs_1": STORE, "vs_0": STORE, "file-1": STORE, "file-2": F}
 
 
 def test_a_renamed_resource_owns_what_it_had() -> None:
     change = Change(G, Action.NO_OP, Reason.RENAMED, id="file-2", renamed_from=F)
-    books = Books(Plan("shop", "test", (change,)), {F: Record(F, "file-2")})
+    books = RecordSet(Plan("shop", "test", (change,)), {F: Record(F, "file-2")})
     assert dict(books.owned_ids(KINDS)) == {"file-2": G}
 
 
@@ -142,6 +144,6 @@ def test_a_file_that_turns_out_to_be_in_use_is_not_said_to_be_left_over(world: W
     world.provider._claims._owners.clear()
     strays = strays_of(world)
     assert strays.find(local, [Window(world.clock())]) is None
-    world.provider.claims.claim(first, F)
+    world.provider.reservations.reserve(first, F)
     (remark,) = strays.remarks()
     assert (first in remark, second in remark) == (False, True)

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS, Client, Form, Left
 from reconciler.api.keys import Key
-from reconciler.api.outages import Outages
-from reconciler.api.retry import Policy
-from reconciler.api.throttle import WINDOW_SECONDS, Lane, Throttle
+from reconciler.api.transport.circuit_breaker import CircuitBreaker
+from reconciler.api.transport.client import ANSWER_SECONDS, CONNECT_SECONDS, Client, Form, Left
+from reconciler.api.transport.retry import Policy
+from reconciler.api.transport.throttle import WINDOW_SECONDS, RateLimitKey, Throttle
 from reconciler.emulator import Emulator
 from reconciler.errors import (
     AmbiguousError,
@@ -171,7 +171,7 @@ def test_what_is_expected_and_how_long_it_will_take_is_known_until_it_came(
 ) -> None:
     world = make_world(throttle=Throttle(admin_requests_per_minute=3, clock=clock))
     for _ in range(4):
-        world.client.expect(Lane(True, "GET", "/organization/projects"))
+        world.client.expect(RateLimitKey(True, "GET", "/organization/projects"))
     assert world.client.left() == Left(4, pytest.approx(WINDOW_SECONDS))
     first = world.client.request("GET", "/organization/projects", key=world.admin)
     # A further page is not what was expected.
@@ -188,7 +188,7 @@ def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
         on_wait=lambda _, __: told.append(client.left()),
     )
     for _ in range(3):
-        client.expect(Lane(True, "GET", "/organization/projects"))
+        client.expect(RateLimitKey(True, "GET", "/organization/projects"))
     for _ in range(3):
         client.request("GET", "/organization/projects", key=ADMIN)
     assert told == [Left(2, pytest.approx(2 * WINDOW_SECONDS)), Left(1, pytest.approx(WINDOW_SECONDS))]
@@ -353,8 +353,8 @@ def test_creates_on_a_route_that_loses_every_answer_end_soon(clock: Clock) -> No
 
 
 def test_one_request_a_minute_sees_whether_a_route_is_back(clock: Clock) -> None:
-    outages = Outages(clock=clock)
-    lane = Lane(False, "GET", "/files")
+    outages = CircuitBreaker(clock=clock)
+    lane = RateLimitKey(False, "GET", "/files")
     for _ in range(3):
         outages.gave_up(lane, ApiError("no answer"))
     clock.now += 61

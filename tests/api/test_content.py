@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from reconciler.api.client import Client, Request
-from reconciler.api.content import MAX_ANSWER_BYTES, MAX_DOWNLOAD_BYTES
 from reconciler.api.keys import Key
-from reconciler.api.retry import Policy
+from reconciler.api.transport.client import Client, Request
+from reconciler.api.transport.content import MAX_ANSWER_BYTES, MAX_DOWNLOAD_BYTES
+from reconciler.api.transport.retry import Policy
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.secret import Secret
 from tests.api.conftest import Clock

@@ -231,14 +231,14 @@ def minted_and_lost(world: World) -> LiveObject:
 
 def test_a_lost_key_that_is_no_longer_wanted_is_deleted(world: World) -> None:
     live = minted_and_lost(world)
-    world.provider.tidy(live, address=_address(), record=None, steps=world.steps)
+    world.provider.delete_leftovers(live, address=_address(), record=None, steps=world.steps)
     assert keys_of(world, live) == []
 
 
 def test_a_lost_key_that_the_list_lacks_yet_is_waited_for(world: World) -> None:
     live = minted_and_lost(world)
     world.emulator.set_options(list_lag_ms=3000)
-    world.provider.tidy(live, address=_address(), record=None, steps=world.steps)
+    world.provider.delete_leftovers(live, address=_address(), record=None, steps=world.steps)
     world.emulator.set_options(list_lag_ms=0)
     assert keys_of(world, live) == []
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.model.comparing import canonical
-from reconciler.model.provider import Expected
+from reconciler.model.provider import ExpectedValue
 from reconciler.model.values import Member
 from tests.api.conftest import World, kind
 from tests.api.folders import SMALL, Pair, failing, files, in_step, member, read, store_of, sync, uploaded
@@ -34,7 +34,7 @@ class Many:
     def __post_init__(self) -> None:
         members = [member(self.world, f"{number:03}.md", str(number)) for number in range(101)]
         written = store_of(self.world, *members)
-        self.live, self.applied = replace(written.live, carried={}), written.live.carried["files"]
+        self.live, self.applied = replace(written.live, own_calls={}), written.live.own_calls["files"]
         self.after = files(member(self.world, "000.md", "new"), *members[1:])
 
     def read(self) -> tuple[Any, int]:
@@ -42,8 +42,8 @@ class Many:
         fresh = self.world.provider.get(self.live.kind, None, self.live.id)
         assert fresh is not None
         self.world.emulator.clear_requests()
-        expected = Expected(canonical(FILES.type, self.applied), self.after, self.applied)
-        found = self.world.provider.read_touched(fresh, {"files": expected}).carried["files"]
+        expected = ExpectedValue(canonical(FILES.type, self.applied), self.after, self.applied)
+        found = self.world.provider.read_before_write(fresh, {"files": expected}).own_calls["files"]
         return canonical(FILES.type, found), len(self.world.emulator.requests)
 
     def call(self, method: str, number: int, body: Any = None) -> None:
@@ -82,7 +82,7 @@ def test_a_new_store_holds_what_was_asked(world: World) -> None:
 
 def test_the_answer_of_a_write_is_what_a_read_finds(world: World) -> None:
     written = store_of(world, member(world, "a.md", attributes={"x": True}), member(world, "b.md"))
-    shown = {item.key: (item.file_id, item.content.sha256) for item in written.live.carried["files"].members}
+    shown = {item.key: (item.file_id, item.content.sha256) for item in written.live.own_calls["files"].members}
     assert shown == {key: (item.file_id, item.content.sha256) for key, item in read(world, written.live).items()}
 
 
@@ -120,7 +120,7 @@ def test_the_past_is_looked_up_once_however_many_files_there_are(world: World, m
 
 
 def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.api.folder._WRITES_PER_MINUTE", 3)
+    monkeypatch.setattr("reconciler.api.objects.file_set._WRITES_PER_MINUTE", 3)
     members = [member(world, f"{number}.md", str(number)) for number in range(4)]
     live, began = store_of(world, *members).live, world.clock.now
     sync(world, live, *(replace(one, attributes={"team": "cx"}) for one in members))  # an attach, and four annotations

@@ -247,16 +247,16 @@ def test_an_upload_is_deleted_with_the_store_that_it_was_meant_for(world: World)
 
 def test_an_upload_is_deleted_although_nothing_is_to_be_done_with_the_store(world: World) -> None:
     live = died_before_attaching(world, member(world, "a.md", "a"))
-    world.provider.tidy(live, address=STORE, record=None, steps=world.steps)
+    world.provider.delete_leftovers(live, address=STORE, record=None, steps=world.steps)
     assert uploaded(world) == []
 
 
 def test_members_that_the_list_lacks_yet_are_not_uploaded_again(world: World) -> None:
     wanted = member(world, "a.md", "a")
     written = store_of(world, wanted)
-    record = Record(STORE, written.live.id, applied={"files": written.live.carried["files"]})
+    record = Record(STORE, written.live.id, applied={"files": written.live.own_calls["files"]})
     world.emulator.set_options(list_lag_ms=60_000)
-    live = world.provider.read_carried(replace(written.live, carried={}), ["files"])
+    live = world.provider.read_own_calls(replace(written.live, own_calls={}), ["files"])
     world.provider.update(
         live, {"files": files(wanted)}, address=record.address, mark=None, record=record, steps=world.steps
     )

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.api.members import attachment, live_set, moves
+from reconciler.api.objects.members import attachment, live_set, moves
 from reconciler.kinds import KINDS
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet, LocalFile, Member

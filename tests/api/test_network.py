@@ -13,9 +13,9 @@ from pathlib import Path
 import certifi
 import pytest
 
-from reconciler.api.client import Client
 from reconciler.api.keys import Key
-from reconciler.api.network import bypasses, network_for
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.network import bypasses, network_for
 from reconciler.errors import ApiError, UsageError
 from reconciler.model.secret import Secret
 from tests.api.conftest import Clock

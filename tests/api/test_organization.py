@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from reconciler.api.base_url import normal_form
-from reconciler.api.client import Client
 from reconciler.api.keys import Key
-from reconciler.api.organization import Expectation
+from reconciler.api.transport.base_url import normal_form
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.organization import Expectation
 from reconciler.errors import OrganizationError
 from reconciler.model.secret import Secret
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.api import pages
+from reconciler.api.transport import pages
 from reconciler.errors import AnswerError
 from tests.api.conftest import World, kind
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.api.refusals import is_about_the_file, refused_members
+from reconciler.api.objects.refusals import is_about_the_file, refused_members
 from reconciler.errors import AmbiguousError, ApiError, AuthenticationError, NotFoundError, ThrottledError
 from reconciler.model.values import LocalFile, Member
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.api.client import ANSWER_SECONDS, CONNECT_SECONDS
-from reconciler.api.retry import Effect, Failure, Policy, Trouble, duration, told_seconds
+from reconciler.api.transport.client import ANSWER_SECONDS, CONNECT_SECONDS
+from reconciler.api.transport.retry import Failure, FailureKind, Idempotency, Policy, duration, told_seconds
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
 NOW = 1_800_000_000.0
@@ -40,63 +40,67 @@ def test_what_is_no_duration_is_none(text: str) -> None:
     assert duration(text) is None
 
 
-def failure(trouble: Trouble, told: float | None = None) -> Failure:
+def failure(trouble: FailureKind, told: float | None = None) -> Failure:
     return Failure(ApiError("it failed", status=500), trouble, told)
 
 
 @pytest.mark.parametrize(
     ("trouble", "effect", "repeats"),
     [
-        (Trouble.UNCLEAR, Effect.READ, True),
-        (Trouble.UNCLEAR, Effect.REPEATABLE, True),
-        (Trouble.UNCLEAR, Effect.ONCE, False),
-        (Trouble.UNSENT, Effect.ONCE, True),
-        (Trouble.THROTTLED, Effect.ONCE, True),
-        (Trouble.CONFLICT, Effect.ONCE, False),
-        (Trouble.CONFLICT, Effect.REPEATABLE, True),
-        (Trouble.CONFLICT, Effect.READ, True),
-        (Trouble.FINAL, Effect.READ, False),
-        (Trouble.GARBLED, Effect.READ, False),
+        (FailureKind.UNCLEAR, Idempotency.READ, True),
+        (FailureKind.UNCLEAR, Idempotency.REPEATABLE, True),
+        (FailureKind.UNCLEAR, Idempotency.ONCE, False),
+        (FailureKind.UNSENT, Idempotency.ONCE, True),
+        (FailureKind.THROTTLED, Idempotency.ONCE, True),
+        (FailureKind.CONFLICT, Idempotency.ONCE, False),
+        (FailureKind.CONFLICT, Idempotency.REPEATABLE, True),
+        (FailureKind.CONFLICT, Idempotency.READ, True),
+        (FailureKind.FINAL, Idempotency.READ, False),
+        (FailureKind.GARBLED, Idempotency.READ, False),
     ],
 )
 def test_a_request_that_may_have_created_something_is_never_repeated(
-    trouble: Trouble, effect: Effect, repeats: bool
+    trouble: FailureKind, effect: Idempotency, repeats: bool
 ) -> None:
     wait = Policy().wait(failure(trouble), effect, attempt=1, spent_seconds=0)
     assert (wait is not None) is repeats
 
 
-@pytest.mark.parametrize("trouble", [Trouble.UNCLEAR, Trouble.GARBLED, Trouble.CUT_SHORT, Trouble.CONFLICT])
-def test_a_create_of_unknown_outcome_is_ambiguous(trouble: Trouble) -> None:
-    assert isinstance(Policy().raised(failure(trouble), Effect.ONCE), AmbiguousError)
+@pytest.mark.parametrize(
+    "trouble", [FailureKind.UNCLEAR, FailureKind.GARBLED, FailureKind.CUT_SHORT, FailureKind.CONFLICT]
+)
+def test_a_create_of_unknown_outcome_is_ambiguous(trouble: FailureKind) -> None:
+    assert isinstance(Policy().raised(failure(trouble), Idempotency.ONCE), AmbiguousError)
 
 
 def test_a_write_that_meets_a_conflict_to_the_end_was_refused() -> None:
-    assert not isinstance(Policy().raised(failure(Trouble.CONFLICT), Effect.REPEATABLE), AmbiguousError)
+    assert not isinstance(Policy().raised(failure(FailureKind.CONFLICT), Idempotency.REPEATABLE), AmbiguousError)
 
 
 def test_a_read_is_never_ambiguous() -> None:
-    assert not isinstance(Policy().raised(failure(Trouble.UNCLEAR), Effect.READ), AmbiguousError)
+    assert not isinstance(Policy().raised(failure(FailureKind.UNCLEAR), Idempotency.READ), AmbiguousError)
 
 
 def test_backing_off_doubles_up_to_thirty_seconds() -> None:
     policy = Policy(random=lambda: 1.0)
-    waits = [policy.wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=n, spent_seconds=0) for n in range(1, 8)]
+    waits = [
+        policy.wait(failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=n, spent_seconds=0) for n in range(1, 8)
+    ]
     assert waits == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_wait_of_over_two_minutes_is_not_waited_for() -> None:
-    told = Failure(ThrottledError("busy", status=429), Trouble.THROTTLED, 121.0)
-    assert Policy().wait(told, Effect.READ, attempt=1, spent_seconds=0) is None
-    assert "121 seconds" in str(Policy().raised(told, Effect.READ))
+    told = Failure(ThrottledError("busy", status=429), FailureKind.THROTTLED, 121.0)
+    assert Policy().wait(told, Idempotency.READ, attempt=1, spent_seconds=0) is None
+    assert "121 seconds" in str(Policy().raised(told, Idempotency.READ))
 
 
 def test_the_waits_of_a_request_are_bounded_together() -> None:
-    assert Policy().wait(failure(Trouble.THROTTLED, 100), Effect.READ, attempt=2, spent_seconds=250) is None
+    assert Policy().wait(failure(FailureKind.THROTTLED, 100), Idempotency.READ, attempt=2, spent_seconds=250) is None
 
 
 def test_attempts_are_bounded() -> None:
-    assert Policy(attempts=3).wait(failure(Trouble.UNCLEAR), Effect.READ, attempt=3, spent_seconds=0) is None
+    assert Policy(attempts=3).wait(failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=3, spent_seconds=0) is None
 
 
 def test_the_docs_say_how_long_a_request_can_take() -> None:
@@ -109,9 +113,9 @@ def test_the_docs_say_how_long_a_request_can_take() -> None:
 
 @pytest.mark.parametrize(("told", "latest"), [(1.0, 1.1), (60.0, 61.0), (0.0, 0.0)])
 def test_a_told_wait_is_kept_and_stretched_a_little(told: float, latest: float) -> None:
-    busy = Failure(ThrottledError("busy", status=429), Trouble.THROTTLED, told)
+    busy = Failure(ThrottledError("busy", status=429), FailureKind.THROTTLED, told)
     waits = [
-        Policy(random=lambda part=part: part).wait(busy, Effect.READ, attempt=1, spent_seconds=0)  # type: ignore[misc]
+        Policy(random=lambda part=part: part).wait(busy, Idempotency.READ, attempt=1, spent_seconds=0)  # type: ignore[misc]
         for part in (0.0, 1.0)
     ]
     assert waits == [told, pytest.approx(latest)]

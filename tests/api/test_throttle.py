@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.api.throttle import WINDOW_SECONDS, Lane, Throttle
+from reconciler.api.transport.throttle import WINDOW_SECONDS, RateLimitKey, Throttle
 from tests.api.conftest import Clock
 
-ADMIN = Lane(True, "GET", "/organization/projects")
-OTHER = Lane(True, "POST", "/organization/projects")
-PROJECT = Lane(False, "GET", "/files")
+ADMIN = RateLimitKey(True, "GET", "/organization/projects")
+OTHER = RateLimitKey(True, "POST", "/organization/projects")
+PROJECT = RateLimitKey(False, "GET", "/files")
 W = WINDOW_SECONDS
 
 
-def send(throttle: Throttle, lane: Lane, clock: Clock, times: int) -> list[float]:
+def send(throttle: Throttle, lane: RateLimitKey, clock: Clock, times: int) -> list[float]:
     """When each of so many requests goes, in seconds from now."""
     began, moments = clock.now, []
     for _ in range(times):
@@ -24,7 +24,7 @@ def send(throttle: Throttle, lane: Lane, clock: Clock, times: int) -> list[float
     return moments
 
 
-def get_through(throttle: Throttle, lane: Lane, clock: Clock, times: int) -> list[float]:
+def get_through(throttle: Throttle, lane: RateLimitKey, clock: Clock, times: int) -> list[float]:
     """When each of so many requests goes, where none is refused."""
     began, moments = clock.now, []
     for _ in range(times):
@@ -350,5 +350,5 @@ def test_what_others_used_for_a_while_is_used_again_soon_after(clock: Clock, tel
 
 
 def test_a_limit_that_is_documented_is_kept_before_anything_was_refused(clock: Clock) -> None:
-    lane = Lane(False, "writes to", "/vector_stores/vs_1", per_minute=3)
+    lane = RateLimitKey(False, "writes to", "/vector_stores/vs_1", per_minute=3)
     assert send(Throttle(clock=clock), lane, clock, 4) == [0, 0, 0, W]

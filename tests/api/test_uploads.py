@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from reconciler.api.uploads import Window
+from reconciler.api.objects.uploads import Window
 from reconciler.errors import AmbiguousError, ApiError, StalePlanError
 from tests.api.conftest import World
 
@@ -79,7 +79,9 @@ def test_a_file_that_is_gone_since_the_plan_is_named(world: World) -> None:
 
 def test_a_file_that_changes_while_it_is_sent_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     local = world.write("a.md", "planned")
-    monkeypatch.setattr("reconciler.api.uploads._measured", lambda path, local: path.write_text("changed") and "")
+    monkeypatch.setattr(
+        "reconciler.api.objects.uploads._measured", lambda path, local: path.write_text("changed") and ""
+    )
     with pytest.raises(StalePlanError, match="has changed"):
         world.create("File", {"path": local, "purpose": "user_data"})
     assert world.objects("file") == []

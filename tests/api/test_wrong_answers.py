@@ -9,8 +9,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from reconciler.api.client import Client
-from reconciler.api.throttle import Throttle
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.throttle import Throttle
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.provider import Written
 from reconciler.model.values import FileSet, Member

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from reconciler.api.client import Client
 from reconciler.api.keys import Key, KeyRing
-from reconciler.api.reach import Reach
-from reconciler.api.uploads import Uploader
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.uploads import Uploader
+from reconciler.api.transport.client import Client
 from reconciler.checks import CheckTools, run_checks
 from reconciler.checks.budget import Budgets
 from reconciler.emulator import Emulator
@@ -57,7 +57,7 @@ def checking(base_url: str, root: Path, transport: httpx.BaseTransport | None = 
         redactor=redactor,
         uploader=Uploader(root),
         budgets=Budgets(client, keys, today=lambda: date(2026, 11, 22)),
-        reach_of=lambda _: Reach(client, Key(Secret("sk-emulator"), "a test")),
+        reach_of=lambda _: ScopedClient(client, Key(Secret("sk-emulator"), "a test")),
         project_id={"search": "proj_1"}.get,
         lookup=lambda reference: reference,
     )

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from reconciler.rules.bounded import Work, evaluate
-from reconciler.rules.expectations import Reply, flaws_of, judge
+from reconciler.rules.expectations import CheckedResponse, judge, problems_of
 from tests.conftest import Workspace
 
 LONG = "a" * 60 + "!"
 
 
 def complaints(expect: dict[str, Any], body: Any) -> list[str]:
-    return [str(finding) for finding in judge(expect, Reply(200, body, 0.1))]
+    return [str(finding) for finding in judge(expect, CheckedResponse(200, body, 0.1))]
 
 
 def flaws(expect: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
-    return [(flaw.trail, flaw.summary) for flaw in flaws_of(expect)]
+    return [(flaw.trail, flaw.summary) for flaw in problems_of(expect)]
 
 
 # --- patterns --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.rules.expectations import Reply, judge
+from reconciler.rules.expectations import CheckedResponse, judge
 
 BODY = {
     "status": "completed",
@@ -20,7 +20,7 @@ BODY = {
 
 
 def complaints(expect: dict[str, Any], *, status: int = 200, body: Any = BODY, seconds: float = 1.0) -> list[str]:
-    return [str(finding) for finding in judge(expect, Reply(status, body, seconds))]
+    return [str(finding) for finding in judge(expect, CheckedResponse(status, body, seconds))]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.spending import NOVEMBER, million, named
 from tests.conftest import Workspace
 from tests.description import DESCRIPTION, Description, needs_description, unknown_parameters
-from tests.security.liar import Liar, listening
+from tests.security.hostile_api import Liar, listening
 
 OTHER = "proj_somebodyelses"
 

@@ -8,15 +8,15 @@ from contextlib import closing
 import httpx
 import pytest
 
-from reconciler.api.client import Client
 from reconciler.api.keys import Key
-from reconciler.api.throttle import WINDOW_SECONDS, Lane, Throttle
-from reconciler.cli.watching import Pending
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.throttle import WINDOW_SECONDS, RateLimitKey, Throttle
+from reconciler.cli.progress import Pending
 from reconciler.model.secret import Secret
 from reconciler.render.progress import Outlook
 from tests.api.conftest import Clock
 
-LISTS = Lane(True, "GET", "/organization/users")
+LISTS = RateLimitKey(True, "GET", "/organization/users")
 KEY = Key(Secret("sk-admin-000000000000009876"), "OPENAI_ADMIN_KEY", is_admin=True)
 W = WINDOW_SECONDS
 

@@ -103,7 +103,7 @@ def _uses() -> Iterator[tuple[str, str]]:
 
 
 def _of_fields(kind: Kind) -> Iterator[tuple[str, str]]:
-    for field in kind.carried:
+    for field in kind.own_calls:
         if isinstance(field.type, KeySinkType) and field.type.shown_in:
             continue  # the create itself shows it
         for call in CARRIED[type(field.type)]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from reconciler.engine.apply import Half, Node, Ready, needs_of, nodes_of
+from reconciler.engine.apply.scheduler import ReadyQueue, Step, StepKind, dependencies_of, steps_of
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 
@@ -15,16 +15,16 @@ def change(address: Address, action: Action, *needs: Address, create_first: bool
     return Change(address, action, Reason.CONFIG, id="id", depends_on=needs, create_before_destroy=create_first)
 
 
-def needs(*changes: Change) -> dict[Node, set[Node]]:
-    return needs_of(nodes_of(Plan("s", "e", changes)))
+def needs(*changes: Change) -> dict[Step, set[Step]]:
+    return dependencies_of(steps_of(Plan("s", "e", changes)))
 
 
-def write(address: Address) -> Node:
-    return Node(address, Half.WRITE)
+def write(address: Address) -> Step:
+    return Step(address, StepKind.WRITE)
 
 
-def delete(address: Address) -> Node:
-    return Node(address, Half.DELETE)
+def delete(address: Address) -> Step:
+    return Step(address, StepKind.DELETE)
 
 
 def test_a_write_waits_for_the_writes_of_what_it_needs() -> None:
@@ -89,25 +89,25 @@ def left_behind(address: Address, *needs: Address) -> Change:
 
 def test_what_a_replacement_left_behind_waits_for_the_rewriting_of_what_used_it() -> None:
     found = needs(left_behind(STORE), change(BOT, Action.UPDATE, STORE))
-    assert found[Node(STORE, Half.DELETE, "old")] == {write(BOT)}
+    assert found[Step(STORE, StepKind.DELETE, "old")] == {write(BOT)}
 
 
 def test_what_a_left_over_object_was_reached_by_is_deleted_after_it() -> None:
     found = needs(left_behind(BOT, STORE), change(STORE, Action.DELETE))
-    assert found[delete(STORE)] == {Node(BOT, Half.DELETE, "old")}
+    assert found[delete(STORE)] == {Step(BOT, StepKind.DELETE, "old")}
 
 
 PROJECTS = [write(Address("Project", name)) for name in "abc"]
 STORES = [write(Address("VectorStore", name)) for name in "abc"]
 
 
-def taken(ready: Ready) -> list[Node]:
+def taken(ready: ReadyQueue) -> list[Step]:
     """All that can be taken."""
     return list(iter(ready.take, None))
 
 
 def test_as_many_as_may_go_are_counted_crew_by_crew() -> None:
-    ready = Ready(2, lambda node: node.address.kind)
+    ready = ReadyQueue(2, lambda node: node.address.kind)
     ready.add([*PROJECTS, *STORES])
     assert taken(ready) == [*PROJECTS[:2], *STORES[:2]]
     ready.end(STORES[0])
@@ -115,7 +115,7 @@ def test_as_many_as_may_go_are_counted_crew_by_crew() -> None:
 
 
 def test_one_at_a_time_is_one_of_all() -> None:
-    ready = Ready(1, lambda node: node.address.kind)
+    ready = ReadyQueue(1, lambda node: node.address.kind)
     ready.add([*PROJECTS, *STORES])
     assert taken(ready) == PROJECTS[:1]
     ready.end(PROJECTS[0])
@@ -123,7 +123,7 @@ def test_one_at_a_time_is_one_of_all() -> None:
 
 
 def test_waiting_for_a_job_takes_nobodys_place() -> None:
-    ready = Ready(1, lambda node: node.address.kind)
-    waits = [Node(Address("Batch", name), Half.WAIT) for name in "ab"]
+    ready = ReadyQueue(1, lambda node: node.address.kind)
+    waits = [Step(Address("Batch", name), StepKind.WAIT) for name in "ab"]
     ready.add([*PROJECTS, *waits])
     assert taken(ready) == [*waits, PROJECTS[0]]

@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from reconciler.engine.attempts import Attempt
+from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.kinds import KINDS
 from reconciler.model.consistency import ATTEMPT_SECONDS, ServerClock, Window, pauses
 from reconciler.model.resource import LiveObject
@@ -75,12 +75,12 @@ def test_an_age_that_is_no_time_proves_nothing(created_at: object) -> None:
 
 @pytest.mark.parametrize(("seconds", "is_taken"), [(60.0, True), (DAY, False)])
 def test_an_object_without_an_age_is_an_attempts_only_for_a_while(seconds: float, is_taken: bool) -> None:
-    attempt = Attempt(Window.of(NOW, NOW), clock=lambda: NOW + seconds)
+    attempt = CreateAttempt(Window.of(NOW, NOW), clock=lambda: NOW + seconds)
     assert attempt.can_have_made(LiveObject(KINDS["Role"], "role_1", {})) is is_taken
 
 
 def test_an_attempt_that_was_answered_made_what_has_that_id_alone() -> None:
-    attempt = Attempt(Window.of(NOW, NOW), id="group_1")
+    attempt = CreateAttempt(Window.of(NOW, NOW), id="group_1")
     made = {id: attempt.can_have_made(LiveObject(KINDS["Group"], id, {"created_at": NOW})) for id in ("group_1", "g2")}
     assert made == {"group_1": True, "g2": False}
 

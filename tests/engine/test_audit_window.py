@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.engine.audit_window import Counted, LogPage, LogQuery, Window, read_window, window_of
-from reconciler.model.log import Entry
+from reconciler.engine.refresh.audit_window import Counted, LogPage, LogQuery, Window, read_window, window_of
+from reconciler.model.log import AuditEntry
 
 NEWEST = 10_000.0
 
 
-def entries(*times: float) -> list[Entry]:
-    return [Entry(f"audit_log-{number}", "login.succeeded", at) for number, at in enumerate(times)]
+def entries(*times: float) -> list[AuditEntry]:
+    return [AuditEntry(f"audit_log-{number}", "login.succeeded", at) for number, at in enumerate(times)]
 
 
 class Log:
     """A log of pages, and how many of them were asked for."""
 
-    def __init__(self, *pages: list[Entry]) -> None:
+    def __init__(self, *pages: list[AuditEntry]) -> None:
         self._pages = pages
         self.calls = 0
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.provider import HttpProvider
-from reconciler.api.throttle import Throttle
-from reconciler.engine.refresh import Place, Reader
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.throttle import Throttle
+from reconciler.engine.refresh.reader import Reader, Scope
 from reconciler.kinds import KINDS
 from reconciler.model.secret import Redactor, Secret
 from reconciler.secrets.sinks import SinkSet
@@ -50,7 +50,7 @@ def test_what_has_to_wait_for_the_pace_of_one_route_lets_the_other_routes_go_on(
     sinks = SinkSet(tmp_path, Redactor(), known=(), owner="stack/default")
     with closing(client):
         reader = Reader(HttpProvider(client, keys, sinks, tmp_path, PROJECTS), KINDS, parallelism=2, pages={})
-        paced = [Place("ServiceAccount", project) for project in PROJECTS]
-        free = [Place("User", None), *(Place("VectorStore", project) for project in PROJECTS)]
+        paced = [Scope("ServiceAccount", project) for project in PROJECTS]
+        free = [Scope("User", None), *(Scope("VectorStore", project) for project in PROJECTS)]
         reader.read_lists([*paced, *free])
     assert set(reader.state.listed) == {*paced, *free}

@@ -34,7 +34,7 @@ BASES = {"Assistant": ASSISTANT, "VectorStore": STORE, "Agent": AGENT}
 
 
 def live(kind: str, carried: dict[str, Any] | None = None, **changes: Any) -> LiveObject:
-    return LiveObject(KINDS[kind], "id", {**BASES.get(kind, {}), **changes}, carried=carried or {})
+    return LiveObject(KINDS[kind], "id", {**BASES.get(kind, {}), **changes}, own_calls=carried or {})
 
 
 def record(kind: str, **applied: Any) -> Record:

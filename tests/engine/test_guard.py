@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.engine.guard import KeyInUse, Limits, refusals
+from reconciler.engine.plan.guard import KeyInUse, Limits, refusals
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.destruction import Loss, Lost

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.diff import diff_fields
-from reconciler.engine.losses import with_losses
+from reconciler.engine.plan.losses import with_losses
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Reason
@@ -21,7 +21,7 @@ from reconciler.model.values import FileSet, LocalFile, Member
 def losses(kind: str, before: dict[str, Any], after: dict[str, Any]) -> tuple[Loss, ...]:
     """What an update from one spec to another destroys; both were applied by us."""
     carried = {name: value for name, value in before.items() if isinstance(value, FileSet)}
-    live = LiveObject(KINDS[kind], "id", before, carried=carried)
+    live = LiveObject(KINDS[kind], "id", before, own_calls=carried)
     address = Address(kind, "x")
     fields = diff_fields(KINDS[kind], desired=after, live=live, record=Record(address, "id", applied=before))
     change = Change(

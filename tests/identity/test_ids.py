@@ -14,7 +14,7 @@ from tests.cli.test_plan_and_apply import admin, user
 from tests.conftest import Workspace
 from tests.whole_examples import FILES, whole_example
 
-INSIDE_OTHERS = [kind for kind in KINDS.values() if kind.surroundings]
+INSIDE_OTHERS = [kind for kind in KINDS.values() if kind.parents]
 GROUPS = """\
 kind: Group
 metadata: {name: a}

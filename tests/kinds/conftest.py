@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Workspace
 
-pytest.register_assert_rewrite("tests.properties.bench", "tests.properties.lives")
+pytest.register_assert_rewrite("tests.properties.bench", "tests.properties.lifecycle")
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_losing_the_state_never_makes_a_second_object(with_example: Workspace, k
         item.on_update and item.in_body and item.readable is Readable.NEVER for item in kind.fields
     )
     assert unseen or not [request for request in with_example.emulator.requests if request.method != "GET"]
-    assert code == (0 if all(one.mark or one.found_by_key for one in kinds) else 1)
+    assert code == (0 if all(one.mark or one.unique_key for one in kinds) else 1)
 
 
 @every_listed_kind

@@ -15,7 +15,7 @@ from reconciler.emulator import Emulator
 from reconciler.kinds import KINDS
 from reconciler.model.change import Action, OutcomeStatus, Plan
 from tests.properties.bench import only, pending
-from tests.properties.lives import Clock, Life
+from tests.properties.lifecycle import Clock, Life
 
 WORDS, ENTRY = "skills/greeting/words/hello.txt", "skills/greeting/SKILL.md"
 

@@ -13,7 +13,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.change import Action
 from tests.conftest import Workspace
 from tests.properties.bench import pending
-from tests.properties.lives import Clock, Life
+from tests.properties.lifecycle import Clock, Life
 
 THREAD = "kind: Thread\nmetadata: {name: t}\nspec: {}\n"
 MESSAGE = "kind: Message\nmetadata: {name: m}\nspec: {thread_id: thread_1, role: user, content: Hello}\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from reconciler.kinds import KINDS
-from reconciler.manifests.accept import predicate
+from reconciler.manifests.fast_validation import predicate
 from reconciler.manifests.kind_schema import kind_schema
 from reconciler.manifests.schema import stack_schema
 from reconciler.manifests.validate import Checker

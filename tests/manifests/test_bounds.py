@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.kinds import KINDS
 from reconciler.manifests import files, room
-from reconciler.manifests.assemble import load_configuration
+from reconciler.manifests.configuration_loader import load_configuration
 from reconciler.rules import RULE_KINDS
 from tests.manifests.conftest import Folder
 
@@ -25,7 +25,7 @@ def named(count: int) -> str:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that small inputs reach."""
     limited = lambda: room.Room(resources=100, characters=20_000)  # noqa: E731
-    monkeypatch.setattr("reconciler.manifests.assemble.Room", limited)
+    monkeypatch.setattr("reconciler.manifests.configuration_loader.Room", limited)
 
 
 @pytest.mark.usefixtures("small")

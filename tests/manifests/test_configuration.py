@@ -51,7 +51,7 @@ def test_resources_come_in_the_order_of_their_addresses(folder: Folder) -> None:
 def test_a_resource_knows_its_place_and_its_fields_places(folder: Folder) -> None:
     folder.write({"m.yaml": f"# first\n---\n{PROJECT}"})
     (resource,) = folder.load().resources
-    assert (str(resource.place), str(resource.places["name"])) == ("m.yaml:3:1", "m.yaml:5:14")
+    assert (str(resource.location), str(resource.locations["name"])) == ("m.yaml:3:1", "m.yaml:5:14")
 
 
 def test_a_lifecycle_is_read_whole(folder: Folder) -> None:

@@ -52,7 +52,10 @@ def test_every_file_that_must_not_be_read_is_told_with_the_item_that_found_it(fo
     declared = load(folder, whole=False)
     with pytest.raises(ConfigurationError) as caught:
         declared.completed()
-    assert [(one.place.line, one.place.column) for one in caught.value.diagnostics if one.place] == [(6, 13), (8, 13)]
+    assert [(one.location.line, one.location.column) for one in caught.value.diagnostics if one.location] == [
+        (6, 13),
+        (8, 13),
+    ]
 
 
 def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> None:
@@ -60,7 +63,7 @@ def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> N
     (folder / "other.yaml").write_text("kind: Assistant\nmetadata: {name: bot}\nspec: {modle: gpt-4.1}\n")
     with pytest.raises(ConfigurationError) as caught:
         load(folder, whole=False)
-    assert {one.place.file.rpartition("/")[2] for one in caught.value.diagnostics if one.place} == {
+    assert {one.location.file.rpartition("/")[2] for one in caught.value.diagnostics if one.location} == {
         "other.yaml",
         "store.yaml",
     }

@@ -70,7 +70,7 @@ def test_a_value_can_hold_a_reference(folder: Folder) -> None:
 
 def test_resources_of_one_document_share_its_place(folder: Folder) -> None:
     folder.write({"m.yaml": limits("{a: 1, b: 2}")})
-    places = {str(one.places["model"]) for one in folder.load().resources if one.address.project}
+    places = {str(one.locations["model"]) for one in folder.load().resources if one.address.project}
     assert places == {"m.yaml:9:10"}
 
 

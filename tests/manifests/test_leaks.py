@@ -7,7 +7,7 @@ import pytest
 from reconciler.errors import ConfigurationError
 from reconciler.manifests.problems import Problems
 from reconciler.model.address import Address
-from reconciler.model.diagnostic import Place
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.secret import Secret
 from tests.manifests.conftest import PROJECT, Folder
 
@@ -103,6 +103,6 @@ def test_secrets_are_told_as_soon_as_they_are_known_also_where_loading_fails(fol
 
 def test_an_address_and_a_file_with_a_secret_in_them_are_not_printed() -> None:
     problems = Problems()
-    problems.add("Wrong", address=Address("Agent", KEY), place=Place(f"{KEY}.yaml", 1, 1))
+    problems.add("Wrong", address=Address("Agent", KEY), place=SourceLocation(f"{KEY}.yaml", 1, 1))
     (found,) = problems.in_reading_order([Secret(KEY)])
     assert str(found) == "•••.yaml:1:1: error: Wrong"

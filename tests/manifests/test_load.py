@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests.load import MAX_BYTES, MAX_DEPTH, load_documents, parse_flow, plain_value, read_text
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problem, Problems
+from reconciler.manifests.source_map import Document
 
 
 def documents(text: str, *, is_json: bool = False) -> list[Document]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests.parsed import ParsedFiles
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problems
+from reconciler.manifests.source_map import Document
 
 TWO = """\
 kind: Project

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.manifests.load import load_documents
-from reconciler.manifests.places import Document
 from reconciler.manifests.problems import Problems
+from reconciler.manifests.source_map import Document
 from reconciler.model.paths import Trail, dotted, undotted
 
 TEXT = """\
@@ -48,7 +48,7 @@ def document() -> Document:
 def test_a_path_leads_to_its_value_its_key_or_its_deepest_written_part(
     document: Document, trail: Trail, place: str, key_place: str
 ) -> None:
-    found = (str(document.place_of(trail)), str(document.place_of(trail, key=True)))
+    found = (str(document.location_of(trail)), str(document.location_of(trail, key=True)))
     assert found == (f"a.yaml:{place}", f"a.yaml:{key_place}")
 
 
@@ -60,7 +60,7 @@ def test_places_do_not_depend_on_what_was_looked_up_before(data: st.DataObject) 
     ]  # fmt: skip
     for trail in data.draw(st.permutations(trails)):
         assert used.has(trail)
-        assert used.place_of(trail, key=True) == fresh.place_of(trail, key=True)
+        assert used.location_of(trail, key=True) == fresh.location_of(trail, key=True)
 
 
 def test_spec_places_list_every_written_path(document: Document) -> None:

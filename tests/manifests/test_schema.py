@@ -89,7 +89,7 @@ def test_every_field_has_words_to_hover_over(kind: Kind) -> None:
 @every_kind
 @pytest.mark.parametrize("expression", ["${var.x}", "a ${file:b} c", "${each.value.x}"])
 def test_an_expression_may_stand_for_any_field_in_an_editor(kind: Kind, expression: str) -> None:
-    carried = {field.name for field in kind.carried if field.name != "files"}
+    carried = {field.name for field in kind.own_calls if field.name != "files"}
     spec = {field.name: expression for field in kind.fields if field.name not in carried}
     example = documents(kind.example)[0]
     assert errors(kind_schema(kind, expressions=True), {**example, "spec": {**example["spec"], **spec}}) == []

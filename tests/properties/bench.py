@@ -12,25 +12,25 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from reconciler.api.client import Client
 from reconciler.api.keys import KeyRing
-from reconciler.api.provider import HttpProvider
-from reconciler.cli.refreshing import Refreshing
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.client import Client
+from reconciler.cli.planning import Planning
 from reconciler.emulator import Emulator, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store
 from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
 from reconciler.emulator.store import ORGANIZATION, Record, Store
-from reconciler.engine.apply import Run, apply_plan
-from reconciler.engine.incremental import Sweeps
-from reconciler.engine.match import Ownership
-from reconciler.engine.plan import PlanInputs, PlanOptions
+from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
+from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.plan.planner import PlanInputs, PlanOptions
+from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.kinds import KINDS
 from reconciler.kinds.data_retention import OF_BOTH
 from reconciler.manifests import Credential
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, OutcomeStatus, Plan
-from reconciler.model.kind import Kind, Scope
+from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.resource import LiveObject, Resource
 from reconciler.model.secret import Redactor, Secret
 from reconciler.model.types import KeySinkType
@@ -243,7 +243,7 @@ class Stack:
             projects=self.projects,
             options=PlanOptions(**options),
         )
-        refreshing = Refreshing(self.provider, self.bench.client, self.keys, Sweeps(), parallelism=1)
+        refreshing = Planning(self.provider, self.bench.client, self.keys, FullRefreshPolicy(), parallelism=1)
         return refreshing.plan(inputs, self.store, mode="full")
 
     def apply(self, *resources: Resource, **options: Any) -> ApplyResult:
@@ -251,7 +251,7 @@ class Stack:
         plan = self.plan(*resources, **options)
         assert plan.diagnostics == ()
         run = self.store.begin_run(command="test", user="u", host="h", pid=1, plan_digest="d")
-        result = apply_plan(plan, Run(self.provider, self.store, KINDS, self._ownership, run, parallelism=1))
+        result = apply_plan(plan, ApplyContext(self.provider, self.store, KINDS, self._ownership, run, parallelism=1))
         assert [one.message for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
         assert {
             str(record.address): record.answered for record in self.store.records().values() if record.answered
@@ -263,7 +263,7 @@ class Stack:
         kind, address = resource.kind, resource.address
         spec = {
             name: value
-            for name, value in kind.complete(resource.spec).items()
+            for name, value in kind.fill_defaults(resource.spec).items()
             if value is not None and not isinstance(kind.by_name[name].type, KeySinkType)
         }
         if kind.always_exists:
@@ -282,7 +282,7 @@ class Stack:
         """The object that an address is bound to, as the API shows it now, with its carried fields."""
         found = self.provider.get(resource.kind, resource.address.project, self.store.records()[resource.address].id)
         assert found is not None
-        return self.provider.read_carried(found, {item.name for item in resource.kind.carried})
+        return self.provider.read_own_calls(found, {item.name for item in resource.kind.own_calls})
 
     @property
     def _ownership(self) -> Ownership:
@@ -291,8 +291,8 @@ class Stack:
 
 def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, name: str = "it") -> Resource:
     """A spec as the loader makes a resource of it; objects that the key alone places have no project here."""
-    address = Address(kind.name, name, project if kind.scope is Scope.PROJECT else None)
-    return Resource(address, kind, {**{item.name: name for item in kind.fields if item.named}, **spec})
+    address = Address(kind.name, name, project if kind.scope is ScopeType.PROJECT else None)
+    return Resource(address, kind, {**{item.name: name for item in kind.fields if item.defaults_to_name}, **spec})
 
 
 @cache  # making a strategy takes as long as drawing from it
@@ -306,7 +306,7 @@ def valid_specs(
     """Specs of a kind that the emulator's platform has room for; of the same object as `like`, where it matters."""
     if kind.name != "RateLimit":
         found = _specs(kind.name, having)
-        known = kind.identity(like) if like is not None and kind.found_by_key else None
+        known = kind.identity(like) if like is not None and kind.unique_key else None
         return found if known is None else found.filter(lambda spec: kind.identity(spec) == known)
     return st.sampled_from([model for model in MODELS if like is None or model.id == like["model"]]).flatmap(
         lambda model: st.fixed_dictionaries(

@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from reconciler.engine.books import imported_record
+from reconciler.engine.apply.records import imported_record
 from reconciler.kinds import KINDS
 from reconciler.model.comparing import with_hidden
-from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
+from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.resource import METADATA_PAIRS, OUR_KEYS, Lifecycle, LiveObject, Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
 from tests.properties.bench import OTHER_PROJECT, PROJECT, Bench, Stack, Steps, only, pending, resource, valid_specs
@@ -198,7 +198,7 @@ def test_losing_the_state_after_an_apply_changes_no_field(kind: Kind, bench: Ben
 
 def can_be_reset(item: Field) -> bool:
     """Whether a field that is not set any more is taken back to something."""
-    return item.reset is not KEEP and item.mutability is not Mutability.FIXED and not item.ours
+    return item.reset is not KEEP and item.mutability is not Mutability.FIXED and not item.client_only
 
 
 def converges_to(stack: Stack, wanted: Resource) -> None:
@@ -207,7 +207,7 @@ def converges_to(stack: Stack, wanted: Resource) -> None:
     assert pending(stack.plan(wanted)) == []
     if wanted.kind.defines_project or (wanted.kind.unique and not wanted.address.project):
         return
-    is_elsewhere = wanted.address.project == PROJECT or wanted.kind.scope is Scope.EITHER
+    is_elsewhere = wanted.address.project == PROJECT or wanted.kind.scope is ScopeType.EITHER
     place = OTHER_PROJECT if is_elsewhere else wanted.address.project
     fresh = stack.make(replace(wanted, address=replace(wanted.address, name="fresh", project=place)))
     names = [item.name for item in wanted.kind.fields if shows_its_spec(item, wanted)]

@@ -20,7 +20,7 @@ from reconciler.emulator.routes import ROUTES
 from reconciler.emulator.routing import Router
 from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind
-from tests.properties.lives import Clock, Life
+from tests.properties.lifecycle import Clock, Life
 from tests.soak import SOAK
 from tests.whole_examples import is_listed
 

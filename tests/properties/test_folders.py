@@ -100,7 +100,7 @@ def store_of(folder: Path, item: dict[str, Any]) -> Resource:
 
 def attached(stack: Stack, wanted: Resource) -> dict[str, str]:
     """What the store holds: keys with the content's digest and the attributes of each."""
-    members = stack.live(wanted).carried["files"].members
+    members = stack.live(wanted).own_calls["files"].members
     return {one.key: _shown(one) for one in members}
 
 
@@ -131,7 +131,7 @@ def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -
                 stack.apply(wanted)
                 assert pending(stack.plan(wanted)) == []
                 assert attached(stack, wanted) == {one.key: _shown(one) for one in wanted.spec["files"].members}
-                members = stack.live(wanted).carried["files"].members
+                members = stack.live(wanted).own_calls["files"].members
                 assert uploads(bench) == {one.file_id for one in members} - {*FILE_IDS, *FILES_OF_JOBS}
             stack.apply()
             assert uploads(bench) == set()

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.base_url import DEFAULT_BASE_URL
-from reconciler.api.provider import HttpProvider
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.cli.applying import exit_code_of
 from reconciler.cli.retired import retired
 from reconciler.emulator import Emulator
@@ -29,7 +29,7 @@ from reconciler.render.text import TextRenderer
 from tests.cli.test_interrupts import ended, start, until
 from tests.cli.test_plan_and_apply import user
 from tests.conftest import Workspace
-from tests.properties.lives import Clock, Life
+from tests.properties.lifecycle import Clock, Life
 from tests.whole_examples import EXAMPLE, REQUEST
 
 FILES = {"data/requests.jsonl": REQUEST, "data/examples.jsonl": EXAMPLE}

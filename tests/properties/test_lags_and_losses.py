@@ -15,7 +15,7 @@ from reconciler.model.change import Action, OutcomeStatus
 from reconciler.model.kind import Kind, Readable
 from tests.bench import workloads
 from tests.properties.bench import pending
-from tests.properties.lives import SETTLE_SECONDS, Clock, Life, conflicts
+from tests.properties.lifecycle import SETTLE_SECONDS, Clock, Life, conflicts
 from tests.soak import SOAK
 from tests.whole_examples import is_listed, whole_example
 
@@ -40,14 +40,14 @@ unmarked_kind = pytest.mark.parametrize(
     [
         kind
         for kind in KINDS.values()
-        if not kind.mark and not kind.found_by_key and kind.calls.listable and not kind.surroundings
+        if not kind.mark and not kind.unique_key and kind.calls.listable and not kind.parents
     ],
     ids=attrgetter("name"),
 )
 LISTED = list(filter(is_listed, KINDS.values()))
 found_again_kind = pytest.mark.parametrize("kind", LISTED, ids=attrgetter("name"))
 marked_kind = pytest.mark.parametrize(
-    "kind", [kind for kind in LISTED if kind.mark and not kind.surroundings], ids=attrgetter("name")
+    "kind", [kind for kind in LISTED if kind.mark and not kind.parents], ids=attrgetter("name")
 )
 
 
@@ -135,7 +135,7 @@ def test_what_vanished_right_after_an_apply_is_waited_for_only_until_it_would_ha
     lost = [address for address in life.records() if not KINDS[address.kind].always_exists]
     for address in lost:
         kind, id = KINDS[address.kind], life.records()[address].id
-        life.vanish(id if kind.calls.id_field else kind.place_of(id)[1])
+        life.vanish(id if kind.calls.id_field else kind.parent_and_id(id)[1])
     assert {change.address for change in life.plan().changes if change.action is Action.CREATE} >= set(lost)
     assert life.clock() - made_at <= SETTLE_SECONDS + 1  # the API tells times in whole seconds
 
@@ -147,7 +147,7 @@ def test_what_is_gone_for_good_is_made_again(slow: Life) -> None:
     lost = [address for address in slow.records() if not KINDS[address.kind].always_exists]
     for address in lost:
         kind, id = KINDS[address.kind], slow.records()[address].id
-        slow.vanish(id if kind.calls.id_field else kind.place_of(id)[1])
+        slow.vanish(id if kind.calls.id_field else kind.parent_and_id(id)[1])
     assert {change.address for change in slow.plan().changes if change.action is Action.CREATE} >= set(lost)
 
 

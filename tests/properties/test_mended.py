@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from reconciler.engine.books import imported_record
+from reconciler.engine.apply.records import imported_record
 from reconciler.engine.diff import diff_fields
 from reconciler.kinds import KINDS
 from reconciler.model.resource import Lifecycle, LiveObject

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.engine.apply import Run, apply_plan
-from reconciler.engine.match import Ownership
-from reconciler.engine.rollback import History, as_rollback, before_run
+from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
+from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.plan.rollback import RunHistory, as_rollback, rollback_target
 from reconciler.kinds import KINDS
 from reconciler.model.change import OutcomeStatus
 from reconciler.model.kind import Kind, OnRemove, Removal
@@ -34,15 +34,15 @@ def edits(draw: st.DrawFn, kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
 def roll_back(stack: Stack, run_id: int) -> None:
     """Undo a run as the command does, and insist that all of it went through."""
     records = stack.store.records()
-    before = before_run(History(run_id, stack.store.pre_images(run_id)), records, KINDS)
-    targets = before.touched & {*records, *(item.address for item in before.resources)}
+    before = rollback_target(RunHistory(run_id, stack.store.pre_images(run_id)), records, KINDS)
+    targets = before.changed_by_run & {*records, *(item.address for item in before.resources)}
     if not targets:
         return
     plan = as_rollback(stack.plan(*before.resources, targets=tuple(sorted(targets))), before, records, KINDS)
     assert plan.diagnostics == ()
     run = stack.store.begin_run(command="rollback", user="u", host="h", pid=1, plan_digest="d")
     ownership = Ownership("shop", "test")
-    result = apply_plan(plan, Run(stack.provider, stack.store, KINDS, ownership, run, parallelism=1))
+    result = apply_plan(plan, ApplyContext(stack.provider, stack.store, KINDS, ownership, run, parallelism=1))
     assert [(str(one), one.message) for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
 
 
@@ -96,7 +96,7 @@ def test_a_create_that_is_rolled_back_can_be_made_again(kind: Kind, bench: Bench
     check()
 
 
-FOUND = [kind for kind in THINGS if kind.found_by_key and kind.calls.listable]
+FOUND = [kind for kind in THINGS if kind.unique_key and kind.calls.listable]
 """Kinds of which an object that is there already is ours as soon as a manifest declares it."""
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
 from reconciler.manifests.nulls import without_nulls
-from reconciler.model.kind import Kind, Scope
+from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.types import BundleType, FileSetType, LocalFileType
 from reconciler.model.values import SecretValue, with_secrets
 from tests.properties.strategies import TRICKY, Surroundings, examples, json_objects, specs
@@ -52,7 +52,7 @@ def escaped(value: Any) -> Any:
 
 
 def document(kind: Kind, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": "it"} if kind.scope is Scope.ORGANIZATION else {"name": "it", "project": "search"}
+    metadata = {"name": "it"} if kind.scope is ScopeType.ORGANIZATION else {"name": "it", "project": "search"}
     return {"kind": kind.name, "metadata": metadata, "spec": escaped(spec)}
 
 

@@ -83,11 +83,11 @@ def test_a_part_that_an_answer_lacks_is_no_difference(kind: Kind, bench: Bench) 
             wanted = resource(kind, spec)
             stack.apply(wanted)
             live, record = stack.live(wanted), stack.store.records()[wanted.address]
-            desired = kind.complete(wanted.spec)
+            desired = kind.fill_defaults(wanted.spec)
             for path, shown in without_each_part(live.attributes, compared(kind)):
                 if is_free(kind, path):
                     continue
-                other = LiveObject(kind, live.id, shown, live.project, live.carried)
+                other = LiveObject(kind, live.id, shown, live.project, live.own_calls)
                 assert (path, diff_fields(kind, desired=desired, live=other, record=record)) == (path, [])
                 assert (path, drifted_fields(kind, live=other, record=record, ignore=())) == (path, [])
 
@@ -103,11 +103,11 @@ def test_nothing_is_replaced_for_a_part_that_an_answer_lacks_where_no_record_is_
             wanted = resource(kind, spec)
             stack.apply(wanted)
             live = stack.live(wanted)
-            desired = kind.complete(wanted.spec)
+            desired = kind.fill_defaults(wanted.spec)
             for path, shown in without_each_part(live.attributes, compared(kind)):
                 if is_free(kind, path):
                     continue
-                other = LiveObject(kind, live.id, shown, live.project, live.carried)
+                other = LiveObject(kind, live.id, shown, live.project, live.own_calls)
                 found = diff_fields(kind, desired=desired, live=other, record=None)
                 assert (path, [item for item in found if item.forces_replacement]) == (path, [])
 
@@ -123,11 +123,11 @@ def test_a_value_of_another_type_is_an_error_that_says_where_and_what(kind: Kind
             wanted = resource(kind, spec)
             stack.apply(wanted)
             live, record = stack.live(wanted), stack.store.records()[wanted.address]
-            desired = kind.complete(wanted.spec)
+            desired = kind.fill_defaults(wanted.spec)
             for name in compared(kind) & desired.keys():
                 if desired[name] is None or kind.by_name[name].mutability is Mutability.FIXED:
                     continue
-                broken = LiveObject(kind, live.id, {**live.attributes, name: {1, 2}}, live.project, live.carried)
+                broken = LiveObject(kind, live.id, {**live.attributes, name: {1, 2}}, live.project, live.own_calls)
                 with pytest.raises(ApiError) as caught:
                     diff_fields(kind, desired=desired, live=broken, record=record)
                 assert f"{kind.name} {live.id}: " in str(caught.value)

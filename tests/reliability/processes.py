@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.zygote import Zygote
+from tests.fork_server import Zygote
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Mortals:
     """Command lines from a process of their own; one of them runs at a time."""
 
     def __init__(self) -> None:
-        self._zygote = Zygote("tests.reliability.mortal:main")
+        self._zygote = Zygote("tests.reliability.crash_process:main")
 
     def __enter__(self) -> Self:
         return self

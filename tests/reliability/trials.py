@@ -21,7 +21,7 @@ from reconciler.emulator import Emulator
 from reconciler.emulator.store import Snapshot
 from reconciler.model.change import Action
 from reconciler.render.planfile import load_plan
-from tests.reliability.aftermath import Aftermath, aftermath
+from tests.reliability.after_crash import Aftermath, aftermath
 from tests.reliability.processes import Ended, Mortals
 from tests.reliability.scenarios import Files, Scenario
 from tests.whole_examples import make_a_persons_key

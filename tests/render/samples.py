@@ -17,7 +17,7 @@ from reconciler.model.change import (
     Reason,
     Unmanaged,
 )
-from reconciler.model.diagnostic import Diagnostic, Place, Severity
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Unknown
 
@@ -25,8 +25,8 @@ DIGEST = "0123456789abcdef" * 4
 OTHER_DIGEST = "fedcba9876543210" * 4
 
 
-def at(file: str, line: int) -> Place:
-    return Place(f"manifests/{file}.yaml", line, 1)
+def at(file: str, line: int) -> SourceLocation:
+    return SourceLocation(f"manifests/{file}.yaml", line, 1)
 
 
 def member(path: str, **attributes: object) -> Member:
@@ -57,7 +57,7 @@ PROJECT = Change(
     Action.CREATE,
     Reason.NEW,
     after={"name": "Search", "residency": "EU_STORAGE_PROCESSING"},
-    place=at("projects", 3),
+    location=at("projects", 3),
 )
 ARCHIVED = Change(
     Address("Project", "old-lab"),
@@ -80,7 +80,7 @@ STORE = Change(
         "files": HANDBOOK,
         "metadata": {},
     },
-    place=at("search", 12),
+    location=at("search", 12),
     depends_on=(PROJECT.address,),
 )
 BOT = Change(
@@ -96,7 +96,7 @@ BOT = Change(
         "temperature": 0.2,
     },
     desired={"tool_resources": {"file_search": {"vector_store_ids": [Reference(STORE.address)]}}},
-    place=at("search", 30),
+    location=at("search", 30),
     depends_on=(STORE.address,),
     warnings=("all 16 pairs of metadata are in use, so the object carries no mark of ours",),
 )
@@ -113,7 +113,7 @@ LIMIT = Change(
     before={"model": "gpt-4.1", "max_requests_per_1_minute": 500, "max_tokens_per_1_minute": 1000},
     after={"model": "gpt-4.1", "max_requests_per_1_minute": 600, "max_tokens_per_1_minute": 2000},
     pre_image={"max_requests_per_1_minute": 500, "max_tokens_per_1_minute": 1000},
-    place=at("limits", 7),
+    location=at("limits", 7),
 )
 TRIAGE = Change(
     Address("Assistant", "triage", "support"),
@@ -135,7 +135,7 @@ TRIAGE = Change(
     before={"name": "Triage?", "model": "gpt-4.1"},
     after={"name": "Triage", "model": "gpt-4.1"},
     pre_image={"name": "Triage?"},
-    place=at("support", 41),
+    location=at("support", 41),
 )
 FAQ = Change(
     Address("VectorStore", "faq", "support"),
@@ -147,7 +147,7 @@ FAQ = Change(
     after={"name": "FAQ"},
     removal=Removal.DELETE,
     destructive="its index is deleted and has to be built again",
-    place=at("support", 3),
+    location=at("support", 3),
 )
 PRICES = Change(
     Address("File", "prices", "support"),
@@ -162,7 +162,7 @@ PRICES = Change(
     after={"path": LocalFile("data/prices.md", OTHER_DIGEST, 24_310), "filename": "prices.md", "purpose": "assistants"},
     create_before_destroy=True,
     destructive="the uploaded file is deleted and leaves every vector store",
-    place=at("support", 60),
+    location=at("support", 60),
 )
 GUIDES = Change(
     Address("VectorStore", "guides", "support"),
@@ -178,7 +178,7 @@ GUIDES = Change(
     id="vs_g",
     after={"name": "Guides", "files": HANDBOOK},
     before={"name": "Guide"},
-    place=at("support", 80),
+    location=at("support", 80),
 )
 ACCOUNT = Change(
     Address("ServiceAccount", "indexer", "support"),
@@ -207,7 +207,7 @@ TAKEN = Change(
     after={"name": "Legacy"},
     renamed_from=Address("VectorStore", "old-legacy", "support"),
     mark="acme/prod/VectorStore/support/legacy",
-    place=at("support", 99),
+    location=at("support", 99),
 )
 FORGOTTEN = Change(
     Address("VectorStore", "retained", "support"), Action.FORGET, Reason.RETAINED, id="vs_r", before={"name": "Kept"}
@@ -220,14 +220,14 @@ WARNING = Diagnostic(
     "Assistants are retired",
     "The live platform retired assistants on 2026-08-26: use kind Agent there.",
     address=BOT.address,
-    place=at("search", 30),
+    location=at("search", 30),
     severity=Severity.WARNING,
 )
 ERROR = Diagnostic(
     "Unknown project",
     'No manifest declares project "serach". Did you mean "search"?',
     address=Address("RateLimit", "x", "serach"),
-    place=Place("manifests/team.yaml", 14, 12),
+    location=SourceLocation("manifests/team.yaml", 14, 12),
 )
 RENAMED_OUTSIDE = FieldChange(("name",), "Triage", "Triage?", Origin.DRIFT)
 
@@ -239,7 +239,7 @@ FULL = Plan(
         FORGOTTEN,
     ),
     drift=(
-        Drift(TRIAGE.address, "asst_7r1", (RENAMED_OUTSIDE,), place=TRIAGE.place),
+        Drift(TRIAGE.address, "asst_7r1", (RENAMED_OUTSIDE,), location=TRIAGE.location),
         Drift(QUIET[1].address, "agent_1", (FieldChange(("model",), "gpt-5", "gpt-5.1", Origin.DRIFT),)),
     ),
     outputs=(
@@ -267,19 +267,19 @@ DRIFTED = Plan(
                 RENAMED_OUTSIDE,
                 FieldChange(("instructions",), PROMPT, NEW_PROMPT, Origin.DRIFT),
             ),
-            place=TRIAGE.place,
+            location=TRIAGE.location,
         ),
         Drift(
             GUIDES.address,
             "vs_g",
             (FieldChange(("files", "guides/gone.md"), {"sha256": DIGEST}, None, Origin.DRIFT),),
-            place=GUIDES.place,
+            location=GUIDES.location,
         ),
         Drift(
             Address("VectorStore", "old", "search"),
             "vs_old",
             deleted=True,
-            place=at("search", 70),
+            location=at("search", 70),
             blame="by ann@acme.com on 2026-09-01",
         ),
     ),
@@ -311,7 +311,7 @@ RESULT = ApplyResult(
             "rl-gpt41",
             message="it moved since the plan was made",
             hint="Plan again and review.",
-            moved=(FieldChange(("max_requests_per_1_minute",), 500, 700),),
+            changed_since_plan=(FieldChange(("max_requests_per_1_minute",), 500, 700),),
             blame="rate_limit.updated by ann@acme.com, 2026-01-02 03:04 UTC",
         ),
         Outcome(TRIAGE, OutcomeStatus.SKIPPED, message="VectorStore/support/faq was not replaced"),

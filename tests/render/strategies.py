@@ -23,7 +23,7 @@ from reconciler.model.change import (
     Reason,
     Unmanaged,
 )
-from reconciler.model.diagnostic import Diagnostic, Place, Severity
+from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Template, Unknown
 
@@ -87,8 +87,8 @@ class _Deal:
             path, self.value(), self.value(), self.one_of(*Origin), self.one_of(True, False), self.text()
         )
 
-    def place(self) -> Place | None:
-        return self.one_of(None, Place(self.text(), 3, 4))
+    def place(self) -> SourceLocation | None:
+        return self.one_of(None, SourceLocation(self.text(), 3, 4))
 
     def change(self, action: Action) -> Change:
         return Change(
@@ -103,7 +103,7 @@ class _Deal:
             before=self.spec(),
             pre_image=self.spec(),
             depends_on=self.some(self.address),
-            place=self.place(),
+            location=self.place(),
             removal=self.one_of(None, *Removal),
             destructive=self.text(),
             create_before_destroy=self.one_of(True, False),

@@ -6,8 +6,8 @@ import json
 from xml.etree import ElementTree
 
 from reconciler.model.address import Address
-from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus, Finding
-from reconciler.model.diagnostic import Place
+from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, CheckStatus
+from reconciler.model.diagnostic import SourceLocation
 from reconciler.render.checks import json_view, junit_view, markdown_view, text_view
 from reconciler.render.escape import hides
 
@@ -21,8 +21,8 @@ REPORT = CheckReport(
             Address("Check", "bad", "search"),
             CheckStatus.FAILED,
             "createResponse",
-            place=Place("m.yaml", 3, 1),
-            findings=(Finding("status", HOSTILE), Finding("tokens", "are many")),
+            place=SourceLocation("m.yaml", 3, 1),
+            findings=(CheckFinding("status", HOSTILE), CheckFinding("tokens", "are many")),
             notes=(HOSTILE,),
         ),
         CheckOutcome(Address("Check", "none"), CheckStatus.ERROR, message=HOSTILE),

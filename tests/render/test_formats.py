@@ -7,8 +7,8 @@ import pytest
 
 from reconciler import render
 from reconciler.errors import UsageError
+from reconciler.render.phrases import duration
 from reconciler.render.values import file_size, inline
-from reconciler.render.words import duration
 
 from . import samples
 

@@ -25,7 +25,7 @@ def test_a_page_has_a_row_for_every_field_and_its_parts(kind: Kind) -> None:
 def test_a_page_writes_ids_as_an_import_takes_them(kind: Kind) -> None:
     assert all(f" {form}`" in kind_page(kind) for form in kind.id_forms)
     for form in kind.id_forms:
-        kind.place_of(form)
+        kind.parent_and_id(form)
 
 
 @pytest.mark.parametrize(

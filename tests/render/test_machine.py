@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Plan, Reason
 from reconciler.model.values import FileSet, LocalFile, Member, Unknown
-from reconciler.render.machine import JsonRenderer
+from reconciler.render.json import JsonRenderer
 
 from . import samples
 from .goldens import assert_golden

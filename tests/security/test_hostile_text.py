@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.render.escape import hides
 from tests.security.conftest import Inside
-from tests.security.liar import Liar, listening
+from tests.security.hostile_api import Liar, listening
 from tests.security.platform import Platform, manifest
 
 TERMINAL = "\x1b[2J\x1b]8;;http://evil.example\x07click\x1b]8;;\x07\u202egpj\u2066\r\x9b31m\x7f\u200b\u2028"
@@ -142,7 +142,7 @@ def test_a_mistake_of_ours_that_quotes_a_stranger_does_not_act(inside: Inside, m
     def fails(*_: object, **__: object) -> None:
         raise ValueError(HOSTILE)
 
-    monkeypatch.setattr("reconciler.cli.refreshing.make_plan", fails)
+    monkeypatch.setattr("reconciler.cli.planning.make_plan", fails)
     done = inside.write({"m.yaml": manifest("Assistant/bot", BOT)}).run("plan", "-vv", expect=1)
     assert "This is a mistake in reconciler" in done.err
     assert acts(done.err) == []

@@ -1,0 +1,135 @@
+"""What a vector store holds, as a set of members, and what has to move to make it another set.
+
+Each file that we attach carries the path and the digest of its source in its attributes, so the live set can be read
+without any state of ours. A run that died may have left two files for one path: the better one stands for the path,
+the others appear under a key of their own, which no manifest asks for, so they go. Pure functions; nothing here calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.api.objects.bodies import plain
+from reconciler.api.objects.scoped import id_of
+from reconciler.model.comparing import comparable, same
+from reconciler.model.types import FileSetType
+from reconciler.model.values import FileSet, LocalFile, Member
+
+PATH_KEY = "reconciler_path"
+DIGEST_KEY = "reconciler_sha256"
+_OURS = (PATH_KEY, DIGEST_KEY)
+
+
+class Moves(Struct, frozen=True):
+    """What to do, by how it is done. All but `remove` are desired members, with their file id where one exists.
+
+    `add` is to be uploaded where it has content, and attached; `again` is attached otherwise than asked, which takes a
+    detach; `retag` differs in its attributes alone; `remove` are live members.
+    """
+
+    add: tuple[Member, ...]
+    again: tuple[Member, ...]
+    retag: tuple[Member, ...]
+    remove: tuple[Member, ...]
+
+
+def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
+    """The members of a store, from its list of files; those that are not ours go by their file id."""
+    found: dict[str, Member] = {}
+    alike: dict[str, Any] = {}
+    for item in sorted(items, key=_preference):
+        member = _member(item, alike)
+        if member.key in found:
+            member = replace(member, key=f"{member.key} ({member.file_id})")
+        found[member.key] = member
+    return FileSet(tuple(found[key] for key in sorted(found)))
+
+
+def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) -> FileSet | None:
+    """The members of a store in comparable form as a set again; None where the id of one is not known any more."""
+    ids = {member.key: member.file_id for member in applied.members} if applied else {}
+    members = []
+    for key, shown in image.items():
+        sha256 = shown.get("sha256")
+        file_id = ids.get(key) if sha256 else key
+        if file_id is None:
+            return None
+        content = LocalFile(key, sha256, 0) if sha256 else None
+        members.append(Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy")))
+    return FileSet(tuple(members))
+
+
+def attachment(member: Member) -> dict[str, Any]:
+    """The body that attaches a member, our two attributes included."""
+    body: dict[str, Any] = {"file_id": member.file_id, "attributes": tags(member)}
+    if member.chunking_strategy is not None:
+        body["chunking_strategy"] = plain(member.chunking_strategy)
+    return body
+
+
+def tags(member: Member) -> dict[str, Any]:
+    """All the attributes of a member at the API."""
+    ours = {PATH_KEY: member.key, DIGEST_KEY: member.content.sha256} if member.content else {}
+    return {**(member.attributes or {}), **ours}
+
+
+def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
+    """How to get from one set to the other."""
+    by_key = {member.key: member for member in before.members if member.content}
+    by_id = {member.file_id: member for member in before.members}
+    sorted_out: dict[str, list[Member]] = {"add": [], "again": [], "retag": []}
+    kept: set[Any] = set()
+    for member in after.members:
+        found = by_key.get(member.key) if member.content else by_id.get(member.file_id)
+        if found is None and member.refused:
+            continue
+        if found is None or (member.content is not None and _digest(found) != _digest(member)):
+            sorted_out["add"].append(member)
+            continue
+        kept.add(found.file_id)
+        how = _difference(member, found, type)
+        if how is not None:
+            sorted_out[how].append(replace(member, file_id=found.file_id))
+    remove = tuple(member for member in before.members if member.file_id not in kept)
+    return Moves(tuple(sorted_out["add"]), tuple(sorted_out["again"]), tuple(sorted_out["retag"]), remove)
+
+
+def _difference(desired: Member, live: Member, type: FileSetType) -> str | None:
+    chunking = comparable(type.chunking_strategy, desired.chunking_strategy, live.chunking_strategy)
+    if not same(*chunking):
+        return "again"
+    attributes = comparable(type.attributes, desired.attributes, live.attributes)
+    # A file of ours that is now asked for by its id alone loses our attributes, and with them our claim to it.
+    return "retag" if not same(*attributes) or _digest(desired) != _digest(live) else None
+
+
+def _digest(member: Member) -> str | None:
+    return member.content.sha256 if member.content else None
+
+
+def _preference(item: Mapping[str, Any]) -> tuple[bool, float, str]:
+    created = item.get("created_at")
+    newest = -float(created) if isinstance(created, int | float) else 0.0
+    return item.get("status") != "completed", newest, str(item.get("id"))
+
+
+def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
+    """A member of its store; what is equal is kept once in `alike`, since most members are attached alike."""
+    id, chunking = id_of(item, what="the list of a store's files"), item.get("chunking_strategy")
+    tagged: Any = item.get("attributes") or {}
+    path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
+    ours = isinstance(path, str) and isinstance(sha256, str)
+    only_ours = ours and len(tagged) == len(_OURS)
+    attributes = {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
+    return Member(
+        key=path if ours else id,
+        # The size is not told, and not needed: the digest says it all.
+        content=LocalFile(path, sha256, 0) if ours else None,
+        file_id=id,
+        attributes=alike.setdefault(repr(attributes), attributes),
+        chunking_strategy=alike.setdefault(repr(chunking), chunking),
+    )

@@ -1,0 +1,99 @@
+"""Endpoints that are gone: a 404 of a whole collection, told apart from a 404 of one object.
+
+Where a server has retired a kind, every object of it answers 404, which would read as "all of them were deleted". So
+before a 404 of such a kind is believed, its list is asked once; and where the list is gone while the rest of the API
+answers, the kind is retired. Kinds that have no such list name one that went with them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.errors import AnswerError, ApiError, NotFoundError, ReconcilerError, RetiredError
+from reconciler.model.kind import Kind
+
+_REFUSED = (403, 404, 405, 410)
+_GONE = 410
+_SHUT_DOWN = re.compile(
+    r"\b(shut ?down|retired|sunset(ted)?|discontinued|no longer (available|supported|exists?))\b",
+    re.IGNORECASE,
+)
+"""What a refusal of a whole collection says where its status alone does not tell that it is gone."""
+
+
+class Retirements:
+    """What is known of kinds that a server may have retired. Each list is asked for at most once when it is alive."""
+
+    def __init__(self) -> None:
+        self._alive: set[str] = set()
+
+    def seen(self, kind: Kind) -> None:
+        """Note that the server has the kind."""
+        self._alive.add(kind.retirement_probe)
+
+    def check(self, kind: Kind, reach: ScopedClient) -> None:
+        """Raise RetiredError if an object of the kind is missing because the whole kind is."""
+        if kind.retirement is None or kind.retirement_probe in self._alive:
+            return
+        try:
+            reach.request("GET", kind.retirement_probe, query={"limit": 1})
+        except ApiError as error:
+            explained = self.explain(error, kind, reach, asked=kind.retirement_probe)
+            if explained is error and not isinstance(error, NotFoundError):
+                return  # a refusal of that list says nothing about the object
+            if explained is error:
+                raise
+            raise explained from error
+        self.seen(kind)
+
+    def explain(self, error: ApiError, kind: Kind, reach: ScopedClient, *, asked: str | None = None) -> ApiError:
+        """What a refusal of the kind's collection means, at the price of a call or two; the error itself if no more.
+
+        `asked` is the collection that was refused. One inside of something else can be missing with what it is in.
+        """
+        refused = asked or kind.collection
+        if kind.retirement_probe in self._alive or not _may_be_gone(error):
+            return error
+        if not isinstance(error, NotFoundError):
+            return _retired(kind, error)
+        if kind.retirement_probe == refused and "{" not in refused:
+            return _verdict(error, kind, reach)
+        if kind.retirement is None:
+            return error
+        try:
+            self.check(kind, reach)  # what is missing may be the object around it alone
+        except ApiError as found:
+            return found
+        return error
+
+    def refused(self, error: ApiError, kind: Kind, reach: ScopedClient) -> ApiError:
+        """What it means that nothing new is made; the error itself if it has nothing to do with a retirement."""
+        if kind.retirement is not None and kind.retirement.read_only and error.status in _REFUSED:
+            return _retired(kind, error, f" It was answered: {error}")
+        # A 400 of a create is about its body, such as a model that was shut down.
+        return self.explain(error, kind, reach) if isinstance(error, NotFoundError) else error
+
+
+def _may_be_gone(error: ApiError) -> bool:
+    if isinstance(error, AnswerError):
+        return False  # a page of a proxy says nothing about the API
+    said = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
+    return isinstance(error, NotFoundError) or error.status == _GONE or said
+
+
+def _verdict(error: ApiError, kind: Kind, reach: ScopedClient) -> ApiError:
+    """A 404 of a collection means that the kind is gone only where the rest of the API answers."""
+    try:
+        reach.plain.request("GET", "/models")
+    except ReconcilerError:
+        return error
+    return _retired(kind, error)
+
+
+def _retired(kind: Kind, error: ApiError, more: str = "") -> RetiredError:
+    hint = "A server that still has them is named by OPENAI_BASE_URL or --base-url."
+    sentence = f"This server has no {kind.name} objects (any more). It answered: {error}"
+    if kind.retirement is not None:
+        sentence = f"{kind.retirement.sentence}{more}"
+    return RetiredError(sentence, hint=hint, status=error.status)

@@ -1,0 +1,235 @@
+"""Uploads: the bytes of a local file, whole or in parts, with memory that does not grow with the file.
+
+A plan names a file with its digest. The bytes that are sent must be those: the file is measured right before, and what
+was read for sending is measured again on the way (whole files) or checked by the server (parts).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mimetypes
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from msgspec import Struct
+
+from reconciler.api.objects.changes import side_by_side
+from reconciler.api.objects.scoped import ScopedClient, id_of
+from reconciler.api.transport.client import Form
+from reconciler.errors import AmbiguousError, ApiError, NotFoundError, ReconcilerError, StalePlanError
+from reconciler.model.values import LocalFile
+
+MEBIBYTE = 1024 * 1024
+_CHUNK = 256 * 1024
+
+
+class Uploader(Struct, frozen=True, dict=True):
+    """Uploads files of the stack's folder `root`.
+
+    Files above `whole_bytes` go up in parts of `part_bytes`, `parallelism` at a time.
+    """
+
+    root: Path
+    whole_bytes: int = 512 * MEBIBYTE
+    part_bytes: int = 64 * MEBIBYTE
+    parallelism: int = 3
+
+    def upload(
+        self,
+        reach: ScopedClient,
+        local: LocalFile,
+        *,
+        filename: str,
+        purpose: str,
+        expires_after: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Upload the file and return the object that the API made of it.
+
+        Raises StalePlanError if the file is no longer what it was when it was planned, AmbiguousError if it may or
+        may not have been made.
+        """
+        path = self._path(local)
+        md5 = _measured(path, local)
+        described = {"filename": filename, "purpose": purpose}
+        if local.size <= self.whole_bytes:
+            return self._whole(reach, path, local, described, expires_after)
+        return self._in_parts(reach, path, local, described, expires_after, md5)
+
+    def check(self, local: LocalFile) -> None:
+        """Raise StalePlanError if the file is no longer what it was when it was planned."""
+        _measured(self._path(local), local)
+
+    def content(self, local: LocalFile) -> bytes:
+        """The bytes of a file that is not large; StalePlanError if they are not what they were when it was planned."""
+        try:
+            content = self._path(local).read_bytes()
+        except OSError as error:
+            raise _unreadable(local, error) from error
+        if hashlib.sha256(content).hexdigest() != local.sha256:
+            raise _moved(local)
+        return content
+
+    @cached_property
+    def _resolved_root(self) -> Path:
+        return self.root.resolve()
+
+    def _path(self, local: LocalFile) -> Path:
+        path = (self.root / local.path).resolve()
+        if not path.is_relative_to(self._resolved_root):
+            raise StalePlanError(f'"{local.path}" leads out of the stack\'s folder.')
+        return path
+
+    def _whole(
+        self,
+        reach: ScopedClient,
+        path: Path,
+        local: LocalFile,
+        described: Mapping[str, str],
+        expires_after: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        fields = {"purpose": described["purpose"]}
+        fields |= {f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()}
+        with path.open("rb") as file:
+            window = Window(file, start=0, size=local.size)
+            form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
+            made = reach.request("POST", "/files", form=form)
+        if window.sha256 != local.sha256:
+            _discard(reach, id_of(made, what="POST /files"))
+            raise _moved(local)
+        return made
+
+    def _in_parts(
+        self,
+        reach: ScopedClient,
+        path: Path,
+        local: LocalFile,
+        described: Mapping[str, str],
+        expires_after: Mapping[str, Any] | None,
+        md5: str,
+    ) -> dict[str, Any]:
+        kind = mimetypes.guess_type(described["filename"])[0] or "application/octet-stream"
+        asked = {**described, "bytes": local.size, "mime_type": kind}
+        if expires_after:
+            asked["expires_after"] = dict(expires_after)
+        # A second upload of the same name does no harm: it is nothing until it is completed, and ends in an hour.
+        upload = reach.request("POST", "/uploads", json=asked, repeatable=True)
+        ids = {"upload": id_of(upload, what="POST /uploads")}
+        try:
+            parts = self._send_parts(reach, path, local, ids)
+        except AmbiguousError as error:
+            _cancel(reach, ids)
+            raise ApiError(f"{local.path} was not uploaded. {error}", status=error.status) from error
+        except BaseException:
+            _cancel(reach, ids)
+            raise
+        return _complete(reach, ids, parts, md5)
+
+    def _send_parts(self, reach: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]) -> list[str]:
+        def send(start: int) -> str:
+            reach.client.check_stopped()
+            size = min(self.part_bytes, local.size - start)
+            with path.open("rb") as file:
+                form = Form("data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK))
+                part = reach.request("POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True)
+            return id_of(part, what="POST /uploads/{upload}/parts")
+
+        return side_by_side(send, range(0, local.size, self.part_bytes), workers=self.parallelism)
+
+
+class Window(io.RawIOBase):
+    """A part of a file as a file of its own, which keeps the digest of what was read since its beginning."""
+
+    def __init__(self, file: BinaryIO, *, start: int, size: int) -> None:
+        super().__init__()
+        self._file = file
+        self._start = start
+        self._size = size
+        self._position = 0
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the bytes read since the last return to the beginning, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        if self._position == 0:
+            self._digest = hashlib.sha256()
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), max(self._size - self._position, 0))
+        self._file.seek(self._start + self._position)
+        chunk = self._file.read(wanted)
+        buffer[: len(chunk)] = chunk
+        self._digest.update(chunk)
+        self._position += len(chunk)
+        return len(chunk)
+
+
+def _measured(path: Path, local: LocalFile) -> str:
+    """The MD5 of the file in hexadecimal, after its size and SHA-256 were found to be those of the plan."""
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                sha256.update(chunk)
+                md5.update(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise _unreadable(local, error) from error
+    if (size, sha256.hexdigest()) != (local.size, local.sha256):
+        raise _moved(local)
+    return md5.hexdigest()
+
+
+def _unreadable(local: LocalFile, error: OSError) -> StalePlanError:
+    return StalePlanError(f'"{local.path}" cannot be read: {error.strerror}.')
+
+
+def _moved(local: LocalFile) -> StalePlanError:
+    return StalePlanError(f'"{local.path}" has changed since the plan was made.', hint="Plan again.")
+
+
+def _complete(reach: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str) -> dict[str, Any]:
+    try:
+        done = reach.request("POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5})
+    except AmbiguousError as error:
+        # It may be complete: the caller looks for the file, which can be as old as its first part.
+        error.sent_at = None
+        raise
+    except ReconcilerError:
+        _cancel(reach, ids)
+        raise
+    file = done.get("file")
+    if not isinstance(file, dict):
+        raise AmbiguousError("POST /uploads/{upload}/complete: the answer has no file.")
+    return file
+
+
+def _cancel(reach: ScopedClient, ids: Mapping[str, str]) -> None:
+    try:
+        reach.request("POST", "/uploads/{upload}/cancel", ids=ids, repeatable=True)
+    except ReconcilerError:
+        return  # it ends by itself within the hour; the error that led here is the one to tell
+
+
+def _discard(reach: ScopedClient, file_id: str) -> None:
+    try:
+        reach.request("DELETE", "/files/{file}", ids={"file": file_id})
+    except NotFoundError:
+        return

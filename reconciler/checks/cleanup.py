@@ -1,0 +1,70 @@
+"""What a check leaves behind, and its removal: also when the check failed, and when the run was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.checks.client import CheckClient, body_of
+from reconciler.errors import NotFoundError, ReconcilerError
+from reconciler.model.values import Spec
+from reconciler.rules.operations import Operation
+
+
+class Cleanup:
+    """What one check makes. Used as `note` after the call, and `remove` whatever happened."""
+
+    def __init__(self, line: CheckClient, operation: Operation, spec: Spec) -> None:
+        self._line = line
+        self._operation = operation
+        self._body = body_of(operation, spec)
+        self._parameters: Mapping[str, Any] = spec.get("parameters") or {}
+        self._made: list[tuple[str, dict[str, Any]]] = []
+        self._before: set[str] | None = None
+
+    def look_before(self) -> None:
+        """Remember what is in the list that the call adds to."""
+        if self._operation.adds_to is not None:
+            self._before = {str(item.get("id")) for item in self._listed(self._operation.adds_to)}
+
+    def note(self, answer: dict[str, Any]) -> None:
+        """Remember what a successful call has made."""
+        leaves = self._operation.leaves
+        if leaves is not None and (not leaves.stored or self._body.get("store")):
+            self._made.append((leaves.call, answer))
+
+    def remove(self) -> list[str]:
+        """Remove all of it; the sentences say what could not be removed."""
+        try:
+            calls = [*self._made, *self._added()]
+        except ReconcilerError as error:
+            return [f"What it added was not removed ({self._operation.adds_to}): {error}"]
+        return [sentence for call, answer in calls if (sentence := self._removed(call, answer))]
+
+    def _removed(self, call: str, answer: dict[str, Any]) -> str:
+        try:
+            self._line.follow(call, answer, last=True)
+        except NotFoundError:
+            return ""
+        except ReconcilerError as error:
+            return f"It was not removed ({call.format_map(_Shown(answer))}): {error}"
+        return ""
+
+    def _added(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        path = self._operation.adds_to
+        if path is None or self._before is None:
+            return
+        for item in self._listed(path, last=True):
+            if str(item.get("id")) not in self._before:
+                yield f"DELETE {path}/{{id}}", {**self._parameters, **item}
+
+    def _listed(self, path: str, *, last: bool = False) -> list[dict[str, Any]]:
+        # The newest hundred, which is more than a run adds.
+        answer = self._line.follow(f"GET {path}", self._parameters, last=last)
+        items = answer.get("data")
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+class _Shown(dict[str, Any]):
+    def __missing__(self, name: str) -> str:
+        return "?"

@@ -1,0 +1,121 @@
+"""The calls of one check: as whom, and how bodies, files and answers travel."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.uploads import Uploader
+from reconciler.api.transport.client import Form, Request
+from reconciler.api.transport.responses import Response
+from reconciler.errors import AnswerError
+from reconciler.model.secret import MASK, Redactor, Secret
+from reconciler.model.values import Spec
+from reconciler.rules.operations import Operation
+
+_SHOWN_TEXT = 100_000
+
+
+class CheckClient(Struct, frozen=True):
+    """A connection in one scope. `redactor` learns what answers tell that nobody may see."""
+
+    reach: ScopedClient
+    redactor: Redactor
+    uploader: Uploader
+
+    def first(self, operation: Operation, spec: Spec) -> Response:
+        """The call of a check itself; a refusal is an answer."""
+        parameters = spec.get("parameters") or {}
+        body = body_of(operation, spec)
+        form = self._form(operation, body, spec.get("files") or {}) if operation.files else None
+        harmless = operation.leaves is None and operation.waiting is None and not operation.costly
+        request = Request(
+            operation.method,
+            operation.path,
+            self.reach.key,
+            {name: _text(parameters[name]) for name in operation.holes},
+            body if operation.takes_body and form is None else None,
+            {name: _text(value) for name, value in parameters.items() if name in operation.query},
+            form,
+            self.reach.beta,
+            # What leaves nothing behind does no harm when it is sent again.
+            True if harmless else None,
+            as_is=True,
+        )
+        return self.reach.client.exchange(request)
+
+    def follow(self, call: str, answer: Spec, *, body: Any = None, last: bool = False) -> dict[str, Any]:
+        """A further call, with the holes of its path filled from an answer; the `last` ones go after a stop too."""
+        method, _, path = call.partition(" ")
+        holes = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
+        ids = {name: answer[name] for name in holes if isinstance(answer.get(name), str) and answer[name]}
+        missing = [name for name in holes if name not in ids]
+        if missing:
+            raise AnswerError(f"{call} cannot be called: the answer before it has no {missing[0]}.")
+        request = Request(
+            method, path, self.reach.key, ids, body, beta=self.reach.beta, repeatable=True, after_stop=last
+        )
+        return self.reach.client.exchange(request).body
+
+    def _form(self, operation: Operation, body: Spec, files: Mapping[str, Any]) -> Form:
+        parts = {
+            name: (local.path.rpartition("/")[2], io.BytesIO(self.uploader.content(local)))
+            for name, local in files.items()
+        }
+        first = operation.files[0]
+        fields: dict[str, str | list[str]] = {}
+        for name, value in body.items():
+            if isinstance(value, list):
+                fields[f"{name}[]"] = [_text(item) for item in value]
+            else:
+                fields[name] = _text(value)
+        return Form(first, *parts.pop(first), fields, parts)
+
+
+def body_of(operation: Operation, spec: Spec) -> dict[str, Any]:
+    """The body as it is sent."""
+    body = dict(spec.get("body") or {})
+    fills = dict(operation.fills)
+    if operation.stores and body.get(operation.stores):
+        fills["store"] = True
+    return {**fills, **body}
+
+
+def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
+    """The body of an answer as it is judged: secrets masked; of what is no JSON, what is known of it."""
+    if not answer.content:
+        return masked(answer.body, operation.secrets, redactor)
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not operation.answers_text:
+        raise AnswerError(f"{operation.call} answered with {kind or 'no content type'} instead of JSON.")
+    shown: dict[str, Any] = {"content_type": kind, "bytes": len(answer.content)}
+    if kind.startswith("text/"):
+        shown["text"] = redactor(answer.content[:_SHOWN_TEXT].decode("utf-8", "replace"))
+    return shown
+
+
+def masked(value: Any, names: tuple[str, ...], redactor: Redactor) -> Any:
+    """A value with every text under one of the names replaced by dots, and learnt, so that it is printed nowhere."""
+    if isinstance(value, list):
+        return [masked(item, names, redactor) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, item in value.items():
+        if name in names and isinstance(item, str):
+            redactor.add(Secret(item))
+            found[name] = MASK
+        else:
+            found[name] = masked(item, names, redactor)
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return str(value)

@@ -1,0 +1,107 @@
+"""Which resource delivered which of the keys that are in use: what goes last, and what the guards keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.engine.plan.guard import KeyInUse
+from reconciler.kinds import KINDS
+from reconciler.manifests import Configuration
+from reconciler.manifests.configuration import Credential
+from reconciler.model.address import Address
+from reconciler.model.resource import Record
+from reconciler.model.secret import Secret
+from reconciler.model.types import KeySinkType
+from reconciler.secrets import digests
+
+
+def keys_in_use(configuration: Configuration, records: Mapping[Address, Record]) -> dict[str, KeyInUse]:
+    """For each project the key that opens it, where a resource of ours delivered it or will; "" is the default scope.
+
+    Resources that are only recorded count too: until they are deleted, their keys are in use. A key that came out of a
+    variable is known by the digest of what was delivered, wherever it has gone since.
+    """
+    credentials = configuration.stack.credentials
+    addresses = {*records, *(resource.address for resource in configuration.resources)}
+    projects = {"", *credentials.projects, *(address.project or "" for address in addresses)}
+    known, to_come = list(_delivered(records)), list(_to_come(configuration))
+    keys: dict[int, _Delivery | None] = {}  # by credential: mostly all projects share the default one
+    found = {}
+    for project in sorted(projects):
+        credential = credentials.for_project(project or None)
+        if credential is not None and id(credential) not in keys:
+            keys[id(credential)] = next((key for key in (*known, *to_come) if _is_of(credential, key)), None)
+            if keys[id(credential)] is None and credentials.projects.get(project) is credential:
+                keys[id(credential)] = _to_open(project, credential, (*to_come, *known))
+        key = keys[id(credential)] if credential is not None else None
+        if credential is not None and key is not None:
+            found[project] = KeyInUse(
+                key.writer,
+                key.field,
+                credential.source,
+                is_read_again=credential.file is not None,
+                is_delivered=key in known and not _is_unset(credential),
+            )
+    return found
+
+
+class _Delivery(Struct, frozen=True):
+    """A key of a resource, with the receipt of its delivery or, before that, its target."""
+
+    writer: Address
+    field: str
+    receipt: Mapping[str, Any]
+
+
+def _delivered(records: Mapping[Address, Record]) -> Iterator[_Delivery]:
+    for address, record in records.items():
+        for name in _key_fields(address.kind):
+            entry = record.delivered.get(name)
+            if isinstance(entry, Mapping):
+                yield _Delivery(address, name, entry.get("receipt") or {})
+
+
+def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
+    for resource in configuration.resources:
+        for name in _key_fields(resource.address.kind):
+            value = resource.spec.get(name)
+            target = value.get("write_to") if isinstance(value, Mapping) else None
+            if isinstance(target, Mapping):
+                yield _Delivery(resource.address, name, target)
+
+
+@cache
+def _key_fields(name: str) -> list[str]:
+    kind = KINDS.get(name)
+    return [item.name for item in kind.own_calls if isinstance(item.type, KeySinkType)] if kind else []
+
+
+def _to_open(project: str, credential: Credential, keys: Iterable[_Delivery]) -> _Delivery | None:
+    """The delivery that an unset variable waits for: the first key of a service account of the project itself."""
+    if not _is_unset(credential):
+        return None
+    own = (key for key in keys if key.writer.project == project and _opens_its_project(key))
+    return min(own, key=lambda key: key.writer.sort_key, default=None)
+
+
+def _opens_its_project(key: _Delivery) -> bool:
+    kind = KINDS.get(key.writer.kind)
+    return kind is not None and isinstance(kind.by_name[key.field].type, KeySinkType) and not kind.is_shown_once
+
+
+def _is_unset(credential: Credential) -> bool:
+    return credential.file is None and credential.secret is None
+
+
+def _is_of(credential: Credential, key: _Delivery) -> bool:
+    if credential.file is not None:
+        return key.receipt.get("file") == credential.file
+    return credential.secret is not None and _is_digest(key.receipt.get("digest"), credential.secret)
+
+
+def _is_digest(known: object, secret: Secret) -> bool:
+    return isinstance(known, str) and digests.matches(secret.reveal().encode() + b"\n", known)

@@ -1,0 +1,198 @@
+"""Plans from as few calls as the audit log allows, and what an apply remembers for the next one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from functools import cache, partial
+
+from msgspec.structs import replace
+
+from reconciler.api.audit import read_log
+from reconciler.api.keys import KeyRing
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.client import Client
+from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.plan.planner import make_plan
+from reconciler.engine.refresh.audit_attribution import Write
+from reconciler.engine.refresh.audit_trust import (
+    Costs,
+    FullRefreshPolicy,
+    RefreshCheckpoint,
+    RefreshOutcome,
+    ScopeKey,
+    UnchangedScopes,
+    checkpoint_after,
+    checkpoint_after_saved_plan,
+    decide,
+    is_reported_in_audit_log,
+    read_at_the_end,
+    refresh_summary,
+    scopes_to_reread,
+)
+from reconciler.engine.refresh.audit_window import read_window
+from reconciler.engine.refresh.cached import CachedReader
+from reconciler.engine.refresh.estimate import Estimate, check_budget
+from reconciler.engine.refresh.recorded import StateReader
+from reconciler.errors import ReconcilerError
+from reconciler.kinds import ALL_KINDS
+from reconciler.model.change import ApplyResult, OutcomeStatus, Plan, RefreshSummary
+from reconciler.model.log import LogPage, LogQuery
+from reconciler.model.provider import CREATE
+from reconciler.state import StateStore
+
+CHECKPOINT = "reading"
+"""The remark in the state that holds the memory."""
+
+LOG = logging.getLogger("reconciler.engine")
+_REMOVING = frozenset({"delete", "archive"})
+_LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
+"""The steps of applies that are writes of the objects themselves, for which the audit log has entries."""
+
+
+class Planning:
+    """The reading of one run."""
+
+    def __init__(
+        self,
+        provider: HttpProvider,
+        client: Client,
+        keys: KeyRing,
+        sweeps: FullRefreshPolicy,
+        *,
+        parallelism: int,
+    ) -> None:
+        self._provider = provider
+        self._client = client
+        self._keys = keys
+        self._sweeps = sweeps
+        self._parallelism = parallelism
+        self._trust: UnchangedScopes | None = None
+        self._inputs: PlanInputs | None = None
+        self._asked = 0.0
+
+    def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
+        """A plan; in mode `auto`, scopes that the log shows to be as they were are taken from the state, else none."""
+        started = self._asked = time.monotonic()
+        calls, trust = self._provider.calls, UnchangedScopes(full_refresh_reason="a full refresh was asked for")
+        if mode == "auto":
+            memory = RefreshCheckpoint.load(store.meta(CHECKPOINT))
+            log = partial(self._log_within_budget, inputs, memory)
+            trust = decide(inputs, memory, log, sweeps=self._sweeps, costs=self._costs(inputs))
+        check_budget(inputs, self._provider, trust.scopes, beside=self._provider.calls - calls)
+        provider = CachedReader(self._provider, StateReader(inputs.records), trust, inputs.pages)
+        plan = make_plan(inputs, provider, parallelism=self._parallelism)
+        again = scopes_to_reread(plan, trust, inputs.kinds)
+        if again:
+            trust = trust.without(again, "something is to be done there")
+            provider.set_unchanged(trust)
+            plan = make_plan(inputs, provider, parallelism=self._parallelism)
+        self._trust = None if inputs.options.targets else trust
+        self._inputs = inputs
+        return replace(
+            plan,
+            calls=self._provider.calls - calls,
+            seconds=time.monotonic() - started,
+            refresh=replace(
+                refresh_summary(trust),
+                waited_seconds=self._client.waited_seconds,
+                whole=not inputs.options.targets,
+                began_at=self._asked_at(),
+            ),
+        )
+
+    def remember(self, result: ApplyResult, store: StateStore, run_id: int) -> None:
+        """Remember what an apply left in order; no more than what it wrote where its plan was targeted or not finished,
+        or was made by another run that did not read everything.
+        """
+        memory, trust, reading = RefreshCheckpoint.load(store.meta(CHECKPOINT)), self._trust, result.plan.refresh
+        if trust is None and reading.whole and not reading.unchanged_scopes and reading.began_at:
+            trust = UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)
+        done = RefreshOutcome(result, self._writes(result, store, run_id), reading.began_at, store.serial)
+        if trust is None or result.plan.destroy or result.interrupted:
+            if memory is not None and memory.serial == result.plan.state_serial:
+                store.set_meta(CHECKPOINT, checkpoint_after_saved_plan(memory, done, sweeps=self._sweeps).dump())
+            return
+        if memory is None and not any(
+            is_reported_in_audit_log(ALL_KINDS[change.address.kind]) for change in result.plan.changes
+        ):
+            return
+        if done.writes or not trust.newest_entries:
+            done = self._with_the_end_of_the_log(trust, done, store)
+        fresh = checkpoint_after(memory, trust, done, kinds=ALL_KINDS, sweeps=self._sweeps)
+        store.set_meta(CHECKPOINT, fresh.dump())
+
+    def _writes(self, result: ApplyResult, store: StateStore, run_id: int) -> list[Write]:
+        """What a run wrote, as far as the audit log tells of such writes."""
+        outcomes = {outcome.change.address: outcome for outcome in result.outcomes}
+        projects = {change.address.project: change.project_id for change in result.plan.changes}
+        made = (outcome for outcome in result.of(OutcomeStatus.APPLIED) if outcome.id)
+        projects |= {
+            outcome.change.address.name: outcome.id
+            for outcome in made
+            if ALL_KINDS[outcome.change.address.kind].defines_project
+        }
+        writes = []
+        for step in store.steps_of_run(run_id):
+            kind, outcome = ALL_KINDS[step.address.kind], outcomes.get(step.address)
+            # The step of a create knows the object's own id alone; where it is besides, the outcome says.
+            id = outcome.id if outcome is not None and step.name == CREATE else step.id
+            project = step.address.project
+            if step.name in _LOGGED and kind.audit_event_types and id is not None:
+                times = step.began_at, step.ended_at or step.began_at
+                removes, project_id = step.name in _REMOVING, projects.get(project)
+                with suppress(ValueError):
+                    writes.append(Write.of(kind, project, project_id, id, times=times, removes=removes))
+        return writes
+
+    def _asked_at(self) -> float:
+        """When the plan began to read, by the server's clock, whatever became of ours meanwhile."""
+        return self._client.server_clock() - (time.monotonic() - self._asked)
+
+    def _with_the_end_of_the_log(
+        self, trust: UnchangedScopes, done: RefreshOutcome, store: StateStore
+    ) -> RefreshOutcome:
+        """What an apply did, with what the log shows of it."""
+        window = read_at_the_end(trust, done)
+        inputs = self._inputs
+        try:
+            reading = read_window(self._log, window, worth=lambda: window.pages + 2, is_bold=True)
+        except ReconcilerError as error:
+            LOG.info("The audit log cannot be read: %s", error)
+            return done
+        return replace(
+            done,
+            reading=reading,
+            read_from=window.needed_from,
+            ended_at=self._client.server_clock(),
+            inputs=replace(inputs, records=store.records()) if inputs is not None else None,
+        )
+
+    def _log_within_budget(
+        self, inputs: PlanInputs, memory: RefreshCheckpoint | None, query: LogQuery
+    ) -> Iterator[LogPage]:
+        """The log, unless even the best that it can say would leave too much to read."""
+        check_budget(inputs, self._provider, memory.by_scope if memory else (), beside=1)
+        return self._log(query)
+
+    def _log(self, query: LogQuery) -> Iterator[LogPage]:
+        return read_log(self._client, self._keys, query)
+
+    def _costs(self, inputs: PlanInputs) -> Costs:
+        def calls(trusted: Collection[ScopeKey]) -> int:
+            return Estimate(inputs, self._provider, trusted).calls
+
+        def pending() -> set[ScopeKey]:
+            plan = make_plan(inputs, StateReader(inputs.records), parallelism=self._parallelism)
+            return {(change.address.kind, change.address.project) for change in plan.pending}
+
+        return Costs(calls, cache(pending))
+
+
+def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
+    """A plan without a call: what the manifests changed since the last apply."""
+    LOG.info("Nothing is read: all objects are taken to be as they were applied.")
+    plan = make_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
+    return replace(plan, refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True))

@@ -1,0 +1,113 @@
+"""What is said on standard error while a run goes on: waits, changes that end, and on a terminal a bar a phase."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from reconciler.api.transport.client import Client
+from reconciler.cli.options import GlobalOptions
+from reconciler.cli.reporting import wants_color
+from reconciler.model.change import Change, Outcome, Plan
+from reconciler.render.phrases import duration
+from reconciler.render.progress import Outlook, Progress
+from reconciler.render.values import count
+
+LOG = logging.getLogger("reconciler.cli")
+_TOO_FEW = 5
+"""Before so much is done, what is left is not judged by how long that took."""
+
+
+class ProgressReporter:
+    """One run as its user sees it; a `Listener` of its changes. May be called from threads."""
+
+    def __init__(self, options: GlobalOptions, client: Client) -> None:
+        self._is_json = options.log_format == "json"
+        self._client = client
+        at_terminal = sys.stderr.isatty() and not self._is_json
+        # With -v there is a line for each step, and these go past the bar.
+        bars = at_terminal and options.verbose == 0
+        enabled = at_terminal or (options.verbose > 0 and not self._is_json)
+        self._progress = Progress(sys.stderr, enabled, wants_color(options, sys.stderr), bars=bars)
+        self._ended = 0
+
+    def waiting(self, reason: str, until: float) -> None:
+        """A wait of some length has begun; `until` is in unix seconds."""
+        calls, seconds = self._client.left()
+        left = f"; {count(calls, 'call')} to come, about {duration(seconds)}" if seconds else ""
+        if self._is_json:
+            end = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
+            LOG.warning("waiting until %s: %s%s", end, reason, left)
+        else:
+            self._progress.waiting(reason, until - time.time(), until=until, left=left)
+
+    def started(self, change: Change) -> None:
+        """A change has begun."""
+        self._progress.started(change)
+
+    def told(self, change: Change, text: str) -> None:
+        """A job that is waited for has said something: hours may pass, so this is for logs too."""
+        if self._is_json:
+            LOG.warning("%s: %s", change.address, text)
+        else:
+            self._progress.told(change, text)
+
+    def finished(self, outcome: Outcome) -> None:
+        """A change has ended."""
+        self._ended += 1
+        self._progress.finished(outcome)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The phase in which live state is read; its calls are counted."""
+        with self._phase("Reading live state", Pending(self._client)):
+            yield
+
+    @contextmanager
+    def applying(self, plan: Plan) -> Iterator[None]:
+        """The phase in which a plan is carried out; its changes are counted."""
+        with self._phase("Applying", Pending(self._client, lambda: (self._ended, len(plan.pending)))):
+            yield
+
+    @contextmanager
+    def _phase(self, name: str, pending: Pending) -> Iterator[None]:
+        with self._progress.phase(name, pending.outlook):
+            yield
+        # What was expected and did not come would be expected for ever.
+        self._client.expect_nothing()
+
+
+class Pending:
+    """What a phase has still to do: its calls, or its changes where `changes` says how many of how many have ended."""
+
+    def __init__(
+        self,
+        client: Client,
+        changes: Callable[[], tuple[int, int]] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._changes = changes
+        self._clock = clock
+        self._began_at = clock()
+        self._answered_before = client.answered
+        self._waited_before = client.waited_seconds
+
+    def outlook(self) -> Outlook:
+        """How far it is now, and how long it will still take.
+
+        What the pace makes us wait is known, the wait that is under way included; how long the work itself takes is
+        judged by what is done, without the time that was waited.
+        """
+        left = self._client.left()
+        answered = self._client.answered - self._answered_before
+        done, total = self._changes() if self._changes else (answered, answered + left.calls)
+        waited = self._client.waited_seconds - self._waited_before
+        worked = self._clock() - self._began_at - waited
+        work = worked / done * (total - done) if done >= _TOO_FEW else 0.0
+        return Outlook(done, total, "changes" if self._changes else "calls", max(work, left.seconds) or None)

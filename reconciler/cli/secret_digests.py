@@ -1,0 +1,118 @@
+"""Secrets that manifests name, as plans and records know them: by a digest that only our state can make.
+
+A plan says whether a secret changed, so it has to be read for that. What it keeps is a digest with a key that is made
+at random for each state and never leaves it: plans are published and states are exported, and with a key beside the
+digest anybody could try guesses. Where the state is lost nothing tells what was sent, so secrets are sent once more.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec.structs import replace
+
+from reconciler.errors import CredentialError
+from reconciler.manifests import Problem
+from reconciler.model.change import Action, Change, Plan
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.resource import Record, Resource
+from reconciler.model.secret import Secret
+from reconciler.model.values import SecretValue, secrets_in, with_secrets
+from reconciler.secrets.digests import keyed_digest
+from reconciler.state import StateStore
+
+KEY = "digest_key"
+"""The remark in the state that is the key of its digests."""
+
+_KEY_BYTES = 32
+_SENDS = (Action.CREATE, Action.UPDATE, Action.REPLACE)
+
+
+def new_key() -> str:
+    """A key for a state that has none yet."""
+    return secrets.token_hex(_KEY_BYTES)
+
+
+def key_of(store: StateStore, *, new: str, keep: bool) -> str:
+    """The key of a state's digests; where it has none yet it is `new`, which is then kept if it is to be."""
+    found = store.meta(KEY)
+    if found is None and keep:
+        store.set_meta(KEY, new)
+    return found or new
+
+
+def revealed(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret:
+    """The secret itself; raises CredentialError where there is none, or it must not be sent."""
+    found = _read(read, value)
+    if found is None:
+        raise CredentialError(f"There is no secret in {value.source}.", hint="Set it where this program is run.")
+    return found
+
+
+def _read(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret | None:
+    try:
+        return read(value)
+    except Problem as problem:
+        raise CredentialError(problem.detail or problem.summary) from None
+
+
+class SecretDigests:
+    """Puts digests on the secret values of specs. `read` gives a secret, or None where there is none now."""
+
+    def __init__(self, read: Callable[[SecretValue], Secret | None], key: str) -> None:
+        self._read = read
+        self._key = bytes.fromhex(key)
+
+    def resource(self, resource: Resource, record: Record | None) -> Resource:
+        """A resource whose secrets can be compared with what was sent; one that cannot be read is as it was."""
+        if not _has(resource):
+            return resource
+        known = {value.source: value for value in secrets_in(record.applied if record else {})}
+
+        def sealed(value: SecretValue) -> SecretValue:
+            return self._sealed(value) or known.get(value.source) or SecretValue(value.source)
+
+        return replace(resource, spec=with_secrets(resource.spec, sealed))
+
+    def unread(self, resources: Iterable[Resource]) -> Iterator[Diagnostic]:
+        """A warning for each resource with secrets that are not there now."""
+        for resource in filter(_has, resources):
+            missing = [value.source for value in secrets_in(resource.spec) if _read(self._read, value) is None]
+            if missing:
+                sources = ", ".join(dict.fromkeys(missing))
+                detail = f"There is nothing in {sources}, so it is not known whether the secret changed."
+                yield Diagnostic(
+                    "A secret is not here", detail, resource.address, resource.location, severity=Severity.WARNING
+                )
+
+    def plan(self, plan: Plan) -> Plan:
+        """A plan whose changes know the secrets that they send; raises CredentialError where one is not there.
+
+        What a saved plan knows of a secret may be older than the secret.
+        """
+        return replace(plan, changes=tuple(map(self._change, plan.changes)))
+
+    def _change(self, change: Change) -> Change:
+        if change.action not in _SENDS:
+            return change
+        sent = change.field_names if change.action is Action.UPDATE else change.desired.keys()
+        desired = {
+            name: with_secrets(value, self._to_send) if name in sent else value
+            for name, value in change.desired.items()
+        }
+        return replace(change, desired=desired)
+
+    def _to_send(self, value: SecretValue) -> SecretValue:
+        revealed(self._read, value)
+        return self._sealed(value) or value
+
+    def _sealed(self, value: SecretValue) -> SecretValue | None:
+        found = _read(self._read, value)
+        if found is None:
+            return None
+        return replace(value, digest=keyed_digest(self._key, f"{value.source}\0{found.reveal()}".encode()))
+
+
+def _has(resource: Resource) -> bool:
+    return resource.kind.takes_secrets

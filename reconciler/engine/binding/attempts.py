@@ -1,0 +1,88 @@
+"""Attempts: creates that were sent and never recorded, and which objects can have come of them.
+
+An attempt is bounded in time on both sides. What was created before it began, or after it can have had any effect, was
+made by somebody else, even if it looks the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from reconciler.model.address import Address
+from reconciler.model.consistency import ATTEMPT_SECONDS, UPLOAD_ATTEMPT_SECONDS, Window
+from reconciler.model.kind import Kind
+from reconciler.model.provider import CREATE
+from reconciler.model.resource import LiveObject
+from reconciler.model.types import LocalFileType
+from reconciler.model.values import Spec
+from reconciler.state import JournalEntry, Status
+
+_AGELESS_SECONDS = 3600.0
+"""How long after an attempt an object without `created_at` may still be taken for its result: nothing but the short
+time that has passed speaks for it."""
+
+
+class CreateAttempt(Struct, frozen=True):
+    """One create: when it can have had an effect, the id that it was answered, or the natural key of its object.
+
+    `ended` is when it was known to have no answer; None where the process died. An object that does not show its age
+    can be the result for as long as `clock`, which gives the server's time, is not far past the attempt.
+    """
+
+    window: Window
+    id: str | None = None
+    identity: Spec = {}
+    ended: float | None = None
+    clock: Callable[[], float] = lambda: -math.inf
+
+    def can_have_made(self, live: LiveObject) -> bool:
+        """Whether an object can be the result, as far as its id and its age tell."""
+        if self.id is not None:
+            return live.id == self.id or live.own_id == self.id
+        created_at = live.attributes.get("created_at")
+        if created_at is None:
+            return self.clock() <= self.window.until + _AGELESS_SECONDS
+        return self.window.holds(created_at)
+
+    def seconds_to_show(self, settle_seconds: float, *, now: float) -> float:
+        """How much longer the result may be missing from lists."""
+        if self.ended is None:
+            # The process died at an unknown moment of the window, maybe just now.
+            return settle_seconds if now <= self.window.until else 0.0
+        return min(settle_seconds, max(0.0, self.ended + settle_seconds - now))
+
+
+class UnfinishedWork(NamedTuple):
+    """What earlier runs left open: when each change began, its creates, and whose the ids are that calls answered."""
+
+    began: Mapping[Address, float]
+    made: Mapping[Address, Sequence[CreateAttempt]]
+    noted: Mapping[str, Address]
+
+
+def unfinished_work(
+    entries: Iterable[JournalEntry], kinds: Mapping[str, Kind], *, clock: Callable[[], float]
+) -> UnfinishedWork:
+    """What the unfinished changes of a journal say. `clock` gives the server's time, which need not be known yet."""
+    began: dict[Address, float] = {}
+    made: dict[Address, list[CreateAttempt]] = {}
+    noted: dict[str, Address] = {}
+    for entry in entries:
+        began[entry.address] = min(began.get(entry.address, entry.began_at), entry.began_at)
+        noted |= dict.fromkeys(entry.ids, entry.address)
+        for step in entry.steps:
+            if step.name == CREATE and step.status is not Status.FAILED:
+                attempt = _attempt(step, kinds.get(entry.address.kind), clock)
+                made.setdefault(entry.address, []).append(attempt)
+    return UnfinishedWork(began, made, noted)
+
+
+def _attempt(step: JournalEntry, kind: Kind | None, clock: Callable[[], float]) -> CreateAttempt:
+    is_upload = kind is not None and any(isinstance(field.type, LocalFileType) for field in kind.fields)
+    longest = UPLOAD_ATTEMPT_SECONDS if is_upload else ATTEMPT_SECONDS
+    window = Window.of(step.began_at, step.ended_at, longest_seconds=longest)
+    return CreateAttempt(window, step.id, step.intent.get("identity") or {}, step.ended_at, clock)

@@ -1,0 +1,125 @@
+"""What ownership marks prove.
+
+A mark is a pair in the metadata of an object, and people copy metadata. So a mark alone never makes an object ours: the
+state must have held its id, or the journal must know the attempt that made it. Only where nothing is known of an
+address, because the state was lost, is the single object with its mark taken for the address's own.
+
+A mark is also newer than a record where the state is an older one. An object that another stack has marked since, or
+that carries the mark of another declared address, is not what the record says.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from reconciler.engine.refresh.reader import LiveState
+from reconciler.model.address import Address
+from reconciler.model.kind import TerminalState
+from reconciler.model.resource import LiveObject, Record
+
+if TYPE_CHECKING:
+    from reconciler.engine.binding.matcher import Ownership
+
+
+class Marks:
+    """The marked objects of a survey, and what their marks prove.
+
+    `declared` are the addresses of the manifests; `state_is_new` where the state may have been lost.
+    """
+
+    def __init__(
+        self,
+        live: LiveState,
+        records: Mapping[Address, Record],
+        ownership: Ownership,
+        *,
+        declared: Collection[Address],
+        state_is_new: bool,
+    ) -> None:
+        self._live = live
+        self._records = records
+        self._ownership = ownership
+        self._declared = declared
+        self._state_is_new = state_is_new
+        self._by_address = self._indexed()
+
+    def items(self) -> Iterable[tuple[Address, Sequence[LiveObject]]]:
+        """The objects that carry a mark of ours, by the address that it names."""
+        return self._by_address.items()
+
+    def of(self, address: Address) -> Sequence[LiveObject]:
+        """The objects that carry the mark of an address."""
+        return self._by_address.get(address, ())
+
+    def is_proved(self, address: Address, live: LiveObject) -> bool:
+        """Whether state or journal know that an object with the mark of an address was ever ours."""
+        return self._ownership.may_have_made(address, live) or bool(self._ownership.holders(live.kind.name, live.id))
+
+    def has_history(self, address: Address) -> bool:
+        """Whether the state knows, or once knew, what an address was bound to."""
+        return address in self._records or bool(self._ownership.held_ids(address))
+
+    def is_abandoned(self, address: Address, live: LiveObject) -> bool:
+        """Whether an object that nothing is bound to is one of ours that has lost its declaration, or its use.
+
+        Only such objects are deleted. For an address that is still in use the journal must know the attempt.
+        """
+        if address in self._declared or address in self._records:
+            return self._ownership.may_have_made(address, live)
+        is_only_trace = self._state_is_new and len(self.of(address)) == 1 and not self.has_history(address)
+        return is_only_trace or self.is_proved(address, live)
+
+    def taken(self) -> Iterator[tuple[Address, Address | None]]:
+        """The recorded addresses whose objects have been marked by another owner since.
+
+        Each comes with the address that the mark names, or None for the mark of another stack. Marks of jobs cannot
+        be changed, so they tell only who started the job.
+        """
+        for address, record in self._records.items():
+            live = self._live.find(address.kind, address.project, record.id)
+            if live is None or live.mark is None or live.kind.job is not None:
+                continue
+            if self._ownership.is_foreign(live.mark):
+                yield address, None
+                continue
+            marked = self._ownership.present_address(live.mark)
+            if marked is not None and marked != address and self._is_newer(marked, record):
+                yield address, marked
+
+    def _is_newer(self, marked: Address, record: Record) -> bool:
+        """Whether a mark was written after a record: it names a declared address that never had the object here.
+
+        An address with a living object of its own has another one, so that the mark is a copy.
+        """
+        if marked.kind != record.address.kind or marked not in self._declared:
+            return False
+        other = self._records.get(marked)
+        if other is not None and self._live.find(marked.kind, marked.project, other.id) is not None:
+            return False
+        return marked not in self._ownership.holders(marked.kind, record.id)
+
+    def _indexed(self) -> dict[Address, list[LiveObject]]:
+        """The objects of each address. Two keys can open one project, and show the same object twice."""
+        marked: dict[Address, dict[str, LiveObject]] = defaultdict(dict)
+        for objects in self._live.listed.values():
+            for live in objects.values():
+                address = self._ownership.present_address(live.mark)
+                is_gone = live.kind.terminal_state(live.attributes) is TerminalState.GONE
+                if address is None or address.kind != live.kind.name or is_gone:
+                    continue
+                if live.id not in marked[address] or live.project == address.project:
+                    marked[address][live.id] = live
+        return {address: list(found.values()) for address, found in marked.items()}
+
+
+def parse_mark(mark: str | None) -> tuple[str, Address | None]:
+    """The owner, as `stack/environment`, and the address that a mark names; None for what is no mark of anybody."""
+    parts = (mark or "").split("/", 2)
+    if len(parts) != 3 or not all(parts):
+        return "", None
+    try:
+        return f"{parts[0]}/{parts[1]}", Address.parse(parts[2])
+    except ValueError:
+        return "", None

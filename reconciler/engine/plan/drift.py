@@ -1,0 +1,147 @@
+"""What a plan shows beside its changes: objects as specs, drift, outputs, and what nobody manages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.engine import diff
+from reconciler.engine.binding.matcher import BindingSource
+from reconciler.engine.refresh.collect import Collector
+from reconciler.errors import ApiError
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
+from reconciler.model.comparing import same
+from reconciler.model.kind import Readable
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.values import FileSet, Reference, Spec, substitute
+
+
+def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
+    """An object as a spec: what the API shows, and what we remember of fields that it never shows."""
+    shown = {item.name: live.value(item.name) for item in live.kind.fields}
+    for item in live.kind.fields:
+        if item.readable is Readable.NEVER and record is not None:
+            shown[item.name] = record.applied.get(item.name)
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def drift_of(survey: Collector, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]) -> Iterable[Drift]:
+    """What moved live since we last wrote it; `specs` are the completed specs that the changes were decided from."""
+    inputs = survey.inputs
+    for address, record in inputs.records.items():
+        is_wanted = address.kind in inputs.kinds and (not inputs.options.targets or address in survey.selected)
+        if address in survey.taken:
+            continue  # what became of the object is its new owner's doing
+        if is_wanted and _is_as_applied(survey, record, changes.get(address), specs.get(address)):
+            continue
+        if is_wanted and survey.was_listed(address, record.id):
+            found = _recorded_drift(survey, address, record)
+            if found is not None:
+                yield found
+    for address, change in changes.items():
+        # With the record lost, a marked object is compared with what is declared: that is what we last wanted.
+        if address not in inputs.records and survey.bindings[address].source is BindingSource.MARK:
+            yield from _unrecorded_drift(change)
+
+
+def _is_as_applied(survey: Collector, record: Record, change: Change | None, spec: Spec | None) -> bool:
+    """Whether it is known already that nothing moved: there is nothing to do, and we last wrote what is declared now.
+
+    So it is for nearly every resource of nearly every plan, and comparing its fields a second time would tell no more.
+    """
+    if (
+        change is None
+        or change.is_change
+        or change.id != record.id
+        or survey.resources[record.address].lifecycle.ignore_changes
+    ):
+        return False
+    if spec is None or record.applied == spec:
+        return spec is not None
+    return record.applied.keys() == spec.keys() and all(
+        _same_files(value, spec[name]) if isinstance(value, FileSet) else same(value, spec[name])
+        for name, value in record.applied.items()
+    )
+
+
+def _same_files(applied: FileSet, declared: Any) -> bool:
+    """Whether a folder is declared as it was last written, ids apart: a manifest does not know those of local files."""
+    return (
+        isinstance(declared, FileSet)
+        and len(applied.members) == len(declared.members)
+        and all(
+            (one.key, one.content, one.attributes, one.chunking_strategy)
+            == (other.key, other.content, other.attributes, other.chunking_strategy)
+            for one, other in zip(applied.members, declared.members, strict=True)
+        )
+    )
+
+
+def _recorded_drift(survey: Collector, address: Address, record: Record) -> Drift | None:
+    resource, kind = survey.resources.get(address), survey.kind(address)
+    drift = Drift(
+        address,
+        record.id,
+        location=resource.location if resource else None,
+        project_id=record.project_id,
+        scope=kind.scope.value,
+    )
+    live = survey.find(address, record.id)
+    if live is None or kind.terminal_state(live.attributes) is not None:
+        return replace(drift, deleted=True)
+    ignore = resource.lifecycle.ignore_changes if resource else ()
+    try:
+        fields = diff.drifted_fields(kind, live=live, record=record, ignore=ignore)
+    except ApiError:  # said where the change of the object is decided
+        return None
+    return replace(drift, fields=tuple(fields)) if fields else None
+
+
+def _unrecorded_drift(change: Change) -> Iterable[Drift]:
+    fields = tuple(
+        replace(item, before=item.after, after=item.before)
+        for item in change.fields
+        if item.origin is Origin.UNKNOWN and change.action is Action.UPDATE
+    )
+    if fields:
+        yield Drift(
+            change.address,
+            change.id or "",
+            fields,
+            location=change.location,
+            project_id=change.project_id,
+            scope=change.scope,
+        )
+
+
+def output_changes(survey: Collector, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
+    """The outputs that will have another value after apply; none where only targets are planned."""
+    inputs = survey.inputs
+    previous = inputs.previous_outputs
+    if inputs.options.destroy and not inputs.options.targets:
+        return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
+    if inputs.options.targets:
+        return []
+    after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
+    return [
+        OutputChange(name, after.get(name), previous.get(name))
+        for name in sorted({*after, *previous})
+        if after.get(name) != previous.get(name)
+    ]
+
+
+def unmanaged_objects(survey: Collector) -> list[Unmanaged]:
+    """Objects that neither a manifest nor the state knows, among all that was listed."""
+    found = [Unmanaged(live.kind.name, live.id, _label(live), live.project) for live in survey.unmanaged()]
+    return sorted(found, key=lambda item: (item.project or "", item.kind, item.label, item.id))
+
+
+def _label(live: LiveObject) -> str:
+    for name in (*live.kind.natural_key, "name"):
+        value = live.attributes.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return live.id

@@ -1,0 +1,349 @@
+"""An action and a reason for each address: desired, live and prior state become one plan.
+
+Resources are taken in dependency order, so that what a reference points at is decided before the reference is looked
+at: it is a value where the object stays, and unknown where it is still to be made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.engine import diff, jobs
+from reconciler.engine.binding.matcher import Binding, BindingSource
+from reconciler.engine.binding.renames import with_renamed_projects
+from reconciler.engine.inputs import PlanInputs, PlanOptions
+from reconciler.engine.jobs import WAIT
+from reconciler.engine.plan.blocking import blocked_by, waiting_for
+from reconciler.engine.plan.drift import drift_of, output_changes, shown_spec, unmanaged_objects
+from reconciler.engine.plan.losses import with_losses
+from reconciler.engine.plan.refused_files import refusals_told, with_refusals
+from reconciler.engine.plan.removal import destroyed, undeclared, with_archived_projects, with_last_ones
+from reconciler.engine.plan.retention import with_retention
+from reconciler.engine.refresh.collect import Collector
+from reconciler.errors import ApiError
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.kind import KEEP, Kind, Mutability, Readable, Removal, TerminalState
+from reconciler.model.provider import Provider
+from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
+from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets_in, value_at
+
+
+def make_plan(
+    inputs: PlanInputs, provider: Provider, *, parallelism: int = 10, clock: Callable[[], float] = time.monotonic
+) -> Plan:
+    """Read live state and decide. Changes nothing anywhere; problems with single addresses become diagnostics."""
+    started, calls = clock(), provider.calls
+    inputs = with_renamed_projects(inputs)
+    survey = Collector(inputs, provider, parallelism)
+    survey.collect()
+    decisions = _Planner(survey)
+    changes = decisions.make()
+    return Plan(
+        stack=inputs.ownership.stack,
+        environment=inputs.ownership.environment,
+        changes=tuple(changes),
+        drift=tuple(drift_of(survey, decisions.declared, decisions.specs)),
+        outputs=tuple(output_changes(survey, decisions.lookup)),
+        unmanaged=tuple(unmanaged_objects(survey)) if inputs.options.unmanaged else (),
+        diagnostics=tuple(_told(survey, changes)),
+        unsearched=not survey.is_searched,
+        state_serial=inputs.state_serial,
+        destroy=inputs.options.destroy,
+        calls=provider.calls - calls,
+        seconds=clock() - started,
+    )
+
+
+class _Planner:
+    def __init__(self, survey: Collector) -> None:
+        self.declared: dict[Address, Change] = {}
+        self._survey = survey
+        self.specs: dict[Address, Spec] = {}
+        self._missing: dict[tuple[str, str], list[Address]] = {}
+
+    def make(self) -> list[Change]:
+        for address in self._survey.order:
+            resource = self._survey.resources[address]
+            self.declared[address] = self._or_blocked(resource, self._decide(resource))
+        changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
+        self._survey.diagnostics += self._missing_fields()
+        changes += undeclared(self._survey)
+        changes = with_retention(self._survey, changes)
+        changes = with_last_ones(self._survey, with_archived_projects(self._survey, changes))
+        return [with_losses(self._survey.kind(change.address), change) for change in changes]
+
+    def lookup(self, reference: Reference) -> Any:
+        """What a reference is now: a value, or unknown while its target is still to be made."""
+        change = self.declared.get(reference.address)
+        binding = self._survey.bindings.get(reference.address, Binding())
+        live = binding.live
+        if live is None and binding.record is not None and reference.address in self._survey.errors:
+            # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
+            return _as_recorded(reference, binding.record, self._survey.kind(reference.address))
+        stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
+        if not reference.path:
+            return live.own_id if stays and live is not None else Unknown(str(reference))
+        found = value_at(self.specs.get(reference.address, {}), reference.path)
+        if found is None and stays and live is not None:
+            found = value_at(shown_to_others(live), reference.path)
+        if isinstance(found, LocalFile):
+            return found.path
+        return Unknown(str(reference)) if found is None else found
+
+    def _or_blocked(self, resource: Resource, change: Change) -> Change:
+        """The change, unless the resource has an error or is to be written after one that has.
+
+        Deletions wait for nothing: an error never keeps what nobody wants.
+        """
+        if error := self._survey.errors.get(resource.address):
+            return blocked_by(change, error)
+        waits = change.action not in (Action.NO_OP, Action.DELETE, Action.FORGET)
+        needs = sorted(self._survey.needs[resource.address]) if waits else ()
+        origin = next((need for need in needs if need in self.declared and self.declared[need].blocked), None)
+        return change if origin is None else waiting_for(change, origin)
+
+    def _decide(self, resource: Resource) -> Change:
+        binding = self._survey.bindings[resource.address]
+        spec = resource.kind.fill_defaults(resource.resolved(self.lookup))
+        self.specs[resource.address] = spec
+        if resource.address in self._survey.errors:
+            return self._base(resource, binding)
+        if self._survey.inputs.options.destroy:
+            return destroyed(self._survey, resource, binding, self._base(resource, binding))
+        if binding.live is None and self._survey.satisfied_by_object(resource) is not None:
+            return replace(self._base(resource, binding), reason=Reason.SATISFIED)
+        if binding.live is None:
+            return self._create(resource, binding, spec)
+        return self._compare(resource, binding, binding.live, spec)
+
+    def _base(self, resource: Resource, binding: Binding, **known: Any) -> Change:
+        record, lifecycle = binding.record, resource.lifecycle
+        recorded = record.prevent_destroy if record else False
+        protected = lifecycle.prevent_destroy
+        before_destroy = lifecycle.create_before_destroy
+        if before_destroy is None or resource.kind.unique_key:
+            # What cannot go away is not replaced by another either: its values are written back, and that comes first.
+            # And of what there is one a key, the old one has to go before there can be a new one.
+            # A key that opens a project works until the next one is in its place.
+            opens = resource.address in self._survey.key_writers
+            before_destroy = resource.kind.create_before_destroy or opens
+        depends_on = self._survey.needs[resource.address] | set(record.depends_on if record else ())
+        return Change(
+            address=resource.address,
+            action=Action.NO_OP,
+            reason=Reason.IN_SYNC,
+            id=binding.live.id if binding.live else self._id_of_unread(resource, binding),
+            project_id=self._survey.project_id(resource.address.project),
+            scope=resource.kind.scope.value,
+            restored=resource.restored,
+            depends_on=tuple(sorted(depends_on)),
+            location=resource.location,
+            removal=resource.kind.removal,
+            create_before_destroy=before_destroy,
+            prevent_destroy=recorded if protected is None else protected,
+            on_remove=resource.on_remove.value,
+            sets_on_remove=lifecycle.on_remove is not None,
+            renamed_from=binding.renamed_from,
+            is_job=resource.kind.job is not None,
+            **{"desired": resource.kind.fill_defaults(resource.spec), **known},
+        )
+
+    def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
+        is_unread = binding.record is not None and resource.address in self._survey.errors
+        return binding.record.id if is_unread and binding.record is not None else None
+
+    def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
+        reason, spec = Reason.NEW, {**diff.beyond_defaults(resource.kind, resource.restored), **spec}
+        if binding.ended is not None:
+            reason = Reason.ARCHIVED_OUTSIDE if resource.kind.removal is Removal.ARCHIVE else Reason.ENDED
+        elif binding.record is not None:
+            reason = Reason.DELETED_OUTSIDE
+        elif binding.left is not None:
+            reason = Reason.OTHER_PROJECT
+        fields = [FieldChange((name,), None, value) for name, value in spec.items() if value is not None]
+        return replace(
+            self._base(resource, binding),
+            action=Action.CREATE,
+            reason=reason,
+            fields=tuple(fields),
+            after=spec,
+            wait_for_job=bool(spec.get(WAIT)),
+            verify_before_create=self._survey.is_unreadable(resource.address)
+            or resource.address in self._survey.inputs.ownership.unfinished,
+        )
+
+    def _compare(self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec) -> Change:
+        kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
+        spec = with_refusals(spec, record)
+        desired = diff.without_ignored(spec, live=live, ignore=ignore)
+        prior = record
+        if record is not None and ignore:
+            prior = replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore))
+        try:
+            fields = self._fields(resource, desired, live, prior)
+        except ApiError as error:
+            detail = f"{error}\n{error.hint}"
+            broken = Diagnostic(
+                "An answer cannot be used", detail, address=resource.address, location=resource.location
+            )
+            self._survey.block([resource.address], broken)
+            return self._base(resource, binding)
+        self._note_missing(resource, desired, live, record)
+        before = shown_spec(live, record)
+        change = self._base(
+            resource,
+            binding,
+            fields=fields,
+            desired=diff.without_ignored(
+                with_refusals(kind.fill_defaults(resource.spec), record), live=live, ignore=ignore
+            ),
+            after={**before, **_restored_values(resource, fields), **desired},
+            before=before,
+            held=kind.read_only_reason(live.attributes) or "",
+            warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
+        )
+        if kind.job is not None:
+            change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
+        chosen = self._chosen(resource, binding, live, change)
+        if kind.held_for_removal and not chosen.action.destroys:
+            chosen = replace(chosen, refusal="")
+        # Apply looks at the object again before it changes it; what stays as it is is not looked at.
+        return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
+
+    def _note_missing(self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> None:
+        """Keep in mind which fields an answer lacks that answers always have."""
+        for item in resource.kind.fields:
+            value = desired.get(item.name)
+            if value is None or live.shows(item.name) or not item.in_body or item.readable is not Readable.ALWAYS:
+                continue
+            was_applied = record is None or record.applied.get(item.name) is not None
+            if was_applied and item.mutability is not Mutability.FIXED and value != item.default:
+                self._missing.setdefault((resource.kind.name, item.name), []).append(resource.address)
+
+    def _missing_fields(self) -> Iterable[Diagnostic]:
+        for (kind, name), addresses in self._missing.items():
+            others = f" and {len(addresses) - 1:,} more" if len(addresses) > 1 else ""
+            yield Diagnostic(
+                f'The API did not show "{name}" of {kind}',
+                f"Answers for {addresses[0]}{others} lack it. It is taken to be as it was applied last, so a change "
+                "by somebody else would not be noticed.",
+                severity=Severity.WARNING,
+            )
+
+    def _fields(
+        self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
+    ) -> tuple[FieldChange, ...]:
+        inputs = self._survey.inputs_digest(resource, self.lookup)
+        if inputs is not None and live.inputs == inputs:
+            return ()  # whatever the API shows of it, these are the inputs that it was started with
+        found = diff.diff_fields(resource.kind, desired=desired, live=live, record=record, restored=resource.restored)
+        if found or record is not None or resource.lifecycle.ignore_changes:
+            return tuple(found)  # what we remember tells more than a digest does
+        return tuple(jobs.other_inputs(live, inputs))
+
+    def _chosen(self, resource: Resource, binding: Binding, live: LiveObject, change: Change) -> Change:
+        forced = any(item.forces_replacement for item in change.fields)
+        expired = resource.kind.terminal_state(live.attributes) is TerminalState.REPLACE
+        requested = resource.address in self._survey.inputs.options.replace
+        if forced or expired or requested or binding.replacement is not None:
+            reason = Reason.REQUESTED if requested else Reason.HALF_REPLACED
+            reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
+            if resource.kind.job is not None:
+                return jobs.run_again(change, reason, live, waits=bool(change.desired.get(WAIT)))
+            return replace(change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys)
+        if _lacks_its_key(resource, binding):
+            return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
+        if change.fields:
+            return replace(change, action=Action.UPDATE, reason=_update_reason(change.fields, binding))
+        if change.wait_for_job:
+            return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
+        marked = self._survey.inputs.ownership.address(live.mark) if resource.kind.job is None else None
+        change = replace(change, mark=self._mark_to_write(resource, live, change.desired))
+        if binding.renamed_from is not None or marked not in (None, resource.address):
+            return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
+        if binding.source is BindingSource.ADOPTED and binding.record is None:
+            return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
+        return replace(change, action=Action.ADOPT, reason=Reason.UNMARKED) if change.mark else change
+
+    def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
+        """The mark that an object is to carry and does not; empty where it has it, or cannot have it."""
+        kind = resource.kind
+        # An answer without the field says nothing about the mark, and the metadata of jobs cannot be changed.
+        if kind.mark is None or kind.job is not None or kind.mark not in live.attributes:
+            return ""
+        if not kind.by_name[kind.mark].on_update:
+            return ""
+        mark = self._survey.inputs.ownership.mark(resource.address)
+        pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
+        has_room = live.is_marked or len(pairs) < METADATA_PAIRS
+        return mark if live.mark != mark and has_room else ""
+
+
+def _told(survey: Collector, changes: Sequence[Change]) -> Iterable[Diagnostic]:
+    """The diagnostics, where an error that blocks no change is only a warning."""
+    concerned = {id(item) for item in survey.errors.values()}
+    effective = {id(survey.error_of(change.address)) for change in changes if change.reason is Reason.BLOCKED}
+    for item in survey.diagnostics:
+        is_moot = id(item) in concerned and id(item) not in effective
+        yield replace(item, severity=Severity.WARNING) if is_moot else item
+
+
+def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
+    if not reference.path:
+        return kind.parent_and_id(record.id)[1]
+    found = value_at(record.applied, reference.path)
+    return Unknown(str(reference)) if found is None else found
+
+
+def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
+    """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
+    return binding.source is BindingSource.JOURNAL and binding.record is None and resource.kind.is_shown_once
+
+
+def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
+    changed = {item.name for item in fields}
+    return {name: value for name, value in resource.restored.items() if name in changed}
+
+
+def _warnings(resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> Iterable[str]:
+    for item in resource.kind.fields:
+        is_job = resource.kind.job is not None  # its inputs are known by their digest
+        is_shown = item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+        is_told = is_job or (is_shown and not any(secrets_in(desired.get(item.name))))
+        # Of a field that the API does not show and that we did not set, only a new object can be sure.
+        if not is_told and desired.get(item.name) is not None and diff.is_unknown(item, record):
+            yield (
+                f"{item.name}: the API does not show it, and no record says what it is, so it is taken to be as "
+                f"declared; to be sure, pass --replace {resource.address}"
+            )
+    for item in diff.fixed_fields(resource.kind, desired=desired, record=record):
+        yield f"{item.name} can only be set at creation: the API keeps the earlier value"
+    for name in record.answered if record else ():
+        if name in desired:
+            yield f"{name}: the API answered another value than asked, and keeps it"
+    for item in resource.kind.fields:
+        applied = record.applied.get(item.name) if record else None
+        if item.reset is KEEP and applied is not None and item.name not in desired:
+            yield f"{item.name} is not set any more, and nothing can clear it: it stays as it is"
+
+
+def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:
+    if binding.source is BindingSource.ADOPTED and binding.record is None:
+        return Reason.ADOPTED
+    if binding.source is BindingSource.NATURAL and binding.record is None:
+        return Reason.FIRST_WRITE
+    origins = {item.origin for item in fields}
+    if origins == {Origin.DRIFT}:
+        return Reason.DRIFT
+    if origins == {Origin.CONFIG}:
+        return Reason.CONFIG
+    return Reason.DIFFERS if Origin.UNKNOWN in origins else Reason.CONFIG_AND_DRIFT
+
+
+__all__ = ["PlanInputs", "PlanOptions", "make_plan"]

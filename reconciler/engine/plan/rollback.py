@@ -1,0 +1,372 @@
+"""The inverse of a run, as something to plan: what its objects were before it, from the pre-images that it kept.
+
+A rollback is an ordinary plan of unusual resources. What the run touched is declared as it was right before: with the
+values that the API showed for what we managed, so that a change by hand that the run wrote over comes back too. What
+the run made is declared no more. Everything else stands as it is recorded, to be referred to and guarded, and is left
+alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from reconciler.engine import diff
+from reconciler.engine.plan.removal import of_record
+from reconciler.model.address import Address
+from reconciler.model.answered import is_sendable
+from reconciler.model.change import Action, Change, Plan, Reason
+from reconciler.model.comparing import comparable, same, with_hidden
+from reconciler.model.diagnostic import Diagnostic, Severity
+from reconciler.model.kind import Field, Kind, Readable, Removal
+from reconciler.model.resource import Lifecycle, Record, Resource
+from reconciler.model.types import FileSetType, LocalFileType
+from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec, Template
+from reconciler.state.runs import PreImage
+
+_OF_WHAT_WAS_THERE = frozenset({Action.UPDATE.value, Action.ADOPT.value, Action.NO_OP.value})
+"""What a run does to an object that exists before anything of it is recorded."""
+
+_NOTHING_DONE = frozenset({Reason.GONE.name, Reason.WITH_PROJECT.name})
+
+
+class RunHistory(Struct, frozen=True):
+    """What is known of a run and of the time since. `later` are the pre-images of later runs by their number."""
+
+    run_id: int
+    images: Sequence[PreImage]
+    later: Mapping[int, Sequence[PreImage]] = field(default_factory=dict)
+
+
+class RollbackTarget(Struct, frozen=True):
+    """The resources to plan for a rollback. Only `touched` addresses may change; `released` are to be let go.
+
+    `obstacles` are errors that are known without looking at anything live.
+    """
+
+    run_id: int
+    resources: tuple[Resource, ...]
+    changed_by_run: frozenset[Address]
+    to_release: frozenset[Address]
+    warnings: tuple[Diagnostic, ...] = ()
+    obstacles: tuple[Diagnostic, ...] = ()
+
+
+def rollback_target(
+    history: RunHistory,
+    records: Mapping[Address, Record],
+    kinds: Mapping[str, Kind],
+    *,
+    begun: Collection[Address] = (),
+) -> RollbackTarget:
+    """What has to be declared to undo a run, given what is recorded now; `begun` are changes that never ended."""
+    images = _first_images(history.images, kinds)
+    links = _links(history, images, records, kinds)
+    resources: dict[Address, Resource] = {}
+    touched: set[Address] = set()
+    released: set[Address] = set()
+    for image in images.values():
+        touched |= {image.address, *([image.record.address] if image.record else [])}
+        if _is_released(image, kinds[image.address.kind]):
+            released.add(image.address)
+        former = _former(image, records, kinds[image.address.kind])
+        if former is not None:
+            resources[former.address] = _relinked(former, links)
+    standing = (
+        _standing(record, kinds[address.kind])
+        for address, record in records.items()
+        if address not in touched and address.kind in kinds
+    )
+    return RollbackTarget(
+        history.run_id,
+        (*resources.values(), *standing),
+        frozenset(touched),
+        frozenset(released & set(resources)),
+        (*_changed_later(history, images), *_swept(history)),
+        tuple(
+            _unsettled(history.run_id, image.address)
+            for image in images.values()
+            if image.action == Action.CREATE and image.address in begun and image.address not in records
+        ),
+    )
+
+
+def as_rollback(
+    plan: Plan, before: RollbackTarget, records: Mapping[Address, Record], kinds: Mapping[str, Kind]
+) -> Plan:
+    """The plan of these resources as the rollback: its changes with their reasons, all else to be left alone."""
+    changes = [
+        _rolled_back(change, is_released=change.address in before.to_release)
+        for change in plan.changes
+        if change.address in before.changed_by_run and change.reason is not Reason.LEFT_BEHIND
+    ]
+    pending = {None, *(change.address for change in changes if change.is_change)}
+    planned = {change.address for change in changes}
+    planned |= {change.renamed_from for change in changes if change.renamed_from}
+    untouched = [
+        of_record(kinds[address.kind], record, Reason.UNTOUCHED)
+        for address, record in records.items()
+        if address not in planned and address.kind in kinds
+    ]
+    return replace(
+        plan,
+        changes=(*changes, *untouched),
+        drift=tuple(drift for drift in plan.drift if drift.address in before.changed_by_run),
+        rollback_of=before.run_id,
+        diagnostics=(
+            *(item for item in before.warnings if item.address in pending),
+            *plan.diagnostics,
+        ),
+    )
+
+
+def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> Iterator[Diagnostic]:
+    """What the plan of a rollback cannot bring back: archived projects, and what was in them.
+
+    `projects` are the names of those that exist without being managed.
+    """
+    homes = {*projects, *(item.address.name for item in before.resources if item.kind.defines_project)}
+    for change in plan.changes:
+        if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
+            yield Diagnostic(
+                "What was archived does not come back",
+                "Nothing can undo an archive, so nothing that was in it can be brought back either. To roll back the "
+                "rest of the run, name it with --target; for a new one in its place, restore the manifests and apply.",
+                address=change.address,
+            )
+        elif change.action is Action.CREATE and change.address.project and change.address.project not in homes:
+            yield Diagnostic(
+                "Its project is not managed any more",
+                f'Nothing says which project "{change.address.project}" is. Roll back the run that let it go first.',
+                address=change.address,
+            )
+
+
+def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
+    """The local files whose bytes a change has to upload."""
+    values = {**change.restored, **change.desired}
+    for item in kind.fields:
+        value = values.get(item.name)
+        if isinstance(item.type, LocalFileType) and isinstance(value, LocalFile):
+            if change.action in (Action.CREATE, Action.REPLACE):
+                yield value
+        elif isinstance(value, FileSet) and change.action in (Action.CREATE, Action.REPLACE, Action.UPDATE):
+            one_by_one = change.action is Action.UPDATE and isinstance(item.type, FileSetType)
+            stays = _contents(change.before.get(item.name)) if one_by_one else {}
+            yield from (file for key, file in _contents(value).items() if key not in stays)
+
+
+# --- what the run did, and how to have it undone ----------------------------------------------------------------------
+
+
+def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict[Address, PreImage]:
+    """One image an address: a replacement keeps two, and the first is from before all of it.
+
+    What a job has done is done: a rollback stops one that the run started, and starts none.
+    """
+    found: dict[Address, PreImage] = {}
+    for image in images:
+        undoes_nothing = image.reason in {*_NOTHING_DONE, Reason.LEFT_BEHIND.name, Reason.RETENTION.name}
+        is_rerun = image.address.kind in kinds and kinds[image.address.kind].job and image.action != Action.CREATE
+        if image.address.kind in kinds and not undoes_nothing and not is_rerun:
+            found.setdefault(image.address, image)
+    return found
+
+
+def _is_released(image: PreImage, kind: Kind) -> bool:
+    """Whether the run took over what was there already, and only letting go of it undoes that."""
+    restores_itself = kind.removal is Removal.RESTORE
+    was_there = kind.always_exists or image.action in _OF_WHAT_WAS_THERE
+    return image.record is None and was_there and not restores_itself
+
+
+def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> Resource | None:
+    """The resource of an address as it was before the run; None where there was none."""
+    record = image.record
+    if image.action == Action.CREATE or (record is None and kind.removal is Removal.RESTORE):
+        return None
+    if _is_released(image, kind):
+        # Declared with nothing: so all that we set since goes back, and `_rolled_back` makes a letting go of it.
+        former = _sendable(kind, image.before)
+        return Resource(image.address, kind, {}, restored=former) if image.address in records else None
+    now = records.get(image.address)
+    asked = record.applied if record else now.applied if now else image.before
+    address = record.address if record else image.address
+    spec = _spec(kind, asked, image)
+    lifecycle = Lifecycle(
+        prevent_destroy=any(item.prevent_destroy for item in (record, now) if item),
+        on_remove=record.on_remove if record else None,
+        adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
+        renamed_from=image.address if address != image.address else None,
+    )
+    unasked = {name: value for name, value in _sendable(kind, image.before).items() if name not in spec}
+    return Resource(address, kind, spec, lifecycle, restored=unasked)
+
+
+def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
+    """The values that an object had, without those that only the server can give it."""
+    fields = ((kind.by_name[name], value) for name, value in before.items() if name in kind.by_name)
+    return {item.name: value for item, value in fields if item.has_own_calls or is_sendable(item.type, value)}
+
+
+def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
+    answered = image.record.answered if image.record else {}
+    fields = ((kind.by_name[name], value) for name, value in asked.items() if name in kind.by_name)
+    return {
+        item.name: value if item.name in answered else _value_before(item, value, image.before)
+        for item, value in fields
+        if value is not None
+    }
+
+
+def _value_before(item: Field, asked: Any, before: Spec) -> Any:
+    """The value that a managed field had: as asked, unless the API showed another."""
+    shown = before.get(item.name)
+    if item.readable is Readable.NEVER or (
+        shown is None and (item.readable is not Readable.ALWAYS or item.has_own_calls)
+    ):
+        return asked
+    shown = with_hidden(item.type, shown, asked)
+    left, right = comparable(item.type, asked, diff.default_of(item) if shown is None else shown)
+    if same(left, right) or not (item.has_own_calls or is_sendable(item.type, shown)):
+        return asked
+    if isinstance(shown, FileSet):
+        return _with_sizes(shown, asked)
+    return None if shown is None else right
+
+
+def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
+    """The members that were there. The API tells no sizes; what we asked for does."""
+    known = _contents(asked)
+    return FileSet(
+        tuple(
+            replace(item, content=known.get((item.content.path, item.content.sha256), item.content))
+            if item.content
+            else item
+            for item in shown.members
+        )
+    )
+
+
+def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
+    members = value.members if isinstance(value, FileSet) else ()
+    return {(item.content.path, item.content.sha256): item.content for item in members if item.content}
+
+
+def _standing(record: Record, kind: Kind) -> Resource:
+    lifecycle = Lifecycle(prevent_destroy=record.prevent_destroy, on_remove=record.on_remove)
+    return Resource(record.address, kind, record.applied, lifecycle)
+
+
+def _changed_later(history: RunHistory, images: Mapping[Address, PreImage]) -> Iterator[Diagnostic]:
+    for address in sorted(images):
+        runs = [str(run) for run, later in sorted(history.later.items()) if any(i.address == address for i in later)]
+        if runs:
+            detail = f"Run {', '.join(runs)} changed it after run {history.run_id}; that is undone with it."
+            yield Diagnostic("A later run changed it too", detail, address=address, severity=Severity.WARNING)
+
+
+def _swept(history: RunHistory) -> Iterator[Diagnostic]:
+    swept = [str(image.address) for image in history.images if image.reason == Reason.RETENTION.name]
+    if swept:
+        detail = f"Rules of retention matched {', '.join(swept[:3])}{' …' if len(swept) > 3 else ''} in that run."
+        yield Diagnostic("What was nobody's does not come back", detail, severity=Severity.WARNING)
+
+
+def _unsettled(run_id: int, address: Address) -> Diagnostic:
+    return Diagnostic(
+        "Nobody knows what became of it",
+        f"Run {run_id} began to create it and did not end. Apply once more, which looks for it, and then roll back.",
+        address=address,
+    )
+
+
+# --- the changes of the plan ------------------------------------------------------------------------------------------
+
+
+def _rolled_back(change: Change, *, is_released: bool) -> Change:
+    if is_released:
+        return _letting_go(change)
+    if not change.is_change or change.action is Action.FORGET:
+        return change
+    return replace(change, reason=Reason.ROLLBACK)
+
+
+def _letting_go(change: Change) -> Change:
+    """An object that the run took over gets its values back and is ours no more."""
+    gone = change.action is Action.CREATE
+    fields = () if gone else tuple(item for item in change.fields if not item.forces_replacement)
+    return replace(
+        change,
+        action=Action.FORGET,
+        reason=Reason.GONE if gone else Reason.ROLLBACK,
+        fields=fields,
+        destructive="",
+        warnings=(),
+    )
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def _links(
+    history: RunHistory,
+    images: Mapping[Address, PreImage],
+    records: Mapping[Address, Record],
+    kinds: Mapping[str, Kind],
+) -> dict[str, str | Reference]:
+    """What stands for an id of former times: a reference to what is rolled back, else the id that it has now.
+
+    Records hold ids, and what was deleted or replaced comes back with another one.
+    """
+    links: dict[str, str | Reference] = {}
+    for image in (*images.values(), *(item for later in history.later.values() for item in later)):
+        address = image.record.address if image.record else image.address
+        kind = kinds.get(address.kind)
+        if image.id is None or kind is None or kind.always_exists or kind.calls.singleton:
+            continue
+        own_id = kind.parent_and_id(image.id)[1]
+        if image.address in images and images[image.address].action != Action.CREATE:
+            links[own_id] = Reference(address)
+        elif address in records:
+            links[own_id] = kind.parent_and_id(records[address].id)[1]
+    return links
+
+
+def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resource:
+    links = {id: link for id, link in links.items() if link != Reference(resource.address)}
+    ids = re.compile("|".join(map(re.escape, sorted(links, key=len, reverse=True))) or "(?!)")
+
+    def relink(text: str) -> Any:
+        parts, at = [], 0
+        for found in ids.finditer(text):
+            parts += [text[at : found.start()], links[found[0]]]
+            at = found.end()
+        kept = [part for part in (*parts, text[at:]) if part != ""]
+        if all(isinstance(part, str) for part in kept):
+            return "".join(map(str, kept))
+        return kept[0] if len(kept) == 1 else Template(tuple(kept))
+
+    return replace(resource, spec=_mapped(resource.spec, relink), restored=_mapped(resource.restored, relink))
+
+
+def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
+    """The value with every text in it changed, paths of local files apart."""
+    match value:
+        case str():
+            return change(value)
+        case Member():
+            # A local file is known by its content: the id of an earlier upload would only be in the way.
+            id = None if value.content else _mapped(value.file_id, change)
+            return replace(value, file_id=id, attributes=_mapped(value.attributes, change))
+        case FileSet(members):
+            return FileSet(tuple(_mapped(member, change) for member in members))
+        case Mapping():
+            return {key: _mapped(item, change) for key, item in value.items()}
+        case list() | tuple():
+            return [_mapped(item, change) for item in value]
+    return value

@@ -1,0 +1,146 @@
+"""A provider that answers from the state what need not be read again, and asks for everything else once.
+
+It also says, scope by scope, how each is read and why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, TypeVar
+
+from reconciler.engine.refresh.audit_trust import UnchangedScopes
+from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.refresh.recorded import StateReader
+from reconciler.model.calls import Parent
+from reconciler.model.kind import Kind
+from reconciler.model.provider import Provider
+from reconciler.model.resource import LiveObject
+
+T = TypeVar("T")
+LOG = logging.getLogger("reconciler.engine")
+
+
+class CachedReader:
+    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice,
+    unless it is asked for `anew`.
+
+    `pages` is how long lists were when they were read last, where that was more than a page.
+    Safe to use from threads. It never writes: what is applied goes through the provider itself.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        recorded: StateReader,
+        trust: UnchangedScopes,
+        pages: Mapping[Scope, int] | None = None,
+    ) -> None:
+        self._provider = provider
+        self._recorded = recorded
+        self._trust = trust
+        self._pages = pages or {}
+        self._said: set[str] = set()
+        self._answers: dict[Hashable, Any] = {}
+        self._lock = Lock()
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far."""
+        return self._provider.calls
+
+    def set_unchanged(self, trust: UnchangedScopes) -> None:
+        """Trust in this from now on."""
+        self._trust = trust
+
+    def bind_project(self, name: str, project_id: str) -> None:
+        """Tell which API project a project name of the configuration is."""
+        self._provider.bind_project(name, project_id)
+
+    def can_read(self, kind: Kind, project: str | None) -> bool:
+        """Whether objects of the kind can be read now."""
+        return self._provider.can_read(kind, project)
+
+    def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
+        """Tell that calls will be made soon, where they will."""
+        self._say(kind, project, calls, within)
+        if (kind.name, project) not in self._trust.scopes:
+            self._provider.announce(kind, project, *calls, within=within)
+
+    def list(
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Parent = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
+        is_optional: bool = False,
+    ) -> Sequence[LiveObject]:
+        """All objects of a kind in a scope and surroundings; an answer that is asked for `anew` replaces the last."""
+        if (kind.name, project) in self._trust.scopes:
+            return self._recorded.list(kind, project, within)
+        key = ("list", kind.name, project, within, enough)
+
+        def ask() -> Sequence[LiveObject]:
+            return self._provider.list(kind, project, within, enough=enough, is_optional=is_optional)
+
+        return self._once(key, ask, anew=anew)
+
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """One object. Whoever waits for one to show has to ask `anew`, since its absence is remembered as well."""
+        if (kind.name, project) in self._trust.scopes:
+            return self._recorded.get(kind, project, id)
+        key = ("get", kind.name, project, id)
+        return self._once(key, lambda: self._provider.get(kind, project, id), anew=anew)
+
+    def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
+        """The object with the live values of fields that have calls of their own."""
+        wanted = frozenset(names)
+        key = ("carried", live.kind.name, live.project, live.id, wanted)
+        return self._once(key, lambda: self._provider.read_own_calls(live, wanted))
+
+    def create(self, *_: Any, **__: Any) -> Any:
+        """Refused: this only reads."""
+        raise TypeError("plans are applied through the provider itself")
+
+    update = create
+    delete = create
+    cancel = create
+    job_events = create
+    delete_leftovers = create
+    read_before_write = create
+    newest = create
+
+    def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Parent) -> None:
+        """How a scope is read, and why so."""
+        seat, trust = (kind.name, project), self._trust
+        if seat in trust.scopes:
+            read_at = datetime.fromtimestamp(trust.scopes[seat], UTC)
+            how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
+        elif "list" in calls:
+            how = "read in full"
+        elif "read" in calls:
+            pages = self._pages.get(Scope(kind.name, project, within))
+            length = f"has had {pages} pages" if pages else "may be long"
+            how = f"read singly, as few objects are wanted and the list {length}"
+        else:
+            return
+        why = "" if seat in trust.scopes else trust.full_refresh_reason or trust.reasons.get(seat, "")
+        where = [kind.name, *([f"of project {project}"] if project else []), *(f"in {id}" for _, id in within)]
+        sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
+        if sentence not in self._said:
+            self._said.add(sentence)
+            LOG.info("%s", sentence)
+
+    def _once(self, key: Hashable, ask: Callable[[], T], *, anew: bool = False) -> T:
+        with self._lock:
+            if key in self._answers and not anew:
+                found: T = self._answers[key]
+                return found
+        answer = ask()
+        with self._lock:
+            self._answers[key] = answer
+        return answer

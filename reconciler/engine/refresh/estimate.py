@@ -1,0 +1,112 @@
+"""How many calls reading takes, told before the first is made, so that a plan over the budget is refused for nothing.
+
+It is the least that is to be expected, by what is recorded: a list has as many pages as when it was read last, and no
+fewer than our own objects fill; what the audit log shows to be unchanged is not asked for. Nobody can tell how much
+others have made since, so the client counts as well and stops at the budget.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Set
+from functools import cached_property
+from math import ceil
+
+from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.refresh.audit_trust import ScopeKey
+from reconciler.engine.refresh.collect import Collector
+from reconciler.engine.refresh.reader import Scope
+from reconciler.errors import UsageError
+from reconciler.model.kind import Kind, ScopeType
+from reconciler.model.provider import Provider
+from reconciler.model.types import FileSetType
+from reconciler.model.values import FileSet
+
+_MEMBERS_PAGE = 100
+
+
+def check_budget(
+    inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey] = (), *, beside: int = 0
+) -> None:
+    """Raise UsageError where reading is expected to take more calls than it may.
+
+    What is `trusted` need not be read. `beside` calls have to be added, for asking the log.
+    """
+    budget = inputs.options.budget_calls
+    if budget is None:
+        return
+    least = beside + Estimate(inputs, provider, trusted).calls
+    if least > budget:
+        raise UsageError(
+            f"reading live state needs at least {least} call{'s' if least != 1 else ''}, over the budget of {budget}",
+            hint="Raise --budget, or narrow the plan with --target.",
+        )
+
+
+class Estimate:
+    """The calls of a full survey, without making one."""
+
+    def __init__(self, inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey]) -> None:
+        self._inputs = inputs
+        self._survey = Collector(inputs, provider, parallelism=1)
+        self._provider = provider
+        self._trusted = frozenset(trusted)
+
+    @property
+    def calls(self) -> int:
+        """How many there are at least."""
+        places = {place for place in self._places() if (place.kind, place.project) not in self._trusted}
+        known: dict[Scope, set[str]] = defaultdict(set)
+        for place, id in self._survey.expected(places):
+            known[place].add(id)
+        enough = self._survey.only_ids(places)
+        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in places if self._is_open(at))
+        return lists + sum(self._calls_inside())
+
+    def _places(self) -> Set[Scope]:
+        places = self._survey.outer_scopes | self._survey.nested_scopes()
+        return places | set(self._survey.scopes_of_marked_kinds(places) if self._inputs.state_is_new else ())
+
+    def _calls_of(self, place: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
+        """Of a list, or instead of it. Where `enough` is wanted of it, it may be left off anywhere."""
+        kind = self._kind(place)
+        if not kind.calls.listable:
+            return len(known) if kind.readable_singly else 0
+        if enough and self._survey.reads_singly(place, len(enough)):
+            return len(enough)
+        pages = ceil(len(known) / kind.page_limit)
+        return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(place, 1))
+
+    def _calls_inside(self) -> Iterator[int]:
+        """Of the members of collections, which are listed one collection at a time."""
+        wanted = self._survey.carried_by_record()
+        for address, record in self._inputs.records.items():
+            resource = self._survey.resources.get(address)
+            names = wanted.get((Scope(address.kind, address.project), record.id), ())
+            for item in resource.kind.own_calls if resource is not None else ():
+                if item.name in names and isinstance(item.type, FileSetType):
+                    members = record.applied.get(item.name)
+                    count = len(members.members) if isinstance(members, FileSet) else 0
+                    yield max(1, ceil(count / _MEMBERS_PAGE))
+
+    def _is_open(self, place: Scope) -> bool:
+        """Whether a place can be read for all that is known before anything is: its project and a key are there."""
+        kind, project = self._kind(place), place.project
+        if project is None or kind.scope is ScopeType.ORGANIZATION:
+            return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
+        if project not in self._recorded_projects:
+            return self._provider.can_read(kind, project)
+        return kind.scope.needs_admin_key or not {"", project}.isdisjoint(self._inputs.keyed_projects)
+
+    @cached_property
+    def _recorded_projects(self) -> frozenset[str]:
+        """The projects that exist by what is recorded. The provider does not know them yet."""
+        kinds = self._inputs.kinds
+        names = (
+            at.name if at.kind in kinds and kinds[at.kind].defines_project else at.project
+            for at in self._inputs.records
+        )
+        return frozenset(name for name in names if name and name not in self._inputs.projects)
+
+    def _kind(self, place: Scope) -> Kind:
+        return self._inputs.kinds[place.kind]

@@ -1,0 +1,80 @@
+"""The state in place of the world: what a plan without refresh is made from.
+
+Every object is taken to be as we left it, so such a plan shows what the manifests changed and nothing that anybody
+else did. It is for looking, not for applying.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from reconciler.errors import UsageError
+from reconciler.model.address import Address
+from reconciler.model.calls import Parent
+from reconciler.model.kind import Kind
+from reconciler.model.resource import LiveObject, Record
+
+
+class StateReader:
+    """A provider that answers from records, makes no call, and refuses to write."""
+
+    calls = 0
+
+    def __init__(self, records: Mapping[Address, Record]) -> None:
+        self._scopes: dict[tuple[str, str | None], list[Record]] = defaultdict(list)
+        for address, record in records.items():
+            self._scopes[address.kind, address.project].append(record)
+
+    def bind_project(self, name: str, project_id: str) -> None:
+        """Nothing to remember: records are found by the project's name."""
+
+    def can_read(self, _kind: Kind, _project: str | None) -> bool:
+        """Whether the state can be asked: always."""
+        return True
+
+    def announce(self, *_: Any, **__: Any) -> None:
+        """Nothing will be called."""
+
+    def list(
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Parent = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
+        is_optional: bool = False,
+    ) -> Sequence[LiveObject]:
+        """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
+        del enough, anew, is_optional
+        records = self._scopes.get((kind.name, project), ())
+        return [_as_live(kind, record) for record in records if kind.parent_and_id(record.id)[0] == within]
+
+    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+        """The recorded object with an id."""
+        del anew
+        within = kind.parent_and_id(id)[0]
+        return next((live for live in self.list(kind, project, within) if live.id == id), None)
+
+    def read_own_calls(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
+        """The object itself: its carried fields came with it."""
+        return live
+
+    def create(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused."""
+        raise UsageError("a plan that was made without refresh cannot be applied")
+
+    update = create
+    delete = create
+    cancel = create
+    job_events = create
+    delete_leftovers = create
+    read_before_write = create
+    newest = create
+
+
+def _as_live(kind: Kind, record: Record) -> LiveObject:
+    carried = {item.name: record.applied[item.name] for item in kind.own_calls if item.name in record.applied}
+    return LiveObject(kind, record.id, {**record.applied, **record.answered}, record.address.project, carried)

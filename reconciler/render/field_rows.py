@@ -1,0 +1,185 @@
+"""The fields of a change, made ready to be shown; text and Markdown only differ in how they put them down.
+
+A create lists what the object will be, a delete what it was, everything else what moves. An `Entry` is one of these:
+a pair on one line, a single value, or a head with lines below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, Outcome, OutputChange
+from reconciler.model.kind import Removal
+from reconciler.model.values import FileSet, LocalFile, SecretValue, Spec
+from reconciler.render.differences import DiffLine, abridged, diff_lines, diff_texts
+from reconciler.render.members import is_members, member_entry, member_lines, member_names
+from reconciler.render.phrases import field_remarks
+from reconciler.render.values import NOTHING, beginning, block, brief, count, inline, is_container, is_long
+
+MOST_BLOCK_LINES = 16
+MOST_DIFF_LINES = 200
+
+
+class FieldRow(Struct, frozen=True):
+    """One field as shown. `before` and `after` make a pair; `value` stands alone; `body` goes below.
+
+    `sign` says for a single value whether it comes (`+`) or goes (`-`).
+    """
+
+    name: str
+    sign: str = ""
+    value: str | None = None
+    before: str | None = None
+    after: str | None = None
+    body: tuple[DiffLine, ...] = ()
+    remark: str = ""
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the entry is a before and an after on one line."""
+        return self.before is not None and self.after is not None
+
+
+def rows_of(change: Change, *, width: int) -> list[FieldRow]:
+    """What a plan shows below the heading of a change; values of up to `width` characters stay on a line."""
+    if change.action is Action.CREATE:
+        return listing(change.after or change.desired, sign="+", width=width)
+    if change.action is Action.DELETE and change.removal is not Removal.RESTORE:
+        return []
+    fields = [_with_file(field, change.after) for field in change.fields]
+    return _field_entries(fields, _with_members(change), width=width, happened=False)
+
+
+def drift_entries(drift: Drift, *, width: int) -> list[FieldRow]:
+    """What moved live, without saying beside each field again that it is drift."""
+    fields = [replace(field, origin=Origin.CONFIG) for field in drift.fields]
+    return _field_entries(fields, frozenset(), width=width, happened=True)
+
+
+def moved_entries(outcome: Outcome, *, width: int) -> list[FieldRow]:
+    """What somebody else changed since the plan was made: from what the plan saw, to what is there."""
+    fields = [replace(field, origin=Origin.CONFIG, forces_replacement=False) for field in outcome.changed_since_plan]
+    return _field_entries(fields, frozenset(), width=width, happened=True)
+
+
+def _field_entries(
+    fields: Sequence[FieldChange], members: frozenset[str], *, width: int, happened: bool
+) -> list[FieldRow]:
+    """The entries of field changes. Those below a field of `members` are files, summed up in one entry."""
+    shown: list[FieldRow] = []
+    summed: set[str] = set()
+    for field in fields:
+        if field.name in members or is_members(field):
+            if field.name not in summed:
+                shown.append(_members(field.name, [item for item in fields if item.name == field.name], happened))
+                summed.add(field.name)
+        else:
+            shown.append(_moved(field, width))
+    return shown
+
+
+def output_entries(outputs: Sequence[OutputChange], *, width: int) -> list[FieldRow]:
+    """The outputs that change."""
+    return [_output(output, width) for output in outputs]
+
+
+def listing(spec: Spec, *, sign: str, width: int) -> list[FieldRow]:
+    """Every field of an object that comes or goes; fields without a value are left out."""
+    return [
+        _listed(name, value, sign, width) for name, value in spec.items() if value is not None and value not in ([], {})
+    ]
+
+
+def _output(output: OutputChange, width: int) -> FieldRow:
+    if output.before is None:
+        return _listed(output.name, output.after, "+", width)
+    if output.after is None:
+        return _listed(output.name, output.before, "-", width)
+    return _moved(FieldChange((output.name,), output.before, output.after), width)
+
+
+def _with_file(field: FieldChange, after: Spec) -> FieldChange:
+    """A change of a digest as one of the file it belongs to, which says more."""
+    file = after.get(field.name)
+    is_its = isinstance(file, LocalFile) and len(field.path) == 1 and field.after == file.sha256
+    return replace(field, after=file) if is_its else field
+
+
+def _with_members(change: Change) -> frozenset[str]:
+    specs: tuple[Spec, ...] = (change.after, change.desired, change.before)
+    return frozenset(name for spec in specs for name, value in spec.items() if isinstance(value, FileSet))
+
+
+def _listed(name: str, value: Any, sign: str, width: int) -> FieldRow:
+    if isinstance(value, FileSet):
+        names = member_names([(sign, member.key) for member in value.members])
+        return FieldRow(name, sign, count(len(value.members), "file"), body=tuple(names))
+    text = brief(value, width)
+    if text is not None:
+        return FieldRow(name, sign, text)
+    lines = [DiffLine(sign, line) for line in block(value)]
+    return FieldRow(name, sign, _size_of(value), body=tuple(_shortened(lines)))
+
+
+def _shortened(lines: list[DiffLine]) -> list[DiffLine]:
+    if len(lines) <= MOST_BLOCK_LINES:
+        return lines
+    kept = lines[: MOST_BLOCK_LINES - 1]
+    return [*kept, DiffLine("…", count(len(lines) - len(kept), "more line"))]
+
+
+def _size_of(value: Any) -> str:
+    return "" if isinstance(value, Mapping) else count(len(value), "item")
+
+
+def _members(name: str, fields: Sequence[FieldChange], happened: bool) -> FieldRow:
+    remark = field_remarks(
+        fields[0].origin, forces_replacement=any(field.forces_replacement for field in fields), note=fields[0].note
+    )
+    value, names = member_entry(fields, happened=happened)
+    return FieldRow(name, "~", value, body=tuple(member_lines(names)), remark=remark)
+
+
+def _moved(field: FieldChange, width: int) -> FieldRow:
+    remark = field_remarks(field.origin, forces_replacement=field.forces_replacement, note=field.note)
+    before, after = field.before, field.after
+    if isinstance(before, SecretValue) and isinstance(after, SecretValue) and before.source == after.source:
+        return FieldRow(field.dotted, "~", "(secret value changed)", remark=remark)
+    body = _body(field, width)
+    if body is None:
+        before, after = (_side(value, width) for value in (field.before, field.after))
+        return FieldRow(field.dotted, before=before, after=after, remark=remark)
+    return FieldRow(field.dotted, "~", "", body=tuple(body), remark=remark)
+
+
+def _body(field: FieldChange, width: int) -> Iterator[DiffLine] | list[DiffLine] | None:
+    """The lines of a change that does not fit on one; None where it does."""
+    before, after = field.before, field.after
+    if isinstance(before, str) and isinstance(after, str) and (is_long(before) or is_long(after)):
+        return abridged(diff_texts(before, after), MOST_DIFF_LINES)
+    if not any(_needs_lines(value, width) for value in (before, after)):
+        return None
+    if is_container(before) and is_container(after):
+        return abridged(diff_lines(block(before), block(after)), MOST_DIFF_LINES)
+    return [*_one_side("-", before, width), *_one_side("+", after, width)]
+
+
+def _needs_lines(value: Any, width: int) -> bool:
+    return is_container(value) and brief(value, width // 2) is None
+
+
+def _one_side(sign: str, value: Any, width: int) -> Iterator[DiffLine]:
+    lines = block(value) if _needs_lines(value, width) else [_side(value, width)]
+    yield from _shortened([DiffLine(sign, line) for line in lines if value is not None])
+
+
+def _side(value: Any, width: int) -> str:
+    if value is None:
+        return NOTHING
+    if isinstance(value, LocalFile):
+        return inline(value)
+    return beginning(value, width // 2) if is_long(value) else inline(value)
