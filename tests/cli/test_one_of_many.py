@@ -254,3 +254,16 @@ def test_an_invite_fails_alone_where_members_cannot_be_read(workspace: Workspace
     found = statuses(workspace.declare(INVITE, PROJECT), "apply", expect=13)
     assert found == {"Invite/ben": "failed", "Project/p": "applied"}
     assert count(workspace, "invite") == 0
+
+
+def test_an_apply_whose_resources_all_have_errors_ends_with_these_alone(workspace: Workspace) -> None:
+    workspace.declare(GROUP).apply()
+    with httpx.Client(
+        base_url=workspace.emulator.base_url,
+        headers={"authorization": f"Bearer {workspace.emulator.admin_key}"},
+    ) as admin:
+        admin.post("/organization/groups", json={"name": "H"}).raise_for_status()
+    other = "kind: Group\nmetadata: {name: h}\nspec: {name: H}\n"
+    done = workspace.declare(f"{GROUP}---\n{other}").run("apply", "--yes", expect=1)
+    assert "An object like this exists already" in done.err
+    assert "unexpected" not in done.err

@@ -247,3 +247,26 @@ def test_a_retained_project_is_forgotten_only_after_all_that_is_in_it(workspace:
     workspace.apply()
     with workspace.emulator.store.lock:
         assert [live.body["metadata"] for live in workspace.emulator.store.all("vector_store")] == [{}]
+
+
+# --- a new address without `renamed_from`
+
+
+def test_nothing_happens_to_a_project_whose_new_address_lacks_renamed_from(team: Workspace) -> None:
+    team.write({"team.yaml": RENAMED.replace("\nlifecycle: {renamed_from: Project/team}", "")})
+    assert "renamed_from: Project/team" in team.run("apply", "--yes", expect=1).err
+    team.write({"team.yaml": RENAMED}).apply()
+    assert (limit(team), [row["email"] for row in inside(team, "users")]) == (77, ["dev@example.com"])
+
+
+def test_a_limit_is_not_reset_while_another_address_declares_it(team: Workspace) -> None:
+    team.write({"team.yaml": TEAM.replace("{name: main,", "{name: chat,")})
+    result = team.run("apply", "--yes", expect=1)
+    assert "renamed_from: RateLimit/team/main" in result.err
+    assert limit(team) == 77
+
+
+def test_a_member_is_not_removed_while_another_address_declares_it(team: Workspace) -> None:
+    team.write({"team.yaml": TEAM.replace("{name: dev,", "{name: developer,")})
+    team.run("apply", "--yes", expect=1)
+    assert [row["email"] for row in inside(team, "users")] == ["dev@example.com"]

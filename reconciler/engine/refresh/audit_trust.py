@@ -448,6 +448,8 @@ def _affected(
 
     Raises ApiError for an entry that nobody knows.
     """
+    if not seen:
+        return {}  # every resource of the plan has an error
     reach = _AffectedScopes(seen, inputs, places_told=told.places_told)
     touched: dict[ScopeKey, str] = {}
     since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
