@@ -21,6 +21,7 @@ _SHAPES: Mapping[str, str] = {
     "an npm token": r"\bnpm_[A-Za-z0-9]{20,}",
     "a PyPI token": r"\bpypi-[A-Za-z0-9_-]{20,}",
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
+    "a DigitalOcean token": r"\bdo[opr]_v1_[a-f0-9]{32,}",
     "a Docker token": r"\bdckr_[a-z]+_[A-Za-z0-9_-]{16,}",
     "a SendGrid key": r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
     "a Vault token": r"\bhv[sbr]\.[A-Za-z0-9_-]{16,}",

@@ -18,6 +18,7 @@ SHAPES = {
     "JSON web token": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxIn0." + "c2lnbmF0dXJl",
     "Google": "AIza" + "SyA1234567890abcdefghijklmnopqrstuv",
     "GitLab": "glpat-" + "abcdefghij0123456789",
+    "DigitalOcean": "dop_v1_" + "0123456789abcdef" * 4,
     "npm": "npm_" + "abcdefghij0123456789abcdefghij012345",
     "OpenAI": "sk-proj-" + "abcdefghij0123456789",
     "database": "postgresql://user:password@db.example.com/x",
