@@ -29,13 +29,13 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import KEEP, Kind, Mutability, Readable, Removal, TerminalState
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets_in, value_at
 
 
 def make_plan(
-    inputs: PlanInputs, provider: Provider, *, parallelism: int = 10, clock: Callable[[], float] = time.monotonic
+    inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10, clock: Callable[[], float] = time.monotonic
 ) -> Plan:
     """Read live state and decide. Changes nothing anywhere; problems with single addresses become diagnostics."""
     started, calls = clock(), provider.calls

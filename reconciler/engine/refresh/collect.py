@@ -23,7 +23,7 @@ from reconciler.errors import ApiError, RetiredError, UsageError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.kind import Kind, Readable, TerminalState
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import NO_ADDRESSES, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.rule import Rule
 from reconciler.model.types import FileSetType
@@ -37,7 +37,7 @@ class Collector:
     still declare, and that are not there: nothing in them can be either.
     """
 
-    def __init__(self, inputs: PlanInputs, provider: Provider, parallelism: int) -> None:
+    def __init__(self, inputs: PlanInputs, provider: LiveReader, parallelism: int) -> None:
         self.inputs = inputs
         self.resources: Mapping[Address, Resource] = {resource.address: resource for resource in inputs.resources}
         self.needs = {address: self._needs_of(resource) for address, resource in self.resources.items()}

@@ -18,7 +18,7 @@ from reconciler.engine.refresh.collect import Collector
 from reconciler.engine.refresh.reader import Scope
 from reconciler.errors import UsageError
 from reconciler.model.kind import Kind, ScopeType
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet
 
@@ -26,7 +26,7 @@ _MEMBERS_PAGE = 100
 
 
 def check_budget(
-    inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey] = (), *, beside: int = 0
+    inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey] = (), *, beside: int = 0
 ) -> None:
     """Raise UsageError where reading is expected to take more calls than it may.
 
@@ -46,7 +46,7 @@ def check_budget(
 class Estimate:
     """The calls of a full survey, without making one."""
 
-    def __init__(self, inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey]) -> None:
+    def __init__(self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]) -> None:
         self._inputs = inputs
         self._survey = Collector(inputs, provider, parallelism=1)
         self._provider = provider

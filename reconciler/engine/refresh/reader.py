@@ -20,7 +20,7 @@ from reconciler.engine.pool import WorkerPools
 from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind, TerminalState
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
 
 LOG = logging.getLogger("reconciler.engine")
@@ -122,7 +122,7 @@ class Reader:
     """
 
     def __init__(
-        self, provider: Provider, kinds: Mapping[str, Kind], *, parallelism: int, pages: Mapping[Scope, int]
+        self, provider: LiveReader, kinds: Mapping[str, Kind], *, parallelism: int, pages: Mapping[Scope, int]
     ) -> None:
         self.provider = provider
         self._pages = pages
