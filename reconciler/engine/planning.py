@@ -11,12 +11,12 @@ from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.plan.planner import make_plan
 from reconciler.engine.refresh.collect import collect
 from reconciler.model.change import Plan
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 
 
 def collect_and_plan(
     inputs: PlanInputs,
-    provider: Provider,
+    provider: LiveReader,
     *,
     parallelism: int = 10,
     clock: Callable[[], float] = time.monotonic,

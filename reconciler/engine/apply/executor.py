@@ -28,7 +28,7 @@ from reconciler.model.change import Action, Change, Plan, Reason
 from reconciler.model.consistency import JUST_READ_SECONDS, SHARED_LIST_SECONDS, Window
 from reconciler.model.job import INPUTS_KEY
 from reconciler.model.kind import KEEP, OVERWRITTEN, Field, Kind, OnRemove, Removal, TerminalState
-from reconciler.model.provider import Claiming, ExpectedValue, Provider, Written
+from reconciler.model.provider import ExpectedValue, Provider, Written
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, shown_to_others
 from reconciler.model.types import BundleType, FileSetType
 from reconciler.model.values import (
@@ -81,8 +81,6 @@ class Executor:
         self._store = store
         self._ownership = ownership
         self._consistency = settling
-        if not isinstance(provider, Claiming):
-            raise TypeError(f"{type(provider).__name__} keeps no claims, so nothing can be applied through it")
         for id, owner in self.records.owned_ids(kinds):
             provider.reservations.reserve(id, owner)
         self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}

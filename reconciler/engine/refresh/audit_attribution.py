@@ -27,7 +27,7 @@ _ROUNDING_SECONDS = 0.01
 _ORGANIZATION = "organization"
 
 
-class Write(Struct, frozen=True):
+class Write(Struct, frozen=True, rename={"reported_id": "about"}):
     """One write of a run: of which kind, in which project (its name in the configuration, its id), and when.
 
     `id` is the object's own. `about` is what its entry names: the object, what it belongs to, or its project; None

@@ -98,7 +98,12 @@ class VerifiedScope(Struct, frozen=True, array_like=True):
         return max(self.checked_at - overlap_seconds, self.read_at - LIST_BEHIND_LOG_SECONDS)
 
 
-class RefreshCheckpoint(Struct, frozen=True):
+class RefreshCheckpoint(
+    Struct,
+    frozen=True,
+    # The state keeps checkpoints under these names.
+    rename={"verified": "seen", "newest_entries": "shown", "projects_reported": "places_told"},
+):
     """What is known from earlier runs: what they left in order, what they wrote lately, what the log showed last.
 
     `places_told` where the log has proved to name the projects of objects. `serial` is the state's that this is about.

@@ -16,7 +16,7 @@ from reconciler.engine.refresh.recorded import StateReader
 from reconciler.engine.scope import Scope
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class CachedReader:
 
     def __init__(
         self,
-        provider: Provider,
+        provider: LiveReader,
         recorded: StateReader,
         trust: UnchangedScopes,
         pages: Mapping[Scope, int] | None = None,
@@ -101,18 +101,6 @@ class CachedReader:
         wanted = frozenset(names)
         key = ("carried", live.kind.name, live.project, live.id, wanted)
         return self._once(key, lambda: self._provider.read_own_calls(live, wanted))
-
-    def create(self, *_: Any, **__: Any) -> Any:
-        """Refused: this only reads."""
-        raise TypeError("plans are applied through the provider itself")
-
-    update = create
-    delete = create
-    cancel = create
-    job_events = create
-    delete_leftovers = create
-    read_before_write = create
-    newest = create
 
     def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Parent) -> None:
         """How a scope is read, and why so."""

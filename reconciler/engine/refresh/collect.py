@@ -28,12 +28,12 @@ from reconciler.engine.selection import select
 from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, project_id
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import Resource
 from reconciler.model.values import Reference
 
 
-def collect(inputs: PlanInputs, provider: Provider, *, parallelism: int = 10) -> Snapshot:
+def collect(inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10) -> Snapshot:
     """Read everything that a plan is decided from. Changes nothing anywhere.
 
     Raises ApiError where projects cannot be read, where the API refuses every list, and where it does not answer.
@@ -43,7 +43,7 @@ def collect(inputs: PlanInputs, provider: Provider, *, parallelism: int = 10) ->
 
 
 class _Collector:
-    def __init__(self, inputs: PlanInputs, provider: Provider, parallelism: int) -> None:
+    def __init__(self, inputs: PlanInputs, provider: LiveReader, parallelism: int) -> None:
         self._inputs = inputs
         self._provider = provider
         self._selection = select(inputs)

@@ -19,7 +19,7 @@ from reconciler.engine.scope import Scope
 from reconciler.engine.selection import select
 from reconciler.errors import UsageError
 from reconciler.model.kind import Kind, ScopeType
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet
 
@@ -27,7 +27,7 @@ _MEMBERS_PAGE = 100
 
 
 def check_budget(
-    inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey] = (), *, beside: int = 0
+    inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey] = (), *, beside: int = 0
 ) -> None:
     """Raise UsageError where reading is expected to take more calls than it may.
 
@@ -47,7 +47,7 @@ def check_budget(
 class Estimate:
     """The calls of a full refresh, without making one."""
 
-    def __init__(self, inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey]) -> None:
+    def __init__(self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]) -> None:
         self._inputs = inputs
         self._targets = ReadTargets(inputs, select(inputs))
         self._resources = {resource.address: resource for resource in inputs.resources}

@@ -20,7 +20,7 @@ from reconciler.engine.scope import LiveState, OwnCallFields
 from reconciler.engine.scope import Scope as Scope
 from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.kind import Kind, TerminalState
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
 
 LOG = logging.getLogger("reconciler.engine")
@@ -37,7 +37,7 @@ class Reader:
 
     def __init__(
         self,
-        provider: Provider,
+        provider: LiveReader,
         kinds: Mapping[str, Kind],
         *,
         parallelism: int,
