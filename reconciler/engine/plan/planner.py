@@ -205,7 +205,7 @@ class _Planner:
             ),
             after={**before, **_restored_values(resource, fields), **desired},
             before=before,
-            held=kind.read_only_reason(live.attributes) or "",
+            refusal=kind.read_only_reason(live.attributes) or "",
             warnings=(*_warnings(resource, desired, live, record), *refusals_told(desired, live)),
         )
         if kind.job is not None:
