@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.engine.apply.search import ConsistencyWindow
 from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.refresh.reader import Scope
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind

@@ -447,7 +447,7 @@ class Collector:
         longest = (
             max((until for *_, until in self._recently_written_but_missing(places)), default=0.0) - settling.clock()
         )
-        looks = settling.attempts("what was created a moment ago does not show yet", longest)
+        looks = settling.poll("what was created a moment ago does not show yet", longest)
         next(looks)  # that was the first
         while (missing := self._recently_written_but_missing(places)) and next(looks, "over") != "over":
             self._reader.list_again([(place, id) for place, id, _ in missing])
