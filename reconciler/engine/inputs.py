@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.engine.apply.search import ConsistencyWindow
+from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.scope import Scope
 from reconciler.model.address import Address

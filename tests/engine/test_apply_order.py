@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from reconciler.engine.apply.scheduler import ReadyQueue, Step, StepKind, dependencies_of, steps_of
+from reconciler.engine.apply.scheduler import ReadyQueue
+from reconciler.engine.apply.steps import Step, StepKind, dependencies_of, steps_of
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from reconciler.engine.binding import conflicts
 from reconciler.engine.binding.marks import Marks
+from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.ownership import Ownership as Ownership
 from reconciler.engine.scope import LiveState
 from reconciler.model.address import Address
@@ -24,9 +24,6 @@ from reconciler.model.diagnostic import Diagnostic
 from reconciler.model.kind import OnRemove, Removal, TerminalState
 from reconciler.model.resource import LiveObject, Record, Resource
 from reconciler.model.values import FileSet, Spec
-
-if TYPE_CHECKING:
-    from reconciler.engine.inputs import PlanInputs
 
 
 class BindingSource(StrEnum):

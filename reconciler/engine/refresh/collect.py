@@ -194,9 +194,9 @@ class _Collector:
         window = self._inputs.consistency
         deadlines = [until for *_, until in self._recent_but_missing(scopes)]
         longest = max(deadlines, default=0.0) - window.clock()
-        attempts = window.attempts("what was created a moment ago does not show yet", longest)
+        attempts = window.poll("what was created a moment ago does not show yet", longest)
         next(attempts)  # the reading above
-        while (missing := self._recent_but_missing(scopes)) and next(attempts, "over") != "over":
+        while (missing := self._recent_but_missing(scopes)) and next(attempts, None) is not None:
             self._reader.list_again([(scope, id) for scope, id, _ in missing])
 
     def _recent_but_missing(self, scopes: Collection[Scope]) -> list[tuple[Scope, str, float]]:
