@@ -7,7 +7,7 @@ or if anything of ours names its id.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,7 +18,7 @@ from reconciler.model.kind import Kind, TerminalState
 from reconciler.model.resource import LiveObject
 from reconciler.model.rule import Rule
 from reconciler.model.types import FileSetType
-from reconciler.model.values import MAP, FileSet, Spec, Template
+from reconciler.model.values import MAP, Spec, texts_in
 
 _DAY = 86_400
 TIMES = ("last_active_at", "created_at", "created")
@@ -70,23 +70,6 @@ def name_of(attributes: Spec) -> str | None:
     """The name that an object shows."""
     name = attributes.get("filename", attributes.get("name"))
     return name if isinstance(name, str) else None
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text inside a value, keys of maps left out."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from texts_in(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from texts_in(part)
-    elif isinstance(value, FileSet):
-        for member in value.members:
-            yield from texts_in((member.file_id, member.attributes))
-    elif isinstance(value, Template):
-        yield from texts_in(value.parts)
 
 
 def rule_scopes(rule: Rule, kinds: Mapping[str, Kind]) -> list[Scope]:

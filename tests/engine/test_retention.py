@@ -10,14 +10,14 @@ from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.inputs import PlanOptions
 from reconciler.engine.ownership import Ownership
 from reconciler.engine.refresh.collect import collect
-from reconciler.engine.retention_match import last_use, matches, texts_in
+from reconciler.engine.retention_match import last_use, matches
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Reason
 from reconciler.model.consistency import Window
 from reconciler.model.resource import MARK_KEY, LiveObject
 from reconciler.model.rule import Rule
-from reconciler.model.values import FileSet, Member, Reference, Template
+from reconciler.model.values import FileSet, Member, Reference, Template, texts_in
 from reconciler.rules.retention import KIND
 from tests.engine.tables import DAY, NOW, OTHERS, World, at, declared, recorded, shown, store
 

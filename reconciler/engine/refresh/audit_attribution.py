@@ -12,8 +12,7 @@ may be the organization's default project, whichever the object is in; it counts
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from msgspec.structs import replace
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.log import REMOVING, AuditEntry
+from reconciler.model.values import texts_in
 
 _ROUNDING_SECONDS = 0.01
 
@@ -210,18 +210,8 @@ class _WriteIndex:
 
 
 def _names(entry: AuditEntry) -> set[Name]:
-    about = {entry.resource_id, None, *_texts(entry.details)}
+    about = {entry.resource_id, None, *texts_in(entry.details)}
     return {("id", entry.resource_id), *(("about", name) for name in about)}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            yield from (text for part in value.values() for text in _texts(part))
-        case list():
-            yield from (text for part in value for text in _texts(part))
 
 
 def family_of(type: str) -> str:

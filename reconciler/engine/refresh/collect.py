@@ -22,7 +22,7 @@ from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh import failures
 from reconciler.engine.refresh.reader import Reader
 from reconciler.engine.refresh.targets import ReadTargets
-from reconciler.engine.retention_match import collection_fields, matched_objects, texts_in
+from reconciler.engine.retention_match import collection_fields, matched_objects
 from reconciler.engine.scope import Scope
 from reconciler.engine.selection import select
 from reconciler.engine.snapshot import Snapshot, current_value, inputs_digest, project_id
@@ -30,7 +30,7 @@ from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader
 from reconciler.model.resource import Resource
-from reconciler.model.values import Reference
+from reconciler.model.values import Reference, texts_in
 
 
 def collect(inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10) -> Snapshot:
