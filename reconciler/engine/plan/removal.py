@@ -1,7 +1,7 @@
-"""What happens to objects that nothing declares any more, or that are to be destroyed.
+"""Changes of objects that nothing declares any more, or that are to be destroyed.
 
-They are found through the state, and through our marks where the state is gone. Whether an object is deleted, archived,
-restored or only forgotten is the kind's and the last declaration's to say.
+The state names them, and our marks where the state is gone. The kind and the last declaration decide whether an object
+is deleted, archived, restored or only forgotten.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _replaced_object(snapshot: Snapshot, address: Address, record: Record) -> It
 
 
 def _forgettable(snapshot: Snapshot, address: Address) -> Change:
-    """Nothing to do but to forget that a run died here."""
+    """Nothing is left to do but to forget that a run died here."""
     nothing = Record(address=address, id="")
     return replace(of_record(snapshot.kind(address), nothing, Reason.GONE), id=None)
 
