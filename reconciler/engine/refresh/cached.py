@@ -24,7 +24,7 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class CachedReader:
-    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice,
+    """Reads for planning. Objects of scopes in which one can `trust` are as recorded; no answer is asked for twice,
     unless it is asked for `anew`.
 
     `pages` is how long lists were when they were read last, where that was more than a page.
@@ -104,9 +104,9 @@ class CachedReader:
 
     def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Parent) -> None:
         """How a scope is read, and why so."""
-        seat, trust = (kind.name, project), self._trust
-        if seat in trust.scopes:
-            read_at = datetime.fromtimestamp(trust.scopes[seat], UTC)
+        scope, trust = (kind.name, project), self._trust
+        if scope in trust.scopes:
+            read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
             how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
             how = "read in full"
@@ -116,7 +116,7 @@ class CachedReader:
             how = f"read singly, as few objects are wanted and the list {length}"
         else:
             return
-        why = "" if seat in trust.scopes else trust.full_refresh_reason or trust.reasons.get(seat, "")
+        why = "" if scope in trust.scopes else trust.full_refresh_reason or trust.reasons.get(scope, "")
         where = [
             kind.name,
             *([f"of project {project}"] if project else []),

@@ -57,27 +57,27 @@ class Estimate:
     @property
     def calls(self) -> int:
         """How many there are at least."""
-        places = {place for place in self._places() if (place.kind, place.project) not in self._trusted}
+        scopes = {scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted}
         known: dict[Scope, set[str]] = defaultdict(set)
-        for place, id in self._targets.known_ids(places):
-            known[place].add(id)
-        enough = self._targets.only_ids(places)
-        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in places if self._is_open(at))
+        for scope, id in self._targets.known_ids(scopes):
+            known[scope].add(id)
+        enough = self._targets.only_ids(scopes)
+        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in scopes if self._is_open(at))
         return lists + sum(self._calls_inside())
 
     def _places(self) -> Set[Scope]:
-        places = self._targets.outer | self._targets.nested(before_reading)
-        return places | set(self._targets.marked(places) if self._inputs.state_is_new else ())
+        scopes = self._targets.outer | self._targets.nested(before_reading)
+        return scopes | set(self._targets.marked(scopes) if self._inputs.state_is_new else ())
 
-    def _calls_of(self, place: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
+    def _calls_of(self, scope: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
         """Of a list, or instead of it. Where `enough` is wanted of it, it may be left off anywhere."""
-        kind = self._kind(place)
+        kind = self._kind(scope)
         if not kind.calls.listable:
             return len(known) if kind.readable_singly else 0
-        if enough and self._targets.reads_singly(place, len(enough)):
+        if enough and self._targets.reads_singly(scope, len(enough)):
             return len(enough)
         pages = ceil(len(known) / kind.page_limit)
-        return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(place, 1))
+        return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(scope, 1))
 
     def _calls_inside(self) -> Iterator[int]:
         """Of the members of collections, which are listed one collection at a time."""
@@ -91,9 +91,9 @@ class Estimate:
                     count = len(members.members) if isinstance(members, FileSet) else 0
                     yield max(1, ceil(count / _MEMBERS_PAGE))
 
-    def _is_open(self, place: Scope) -> bool:
-        """Whether a place can be read for all that is known before anything is: its project and a key are there."""
-        kind, project = self._kind(place), place.project
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether a scope can be read for all that is known before anything is: its project and a key are there."""
+        kind, project = self._kind(scope), scope.project
         if project is None or kind.scope is ScopeType.ORGANIZATION:
             return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
         if project not in self._recorded_projects:
@@ -110,5 +110,5 @@ class Estimate:
         )
         return frozenset(name for name in names if name and name not in self._inputs.projects)
 
-    def _kind(self, place: Scope) -> Kind:
-        return self._inputs.kinds[place.kind]
+    def _kind(self, scope: Scope) -> Kind:
+        return self._inputs.kinds[scope.kind]
