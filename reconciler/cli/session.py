@@ -44,10 +44,10 @@ from reconciler.cli.reporting import reports_of, talk
 from reconciler.cli.retired import retired
 from reconciler.cli.saved_inputs import changed_inputs
 from reconciler.cli.secret_digests import SecretDigests, key_of, new_key, revealed
-from reconciler.engine.apply.search import ConsistencyWindow
 from reconciler.engine.binding.attempts import unfinished_work
 from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.binding.renames import with_renamed_projects
+from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.plan.guard import FEW_VANISHED, KeyInUse, Limits, refusals, vanished
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy

@@ -125,10 +125,16 @@ class Window(Struct, frozen=True):
         return self.began - CLOCK_SECONDS <= created_at <= self.until + CLOCK_SECONDS
 
 
-def pauses(seconds: float, *, first: float = FIRST_PAUSE_SECONDS) -> Iterator[float]:
-    """The pauses between looks at something that may show within so many seconds: growing, and never longer in all."""
+def pauses(
+    seconds: float,
+    *,
+    first: float = FIRST_PAUSE_SECONDS,
+    longest: float = LONGEST_PAUSE_SECONDS,
+    growth: float = 2.0,
+) -> Iterator[float]:
+    """The pauses between attempts: each longer than the last, and `seconds` in all."""
     pause, left = first, seconds
     while left > 0.0:
         yield min(pause, left)
         left -= pause
-        pause = min(pause * 2.0, LONGEST_PAUSE_SECONDS)
+        pause = min(pause * growth, longest)

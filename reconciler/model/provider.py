@@ -1,15 +1,16 @@
-"""What the engine asks of the world, as protocols.
+"""The interfaces between the engine and the API, as protocols.
 
-The engine knows these and nothing behind them: no HTTP, no files, no keys. `api.provider.HttpProvider` is the real
-one. The project argument is always the project's *name in the configuration*, None for the organization and for the
-project of the default key.
+The engine depends on these alone: it knows no HTTP, no files and no keys. Planning needs a
+`LiveReader`; apply needs a `LiveWriter` too. `api.objects.provider.HttpProvider` implements both. A
+`project` argument is the project's name in the configuration. It is None for the organization and
+for the project of the default key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -21,112 +22,119 @@ from reconciler.model.secret import Secret
 from reconciler.model.values import Spec
 
 CREATE = "create"
-"""The journal's name of the step that makes an object."""
+"""The journal's name for the step that creates an object."""
 
 
 class Step(Protocol):
-    """One journalled call. Leaving its context without `done` records a failure."""
+    """One journalled call. Leaving its context without a call of `done` records a failure."""
 
     def done(self, id: str | None = None, **result: Any) -> None:
-        """Record that the call succeeded, with the id it gave; `result` must be JSON and free of secrets."""
+        """Record success and the id in the answer; `result` is JSON and holds no secret."""
 
 
 class Steps(Protocol):
-    """The journal, as seen from within one change."""
+    """The journal of one change."""
 
     def step(self, name: str, **intent: Any) -> AbstractContextManager[Step]:
-        """Write the intent before a call. `name` says what is done, such as `create` or `upload handbook/a.md`."""
+        """Write the intent before a call. `name` is such as `create` or `upload handbook/a.md`."""
 
     def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Intents of this address written under `name` by earlier runs that never ended, oldest first.
+        """Intents of earlier runs for this address and `name` that never ended, oldest first.
 
-        Each has the intent's own keys, plus `began_at` and `ended_at` (unix seconds of the server). `ended_at` is None
-        where the process died over the call, else the time at which it was clear that no answer would come.
+        Each has the keys of the intent, plus `began_at` and `ended_at` in unix seconds of the
+        server. `ended_at` is None where the process died during the call. Otherwise it is the time
+        at which the call was given up without an answer.
         """
 
     def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Steps of this address under `name` that ended, in changes that as a whole did not: `id` and the result."""
+        """Steps for this address and `name` that ended in changes that did not end.
+
+        Each has `id` and the keys of the result.
+        """
 
 
 class Sinks(Protocol):
-    """Where secrets go. A target is the `write_to` of a manifest: `{file: PATH}` or `{command: [ARG, …]}`."""
+    """Where secrets go.
+
+    A target is the `write_to` of a manifest: `{file: PATH}` or `{command: [ARG, …]}`.
+    """
 
     def check(self, target: Spec) -> None:
-        """Raise SinkError if the target could not take a secret now (a file that is not ours, no such command)."""
+        """Raise SinkError if the target could not take a secret now.
+
+        Examples are a file that is not ours and a command that does not exist.
+        """
 
     def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Deliver the secret; the receipt is JSON to remember, free of the secret. Raises SinkError."""
+        """Deliver the secret and return a receipt: JSON to store, without the secret.
+
+        Raises SinkError.
+        """
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
-        """What an earlier `put` for the address left there, where it can be read again and is as we left it."""
+        """The secret of an earlier `put`, where it can be read back and nobody changed it."""
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
-        """Remove what `put` left there, if it is still what we left; commands have nothing to withdraw."""
+        """Remove what `put` delivered if nobody changed it; does nothing for commands."""
 
 
 class Written(Struct, frozen=True):
-    """What a write left behind: the object as the API answered, receipts by key field, remarks for the report."""
+    """The result of a write."""
 
     live: LiveObject
+    """The object in the API's answer."""
     delivered: Mapping[str, Any] = field(default_factory=dict)
+    """The receipts of delivered keys, by key field."""
     notes: tuple[str, ...] = ()
+    """Remarks for the report."""
     refused: tuple[str, ...] = ()
-    """A sentence for each file that the API refused. The object is as it should be apart from them."""
+    """A sentence for each file that the API refused. The rest of the object is as asked."""
 
 
 class ExpectedValue(Struct, frozen=True):
-    """A field as a plan saw it (in comparable form), what it is to become, and what we last wrote.
-
-    Whoever reads the field again may read what the change touches alone. `after` is None where all of it counts.
-    """
+    """What a plan knows of a field, so that a second read can be limited to what the change touches."""
 
     seen: Any
+    """The value that the plan saw, in comparable form."""
     after: Any
+    """The value to write; None where every part of the field counts."""
     applied: Any
+    """The value that we wrote last."""
 
 
 class IdReservations(Protocol):
-    """Which ids are spoken for in this run, so that no object is bound to two addresses. Safe to use from threads."""
+    """The owners of ids in one run, so that no object is bound to two addresses. Thread-safe."""
 
     def reserve(self, id: str, owner: Address) -> bool:
-        """Take an id for an address; False if it is another's already."""
+        """Reserve an id for an address; False if another address has it."""
 
     def is_free(self, id: str, owner: Address) -> bool:
-        """Whether the address has the id or could still take it."""
+        """Whether the address has reserved the id or still could."""
 
     def wait_for_creates(self, collection: str, identity: Spec | None) -> None:
-        """Wait until nobody makes an object of this identity: whatever was listed before is then claimed or lost."""
+        """Wait until no create of this identity is in flight.
+
+        Every object that was listed before is then reserved, or its create had no answer.
+        """
 
 
-@runtime_checkable
-class Claiming(Protocol):
-    """What a provider needs besides to be applied through; one that is only read can do without."""
-
-    @property
-    def reservations(self) -> IdReservations:
-        """The ids that are spoken for. `create` claims what it makes; who finds an object claims it too."""
-
-
-class Provider(Protocol):
-    """Reads and writes objects of our kinds. All methods raise from the `ApiError` tree and may be called by threads.
-
-    Specs that are handed to `create` and `update` are resolved: no references, no unknowns.
-    """
+class LiveReader(Protocol):
+    """Reads objects, for planning. Thread-safe; all methods raise errors of the `ApiError` tree."""
 
     @property
     def calls(self) -> int:
         """Requests sent so far, retries included."""
 
     def bind_project(self, name: str, project_id: str) -> None:
-        """Tell which API project a project name of the configuration is."""
+        """Set the API project of a project name in the configuration."""
 
     def can_read(self, kind: Kind, project: str | None) -> bool:
-        """Whether objects of the kind can be read now: the project exists and a key for it is at hand."""
+        """Whether the kind can be read now: the project exists and has a key."""
 
     def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
-        """Tell that calls will be made soon, so that the time left can be estimated.
+        """Announce calls, so that the remaining time can be estimated.
 
-        They go by `list`, by their names in `Calls`, or by the field that they read.
+        A call is `list`, a name of `Calls`, or the name of a field with calls of its own.
         """
 
     def list(
@@ -139,37 +147,58 @@ class Provider(Protocol):
         anew: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope and surroundings, every page, ended ones included.
+        """All objects of a kind in a scope and parent, every page, ended objects included.
 
-        `enough` are the ids of all that is wanted, where nothing else is: the rest may then be left out, and so may
-        some of these, where asking for them singly takes fewer calls. `anew` demands a new request from a provider that
-        remembers answers. An `is_optional` list is given up early where the server fails.
+        `enough` holds the ids that the caller needs. The list may then omit all others, and also
+        some of these where single reads take fewer calls. `anew` bypasses a cache. An
+        `is_optional` list is given up after few retries.
         """
 
-    def newest(self, kind: Kind, project: str | None, within: Parent = ()) -> Sequence[LiveObject]:
-        """The first page of a list: the objects that were made last, ended ones included."""
-
     def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
-        """One object, or None where the API knows none; kinds that cannot be read singly are listed.
+        """One object, or None where the API has none. Lists kinds without a call for one object.
 
-        `anew` is as in `list`.
+        `anew` bypasses a cache.
         """
 
     def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
-        """The object with the live values of the named fields that have calls of their own."""
+        """The object with the live values of named fields that have calls of their own."""
+
+
+class LiveWriter(Protocol):
+    """Writes objects, and makes the reads that only apply needs and that no cache may answer.
+
+    Thread-safe; all methods raise errors of the `ApiError` tree. The specs that `create` and
+    `update` take are resolved: they hold no references and no unknowns.
+    """
+
+    @property
+    def reservations(self) -> IdReservations:
+        """The ids with an owner. `create` reserves the id of its object; a search does so too."""
+
+    def newest(self, kind: Kind, project: str | None, within: Parent = ()) -> Sequence[LiveObject]:
+        """The first page of a list: the most recent objects, ended objects included."""
 
     def read_before_write(self, live: LiveObject, expected: Mapping[str, ExpectedValue]) -> LiveObject:
-        """The same right before the fields are changed, from fewer calls.
+        """The object with the live values of fields with calls of their own, just before a write.
 
-        What the change touches is read. The rest is taken to be as it was seen, unless a cheaper sign speaks against.
+        Reads the parts that the change touches. For the other parts it answers what the plan saw,
+        unless a cheaper sign shows a change.
         """
 
     def create(
-        self, kind: Kind, project: str | None, spec: Spec, *, address: Address, mark: str | None, steps: Steps
+        self,
+        kind: Kind,
+        project: str | None,
+        spec: Spec,
+        *,
+        address: Address,
+        mark: str | None,
+        steps: Steps,
     ) -> Written:
-        """Make the object, with all its fields; `mark` goes into the kind's mark field.
+        """Create the object with all its fields; `mark` goes into the kind's mark field.
 
-        Raises AmbiguousError where the create was sent and its outcome is unknown: the caller looks for the object.
+        Raises AmbiguousError where the create was sent and its outcome is unknown. The caller then
+        has to search for the object.
         """
 
     def update(
@@ -182,23 +211,28 @@ class Provider(Protocol):
         record: Record | None,
         steps: Steps,
     ) -> Written:
-        """Send the changed fields, and nothing else; a value of None clears the field.
+        """Send the changed fields and nothing else; None clears a field.
 
-        `live` is the object as just read, with the carried fields that `changes` names.
+        `live` comes from a read just before, with the values of all fields in `changes` that have
+        calls of their own.
         """
 
     def delete(self, live: LiveObject, *, record: Record | None, steps: Steps) -> None:
-        """Remove the object the way its kind does: delete, archive, or write the overwritten values back.
+        """Remove the object as its kind requires: delete, archive, or restore overwritten values.
 
-        An object that is gone already is no error. A job is stopped first if it still runs, and takes what it made
-        with it where it cannot be deleted itself.
+        Succeeds if the object is gone already. Stops a running job first. Where a job itself
+        cannot be deleted, deletes its product.
         """
 
     def cancel(self, live: LiveObject, *, steps: Steps) -> None:
-        """Stop a job. One that has ended by now is left as it is."""
+        """Stop a job; does nothing if the job has ended."""
 
     def job_events(self, live: LiveObject) -> Sequence[tuple[str, str]]:
-        """What a job has said lately, oldest first, as id and sentence; nothing where it cannot be asked."""
+        """Recent events of a job as (id, sentence), oldest first; empty where the API has none."""
 
     def delete_leftovers(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
-        """Remove what earlier runs made for the object and did not live to use; the object itself is left alone."""
+        """Delete what unfinished runs created for the object; leaves the object itself alone."""
+
+
+class Provider(LiveReader, LiveWriter, Protocol):
+    """Both interfaces, as apply needs them."""

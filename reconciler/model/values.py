@@ -112,46 +112,60 @@ class SecretValue(Struct, frozen=True, tag_field=_TAG, tag="secret"):
         return f"(secret from {self.source})"
 
 
+def walk(value: Any) -> Iterator[Any]:
+    """Every leaf below `value`, in order of appearance, keys of maps left out.
+
+    The parts of a template are leaves. So are a local file, a reference, an unknown and a secret value. Of the
+    members of a file set, only the parts are walked that may hold references.
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, MAP):
+        for part in value.values():
+            yield from walk(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from walk(part)
+    elif isinstance(value, FileSet):
+        for part in _open_parts(value.members):
+            yield from walk(part)
+    elif isinstance(value, Template):
+        yield from value.parts
+    else:
+        yield value
+
+
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """`value` with what `change` makes of everything in its maps and lists that is neither one of them nor text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, MAP):
+        return {key: map_leaves(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_leaves(part, change) for part in value]
+    return change(value)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text below `value`, in order of appearance."""
+    return (leaf for leaf in walk(value) if isinstance(leaf, str))
+
+
 def secrets_in(value: Any) -> Iterator[SecretValue]:
     """Every secret value below `value`, in order of appearance."""
-    if isinstance(value, SecretValue):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from secrets_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from secrets_in(item)
+    return (leaf for leaf in walk(value) if isinstance(leaf, SecretValue))
 
 
 def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
     """`value` with what `change` makes of every secret value; the value itself where there is none."""
-    if isinstance(value, SecretValue):
-        return change(value)
     if next(secrets_in(value), None) is None:
         return value
-    if isinstance(value, Mapping):
-        return {key: with_secrets(item, change) for key, item in value.items()}
-    return [with_secrets(item, change) for item in value]
+    return map_leaves(value, lambda leaf: change(leaf) if isinstance(leaf, SecretValue) else leaf)
 
 
 def references_in(value: Any) -> Iterator[Reference]:
     """Every reference below `value`, in order of appearance, repeats included."""
-    if isinstance(value, str):
-        return
-    if isinstance(value, Reference):
-        yield value
-    elif isinstance(value, Template):
-        yield from (part for part in value.parts if isinstance(part, Reference))
-    elif isinstance(value, FileSet):
-        for part in _open_parts(value.members):
-            yield from references_in(part)
-    elif isinstance(value, MAP):
-        for item in value.values():
-            yield from references_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from references_in(item)
+    return (leaf for leaf in walk(value) if isinstance(leaf, Reference))
 
 
 def _open_parts(members: Iterable[Member]) -> Iterator[Any]:
@@ -168,23 +182,21 @@ def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
     Text around an unknown is unknown as a whole. A member that is named by a reference takes what it resolves to as
     its key, so that it can be recognised in a live collection.
     """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Reference):
-        return lookup(value)
-    if isinstance(value, Template):
-        parts = [lookup(part) if isinstance(part, Reference) else part for part in value.parts]
-        if any(isinstance(part, Unknown) for part in parts):
-            return Unknown(str(value))
-        return "".join(str(part) for part in parts)
-    if isinstance(value, FileSet):
-        members = [_substitute_member(member, lookup) for member in value.members]
-        return FileSet(tuple(sorted(members, key=lambda member: member.key)))
-    if isinstance(value, MAP):
-        return {key: substitute(item, lookup) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [substitute(item, lookup) for item in value]
-    return value
+
+    def substituted(leaf: Any) -> Any:
+        if isinstance(leaf, Reference):
+            return lookup(leaf)
+        if isinstance(leaf, Template):
+            parts = [lookup(part) if isinstance(part, Reference) else part for part in leaf.parts]
+            if any(isinstance(part, Unknown) for part in parts):
+                return Unknown(str(leaf))
+            return "".join(str(part) for part in parts)
+        if isinstance(leaf, FileSet):
+            members = [_substitute_member(member, lookup) for member in leaf.members]
+            return FileSet(tuple(sorted(members, key=lambda member: member.key)))
+        return leaf
+
+    return map_leaves(value, substituted)
 
 
 def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Member:
@@ -224,17 +236,7 @@ def value_at(value: Any, path: Iterable[str]) -> Any:
 
 def has_unknown(value: Any) -> bool:
     """Whether anything below `value` is only known after apply."""
-    if isinstance(value, str):
-        return False
-    if isinstance(value, Unknown):
-        return True
-    if isinstance(value, FileSet):
-        return any(has_unknown(part) for part in _open_parts(value.members))
-    if isinstance(value, MAP):
-        return any(has_unknown(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(has_unknown(item) for item in value)
-    return False
+    return any(isinstance(leaf, Unknown) for leaf in walk(value))
 
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))

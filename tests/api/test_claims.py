@@ -13,9 +13,10 @@ from reconciler.api.objects.orphaned_uploads import OrphanedUploads
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.engine.apply.records import RecordSet
-from reconciler.engine.apply.search import ConsistencyWindow, ObjectSearch, SearchCriteria
+from reconciler.engine.apply.search import ObjectSearch, SearchCriteria
 from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.errors import AmbiguousError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from reconciler.engine.apply.scheduler import ReadyQueue, Step, StepKind, dependencies_of, steps_of
+from reconciler.engine.apply.scheduler import ReadyQueue
+from reconciler.engine.apply.steps import Step, StepKind, dependencies_of, steps_of
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan, Reason
 
@@ -12,7 +13,14 @@ STORE, BOT = Address("VectorStore", "store"), Address("Assistant", "bot")
 
 
 def change(address: Address, action: Action, *needs: Address, create_first: bool = False) -> Change:
-    return Change(address, action, Reason.CONFIG, id="id", depends_on=needs, create_before_destroy=create_first)
+    return Change(
+        address,
+        action,
+        Reason.CONFIG,
+        id="id",
+        depends_on=needs,
+        create_before_destroy=create_first,
+    )
 
 
 def needs(*changes: Change) -> dict[Step, set[Step]]:
@@ -48,7 +56,11 @@ def test_a_replacement_deletes_before_it_creates() -> None:
 
 def test_a_replacement_can_create_first_and_then_lets_dependents_follow_before_it_deletes() -> None:
     found = needs(change(STORE, Action.REPLACE, create_first=True), change(BOT, Action.UPDATE, STORE))
-    assert found == {write(STORE): set(), write(BOT): {write(STORE)}, delete(STORE): {write(STORE), write(BOT)}}
+    assert found == {
+        write(STORE): set(),
+        write(BOT): {write(STORE)},
+        delete(STORE): {write(STORE), write(BOT)},
+    }
 
 
 def test_what_is_unchanged_is_no_work() -> None:

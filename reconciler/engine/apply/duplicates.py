@@ -1,7 +1,8 @@
-"""A last look after an apply: whether somebody else made the same objects at the same time.
+"""After an apply: whether another run has created the same objects at the same time.
 
-Two runs with copies of one state do not see each other. Both succeed, and both leave an object with the same mark. So
-the newest objects of each list are read once more, and a second object with the same mark is reported with the outcome.
+Two runs with copies of one state do not see each other. Both succeed, and leave two objects with
+the same mark. So the first page of each list is read once more, and a second object with the same
+mark is reported in the outcome.
 """
 
 from __future__ import annotations
@@ -12,71 +13,75 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from reconciler.engine.binding.matcher import Ownership
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import Scope
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import Action, Outcome, OutcomeStatus
 from reconciler.model.kind import Kind, TerminalState
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveWriter
 from reconciler.model.resource import LiveObject
 
 LOG = logging.getLogger("reconciler.engine")
 
 
-def with_twins(
-    outcomes: Sequence[Outcome], provider: Provider, kinds: Mapping[str, Kind], ownership: Ownership
+def note_duplicates(
+    outcomes: Sequence[Outcome],
+    writer: LiveWriter,
+    kinds: Mapping[str, Kind],
+    ownership: Ownership,
 ) -> list[Outcome]:
-    """The outcomes, each with a note where another object carries the mark of the object that it made."""
-    made: dict[Scope, set[str]] = defaultdict(set)
+    """The outcomes, with a note on each whose object has a duplicate with the same mark."""
+    created: dict[Scope, set[str]] = defaultdict(set)
     for outcome in outcomes:
-        if _made_marked(outcome, kinds):
-            # What a replacement has left behind for now is ours too.
-            made[_place(outcome, kinds)] |= {id for id in (outcome.id, outcome.change.id) if id}
-    marked: dict[str, list[LiveObject]] = defaultdict(list)
-    for place, ids in made.items():
-        for live in _others(provider, kinds[place.kind], place, ids):
-            marked[live.mark or ""].append(live)
-    return [
-        _noted(outcome, marked.get(ownership.mark(outcome.change.address), ()))
-        if _made_marked(outcome, kinds)
-        else outcome
-        for outcome in outcomes
-    ]
+        if _has_created_marked(outcome, kinds):
+            # The object that a replacement left behind for now is ours as well.
+            scope = _scope(outcome, kinds)
+            created[scope] |= {id for id in (outcome.id, outcome.change.id) if id}
+    by_mark: dict[str, list[LiveObject]] = defaultdict(list)
+    for scope, ids in created.items():
+        for live in _other_marked(writer, kinds[scope.kind], scope, ids):
+            by_mark[live.mark or ""].append(live)
+    noted = []
+    for outcome in outcomes:
+        duplicates = by_mark.get(ownership.mark(outcome.change.address), ())
+        if duplicates and _has_created_marked(outcome, kinds):
+            outcome = _with_note(outcome, duplicates)
+        noted.append(outcome)
+    return noted
 
 
-def _made_marked(outcome: Outcome, kinds: Mapping[str, Kind]) -> bool:
+def _has_created_marked(outcome: Outcome, kinds: Mapping[str, Kind]) -> bool:
     kind = kinds[outcome.change.address.kind]
-    is_made = outcome.change.action in (Action.CREATE, Action.REPLACE) and outcome.status is OutcomeStatus.APPLIED
-    return is_made and outcome.id is not None and kind.mark is not None and kind.job is None and kind.calls.listable
+    is_create = outcome.change.action in (Action.CREATE, Action.REPLACE)
+    if not is_create or outcome.status is not OutcomeStatus.APPLIED or outcome.id is None:
+        return False
+    return kind.mark is not None and kind.job is None and kind.calls.listable
 
 
-def _place(outcome: Outcome, kinds: Mapping[str, Kind]) -> Scope:
+def _scope(outcome: Outcome, kinds: Mapping[str, Kind]) -> Scope:
     address = outcome.change.address
-    return Scope(address.kind, address.project, kinds[address.kind].parent_and_id(outcome.id or "")[0])
+    parent, _ = kinds[address.kind].parent_and_id(outcome.id or "")
+    return Scope(address.kind, address.project, parent)
 
 
-def _others(provider: Provider, kind: Kind, place: Scope, ids: set[str]) -> Iterator[LiveObject]:
-    """The marked objects of a place that this run has not made; none where the list cannot be read."""
+def _other_marked(writer: LiveWriter, kind: Kind, scope: Scope, ids: set[str]) -> Iterator[LiveObject]:
+    """The marked objects of a scope that this run has not created; none if the list fails."""
     try:
-        listed = provider.newest(kind, place.project, place.parent)
+        newest = writer.newest(kind, scope.project, scope.parent)
     except ReconcilerError as error:
-        LOG.warning("%s: it was not possible to look for objects made by another run: %s", place.kind, error)
+        LOG.warning("%s: it was not possible to look for objects made by another run: %s", scope.kind, error)
         return
-    for live in listed:
-        if (
-            live.mark is not None
-            and live.id not in ids
-            and kind.terminal_state(live.attributes) is not TerminalState.GONE
-        ):
+    for live in newest:
+        is_gone = kind.terminal_state(live.attributes) is TerminalState.GONE
+        if live.mark is not None and live.id not in ids and not is_gone:
             yield live
 
 
-def _noted(outcome: Outcome, others: Sequence[LiveObject]) -> Outcome:
-    if not others:
-        return outcome
-    ids = ", ".join(sorted(live.id for live in others))
+def _with_note(outcome: Outcome, duplicates: Sequence[LiveObject]) -> Outcome:
+    ids = ", ".join(sorted(live.id for live in duplicates))
     note = (
-        f"{ids} carries the mark of {outcome.change.address} too: another run made it at the same time, or the "
-        f"metadata was copied. Keep one, and delete the other or remove the mark from its metadata."
+        f"{ids} carries the mark of {outcome.change.address} too: another run made it at the same "
+        f"time, or the metadata was copied. Keep one, and delete the other or remove the mark from "
+        f"its metadata."
     )
     return replace(outcome, notes=(*outcome.notes, note))

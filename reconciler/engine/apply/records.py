@@ -103,7 +103,13 @@ class RecordSet:
             yield from ((id, address) for id in _file_ids(values))
 
     def after_write(
-        self, change: Change, kind: Kind, desired: Spec, written: Written, *, before: LiveObject | None
+        self,
+        change: Change,
+        kind: Kind,
+        desired: Spec,
+        written: Written,
+        *,
+        before: LiveObject | None,
     ) -> Record:
         """The record of an object that was just written; `before` is what it was, where it existed."""
         earlier = self.get(change.address)

@@ -1,67 +1,75 @@
-"""Waiting for the end of a job, and telling meanwhile how far it is.
+"""Waits for the end of a job, and reports its progress.
 
-The job is recorded before it is waited for. So a wait can end at any time, by its own limit or by an interrupt: the job
-goes on, and the next apply waits for the same one.
+The job is recorded before the wait begins. So a timeout or an interrupt loses nothing: the job goes
+on, and the next apply waits for the same one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reconciler.engine.apply.search import ConsistencyWindow
+from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.jobs import MINUTES, USUAL_MINUTES
 from reconciler.errors import JobError
-from reconciler.model.address import Address
+from reconciler.model.change import Change
 from reconciler.model.job import Phase
-from reconciler.model.kind import Kind
-from reconciler.model.provider import Provider
 from reconciler.model.resource import LiveObject
 
 _LONGEST_PAUSE = 15.0
+_GROWTH = 1.5
 
 
-class JobWait:
-    """Looks at jobs again and again. `tell` hears of everything that is new, and of nothing twice."""
+def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], None]) -> StepResult:
+    """Wait until the job of a change has succeeded; `tell` receives each event once.
 
-    def __init__(self, provider: Provider, settling: ConsistencyWindow, tell: Callable[[str], None]) -> None:
-        self._provider = provider
-        self._settling = settling
-        self._tell = tell
-        self._told: set[str] = set()
-
-    def until_over(self, kind: Kind, address: Address, id: str, *, minutes: float) -> LiveObject:
-        """The job once it has succeeded; raises JobError where it has not, or not within so many minutes."""
-        clock, pause = self._settling.clock, self._settling.first_pause
-        began, slept = clock(), 0.0
-        while True:
-            live = self._provider.get(kind, address.project, id)
-            over = self._over(live) if live is not None else None
-            if over is not None:
-                return over
-            waited = max(clock() - began, slept)  # a clock that is set back must not prolong the wait
-            if live is None and waited >= self._settling.seconds:
+    Raises JobError where the job fails, disappears, or exceeds its `timeout_minutes`.
+    """
+    kind, known = context.kind_of(change), context.references.written(change.address)
+    id = known.id if known is not None else change.id or ""
+    minutes = change.desired.get(MINUTES) or USUAL_MINUTES
+    attempts = context.consistency.poll(
+        f"{change.address} still runs",
+        minutes * 60.0,
+        longest_pause=_LONGEST_PAUSE,
+        growth=_GROWTH,
+        counts_requests=True,
+    )
+    told: set[str] = set()
+    progress = ""
+    for waited in attempts:
+        live = context.reader.get(kind, change.address.project, id)
+        if live is None:
+            # A new job may not show yet.
+            if waited >= context.consistency.seconds:
                 raise JobError(f"{id} is not there any more", hint="Plan again.")
-            if live is not None and waited + pause > minutes * 60:
-                standing = kind.job.progress_of(live.attributes) if kind.job else ""
-                raise JobError(
-                    f"it still runs ({standing}) after {minutes:g} minutes, and goes on",
-                    hint="Apply again to wait for the same job; timeout_minutes says how long.",
-                )
-            self._settling.pause(pause, f"{address} still runs")
-            slept += pause
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            continue
+        if kind.job is None:
+            return StepResult(live.id)
+        for key, text in context.writer.job_events(live):
+            _tell_once(key or text, text, told, tell)
+        progress = kind.job.progress_of(live.attributes)
+        _tell_once(progress, progress, told, tell)
+        if _has_succeeded(live, progress):
+            context.references.remember(change, live)
+            return StepResult(live.id, (progress,))
+    raise JobError(
+        f"it still runs ({progress}) after {minutes:g} minutes, and goes on",
+        hint="Apply again to wait for the same job; timeout_minutes says how long.",
+    )
 
-    def _over(self, live: LiveObject) -> LiveObject | None:
-        """The job if it has succeeded; None while it runs."""
-        job = live.kind.job
-        if job is None:
-            return live
-        for key, text in [*self._provider.job_events(live), ("", job.progress_of(live.attributes))]:
-            if (key or text) not in self._told:
-                self._told.add(key or text)
-                self._tell(text)
-        if job.phase(live.attributes) is Phase.FAILED:
-            raise JobError(
-                f"it did not succeed: {job.progress_of(live.attributes)}",
-                hint="It does not run again by itself: change an input, or pass --replace with its address.",
-            )
-        return live if job.phase(live.attributes) is Phase.SUCCEEDED else None
+
+def _tell_once(key: str, text: str, told: set[str], tell: Callable[[str], None]) -> None:
+    if key not in told:
+        told.add(key)
+        tell(text)
+
+
+def _has_succeeded(live: LiveObject, progress: str) -> bool:
+    """False while the job runs; raises JobError where it has failed."""
+    phase = live.kind.job.phase(live.attributes) if live.kind.job is not None else None
+    if phase is Phase.FAILED:
+        raise JobError(
+            f"it did not succeed: {progress}",
+            hint=("It does not run again by itself: change an input, or pass --replace with its address."),
+        )
+    return phase is Phase.SUCCEEDED

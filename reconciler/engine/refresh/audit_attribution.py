@@ -12,8 +12,7 @@ may be the organization's default project, whichever the object is in; it counts
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,13 +20,14 @@ from msgspec.structs import replace
 from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.log import REMOVING, AuditEntry
+from reconciler.model.values import texts_in
 
 _ROUNDING_SECONDS = 0.01
 
 _ORGANIZATION = "organization"
 
 
-class Write(Struct, frozen=True):
+class Write(Struct, frozen=True, rename={"reported_id": "about"}):
     """One write of a run: of which kind, in which project (its name in the configuration, its id), and when.
 
     `id` is the object's own. `about` is what its entry names: the object, what it belongs to, or its project; None
@@ -103,7 +103,11 @@ def is_removal(entry: AuditEntry) -> bool:
 
 
 def attribute(
-    entries: Iterable[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+    entries: Iterable[AuditEntry],
+    writes: Sequence[Write],
+    kinds: Mapping[str, Kind],
+    *,
+    places_told: bool,
 ) -> WritesByEntry:
     """Which entries are ours, and the writes that each may tell of."""
     indexed = _WriteIndex(writes, kinds, places_told=places_told)
@@ -120,7 +124,11 @@ def attribute(
 
 
 def noted(
-    entries: Iterable[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+    entries: Iterable[AuditEntry],
+    writes: Sequence[Write],
+    kinds: Mapping[str, Kind],
+    *,
+    places_told: bool,
 ) -> list[Write]:
     """The writes, each with the time of the entry that may be its own, one entry for each write.
 
@@ -202,18 +210,8 @@ class _WriteIndex:
 
 
 def _names(entry: AuditEntry) -> set[Name]:
-    about = {entry.resource_id, None, *_texts(entry.details)}
+    about = {entry.resource_id, None, *texts_in(entry.details)}
     return {("id", entry.resource_id), *(("about", name) for name in about)}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            yield from (text for part in value.values() for text in _texts(part))
-        case list():
-            yield from (text for part in value for text in _texts(part))
 
 
 def family_of(type: str) -> str:

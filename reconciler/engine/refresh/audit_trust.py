@@ -6,8 +6,8 @@ the scope was read after it, or where it is our own write; any other makes the s
 as long as it still shows what it showed before; an entry of a family that we do not know, a gap, a log that is off:
 everything is read. So is, after so many hours or runs, everything anyway.
 
-The memory only ever proves that there is nothing to do: a scope in which a plan finds something is read after all, and
-planned anew.
+The checkpoint only ever proves that there is nothing to do: a scope in which a plan finds a change is read after
+all, and planned again.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _EVERYTHING = "organization."
 
 
 class VerifiedScope(Struct, frozen=True, array_like=True):
-    """A seat that was in order: when it was read, and until when the log showed no change of it."""
+    """A scope that was in order: when it was read, and until when the log showed no change of it."""
 
     kind: str
     project: str | None
@@ -98,7 +98,12 @@ class VerifiedScope(Struct, frozen=True, array_like=True):
         return max(self.checked_at - overlap_seconds, self.read_at - LIST_BEHIND_LOG_SECONDS)
 
 
-class RefreshCheckpoint(Struct, frozen=True):
+class RefreshCheckpoint(
+    Struct,
+    frozen=True,
+    # The state keeps checkpoints under these names.
+    rename={"verified": "seen", "newest_entries": "shown", "projects_reported": "places_told"},
+):
     """What is known from earlier runs: what they left in order, what they wrote lately, what the log showed last.
 
     `places_told` where the log has proved to name the projects of objects. `serial` is the state's that this is about.
@@ -121,12 +126,12 @@ class RefreshCheckpoint(Struct, frozen=True):
         return {seen.key: seen for seen in self.verified}
 
     def dump(self) -> str:
-        """The memory as text, to keep beside the state."""
+        """The checkpoint as text, to keep beside the state."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def load(cls, text: str | None) -> RefreshCheckpoint | None:
-        """The memory of a text; None for no text, and for one that cannot be used."""
+        """The checkpoint of a text; None for no text, and for text that cannot be used."""
         try:
             return msgspec.json.decode(text or "null", type=cls | None)
         except msgspec.DecodeError:
@@ -142,10 +147,10 @@ class FullRefreshPolicy(Struct, frozen=True):
 
 
 class UnchangedScopes(Struct, frozen=True):
-    """Which seats need no reading, each with when it was read last, or `because` of what none is trusted.
+    """Which scopes need no reading, each with when it was read last, or `because` of what none is trusted.
 
     `setback` says in a few words what went wrong, where a reader of the plan should know. `reasons` are why single
-    seats are read. `shown` are the newest entries of the log, where it answered. `counted` is as in `Memory`, and so
+    scopes are read. `shown` are the newest entries of the log, where it answered. `counted` is as in `Memory`, and so
     are `writes`, where the log answered.
     """
 
@@ -158,58 +163,63 @@ class UnchangedScopes(Struct, frozen=True):
     counted: Counted | None = None
     writes: Sequence[Write] | None = None
 
-    def without(self, seats: Collection[ScopeKey], reason: str) -> UnchangedScopes:
-        """The same, with some seats to be read after all."""
-        kept = {seat: at for seat, at in self.scopes.items() if seat not in seats}
-        return replace(self, scopes=kept, reasons={**self.reasons, **dict.fromkeys(seats, reason)})
+    def without(self, scopes: Collection[ScopeKey], reason: str) -> UnchangedScopes:
+        """The same, with some scopes to read after all."""
+        kept = {scope: at for scope, at in self.scopes.items() if scope not in scopes}
+        return replace(self, scopes=kept, reasons={**self.reasons, **dict.fromkeys(scopes, reason)})
 
 
 class Costs(Struct, frozen=True):
-    """What reading costs, in calls, as far as that is known before. `of` is for reading all but some trusted seats.
+    """What reading costs, in calls, as far as that is known before. `of` is for reading all but some trusted scopes.
 
-    `pending` gives the seats in which something is to be done by the state alone, so that they are read in any case.
+    `pending` gives the scopes in which something is to be done by the state alone, so that they are read in any case.
     Both take their time, so they are asked only where more than one call is at stake.
     """
 
     of: Callable[[Collection[ScopeKey]], int]
     pending: Callable[[], Collection[ScopeKey]]
 
-    def saved(self, seats: Collection[ScopeKey]) -> int:
-        """How many calls are saved where these seats are trusted."""
-        trusted = set(seats) - set(self.pending())
+    def saved(self, scopes: Collection[ScopeKey]) -> int:
+        """How many calls are saved where these scopes are trusted."""
+        trusted = set(scopes) - set(self.pending())
         return self.of(()) - self.of(trusted)
 
 
 def decide(
-    inputs: PlanInputs, memory: RefreshCheckpoint | None, log: AuditLog, *, sweeps: FullRefreshPolicy, costs: Costs
+    inputs: PlanInputs,
+    checkpoint: RefreshCheckpoint | None,
+    log: AuditLog,
+    *,
+    sweeps: FullRefreshPolicy,
+    costs: Costs,
 ) -> UnchangedScopes:
-    """Which seats are as we left them. Asks the log no further than what it saves, and one call."""
-    if memory is None:
+    """The unchanged scopes, by the audit log. Spends no more calls on the log than it saves, and one."""
+    if checkpoint is None:
         return UnchangedScopes(full_refresh_reason="no earlier reading is remembered")
-    if memory.serial != inputs.state_serial:
+    if checkpoint.serial != inputs.state_serial:
         return UnchangedScopes(full_refresh_reason="the state was changed since the last apply")
-    if due := _full_refresh_due(memory, sweeps, inputs.server_time()):
+    if due := _full_refresh_due(checkpoint, sweeps, inputs.server_time()):
         return due
     options = inputs.options
     if options.unmanaged or options.adopt or options.destroy or inputs.state_is_new:
         return UnchangedScopes(full_refresh_reason="all objects are asked for")
-    seats = _trustworthy(inputs, memory)
-    if len(seats) < 2:
-        return UnchangedScopes(reasons=_reasons(inputs, memory, {}))
+    scopes = _trustworthy(inputs, checkpoint)
+    if len(scopes) < 2:
+        return UnchangedScopes(reasons=_reasons(inputs, checkpoint, {}))
     try:
-        proof = _prove(log, memory, seats, inputs, sweeps, costs)
+        proof = _prove(log, checkpoint, scopes, inputs, sweeps, costs)
     except (ApiError, CredentialError) as error:
         return UnchangedScopes(full_refresh_reason=f"the audit log cannot be used: {error}", setback=_in_short(error))
-    if due := _full_refresh_due(memory, sweeps, inputs.server_time()):  # the server's clock is known by now
+    if due := _full_refresh_due(checkpoint, sweeps, inputs.server_time()):  # the server's clock is known by now
         return due
-    kept = {seat: seen.read_at for seat, seen in seats.items() if seat not in proof.touched}
-    return replace(proof.trust, scopes=kept, reasons=_reasons(inputs, memory, proof.touched))
+    kept = {scope: seen.read_at for scope, seen in scopes.items() if scope not in proof.touched}
+    return replace(proof.trust, scopes=kept, reasons=_reasons(inputs, checkpoint, proof.touched))
 
 
-def _full_refresh_due(memory: RefreshCheckpoint, sweeps: FullRefreshPolicy, now: float) -> UnchangedScopes | None:
-    if abs(now - memory.full_at) > sweeps.hours * 3600:
+def _full_refresh_due(checkpoint: RefreshCheckpoint, sweeps: FullRefreshPolicy, now: float) -> UnchangedScopes | None:
+    if abs(now - checkpoint.full_at) > sweeps.hours * 3600:
         every = f"{sweeps.hours:g} hours"
-    elif memory.runs >= sweeps.runs:
+    elif checkpoint.runs >= sweeps.runs:
         every = f"{sweeps.runs} applies"
     else:
         return None
@@ -222,14 +232,14 @@ def _in_short(error: ApiError | CredentialError) -> str:
     return f"the audit log answers {status}" if status else f"the audit log cannot be used: {error}"
 
 
-def _trustworthy(inputs: PlanInputs, memory: RefreshCheckpoint) -> Mapping[ScopeKey, VerifiedScope]:
-    """The seats that were in order, whose kinds the log tells about, and where nothing is declared that is new."""
+def _trustworthy(inputs: PlanInputs, checkpoint: RefreshCheckpoint) -> Mapping[ScopeKey, VerifiedScope]:
+    """The scopes that were in order, whose kinds the log tells about, and where nothing is declared that is new."""
     unbound = _unbound(inputs)
     recorded = {_scope_key(address) for address in inputs.records}
     return {
-        seat: seen
-        for seat, seen in memory.by_scope.items()
-        if seat in recorded and seat not in unbound and is_reported_in_audit_log(inputs.kinds.get(seat[0]))
+        scope: seen
+        for scope, seen in checkpoint.by_scope.items()
+        if scope in recorded and scope not in unbound and is_reported_in_audit_log(inputs.kinds.get(scope[0]))
     }
 
 
@@ -237,19 +247,23 @@ def _unbound(inputs: PlanInputs) -> set[ScopeKey]:
     return {_scope_key(item.address) for item in inputs.resources if item.address not in inputs.records}
 
 
-def _reasons(inputs: PlanInputs, memory: RefreshCheckpoint, touched: Mapping[ScopeKey, str]) -> Mapping[ScopeKey, str]:
-    """Why each seat is read that is not trusted."""
+def _reasons(
+    inputs: PlanInputs, checkpoint: RefreshCheckpoint, touched: Mapping[ScopeKey, str]
+) -> Mapping[ScopeKey, str]:
+    """Why each scope is read that is not trusted."""
     reasons = {}
-    unbound, seats = _unbound(inputs), memory.by_scope
-    for seat in {_scope_key(address) for address in chain(inputs.records, (item.address for item in inputs.resources))}:
-        if not is_reported_in_audit_log(inputs.kinds.get(seat[0])):
-            reasons[seat] = "the audit log does not tell of every change there"
-        elif seat in unbound:
-            reasons[seat] = "something new is declared there"
-        elif seat not in seats:
-            reasons[seat] = "the last apply did not leave it in order"
-        elif seat in touched:
-            reasons[seat] = f"the audit log has {touched[seat]}"
+    unbound, scopes = _unbound(inputs), checkpoint.by_scope
+    for scope in {
+        _scope_key(address) for address in chain(inputs.records, (item.address for item in inputs.resources))
+    }:
+        if not is_reported_in_audit_log(inputs.kinds.get(scope[0])):
+            reasons[scope] = "the audit log does not tell of every change there"
+        elif scope in unbound:
+            reasons[scope] = "something new is declared there"
+        elif scope not in scopes:
+            reasons[scope] = "the last apply did not leave it in order"
+        elif scope in touched:
+            reasons[scope] = f"the audit log has {touched[scope]}"
     return reasons
 
 
@@ -267,7 +281,7 @@ class _AuditLog(Struct, frozen=True):
 
 
 class _Proof(Struct, frozen=True):
-    """What the log says: the seats that something may have touched, each with a type of entry, and a trust to fill."""
+    """What the log says: the scopes that something may have touched, each with a type of entry, and a trust to fill."""
 
     touched: Mapping[ScopeKey, str]
     trust: UnchangedScopes
@@ -275,93 +289,100 @@ class _Proof(Struct, frozen=True):
 
 def _prove(
     log: AuditLog,
-    memory: RefreshCheckpoint,
-    seats: Mapping[ScopeKey, VerifiedScope],
+    checkpoint: RefreshCheckpoint,
+    scopes: Mapping[ScopeKey, VerifiedScope],
     inputs: PlanInputs,
     sweeps: FullRefreshPolicy,
     costs: Costs,
 ) -> _Proof:
-    """Ask the log about seats. Raises ApiError where it cannot be relied on, or is longer than it is worth."""
-    if not memory.newest_entries and not memory.writes:
+    """Ask the log about scopes. Raises ApiError where it cannot be relied on, or is longer than it is worth."""
+    if not checkpoint.newest_entries and not checkpoint.writes:
         raise ApiError("it has not shown any change of ours so far")
-    window = _window(memory, seats.values(), sweeps)
+    window = _window(checkpoint, scopes.values(), sweeps)
     # One call more than all that is read without the log: a full first page is given up for no more than that.
-    worth = cache(lambda: costs.saved(seats) + 1)
+    worth = cache(lambda: costs.saved(scopes) + 1)
     if window.pages > 1 and window.pages > worth():
         raise ApiError(f"about {window.expected:,} entries are expected, which costs more than it saves")
     reading = read_window(log, window, worth=worth)
     known = {entry.id for entry in reading.entries}
-    if any(at >= int(reading.shown_from) and id not in known for id, at in memory.newest_entries.items()):
+    if any(at >= int(reading.shown_from) and id not in known for id, at in checkpoint.newest_entries.items()):
         raise ApiError("it does not show any more what it showed before")
-    whole = memory
+    whole = checkpoint
     if not reading.is_complete or window.is_shortened:
-        memory = _told_since(memory, int(window.needed_from) if reading.is_complete else reading.shown_from)
-    told = _told(reading.entries, memory, inputs)
-    if not memory.newest_entries and not told.ours:
+        checkpoint = _told_since(checkpoint, int(window.needed_from) if reading.is_complete else reading.shown_from)
+    told = _told(reading.entries, checkpoint, inputs)
+    if not checkpoint.newest_entries and not told.ours:
         raise ApiError("it has not shown any change of ours so far")
-    touched = _affected(seats.values(), told, inputs, sweeps)
-    shown = _newest(reading.entries) or memory.newest_entries
-    writes = noted(reading.entries, memory.writes, inputs.kinds, places_told=told.places_told)
+    touched = _affected(scopes.values(), told, inputs, sweeps)
+    shown = _newest(reading.entries) or checkpoint.newest_entries
+    writes = noted(reading.entries, checkpoint.writes, inputs.kinds, places_told=told.places_told)
     trust = UnchangedScopes(newest_entries=shown, projects_reported=told.places_told, writes=writes)
     newest = max(shown.values(), default=window.needed_from)
     if reading.is_complete:
         judged = [entry for entry in reading.entries if entry.at >= int(window.needed_from)]
         counted = Counted.of(judged, newest, since=window.needed_from if window.is_shortened else None)
         return _Proof(touched, replace(trust, counted=counted))
-    touched = _touched_by_type(log, window, reading, whole, seats, inputs, sweeps, costs)
-    return _Proof(touched, replace(trust, counted=Counted.of(reading.entries, newest, since=reading.shown_from)))
+    touched = _touched_by_type(log, window, reading, whole, scopes, inputs, sweeps, costs)
+    return _Proof(
+        touched,
+        replace(trust, counted=Counted.of(reading.entries, newest, since=reading.shown_from)),
+    )
 
 
-def _window(memory: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: FullRefreshPolicy) -> Window:
-    newest = newest_of(memory.newest_entries)
+def _window(checkpoint: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: FullRefreshPolicy) -> Window:
+    newest = newest_of(checkpoint.newest_entries)
     since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
     late = [
         write.ended_at
-        for write in memory.writes
+        for write in checkpoint.writes
         if write.noted_after is None and (newest is None or write.ended_at > newest)
     ]
-    return window_of(since, newest=newest, counted=memory.counted, late=late)
+    return window_of(since, newest=newest, counted=checkpoint.counted, late=late)
 
 
-def _told(entries: Sequence[AuditEntry], memory: RefreshCheckpoint, inputs: PlanInputs) -> _AuditLog:
-    proved = reports_projects(entries, memory.writes, inputs.kinds)
-    places_told = memory.projects_reported if proved is None else proved
-    return _AuditLog(entries, attribute(entries, memory.writes, inputs.kinds, places_told=places_told), places_told)
+def _told(entries: Sequence[AuditEntry], checkpoint: RefreshCheckpoint, inputs: PlanInputs) -> _AuditLog:
+    proved = reports_projects(entries, checkpoint.writes, inputs.kinds)
+    places_told = checkpoint.projects_reported if proved is None else proved
+    return _AuditLog(
+        entries,
+        attribute(entries, checkpoint.writes, inputs.kinds, places_told=places_told),
+        places_told,
+    )
 
 
 def _touched_by_type(
     log: AuditLog,
     window: Window,
     reading: WindowReading,
-    memory: RefreshCheckpoint,
-    seats: Mapping[ScopeKey, VerifiedScope],
+    checkpoint: RefreshCheckpoint,
+    scopes: Mapping[ScopeKey, VerifiedScope],
     inputs: PlanInputs,
     sweeps: FullRefreshPolicy,
     costs: Costs,
 ) -> Mapping[ScopeKey, str]:
-    """The seats that may be touched, of a log whose first page is full of new entries.
+    """The scopes that may be touched, of a log whose first page is full of new entries.
 
     One filtered query asks for the types that are not on that page. It settles the kinds that only those tell of; a
     second one settles the others in the projects that the page does not name. Raises ApiError where that is too long
     as well, or where the page does not promise that it is short.
     """
-    recent = _told_since(memory, reading.shown_from)
+    recent = _told_since(checkpoint, reading.shown_from)
     sample = _told(reading.entries, recent, inputs)
-    touched = dict(_affected(seats.values(), sample, inputs, sweeps))
+    touched = dict(_affected(scopes.values(), sample, inputs, sweeps))
     since = window.filter_start
     is_mixed = len(touched) > _FEW_SEATS or _projects_of_others(sample, inputs) > _FEW_SEATS
     if since is None or reading.calls > 1 or is_mixed:
         raise too_long(reading)
-    kinds = [inputs.kinds[name] for name in sorted({kind for kind, _ in seats})]
+    kinds = [inputs.kinds[name] for name in sorted({kind for kind, _ in scopes})]
     common = {entry.type for entry in reading.entries}
     settled = {kind.name for kind in kinds if not any(has_type(entry, kind.audit_events) for entry in reading.entries)}
-    proved = {seat for seat in seats if seat[0] in settled} - touched.keys()
+    proved = {scope for scope in scopes if scope[0] in settled} - touched.keys()
     if costs.saved(proved) < _FEW_SEATS:
         raise too_long(reading)
     rest = read_filtered(log, LogQuery(since, types=types_of(kinds, but=common)))
     if rest is None:
         raise too_long(reading)
-    elsewhere, ids = _seats_elsewhere(seats.keys() - proved - touched.keys(), sample, inputs)
+    elsewhere, ids = _scopes_elsewhere(scopes.keys() - proved - touched.keys(), sample, inputs)
     there: Sequence[AuditEntry] | None = None
     if elsewhere and reading.calls + 2 <= costs.saved(proved) + 1:
         types = tuple(name for name in types_of(kinds) if name in common)
@@ -370,15 +391,22 @@ def _touched_by_type(
         proved |= elsewhere
     entries = list({entry.id: entry for entry in (*reading.entries, *rest, *(there or ()))}.values())
     places = ids if there is not None else ()
-    told = _told_in_part(entries, common, places, recent=recent, earlier=_told_since(memory, int(since)), inputs=inputs)
-    touched |= _affected(seats.values(), told, inputs, sweeps)
+    told = _told_in_part(
+        entries,
+        common,
+        places,
+        recent=recent,
+        earlier=_told_since(checkpoint, int(since)),
+        inputs=inputs,
+    )
+    touched |= _affected(scopes.values(), told, inputs, sweeps)
     many = f"more than {len(reading.entries):,} new entries"
-    return {**dict.fromkeys(seats.keys() - proved, many), **touched}
+    return {**dict.fromkeys(scopes.keys() - proved, many), **touched}
 
 
-def _told_since(memory: RefreshCheckpoint, since: float) -> RefreshCheckpoint:
-    """The memory with those writes whose entries a reading from a time on shows, if the log has them."""
-    return replace(memory, writes=[write for write in memory.writes if write.is_told_since(since)])
+def _told_since(checkpoint: RefreshCheckpoint, since: float) -> RefreshCheckpoint:
+    """The checkpoint with those writes whose entries a reading from a time on shows, if the log has them."""
+    return replace(checkpoint, writes=[write for write in checkpoint.writes if write.is_told_since(since)])
 
 
 def _told_in_part(
@@ -400,7 +428,11 @@ def _told_in_part(
     rest = [entry for entry in entries if family_of(entry.type) in partly]
     there = [entry for entry in rest if entry.project_id in project_ids]
     others = [entry for entry in rest if entry.project_id not in project_ids]
-    parts = [_told(whole, earlier, inputs), _told(there, placed, inputs), _told(others, recent, inputs)]
+    parts = [
+        _told(whole, earlier, inputs),
+        _told(there, placed, inputs),
+        _told(others, recent, inputs),
+    ]
     ours = {id: writes for part in parts for id, writes in part.ours.items()}
     return _AuditLog(entries, ours, all(part.places_told for part in parts))
 
@@ -411,11 +443,11 @@ def _projects_of_others(told: _AuditLog, inputs: PlanInputs) -> int:
     return len({entry.project_id for entry in told.entries if entry.project_id} - ours.keys())
 
 
-def _seats_elsewhere(
-    seats: Collection[ScopeKey], told: _AuditLog, inputs: PlanInputs
+def _scopes_elsewhere(
+    scopes: Collection[ScopeKey], told: _AuditLog, inputs: PlanInputs
 ) -> tuple[set[ScopeKey], tuple[str, ...]]:
-    """Of some seats, those that a query for certain projects can settle, and the ids of these projects: no entry names
-    them so far, and all entries that may concern such seats name the project that they are about.
+    """Of some scopes, those that a query for certain projects can settle, and the ids of these projects: no entry names
+    them so far, and all entries that may concern such scopes name the project that they are about.
     """
     if not told.places_told:
         return set(), ()
@@ -426,14 +458,14 @@ def _seats_elsewhere(
     names = {name for names in asked.values() for name in names}
     settled = {
         kind
-        for kind in {kind for kind, _ in seats}
+        for kind in {kind for kind, _ in scopes}
         if all(
             reach.is_of_one_project(entry) and is_published(entry.type)
             for entry in told.entries
             if has_type(entry, inputs.kinds[kind].audit_events)
         )
     }
-    return {(kind, project) for kind, project in seats if project in names and kind in settled}, tuple(asked)
+    return {(kind, project) for kind, project in scopes if project in names and kind in settled}, tuple(asked)
 
 
 def _newest(entries: Iterable[AuditEntry]) -> Mapping[str, float]:
@@ -444,7 +476,7 @@ def _newest(entries: Iterable[AuditEntry]) -> Mapping[str, float]:
 def _affected(
     seen: Collection[VerifiedScope], told: _AuditLog, inputs: PlanInputs, sweeps: FullRefreshPolicy
 ) -> Mapping[ScopeKey, str]:
-    """The seats in which entries may have changed something, each with the type of such an entry.
+    """The scopes in which entries may have changed something, each with the type of such an entry.
 
     Raises ApiError for an entry that nobody knows.
     """
@@ -465,14 +497,14 @@ def _affected(
     return touched
 
 
-def _is_settled(entry: AuditEntry, mine: Sequence[Write], seat: ScopeKey) -> bool:
-    """Whether an entry is our own, and what it did to a seat is recorded; what goes may take others with it."""
+def _is_settled(entry: AuditEntry, mine: Sequence[Write], scope: ScopeKey) -> bool:
+    """Whether an entry is our own, and what it did to a scope is recorded; what goes may take others with it."""
     gone = {(write.kind, write.project) for write in mine if write.removes}
-    return bool(mine) and (not is_removal(entry) or seat in gone)
+    return bool(mine) and (not is_removal(entry) or scope in gone)
 
 
 class _AffectedScopes:
-    """Which seats an entry may tell of. Each entry finds those of its kinds and project, without a look at the rest."""
+    """The scopes that an entry may concern, indexed by kind and project."""
 
     def __init__(self, seen: Collection[VerifiedScope], inputs: PlanInputs, *, places_told: bool) -> None:
         self._seen = seen
@@ -485,10 +517,10 @@ class _AffectedScopes:
             self._at[one.key] = one
 
     def of(self, entry: AuditEntry) -> Iterable[VerifiedScope]:
-        """The seats of an entry; raises ApiError for one of a type that nobody knows."""
+        """The scopes of an entry; raises ApiError for one of a type that nobody knows."""
         if entry.type == "resource.deleted":
             found = {_scope_key(at) for at, record in self._inputs.records.items() if _has_part(record.id, entry)}
-            return [self._at[seat] for seat in found if seat in self._at]
+            return [self._at[scope] for scope in found if scope in self._at]
         if entry.type.startswith("tenant."):
             return [one for one in self._seen if one.project is None]
         if entry.type.startswith(_EVERYTHING):
@@ -499,9 +531,9 @@ class _AffectedScopes:
         return chain.from_iterable(self._in_place(kind, entry) for kind in kinds)
 
     def _in_place(self, kind: Kind, entry: AuditEntry) -> Iterable[VerifiedScope]:
-        seats = self._of_kind.get(kind.name, ())
+        scopes = self._of_kind.get(kind.name, ())
         if self._names is None or entry.project_id is None or not self.is_of_one_project(entry):
-            return seats
+            return scopes
         homes = (None, *self._names.get(entry.project_id, ()))
         return [self._at[kind.name, home] for home in homes if (kind.name, home) in self._at]
 
@@ -529,7 +561,7 @@ def _project_names(inputs: PlanInputs) -> dict[str, set[str]]:
 
 
 def scopes_to_reread(plan: Plan, trust: UnchangedScopes, kinds: Mapping[str, Kind]) -> set[ScopeKey]:
-    """The trusted seats that have to be read after all: a plan has something to do there, or decided by them."""
+    """The trusted scopes that have to be read after all: a plan has something to do there, or decided by them."""
     due = {_scope_key(change.address) for change in (*plan.pending, *plan.blocked)}
     for change in plan.pending:
         due |= set(_looked_into(change, kinds))
@@ -538,7 +570,7 @@ def scopes_to_reread(plan: Plan, trust: UnchangedScopes, kinds: Mapping[str, Kin
 
 
 def _looked_into(change: Change, kinds: Mapping[str, Kind]) -> Iterator[ScopeKey]:
-    """The seats of other kinds whose live objects decide about a change.
+    """The scopes of other kinds whose live objects decide about a change.
 
     The state alone knows neither an object that nobody manages nor a field that only the server sets.
     """
@@ -592,15 +624,15 @@ def read_at_the_end(trust: UnchangedScopes, done: RefreshOutcome) -> Window:
 
 
 def checkpoint_after(
-    memory: RefreshCheckpoint | None,
+    checkpoint: RefreshCheckpoint | None,
     trust: UnchangedScopes,
     done: RefreshOutcome,
     *,
     kinds: Mapping[str, Kind],
     sweeps: FullRefreshPolicy,
 ) -> RefreshCheckpoint:
-    """The memory after an apply: what it left in order, with when that was read."""
-    was = memory or RefreshCheckpoint()
+    """The checkpoint after an apply: what it left in order, with when that was read."""
+    was = checkpoint or RefreshCheckpoint()
     entries = done.reading.entries if done.reading is not None else ()
     in_order = {_scope_key(change.address) for change in done.result.plan.changes} - _unfinished_scopes(done.result)
     writes = [*(was.writes if trust.writes is None else trust.writes), *done.writes]
@@ -608,9 +640,9 @@ def checkpoint_after(
     shown = _newest(entries) or trust.newest_entries
     fresh = RefreshCheckpoint(
         verified=[
-            VerifiedScope(*seat, read_at=trust.scopes.get(seat, done.asked_at), checked_at=done.asked_at)
-            for seat in sorted(in_order, key=lambda seat: (seat[0], seat[1] or ""))
-            if is_reported_in_audit_log(kinds.get(seat[0]))
+            VerifiedScope(*scope, read_at=trust.scopes.get(scope, done.asked_at), checked_at=done.asked_at)
+            for scope in sorted(in_order, key=lambda scope: (scope[0], scope[1] or ""))
+            if is_reported_in_audit_log(kinds.get(scope[0]))
         ],
         writes=_late_entries(writes, done.asked_at, sweeps),
         newest_entries=shown or was.newest_entries,
@@ -640,9 +672,12 @@ def _covered(seen: Sequence[VerifiedScope], trust: UnchangedScopes, done: Refres
 
 
 def _judged(
-    fresh: RefreshCheckpoint, trust: UnchangedScopes, done: RefreshOutcome, sweeps: FullRefreshPolicy
+    fresh: RefreshCheckpoint,
+    trust: UnchangedScopes,
+    done: RefreshOutcome,
+    sweeps: FullRefreshPolicy,
 ) -> RefreshCheckpoint:
-    """The memory, with the entries settled that the log showed at the end of the apply; the next plan need not read
+    """The checkpoint, with the entries settled that the log showed at the end of the apply; the next plan need not read
     them again. It stays as it is where not all of them were read, or some cannot be judged.
     """
     reading, inputs = done.reading, done.inputs
@@ -666,24 +701,25 @@ def _judged(
         verified=[replace(one, checked_at=done.ended_at) for one in fresh.verified if one.key not in touched],
         writes=noted(reading.entries, fresh.writes, inputs.kinds, places_told=told.places_told),
         counted=Counted(
-            sorted(age for age in recent if newest - age >= done.ended_at - sweeps.overlap_seconds), back_to
+            sorted(age for age in recent if newest - age >= done.ended_at - sweeps.overlap_seconds),
+            back_to,
         ),
     )
 
 
 def checkpoint_after_saved_plan(
-    memory: RefreshCheckpoint, done: RefreshOutcome, *, sweeps: FullRefreshPolicy
+    checkpoint: RefreshCheckpoint, done: RefreshOutcome, *, sweeps: FullRefreshPolicy
 ) -> RefreshCheckpoint:
-    """The memory after an apply whose plan was not made here, or not of everything: nothing new is in order."""
+    """The checkpoint after an apply whose plan was not made here, or not of everything: nothing new is in order."""
     undone = _unfinished_scopes(done.result)
-    seen = [one for one in memory.verified if one.key not in undone]
+    seen = [one for one in checkpoint.verified if one.key not in undone]
     checked_at = min((one.checked_at for one in seen), default=done.asked_at)
     return replace(
-        memory,
+        checkpoint,
         verified=seen,
-        writes=_late_entries([*memory.writes, *done.writes], checked_at, sweeps),
+        writes=_late_entries([*checkpoint.writes, *done.writes], checked_at, sweeps),
         serial=done.serial,
-        runs=memory.runs + 1,
+        runs=checkpoint.runs + 1,
     )
 
 
@@ -693,7 +729,7 @@ def _late_entries(writes: Iterable[Write], checked_at: float, sweeps: FullRefres
 
 
 def _unfinished_scopes(result: ApplyResult) -> set[ScopeKey]:
-    """The seats in which something was to be done and was not."""
+    """The scopes in which something was to be done and was not."""
     applied = {outcome.change.address for outcome in result.of(OutcomeStatus.APPLIED)}
     undone = {_scope_key(change.address) for change in result.plan.pending if change.address not in applied}
     return undone | {_scope_key(change.address) for change in result.plan.blocked}

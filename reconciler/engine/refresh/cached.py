@@ -12,11 +12,11 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from reconciler.engine.refresh.audit_trust import UnchangedScopes
-from reconciler.engine.refresh.reader import Scope
 from reconciler.engine.refresh.recorded import StateReader
+from reconciler.engine.scope import Scope
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class CachedReader:
-    """Reads for planning. Objects of seats in which one can `trust` are as recorded; no answer is asked for twice,
+    """Reads for planning. Objects of scopes in which one can `trust` are as recorded; no answer is asked for twice,
     unless it is asked for `anew`.
 
     `pages` is how long lists were when they were read last, where that was more than a page.
@@ -33,7 +33,7 @@ class CachedReader:
 
     def __init__(
         self,
-        provider: Provider,
+        provider: LiveReader,
         recorded: StateReader,
         trust: UnchangedScopes,
         pages: Mapping[Scope, int] | None = None,
@@ -102,23 +102,11 @@ class CachedReader:
         key = ("carried", live.kind.name, live.project, live.id, wanted)
         return self._once(key, lambda: self._provider.read_own_calls(live, wanted))
 
-    def create(self, *_: Any, **__: Any) -> Any:
-        """Refused: this only reads."""
-        raise TypeError("plans are applied through the provider itself")
-
-    update = create
-    delete = create
-    cancel = create
-    job_events = create
-    delete_leftovers = create
-    read_before_write = create
-    newest = create
-
     def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Parent) -> None:
         """How a scope is read, and why so."""
-        seat, trust = (kind.name, project), self._trust
-        if seat in trust.scopes:
-            read_at = datetime.fromtimestamp(trust.scopes[seat], UTC)
+        scope, trust = (kind.name, project), self._trust
+        if scope in trust.scopes:
+            read_at = datetime.fromtimestamp(trust.scopes[scope], UTC)
             how = f"unchanged since {read_at:%Y-%m-%d %H:%M UTC} by the audit log"
         elif "list" in calls:
             how = "read in full"
@@ -128,8 +116,12 @@ class CachedReader:
             how = f"read singly, as few objects are wanted and the list {length}"
         else:
             return
-        why = "" if seat in trust.scopes else trust.full_refresh_reason or trust.reasons.get(seat, "")
-        where = [kind.name, *([f"of project {project}"] if project else []), *(f"in {id}" for _, id in within)]
+        why = "" if scope in trust.scopes else trust.full_refresh_reason or trust.reasons.get(scope, "")
+        where = [
+            kind.name,
+            *([f"of project {project}"] if project else []),
+            *(f"in {id}" for _, id in within),
+        ]
         sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
         if sentence not in self._said:
             self._said.add(sentence)

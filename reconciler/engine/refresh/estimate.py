@@ -14,11 +14,12 @@ from math import ceil
 
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh.audit_trust import ScopeKey
-from reconciler.engine.refresh.collect import Collector
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.refresh.targets import ReadTargets, before_reading
+from reconciler.engine.scope import Scope
+from reconciler.engine.selection import select
 from reconciler.errors import UsageError
 from reconciler.model.kind import Kind, ScopeType
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.types import FileSetType
 from reconciler.model.values import FileSet
 
@@ -26,7 +27,7 @@ _MEMBERS_PAGE = 100
 
 
 def check_budget(
-    inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey] = (), *, beside: int = 0
+    inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey] = (), *, beside: int = 0
 ) -> None:
     """Raise UsageError where reading is expected to take more calls than it may.
 
@@ -44,44 +45,45 @@ def check_budget(
 
 
 class Estimate:
-    """The calls of a full survey, without making one."""
+    """The calls of a full refresh, without making one."""
 
-    def __init__(self, inputs: PlanInputs, provider: Provider, trusted: Collection[ScopeKey]) -> None:
+    def __init__(self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]) -> None:
         self._inputs = inputs
-        self._survey = Collector(inputs, provider, parallelism=1)
+        self._targets = ReadTargets(inputs, select(inputs))
+        self._resources = {resource.address: resource for resource in inputs.resources}
         self._provider = provider
         self._trusted = frozenset(trusted)
 
     @property
     def calls(self) -> int:
         """How many there are at least."""
-        places = {place for place in self._places() if (place.kind, place.project) not in self._trusted}
+        scopes = {scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted}
         known: dict[Scope, set[str]] = defaultdict(set)
-        for place, id in self._survey.expected(places):
-            known[place].add(id)
-        enough = self._survey.only_ids(places)
-        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in places if self._is_open(at))
+        for scope, id in self._targets.known_ids(scopes):
+            known[scope].add(id)
+        enough = self._targets.only_ids(scopes)
+        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in scopes if self._is_open(at))
         return lists + sum(self._calls_inside())
 
     def _places(self) -> Set[Scope]:
-        places = self._survey.outer_scopes | self._survey.nested_scopes()
-        return places | set(self._survey.scopes_of_marked_kinds(places) if self._inputs.state_is_new else ())
+        scopes = self._targets.outer | self._targets.nested(before_reading)
+        return scopes | set(self._targets.marked(scopes) if self._inputs.state_is_new else ())
 
-    def _calls_of(self, place: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
+    def _calls_of(self, scope: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
         """Of a list, or instead of it. Where `enough` is wanted of it, it may be left off anywhere."""
-        kind = self._kind(place)
+        kind = self._kind(scope)
         if not kind.calls.listable:
             return len(known) if kind.readable_singly else 0
-        if enough and self._survey.reads_singly(place, len(enough)):
+        if enough and self._targets.reads_singly(scope, len(enough)):
             return len(enough)
         pages = ceil(len(known) / kind.page_limit)
-        return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(place, 1))
+        return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(scope, 1))
 
     def _calls_inside(self) -> Iterator[int]:
         """Of the members of collections, which are listed one collection at a time."""
-        wanted = self._survey.carried_by_record()
+        wanted = self._targets.recorded_own_calls()
         for address, record in self._inputs.records.items():
-            resource = self._survey.resources.get(address)
+            resource = self._resources.get(address)
             names = wanted.get((Scope(address.kind, address.project), record.id), ())
             for item in resource.kind.own_calls if resource is not None else ():
                 if item.name in names and isinstance(item.type, FileSetType):
@@ -89,9 +91,9 @@ class Estimate:
                     count = len(members.members) if isinstance(members, FileSet) else 0
                     yield max(1, ceil(count / _MEMBERS_PAGE))
 
-    def _is_open(self, place: Scope) -> bool:
-        """Whether a place can be read for all that is known before anything is: its project and a key are there."""
-        kind, project = self._kind(place), place.project
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether a scope can be read for all that is known before anything is: its project and a key are there."""
+        kind, project = self._kind(scope), scope.project
         if project is None or kind.scope is ScopeType.ORGANIZATION:
             return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
         if project not in self._recorded_projects:
@@ -108,5 +110,5 @@ class Estimate:
         )
         return frozenset(name for name in names if name and name not in self._inputs.projects)
 
-    def _kind(self, place: Scope) -> Kind:
-        return self._inputs.kinds[place.kind]
+    def _kind(self, scope: Scope) -> Kind:
+        return self._inputs.kinds[scope.kind]

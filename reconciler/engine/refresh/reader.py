@@ -1,26 +1,26 @@
-"""Live state, read through the provider: each list once, shared by all who need it, scopes side by side.
+"""Reads live state through the provider: each list once, several scopes at a time.
 
-An object that we know and that its list lacks is asked for by its id before it is called gone, since lists lag behind
-writes. Fields that have calls of their own are read only for objects whose resources manage them.
+A known object that its list lacks is read by its id before it counts as gone, since lists lag behind writes. Fields
+with calls of their own are read only for objects whose resources manage them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeGuard, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.pool import WorkerPools
+from reconciler.engine.refresh.targets import reads_singly
+from reconciler.engine.scope import LiveState, OwnCallFields
+from reconciler.engine.scope import Scope as Scope
 from reconciler.errors import ApiError, CredentialError, RetiredError
-from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind, TerminalState
-from reconciler.model.provider import Provider
+from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
 
 LOG = logging.getLogger("reconciler.engine")
@@ -29,100 +29,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Scope(Struct, frozen=True):
-    """Where objects of a kind are listed: the kind's name, the project's name in the configuration, surroundings."""
-
-    kind: str
-    project: str | None
-    parent: Parent = ()
-
-
-CarriedFields = Mapping[tuple[Scope, str], Collection[str]]
-"""The names of carried fields that are wanted of objects, by where each is listed and its id."""
-
-
-class LiveState:
-    """What was read: the objects of each place by id. `unreadable` are places that may exist and could not be read."""
-
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
-        self.kinds = kinds
-        self.unreadable: set[Scope] = set()
-        self.failed: dict[Scope, ApiError] = {}
-        """Lists that the API refused, each with its answer."""
-        self.failed_objects: dict[tuple[Scope, str], ApiError] = {}
-        """Objects whose own reads the API refused, each with its answer."""
-        self.unsearched: dict[Scope, ApiError | CredentialError] = {}
-        """Optional lists that were refused or had no key."""
-        self._unreadable_kinds: set[tuple[str, str | None]] = set()
-        self._listed: dict[Scope, dict[str, LiveObject]] = {}
-        self._scopes: dict[tuple[str, str | None], dict[Scope, None]] = defaultdict(dict)
-
-    @property
-    def listed(self) -> Mapping[Scope, Mapping[str, LiveObject]]:
-        """The objects of each place that was listed."""
-        return self._listed
-
-    def list(self, place: Scope, objects: Iterable[LiveObject]) -> None:
-        """Remember what a place holds."""
-        self._listed[place] = {live.id: live for live in objects}
-        self._scopes[place.kind, place.project][place] = None
-
-    def forget(self, place: Scope) -> None:
-        """Forget what a place holds."""
-        del self._listed[place]
-        del self._scopes[place.kind, place.project][place]
-
-    def scope_of(self, kind: str, project: str | None, id: str) -> Scope:
-        """Where an object is listed; ValueError where the id cannot be of the kind."""
-        return Scope(kind, project, self.kinds[kind].parent_and_id(id)[0])
-
-    def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
-        """All objects of a kind in a project, ended ones included, whatever their surroundings."""
-        if not self.kinds[kind].parents:
-            return self._listed.get(Scope(kind, project), {}).values()
-        return [live for place in self._scopes.get((kind, project), ()) for live in self._listed[place].values()]
-
-    def was_listed(self, kind: str, project: str | None) -> bool:
-        """Whether the list of a kind in a scope was read."""
-        return Scope(kind, project) in self._listed
-
-    def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
-        """The object with an id, if it was seen."""
-        try:
-            return self._listed.get(self.scope_of(kind, project, id), {}).get(id)
-        except ValueError:
-            return None
-
-    def mark_unreadable(self, places: Collection[Scope]) -> None:
-        """Note that places could not be read."""
-        self.unreadable.update(places)
-        self._unreadable_kinds.update((place.kind, place.project) for place in places)
-
-    def fail(self, place: Scope, error: ApiError) -> None:
-        """Note that the API refused the list of a place."""
-        self.failed[place] = error
-        self._unreadable_kinds.add((place.kind, place.project))
-
-    def is_unreadable(self, kind: str, project: str | None) -> bool:
-        """Whether something of a kind in a project could not be read."""
-        return (kind, project) in self._unreadable_kinds
-
-    def put(self, live: LiveObject) -> None:
-        """Remember an object, in place of an earlier view of it."""
-        place = self.scope_of(live.kind.name, live.project, live.id)
-        if place not in self._listed:
-            self.list(place, ())
-        self._listed[place][live.id] = live
-
-
 class Reader:
-    """Reads through a provider, a number of places at a time. `closed` are projects whose key is dead.
+    """Reads through a provider, several scopes at a time, into a LiveState.
 
-    `pages` is how long lists were when they were read last, where that was more than a page.
+    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`.
     """
 
     def __init__(
-        self, provider: Provider, kinds: Mapping[str, Kind], *, parallelism: int, pages: Mapping[Scope, int]
+        self,
+        provider: LiveReader,
+        kinds: Mapping[str, Kind],
+        *,
+        parallelism: int,
+        pages: Mapping[Scope, int],
     ) -> None:
         self.provider = provider
         self._pages = pages
@@ -133,91 +52,89 @@ class Reader:
 
     def read_lists(
         self,
-        places: Iterable[Scope],
+        scopes: Iterable[Scope],
         *,
         optional: Collection[Scope] = (),
         enough: Mapping[Scope, frozenset[str]] | None = None,
-        carried: CarriedFields | None = None,
+        carried: OwnCallFields | None = None,
         meanwhile: Callable[[], None] | None = None,
         anew: bool = False,
     ) -> None:
-        """List every place that was not listed yet. Refusals are noted in the state, and raise nothing.
+        """List every scope that was not listed yet. Refusals are noted in the state, and raise nothing.
 
-        `optional` places are only searched: one that fails is as good as empty.
-
-        `enough` are the ids of all that is wanted of a place, where nothing else is. What is wanted of `carried` fields
-        is asked for as soon as the object was seen, while other lists are still to come. What is to be done `meanwhile`
-        is done while the answers are awaited. What is listed `anew` is asked for even if an answer is remembered.
+        `optional` scopes are only searched: one that fails counts as empty. `enough` are the ids of all that is wanted
+        of a scope, where nothing else is. The fields of `carried` are read as soon as their object was seen, while
+        other lists are still to come; `meanwhile` runs while answers are awaited. `anew` bypasses a cache.
         """
         state = self.state
         known = (state.listed, state.failed, state.unsearched)
-        wanted = [place for place in dict.fromkeys(places) if not any(place in seen for seen in known)]
-        readable = [place for place in wanted if self._is_readable(place)]
+        wanted = [scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)]
+        readable = [scope for scope in wanted if self._is_readable(scope)]
         self.state.mark_unreadable(set(wanted) - set(readable))
         ids = enough or {}
-        parts = [(place, single) for place in readable for single in self._parts(place, ids)]
-        for place, single in parts:
+        parts = [(scope, single) for scope in readable for single in self._parts(scope, ids)]
+        for scope, single in parts:
             call = "list" if single is None else "read"
-            self.provider.announce(self._kinds[place.kind], place.project, call, within=place.parent)
+            self.provider.announce(self._kinds[scope.kind], scope.project, call, within=scope.parent)
 
         def listed(
-            place: Scope, single: str | None, crews: WorkerPools
+            scope: Scope, single: str | None, pools: WorkerPools
         ) -> tuple[Collection[LiveObject], list[Future[LiveObject | None]]]:
-            objects = self._list(place, place in optional, ids.get(place), single, anew=anew)
+            objects = self._list(scope, scope in optional, ids.get(scope), single, anew=anew)
             return objects, [
-                crews.submit(live.kind, self._carried, place, live, names)
-                for live, names in self._carrying(place, objects, carried or {})
+                pools.submit(live.kind, self._carried, scope, live, names)
+                for live, names in self._carrying(scope, objects, carried or {})
             ]
 
-        with WorkerPools(self._parallelism) as crews:
+        with WorkerPools(self._parallelism) as pools:
             begun = [
-                (place, crews.submit(self._kinds[place.kind], listed, place, single, crews)) for place, single in parts
+                (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools)) for scope, single in parts
             ]
             if meanwhile is not None:
                 meanwhile()
-            found: dict[Scope, list[LiveObject]] = {place: [] for place in readable}
+            found: dict[Scope, list[LiveObject]] = {scope: [] for scope in readable}
             inside: list[Future[LiveObject | None]] = []
-            for place, answer in begun:
+            for scope, answer in begun:
                 objects, further = answer.result()
-                found[place] += objects
+                found[scope] += objects
                 inside += further
-            for place, objects in found.items():
-                if place not in self.state.failed:
-                    self.state.list(place, objects)
+            for scope, objects in found.items():
+                if scope not in self.state.failed:
+                    self.state.list(scope, objects)
             for live in filter(None, (read.result() for read in inside)):
                 self.state.put(live)
 
     def confirm(self, wanted: Iterable[tuple[Scope, str]], *, anew: bool = False) -> None:
-        """Ask by id for objects that their lists lacked; found ones join the state."""
+        """Read objects by id that their lists lacked, and add those that exist to the state."""
         missing = [
-            (place, id)
-            for place, id in dict.fromkeys(wanted)
-            if place in self.state.listed
-            and id not in self.state.listed[place]
-            and self._kinds[place.kind].readable_singly
+            (scope, id)
+            for scope, id in dict.fromkeys(wanted)
+            if scope in self.state.listed
+            and id not in self.state.listed[scope]
+            and self._kinds[scope.kind].readable_singly
         ]
-        for place, id in missing:
-            LOG.info("get %s %s, which is not among what was listed", place.kind, id)
+        for scope, id in missing:
+            LOG.info("get %s %s, which is not among what was listed", scope.kind, id)
         ask = partial(self._get, anew=anew)
         for live in self._map(lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]):
             if live is not None:
                 self.state.put(live)
 
     def list_again(self, wanted: Collection[tuple[Scope, str]]) -> None:
-        """Ask anew for objects that were not there, each in the way that its kind can be asked for."""
-        by_list = {place for place, _ in wanted if not self._kinds[place.kind].readable_singly}
-        for place in by_list:
-            self.state.forget(place)
+        """Read missing objects again: by id where the kind can be read singly, else by listing again."""
+        by_list = {scope for scope, _ in wanted if not self._kinds[scope.kind].readable_singly}
+        for scope in by_list:
+            self.state.forget(scope)
         self.read_lists(by_list, anew=True)
         self.confirm(wanted, anew=True)
 
     def read_carried(self, wanted: Mapping[tuple[Scope, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
         known = [
-            (place, live, names)
-            for (place, id), names in wanted.items()
-            if (live := self.state.find(place.kind, place.project, id)) is not None
-            and (place, id) not in self.state.failed_objects
+            (scope, live, names)
+            for (scope, id), names in wanted.items()
+            if (live := self.state.find(scope.kind, scope.project, id)) is not None
+            and (scope, id) not in self.state.failed_objects
         ]
         todo = [item for item in known if set(item[2]) - set(item[1].own_calls)]
         for _, live, names in todo:
@@ -227,91 +144,93 @@ class Reader:
                 self.state.put(read)
 
     def _carrying(
-        self, place: Scope, objects: Iterable[LiveObject], wanted: CarriedFields
+        self, scope: Scope, objects: Iterable[LiveObject], wanted: OwnCallFields
     ) -> Iterator[tuple[LiveObject, Collection[str]]]:
-        """What is to be read inside objects that were just listed, announced."""
+        """The fields to read for objects that were just listed. Announces the calls."""
         for live in objects:
-            names = wanted.get((place, live.id))
+            names = wanted.get((scope, live.id))
             if names and live.kind.terminal_state(live.attributes) is not TerminalState.GONE:
                 self.provider.announce(live.kind, live.project, *names)
                 yield live, names
 
     def reread(self, enough: Mapping[Scope, frozenset[str]]) -> None:
-        """List in full where something that was wanted is nowhere: another like it may be, outside what was read."""
+        """List scopes in full where a wanted object is missing: its successor may be outside of what was read."""
         short = [at for at, ids in enough.items() if at in self.state.listed and ids - self.state.listed[at].keys()]
-        for place in short:
-            self.state.forget(place)
+        for scope in short:
+            self.state.forget(scope)
         self.read_lists(short)
 
-    def _is_readable(self, place: Scope) -> bool:
-        kind = self._kinds[place.kind]
-        closed = place.project in self.revoked and not kind.scope.needs_admin_key
-        return not closed and self.provider.can_read(kind, place.project)
+    def _is_readable(self, scope: Scope) -> bool:
+        kind = self._kinds[scope.kind]
+        closed = scope.project in self.revoked and not kind.scope.needs_admin_key
+        return not closed and self.provider.can_read(kind, scope.project)
 
-    def _parts(self, place: Scope, enough: Mapping[Scope, frozenset[str]]) -> Sequence[str | None]:
-        """What a place is read by: ids, where asking for each of them takes fewer calls; else None, for its list."""
-        ids = enough.get(place, frozenset())
-        return sorted(ids) if self.reads_singly(place, len(ids)) else (None,)
-
-    def reads_singly(self, place: Scope, wanted: int) -> bool:
-        """Whether so many objects, if nothing else is wanted, are asked for one by one.
-
-        One always is, as nobody knows whether its list still is a single page; more where the list was longer.
-        """
-        is_fewer = wanted == 1 or 0 < wanted < self._pages.get(place, 1)
-        return is_fewer and self._kinds[place.kind].readable_singly
+    def _parts(self, scope: Scope, enough: Mapping[Scope, frozenset[str]]) -> Sequence[str | None]:
+        """The ids to read one by one, where that takes fewer calls than the list; else None, for the list."""
+        ids = enough.get(scope, frozenset())
+        is_single = reads_singly(self._kinds[scope.kind], len(ids), self._pages.get(scope, 1))
+        return sorted(ids) if is_single else (None,)
 
     def _list(
-        self, place: Scope, optional: bool, enough: frozenset[str] | None, single: str | None, *, anew: bool
+        self,
+        scope: Scope,
+        optional: bool,
+        enough: frozenset[str] | None,
+        single: str | None,
+        *,
+        anew: bool,
     ) -> Collection[LiveObject]:
         try:
             if single is not None:
-                live = self._get(place, single)
+                live = self._get(scope, single)
                 return (live,) if live is not None else ()
             return self.provider.list(
-                self._kinds[place.kind],
-                place.project,
-                place.parent,
+                self._kinds[scope.kind],
+                scope.project,
+                scope.parent,
                 enough=enough,
                 anew=anew,
                 is_optional=optional,
             )
         except (ApiError, CredentialError) as error:
             if optional:
-                self.state.unsearched[place] = error
+                self.state.unsearched[scope] = error
                 return ()
             if not is_refusal(error):
                 raise
-            self.state.fail(place, error)
+            self.state.fail(scope, error)
             return ()
 
-    def _get(self, place: Scope, id: str, *, anew: bool = False) -> LiveObject | None:
-        """An object by its id; None where there is none, and where the API refuses to tell."""
+    def _get(self, scope: Scope, id: str, *, anew: bool = False) -> LiveObject | None:
+        """An object by its id; None where there is none, and where the API refuses the read."""
         try:
-            live = self.provider.get(self._kinds[place.kind], place.project, id, anew=anew)
+            live = self.provider.get(self._kinds[scope.kind], scope.project, id, anew=anew)
         except ApiError as error:
             if not is_refusal(error) or isinstance(error, RetiredError):
                 raise
-            self.state.failed_objects[place, id] = error
+            self.state.failed_objects[scope, id] = error
             return None
-        self.state.failed_objects.pop((place, id), None)
-        return replace(live, project=place.project) if live is not None else None
+        self.state.failed_objects.pop((scope, id), None)
+        return replace(live, project=scope.project) if live is not None else None
 
-    def _carried(self, place: Scope, live: LiveObject, names: Collection[str]) -> LiveObject | None:
-        """The object with its fields that have calls of their own; None where the API refuses to tell."""
+    def _carried(self, scope: Scope, live: LiveObject, names: Collection[str]) -> LiveObject | None:
+        """The object with its fields that have calls of their own; None where the API refuses the read."""
         try:
             return self.provider.read_own_calls(live, names)
         except ApiError as error:
             if not is_refusal(error):
                 raise
-            self.state.failed_objects[place, live.id] = error
+            self.state.failed_objects[scope, live.id] = error
             return None
 
     def _map(
-        self, work: Callable[[Item], Result], items: Collection[Item], kind_of: Callable[[Item], Kind]
+        self,
+        work: Callable[[Item], Result],
+        items: Collection[Item],
+        kind_of: Callable[[Item], Kind],
     ) -> list[Result]:
-        with WorkerPools(self._parallelism if len(items) > 1 else 1) as crews:
-            return [answer.result() for answer in [crews.submit(kind_of(item), work, item) for item in items]]
+        with WorkerPools(self._parallelism if len(items) > 1 else 1) as pools:
+            return [answer.result() for answer in [pools.submit(kind_of(item), work, item) for item in items]]
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:

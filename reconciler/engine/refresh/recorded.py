@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from reconciler.errors import UsageError
 from reconciler.model.address import Address
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
@@ -18,7 +17,7 @@ from reconciler.model.resource import LiveObject, Record
 
 
 class StateReader:
-    """A provider that answers from records, makes no call, and refuses to write."""
+    """A provider that answers from records and makes no call."""
 
     calls = 0
 
@@ -61,18 +60,6 @@ class StateReader:
     def read_own_calls(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
         """The object itself: its carried fields came with it."""
         return live
-
-    def create(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        raise UsageError("a plan that was made without refresh cannot be applied")
-
-    update = create
-    delete = create
-    cancel = create
-    job_events = create
-    delete_leftovers = create
-    read_before_write = create
-    newest = create
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:

@@ -1,0 +1,147 @@
+"""What an apply is given, and what its actions share.
+
+A caller fills an `ApplyContext`. Together with the plan it becomes an `ActionContext`, which every
+action receives: the API, the state, and the memory of what this apply has done so far.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from threading import Event
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from reconciler.engine.apply.records import RecordSet
+from reconciler.engine.apply.resolve import ReferenceValues
+from reconciler.engine.apply.search import ObjectSearch
+from reconciler.engine.consistency import ConsistencyWindow
+from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import Scope
+from reconciler.model.change import Action, Change, Outcome, Plan
+from reconciler.model.kind import Kind
+from reconciler.model.provider import LiveReader, LiveWriter, Provider
+from reconciler.model.resource import METADATA_PAIRS
+from reconciler.model.values import Spec
+from reconciler.state import StateStore
+
+
+class Listener(Protocol):
+    """Receives the progress of an apply, from any thread."""
+
+    def started(self, change: Change) -> None:
+        """Work on a change begins."""
+
+    def told(self, change: Change, text: str) -> None:
+        """A job that the apply waits for has a new event."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Work on a change has ended, successfully or not."""
+
+
+class ApplyContext(Struct, frozen=True):
+    """What an apply needs beside the plan."""
+
+    provider: Provider
+    store: StateStore
+    kinds: Mapping[str, Kind]
+    ownership: Ownership
+    run_id: int
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """The outputs of the stack as declared, with their references."""
+    parallelism: int = 10
+    """How many steps may run at a time in each worker pool."""
+    stop: Event = field(default_factory=Event)
+    """Set by an interrupt: steps that run may finish, and no other starts."""
+    listener: Listener | None = None
+    consistency: ConsistencyWindow = field(default_factory=ConsistencyWindow)
+    clock: Callable[[], float] = time.monotonic
+    redact: Callable[[str], str] = str
+    age_seconds: Callable[[], float] = lambda: 0.0
+    """The present age of the live state that the plan was made from."""
+
+
+class StepResult(Struct, frozen=True):
+    """The result of a step."""
+
+    id: str | None = None
+    """The id of the object."""
+    notes: tuple[str, ...] = ()
+    """Remarks for the report."""
+    refused: tuple[str, ...] = ()
+    """A sentence for each file that the API refused."""
+
+
+class ActionContext(Struct, frozen=True):
+    """What the actions of one apply share. Safe to use from threads."""
+
+    reader: LiveReader
+    writer: LiveWriter
+    kinds: Mapping[str, Kind]
+    store: StateStore
+    ownership: Ownership
+    consistency: ConsistencyWindow
+    age_seconds: Callable[[], float]
+    records: RecordSet
+    references: ReferenceValues
+    search: ObjectSearch
+    adopted: Mapping[Scope, frozenset[str]]
+    """The ids of the objects that the plan adopts, by the list that shows them."""
+    new_projects: Collection[str | None]
+    """The names of the projects that this apply creates."""
+
+    def kind_of(self, change: Change) -> Kind:
+        """The kind of the object of a change."""
+        return self.kinds[change.address.kind]
+
+    def mark(self, change: Change, spec: Spec) -> str | None:
+        """The ownership mark for the object of a change.
+
+        None where the kind has no field for it, or the metadata in `spec` leaves no room.
+        """
+        kind = self.kind_of(change)
+        if kind.mark is None:
+            return None
+        metadata = spec.get(kind.mark)
+        if isinstance(metadata, Mapping) and len(metadata) >= METADATA_PAIRS:
+            return None
+        return self.ownership.mark(change.address)
+
+
+def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
+    """The shared state of the actions of a plan, before the first of them."""
+    provider, kinds = context.provider, context.kinds
+    records = RecordSet(plan, context.store.records())
+    # Every id that has an owner is reserved before the first search, so no search can take it.
+    for id, owner in records.owned_ids(kinds):
+        provider.reservations.reserve(id, owner)
+    adopted: dict[Scope, set[str]] = defaultdict(set)
+    new_projects = set()
+    for change in plan.changes:
+        kind = kinds[change.address.kind]
+        if change.action is Action.ADOPT and change.id is not None:
+            adopted[list_scope(kind, change)].add(change.id)
+        if change.action is Action.CREATE and kind.defines_project:
+            new_projects.add(change.address.name)
+    return ActionContext(
+        reader=provider,
+        writer=provider,
+        kinds=kinds,
+        store=context.store,
+        ownership=context.ownership,
+        consistency=context.consistency,
+        age_seconds=context.age_seconds,
+        records=records,
+        references=ReferenceValues(plan, kinds, context.outputs),
+        search=ObjectSearch(provider, provider.reservations, context.ownership, context.consistency),
+        adopted={scope: frozenset(ids) for scope, ids in adopted.items()},
+        new_projects=new_projects,
+    )
+
+
+def list_scope(kind: Kind, change: Change) -> Scope:
+    """The list that shows the object of a change."""
+    parent, _ = kind.parent_and_id(change.id or "")
+    return Scope(kind.name, change.address.project, parent)

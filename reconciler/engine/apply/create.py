@@ -1,0 +1,235 @@
+"""Creates an object, exactly once.
+
+An earlier run may have created the object and died before it was recorded, somebody else may have
+created it since the plan, and the answer to a create may be lost. Each case is searched for before
+anything is sent, so that no object is created twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from reconciler.engine import diff
+from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.precondition import reread
+from reconciler.engine.apply.search import SearchCriteria
+from reconciler.engine.apply.update import finish_write
+from reconciler.engine.binding.attempts import CreateAttempt
+from reconciler.errors import AmbiguousError, ApiError, StalePlanError
+from reconciler.model.change import Action, Change
+from reconciler.model.consistency import JUST_READ_SECONDS, SHARED_LIST_SECONDS, Window
+from reconciler.model.job import INPUTS_KEY
+from reconciler.model.kind import Kind
+from reconciler.model.provider import Written
+from reconciler.model.resource import LiveObject
+from reconciler.model.types import BundleType, FileSetType
+from reconciler.model.values import Spec
+from reconciler.state import ChangeJournal
+
+_MOST_SEARCHES = 3
+"""How many creates without a clear answer are followed by a search and another create. A search
+takes seconds, so failures that last for a minute are survived."""
+
+
+def create(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
+    """Create the object of a change; also the creating half of a replacement.
+
+    Raises StalePlanError where somebody else has created such an object since the plan was made.
+    """
+    kind = context.kind_of(change)
+    desired = context.references.resolve(change)
+    if change.action is Action.REPLACE and change.create_before_destroy:
+        reread(change, context)
+    existing = _find_existing(change, desired, context)
+    if existing is not None and kind.is_shown_once:
+        # Its secret was shown once and is lost, so a new object takes its place.
+        context.writer.delete(existing, record=None, steps=journal)
+        existing = None
+    if existing is not None:
+        written = _converge(change, desired, existing, context, journal)
+    elif kind.always_exists:
+        raise _absent(kind, desired)
+    else:
+        _refuse_duplicates(change, desired, context)
+        written = _create_new(change, desired, context, journal)
+    record = context.records.after_write(change, kind, desired, written, before=existing)
+    return finish_write(change, record, written, context, journal)
+
+
+def create_once(
+    send: Callable[[], Written],
+    find: Callable[[tuple[CreateAttempt, ...]], Written | None],
+    *,
+    clock: Callable[[], float],
+) -> Written:
+    """Send a create. Where its outcome is unknown, search for its object before sending it again.
+
+    `find` takes all attempts so far and returns what one of them has created, None where none has
+    any effect to use. Raises AmbiguousError where the last attempt has no clear answer either.
+    """
+    attempts: list[CreateAttempt] = []
+    while True:
+        began = clock()
+        try:
+            return send()
+        except AmbiguousError as error:
+            if len(attempts) == _MOST_SEARCHES:
+                raise
+            attempts.append(CreateAttempt(Window(error.sent_at or began)))
+        # Outside of the handler, so that errors of the search are not chained to the lost answer.
+        written = find(tuple(attempts))
+        if written is not None:
+            return written
+
+
+def _create_new(change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal) -> Written:
+    kind = context.kind_of(change)
+    if kind.job is not None and not context.consistency.is_time_known():
+        # Jobs are told apart by age, which takes the server's time at which the create was sent.
+        context.search.learn_time(_criteria(change, desired, context))
+    discarded: set[str] = set()
+
+    def send() -> Written:
+        return _send_create(change, desired, context, journal)
+
+    def find(attempts: tuple[CreateAttempt, ...]) -> Written | None:
+        criteria = _criteria(change, desired, context, attempts, but=discarded)
+        live = context.search.find_until_settled(criteria)
+        if live is None:
+            return None
+        if not kind.is_shown_once:
+            return _converge(change, desired, live, context, journal)
+        # The secret that it showed went with the lost answer, so the object is of no use.
+        discarded.add(live.id)
+        context.writer.delete(live, record=None, steps=journal)
+        return None
+
+    return create_once(send, find, clock=context.consistency.clock)
+
+
+def _send_create(change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal) -> Written:
+    kind = context.kind_of(change)
+    spec = {**diff.beyond_defaults(kind, change.restored), **desired}
+    inputs = context.references.inputs_digest(change)
+    if inputs is not None and kind.mark is not None:
+        spec[kind.mark] = {**(spec.get(kind.mark) or {}), INPUTS_KEY: inputs}
+    return context.writer.create(
+        kind,
+        change.address.project,
+        {name: value for name, value in spec.items() if value is not None},
+        address=change.address,
+        mark=context.mark(change, desired),
+        steps=journal,
+    )
+
+
+def _converge(
+    change: Change,
+    desired: Spec,
+    live: LiveObject,
+    context: ActionContext,
+    journal: ChangeJournal,
+) -> Written:
+    """Bring an existing object to the state that a create would have given it."""
+    kind = context.kind_of(change)
+    if kind.job is not None:
+        return Written(live)
+    collections = [
+        field.name
+        for field in kind.own_calls
+        if field.name in desired and isinstance(field.type, FileSetType | BundleType)
+    ]
+    if collections:
+        live = context.reader.read_own_calls(live, collections)
+    fields = diff.diff_fields(kind, desired=desired, live=live, record=None)
+    if not fields:
+        return Written(live)
+    return context.writer.update(
+        live,
+        {field.name: desired[field.name] for field in fields},
+        address=change.address,
+        mark=context.mark(change, desired),
+        record=context.records.get(change.address),
+        steps=journal,
+    )
+
+
+def _find_existing(change: Change, desired: Spec, context: ActionContext) -> LiveObject | None:
+    """The object where it need not be created.
+
+    It always exists, or an earlier run created it and died.
+    """
+    kind = context.kind_of(change)
+    attempts = tuple(context.ownership.create_attempts.get(change.address, ()))
+    criteria = _criteria(change, desired, context, attempts)
+    if change.address in context.ownership.create_attempts and not kind.unique_key:
+        return context.search.find_until_settled(criteria, by_earlier_run=True)
+    if change.verify_before_create or kind.always_exists or attempts:
+        return context.search.find(criteria)
+    return None
+
+
+def _refuse_duplicates(change: Change, desired: Spec, context: ActionContext) -> None:
+    """Raise StalePlanError where others have created such an object and the plan missed it."""
+    if change.address.project in context.new_projects:
+        return
+    # Without a mark a second object could never be told from the first, so the plan's own read
+    # counts for a shorter time there.
+    is_markless = context.mark(change, desired) is None
+    longest_seconds = JUST_READ_SECONDS if is_markless else SHARED_LIST_SECONDS
+    if not change.verify_before_create and context.age_seconds() <= longest_seconds:
+        return
+    criteria = _criteria(change, desired, context)
+    duplicates = context.search.lookalikes(criteria, but={change.id})
+    if not duplicates:
+        return
+    identity = context.kind_of(change).identity(desired) or {}
+    key = ", ".join(f'{name} "{value}"' for name, value in identity.items())
+    ids = ", ".join(live.id for live in duplicates)
+    raise StalePlanError(
+        f"{ids} has the same {key}, and the plan did not know of it",
+        hint="Plan again: the next plan says how to take it over.",
+    )
+
+
+def _criteria(
+    change: Change,
+    desired: Spec,
+    context: ActionContext,
+    attempts: tuple[CreateAttempt, ...] = (),
+    *,
+    but: Collection[str] = (),
+) -> SearchCriteria:
+    """How to recognize the object of a change; `but` are ids that it cannot have."""
+    kind, record = context.kind_of(change), context.records.get(change.address)
+    earlier_job = change.id if kind.job is not None else None
+    # A create for a recorded address means that the plan missed the recorded object. If it shows
+    # up after all, it is the one to find.
+    missed = record.id if record is not None and change.action is Action.CREATE else None
+
+    def is_known(id: str) -> bool:
+        if id in but:
+            return True
+        return id != missed and (id == earlier_job or context.records.knows(kind, id))
+
+    return SearchCriteria(
+        address=change.address,
+        kind=kind,
+        spec=desired,
+        is_marked=context.mark(change, desired) is not None,
+        is_known=is_known,
+        attempts=attempts,
+        inputs=context.references.inputs_digest(change),
+    )
+
+
+def _absent(kind: Kind, desired: Spec) -> ApiError:
+    """The error for an object that always exists and that the API does not list."""
+    identity = kind.identity(desired) or {}
+    key = ", ".join(f"{name} {value!r}" for name, value in identity.items())
+    described = f"with {key} " if key else ""
+    fallback = "Objects of this kind cannot be created: the organization has no access to it."
+    return ApiError(
+        f"the API lists no {kind.name} {described}here",
+        hint=kind.absent or fallback,
+    )

@@ -1,0 +1,45 @@
+"""Deletes an object, and what unfinished runs left of others."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.precondition import reread
+from reconciler.errors import StalePlanError
+from reconciler.model.change import Change
+from reconciler.model.kind import Removal
+from reconciler.state import ChangeJournal
+
+
+def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
+    """Delete the object that the plan saw; also the deleting half of a replacement."""
+    record = context.records.get(change.address)
+    live = reread(change, context)
+    if change.matched_by is not None and live is not None and live.is_marked:
+        raise StalePlanError("it has been taken over since the plan was made", hint="Plan again and review.")
+    if live is not None and change.removal is Removal.CANCEL:
+        context.writer.cancel(live, steps=journal)
+    elif live is not None:
+        # After a replacement the record is of the new object, and so is the key in it.
+        own_record = record if record is not None and record.id == live.id else None
+        context.writer.delete(live, record=own_record, steps=journal)
+    if record is not None and change.id != record.id:
+        deposed = tuple(id for id in record.deposed if id != change.id)
+        rest = replace(record, deposed=deposed)
+        context.records.put(rest)
+        journal.finish(rest)
+    else:
+        context.records.remove(change.address)
+        journal.finish(None, remove=True)
+    return StepResult(change.id)
+
+
+def delete_leftovers(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
+    """Delete what unfinished runs created for an unchanged resource, and close their entries."""
+    kind, record = context.kind_of(change), context.records.get(change.address)
+    if change.id and kind.own_calls:
+        live = context.search.read(change.address, kind, change.id)
+        if live is not None:
+            context.writer.delete_leftovers(live, address=change.address, record=record, steps=journal)
+    journal.finish(record)

@@ -1,0 +1,130 @@
+"""Resolves references during an apply.
+
+Objects appear step by step, so a reference is looked up when a change needs it: in the object that
+this run wrote, else in what the plan saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from reconciler.engine.jobs import WAIT
+from reconciler.errors import ApiError, JobError
+from reconciler.model.address import Address
+from reconciler.model.change import Change, Plan, Reason
+from reconciler.model.job import Job
+from reconciler.model.kind import Kind
+from reconciler.model.resource import LiveObject, shown_to_others
+from reconciler.model.values import (
+    LocalFile,
+    Reference,
+    Spec,
+    Unknown,
+    by_content,
+    has_unknown,
+    references_in,
+    substitute,
+    value_at,
+)
+
+
+class ReferenceValues:
+    """The present value of every reference of a plan.
+
+    Safe to use from threads: each address is written by one step, which others wait for.
+    """
+
+    def __init__(self, plan: Plan, kinds: Mapping[str, Kind], outputs: Mapping[str, Any]) -> None:
+        self._kinds = kinds
+        self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
+        specs = (outputs, *(change.desired for change in plan.changes))
+        self._targets = {reference.address for reference in references_in(specs)}
+        self._written: dict[Address, LiveObject] = {}
+
+    def remember(self, change: Change, live: LiveObject) -> None:
+        """Keep the object that a change wrote, if anything asks for it later."""
+        # An object is a whole answer, and nothing refers to most of the thousands of a large plan.
+        if change.wait_for_job or change.address in self._targets:
+            self._written[change.address] = live
+
+    def written(self, address: Address) -> LiveObject | None:
+        """The object that `remember` kept for an address."""
+        return self._written.get(address)
+
+    def lookup(self, reference: Reference) -> Any:
+        """The value of a reference, or an Unknown where it has none yet."""
+        change = self._changes.get(reference.address)
+        live = self._written.get(reference.address)
+        if not reference.path:
+            return self._id(reference, change, live)
+        sources: list[Spec] = [change.after] if change is not None else []
+        if live is not None:
+            sources.append(shown_to_others(live))
+        elif change is not None and change.id is not None:
+            sources += [change.before, change.results]
+        for source in sources:
+            value = value_at(source, reference.path)
+            if isinstance(value, LocalFile):
+                return value.path
+            if value is not None and not isinstance(value, Unknown):
+                return value
+        return Unknown(str(reference))
+
+    def resolve(self, change: Change) -> dict[str, Any]:
+        """The desired spec of a change without references.
+
+        Raises ApiError where a reference has no value, JobError where that is due to a job.
+        """
+        resolved: dict[str, Any] = dict(substitute(change.desired, self.lookup))
+        if not has_unknown(resolved):
+            return resolved
+        for reference in references_in(change.desired):
+            job = self._kinds[reference.address.kind].job
+            if job is not None and reference.path and isinstance(self.lookup(reference), Unknown):
+                self._raise_missing_result(reference, job)
+        raise ApiError(
+            "a value that this needs was never made",
+            hint="Look at the failures above, and plan again.",
+        )
+
+    def inputs_digest(self, change: Change) -> str | None:
+        """The digest of a job's inputs, files by content; None for other kinds."""
+        kind = self._kinds[change.address.kind]
+        if kind.job is None:
+            return None
+        targets = {reference.address for reference in references_in(change.desired)}
+        specs = {address: self._changes[address].desired for address in targets & self._changes.keys()}
+        return kind.inputs_digest(substitute(change.desired, by_content(specs, self.lookup)))
+
+    def resolve_outputs(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs that have a value."""
+        resolved = {name: substitute(value, self.lookup) for name, value in outputs.items()}
+        return {name: value for name, value in resolved.items() if not has_unknown(value)}
+
+    def _id(self, reference: Reference, change: Change | None, live: LiveObject | None) -> Any:
+        if live is not None:
+            return live.own_id
+        if change is None or change.id is None:
+            return Unknown(str(reference))
+        _, own_id = self._kinds[reference.address.kind].parent_and_id(change.id)
+        return own_id
+
+    def _raise_missing_result(self, reference: Reference, job: Job) -> NoReturn:
+        """Raise JobError for a result that a job does not have: it still runs, or has no such."""
+        change, live = self._changes.get(reference.address), self._written.get(reference.address)
+        name, progress = ".".join(reference.path), ""
+        if live is not None:
+            progress = job.progress_of(live.attributes)
+        elif change is not None:
+            progress = change.job_progress
+        if progress and (live is None or live.runs):
+            raise JobError(
+                f"{reference.address} still runs ({progress}), so its {name} is not known yet",
+                hint=f"Say {WAIT}: true there, or apply again once it has ended.",
+            )
+        suffix = f" ({progress})" if progress else ""
+        raise JobError(
+            f"{reference.address} has ended without a {name}{suffix}",
+            hint="Look at how it ended: reconciler plan says what failed.",
+        )

@@ -1,0 +1,129 @@
+"""Updates an object, and the parts that every action that writes has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.engine.apply.context import ActionContext, StepResult
+from reconciler.engine.apply.precondition import reread_existing
+from reconciler.model.change import Change, Reason
+from reconciler.model.kind import KEEP, OVERWRITTEN, Field
+from reconciler.model.provider import Written
+from reconciler.model.resource import LiveObject, Record
+from reconciler.model.types import FileSetType
+from reconciler.model.values import FileSet, Spec
+from reconciler.state import ChangeJournal, PreImage
+
+
+def update(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
+    """Send the fields that differ to the object that the plan saw."""
+    kind = context.kind_of(change)
+    desired = context.references.resolve(change)
+    live = reread_existing(change, context, becoming=desired)
+    changes = values_to_send(change, desired, context)
+    own_mark = context.ownership.mark(change.address)
+    if kind.mark and kind.mark not in changes and live.mark != own_mark:
+        # A write of the metadata as it is carries our mark along.
+        changes[kind.mark] = dict(live.value(kind.mark) or {})
+    written = context.writer.update(
+        live,
+        changes,
+        address=change.address,
+        mark=context.mark(change, changes),
+        record=context.records.get(change.address),
+        steps=journal,
+    )
+    record = context.records.after_write(change, kind, desired, written, before=live)
+    return finish_write(change, record, written, context, journal)
+
+
+def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dict[str, Any]:
+    """The new values of the fields that a change names, without those that are only let go."""
+    kind, record = context.kind_of(change), context.records.get(change.address)
+    values = {name: _value_to_send(kind.by_name[name], change, desired, record) for name in change.field_names}
+    return {name: value for name, value in values.items() if value is not KEEP}
+
+
+def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:
+    """The desired value of a field; else the value that it is reset to, KEEP where there is none."""
+    if field.name in desired:
+        return desired[field.name]
+    if field.name in change.restored:
+        return change.restored[field.name]
+    if field.reset is OVERWRITTEN:
+        return record.overwritten.get(field.name, KEEP) if record is not None else KEEP
+    if isinstance(field.type, FileSetType) and field.reset is None:
+        return FileSet(())
+    return field.reset
+
+
+def write_mark(
+    change: Change,
+    live: LiveObject,
+    mark: str | None,
+    context: ActionContext,
+    journal: ChangeJournal,
+) -> None:
+    """Write our mark into the metadata of an object, or remove it with None."""
+    name = live.kind.mark or ""
+    metadata = dict(live.value(name) or {})
+    context.writer.update(live, {name: metadata}, address=change.address, mark=mark, record=None, steps=journal)
+
+
+def finish_write(
+    change: Change,
+    record: Record,
+    written: Written,
+    context: ActionContext,
+    journal: ChangeJournal,
+) -> StepResult:
+    """Record a write, and end its change in the journal: both in one transaction."""
+    if context.kind_of(change).defines_project:
+        context.reader.bind_project(change.address.name, written.live.id)
+        context.records.bind_project(change.address.name, written.live.id)
+    context.references.remember(change, written.live)
+    context.records.put(record)
+    journal.finish(record)
+    notes = list(written.notes)
+    for name, value in record.answered.items():
+        notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
+    return StepResult(record.id, tuple(notes), written.refused)
+
+
+def keep_running_job(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
+    """Record a job that goes on as before: the change only waits for its end."""
+    desired = context.references.resolve(change)
+    record = context.records.for_unchanged(change, context.kind_of(change), desired)
+    context.records.put(record)
+    journal.finish(record)
+    return StepResult(record.id)
+
+
+def settle_unchanged(change: Change, context: ActionContext, run_id: int) -> None:
+    """Update the record of a resource without changes; makes no call."""
+    if change.id is None or change.reason is Reason.GONE:
+        return
+    desired = context.references.resolve(change)
+    record = context.records.for_unchanged(change, context.kind_of(change), desired)
+    known = context.records.get(change.address)
+    if record == known:
+        return
+    context.records.put(record)
+    image = None
+    if known is None or known.applied != record.applied:
+        # A manifest that declares what is true already can be rolled back too.
+        image = PreImage(
+            change.address,
+            change.action.value,
+            change.id,
+            change.before,
+            known,
+            change.reason.name,
+            done=True,
+        )
+    context.store.put_unchanged(record, run_id, image)
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
