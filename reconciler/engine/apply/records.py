@@ -126,8 +126,9 @@ class RecordSet:
         *,
         before: LiveObject | None,
     ) -> Record:
-        """The record of an object after a write; `before` is the object as it was, if it existed."""
+        """The record of an object after a write; `before` is its former state, if any."""
         earlier = self.get(change.address)
+        # Before the earlier record is dropped: the ids of old objects outlive it.
         deposed = self._deposed_after_write(change, earlier)
         is_create = change.action in (Action.CREATE, Action.REPLACE) and not kind.always_exists
         if is_create:
@@ -188,6 +189,7 @@ class RecordSet:
         depends_on = []
         for address in change.depends_on:
             target = self._changes.get(address)
+            # A record must not depend on an address that is gone after this apply.
             if target is not None and target.action not in (Action.DELETE, Action.FORGET):
                 depends_on.append(address)
         return replace(
@@ -284,6 +286,7 @@ def _keep_earlier(field: Field, applied: dict[str, Any], earlier: Spec) -> None:
     """Restore the earlier entry of a field that the write could not change."""
     name, was_recorded = field.name, field.name in earlier
     if field.mutability is Mutability.FIXED:
+        # The manifest may have moved on, but the object has not.
         applied.pop(name, None)
         if was_recorded:
             applied[name] = earlier[name]
@@ -307,6 +310,7 @@ def _overwritten(kind: Kind, applied: Spec, record: Record, id: str | None, befo
         return dict(record.overwritten)
     values = {name: before.get(name) for name in applied if name not in kind.natural_key}
     if record.id == id:
+        # Values from before our first write outrank those from before this one.
         values |= record.overwritten
     return {name: value for name, value in values.items() if name in applied and value is not None}
 
@@ -319,6 +323,7 @@ def _with_ids(asked: FileSet, live: Any) -> FileSet:
 
 
 def _with_id(asked: Member, live: Member | None) -> Member:
+    # A member that the manifest names by id is not our upload.
     if asked.content is None:
         return asked
     if live is None:
