@@ -43,6 +43,22 @@ LIBRARIES = {
 }
 """The only places, as path prefixes, that may import a library."""
 
+ENGINE = {
+    "": {"", "binding"},
+    "binding": {"", "binding"},
+    "refresh": {"", "binding", "refresh"},
+    "plan": {"", "binding", "plan"},
+    "apply": {"", "binding", "apply"},
+    "planning.py": {"", "refresh", "plan"},
+}
+"""Which folders of the engine each folder imports; "" are the modules of the engine itself.
+
+Only `planning.py` joins reading and deciding. Apply gets a plan as a value, so it imports no `plan/`.
+"""
+
+WITH_PROVIDER = ("engine/planning.py", "engine/refresh/", "engine/apply/")
+"""The only places of the engine, as path prefixes, that may name a provider. All others are pure."""
+
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -76,6 +92,43 @@ def relative(path: Path) -> str:
 def test_a_layer_imports_only_what_lies_below_it(path: Path) -> None:
     layer = relative(path).split("/")[0].removesuffix(".py")
     assert ours(path) <= ALLOWED.get(layer, ours(path))
+
+
+def engine_folder(module: str) -> str:
+    """The folder of a module of the engine, given by its dotted name below `reconciler.engine`."""
+    first = module.split(".")[0]
+    return first if (PACKAGE / "engine" / first).is_dir() else ""
+
+
+def engine_imports(path: Path) -> Iterator[str]:
+    """The engine's modules that a module imports, by their dotted names below `reconciler.engine`."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.module == "reconciler.engine":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reconciler.engine."):
+            yield str(node.module).removeprefix("reconciler.engine.")
+
+
+ENGINE_MODULES = [path for path in MODULES if relative(path).startswith("engine/")]
+
+
+@pytest.mark.parametrize("path", ENGINE_MODULES, ids=relative)
+def test_a_folder_of_the_engine_imports_only_what_its_phase_may_use(path: Path) -> None:
+    name = relative(path).removeprefix("engine/")
+    folder = name if name in ENGINE else engine_folder(name.removesuffix(".py").replace("/", "."))
+    assert {engine_folder(module) for module in engine_imports(path)} <= ENGINE[folder]
+
+
+@pytest.mark.parametrize("path", ENGINE_MODULES, ids=relative)
+def test_planning_knows_no_provider(path: Path) -> None:
+    protocols = {"LiveReader", "LiveWriter", "Provider"}
+    named = {
+        alias.name
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom) and node.module == "reconciler.model.provider"
+        for alias in node.names
+    }
+    assert relative(path).startswith(WITH_PROVIDER) or not named & protocols
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -15,7 +15,7 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.engine.inputs import PlanInputs
-from reconciler.engine.plan.planner import make_plan
+from reconciler.engine.planning import collect_and_plan
 from reconciler.engine.refresh.audit_attribution import Write
 from reconciler.engine.refresh.audit_trust import (
     Costs,
@@ -83,12 +83,12 @@ class Planning:
             trust = decide(inputs, memory, log, sweeps=self._sweeps, costs=self._costs(inputs))
         check_budget(inputs, self._provider, trust.scopes, beside=self._provider.calls - calls)
         provider = CachedReader(self._provider, StateReader(inputs.records), trust, inputs.pages)
-        plan = make_plan(inputs, provider, parallelism=self._parallelism)
+        plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
         again = scopes_to_reread(plan, trust, inputs.kinds)
         if again:
             trust = trust.without(again, "something is to be done there")
             provider.set_unchanged(trust)
-            plan = make_plan(inputs, provider, parallelism=self._parallelism)
+            plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
         self._trust = None if inputs.options.targets else trust
         self._inputs = inputs
         return replace(
@@ -185,7 +185,7 @@ class Planning:
             return Estimate(inputs, self._provider, trusted).calls
 
         def pending() -> set[ScopeKey]:
-            plan = make_plan(inputs, StateReader(inputs.records), parallelism=self._parallelism)
+            plan = collect_and_plan(inputs, StateReader(inputs.records), parallelism=self._parallelism)
             return {(change.address.kind, change.address.project) for change in plan.pending}
 
         return Costs(calls, cache(pending))
@@ -194,5 +194,5 @@ class Planning:
 def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
     """A plan without a call: what the manifests changed since the last apply."""
     LOG.info("Nothing is read: all objects are taken to be as they were applied.")
-    plan = make_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
+    plan = collect_and_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
     return replace(plan, refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True))

@@ -27,7 +27,12 @@ _comparisons = Comparisons()
 
 
 def diff_fields(
-    kind: Kind, *, desired: Spec, live: LiveObject, record: Record | None, restored: Spec | None = None
+    kind: Kind,
+    *,
+    desired: Spec,
+    live: LiveObject,
+    record: Record | None,
+    restored: Spec | None = None,
 ) -> list[FieldChange]:
     """What has to change for `live` to be `desired`, in the order of the kind's fields, leaf by leaf.
 
@@ -66,7 +71,10 @@ def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tupl
     for field in kind.fields:
         if applied.get(field.name) is None or field.mutability is Mutability.FIXED:
             continue
-        asked, shown = wanted(field, applied[field.name]), shown_value(field, live, applied[field.name])
+        asked, shown = (
+            wanted(field, applied[field.name]),
+            shown_value(field, live, applied[field.name]),
+        )
         if shown is _NOT_SHOWN or field.readable is Readable.NEVER or same(asked, shown):
             continue
         shown = _as_known(field, live, shown, applied[field.name])
@@ -350,7 +358,10 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
         path = tuple(level.path(output_format="list"))
         # What left a list and what came into it are two findings, and may have the same index.
         old, new = leaves.get(path, (None, None))
-        leaves[path] = (old if level.t1 is notpresent else level.t1, new if level.t2 is notpresent else level.t2)
+        leaves[path] = (
+            old if level.t1 is notpresent else level.t1,
+            new if level.t2 is notpresent else level.t2,
+        )
     for path in sorted(leaves, key=lambda path: [(isinstance(part, str), str(part).zfill(6)) for part in path]):
         yield path, *leaves[path]
 

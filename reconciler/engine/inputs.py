@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.consistency import ConsistencyWindow
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import Scope
 from reconciler.model.address import Address
 from reconciler.model.kind import Kind
 from reconciler.model.resource import Record, Resource

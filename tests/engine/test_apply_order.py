@@ -13,7 +13,14 @@ STORE, BOT = Address("VectorStore", "store"), Address("Assistant", "bot")
 
 
 def change(address: Address, action: Action, *needs: Address, create_first: bool = False) -> Change:
-    return Change(address, action, Reason.CONFIG, id="id", depends_on=needs, create_before_destroy=create_first)
+    return Change(
+        address,
+        action,
+        Reason.CONFIG,
+        id="id",
+        depends_on=needs,
+        create_before_destroy=create_first,
+    )
 
 
 def needs(*changes: Change) -> dict[Step, set[Step]]:

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.engine.refresh.audit_window import Counted, LogPage, LogQuery, Window, read_window, window_of
+from reconciler.engine.refresh.audit_window import (
+    Counted,
+    LogPage,
+    LogQuery,
+    Window,
+    read_window,
+    window_of,
+)
 from reconciler.model.log import AuditEntry
 
 NEWEST = 10_000.0

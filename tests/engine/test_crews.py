@@ -22,7 +22,9 @@ PROJECTS = {"a": "proj_a", "b": "proj_b", "c": "proj_c"}
 PATIENCE_SECONDS = 30
 
 
-def test_what_has_to_wait_for_the_pace_of_one_route_lets_the_other_routes_go_on(tmp_path: Path) -> None:
+def test_what_has_to_wait_for_the_pace_of_one_route_lets_the_other_routes_go_on(
+    tmp_path: Path,
+) -> None:
     """No wait ends before all the other lists have come, so that it would never end if they waited too."""
     clock, others_came, came = Clock(), threading.Event(), list[str]()
 

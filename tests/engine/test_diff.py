@@ -48,7 +48,11 @@ def diff(kind: str, desired: dict[str, Any], shown: LiveObject, prior: Record | 
 FILE_SEARCH = {
     "type": "file_search",
     "file_search": {
-        "ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0.0, "hybrid_search": None},
+        "ranking_options": {
+            "ranker": "default_2024_08_21",
+            "score_threshold": 0.0,
+            "hybrid_search": None,
+        },
     },
 }
 CODE_RESOURCES = {"code_interpreter": {"file_ids": []}}
@@ -161,7 +165,15 @@ def test_a_real_difference_is_found_where_it_is(
 
 
 def test_a_field_that_was_never_set_is_the_servers_to_choose() -> None:
-    assert diff("Assistant", {"model": "gpt-4o"}, live("Assistant", temperature=0.3), record("Assistant")) == []
+    assert (
+        diff(
+            "Assistant",
+            {"model": "gpt-4o"},
+            live("Assistant", temperature=0.3),
+            record("Assistant"),
+        )
+        == []
+    )
 
 
 def test_a_field_that_is_no_longer_set_goes_back_to_the_default() -> None:
@@ -176,7 +188,12 @@ def test_a_limit_that_is_no_longer_set_goes_back_to_what_it_was() -> None:
         applied={"model": "m", "max_requests_per_1_minute": 5},
         overwritten={"max_requests_per_1_minute": 100},
     )
-    (change,) = diff("RateLimit", {"model": "m"}, live("RateLimit", model="m", max_requests_per_1_minute=5), prior)
+    (change,) = diff(
+        "RateLimit",
+        {"model": "m"},
+        live("RateLimit", model="m", max_requests_per_1_minute=5),
+        prior,
+    )
     assert (change.before, change.after) == (5, 100)
 
 
@@ -189,7 +206,12 @@ def test_a_limit_that_is_no_longer_set_goes_back_to_what_it_was() -> None:
     ],
 )
 def test_a_change_says_which_side_moved(applied: str, shown: str, desired: str, origin: Origin) -> None:
-    (change,) = diff("Assistant", {"name": desired}, live("Assistant", name=shown), record("Assistant", name=applied))
+    (change,) = diff(
+        "Assistant",
+        {"name": desired},
+        live("Assistant", name=shown),
+        record("Assistant", name=applied),
+    )
     assert change.origin is origin
 
 
@@ -211,7 +233,10 @@ def test_an_unknown_value_differs_from_everything() -> None:
 
 def test_a_write_only_field_is_compared_with_what_was_applied() -> None:
     changes = diff(
-        "Assistant", {"reasoning_effort": "low"}, live("Assistant"), record("Assistant", reasoning_effort="low")
+        "Assistant",
+        {"reasoning_effort": "low"},
+        live("Assistant"),
+        record("Assistant", reasoning_effort="low"),
     )
     assert changes == []
 
@@ -225,7 +250,13 @@ def test_new_content_of_a_file_forces_replacement() -> None:
 
 def test_a_description_that_can_only_be_given_at_creation_is_left_alone() -> None:
     assert (
-        diff("VectorStore", {"description": "new"}, live("VectorStore"), record("VectorStore", description="old")) == []
+        diff(
+            "VectorStore",
+            {"description": "new"},
+            live("VectorStore"),
+            record("VectorStore", description="old"),
+        )
+        == []
     )
 
 
@@ -236,7 +267,8 @@ def member(path: str, digest: str, **more: Any) -> Member:
 def test_members_are_compared_by_path_and_digest() -> None:
     desired = {"files": FileSet((member("a.md", "1"), member("b.md", "2")))}
     shown = live(
-        "VectorStore", carried={"files": FileSet((member("a.md", "1"), member("b.md", "9"), member("c.md", "3")))}
+        "VectorStore",
+        carried={"files": FileSet((member("a.md", "1"), member("b.md", "9"), member("c.md", "3")))},
     )
     assert sorted(change.dotted for change in diff("VectorStore", desired, shown)) == [
         'files["b.md"].sha256',
@@ -245,15 +277,28 @@ def test_members_are_compared_by_path_and_digest() -> None:
 
 
 def test_automatic_chunking_equals_the_sizes_that_it_reads_back_as() -> None:
-    static = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
+    static = {
+        "type": "static",
+        "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400},
+    }
     shown = live("VectorStore", carried={"files": FileSet((member("a.md", "1", chunking_strategy=static),))})
     for asked in (None, {"type": "auto"}):
-        assert diff("VectorStore", {"files": FileSet((member("a.md", "1", chunking_strategy=asked),))}, shown) == []
+        assert (
+            diff(
+                "VectorStore",
+                {"files": FileSet((member("a.md", "1", chunking_strategy=asked),))},
+                shown,
+            )
+            == []
+        )
 
 
 def test_drift_is_told_from_what_was_applied_to_what_is_there() -> None:
     (change,) = drifted_fields(
-        KINDS["Assistant"], live=live("Assistant", name="theirs"), record=record("Assistant", name="ours"), ignore=()
+        KINDS["Assistant"],
+        live=live("Assistant", name="theirs"),
+        record=record("Assistant", name="ours"),
+        ignore=(),
     )
     assert (change.before, change.after) == ("ours", "theirs")
 
@@ -277,5 +322,9 @@ def test_the_image_of_an_object_leaves_out_what_moves_by_itself() -> None:
 
 def test_a_list_can_grow_by_an_id_that_is_not_known_yet() -> None:
     asked = {"tool_resources": {"file_search": {"vector_store_ids": [Unknown("${VectorStore/new}")]}}}
-    (change,) = diff("Assistant", asked, live("Assistant", tool_resources={"file_search": {"vector_store_ids": []}}))
+    (change,) = diff(
+        "Assistant",
+        asked,
+        live("Assistant", tool_resources={"file_search": {"vector_store_ids": []}}),
+    )
     assert change.after == {"vector_store_ids": [Unknown("${VectorStore/new}")]}

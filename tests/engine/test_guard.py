@@ -72,7 +72,9 @@ def test_destroying_everything_is_not_a_matter_of_numbers() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.DELETE, Action.REPLACE])
-def test_a_protected_object_is_refused_by_address_and_with_what_would_allow_it(action: Action) -> None:
+def test_a_protected_object_is_refused_by_address_and_with_what_would_allow_it(
+    action: Action,
+) -> None:
     (sentence,) = refusals(plan(change("a", action, prevent_destroy=True)), Limits())
     assert sentence.startswith("Assistant/a ")
     assert "--allow-delete Assistant/a" in sentence
@@ -101,7 +103,13 @@ def test_an_archive_that_the_manifest_wants_passes() -> None:
 def test_the_account_before_the_one_whose_key_is_in_use_may_go() -> None:
     writer = Address("ServiceAccount", "ci", "search")
     old = Change(writer, Action.DELETE, Reason.LEFT_BEHIND, id="old")
-    bot = Change(Address("Assistant", "bot", "search"), Action.NO_OP, Reason.IN_SYNC, id="b", scope="project key")
+    bot = Change(
+        Address("Assistant", "bot", "search"),
+        Action.NO_OP,
+        Reason.IN_SYNC,
+        id="b",
+        scope="project key",
+    )
     assert refusals(plan(old, bot), Limits(), keys={"search": KeyInUse(writer, "key", "file")}) == []
 
 
@@ -161,7 +169,9 @@ def test_replacements_count_like_deletions() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.REQUESTED, Reason.KEY_LOST, Reason.HALF_REPLACED])
-def test_a_replacement_of_what_is_of_no_more_use_or_was_asked_for_does_not_count(reason: Reason) -> None:
+def test_a_replacement_of_what_is_of_no_more_use_or_was_asked_for_does_not_count(
+    reason: Reason,
+) -> None:
     many = [Change(Address("Assistant", f"r{n}"), Action.REPLACE, reason, id="x") for n in range(11)]
     assert refusals(plan(*many), Limits()) == []
 

@@ -57,14 +57,30 @@ TAKES_AWAY: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("Role", {"permissions": ["a", "b"]}, {"permissions": ["b", "c"]}),
     ("RateLimit", {"max_requests_per_1_minute": 5}, {"max_requests_per_1_minute": 0}),
     ("HostedTools", {"mcp": {"enabled": True}}, {"mcp": {"enabled": False}}),
-    ("ModelPermissions", {"mode": "allow_list", "model_ids": ["a", "b"]}, {"mode": "allow_list", "model_ids": ["a"]}),
-    ("ModelPermissions", {"mode": "deny_list", "model_ids": ["a"]}, {"mode": "deny_list", "model_ids": ["a", "b"]}),
-    ("ModelPermissions", {"mode": "deny_list", "model_ids": ["a"]}, {"mode": "allow_list", "model_ids": ["a"]}),
+    (
+        "ModelPermissions",
+        {"mode": "allow_list", "model_ids": ["a", "b"]},
+        {"mode": "allow_list", "model_ids": ["a"]},
+    ),
+    (
+        "ModelPermissions",
+        {"mode": "deny_list", "model_ids": ["a"]},
+        {"mode": "deny_list", "model_ids": ["a", "b"]},
+    ),
+    (
+        "ModelPermissions",
+        {"mode": "deny_list", "model_ids": ["a"]},
+        {"mode": "allow_list", "model_ids": ["a"]},
+    ),
     ("ServiceTier", {"enabled_tiers": "all"}, {"enabled_tiers": ["flex"]}),
     ("ServiceTier", {"enabled_tiers": ["flex", "fast"]}, {"enabled_tiers": ["flex"]}),
     ("DataRetention", {"retention_type": "none"}, {"retention_type": "zero_data_retention"}),
     ("DataRetention", {"retention_type": "organization_default"}, {"retention_type": "none"}),
-    ("VectorStore", {"expires_after": None}, {"expires_after": {"anchor": "last_active_at", "days": 3}}),
+    (
+        "VectorStore",
+        {"expires_after": None},
+        {"expires_after": {"anchor": "last_active_at", "days": 3}},
+    ),
     (
         "VectorStore",
         {"expires_after": {"anchor": "last_active_at", "days": 30}},
@@ -72,11 +88,19 @@ TAKES_AWAY: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("VectorStore", {"files": files("a", "b")}, {"files": files("a")}),
     ("Skill", {"files": files("a", "b")}, {"files": files("a")}),
-    ("Webhook", {"url": "https://a", "event_types": ["a", "b"]}, {"url": "https://a", "event_types": ["a"]}),
+    (
+        "Webhook",
+        {"url": "https://a", "event_types": ["a", "b"]},
+        {"url": "https://a", "event_types": ["a"]},
+    ),
     ("Webhook", {"url": "https://a"}, {"url": "https://b"}),
     ("Automation", {"status": "active"}, {"status": "paused"}),
     ("FederationRule", {"enabled": True}, {"enabled": False}),
-    ("FederationRule", {"attribute_matchers": {"a": "1"}}, {"attribute_matchers": {"a": "1", "b": "2"}}),
+    (
+        "FederationRule",
+        {"attribute_matchers": {"a": "1"}},
+        {"attribute_matchers": {"a": "1", "b": "2"}},
+    ),
     ("FederationRule", {"attribute_matchers": {"a": "1"}}, {"attribute_matchers": {"a": "2"}}),
     (
         "FederationRule",
@@ -86,7 +110,11 @@ TAKES_AWAY: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("WorkloadIdentityProvider", {"enabled": True}, {"enabled": False}),
     ("WorkloadIdentityProvider", {"audience": "a"}, {"audience": "b"}),
     ("WorkloadIdentityProvider", {"issuer": "a"}, {"issuer": "b"}),
-    ("EnvironmentTemplate", {"network": {"access": "enabled"}}, {"network": {"access": "disabled"}}),
+    (
+        "EnvironmentTemplate",
+        {"network": {"access": "enabled"}},
+        {"network": {"access": "disabled"}},
+    ),
 ]
 LOOSENS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("SpendLimit", {"threshold_amount": 5}, {"threshold_amount": 50}),
@@ -96,13 +124,33 @@ LOOSENS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ServiceAccountKey", {"scopes": ["a"]}, {"scopes": []}),
     ("ServiceAccountKey", {"expires_in_seconds": 60}, {"expires_in_seconds": 900}),
     ("HostedTools", {"mcp": {"enabled": False}}, {"mcp": {"enabled": True}}),
-    ("ModelPermissions", {"mode": "allow_list", "model_ids": ["a"]}, {"mode": "allow_list", "model_ids": ["a", "b"]}),
-    ("ModelPermissions", {"mode": "deny_list", "model_ids": ["a", "b"]}, {"mode": "deny_list", "model_ids": ["a"]}),
+    (
+        "ModelPermissions",
+        {"mode": "allow_list", "model_ids": ["a"]},
+        {"mode": "allow_list", "model_ids": ["a", "b"]},
+    ),
+    (
+        "ModelPermissions",
+        {"mode": "deny_list", "model_ids": ["a", "b"]},
+        {"mode": "deny_list", "model_ids": ["a"]},
+    ),
     ("ServiceTier", {"enabled_tiers": ["flex"]}, {"enabled_tiers": "all"}),
-    ("DataRetention", {"retention_type": "zero_data_retention"}, {"retention_type": "modified_abuse_monitoring"}),
+    (
+        "DataRetention",
+        {"retention_type": "zero_data_retention"},
+        {"retention_type": "modified_abuse_monitoring"},
+    ),
     ("Project", {"external_key_id": "a"}, {"external_key_id": None}),
-    ("FederationRule", {"attribute_matchers": {"a": "1", "b": "2"}}, {"attribute_matchers": {"a": "1"}}),
-    ("EnvironmentTemplate", {"network": {"access": "disabled"}}, {"network": {"access": "enabled"}}),
+    (
+        "FederationRule",
+        {"attribute_matchers": {"a": "1", "b": "2"}},
+        {"attribute_matchers": {"a": "1"}},
+    ),
+    (
+        "EnvironmentTemplate",
+        {"network": {"access": "disabled"}},
+        {"network": {"access": "enabled"}},
+    ),
     (
         "EnvironmentTemplate",
         {"network": {"access": "restricted", "allowed_domains": ["a.com"]}},
@@ -118,7 +166,11 @@ HARMLESS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("VectorStore", {"files": files("a")}, {"files": files("a", "b")}),
     ("VectorStore", {"files": files("a", content="1")}, {"files": files("a", content="2")}),
     ("VectorStore", {"files": files("a", content="1")}, {"files": files("b", content="1")}),
-    ("VectorStore", {"expires_after": {"anchor": "last_active_at", "days": 3}}, {"expires_after": None}),
+    (
+        "VectorStore",
+        {"expires_after": {"anchor": "last_active_at", "days": 3}},
+        {"expires_after": None},
+    ),
     ("Automation", {"status": "paused"}, {"status": "active"}),
     ("Assistant", {"model": "a"}, {"model": "b"}),
 ]
@@ -162,7 +214,9 @@ def test_a_limit_that_goes_back_up_with_its_declaration_is_said() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_key_that_a_kind_delivers_is_either_revoked_in_place_or_goes_with_its_object(kind: str) -> None:
+def test_every_key_that_a_kind_delivers_is_either_revoked_in_place_or_goes_with_its_object(
+    kind: str,
+) -> None:
     for field in KINDS[kind].fields:
         if not isinstance(field.type, KeySinkType):
             continue

@@ -17,9 +17,9 @@ from msgspec import Struct, field
 from reconciler.engine.apply.records import RecordSet
 from reconciler.engine.apply.resolve import ReferenceValues
 from reconciler.engine.apply.search import ObjectSearch
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.consistency import ConsistencyWindow
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import Scope
 from reconciler.model.change import Action, Change, Outcome, Plan
 from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader, LiveWriter, Provider

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from reconciler.engine.binding.matcher import Ownership
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import Scope
 from reconciler.errors import ReconcilerError
 from reconciler.model.change import Action, Outcome, OutcomeStatus
 from reconciler.model.kind import Kind, TerminalState

@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.binding.attempts import CreateAttempt
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.consistency import ConsistencyWindow
+from reconciler.engine.ownership import Ownership
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.calls import Parent

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
+from reconciler.engine.snapshot import Problem, Snapshot
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import Kind
 from reconciler.model.resource import MARK_KEY
-
-if TYPE_CHECKING:
-    from reconciler.engine.refresh.collect import Collector
 
 Identity = tuple[str, str, str]
 """Which object something is: its kind, its id, and its project where ids are only unique within one."""
@@ -23,92 +20,81 @@ def identity_of(kind: Kind, project: str | None, project_id: str | None, id: str
     return (kind.name, id, (project_id or project or "") if kind.unique_key else "")
 
 
-def bound_identities(survey: Collector) -> dict[Identity, list[Address]]:
+def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
     """The declared addresses that are bound to each object."""
     found: dict[Identity, list[Address]] = defaultdict(list)
-    for address, binding in survey.bindings.items():
+    for address, binding in snapshot.bindings.items():
         if binding.live is not None:
-            project_id = survey.project_id(address.project)
-            found[identity_of(survey.kind(address), address.project, project_id, binding.live.id)].append(address)
+            project_id = snapshot.project_id(address.project)
+            found[identity_of(snapshot.kind(address), address.project, project_id, binding.live.id)].append(address)
     return found
 
 
-def two_addresses(survey: Collector) -> Iterator[tuple[Address, Diagnostic]]:
-    """An error for each object that is bound to a second address: the two would write their values in turn.
-
-    The first of the two addresses comes with it.
-    """
-    for (_, id, _), addresses in bound_identities(survey).items():
+def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
+    """An error for each object that is bound to two addresses: neither may write, or they would write in turn."""
+    for (_, id, _), addresses in bound_identities(snapshot).items():
         first, *others = sorted(addresses)
         for address in others:
-            resource, place = survey.resources[address], survey.resources[first].location
-            yield (
-                first,
-                Diagnostic(
-                    "One object under two addresses",
-                    f"{id} is the object of {first}{f' ({place})' if place else ''} too: keep one of the two",
-                    address=address,
-                    location=resource.location,
-                ),
+            location = snapshot.resources[first].location
+            diagnostic = Diagnostic(
+                "One object under two addresses",
+                f"{id} is the object of {first}{f' ({location})' if location else ''} too: keep one of the two",
+                address=address,
+                location=snapshot.resources[address].location,
             )
-    for name, address in survey.project_names.items():
-        project_id = survey.project_id(name)
-        for other, other_id in survey.inputs.projects.items():
+            yield Problem(diagnostic, [first, address])
+    for name, address in snapshot.selection.projects.items():
+        project_id = snapshot.project_id(name)
+        for other, other_id in snapshot.inputs.projects.items():
             if project_id is not None and other != name and project_id == other_id:
-                yield (
-                    address,
-                    Diagnostic(
-                        "One project under two names",
-                        f"{address} is {project_id}, and spec.projects.{other} of the stack names the same project. "
-                        f'Remove that entry, and write "project: {name}" where resources say "project: {other}"',
-                        address=address,
-                        location=survey.resources[address].location,
-                    ),
+                diagnostic = Diagnostic(
+                    "One project under two names",
+                    f"{address} is {project_id}, and spec.projects.{other} of the stack names the same project. "
+                    f'Remove that entry, and write "project: {name}" where resources say "project: {other}"',
+                    address=address,
+                    location=snapshot.resources[address].location,
                 )
+                yield Problem(diagnostic, [address])
 
 
-def other_projects(
-    survey: Collector, is_alive: Callable[[Kind, str], bool]
-) -> Iterator[tuple[Sequence[Address], Diagnostic]]:
-    """An error for each name of a project that means another project than when objects in it were recorded.
+def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> Iterator[Problem]:
+    """An error for each project name that now means another project than when objects in it were recorded.
 
-    Those objects are where they were. Taken for deleted, they would be created again, and the old ones would keep
-    working unnoticed. Every recorded or declared address in the project comes with the error.
+    Those objects still are in the former project. Taken for deleted, they would be created again, and the old ones
+    would keep working unnoticed. So everything recorded or declared in the project is blocked.
     """
     strays: dict[tuple[str, str, str], list[Address]] = defaultdict(list)
-    for address, record in survey.inputs.records.items():
-        now = survey.project_id(address.project) if address.project else None
+    for address, record in snapshot.inputs.records.items():
+        now = snapshot.project_id(address.project) if address.project else None
         if now is not None and record.project_id is not None and now != record.project_id:
             strays[address.project or "", now, record.project_id].append(address)
-    kind = next((kind for kind in survey.inputs.kinds.values() if kind.defines_project), None)
+    kind = next((kind for kind in snapshot.inputs.kinds.values() if kind.defines_project), None)
     for (name, now, before), addresses in strays.items():
-        if kind is None or not is_alive(kind, before):
+        if kind is None or not exists(kind, before):
             continue
         first = addresses[0]
-        declared = (address for address in survey.resources if address.project == name)
-        yield (
-            tuple(dict.fromkeys([*addresses, *declared])),
-            Diagnostic(
-                "A project has the name of another one",
-                f'"{name}" is {now} now, and {len(addresses)} of the recorded objects ({first} for one) are in '
-                f"{before}. Objects cannot move between projects. Give {before} a name of its own in spec.projects "
-                f"and move the records there (reconciler state mv {first} KIND/PROJECT/NAME), or forget them "
-                "(reconciler state rm).",
-                address=first,
-            ),
+        declared = [address for address in snapshot.resources if address.project == name]
+        diagnostic = Diagnostic(
+            "A project has the name of another one",
+            f'"{name}" is {now} now, and {len(addresses)} of the recorded objects ({first} for one) are in '
+            f"{before}. Objects cannot move between projects. Give {before} a name of its own in spec.projects "
+            f"and move the records there (reconciler state mv {first} KIND/PROJECT/NAME), or forget them "
+            "(reconciler state rm).",
+            address=first,
         )
+        yield Problem(diagnostic, [*addresses, *declared])
 
 
-def surplus_marks(survey: Collector) -> Iterator[Diagnostic]:
+def surplus_marks(snapshot: Snapshot) -> Iterator[Problem]:
     """A warning for each object that carries a mark of ours and was never ours, as far as anybody knows."""
-    for address, live in survey.surplus():
-        binding = survey.bindings.get(address)
-        bound = binding.live.id if binding is not None and binding.live is not None else None
-        owner = f"{address} is bound to {bound}" if bound else f"{address} is bound to no object"
-        yield Diagnostic(
+    for address, live in snapshot.leftovers.copies:
+        bound = snapshot.live_of(address)
+        owner = f"{address} is bound to {bound.id}" if bound else f"{address} is bound to no object"
+        diagnostic = Diagnostic(
             "An object carries a mark of this stack and is not managed by it",
             f"{live.kind.name} {live.id} carries the mark of {address}, and {owner}. Probably its metadata was copied. "
             f'It is left alone. Remove the key "{MARK_KEY}" from its metadata, or delete it if nobody needs it.',
             address=address,
             severity=Severity.WARNING,
         )
+        yield Problem(diagnostic)

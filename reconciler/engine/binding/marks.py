@@ -12,19 +12,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from reconciler.engine.refresh.reader import LiveState
+from reconciler.engine.ownership import Ownership
+from reconciler.engine.scope import LiveState
 from reconciler.model.address import Address
 from reconciler.model.kind import TerminalState
 from reconciler.model.resource import LiveObject, Record
 
-if TYPE_CHECKING:
-    from reconciler.engine.binding.matcher import Ownership
-
 
 class Marks:
-    """The marked objects of a survey, and what their marks prove.
+    """The marked objects of a snapshot, and what their marks prove.
 
     `declared` are the addresses of the manifests; `state_is_new` where the state may have been lost.
     """
@@ -112,14 +109,3 @@ class Marks:
                 if live.id not in marked[address] or live.project == address.project:
                     marked[address][live.id] = live
         return {address: list(found.values()) for address, found in marked.items()}
-
-
-def parse_mark(mark: str | None) -> tuple[str, Address | None]:
-    """The owner, as `stack/environment`, and the address that a mark names; None for what is no mark of anybody."""
-    parts = (mark or "").split("/", 2)
-    if len(parts) != 3 or not all(parts):
-        return "", None
-    try:
-        return f"{parts[0]}/{parts[1]}", Address.parse(parts[2])
-    except ValueError:
-        return "", None

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.engine import diff
 from reconciler.engine.binding.matcher import BindingSource
-from reconciler.engine.refresh.collect import Collector
+from reconciler.engine.snapshot import Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Drift, Origin, OutputChange, Unmanaged
@@ -28,26 +28,28 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def drift_of(survey: Collector, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]) -> Iterable[Drift]:
+def drift_of(snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]) -> Iterable[Drift]:
     """What moved live since we last wrote it; `specs` are the completed specs that the changes were decided from."""
-    inputs = survey.inputs
+    inputs = snapshot.inputs
     for address, record in inputs.records.items():
-        is_wanted = address.kind in inputs.kinds and (not inputs.options.targets or address in survey.selected)
-        if address in survey.taken:
+        is_wanted = address.kind in inputs.kinds and (
+            not inputs.options.targets or address in snapshot.selection.selected
+        )
+        if address in snapshot.taken:
             continue  # what became of the object is its new owner's doing
-        if is_wanted and _is_as_applied(survey, record, changes.get(address), specs.get(address)):
+        if is_wanted and _is_as_applied(snapshot, record, changes.get(address), specs.get(address)):
             continue
-        if is_wanted and survey.was_listed(address, record.id):
-            found = _recorded_drift(survey, address, record)
+        if is_wanted and snapshot.was_listed(address, record.id):
+            found = _recorded_drift(snapshot, address, record)
             if found is not None:
                 yield found
     for address, change in changes.items():
         # With the record lost, a marked object is compared with what is declared: that is what we last wanted.
-        if address not in inputs.records and survey.bindings[address].source is BindingSource.MARK:
+        if address not in inputs.records and snapshot.bindings[address].source is BindingSource.MARK:
             yield from _unrecorded_drift(change)
 
 
-def _is_as_applied(survey: Collector, record: Record, change: Change | None, spec: Spec | None) -> bool:
+def _is_as_applied(snapshot: Snapshot, record: Record, change: Change | None, spec: Spec | None) -> bool:
     """Whether it is known already that nothing moved: there is nothing to do, and we last wrote what is declared now.
 
     So it is for nearly every resource of nearly every plan, and comparing its fields a second time would tell no more.
@@ -56,7 +58,7 @@ def _is_as_applied(survey: Collector, record: Record, change: Change | None, spe
         change is None
         or change.is_change
         or change.id != record.id
-        or survey.resources[record.address].lifecycle.ignore_changes
+        or snapshot.resources[record.address].lifecycle.ignore_changes
     ):
         return False
     if spec is None or record.applied == spec:
@@ -80,8 +82,8 @@ def _same_files(applied: FileSet, declared: Any) -> bool:
     )
 
 
-def _recorded_drift(survey: Collector, address: Address, record: Record) -> Drift | None:
-    resource, kind = survey.resources.get(address), survey.kind(address)
+def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Drift | None:
+    resource, kind = snapshot.resources.get(address), snapshot.kind(address)
     drift = Drift(
         address,
         record.id,
@@ -89,7 +91,7 @@ def _recorded_drift(survey: Collector, address: Address, record: Record) -> Drif
         project_id=record.project_id,
         scope=kind.scope.value,
     )
-    live = survey.find(address, record.id)
+    live = snapshot.find(address, record.id)
     if live is None or kind.terminal_state(live.attributes) is not None:
         return replace(drift, deleted=True)
     ignore = resource.lifecycle.ignore_changes if resource else ()
@@ -117,9 +119,9 @@ def _unrecorded_drift(change: Change) -> Iterable[Drift]:
         )
 
 
-def output_changes(survey: Collector, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
+def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
     """The outputs that will have another value after apply; none where only targets are planned."""
-    inputs = survey.inputs
+    inputs = snapshot.inputs
     previous = inputs.previous_outputs
     if inputs.options.destroy and not inputs.options.targets:
         return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
@@ -133,10 +135,10 @@ def output_changes(survey: Collector, lookup: Callable[[Reference], Any]) -> lis
     ]
 
 
-def unmanaged_objects(survey: Collector) -> list[Unmanaged]:
-    """Objects that neither a manifest nor the state knows, among all that was listed."""
-    found = [Unmanaged(live.kind.name, live.id, _label(live), live.project) for live in survey.unmanaged()]
-    return sorted(found, key=lambda item: (item.project or "", item.kind, item.label, item.id))
+def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
+    """Objects that neither a manifest nor the state knows, by project and kind."""
+    unmanaged = [Unmanaged(live.kind.name, live.id, _label(live), live.project) for live in snapshot.unmanaged]
+    return sorted(unmanaged, key=lambda entry: (entry.project or "", entry.kind, entry.label, entry.id))
 
 
 def _label(live: LiveObject) -> str:

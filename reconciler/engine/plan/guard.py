@@ -154,7 +154,10 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
     for project, key in keys.items():
         opened.setdefault(key, []).append(project)
     for key, projects in opened.items():
-        losing = next((change for change in doubtful if change.address == key.writer and _loses(change, key)), None)
+        losing = next(
+            (change for change in doubtful if change.address == key.writer and _loses(change, key)),
+            None,
+        )
         if losing is None or not key.is_delivered:
             continue
         staying = [

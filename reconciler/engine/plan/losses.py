@@ -61,7 +61,10 @@ def _sides(change: Change, name: str) -> tuple[Any, Any]:
 
 def _key_loss(before: Any, after: Any) -> Iterator[Loss]:
     if before is not None and not same(before, after):
-        yield Loss(f"revokes the key delivered to {_sink(before)}: whatever uses it stops working", Lost.KEY)
+        yield Loss(
+            f"revokes the key delivered to {_sink(before)}: whatever uses it stops working",
+            Lost.KEY,
+        )
 
 
 def _sink(value: Any) -> str:

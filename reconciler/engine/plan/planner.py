@@ -6,86 +6,89 @@ at: it is a value where the object stays, and unknown where it is still to be ma
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from reconciler.engine import diff, jobs
 from reconciler.engine.binding.matcher import Binding, BindingSource
-from reconciler.engine.binding.renames import with_renamed_projects
-from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.jobs import WAIT
 from reconciler.engine.plan.blocking import blocked_by, waiting_for
 from reconciler.engine.plan.drift import drift_of, output_changes, shown_spec, unmanaged_objects
 from reconciler.engine.plan.losses import with_losses
 from reconciler.engine.plan.refused_files import refusals_told, with_refusals
-from reconciler.engine.plan.removal import destroyed, undeclared, with_archived_projects, with_last_ones
+from reconciler.engine.plan.removal import (
+    destroyed,
+    undeclared,
+    with_archived_projects,
+    with_last_ones,
+)
 from reconciler.engine.plan.retention import with_retention
-from reconciler.engine.refresh.collect import Collector
+from reconciler.engine.snapshot import Problem, Snapshot
 from reconciler.errors import ApiError
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Origin, Plan, Reason
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.kind import KEEP, Kind, Mutability, Readable, Removal, TerminalState
-from reconciler.model.provider import LiveReader
 from reconciler.model.resource import METADATA_PAIRS, LiveObject, Record, Resource, shown_to_others
 from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets_in, value_at
 
 
-def make_plan(
-    inputs: PlanInputs, provider: LiveReader, *, parallelism: int = 10, clock: Callable[[], float] = time.monotonic
-) -> Plan:
-    """Read live state and decide. Changes nothing anywhere; problems with single addresses become diagnostics."""
-    started, calls = clock(), provider.calls
-    inputs = with_renamed_projects(inputs)
-    survey = Collector(inputs, provider, parallelism)
-    survey.collect()
-    decisions = _Planner(survey)
-    changes = decisions.make()
+def make_plan(snapshot: Snapshot) -> Plan:
+    """Decide. Problems with single addresses become diagnostics, and block those addresses alone."""
+    planner = _Planner(snapshot)
+    changes = planner.decide()
+    snapshot = planner.snapshot
+    inputs = snapshot.inputs
     return Plan(
         stack=inputs.ownership.stack,
         environment=inputs.ownership.environment,
         changes=tuple(changes),
-        drift=tuple(drift_of(survey, decisions.declared, decisions.specs)),
-        outputs=tuple(output_changes(survey, decisions.lookup)),
-        unmanaged=tuple(unmanaged_objects(survey)) if inputs.options.unmanaged else (),
-        diagnostics=tuple(_told(survey, changes)),
-        unsearched=not survey.is_searched,
+        drift=tuple(drift_of(snapshot, planner.declared, planner.specs)),
+        outputs=tuple(output_changes(snapshot, planner.lookup)),
+        unmanaged=tuple(unmanaged_objects(snapshot)),
+        diagnostics=tuple(_effective_diagnostics(snapshot, changes)),
+        unsearched=snapshot.search_failed,
         state_serial=inputs.state_serial,
         destroy=inputs.options.destroy,
-        calls=provider.calls - calls,
-        seconds=clock() - started,
     )
 
 
 class _Planner:
-    def __init__(self, survey: Collector) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
         self.declared: dict[Address, Change] = {}
-        self._survey = survey
+        """The change of each selected resource, decided so far."""
         self.specs: dict[Address, Spec] = {}
+        """The completed spec of each, references resolved as far as they are known."""
+        self._errors = dict(snapshot.errors)
+        self._problems: list[Problem] = []
+        """Errors found while comparing. The snapshot takes them over once all resources are decided."""
         self._missing: dict[tuple[str, str], list[Address]] = {}
 
-    def make(self) -> list[Change]:
-        for address in self._survey.order:
-            resource = self._survey.resources[address]
+    def decide(self) -> list[Change]:
+        for address in self.snapshot.selection.order:
+            resource = self.snapshot.resources[address]
             self.declared[address] = self._or_blocked(resource, self._decide(resource))
+        missing = [Problem(diagnostic) for diagnostic in self._missing_fields()]
+        snapshot = self.snapshot = self.snapshot.with_problems([*self._problems, *missing])
+        # What is to be destroyed and does not exist is no change; its record is.
         changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
-        self._survey.diagnostics += self._missing_fields()
-        changes += undeclared(self._survey)
-        changes = with_retention(self._survey, changes)
-        changes = with_last_ones(self._survey, with_archived_projects(self._survey, changes))
-        return [with_losses(self._survey.kind(change.address), change) for change in changes]
+        changes += undeclared(snapshot)
+        changes = with_retention(snapshot, changes)
+        changes = with_archived_projects(snapshot, changes)
+        changes = with_last_ones(snapshot, changes)
+        return [with_losses(snapshot.kind(change.address), change) for change in changes]
 
     def lookup(self, reference: Reference) -> Any:
         """What a reference is now: a value, or unknown while its target is still to be made."""
         change = self.declared.get(reference.address)
-        binding = self._survey.bindings.get(reference.address, Binding())
+        binding = self.snapshot.bindings.get(reference.address, Binding())
         live = binding.live
-        if live is None and binding.record is not None and reference.address in self._survey.errors:
+        if live is None and binding.record is not None and reference.address in self._errors:
             # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
-            return _as_recorded(reference, binding.record, self._survey.kind(reference.address))
+            return _as_recorded(reference, binding.record, self.snapshot.kind(reference.address))
         stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
@@ -101,22 +104,22 @@ class _Planner:
 
         Deletions wait for nothing: an error never keeps what nobody wants.
         """
-        if error := self._survey.errors.get(resource.address):
+        if error := self._errors.get(resource.address):
             return blocked_by(change, error)
         waits = change.action not in (Action.NO_OP, Action.DELETE, Action.FORGET)
-        needs = sorted(self._survey.needs[resource.address]) if waits else ()
+        needs = sorted(self.snapshot.selection.needs[resource.address]) if waits else ()
         origin = next((need for need in needs if need in self.declared and self.declared[need].blocked), None)
         return change if origin is None else waiting_for(change, origin)
 
     def _decide(self, resource: Resource) -> Change:
-        binding = self._survey.bindings[resource.address]
+        binding = self.snapshot.bindings[resource.address]
         spec = resource.kind.fill_defaults(resource.resolved(self.lookup))
         self.specs[resource.address] = spec
-        if resource.address in self._survey.errors:
+        if resource.address in self._errors:
             return self._base(resource, binding)
-        if self._survey.inputs.options.destroy:
-            return destroyed(self._survey, resource, binding, self._base(resource, binding))
-        if binding.live is None and self._survey.satisfied_by_object(resource) is not None:
+        if self.snapshot.inputs.options.destroy:
+            return destroyed(self.snapshot, resource, binding, self._base(resource, binding))
+        if binding.live is None and self.snapshot.satisfied_by_object(resource) is not None:
             return replace(self._base(resource, binding), reason=Reason.SATISFIED)
         if binding.live is None:
             return self._create(resource, binding, spec)
@@ -131,15 +134,15 @@ class _Planner:
             # What cannot go away is not replaced by another either: its values are written back, and that comes first.
             # And of what there is one a key, the old one has to go before there can be a new one.
             # A key that opens a project works until the next one is in its place.
-            opens = resource.address in self._survey.key_writers
+            opens = resource.address in self.snapshot.key_writers
             before_destroy = resource.kind.create_before_destroy or opens
-        depends_on = self._survey.needs[resource.address] | set(record.depends_on if record else ())
+        depends_on = self.snapshot.selection.needs[resource.address] | set(record.depends_on if record else ())
         return Change(
             address=resource.address,
             action=Action.NO_OP,
             reason=Reason.IN_SYNC,
             id=binding.live.id if binding.live else self._id_of_unread(resource, binding),
-            project_id=self._survey.project_id(resource.address.project),
+            project_id=self.snapshot.project_id(resource.address.project),
             scope=resource.kind.scope.value,
             restored=resource.restored,
             depends_on=tuple(sorted(depends_on)),
@@ -155,11 +158,14 @@ class _Planner:
         )
 
     def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
-        is_unread = binding.record is not None and resource.address in self._survey.errors
+        is_unread = binding.record is not None and resource.address in self._errors
         return binding.record.id if is_unread and binding.record is not None else None
 
     def _create(self, resource: Resource, binding: Binding, spec: Spec) -> Change:
-        reason, spec = Reason.NEW, {**diff.beyond_defaults(resource.kind, resource.restored), **spec}
+        reason, spec = (
+            Reason.NEW,
+            {**diff.beyond_defaults(resource.kind, resource.restored), **spec},
+        )
         if binding.ended is not None:
             reason = Reason.ARCHIVED_OUTSIDE if resource.kind.removal is Removal.ARCHIVE else Reason.ENDED
         elif binding.record is not None:
@@ -174,8 +180,8 @@ class _Planner:
             fields=tuple(fields),
             after=spec,
             wait_for_job=bool(spec.get(WAIT)),
-            verify_before_create=self._survey.is_unreadable(resource.address)
-            or resource.address in self._survey.inputs.ownership.unfinished,
+            verify_before_create=self.snapshot.is_unreadable(resource.address)
+            or resource.address in self.snapshot.inputs.ownership.unfinished,
         )
 
     def _compare(self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec) -> Change:
@@ -190,9 +196,13 @@ class _Planner:
         except ApiError as error:
             detail = f"{error}\n{error.hint}"
             broken = Diagnostic(
-                "An answer cannot be used", detail, address=resource.address, location=resource.location
+                "An answer cannot be used",
+                detail,
+                address=resource.address,
+                location=resource.location,
             )
-            self._survey.block([resource.address], broken)
+            self._problems.append(Problem(broken, [resource.address]))
+            self._errors.setdefault(resource.address, broken)
             return self._base(resource, binding)
         self._note_missing(resource, desired, live, record)
         before = shown_spec(live, record)
@@ -239,7 +249,7 @@ class _Planner:
     def _fields(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> tuple[FieldChange, ...]:
-        inputs = self._survey.inputs_digest(resource, self.lookup)
+        inputs = self.snapshot.inputs_digest(resource, self.lookup)
         if inputs is not None and live.inputs == inputs:
             return ()  # whatever the API shows of it, these are the inputs that it was started with
         found = diff.diff_fields(resource.kind, desired=desired, live=live, record=record, restored=resource.restored)
@@ -250,7 +260,7 @@ class _Planner:
     def _chosen(self, resource: Resource, binding: Binding, live: LiveObject, change: Change) -> Change:
         forced = any(item.forces_replacement for item in change.fields)
         expired = resource.kind.terminal_state(live.attributes) is TerminalState.REPLACE
-        requested = resource.address in self._survey.inputs.options.replace
+        requested = resource.address in self.snapshot.inputs.options.replace
         if forced or expired or requested or binding.replacement is not None:
             reason = Reason.REQUESTED if requested else Reason.HALF_REPLACED
             reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
@@ -263,7 +273,7 @@ class _Planner:
             return replace(change, action=Action.UPDATE, reason=_update_reason(change.fields, binding))
         if change.wait_for_job:
             return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
-        marked = self._survey.inputs.ownership.address(live.mark) if resource.kind.job is None else None
+        marked = self.snapshot.inputs.ownership.address(live.mark) if resource.kind.job is None else None
         change = replace(change, mark=self._mark_to_write(resource, live, change.desired))
         if binding.renamed_from is not None or marked not in (None, resource.address):
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
@@ -279,19 +289,20 @@ class _Planner:
             return ""
         if not kind.by_name[kind.mark].on_update:
             return ""
-        mark = self._survey.inputs.ownership.mark(resource.address)
+        mark = self.snapshot.inputs.ownership.mark(resource.address)
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
         return mark if live.mark != mark and has_room else ""
 
 
-def _told(survey: Collector, changes: Sequence[Change]) -> Iterable[Diagnostic]:
+def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Iterable[Diagnostic]:
     """The diagnostics, where an error that blocks no change is only a warning."""
-    concerned = {id(item) for item in survey.errors.values()}
-    effective = {id(survey.error_of(change.address)) for change in changes if change.reason is Reason.BLOCKED}
-    for item in survey.diagnostics:
-        is_moot = id(item) in concerned and id(item) not in effective
-        yield replace(item, severity=Severity.WARNING) if is_moot else item
+    blocking = {id(diagnostic) for diagnostic in snapshot.errors.values()}
+    blocked = [change.address for change in changes if change.reason is Reason.BLOCKED]
+    effective = {id(snapshot.error_of(address)) for address in blocked}
+    for diagnostic in snapshot.diagnostics:
+        is_moot = id(diagnostic) in blocking and id(diagnostic) not in effective
+        yield replace(diagnostic, severity=Severity.WARNING) if is_moot else diagnostic
 
 
 def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
@@ -344,6 +355,3 @@ def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:
     if origins == {Origin.CONFIG}:
         return Reason.CONFIG
     return Reason.DIFFERS if Origin.UNKNOWN in origins else Reason.CONFIG_AND_DRIFT
-
-
-__all__ = ["PlanInputs", "PlanOptions", "make_plan"]

@@ -15,18 +15,18 @@ from reconciler.engine.binding.identity import Identity, bound_identities, ident
 from reconciler.engine.binding.matcher import Binding
 from reconciler.engine.plan.blocking import blocked_by
 from reconciler.engine.plan.drift import shown_spec
-from reconciler.engine.refresh.collect import Collector
+from reconciler.engine.snapshot import Snapshot
 from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, FieldChange, Reason
 from reconciler.model.kind import Kind, OnRemove, Removal, TerminalState
 from reconciler.model.resource import LiveObject, Record, Resource
 
 
-def destroyed(survey: Collector, resource: Resource, binding: Binding, change: Change) -> Change:
+def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:
     """The removal of a declared resource; `change` is what is common to all changes of it."""
-    if resource.address not in survey.to_destroy:
+    if resource.address not in snapshot.selection.to_destroy:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
-    if binding.record is not None and binding.record.address in survey.taken:
+    if binding.record is not None and binding.record.address in snapshot.taken:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     if binding.live is None or (resource.kind.unique_key and binding.record is None):
         is_recorded = binding.record is not None
@@ -36,87 +36,89 @@ def destroyed(survey: Collector, resource: Resource, binding: Binding, change: C
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
 
 
-def undeclared(survey: Collector) -> list[Change]:
+def undeclared(snapshot: Snapshot) -> list[Change]:
     """The changes of everything that we made or recorded and that no manifest declares."""
-    renamed = {binding.record.address for binding in survey.bindings.values() if binding.record is not None}
-    targets = survey.inputs.options.targets
+    renamed = {binding.record.address for binding in snapshot.bindings.values() if binding.record is not None}
+    targets = snapshot.inputs.options.targets
     changes: list[Change] = []
-    bound = bound_identities(survey)
-    retained = _retained_projects(survey)
-    for address, record in survey.inputs.records.items():
-        if address.kind not in survey.inputs.kinds:
+    bound = bound_identities(snapshot)
+    retained = _retained_projects(snapshot)
+    for address, record in snapshot.inputs.records.items():
+        if address.kind not in snapshot.inputs.kinds:
             continue
-        if address not in survey.resources and address not in renamed and (not targets or address in targets):
-            orphan = _orphan(survey, address, record, bound)
-            changes.append(_with_retained_project(survey, orphan, record) if address.project in retained else orphan)
-        changes += _replaced_object(survey, address, record)
+        if address not in snapshot.resources and address not in renamed and (not targets or address in targets):
+            orphan = _orphan(snapshot, address, record, bound)
+            changes.append(_with_retained_project(snapshot, orphan, record) if address.project in retained else orphan)
+        changes += _replaced_object(snapshot, address, record)
     changes = [
-        replace(change, renamed_from=change.renamed_from or survey.inputs.moved.get(change.address))
+        replace(change, renamed_from=change.renamed_from or snapshot.inputs.moved.get(change.address))
         for change in changes
     ]
     if not targets:
         changes += [
-            _unrecorded(survey, address, live)
-            for address, live in survey.marked_but_undeclared()
-            if address not in survey.errors  # which of several objects is the resource's is not known
+            _unrecorded(snapshot, address, live)
+            for address, live in snapshot.leftovers.abandoned
+            if address not in snapshot.errors  # which of several objects is the resource's is not known
         ]
         seen = {change.address for change in changes}
         changes += [
-            _unrecorded(survey, address, live) if live else _forgettable(survey, address)
-            for address, live in survey.created_but_undeclared()
-            if address.kind in survey.inputs.kinds
+            _unrecorded(snapshot, address, live) if live else _forgettable(snapshot, address)
+            for address, live in snapshot.leftovers.undeclared
+            if address.kind in snapshot.inputs.kinds
             and address not in seen
-            and (live is not None or not survey.is_unreadable(address))
+            and (live is not None or not snapshot.is_unreadable(address))
         ]
-        changes += [change for change in _superseded(survey) if change.action is Action.DELETE]
+        changes += [change for change in _superseded(snapshot) if change.action is Action.DELETE]
     return changes
 
 
-def _superseded(survey: Collector) -> Iterable[Change]:
-    for address, live in survey.created_but_superseded():
-        if address.kind in survey.inputs.kinds and address not in survey.errors:
-            yield _unrecorded(survey, address, live)
+def _superseded(snapshot: Snapshot) -> Iterable[Change]:
+    for address, live in snapshot.leftovers.superseded:
+        if address.kind in snapshot.inputs.kinds and address not in snapshot.errors:
+            yield _unrecorded(snapshot, address, live)
 
 
-def with_archived_projects(survey: Collector, changes: list[Change]) -> list[Change]:
+def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, where limits of a project that is archived anyway are not written back first."""
     archived = {
         change.address.name
         for change in changes
-        if change.action is Action.DELETE and survey.kind(change.address).defines_project
+        if change.action is Action.DELETE and snapshot.kind(change.address).defines_project
     }
-    destroying = survey.inputs.options.destroy
+    destroying = snapshot.inputs.options.destroy
     return [
-        _with_project(change, is_unwanted=destroying or change.address not in survey.resources)
+        _with_project(change, is_unwanted=destroying or change.address not in snapshot.resources)
         if change.address.project in archived
         else change
         for change in changes
     ]
 
 
-def with_last_ones(survey: Collector, changes: list[Change]) -> list[Change]:
+def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, where those are held that would leave a kind without the one object that must stay."""
     kept: dict[str, set[str]] = {}
-    for kind in survey.inputs.kinds.values():
+    for kind in snapshot.inputs.kinds.values():
         if kind.min_one:
             name, value = kind.min_one
-            kept[kind.name] = {live.id for live in survey.state.objects(kind.name, None) if live.value(name) == value}
+            kept[kind.name] = {live.id for live in snapshot.live.objects(kind.name, None) if live.value(name) == value}
     losing = [
-        change for change in changes if change.id in kept.get(change.address.kind, ()) and _gives_up(survey, change)
+        change for change in changes if change.id in kept.get(change.address.kind, ()) and _gives_up(snapshot, change)
     ]
     for change in losing:
         kept[change.address.kind].discard(change.id or "")
     held = {change.address for change in losing if not kept[change.address.kind]}
-    return [replace(change, refusal=_last(survey, change)) if change.address in held else change for change in changes]
+    return [
+        replace(change, refusal=_last(snapshot, change)) if change.address in held else change for change in changes
+    ]
 
 
-def _gives_up(survey: Collector, change: Change) -> bool:
-    name, value = survey.kind(change.address).min_one or ("", None)
+def _gives_up(snapshot: Snapshot, change: Change) -> bool:
+    name, value = snapshot.kind(change.address).min_one or ("", None)
     return change.action.destroys or (name in change.field_names and change.after.get(name) != value)
 
 
-def _last(survey: Collector, change: Change) -> str:
-    name, value = survey.kind(change.address).min_one or ("", None)
+def _last(snapshot: Snapshot, change: Change) -> str:
+    name, value = snapshot.kind(change.address).min_one or ("", None)
     return f"it would leave no {change.address.kind} with {name} {value}"
 
 
@@ -130,24 +132,24 @@ def _with_project(change: Change, *, is_unwanted: bool) -> Change:
     return change
 
 
-def _retained_projects(survey: Collector) -> set[str]:
+def _retained_projects(snapshot: Snapshot) -> set[str]:
     """The names of the projects that are let go with this plan, and go on to exist."""
     return {
         address.name
-        for address, record in survey.inputs.records.items()
-        if address.kind in survey.inputs.kinds
-        and survey.kind(address).defines_project
-        and address not in survey.resources
-        and (record.on_remove or survey.kind(address).on_remove) is OnRemove.RETAIN
-        and not survey.inputs.options.destroy
+        for address, record in snapshot.inputs.records.items()
+        if address.kind in snapshot.inputs.kinds
+        and snapshot.kind(address).defines_project
+        and address not in snapshot.resources
+        and (record.on_remove or snapshot.kind(address).on_remove) is OnRemove.RETAIN
+        and not snapshot.inputs.options.destroy
     }
 
 
-def _with_retained_project(survey: Collector, change: Change, record: Record) -> Change:
+def _with_retained_project(snapshot: Snapshot, change: Change, record: Record) -> Change:
     """What is in a retained project is retained with it, unless its manifest said otherwise."""
     if change.action is not Action.DELETE or record.on_remove is OnRemove.DELETE:
         return change
-    kind = survey.kind(change.address)
+    kind = snapshot.kind(change.address)
     if kind.defines_project or change.reason is not Reason.NOT_DECLARED:
         return change
     return replace(
@@ -160,34 +162,39 @@ def _with_retained_project(survey: Collector, change: Change, record: Record) ->
     )
 
 
-def _orphan(survey: Collector, address: Address, record: Record, bound: Mapping[Identity, Sequence[Address]]) -> Change:
-    kind, live = survey.kind(address), survey.find(address, record.id)
-    change = of_record(survey.kind(address), record)
-    if address in survey.retired:
+def _orphan(
+    snapshot: Snapshot,
+    address: Address,
+    record: Record,
+    bound: Mapping[Identity, Sequence[Address]],
+) -> Change:
+    kind, live = snapshot.kind(address), snapshot.find(address, record.id)
+    change = of_record(snapshot.kind(address), record)
+    if address in snapshot.retired:
         return replace(change, action=Action.FORGET, reason=Reason.RETIRED)
-    if error := survey.error_of(address):
+    if error := snapshot.error_of(address):
         return blocked_by(change, error)
-    if survey.taken.get(address, address) is None:
+    if snapshot.taken.get(address, address) is None:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
-    project_id = survey.project_id(address.project) or record.project_id
-    if address in survey.taken or identity_of(kind, address.project, project_id, record.id) in bound:
+    project_id = snapshot.project_id(address.project) or record.project_id
+    if address in snapshot.taken or identity_of(kind, address.project, project_id, record.id) in bound:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_ADDRESS)
-    if survey.is_unreadable(address) and address.project not in survey.missing_projects:
+    if snapshot.is_unreadable(address) and address.project not in snapshot.missing_projects:
         return replace(change, action=Action.DELETE, reason=Reason.NOT_DECLARED, verify_before_create=True)
     if live is None or kind.terminal_state(live.attributes) is TerminalState.GONE:
         return replace(change, action=Action.FORGET, reason=Reason.GONE)
-    reason = Reason.DESTROY if survey.inputs.options.destroy else Reason.NOT_DECLARED
-    if address in {binding.left for binding in survey.bindings.values()}:
+    reason = Reason.DESTROY if snapshot.inputs.options.destroy else Reason.NOT_DECLARED
+    if address in {binding.left for binding in snapshot.bindings.values()}:
         reason = Reason.OTHER_PROJECT
     return _removed(change, kind, live, record, reason)
 
 
-def _replaced_object(survey: Collector, address: Address, record: Record) -> Iterable[Change]:
+def _replaced_object(snapshot: Snapshot, address: Address, record: Record) -> Iterable[Change]:
     for id in record.deposed:
-        live = survey.find(address, id)
-        is_foreign = live is not None and survey.inputs.ownership.is_foreign(live.mark)
+        live = snapshot.find(address, id)
+        is_foreign = live is not None and snapshot.inputs.ownership.is_foreign(live.mark)
         if live is not None and not is_foreign and (live.kind.job is None or live.runs):
-            change = replace(of_record(survey.kind(address), record), id=id)
+            change = replace(of_record(snapshot.kind(address), record), id=id)
             yield replace(
                 change,
                 action=Action.DELETE,
@@ -197,20 +204,20 @@ def _replaced_object(survey: Collector, address: Address, record: Record) -> Ite
             )
 
 
-def _forgettable(survey: Collector, address: Address) -> Change:
+def _forgettable(snapshot: Snapshot, address: Address) -> Change:
     """Nothing to do but to forget that a run died here."""
     nothing = Record(address=address, id="")
-    return replace(of_record(survey.kind(address), nothing, Reason.GONE), id=None)
+    return replace(of_record(snapshot.kind(address), nothing, Reason.GONE), id=None)
 
 
-def _unrecorded(survey: Collector, address: Address, live: LiveObject) -> Change:
-    is_declared = address in survey.resources
-    is_ours = is_declared or address in survey.inputs.records
-    record = Record(address=address, id=live.id, project_id=survey.project_id(address.project))
+def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Change:
+    is_declared = address in snapshot.resources
+    is_ours = is_declared or address in snapshot.inputs.records
+    record = Record(address=address, id=live.id, project_id=snapshot.project_id(address.project))
     reason = Reason.LEFT_BEHIND if is_ours else Reason.NOT_DECLARED
-    if survey.inputs.options.destroy and not is_ours:
+    if snapshot.inputs.options.destroy and not is_ours:
         reason = Reason.DESTROY
-    return _removed(of_record(survey.kind(address), record), live.kind, live, record, reason)
+    return _removed(of_record(snapshot.kind(address), record), live.kind, live, record, reason)
 
 
 def of_record(kind: Kind, record: Record, reason: Reason = Reason.IN_SYNC) -> Change:
@@ -245,5 +252,10 @@ def _removed(change: Change, kind: Kind, live: LiveObject, record: Record | None
     restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}
     fields = [FieldChange((name,), live.value(name), value) for name, value in restored.items()]
     return replace(
-        shown, action=Action.DELETE, reason=reason, destructive=kind.destroys, fields=tuple(fields), after={}
+        shown,
+        action=Action.DELETE,
+        reason=reason,
+        destructive=kind.destroys,
+        fields=tuple(fields),
+        after={},
     )

@@ -129,7 +129,10 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
 
     `projects` are the names of those that exist without being managed.
     """
-    homes = {*projects, *(item.address.name for item in before.resources if item.kind.defines_project)}
+    homes = {
+        *projects,
+        *(item.address.name for item in before.resources if item.kind.defines_project),
+    }
     for change in plan.changes:
         if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
             yield Diagnostic(
@@ -154,7 +157,11 @@ def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
         if isinstance(item.type, LocalFileType) and isinstance(value, LocalFile):
             if change.action in (Action.CREATE, Action.REPLACE):
                 yield value
-        elif isinstance(value, FileSet) and change.action in (Action.CREATE, Action.REPLACE, Action.UPDATE):
+        elif isinstance(value, FileSet) and change.action in (
+            Action.CREATE,
+            Action.REPLACE,
+            Action.UPDATE,
+        ):
             one_by_one = change.action is Action.UPDATE and isinstance(item.type, FileSetType)
             stays = _contents(change.before.get(item.name)) if one_by_one else {}
             yield from (file for key, file in _contents(value).items() if key not in stays)
@@ -170,7 +177,11 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
     """
     found: dict[Address, PreImage] = {}
     for image in images:
-        undoes_nothing = image.reason in {*_NOTHING_DONE, Reason.LEFT_BEHIND.name, Reason.RETENTION.name}
+        undoes_nothing = image.reason in {
+            *_NOTHING_DONE,
+            Reason.LEFT_BEHIND.name,
+            Reason.RETENTION.name,
+        }
         is_rerun = image.address.kind in kinds and kinds[image.address.kind].job and image.action != Action.CREATE
         if image.address.kind in kinds and not undoes_nothing and not is_rerun:
             found.setdefault(image.address, image)

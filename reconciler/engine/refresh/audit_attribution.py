@@ -27,7 +27,7 @@ _ROUNDING_SECONDS = 0.01
 _ORGANIZATION = "organization"
 
 
-class Write(Struct, frozen=True):
+class Write(Struct, frozen=True, rename={"reported_id": "about"}):
     """One write of a run: of which kind, in which project (its name in the configuration, its id), and when.
 
     `id` is the object's own. `about` is what its entry names: the object, what it belongs to, or its project; None
@@ -103,7 +103,11 @@ def is_removal(entry: AuditEntry) -> bool:
 
 
 def attribute(
-    entries: Iterable[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+    entries: Iterable[AuditEntry],
+    writes: Sequence[Write],
+    kinds: Mapping[str, Kind],
+    *,
+    places_told: bool,
 ) -> WritesByEntry:
     """Which entries are ours, and the writes that each may tell of."""
     indexed = _WriteIndex(writes, kinds, places_told=places_told)
@@ -120,7 +124,11 @@ def attribute(
 
 
 def noted(
-    entries: Iterable[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+    entries: Iterable[AuditEntry],
+    writes: Sequence[Write],
+    kinds: Mapping[str, Kind],
+    *,
+    places_told: bool,
 ) -> list[Write]:
     """The writes, each with the time of the entry that may be its own, one entry for each write.
 

@@ -98,7 +98,12 @@ class VerifiedScope(Struct, frozen=True, array_like=True):
         return max(self.checked_at - overlap_seconds, self.read_at - LIST_BEHIND_LOG_SECONDS)
 
 
-class RefreshCheckpoint(Struct, frozen=True):
+class RefreshCheckpoint(
+    Struct,
+    frozen=True,
+    # The state keeps checkpoints under these names.
+    rename={"verified": "seen", "newest_entries": "shown", "projects_reported": "places_told"},
+):
     """What is known from earlier runs: what they left in order, what they wrote lately, what the log showed last.
 
     `places_told` where the log has proved to name the projects of objects. `serial` is the state's that this is about.
@@ -181,7 +186,12 @@ class Costs(Struct, frozen=True):
 
 
 def decide(
-    inputs: PlanInputs, memory: RefreshCheckpoint | None, log: AuditLog, *, sweeps: FullRefreshPolicy, costs: Costs
+    inputs: PlanInputs,
+    memory: RefreshCheckpoint | None,
+    log: AuditLog,
+    *,
+    sweeps: FullRefreshPolicy,
+    costs: Costs,
 ) -> UnchangedScopes:
     """Which seats are as we left them. Asks the log no further than what it saves, and one call."""
     if memory is None:
@@ -309,7 +319,10 @@ def _prove(
         counted = Counted.of(judged, newest, since=window.needed_from if window.is_shortened else None)
         return _Proof(touched, replace(trust, counted=counted))
     touched = _touched_by_type(log, window, reading, whole, seats, inputs, sweeps, costs)
-    return _Proof(touched, replace(trust, counted=Counted.of(reading.entries, newest, since=reading.shown_from)))
+    return _Proof(
+        touched,
+        replace(trust, counted=Counted.of(reading.entries, newest, since=reading.shown_from)),
+    )
 
 
 def _window(memory: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: FullRefreshPolicy) -> Window:
@@ -326,7 +339,11 @@ def _window(memory: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: 
 def _told(entries: Sequence[AuditEntry], memory: RefreshCheckpoint, inputs: PlanInputs) -> _AuditLog:
     proved = reports_projects(entries, memory.writes, inputs.kinds)
     places_told = memory.projects_reported if proved is None else proved
-    return _AuditLog(entries, attribute(entries, memory.writes, inputs.kinds, places_told=places_told), places_told)
+    return _AuditLog(
+        entries,
+        attribute(entries, memory.writes, inputs.kinds, places_told=places_told),
+        places_told,
+    )
 
 
 def _touched_by_type(
@@ -370,7 +387,14 @@ def _touched_by_type(
         proved |= elsewhere
     entries = list({entry.id: entry for entry in (*reading.entries, *rest, *(there or ()))}.values())
     places = ids if there is not None else ()
-    told = _told_in_part(entries, common, places, recent=recent, earlier=_told_since(memory, int(since)), inputs=inputs)
+    told = _told_in_part(
+        entries,
+        common,
+        places,
+        recent=recent,
+        earlier=_told_since(memory, int(since)),
+        inputs=inputs,
+    )
     touched |= _affected(seats.values(), told, inputs, sweeps)
     many = f"more than {len(reading.entries):,} new entries"
     return {**dict.fromkeys(seats.keys() - proved, many), **touched}
@@ -400,7 +424,11 @@ def _told_in_part(
     rest = [entry for entry in entries if family_of(entry.type) in partly]
     there = [entry for entry in rest if entry.project_id in project_ids]
     others = [entry for entry in rest if entry.project_id not in project_ids]
-    parts = [_told(whole, earlier, inputs), _told(there, placed, inputs), _told(others, recent, inputs)]
+    parts = [
+        _told(whole, earlier, inputs),
+        _told(there, placed, inputs),
+        _told(others, recent, inputs),
+    ]
     ours = {id: writes for part in parts for id, writes in part.ours.items()}
     return _AuditLog(entries, ours, all(part.places_told for part in parts))
 
@@ -638,7 +666,10 @@ def _covered(seen: Sequence[VerifiedScope], trust: UnchangedScopes, done: Refres
 
 
 def _judged(
-    fresh: RefreshCheckpoint, trust: UnchangedScopes, done: RefreshOutcome, sweeps: FullRefreshPolicy
+    fresh: RefreshCheckpoint,
+    trust: UnchangedScopes,
+    done: RefreshOutcome,
+    sweeps: FullRefreshPolicy,
 ) -> RefreshCheckpoint:
     """The memory, with the entries settled that the log showed at the end of the apply; the next plan need not read
     them again. It stays as it is where not all of them were read, or some cannot be judged.
@@ -664,7 +695,8 @@ def _judged(
         verified=[replace(one, checked_at=done.ended_at) for one in fresh.verified if one.key not in touched],
         writes=noted(reading.entries, fresh.writes, inputs.kinds, places_told=told.places_told),
         counted=Counted(
-            sorted(age for age in recent if newest - age >= done.ended_at - sweeps.overlap_seconds), back_to
+            sorted(age for age in recent if newest - age >= done.ended_at - sweeps.overlap_seconds),
+            back_to,
         ),
     )
 

@@ -12,8 +12,8 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from reconciler.engine.refresh.audit_trust import UnchangedScopes
-from reconciler.engine.refresh.reader import Scope
 from reconciler.engine.refresh.recorded import StateReader
+from reconciler.engine.scope import Scope
 from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind
 from reconciler.model.provider import LiveReader
@@ -117,7 +117,11 @@ class CachedReader:
         else:
             return
         why = "" if seat in trust.scopes else trust.full_refresh_reason or trust.reasons.get(seat, "")
-        where = [kind.name, *([f"of project {project}"] if project else []), *(f"in {id}" for _, id in within)]
+        where = [
+            kind.name,
+            *([f"of project {project}"] if project else []),
+            *(f"in {id}" for _, id in within),
+        ]
         sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
         if sentence not in self._said:
             self._said.add(sentence)

@@ -14,8 +14,9 @@ from math import ceil
 
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh.audit_trust import ScopeKey
-from reconciler.engine.refresh.collect import Collector
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.refresh.targets import ReadTargets, before_reading
+from reconciler.engine.scope import Scope
+from reconciler.engine.selection import select
 from reconciler.errors import UsageError
 from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.provider import LiveReader
@@ -44,11 +45,12 @@ def check_budget(
 
 
 class Estimate:
-    """The calls of a full survey, without making one."""
+    """The calls of a full refresh, without making one."""
 
     def __init__(self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]) -> None:
         self._inputs = inputs
-        self._survey = Collector(inputs, provider, parallelism=1)
+        self._targets = ReadTargets(inputs, select(inputs))
+        self._resources = {resource.address: resource for resource in inputs.resources}
         self._provider = provider
         self._trusted = frozenset(trusted)
 
@@ -57,31 +59,31 @@ class Estimate:
         """How many there are at least."""
         places = {place for place in self._places() if (place.kind, place.project) not in self._trusted}
         known: dict[Scope, set[str]] = defaultdict(set)
-        for place, id in self._survey.expected(places):
+        for place, id in self._targets.known_ids(places):
             known[place].add(id)
-        enough = self._survey.only_ids(places)
+        enough = self._targets.only_ids(places)
         lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in places if self._is_open(at))
         return lists + sum(self._calls_inside())
 
     def _places(self) -> Set[Scope]:
-        places = self._survey.outer_scopes | self._survey.nested_scopes()
-        return places | set(self._survey.scopes_of_marked_kinds(places) if self._inputs.state_is_new else ())
+        places = self._targets.outer | self._targets.nested(before_reading)
+        return places | set(self._targets.marked(places) if self._inputs.state_is_new else ())
 
     def _calls_of(self, place: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
         """Of a list, or instead of it. Where `enough` is wanted of it, it may be left off anywhere."""
         kind = self._kind(place)
         if not kind.calls.listable:
             return len(known) if kind.readable_singly else 0
-        if enough and self._survey.reads_singly(place, len(enough)):
+        if enough and self._targets.reads_singly(place, len(enough)):
             return len(enough)
         pages = ceil(len(known) / kind.page_limit)
         return max(1, pages) if enough else max(1, pages, self._inputs.pages.get(place, 1))
 
     def _calls_inside(self) -> Iterator[int]:
         """Of the members of collections, which are listed one collection at a time."""
-        wanted = self._survey.carried_by_record()
+        wanted = self._targets.recorded_own_calls()
         for address, record in self._inputs.records.items():
-            resource = self._survey.resources.get(address)
+            resource = self._resources.get(address)
             names = wanted.get((Scope(address.kind, address.project), record.id), ())
             for item in resource.kind.own_calls if resource is not None else ():
                 if item.name in names and isinstance(item.type, FileSetType):

@@ -1,32 +1,176 @@
-"""Sentences about live state that could not be read, for the diagnostics of a plan."""
+"""Live state that could not be read, and resources that could not be bound, as diagnostics of the plan.
+
+A refused read is an error of the addresses that needed it, and of nothing else: the rest is planned. Where nothing
+needed it, it is a warning.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from reconciler.engine.refresh.reader import Scope
+from msgspec.structs import replace
+
+from reconciler.engine.binding.identity import two_addresses
+from reconciler.engine.binding.matcher import Matcher
+from reconciler.engine.refresh.targets import ReadTargets
+from reconciler.engine.scope import Scope
+from reconciler.engine.snapshot import Problem, Snapshot
 from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic, Severity
-from reconciler.model.diagnostic import SourceLocation as SourceLocation
 from reconciler.model.kind import Kind
 
 _FEW = 3
 _SERVER_ERROR = 500
 
 
-def out_of_reach(project: str, mine: Sequence[Address], writer: Address | None) -> Diagnostic:
+def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
+    """A problem for each project that no key opens: an error of the objects recorded in it, else a warning.
+
+    Unread objects can be neither planned nor called unchanged.
+    """
+    inputs, selection, unreadable = snapshot.inputs, snapshot.selection, snapshot.live.unreadable
+    if not unreadable:
+        return []
+    recorded: dict[str, list[Address]] = defaultdict(list)
+    for address in inputs.records:
+        if snapshot.is_unreadable(address):
+            recorded[address.project or ""].append(address)
+    problems: list[Problem] = []
+    for project in sorted({scope.project for scope in unreadable if scope.project}):
+        declared, writer = selection.projects.get(project), inputs.key_writers.get(project)
+        if declared is not None and snapshot.live_of(declared) is None:
+            continue  # the project itself is still to be created
+        affected = recorded.get(project, [])
+        if affected:
+            problems.append(Problem(_out_of_reach(project, affected, writer), affected))
+        else:
+            problems.append(Problem(_not_yet(project, writer)))
+    return problems
+
+
+def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
+    """The snapshot with every refused read reported.
+
+    Raises the refusal where the API refused everything: then no single kind is at fault.
+    """
+    live, unsearched = snapshot.live, dict(snapshot.live.unsearched)
+    refusals = [error for error in live.failed.values() if not isinstance(error, RetiredError)]
+    needed = {scope for scope in targets.needed(snapshot.current_value) if scope in live.listed or scope in live.failed}
+    if len(refusals) > 1 and needed <= live.failed.keys():
+        raise refusals[0]
+    problems: list[Problem] = []
+    retired: set[Address] = set()
+    for scope, error in sorted(live.failed.items(), key=_by_kind):
+        affected = _affected_by(snapshot, targets, scope)
+        forgettable = [address for address in affected if _is_retired(snapshot, address, error)]
+        blocked = [address for address in affected if address not in forgettable]
+        retired.update(forgettable)
+        if blocked:
+            problems.append(_refused(snapshot, scope, error, blocked))
+        elif affected:
+            problems.append(Problem(_forgotten(snapshot.inputs.kinds[scope.kind], error, affected)))
+        else:
+            unsearched[scope] = error
+    for (scope, id), error in live.failed_objects.items():
+        if affected := _affected_by(snapshot, targets, scope, id):
+            problems.append(_refused(snapshot, scope, error, affected))
+    if unsearched:
+        problems.append(Problem(_not_searched(unsearched)))
+    search_failed = any(_may_pass(error) for error in live.unsearched.values())
+    return replace(snapshot.with_problems(problems), retired=frozenset(retired), search_failed=search_failed)
+
+
+def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
+    """The snapshot with the errors of binding. Objects that are to be destroyed and do not exist have none."""
+    destroying = snapshot.inputs.options.destroy
+    problems: list[Problem] = []
+    blocked = set(snapshot.errors)
+    for diagnostic in matcher.diagnostics:
+        address = diagnostic.address
+        if address is not None and destroying and snapshot.live_of(address) is None:
+            problems.append(Problem(replace(diagnostic, severity=Severity.WARNING)))
+        elif address is None or address in blocked:
+            problems.append(Problem(diagnostic))
+        else:
+            addresses = [address, *_contested_with(snapshot, matcher.contested.get(address))]
+            problems.append(Problem(diagnostic, addresses))
+            blocked.update(addresses)
+    if not destroying:
+        problems += two_addresses(snapshot)
+    return snapshot.with_problems(problems)
+
+
+def _contested_with(snapshot: Snapshot, owner: Address | None) -> list[Address]:
+    """The recorded address that has the object of a resource, with everything recorded in it.
+
+    The declaration may have a new address without saying so. Until that is settled, the record must not go.
+    """
+    if owner is None:
+        return []
+    if not snapshot.kind(owner).defines_project:
+        return [owner]
+    return [
+        owner,
+        *(address for address in snapshot.inputs.records if address.project == owner.name),
+    ]
+
+
+def _affected_by(snapshot: Snapshot, targets: ReadTargets, scope: Scope, id: str | None = None) -> list[Address]:
+    """The addresses about which nothing is known without a list, or without one object of it."""
+
+    def has_id(address: Address) -> bool:
+        record, live = snapshot.inputs.records.get(address), snapshot.live_of(address)
+        return id is None or id in (record.id if record else None, live.id if live else None)
+
+    affected = {address for address in targets.recorded if targets.record_scopes[address] == scope and has_id(address)}
+    for address in snapshot.selection.selected:
+        resource = snapshot.resources[address]
+        could_be_unnecessary = resource.kind.made_unnecessary_by == scope.kind and snapshot.live_of(address) is None
+        is_in_scope = targets.declared_scope(resource, snapshot.current_value) == scope
+        if could_be_unnecessary or (is_in_scope and has_id(address)):
+            affected.add(address)
+    return sorted(affected)
+
+
+def _is_retired(snapshot: Snapshot, address: Address, error: ApiError) -> bool:
+    """Whether an object went with its kind, and nothing wants it."""
+    is_wanted = address in snapshot.resources and not snapshot.inputs.options.destroy
+    return isinstance(error, RetiredError) and not is_wanted
+
+
+def _refused(snapshot: Snapshot, scope: Scope, error: ApiError, affected: Sequence[Address]) -> Problem:
+    """The error of resources whose list, or whose own read, the API refused."""
+    kind, first = snapshot.inputs.kinds[scope.kind], snapshot.resources.get(affected[0])
+    where = f' of project "{scope.project}"' if scope.project else ""
+    summary, way_out = f"{kind.name} objects{where} could not be read", error.hint
+    if isinstance(error, RetiredError):
+        summary, way_out = f"The server has no {kind.name} objects any more", _way_out(kind)
+    more = f" and {len(affected) - _FEW} more" if len(affected) > _FEW else ""
+    not_planned = f"Not planned: {', '.join(map(str, affected[:_FEW]))}{more}."
+    parts = [f"{error}{_status(error)}", way_out, not_planned]
+    diagnostic = Diagnostic(
+        summary,
+        "\n".join(part for part in parts if part),
+        address=affected[0],
+        location=first.location if first is not None else None,
+    )
+    return Problem(diagnostic, affected)
+
+
+def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | None) -> Diagnostic:
     """The error of recorded objects in a project that no key opens; `writer` delivers the key, if any does."""
     remedy = f", or make a new key with --target {writer} --replace {writer}" if writer else ""
     return Diagnostic(
         f'Project "{project}" cannot be read',
-        f"The key that opens it is missing, and this stack manages {len(mine)} objects in it ({mine[0]} for one). "
-        f"Put the key back where credentials.projects.{project} has it{remedy}.",
-        address=mine[0],
+        f"The key that opens it is missing, and this stack manages {len(affected)} objects in it "
+        f"({affected[0]} for one). Put the key back where credentials.projects.{project} has it{remedy}.",
+        address=affected[0],
     )
 
 
-def not_yet(project: str, writer: Address | None) -> Diagnostic:
+def _not_yet(project: str, writer: Address | None) -> Diagnostic:
     """The warning about a project of which nothing is recorded yet."""
     return Diagnostic(
         f'Objects of project "{project}" cannot be read yet',
@@ -36,20 +180,7 @@ def not_yet(project: str, writer: Address | None) -> Diagnostic:
     )
 
 
-def refused(
-    kind: Kind, place: Scope, error: ApiError, affected: Sequence[Address], source: SourceLocation | None
-) -> Diagnostic:
-    """The error of resources whose list, or whose own read, the API refused."""
-    where = f' of project "{place.project}"' if place.project else ""
-    summary, way_out = f"{kind.name} objects{where} could not be read", error.hint
-    if isinstance(error, RetiredError):
-        summary, way_out = f"The server has no {kind.name} objects any more", _way_out(kind)
-    more = f" and {len(affected) - _FEW} more" if len(affected) > _FEW else ""
-    parts = [f"{error}{_status(error)}", way_out, f"Not planned: {', '.join(map(str, affected[:_FEW]))}{more}."]
-    return Diagnostic(summary, "\n".join(filter(None, parts)), address=affected[0], location=source)
-
-
-def forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diagnostic:
+def _forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diagnostic:
     """The warning that records of a retired kind go, because nothing declares them."""
     count = f"{len(affected)} {kind.name} object{'s' if len(affected) != 1 else ''}"
     return Diagnostic(
@@ -59,11 +190,11 @@ def forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diagn
     )
 
 
-def not_searched(searched: Mapping[Scope, ApiError | CredentialError]) -> Diagnostic:
-    """One warning for all places that were only searched, with a line for each kind."""
+def _not_searched(searched: Mapping[Scope, ApiError | CredentialError]) -> Diagnostic:
+    """One warning for all scopes that were only searched, with a line for each kind."""
     lines: dict[str, str] = {}
-    for place, error in sorted(searched.items(), key=lambda item: (item[0].kind, item[0].project or "")):
-        lines.setdefault(place.kind, f"{place.kind}: {error}{_status(error)}")
+    for scope, error in sorted(searched.items(), key=_by_kind):
+        lines.setdefault(scope.kind, f"{scope.kind}: {error}{_status(error)}")
     return Diagnostic(
         "Some kinds could not be searched for objects of this stack",
         "\n".join([*lines.values(), "No declared resource needs them, so the plan goes on."]),
@@ -71,7 +202,7 @@ def not_searched(searched: Mapping[Scope, ApiError | CredentialError]) -> Diagno
     )
 
 
-def may_pass(error: ApiError | CredentialError) -> bool:
+def _may_pass(error: ApiError | CredentialError) -> bool:
     """Whether a later search may fare better: the server had an error, or something before it answered."""
     return isinstance(error, ApiError) and (error.status is None or error.status >= _SERVER_ERROR)
 
@@ -85,3 +216,8 @@ def _way_out(kind: Kind) -> str:
 def _status(error: ApiError | CredentialError) -> str:
     status = error.status if isinstance(error, ApiError) else None
     return f" ({status})" if status and str(status) not in str(error) else ""
+
+
+def _by_kind(entry: tuple[Scope, object]) -> tuple[str, str]:
+    scope, _ = entry
+    return scope.kind, scope.project or ""

@@ -7,18 +7,18 @@ writes. Fields that have calls of their own are read only for objects whose reso
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeGuard, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.engine.pool import WorkerPools
+from reconciler.engine.refresh.targets import reads_singly
+from reconciler.engine.scope import LiveState, OwnCallFields
+from reconciler.engine.scope import Scope as Scope
 from reconciler.errors import ApiError, CredentialError, RetiredError
-from reconciler.model.calls import Parent
 from reconciler.model.kind import Kind, TerminalState
 from reconciler.model.provider import LiveReader
 from reconciler.model.resource import LiveObject
@@ -29,92 +29,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Scope(Struct, frozen=True):
-    """Where objects of a kind are listed: the kind's name, the project's name in the configuration, surroundings."""
-
-    kind: str
-    project: str | None
-    parent: Parent = ()
-
-
-CarriedFields = Mapping[tuple[Scope, str], Collection[str]]
-"""The names of carried fields that are wanted of objects, by where each is listed and its id."""
-
-
-class LiveState:
-    """What was read: the objects of each place by id. `unreadable` are places that may exist and could not be read."""
-
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
-        self.kinds = kinds
-        self.unreadable: set[Scope] = set()
-        self.failed: dict[Scope, ApiError] = {}
-        """Lists that the API refused, each with its answer."""
-        self.failed_objects: dict[tuple[Scope, str], ApiError] = {}
-        """Objects whose own reads the API refused, each with its answer."""
-        self.unsearched: dict[Scope, ApiError | CredentialError] = {}
-        """Optional lists that were refused or had no key."""
-        self._unreadable_kinds: set[tuple[str, str | None]] = set()
-        self._listed: dict[Scope, dict[str, LiveObject]] = {}
-        self._scopes: dict[tuple[str, str | None], dict[Scope, None]] = defaultdict(dict)
-
-    @property
-    def listed(self) -> Mapping[Scope, Mapping[str, LiveObject]]:
-        """The objects of each place that was listed."""
-        return self._listed
-
-    def list(self, place: Scope, objects: Iterable[LiveObject]) -> None:
-        """Remember what a place holds."""
-        self._listed[place] = {live.id: live for live in objects}
-        self._scopes[place.kind, place.project][place] = None
-
-    def forget(self, place: Scope) -> None:
-        """Forget what a place holds."""
-        del self._listed[place]
-        del self._scopes[place.kind, place.project][place]
-
-    def scope_of(self, kind: str, project: str | None, id: str) -> Scope:
-        """Where an object is listed; ValueError where the id cannot be of the kind."""
-        return Scope(kind, project, self.kinds[kind].parent_and_id(id)[0])
-
-    def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
-        """All objects of a kind in a project, ended ones included, whatever their surroundings."""
-        if not self.kinds[kind].parents:
-            return self._listed.get(Scope(kind, project), {}).values()
-        return [live for place in self._scopes.get((kind, project), ()) for live in self._listed[place].values()]
-
-    def was_listed(self, kind: str, project: str | None) -> bool:
-        """Whether the list of a kind in a scope was read."""
-        return Scope(kind, project) in self._listed
-
-    def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
-        """The object with an id, if it was seen."""
-        try:
-            return self._listed.get(self.scope_of(kind, project, id), {}).get(id)
-        except ValueError:
-            return None
-
-    def mark_unreadable(self, places: Collection[Scope]) -> None:
-        """Note that places could not be read."""
-        self.unreadable.update(places)
-        self._unreadable_kinds.update((place.kind, place.project) for place in places)
-
-    def fail(self, place: Scope, error: ApiError) -> None:
-        """Note that the API refused the list of a place."""
-        self.failed[place] = error
-        self._unreadable_kinds.add((place.kind, place.project))
-
-    def is_unreadable(self, kind: str, project: str | None) -> bool:
-        """Whether something of a kind in a project could not be read."""
-        return (kind, project) in self._unreadable_kinds
-
-    def put(self, live: LiveObject) -> None:
-        """Remember an object, in place of an earlier view of it."""
-        place = self.scope_of(live.kind.name, live.project, live.id)
-        if place not in self._listed:
-            self.list(place, ())
-        self._listed[place][live.id] = live
-
-
 class Reader:
     """Reads through a provider, a number of places at a time. `closed` are projects whose key is dead.
 
@@ -122,7 +36,12 @@ class Reader:
     """
 
     def __init__(
-        self, provider: LiveReader, kinds: Mapping[str, Kind], *, parallelism: int, pages: Mapping[Scope, int]
+        self,
+        provider: LiveReader,
+        kinds: Mapping[str, Kind],
+        *,
+        parallelism: int,
+        pages: Mapping[Scope, int],
     ) -> None:
         self.provider = provider
         self._pages = pages
@@ -137,7 +56,7 @@ class Reader:
         *,
         optional: Collection[Scope] = (),
         enough: Mapping[Scope, frozenset[str]] | None = None,
-        carried: CarriedFields | None = None,
+        carried: OwnCallFields | None = None,
         meanwhile: Callable[[], None] | None = None,
         anew: bool = False,
     ) -> None:
@@ -227,7 +146,7 @@ class Reader:
                 self.state.put(read)
 
     def _carrying(
-        self, place: Scope, objects: Iterable[LiveObject], wanted: CarriedFields
+        self, place: Scope, objects: Iterable[LiveObject], wanted: OwnCallFields
     ) -> Iterator[tuple[LiveObject, Collection[str]]]:
         """What is to be read inside objects that were just listed, announced."""
         for live in objects:
@@ -251,18 +170,17 @@ class Reader:
     def _parts(self, place: Scope, enough: Mapping[Scope, frozenset[str]]) -> Sequence[str | None]:
         """What a place is read by: ids, where asking for each of them takes fewer calls; else None, for its list."""
         ids = enough.get(place, frozenset())
-        return sorted(ids) if self.reads_singly(place, len(ids)) else (None,)
-
-    def reads_singly(self, place: Scope, wanted: int) -> bool:
-        """Whether so many objects, if nothing else is wanted, are asked for one by one.
-
-        One always is, as nobody knows whether its list still is a single page; more where the list was longer.
-        """
-        is_fewer = wanted == 1 or 0 < wanted < self._pages.get(place, 1)
-        return is_fewer and self._kinds[place.kind].readable_singly
+        is_single = reads_singly(self._kinds[place.kind], len(ids), self._pages.get(place, 1))
+        return sorted(ids) if is_single else (None,)
 
     def _list(
-        self, place: Scope, optional: bool, enough: frozenset[str] | None, single: str | None, *, anew: bool
+        self,
+        place: Scope,
+        optional: bool,
+        enough: frozenset[str] | None,
+        single: str | None,
+        *,
+        anew: bool,
     ) -> Collection[LiveObject]:
         try:
             if single is not None:
@@ -308,7 +226,10 @@ class Reader:
             return None
 
     def _map(
-        self, work: Callable[[Item], Result], items: Collection[Item], kind_of: Callable[[Item], Kind]
+        self,
+        work: Callable[[Item], Result],
+        items: Collection[Item],
+        kind_of: Callable[[Item], Kind],
     ) -> list[Result]:
         with WorkerPools(self._parallelism if len(items) > 1 else 1) as crews:
             return [answer.result() for answer in [crews.submit(kind_of(item), work, item) for item in items]]

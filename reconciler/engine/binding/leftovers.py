@@ -1,0 +1,127 @@
+"""What interrupted runs left behind, and objects that only carry a copy of a mark.
+
+Looked for once every resource is bound, since whatever a resource is bound to is no leftover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from reconciler.engine.binding.attempts import CreateAttempt
+from reconciler.engine.binding.matcher import Matcher, is_gone, member_ids
+from reconciler.model.address import Address
+from reconciler.model.resource import LiveObject
+
+
+class Leftovers(Struct, frozen=True):
+    """Objects that no resource is bound to, each with the address that it was made for."""
+
+    abandoned: tuple[tuple[Address, LiveObject], ...] = ()
+    """Marked objects of ours that lost their declaration, or that an interrupted replacement left behind."""
+    copies: tuple[tuple[Address, LiveObject], ...] = ()
+    """Objects with a mark of ours that nothing proves to be ours: copies, most likely. Never deleted."""
+    undeclared: tuple[tuple[Address, LiveObject | None], ...] = ()
+    """Unmarked objects that interrupted runs created for addresses that nothing declares or records any more.
+
+    The address alone where the object does not exist, or where it is not certain which one it is.
+    """
+    superseded: tuple[tuple[Address, LiveObject], ...] = ()
+    """Unmarked objects that interrupted runs created for addresses of ours, and that have another identity than
+    what is declared now, or than what the state records."""
+
+
+def find_leftovers(matcher: Matcher) -> Leftovers:
+    """The leftovers, once the matcher has bound every resource."""
+    abandoned: list[tuple[Address, LiveObject]] = []
+    copies: list[tuple[Address, LiveObject]] = []
+    for address, live in _unbound_marked(matcher):
+        kept = abandoned if matcher.marks.is_abandoned(address, live) else copies
+        kept.append((address, live))
+    return Leftovers(
+        tuple(abandoned),
+        tuple(copies),
+        tuple(_created_for_nothing(matcher)),
+        tuple(_superseded(matcher)),
+    )
+
+
+def unmanaged_objects(matcher: Matcher, leftovers: Leftovers) -> Iterator[LiveObject]:
+    """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
+    copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
+    listed = [live for objects in matcher.live.listed.values() for live in objects.values()]
+    members = matcher.members | matcher.delivered_keys
+    for live in listed:
+        members |= set(member_ids(live.own_calls.values()))
+    for live in listed:
+        has_our_mark = matcher.ownership.address(live.mark) is not None
+        is_copy = (live.kind.name, live.id) in copies
+        is_ours = live.id in members or matcher.is_claimed(live) or (has_our_mark and not is_copy)
+        is_builtin = live.kind.always_exists or live.kind.read_only_reason(live.attributes) is not None
+        if not is_ours and not is_builtin and live.kind.terminal_state(live.attributes) is None:
+            yield live
+
+
+def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
+    """Objects with a mark of ours that nothing is bound to.
+
+    A job that has ended is no leftover: it is history, and its mark cannot be taken away.
+    """
+    for address, objects in matcher.marks.items():
+        for live in objects:
+            if not matcher.is_claimed(live) and (live.kind.job is None or live.runs):
+                yield address, live
+
+
+def _created_for_nothing(matcher: Matcher) -> Iterator[tuple[Address, LiveObject | None]]:
+    ownership = matcher.ownership
+    for address in ownership.unfinished:
+        if address in matcher.declared or address in matcher.records:
+            continue
+        created = _all_created(matcher, address, ownership.create_attempts.get(address, ()))
+        if created:
+            yield from ((address, live) for live in created)
+        else:
+            yield address, None
+
+
+def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
+    """The manifest was edited after the run died, or its replacement is no longer declared while the record stays."""
+    for address, attempts in matcher.ownership.create_attempts.items():
+        if address not in matcher.declared and address not in matcher.records:
+            continue
+        wanted = matcher.wanted.get(address)
+        if wanted is None and address in matcher.declared:
+            continue  # not known yet what is wanted, so any of them may be it
+        earlier = [attempt for attempt in attempts if attempt.identity and attempt.identity != wanted]
+        yield from ((address, live) for live in _all_created(matcher, address, earlier))
+
+
+def _all_created(matcher: Matcher, address: Address, attempts: Iterable[CreateAttempt]) -> list[LiveObject]:
+    created = {live.id: live for attempt in attempts for live in _created_by(matcher, address, attempt)}
+    return list(created.values())
+
+
+def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> list[LiveObject]:
+    free = [
+        live
+        for live in matcher.live.objects(address.kind, address.project)
+        if live.mark is None
+        and not matcher.is_claimed(live)
+        and not is_gone(live)
+        and matcher.is_free(live, address)
+        and attempt.can_have_made(live)
+    ]
+    if attempt.id is not None:
+        return free
+    # Whatever is returned here gets deleted, so an object without a creation time is left alone.
+    alike = [
+        live
+        for live in free
+        if attempt.identity
+        and attempt.identity in live.kind.identities(live.attributes)
+        and live.attributes.get("created_at") is not None
+        and live.id not in matcher.members
+    ]
+    return alike if len(alike) == 1 else []

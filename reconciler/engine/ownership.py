@@ -1,0 +1,77 @@
+"""Who this stack is: its marks, and the creates that its journal still has open.
+
+A mark is a pair in the metadata of an object, `reconciler: stack/environment/address`. What a mark proves is decided in
+`binding/marks.py`; this module only reads and writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from msgspec import Struct, field
+
+from reconciler.engine.binding.attempts import CreateAttempt
+from reconciler.model.address import Address
+from reconciler.model.resource import LiveObject
+
+
+class Ownership(Struct):
+    """The identity of the stack, and what its state and journal know of objects."""
+
+    stack: str
+    environment: str
+    unfinished: Mapping[Address, float] = field(default_factory=dict)
+    """When each change began that no run has finished, in unix seconds."""
+    create_attempts: Mapping[Address, Sequence[CreateAttempt]] = field(default_factory=dict)
+    """The creates among the unfinished changes."""
+    created_ids: Mapping[str, Address] = field(default_factory=dict)
+    """The ids that unfinished changes were answered, parts of objects included, and for which address."""
+    former: Collection[str] = ()
+    """The stacks, as `stack/environment`, that this state was imported from."""
+    held_ids: Callable[[Address], Collection[str]] = lambda _: ()
+    """Every id that an address was ever bound to."""
+    holders: Callable[[str, str], Collection[Address]] = lambda _, __: ()
+    """Every address that was ever bound to an id of a kind."""
+    renamed_projects: Mapping[str, str] = field(default_factory=dict)
+    """The former names of projects, each with the present one."""
+
+    def mark(self, address: Address) -> str:
+        """The mark that our object for an address carries."""
+        return f"{self.stack}/{self.environment}/{address}"
+
+    def address(self, mark: str | None) -> Address | None:
+        """The address that a mark of ours names; None for no mark and for marks of others."""
+        owner, address = parse_mark(mark)
+        return address if owner == f"{self.stack}/{self.environment}" else None
+
+    def present_address(self, mark: str | None) -> Address | None:
+        """The address that a mark of ours names, with the present name of its project."""
+        address = self.address(mark)
+        project = self.renamed_projects.get(address.project or "") if address is not None else None
+        return address if address is None or project is None else Address(address.kind, address.name, project)
+
+    def is_foreign(self, mark: str | None) -> bool:
+        """Whether a mark names another stack or environment, and none that this state was imported from."""
+        owner, address = parse_mark(mark)
+        return address is not None and owner not in (
+            f"{self.stack}/{self.environment}",
+            *self.former,
+        )
+
+    def may_have_made(self, address: Address, live: LiveObject) -> bool:
+        """Whether the journal knows an attempt for an address that made this object, or that may have."""
+        if self.created_ids.get(live.id) == address:
+            return True
+        attempts = self.create_attempts.get(address, ())
+        return any(attempt.id is None and attempt.can_have_made(live) for attempt in attempts)
+
+
+def parse_mark(mark: str | None) -> tuple[str, Address | None]:
+    """The owner, as `stack/environment`, and the address that a mark names; None for text that is no mark."""
+    parts = (mark or "").split("/", 2)
+    if len(parts) != 3 or not all(parts):
+        return "", None
+    try:
+        return f"{parts[0]}/{parts[1]}", Address.parse(parts[2])
+    except ValueError:
+        return "", None

@@ -1,0 +1,195 @@
+"""Which scopes and ids a plan has to read. Computed from inputs and selection; nothing here makes a call.
+
+Needed scopes hold declared and recorded objects, so a refused read is an error of theirs. Every other scope is only
+searched: for objects of interrupted runs, and for what retention rules match. A failure there stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.retention_match import rule_scopes
+from reconciler.engine.scope import OwnCallFields, Scope
+from reconciler.engine.selection import Selection
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind, Readable
+from reconciler.model.resource import Record, Resource
+from reconciler.model.values import Reference, Unknown
+
+Lookup = Callable[[Reference], Any]
+"""The current value of a reference, or Unknown."""
+
+
+def before_reading(reference: Reference) -> Unknown:
+    """The lookup that applies before anything was read."""
+    return Unknown(str(reference))
+
+
+class ReadTargets:
+    """The scopes and ids of one plan. Immutable; cached, because each answer is used for every record."""
+
+    def __init__(self, inputs: PlanInputs, selection: Selection) -> None:
+        self._inputs = inputs
+        self._kinds = inputs.kinds
+        self._selection = selection
+        self._resources = {resource.address: resource for resource in inputs.resources}
+
+    # Scopes
+
+    @cached_property
+    def outer(self) -> frozenset[Scope]:
+        """The scopes to list that need no parent object."""
+        scopes = self.needed(before_reading) | self._created | self.retention
+        return frozenset(scope for scope in scopes if not self._kinds[scope.kind].parents)
+
+    def nested(self, lookup: Lookup) -> set[Scope]:
+        """The scopes to list inside parent objects, as far as `lookup` knows the parents by now."""
+        scopes = self.needed(lookup) | self.retention
+        return {scope for scope in scopes if self._kinds[scope.kind].parents}
+
+    def needed(self, lookup: Lookup) -> set[Scope]:
+        """The scopes of declared and recorded objects, and of objects that could make them unnecessary."""
+        declared = {self.declared_scope(self._resources[address], lookup) for address in self._selection.selected}
+        recorded = {self.record_scopes[address] for address in self.recorded}
+        scopes = {scope for scope in declared | recorded if scope is not None}
+        substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
+        return scopes | {Scope(name, None) for name in substitutes if name}
+
+    def declared_scope(self, resource: Resource, lookup: Lookup) -> Scope | None:
+        """The scope that lists the object of a resource; None while its parent is unknown."""
+        address, kind = resource.address, resource.kind
+        parent = kind.parent_of(resource.resolved(lookup)) if kind.parents else ()
+        return None if parent is None else Scope(address.kind, address.project, parent)
+
+    @cached_property
+    def record_scopes(self) -> Mapping[Address, Scope | None]:
+        """The scope of each recorded object; None for unknown kinds and for ids of another form."""
+        return {address: self._scope_of(address, record.id) for address, record in self._inputs.records.items()}
+
+    @cached_property
+    def recorded(self) -> frozenset[Address]:
+        """The recorded addresses to read: all, or those among the targets, with the projects that they are in."""
+        targets = self._inputs.options.targets
+        homes = {address.project for address in targets}
+        return frozenset(
+            address
+            for address in self._inputs.records
+            if (kind := self._kinds.get(address.kind)) is not None
+            and (not targets or address in targets or (kind.defines_project and address.name in homes))
+        )
+
+    @property
+    def _created(self) -> set[Scope]:
+        """The scopes that can hold the objects of unfinished creates."""
+        if self._inputs.options.targets:
+            return set()
+        attempted = (address for address in self._inputs.ownership.create_attempts if address.kind in self._kinds)
+        return {Scope(address.kind, address.project) for address in attempted if not self._kinds[address.kind].parents}
+
+    @cached_property
+    def retention(self) -> frozenset[Scope]:
+        """The scopes of objects that retention rules match, and of the collections that could hold them."""
+        rules = self._selection.retention_rules
+        return frozenset(scope for rule in rules for scope in rule_scopes(rule, self._kinds))
+
+    def marked(self, scopes: Iterable[Scope]) -> list[Scope]:
+        """The scopes to search for objects of ours that nothing declares: those of every project with a key.
+
+        The default scope is left out where no scope is read with a project's key: a stack that manages the
+        organization alone has nothing there, even if the environment has such a key.
+        """
+        used = {scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key}
+        named = sorted(name for name in {*used, *self._inputs.keyed_projects} if name)
+        projects = [None, *named] if used else named
+        marked = [kind for kind in self._kinds.values() if kind.mark and not kind.parents and kind.calls.listable]
+        return [Scope(kind.name, project) for project in projects for kind in marked]
+
+    # Ids
+
+    def known_ids(self, scopes: Collection[Scope]) -> list[tuple[Scope, str]]:
+        """The objects in some scopes that a record or a manifest names by id."""
+        return [(scope, id) for scope, id in self._known_ids if scope in scopes]
+
+    @cached_property
+    def _known_ids(self) -> list[tuple[Scope, str]]:
+        records = self._inputs.records
+        known = [(self.record_scopes[address], record.id) for address, record in records.items()]
+        for address, resource in self._resources.items():
+            adopt = resource.lifecycle.adopt
+            if isinstance(adopt, str):
+                known.append((self._scope_of(address, adopt), adopt))
+        return [(scope, id) for scope, id in known if scope is not None]
+
+    def only_ids(self, scopes: Iterable[Scope]) -> dict[Scope, frozenset[str]]:
+        """The scopes of which only known objects are wanted, with their ids.
+
+        A scope is read in full where an object is still to be found or created, where an interrupted run may have
+        left one, and where the list itself is wanted: any object of it may be the one.
+        """
+        inputs = self._inputs
+        if inputs.options.unmanaged or inputs.options.adopt or inputs.state_is_new:
+            return {}
+        unbound = {address for address in self._resources if address not in inputs.records}
+        unbound.update(inputs.ownership.unfinished)
+        open_scopes = {(address.kind, address.project) for address in unbound}
+        scopes = list(scopes)
+        # An object that makes another one unnecessary need not be managed by anybody.
+        substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
+        wanted: dict[Scope, set[str]] = {
+            scope: set()
+            for scope in scopes
+            if (scope.kind, scope.project) not in open_scopes
+            and not self._kinds[scope.kind].min_one
+            and scope.kind not in substitutes
+            and scope not in self.retention
+        }
+        for address, record in inputs.records.items():
+            scope = self.record_scopes[address]
+            if scope in wanted:
+                wanted[scope].update((record.id, *record.deposed))
+        return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
+
+    def reads_singly(self, scope: Scope, count: int) -> bool:
+        """Whether `count` objects, if nothing else of the scope is wanted, are read one by one."""
+        return reads_singly(self._kinds[scope.kind], count, self._inputs.pages.get(scope, 1))
+
+    # Fields with calls of their own
+
+    def recorded_own_calls(self) -> OwnCallFields:
+        """The fields to read with calls of their own, for objects that records already tell."""
+        wanted: dict[tuple[Scope, str], set[str]] = {}
+        for address in self._selection.order:
+            resource, record = self._resources[address], self._inputs.records.get(address)
+            scope = self.record_scopes.get(address)
+            if record is not None and scope is not None and resource.kind.own_calls:
+                wanted[scope, record.id] = self.own_calls(resource, record)
+        return wanted
+
+    def own_calls(self, resource: Resource, record: Record | None) -> set[str]:
+        """The managed fields of a resource that have calls of their own; none where all is destroyed."""
+        if self._inputs.options.destroy:
+            return set()
+        managed = {*resource.spec, *(record.applied if record else ())}
+        readable = {field.name for field in resource.kind.own_calls if field.readable is not Readable.NEVER}
+        return readable & managed
+
+    def _scope_of(self, address: Address, id: str) -> Scope | None:
+        kind = self._kinds.get(address.kind)
+        if kind is None:
+            return None
+        try:
+            return Scope(address.kind, address.project, kind.parent_and_id(id)[0])
+        except ValueError:
+            return None
+
+
+def reads_singly(kind: Kind, count: int, pages: int) -> bool:
+    """Whether to read so many objects one by one rather than a list that had `pages` pages last time.
+
+    One always is, since nobody knows whether the list still is a single page.
+    """
+    is_fewer = count == 1 or 0 < count < pages
+    return is_fewer and kind.readable_singly

@@ -1,0 +1,151 @@
+"""Which objects retention rules match, and nobody needs.
+
+A rule says what an object is, and how old at least. Whatever a rule says, an object stays if anybody is known to want
+it: if it is declared, recorded, bound or being created, if it carries the mark of any stack, if a collection holds it,
+or if anything of ours names its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from reconciler.engine.scope import Scope
+from reconciler.engine.snapshot import RetentionMatch, Snapshot
+from reconciler.model.address import Address
+from reconciler.model.kind import Kind, TerminalState
+from reconciler.model.resource import LiveObject
+from reconciler.model.rule import Rule
+from reconciler.model.types import FileSetType
+from reconciler.model.values import MAP, FileSet, Spec, Template
+
+_DAY = 86_400
+TIMES = ("last_active_at", "created_at", "created")
+"""Where objects tell their age, in order of preference: the last use counts more than the creation."""
+
+
+def matched_objects(snapshot: Snapshot) -> list[RetentionMatch]:
+    """What retention rules remove, collections that may hold some of it left aside."""
+    rules = snapshot.selection.retention_rules
+    if not rules:
+        return []
+    wanted, now = _wanted_ids(snapshot), snapshot.inputs.server_time()
+    matched: dict[tuple[str, str], RetentionMatch] = {}
+    for rule in rules:
+        if not snapshot.could_read(rule_scopes(rule, snapshot.inputs.kinds)):
+            continue  # a collection that could not be read may hold what the rule matches
+        for live in snapshot.live.objects(rule.spec["of"], rule.address.project):
+            address = _address_of(live)
+            if (
+                address is not None
+                and live.id not in wanted
+                and matches(rule.spec["match"], live, now)
+                and _is_nobodys(snapshot, live, address)
+            ):
+                # Two keys can open one project, so an object can be listed twice.
+                matched.setdefault((live.kind.name, live.id), RetentionMatch(rule, live, address))
+    return list(matched.values())
+
+
+def matches(match: Spec, live: LiveObject, now: float) -> bool:
+    """Whether every condition of a rule holds for an object. A condition on a field that it does not show fails."""
+    used = last_use(live)
+    if used is None or now - used[1] < match["older_than_days"] * _DAY:
+        return False
+    conditions = {name: value for name, value in match.items() if name != "older_than_days" and value is not None}
+    return bool(conditions) and all(_holds(name, value, live.attributes) for name, value in conditions.items())
+
+
+def last_use(live: LiveObject) -> tuple[str, float] | None:
+    """The best time that an object tells of its age, in unix seconds, with the name of the attribute."""
+    for name in TIMES:
+        at = live.attributes.get(name)
+        if isinstance(at, int | float) and at > 0:
+            return name, at
+    return None
+
+
+def name_of(attributes: Spec) -> str | None:
+    """The name that an object shows."""
+    name = attributes.get("filename", attributes.get("name"))
+    return name if isinstance(name, str) else None
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text inside a value, keys of maps left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from texts_in(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from texts_in(part)
+    elif isinstance(value, FileSet):
+        for member in value.members:
+            yield from texts_in((member.file_id, member.attributes))
+    elif isinstance(value, Template):
+        yield from texts_in(value.parts)
+
+
+def rule_scopes(rule: Rule, kinds: Mapping[str, Kind]) -> list[Scope]:
+    """The scopes that decide which objects a retention rule removes: the objects, and the collections around them."""
+    collections = [kind.name for kind in kinds.values() if collection_fields(kind) and not kind.parents]
+    return [Scope(name, rule.address.project) for name in (rule.spec["of"], *collections)]
+
+
+def collection_fields(kind: Kind) -> frozenset[str]:
+    """The fields of a kind that hold objects of others."""
+    return frozenset(field.name for field in kind.own_calls if isinstance(field.type, FileSetType))
+
+
+def _holds(name: str, wanted: Any, attributes: Spec) -> bool:
+    if name == "name":
+        shown = name_of(attributes)
+        return shown is not None and fnmatchcase(shown, wanted)
+    shown = attributes.get(name)
+    if isinstance(wanted, MAP):
+        return isinstance(shown, MAP) and bool(wanted) and all(shown.get(key) == wanted[key] for key in wanted)
+    return bool(shown == wanted)
+
+
+def _address_of(live: LiveObject) -> Address | None:
+    """The address of an object that nobody declares: its own id, where one can be written so."""
+    try:
+        return Address.parse("/".join(part for part in (live.kind.name, live.project, live.id) if part))
+    except ValueError:
+        return None
+
+
+def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
+    inputs = snapshot.inputs
+    if address in snapshot.resources or address in inputs.records or live.is_marked:
+        return False
+    if inputs.ownership.created_ids.get(live.id, address) != address:
+        return False
+    is_gone = live.kind.terminal_state(live.attributes) is TerminalState.GONE
+    if is_gone or live.kind.read_only_reason(live.attributes) is not None:
+        return False
+    identities = live.kind.identities(live.attributes)
+    return not any(
+        attempt.can_have_made(live) and (attempt.id is not None or attempt.identity in identities)
+        for at, attempts in inputs.ownership.create_attempts.items()
+        for attempt in attempts
+        if at.kind == live.kind.name
+    )
+
+
+def _wanted_ids(snapshot: Snapshot) -> set[str]:
+    """Every text in what is ours: among them are the ids of all that is ours, or is named by it."""
+    inputs = snapshot.inputs
+    bound = [binding.live for binding in snapshot.bindings.values() if binding.live is not None]
+    sources: list[Any] = [
+        [(resource.spec, resource.lifecycle.adopt) for resource in inputs.resources],
+        [(record.id, record.deposed, record.applied, record.delivered) for record in inputs.records.values()],
+        [(live.id, live.attributes, live.own_calls) for live in bound],
+        [rule.spec for rule in inputs.rules],
+        inputs.outputs,
+        inputs.previous_outputs,
+    ]
+    return set(texts_in(sources))
