@@ -67,8 +67,8 @@ def create_once(
 ) -> Written:
     """Send a create. Where its outcome is unknown, search for its object before sending it again.
 
-    `find` takes all attempts so far and returns what one of them has created, None where none has
-    any effect to use. Raises AmbiguousError where the last attempt has no clear answer either.
+    `find` takes all attempts so far. It returns the object that one of them has created, or None
+    where there is none to use. Raises AmbiguousError where the last attempt has no clear answer.
     """
     attempts: list[CreateAttempt] = []
     while True:

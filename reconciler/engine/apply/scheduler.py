@@ -286,7 +286,7 @@ def _settle_unchanged(plan: Plan, context: ApplyContext, actions: ActionContext)
             continue
         if change.reason is Reason.UNTOUCHED:
             continue
-        # Found without a record means found as the result of an unfinished create.
+        # An object without a record is the result of an unfinished create.
         was_found = change.id is not None and actions.records.get(change.address) is None
         settle_unchanged(change, actions, context.run_id)
         # As long as a list may not show it, its traces are the only way to find the object.

@@ -24,7 +24,7 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     changes = values_to_send(change, desired, context)
     own_mark = context.ownership.mark(change.address)
     if kind.mark and kind.mark not in changes and live.mark != own_mark:
-        # A write of the metadata as it is carries our mark along.
+        # A write of unchanged metadata adds our mark.
         changes[kind.mark] = dict(live.value(kind.mark) or {})
     written = context.writer.update(
         live,
