@@ -42,14 +42,15 @@ class ConsistencyWindow(Struct, frozen=True):
         request: an answer from a cache never changes.
         """
         limit = self.seconds if seconds is None else seconds
-        began, waited = self.clock(), 0.0
-        yield waited
-        slept = 0.0
+        began, slept = self.clock(), 0.0
+        yield 0.0
         for pause in pauses(limit, first=self.first_pause, longest=longest_pause, growth=growth):
-            if counts_requests and waited + pause > limit:
+            if counts_requests and self._since(began, slept) + pause > limit:
                 return
             self.pause(pause, reason)
             slept += pause
-            # A clock that is set back must not prolong the wait.
-            waited = max(self.clock() - began, slept)
-            yield waited
+            yield self._since(began, slept)
+
+    def _since(self, began: float, slept: float) -> float:
+        # A clock that is set back must not prolong the wait.
+        return max(self.clock() - began, slept)

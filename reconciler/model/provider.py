@@ -92,7 +92,7 @@ class Written(Struct, frozen=True):
 
 
 class ExpectedValue(Struct, frozen=True):
-    """What a plan knows of a field, so that a second read can be limited to what the change touches."""
+    """What a plan knows of a field. It limits a second read to what the change touches."""
 
     seen: Any
     """The value that the plan saw, in comparable form."""

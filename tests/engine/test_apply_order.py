@@ -1,4 +1,4 @@
-"""Claims about which work waits for which."""
+"""Which step of a plan waits for which, and how many run at a time."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def delete(address: Address) -> Step:
 
 
 def test_a_write_waits_for_the_writes_of_what_it_needs() -> None:
-    found = needs(change(STORE, Action.CREATE), change(BOT, Action.CREATE, STORE))
-    assert found == {write(STORE): set(), write(BOT): {write(STORE)}}
+    graph = needs(change(STORE, Action.CREATE), change(BOT, Action.CREATE, STORE))
+    assert graph == {write(STORE): set(), write(BOT): {write(STORE)}}
 
 
 def test_a_delete_waits_for_the_deletes_of_what_needs_it() -> None:
-    found = needs(change(STORE, Action.DELETE), change(BOT, Action.DELETE, STORE))
-    assert found == {delete(STORE): {delete(BOT)}, delete(BOT): set()}
+    graph = needs(change(STORE, Action.DELETE), change(BOT, Action.DELETE, STORE))
+    assert graph == {delete(STORE): {delete(BOT)}, delete(BOT): set()}
 
 
 def test_a_delete_waits_for_the_rewriting_of_what_needed_it() -> None:
-    found = needs(change(STORE, Action.DELETE), change(BOT, Action.UPDATE, STORE))
-    assert found[delete(STORE)] == {write(BOT)}
+    graph = needs(change(STORE, Action.DELETE), change(BOT, Action.UPDATE, STORE))
+    assert graph[delete(STORE)] == {write(BOT)}
 
 
 def test_a_replacement_deletes_before_it_creates() -> None:
@@ -55,15 +55,11 @@ def test_a_replacement_deletes_before_it_creates() -> None:
 
 
 def test_a_replacement_can_create_first_and_then_lets_dependents_follow_before_it_deletes() -> None:
-    found = needs(change(STORE, Action.REPLACE, create_first=True), change(BOT, Action.UPDATE, STORE))
-    assert found == {
-        write(STORE): set(),
-        write(BOT): {write(STORE)},
-        delete(STORE): {write(STORE), write(BOT)},
-    }
+    graph = needs(change(STORE, Action.REPLACE, create_first=True), change(BOT, Action.UPDATE, STORE))
+    assert graph == {write(STORE): set(), write(BOT): {write(STORE)}, delete(STORE): {write(STORE), write(BOT)}}
 
 
-def test_what_is_unchanged_is_no_work() -> None:
+def test_an_unchanged_resource_has_no_step() -> None:
     assert needs(change(STORE, Action.NO_OP), change(BOT, Action.UPDATE, STORE)) == {write(BOT): set()}
 
 
@@ -71,7 +67,7 @@ ACCOUNT, OTHER = Address("ServiceAccount", "bot", "a"), Address("ServiceAccount"
 KEY = {"key": {"write_to": {"file": "secrets/bot.key"}}}
 
 
-def test_a_key_that_goes_where_a_deleted_one_is_waits_for_that_delete() -> None:
+def test_a_key_waits_for_the_delete_of_another_key_in_its_sink() -> None:
     old = replace(change(ACCOUNT, Action.DELETE), before=KEY)
     new = replace(change(OTHER, Action.CREATE), desired=KEY)
     assert needs(old, new) == {delete(ACCOUNT): set(), write(OTHER): {delete(ACCOUNT)}}
@@ -83,30 +79,44 @@ def test_a_key_does_not_wait_for_a_delete_that_waits_for_it() -> None:
     assert needs(old, new) == {delete(ACCOUNT): {write(OTHER)}, write(OTHER): set()}
 
 
-def test_keys_that_go_to_different_places_wait_for_nothing() -> None:
+def test_keys_with_different_sinks_do_not_wait() -> None:
     old = replace(change(ACCOUNT, Action.DELETE), before={"key": {"write_to": {"file": "secrets/old.key"}}})
     new = replace(change(OTHER, Action.CREATE), desired=KEY)
     assert needs(old, new) == {delete(ACCOUNT): set(), write(OTHER): set()}
 
 
-def test_a_project_is_forgotten_after_all_that_is_in_it() -> None:
+def test_a_project_is_forgotten_after_its_resources() -> None:
     project = Address("Project", "a")
-    found = needs(change(project, Action.FORGET), change(ACCOUNT, Action.FORGET, project))
-    assert found == {write(project): {write(ACCOUNT)}, write(ACCOUNT): set()}
+    graph = needs(change(project, Action.FORGET), change(ACCOUNT, Action.FORGET, project))
+    assert graph == {write(project): {write(ACCOUNT)}, write(ACCOUNT): set()}
+
+
+WAITING = replace(change(Address("Batch", "nightly"), Action.CREATE), wait_for_job=True)
+
+
+def test_a_reference_to_a_job_waits_for_its_end_if_the_apply_does() -> None:
+    wait = Step(WAITING.address, StepKind.WAIT)
+    graph = needs(WAITING, change(BOT, Action.CREATE, WAITING.address))
+    assert graph == {write(WAITING.address): set(), wait: {write(WAITING.address)}, write(BOT): {wait}}
+
+
+def test_a_left_behind_object_is_deleted_after_the_write_that_records_it() -> None:
+    graph = needs(left_behind(STORE), change(STORE, Action.UPDATE))
+    assert graph[Step(STORE, StepKind.DELETE, "old")] == {write(STORE)}
 
 
 def left_behind(address: Address, *needs: Address) -> Change:
     return Change(address, Action.DELETE, Reason.LEFT_BEHIND, id="old", depends_on=needs)
 
 
-def test_what_a_replacement_left_behind_waits_for_the_rewriting_of_what_used_it() -> None:
-    found = needs(left_behind(STORE), change(BOT, Action.UPDATE, STORE))
-    assert found[Step(STORE, StepKind.DELETE, "old")] == {write(BOT)}
+def test_a_left_behind_object_is_deleted_after_its_users_are_rewritten() -> None:
+    graph = needs(left_behind(STORE), change(BOT, Action.UPDATE, STORE))
+    assert graph[Step(STORE, StepKind.DELETE, "old")] == {write(BOT)}
 
 
-def test_what_a_left_over_object_was_reached_by_is_deleted_after_it() -> None:
-    found = needs(left_behind(BOT, STORE), change(STORE, Action.DELETE))
-    assert found[delete(STORE)] == {Step(BOT, StepKind.DELETE, "old")}
+def test_the_parent_of_a_left_behind_object_is_deleted_after_it() -> None:
+    graph = needs(left_behind(BOT, STORE), change(STORE, Action.DELETE))
+    assert graph[delete(STORE)] == {Step(BOT, StepKind.DELETE, "old")}
 
 
 PROJECTS = [write(Address("Project", name)) for name in "abc"]
@@ -114,28 +124,28 @@ STORES = [write(Address("VectorStore", name)) for name in "abc"]
 
 
 def taken(ready: ReadyQueue) -> list[Step]:
-    """All that can be taken."""
+    """Take steps until every slot is taken."""
     return list(iter(ready.take, None))
 
 
-def test_as_many_as_may_go_are_counted_crew_by_crew() -> None:
-    ready = ReadyQueue(2, lambda node: node.address.kind)
+def test_each_worker_pool_has_its_own_slots() -> None:
+    ready = ReadyQueue(2, lambda step: step.address.kind)
     ready.add([*PROJECTS, *STORES])
     assert taken(ready) == [*PROJECTS[:2], *STORES[:2]]
     ready.end(STORES[0])
     assert taken(ready) == STORES[2:]
 
 
-def test_one_at_a_time_is_one_of_all() -> None:
-    ready = ReadyQueue(1, lambda node: node.address.kind)
+def test_with_a_parallelism_of_one_the_pools_share_a_slot() -> None:
+    ready = ReadyQueue(1, lambda step: step.address.kind)
     ready.add([*PROJECTS, *STORES])
     assert taken(ready) == PROJECTS[:1]
     ready.end(PROJECTS[0])
     assert taken(ready) == PROJECTS[1:2]
 
 
-def test_waiting_for_a_job_takes_nobodys_place() -> None:
-    ready = ReadyQueue(1, lambda node: node.address.kind)
+def test_a_wait_takes_no_slot() -> None:
+    ready = ReadyQueue(1, lambda step: step.address.kind)
     waits = [Step(Address("Batch", name), StepKind.WAIT) for name in "ab"]
     ready.add([*PROJECTS, *waits])
     assert taken(ready) == [*waits, PROJECTS[0]]

@@ -104,6 +104,7 @@ class ActionContext(Struct, frozen=True):
         kind = self.kind_of(change)
         if kind.mark is None:
             return None
+        # The API limits the pairs of metadata, and those of the user outrank our mark.
         metadata = spec.get(kind.mark)
         if isinstance(metadata, Mapping) and len(metadata) >= METADATA_PAIRS:
             return None
@@ -112,6 +113,7 @@ class ActionContext(Struct, frozen=True):
 
 def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
     """The shared state of the actions of a plan, before the first of them."""
+    # One object reads and writes. Each action sees the half that it needs.
     provider, kinds = context.provider, context.kinds
     records = RecordSet(plan, context.store.records())
     # Every id that has an owner is reserved before the first search, so no search can take it.

@@ -39,12 +39,15 @@ def create(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     kind = context.kind_of(change)
     desired = context.references.resolve(change)
     if change.action is Action.REPLACE and change.create_before_destroy:
+        # The old object is deleted last. If it has changed since the plan, refuse before there are
+        # two objects.
         reread(change, context)
     existing = _find_existing(change, desired, context)
     if existing is not None and kind.is_shown_once:
         # Its secret was shown once and is lost, so a new object takes its place.
         context.writer.delete(existing, record=None, steps=journal)
         existing = None
+    # Each of the three ways ends with one object that matches the manifest.
     if existing is not None:
         written = _converge(change, desired, existing, context, journal)
     elif kind.always_exists:
@@ -64,8 +67,8 @@ def create_once(
 ) -> Written:
     """Send a create. Where its outcome is unknown, search for its object before sending it again.
 
-    `find` takes all attempts so far and returns what one of them has created, None where none has
-    any effect to use. Raises AmbiguousError where the last attempt has no clear answer either.
+    `find` takes all attempts so far. It returns the object that one of them has created, or None
+    where there is none to use. Raises AmbiguousError where the last attempt has no clear answer.
     """
     attempts: list[CreateAttempt] = []
     while True:
@@ -93,6 +96,7 @@ def _create_new(change: Change, desired: Spec, context: ActionContext, journal: 
         return _send_create(change, desired, context, journal)
 
     def find(attempts: tuple[CreateAttempt, ...]) -> Written | None:
+        # All attempts count: a gateway can carry out the first one after the second.
         criteria = _criteria(change, desired, context, attempts, but=discarded)
         live = context.search.find_until_settled(criteria)
         if live is None:
@@ -110,6 +114,7 @@ def _create_new(change: Change, desired: Spec, context: ActionContext, journal: 
 def _send_create(change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal) -> Written:
     kind = context.kind_of(change)
     spec = {**diff.beyond_defaults(kind, change.restored), **desired}
+    # The digest in the metadata of a job shows later whether the manifest asks for another run.
     inputs = context.references.inputs_digest(change)
     if inputs is not None and kind.mark is not None:
         spec[kind.mark] = {**(spec.get(kind.mark) or {}), INPUTS_KEY: inputs}
@@ -132,8 +137,10 @@ def _converge(
 ) -> Written:
     """Bring an existing object to the state that a create would have given it."""
     kind = context.kind_of(change)
+    # A job cannot be changed: what it runs with was part of its create.
     if kind.job is not None:
         return Written(live)
+    # Lists do not show the members of collections, so they take calls of their own.
     collections = [
         field.name
         for field in kind.own_calls
@@ -162,6 +169,8 @@ def _find_existing(change: Change, desired: Spec, context: ActionContext) -> Liv
     kind = context.kind_of(change)
     attempts = tuple(context.ownership.create_attempts.get(change.address, ()))
     criteria = _criteria(change, desired, context, attempts)
+    # The object of a create just before a crash may not show yet, so one look is not enough. With a
+    # unique key it is: the API refuses a second object.
     if change.address in context.ownership.create_attempts and not kind.unique_key:
         return context.search.find_until_settled(criteria, by_earlier_run=True)
     if change.verify_before_create or kind.always_exists or attempts:
@@ -171,6 +180,7 @@ def _find_existing(change: Change, desired: Spec, context: ActionContext) -> Liv
 
 def _refuse_duplicates(change: Change, desired: Spec, context: ActionContext) -> None:
     """Raise StalePlanError where others have created such an object and the plan missed it."""
+    # A project that this apply creates is empty.
     if change.address.project in context.new_projects:
         return
     # Without a mark a second object could never be told from the first, so the plan's own read

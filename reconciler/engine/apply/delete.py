@@ -16,6 +16,7 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     """Delete the object that the plan saw; also the deleting half of a replacement."""
     record = context.records.get(change.address)
     live = reread(change, context)
+    # A retention rule may delete an object without an owner. A mark says that it has one by now.
     if change.matched_by is not None and live is not None and live.is_marked:
         raise StalePlanError("it has been taken over since the plan was made", hint="Plan again and review.")
     if live is not None and change.removal is Removal.CANCEL:
@@ -24,6 +25,7 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
         # After a replacement the record is of the new object, and so is the key in it.
         own_record = record if record is not None and record.id == live.id else None
         context.writer.delete(live, record=own_record, steps=journal)
+    # An object that is gone already ends here too: the state still has to drop it.
     if record is not None and change.id != record.id:
         deposed = tuple(id for id in record.deposed if id != change.id)
         rest = replace(record, deposed=deposed)
@@ -38,6 +40,7 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
 def delete_leftovers(change: Change, context: ActionContext, journal: ChangeJournal) -> None:
     """Delete what unfinished runs created for an unchanged resource, and close their entries."""
     kind, record = context.kind_of(change), context.records.get(change.address)
+    # Only fields with calls of their own leave anything behind, such as uploads and keys.
     if change.id and kind.own_calls:
         live = context.search.read(change.address, kind, change.id)
         if live is not None:

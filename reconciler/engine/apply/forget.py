@@ -17,6 +17,7 @@ _RELEASES = (Reason.RETAINED, Reason.PROJECT_RETAINED, Reason.ROLLBACK)
 
 def adopt(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Bind an existing object, and mark it as ours where the change says so."""
+    # Large imports adopt thousands of objects. Without a write, lists are current enough for them.
     live = reread_existing(change, context, is_read_only=not change.mark)
     if change.mark and live.mark != change.mark:
         # Without a mark nothing finds the object after a loss of the state, and another stack can

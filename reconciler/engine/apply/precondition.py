@@ -46,6 +46,7 @@ def reread(
     a list answers for all objects of a scope.
     """
     kind = context.kind_of(change)
+    # Fields with calls of their own can take one call per file, so they are read in part.
     live = _read(change, kind, context, is_read_only=is_read_only)
     expected = _expected_values(change, kind, context, becoming or {})
     if live is not None and expected:
@@ -83,7 +84,7 @@ def _expected_values(change: Change, kind: Kind, context: ActionContext, becomin
 
 def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     seen, now = change.pre_image, diff.image(kind, live)
-    if not seen:
+    if not seen:  # the plan could not compare any field
         return
     own_calls = {field.name for field in kind.own_calls}
     # Nothing can be said of a field that one of the two reads lacks. A field with calls of its own

@@ -58,10 +58,13 @@ class ReferenceValues:
         live = self._written.get(reference.address)
         if not reference.path:
             return self._id(reference, change, live)
+        # The plan's own value comes first: it was approved. Where the plan says Unknown, only the
+        # object can tell.
         sources: list[Spec] = [change.after] if change is not None else []
         if live is not None:
             sources.append(shown_to_others(live))
         elif change is not None and change.id is not None:
+            # No write of this run: the object is as the plan saw it.
             sources += [change.before, change.results]
         for source in sources:
             value = value_at(source, reference.path)
@@ -93,6 +96,7 @@ class ReferenceValues:
         kind = self._kinds[change.address.kind]
         if kind.job is None:
             return None
+        # By content and not by id: the same file in another upload is the same input.
         targets = {reference.address for reference in references_in(change.desired)}
         specs = {address: self._changes[address].desired for address in targets & self._changes.keys()}
         return kind.inputs_digest(substitute(change.desired, by_content(specs, self.lookup)))

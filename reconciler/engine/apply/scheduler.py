@@ -65,8 +65,10 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
     started, calls = context.clock(), context.provider.calls
     actions = action_context(plan, context)
     scheduler = Scheduler(steps_of(plan), context, actions)
+    # Announced together, so that the estimate covers the whole apply from the start.
     _announce(scheduler.steps.values(), context)
     outcomes = merge_outcomes(plan, scheduler.run())
+    # Records of unchanged resources come last: values that they refer to may be new.
     _settle_unchanged(plan, context, actions)
     if not context.stop.is_set():
         outcomes = note_duplicates(outcomes, context.provider, context.kinds, context.ownership)
@@ -106,6 +108,8 @@ class Scheduler:
         ready.add(step for step in self.steps if not self._waiting_for[step])
         running: dict[Future[Outcome], Step] = {}
         ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        # One thread for each step that can run: the queue limits the pools, and a wait must not take
+        # the thread of a write.
         with ThreadPoolExecutor(ready.capacity(self.steps)) as pool:
             while True:
                 while not self._context.stop.is_set() and (step := ready.take()):
@@ -131,6 +135,7 @@ class Scheduler:
             return []
         ready = []
         for dependent in self._dependents[step]:
+            # A dependent of a failed step has an outcome already.
             self._waiting_for[dependent].discard(step)
             if not self._waiting_for[dependent] and dependent not in self._outcomes:
                 ready.append(dependent)
@@ -167,6 +172,7 @@ class Scheduler:
                 result = wait_for_job(change, self._actions, lambda text: self._tell(change, text))
             else:
                 result = self._run_journalled(step, change)
+        # The first two are ReconcilerErrors too. Other errors are defects, and end the apply.
         except StalePlanError as error:
             return self._failure(change, error, OutcomeStatus.STALE, started)
         except Interrupted:
@@ -245,6 +251,7 @@ def merge_outcomes(plan: Plan, outcomes: Mapping[Step, Outcome]) -> list[Outcome
         if known is None:
             merged[key] = outcome
         elif known.status is OutcomeStatus.APPLIED:
+            # Steps after a failure are skipped, and their outcomes say less than the failure.
             has_failed = outcome.status is not OutcomeStatus.APPLIED
             merged[key] = replace(
                 outcome,
@@ -279,9 +286,10 @@ def _settle_unchanged(plan: Plan, context: ApplyContext, actions: ActionContext)
             continue
         if change.reason is Reason.UNTOUCHED:
             continue
-        # Found without a record means found as the result of an unfinished create.
+        # An object without a record is the result of an unfinished create.
         was_found = change.id is not None and actions.records.get(change.address) is None
         settle_unchanged(change, actions, context.run_id)
+        # As long as a list may not show it, its traces are the only way to find the object.
         if change.address not in context.ownership.unfinished:
             continue
         if was_found or not _may_show_yet(change, context):
@@ -335,6 +343,7 @@ class ReadyQueue:
 
     def take(self) -> Step | None:
         """The next step to start; None while every slot is taken."""
+        # Waits first: a job that has ended is noticed without a delay by other steps.
         if self._waits:
             return self._waits.popleft()
         for pool, queue in self._queues.items():

@@ -85,6 +85,7 @@ class ObjectSearch:
         `wanted` are the ids of all objects of the scope that are read like this.
         """
         parent, _ = kind.parent_and_id(id)
+        # For one object a list costs as much as a read, or more.
         if len(wanted) < 2 or not kind.calls.listable or not kind.readable_singly:
             return self.read(address, kind, id)
         live = self._lists.find(kind, address.project, parent, id, enough=wanted)
@@ -104,6 +105,7 @@ class ObjectSearch:
         live = self._match(criteria, self._candidates(criteria))
         if live is None or criteria.kind.unique_key:
             return live
+        # Another thread may have reserved the same object since the list was filtered.
         return live if self._reservations.reserve(live.id, criteria.address) else None
 
     def find_until_settled(self, criteria: SearchCriteria, *, by_earlier_run: bool = False) -> LiveObject | None:
@@ -119,6 +121,7 @@ class ObjectSearch:
         reason = f"looking for {criteria.address}, whose create had no clear answer"
         for _ in self._consistency.poll(reason, seconds):
             live = self.find(criteria)
+            # Without a list there is nothing to poll.
             if live is not None or not criteria.kind.calls.listable:
                 return live
         return None
@@ -186,6 +189,7 @@ class ObjectSearch:
                 marked = [live for live in marked if criteria.can_be_ours(live)]
         if marked:
             return marked[0]
+        # Our create would have left a mark, so an object without one is somebody else's.
         if criteria.is_marked:
             return None
         identity = kind.identity(criteria.spec)
@@ -196,6 +200,7 @@ class ObjectSearch:
             alike = [live for live in alike if criteria.can_be_ours(live)]
         if len(alike) > 1:
             ids = ", ".join(sorted(live.id for live in alike))
+            # Which one is ours cannot be told, and a guess could delete another's object later.
             raise ApiError(
                 f"{ids} could each be what an unfinished create made",
                 hint="Keep one and delete the rest.",
@@ -255,6 +260,7 @@ class _SharedLists:
         enough: frozenset[str] | None = None,
     ) -> _SharedList:
         key = (kind.name, project, within, enough)
+        # One lock for each list: threads that need the same list wait for one read of it.
         with self._guard:
             lock = self._locks.setdefault(key, Lock())
         with lock:

@@ -58,6 +58,7 @@ def dependencies_of(steps: Mapping[Step, Change]) -> dict[Step, set[Step]]:
     referred to it has been deleted or rewritten. A replacement deletes first, unless its change has
     `create_before_destroy`.
     """
+    # Only steps of this plan are nodes: what a plan leaves alone holds nothing up.
     needs: dict[Step, set[Step]] = {step: set() for step in steps}
     for step, change in steps.items():
         if change.reason is Reason.LEFT_BEHIND:
@@ -108,6 +109,7 @@ def _order_reference(
             # References to a job may be to its results, so they wait for its end if anything does.
             target_wait = Step(target, StepKind.WAIT)
             needs[write].add(target_wait if target_wait in steps else target_write)
+    # Deletes go the other way around: users first, then what they used.
     if target_delete not in steps:
         return
     target_change = steps[target_delete]
@@ -119,7 +121,7 @@ def _order_reference(
 
 
 def _free_sinks_first(needs: dict[Step, set[Step]], steps: Mapping[Step, Change]) -> None:
-    """Delete a key before another key is delivered to its sink: no sink overwrites a foreign key."""
+    """Delete a key before another one goes to its sink: a sink never overwrites a foreign key."""
     deletes: dict[str, Step] = {}
     for step, change in steps.items():
         if step.kind is StepKind.DELETE and change.action is Action.DELETE:

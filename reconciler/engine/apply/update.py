@@ -18,12 +18,13 @@ from reconciler.state import ChangeJournal, PreImage
 def update(change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
     """Send the fields that differ to the object that the plan saw."""
     kind = context.kind_of(change)
+    # Resolve first: a reference without a value fails the change before any call.
     desired = context.references.resolve(change)
     live = reread_existing(change, context, becoming=desired)
     changes = values_to_send(change, desired, context)
     own_mark = context.ownership.mark(change.address)
     if kind.mark and kind.mark not in changes and live.mark != own_mark:
-        # A write of the metadata as it is carries our mark along.
+        # A write of unchanged metadata adds our mark.
         changes[kind.mark] = dict(live.value(kind.mark) or {})
     written = context.writer.update(
         live,
@@ -45,13 +46,14 @@ def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dic
 
 
 def _value_to_send(field: Field, change: Change, desired: Spec, record: Record | None) -> Any:
-    """The desired value of a field; else the value that it is reset to, KEEP where there is none."""
+    """The desired value of a field, else the value to reset it to; KEEP where there is neither."""
     if field.name in desired:
         return desired[field.name]
     if field.name in change.restored:
         return change.restored[field.name]
     if field.reset is OVERWRITTEN:
         return record.overwritten.get(field.name, KEEP) if record is not None else KEEP
+    # A collection is cleared by its members: it takes no null.
     if isinstance(field.type, FileSetType) and field.reset is None:
         return FileSet(())
     return field.reset
@@ -78,6 +80,8 @@ def finish_write(
     journal: ChangeJournal,
 ) -> StepResult:
     """Record a write, and end its change in the journal: both in one transaction."""
+    # Steps that wait for this one start as soon as it returns, so everything that they look up is
+    # in place before.
     if context.kind_of(change).defines_project:
         context.reader.bind_project(change.address.name, written.live.id)
         context.records.bind_project(change.address.name, written.live.id)
@@ -85,6 +89,7 @@ def finish_write(
     context.records.put(record)
     journal.finish(record)
     notes = list(written.notes)
+    # The server may keep another value than it was sent. The next plan expects that value.
     for name, value in record.answered.items():
         notes.append(f"{name}: the API keeps {_short(value)}, not what was asked")
     return StepResult(record.id, tuple(notes), written.refused)

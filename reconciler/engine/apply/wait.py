@@ -45,11 +45,13 @@ def wait_for_job(change: Change, context: ActionContext, tell: Callable[[str], N
             continue
         if kind.job is None:
             return StepResult(live.id)
+        # Events have ids, and two can have the same text. Progress is known by its text alone.
         for key, text in context.writer.job_events(live):
             _tell_once(key or text, text, told, tell)
         progress = kind.job.progress_of(live.attributes)
         _tell_once(progress, progress, told, tell)
         if _has_succeeded(live, progress):
+            # Its results are final now, so references to them have a value.
             context.references.remember(change, live)
             return StepResult(live.id, (progress,))
     raise JobError(
@@ -70,6 +72,6 @@ def _has_succeeded(live: LiveObject, progress: str) -> bool:
     if phase is Phase.FAILED:
         raise JobError(
             f"it did not succeed: {progress}",
-            hint=("It does not run again by itself: change an input, or pass --replace with its address."),
+            hint="It does not run again by itself: change an input, or pass --replace with its address.",
         )
     return phase is Phase.SUCCEEDED
