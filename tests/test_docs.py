@@ -391,6 +391,16 @@ def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() 
     assert said == of_admins
 
 
+def test_the_terms_that_the_page_of_kinds_explains_are_those_of_the_pages() -> None:
+    text = PAGES["docs/kinds.md"].read_text(encoding="utf-8").partition("<!--")[0]
+    terms = [
+        term.partition(":")[0].removesuffix(" …") for term in re.findall(r"^\| ([a-z][^|]*) \|", text, re.MULTILINE)
+    ]
+    pages = "\n".join(kind_page(kind) for kind in KIND_PAGES.values())
+    assert terms
+    assert [term for term in terms if term not in pages] == []
+
+
 @pytest.mark.parametrize("page", KIND_PAGES)
 def test_the_page_of_a_kind_is_what_its_declaration_says(page: str) -> None:
     path, fresh = ROOT / page, kind_page(KIND_PAGES[page])
