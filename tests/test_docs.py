@@ -1,8 +1,8 @@
-"""Claims about the documentation: what it shows is what the program does.
+"""The documentation matches the program.
 
-Code blocks say what they are: `yaml manifest` and `yaml stack` have to validate, `yaml workflow` has to be YAML. What
-stands between a marker such as `<!-- command plan -->` and `<!-- end -->` is written from the program by
-`RECONCILER_GOLDEN=write pytest tests/test_docs.py`, and otherwise compared.
+The info string of a code block selects its check: `yaml manifest` and `yaml stack` must validate, and `yaml workflow`
+must be YAML. Text between a marker such as `<!-- command plan -->` and `<!-- end -->` is generated from the program:
+`RECONCILER_GOLDEN=write pytest tests/test_docs.py` writes it, and the tests compare it otherwise.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ PAGES = {
 }
 KIND_PAGES = {f"docs/kinds/{page_name(name)}": kind for name, kind in {**KINDS, **RULE_KINDS}.items()}
 
-SURROUNDINGS = {
+EXAMPLE_FILES = {
     "prompts/support.md": "Be kind.\n",
     "data/price-list.md": "# Prices\n",
     "data/requests.jsonl": "{}\n",
     "handbook/orders/refunds.md": "# Refunds\n",
     "handbook/drafts/loyalty.md": "# Loyalty\n",
 }
-"""The files that the examples of the documentation name."""
+"""Files that examples in the documentation read."""
 
 STACK = """\
 kind: Stack
@@ -56,7 +56,7 @@ spec:
   variables: {model: gpt-5.1, stage: dev}
 """
 
-NEIGHBOURS = """\
+REFERENCED_RESOURCES = """\
 kind: Project
 metadata: {name: search}
 spec: {name: Search}
@@ -69,7 +69,7 @@ kind: VectorStore
 metadata: {name: handbook, project: search}
 spec: {name: Handbook}
 """
-"""What the examples of stack files refer to."""
+"""Resources that examples of stack files refer to."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ GLOBAL = {name for option in BY_PATH["validate"].params for name in option.opts}
 
 
 def folder_with(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in {**SURROUNDINGS, **files}.items():
+    for name, text in {**EXAMPLE_FILES, **files}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     return folder
@@ -146,7 +146,7 @@ def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) 
 
 @pytest.mark.parametrize("block", of("yaml stack"), ids=str)
 def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(block: Block, tmp_path: Path) -> None:
-    root = folder_with(tmp_path, {"reconciler.yaml": block.text, "manifests/example.yaml": NEIGHBOURS})
+    root = folder_with(tmp_path, {"reconciler.yaml": block.text, "manifests/example.yaml": REFERENCED_RESOURCES})
     for environment in (None, *yaml.safe_load(block.text)["spec"].get("environments", ())):
         assert load_configuration(Settings(root=root, environment=environment), KINDS).warnings == ()
 
@@ -156,7 +156,7 @@ def test_a_workflow_of_the_documentation_is_yaml(block: Block) -> None:
     assert yaml.safe_load(block.text)["jobs"]
 
 
-def test_the_first_five_minutes_are_as_the_readme_says(workspace: Workspace) -> None:
+def test_the_quick_start_of_the_readme_works(workspace: Workspace) -> None:
     (block,) = [block for block in BLOCKS if block.note == "run"]
     results = []
     for line in block.text.splitlines():
@@ -332,7 +332,7 @@ def refresh_kinds() -> str:
         for kind in sorted(KINDS.values(), key=lambda kind: kind.name)
         if is_reported_in_audit_log(kind)
     ]
-    return "\n".join(["| Kind | Is read after entries of the types |", "|---|---|", *rows]) + "\n"
+    return "\n".join(["| Kind | Audit log entry types that cause a read |", "|---|---|", *rows]) + "\n"
 
 
 def rule_pages() -> str:
@@ -341,20 +341,20 @@ def rule_pages() -> str:
 
 def operations_table() -> str:
     rows = [f"| {one.group} | `{one.name}` | `{one.call}` | {'; '.join(remarks(one))} |" for one in OPERATIONS.values()]
-    return "\n".join(["| Group | `operation` | Call | |", "|---|---|---|---|", *rows]) + "\n"
+    return "\n".join(["| Group | `operation` | Call | Notes |", "|---|---|---|---|", *rows]) + "\n"
 
 
 def remarks(operation: Operation) -> Iterator[str]:
     if operation.files:
-        yield f"a form with {' and '.join(f'`{name}`' for name in operation.files)}"
+        yield f"multipart form with {' and '.join(f'`{name}`' for name in operation.files)}"
     if operation.costly:
         yield "costs money"
     if operation.admin:
-        yield "with the admin key"
+        yield "needs the admin key"
     if operation.waiting:
-        yield "waited for"
+        yield "polled until it ends"
     if operation.ended:
-        yield "ended on the live platform"
+        yield "retired on the live platform"
 
 
 GENERATED = {
@@ -389,6 +389,16 @@ def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() 
     trusted, _, others = text.partition("<!-- end -->")
     said = {name for name in of_admins if f"`{name}`" in (trusted if is_reported_in_audit_log(KINDS[name]) else others)}
     assert said == of_admins
+
+
+def test_the_terms_that_the_page_of_kinds_explains_are_those_of_the_pages() -> None:
+    text = PAGES["docs/kinds.md"].read_text(encoding="utf-8").partition("<!--")[0]
+    terms = [
+        term.partition(":")[0].removesuffix(" …") for term in re.findall(r"^\| ([a-z][^|]*) \|", text, re.MULTILINE)
+    ]
+    pages = "\n".join(kind_page(kind) for kind in KIND_PAGES.values())
+    assert terms
+    assert [term for term in terms if term not in pages] == []
 
 
 @pytest.mark.parametrize("page", KIND_PAGES)

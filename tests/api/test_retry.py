@@ -104,7 +104,7 @@ def test_attempts_are_bounded() -> None:
 
 
 def test_the_docs_say_how_long_a_request_can_take() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "weather.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "timeouts.md").read_text(encoding="utf-8")
     attempt = CONNECT_SECONDS + 2 * ANSWER_SECONDS
     assert f"for {Policy().total_seconds:.0f} seconds" in page
     assert f"one attempt takes {attempt:.0f} seconds at most" in page
