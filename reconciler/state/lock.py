@@ -1,7 +1,9 @@
 """The lock: one run at a time writes, and everybody else is told who.
 
-The claim is a row in the database, so it is taken and seen in the same transaction as everything else, and needs no
-file of its own. A holder that was killed leaves its row behind; where it is provably dead the next run takes over.
+The claim is a row in the database, so it is taken and seen in the same transaction as everything else. Its holder also
+holds the kernel's lock on a file beside the database. A holder that was killed leaves its row behind, and the kernel's
+lock is free at once: the next run takes over, also in another container of the host. On another host, or where the
+holder had no such lock, it takes over only from a process that is provably dead.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from msgspec import Struct, to_builtins
 
 from reconciler.errors import LockedError, StateError
 from reconciler.state.database import Database
+from reconciler.state.file_lock import FileLock
 from reconciler.state.process import Process
 from reconciler.state.rows import readable
 
@@ -30,6 +33,8 @@ class Holder(Struct, frozen=True):
     command: str
     since: float
     process: Process
+    has_file_lock: bool = False
+    """Whether it holds the kernel's lock too, so that its death frees that."""
 
     @property
     def host(self) -> str:
@@ -51,23 +56,31 @@ class Holder(Struct, frozen=True):
 
 
 @contextmanager
-def hold(database: Database, *, command: str, now: float, on_takeover: Callable[[Holder], None]) -> Iterator[Holder]:
+def hold(
+    database: Database, file_lock: FileLock, *, command: str, now: float, on_takeover: Callable[[Holder], None]
+) -> Iterator[Holder]:
     """Hold the lock for the block, and refuse every write of this store once somebody else took it away.
 
     Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once the lock is ours.
     """
-    holder = Holder(user=_user(), command=command, since=now, process=Process.current())
+    holder = Holder(user=_user(), command=command, since=now, process=Process.current(), has_file_lock=True)
     token = secrets.token_hex(16)
-    dead = _claim(database, holder, token)
-    database.fence = lambda connection: _require(connection, token)
+    if not file_lock.acquire():
+        with database.read() as connection:
+            raise _held(read_holder(connection), holder)
     try:
-        if dead is not None:
-            on_takeover(dead)
-        yield holder
+        dead = _claim(database, holder, token)
+        database.fence = lambda connection: _require(connection, token)
+        try:
+            if dead is not None:
+                on_takeover(dead)
+            yield holder
+        finally:
+            database.fence = None
+            with database.write() as connection:
+                connection.execute("DELETE FROM lock WHERE token = ?", (token,))
     finally:
-        database.fence = None
-        with database.write() as connection:
-            connection.execute("DELETE FROM lock WHERE token = ?", (token,))
+        file_lock.release()
 
 
 def read_holder(connection: sqlite3.Connection) -> Holder | None:
@@ -90,8 +103,8 @@ def release(connection: sqlite3.Connection) -> Holder | None:
 def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
     with database.write(fenced=False) as connection:
         found = read_holder(connection)
-        if found is not None and not holder.process.proves_dead(found.process):
-            raise LockedError(f"another run holds the lock: {found}", hint=_hint(found, holder))
+        if found is not None and not _is_dead(found, holder):
+            raise _held(found, holder)
         row = (token, json.dumps(to_builtins(holder)))
         connection.execute("INSERT OR REPLACE INTO lock (only_row, token, holder) VALUES (1, ?, ?)", row)
     return found
@@ -103,6 +116,18 @@ def _require(connection: sqlite3.Connection, token: str) -> None:
             "the lock was taken away from this run, so it must not write any more",
             hint="see who unlocked it, then run again",
         )
+
+
+def _is_dead(found: Holder, here: Holder) -> bool:
+    """Whether an earlier holder runs no more. The caller holds the kernel's lock."""
+    shares_kernel = bool(here.process.boot) and found.process.boot == here.process.boot
+    return (found.has_file_lock and shares_kernel) or here.process.proves_dead(found.process)
+
+
+def _held(found: Holder | None, here: Holder) -> LockedError:
+    if found is None:
+        return LockedError("another run is taking the lock right now", hint="wait for it to end, then run again")
+    return LockedError(f"another run holds the lock: {found}", hint=_hint(found, here))
 
 
 def _hint(found: Holder, here: Holder) -> str:

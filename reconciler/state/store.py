@@ -27,6 +27,7 @@ from reconciler.model.resource import Record
 from reconciler.model.secret import Redactor
 from reconciler.state import identity, journal, lock, parsed, portable, resources, runs, schema
 from reconciler.state.database import Database
+from reconciler.state.file_lock import FileLock
 from reconciler.state.files import open_copy, open_file
 from reconciler.state.identity import Identity
 from reconciler.state.journal import Journal, JournalEntry
@@ -40,8 +41,11 @@ _FORMER_OWNERS = "former owners"
 class StateStore:
     """The embedded backend: one SQLite file. Use `open` or `open_for_reading`, and `close` it (or use `with`)."""
 
-    def __init__(self, database: Database, *, stack: str, environment: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, path: Path, *, stack: str, environment: str, clock: Callable[[], float]
+    ) -> None:
         self._database = database
+        self._file_lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._clock = clock
         self._own_runs: list[int] = []
         self._read: tuple[int, Mapping[Address, Record]] | None = None
@@ -53,7 +57,7 @@ class StateStore:
         """Open for writing; folder and file are created where absent. `clock` gives unix seconds."""
         path = state_file(folder, stack, environment)
         with _named(path):
-            store = cls._ready(open_file(path), stack, environment, clock)
+            store = cls._ready(open_file(path), path, stack, environment, clock)
             store._begin_lineage()
             return store
 
@@ -62,14 +66,16 @@ class StateStore:
         """A view of the state as it is now, empty where there is none; the disk is not touched, writes are refused."""
         path = state_file(folder, stack, environment)
         with _named(path):
-            store = cls._ready(open_copy(path), stack, environment, time.time)
+            store = cls._ready(open_copy(path), path, stack, environment, time.time)
         with store._database.read() as connection:
             connection.execute("PRAGMA query_only = ON")
         return store
 
     @classmethod
-    def _ready(cls, database: Database, stack: str, environment: str, clock: Callable[[], float]) -> StateStore:
-        store = cls(database, stack=stack, environment=environment, clock=clock)
+    def _ready(
+        cls, database: Database, path: Path, stack: str, environment: str, clock: Callable[[], float]
+    ) -> StateStore:
+        store = cls(database, path, stack=stack, environment=environment, clock=clock)
         try:
             store._migrate()
             store._check_identity()
@@ -288,7 +294,7 @@ class StateStore:
 
         A holder that is provably dead is taken over, and handed to `on_takeover` for the notice.
         """
-        return lock.hold(self._database, command=command, now=self._clock(), on_takeover=on_takeover)
+        return lock.hold(self._database, self._file_lock, command=command, now=self._clock(), on_takeover=on_takeover)
 
     def holder(self) -> Holder | None:
         """Who holds the lock now."""
@@ -298,7 +304,9 @@ class StateStore:
     def unlock(self) -> Holder | None:
         """Take the lock away from whoever holds it; gives who that was. Its writes are refused from then on."""
         with self._database.write(fenced=False) as connection:
-            return lock.release(connection)
+            holder = lock.release(connection)
+        self._file_lock.break_lock()
+        return holder
 
     # Export and import
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,49 @@ def test_a_killed_holder_whose_parent_did_not_notice_is_taken_over(
     notices: list[Holder] = []
     with store.lock(command="plan", on_takeover=notices.append):
         assert [holder.pid for holder in notices] == [other.pid]
+
+
+def as_in_another_container(folder: Path, **changes: object) -> None:
+    """Make the holder of the lock one of another container of this host."""
+    with closing(sqlite3.connect(folder / "acme.prod.db", isolation_level=None)) as raw:
+        holder = json.loads(raw.execute("SELECT holder FROM lock").fetchone()[0])
+        process = {**holder["process"], "host": "another-container", "namespace": "pid:[1]", "pid": 1}
+        raw.execute("UPDATE lock SET holder = ?", (json.dumps({**holder, "process": process, **changes}),))
+
+
+def test_a_holder_that_was_killed_in_another_container_is_taken_over(
+    other: subprocess.Popen[str], store: StateStore, folder: Path
+) -> None:
+    other.kill()
+    other.wait()
+    as_in_another_container(folder)
+    dead: list[Holder] = []
+    with store.lock(command="apply", on_takeover=dead.append):
+        assert [holder.host for holder in dead] == ["another-container"]
+
+
+def test_a_holder_that_lives_in_another_container_is_not_taken_over(
+    other: subprocess.Popen[str], store: StateStore, folder: Path
+) -> None:
+    as_in_another_container(folder)
+    with (
+        pytest.raises(LockedError, match="another-container"),
+        store.lock(command="apply", on_takeover=refuse_takeover),
+    ):
+        pass
+
+
+def test_a_holder_without_the_lock_of_the_kernel_is_not_judged_by_it(
+    other: subprocess.Popen[str], store: StateStore, folder: Path
+) -> None:
+    other.kill()
+    other.wait()
+    as_in_another_container(folder, has_file_lock=False)
+    with (
+        pytest.raises(LockedError, match="another-container"),
+        store.lock(command="apply", on_takeover=refuse_takeover),
+    ):
+        pass
 
 
 def test_the_lock_is_given_back_after_an_error(store: StateStore) -> None:
