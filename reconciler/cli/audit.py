@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.api.audit import AuditQuery, newest_entries
+from reconciler.app.plans import parse_addresses
+from reconciler.app.projects import Projects
+from reconciler.app.session import Session
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from reconciler.api.audit import AuditQuery
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-    from reconciler.model.address import Address
-    from reconciler.model.log import AuditEntry
+from reconciler.cli.period import moment
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import nearest
+from reconciler.model.log import AuditEntry
+from reconciler.render.jsonview import document
+from reconciler.render.lines import shortened
+from reconciler.render.tables import markdown_table, text_table
+from reconciler.render.values import inline
 
 _HEADERS = ("When (UTC)", "Who", "What", "About", "Project", "Details")
 _DETAILS_CELLS = 60
@@ -33,13 +40,8 @@ _DETAILS_CELLS = 60
 @global_options
 def command(options: GlobalOptions, address: str | None, since: str | None, limit: int, types: tuple[str, ...]) -> int:
     """List the audit log's entries, the newest first; with ADDRESS, those about that object. Needs the admin key."""
-    from reconciler.api.audit import newest_entries
-    from reconciler.cli.period import moment
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-
     at = moment(since, "--since", now=datetime.now(UTC)).timestamp() if since else None
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         projects = Projects.of(session)
         wanted = _wanted(session, projects, address, at, types)
         entries = newest_entries(session.client, session.keys, wanted, limit=limit)
@@ -52,12 +54,6 @@ def command(options: GlobalOptions, address: str | None, since: str | None, limi
 def _wanted(
     session: Session, projects: Projects, text: str | None, since: float | None, types: Sequence[str]
 ) -> AuditQuery:
-    from reconciler.api.audit import AuditQuery
-    from reconciler.cli.session import parse_addresses
-    from reconciler.errors import UsageError
-    from reconciler.kinds import KINDS
-    from reconciler.model.diagnostic import nearest
-
     if text is None:
         return AuditQuery(since, types)
     (address,) = parse_addresses((text,), "ADDRESS")
@@ -106,10 +102,6 @@ def _view(entry: AuditEntry, projects: Projects, addresses: Mapping[tuple[str, s
 
 
 def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import markdown_table, text_table
-
     if not found:
         click.echo("The audit log has no such entry. It begins on the day on which an owner switches it on.", err=True)
     rows = [_row(entry) for entry in found]
@@ -124,9 +116,6 @@ def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    from reconciler.render.lines import shortened
-    from reconciler.render.values import inline
-
     # The log puts what was asked for, or what is new, one level down.
     details = {
         name: value

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.api.spending import read_costs
+from reconciler.app.projects import Projects
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from decimal import Decimal
-
-    from reconciler.cli.projects import Projects
-    from reconciler.model.spending import Cost, Period
+from reconciler.cli.period import days
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.model.spending import Cost, Period
+from reconciler.render.jsonview import document
+from reconciler.render.spending import bar, money, share
+from reconciler.render.tables import csv_table, markdown_table, text_table
 
 _GROUPS: dict[str, tuple[str, ...]] = {"project": ("project_id",), "line_item": ("line_item",), "day": ()}
 _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
@@ -32,14 +35,9 @@ _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
 def command(options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]) -> int:
     """Show what was paid in a period, in whole days of UTC. Needs the admin key."""
-    from reconciler.api.spending import read_costs
-    from reconciler.cli.period import days
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-
     today = datetime.now(UTC).date()
     period = days(since, until, today=today)
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         projects = Projects.of(session)
         ids = projects.ids(project)
         costs = read_costs(session.client, session.keys, period, group_by=_GROUPS[by], project_ids=ids)
@@ -50,8 +48,6 @@ def command(options: GlobalOptions, since: str, until: str | None, by: str, proj
 
 def _rows(costs: Sequence[Cost], by: str, projects: Projects, days: Sequence[date]) -> list[dict[str, Any]]:
     """A row for each thing and currency, the dearest first; days in their order, also those that cost nothing."""
-    from decimal import Decimal
-
     sums: dict[tuple[str, Any], Decimal] = {}
     if by == "day":
         sums = {(currency, day): Decimal(0) for currency in {cost.currency for cost in costs} for day in days}
@@ -74,8 +70,6 @@ def _named(by: str, key: Any, projects: Projects) -> dict[str, Any]:
 
 
 def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
-    from decimal import Decimal
-
     totals: dict[str, Decimal] = {}
     for row in rows:
         totals[row["currency"]] = totals.get(row["currency"], Decimal(0)) + row["amount"]
@@ -83,10 +77,6 @@ def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
 
 
 def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, Any]]) -> None:
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import csv_table, markdown_table, text_table
-
     if not rows:
         click.echo("Nothing was paid in this period.", err=True)
     totals = _totals(rows)
@@ -116,8 +106,6 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
 
 def _cells(rows: Sequence[dict[str, Any]], by: str, totals: dict[str, Decimal], *, bars: bool) -> list[tuple[str, ...]]:
     """The rows of a table, and below those of each currency its total."""
-    from reconciler.render.spending import bar, money, share
-
     table: list[tuple[str, ...]] = []
     for currency, total in sorted(totals.items()):
         own = [row for row in rows if row["currency"] == currency]

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from reconciler.emulator import FAULT_HELP, DataFileError, Fault, Options, serve
+from reconciler.errors import UsageError
+
 
 @click.command("emulator")
 @click.option("--port", type=click.IntRange(0, 65535), default=8085, show_default=True, help="0 takes a free one.")
@@ -43,9 +46,6 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
 
     Accepts the admin key sk-admin-emulator, the key sk-emulator, and every key that it mints.
     """
-    from reconciler.emulator import FAULT_HELP, DataFileError, Options, serve
-    from reconciler.errors import UsageError
-
     if "help" in fault:
         click.echo(FAULT_HELP)
         return 0
@@ -65,9 +65,6 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
 
 
 def _faults(specs: tuple[str, ...]) -> tuple[Any, ...]:
-    from reconciler.emulator import Fault
-    from reconciler.errors import UsageError
-
     try:
         return tuple(Fault.parse(spec) for spec in specs)
     except ValueError as error:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.app.rollback import find_run
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.state import StateStore
-    from reconciler.state.runs import PreImage, Run
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.model.change import Reason
+from reconciler.render.jsonview import document
+from reconciler.render.tables import markdown_table, text_table
+from reconciler.state import StateStore
+from reconciler.state.process import Process
+from reconciler.state.runs import PreImage, Run
 
 _HEADERS = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
 _CHANGE_HEADERS = ("Action", "Address", "Id before", "Outcome", "Why")
@@ -25,25 +30,12 @@ _DIGEST_SHOWN = 12
 @global_options
 def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
     """List the runs that wrote, the newest first; with RUN, show what that run changed."""
-    from reconciler.cli.session import Session
-
-    session = Session(options)
+    session = CommandSession(options)
     try:
         store = session.store
         return _one(options, store, run) if run is not None else _all(options, store, limit)
     finally:
         session.close()
-
-
-def find_run(store: StateStore, number: int) -> Run:
-    """A run by its number; raises UsageError."""
-    from reconciler.errors import UsageError
-
-    runs = {run.id: run for run in store.runs()}
-    if number not in runs:
-        known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
-        raise UsageError(f"there is no run {number}: this state has {known}", hint="See `reconciler history`.")
-    return runs[number]
 
 
 def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
@@ -72,10 +64,6 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
 
 def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]) -> None:
     """Standard output and the reports, each in its own format."""
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import markdown_table, text_table
-
     formats = {
         "json": lambda: document(data),
         "markdown": lambda: pages(markdown_table),
@@ -101,15 +89,11 @@ def _view(run: Run, alive: int | None) -> dict[str, Any]:
 
 def _alive(store: StateStore) -> int | None:
     """The process that holds the lock and is not known to be dead."""
-    from reconciler.state.process import Process
-
     holder = store.holder()
     return None if holder is None or Process.current().proves_dead(holder.process) else holder.pid
 
 
 def _change(image: PreImage) -> dict[str, Any]:
-    from reconciler.model.change import Reason
-
     reason = Reason.__members__.get(image.reason)
     former = image.record.address if image.record and image.record.address != image.address else None
     return {

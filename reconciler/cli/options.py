@@ -35,10 +35,8 @@ class GlobalOptions:
     log_format: str = "text"
     formats: tuple[str, ...] = FORMATS
     """What a report of the command can be written as."""
-
     command: str = ""
     """The command as it was typed, without the options: `state import`."""
-
     current: ClassVar[GlobalOptions | None] = None
 
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
@@ -50,33 +48,6 @@ class GlobalOptions:
         merged = replace(self, **given)
         GlobalOptions.current = merged
         return merged
-
-
-@dataclass(frozen=True)
-class PlanningOptions:
-    """What the command line says about the making of a plan."""
-
-    target: tuple[str, ...] = ()
-    replace: tuple[str, ...] = ()
-    adopt: bool = False
-    allow_delete: tuple[str, ...] = ()
-    refresh: str = "auto"
-    budget: int | None = None
-
-    @property
-    def changes_the_plan(self) -> bool:
-        """Whether anything is asked for that a saved plan has decided already."""
-        return bool(self.target or self.replace or self.adopt)
-
-    def refuse_unread(self) -> None:
-        """Raise UsageError where nothing would be read: such a plan is a guess, and not for carrying out."""
-        if self.refresh == "none":
-            from reconciler.errors import UsageError
-
-            raise UsageError(
-                "--refresh none goes with plan alone: what was made without looking is not carried out",
-                hint="Leave --refresh out.",
-            )
 
 
 _GLOBAL = (
@@ -131,6 +102,9 @@ _PLANNING = (
 )
 
 
+_PLANNING_NAMES = ("target", "replace", "adopt", "allow_delete", "refresh", "budget")
+
+
 def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FORMATS) -> Callable[..., Any]:
     """Add the global options to a command or to the group; what they come to is handed in as `options`."""
 
@@ -150,12 +124,15 @@ def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FOR
 
 
 def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of everything that makes a plan; what they come to is handed in as `planning`."""
+    """Add the options of every command that plans; the command receives them as `request`."""
 
     @wraps(function)
     def with_options(**values: Any) -> Any:
-        given = {item.name: values.pop(item.name) for item in fields(PlanningOptions)}
-        return function(planning=PlanningOptions(**given), **values)
+        # The command's module has imported this already; `--version` has not, and stays fast.
+        from reconciler.app.plans import PlanRequest
+
+        given = {name: values.pop(name) for name in _PLANNING_NAMES}
+        return function(request=PlanRequest(**given), **values)
 
     return _decorated(with_options, _PLANNING)
 

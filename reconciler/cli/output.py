@@ -11,7 +11,13 @@ from typing import Any
 
 import click
 
+from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import reports_of, save_report
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.model.diagnostic import nearest
+from reconciler.render import get
 from reconciler.render.escape import hides, json_safe, spelled, terminal
 
 
@@ -20,14 +26,8 @@ from reconciler.render.escape import hides, json_safe, spelled, terminal
 @partial(global_options, formats=("text", "json", "env"))
 def command(options: GlobalOptions, name: str | None) -> int:
     """Print the stack's outputs as the last apply left them; with NAME, the bare value of one."""
-    from reconciler.cli.failures import redactor
-    from reconciler.cli.reporting import reports_of, save_report
-    from reconciler.cli.session import Session
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
-
     chosen = options.format or "text"
-    outputs = Session(options).store.outputs()
+    outputs = CommandSession(options).store.outputs()
     if name is not None and name not in outputs:
         hint = nearest(name, outputs) or " Outputs are declared in the stack file, and have values after an apply."
         raise UsageError(f'there is no output "{name}".{hint}')
@@ -48,7 +48,6 @@ def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
     if bare:
         # Lines stay lines; what would act on a terminal is spelled out. Programs that want it as it is read JSON.
         return "".join("\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values())
-    from reconciler.render import get
 
     return get("markdown" if chosen == "markdown" else "text").outputs(outputs)
 

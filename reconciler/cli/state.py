@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.app.applying import locked
+from reconciler.app.plans import parse_addresses
+from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.cli.session import Session
+from reconciler.cli.reporting import talk
+from reconciler.cli.session import CommandSession, read_text
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import nearest
+from reconciler.model.values import encode
+from reconciler.render.escape import json_safe, terminal
+from reconciler.render.values import count
 
 
 @click.group("state")
@@ -19,39 +28,24 @@ def command() -> None:
     """List, show, move and forget what the state remembers."""
 
 
-def _session(options: GlobalOptions) -> Session:
-    from reconciler.cli.session import Session
-
-    return Session(options)
-
-
-def _address(text: str) -> Any:
-    from reconciler.cli.session import parse_addresses
-
+def _address(text: str) -> Address:
     return parse_addresses((text,), "ADDRESS")[0]
 
 
-def _known(session: Session, text: str) -> Any:
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
-
+def _known(session: CommandSession, text: str) -> Address:
     address, records = _address(text), session.store.records()
     if address not in records:
-        raise UsageError(f'the state knows no "{address}".{nearest(str(address), map(str, records))}')
+        hint = nearest(str(address), map(str, records))
+        raise UsageError(f'the state knows no "{address}".{hint}')
     return address
 
 
 def _print(text: str) -> None:
     """Print a line of what the state says: ids and names are the API's, and harmless only once escaped."""
-    from reconciler.cli.failures import redactor
-    from reconciler.render.escape import terminal
-
     click.echo(terminal(redactor(text)))
 
 
 def _print_json(value: Any, *, sort_keys: bool = False) -> None:
-    from reconciler.render.escape import json_safe
-
     click.echo(json_safe(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys)))
 
 
@@ -59,7 +53,7 @@ def _print_json(value: Any, *, sort_keys: bool = False) -> None:
 @global_options
 def list_(options: GlobalOptions) -> int:
     """List every address and the id of its object."""
-    session = _session(options)
+    session = CommandSession(options)
     records = sorted(session.store.records().values(), key=lambda record: record.address)
     if session.options.format == "json":
         _print_json([{"address": str(item.address), "id": item.id} for item in records])
@@ -77,9 +71,7 @@ def list_(options: GlobalOptions) -> int:
 @global_options
 def show(options: GlobalOptions, address: str) -> int:
     """Show what is remembered of ADDRESS, as JSON."""
-    from reconciler.model.values import encode
-
-    session = _session(options)
+    session = CommandSession(options)
     record = session.store.records()[_known(session, address)]
     shown = {
         "address": str(record.address),
@@ -103,10 +95,7 @@ def show(options: GlobalOptions, address: str) -> int:
 @global_options
 def rm(options: GlobalOptions, address: str) -> int:
     """Forget ADDRESS; its object stays at the API."""
-    from reconciler.cli.applying import locked
-    from reconciler.kinds import KINDS
-
-    session = _session(options)
+    session = CommandSession(options)
     target = _known(session, address)
     with locked(session, "state rm"):
         session.store.remove(target)
@@ -122,10 +111,7 @@ def rm(options: GlobalOptions, address: str) -> int:
 @global_options
 def mv(options: GlobalOptions, source: str, target: str) -> int:
     """Bind the object of SOURCE to the address TARGET instead."""
-    from reconciler.cli.applying import locked
-    from reconciler.errors import UsageError
-
-    session = _session(options)
+    session = CommandSession(options)
     old, new = _known(session, source), _address(target)
     if old.kind != new.kind:
         raise UsageError(f"{old} and {new} are of different kinds")
@@ -141,7 +127,7 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
 @global_options
 def export(options: GlobalOptions) -> int:
     """Print the whole state as JSON."""
-    _print_json(_session(options).store.export(), sort_keys=True)
+    _print_json(CommandSession(options).store.export(), sort_keys=True)
     return 0
 
 
@@ -156,14 +142,7 @@ def export(options: GlobalOptions) -> int:
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
     """Replace the state by one that `state export` printed; an older one is refused."""
-    from reconciler.cli.applying import locked
-    from reconciler.cli.reporting import talk
-    from reconciler.cli.session import read_text
-    from reconciler.errors import UsageError
-    from reconciler.kinds import KINDS
-    from reconciler.render.values import count
-
-    session = _session(options)
+    session = CommandSession(options)
     try:
         data = json.loads(read_text(file, "the state"))
     except json.JSONDecodeError as error:
@@ -186,7 +165,7 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
 @global_options
 def unlock(options: GlobalOptions) -> int:
     """Release the lock that a run left behind. Make sure first that it is not running any more."""
-    session = _session(options)
+    session = CommandSession(options)
     if session.store.holder() is None:
         click.echo("Nobody holds the lock.")
         return 0

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.api.objects.changes import side_by_side
+from reconciler.api.spending import TYPES, WITHOUT_MODEL, read_usage
+from reconciler.app.projects import Projects
+from reconciler.app.session import Session
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-    from reconciler.model.spending import Period, Use
+from reconciler.cli.period import days
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.errors import NotFoundError, UsageError
+from reconciler.model.diagnostic import nearest
+from reconciler.model.spending import Period, Use, figures_of
+from reconciler.render.jsonview import document
+from reconciler.render.spending import WORDS, bar, figure_columns, leading
+from reconciler.render.tables import csv_table, markdown_table, text_table
 
 LOG = logging.getLogger("reconciler.cli")
 
@@ -37,13 +44,9 @@ def command(
 
     Costs one call for each month and type. By model, types without models are left out.
     """
-    from reconciler.cli.period import days
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-
     period = days(since, until, today=datetime.now(UTC).date())
     chosen = _types(types, by)
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         projects = Projects.of(session)
         uses = _read(session, chosen, period, by, projects.ids(project), insist=bool(types))
     _show(options, period, by, [_section(type, of_type, by, projects) for type, of_type in uses if of_type])
@@ -51,10 +54,6 @@ def command(
 
 
 def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
-    from reconciler.api.spending import TYPES, WITHOUT_MODEL
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
-
     for type in wanted:
         if type not in TYPES:
             hint = f"There are {', '.join(TYPES)}."
@@ -69,10 +68,6 @@ def _read(
     session: Session, types: Sequence[str], period: Period, by: str, project_ids: Sequence[str], *, insist: bool
 ) -> list[tuple[str, list[Use]]]:
     """The uses of each type; one that the server does not know is left out unless it was asked for."""
-    from reconciler.api.objects.changes import side_by_side
-    from reconciler.api.spending import read_usage
-    from reconciler.errors import NotFoundError
-
     client, keys = session.client, session.keys
     group_by = {"project": ("project_id",), "model": ("model",)}.get(by, ())
 
@@ -85,13 +80,11 @@ def _read(
             LOG.info("this server has no usage of type %s", type)
             return type, []
 
-    return side_by_side(read, types, workers=session.options.parallelism)
+    return side_by_side(read, types, workers=session.parallelism)
 
 
 def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dict[str, Any]:
     """What was used of one type: a row for each project, model or day, and all of it together."""
-    from reconciler.model.spending import figures_of
-
     groups: dict[Any, list[Use]] = {}
     for use in uses:
         groups.setdefault({"project": use.project_id, "model": use.model or "", "day": use.day}[by], []).append(use)
@@ -103,10 +96,6 @@ def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dic
 
 
 def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[str, Any]]) -> None:
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import csv_table, markdown_table, text_table
-
     if not sections:
         click.echo("Nothing was used in this period.", err=True)
     flat = [{"type": section["type"], **row} for section in sections for row in section["rows"]]
@@ -141,8 +130,6 @@ def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[s
 
 
 def _table(section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True) -> str:
-    from reconciler.render.spending import WORDS, bar, figure_columns, leading
-
     rows, total = section["rows"], section["total"]
     columns = figure_columns([total])
     first = leading(columns)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import click
 
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import publish, renderer, save_reports, talk
+from reconciler.cli.session import CommandSession
+from reconciler.render.values import count
 
 
 @click.command("validate")
 @global_options
 def command(options: GlobalOptions) -> int:
     """Check manifests offline: syntax, fields, limits, references. Needs no key and calls nothing."""
-    from reconciler.cli.reporting import publish, renderer, save_reports, talk
-    from reconciler.cli.session import Session
-    from reconciler.render.values import count
-
     # The state says which files hold secrets, so a file that `plan` refuses is refused here too.
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         configuration = session.configuration
     if options.format in (None, "text"):
         if configuration.warnings:

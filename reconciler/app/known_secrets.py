@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 
-from reconciler.cli.secret_digests import KEY
+from reconciler.app.secret_digests import KEY
 from reconciler.errors import StateError
 from reconciler.manifests import Remembered
 from reconciler.model.values import secrets_in

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -22,6 +23,9 @@ from reconciler.model.values import SecretValue, secrets_in, with_secrets
 from reconciler.secrets.digests import keyed_digest
 from reconciler.state import StateStore
 
+if TYPE_CHECKING:
+    from reconciler.app.session import Session
+
 KEY = "digest_key"
 """The remark in the state that is the key of its digests."""
 
@@ -32,6 +36,12 @@ _SENDS = (Action.CREATE, Action.UPDATE, Action.REPLACE)
 def new_key() -> str:
     """A key for a state that has none yet."""
     return secrets.token_hex(_KEY_BYTES)
+
+
+def digests_of(session: Session, *, keep: bool) -> SecretDigests:
+    """The digests of a session's secrets; `keep` saves a new key in the state."""
+    key = key_of(session.store, new=session.new_digest_key, keep=keep)
+    return SecretDigests(session.declared.stack.read_secret, key)
 
 
 def key_of(store: StateStore, *, new: str, keep: bool) -> str:

@@ -12,7 +12,7 @@ from reconciler.kinds import KINDS
 from reconciler.model.diagnostic import nearest
 
 if TYPE_CHECKING:
-    from reconciler.cli.session import Session
+    from reconciler.app.session import Session
 
 
 class Projects(Struct, frozen=True):
