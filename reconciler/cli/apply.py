@@ -13,7 +13,6 @@ from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
 from reconciler.cli.options import GlobalOptions, global_options, planning_options
-from reconciler.cli.outcome import Outcome
 from reconciler.cli.reporting import publish_plan, talk, tell_errors
 from reconciler.cli.rollback import apply_saved_rollback
 from reconciler.cli.session import CommandSession, read_text
@@ -67,7 +66,7 @@ def _apply_saved(session: CommandSession, planfile: Path, request: PlanRequest, 
         return apply_saved_rollback(session, plan, request)
     require_credentials(session)
     with locked(session, "apply"):
-        Outcome.current.plan = plan
+        session.options.outcome.plan = plan
         check_still_valid(session, plan)
         if plan.is_empty and not plan.blocked:
             return _nothing_to_do(session, plan, check=check)

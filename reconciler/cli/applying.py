@@ -9,7 +9,6 @@ import click
 from reconciler.app.applying import apply_checked_plan, is_complete
 from reconciler.app.plans import PlanRequest, with_refusals
 from reconciler.cli.failures import redactor
-from reconciler.cli.outcome import Outcome
 from reconciler.cli.reporting import as_printed, publish, renderer, talk
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
@@ -76,7 +75,7 @@ def check_guards(session: CommandSession, plan: Plan, request: PlanRequest) -> N
 def refused(session: CommandSession, plan: Plan, request: PlanRequest) -> Plan:
     """The plan with the refusals of guards. The report of any later failure includes the plan."""
     plan = with_refusals(session, plan, request)
-    Outcome.current.plan = plan
+    session.options.outcome.plan = plan
     return plan
 
 

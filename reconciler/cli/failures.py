@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.outcome import Outcome
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -140,7 +139,7 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
     from reconciler.cli.reporting import renderer
 
     machine = options.format in ("json", "markdown")
-    if machine and Outcome.current.is_printed:
+    if machine and options.outcome.is_printed:
         return
     text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(error.diagnostics)
     click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)

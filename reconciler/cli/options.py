@@ -7,12 +7,14 @@ same. A value after the command wins, lists add up.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
+
+from reconciler.cli.outcome import RunOutcome
 
 FORMATS = ("text", "json", "markdown")
 
@@ -37,7 +39,8 @@ class GlobalOptions:
     """What a report of the command can be written as."""
     command: str = ""
     """The command as it was typed, without the options: `state import`."""
-    current: ClassVar[GlobalOptions | None] = None
+    outcome: RunOutcome = field(default_factory=RunOutcome, compare=False)
+    """What the run has reported so far."""
 
     def merged(self, values: dict[str, Any]) -> GlobalOptions:
         """These options with others laid over them; None and empty values change nothing."""
@@ -46,7 +49,7 @@ class GlobalOptions:
             if name in given:
                 given[name] = (*getattr(self, name), *given[name])
         merged = replace(self, **given)
-        GlobalOptions.current = merged
+        self.outcome.options = merged
         return merged
 
 
@@ -111,7 +114,8 @@ def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FOR
     @wraps(function)
     def with_options(**values: Any) -> Any:
         context = click.get_current_context()
-        base = context.find_object(GlobalOptions) or GlobalOptions()
+        outcome = context.find_object(RunOutcome) or RunOutcome()
+        base = context.find_object(GlobalOptions) or GlobalOptions(outcome=outcome)
         given = {item.name: values.pop(item.name) for item in fields(GlobalOptions) if item.name in values}
         given |= {
             "formats": tuple(dict.fromkeys((*FORMATS, *formats))),

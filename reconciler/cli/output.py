@@ -34,7 +34,7 @@ def command(options: GlobalOptions, name: str | None) -> int:
     wanted = outputs if name is None else {name: outputs[name]}
     shown = _render(wanted, chosen, bare=name is not None)
     for path, format in reports_of(options):
-        save_report(path, redactor(_render(wanted, format, bare=name is not None)))
+        save_report(options, path, redactor(_render(wanted, format, bare=name is not None)))
     click.echo(redactor(shown), nl=False)
     return 0
 

@@ -14,7 +14,6 @@ import click
 
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import FORMATS, GlobalOptions
-from reconciler.cli.outcome import Outcome
 from reconciler.cli.streams import OutputError
 from reconciler.errors import UsageError
 
@@ -53,7 +52,7 @@ def publish(
     # Reports first: standard output may be a pipe that nobody reads any more.
     save_reports(options, render)
     text = (printed or render)(renderer(options))
-    Outcome.current.is_printed = True
+    options.outcome.is_printed = True
     click.echo(redactor(text), nl=bool(text) and not text.endswith("\n"))
 
 
@@ -62,7 +61,7 @@ def save_reports(options: GlobalOptions, render: Callable[[Renderer], str]) -> N
     from reconciler.render import get
 
     for path, name in _writable_reports(options):
-        save_report(path, redactor(render(get(name))))
+        save_report(options, path, redactor(render(get(name))))
 
 
 def publish_plan(options: GlobalOptions, plan: Plan) -> None:
@@ -85,8 +84,8 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
     """As `publish`, for what is no plan: each format has a function of its own."""
     for path, name in _writable_reports(options):
-        save_report(path, redactor(formats[name]()))
-    Outcome.current.is_printed = True
+        save_report(options, path, redactor(formats[name]()))
+    options.outcome.is_printed = True
     click.echo(redactor(formats[options.format or "text"]()), nl=False)
 
 
@@ -106,7 +105,7 @@ def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
     try:
         return reports_of(options)
     except UsageError as error:
-        Outcome.current.lost_report = True
+        options.outcome.lost_report = True
         talk(f"Error: {error}")
         return []
 
@@ -132,12 +131,12 @@ def _leads_elsewhere(path: Path) -> bool:
     return any(part.is_symlink() for part in below)
 
 
-def save_report(path: Path, text: str) -> None:
+def save_report(options: GlobalOptions, path: Path, text: str) -> None:
     """Write a report. A failure is reported, and does not hide the outcome of the run."""
     try:
         write_private(path, text)
     except OutputError as error:
-        Outcome.current.lost_report = True
+        options.outcome.lost_report = True
         talk(f"Error: the report {error}")
 
 

@@ -17,7 +17,6 @@ from reconciler.app.rollback import (
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, refused, show
 from reconciler.cli.options import GlobalOptions, global_options
-from reconciler.cli.outcome import Outcome
 from reconciler.cli.reporting import publish_plan, talk, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError
@@ -66,7 +65,7 @@ def apply_saved_rollback(session: CommandSession, plan: Plan, request: PlanReque
     """Apply a saved rollback. It must fit the state that it was made from, and no manifest."""
     use_recorded_resources(session, digest=plan.config_digest)
     with locked(session, f"rollback {plan.rollback_of}"):
-        Outcome.current.plan = plan
+        session.options.outcome.plan = plan
         check_still_valid(session, plan)
         if plan.is_empty:
             return _settle(session, plan)
