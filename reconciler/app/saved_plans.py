@@ -82,7 +82,7 @@ def _keys_of(session: Session, plan: Plan) -> Iterator[Key]:
 
 
 def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
-    """The error for a plan whose configuration has another digest now, with the cause as far as it is known."""
+    """The error for a plan whose configuration changed since, with the cause where it is known."""
     variables = [name for name, value in plan.variables.items() if given.variables.get(name) != value]
     variables += [name for name in given.variables if name not in plan.variables]
     secret = _changed(plan, given, "var.")

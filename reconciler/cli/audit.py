@@ -1,4 +1,4 @@
-"""`reconciler audit`: who did what in the organization, the newest first, about everything or about one address."""
+"""`reconciler audit`: who did what in the organization, or to one address; newest first."""
 
 from __future__ import annotations
 
@@ -32,14 +32,17 @@ _DETAILS_CELLS = 60
 
 @click.command("audit")
 @click.argument("address", required=False)
-@click.option("--since", metavar="TIME", help="Only from this time on: 2026-11-01, 30d, 12h, today, this-month.")
+@click.option("--since", metavar="TIME", help="Start of the period: 2026-11-01, 30d, 12h, today, this-month.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most the newest N entries."
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Maximum number of entries."
 )
-@click.option("--type", "types", multiple=True, metavar="EVENT", help="Only this type of entry; repeatable.")
+@click.option("--type", "types", multiple=True, metavar="EVENT", help="List only this event type; repeatable.")
 @global_options
 def command(options: GlobalOptions, address: str | None, since: str | None, limit: int, types: tuple[str, ...]) -> int:
-    """List the audit log's entries, the newest first; with ADDRESS, those about that object. Needs the admin key."""
+    """List audit log entries, newest first.
+
+    With ADDRESS, list only the entries about its object. Needs the admin key.
+    """
     at = moment(since, "--since", now=datetime.now(UTC)).timestamp() if since else None
     with CommandSession(options) as session:
         projects = Projects.of(session)
@@ -60,7 +63,7 @@ def _wanted(
     if address.kind not in KINDS:
         raise UsageError(f'there is no kind "{address.kind}".{nearest(address.kind, KINDS)}')
     if not KINDS[address.kind].audit_events:
-        raise UsageError(f"the audit log does not tell of objects of the kind {address.kind}")
+        raise UsageError(f"the audit log does not report objects of the kind {address.kind}")
     ids = _ids_of(session, address)
     if not ids:
         known = nearest(text, map(str, session.store.records()))
@@ -70,7 +73,7 @@ def _wanted(
 
 
 def _ids_of(session: Session, address: Address) -> set[str]:
-    """The ids of all objects that were ever bound to an address, as far as the history goes."""
+    """The ids of all objects that were ever bound to an address, according to the history."""
     store = session.store
     record = store.records().get(address)
     images = (image for run in store.runs() for image in store.pre_images(run.id) if image.address == address)
@@ -103,7 +106,7 @@ def _view(entry: AuditEntry, projects: Projects, addresses: Mapping[tuple[str, s
 
 def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
     if not found:
-        click.echo("The audit log has no such entry. It begins on the day on which an owner switches it on.", err=True)
+        click.echo("The audit log has no such entry. It starts when an owner enables it.", err=True)
     rows = [_row(entry) for entry in found]
     deliver(
         options,
@@ -116,7 +119,7 @@ def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    # The log puts what was asked for, or what is new, one level down.
+    # The log nests the requested or new values one level down.
     details = {
         name: value
         for outer, inner in entry["details"].items()
@@ -125,7 +128,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     said = ", ".join(f"{name}: {inline(value)}" for name, value in details.items())
     about = entry["address"] or entry["resource_id"] or ""
     when = entry["at"].replace("T", " ").removesuffix("Z")
-    # A name at the API is not unique, so one that is not declared here stands with its id.
+    # Names at the API are not unique, so an undeclared project appears with its id.
     elsewhere = f"{entry['project_name'] or ''} ({entry['project_id']})".strip() if entry["project_id"] else ""
     project = entry["project"] or elsewhere
     return when, entry["actor"], entry["type"], about, project, shortened(said, _DETAILS_CELLS)

@@ -27,14 +27,21 @@ _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 
 @click.command("costs")
 @click.option(
-    "--since", default="this-month", show_default=True, metavar="DAY", help="From this day on: 2026-11-01, 30d, today."
+    "--since",
+    default="this-month",
+    show_default=True,
+    metavar="DAY",
+    help="First day: 2026-11-01, 30d, today, this-month.",
 )
-@click.option("--until", metavar="DAY", help="Up to and without this day; otherwise until now.")
-@click.option("--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row adds up.")
+@click.option("--until", metavar="DAY", help="End before this day; now by default.")
+@click.option("--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row sums up.")
 @click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
 def command(options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]) -> int:
-    """Show what was paid in a period, in whole days of UTC. Needs the admin key."""
+    """Show what was paid in a period.
+
+    Counts whole days of UTC. Needs the admin key.
+    """
     today = datetime.now(UTC).date()
     period = days(since, until, today=today)
     with CommandSession(options) as session:
@@ -47,7 +54,7 @@ def command(options: GlobalOptions, since: str, until: str | None, by: str, proj
 
 
 def _rows(costs: Sequence[Cost], by: str, projects: Projects, days: Sequence[date]) -> list[dict[str, Any]]:
-    """A row for each thing and currency, the dearest first; days in their order, also those that cost nothing."""
+    """A row for each group and currency, highest first; days in order, including those without costs."""
     sums: dict[tuple[str, Any], Decimal] = {}
     if by == "day":
         sums = {(currency, day): Decimal(0) for currency in {cost.currency for cost in costs} for day in days}
@@ -105,7 +112,7 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
 
 
 def _cells(rows: Sequence[dict[str, Any]], by: str, totals: dict[str, Decimal], *, bars: bool) -> list[tuple[str, ...]]:
-    """The rows of a table, and below those of each currency its total."""
+    """The rows of a table, with a total below the rows of each currency."""
     table: list[tuple[str, ...]] = []
     for currency, total in sorted(totals.items()):
         own = [row for row in rows if row["currency"] == currency]

@@ -1,4 +1,4 @@
-"""`reconciler explain`: the documentation of a kind, from its declaration."""
+"""`reconciler explain`: document a kind from its declaration."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from reconciler.rules import RULE_KINDS
 @click.command("explain")
 @click.argument("what", metavar="KIND[.FIELD]", required=False)
 @click.option(
-    "--format", "form", type=click.Choice(("text", "markdown")), default="text", help="Markdown is for whole kinds."
+    "--format",
+    "form",
+    type=click.Choice(("text", "markdown")),
+    default="text",
+    help="Format of the text; markdown covers whole kinds only.",
 )
 def command(what: str | None, form: str) -> int:
-    """Document a kind or one of its fields; without an argument, list the kinds."""
+    """Document a kind or a field, or list the kinds."""
     declarable: Mapping[str, Declaration] = {**KINDS, **RULE_KINDS}
 
     if what is None:

@@ -1,4 +1,4 @@
-"""`reconciler history`: the runs that could change something, and what each of them changed."""
+"""`reconciler history`: the runs that wrote, and what each of them changed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ _DIGEST_SHOWN = 12
 
 @click.command("history")
 @click.argument("run", type=int, required=False)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="List only the newest N runs.")
 @global_options
 def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
-    """List the runs that wrote, the newest first; with RUN, show what that run changed."""
+    """List the runs that wrote, or show one of them.
+
+    Runs are listed newest first. With RUN, show what that run changed.
+    """
     session = CommandSession(options)
     try:
         store = session.store
@@ -42,7 +45,7 @@ def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
     alive = _alive(store)
     shown = [_view(run, alive) for run in reversed(store.runs())][:limit]
     if not shown:
-        click.echo("There was no run yet.", err=True)
+        click.echo("No runs yet.", err=True)
     _deliver(options, {"runs": shown}, lambda table: table(_HEADERS, [_row(run) for run in shown]) if shown else "")
     return 0
 
@@ -51,7 +54,7 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
     run, images = _view(find_run(store, number), _alive(store)), store.pre_images(number)
     changes = [_change(image) for image in images]
     if not changes and any(run["counts"].values()):
-        click.echo("What it changed is not kept any more: it is too long ago.", err=True)
+        click.echo("The details of this run are too old and no longer kept.", err=True)
 
     def pages(table: Callable[..., str]) -> str:
         rows = [tuple(item[name] or "" for name in ("action", "address", "id", "outcome", "why")) for item in changes]
@@ -63,7 +66,7 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
 
 
 def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]) -> None:
-    """Standard output and the reports, each in its own format."""
+    """Write standard output and the reports, each in its own format."""
     formats = {
         "json": lambda: document(data),
         "markdown": lambda: pages(markdown_table),
@@ -88,7 +91,7 @@ def _view(run: Run, alive: int | None) -> dict[str, Any]:
 
 
 def _alive(store: StateStore) -> int | None:
-    """The process that holds the lock and is not known to be dead."""
+    """The process that holds the lock, unless it is known to be dead."""
     holder = store.holder()
     return None if holder is None or Process.current().proves_dead(holder.process) else holder.pid
 

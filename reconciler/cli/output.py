@@ -25,11 +25,14 @@ from reconciler.render.escape import hides, json_safe, spelled, terminal
 @click.argument("name", required=False)
 @partial(global_options, formats=("text", "json", "env"))
 def command(options: GlobalOptions, name: str | None) -> int:
-    """Print the stack's outputs as the last apply left them; with NAME, the bare value of one."""
+    """Print the stack's outputs from the last apply.
+
+    With NAME, print only the value of that output.
+    """
     chosen = options.format or "text"
     outputs = CommandSession(options).store.outputs()
     if name is not None and name not in outputs:
-        hint = nearest(name, outputs) or " Outputs are declared in the stack file, and have values after an apply."
+        hint = nearest(name, outputs) or " Declare outputs in the stack file; they have values after an apply."
         raise UsageError(f'there is no output "{name}".{hint}')
     wanted = outputs if name is None else {name: outputs[name]}
     shown = _render(wanted, chosen, bare=name is not None)
@@ -46,7 +49,7 @@ def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
     if chosen == "env":
         return "".join(f"{_variable(key)}={_quoted(_text(value))}\n" for key, value in sorted(outputs.items()))
     if bare:
-        # Lines stay lines; what would act on a terminal is spelled out. Programs that want it as it is read JSON.
+        # Newlines stay, other control characters are escaped. JSON has the exact value.
         return "".join("\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values())
 
     return get("markdown" if chosen == "markdown" else "text").outputs(outputs)
@@ -58,7 +61,7 @@ def _variable(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A value for a shell; what would act on a terminal is spelled as bash, ksh and zsh read it in `$'…'`."""
+    """A value quoted for a shell; control characters are escaped as in `$'…'` of bash, ksh and zsh."""
     if not any(map(hides, text)):
         return shlex.quote(text)
     return "$'" + "".join(_spelled(char) for char in text) + "'"
@@ -67,7 +70,7 @@ def _quoted(text: str) -> str:
 def _spelled(char: str) -> str:
     if char in "\\'":
         return "\\" + char
-    # Above ASCII two hexadecimal digits would be a byte to a shell, and not a character.
+    # A shell reads two hexadecimal digits as a byte, so characters above ASCII need eight.
     return char if not hides(char) else spelled(char) if ord(char) < 0x80 else f"\\U{ord(char):08x}"
 
 

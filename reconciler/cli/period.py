@@ -1,4 +1,4 @@
-"""Times as they are typed: a date, so long ago, the beginning of today or of this month. All are in UTC."""
+"""Parses times of the command line: a date, an age, `today` or `this-month`, all in UTC."""
 
 from __future__ import annotations
 

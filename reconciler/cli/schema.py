@@ -1,4 +1,4 @@
-"""`reconciler schema`: JSON Schema on standard output, for editors and checks."""
+"""`reconciler schema`: print JSON Schema, for editors and other tools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from reconciler.rules import RULE_KINDS
 @click.command("schema")
 @click.argument("kind", required=False)
 def command(kind: str | None) -> int:
-    """Print the JSON Schema of KIND, of the stack file (Stack), or of all manifests."""
+    """Print the JSON Schema of manifests.
+
+    With KIND, print the schema of that kind; Stack is the kind of the stack file.
+    """
     declarable: Mapping[str, Declaration] = {**KINDS, **RULE_KINDS}
 
     if kind is None:

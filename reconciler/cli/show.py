@@ -1,4 +1,4 @@
-"""`reconciler show`: a saved plan, rendered again, in any format."""
+"""`reconciler show`: render a saved plan in any format."""
 
 from __future__ import annotations
 

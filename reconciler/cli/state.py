@@ -1,4 +1,4 @@
-"""`reconciler state`: look at the record of what is managed, and mend it by hand where that is needed."""
+"""`reconciler state`: inspect the record of managed objects, and repair it by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from reconciler.render.values import count
 
 @click.group("state")
 def command() -> None:
-    """List, show, move and forget what the state remembers."""
+    """List, show, move and remove records of the state."""
 
 
 def _address(text: str) -> Address:
@@ -41,7 +41,7 @@ def _known(session: CommandSession, text: str) -> Address:
 
 
 def _print(text: str) -> None:
-    """Print a line of what the state says: ids and names are the API's, and harmless only once escaped."""
+    """Print a line with ids and names, which come from the API and need escaping."""
     click.echo(terminal(redactor(text)))
 
 
@@ -70,7 +70,7 @@ def list_(options: GlobalOptions) -> int:
 @click.argument("address")
 @global_options
 def show(options: GlobalOptions, address: str) -> int:
-    """Show what is remembered of ADDRESS, as JSON."""
+    """Show the record of ADDRESS as JSON."""
     session = CommandSession(options)
     record = session.store.records()[_known(session, address)]
     shown = {
@@ -94,7 +94,7 @@ def show(options: GlobalOptions, address: str) -> int:
 @click.argument("address")
 @global_options
 def rm(options: GlobalOptions, address: str) -> int:
-    """Forget ADDRESS; its object stays at the API."""
+    """Remove the record of ADDRESS; its object stays at the API."""
     session = CommandSession(options)
     target = _known(session, address)
     with locked(session, "state rm"):
@@ -110,7 +110,7 @@ def rm(options: GlobalOptions, address: str) -> int:
 @click.argument("target")
 @global_options
 def mv(options: GlobalOptions, source: str, target: str) -> int:
-    """Bind the object of SOURCE to the address TARGET instead."""
+    """Bind the object of SOURCE to TARGET instead."""
     session = CommandSession(options)
     old, new = _known(session, source), _address(target)
     if old.kind != new.kind:
@@ -136,12 +136,12 @@ def export(options: GlobalOptions) -> int:
 @click.option(
     "--from-elsewhere",
     is_flag=True,
-    help="Take the export of another stack, environment, server, organization or lineage.",
+    help="Accept an export of another stack, environment, server, organization or lineage.",
 )
-@click.option("--force-older", is_flag=True, help="Take an export with a lower serial than the state has.")
+@click.option("--force-older", is_flag=True, help="Accept an export with a lower serial than the state.")
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
-    """Replace the state by one that `state export` printed; an older one is refused."""
+    """Replace the state with an export; refuse an older one."""
     session = CommandSession(options)
     try:
         data = json.loads(read_text(file, "the state"))
@@ -164,10 +164,10 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
 @command.command("unlock")
 @global_options
 def unlock(options: GlobalOptions) -> int:
-    """Release the lock that a run left behind. Make sure first that it is not running any more."""
+    """Release the lock of a run that has ended. Check first that it is no longer running."""
     session = CommandSession(options)
     if session.store.holder() is None:
-        click.echo("Nobody holds the lock.")
+        click.echo("No run holds the lock.")
         return 0
     _print(f"The lock of {session.writable().unlock()} is released.")
     return 0

@@ -1,4 +1,4 @@
-"""`reconciler usage`: what the organization used, by type and project, model or day: tokens, requests, bytes."""
+"""`reconciler usage`: tokens, requests and bytes, by type and project, model or day."""
 
 from __future__ import annotations
 
@@ -30,19 +30,24 @@ LOG = logging.getLogger("reconciler.cli")
 
 @click.command("usage")
 @click.option(
-    "--since", default="this-month", show_default=True, metavar="DAY", help="From this day on: 2026-11-01, 30d, today."
+    "--since",
+    default="this-month",
+    show_default=True,
+    metavar="DAY",
+    help="First day: 2026-11-01, 30d, today, this-month.",
 )
-@click.option("--until", metavar="DAY", help="Up to and without this day; otherwise until now.")
-@click.option("--by", type=click.Choice(("project", "model", "day")), default="project", help="What each row adds up.")
+@click.option("--until", metavar="DAY", help="End before this day; now by default.")
+@click.option("--by", type=click.Choice(("project", "model", "day")), default="project", help="What each row sums up.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable.")
 @click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
 def command(
     options: GlobalOptions, since: str, until: str | None, by: str, types: tuple[str, ...], project: tuple[str, ...]
 ) -> int:
-    """Show what was used in a period, in whole days of UTC, type by type. Needs the admin key.
+    """Show what was used in a period.
 
-    Costs one call for each month and type. By model, types without models are left out.
+    Lists each type of usage, in whole days of UTC. Needs the admin key. Costs one call for each
+    month and type. By model, types without a model are left out.
     """
     period = days(since, until, today=datetime.now(UTC).date())
     chosen = _types(types, by)
@@ -67,7 +72,7 @@ def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
 def _read(
     session: Session, types: Sequence[str], period: Period, by: str, project_ids: Sequence[str], *, insist: bool
 ) -> list[tuple[str, list[Use]]]:
-    """The uses of each type; one that the server does not know is left out unless it was asked for."""
+    """The uses of each type. Skips a type that the server lacks, unless `insist`."""
     client, keys = session.client, session.keys
     group_by = {"project": ("project_id",), "model": ("model",)}.get(by, ())
 
@@ -84,7 +89,7 @@ def _read(
 
 
 def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dict[str, Any]:
-    """What was used of one type: a row for each project, model or day, and all of it together."""
+    """The usage of one type: a row for each project, model or day, and the total."""
     groups: dict[Any, list[Use]] = {}
     for use in uses:
         groups.setdefault({"project": use.project_id, "model": use.model or "", "day": use.day}[by], []).append(use)

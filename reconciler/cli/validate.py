@@ -1,4 +1,4 @@
-"""`reconciler validate`: everything that can be said without a key and without a call."""
+"""`reconciler validate`: checks that need no key and no call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from reconciler.render.values import count
 @click.command("validate")
 @global_options
 def command(options: GlobalOptions) -> int:
-    """Check manifests offline: syntax, fields, limits, references. Needs no key and calls nothing."""
-    # The state says which files hold secrets, so a file that `plan` refuses is refused here too.
+    """Check manifests offline, without a key.
+
+    Checks syntax, fields, limits and references.
+    """
+    # The state knows which files hold secrets, so `validate` refuses what `plan` refuses.
     with CommandSession(options) as session:
         configuration = session.configuration
     if options.format in (None, "text"):

@@ -121,7 +121,7 @@ def test_text_of_strangers_does_not_act(workspace: Workspace, format: str) -> No
     [
         (["Projekt/search"], 'there is no kind "Projekt". Did you mean "Project"?'),
         (["Project"], "ADDRESS: "),
-        (["Assistant/bot"], "does not tell of objects of the kind Assistant"),
+        (["Assistant/bot"], "does not report objects of the kind Assistant"),
         (["Project/serch"], 'the state knows no object of Project/serch. Did you mean "Project/search"?'),
         (["--since", "yesterday"], '--since "yesterday" is no time'),
     ],
