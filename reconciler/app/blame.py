@@ -55,7 +55,10 @@ def with_culprits(session: Session, result: ApplyResult) -> ApplyResult:
     return replace(result, outcomes=tuple(outcomes))
 
 
-def _culprits(session: Session, suspicions: Iterable[Suspicion]) -> Mapping[tuple[str, str | None], str]:
+def _culprits(
+    session: Session,
+    suspicions: Iterable[Suspicion],
+) -> Mapping[tuple[str, str | None], str]:
     return blame(session.client, session.keys, list(suspicions))
 
 

@@ -19,7 +19,10 @@ from reconciler.model.types import KeySinkType
 from reconciler.secrets import digests
 
 
-def keys_in_use(configuration: Configuration, records: Mapping[Address, Record]) -> dict[str, KeyInUse]:
+def keys_in_use(
+    configuration: Configuration,
+    records: Mapping[Address, Record],
+) -> dict[str, KeyInUse]:
     """The key of each project, where a resource of this stack delivers it; "" is the default scope.
 
     Recorded resources count too: their keys are in use until they are deleted. A key from a
@@ -34,7 +37,10 @@ def keys_in_use(configuration: Configuration, records: Mapping[Address, Record])
     for project in sorted(projects):
         credential = credentials.for_project(project or None)
         if credential is not None and id(credential) not in keys:
-            keys[id(credential)] = next((key for key in (*known, *to_come) if _is_of(credential, key)), None)
+            keys[id(credential)] = next(
+                (key for key in (*known, *to_come) if _is_of(credential, key)),
+                None,
+            )
             if keys[id(credential)] is None and credentials.projects.get(project) is credential:
                 keys[id(credential)] = _to_open(project, credential, (*to_come, *known))
         key = keys[id(credential)] if credential is not None else None
@@ -100,7 +106,10 @@ def _is_unset(credential: Credential) -> bool:
 def _is_of(credential: Credential, key: _Delivery) -> bool:
     if credential.file is not None:
         return key.receipt.get("file") == credential.file
-    return credential.secret is not None and _is_digest(key.receipt.get("digest"), credential.secret)
+    return credential.secret is not None and _is_digest(
+        key.receipt.get("digest"),
+        credential.secret,
+    )
 
 
 def _is_digest(known: object, secret: Secret) -> bool:

@@ -39,13 +39,17 @@ class _Known:
     @cached_property
     def paths(self) -> Collection[str]:
         with suppress(StateError):
-            return tuple(known_files(record.delivered for record in self._store().records().values()))
+            return tuple(
+                known_files(record.delivered for record in self._store().records().values()),
+            )
         return ()
 
     @cached_property
     def _delivered(self) -> tuple[str, ...]:
         with suppress(StateError):
-            return tuple(digests_in(record.delivered for record in self._store().records().values()))
+            return tuple(
+                digests_in(record.delivered for record in self._store().records().values()),
+            )
         return ()
 
     @cached_property
@@ -55,7 +59,9 @@ class _Known:
             store = self._store()
             key = store.meta(KEY) or ""
             values = (value for record in store.records().values() for value in secrets_in(record.applied))
-            return bytes.fromhex(key), frozenset((value.source, value.digest) for value in values if value.digest)
+            return bytes.fromhex(
+                key,
+            ), frozenset((value.source, value.digest) for value in values if value.digest)
         return b"", frozenset()
 
     def holds(self, content: bytes) -> bool:

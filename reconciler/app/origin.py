@@ -52,9 +52,14 @@ def expect_recorded(client: Client, store: StateStore, base_url: str) -> None:
         return
     whose = f"the state belongs to {identity.place}"
     if identity.organization:
-        client.organization.expect(Expectation(identity.organization, whose, hint=_hint(identity), must_be_named=moved))
+        client.organization.expect(
+            Expectation(identity.organization, whose, hint=_hint(identity), must_be_named=moved),
+        )
     elif moved:
-        raise OrganizationError(f"{whose}, and this is {normal_form(base_url)}", hint=_hint(identity))
+        raise OrganizationError(
+            f"{whose}, and this is {normal_form(base_url)}",
+            hint=_hint(identity),
+        )
 
 
 def has_moved(store: StateStore, base_url: str) -> bool:
@@ -71,7 +76,9 @@ def record_origin(session: Session) -> None:
         store.bind(server=here, organization=seen)
         return
     if known.server and known.server != here:
-        session.notice(f"The state moves from {known.server} to {here}: both are of {known.organization}.")
+        session.notice(
+            f"The state moves from {known.server} to {here}: both are of {known.organization}.",
+        )
     store.bind(server=here, organization=known.organization or seen)
 
 

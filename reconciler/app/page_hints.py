@@ -30,4 +30,7 @@ def load_pages(store: StateStore) -> dict[ListKey, int]:
 def keep_pages(store: StateStore, pages: Mapping[ListKey, int]) -> None:
     """Save the page counts if they changed."""
     if pages != load_pages(store):
-        store.set_meta(_PAGES, json.dumps([[*listed, count] for listed, count in sorted(pages.items(), key=str)]))
+        store.set_meta(
+            _PAGES,
+            json.dumps([[*listed, count] for listed, count in sorted(pages.items(), key=str)]),
+        )

@@ -115,10 +115,16 @@ class Planning:
         done = RefreshOutcome(result, self._writes(result, store, run_id), reading.began_at, store.serial)
         if trust is None or result.plan.destroy or result.interrupted:
             if memory is not None and memory.serial == result.plan.state_serial:
-                store.set_meta(CHECKPOINT, checkpoint_after_saved_plan(memory, done, sweeps=self._sweeps).dump())
+                store.set_meta(
+                    CHECKPOINT,
+                    checkpoint_after_saved_plan(memory, done, sweeps=self._sweeps).dump(),
+                )
             return
         if memory is None and not any(
-            is_reported_in_audit_log(ALL_KINDS[change.address.kind]) for change in result.plan.changes
+            is_reported_in_audit_log(
+                ALL_KINDS[change.address.kind],
+            )
+            for change in result.plan.changes
         ):
             return
         if done.writes or not trust.newest_entries:
@@ -146,7 +152,9 @@ class Planning:
                 times = step.began_at, step.ended_at or step.began_at
                 removes, project_id = step.name in _REMOVING, projects.get(project)
                 with suppress(ValueError):
-                    writes.append(Write.of(kind, project, project_id, id, times=times, removes=removes))
+                    writes.append(
+                        Write.of(kind, project, project_id, id, times=times, removes=removes),
+                    )
         return writes
 
     def _asked_at(self) -> float:
@@ -197,4 +205,7 @@ def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
     """Make a plan without a call: what the manifests changed since the last apply."""
     LOG.info("Planning from state only: assuming that every object is as it was applied.")
     plan = make_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
-    return replace(plan, refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True))
+    return replace(
+        plan,
+        refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True),
+    )

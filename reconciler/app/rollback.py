@@ -34,7 +34,10 @@ def find_run(store: StateStore, number: int) -> Run:
     runs = {run.id: run for run in store.runs()}
     if number not in runs:
         known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
-        raise UsageError(f"there is no run {number}: this state has {known}", hint="See `reconciler history`.")
+        raise UsageError(
+            f"there is no run {number}: this state has {known}",
+            hint="See `reconciler history`.",
+        )
     return runs[number]
 
 

@@ -103,7 +103,10 @@ def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
         hints.append(f"Give --var {secret[0]}=VALUE as it was given to `plan`")
     if environment:
         hints.append(f"Set {environment[0]} to what it was when the plan was made")
-    return StalePlanError(f"the plan was made with {'; '.join(parts)}", hint=f"{'. '.join(hints)}, or plan again.")
+    return StalePlanError(
+        f"the plan was made with {'; '.join(parts)}",
+        hint=f"{'. '.join(hints)}, or plan again.",
+    )
 
 
 def _changed(plan: Plan, given: GivenInputs, prefix: str) -> list[str]:

@@ -56,7 +56,10 @@ def revealed(read: Callable[[SecretValue], Secret | None], value: SecretValue) -
     """The secret itself; raises CredentialError if it is missing or must not be sent."""
     found = _read(read, value)
     if found is None:
-        raise CredentialError(f"There is no secret in {value.source}.", hint="Set it where this program is run.")
+        raise CredentialError(
+            f"There is no secret in {value.source}.",
+            hint="Set it where this program is run.",
+        )
     return found
 
 
@@ -121,7 +124,10 @@ class SecretDigests:
         found = _read(self._read, value)
         if found is None:
             return None
-        return replace(value, digest=keyed_digest(self._key, f"{value.source}\0{found.reveal()}".encode()))
+        return replace(
+            value,
+            digest=keyed_digest(self._key, f"{value.source}\0{found.reveal()}".encode()),
+        )
 
 
 def _has(resource: Resource) -> bool:

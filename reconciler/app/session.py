@@ -344,5 +344,7 @@ def seconds_of(env: Mapping[str, str], variable: str, default: float) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds <= LONGEST_SECONDS:  # not a number, or more than a clock can add
-        raise UsageError(f'{variable} is "{text}": write a number of seconds, at most {LONGEST_SECONDS:.0f}')
+        raise UsageError(
+            f'{variable} is "{text}": write a number of seconds, at most {LONGEST_SECONDS:.0f}',
+        )
     return max(0.0, seconds)

@@ -55,7 +55,10 @@ def _apply_new(session: CommandSession, request: PlanRequest, *, yes: bool, chec
 
 def _apply_saved(session: CommandSession, planfile: Path, request: PlanRequest, *, check: bool) -> int:
     if request.changes_the_plan:
-        raise UsageError("a saved plan cannot be changed", hint="Give --target and the like to `plan --out`.")
+        raise UsageError(
+            "a saved plan cannot be changed",
+            hint="Give --target and the like to `plan --out`.",
+        )
     text = read_text(planfile, "the plan")
     plan = load_plan(text)
     session.settings = replace(session.settings, saved_variables=plan.variables)

@@ -67,7 +67,10 @@ def _wanted(
     ids = _ids_of(session, address)
     if not ids:
         known = nearest(text, map(str, session.store.records()))
-        raise UsageError(f"the state knows no object of {address}.{known}", hint="Apply or import it first.")
+        raise UsageError(
+            f"the state knows no object of {address}.{known}",
+            hint="Apply or import it first.",
+        )
     inside = [projects.id(address.project)] if address.project else []
     return AuditQuery(since, types, inside, sorted(ids))
 
@@ -76,18 +79,28 @@ def _ids_of(session: Session, address: Address) -> set[str]:
     """The ids of all objects that were ever bound to an address, according to the history."""
     store = session.store
     record = store.records().get(address)
-    images = (image for run in store.runs() for image in store.pre_images(run.id) if image.address == address)
-    return {item.id for item in (record, *images) if item is not None and item.id}
+    ids = {record.id} if record is not None and record.id else set()
+    for run in store.runs():
+        for image in store.pre_images(run.id):
+            if image.address == address and image.id:
+                ids.add(image.id)
+    return ids
 
 
 def _addresses(session: Session, projects: Projects) -> Mapping[tuple[str, str | None], Address]:
     """The address of each managed object, by its id and the id of its project."""
-    ids = {name: id for id, name in projects.names.items()}
-    records = session.store.records()
-    return {(record.id, ids.get(address.project or "")): address for address, record in records.items()}
+    project_ids = {name: id for id, name in projects.names.items()}
+    addresses = {}
+    for address, record in session.store.records().items():
+        addresses[record.id, project_ids.get(address.project or "")] = address
+    return addresses
 
 
-def _view(entry: AuditEntry, projects: Projects, addresses: Mapping[tuple[str, str | None], Address]) -> dict[str, Any]:
+def _view(
+    entry: AuditEntry,
+    projects: Projects,
+    addresses: Mapping[tuple[str, str | None], Address],
+) -> dict[str, Any]:
     about = entry.resource_id or ""
     address = addresses.get((about, entry.project_id)) or addresses.get((about, None))
     return {
@@ -119,16 +132,16 @@ def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    # The log nests the requested or new values one level down.
-    details = {
-        name: value
-        for outer, inner in entry["details"].items()
-        for name, value in (inner.items() if isinstance(inner, dict) else [(outer, inner)])
-    }
-    said = ", ".join(f"{name}: {inline(value)}" for name, value in details.items())
+    details: dict[str, Any] = {}
+    for name, value in entry["details"].items():
+        # The log nests the requested or new values one level down.
+        details.update(value if isinstance(value, dict) else {name: value})
+    text = ", ".join(f"{name}: {inline(value)}" for name, value in details.items())
     about = entry["address"] or entry["resource_id"] or ""
     when = entry["at"].replace("T", " ").removesuffix("Z")
-    # Names at the API are not unique, so an undeclared project appears with its id.
-    elsewhere = f"{entry['project_name'] or ''} ({entry['project_id']})".strip() if entry["project_id"] else ""
-    project = entry["project"] or elsewhere
-    return when, entry["actor"], entry["type"], about, project, shortened(said, _DETAILS_CELLS)
+    project = entry["project"] or ""
+    if not project and entry["project_id"]:
+        # Names at the API are not unique, so an undeclared project appears with its id.
+        project = f"{entry['project_name'] or ''} ({entry['project_id']})".strip()
+    shown = shortened(text, _DETAILS_CELLS)
+    return when, entry["actor"], entry["type"], about, project, shown

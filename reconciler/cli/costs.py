@@ -21,7 +21,10 @@ from reconciler.render.jsonview import document
 from reconciler.render.spending import bar, money, share
 from reconciler.render.tables import csv_table, markdown_table, text_table
 
-_GROUPS: dict[str, tuple[str, ...]] = {"project": ("project_id",), "line_item": ("line_item",), "day": ()}
+_GROUPS: dict[
+    str,
+    tuple[str, ...],
+] = {"project": ("project_id",), "line_item": ("line_item",), "day": ()}
 _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 
 
@@ -106,7 +109,10 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
             ),
             "markdown": lambda: markdown_table(headers, _cells(rows, by, totals, bars=False)) if rows else "",
             "json": lambda: document(whole),
-            "csv": lambda: csv_table(columns, [[row[name] or "" for name in columns] for row in exact]),
+            "csv": lambda: csv_table(
+                columns,
+                [[row[name] or "" for name in columns] for row in exact],
+            ),
         },
     )
 

@@ -64,7 +64,10 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     try:
         serve(emulated, port=port, on_ready=_announce)
     except DataFileError as error:
-        raise UsageError(str(error), hint="Choose another --data file, or remove this one.") from error
+        raise UsageError(
+            str(error),
+            hint="Choose another --data file, or remove this one.",
+        ) from error
     except OSError as error:
         raise UsageError(
             f"the emulator cannot listen on port {port}: {error}", hint="Choose another --port."

@@ -104,9 +104,15 @@ def report(error: Exception, options: GlobalOptions) -> int:
 def _translated(error: Exception) -> Exception:
     """An error of the machine, not of this program, described by its cause."""
     if isinstance(error, OSError) and not _has_current_folder():
-        return UsageError("The current folder no longer exists.", hint="Change to another folder and run again.")
+        return UsageError(
+            "The current folder no longer exists.",
+            hint="Change to another folder and run again.",
+        )
     if isinstance(error, MemoryError):
-        return ReconcilerError("There is not enough memory.", hint="Raise the memory limit, or use --target.")
+        return ReconcilerError(
+            "There is not enough memory.",
+            hint="Raise the memory limit, or use --target.",
+        )
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return ReconcilerError(
             "The system allows no further thread.",
@@ -141,7 +147,9 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
     machine = options.format in ("json", "markdown")
     if machine and options.outcome.is_printed:
         return
-    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(error.diagnostics)
+    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(
+        error.diagnostics,
+    )
     click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)
 
 

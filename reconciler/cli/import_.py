@@ -53,14 +53,20 @@ def _checked(kind: Kind, id: str) -> str:
         return kind.composed_id(*kind.parent_and_id(id))
     except ValueError:
         forms = " or ".join(kind.id_forms)
-        raise UsageError(f'"{id}" is no id of a {kind.name}', hint=f"Its ids are written {forms}.") from None
+        raise UsageError(
+            f'"{id}" is no id of a {kind.name}',
+            hint=f"Its ids are written {forms}.",
+        ) from None
 
 
 def _declared(configuration: Configuration, address: Address) -> Resource:
     known = {resource.address: resource for resource in configuration.resources}
     if address not in known:
         hint = nearest(str(address), map(str, known))
-        raise UsageError(f'no manifest declares "{address}".{hint}', hint="Declare it first, then import.")
+        raise UsageError(
+            f'no manifest declares "{address}".{hint}',
+            hint="Declare it first, then import.",
+        )
     return known[address]
 
 

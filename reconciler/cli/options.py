@@ -177,7 +177,10 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return _decorated(with_options, _PLANNING)
 
 
-def _decorated(function: Callable[..., Any], decorators: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+def _decorated(
+    function: Callable[..., Any],
+    decorators: Sequence[Callable[..., Any]],
+) -> Callable[..., Any]:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function

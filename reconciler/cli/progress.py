@@ -70,7 +70,10 @@ class ProgressReporter:
     @contextmanager
     def applying(self, plan: Plan) -> Iterator[None]:
         """Show the phase that applies a plan, counted in changes."""
-        with self._phase("Applying", Pending(self._client, lambda: (self._ended, len(plan.pending)))):
+        with self._phase(
+            "Applying",
+            Pending(self._client, lambda: (self._ended, len(plan.pending))),
+        ):
             yield
 
     @contextmanager

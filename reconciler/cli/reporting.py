@@ -117,7 +117,10 @@ def writable(path: Path, option: str) -> Path:
         why = "is a folder" if path.is_dir() else f'lies in "{folder}", which is no folder'
         raise UsageError(f'{option}: "{path}" {why}')
     if _leads_elsewhere(path):
-        raise UsageError(f'{option}: "{path}" is, or lies behind, a symbolic link', hint="Name the file itself.")
+        raise UsageError(
+            f'{option}: "{path}" is, or lies behind, a symbolic link',
+            hint="Name the file itself.",
+        )
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageError(f'{option}: "{path}" cannot be written')
     return path

@@ -116,7 +116,10 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
     if old.kind != new.kind:
         raise UsageError(f"{old} and {new} are of different kinds")
     if new in session.store.records():
-        raise UsageError(f"{new} is bound to an object already", hint=f"Forget it first: reconciler state rm {new}")
+        raise UsageError(
+            f"{new} is bound to an object already",
+            hint=f"Forget it first: reconciler state rm {new}",
+        )
     with locked(session, "state mv"):
         session.store.move(old, new)
     click.echo(f"{old} is now {new}.")

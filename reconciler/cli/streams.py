@@ -75,7 +75,9 @@ class Output(io.TextIOWrapper):
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         if not self._optional and not isinstance(error, BrokenPipeError):
-            raise OutputError(f"{self._label} cannot be written: {error.strerror or error}") from error
+            raise OutputError(
+                f"{self._label} cannot be written: {error.strerror or error}",
+            ) from error
 
 
 def showable(text: str, encoding: str) -> str:

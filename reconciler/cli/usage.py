@@ -62,7 +62,10 @@ def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
     for type in wanted:
         if type not in TYPES:
             hint = f"There are {', '.join(TYPES)}."
-            raise UsageError(f'--type: there is no usage of type "{type}".{nearest(type, TYPES)}', hint=hint)
+            raise UsageError(
+                f'--type: there is no usage of type "{type}".{nearest(type, TYPES)}',
+                hint=hint,
+            )
         if by == "model" and type in WITHOUT_MODEL:
             raise UsageError(f"--by model: usage of type {type} has no model")
     chosen = list(dict.fromkeys(wanted)) or TYPES
@@ -70,15 +73,28 @@ def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
 
 
 def _read(
-    session: Session, types: Sequence[str], period: Period, by: str, project_ids: Sequence[str], *, insist: bool
+    session: Session,
+    types: Sequence[str],
+    period: Period,
+    by: str,
+    project_ids: Sequence[str],
+    *,
+    insist: bool,
 ) -> list[tuple[str, list[Use]]]:
     """The uses of each type. Skips a type that the server lacks, unless `insist`."""
-    client, keys = session.client, session.keys
     group_by = {"project": ("project_id",), "model": ("model",)}.get(by, ())
+    read_type = partial(
+        read_usage,
+        session.client,
+        session.keys,
+        period=period,
+        group_by=group_by,
+        project_ids=project_ids,
+    )
 
     def read(type: str) -> tuple[str, list[Use]]:
         try:
-            return type, read_usage(client, keys, type, period, group_by=group_by, project_ids=project_ids)
+            return type, read_type(type)
         except NotFoundError:
             if insist:
                 raise
@@ -92,12 +108,20 @@ def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dic
     """The usage of one type: a row for each project, model or day, and the total."""
     groups: dict[Any, list[Use]] = {}
     for use in uses:
-        groups.setdefault({"project": use.project_id, "model": use.model or "", "day": use.day}[by], []).append(use)
+        group = {"project": use.project_id, "model": use.model or "", "day": use.day}[by]
+        groups.setdefault(group, []).append(use)
     rows = []
-    for key, members in groups.items():
-        named = {"project": projects.name(key), "project_id": key, "declared": key in projects.names}
-        rows.append({**(named if by == "project" else {by: str(key)}), "figures": figures_of(members)})
-    return {"type": type, "rows": sorted(rows, key=lambda row: row[by]), "total": figures_of(uses)}
+    for group, members in groups.items():
+        row: dict[str, Any] = {by: str(group)}
+        if by == "project":
+            row = {
+                "project": projects.name(group),
+                "project_id": group,
+                "declared": group in projects.names,
+            }
+        rows.append({**row, "figures": figures_of(members)})
+    rows.sort(key=lambda row: row[by])
+    return {"type": type, "rows": rows, "total": figures_of(uses)}
 
 
 def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[str, Any]]) -> None:
@@ -111,40 +135,54 @@ def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[s
         "usage": flat,
         "totals": {section["type"]: section["total"] for section in sections},
     }
-    names = ("type", by, *(("project_id",) if by == "project" else ()))
-
-    def text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        return text_table(headers, rows, numbers=range(1, len(headers) - 1))
-
-    long = [
-        [*(row[name] or "" for name in names), figure, str(value)]
-        for row in flat
-        for figure, value in row["figures"].items()
-    ]
+    names = ["type", by]
+    if by == "project":
+        names.append("project_id")
+    lines = []
+    for row in flat:
+        for figure, value in row["figures"].items():
+            lines.append([*(row[name] or "" for name in names), figure, str(value)])
     deliver(
         options,
         {
-            "text": lambda: "\n".join(f"{section['type']}\n{_table(section, by, text)}" for section in sections),
-            "markdown": lambda: "\n".join(
-                f"### {section['type']}\n\n{_table(section, by, markdown_table, bars=False)}" for section in sections
-            ),
+            "text": lambda: _text(sections, by),
+            "markdown": lambda: _markdown(sections, by),
             "json": lambda: document(whole),
-            "csv": lambda: csv_table((*names, "figure", "value"), long),
+            "csv": lambda: csv_table((*names, "figure", "value"), lines),
         },
     )
 
 
+def _text(sections: list[dict[str, Any]], by: str) -> str:
+    def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        return text_table(headers, rows, numbers=range(1, len(headers) - 1))
+
+    return "\n".join(f"{section['type']}\n{_table(section, by, table)}" for section in sections)
+
+
+def _markdown(sections: list[dict[str, Any]], by: str) -> str:
+    tables = []
+    for section in sections:
+        table = _table(section, by, markdown_table, bars=False)
+        tables.append(f"### {section['type']}\n\n{table}")
+    return "\n".join(tables)
+
+
 def _table(section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True) -> str:
-    rows, total = section["rows"], section["total"]
+    """The rows and the total of a section; each bar shows the share of the first column."""
+    total = section["total"]
     columns = figure_columns([total])
     first = leading(columns)
-    most = max((row["figures"].get(first, 0) for row in rows), default=0)
-    cells = [
-        [row[by], *_figures(row["figures"], columns), *([bar(row["figures"].get(first, 0), most)] if bars else [])]
-        for row in rows
-    ]
-    cells.append(["Total", *_figures(total, columns), *([""] if bars else [])])
-    return table((by.capitalize(), *(WORDS[name] for name in columns), *([""] if bars else [])), cells)
+    most = max((row["figures"].get(first, 0) for row in section["rows"]), default=0)
+    headers = [by.capitalize(), *(WORDS[name] for name in columns)]
+    cells = [[row[by], *_figures(row["figures"], columns)] for row in section["rows"]]
+    cells.append(["Total", *_figures(total, columns)])
+    if bars:
+        headers.append("")
+        for row, line in zip(section["rows"], cells, strict=False):
+            line.append(bar(row["figures"].get(first, 0), most))
+        cells[-1].append("")
+    return table(headers, cells)
 
 
 def _figures(figures: dict[str, int], columns: Sequence[str]) -> list[str]:
