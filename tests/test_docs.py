@@ -265,6 +265,13 @@ def test_every_command_and_option_has_help(path: str) -> None:
     assert silent == []
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_summary_of_a_command_begins_its_help_and_fits_its_line(name: str) -> None:
+    help_text = BY_PATH[name].help or ""
+    assert help_text.split("\n\n")[0].replace("\n", " ") == COMMANDS[name]
+    assert len(f"  {'emulator'}  {COMMANDS[name]}") <= 78
+
+
 # --- what is written from the program --------------------------------------------------------------------------------
 
 

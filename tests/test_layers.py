@@ -24,6 +24,19 @@ ALLOWED = {
     "checks": {"errors", "model", "rules", "api", "checks"},
     "secrets": {"errors", "model", "secrets"},
     "render": {"errors", "model", "render"},
+    "app": {
+        "errors",
+        "model",
+        "kinds",
+        "rules",
+        "manifests",
+        "engine",
+        "state",
+        "api",
+        "checks",
+        "secrets",
+        "app",
+    },
     "emulator": {"emulator"},
 }
 """What each layer may import of ours. `errors` names `model` for its types alone; `cli` may import anything."""

@@ -1,102 +1,90 @@
-"""`reconciler apply`: carry out a plan, fresh or saved."""
+"""`reconciler apply`: apply a plan, new or saved."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
-from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options, planning_options
-
-if TYPE_CHECKING:
-    from reconciler.cli.session import Session
-    from reconciler.model.change import Plan
+from reconciler.app.applying import locked
+from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
+from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
+from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
+from reconciler.cli.options import GlobalOptions, global_options, planning_options
+from reconciler.cli.reporting import publish_plan, talk, tell_errors
+from reconciler.cli.rollback import apply_saved_rollback
+from reconciler.cli.session import CommandSession, read_text
+from reconciler.errors import UsageError
+from reconciler.model.change import Plan
+from reconciler.render.planfile import load_plan
 
 
 @click.command("apply")
 @click.argument("planfile", required=False, type=click.Path(path_type=Path))
-@click.option("--yes", "-y", is_flag=True, help="Do not ask. For CI.")
-@click.option("--check", is_flag=True, help="Run the checks that refer to what was changed, once it is applied.")
+@click.option("--yes", "-y", is_flag=True, help="Apply without asking, as CI does.")
+@click.option("--check", is_flag=True, help="Then run the checks that refer to a change.")
 @planning_options
 @global_options
-def command(options: GlobalOptions, planning: PlanningOptions, planfile: Path | None, yes: bool, check: bool) -> int:
-    """Make live state what the manifests say.
+def command(options: GlobalOptions, request: PlanRequest, planfile: Path | None, yes: bool, check: bool) -> int:
+    """Create, update and delete objects as the manifests declare.
 
-    Without PLANFILE a plan is made, shown, and asked about. With it, exactly that plan is carried out, unasked, or
-    refused if what it was made from has moved.
+    Without PLANFILE, make a plan, show it and ask. With PLANFILE, apply exactly that plan without
+    asking; refuse it if the manifests, the state or an object changed since it was made.
     """
-    from reconciler.cli.session import Session
-
-    session = Session(options)
-    planning.refuse_unread()
-    try:
+    with CommandSession(options) as session:
+        request.refuse_offline()
         if planfile:
-            return _saved(session, planfile, planning, check=check)
-        return _fresh(session, planning, yes=yes, check=check)
-    finally:
-        session.close()
+            return _apply_saved(session, planfile, request, check=check)
+        return _apply_new(session, request, yes=yes, check=check)
 
 
-def _fresh(session: Session, planning: PlanningOptions, *, yes: bool, check: bool) -> int:
-    from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
-    from reconciler.cli.reporting import tell_errors
-
-    session.configured()
+def _apply_new(session: CommandSession, request: PlanRequest, *, yes: bool, check: bool) -> int:
+    require_credentials(session)
     with locked(session, "apply"):
-        plan = session.plan(planning)
+        plan = plan_stack(session, request)
         tell_errors(session.options, plan)
         if plan.is_empty and not plan.blocked:
             return _nothing_to_do(session, plan, check=check)
         show(session, plan)
-        session.check_guards(plan, planning)
+        check_guards(session, plan, request)
         ask_or_refuse(yes=yes or plan.is_empty, what="plan")
         return carry_out(session, plan, command="apply", check=check)
 
 
-def _saved(session: Session, planfile: Path, planning: PlanningOptions, *, check: bool) -> int:
-    from hashlib import sha256
-
-    from reconciler.cli.applying import carry_out, locked, show
-    from reconciler.cli.origin import prove_organization
-    from reconciler.cli.session import read_text
-    from reconciler.errors import UsageError
-    from reconciler.render.planfile import load_plan
-
-    if planning.changes_the_plan:
-        raise UsageError("a saved plan is carried out as it is", hint="Give --target and the like to `plan --out`.")
+def _apply_saved(session: CommandSession, planfile: Path, request: PlanRequest, *, check: bool) -> int:
+    if request.changes_the_plan:
+        raise UsageError(
+            "a saved plan cannot be changed",
+            hint="Give --target and the like to `plan --out`.",
+        )
     text = read_text(planfile, "the plan")
     plan = load_plan(text)
-    session.saved_variables = plan.variables
-    session.plan_file_digest = sha256(text.encode()).hexdigest()
+    session.settings = replace(session.settings, saved_variables=plan.variables)
+    session.saved_plan_digest = sha256(text.encode()).hexdigest()
     if plan.rollback_of is not None:
-        from reconciler.cli.rollback import apply_saved
-
         if check:
-            raise UsageError("--check goes with the manifests, and a rollback does not read them")
-        return apply_saved(session, plan, planning)
-    session.configured()
+            raise UsageError("--check needs the manifests, and a rollback does not read them")
+        return apply_saved_rollback(session, plan, request)
+    require_credentials(session)
     with locked(session, "apply"):
-        session.check_still_valid(plan)
+        session.options.outcome.plan = plan
+        check_still_valid(session, plan)
         if plan.is_empty and not plan.blocked:
             return _nothing_to_do(session, plan, check=check)
-        session.bind_projects_of(plan)
+        bind_projects_of(session, plan)
         show(session, plan)
-        session.check_guards(plan, planning)
+        check_guards(session, plan, request)
         prove_organization(session, plan)
         return carry_out(session, plan, command="apply", check=check)
 
 
-def _nothing_to_do(session: Session, plan: Plan, *, check: bool) -> int:
-    from msgspec.structs import replace
-
-    from reconciler.cli.applying import carry_out
-    from reconciler.cli.reporting import publish_plan, talk
-
+def _nothing_to_do(session: CommandSession, plan: Plan, *, check: bool) -> int:
     calls = session.client.calls
     code = carry_out(session, plan, command="apply")
-    told = replace(plan, calls=plan.calls + session.client.calls - calls)
-    publish_plan(session.options, told)
+    plan = replace(plan, calls=plan.calls + session.client.calls - calls)
+    publish_plan(session.options, plan)
     if check:
-        talk("No check was run, since nothing was changed; `reconciler check` runs them all.")
+        talk("No check was run, because nothing changed; `reconciler check` runs all of them.")
     return code

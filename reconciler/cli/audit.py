@@ -1,23 +1,30 @@
-"""`reconciler audit`: who did what in the organization, the newest first, about everything or about one address."""
+"""`reconciler audit`: who did what in the organization, or to one address; newest first."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.api.audit import AuditQuery, newest_entries
+from reconciler.app.plans import parse_addresses
+from reconciler.app.projects import Projects
+from reconciler.app.session import Session
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from reconciler.api.audit import AuditQuery
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-    from reconciler.model.address import Address
-    from reconciler.model.log import AuditEntry
+from reconciler.cli.period import moment
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import nearest
+from reconciler.model.log import AuditEntry
+from reconciler.render.jsonview import document
+from reconciler.render.lines import shortened
+from reconciler.render.tables import markdown_table, text_table
+from reconciler.render.values import inline
 
 _HEADERS = ("When (UTC)", "Who", "What", "About", "Project", "Details")
 _DETAILS_CELLS = 60
@@ -25,21 +32,19 @@ _DETAILS_CELLS = 60
 
 @click.command("audit")
 @click.argument("address", required=False)
-@click.option("--since", metavar="TIME", help="Only from this time on: 2026-11-01, 30d, 12h, today, this-month.")
+@click.option("--since", metavar="TIME", help="Start of the period: 2026-11-01, 30d, 12h, today, this-month.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most the newest N entries."
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Maximum number of entries."
 )
-@click.option("--type", "types", multiple=True, metavar="EVENT", help="Only this type of entry; repeatable.")
+@click.option("--type", "types", multiple=True, metavar="EVENT", help="List only this event type; repeatable.")
 @global_options
 def command(options: GlobalOptions, address: str | None, since: str | None, limit: int, types: tuple[str, ...]) -> int:
-    """List the audit log's entries, the newest first; with ADDRESS, those about that object. Needs the admin key."""
-    from reconciler.api.audit import newest_entries
-    from reconciler.cli.period import moment
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
+    """List audit log entries, newest first.
 
+    With ADDRESS, list only the entries about its object. Needs the admin key.
+    """
     at = moment(since, "--since", now=datetime.now(UTC)).timestamp() if since else None
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         projects = Projects.of(session)
         wanted = _wanted(session, projects, address, at, types)
         entries = newest_entries(session.client, session.keys, wanted, limit=limit)
@@ -52,43 +57,50 @@ def command(options: GlobalOptions, address: str | None, since: str | None, limi
 def _wanted(
     session: Session, projects: Projects, text: str | None, since: float | None, types: Sequence[str]
 ) -> AuditQuery:
-    from reconciler.api.audit import AuditQuery
-    from reconciler.cli.session import parse_addresses
-    from reconciler.errors import UsageError
-    from reconciler.kinds import KINDS
-    from reconciler.model.diagnostic import nearest
-
     if text is None:
         return AuditQuery(since, types)
     (address,) = parse_addresses((text,), "ADDRESS")
     if address.kind not in KINDS:
         raise UsageError(f'there is no kind "{address.kind}".{nearest(address.kind, KINDS)}')
     if not KINDS[address.kind].audit_events:
-        raise UsageError(f"the audit log does not tell of objects of the kind {address.kind}")
+        raise UsageError(f"the audit log does not report objects of the kind {address.kind}")
     ids = _ids_of(session, address)
     if not ids:
         known = nearest(text, map(str, session.store.records()))
-        raise UsageError(f"the state knows no object of {address}.{known}", hint="Apply or import it first.")
+        raise UsageError(
+            f"the state knows no object of {address}.{known}",
+            hint="Apply or import it first.",
+        )
     inside = [projects.id(address.project)] if address.project else []
     return AuditQuery(since, types, inside, sorted(ids))
 
 
 def _ids_of(session: Session, address: Address) -> set[str]:
-    """The ids of all objects that were ever bound to an address, as far as the history goes."""
+    """The ids of all objects that were ever bound to an address, according to the history."""
     store = session.store
     record = store.records().get(address)
-    images = (image for run in store.runs() for image in store.pre_images(run.id) if image.address == address)
-    return {item.id for item in (record, *images) if item is not None and item.id}
+    ids = {record.id} if record is not None and record.id else set()
+    for run in store.runs():
+        for image in store.pre_images(run.id):
+            if image.address == address and image.id:
+                ids.add(image.id)
+    return ids
 
 
 def _addresses(session: Session, projects: Projects) -> Mapping[tuple[str, str | None], Address]:
     """The address of each managed object, by its id and the id of its project."""
-    ids = {name: id for id, name in projects.names.items()}
-    records = session.store.records()
-    return {(record.id, ids.get(address.project or "")): address for address, record in records.items()}
+    project_ids = {name: id for id, name in projects.names.items()}
+    addresses = {}
+    for address, record in session.store.records().items():
+        addresses[record.id, project_ids.get(address.project or "")] = address
+    return addresses
 
 
-def _view(entry: AuditEntry, projects: Projects, addresses: Mapping[tuple[str, str | None], Address]) -> dict[str, Any]:
+def _view(
+    entry: AuditEntry,
+    projects: Projects,
+    addresses: Mapping[tuple[str, str | None], Address],
+) -> dict[str, Any]:
     about = entry.resource_id or ""
     address = addresses.get((about, entry.project_id)) or addresses.get((about, None))
     return {
@@ -106,12 +118,8 @@ def _view(entry: AuditEntry, projects: Projects, addresses: Mapping[tuple[str, s
 
 
 def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import markdown_table, text_table
-
     if not found:
-        click.echo("The audit log has no such entry. It begins on the day on which an owner switches it on.", err=True)
+        click.echo("The audit log has no such entry. It starts when an owner enables it.", err=True)
     rows = [_row(entry) for entry in found]
     deliver(
         options,
@@ -124,19 +132,16 @@ def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    from reconciler.render.lines import shortened
-    from reconciler.render.values import inline
-
-    # The log puts what was asked for, or what is new, one level down.
-    details = {
-        name: value
-        for outer, inner in entry["details"].items()
-        for name, value in (inner.items() if isinstance(inner, dict) else [(outer, inner)])
-    }
-    said = ", ".join(f"{name}: {inline(value)}" for name, value in details.items())
+    details: dict[str, Any] = {}
+    for name, value in entry["details"].items():
+        # The log nests the requested or new values one level down.
+        details.update(value if isinstance(value, dict) else {name: value})
+    text = ", ".join(f"{name}: {inline(value)}" for name, value in details.items())
     about = entry["address"] or entry["resource_id"] or ""
     when = entry["at"].replace("T", " ").removesuffix("Z")
-    # A name at the API is not unique, so one that is not declared here stands with its id.
-    elsewhere = f"{entry['project_name'] or ''} ({entry['project_id']})".strip() if entry["project_id"] else ""
-    project = entry["project"] or elsewhere
-    return when, entry["actor"], entry["type"], about, project, shortened(said, _DETAILS_CELLS)
+    project = entry["project"] or ""
+    if not project and entry["project_id"]:
+        # Names at the API are not unique, so an undeclared project appears with its id.
+        project = f"{entry['project_name'] or ''} ({entry['project_id']})".strip()
+    shown = shortened(text, _DETAILS_CELLS)
+    return when, entry["actor"], entry["type"], about, project, shown

@@ -2,66 +2,59 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import sys
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.app.checks import carry_out_checks, declared_checks
+from reconciler.app.plans import parse_addresses
+from reconciler.cli.applying import exit_code_of_checks
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.cli.session import Session
-    from reconciler.model.checking import CheckReport
-    from reconciler.model.rule import Rule
+from reconciler.cli.reporting import deliver, wants_color
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.model.checking import CheckReport
+from reconciler.model.diagnostic import nearest
+from reconciler.model.rule import Rule
+from reconciler.render.checks import json_view, junit_view, markdown_view, text_view
 
 
 @click.command("check")
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS…]")
-@click.option("--costly", is_flag=True, help="Run those too that cost noticeably each time, such as images.")
+@click.option("--costly", is_flag=True, help="Include checks with a notable price, such as images.")
 @partial(global_options, formats=("text", "json", "markdown", "junit"))
 def command(options: GlobalOptions, addresses: tuple[str, ...], costly: bool) -> int:
-    """Run the checks that manifests declare, or those of ADDRESS; exit with 1 if any fails."""
-    from reconciler.cli.checking import carry_out_checks
-    from reconciler.cli.session import Session
+    """Run the checks that manifests declare.
 
-    with closing(Session(options)) as session:
-        rules = _wanted(session, addresses)
-        named = bool(addresses)
+    With ADDRESS, run only those checks. Exit with 1 if a check fails.
+    """
+    with CommandSession(options) as session:
+        rules = _chosen(session, addresses)
+        may_cost = costly or bool(addresses)
         with session.interrupts.finishing_first():
-            report = carry_out_checks(session, rules, may_cost=lambda _: costly or named)
-        publish_checks(session, report)
-    if report.interrupted:
-        return 130
-    return 0 if report.passed else 1
+            report = carry_out_checks(session, rules, may_cost=lambda _: may_cost)
+        _publish(options, report)
+    return exit_code_of_checks(report)
 
 
-def _wanted(session: Session, addresses: tuple[str, ...]) -> list[Rule]:
-    """The checks of the addresses, all of them where there are none; raises UsageError."""
-    from reconciler.cli.checking import declared_checks
-    from reconciler.cli.session import parse_addresses
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
-
+def _chosen(session: CommandSession, texts: tuple[str, ...]) -> list[Rule]:
+    """The checks at the addresses, or all checks without an address; raises UsageError."""
     rules = {rule.address: rule for rule in declared_checks(session)}
-    if not addresses:
+    if not texts:
         return list(rules.values())
-    for address in parse_addresses(addresses, "check"):
+    addresses = parse_addresses(texts, "check")
+    for address in addresses:
         if address not in rules:
-            raise UsageError(f"no manifest declares the check {address}.{nearest(str(address), map(str, rules))}")
-    return [rules[address] for address in dict.fromkeys(parse_addresses(addresses, "check"))]
+            hint = nearest(str(address), map(str, rules))
+            raise UsageError(f"no manifest declares the check {address}.{hint}")
+    return [rules[address] for address in dict.fromkeys(addresses)]
 
 
-def publish_checks(session: Session, report: CheckReport) -> None:
-    """Write a report of checks where the options say."""
-    import sys
-
-    from reconciler.cli.reporting import deliver, wants_color
-    from reconciler.render.checks import json_view, junit_view, markdown_view, text_view
-
-    color = wants_color(session.options, sys.stdout)
+def _publish(options: GlobalOptions, report: CheckReport) -> None:
+    color = wants_color(options, sys.stdout)
     deliver(
-        session.options,
+        options,
         {
             "text": lambda: text_view(report, color=color),
             "json": lambda: json_view(report),

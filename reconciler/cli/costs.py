@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.api.spending import read_costs
+from reconciler.app.projects import Projects
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.period import days
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.model.spending import Cost, Period
+from reconciler.render.jsonview import document
+from reconciler.render.spending import bar, money, share
+from reconciler.render.tables import csv_table, markdown_table, text_table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from decimal import Decimal
-
-    from reconciler.cli.projects import Projects
-    from reconciler.model.spending import Cost, Period
-
-_GROUPS: dict[str, tuple[str, ...]] = {"project": ("project_id",), "line_item": ("line_item",), "day": ()}
+_GROUPS: dict[
+    str,
+    tuple[str, ...],
+] = {"project": ("project_id",), "line_item": ("line_item",), "day": ()}
 _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
 
 
 @click.command("costs")
 @click.option(
-    "--since", default="this-month", show_default=True, metavar="DAY", help="From this day on: 2026-11-01, 30d, today."
+    "--since",
+    default="this-month",
+    show_default=True,
+    metavar="DAY",
+    help="First day: 2026-11-01, 30d, today, this-month.",
 )
-@click.option("--until", metavar="DAY", help="Up to and without this day; otherwise until now.")
-@click.option("--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row adds up.")
+@click.option("--until", metavar="DAY", help="End before this day; now by default.")
+@click.option("--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row sums up.")
 @click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
 def command(options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]) -> int:
-    """Show what was paid in a period, in whole days of UTC. Needs the admin key."""
-    from reconciler.api.spending import read_costs
-    from reconciler.cli.period import days
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
+    """Show what was paid in a period.
 
+    Counts whole days of UTC. Needs the admin key.
+    """
     today = datetime.now(UTC).date()
     period = days(since, until, today=today)
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         projects = Projects.of(session)
         ids = projects.ids(project)
         costs = read_costs(session.client, session.keys, period, group_by=_GROUPS[by], project_ids=ids)
@@ -49,9 +57,7 @@ def command(options: GlobalOptions, since: str, until: str | None, by: str, proj
 
 
 def _rows(costs: Sequence[Cost], by: str, projects: Projects, days: Sequence[date]) -> list[dict[str, Any]]:
-    """A row for each thing and currency, the dearest first; days in their order, also those that cost nothing."""
-    from decimal import Decimal
-
+    """A row for each group and currency, highest first; days in order, including those without costs."""
     sums: dict[tuple[str, Any], Decimal] = {}
     if by == "day":
         sums = {(currency, day): Decimal(0) for currency in {cost.currency for cost in costs} for day in days}
@@ -74,8 +80,6 @@ def _named(by: str, key: Any, projects: Projects) -> dict[str, Any]:
 
 
 def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
-    from decimal import Decimal
-
     totals: dict[str, Decimal] = {}
     for row in rows:
         totals[row["currency"]] = totals.get(row["currency"], Decimal(0)) + row["amount"]
@@ -83,10 +87,6 @@ def _totals(rows: Sequence[dict[str, Any]]) -> dict[str, Decimal]:
 
 
 def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, Any]]) -> None:
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import csv_table, markdown_table, text_table
-
     if not rows:
         click.echo("Nothing was paid in this period.", err=True)
     totals = _totals(rows)
@@ -109,15 +109,16 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
             ),
             "markdown": lambda: markdown_table(headers, _cells(rows, by, totals, bars=False)) if rows else "",
             "json": lambda: document(whole),
-            "csv": lambda: csv_table(columns, [[row[name] or "" for name in columns] for row in exact]),
+            "csv": lambda: csv_table(
+                columns,
+                [[row[name] or "" for name in columns] for row in exact],
+            ),
         },
     )
 
 
 def _cells(rows: Sequence[dict[str, Any]], by: str, totals: dict[str, Decimal], *, bars: bool) -> list[tuple[str, ...]]:
-    """The rows of a table, and below those of each currency its total."""
-    from reconciler.render.spending import bar, money, share
-
+    """The rows of a table, with a total below the rows of each currency."""
     table: list[tuple[str, ...]] = []
     for currency, total in sorted(totals.items()):
         own = [row for row in rows if row["currency"] == currency]

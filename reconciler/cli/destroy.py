@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options, planning_options
+from reconciler.app.applying import locked
+from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
+from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
+from reconciler.cli.options import GlobalOptions, global_options, planning_options
+from reconciler.cli.reporting import publish_plan, tell_errors
+from reconciler.cli.session import CommandSession
 
 
 @click.command("destroy")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask. For CI.")
+@click.option("--yes", "-y", is_flag=True, help="Delete without asking, as CI does.")
 @planning_options
 @global_options
-def command(options: GlobalOptions, planning: PlanningOptions, yes: bool) -> int:
-    """Delete everything managed, dependents first.
+def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
+    """Delete everything that the stack manages, dependents first.
 
-    Objects to be retained (projects, by default) are only forgotten; protected ones are refused.
+    Objects to retain, which projects are by default, stay and are no longer managed. Protected
+    objects are refused.
     """
-    from reconciler.cli.applying import ask_or_refuse, carry_out, locked, show
-    from reconciler.cli.reporting import publish_plan, tell_errors
-    from reconciler.cli.session import Session
-
-    session = Session(options)
-    planning.refuse_unread()
-    session.configured()
-    try:
+    with CommandSession(options) as session:
+        request.refuse_offline()
+        require_credentials(session)
         with locked(session, "destroy"):
-            plan = session.plan(planning, destroy=True)
+            plan = plan_stack(session, replace(request, destroy=True))
             tell_errors(session.options, plan)
             if plan.is_empty and not plan.blocked:
                 publish_plan(session.options, plan)
                 return 0
             show(session, plan)
-            session.check_guards(plan, planning)
+            check_guards(session, plan, request)
             ask_or_refuse(yes=yes or plan.is_empty, what="destruction")
             return carry_out(session, plan, command="destroy")
-    finally:
-        session.close()

@@ -1,35 +1,35 @@
-"""`reconciler drift`: what somebody changed by hand. For CI, at night."""
+"""`reconciler drift`: show what changed outside this stack. For CI, at night."""
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import click
 
-from reconciler.cli.options import GlobalOptions, PlanningOptions, global_options
+from reconciler.app.blame import with_blame
+from reconciler.app.plans import PlanRequest, plan_stack
+from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import publish, talk
+from reconciler.cli.session import CommandSession
 
 
 @click.command("drift")
-@click.option("--unmanaged", is_flag=True, help="Also report objects that neither manifests nor state know.")
-@click.option("--blame", is_flag=True, help="Ask the audit log who did it.")
+@click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")
+@click.option("--blame", is_flag=True, help="Look up in the audit log who changed it.")
 @global_options
 def command(options: GlobalOptions, unmanaged: bool, blame: bool) -> int:
-    """Show what moved at the API since the last apply, field by field.
+    """Show what changed at the API since the last apply.
 
-    Changes of the manifests are not drift and are only counted. Exits with 2 when there is drift, and with 1 when
-    a managed object could not be read.
+    Changes of the manifests are not drift; they are only counted. Exit with 2 if there is drift,
+    and with 1 if a managed object could not be read.
     """
-    from reconciler.cli.reporting import publish, talk
-    from reconciler.cli.session import Session
-
-    session = Session(options)
-    with closing(session):
-        plan = session.plan(PlanningOptions(refresh="full"), unmanaged=unmanaged, tolerant=True)
-        plan = session.with_blame(plan) if blame else plan
-    publish(session.options, lambda to: to.drift(plan, unmanaged=unmanaged))
+    with CommandSession(options) as session:
+        request = PlanRequest(refresh="full", unmanaged=unmanaged)
+        plan = plan_stack(session, request, tolerant=True)
+        if blame:
+            plan = with_blame(session, plan)
+    publish(options, lambda to: to.drift(plan, unmanaged=unmanaged))
     unread = [change for change in plan.blocked if change.id]
     for sentence in dict.fromkeys(change.blocked for change in unread):
         talk(f"Error: {sentence}")
     if unread:
-        return 1  # what could not be read may have drifted
+        return 1  # an object that could not be read may have drifted
     return 2 if plan.drift or plan.unmanaged else 0

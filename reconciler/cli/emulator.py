@@ -1,4 +1,4 @@
-"""`reconciler emulator`: the API on this machine, for rehearsals without a key."""
+"""`reconciler emulator`: serve the API on this machine, to rehearse without a key."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ from typing import Any
 
 import click
 
+from reconciler.emulator import FAULT_HELP, DataFileError, Fault, Options, serve
+from reconciler.errors import UsageError
+
 
 @click.command("emulator")
-@click.option("--port", type=click.IntRange(0, 65535), default=8085, show_default=True, help="0 takes a free one.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Keep the organization in this file.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8085,
+    show_default=True,
+    help="Port to listen on; 0 for a free one.",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="FILE", help="Keep the organization's data in this file."
+)
 @click.option(
     "--organization",
     default="org-emulator",
     show_default=True,
     metavar="ID",
-    help="The organization that answers name.",
+    help="Id of the organization in responses.",
 )
-@click.option("--latency-ms", type=click.IntRange(0), default=0, help="Answer this much later.")
-@click.option("--admin-rpm", type=click.IntRange(0), default=0, help="Admin requests a minute and route; 0: no limit.")
-@click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="How long files take to index.")
-@click.option("--job-delay-ms", type=click.IntRange(0), default=0, help="How long jobs take, such as batches.")
-@click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="How long new objects are missing in lists.")
+@click.option("--latency-ms", type=click.IntRange(0), default=0, help="Delay of each response.")
 @click.option(
-    "--read-lag-ms", type=click.IntRange(0), default=0, help="How long new objects answer 404 to single reads."
+    "--admin-rpm", type=click.IntRange(0), default=0, help="Limit of admin requests per minute and route; 0 for none."
 )
-@click.option("--audit-lag-ms", type=click.IntRange(0), default=0, help="How late entries come into the audit log.")
-@click.option("--audit-off", is_flag=True, help="Keep no audit log, and refuse to show one.")
+@click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="Time to index a file.")
+@click.option("--job-delay-ms", type=click.IntRange(0), default=0, help="Duration of a job, such as a batch.")
+@click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="Time until a new object appears in lists.")
+@click.option("--read-lag-ms", type=click.IntRange(0), default=0, help="Time until a new object can be read by id.")
+@click.option("--audit-lag-ms", type=click.IntRange(0), default=0, help="Time until an entry appears in the audit log.")
+@click.option("--audit-off", is_flag=True, help="Keep no audit log, and refuse to list it.")
 @click.option(
     "--retire-assistants", is_flag=True, help="Answer 404 on /assistants and /threads, as the live platform does."
 )
@@ -35,17 +46,14 @@ import click
     "--retire",
     multiple=True,
     metavar="NAME[:STATUS]",
-    help="Refuse a collection as a server without it does, such as evals or agents:410; repeatable.",
+    help="Refuse a collection as a server without it would, such as evals or agents:410; repeatable.",
 )
-@click.option("--fault", multiple=True, metavar="SPEC", help="Misbehave on request, see `--fault help`; repeatable.")
+@click.option("--fault", multiple=True, metavar="SPEC", help="Inject a fault, see `--fault help`; repeatable.")
 def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
-    """Serve the API on this machine, until Ctrl-C.
+    """Serve the API on this machine until Ctrl-C.
 
-    Accepts the admin key sk-admin-emulator, the key sk-emulator, and every key that it mints.
+    Accepts the admin key sk-admin-emulator, the key sk-emulator, and every key that it creates.
     """
-    from reconciler.emulator import FAULT_HELP, DataFileError, Options, serve
-    from reconciler.errors import UsageError
-
     if "help" in fault:
         click.echo(FAULT_HELP)
         return 0
@@ -56,7 +64,10 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     try:
         serve(emulated, port=port, on_ready=_announce)
     except DataFileError as error:
-        raise UsageError(str(error), hint="Choose another --data file, or remove this one.") from error
+        raise UsageError(
+            str(error),
+            hint="Choose another --data file, or remove this one.",
+        ) from error
     except OSError as error:
         raise UsageError(
             f"the emulator cannot listen on port {port}: {error}", hint="Choose another --port."
@@ -65,13 +76,12 @@ def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
 
 
 def _faults(specs: tuple[str, ...]) -> tuple[Any, ...]:
-    from reconciler.emulator import Fault
-    from reconciler.errors import UsageError
-
     try:
         return tuple(Fault.parse(spec) for spec in specs)
     except ValueError as error:
-        raise UsageError(f"--fault: {error}", hint="`reconciler emulator --fault help` lists what there is.") from error
+        raise UsageError(
+            f"--fault: {error}", hint="List the faults with `reconciler emulator --fault help`."
+        ) from error
 
 
 def _announce(base_url: str) -> None:

@@ -1,30 +1,31 @@
-"""`reconciler explain`: the documentation of a kind, from its declaration."""
+"""`reconciler explain`: document a kind from its declaration."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from reconciler.model.kind import Declaration
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.diagnostic import nearest
+from reconciler.model.kind import Declaration
+from reconciler.render.explain import explain_kind
+from reconciler.render.kind_page import kind_page
+from reconciler.rules import RULE_KINDS
 
 
 @click.command("explain")
 @click.argument("what", metavar="KIND[.FIELD]", required=False)
 @click.option(
-    "--format", "form", type=click.Choice(("text", "markdown")), default="text", help="Markdown is for whole kinds."
+    "--format",
+    "form",
+    type=click.Choice(("text", "markdown")),
+    default="text",
+    help="Format of the text; markdown covers whole kinds only.",
 )
 def command(what: str | None, form: str) -> int:
-    """Document a kind or one of its fields; without an argument, list the kinds."""
-    from reconciler.errors import UsageError
-    from reconciler.kinds import KINDS
-    from reconciler.model.diagnostic import nearest
-    from reconciler.render.explain import explain_kind
-    from reconciler.rules import RULE_KINDS
-
+    """Document a kind or a field, or list the kinds."""
     declarable: Mapping[str, Declaration] = {**KINDS, **RULE_KINDS}
 
     if what is None:
@@ -38,8 +39,6 @@ def command(what: str | None, form: str) -> int:
             f'there is no kind "{name}".{nearest(name, declarable)}', hint=f"Kinds: {', '.join(declarable)}."
         )
     if form == "markdown" and not path:
-        from reconciler.render.kind_page import kind_page
-
         click.echo(kind_page(declarable[name]), nl=False)
         return 0
     click.echo(explain_kind(declarable[name], path), nl=False)

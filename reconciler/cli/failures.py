@@ -1,4 +1,4 @@
-"""What the user sees when something fails, and which exit code it is."""
+"""Turns an error into messages for the user and an exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import GlobalOptions
-from reconciler.cli.outcome import Outcome
 from reconciler.errors import (
     ApiError,
     ConfigurationError,
@@ -36,16 +35,16 @@ _CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
 _BUG = "This is a mistake in reconciler. Run again with -vv for the details, and report it."
 
 redactor = Redactor()
-"""Knows every secret of this run; whatever is printed about a failure goes through it."""
+"""Knows every secret of this run. All output passes through it."""
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code that stands for an error."""
+    """The exit code of an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
 def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
-    """An error as diagnostics, for reports. The refusals of a guard are none: see `refusals_of`."""
+    """An error as diagnostics, for reports; without the refusals of guards, see `refusals_of`."""
     from reconciler.model.diagnostic import Diagnostic
 
     match error:
@@ -71,7 +70,7 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
 
 
 def refusals_of(error: BaseException) -> tuple[str, ...]:
-    """What guards refuse, one sentence each."""
+    """The refusals of guards, one sentence each."""
     return error.refusals if isinstance(error, GuardError) else ()
 
 
@@ -88,7 +87,7 @@ def report(error: Exception, options: GlobalOptions) -> int:
     refusals = error.refusals if isinstance(error, GuardError) else (_sentence(error),)
     for sentence in refusals:
         label = "Refused" if isinstance(error, GuardError) else "Error"
-        # A message of several lines keeps them; only what is inside a line is spelled out.
+        # Newlines of a message stay; other control characters are escaped.
         first, *rest = (clean(line) for line in redactor(sentence).split("\n"))
         _say(f"{label}: {first}", options)
         for line in rest:
@@ -103,11 +102,17 @@ def report(error: Exception, options: GlobalOptions) -> int:
 
 
 def _translated(error: Exception) -> Exception:
-    """The error in the words of its cause, where that is the machine and not this program."""
+    """An error of the machine, not of this program, described by its cause."""
     if isinstance(error, OSError) and not _has_current_folder():
-        return UsageError("The current folder no longer exists.", hint="Change to another folder and run again.")
+        return UsageError(
+            "The current folder no longer exists.",
+            hint="Change to another folder and run again.",
+        )
     if isinstance(error, MemoryError):
-        return ReconcilerError("There is not enough memory.", hint="Raise the memory limit, or use --target.")
+        return ReconcilerError(
+            "There is not enough memory.",
+            hint="Raise the memory limit, or use --target.",
+        )
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return ReconcilerError(
             "The system allows no further thread.",
@@ -140,9 +145,11 @@ def _report_diagnostics(error: ConfigurationError, options: GlobalOptions) -> No
     from reconciler.cli.reporting import renderer
 
     machine = options.format in ("json", "markdown")
-    if machine and Outcome.current.is_printed:
+    if machine and options.outcome.is_printed:
         return
-    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(error.diagnostics)
+    text = renderer(options, stream=sys.stdout if machine else sys.stderr).diagnostics(
+        error.diagnostics,
+    )
     click.echo(redactor(text), nl=not text.endswith("\n"), err=not machine)
 
 

@@ -1,10 +1,13 @@
-"""`reconciler graph`: what depends on what, for a diagram."""
+"""`reconciler graph`: the dependencies of resources, as a diagram."""
 
 from __future__ import annotations
 
 import click
 
+from reconciler.app.key_usage import keys_in_use
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.session import CommandSession
+from reconciler.render.graph import render_graph
 
 
 @click.command("graph")
@@ -14,25 +17,28 @@ from reconciler.cli.options import GlobalOptions, global_options
     type=click.Choice(("mermaid", "dot", "svg")),
     default="mermaid",
     show_default=True,
-    help="The notation.",
+    help="How to write the graph.",
 )
 @global_options
 def command(options: GlobalOptions, kind: str) -> int:
-    """Print the graph of resources: an arrow points at what is needed. svg needs Graphviz."""
-    from reconciler.cli.session import Session
-    from reconciler.render.graph import render_graph
+    """Print the dependency graph of resources.
 
-    session = Session(options)
-    resources = session.configuration.resources
-    projects = {item.address.name: item.address for item in resources if item.kind.defines_project}
-    writers = session.key_writers()
+    Each arrow points from a resource to one that it needs. The type svg needs Graphviz.
+    """
+    with CommandSession(options) as session:
+        configuration = session.configuration
+        keys = keys_in_use(configuration, session.store.records())
+    resources = configuration.resources
+    projects = {resource.address.name: resource.address for resource in resources if resource.kind.defines_project}
     edges = {}
-    for item in resources:
-        needs = set(item.references)
-        needs |= {projects[item.address.project]} if item.address.project in projects else set()
-        writer = writers.get(item.address.project or "")
-        if writer and not item.kind.scope.needs_admin_key:
-            needs.add(writer)
-        edges[item.address] = sorted(needs - {item.address})
+    for resource in resources:
+        address = resource.address
+        needs = set(resource.references)
+        if address.project in projects:
+            needs.add(projects[address.project])
+        key = keys.get(address.project or "")
+        if key and not resource.kind.scope.needs_admin_key:
+            needs.add(key.writer)
+        edges[address] = sorted(needs - {address})
     click.echo(render_graph(edges, kind), nl=False)
     return 0

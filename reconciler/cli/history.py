@@ -1,18 +1,23 @@
-"""`reconciler history`: the runs that could change something, and what each of them changed."""
+"""`reconciler history`: the runs that wrote, and what each of them changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.app.rollback import find_run
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.state import StateStore
-    from reconciler.state.runs import PreImage, Run
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.model.change import Reason
+from reconciler.render.jsonview import document
+from reconciler.render.tables import markdown_table, text_table
+from reconciler.state import StateStore
+from reconciler.state.process import Process
+from reconciler.state.runs import PreImage, Run
 
 _HEADERS = ("Run", "When", "Who", "Command", "Plan", "Status", "Changes")
 _CHANGE_HEADERS = ("Action", "Address", "Id before", "Outcome", "Why")
@@ -21,13 +26,14 @@ _DIGEST_SHOWN = 12
 
 @click.command("history")
 @click.argument("run", type=int, required=False)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N runs.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="List only the newest N runs.")
 @global_options
 def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
-    """List the runs that wrote, the newest first; with RUN, show what that run changed."""
-    from reconciler.cli.session import Session
+    """List the runs that wrote, or show one of them.
 
-    session = Session(options)
+    Runs are listed newest first. With RUN, show what that run changed.
+    """
+    session = CommandSession(options)
     try:
         store = session.store
         return _one(options, store, run) if run is not None else _all(options, store, limit)
@@ -35,22 +41,11 @@ def command(options: GlobalOptions, run: int | None, limit: int | None) -> int:
         session.close()
 
 
-def find_run(store: StateStore, number: int) -> Run:
-    """A run by its number; raises UsageError."""
-    from reconciler.errors import UsageError
-
-    runs = {run.id: run for run in store.runs()}
-    if number not in runs:
-        known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
-        raise UsageError(f"there is no run {number}: this state has {known}", hint="See `reconciler history`.")
-    return runs[number]
-
-
 def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
     alive = _alive(store)
     shown = [_view(run, alive) for run in reversed(store.runs())][:limit]
     if not shown:
-        click.echo("There was no run yet.", err=True)
+        click.echo("No runs yet.", err=True)
     _deliver(options, {"runs": shown}, lambda table: table(_HEADERS, [_row(run) for run in shown]) if shown else "")
     return 0
 
@@ -59,7 +54,7 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
     run, images = _view(find_run(store, number), _alive(store)), store.pre_images(number)
     changes = [_change(image) for image in images]
     if not changes and any(run["counts"].values()):
-        click.echo("What it changed is not kept any more: it is too long ago.", err=True)
+        click.echo("The details of this run are too old and no longer kept.", err=True)
 
     def pages(table: Callable[..., str]) -> str:
         rows = [tuple(item[name] or "" for name in ("action", "address", "id", "outcome", "why")) for item in changes]
@@ -71,11 +66,7 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
 
 
 def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]) -> None:
-    """Standard output and the reports, each in its own format."""
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import markdown_table, text_table
-
+    """Write standard output and the reports, each in its own format."""
     formats = {
         "json": lambda: document(data),
         "markdown": lambda: pages(markdown_table),
@@ -100,16 +91,12 @@ def _view(run: Run, alive: int | None) -> dict[str, Any]:
 
 
 def _alive(store: StateStore) -> int | None:
-    """The process that holds the lock and is not known to be dead."""
-    from reconciler.state.process import Process
-
+    """The process that holds the lock, unless it is known to be dead."""
     holder = store.holder()
     return None if holder is None or Process.current().proves_dead(holder.process) else holder.pid
 
 
 def _change(image: PreImage) -> dict[str, Any]:
-    from reconciler.model.change import Reason
-
     reason = Reason.__members__.get(image.reason)
     former = image.record.address if image.record and image.record.address != image.address else None
     return {

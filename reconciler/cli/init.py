@@ -1,4 +1,4 @@
-"""`reconciler init`: a stack to start from."""
+"""`reconciler init`: write a stack to start from."""
 
 from __future__ import annotations
 
@@ -85,7 +85,11 @@ secrets/
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]")
 @global_options
 def command(options: GlobalOptions, folder: Path | None) -> int:
-    """Write a stack file, a first manifest, a CI workflow and a .gitignore. Existing files are left alone."""
+    """Write a stack to start from, with a CI workflow.
+
+    Writes a stack file, a manifest, a workflow and a .gitignore into DIR, or the current folder.
+    Keeps existing files.
+    """
     root = folder or options.chdir
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", root.resolve().name).strip("-._") or "stack"
     files = {

@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM: once means finish what is in flight, twice means leave now.
+"""Ctrl-C and SIGTERM: the first signal finishes the calls in flight, the second ends the process.
 
-While a plan is carried out the first signal only sets `stop`: nothing new is begun, every wait ends, and what was
-done is written down and listed. At any other time nothing is under way that a kill could spoil, so the first signal
-ends the command like an exception, releasing the lock on its way. The second signal ends the process on the spot,
-without waiting for threads that hang on a connection; the journal tells the next run what to look for.
+During an apply the first signal only sets `stop`: no new call starts, every wait ends, and finished
+changes are recorded and listed. At any other time nothing is in progress that a kill could damage,
+so the first signal ends the command like an exception and releases the lock. The second signal ends
+the process at once, without waiting for threads that hang on a connection; the journal tells the
+next run what to search for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ABORTED = "Aborted. Run the same command again: it looks for what was under way
 
 
 class Interrupts:
-    """Listens for the two signals from its making on. `stop` is set by the first of them. There is one: `listening`."""
+    """Handles both signals once constructed; the first signal sets `stop`. See `listening`."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -36,7 +37,7 @@ class Interrupts:
 
     @contextmanager
     def finishing_first(self) -> Iterator[None]:
-        """A block that a first signal lets come to its end, as soon as what is in flight has ended."""
+        """A block that a first signal lets finish, after the calls in flight."""
         self._finishing = True
         try:
             yield
@@ -55,7 +56,7 @@ class Interrupts:
 
 @cache
 def listening() -> Interrupts:
-    """The process's own; the first call begins to listen."""
+    """The only instance of the process; the first call installs the handlers."""
     return Interrupts()
 
 
@@ -65,21 +66,20 @@ def leave_at_once(code: int) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without taking it apart, once all that it said is out.
+    """Flush the streams and end the process without tearing it down.
 
-    Threads that still wait for an answer, which nobody needs any more, do not hold it up. And giving back a million
-    objects one by one, to a process that is at its end, takes longer than planning a small stack.
+    Threads that still wait for an unneeded response do not delay it, and freeing a million objects
+    would take longer than planning a small stack.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            code = code or 1  # what was to be read has not arrived
+            code = code or 1  # the output is incomplete
     leave_at_once(code)
 
 
 def _say(text: str) -> None:
-    # Straight to the file: the signal may have struck in the middle of a write to the stream, which cannot be entered
-    # twice.
+    # The signal may interrupt a write to the stream, which is not reentrant: write to the file.
     with suppress(OSError, ValueError):
         os.write(sys.stderr.fileno(), text.encode())

@@ -1,7 +1,4 @@
-"""The talk on standard error: what goes on, for whoever asked with -v, as text or as JSON lines.
-
-Standard output is the result and has nothing of this.
-"""
+"""Log messages on stderr, as text or as JSON lines. Results go to stdout."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
 
 def listen(options: GlobalOptions) -> None:
-    """Send what the program logs to standard error: nothing below warnings, with -v the steps, with -vv every call."""
+    """Send log messages to stderr: warnings; with -v also steps, with -vv also every call."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if options.log_format == "json" else _Text())
     logger = logging.getLogger("reconciler")

@@ -1,7 +1,7 @@
-"""The entry point: finds the command, runs it, and turns what it raises into an exit code.
+"""The entry point: finds the command, runs it, and turns its errors into an exit code.
 
-Commands are imported when they are called, so that `--version` and shell completion do not pay for the rest. Nothing
-but this module ends the process.
+Commands are imported when they are called, so that `--version`, `--help` and shell completion pay
+for none of them. Nothing but this module ends the process.
 """
 
 from __future__ import annotations
@@ -13,49 +13,63 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from reconciler import __version__
 from reconciler.cli.interrupts import leave, listening
 from reconciler.cli.options import GlobalOptions, global_options
-from reconciler.cli.outcome import final_code, reported
+from reconciler.cli.outcome import RunOutcome, reported
 from reconciler.cli.streams import prepare
 
 COMMANDS = {
-    "init": "reconciler.cli.init",
-    "validate": "reconciler.cli.validate",
-    "plan": "reconciler.cli.plan",
-    "apply": "reconciler.cli.apply",
-    "drift": "reconciler.cli.drift",
-    "check": "reconciler.cli.check",
-    "history": "reconciler.cli.history",
-    "audit": "reconciler.cli.audit",
-    "costs": "reconciler.cli.costs",
-    "usage": "reconciler.cli.usage",
-    "rollback": "reconciler.cli.rollback",
-    "destroy": "reconciler.cli.destroy",
-    "import": "reconciler.cli.import_",
-    "show": "reconciler.cli.show",
-    "graph": "reconciler.cli.graph",
-    "output": "reconciler.cli.output",
-    "explain": "reconciler.cli.explain",
-    "state": "reconciler.cli.state",
-    "schema": "reconciler.cli.schema",
-    "emulator": "reconciler.cli.emulator",
+    "init": "Write a stack to start from, with a CI workflow.",
+    "validate": "Check manifests offline, without a key.",
+    "plan": "Show what apply would change, and save it with --out.",
+    "apply": "Create, update and delete objects as the manifests declare.",
+    "drift": "Show what changed at the API since the last apply.",
+    "check": "Run the checks that manifests declare.",
+    "history": "List the runs that wrote, or show one of them.",
+    "audit": "List audit log entries, newest first.",
+    "costs": "Show what was paid in a period.",
+    "usage": "Show what was used in a period.",
+    "rollback": "Undo what RUN changed, from the state alone.",
+    "destroy": "Delete everything that the stack manages, dependents first.",
+    "import": "Bind the existing object ID to ADDRESS.",
+    "show": "Render a saved plan again.",
+    "graph": "Print the dependency graph of resources.",
+    "output": "Print the stack's outputs from the last apply.",
+    "explain": "Document a kind or a field, or list the kinds.",
+    "state": "List, show, move and remove records of the state.",
+    "schema": "Print the JSON Schema of manifests.",
+    "emulator": "Serve the API on this machine until Ctrl-C.",
 }
-"""Each command and the module whose `command` it is, in the order in which help lists them."""
+"""Each command and its summary, the first sentence of its help, in the order of the help page."""
 
 _OBJECTS_BETWEEN_COLLECTIONS = 1_000_000
 
 
 class _LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports a command's module only to run the command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = COMMANDS.get(cmd_name)
-        return importlib.import_module(module).command if module else None
+        if cmd_name not in COMMANDS:
+            return None
+        name = "import_" if cmd_name == "import" else cmd_name  # a module cannot have a keyword's name
+        command: click.Command = importlib.import_module(f"reconciler.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        # Past the group's own completion, which imports every command.
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -70,21 +84,25 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift, 10 stale plan, 11 refused by a guard, "
-    "12 lock held, 13 applied in part, 130 interrupted.",
+    epilog="Exit codes: 0 done or nothing to do, 1 error, 2 changes or drift, 10 stale plan, "
+    "11 refused by a guard, 12 lock held, 13 partly applied, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="reconciler", message="%(prog)s %(version)s")
 @global_options
 def cli(options: GlobalOptions) -> None:
-    """The OpenAI platform as code: manifests in git, a plan in the pull request, an apply from CI."""
+    """Infrastructure as code for the OpenAI platform.
+
+    Declare objects in git, review a plan in the pull request, and apply it from CI.
+    """
     click.get_current_context().obj = options
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
+    outcome = RunOutcome()
     try:
-        with reported():
-            result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
+        with reported(outcome):
+            result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False, obj=outcome)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -93,22 +111,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted.", err=True)
         return 130
-    except Exception as error:  # noqa: BLE001 - the last place where a failure can be turned into a sentence
+    except Exception as error:  # noqa: BLE001 - the last place that can turn a failure into a sentence
         from reconciler.cli.failures import report
 
-        return report(error, cli_options())
-    return final_code(result if isinstance(result, int) else 0)
-
-
-def cli_options() -> GlobalOptions:
-    """The options of the command that runs now, as far as they were read."""
-    return GlobalOptions.current or GlobalOptions()
+        return report(error, outcome.options or GlobalOptions())
+    return outcome.exit_code(result if isinstance(result, int) else 0)
 
 
 def main() -> None:
     """Run the process's own command line and exit."""
     listening()
     prepare()
-    # Nearly all that a run makes is kept until its end, so looking for garbage finds none.
+    # A run keeps nearly everything it makes until its end, so collecting garbage finds none.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     leave(run())

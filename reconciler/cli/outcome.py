@@ -1,8 +1,8 @@
-"""The outcome of a run reaches every report, whatever it is.
+"""What a run has reported so far, so that every report file ends with the outcome of the run.
 
-A CI job posts the report file of a run, or trusts it. So a run that fails must not leave the report
-of the last good run behind: its errors and refusals overwrite it. This module is the one place where
-that happens, around every command; commands themselves only publish what they achieve.
+A CI job posts the report file of a run, or trusts it. A run that fails must not leave the report of
+the last good run behind, so its errors and refusals overwrite it. That happens here, around every
+command; commands themselves publish only what they achieve.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.options import GlobalOptions
-
 if TYPE_CHECKING:
+    from reconciler.cli.options import GlobalOptions
     from reconciler.model.change import Plan
 
 _FOR_PROGRAMS = ("json", "markdown", "junit")
@@ -25,59 +24,52 @@ _WITH_A_RESULT = ("plan", "apply", "destroy", "drift", "check", "rollback")
 
 
 @dataclass
-class Outcome:
-    """What this run has reported so far.
+class RunOutcome:
+    """What this run has reported so far. The options of its command hold it."""
 
-    `plan` is the plan that was made or loaded; a failure after that is reported together with it.
-    `is_printed` once a result is on standard output; `lost_report` once a report could not be
-    written.
-    """
-
+    options: GlobalOptions | None = None
+    """The options, as far as click has read them."""
     plan: Plan | None = None
+    """The plan that was made or loaded. The report of a later failure includes it."""
     is_printed: bool = False
+    """Whether standard output has a result."""
     lost_report: bool = False
+    """Whether a report could not be written."""
 
-    current: ClassVar[Outcome]
-
-
-Outcome.current = Outcome()
+    def exit_code(self, code: int) -> int:
+        """The final exit code: a lost report turns success into an error."""
+        return 1 if code == 0 and self.lost_report else code
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """A block whose failure is written to every report, and for programs to standard output too."""
-    Outcome.current = Outcome()
-    GlobalOptions.current = None
+def reported(outcome: RunOutcome) -> Iterator[None]:
+    """Write a failure of this block to every report, and for programs to standard output too."""
     try:
         yield
     except (click.exceptions.Exit, click.Abort, KeyboardInterrupt) as stop:
         if not isinstance(stop, click.exceptions.Exit) or stop.exit_code:
-            _report(stop)
+            _report(outcome, stop)
         raise
     except BrokenPipeError:
         raise
     except Exception as error:
-        _report(error)
+        _report(outcome, error)
         raise
 
 
-def final_code(code: int) -> int:
-    """The exit code: a report that could not be written turns a success into an error."""
-    return 1 if code == 0 and Outcome.current.lost_report else code
-
-
-def _report(error: BaseException) -> None:
-    options = GlobalOptions.current
+def _report(outcome: RunOutcome, error: BaseException) -> None:
+    options = outcome.options
     if options is None:
-        return  # the command line itself could not be read
-    is_to_be_printed = (
+        return  # click could not read the command line
+    prints = (
         options.format in _FOR_PROGRAMS
         and options.command in _WITH_A_RESULT
         and not isinstance(error, click.ClickException)
-        and not Outcome.current.is_printed
+        and not outcome.is_printed
     )
-    if not options.report and not is_to_be_printed:
+    if not options.report and not prints:
         return
+    # Only a failure needs these.
     from reconciler.cli.failures import diagnostics_of, redactor, refusals_of
     from reconciler.cli.reporting import reports_of, save_report
     from reconciler.errors import UsageError
@@ -87,11 +79,12 @@ def _report(error: BaseException) -> None:
         command=options.command,
         diagnostics=diagnostics_of(error),
         refusals=refusals_of(error),
-        plan=Outcome.current.plan,
+        plan=outcome.plan,
     )
-    if is_to_be_printed and options.format is not None:
+    if prints and options.format is not None:
         click.echo(redactor(render_failure(failure, options.format)), nl=False)
-        Outcome.current.is_printed = True
-    with suppress(UsageError):  # a report that cannot be written is what the run failed for
+        outcome.is_printed = True
+    # A report that cannot be written is the very failure that ended the run.
+    with suppress(UsageError):
         for path, name in reports_of(options):
-            save_report(path, redactor(render_failure(failure, name)))
+            save_report(options, path, redactor(render_failure(failure, name)))

@@ -11,7 +11,13 @@ from typing import Any
 
 import click
 
+from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import reports_of, save_report
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.model.diagnostic import nearest
+from reconciler.render import get
 from reconciler.render.escape import hides, json_safe, spelled, terminal
 
 
@@ -19,22 +25,19 @@ from reconciler.render.escape import hides, json_safe, spelled, terminal
 @click.argument("name", required=False)
 @partial(global_options, formats=("text", "json", "env"))
 def command(options: GlobalOptions, name: str | None) -> int:
-    """Print the stack's outputs as the last apply left them; with NAME, the bare value of one."""
-    from reconciler.cli.failures import redactor
-    from reconciler.cli.reporting import reports_of, save_report
-    from reconciler.cli.session import Session
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
+    """Print the stack's outputs from the last apply.
 
+    With NAME, print only the value of that output.
+    """
     chosen = options.format or "text"
-    outputs = Session(options).store.outputs()
+    outputs = CommandSession(options).store.outputs()
     if name is not None and name not in outputs:
-        hint = nearest(name, outputs) or " Outputs are declared in the stack file, and have values after an apply."
+        hint = nearest(name, outputs) or " Declare outputs in the stack file; they have values after an apply."
         raise UsageError(f'there is no output "{name}".{hint}')
     wanted = outputs if name is None else {name: outputs[name]}
     shown = _render(wanted, chosen, bare=name is not None)
     for path, format in reports_of(options):
-        save_report(path, redactor(_render(wanted, format, bare=name is not None)))
+        save_report(options, path, redactor(_render(wanted, format, bare=name is not None)))
     click.echo(redactor(shown), nl=False)
     return 0
 
@@ -46,9 +49,8 @@ def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
     if chosen == "env":
         return "".join(f"{_variable(key)}={_quoted(_text(value))}\n" for key, value in sorted(outputs.items()))
     if bare:
-        # Lines stay lines; what would act on a terminal is spelled out. Programs that want it as it is read JSON.
+        # Newlines stay, other control characters are escaped. JSON has the exact value.
         return "".join("\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values())
-    from reconciler.render import get
 
     return get("markdown" if chosen == "markdown" else "text").outputs(outputs)
 
@@ -59,7 +61,7 @@ def _variable(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A value for a shell; what would act on a terminal is spelled as bash, ksh and zsh read it in `$'…'`."""
+    """A value quoted for a shell; control characters are escaped as in `$'…'` of bash, ksh and zsh."""
     if not any(map(hides, text)):
         return shlex.quote(text)
     return "$'" + "".join(_spelled(char) for char in text) + "'"
@@ -68,7 +70,7 @@ def _quoted(text: str) -> str:
 def _spelled(char: str) -> str:
     if char in "\\'":
         return "\\" + char
-    # Above ASCII two hexadecimal digits would be a byte to a shell, and not a character.
+    # A shell reads two hexadecimal digits as a byte, so characters above ASCII need eight.
     return char if not hides(char) else spelled(char) if ord(char) < 0x80 else f"\\U{ord(char):08x}"
 
 

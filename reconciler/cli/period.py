@@ -1,4 +1,4 @@
-"""Times as they are typed: a date, so long ago, the beginning of today or of this month. All are in UTC."""
+"""Parses times of the command line: a date, an age, `today` or `this-month`, all in UTC."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MOMENTS = "2026-11-01, 2026-11-01T15:04, 30d, 12h, today or this-month"
 
 def days(since: str, until: str | None, *, today: date) -> Period:
     """Whole days; raises UsageError."""
-    period = Period(day(since, "--since", today=today), day(until, "--until", today=today) if until else None)
+    period = Period(
+        day(since, "--since", today=today),
+        day(until, "--until", today=today) if until else None,
+    )
     end = period.until or today + timedelta(days=1)
     if period.since >= end:
         raise UsageError(f"--since {since}: the period would end before it begins")

@@ -1,4 +1,4 @@
-"""What is said on standard error while a run goes on: waits, changes that end, and on a terminal a bar a phase."""
+"""Progress on stderr: waits, finished changes, and on a terminal a bar for each phase."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reconciler.render.values import count
 
 LOG = logging.getLogger("reconciler.cli")
 _TOO_FEW = 5
-"""Before so much is done, what is left is not judged by how long that took."""
+"""With fewer steps done, the time left cannot be estimated from them."""
 
 
 class ProgressReporter:
-    """One run as its user sees it; a `Listener` of its changes. May be called from threads."""
+    """Shows one run to its user; a `RunListener`. Called from any thread."""
 
     def __init__(self, options: GlobalOptions, client: Client) -> None:
         self._is_json = options.log_format == "json"
@@ -36,7 +36,7 @@ class ProgressReporter:
         self._ended = 0
 
     def waiting(self, reason: str, until: float) -> None:
-        """A wait of some length has begun; `until` is in unix seconds."""
+        """Show a wait; `until` is in Unix seconds."""
         calls, seconds = self._client.left()
         left = f"; {count(calls, 'call')} to come, about {duration(seconds)}" if seconds else ""
         if self._is_json:
@@ -46,43 +46,46 @@ class ProgressReporter:
             self._progress.waiting(reason, until - time.time(), until=until, left=left)
 
     def started(self, change: Change) -> None:
-        """A change has begun."""
+        """Show the start of a change."""
         self._progress.started(change)
 
     def told(self, change: Change, text: str) -> None:
-        """A job that is waited for has said something: hours may pass, so this is for logs too."""
+        """Show a message of a job. Jobs can take hours, so logs get it too."""
         if self._is_json:
             LOG.warning("%s: %s", change.address, text)
         else:
             self._progress.told(change, text)
 
     def finished(self, outcome: Outcome) -> None:
-        """A change has ended."""
+        """Show the end of a change."""
         self._ended += 1
         self._progress.finished(outcome)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """The phase in which live state is read; its calls are counted."""
+        """Show the phase that reads live state, counted in calls."""
         with self._phase("Reading live state", Pending(self._client)):
             yield
 
     @contextmanager
     def applying(self, plan: Plan) -> Iterator[None]:
-        """The phase in which a plan is carried out; its changes are counted."""
-        with self._phase("Applying", Pending(self._client, lambda: (self._ended, len(plan.pending)))):
+        """Show the phase that applies a plan, counted in changes."""
+        with self._phase(
+            "Applying",
+            Pending(self._client, lambda: (self._ended, len(plan.pending))),
+        ):
             yield
 
     @contextmanager
     def _phase(self, name: str, pending: Pending) -> Iterator[None]:
         with self._progress.phase(name, pending.outlook):
             yield
-        # What was expected and did not come would be expected for ever.
+        # Calls that were expected and never made must not count in the next phase.
         self._client.expect_nothing()
 
 
 class Pending:
-    """What a phase has still to do: its calls, or its changes where `changes` says how many of how many have ended."""
+    """The rest of a phase: its calls, or its changes if `changes` returns (done, total)."""
 
     def __init__(
         self,
@@ -99,10 +102,10 @@ class Pending:
         self._waited_before = client.waited_seconds
 
     def outlook(self) -> Outlook:
-        """How far it is now, and how long it will still take.
+        """How much is done, and the estimated time left.
 
-        What the pace makes us wait is known, the wait that is under way included; how long the work itself takes is
-        judged by what is done, without the time that was waited.
+        Rate limits fix the time to wait; the time to work is extrapolated from the work so far,
+        excluding waits.
         """
         left = self._client.left()
         answered = self._client.answered - self._answered_before

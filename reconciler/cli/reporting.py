@@ -1,4 +1,4 @@
-"""Where results go: the renderer that the options ask for, standard output, and report files."""
+"""Writes results to standard output and to report files, in the formats of the options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import click
 
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import FORMATS, GlobalOptions
-from reconciler.cli.outcome import Outcome
 from reconciler.cli.streams import OutputError
 from reconciler.errors import UsageError
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def wants_color(options: GlobalOptions, stream: TextIO) -> bool:
-    """Colours are for terminals whose user did not object."""
+    """Whether to color the output: only for terminals, unless disabled."""
     return stream.isatty() and not options.no_color and not os.environ.get("NO_COLOR")
 
 
@@ -48,12 +47,12 @@ def publish(
 ) -> None:
     """Write a result to standard output and to every report file, each in its own format.
 
-    All are of the same value; `printed` is for what standard output has otherwise.
+    `printed` renders standard output differently from the reports.
     """
-    # Reports first: standard output may be a pipe that nobody reads any more.
+    # Reports first: standard output may be a pipe whose reader has left.
     save_reports(options, render)
     text = (printed or render)(renderer(options))
-    Outcome.current.is_printed = True
+    options.outcome.is_printed = True
     click.echo(redactor(text), nl=bool(text) and not text.endswith("\n"))
 
 
@@ -62,16 +61,16 @@ def save_reports(options: GlobalOptions, render: Callable[[Renderer], str]) -> N
     from reconciler.render import get
 
     for path, name in _writable_reports(options):
-        save_report(path, redactor(render(get(name))))
+        save_report(options, path, redactor(render(get(name))))
 
 
 def publish_plan(options: GlobalOptions, plan: Plan) -> None:
-    """As `publish`, for a plan whose errors and refusals go to standard error where standard output is text."""
+    """As `publish`, for a plan; text output leaves its errors and refusals to stderr."""
     publish(options, lambda to: to.plan(plan), printed=lambda to: to.plan(as_printed(options, plan)))
 
 
 def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
-    """The plan for standard output: in text without what standard error says already."""
+    """The plan for standard output: as text, without what stderr shows already."""
     from msgspec.structs import replace
 
     from reconciler.model.diagnostic import Severity
@@ -83,10 +82,10 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
 
 
 def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) -> None:
-    """As `publish`, for what is no plan: each format has a function of its own."""
+    """As `publish`, with a function for each format."""
     for path, name in _writable_reports(options):
-        save_report(path, redactor(formats[name]()))
-    Outcome.current.is_printed = True
+        save_report(options, path, redactor(formats[name]()))
+    options.outcome.is_printed = True
     click.echo(redactor(formats[options.format or "text"]()), nl=False)
 
 
@@ -102,51 +101,54 @@ def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
 
 
 def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
-    """The report files once there is an outcome, which one that cannot be written must not hide."""
+    """The report files; one that became unwritable must not hide the outcome."""
     try:
         return reports_of(options)
     except UsageError as error:
-        Outcome.current.lost_report = True
+        options.outcome.lost_report = True
         talk(f"Error: {error}")
         return []
 
 
 def writable(path: Path, option: str) -> Path:
-    """The path, once it is sure that a file can be written there; raises UsageError before anything is called."""
+    """The path if a file can be written there; raises UsageError before the first call."""
     folder = path.parent
     if not folder.is_dir() or path.is_dir():
         why = "is a folder" if path.is_dir() else f'lies in "{folder}", which is no folder'
         raise UsageError(f'{option}: "{path}" {why}')
     if _leads_elsewhere(path):
-        raise UsageError(f'{option}: "{path}" is, or lies behind, a symbolic link', hint="Name the file itself.")
+        raise UsageError(
+            f'{option}: "{path}" is, or lies behind, a symbolic link',
+            hint="Name the file itself.",
+        )
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageError(f'{option}: "{path}" cannot be written')
     return path
 
 
 def _leads_elsewhere(path: Path) -> bool:
-    """Whether the path follows a link, which a stranger's checkout may have brought along; devices may be linked."""
+    """Whether the path follows a symbolic link, which a checkout may contain; not for devices."""
     if path.exists() and not path.is_file():
         return False
     below = [path, *(parent for parent in path.parents if not path.is_absolute())]
     return any(part.is_symlink() for part in below)
 
 
-def save_report(path: Path, text: str) -> None:
-    """Write a report. A failure is reported, and does not hide the outcome of the run."""
+def save_report(options: GlobalOptions, path: Path, text: str) -> None:
+    """Write a report. Reports a failure, which does not hide the outcome of the run."""
     try:
         write_private(path, text)
     except OutputError as error:
-        Outcome.current.lost_report = True
+        options.outcome.lost_report = True
         talk(f"Error: the report {error}")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read: plans and reports describe an organization. Raises OutputError."""
+    """Write a file that only its owner can read; raises OutputError."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.fchmod(descriptor, 0o600)  # the file may be an older one with other rights
+            os.fchmod(descriptor, 0o600)  # an older file may have other permissions
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
@@ -164,7 +166,7 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
 
 
 def talk(text: str) -> None:
-    """Say something on standard error: never part of the result."""
+    """Write a message to stderr, which is never part of the result."""
     from reconciler.render.escape import terminal
 
     click.echo("\n".join(terminal(line) for line in redactor(text).split("\n")), err=True)

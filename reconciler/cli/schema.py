@@ -1,28 +1,27 @@
-"""`reconciler schema`: JSON Schema on standard output, for editors and checks."""
+"""`reconciler schema`: print JSON Schema, for editors and other tools."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from reconciler.model.kind import Declaration
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.manifests.schema import kind_schema, manifest_schema, stack_schema
+from reconciler.model.diagnostic import nearest
+from reconciler.model.kind import Declaration
+from reconciler.rules import RULE_KINDS
 
 
 @click.command("schema")
 @click.argument("kind", required=False)
 def command(kind: str | None) -> int:
-    """Print the JSON Schema of KIND, of the stack file (Stack), or of all manifests."""
-    from reconciler.errors import UsageError
-    from reconciler.kinds import KINDS
-    from reconciler.manifests.schema import kind_schema, manifest_schema, stack_schema
-    from reconciler.model.diagnostic import nearest
-    from reconciler.rules import RULE_KINDS
+    """Print the JSON Schema of manifests.
 
+    With KIND, print the schema of that kind; Stack is the kind of the stack file.
+    """
     declarable: Mapping[str, Declaration] = {**KINDS, **RULE_KINDS}
 
     if kind is None:

@@ -1,4 +1,4 @@
-"""`reconciler show`: a saved plan, rendered again, in any format."""
+"""`reconciler show`: render a saved plan in any format."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import publish
+from reconciler.cli.session import read_text
+from reconciler.render.planfile import load_plan
 
 
 @click.command("show")
@@ -14,10 +17,6 @@ from reconciler.cli.options import GlobalOptions, global_options
 @global_options
 def command(options: GlobalOptions, planfile: Path) -> int:
     """Render a saved plan again."""
-    from reconciler.cli.reporting import publish
-    from reconciler.cli.session import read_text
-    from reconciler.render.planfile import load_plan
-
     plan = load_plan(read_text(planfile, "the plan"))
     publish(options, lambda to: to.plan(plan))
     return 0

@@ -1,57 +1,51 @@
-"""`reconciler state`: look at the record of what is managed, and mend it by hand where that is needed."""
+"""`reconciler state`: inspect the record of managed objects, and repair it by hand."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.app.applying import locked
+from reconciler.app.plans import parse_addresses
+from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.cli.session import Session
+from reconciler.cli.reporting import talk
+from reconciler.cli.session import CommandSession, read_text
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.address import Address
+from reconciler.model.diagnostic import nearest
+from reconciler.model.values import encode
+from reconciler.render.escape import json_safe, terminal
+from reconciler.render.values import count
 
 
 @click.group("state")
 def command() -> None:
-    """List, show, move and forget what the state remembers."""
+    """List, show, move and remove records of the state."""
 
 
-def _session(options: GlobalOptions) -> Session:
-    from reconciler.cli.session import Session
-
-    return Session(options)
-
-
-def _address(text: str) -> Any:
-    from reconciler.cli.session import parse_addresses
-
+def _address(text: str) -> Address:
     return parse_addresses((text,), "ADDRESS")[0]
 
 
-def _known(session: Session, text: str) -> Any:
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
-
+def _known(session: CommandSession, text: str) -> Address:
     address, records = _address(text), session.store.records()
     if address not in records:
-        raise UsageError(f'the state knows no "{address}".{nearest(str(address), map(str, records))}')
+        hint = nearest(str(address), map(str, records))
+        raise UsageError(f'the state knows no "{address}".{hint}')
     return address
 
 
 def _print(text: str) -> None:
-    """Print a line of what the state says: ids and names are the API's, and harmless only once escaped."""
-    from reconciler.cli.failures import redactor
-    from reconciler.render.escape import terminal
-
+    """Print a line with ids and names, which come from the API and need escaping."""
     click.echo(terminal(redactor(text)))
 
 
 def _print_json(value: Any, *, sort_keys: bool = False) -> None:
-    from reconciler.render.escape import json_safe
-
     click.echo(json_safe(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys)))
 
 
@@ -59,7 +53,7 @@ def _print_json(value: Any, *, sort_keys: bool = False) -> None:
 @global_options
 def list_(options: GlobalOptions) -> int:
     """List every address and the id of its object."""
-    session = _session(options)
+    session = CommandSession(options)
     records = sorted(session.store.records().values(), key=lambda record: record.address)
     if session.options.format == "json":
         _print_json([{"address": str(item.address), "id": item.id} for item in records])
@@ -76,10 +70,8 @@ def list_(options: GlobalOptions) -> int:
 @click.argument("address")
 @global_options
 def show(options: GlobalOptions, address: str) -> int:
-    """Show what is remembered of ADDRESS, as JSON."""
-    from reconciler.model.values import encode
-
-    session = _session(options)
+    """Show the record of ADDRESS as JSON."""
+    session = CommandSession(options)
     record = session.store.records()[_known(session, address)]
     shown = {
         "address": str(record.address),
@@ -102,11 +94,8 @@ def show(options: GlobalOptions, address: str) -> int:
 @click.argument("address")
 @global_options
 def rm(options: GlobalOptions, address: str) -> int:
-    """Forget ADDRESS; its object stays at the API."""
-    from reconciler.cli.applying import locked
-    from reconciler.kinds import KINDS
-
-    session = _session(options)
+    """Remove the record of ADDRESS; its object stays at the API."""
+    session = CommandSession(options)
     target = _known(session, address)
     with locked(session, "state rm"):
         session.store.remove(target)
@@ -121,16 +110,16 @@ def rm(options: GlobalOptions, address: str) -> int:
 @click.argument("target")
 @global_options
 def mv(options: GlobalOptions, source: str, target: str) -> int:
-    """Bind the object of SOURCE to the address TARGET instead."""
-    from reconciler.cli.applying import locked
-    from reconciler.errors import UsageError
-
-    session = _session(options)
+    """Bind the object of SOURCE to TARGET instead."""
+    session = CommandSession(options)
     old, new = _known(session, source), _address(target)
     if old.kind != new.kind:
         raise UsageError(f"{old} and {new} are of different kinds")
     if new in session.store.records():
-        raise UsageError(f"{new} is bound to an object already", hint=f"Forget it first: reconciler state rm {new}")
+        raise UsageError(
+            f"{new} is bound to an object already",
+            hint=f"Forget it first: reconciler state rm {new}",
+        )
     with locked(session, "state mv"):
         session.store.move(old, new)
     click.echo(f"{old} is now {new}.")
@@ -141,7 +130,7 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
 @global_options
 def export(options: GlobalOptions) -> int:
     """Print the whole state as JSON."""
-    _print_json(_session(options).store.export(), sort_keys=True)
+    _print_json(CommandSession(options).store.export(), sort_keys=True)
     return 0
 
 
@@ -150,20 +139,13 @@ def export(options: GlobalOptions) -> int:
 @click.option(
     "--from-elsewhere",
     is_flag=True,
-    help="Take the export of another stack, environment, server, organization or lineage.",
+    help="Accept an export of another stack, environment, server, organization or lineage.",
 )
-@click.option("--force-older", is_flag=True, help="Take an export with a lower serial than the state has.")
+@click.option("--force-older", is_flag=True, help="Accept an export with a lower serial than the state.")
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
-    """Replace the state by one that `state export` printed; an older one is refused."""
-    from reconciler.cli.applying import locked
-    from reconciler.cli.reporting import talk
-    from reconciler.cli.session import read_text
-    from reconciler.errors import UsageError
-    from reconciler.kinds import KINDS
-    from reconciler.render.values import count
-
-    session = _session(options)
+    """Replace the state with an export; refuse an older one."""
+    session = CommandSession(options)
     try:
         data = json.loads(read_text(file, "the state"))
     except json.JSONDecodeError as error:
@@ -185,10 +167,10 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
 @command.command("unlock")
 @global_options
 def unlock(options: GlobalOptions) -> int:
-    """Release the lock that a run left behind. Make sure first that it is not running any more."""
-    session = _session(options)
+    """Release the lock of a run that has ended. Check first that it is no longer running."""
+    session = CommandSession(options)
     if session.store.holder() is None:
-        click.echo("Nobody holds the lock.")
+        click.echo("No run holds the lock.")
         return 0
     _print(f"The lock of {session.writable().unlock()} is released.")
     return 0

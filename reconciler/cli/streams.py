@@ -1,7 +1,7 @@
-"""Standard output and standard error of a process whose environment may be anything.
+"""Robust standard streams, which replace the originals at the start of the process.
 
-The encoding may lack characters, the reader may leave early, and a log file may lie on a full disk. None of that may
-end a run in the middle of its work, so both streams are replaced at the start of the process.
+An encoding may lack characters, a reader may leave early, and a disk may be full. None of that may
+end a run in the middle of its work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ASCII_TWINS = str.maketrans(
         "\ufe0f": "",
     }
 )  # fmt: skip
-"""The closest ASCII spelling of the signs that our own texts use."""
+"""The closest ASCII spelling of the signs in our own texts."""
 
 
 class OutputError(ReconcilerError):
@@ -30,11 +30,11 @@ class OutputError(ReconcilerError):
 
 
 class Output(io.TextIOWrapper):
-    """A text stream that writes every text, whatever its encoding.
+    """A text stream that writes every text in any encoding.
 
-    A character that the encoding lacks becomes its ASCII twin or a JSON escape. A stream that is `optional`, such as
-    standard error, drops what cannot be written. Otherwise an `OutputError` is raised, except where the reader closed
-    its end: then nobody misses the rest.
+    A character that the encoding lacks becomes its ASCII twin or a JSON escape. If writing fails, an
+    `optional` stream such as stderr drops the text, and any other raises `OutputError`, except after
+    its reader has closed the pipe.
     """
 
     def __init__(self, stream: io.TextIOWrapper, label: str, *, optional: bool) -> None:
@@ -53,7 +53,7 @@ class Output(io.TextIOWrapper):
         )
 
     def write(self, text: str) -> int:
-        """Write the text, or what stands for it; the length of the text."""
+        """Write the text, with replacements where needed; the length of the text."""
         if text == "":  # not b"", which must raise: click tells text from binary streams by that
             return 0  # click probes with it, and swallows what that raises
         try:
@@ -70,12 +70,14 @@ class Output(io.TextIOWrapper):
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        # The buffer keeps what it could not write, and would fail again at every later write.
+        # The buffer keeps the unwritten text and would fail again at every later write.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         if not self._optional and not isinstance(error, BrokenPipeError):
-            raise OutputError(f"{self._label} cannot be written: {error.strerror or error}") from error
+            raise OutputError(
+                f"{self._label} cannot be written: {error.strerror or error}",
+            ) from error
 
 
 def showable(text: str, encoding: str) -> str:
@@ -104,12 +106,12 @@ def _json_escape(char: str) -> str:
 
 
 def prepare() -> None:
-    """Replace the standard streams of this process. A stream that the parent closed leads nowhere."""
+    """Replace the standard streams of this process. A closed stream becomes the null device."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115 - open until the end
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # an answer that cannot be read is not yes
+        sys.stdin.reconfigure(errors="replace")  # undecodable input must not count as yes
     sys.stdout = _prepared(sys.stdout, "standard output", optional=False)
     sys.stderr = _prepared(sys.stderr, "standard error", optional=True)
 

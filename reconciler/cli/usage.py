@@ -1,49 +1,57 @@
-"""`reconciler usage`: what the organization used, by type and project, model or day: tokens, requests, bytes."""
+"""`reconciler usage`: tokens, requests and bytes, by type and project, model or day."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from reconciler.api.objects.changes import side_by_side
+from reconciler.api.spending import TYPES, WITHOUT_MODEL, read_usage
+from reconciler.app.projects import Projects
+from reconciler.app.session import Session
 from reconciler.cli.options import GlobalOptions, global_options
-
-if TYPE_CHECKING:
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-    from reconciler.model.spending import Period, Use
+from reconciler.cli.period import days
+from reconciler.cli.reporting import deliver
+from reconciler.cli.session import CommandSession
+from reconciler.errors import NotFoundError, UsageError
+from reconciler.model.diagnostic import nearest
+from reconciler.model.spending import Period, Use, figures_of
+from reconciler.render.jsonview import document
+from reconciler.render.spending import WORDS, bar, figure_columns, leading
+from reconciler.render.tables import csv_table, markdown_table, text_table
 
 LOG = logging.getLogger("reconciler.cli")
 
 
 @click.command("usage")
 @click.option(
-    "--since", default="this-month", show_default=True, metavar="DAY", help="From this day on: 2026-11-01, 30d, today."
+    "--since",
+    default="this-month",
+    show_default=True,
+    metavar="DAY",
+    help="First day: 2026-11-01, 30d, today, this-month.",
 )
-@click.option("--until", metavar="DAY", help="Up to and without this day; otherwise until now.")
-@click.option("--by", type=click.Choice(("project", "model", "day")), default="project", help="What each row adds up.")
+@click.option("--until", metavar="DAY", help="End before this day; now by default.")
+@click.option("--by", type=click.Choice(("project", "model", "day")), default="project", help="What each row sums up.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable.")
 @click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
 def command(
     options: GlobalOptions, since: str, until: str | None, by: str, types: tuple[str, ...], project: tuple[str, ...]
 ) -> int:
-    """Show what was used in a period, in whole days of UTC, type by type. Needs the admin key.
+    """Show what was used in a period.
 
-    Costs one call for each month and type. By model, types without models are left out.
+    Lists each type of usage, in whole days of UTC. Needs the admin key. Costs one call for each
+    month and type. By model, types without a model are left out.
     """
-    from reconciler.cli.period import days
-    from reconciler.cli.projects import Projects
-    from reconciler.cli.session import Session
-
     period = days(since, until, today=datetime.now(UTC).date())
     chosen = _types(types, by)
-    with closing(Session(options)) as session:
+    with CommandSession(options) as session:
         projects = Projects.of(session)
         uses = _read(session, chosen, period, by, projects.ids(project), insist=bool(types))
     _show(options, period, by, [_section(type, of_type, by, projects) for type, of_type in uses if of_type])
@@ -51,14 +59,13 @@ def command(
 
 
 def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
-    from reconciler.api.spending import TYPES, WITHOUT_MODEL
-    from reconciler.errors import UsageError
-    from reconciler.model.diagnostic import nearest
-
     for type in wanted:
         if type not in TYPES:
             hint = f"There are {', '.join(TYPES)}."
-            raise UsageError(f'--type: there is no usage of type "{type}".{nearest(type, TYPES)}', hint=hint)
+            raise UsageError(
+                f'--type: there is no usage of type "{type}".{nearest(type, TYPES)}',
+                hint=hint,
+            )
         if by == "model" and type in WITHOUT_MODEL:
             raise UsageError(f"--by model: usage of type {type} has no model")
     chosen = list(dict.fromkeys(wanted)) or TYPES
@@ -66,47 +73,58 @@ def _types(wanted: Sequence[str], by: str) -> Sequence[str]:
 
 
 def _read(
-    session: Session, types: Sequence[str], period: Period, by: str, project_ids: Sequence[str], *, insist: bool
+    session: Session,
+    types: Sequence[str],
+    period: Period,
+    by: str,
+    project_ids: Sequence[str],
+    *,
+    insist: bool,
 ) -> list[tuple[str, list[Use]]]:
-    """The uses of each type; one that the server does not know is left out unless it was asked for."""
-    from reconciler.api.objects.changes import side_by_side
-    from reconciler.api.spending import read_usage
-    from reconciler.errors import NotFoundError
-
-    client, keys = session.client, session.keys
+    """The uses of each type. Skips a type that the server lacks, unless `insist`."""
     group_by = {"project": ("project_id",), "model": ("model",)}.get(by, ())
+    read_type = partial(
+        read_usage,
+        session.client,
+        session.keys,
+        period=period,
+        group_by=group_by,
+        project_ids=project_ids,
+    )
 
     def read(type: str) -> tuple[str, list[Use]]:
         try:
-            return type, read_usage(client, keys, type, period, group_by=group_by, project_ids=project_ids)
+            return type, read_type(type)
         except NotFoundError:
             if insist:
                 raise
             LOG.info("this server has no usage of type %s", type)
             return type, []
 
-    return side_by_side(read, types, workers=session.options.parallelism)
+    return side_by_side(read, types, workers=session.parallelism)
 
 
 def _section(type: str, uses: Sequence[Use], by: str, projects: Projects) -> dict[str, Any]:
-    """What was used of one type: a row for each project, model or day, and all of it together."""
-    from reconciler.model.spending import figures_of
-
+    """The usage of one type: a row for each project, model or day, and the total."""
     groups: dict[Any, list[Use]] = {}
     for use in uses:
-        groups.setdefault({"project": use.project_id, "model": use.model or "", "day": use.day}[by], []).append(use)
+        group = {"project": use.project_id, "model": use.model or "", "day": use.day}[by]
+        groups.setdefault(group, []).append(use)
     rows = []
-    for key, members in groups.items():
-        named = {"project": projects.name(key), "project_id": key, "declared": key in projects.names}
-        rows.append({**(named if by == "project" else {by: str(key)}), "figures": figures_of(members)})
-    return {"type": type, "rows": sorted(rows, key=lambda row: row[by]), "total": figures_of(uses)}
+    for group, members in groups.items():
+        row: dict[str, Any] = {by: str(group)}
+        if by == "project":
+            row = {
+                "project": projects.name(group),
+                "project_id": group,
+                "declared": group in projects.names,
+            }
+        rows.append({**row, "figures": figures_of(members)})
+    rows.sort(key=lambda row: row[by])
+    return {"type": type, "rows": rows, "total": figures_of(uses)}
 
 
 def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[str, Any]]) -> None:
-    from reconciler.cli.reporting import deliver
-    from reconciler.render.jsonview import document
-    from reconciler.render.tables import csv_table, markdown_table, text_table
-
     if not sections:
         click.echo("Nothing was used in this period.", err=True)
     flat = [{"type": section["type"], **row} for section in sections for row in section["rows"]]
@@ -117,42 +135,54 @@ def _show(options: GlobalOptions, period: Period, by: str, sections: list[dict[s
         "usage": flat,
         "totals": {section["type"]: section["total"] for section in sections},
     }
-    names = ("type", by, *(("project_id",) if by == "project" else ()))
-
-    def text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        return text_table(headers, rows, numbers=range(1, len(headers) - 1))
-
-    long = [
-        [*(row[name] or "" for name in names), figure, str(value)]
-        for row in flat
-        for figure, value in row["figures"].items()
-    ]
+    names = ["type", by]
+    if by == "project":
+        names.append("project_id")
+    lines = []
+    for row in flat:
+        for figure, value in row["figures"].items():
+            lines.append([*(row[name] or "" for name in names), figure, str(value)])
     deliver(
         options,
         {
-            "text": lambda: "\n".join(f"{section['type']}\n{_table(section, by, text)}" for section in sections),
-            "markdown": lambda: "\n".join(
-                f"### {section['type']}\n\n{_table(section, by, markdown_table, bars=False)}" for section in sections
-            ),
+            "text": lambda: _text(sections, by),
+            "markdown": lambda: _markdown(sections, by),
             "json": lambda: document(whole),
-            "csv": lambda: csv_table((*names, "figure", "value"), long),
+            "csv": lambda: csv_table((*names, "figure", "value"), lines),
         },
     )
 
 
-def _table(section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True) -> str:
-    from reconciler.render.spending import WORDS, bar, figure_columns, leading
+def _text(sections: list[dict[str, Any]], by: str) -> str:
+    def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        return text_table(headers, rows, numbers=range(1, len(headers) - 1))
 
-    rows, total = section["rows"], section["total"]
+    return "\n".join(f"{section['type']}\n{_table(section, by, table)}" for section in sections)
+
+
+def _markdown(sections: list[dict[str, Any]], by: str) -> str:
+    tables = []
+    for section in sections:
+        table = _table(section, by, markdown_table, bars=False)
+        tables.append(f"### {section['type']}\n\n{table}")
+    return "\n".join(tables)
+
+
+def _table(section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True) -> str:
+    """The rows and the total of a section; each bar shows the share of the first column."""
+    total = section["total"]
     columns = figure_columns([total])
     first = leading(columns)
-    most = max((row["figures"].get(first, 0) for row in rows), default=0)
-    cells = [
-        [row[by], *_figures(row["figures"], columns), *([bar(row["figures"].get(first, 0), most)] if bars else [])]
-        for row in rows
-    ]
-    cells.append(["Total", *_figures(total, columns), *([""] if bars else [])])
-    return table((by.capitalize(), *(WORDS[name] for name in columns), *([""] if bars else [])), cells)
+    most = max((row["figures"].get(first, 0) for row in section["rows"]), default=0)
+    headers = [by.capitalize(), *(WORDS[name] for name in columns)]
+    cells = [[row[by], *_figures(row["figures"], columns)] for row in section["rows"]]
+    cells.append(["Total", *_figures(total, columns)])
+    if bars:
+        headers.append("")
+        for row, line in zip(section["rows"], cells, strict=False):
+            line.append(bar(row["figures"].get(first, 0), most))
+        cells[-1].append("")
+    return table(headers, cells)
 
 
 def _figures(figures: dict[str, int], columns: Sequence[str]) -> list[str]:

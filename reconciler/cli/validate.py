@@ -1,24 +1,24 @@
-"""`reconciler validate`: everything that can be said without a key and without a call."""
+"""`reconciler validate`: checks that need no key and no call."""
 
 from __future__ import annotations
-
-from contextlib import closing
 
 import click
 
 from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.reporting import publish, renderer, save_reports, talk
+from reconciler.cli.session import CommandSession
+from reconciler.render.values import count
 
 
 @click.command("validate")
 @global_options
 def command(options: GlobalOptions) -> int:
-    """Check manifests offline: syntax, fields, limits, references. Needs no key and calls nothing."""
-    from reconciler.cli.reporting import publish, renderer, save_reports, talk
-    from reconciler.cli.session import Session
-    from reconciler.render.values import count
+    """Check manifests offline, without a key.
 
-    # The state says which files hold secrets, so a file that `plan` refuses is refused here too.
-    with closing(Session(options)) as session:
+    Checks syntax, fields, limits and references.
+    """
+    # The state knows which files hold secrets, so `validate` refuses what `plan` refuses.
+    with CommandSession(options) as session:
         configuration = session.configuration
     if options.format in (None, "text"):
         if configuration.warnings:

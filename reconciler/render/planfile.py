@@ -28,7 +28,6 @@ from reconciler.model.change import (
 )
 from reconciler.model.destruction import Loss, Lost
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
-from reconciler.model.json_codec import sorted_json
 from reconciler.model.kind import Removal
 from reconciler.model.values import decode, encode
 from reconciler.render.json import JsonRenderer
@@ -47,16 +46,6 @@ def dump_plan(plan: Plan, *, timestamp: str | None = None) -> str:
     whole = {**view, "reconciler": {**view["reconciler"], "plan": packed, "plan_format": PLAN_FORMAT}}
     # Keys of JSON are texts and its lists are lists, so the checksum is of what will be read again.
     return document({**whole, "reconciler": {**whole["reconciler"], _CHECKSUM: _checksum(whole)}})
-
-
-def plan_digest(plan: Plan) -> str:
-    """SHA-256 that tells a plan from any other, worked out piece by piece: a large one is never whole in memory."""
-    hashed = hashlib.sha256()
-    for name in plan.__struct_fields__:
-        found = getattr(plan, name)
-        for item in found if isinstance(found, tuple) else (found,):
-            hashed.update(sorted_json(item) + b"\n")
-    return hashed.hexdigest()
 
 
 def load_plan(text: str) -> Plan:

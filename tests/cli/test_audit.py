@@ -102,7 +102,7 @@ def test_a_log_that_is_off_or_forbidden_says_what_to_do(applied: Workspace, stat
 def test_an_empty_log_is_no_error_and_says_when_it_begins(workspace: Workspace) -> None:
     done = workspace.run("audit", expect=0)
     assert done.out == ""
-    assert "begins on the day on which an owner switches it on" in done.err
+    assert "It starts when an owner enables it." in done.err
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "json"])
@@ -121,7 +121,7 @@ def test_text_of_strangers_does_not_act(workspace: Workspace, format: str) -> No
     [
         (["Projekt/search"], 'there is no kind "Projekt". Did you mean "Project"?'),
         (["Project"], "ADDRESS: "),
-        (["Assistant/bot"], "does not tell of objects of the kind Assistant"),
+        (["Assistant/bot"], "does not report objects of the kind Assistant"),
         (["Project/serch"], 'the state knows no object of Project/serch. Did you mean "Project/search"?'),
         (["--since", "yesterday"], '--since "yesterday" is no time'),
     ],

@@ -95,7 +95,7 @@ def test_apply_runs_the_checks_of_what_it_changed_and_says_which_it_did_not(stac
     assert {item["address"]: item["status"] for item in report["checks"]}["Check/finds-refunds"] == "failed"
     stack.emulator.clear_requests()
     third = stack.run("apply", "--yes", "--check", expect=0)
-    assert "No check was run, since nothing was changed" in third.err
+    assert "No check was run, because nothing changed" in third.err
     assert {request.method for request in stack.emulator.requests} == {"GET"}
 
 

@@ -34,7 +34,7 @@ def history(workspace: Workspace, *arguments: str) -> dict[str, object]:
 def test_there_is_no_history_before_the_first_run_and_no_state_is_made(workspace: Workspace) -> None:
     workspace.write({"a.yaml": ASSISTANT})
     done = workspace.run("history", expect=0)
-    assert (done.out, done.err) == ("", "There was no run yet.\n")
+    assert (done.out, done.err) == ("", "No runs yet.\n")
     assert not (workspace.folder / ".reconciler").exists()
 
 

@@ -224,7 +224,7 @@ def test_a_second_signal_leaves_at_once_although_connections_hang(workspace: Wor
     assert (code, "Apply" in out) == (130, False)
     assert "Run the same command again" in err
     workspace.emulator.clear_faults()
-    assert "is taken over" in workspace.apply().err
+    assert "Taking over the lock" in workspace.apply().err
     assert (stores(workspace), workspace.plan().code) == (6, 0)
 
 

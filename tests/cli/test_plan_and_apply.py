@@ -436,7 +436,7 @@ def test_what_was_planned_without_looking_is_not_carried_out(workspace: Workspac
     workspace.write({"a.yaml": ASSISTANT}).apply()
     workspace.emulator.clear_requests()
     said = workspace.run(*command, "--refresh", "none", expect=1).err
-    assert "--refresh none goes with plan alone" in said
+    assert "--refresh none works with plan only" in said
     assert workspace.emulator.requests == []
     assert not (workspace.folder / "p.plan").exists()
 

@@ -96,4 +96,4 @@ def test_a_lock_that_is_held_keeps_an_import_out_until_it_is_released(applied: W
             applied.run("state", "import", "s.json", expect=12)
             assert "running `apply`" in applied.run("state", "unlock", expect=0).out
         applied.run("state", "import", "s.json", expect=0)
-    assert applied.run("state", "unlock", expect=0).out == "Nobody holds the lock.\n"
+    assert applied.run("state", "unlock", expect=0).out == "No run holds the lock.\n"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
-from reconciler.cli.planning import Planning
+from reconciler.app.planning import Planning
 from reconciler.emulator import Emulator, world
 from reconciler.emulator.files import make_file
 from reconciler.emulator.indexing import make_store

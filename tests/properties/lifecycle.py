@@ -23,8 +23,8 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.throttle import Throttle
-from reconciler.cli.planning import Planning
-from reconciler.cli.secret_digests import SecretDigests, revealed
+from reconciler.app.planning import Planning
+from reconciler.app.secret_digests import SecretDigests, revealed
 from reconciler.emulator import Emulator
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.engine.binding.attempts import unfinished_work

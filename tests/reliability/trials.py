@@ -106,7 +106,7 @@ class Stage:
         done = self.run(*arguments, watched=False)
         self.emulator.set_options(list_lag_ms=0)  # what lags is what the repair had to do with; the look is at what is
         problems = [] if done.code == 0 else [str(done)]
-        if dead and "is taken over" not in done.err:
+        if dead and "Taking over the lock" not in done.err:
             problems.append("no notice of the lock of a dead holder")
         return problems + self._wrong(expected)
 

@@ -142,7 +142,7 @@ def test_a_mistake_of_ours_that_quotes_a_stranger_does_not_act(inside: Inside, m
     def fails(*_: object, **__: object) -> None:
         raise ValueError(HOSTILE)
 
-    monkeypatch.setattr("reconciler.cli.planning.collect_and_plan", fails)
+    monkeypatch.setattr("reconciler.app.planning.collect_and_plan", fails)
     done = inside.write({"m.yaml": manifest("Assistant/bot", BOT)}).run("plan", "-vv", expect=1)
     assert "This is a mistake in reconciler" in done.err
     assert acts(done.err) == []

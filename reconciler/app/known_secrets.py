@@ -1,7 +1,7 @@
-"""What the state knows of secrets, for keeping their bytes out of every resource.
+"""Recognizes secrets by the digests in the state, to keep them out of every resource.
 
-The state holds digests alone: salted ones of keys that were delivered, and ones with its own key of secrets that were
-sent. So a text is compared with them one by one, and nothing here can tell what a secret is.
+The state holds only digests: salted ones of delivered keys, and keyed ones of secrets that were
+sent. A text is compared with each digest; no secret can be recovered from them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 
-from reconciler.cli.secret_digests import KEY
+from reconciler.app.secret_digests import KEY
 from reconciler.errors import StateError
 from reconciler.manifests import Remembered
 from reconciler.model.values import secrets_in
@@ -22,9 +22,9 @@ _LONGEST_KEY_BYTES = 512
 
 
 def remembered(store: Callable[[], StateStore]) -> Remembered:
-    """What the state knows of secrets; it is opened when it is first asked.
+    """The secrets that the state knows. Opens the state at the first question.
 
-    A state that cannot be read knows nothing: whoever needs more of it reports why.
+    An unreadable state knows none; the first step that needs more of it reports why.
     """
     known = _Known(store)
     return Remembered(paths=lambda: known.paths, holds=known.holds)
@@ -39,31 +39,37 @@ class _Known:
     @cached_property
     def paths(self) -> Collection[str]:
         with suppress(StateError):
-            return tuple(known_files(record.delivered for record in self._store().records().values()))
+            return tuple(
+                known_files(record.delivered for record in self._store().records().values()),
+            )
         return ()
 
     @cached_property
     def _delivered(self) -> tuple[str, ...]:
         with suppress(StateError):
-            return tuple(digests_in(record.delivered for record in self._store().records().values()))
+            return tuple(
+                digests_in(record.delivered for record in self._store().records().values()),
+            )
         return ()
 
     @cached_property
     def _sent(self) -> tuple[bytes, frozenset[tuple[str, str]]]:
-        """The key of the state's digests, and source and digest of every secret that was sent."""
+        """The key of the digests, and the source and digest of each secret that was sent."""
         with suppress(StateError):
             store = self._store()
             key = store.meta(KEY) or ""
             values = (value for record in store.records().values() for value in secrets_in(record.applied))
-            return bytes.fromhex(key), frozenset((value.source, value.digest) for value in values if value.digest)
+            return bytes.fromhex(
+                key,
+            ), frozenset((value.source, value.digest) for value in values if value.digest)
         return b"", frozenset()
 
     def holds(self, content: bytes) -> bool:
-        """Whether some bytes are a secret that was delivered or sent."""
+        """Whether these bytes are a secret that was delivered or sent."""
         key, sent = self._sent
         if any(keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent):
             return True
-        # A key is one word. Trying every small file against every key that was delivered would take minutes.
+        # A key is one word. Comparing every small file with every delivered key takes minutes.
         if len(content) > _LONGEST_KEY_BYTES or len(content.split()) != 1:
             return False
         return any(matches(content + b"\n", digest) for digest in self._delivered)

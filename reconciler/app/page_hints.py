@@ -1,7 +1,7 @@
-"""How long lists were when they were read last: kept beside the state, so that a plan can choose what costs less.
+"""Remembers how many pages each list had, so that a plan can choose the cheaper way to read.
 
-Only those of more than a page are kept. It is no more than a hint: a list that others made shorter or longer since
-costs some calls too many, once.
+Lists of one page are not kept. It is only a hint: a list that others changed since costs a few extra
+calls, once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from reconciler.model.calls import ListKey
 from reconciler.state import StateStore
 
 _PAGES = "pages"
-"""The remark in the state that holds them."""
+"""The key in the state that holds the page counts."""
 
 
 def load_pages(store: StateStore) -> dict[ListKey, int]:
-    """The pages that each list had; none where the remark is missing or cannot be used."""
+    """The page count of each list; empty if it is missing or unusable."""
     try:
         return {
             (str(kind), project, tuple((str(name), str(id)) for name, id in within)): int(count)
@@ -28,6 +28,9 @@ def load_pages(store: StateStore) -> dict[ListKey, int]:
 
 
 def keep_pages(store: StateStore, pages: Mapping[ListKey, int]) -> None:
-    """Keep what the lists have by now, where that is news."""
+    """Save the page counts if they changed."""
     if pages != load_pages(store):
-        store.set_meta(_PAGES, json.dumps([[*listed, count] for listed, count in sorted(pages.items(), key=str)]))
+        store.set_meta(
+            _PAGES,
+            json.dumps([[*listed, count] for listed, count in sorted(pages.items(), key=str)]),
+        )

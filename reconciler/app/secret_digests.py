@@ -1,14 +1,15 @@
-"""Secrets that manifests name, as plans and records know them: by a digest that only our state can make.
+"""Keyed digests of the secrets that manifests name, which plans and records hold in their place.
 
-A plan says whether a secret changed, so it has to be read for that. What it keeps is a digest with a key that is made
-at random for each state and never leaves it: plans are published and states are exported, and with a key beside the
-digest anybody could try guesses. Where the state is lost nothing tells what was sent, so secrets are sent once more.
+A plan has to show whether a secret changed. It holds a digest whose key is random for each state
+and never leaves it: plans are published and states exported, and with the key beside the digest
+anybody could try guesses. A lost state no longer knows what was sent, so secrets are sent once more.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -22,20 +23,29 @@ from reconciler.model.values import SecretValue, secrets_in, with_secrets
 from reconciler.secrets.digests import keyed_digest
 from reconciler.state import StateStore
 
+if TYPE_CHECKING:
+    from reconciler.app.session import Session
+
 KEY = "digest_key"
-"""The remark in the state that is the key of its digests."""
+"""The name under which the state holds the key of its digests."""
 
 _KEY_BYTES = 32
 _SENDS = (Action.CREATE, Action.UPDATE, Action.REPLACE)
 
 
 def new_key() -> str:
-    """A key for a state that has none yet."""
+    """A random key, for a state without one."""
     return secrets.token_hex(_KEY_BYTES)
 
 
+def digests_of(session: Session, *, keep: bool) -> SecretDigests:
+    """The digests of a session's secrets; `keep` saves a new key in the state."""
+    key = key_of(session.store, new=session.new_digest_key, keep=keep)
+    return SecretDigests(session.declared.stack.read_secret, key)
+
+
 def key_of(store: StateStore, *, new: str, keep: bool) -> str:
-    """The key of a state's digests; where it has none yet it is `new`, which is then kept if it is to be."""
+    """The key of a state's digests; `new` if it has none, saved with `keep`."""
     found = store.meta(KEY)
     if found is None and keep:
         store.set_meta(KEY, new)
@@ -43,10 +53,13 @@ def key_of(store: StateStore, *, new: str, keep: bool) -> str:
 
 
 def revealed(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret:
-    """The secret itself; raises CredentialError where there is none, or it must not be sent."""
+    """The secret itself; raises CredentialError if it is missing or must not be sent."""
     found = _read(read, value)
     if found is None:
-        raise CredentialError(f"There is no secret in {value.source}.", hint="Set it where this program is run.")
+        raise CredentialError(
+            f"There is no secret in {value.source}.",
+            hint="Set it where this program is run.",
+        )
     return found
 
 
@@ -58,14 +71,14 @@ def _read(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> S
 
 
 class SecretDigests:
-    """Puts digests on the secret values of specs. `read` gives a secret, or None where there is none now."""
+    """Puts digests on the secret values of specs. `read` returns None for a missing secret."""
 
     def __init__(self, read: Callable[[SecretValue], Secret | None], key: str) -> None:
         self._read = read
         self._key = bytes.fromhex(key)
 
     def resource(self, resource: Resource, record: Record | None) -> Resource:
-        """A resource whose secrets can be compared with what was sent; one that cannot be read is as it was."""
+        """The resource with digests to compare; a missing secret counts as unchanged."""
         if not _has(resource):
             return resource
         known = {value.source: value for value in secrets_in(record.applied if record else {})}
@@ -76,7 +89,7 @@ class SecretDigests:
         return replace(resource, spec=with_secrets(resource.spec, sealed))
 
     def unread(self, resources: Iterable[Resource]) -> Iterator[Diagnostic]:
-        """A warning for each resource with secrets that are not there now."""
+        """A warning for each resource with missing secrets."""
         for resource in filter(_has, resources):
             missing = [value.source for value in secrets_in(resource.spec) if _read(self._read, value) is None]
             if missing:
@@ -87,9 +100,9 @@ class SecretDigests:
                 )
 
     def plan(self, plan: Plan) -> Plan:
-        """A plan whose changes know the secrets that they send; raises CredentialError where one is not there.
+        """The plan with digests of the secrets that it sends; raises CredentialError for a missing one.
 
-        What a saved plan knows of a secret may be older than the secret.
+        The digests in a saved plan can be older than the secrets.
         """
         return replace(plan, changes=tuple(map(self._change, plan.changes)))
 
@@ -111,7 +124,10 @@ class SecretDigests:
         found = _read(self._read, value)
         if found is None:
             return None
-        return replace(value, digest=keyed_digest(self._key, f"{value.source}\0{found.reveal()}".encode()))
+        return replace(
+            value,
+            digest=keyed_digest(self._key, f"{value.source}\0{found.reveal()}".encode()),
+        )
 
 
 def _has(resource: Resource) -> bool:

@@ -1,4 +1,4 @@
-"""Projects by what the configuration calls them, where the API knows ids."""
+"""Translates between the project names of the configuration and the ids of the API."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from reconciler.kinds import KINDS
 from reconciler.model.diagnostic import nearest
 
 if TYPE_CHECKING:
-    from reconciler.cli.session import Session
+    from reconciler.app.session import Session
 
 
 class Projects(Struct, frozen=True):
-    """The projects of a stack, those that it manages and those that its stack file names: ids and names."""
+    """Names by id of the projects that a stack manages or that its stack file names."""
 
     names: dict[str, str]
 
     @classmethod
     def of(cls, session: Session) -> Projects:
-        """What the stack file and the state know; calls nothing."""
+        """The projects in the stack file and the state; makes no call."""
         named = {id: name for name, id in session.stack.projects.items()}
         kinds = {name for name, kind in KINDS.items() if kind.defines_project}
         records = session.store.records().items()
         return cls(named | {record.id: address.name for address, record in records if address.kind in kinds})
 
     def name(self, id: str | None) -> str:
-        """What the configuration calls a project, else its id."""
+        """The name of a project in the configuration, else its id."""
         return "(no project)" if id is None else self.names.get(id, id)
 
     def ids(self, wanted: Sequence[str]) -> list[str]:
-        """The ids of projects that were given by name or by id; raises UsageError."""
+        """The ids of projects given by name or id; raises UsageError."""
         return [self.id(name) for name in wanted]
 
     def id(self, name: str) -> str:
-        """The id of a project that was given by name or by id; raises UsageError."""
+        """The id of a project given by name or id; raises UsageError."""
         known = {known: id for id, known in self.names.items()}
         if name in known or name in self.names or name.startswith("proj_"):
             return known.get(name, name)

@@ -1,4 +1,4 @@
-"""Which resource delivered which of the keys that are in use: what goes last, and what the guards keep."""
+"""Finds the resource that delivered each key in use, which guards keep and deletions leave for last."""
 
 from __future__ import annotations
 
@@ -19,22 +19,28 @@ from reconciler.model.types import KeySinkType
 from reconciler.secrets import digests
 
 
-def keys_in_use(configuration: Configuration, records: Mapping[Address, Record]) -> dict[str, KeyInUse]:
-    """For each project the key that opens it, where a resource of ours delivered it or will; "" is the default scope.
+def keys_in_use(
+    configuration: Configuration,
+    records: Mapping[Address, Record],
+) -> dict[str, KeyInUse]:
+    """The key of each project, where a resource of this stack delivers it; "" is the default scope.
 
-    Resources that are only recorded count too: until they are deleted, their keys are in use. A key that came out of a
-    variable is known by the digest of what was delivered, wherever it has gone since.
+    Recorded resources count too: their keys are in use until they are deleted. A key from a
+    variable is recognized by the digest of its delivery, wherever it was copied since.
     """
     credentials = configuration.stack.credentials
     addresses = {*records, *(resource.address for resource in configuration.resources)}
     projects = {"", *credentials.projects, *(address.project or "" for address in addresses)}
     known, to_come = list(_delivered(records)), list(_to_come(configuration))
-    keys: dict[int, _Delivery | None] = {}  # by credential: mostly all projects share the default one
+    keys: dict[int, _Delivery | None] = {}  # by credential, which most projects share
     found = {}
     for project in sorted(projects):
         credential = credentials.for_project(project or None)
         if credential is not None and id(credential) not in keys:
-            keys[id(credential)] = next((key for key in (*known, *to_come) if _is_of(credential, key)), None)
+            keys[id(credential)] = next(
+                (key for key in (*known, *to_come) if _is_of(credential, key)),
+                None,
+            )
             if keys[id(credential)] is None and credentials.projects.get(project) is credential:
                 keys[id(credential)] = _to_open(project, credential, (*to_come, *known))
         key = keys[id(credential)] if credential is not None else None
@@ -81,7 +87,7 @@ def _key_fields(name: str) -> list[str]:
 
 
 def _to_open(project: str, credential: Credential, keys: Iterable[_Delivery]) -> _Delivery | None:
-    """The delivery that an unset variable waits for: the first key of a service account of the project itself."""
+    """The delivery that fills an unset variable: the first service-account key of the project."""
     if not _is_unset(credential):
         return None
     own = (key for key in keys if key.writer.project == project and _opens_its_project(key))
@@ -100,7 +106,10 @@ def _is_unset(credential: Credential) -> bool:
 def _is_of(credential: Credential, key: _Delivery) -> bool:
     if credential.file is not None:
         return key.receipt.get("file") == credential.file
-    return credential.secret is not None and _is_digest(key.receipt.get("digest"), credential.secret)
+    return credential.secret is not None and _is_digest(
+        key.receipt.get("digest"),
+        credential.secret,
+    )
 
 
 def _is_digest(known: object, secret: Secret) -> bool:

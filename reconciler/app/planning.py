@@ -1,4 +1,4 @@
-"""Plans from as few calls as the audit log allows, and what an apply remembers for the next one."""
+"""Makes plans with as few calls as the audit log allows, and saves the refresh checkpoint."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ from reconciler.model.provider import CREATE
 from reconciler.state import StateStore
 
 CHECKPOINT = "reading"
-"""The remark in the state that holds the memory."""
+"""The key in the state that holds the checkpoint."""
 
 LOG = logging.getLogger("reconciler.engine")
 _REMOVING = frozenset({"delete", "archive"})
 _LOGGED = frozenset({CREATE, "update", "switch", "restore"}) | _REMOVING
-"""The steps of applies that are writes of the objects themselves, for which the audit log has entries."""
+"""The steps of an apply that write an object itself, which the audit log reports."""
 
 
 class Planning:
-    """The reading of one run."""
+    """Reads live state for the plan of one run, and afterwards saves what it verified."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Planning:
         self._asked = 0.0
 
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
-        """A plan; in mode `auto`, scopes that the log shows to be as they were are taken from the state, else none."""
+        """Make a plan. In mode `auto`, scopes that the log shows as unchanged come from the state."""
         started = self._asked = time.monotonic()
         calls, trust = self._provider.calls, UnchangedScopes(full_refresh_reason="a full refresh was asked for")
         if mode == "auto":
@@ -104,8 +104,10 @@ class Planning:
         )
 
     def remember(self, result: ApplyResult, store: StateStore, run_id: int) -> None:
-        """Remember what an apply left in order; no more than what it wrote where its plan was targeted or not finished,
-        or was made by another run that did not read everything.
+        """Save the checkpoint of an apply.
+
+        It covers only what the apply wrote if its plan had targets, was interrupted, or comes from
+        another run that did not read everything.
         """
         memory, trust, reading = RefreshCheckpoint.load(store.meta(CHECKPOINT)), self._trust, result.plan.refresh
         if trust is None and reading.whole and not reading.unchanged_scopes and reading.began_at:
@@ -113,10 +115,16 @@ class Planning:
         done = RefreshOutcome(result, self._writes(result, store, run_id), reading.began_at, store.serial)
         if trust is None or result.plan.destroy or result.interrupted:
             if memory is not None and memory.serial == result.plan.state_serial:
-                store.set_meta(CHECKPOINT, checkpoint_after_saved_plan(memory, done, sweeps=self._sweeps).dump())
+                store.set_meta(
+                    CHECKPOINT,
+                    checkpoint_after_saved_plan(memory, done, sweeps=self._sweeps).dump(),
+                )
             return
         if memory is None and not any(
-            is_reported_in_audit_log(ALL_KINDS[change.address.kind]) for change in result.plan.changes
+            is_reported_in_audit_log(
+                ALL_KINDS[change.address.kind],
+            )
+            for change in result.plan.changes
         ):
             return
         if done.writes or not trust.newest_entries:
@@ -125,7 +133,7 @@ class Planning:
         store.set_meta(CHECKPOINT, fresh.dump())
 
     def _writes(self, result: ApplyResult, store: StateStore, run_id: int) -> list[Write]:
-        """What a run wrote, as far as the audit log tells of such writes."""
+        """The writes of a run that the audit log reports."""
         outcomes = {outcome.change.address: outcome for outcome in result.outcomes}
         projects = {change.address.project: change.project_id for change in result.plan.changes}
         made = (outcome for outcome in result.of(OutcomeStatus.APPLIED) if outcome.id)
@@ -137,24 +145,26 @@ class Planning:
         writes = []
         for step in store.steps_of_run(run_id):
             kind, outcome = ALL_KINDS[step.address.kind], outcomes.get(step.address)
-            # The step of a create knows the object's own id alone; where it is besides, the outcome says.
+            # A create's step has the object's own id; the outcome has the id with its parents.
             id = outcome.id if outcome is not None and step.name == CREATE else step.id
             project = step.address.project
             if step.name in _LOGGED and kind.audit_event_types and id is not None:
                 times = step.began_at, step.ended_at or step.began_at
                 removes, project_id = step.name in _REMOVING, projects.get(project)
                 with suppress(ValueError):
-                    writes.append(Write.of(kind, project, project_id, id, times=times, removes=removes))
+                    writes.append(
+                        Write.of(kind, project, project_id, id, times=times, removes=removes),
+                    )
         return writes
 
     def _asked_at(self) -> float:
-        """When the plan began to read, by the server's clock, whatever became of ours meanwhile."""
+        """When the plan began to read, by the server's clock, even if ours was set meanwhile."""
         return self._client.server_clock() - (time.monotonic() - self._asked)
 
     def _with_the_end_of_the_log(
         self, trust: UnchangedScopes, done: RefreshOutcome, store: StateStore
     ) -> RefreshOutcome:
-        """What an apply did, with what the log shows of it."""
+        """The outcome of an apply, with the log entries since its plan."""
         window = read_at_the_end(trust, done)
         inputs = self._inputs
         try:
@@ -173,7 +183,7 @@ class Planning:
     def _log_within_budget(
         self, inputs: PlanInputs, memory: RefreshCheckpoint | None, query: LogQuery
     ) -> Iterator[LogPage]:
-        """The log, unless even the best that it can say would leave too much to read."""
+        """Read the log, unless even the best answer would leave more to read than the budget."""
         check_budget(inputs, self._provider, memory.by_scope if memory else (), beside=1)
         return self._log(query)
 
@@ -192,7 +202,10 @@ class Planning:
 
 
 def plan_of_records(inputs: PlanInputs, *, parallelism: int) -> Plan:
-    """A plan without a call: what the manifests changed since the last apply."""
-    LOG.info("Nothing is read: all objects are taken to be as they were applied.")
+    """Make a plan without a call: what the manifests changed since the last apply."""
+    LOG.info("Planning from state only: assuming that every object is as it was applied.")
     plan = collect_and_plan(inputs, StateReader(inputs.records), parallelism=parallelism)
-    return replace(plan, refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True))
+    return replace(
+        plan,
+        refresh=RefreshSummary(full_refresh_reason="no refresh was asked for", is_offline=True),
+    )

@@ -1,0 +1,129 @@
+"""Applies a plan: records the run, writes to the API, and saves what the next run needs."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from reconciler.app.blame import with_culprits
+from reconciler.app.origin import record_origin
+from reconciler.app.page_hints import keep_pages
+from reconciler.app.plans import SEARCHED
+from reconciler.app.secret_digests import digests_of
+from reconciler.app.session import Session
+from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
+from reconciler.kinds import ALL_KINDS
+from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
+from reconciler.model.json_codec import sorted_json
+from reconciler.state import Holder
+
+
+@contextmanager
+def locked(session: Session, command: str) -> Iterator[None]:
+    """Hold the state's lock. Takes over the lock of a dead process, with a notice."""
+
+    def notice(holder: Holder) -> None:
+        session.notice(f"Taking over the lock of {holder}: that process has ended.")
+
+    with session.writable().lock(command=command, on_takeover=notice):
+        yield
+
+
+def apply_checked_plan(session: Session, plan: Plan, *, command: str, check: bool = False) -> ApplyResult:
+    """Apply a plan that the guards passed, while holding the lock.
+
+    `command` goes into the history. With `check`, a complete apply also runs the checks that refer
+    to what it changed. Failures are outcomes of the result.
+    """
+    if any(ALL_KINDS[change.address.kind].takes_secrets for change in plan.pending):
+        plan = digests_of(session, keep=True).plan(plan)
+    started = time.monotonic()
+    record_origin(session)
+    run_id = _begin_run(session, plan, command)
+    with session.progress.applying(plan):
+        result = apply_plan(plan, _context(session, run_id))
+    result = with_culprits(session, result)
+    _record(session, result, run_id)
+    # A saved plan was made by another run, and waiting for approval does not count.
+    planned = 0.0 if session.saved_plan_digest else plan.seconds
+    seconds = planned + time.monotonic() - started
+    result = replace(result, calls=session.client.calls, seconds=seconds)
+    if check and is_complete(result):
+        # Importing the checks takes longer than a small apply.
+        from reconciler.app.checks import checks_after
+
+        result = replace(result, checks=checks_after(session, result))
+    return result
+
+
+def is_complete(result: ApplyResult) -> bool:
+    """Whether every change was applied."""
+    return not result.interrupted and all(
+        outcome.status is OutcomeStatus.APPLIED and not outcome.refused for outcome in result.outcomes
+    )
+
+
+def plan_digest(plan: Plan) -> str:
+    """SHA-256 of a plan, field by field, so that a large plan never needs one large text."""
+    digest = hashlib.sha256()
+    for name in plan.__struct_fields__:
+        value = getattr(plan, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            digest.update(sorted_json(part) + b"\n")
+    return digest.hexdigest()
+
+
+def _begin_run(session: Session, plan: Plan, command: str) -> int:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return session.store.begin_run(
+        command=command,
+        user=user,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        plan_digest=session.saved_plan_digest or plan_digest(plan),
+    )
+
+
+def _context(session: Session, run_id: int) -> ApplyContext:
+    return ApplyContext(
+        provider=session.provider,
+        store=session.store,
+        kinds=ALL_KINDS,
+        ownership=session.ownership,
+        run_id=run_id,
+        outputs=session.configuration.stack.outputs,
+        parallelism=session.parallelism,
+        stop=session.stop,
+        listener=session.progress,
+        redact=session.redactor,
+        consistency=session.consistency,
+        age_seconds=lambda: time.monotonic() - session.read_at,
+    )
+
+
+def _record(session: Session, result: ApplyResult, run_id: int) -> None:
+    """Save the outputs, the refresh checkpoint, the caches and the end of the run."""
+    store, succeeded = session.store, is_complete(result)
+    record_origin(session)
+    # An output that could not be resolved keeps its last value while it is still declared.
+    declared = {} if result.plan.destroy else session.configuration.stack.outputs
+    kept = {name: value for name, value in store.outputs().items() if name in declared}
+    store.set_outputs({**kept, **result.outputs})
+    session.planning.remember(result, store, run_id)
+    keep_pages(store, session.provider.pages)
+    if manifests := session.parsed.to_keep():  # empty in a rollback, which reads no manifest
+        store.keep_parsed(manifests)
+    if succeeded and result.plan.refresh.whole and not result.plan.unsearched:
+        store.set_meta(SEARCHED, "yes")
+    counts = {status.value: len(result.of(status)) for status in OutcomeStatus}
+    store.end_run(run_id, status="done" if succeeded else "incomplete", counts=counts)

@@ -1,0 +1,257 @@
+"""Makes the plan of a session, and runs the guards on it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from reconciler.api.audit import removed_lately
+from reconciler.api.transport.base_url import DEFAULT_BASE_URL
+from reconciler.app.key_usage import keys_in_use
+from reconciler.app.origin import has_moved
+from reconciler.app.page_hints import load_pages
+from reconciler.app.planning import plan_of_records
+from reconciler.app.secret_digests import digests_of
+from reconciler.app.session import Session, settle_seconds
+from reconciler.engine.binding.renames import with_renamed_projects
+from reconciler.engine.inputs import PlanInputs, PlanOptions
+from reconciler.engine.plan.guard import FEW_VANISHED, Limits, refusals, vanished
+from reconciler.engine.refresh.reader import Scope
+from reconciler.errors import (
+    ApiError,
+    ConfigurationError,
+    CredentialError,
+    GuardError,
+    UsageError,
+)
+from reconciler.kinds import ALL_KINDS
+from reconciler.manifests import Configuration, check_credentials
+from reconciler.model.address import Address
+from reconciler.model.change import Plan
+from reconciler.model.consistency import AUDIT_CLOCK_SECONDS
+from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.model.kind import Kind
+from reconciler.model.resource import Resource
+from reconciler.model.rule import Rule
+
+LOG = logging.getLogger("reconciler.app")
+SEARCHED = "searched"
+"""The key in the state that says: an apply searched every scope for marked objects, and finished."""
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What to plan. Each field is the option of `reconciler plan` with the same name."""
+
+    target: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    adopt: bool = False
+    allow_delete: tuple[str, ...] = ()
+    refresh: str = "auto"
+    budget: int | None = None
+    destroy: bool = False
+    unmanaged: bool = False
+
+    @property
+    def changes_the_plan(self) -> bool:
+        """Whether it asks for something that a saved plan has already decided."""
+        return bool(self.target or self.replace or self.adopt)
+
+    def refuse_offline(self) -> None:
+        """Raise UsageError if no live state would be read: such a plan is only a preview."""
+        if self.refresh == "none":
+            raise UsageError(
+                "--refresh none works with plan only: a plan made without reading live state cannot be applied",
+                hint="Leave --refresh out.",
+            )
+
+
+def plan_stack(
+    session: Session,
+    request: PlanRequest = PlanRequest(),
+    *,
+    tolerant: bool = False,
+) -> Plan:
+    """Read live state and make a plan; raises ConfigurationError for errors without an address.
+
+    The error of an address stays in the plan, which leaves that address alone. In a `tolerant`
+    plan, which is only a preview, errors become warnings.
+    """
+    require_credentials(session)
+    kinds = (resource.kind for resource in session.declared.resources)
+    today = datetime.now(UTC).date().isoformat()
+    for sentence in retired(kinds, base_url=session.base_url, today=today):
+        session.notice(f"warning: {sentence}")
+    rules = () if tolerant else session.declared.rules
+    plan = unchecked_plan(session, request, rules=rules)
+    errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+    warnings = [item for item in plan.diagnostics if item.severity is not Severity.ERROR]
+    general = [error for error in errors if error.address is None]
+    if general and not tolerant:
+        raise ConfigurationError(general)
+    if tolerant:
+        errors = [replace(error, severity=Severity.WARNING) for error in errors]
+        warnings += _vanished_warnings(session, plan)
+    # Errors come first: they say what the warnings leave out.
+    return replace(plan, diagnostics=(*errors, *session.configuration.warnings, *warnings))
+
+
+def require_credentials(session: Session) -> None:
+    """Raise ConfigurationError unless there is a key for everything that manifests declare."""
+    missing = check_credentials(session.declared)
+    if missing:
+        raise ConfigurationError(missing)
+
+
+def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Rule] = ()) -> Plan:
+    """Read live state and make a plan that still contains its errors."""
+    declared, store = session.declared, session.store
+    options = PlanOptions(
+        destroy=request.destroy,
+        adopt=request.adopt,
+        unmanaged=request.unmanaged,
+        targets=parse_addresses(request.target, "--target"),
+        replace=parse_addresses(request.replace, "--replace"),
+        budget_calls=request.budget,
+    )
+    records = store.records()
+    parse_addresses(request.allow_delete, "--allow-delete")  # refuse it before the first call
+    digests = digests_of(session, keep=False)
+
+    def with_digests(configuration: Configuration) -> tuple[Resource, ...]:
+        return tuple(digests.resource(resource, records.get(resource.address)) for resource in configuration.resources)
+
+    in_use = keys_in_use(declared, records)
+    settling = settle_seconds(session.settings.env)
+    inputs = PlanInputs(
+        resources=with_digests(declared),
+        kinds=ALL_KINDS,
+        records=records,
+        ownership=session.ownership,
+        projects=declared.stack.projects,
+        keyed_projects=_keyed_projects(session),
+        key_writers={project: key.writer for project, key in in_use.items()},
+        outputs=declared.stack.outputs,
+        previous_outputs=store.outputs(),
+        state_serial=store.serial,
+        state_is_new=store.meta(SEARCHED) is None,
+        recently_written=lambda: store.made_since(session.server_clock() - settling),
+        consistency=session.consistency,
+        options=options,
+        rules=rules,
+        removed=lambda ids: _removed(session, ids),
+        server_time=session.server_clock,
+        contents=None if declared.complete is None else lambda: with_digests(session.configuration),
+        pages={Scope(*listed): pages for listed, pages in load_pages(store).items()},
+    )
+    inputs = with_renamed_projects(inputs)
+    session.ownership = inputs.ownership
+    session.read_at = time.monotonic()
+    if request.refresh == "none":
+        plan = plan_of_records(inputs, parallelism=session.parallelism)
+    else:
+        with session.progress.reading(), session.client.at_most(request.budget):
+            plan = session.planning.plan(inputs, store, mode=request.refresh)
+    configuration = session.configuration
+    unread = tuple(digests.unread(configuration.resources))
+    return replace(
+        plan,
+        base_url=session.base_url,
+        state_lineage=store.identity.lineage,
+        config_digest=configuration.digest,
+        variables=configuration.given.variables,
+        input_digests=configuration.given.digests,
+        diagnostics=(*plan.diagnostics, *unread),
+    )
+
+
+def with_refusals(session: Session, plan: Plan, request: PlanRequest) -> Plan:
+    """The plan with one sentence for each guard that refuses it."""
+    allowed = parse_addresses(request.allow_delete, "--allow-delete")
+    known = {*session.store.records(), *(change.address for change in plan.changes)}
+    known |= {rule.address for rule in session.configuration.rules if rule.kind.removes}
+    for address in allowed:
+        if address not in known:
+            hint = nearest(str(address), map(str, known))
+            raise UsageError(f'--allow-delete: nothing here has the address "{address}".{hint}')
+    keys = keys_in_use(session.declared, session.store.records())
+    refused = refusals(plan, _limits(session), allowed=allowed, keys=keys)
+    return replace(plan, refusals=tuple(refused))
+
+
+def check_guards(session: Session, plan: Plan, request: PlanRequest = PlanRequest()) -> None:
+    """Raise GuardError if a guard refuses the plan."""
+    refused = with_refusals(session, plan, request).refusals
+    if refused:
+        raise GuardError(refused)
+
+
+def retired(kinds: Iterable[Kind], *, base_url: str, today: str) -> list[str]:
+    """A sentence for each retirement that a run against OpenAI's own platform meets.
+
+    `today` is an ISO date. Kinds may share a retirement. Other servers may still offer what the
+    platform has retired, so they get no warning.
+    """
+    if urlsplit(base_url).hostname != urlsplit(DEFAULT_BASE_URL).hostname:
+        return []
+    retirements = (kind.retirement for kind in kinds)
+    past = (one for one in retirements if one and one.since <= today)
+    return list(dict.fromkeys(retirement.sentence for retirement in past))
+
+
+def parse_addresses(texts: Iterable[str], option: str) -> tuple[Address, ...]:
+    """The addresses that an option names; raises UsageError naming the option."""
+    addresses = []
+    for text in texts:
+        try:
+            addresses.append(Address.parse(text))
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from error
+    return tuple(addresses)
+
+
+def _limits(session: Session) -> Limits:
+    guards = session.stack.guards
+    # A single missing object is suspicious once the server is another one.
+    moved = has_moved(session.store, session.base_url)
+    return Limits(
+        max_delete_percent=guards.max_delete_percent,
+        max_deletes=guards.max_deletes,
+        max_vanished_percent=guards.max_vanished_percent,
+        few_vanished=1 if moved else FEW_VANISHED,
+    )
+
+
+def _vanished_warnings(session: Session, plan: Plan) -> list[Diagnostic]:
+    """A warning where so many objects are missing that a guard would refuse a plan to apply."""
+    return [
+        Diagnostic(
+            "Recorded objects are gone at once",
+            detail=f"{sentence}.",
+            severity=Severity.WARNING,
+        )
+        for sentence in vanished(plan, _limits(session))
+    ]
+
+
+def _removed(session: Session, ids: Collection[str]) -> Collection[str]:
+    """Which objects, created moments ago, the audit log reports as removed; none without a log."""
+    settling = settle_seconds(session.settings.env)
+    try:
+        since = session.server_clock() - settling - AUDIT_CLOCK_SECONDS
+        return removed_lately(session.client, session.keys, ids, since)
+    except (ApiError, CredentialError) as error:
+        LOG.info("The audit log cannot say what was removed: %s", error)
+        return ()
+
+
+def _keyed_projects(session: Session) -> tuple[str, ...]:
+    """The projects with a key of their own; "" is the default scope."""
+    default = ("",) if session.keys.has_project(None) else ()
+    return (*default, *session.stack.credentials.projects)

@@ -1,0 +1,152 @@
+"""Plans that undo one run, from the state alone, so that a rollback works with broken manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace as replace_dataclass
+
+from msgspec.structs import replace
+
+from reconciler.api.objects.uploads import Uploader
+from reconciler.app.plans import PlanRequest, parse_addresses, unchecked_plan
+from reconciler.app.session import Session
+from reconciler.engine.plan.rollback import (
+    RollbackTarget,
+    RunHistory,
+    as_rollback,
+    impossible,
+    rollback_target,
+    uploads_of,
+)
+from reconciler.errors import ConfigurationError, StalePlanError, UsageError
+from reconciler.kinds import KINDS
+from reconciler.manifests import Configuration, Stack, check_credentials
+from reconciler.model.address import Address
+from reconciler.model.change import Action, Plan
+from reconciler.model.diagnostic import Diagnostic, Severity, nearest
+from reconciler.model.values import references_in
+from reconciler.state import StateStore
+from reconciler.state.runs import RUNS_WITH_PRE_IMAGES, Run
+
+
+def find_run(store: StateStore, number: int) -> Run:
+    """A run by its number; raises UsageError."""
+    runs = {run.id: run for run in store.runs()}
+    if number not in runs:
+        known = f"{min(runs)} to {max(runs)}" if runs else "none yet"
+        raise UsageError(
+            f"there is no run {number}: this state has {known}",
+            hint="See `reconciler history`.",
+        )
+    return runs[number]
+
+
+def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
+    """The plan that undoes a run; raises ConfigurationError with everything that prevents it."""
+    records = session.store.records()
+    history = _history(session.store, run)
+    before = rollback_target(history, records, KINDS, begun=session.ownership.unfinished)
+    targets = _targets(before, run, parse_addresses(request.target, "--target"))
+    stack = session.stack
+    use_recorded_resources(session, before, digest=f"rollback of run {run}")
+    planned = _planned(session, before, targets, request)
+    plan = as_rollback(planned, before, records, KINDS)
+    obstacles = [obstacle for obstacle in before.obstacles if not targets or obstacle.address in targets]
+    problems = [
+        *plan.diagnostics,
+        *obstacles,
+        *impossible(plan, before, stack.projects),
+        *_changed_files(plan, stack),
+    ]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise ConfigurationError(errors)
+    return plan
+
+
+def use_recorded_resources(session: Session, before: RollbackTarget | None = None, *, digest: str) -> None:
+    """Use the resources as they were before the run, in place of the manifests."""
+    stack = session.stack
+    resources = tuple(before.resources) if before else ()
+    changed = before.changed_by_run if before else ()
+    touched = tuple(resource for resource in resources if resource.address in changed)
+    missing = check_credentials(Configuration(stack, touched, digest))
+    if missing:
+        raise ConfigurationError(missing)
+    session.use_configuration(Configuration(stack, resources, digest))
+
+
+def drop_lost_outputs(session: Session, plan: Plan) -> None:
+    """Remove the outputs that refer to a resource which the plan deletes or forgets."""
+    gone = {change.address for change in plan.changes if change.action in (Action.DELETE, Action.FORGET)}
+    configuration = session.configuration
+    stack = configuration.stack
+    left = {
+        name: value
+        for name, value in stack.outputs.items()
+        if not any(reference.address in gone for reference in references_in(value))
+    }
+    session.use_configuration(replace(configuration, stack=replace(stack, outputs=left)))
+
+
+def _planned(
+    session: Session,
+    before: RollbackTarget,
+    targets: tuple[Address, ...],
+    request: PlanRequest,
+) -> Plan:
+    known = {*session.store.records(), *(resource.address for resource in before.resources)}
+    meant = before.changed_by_run & known & set(targets or before.changed_by_run)
+    if meant:
+        target = tuple(map(str, sorted(meant)))
+        return unchecked_plan(session, replace_dataclass(request, target=target))
+    stack = session.stack
+    return Plan(
+        stack.name,
+        stack.environment,
+        (),
+        state_serial=session.store.serial,
+        state_lineage=session.store.identity.lineage,
+    )
+
+
+def _history(store: StateStore, number: int) -> RunHistory:
+    run = find_run(store, number)
+    images = store.pre_images(number)
+    later = {}
+    for other in store.runs():
+        kept = store.pre_images(other.id) if other.id > number else ()
+        if kept:
+            later[other.id] = kept
+    changed = run.counts.get("applied", 0) or len(later) >= RUNS_WITH_PRE_IMAGES
+    if not images and changed:
+        raise UsageError(
+            f"run {number} is too long ago: what it changed is kept for the last {RUNS_WITH_PRE_IMAGES} runs only",
+            hint="Revert the manifests in git, and apply.",
+        )
+    return RunHistory(number, images, later)
+
+
+def _targets(before: RollbackTarget, run: int, targets: tuple[Address, ...]) -> tuple[Address, ...]:
+    for address in targets:
+        if address not in before.changed_by_run:
+            hint = nearest(str(address), map(str, before.changed_by_run))
+            raise UsageError(f'--target: run {run} did not touch "{address}".{hint}')
+    return targets
+
+
+def _changed_files(plan: Plan, stack: Stack) -> Iterator[Diagnostic]:
+    """A problem for each file that the rollback would upload and whose content has changed."""
+    uploader = Uploader(stack.root)
+    for change in plan.pending:
+        for local in uploads_of(change, KINDS[change.address.kind]):
+            try:
+                uploader.check(local)
+            except StalePlanError:
+                yield Diagnostic(
+                    "A file is not what it was",
+                    f'"{local.path}" had the SHA-256 {local.sha256} before the run, and does not '
+                    "have it now. Only its digest is kept: put the file back as it was, or leave "
+                    "this address out by naming others with --target.",
+                    address=change.address,
+                )

@@ -1,0 +1,350 @@
+"""One run over one stack: its configuration, its state and its connection to the API.
+
+Each part is made at its first use, so a caller pays only for what it needs: validating manifests
+opens no socket, and reading the history parses no manifest.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property, partial
+from types import TracebackType
+from typing import Protocol, Self
+
+from msgspec.structs import replace
+
+from reconciler import __version__
+from reconciler.api.keys import KeyRing
+from reconciler.api.objects.provider import HttpProvider
+from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
+from reconciler.api.transport.client import ANSWER_SECONDS, Client
+from reconciler.api.transport.throttle import Throttle
+from reconciler.app.known_secrets import remembered
+from reconciler.app.origin import expect_declared, expect_recorded
+from reconciler.app.page_hints import load_pages
+from reconciler.app.planning import Planning
+from reconciler.app.secret_digests import new_key, revealed
+from reconciler.engine.apply.context import Listener
+from reconciler.engine.binding.attempts import unfinished_work
+from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.consistency import ConsistencyWindow
+from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
+from reconciler.errors import StateError, UsageError
+from reconciler.kinds import ALL_KINDS, KINDS
+from reconciler.manifests import (
+    Configuration,
+    ParsedFiles,
+    Settings,
+    Stack,
+    load_configuration,
+    load_stack,
+)
+from reconciler.model.change import Change, Outcome, Plan
+from reconciler.model.consistency import ServerClock
+from reconciler.model.secret import Redactor
+from reconciler.rules import RULE_KINDS
+from reconciler.secrets.commands import run_program
+from reconciler.secrets.sinks import SinkSet, known_files
+from reconciler.state import StateStore
+
+LOG = logging.getLogger("reconciler.app")
+LONGEST_SECONDS = 86_400.0
+"""The longest wait that an environment variable can set."""
+
+
+class RunListener(Listener, Protocol):
+    """Follows a run: its waits, its two phases and its changes. Called from any thread."""
+
+    def waiting(self, reason: str, until: float) -> None:
+        """A wait of more than two seconds begins; `until` is in Unix seconds."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Surrounds the phase that reads live state."""
+
+    def applying(self, plan: Plan) -> AbstractContextManager[None]:
+        """Surrounds the phase that applies a plan."""
+
+
+class Session:
+    """Everything that one run over one stack needs. Leaving its `with` block closes it.
+
+    `settings` name the stack's folder, its environment and its variables; keys and other settings
+    come from `settings.env`. `base_url` overrides OPENAI_BASE_URL. The redactor learns every
+    secret of the run. `notice` receives sentences for a person, and `progress` makes the listener
+    once the client exists. Setting `stop` ends the run after the calls in flight.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        base_url: str | None = None,
+        parallelism: int = 10,
+        redactor: Redactor | None = None,
+        stop: threading.Event | None = None,
+        notice: Callable[[str], None] = LOG.warning,
+        progress: Callable[[Client], RunListener] | None = None,
+    ) -> None:
+        self.redactor = redactor or Redactor()
+        self.settings = replace(settings, learn=self.redactor.add)
+        self.parallelism = parallelism
+        self.stop = stop or threading.Event()
+        self.notice = notice
+        self.server_clock = ServerClock()
+        self.parsed = ParsedFiles()
+        """The manifests that were read, for the state to cache."""
+        self.read_at = -math.inf
+        """When this run began to read live state (monotonic); never for a saved plan."""
+        self.saved_plan_digest: str | None = None
+        """SHA-256 of the saved plan file that this run applies."""
+        self.new_digest_key = new_key()
+        self._base_url = base_url
+        self._make_progress = progress or SilentListener
+        self._configuration: Configuration | None = None
+        self._stack: Stack | None = None
+        self._store: StateStore | None = None
+        self._client: Client | None = None
+
+    # --- what the manifests declare ---------------------------------------------------------------
+
+    @property
+    def declared(self) -> Configuration:
+        """All manifests; files inside declared folders may be unread. Raises ConfigurationError."""
+        if self._configuration is None:
+            self._configuration = load_configuration(
+                self.settings,
+                KINDS,
+                RULE_KINDS,
+                parsed=self._parsed_files,
+                remembered=lambda stack: remembered(lambda: self._open_store(stack)),
+                whole=False,
+            )
+        return self._configuration
+
+    @property
+    def configuration(self) -> Configuration:
+        """All manifests and every file that they name; raises ConfigurationError with every problem."""
+        self._configuration = self.declared.completed()
+        return self._configuration
+
+    def use_configuration(self, configuration: Configuration) -> None:
+        """Use this configuration in place of the manifests."""
+        self._configuration = configuration
+
+    @property
+    def stack(self) -> Stack:
+        """The stack; reads the stack file alone where the manifests are not loaded."""
+        if self._configuration is not None:
+            return self._configuration.stack
+        if self._stack is None:
+            self._stack = load_stack(
+                self.settings,
+                remembered=lambda stack: remembered(lambda: self._open_store(stack)),
+            )
+        return self._stack
+
+    # --- the API ----------------------------------------------------------------------------------
+
+    @cached_property
+    def base_url(self) -> str:
+        """The API's address. Never read from a file, which a pull request could change."""
+        given = self._base_url or self.settings.env.get("OPENAI_BASE_URL")
+        return check_base_url(given or DEFAULT_BASE_URL)
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The stack's credentials."""
+        credentials = self.stack.credentials
+        return KeyRing(
+            admin=credentials.admin,
+            default=credentials.default,
+            projects=credentials.projects,
+            root=self.stack.root,
+        )
+
+    @cached_property
+    def progress(self) -> RunListener:
+        """The listener of this run."""
+        return self._make_progress(self.client)
+
+    @property
+    def client(self) -> Client:
+        """The only HTTP client of the run."""
+        if self._client is None:
+            stack = self.stack
+            client = Client(
+                self.base_url,
+                throttle=Throttle(admin_requests_per_minute=stack.admin_requests_per_minute),
+                redactor=self.redactor,
+                organization=stack.organization,
+                user_agent=f"reconciler/{__version__}",
+                answer_seconds=seconds_of(self.settings.env, "RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
+                parallelism=self.parallelism,
+                server_clock=self.server_clock,
+                on_wait=lambda reason, until: self.progress.waiting(reason, until),
+                stop=self.stop,
+            )
+            expect_declared(client, stack)
+            self._client = client
+        return self._client
+
+    @cached_property
+    def provider(self) -> HttpProvider:
+        """The API's objects, as the engine sees them."""
+        stack = self.declared.stack
+        expect_recorded(self.client, self.store, self.base_url)
+        records = self.store.records().values()
+        sinks = SinkSet(
+            stack.root,
+            redactor=self.redactor,
+            known=known_files(record.delivered for record in records),
+            owner=f"{stack.name}/{stack.environment}",
+            run=partial(run_program, stop=self.stop),
+        )
+        return HttpProvider(
+            self.client,
+            self.keys,
+            sinks,
+            stack.root,
+            stack.projects,
+            default_project=stack.project,
+            settle_seconds=settle_seconds(self.settings.env),
+            reveal=partial(revealed, stack.read_secret),
+            parallelism=min(self.parallelism, 4),
+            recorded=records,
+            pages=load_pages(self.store),
+        )
+
+    @cached_property
+    def planning(self) -> Planning:
+        """Reads live state for plans, and saves the checkpoint of it."""
+        refresh = self.declared.stack.refresh
+        policy = FullRefreshPolicy(refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs)
+        return Planning(self.provider, self.client, self.keys, policy, parallelism=self.parallelism)
+
+    # --- the state --------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> StateStore:
+        """The state, for reading; after `writable`, for writing."""
+        return self._store or self._open_store(self.stack)
+
+    def writable(self) -> StateStore:
+        """Open the state for writing; creates it if there is none."""
+        stack = self.stack
+        if self._store is not None:
+            self._store.close()
+        self._store = StateStore.open(
+            stack.backend_path,
+            stack=stack.name,
+            environment=stack.environment,
+            clock=self.server_clock,
+        )
+        return self._store
+
+    def _open_store(self, stack: Stack) -> StateStore:
+        if self._store is None:
+            self._store = StateStore.open_for_reading(
+                stack.backend_path, stack=stack.name, environment=stack.environment
+            )
+        return self._store
+
+    def _parsed_files(self, stack: Stack) -> ParsedFiles:
+        # An unreadable state is reported by the first step that needs more of it than this cache.
+        with suppress(StateError):
+            self.parsed = ParsedFiles(self._open_store(stack).parsed)
+        return self.parsed
+
+    @cached_property
+    def ownership(self) -> Ownership:
+        """This stack's identity, and what earlier runs left unfinished."""
+        stack = self.stack
+        begun = unfinished_work(self.store.unfinished(), ALL_KINDS, clock=self.server_clock)
+        return Ownership(
+            stack.name,
+            stack.environment,
+            *begun,
+            former=self.store.former_owners(),
+            # `writable` replaces the store, so each call asks for the present one.
+            held_ids=lambda address: self.store.held_ids(address),
+            holders=lambda kind, live_id: self.store.holders(kind, live_id),
+        )
+
+    @property
+    def consistency(self) -> ConsistencyWindow:
+        """How long to search for an object that was written a moment ago."""
+        return ConsistencyWindow(
+            seconds=settle_seconds(self.settings.env),
+            clock=self.server_clock,
+            is_time_known=lambda: self.server_clock.is_known,
+            pause=self.client.pause,
+        )
+
+    def close(self) -> None:
+        """Close the connections and the state."""
+        for resource in (self._client, self._store):
+            if resource is not None:
+                resource.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class SilentListener:
+    """A `RunListener` that ignores everything."""
+
+    def __init__(self, client: Client) -> None:
+        pass
+
+    def waiting(self, reason: str, until: float) -> None:
+        """Ignore a wait."""
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Ignore the phase that reads live state."""
+        yield
+
+    @contextmanager
+    def applying(self, plan: Plan) -> Iterator[None]:  # noqa: ARG002 - the protocol's
+        """Ignore the phase that applies a plan."""
+        yield
+
+    def started(self, change: Change) -> None:
+        """Ignore the start of a change."""
+
+    def told(self, change: Change, text: str) -> None:
+        """Ignore a message of a job."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Ignore the end of a change."""
+
+
+def settle_seconds(env: Mapping[str, str]) -> float:
+    """How long lists may lack a new object; RECONCILER_SETTLE_SECONDS overrides the default."""
+    return seconds_of(env, "RECONCILER_SETTLE_SECONDS", ConsistencyWindow().seconds)
+
+
+def seconds_of(env: Mapping[str, str], variable: str, default: float) -> float:
+    """The number of seconds in an environment variable; raises UsageError naming the variable."""
+    text = env.get(variable) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds <= LONGEST_SECONDS:  # not a number, or more than a clock can add
+        raise UsageError(
+            f'{variable} is "{text}": write a number of seconds, at most {LONGEST_SECONDS:.0f}',
+        )
+    return max(0.0, seconds)
