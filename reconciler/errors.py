@@ -1,27 +1,27 @@
-"""Everything that this program raises on purpose.
+"""All errors that reconciler raises on purpose.
 
     ReconcilerError
-    ├── UsageError               the command line asks for something that cannot be
-    ├── ConfigurationError       manifests or the stack file have problems: carries every diagnostic found
-    ├── CredentialError          no key, or the wrong class of key, for a scope
-    ├── ApiError                 the API refused, or could not be understood
-    │   ├── NotFoundError        404: absent, of another project, or retired
-    │   ├── AuthenticationError  401 and 403: which key was used, which is needed
-    │   ├── ThrottledError       429 that waiting did not cure, or an exhausted quota
-    │   ├── RetiredError         the endpoint is gone from this server
-    │   ├── AnswerError          an answer that is not what the API documents (HTML, truncated, a looping cursor)
-    │   └── AmbiguousError       a write whose outcome is unknown: time-out, lost connection, 5xx
-    ├── OrganizationError        keys, state or stack file are of different organizations
-    ├── StateError               the state cannot be read, or is newer than this program
+    ├── UsageError               the command line is wrong
+    ├── ConfigurationError       problems in manifests or the stack file, with all diagnostics
+    ├── CredentialError          a key is missing, or is of the wrong type, for a scope
+    ├── ApiError                 the API refused a request, or could not be reached
+    │   ├── NotFoundError        404: absent, in another project, or retired
+    │   ├── AuthenticationError  401 or 403: names the key used and the key needed
+    │   ├── ThrottledError       429 after all retries, or an exhausted quota
+    │   ├── RetiredError         the server no longer has the endpoint
+    │   ├── AnswerError          an undocumented response: HTML, truncated JSON, a repeated cursor
+    │   └── AmbiguousError       a write whose outcome is unknown: timeout, lost connection, 5xx
+    ├── OrganizationError        keys, state and stack file belong to different organizations
+    ├── StateError               the state cannot be read, or needs a newer version
     │   └── LockedError          another run holds the lock
-    ├── StalePlanError           the ground of a plan has moved
+    ├── StalePlanError           manifests, state or objects changed since the plan
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
-    ├── JobError                 a job failed, or went on for longer than it was waited for
+    ├── JobError                 a job failed, or did not end in time
     └── Interrupted              the user stopped the run
 
-Only `cli` turns these into exit codes; nothing else ends the process. Messages are written for the person who must
-act: what happened, then what to do.
+Only `cli` turns them into exit codes; nothing else ends the process. Messages tell the user what
+happened, and hints what to do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ReconcilerError(Exception):
-    """Base of the tree. `str(error)` is a sentence for the user; `hint` says what to do, and may be empty."""
+    """Base class. `str(error)` is a message for the user; `hint`, if not empty, says what to do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -43,11 +43,11 @@ class ReconcilerError(Exception):
 
 
 class UsageError(ReconcilerError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible or contradictory."""
 
 
 class ConfigurationError(ReconcilerError):
-    """Manifests or the stack file have problems. `diagnostics` holds all that were found, in reading order."""
+    """Manifests or the stack file have problems; `diagnostics` has all of them, in file order."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         count = len(diagnostics)
@@ -56,14 +56,14 @@ class ConfigurationError(ReconcilerError):
 
 
 class CredentialError(ReconcilerError):
-    """No key, or the wrong class of key, for a scope."""
+    """The key for a scope is missing or of the wrong type."""
 
 
 class ApiError(ReconcilerError):
     """The API refused a request, or could not be reached.
 
-    `status` is the HTTP status or None where no answer came; `code` and `param` are the API's own, where it gave
-    them; `request_id` is what the vendor's support asks for.
+    `status` is the HTTP status, or None without a response. `code` and `param` come from the API's
+    error body; `request_id` identifies the request to OpenAI's support.
     """
 
     def __init__(
@@ -84,50 +84,50 @@ class ApiError(ReconcilerError):
 
 
 class NotFoundError(ApiError):
-    """404: the object is absent, belongs to another project, or the endpoint is retired."""
+    """404: the object is absent or in another project, or the endpoint is retired."""
 
 
 class AuthenticationError(ApiError):
-    """401 or 403. The message names the credential that was used, redacted, and the one that is needed."""
+    """401 or 403. The message names the redacted key that was used, and the key that is needed."""
 
 
 class ThrottledError(ApiError):
-    """429 that waiting did not cure in the time allowed, or a quota that waiting cannot cure."""
+    """429 after all retries, or an exhausted quota, which retries cannot help."""
 
 
 class RetiredError(ApiError):
-    """The endpoint is gone from this server, and the kind that uses it says what came after it."""
+    """The server no longer has the endpoint; the hint names the replacement of its kind."""
 
 
 class AnswerError(ApiError):
-    """An answer that is not what the API documents: HTML, truncated JSON, a cursor that repeats."""
+    """A response that the API does not document: HTML, truncated JSON, a repeated cursor."""
 
 
 class AmbiguousError(ApiError):
-    """A write was sent and its outcome is unknown. Whoever catches this looks before trying again.
+    """A write was sent and its outcome is unknown: search for its effect before retrying.
 
-    `sent_at` is when it was sent, by the server's clock in unix seconds; None where that is not known.
+    `sent_at` is when it was sent, in unix seconds of the server's clock, or None if unknown.
     """
 
     sent_at: float | None = None
 
 
 class OrganizationError(ReconcilerError):
-    """The keys in use reach another organization or server than the state or the stack file names."""
+    """The keys belong to another organization or server than the state or the stack file names."""
 
 
 class StateError(ReconcilerError):
-    """The state cannot be read or written, or is of a newer version."""
+    """The state cannot be read or written, or needs a newer version of reconciler."""
 
 
 class LockedError(StateError):
-    """Another run holds the lock; the message says who, where and since when."""
+    """Another run holds the lock; the message says whose, where and since when."""
 
 
 class StalePlanError(ReconcilerError):
-    """What a plan was made from has moved: manifests, state, stack, or a live object.
+    """Manifests, state, stack or a live object changed after the plan was made.
 
-    `moved` is what of a live object did, field by field: from what the plan saw, to what is there.
+    `moved` lists the changed fields of a live object, from the planned to the current value.
     """
 
     def __init__(self, message: str, *, hint: str = "", moved: Sequence[FieldChange] = ()) -> None:
@@ -136,7 +136,7 @@ class StalePlanError(ReconcilerError):
 
 
 class GuardError(ReconcilerError):
-    """A guard refuses the plan. `refusals` has one sentence each, with what would allow exactly that."""
+    """Guards refuse the plan; `refusals` has a sentence for each, with the option that allows it."""
 
     def __init__(self, refusals: Sequence[str]) -> None:
         super().__init__("refused: " + "; ".join(refusals))
@@ -144,12 +144,12 @@ class GuardError(ReconcilerError):
 
 
 class SinkError(ReconcilerError):
-    """A secret could not be delivered to where the manifest wants it."""
+    """A secret could not be delivered to its destination."""
 
 
 class JobError(ReconcilerError):
-    """A job failed, or goes on for longer than it was to be waited for. What was done before stays done."""
+    """A job failed, or did not end within its time limit. Earlier changes stay applied."""
 
 
 class Interrupted(ReconcilerError):
-    """The user stopped the run; what was in flight has been finished and recorded."""
+    """The user stopped the run; calls in flight were finished and recorded."""

@@ -1,8 +1,8 @@
-"""A local server that behaves as the OpenAI API does, for tests, demonstrations and rehearsals without a key.
+"""A local server that behaves like the OpenAI API, for tests, demos and rehearsals without a key.
 
-It keeps state, answers in the shapes that the live API was recorded to answer, and on request is slow, throttled,
-flaky or eventually consistent. It imports nothing from the rest of `reconciler`: it is the second opinion, so it must
-not share our mistakes.
+It keeps state and answers in the recorded shapes of the live API; on request it is slow, throttled,
+flaky or eventually consistent. It imports nothing from the rest of `reconciler`, so that it cannot
+share its mistakes.
 
     with Emulator() as emulator:
         client = openai.OpenAI(base_url=emulator.base_url, api_key=emulator.api_key)

@@ -1,7 +1,7 @@
-"""uvicorn, made quick and quiet.
+"""A fast and silent uvicorn.
 
-It is told to log nothing, to leave signals alone, to stop without its pauses, and to hand each request the transport of
-its connection, which faults need in order to break it.
+It logs nothing, leaves signals alone, stops without pauses, and passes each request the transport
+of its connection, which faults need to break it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class QuietServer(uvicorn.Server):
         try:
             super().run(sockets)
         finally:
-            # Whoever waits for the start must not wait for ever when it fails.
+            # Wake threads that wait for the start, even if it fails.
             self._up.set()
 
     def wait_until_started(self) -> None:
@@ -72,7 +72,7 @@ class QuietServer(uvicorn.Server):
         self._on_started()
 
     async def main_loop(self) -> None:
-        # Woken when it is time to stop.
+        # Wakes when the server should stop.
         while not await self.on_tick(0):
             try:
                 await asyncio.wait_for(self._wake.wait(), _TICK_SECONDS)
@@ -80,7 +80,7 @@ class QuietServer(uvicorn.Server):
                 continue
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        # A connection that was accepted but not yet set up when its listener closes would never be closed itself.
+        # Close connections that were accepted but not set up; uvicorn would leave them open.
         while accepting := asyncio.all_tasks() - {asyncio.current_task()} - self.server_state.tasks:
             await asyncio.wait(accepting, timeout=_GRACE_SECONDS)
         for server in self.servers:
@@ -106,11 +106,11 @@ def make_server(app: ASGIApp, *, on_started: Callable[[], None]) -> QuietServer:
         lifespan="off",
         interface="asgi3",
         log_config=None,
-        # Above CRITICAL, so that a broken connection is nobody's news: it may well be a fault we were asked for.
+        # Above CRITICAL: broken connections are usually requested faults, so they are not logged.
         log_level=100,
         access_log=False,
         server_header=False,
-        # Answers carry the time of the emulator's own clock.
+        # The emulator sets the `Date` header itself, from its own clock.
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,

@@ -1,4 +1,4 @@
-"""Answers, and what can happen to them on the way: the mishaps that faults ask for."""
+"""Responses, and the ways in which faults damage them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRANSPORT = "reconciler.emulator.transport"
 
 @dataclass(frozen=True)
 class Answer:
-    """A complete answer."""
+    """A complete response."""
 
     status: int
     content: bytes
@@ -41,14 +41,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Mishap:
-    """A connection that breaks: at once, or in the middle of an answer."""
+    """A connection that breaks, at once or in the middle of a response."""
 
     how: Literal["reset", "truncate"]
     answer: Answer | None = None
 
 
 def strike(fault: Fault, answer: Answer | None) -> Answer | Mishap:
-    """Return what the client gets instead of an answer; None is the answer of a request that was never handled."""
+    """Return what the client gets instead of the response; None if no handler ran."""
     action, number = fault.action, fault.argument
     if action == "error":
         return Answer.of_error(server_error(number)).with_headers({"x-request-id": ids.fresh("request")})
@@ -81,7 +81,7 @@ def _proxy_page(status: int) -> Answer:
 
 
 def _without_ids(answer: Answer) -> Answer:
-    """Return an answer that has null for the ids of the object and of what is shown inside it."""
+    """Return the response with null for all ids, including nested ones."""
     shown = json.loads(answer.content)
     if not isinstance(shown, dict):
         return answer
@@ -91,7 +91,7 @@ def _without_ids(answer: Answer) -> Answer:
 
 
 def _endless(answer: Answer) -> Answer:
-    """Return a list's answer turned into one that never ends."""
+    """Return a list response that claims to have more pages for ever."""
     page = json.loads(answer.content)
     if not isinstance(page, dict) or "data" not in page:
         return answer
@@ -104,13 +104,13 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 async def send_mishap(scope: Scope, receive: Receive, send: Send, mishap: Mishap) -> None:
-    """Break the connection; only possible below our own server, which hands us the connection."""
+    """Break the connection; works only with our own server, which passes the transport."""
     transport = scope.get(TRANSPORT)
     if not isinstance(transport, asyncio.Transport):
         raise ConnectionResetError("a fault closed the connection")
     if mishap.how == "truncate" and mishap.answer is not None:
         await _send_half(send, mishap.answer)
-        # What was written still goes out before the connection closes.
+        # Data already written is still sent before the connection closes.
         transport.close()
     else:
         transport.abort()

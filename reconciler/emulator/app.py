@@ -1,8 +1,9 @@
-"""From a request to an answer: the one way that every request takes.
+"""The path of every request through the emulator.
 
-A request below /v1 is slowed, hit by a fault if one is due, routed, authenticated, throttled, handled under the store's
-lock, made durable, perhaps hit by a fault again, and recorded. Requests below /_emulator control the emulator itself.
-Nothing is served to a `Host` other than this machine, so that no web page can reach it by a name of its own.
+A request below /v1 passes these steps: delay, fault before, route, authenticate, throttle, handle
+under the store's lock, persist, fault after, record. Requests below /_emulator control the emulator
+itself. Only `Host` headers that name this machine are served, so that no web page can reach the
+emulator through DNS rebinding.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class App:
             return
         content = await read_body(receive)
         if content is None:
-            return  # the client left in the middle of its request
+            return  # the client disconnected in the middle of its request
         if path.startswith("/_emulator/"):
             await send_answer(send, control(self.state, method, path, content))
             return
@@ -71,7 +72,7 @@ class App:
 
 
 class _Exchange:
-    """One request below /v1 on its way to an answer."""
+    """One request below /v1 and its progress."""
 
     def __init__(self, state: State, scope: Scope, headers: Headers, content: bytes) -> None:
         self.state = state
@@ -86,7 +87,7 @@ class _Exchange:
         self.failure: str | None = None
 
     async def run(self) -> Answer | Mishap:
-        """Return the answer to send, or what happens instead of it."""
+        """Return the response, or the fault that replaces it."""
         options = self.state.options
         if options.latency_ms:
             await asyncio.sleep(options.latency_ms / 1000)
@@ -97,7 +98,7 @@ class _Exchange:
             return await self._hang(fault)
         if fault.when == "before":
             return strike(fault, None)
-        # Whatever cursor comes to a list without end, the answer is the first page, so its cursor is the same again.
+        # An endless list answers every cursor with the first page, so the cursor repeats.
         endless = fault.action == "repeat-cursor"
         query = self.query.without("after", "before", "page") if endless else self.query
         return strike(fault, await self._answer(query))
@@ -141,7 +142,7 @@ class _Exchange:
         except ApiError as error:
             answer = Answer.of_error(error, detail=route is not None and route.repeats_detail)
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
-            # Ours, not the client's; the record of requests tells where.
+            # A mistake in the emulator, not the client; the recorder keeps the traceback.
             self.failure = traceback.format_exc()
             answer = Answer.of_error(server_error())
         took_ms = max(1, round((time.perf_counter() - started) * 1000))
@@ -187,14 +188,14 @@ class _Exchange:
             if route.method == "GET" and call.is_too_young(route):
                 raise not_found("No such object. It may have been made a moment ago.")
             try:
-                # Turned into bytes while nobody can change the records behind it.
+                # Serialize under the lock, before another request can change the records.
                 return _as_answer(route.handler(call), route.status)
             finally:
                 call.store.commit()
 
 
 def _is_local(headers: Headers) -> bool:
-    """Say whether a request was addressed to this machine, and comes from no web page elsewhere."""
+    """Whether a request is addressed to this machine and does not come from a foreign web page."""
     origin = headers.get("origin")
     names = [headers.get("host", ""), *([] if origin is None else [origin.partition("://")[2]])]
     return all(re.sub(r":\d*$", "", name).lower() in _LOOPBACK for name in names)

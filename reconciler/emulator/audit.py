@@ -1,4 +1,4 @@
-"""The audit log: one entry for every write of the control plane, as the organization's owners see it."""
+"""The audit log: one entry per write of the admin API, as organization owners see it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from reconciler.emulator.store import ORGANIZATION, Record
 
 
 def log(call: Call, event: str, resource_id: str, /, *, project: Record | None = None, **details: Any) -> None:
-    """Write an entry, unless the log is off.
+    """Write an entry, unless the log is disabled.
 
-    `details` is what stands beside the resource's id, mostly `data` or `changes_requested`.
+    `details` goes beside the resource's id, usually as `data` or `changes_requested`.
     """
     if call.options.audit_off:
         return

@@ -1,8 +1,9 @@
-"""Who may call what.
+"""Keys, and which routes they may call.
 
-There are two disjoint kinds of key. An admin key opens everything below `/organization`, a project key everything else,
-and each is refused with 403 on the other's side. A service account's key is bound to its project; the project key that
-the emulator starts with behaves like a person's, so the `OpenAI-Project` header moves it to any active project.
+There are two disjoint kinds of key. An admin key opens everything below `/organization`, a project
+key everything else, and each is refused with 403 on the other's side. A service account's key is
+bound to its project; the project key that the emulator starts with behaves like a person's, so the
+`OpenAI-Project` header moves it to any active project.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ ADMIN_KEY = "sk-admin-emulator"
 PROJECT_KEY = "sk-emulator"
 ADMIN_KEY_ID = "key_EmulatorAdmin000"
 
-# The word in the scope that the refusal says is missing, by the first segment of the path.
+# The missing scope that a refusal names, by the first segment of the path.
 _SCOPES = {"models": "model", "uploads": "files"}
 
 
 def key_class(store: Store, headers: Mapping[str, str]) -> str:
-    """Say what kind of key a request carries, for the record of requests: admin, project, unknown or none."""
+    """The kind of key that a request carries, for the recorder: admin, project, unknown or none."""
     secret = _secret(headers)
     if secret is None:
         return "none"
@@ -33,7 +34,7 @@ def key_class(store: Store, headers: Mapping[str, str]) -> str:
 
 
 def authenticate(store: Store, headers: Mapping[str, str], route: Route, *, organization: str) -> Principal:
-    """Return who is calling, or refuse; `organization` is the one that this server stands for."""
+    """Return the caller, or refuse; `organization` is the id of the emulated organization."""
     secret = _secret(headers)
     if secret is None:
         raise unauthorized(
@@ -58,7 +59,7 @@ def authenticate(store: Store, headers: Mapping[str, str], route: Route, *, orga
 
 
 def redacted(secret: str) -> str:
-    """Return a key as the API shows it: its beginning and its end."""
+    """Return the redacted form of a key that the API shows: its first and last characters."""
     if len(secret) < 16:
         return secret[:3] + "*" * max(len(secret) - 5, 3) + secret[-2:]
     return f"{secret[:8]}{'*' * min(len(secret) - 12, 40)}{secret[-4:]}"

@@ -16,9 +16,9 @@ from reconciler.emulator.routing import Form, Upload
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None when the client left before it had sent all of it.
+    """Return the whole body, or None if the client disconnected before sending all of it.
 
-    It is needed twice, by the handler and by the record of requests.
+    Both the handler and the recorder need it.
     """
     chunks = []
     while True:
@@ -31,7 +31,7 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 def read_json(headers: Headers, content: bytes) -> Any:
-    """Return the decoded body, or None where there is none."""
+    """Return the decoded body, or None if there is none."""
     if not content.strip():
         return None
     declared = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
@@ -61,9 +61,9 @@ def _finite(text: str) -> float:
 
 
 async def read_form(headers: Headers, content: bytes) -> Form:
-    """Return the fields of a multipart form; a field sent twice is refused, unless its name ends in `[]`.
+    """Return the fields of a multipart form; only names that end in `[]` may repeat.
 
-    Those are told apart by a number between the brackets.
+    Repeated fields get a number between the brackets.
     """
     declared = headers.get("content-type", "")
     if not declared.lower().startswith("multipart/form-data"):

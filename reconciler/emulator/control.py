@@ -1,6 +1,6 @@
-"""The control routes below /_emulator/: reset, seed, look at requests and state, change options and faults.
+"""Control routes below /_emulator/: reset, seed, requests, state, options and faults.
 
-They need no key and are no part of the API that is emulated. Anything that goes wrong is a plain 400 with a message.
+They need no key and are not part of the emulated API. All errors are a plain 400 with a message.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _state(state: State, body: Any) -> Any:  # noqa: ARG001
     with state.store.lock:
         counts = state.store.counts()
         objects = {kind: [record.body for record in state.store.all(kind)] for kind in counts}
-        # Through JSON once, so that the answer is a copy and not the records themselves.
+        # Serialize and parse, so that the response is a copy of the records.
         copied = json.loads(json.dumps(objects))
     return {"options": state.options.as_json(), **_faults(state), "counts": counts, "objects": copied}
 

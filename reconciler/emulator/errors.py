@@ -1,7 +1,7 @@
-"""Refusals, in the words and the envelope of the real API.
+"""Errors in the wording and envelope of the real API.
 
-Every route refuses by raising `ApiError`; one place turns it into an answer. The constructors below are the few
-sentences that many routes share, so that the same mistake reads the same everywhere.
+Routes raise `ApiError`, and the application turns it into a response. The constructors below are
+for messages that many routes share, so that the same mistake reads the same everywhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A refusal: a status, and the four fields that the envelope always carries."""
+    """An error: a status, and the four fields of the envelope."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ def forbidden(message: str) -> ApiError:
 
 
 def unknown_url(method: str, path: str) -> ApiError:
-    """Return what a path that leads nowhere gets, and, once retired, every path below /assistants and /threads."""
+    """The error for unknown paths, and for /assistants and /threads once these are retired."""
     return not_found(f"Invalid URL ({method} {path})")
 
 
 def retired(status: int, method: str, path: str) -> ApiError:
-    """Return what every path below a retired collection gets."""
+    """The error for every path below a retired collection."""
     if status == 404:
         return unknown_url(method, path)
     if status >= 500:

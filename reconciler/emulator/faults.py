@@ -1,9 +1,9 @@
-"""Faults: what may go wrong between a client and the server, on request.
+"""Faults: failures between client and server, on request.
 
-A fault is one line of text, so that it can stand in a shell command, a test or an HTTP body alike. It says which
-requests it hits, what happens to them, whether the server does its work before the mishap, and how often. The pair
-`when=before` / `when=after` is the point of it all: only with `after` has the object been made although the client
-saw an error.
+A fault is one line of text, so that it fits in a shell command, a test or an HTTP body. It says
+which requests it hits, what happens to them, whether the server handles the request first, and how
+often. The choice between `when=before` and `when=after` matters most: with `after`, the object
+exists although the client saw an error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ A fault is a comma-separated list of key=value:
 Example: on=POST:/vector_stores*,do=error:503,when=after,times=2
 """
 
-# Each action, and the kind of argument it takes.
+# Actions, and the kind of argument each takes.
 _ACTIONS: dict[str, Literal["status", "number", "none"]] = {
     "error": "status",
     "html": "status",
@@ -61,7 +61,7 @@ _KEYS = ("on", "do", "when", "times", "skip", "then")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One mishap: which requests, what happens, before or after the work, and how often."""
+    """One fault: which requests it hits, what happens, before or after handling, and how often."""
 
     action: str
     argument: int = 0
@@ -74,10 +74,10 @@ class Fault:
 
     @classmethod
     def parse(cls, spec: str) -> Fault:
-        """Read a fault from its one-line form; see `FAULT_HELP` for the grammar.
+        """Parse a fault from its one-line form; see `FAULT_HELP` for the grammar.
 
-        `on=METHOD:GLOB,do=ACTION[:ARGUMENT],when=before|after,times=N,skip=N,then=N`; only `do` is required.
-        A line that cannot be read is a ValueError that says which part and what would be right.
+        `on=METHOD:GLOB,do=ACTION[:ARGUMENT],when=before|after,times=N,skip=N,then=N`; only `do` is
+        required. Raises ValueError, which names the wrong part and what is expected.
         """
         parts = _split(spec)
         action, argument = _parse_action(parts.get("do"), spec)
@@ -94,7 +94,7 @@ class Fault:
         )
 
     def matches(self, method: str, path: str) -> bool:
-        """Say whether a request to this path below /v1 is one of those meant."""
+        """Whether the fault applies to a request to this path below /v1."""
         if self.method not in ("*", method):
             return False
         pattern = ".*".join(re.escape(piece) for piece in self.path.split("*"))
@@ -167,7 +167,7 @@ _LOST = Fault(action="reset")
 
 
 class FaultBox:
-    """The faults that are armed, with how often each has matched so far."""
+    """The active faults, with how often each has matched."""
 
     def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
         self._lock = threading.Lock()
@@ -191,7 +191,7 @@ class FaultBox:
     def take(self, method: str, path: str) -> Fault | None:
         """Return the fault that hits this request.
 
-        A fault counts only the matches that reach it: while an earlier one strikes, a later one waits its turn.
+        A fault counts only matches that reach it: an earlier fault that hits the request hides it.
         """
         with self._lock:
             if self._lost_next:

@@ -1,7 +1,6 @@
-"""Files as objects: how one comes to be, by a form or by an upload, and when it is gone.
+"""File objects: creation by form or upload, lookup and deletion.
 
-Routes about files, uploads, vector stores and assistants all meet here, so that a file is found, refused and deleted
-in one way only.
+The routes for files, uploads, vector stores and assistants share these functions.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _BATCH_LIFETIME = 30 * 86_400
 def make_file(
     store: Store, project_id: str, *, filename: str, purpose: str, content: bytes, seconds: int | None = None
 ) -> Record:
-    """Add a file. Those for batches expire after thirty days, unasked."""
+    """Add a file. By default, files for batches expire after thirty days."""
     if seconds is None and purpose == "batch":
         seconds = _BATCH_LIFETIME
     now = store.now()
@@ -39,7 +38,7 @@ def make_file(
 
 
 def find_file(store: Store, project_id: str, id: str, *, param: str = "id") -> Record:
-    """Return a file of a project, or refuse; an expired one is as good as absent."""
+    """Return a file of a project, or refuse; an expired file counts as absent."""
     file = store.get("file", project_id, id)
     if file is None or has_expired(store, file):
         raise no_such_file(id, param)

@@ -1,4 +1,4 @@
-"""Fields of forms, which all travel as text, into the values that a JSON body would have."""
+"""Converts form fields, which are all text, into the values of a JSON body."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from reconciler.emulator.validation import Check
 
 
 def from_form(call: Call, shape: Check, *, files: Collection[str], typed: Collection[str] = ()) -> dict[str, Any]:
-    """The fields of a form, checked; those of `typed` are numbers and booleans, and `name[]` is a list.
+    """The checked fields of a form; fields in `typed` are numbers or booleans, `name[]` is a list.
 
-    A field is a file if `files` has its name, and only then.
+    Only fields named in `files` may be files.
     """
     values: dict[str, Any] = {}
     for sent, value in call.form.items():

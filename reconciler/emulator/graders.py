@@ -1,6 +1,6 @@
-"""Graders: the strict shapes of their declarations, and how each judges a sample.
+"""Graders: strict validation of their declarations, and how each scores a sample.
 
-Those that compare texts do compare them. Those that would ask a model, or run a program, pass everything.
+Text comparisons are real. Graders that would call a model or run a program always pass.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _content(value: Any, place: str) -> Any:
 
 
 def content_text(content: Any) -> str:
-    """The words of a content, which is a text, a part, or a list of either."""
+    """The text of a content, which is a string, a part, or a list of either."""
     if isinstance(content, list):
         return "".join(map(content_text, content))
     return str(content.get("text", "")) if isinstance(content, dict) else str(content)
@@ -70,7 +70,7 @@ _THRESHOLD = {"pass_threshold": number(-1e9, 1e9)}
 
 
 def _shapes(*, of_eval: bool) -> dict[str, Check]:
-    """The graders; those of an eval say besides from which score on a sample passes."""
+    """The graders; those of an eval also have a passing score."""
     threshold = _THRESHOLD if of_eval else {}
     similar = {"input": text(), "reference": text(), "evaluation_metric": choice(*METRICS)}
     scored = {**_HEAD, "model": text(minimum=1), "input": listed(_MESSAGE)}
@@ -117,7 +117,7 @@ GRADER = _tagged(
 
 
 def filled(template: str, known: Mapping[str, Any]) -> str:
-    """A template with `{{item.answer}}` and the like replaced."""
+    """Replace placeholders such as `{{item.answer}}` in a template."""
 
     def value(match: re.Match[str]) -> str:
         found: Any = known
@@ -129,7 +129,7 @@ def filled(template: str, known: Mapping[str, Any]) -> str:
 
 
 def score(grader: Mapping[str, Any], known: Mapping[str, Any]) -> float:
-    """How good a sample is, 1 at best."""
+    """The score of a sample; 1 is best."""
     if grader["type"] not in ("string_check", "text_similarity"):
         return 1.0
     left, right = filled(grader["input"], known), filled(grader["reference"], known)
@@ -145,6 +145,6 @@ def score(grader: Mapping[str, Any], known: Mapping[str, Any]) -> float:
 
 
 def passes(grader: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Whether a sample is good enough for a criterion."""
+    """Whether a sample passes a criterion."""
     needed = grader.get("pass_threshold", 1.0) if grader["type"] == "text_similarity" else 1.0
     return score(grader, known) >= needed

@@ -1,6 +1,6 @@
-"""What a hosted environment of an agent is made of: its checks, and what is shown of it.
+"""Hosted environments of agents: validation, and the parts that responses show.
 
-Contents, archives, variables and commands are confidential: no answer has them.
+Contents, archives, variables and commands are confidential: no response contains them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ CONFIDENTIAL = ("env", "setup_commands")
 
 
 def shown(name: str, sent: Any) -> Any:
-    """What is shown of a part that was sent."""
+    """The visible fields of a part that was sent."""
     match name:
         case "files":
             return [_shown_file(file) for file in sent]

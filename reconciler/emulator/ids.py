@@ -1,6 +1,6 @@
-"""Identifiers with the prefixes and lengths that the real API was seen to use.
+"""Identifiers with the prefixes and lengths of the real API.
 
-Clients must treat them as opaque, so nothing may be read out of one; only the shape is kept.
+Clients must treat them as opaque; only their shape is imitated.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ def secret_key() -> str:
 
 
 def ephemeral_key() -> str:
-    """Return the value of a key that a browser may use for a short time."""
+    """Return the value of a short-lived key for browsers."""
     return f"ek_{_text(40)}"
 
 
 def signing_secret() -> str:
-    """Return the secret that signs what a webhook is sent."""
+    """Return the signing secret of a webhook."""
     return f"whsec_{_text(43)}="

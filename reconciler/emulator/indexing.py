@@ -1,7 +1,8 @@
-"""Vector stores and the files in them: attaching, indexing as time goes by, counting, expiring.
+"""Vector stores and their files: attaching, indexing over time, counting, expiring.
 
-Nothing runs in the background. An attachment knows the moment when its indexing ends and how, so its status is a
-question of what time it is; the counts of a store follow from its attachments and are remembered until one changes.
+Nothing runs in the background. An attachment stores when and how its indexing ends, so its status
+depends on the clock alone. The counts of a store are computed from its attachments and cached until
+one changes.
 """
 
 from __future__ import annotations
@@ -82,20 +83,20 @@ def expires_at(vector_store: Record) -> int | None:
 
 
 def refuse_expired(store: Store, vector_store: Record) -> None:
-    """Refuse to use a store whose time is over; it can only be read and deleted."""
+    """Refuse to use an expired store; it can only be read and deleted."""
     end = expires_at(vector_store)
     if end is not None and end <= store.now():
         raise bad_request(f"Vector store '{vector_store.id}' has expired.", code="vector_store_expired")
 
 
 def touch(store: Store, vector_store: Record) -> None:
-    """Note that the store was used, which moves its end."""
+    """Record a use of the store, which extends its lifetime."""
     vector_store.body["last_active_at"] = store.now()
     store.changed(vector_store)
 
 
 def show_store(store: Store, vector_store: Record, *, at: float | None = None) -> dict[str, Any]:
-    """Return the store as clients see it now."""
+    """Return the store in its current state, as clients see it."""
     counts, usage = _counts(store, vector_store.id, store.clock() if at is None else at)
     body = vector_store.body
     end = expires_at(vector_store)
@@ -124,7 +125,7 @@ def _counts(store: Store, store_id: str, now: float) -> tuple[dict[str, int], in
     statuses = [status_of(attachment, now) for attachment in attachments]
     usage = sum(a.hidden["bytes"] for a, s in zip(attachments, statuses, strict=True) if s == "completed")
     counts = tally(statuses)
-    # Worth remembering only once nothing moves by itself any more.
+    # Cache the counts only once no indexing is under way.
     settled = counts["in_progress"] == 0
     store.file_counts_cache[store_id] = (settled, counts, usage)
     return dict(counts), usage
@@ -139,7 +140,7 @@ def tally(statuses: list[str]) -> dict[str, int]:
 
 
 def refuse_unread(files: Iterable[Record]) -> None:
-    """Refuse to attach files whose extension says that nothing in them can be read; one of them refuses all."""
+    """Refuse to attach files with unsupported extensions; one such file refuses the whole call."""
     suffixes = {PurePosixPath(file.body["filename"]).suffix.lower() for file in files}
     unread = sorted(suffixes - EXTENSIONS - {""})
     if unread:
@@ -155,7 +156,7 @@ def attach(
     attributes: dict[str, Any] | None = None,
     chunking_strategy: dict[str, Any] | None = None,
 ) -> Record:
-    """Attach a file, or attach it anew: the same file is in a store once, as it was attached last."""
+    """Attach a file; attaching it again replaces the earlier attachment."""
     static = chunking_strategy is not None and chunking_strategy["type"] == "static"
     body = {
         "id": file.id,
@@ -182,7 +183,7 @@ def attach(
 def attach_all(
     store: Store, options: Options, vector_store: Record, project_id: str, sent: dict[str, Any]
 ) -> list[Record]:
-    """Attach the files that a body names by `file_ids`, after all of them were found."""
+    """Attach the files in `file_ids`, after checking that all of them exist."""
     files = [find_file(store, project_id, id, param="file_ids") for id in sent.get("file_ids", [])]
     refuse_unread(files)
     return [
@@ -214,7 +215,7 @@ def status_of(attachment: Record, now: float) -> str:
 
 
 def outcome(indexing: dict[str, Any], now: float) -> str:
-    """Return what has become of an indexing by now."""
+    """Return the current state of an indexing."""
     if indexing["cancelled"]:
         return "cancelled"
     if now < indexing["ready_at"]:
@@ -223,7 +224,7 @@ def outcome(indexing: dict[str, Any], now: float) -> str:
 
 
 def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
-    """Return the attachment as clients see it at that moment."""
+    """Return the attachment in its current state, as clients see it."""
     body = attachment.body
     status = status_of(attachment, now)
     return {
@@ -240,7 +241,7 @@ def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
 
 
 def content_of(store: Store, vector_store: Record, attachment: Record) -> tuple[Record, str] | None:
-    """Return the file behind an attachment and its text, unless it is gone or was not indexed."""
+    """Return the file of an attachment and its text, or None if it is gone or not indexed."""
     file = store.get("file", vector_store.scope, attachment.id)
     if file is None or has_expired(store, file) or status_of(attachment, store.clock()) != "completed":
         return None

@@ -1,8 +1,8 @@
-"""Work that goes on as time goes by: batches, fine-tuning jobs, runs of evals.
+"""Jobs that progress over time: batches, fine-tuning jobs, eval runs.
 
-Nothing runs in the background. A job knows when it began and when it will be done, so its status is a question of what
-time it is; its outcome is worked out when it is made and shown when it is due. A cancelled or paused job keeps the
-moment at which its clock stood still.
+Nothing runs in the background. A job stores when it began and when it ends, so its status depends
+on the clock alone. Its outcome is computed at creation and shown when due. A cancelled or paused
+job stores when its clock stopped.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from reconciler.emulator.store import Record, Store
 
 
 def timing(store: Store, options: Options) -> dict[str, Any]:
-    """What a new job has to remember to know how far it is."""
+    """The hidden fields that a new job needs to compute its progress."""
     now = store.clock()
     return {"began": now, "due": now + options.job_delay_ms / 1000, "stopped": None, "paused": None, "settled": False}
 
 
 def share(job: Record, now: float) -> float:
-    """How much of a job is done, from 0 to 1."""
+    """The progress of a job, from 0 to 1."""
     hidden = job.hidden
     until = min(moment for moment in (now, hidden["stopped"], hidden["paused"]) if moment is not None)
     length = hidden["due"] - hidden["began"]
@@ -29,12 +29,12 @@ def share(job: Record, now: float) -> float:
 
 
 def is_over(job: Record, now: float) -> bool:
-    """Whether a job has come to its end, on its own or because it was stopped."""
+    """Whether a job has ended, by itself or by cancellation."""
     return job.hidden["stopped"] is not None or share(job, now) >= 1.0
 
 
 def stop(store: Store, job: Record, what: str, status: str) -> None:
-    """Cancel a job that still runs; `status` is what it is now, for the refusal of one that does not."""
+    """Cancel a running job; `status` is its current status, for the refusal if it has ended."""
     if is_over(job, store.clock()):
         raise bad_request(f"Cannot cancel a {what} with status '{status}'.")
     job.hidden["stopped"] = store.clock()
@@ -58,5 +58,5 @@ def resume(store: Store, job: Record, status: str) -> None:
 
 
 def is_to_be_settled(job: Record, now: float) -> bool:
-    """Whether a job is done and what it makes has not been made yet."""
+    """Whether a job is done but its results are not created yet."""
     return not job.hidden["settled"] and job.hidden["stopped"] is None and share(job, now) >= 1.0

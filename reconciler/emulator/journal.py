@@ -1,9 +1,9 @@
-"""The data file: JSON lines, one for each request that changed something.
+"""The data file: JSON lines, one per request that changed something.
 
-Saving the whole store after every write would make ten thousand creates take quadratic time, so a write only appends:
-a line holds all that one request changed, and a line cut short by a crash belongs to a request that was never
-answered, so it is dropped. When more lines are stale than alive the file is written anew, atomically. The first line
-says what the file is, and anything else than our own format is refused rather than overwritten.
+Saving the whole store after every write would take quadratic time, so writes only append. A line
+holds all changes of one request; a line truncated by a crash belongs to a request that was never
+answered, so it is dropped. Once most lines are stale, the file is rewritten atomically. The first
+line identifies the format; files in any other format are refused rather than overwritten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ENTRY_KEYS = {"kind", "scope", "id", "seq", "born", "body", "hidden"}
 
 
 class DataFileError(Exception):
-    """The data file cannot be used; the message says why, and what to do."""
+    """The data file cannot be used; the message says why and what to do."""
 
 
 class Journal:
@@ -37,11 +37,11 @@ class Journal:
 
     @property
     def is_wasteful(self) -> bool:
-        """Whether most entries were overtaken by later ones, so that writing the file anew would pay."""
+        """Whether most entries are superseded, so that rewriting the file pays."""
         return self._entries > 2 * len(self._alive) + _SPARE_ENTRIES
 
     def load(self) -> list[dict[str, Any]]:
-        """Return all entries in order; `rewrite` what is left of them before appending more."""
+        """Return all entries in order; call `rewrite` with the live ones before appending."""
         return list(self._read()) if self.path.exists() and self.path.stat().st_size else []
 
     def append(self, entries: list[dict[str, Any]]) -> None:
@@ -51,11 +51,11 @@ class Journal:
         _write_all(self._file, _encode(entries))
 
     def rewrite(self, entries: list[dict[str, Any]]) -> None:
-        """Replace the file by one that holds these entries; readers see the old file or the new, never a mix."""
+        """Replace the file atomically by one with these entries."""
         self.close()
         handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
-            # mkstemp makes the file readable by its owner only, and it keeps that mode under its new name.
+            # mkstemp creates the file with mode 0600, which the rename keeps.
             _write_all(handle, _encode({"format": _FORMAT, "version": _VERSION}))
             for entry in entries:
                 _write_all(handle, _encode([entry]))
@@ -88,7 +88,7 @@ class Journal:
             self._check_header(file.readline())
             for number, line in enumerate(file, start=2):
                 if not line.endswith(b"\n"):
-                    return  # cut short by a crash, before its request was answered
+                    return  # truncated by a crash, before its request was answered
                 yield from self._parse(line, number)
 
     def _check_header(self, line: bytes) -> None:
@@ -118,7 +118,7 @@ def _encode(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    # Bytes are the content of files and upload parts; the store knows where they are, and decodes them again.
+    # Bytes are contents of files and upload parts; the store decodes them on load.
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(f"cannot keep a {type(value).__name__} in the data file")

@@ -1,8 +1,9 @@
-"""The model catalogue: what `GET /models` lists, and which rate limits a model has.
+"""The model catalogue: the models that `GET /models` lists, and their rate limits.
 
-A project has one row of limits for each model, and a row has only the fields that fit the model: images for image
-models, audio for transcription, a daily limit for the scarce ones, batch tokens where batches are possible. The values
-are those that a new project shows; the organization's own limit, above which no project can be set, is ten times that.
+A project has one row of limits per model, with only the fields that apply to the model: images for
+image models, audio for transcription, a daily limit for scarce models, batch tokens for models with
+batches. The values are those of a new project; the organization's limit, which no project can
+exceed, is ten times as high.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _MODERATE = {RPM: 1_000, TPM: 50_000, RPD: 20_000}
 
 @dataclass(frozen=True)
 class Model:
-    """One model: its name, birth, announced end, and the limits a new project shows for it."""
+    """One model: its name, creation time, announced shutdown, and limits in a new project."""
 
     id: str
     created: int

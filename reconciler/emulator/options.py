@@ -1,4 +1,4 @@
-"""What can be asked of the emulator besides being correct: slowness, limits, lag, faults, a data file."""
+"""Options of the emulator: latency, limits, lag, faults, a data file."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ ThrottleStyle = Literal["bare", "retry-after", "text"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the emulator behaves; the defaults make it fast, consistent and patient."""
+    """How the emulator behaves; by default it is fast, consistent and without limits."""
 
     data: Path | None = None
     """Keep everything in this file, across restarts."""
     organization: str = ORGANIZATION
-    """The organization that answers name, and that a request must name if it names one."""
+    """The organization id in responses; requests that name another one are refused."""
     latency_ms: int = 0
-    """Wait this long before each answer."""
+    """The delay before each response."""
     admin_rpm: int = 0
-    """Requests a minute that each admin route accepts; the next gets a 429. 0 = no limit."""
+    """Requests per minute and admin route before a 429; 0 means no limit."""
     throttle_style: ThrottleStyle = "bare"
-    """How a 429 tells when to come back: not at all, by a Retry-After header, or in the text of its message."""
+    """How a 429 says when to retry: not at all, in a Retry-After header, or in its message."""
     index_delay_ms: int = 0
-    """How long a file that joined a vector store stays in_progress."""
+    """How long a new file of a vector store stays in_progress."""
     job_delay_ms: int = 0
-    """How long a batch, a fine-tuning job or the run of an eval takes."""
+    """How long a batch, a fine-tuning job or an eval run takes."""
     list_lag_ms: int = 0
     """How long a new object is missing from lists."""
     read_lag_ms: int = 0
-    """How long a new object answers 404 when it is read singly."""
+    """How long single reads of a new object get a 404."""
     audit_lag_ms: int = 0
-    """How late an entry comes into the audit log; it tells the time of what happened all the same."""
+    """The delay until an audit log entry appears; its time is still that of the event."""
     audit_off: bool = False
-    """Log nothing, and answer 403 to whoever asks for the log, as where an organization has not switched it on."""
+    """Disable the audit log and answer 403, like an organization that has not enabled it."""
     retire_assistants: bool = False
     """Answer 404 below /assistants and /threads, as the live platform does today."""
     retire: tuple[str, ...] = ()
-    """Collections to refuse, each as `NAME` (answered with 404) or `NAME:STATUS`, such as `evals:410`."""
+    """Collections to refuse: `NAME` (with 404) or `NAME:STATUS`, such as `evals:410`."""
     service_account_keys_deletable: bool = True
-    """Whether a single key of a service account can be deleted; when not, 400, as the published description says."""
+    """Whether a key of a service account can be deleted alone; if not, 400 as documented."""
     faults: tuple[Fault, ...] = ()
-    """Mishaps to arm at the start."""
+    """Faults that are active from the start."""
     seed: Mapping[str, int] | None = None
-    """Objects to make at the start of an empty store; the keys are those of `seeding.COUNTS`."""
+    """Objects to create in an empty store at start; the keys are those of `seeding.COUNTS`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -63,9 +63,9 @@ class Options:
             raise ValueError(f"throttle_style must be one of {', '.join(get_args(ThrottleStyle))}")
 
     def changed(self, changes: Mapping[str, Any]) -> Options:
-        """Return a copy with some options changed; faults may be given as their one-line form.
+        """Return a copy with some options changed; faults may be in their one-line form.
 
-        The data file and the seed belong to the start of a server, so they cannot change under it.
+        The data file and the seed apply at start only, so they cannot change.
         """
         fixed = {"data", "seed"}
         known = {field.name: field for field in fields(self) if field.name not in fixed}
@@ -81,7 +81,7 @@ class Options:
         return replace(self, **prepared)
 
     def retirement_of(self, path: str) -> int | None:
-        """The status that a path is refused with, where its collection is retired."""
+        """The status with which a path is refused if its collection is retired."""
         for entry in self.retire:
             name, _, status = entry.partition(":")
             if path == f"/{name}" or path.startswith(f"/{name}/"):

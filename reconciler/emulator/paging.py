@@ -1,7 +1,7 @@
-"""Lists, a page at a time.
+"""Pages of lists.
 
-Every list is kept in one order and read in either direction from a cursor, which is the identifier of an object. A page
-costs what it holds: the cursor's position is looked up, not searched for.
+Every list has one order and is read in either direction from a cursor, which is an object's
+identifier. The cursor's position is looked up, so the cost of a page depends on its size only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page:
-    """What the client asked for."""
+    """The page parameters of a request."""
 
     limit: int
     descending: bool
@@ -37,10 +37,10 @@ def page_of(
     before: bool = True,
     descending: bool = False,
 ) -> Page:
-    """Read the page parameters.
+    """Parse the page parameters.
 
-    `order` is the default of a list that takes the parameter; a list that takes none gets None, and `descending`
-    says how it is sorted.
+    `order` is the default of a list that takes the parameter; for other lists it is None, and
+    `descending` says how it is sorted.
     """
     return Page(
         limit=_limit(query.integer("limit"), default, maximum),
@@ -77,7 +77,7 @@ def _order(sent: str | None, default: str) -> str:
 
 @dataclass(frozen=True)
 class Listing(Generic[T]):
-    """Something to page through: items, oldest first, and where the one with a given identifier stands."""
+    """A pageable sequence: items, oldest first, and the position of an identifier."""
 
     items: Sequence[T]
     position: Callable[[str], int | None]
@@ -86,7 +86,7 @@ class Listing(Generic[T]):
         """Return the items of a page, and whether there are more."""
         step = -1 if page.descending else 1
         if page.before is not None and page.after is None:
-            # The items right before the cursor, still in the order of the list.
+            # The items just before the cursor, in list order.
             found, more = self._walk(self._find(page.before, "before") - step, -step, page.limit, keep)
             return found[::-1], more
         if page.after is not None:
@@ -122,12 +122,12 @@ def listing(collection: Collection) -> Listing[Record]:
 
 
 def token_envelope(data: list[dict[str, Any]], after: str | None) -> dict[str, Any]:
-    """Return the answer of a list that goes on after a token; None says that there is no more."""
+    """Return the response of a list with continuation tokens; None means no more pages."""
     return {"object": "list", "data": data, "has_more": after is not None, "next": after}
 
 
 def envelope(data: list[dict[str, Any]], more: bool) -> dict[str, Any]:
-    """Return the list answer; of an empty page the first and last identifier are null."""
+    """Return the list response; an empty page has null as first and last identifier."""
     return {
         "object": "list",
         "data": data,

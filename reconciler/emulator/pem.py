@@ -1,6 +1,7 @@
-"""When a certificate is valid: the two dates of its Validity field.
+"""Reads the validity dates of a certificate.
 
-A walk over DER down to that field. The standard library reads certificates of connections only.
+Walks the DER structure down to the Validity field, since the standard library parses only
+certificates of connections.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _FORMATS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 
 def validity(text: str) -> tuple[int, int]:
-    """From when and until when the first certificate is valid, in unix seconds; raises ValueError."""
+    """Start and end of validity of the first certificate, in unix seconds; raises ValueError."""
     found = _BLOCK.search(text)
     if found is None:
         raise ValueError("no certificate")
@@ -36,7 +37,7 @@ def validity(text: str) -> tuple[int, int]:
 
 
 def _element(data: bytes, tag: int | None = None) -> tuple[bytes, bytes]:
-    """The content of the first element, and what follows it."""
+    """The content of the first element, and the bytes after it."""
     if len(data) < 2 or (tag is not None and data[0] != tag):
         raise ValueError("not DER")
     start, length = 2, data[1]
@@ -53,6 +54,6 @@ def _time(data: bytes) -> tuple[int, bytes]:
     if data[0] not in _FORMATS:
         raise ValueError("not a time")
     moment = datetime.strptime(content.decode("ascii"), _FORMATS[data[0]]).replace(tzinfo=UTC)
-    if data[0] == 0x17 and moment.year >= 2050:  # RFC 5280, 4.1.2.5.1; Python turns at 2069
+    if data[0] == 0x17 and moment.year >= 2050:  # RFC 5280, 4.1.2.5.1: years 50 to 99 are 19xx; Python switches at 69
         moment = moment.replace(year=moment.year - 100)
     return int(moment.timestamp()), rest

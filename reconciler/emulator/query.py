@@ -1,4 +1,4 @@
-"""Query parameters, with those that come as lists (`emails[]=a&emails[]=b`) or as maps (`effective_at[gte]=1`)."""
+"""Query parameters, including lists (`emails[]=a&emails[]=b`) and maps (`effective_at[gte]=1`)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Query:
         self._pairs = parse_qsl(raw, keep_blank_values=True)
 
     def without(self, *names: str) -> Query:
-        """Return a copy that lacks some parameters."""
+        """Return a copy without some parameters."""
         copy = Query("")
         copy._pairs = [(key, value) for key, value in self._pairs if key not in names]
         return copy
 
     def get(self, name: str) -> str | None:
-        """Return the last value sent under this name."""
+        """Return the last value of this parameter."""
         return next((value for key, value in reversed(self._pairs) if key == name), None)
 
     def all(self, name: str) -> list[str]:
-        """Return all values of a list parameter, whether its name was sent with brackets or without."""
+        """Return all values of a list parameter, sent with or without brackets."""
         return [value for key, value in self._pairs if key in (name, f"{name}[]")]
 
     def boolean(self, name: str, *, default: bool = False) -> bool:
@@ -53,7 +53,7 @@ class Query:
         return int(sent)
 
     def as_dict(self) -> dict[str, str]:
-        """Return the parameters for the record of requests; a repeated one is joined by commas."""
+        """Return the parameters for the recorder; repeated ones are joined by commas."""
         result: dict[str, str] = {}
         for key, value in self._pairs:
             result[key] = f"{result[key]},{value}" if key in result else value

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request and its answer. `status` is 0 where the connection was closed without an answer."""
+    """One request and its response. `status` is 0 if the connection closed without a response."""
 
     method: str
     path: str
@@ -29,12 +29,12 @@ class RequestRecord:
 
     @property
     def request_body(self) -> Any:
-        """The JSON that was sent, or None when it was none."""
+        """The JSON body of the request, or None."""
         return _parsed(self.request_content)
 
     @property
     def response_body(self) -> Any:
-        """The JSON that was answered, or None when it was none."""
+        """The JSON body of the response, or None."""
         return _parsed(self.response_content)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _parsed(content: bytes) -> Any:
 
 
 class Recorder:
-    """Keeps the latest requests; a server that runs for weeks must not fill the memory with them."""
+    """Keeps the latest requests only, so that a long-running server does not fill its memory."""
 
     def __init__(self, *, limit: int = 100_000) -> None:
         self._limit = limit

@@ -1,8 +1,8 @@
-"""How a request finds its handler, and what the handler is given.
+"""Routes and the `Call` that handlers receive.
 
-A route is a line in the `ROUTES` of a module in `routes/`: method, path, handler, and which of the two kinds of key may
-call it. A handler is a plain function of a `Call`; it returns the JSON of the answer, or a `Reply` when it is not JSON.
-It runs while holding the store's lock.
+A route is an entry in `ROUTES` of a module in `routes/`: method, path, handler and kind of key. A
+handler is a function of a `Call` that returns the JSON of the response, or a `Reply` if it is not
+JSON. It runs under the store's lock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reconciler.emulator.validation import Check
 
 
 class Access(Enum):
-    """Which kind of key a route wants; the two never overlap."""
+    """The kind of key that a route requires; the two never overlap."""
 
     ADMIN = "admin"
     PROJECT = "project"
@@ -29,7 +29,7 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is calling: the kind of key, the project it acts in, and how the audit log names it."""
+    """The caller: its kind of key, its project, and its name in the audit log."""
 
     access: Access
     key_id: str
@@ -39,7 +39,7 @@ class Principal:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that came in a form."""
+    """A file uploaded in a form."""
 
     filename: str
     content: bytes
@@ -50,7 +50,7 @@ Form = dict[str, "str | Upload"]
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is not JSON."""
+    """A response that is not JSON."""
 
     content: bytes
     content_type: str
@@ -59,7 +59,7 @@ class Reply:
 
 @dataclass
 class Call:
-    """One request, as its handler sees it."""
+    """One request, as handlers see it."""
 
     store: Store
     options: Options
@@ -70,7 +70,7 @@ class Call:
     form: Form = field(default_factory=dict)
 
     def json(self, shape: Check) -> dict[str, Any]:
-        """Return the body, checked; a request without a body is taken as an empty object."""
+        """Return the validated body; a missing body counts as an empty object."""
         sent = {} if self.sent is None else self.sent
         if not isinstance(sent, dict):
             raise bad_request("Invalid body: expected a JSON object.", code="invalid_type")
@@ -83,7 +83,7 @@ class Call:
 
     @property
     def project_id(self) -> str:
-        """The project whose objects this call sees; only where a project key is required."""
+        """The project of the call; only for routes that require a project key."""
         if self.principal.project is None:
             raise RuntimeError("an admin key acts in no project")
         return self.principal.project.id
@@ -91,7 +91,8 @@ class Call:
     def path_record(self, kind: str, scope: str, name: str, refusal: str, *, with_param: bool = True) -> Record:
         """Return the record whose id stands in the path as `name`, or refuse, with that name as `param` unless told.
 
-        In the refusal `{id}` stands for that id, and the name of another segment for what stands there.
+        In the refusal `{id}` stands for that id, and the name of another segment for what stands
+        there.
         """
         id = self.params[name]
         found = self.store.get(kind, scope, id)
@@ -105,28 +106,28 @@ class Call:
         return {"id": record.id, "object": object, "deleted": True}
 
     def path_project(self, *, to_change: bool = False) -> Record:
-        """Return the project that an admin path names; an archived one can be read, but nothing in it changed."""
+        """Return the project in an admin path; archived projects are read-only."""
         project = self.path_record("project", ORGANIZATION, "project_id", "No project found with id '{id}'.")
         if to_change and project.body["status"] == "archived":
             raise bad_request(f"Project '{project.id}' is archived and cannot be changed.", param="project_id")
         return project
 
     def scope_project(self, *, to_change: bool = False) -> Record | None:
-        """Return the project that an admin path names, where it names one; without, the organization is meant."""
+        """Return the project in an admin path, or None for paths of the organization."""
         return self.path_project(to_change=to_change) if "project_id" in self.params else None
 
     @property
     def scope_id(self) -> str:
-        """The scope of an admin path that may name a project: that project's, else the organization's."""
+        """The scope of an admin path: the project it names, otherwise the organization."""
         project = self.scope_project()
         return ORGANIZATION if project is None else project.id
 
     def is_listed(self, record: Record) -> bool:
-        """Say whether lists show the record already; they may lag behind creates."""
+        """Whether lists already show the record; they may lag behind creates."""
         return record.born + self.options.list_lag_ms / 1000 <= self.store.clock()
 
     def is_too_young(self, route: Route) -> bool:
-        """Say whether a path names an object that single reads do not know yet; they may lag behind creates."""
+        """Whether the path names an object that single reads do not show yet; they may lag behind creates."""
         if not self.options.read_lag_ms or not route.path.endswith("}"):
             return False
         id = self.params[route.path.rpartition("{")[2].removesuffix("}")]
@@ -152,7 +153,7 @@ class Call:
         *,
         keep: Callable[[Record], bool] = lambda record: True,  # noqa: ARG005 - the default keeps all
     ) -> tuple[list[Record], bool]:
-        """Return the records of a page, as far as lists show them already, and whether there are more."""
+        """Return the records of a page that lists already show, and whether there are more."""
         return listing(collection).cut(page, lambda record: self.is_listed(record) and keep(record))
 
 
@@ -161,7 +162,7 @@ Handler = Callable[[Call], "dict[str, Any] | Reply"]
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path. `{name}` in the path takes any one segment."""
+    """One method of one path. `{name}` in the path matches one segment."""
 
     method: str
     path: str
@@ -195,7 +196,7 @@ class Router:
         candidates.append((segments, {route.method: route}))
 
     def find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
-        """Return the routes of a path by method, and the values of its segments; no routes when it is unknown."""
+        """Return the routes of a path by method, and its path parameters; no routes if it is unknown."""
         parts = path.split("/")
         for segments, methods in self._by_length.get(len(parts), ()):
             params = _match(segments, parts)

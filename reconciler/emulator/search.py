@@ -1,6 +1,6 @@
-"""Search in a vector store, without vectors: a file scores by how many words of the query it contains.
+"""Search in vector stores without vectors: files score by the query words they contain.
 
-That is enough to check that a store holds what it should, which is what rehearsals ask.
+That is enough to check that a store holds the expected files.
 """
 
 from __future__ import annotations
@@ -95,5 +95,5 @@ def _passes(condition: dict[str, Any] | None, attributes: dict[str, Any]) -> boo
         return condition["type"] in ("ne", "nin")
     try:
         return _COMPARISONS[condition["type"]](attributes[condition["key"]], condition["value"])
-    except TypeError:  # a number against a text: neither is greater
+    except TypeError:  # a number and a string: neither is greater
         return False

@@ -1,7 +1,7 @@
-"""Many objects at once, for benchmarks and demonstrations; made directly, without a request for each.
+"""Creates many objects directly, without requests, for benchmarks and demos.
 
-Service accounts and members go into each of the new projects, everything else into the default project. Usage
-is that of every project there is, the new ones included.
+Service accounts and members are created in each new project, everything else in the default
+project. Usage is created for every project, including the new ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COUNTS = (
 
 
 def seed(store: Store, counts: Mapping[str, int]) -> dict[str, list[str]]:
-    """Make so many objects of each kind, and return the ids of the outermost ones."""
+    """Create the given number of objects of each kind, and return the ids of the top-level ones."""
     for name, count in counts.items():
         if name not in COUNTS:
             raise ValueError(f"unknown count {name!r}; it is one of {', '.join(COUNTS)}")

@@ -1,6 +1,6 @@
 """The emulator as a server: in a background thread for tests, or in the foreground for people.
 
-It listens on the loopback interface only, says nothing on the terminal, and starts and stops within milliseconds.
+It listens on the loopback interface only, prints nothing, and starts and stops within milliseconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HOST = "127.0.0.1"
 
 
 def create_app(options: Options | None = None, *, clock: Callable[[], float] = time.time) -> App:
-    """Return the emulator as an ASGI application, with a state of its own."""
+    """Return the emulator as an ASGI application with its own state."""
     from reconciler.emulator.app import App
     from reconciler.emulator.state import State
 
@@ -37,9 +37,9 @@ def create_app(options: Options | None = None, *, clock: Callable[[], float] = t
 
 
 class Emulator:
-    """An emulator in a background thread, for as long as the `with` block lasts.
+    """An emulator in a background thread, running inside a `with` block.
 
-    `clock` stands in for the time of day, so that a test can let an hour pass.
+    `clock` replaces the system clock, so that tests can let an hour pass.
     """
 
     admin_key = "sk-admin-emulator"
@@ -68,7 +68,7 @@ class Emulator:
         self.stop()
 
     def start(self) -> None:
-        """Listen, and return once requests are answered."""
+        """Start, and return once the server answers requests."""
         listener = _listen(self._port)
         try:
             self._app = create_app(self._options, clock=self._clock)
@@ -83,7 +83,7 @@ class Emulator:
         self._server.wait_until_started()
 
     def stop(self) -> None:
-        """Stop answering; a request in flight may be cut off. Stopping twice does nothing."""
+        """Stop the server; requests in flight may be cut off. Idempotent."""
         if self._server is not None and self._thread is not None:
             self._server.stop()
             self._thread.join()
@@ -98,7 +98,7 @@ class Emulator:
 
     @property
     def store(self) -> Store:
-        """All objects; hold `store.lock` while looking at more than one thing."""
+        """All objects; hold `store.lock` for reads that must be consistent."""
         return self.state.store
 
     @property
@@ -112,26 +112,26 @@ class Emulator:
 
     @property
     def requests_in_flight(self) -> int:
-        """How many requests are being handled at this moment."""
+        """The number of requests in flight."""
         return 0 if self._server is None else len(self._server.server_state.tasks)
 
     def clear_requests(self) -> None:
         self.state.recorder.clear()
 
     def reset(self) -> None:
-        """Return to the beginning; options stay."""
+        """Return to the initial state; options stay."""
         self.state.reset()
 
     def snapshot(self) -> Snapshot:
-        """All objects as they are now, to `restore` later; options and faults are no part of it."""
+        """A snapshot of all objects for `restore`, without options and faults."""
         return self.store.snapshot()
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Return to a snapshot: to rehearse the same failure from the same start again and again."""
+        """Return to a snapshot, for example to repeat a failure from the same start."""
         self.store.restore(snapshot)
 
     def seed(self, **counts: int) -> dict[str, list[str]]:
-        """Make many objects at once; see `seeding.COUNTS`."""
+        """Create many objects at once; see `seeding.COUNTS`."""
         return self.state.seed(counts)
 
     def set_options(self, **changes: Any) -> None:
@@ -147,7 +147,7 @@ class Emulator:
 def serve(options: Options, *, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; call from the main thread.
 
-    `on_ready` is called with the base URL once requests are answered. A port in use is an OSError.
+    `on_ready` receives the base URL once the server answers. Raises OSError if the port is in use.
     """
     listener = _listen(port)
     try:
@@ -162,7 +162,7 @@ def serve(options: Options, *, port: int, on_ready: Callable[[str], None]) -> No
 
 
 def _listen(port: int) -> socket.socket:
-    # With the protocol named, asyncio turns off Nagle's algorithm; without, every answer would take 40 ms.
+    # asyncio disables Nagle's algorithm only if the protocol is named; with it, responses take 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,8 @@
-"""What a model says, without a model: text that follows from what it was asked, the same each time.
+"""Deterministic model output without a model.
 
-Rehearsals need answers that can be expected, so a text is told back, a tool that has to be called is called with the
-least that its schema asks for, and a vector has the right length and points where the words of its text do.
+Rehearsals need predictable output: text is echoed, required tools are called with minimal arguments
+of their schema, and embeddings have the right length and a direction that depends on the words of
+the text.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def usable(call: Call, model: str, *families: str) -> str:
-    """The model, or the refusal of one that does not exist, that the project may not use, or that does other work."""
+    """Return the model, or refuse one that is unknown, not allowed in the project, or of another type."""
     is_own = model.startswith("ft:")
     if not is_own and model not in BY_ID and model not in _UNLISTED:
         raise not_found(f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
@@ -50,24 +51,24 @@ def usable(call: Call, model: str, *families: str) -> str:
 
 
 def family_of(model: str) -> str:
-    """What a model is for; chat unless its name says otherwise."""
+    """The type of a model; chat unless its name says otherwise."""
     return next((name for name, starts in _FAMILIES if model.startswith(starts)), "chat")
 
 
 def no_stream(sent: dict[str, Any]) -> dict[str, Any]:
-    """The body, or the refusal of one that asks for a stream: there is none here."""
+    """Return the body, or refuse streaming, which the emulator does not support."""
     if sent.get("stream"):
         raise bad_request("The emulator does not stream.", param="stream", code="unsupported_value")
     return sent
 
 
 def tokens(*texts: str) -> int:
-    """How many tokens texts have: here, words and signs."""
+    """The number of tokens of texts; here, words and punctuation."""
     return sum(len(_WORD.findall(text)) for text in texts)
 
 
 def shortened(text: str, most: int | None) -> tuple[str, bool]:
-    """As much of a text as so many tokens hold, and whether something is missing."""
+    """The first tokens of a text, and whether it was truncated."""
     if most is None or tokens(text) <= most:
         return text, False
     ends = [found.end() for found in _WORD.finditer(text)]
@@ -75,7 +76,7 @@ def shortened(text: str, most: int | None) -> tuple[str, bool]:
 
 
 def answer_to(said: str, schema: dict[str, Any] | None = None, *, as_json: bool = False) -> str:
-    """What is answered: the words told back, as JSON of a schema where one is given."""
+    """The output: the echoed words, or JSON that satisfies the given schema."""
     words = f"You said: {said}" if said else "Hello."
     if schema is None and not as_json:
         return words
@@ -83,7 +84,7 @@ def answer_to(said: str, schema: dict[str, Any] | None = None, *, as_json: bool 
 
 
 def example_of(schema: dict[str, Any], words: str = "") -> Any:
-    """The least that satisfies a schema, with `words` for its texts."""
+    """A minimal value that satisfies a schema, with `words` for its strings."""
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -103,7 +104,7 @@ def example_of(schema: dict[str, Any], words: str = "") -> Any:
 
 
 def vector(text: str, size: int) -> list[float]:
-    """A vector of length one; texts that share words point in similar directions."""
+    """A unit vector; texts that share words have similar directions."""
     total = [0.0] * size
     for word in _WORD.findall(text.lower()) or [""]:
         digest = hashlib.sha256(word.encode()).digest()

@@ -1,4 +1,4 @@
-"""What a running emulator consists of, and how it begins again."""
+"""The state of a running emulator, and how it is reset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.emulator.throttle import Throttle
 
 
 class State:
-    """The store and everything around it that the application works with."""
+    """The store, recorder, faults, throttle and options of a running emulator."""
 
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         self.options = options
@@ -35,7 +35,7 @@ class State:
             self.store.commit()
 
     def reset(self) -> None:
-        """Return to the beginning: objects, requests, throttle and the faults of the options; options stay."""
+        """Reset objects, requests, throttle and faults to the initial state; options stay."""
         with self.store.lock:
             self.store.reset()
             self._begin()
@@ -44,7 +44,7 @@ class State:
             self.faults.replace(self.options.faults)
 
     def change_options(self, changes: Mapping[str, Any]) -> None:
-        """Change options while running; new faults replace those that are armed."""
+        """Change options while running; new faults replace the active ones."""
         with self.store.lock:
             self.options = self.options.changed(changes)
             self.throttle.reset()

@@ -1,11 +1,11 @@
-"""Everything the emulator knows, as records in collections.
+"""The data of the emulator: records in collections.
 
-A record is one object of the API: `body` is what clients see, `hidden` what they do not (a file's bytes, the digest
-of a key, the moment when indexing ends). It lives in the collection of its kind and scope, where the scope is a
-project, a vector store, or the organization. Several objects share a second of `created_at`, so a sequence number of
-our own gives the order, and makes a page of a long list a matter of bisection.
+A record is one API object: clients see its `body`, but not `hidden` (the bytes of a file, the
+digest of a key, the time when indexing ends). It belongs to the collection of its kind and scope; a
+scope is a project, a vector store or the organization. Objects can share a `created_at` second, so
+records are ordered by a sequence number, which also makes paging a bisection.
 
-One lock guards all of it. Handlers run while holding it and must not wait.
+One lock guards everything. Handlers hold it and must not block.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Record:
-    """One object: what clients see (`body`), what they do not (`hidden`), and when it came."""
+    """One object: its visible `body`, its `hidden` data, and its sequence number."""
 
     kind: str
     scope: str
@@ -47,13 +47,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that a store held at one moment; opaque to everybody else."""
+    """An opaque copy of the contents of a store."""
 
     entries: list[dict[str, Any]]
 
 
 class Collection:
-    """The records of one kind in one scope, in the order in which they came."""
+    """The records of one kind in one scope, in order of creation."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Record] = {}
@@ -62,7 +62,7 @@ class Collection:
     def add(self, record: Record) -> None:
         self.remove(record.id)
         self._by_id[record.id] = record
-        # Records come with a growing number, so this is an append except while a data file is read.
+        # Sequence numbers grow, so this appends, except while a data file is loaded.
         self._ordered.insert(bisect_left(self._ordered, record.seq, key=_seq), record)
 
     def remove(self, id: str) -> None:
@@ -74,7 +74,7 @@ class Collection:
         return self._by_id.get(id)
 
     def ordered(self) -> list[Record]:
-        """Return the records, oldest first; callers must not change the list."""
+        """Return the records, oldest first; callers must not modify the list."""
         return self._ordered
 
     def position(self, id: str) -> int | None:
@@ -94,12 +94,12 @@ _KEYS = ("api_key", "admin_key")
 
 
 def digest(secret: str) -> str:
-    """Return the form in which a key is kept: enough to recognise it, not enough to use it."""
+    """Return the digest of a key, which is stored in its place."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Store:
-    """All records, the indexes that answer without a walk, and the journal that outlives the process."""
+    """All records, their indexes, and the journal that persists them."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, journal: Journal | None = None) -> None:
         self.lock = threading.RLock()
@@ -155,10 +155,10 @@ class Store:
         """Return the vector stores to which a file is attached."""
         return set(self._holders.get(file_id, ()))
 
-    # --- changing; whoever edits a record in place calls `changed` afterwards
+    # --- changing; code that edits a record in place must call `changed` afterwards
 
     def add(self, kind: str, scope: str, body: dict[str, Any], *, id: str | None = None, **hidden: Any) -> Record:
-        """Add an object; its identifier is the body's `id` unless given."""
+        """Add an object; its identifier defaults to the body's `id`."""
         self._seq += 1
         record = Record(kind, scope, id or str(body["id"]), self._seq, self.clock(), body, hidden)
         self._put(record)
@@ -175,7 +175,7 @@ class Store:
         self.changed(record)
 
     def reset(self) -> None:
-        """Forget everything, in the data file too."""
+        """Remove everything, also from the data file."""
         with self.lock:
             self._clear()
             self._changed.clear()
@@ -183,12 +183,12 @@ class Store:
                 self._journal.rewrite([])
 
     def snapshot(self) -> Snapshot:
-        """Return all that is stored, as it is now, to be given to `restore` any number of times."""
+        """Return a copy of all records, which `restore` can use any number of times."""
         with self.lock:
             return Snapshot(deepcopy(self._entries()))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Become what a snapshot holds, in the data file too."""
+        """Replace all records by a snapshot, also in the data file."""
         with self.lock:
             self.reset()
             for entry in deepcopy(snapshot.entries):
@@ -198,7 +198,7 @@ class Store:
                 self._journal.rewrite(self._entries())
 
     def commit(self) -> None:
-        """Make what changed durable, as one step; a request's answer must not leave before."""
+        """Persist all changes of a request in one step, before its response is sent."""
         if self._journal is not None and self._changed:
             self._journal.append([self._entry(key) for key in self._changed])
             if self._journal.is_wasteful:

@@ -1,4 +1,4 @@
-"""The admin API's pace: so many requests a minute and route, then 429 until the minute is over."""
+"""Rate limits of the admin API: a number of requests per minute and route, then 429."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WINDOW_SECONDS = 60.0
 
 
 class Throttle:
-    """Counts the requests of each route in a window that opens with the first of them."""
+    """Counts requests per route in windows that open with their first request."""
 
     def __init__(self) -> None:
         self._windows: dict[str, tuple[float, int]] = {}
@@ -20,7 +20,7 @@ class Throttle:
         self._windows.clear()
 
     def check(self, route: str, now: float, options: Options) -> None:
-        """Count a request to this route, or refuse it."""
+        """Count a request to this route, or refuse it with 429."""
         if options.admin_rpm == 0:
             return
         opened, count = self._windows.get(route, (now, 0))

@@ -1,8 +1,8 @@
-"""What an organization has used, and what it costs.
+"""Usage and costs of an organization.
 
-A use is a record: a moment, who and with what (the dimensions by which it can be grouped), and how much (its measures).
-Uses come into being by seeding alone, since no model runs here. Costs are not kept: they are the uses times a price, so
-that the two always agree. Prices are whole billionths of a dollar, which add up exactly.
+A use is a record with a time, dimensions for grouping, and measures. Only seeding creates uses,
+since no model runs here. Costs are computed as uses times prices, so that both always agree. Prices
+are integers in billionths of a dollar, which add up exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MODEL = {**_PEOPLE, "model": "models"}
 
 @dataclass(frozen=True)
 class Sort:
-    """One sort of usage: its last word in the path, what is counted, and its dimensions with their filters."""
+    """One type of usage: its path segment, measures, and dimensions with their filters."""
 
     name: str
     measures: tuple[str, ...]
@@ -31,7 +31,7 @@ class Sort:
 
     @property
     def grouped_by(self) -> dict[str, str | None]:
-        """Every dimension that results can be grouped by, and the parameter that filters by it."""
+        """Every dimension for grouping, and the parameter that filters by it."""
         return {"project_id": "project_ids", **self.dimensions}
 
     @property
@@ -86,14 +86,14 @@ _PER_REQUEST = {
 
 @dataclass(frozen=True)
 class Price:
-    """What one of a measure costs, in billionths of a dollar, and how it is called on the bill."""
+    """The price of one unit of a measure, in billionths of a dollar, and its name on the bill."""
 
     line_item: str
     unit: str | None
     nano_dollars: int
 
 
-# By model, or by sort where there is no model, and measure. What is missing is free.
+# By model (or by type of usage without a model) and measure. Missing entries are free.
 PRICES = {
     ("gpt-4.1", "input_tokens"): Price("gpt-4.1, input", "tokens", 2_000),
     ("gpt-4.1", "output_tokens"): Price("gpt-4.1, output", "tokens", 8_000),
@@ -111,7 +111,7 @@ PRICES = {
 
 @dataclass(frozen=True)
 class Charge:
-    """A part of the bill: when, for which project and key, for what, how much of it, and its price."""
+    """A line of the bill: time, project, key, item, quantity and price."""
 
     at: int
     dimensions: Mapping[str, Any]
@@ -121,12 +121,12 @@ class Charge:
 
 
 def uses(store: Store, sort: Sort) -> list[Record]:
-    """Everything of a sort that was used."""
+    """All uses of one type."""
     return store.collection("usage", sort.name).ordered()
 
 
 def charges(store: Store) -> Iterable[Charge]:
-    """The whole bill, piece by piece."""
+    """All lines of the bill."""
     for sort in SORTS:
         for use in uses(store, sort):
             for measure in sort.measures:
@@ -145,9 +145,9 @@ def _charge(use: Mapping[str, Any], quantity: int, price: Price) -> Charge:
 
 
 def make(store: Store, days: int) -> None:
-    """Let every active project use something of every sort, on each of the last days, today included.
+    """Create uses of every type for each active project and each of the last days, including today.
 
-    How much depends on the name of the project, on the day as counted from today, and on what it is.
+    Amounts depend on the name of the project, the day relative to today, and the measure.
     """
     for project in store.collection("project", ORGANIZATION).ordered():
         if project.body["status"] == "active":
@@ -165,7 +165,7 @@ def _make_one(store: Store, project: Record, sort: Sort, model: str, ago: int) -
     body |= {name: _dimension(store, project, name, model) for name in sort.dimensions}
     body |= {name: requests * chance.randint(*_PER_REQUEST.get(name, (20, 400))) for name in sort.measures}
     if "input_cached_tokens" in body:
-        body["input_cached_tokens"] = body["input_tokens"] // 4  # a part of the input, never more
+        body["input_cached_tokens"] = body["input_tokens"] // 4  # a part of the input, so never more than it
     store.add("usage", sort.name, body, id=f"{project.id}/{model}/{at}")
 
 

@@ -1,8 +1,8 @@
-"""A small toolbox for strict request bodies.
+"""Building blocks for strict validation of request bodies.
 
-A check is a function of a value and the name of its place. It returns the value, in the form in which we keep it, or
-raises the refusal that the real API words. Checks are built from checks, so a route states its whole body as one
-declaration: `BODY = fields({"model": text()}, {"name": nullable(text(maximum=256))})`.
+A check is a function of a value and its path. It returns the value in its stored form, or raises an
+error in the wording of the real API. Checks are composed from checks, so a route declares its whole
+body as one expression: `BODY = fields({"model": text()}, {"name": nullable(text(maximum=256))})`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def invalid_value(value: str, place: str, supported: tuple[str, ...]) -> ApiErro
 
 
 def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = None) -> Check:
-    """A string, with its length in characters and its alphabet bounded."""
+    """A string with limits on its length and alphabet."""
 
     def check(value: Any, place: str) -> str:
         if not isinstance(value, str):
@@ -74,7 +74,7 @@ def _bound(place: str, what: str, how: str, bound: str, limit: int, got: int, co
 
 def integer(minimum: int | None = None, maximum: int | None = None) -> Check:
     def check(value: Any, place: str) -> int:
-        # JSON has one kind of number, so 3.0 is as good as 3; a boolean is not a number, whatever Python thinks.
+        # JSON has one number type, so 3.0 equals 3; booleans are not numbers, unlike in Python.
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -159,7 +159,7 @@ def mapping(value: Any, place: str) -> dict[str, Any]:
 
 
 def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """An object of known keys; another key, or a missing one, is refused. What was not sent stays absent."""
+    """An object with known keys; unknown and missing keys are refused. Optional keys that were not sent stay absent."""
     known = {**required, **(optional or {})}
 
     def check(value: Any, place: str) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 
 
 def tagged(variants: Mapping[str, Check]) -> Check:
-    """An object whose `type` says which of several shapes it has."""
+    """An object whose `type` selects one of several shapes."""
     tag = fields({"type": choice(*variants)})
 
     def check(value: Any, place: str) -> dict[str, Any]:

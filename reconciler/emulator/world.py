@@ -1,4 +1,4 @@
-"""What exists before the first request: an organization with a default project, some people and one project key."""
+"""The initial data: an organization with a default project, some people and one project key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PEOPLE = (
 
 
 def found(store: Store) -> None:
-    """Found the organization in an empty store."""
+    """Create the organization in an empty store."""
     project = add_project(store, "Default project", id=DEFAULT_PROJECT)
     people = [add_user(store, *person) for person in _PEOPLE]
     add_admin_key(store, ADMIN_KEY, name="Emulator admin key", id=ADMIN_KEY_ID)
@@ -46,7 +46,7 @@ def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any)
         "archived_at": None,
         "status": "active",
         "external_key_id": extra.get("external_key_id"),
-        # The organization's own residency, when none is asked for.
+        # The residency of the organization, used if a request names none.
         "residency": extra.get("residency") or "GLOBAL",
     }
     return store.add("project", ORGANIZATION, body, limits={})
@@ -98,7 +98,7 @@ def add_member(store: Store, project: Record, user: Record, role: str) -> Record
 
 
 def add_person(store: Store, number: int) -> Record:
-    """Add one of many readers, for a large organization."""
+    """Add one of many readers, to make the organization large."""
     return add_user(store, f"Person {number}", f"person-{number}@example.com", "reader", False)
 
 
@@ -113,7 +113,7 @@ def add_key(
     roams: bool = False,
     scopes: list[str] | None = None,
 ) -> Record:
-    """Add a key to a project; its value is not kept, only what recognises it."""
+    """Add a key to a project; only its digest is stored."""
     body = {
         "object": "organization.project.api_key",
         "redacted_value": redacted(secret),
@@ -134,7 +134,7 @@ def add_key(
 def add_admin_key(
     store: Store, secret: str, *, name: str, id: str | None = None, expires_at: int | None = None
 ) -> Record:
-    """Add a key of the organization's first owner; its value is not kept."""
+    """Add an admin key of the first owner; only its digest is stored."""
     owner = next(iter(store.collection("user", ORGANIZATION).ordered()), None)
     person = {} if owner is None else {name: owner.body[name] for name in ("id", "name", "role")}
     created = {} if owner is None else {"object": "organization.user", "created_at": owner.body["added_at"]}

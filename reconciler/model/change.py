@@ -19,7 +19,7 @@ from reconciler.model.values import Spec
 
 
 class Action(StrEnum):
-    """What a change does to its object. A closed set."""
+    """What a change does to its object."""
 
     NO_OP = "no-op"
     CREATE = "create"
@@ -31,7 +31,7 @@ class Action(StrEnum):
 
     @property
     def symbol(self) -> str:
-        """The mark that stands before a change in a printed plan."""
+        """The sign that precedes the change in a printed plan."""
         return _SYMBOLS[self]
 
     @property
@@ -57,50 +57,53 @@ _SYMBOLS = {
 
 
 class Reason(StrEnum):
-    """Why an action was chosen. The value completes the sentence "will be created: …"."""
+    """Why an action was chosen. The value completes the sentence "will be created: …".
 
-    IN_SYNC = "nothing to do"
-    NEW = "declared, and not found at the API"
-    DELETED_OUTSIDE = "it was deleted outside"
-    ARCHIVED_OUTSIDE = "it was archived outside, which cannot be undone"
-    ENDED = "it has come to its end, and is wanted again"
+    The state stores the name, never the value, so sentences can be reworded.
+    """
+
+    IN_SYNC = "no changes"
+    NEW = "it is declared and does not exist yet"
+    DELETED_OUTSIDE = "it was deleted outside reconciler"
+    ARCHIVED_OUTSIDE = "it was archived outside reconciler, which cannot be undone"
+    ENDED = "it has ended, and the manifest still declares it"
     CONFIG = "the manifest changed"
-    DRIFT = "it was changed outside"
+    DRIFT = "it was changed outside reconciler"
     DIFFERS = "it differs from the manifest"
-    CONFIG_AND_DRIFT = "the manifest changed, and it was changed outside"
-    FIRST_WRITE = "it exists by itself, and the manifest sets it for the first time"
-    ADOPTED = "it exists already, and is taken over"
-    FIELD_FORCES_REPLACEMENT = "a field can only be set at creation"
+    CONFIG_AND_DRIFT = "the manifest changed, and so did the live object"
+    FIRST_WRITE = "it always exists, and the manifest sets it for the first time"
+    ADOPTED = "it already exists"
+    FIELD_FORCES_REPLACEMENT = "a changed field can only be set at creation"
     EXPIRED = "it has expired and cannot be used again"
-    KEY_LOST = "it was made by a run that died before its key was delivered"
-    SATISFIED = "what it is for is there already"
-    RUNNING = "it still runs"
-    OTHER_INPUTS = "its inputs are not those that it ran with"
-    ENDED_JOB = "no manifest declares it, and it has ended"
-    REQUESTED = "replacement was asked for"
-    HALF_REPLACED = "an interrupted run had made the new one already"
+    KEY_LOST = "an interrupted run created it without delivering its key"
+    SATISFIED = "its purpose is already met"
+    RUNNING = "it is still running"
+    OTHER_INPUTS = "its inputs changed since it last ran"
+    ENDED_JOB = "no manifest declares it, and the job has ended"
+    REQUESTED = "replacement was requested"
+    HALF_REPLACED = "an interrupted run already created its replacement"
     NOT_DECLARED = "no manifest declares it"
-    RENAMED = "its declaration has a new address"
-    RETAINED = "it is to be retained (lifecycle.on_remove)"
-    GONE = "no manifest declares it, and it is gone already"
-    WITH_PROJECT = "its project is archived with it"
+    RENAMED = "its address changed in the manifests"
+    RETAINED = "the object is kept (lifecycle.on_remove)"
+    GONE = "no manifest declares it, and it no longer exists"
+    WITH_PROJECT = "it goes when its project is archived"
     LEFT_BEHIND = "an interrupted replacement left it behind"
-    DESTROY = "everything managed is to be destroyed"
-    ROLLBACK = "it goes back to what it was before the run"
-    RETENTION = "a rule of retention matches it"
+    DESTROY = "everything managed is being destroyed"
+    ROLLBACK = "it goes back to its state before the run"
+    RETENTION = "a retention rule matches it"
     UNMARKED = "it does not carry the mark of this stack yet"
     OTHER_OWNER = "its mark says that another stack manages it now"
-    OTHER_ADDRESS = "its object is bound to another address"
-    OTHER_PROJECT = "its declaration is in another project now, and an object cannot move between projects"
-    PROJECT_RETAINED = "its project is retained, and what is in it with it"
-    UNTOUCHED = "the run that is rolled back did not touch it"
+    OTHER_ADDRESS = "its object is now bound to another address"
+    OTHER_PROJECT = "it is now declared in another project, and objects cannot move between projects"
+    PROJECT_RETAINED = "its project is kept, with everything in it"
+    UNTOUCHED = "the run being rolled back did not change it"
     BLOCKED = "it has an error"
-    WAITS = "a resource that it depends on has an error"
-    RETIRED = "no manifest declares it, and the API has ended its kind"
+    WAITS = "a resource it depends on has an error"
+    RETIRED = "no manifest declares it, and the API has retired its kind"
 
 
 class Origin(StrEnum):
-    """Which side moved: the manifest, the live object, both, or unknown because no record is left."""
+    """Which side changed: the manifest, the live object, both, or unknown without a record."""
 
     CONFIG = "config"
     DRIFT = "drift"
@@ -200,7 +203,7 @@ class Change(Struct, frozen=True):
         """What stops working, loses data or loses a limit because of the change; empty where nothing does."""
         whole = self.destructive if self.action.destroys else ""
         if self.action is Action.DELETE and self.removal is Removal.ARCHIVE:
-            whole = whole or "an archive is final"
+            whole = whole or "archiving is permanent"
         return "; ".join(part for part in (whole, *(loss.sentence for loss in self.losses)) if part)
 
     @property

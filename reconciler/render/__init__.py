@@ -1,7 +1,7 @@
-"""Plans and their outcomes as text, Markdown and JSON.
+"""Plans and results as text, Markdown and JSON.
 
-A renderer decides nothing: order, actions and reasons are the plan's. It only puts them down, and lets nothing through
-that could act on where it is read.
+Renderers make no decisions: order, actions and reasons come from the plan. They escape everything
+that could act on a terminal or in a page. The sentences that all formats share are in `phrases`.
 """
 
 from __future__ import annotations
@@ -15,33 +15,36 @@ from reconciler.model.diagnostic import Diagnostic, nearest
 
 
 class Renderer(Protocol):
-    """One format. Everything it returns ends in a newline, or is empty where there is nothing to say."""
+    """An output format. Every text ends in a newline, or is empty if there is nothing to report."""
 
     def plan(self, plan: Plan) -> str:
-        """A whole plan."""
+        """The whole plan."""
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
-        """Only what moved live, the objects that nobody declares where asked; what else is pending is one line."""
+        """Live changes, unmanaged objects if asked for, and one line about pending changes."""
 
     def result(self, result: ApplyResult) -> str:
-        """What became of each change of an apply."""
+        """The outcome of each change of an apply."""
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
-        """Problems of the configuration."""
+        """Problems in the configuration."""
 
     def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
-        """What ended a run of a command before it had a plan or a result."""
+        """Why a command failed before it had a plan or a result."""
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """The outputs of the stack."""
 
 
 FORMATS = ("text", "json", "markdown")
-"""The formats by the name that `--format` and `--report` take; for colours make a `TextRenderer` of your own."""
+"""The formats that `--format` and `--report` accept."""
 
 
 def get(name: str) -> Renderer:
-    """The renderer of a format, which is imported only now. Raises UsageError for one that there is not."""
+    """The renderer of a format; for coloured text, create a `TextRenderer`.
+
+    Each renderer is imported here, so that a run loads only the one it uses.
+    """
     match name:
         case "text":
             from reconciler.render.text import TextRenderer
@@ -55,4 +58,7 @@ def get(name: str) -> Renderer:
             from reconciler.render.markdown import MarkdownRenderer
 
             return MarkdownRenderer()
-    raise UsageError(f'there is no format "{name}".{nearest(name, FORMATS)}', hint=f"formats are {', '.join(FORMATS)}")
+    raise UsageError(
+        f'unknown format "{name}".{nearest(name, FORMATS)}',
+        hint=f"the formats are {', '.join(FORMATS)}",
+    )

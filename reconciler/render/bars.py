@@ -1,4 +1,4 @@
-"""A bar for a stretch of work, on a terminal: how far it is, and about how long it will still take."""
+"""A progress bar for one phase, with an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FEW_SECONDS = 10.0
 
 
 class Bar:
-    """Draws on `stream` for as long as the `with` block lasts; `outlook` is asked anew each time."""
+    """Draws on `stream` inside a `with` block; every refresh calls `outlook`."""
 
     def __init__(self, stream: TextIO, name: str, outlook: Callable[[], Outlook], *, color: bool) -> None:
         self._console = _Console(file=stream, force_terminal=True, no_color=not color, highlight=False)
@@ -28,31 +28,41 @@ class Bar:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._drawn.stop()
 
     def above(self, text: str) -> None:
-        """Write whole lines, with the colours that are in them, above the bar."""
+        """Write whole lines, which may contain colours, above the bar."""
         self._console.print(Text.from_ansi(text.rstrip("\n")), soft_wrap=True)
 
 
 class _Console(Console):
     def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002
-        """The cursor stays: a run that is killed could not bring it back."""
+        """Never hide the cursor: a killed run could not restore it."""
         return False
 
 
 class _Drawn(Progress):
     def __init__(self, name: str, outlook: Callable[[], Outlook], console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[told]}"))
-        # Standard output is the result, and goes its own way.
-        super().__init__(*columns, console=console, transient=True, refresh_per_second=4, redirect_stdout=False)
+        # Results go to standard output, which rich must leave alone.
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[told]}"),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+            redirect_stdout=False,
+        )
         self._outlook = outlook
         self._only = self.add_task(name, total=None, told="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """What is drawn, brought up to date."""
+        """The bar, updated from the outlook."""
         if self.task_ids:
             now = self._outlook()
             self.update(self._only, completed=now.done, total=now.total or None, told=told(now))
@@ -63,7 +73,9 @@ def told(outlook: Outlook) -> str:
     """`84 of 125 calls, about 3 min 20 s left`."""
     if not outlook.total:
         return ""
-    so_far, left = f"{outlook.done:,} of {outlook.total:,} {outlook.what}", outlook.seconds_left
-    if left is None:
-        return so_far
-    return f"{so_far}, a few seconds left" if left < _FEW_SECONDS else f"{so_far}, about {phrases.duration(left)} left"
+    text = f"{outlook.done:,} of {outlook.total:,} {outlook.what}"
+    if outlook.seconds_left is None:
+        return text
+    if outlook.seconds_left < _FEW_SECONDS:
+        return f"{text}, a few seconds left"
+    return f"{text}, about {phrases.duration(outlook.seconds_left)} left"

@@ -1,4 +1,7 @@
-"""The calls that a declaration asks for, each as a word and `METHOD path`: for documentation, and to count coverage."""
+"""The API calls that a declaration leads to, for the pages of kinds and the coverage report.
+
+A call is a pair of an operation (`create`, `list`, …) and `METHOD path`.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,16 @@ _USUAL = ("create", "read", "update", "delete")
 
 
 def calls_of(kind: Kind) -> list[tuple[str, str]]:
-    """Every call of a kind on each of its collections, fields with calls of their own aside."""
-    return list(
-        dict.fromkeys(_in_full(kind, word, call) for path in kind.collections for word, call in _on(kind, path))
-    )
+    """Every call of a kind on each of its collections, except calls for single fields."""
+    calls = []
+    for path in kind.collections:
+        for word, call in _on(kind, path):
+            calls.append(_in_full(kind, word, call))
+    return list(dict.fromkeys(calls))
 
 
 def calls_in(value: Any) -> Iterator[str]:
-    """Every text of the form `METHOD path` in a declaration, however deep; a path alone is that of a list."""
+    """Every `METHOD path` in a declaration, at any depth; a bare path means `GET path`."""
     if isinstance(value, str):
         if _CALL.fullmatch(value):
             yield value
@@ -54,9 +59,11 @@ def _on(kind: Kind, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _further(kind: Kind) -> Iterator[tuple[str, Any]]:
-    """What else of a declaration may name calls: its fields, and what is special about the kind."""
+    """The other parts of a declaration that may name calls: its fields and special attributes."""
     yield from ((field.name, field) for field in kind.fields)
-    yield from ((name, getattr(kind, name)) for name in kind.__struct_fields__ if name not in _ELSEWHERE)
+    for name in kind.__struct_fields__:
+        if name not in _ELSEWHERE:
+            yield name, getattr(kind, name)
 
 
 def _is_made(kind: Kind, word: str) -> bool:
@@ -65,7 +72,7 @@ def _is_made(kind: Kind, word: str) -> bool:
     if word == "read":
         return kind.readable_singly or kind.calls.singleton
     if word == "update":
-        return any(item.on_update and item.in_body for item in kind.fields)
+        return any(field.on_update and field.in_body for field in kind.fields)
     return kind.removal is Removal.DELETE
 
 

@@ -1,6 +1,7 @@
-"""What became of checks, for people, programs and CI: text, Markdown, JSON and JUnit's XML.
+"""Results of checks as text, Markdown, JSON and JUnit XML.
 
-Addresses come from manifests, and what findings quote from answers: both are of strangers, and are escaped here.
+Addresses come from manifests, and findings quote API responses; both are untrusted and escaped
+here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from reconciler.model.checking import CheckOutcome, CheckReport, CheckStatus
+from reconciler.model.checking import CheckFinding, CheckOutcome, CheckReport, CheckStatus
 from reconciler.render.escape import code_span, prose, terminal
 from reconciler.render.jsonview import document
 from reconciler.render.lines import Line, Span, cells, line, padded, painted
@@ -24,29 +25,39 @@ _SYMBOLS = {
     CheckStatus.ERROR: ("✗", "red"),
     CheckStatus.SKIPPED: ("-", "dim"),
 }
+_XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def totals(report: CheckReport) -> str:
-    """One sentence that counts."""
+    """`3 checks: 2 passed, 1 failed.`"""
     counts = report.counts()
-    parts = [f"{counts[status]} {status}" for status in CheckStatus if counts[status]]
-    errors = counts[CheckStatus.ERROR]
-    words = ", ".join(parts).replace(f"{errors} error", count(errors, "error")) if errors else ", ".join(parts)
-    stopped = " The run was stopped." if report.interrupted else ""
-    return f"{count(len(report.outcomes), 'check')}: {words or 'none declared'}.{stopped}"
+    parts = []
+    for status in CheckStatus:
+        number = counts[status]
+        if number and status is CheckStatus.ERROR:
+            parts.append(count(number, "error"))
+        elif number:
+            parts.append(f"{number} {status}")
+    stopped = " The run was interrupted." if report.interrupted else ""
+    checks = count(len(report.outcomes), "check")
+    return f"{checks}: {', '.join(parts) or 'none declared'}.{stopped}"
 
 
 def text_view(report: CheckReport, *, color: bool = False) -> str:
-    """A line for each check, below it what was not as expected, and a line that counts."""
+    """A line per check with its findings below, and a line of totals."""
     return painted(check_lines(report), color=color)
 
 
 def check_lines(report: CheckReport) -> list[Line]:
-    """The same, before anyone knows whether there will be colours."""
+    """The lines of `text_view`, for callers that add them to a larger report."""
     width = max((cells(str(outcome.address)) for outcome in report.outcomes), default=0)
-    lines = [part for outcome in report.outcomes for part in _lines(outcome, width)]
-    return [*lines, *([line("")] if lines else []), line(Span(totals(report), "bold"))]
+    lines: list[Line] = []
+    for outcome in report.outcomes:
+        lines += _lines(outcome, width)
+    if lines:
+        lines.append(line(""))
+    return [*lines, line(Span(totals(report), "bold"))]
 
 
 def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
@@ -59,41 +70,47 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
     yield (*head, *line(f"   {outcome.what}", Span(f"   {outcome.seconds:.1f} s", "dim")))
     if outcome.status is not CheckStatus.PASSED and outcome.place:
         yield line("      ", Span(str(outcome.place), "dim"))
-    yield from (line("      ", Span(text, style)) for text in _complaints(outcome))
+    for text in _complaints(outcome):
+        yield line("      ", Span(text, style))
     yield from _notes(outcome)
 
 
 def _notes(outcome: CheckOutcome) -> Iterator[Line]:
-    yield from (line("      ", Span("warning: ", "yellow"), note) for note in outcome.notes)
+    for note in outcome.notes:
+        yield line("      ", Span("warning: ", "yellow"), note)
 
 
 def _complaints(outcome: CheckOutcome) -> list[str]:
-    return [*map(str, outcome.findings), *([outcome.message] if outcome.message else [])]
+    return [text for text in (*map(str, outcome.findings), outcome.message) if text]
 
 
 def markdown_view(report: CheckReport, *, limit: int = COMMENT_LIMIT) -> str:
-    """A table for a comment, the last rows left out where it would be too long."""
-    head = f"**{prose(totals(report))}**\n\n" + (
-        "| | Check | What is wrong |\n|---|---|---|\n" if report.outcomes else ""
-    )
+    """A table for a comment, failures first; the last rows are left out beyond `limit`."""
+    head = f"**{prose(totals(report))}**\n\n"
+    if report.outcomes:
+        head += "| | Check | Problem |\n|---|---|---|\n"
     ordered = sorted(report.outcomes, key=lambda outcome: outcome.status is CheckStatus.PASSED)
     sections = [Section(partial(_row, outcome), "check") for outcome in ordered]
-    return assemble(head, sections, "", "it as text", limit)
+    return assemble(head, sections, "", "the command with `--format text`", limit)
 
 
 def _row(outcome: CheckOutcome) -> str:
     texts = [prose(text).replace("|", "\\|") for text in (*_complaints(outcome), *outcome.notes)]
+    symbol, _ = _SYMBOLS[outcome.status]
     address = code_span(str(outcome.address), in_table=True)
-    return f"| {_SYMBOLS[outcome.status][0]} {outcome.status} | {address} | {'<br>'.join(texts)} |\n"
+    return f"| {symbol} {outcome.status} | {address} | {'<br>'.join(texts)} |\n"
 
 
 def json_view(report: CheckReport) -> str:
-    """The report as a document."""
+    """The report as a JSON document."""
     return document(as_json(report))
 
 
 def as_json(report: CheckReport) -> dict[str, Any]:
-    """The report as a map of JSON, for whoever adds it to a document of theirs."""
+    """The report as a JSON object, to embed in other documents."""
+    summary = {}
+    for status, number in report.counts().items():
+        summary[status.value.replace(" ", "_")] = number
     return {
         "stack": report.stack,
         "environment": report.environment,
@@ -101,26 +118,30 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         "interrupted": report.interrupted,
         "calls": report.calls,
         "seconds": round(report.seconds, 3),
-        "summary": {status.value.replace(" ", "_"): number for status, number in report.counts().items()},
-        "checks": [_item(outcome) for outcome in report.outcomes],
+        "summary": summary,
+        "checks": list(map(_outcome, report.outcomes)),
     }
 
 
-def _item(outcome: CheckOutcome) -> dict[str, Any]:
+def _outcome(outcome: CheckOutcome) -> dict[str, Any]:
     return {
         "address": str(outcome.address),
         "status": outcome.status.value,
         "what": outcome.what,
         "place": str(outcome.place) if outcome.place else None,
         "seconds": round(outcome.seconds, 3),
-        "findings": [{"about": finding.about, "message": finding.message} for finding in outcome.findings],
+        "findings": list(map(_finding, outcome.findings)),
         "message": outcome.message,
         "notes": list(outcome.notes),
     }
 
 
+def _finding(finding: CheckFinding) -> dict[str, str]:
+    return {"about": finding.about, "message": finding.message}
+
+
 def junit_view(report: CheckReport) -> str:
-    """XML as JUnit writes it, which every CI reads; a project's checks are a class there."""
+    """JUnit XML, which CI systems read; the checks of a project share a class name."""
     counts = report.counts()
     numbers = {
         "tests": str(len(report.outcomes)),
@@ -132,18 +153,17 @@ def junit_view(report: CheckReport) -> str:
     name = f"{report.stack}/{report.environment}"
     cases = "".join(_case(outcome) for outcome in report.outcomes)
     suite = f"  <testsuite{_attributes({'name': name, **numbers})}>\n{cases}  </testsuite>\n"
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{_attributes(numbers)}>\n{suite}</testsuites>\n'
+    return f"{_XML}<testsuites{_attributes(numbers)}>\n{suite}</testsuites>\n"
 
 
 def junit_error(name: str, messages: Sequence[str]) -> str:
-    """A suite of one case that ended in an error before any check was made."""
+    """A suite with a single case, for a run that failed before any check."""
     numbers = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0", "time": "0.000"}
     first = _attributes({"message": messages[0]}) if messages else ""
     text = "&#10;".join(map(_xml, messages))
     case = _attributes({"classname": "reconciler", "name": name, "time": "0.000"})
     return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<testsuites{_attributes(numbers)}>\n"
+        f"{_XML}<testsuites{_attributes(numbers)}>\n"
         f"  <testsuite{_attributes({'name': name, **numbers})}>\n"
         f"    <testcase{case}><error{first}>{text}</error></testcase>\n"
         "  </testsuite>\n</testsuites>\n"
@@ -152,14 +172,15 @@ def junit_error(name: str, messages: Sequence[str]) -> str:
 
 def _case(outcome: CheckOutcome) -> str:
     address = outcome.address
-    where = {"file": outcome.place.file, "line": str(outcome.place.line)} if outcome.place else {}
-    classname = ".".join(part for part in (address.kind, address.project) if part)
-    case = {"classname": classname, "name": address.name, "time": f"{outcome.seconds:.3f}", **where}
+    classname = ".".join(filter(None, (address.kind, address.project)))
+    case = {"classname": classname, "name": address.name, "time": f"{outcome.seconds:.3f}"}
+    if outcome.place:
+        case["file"] = outcome.place.file
+        case["line"] = str(outcome.place.line)
     notes = f"<system-err>{_xml(' '.join(outcome.notes))}</system-err>" if outcome.notes else ""
     inner = f"{_verdict(outcome)}{notes}"
-    return (
-        f"    <testcase{_attributes(case)}>{inner}</testcase>\n" if inner else f"    <testcase{_attributes(case)}/>\n"
-    )
+    tag = f"testcase{_attributes(case)}"
+    return f"    <{tag}>{inner}</testcase>\n" if inner else f"    <{tag}/>\n"
 
 
 def _verdict(outcome: CheckOutcome) -> str:

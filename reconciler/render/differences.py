@@ -1,4 +1,4 @@
-"""Differences of texts, line by line: what changed, a little of what surrounds it, and how much was left out."""
+"""Line diffs of texts, with a little context and counts of omitted lines."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from reconciler.render.values import count, text_lines
 CONTEXT = 2
 _WIDE = 160
 _KEPT = 40
-_NO_END = "(no end of line here)"
+_NO_END = "(no newline at end)"
 _MANY = 2_000
 
 
 class DiffLine(NamedTuple):
-    """One line of a diff. `sign` is `+`, `-`, a blank for context, or `…` for what is left out."""
+    """One line of a diff. `sign` is `+`, `-`, a blank for context, or `…` for omitted lines."""
 
     sign: str
     text: str
 
 
 def diff_texts(before: str, after: str) -> list[DiffLine]:
-    """The difference of two texts, one that shows even where only the last end of line differs."""
+    """The diff of two texts, including a newline added or removed at the end."""
     left, right = text_lines(before), text_lines(after)
     if before.endswith("\n") != after.endswith("\n") and left and right:
-        (right if before.endswith("\n") else left).append(_NO_END)
+        lacking = right if before.endswith("\n") else left
+        lacking.append(_NO_END)
     return diff_lines(left, right)
 
 
 def diff_lines(before: Sequence[str], after: Sequence[str], context: int = CONTEXT) -> list[DiffLine]:
-    """The difference of two lists of lines, unchanged stretches in their middle cut."""
-    # Without the heuristic, popular lines (blank ones) would be matched too: better, but quadratic in large texts.
-    import difflib  # only where texts differ
+    """The diff of two lists of lines, with `context` unchanged lines around each change."""
+    import difflib  # imported late: few runs show a diff
 
+    # Without `autojunk`, diffs are better but take quadratic time, so large texts keep it.
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=len(before) + len(after) > _MANY)
     lines: list[DiffLine] = []
     position = 0
@@ -46,10 +47,11 @@ def diff_lines(before: Sequence[str], after: Sequence[str], context: int = CONTE
 
 
 def abridged(lines: Sequence[DiffLine], most: int) -> list[DiffLine]:
-    """At most `most` lines, the end replaced by how many are missing."""
+    """At most `most` lines; the last one counts those left out."""
     if len(lines) <= most:
         return list(lines)
-    return [*lines[: most - 1], DiffLine("…", f"{count(len(lines) - most + 1, 'more line')} of this difference")]
+    missing = count(len(lines) - most + 1, "more line")
+    return [*lines[: most - 1], DiffLine("…", f"{missing} of this diff")]
 
 
 def _gap(size: int) -> list[DiffLine]:
@@ -61,12 +63,16 @@ def _operation(
 ) -> list[DiffLine]:
     tag, start, end, start_after, end_after = operation
     if tag == "equal":
-        return [DiffLine(" ", text if len(text) <= _WIDE else text[:_WIDE] + "…") for text in before[start:end]]
+        return [DiffLine(" ", _start(text)) for text in before[start:end]]
     left, right = list(before[start:end]), list(after[start_after:end_after])
     if len(left) == len(right):
-        pairs = [_cropped(one, other) for one, other in zip(left, right, strict=True)]
-        left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        for at, (old, new) in enumerate(zip(left, right, strict=True)):
+            left[at], right[at] = _cropped(old, new)
     return [*_signed("-", left), *_signed("+", right)]
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= _WIDE else text[:_WIDE] + "…"
 
 
 def _signed(sign: str, lines: Sequence[str]) -> Iterator[DiffLine]:
@@ -76,7 +82,7 @@ def _signed(sign: str, lines: Sequence[str]) -> Iterator[DiffLine]:
 
 
 def _cropped(before: str, after: str) -> tuple[str, str]:
-    """Two versions of a very long line without most of the beginning and the end that they share."""
+    """Two versions of a very long line, without most of their common start and end."""
     if max(len(before), len(after)) <= _WIDE:
         return before, after
     start = max(0, _shared(before, after) - _KEPT)
@@ -85,10 +91,12 @@ def _cropped(before: str, after: str) -> tuple[str, str]:
 
 
 def _shared(before: str, after: str) -> int:
-    """How many characters two texts have in common at their beginning."""
-    pairs = enumerate(zip(before, after, strict=False))
-    return next((at for at, (one, other) in pairs if one != other), min(len(before), len(after)))
+    """The length of the common prefix of two texts."""
+    length = min(len(before), len(after))
+    return next((at for at in range(length) if before[at] != after[at]), length)
 
 
 def _window(text: str, start: int, end: int) -> str:
-    return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
+    before = "…" if start else ""
+    after = "…" if end < len(text) else ""
+    return f"{before}{text[start:end]}{after}"

@@ -1,8 +1,9 @@
-"""Making text of unknown origin harmless: for a terminal, for HTML, for Markdown, for spreadsheets.
+"""Escapes untrusted text for terminals, HTML, Markdown and spreadsheets.
 
-Names, messages and contents come from the API and from manifests of strangers. They may hold escape sequences that
-move the cursor, bidi overrides that show a line in another order than it is read, markup, or mentions that notify
-people. Everything a renderer prints passes through this module, and what cannot be shown is spelled out instead.
+Names, messages and contents come from the API and from other people's manifests. They may contain
+escape sequences that move the cursor, bidi overrides that reorder a line, markup, or mentions that
+notify people. Everything that renderers print passes through this module; invisible characters are
+spelled out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^{}]")
 _AT_START = re.compile(r"^(\d*)([-+=.):#])")
-# Mentions, references to issues and the like, addresses of pages and of people, names of emoji.
+# Mentions, issue references, URLs, e-mail addresses, emoji names.
 _LINKS = re.compile(r"[@#!$%~&](?=[\w\"])|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE)
 _BREAK = "&#8203;"
 _FORMULA = ("=", "+", "-", "@")
@@ -24,19 +25,19 @@ _BACKTICKS = re.compile(r"`+")
 
 
 def terminal(text: str) -> str:
-    r"""`text` on one line, with every control, format and invisible character spelled out (`\n`, `\x1b`, `\u202e`)."""
+    r"""`text` on one line, with control, format and invisible characters spelled out (`\x1b`)."""
     if text.isprintable() and _BLANK_LETTERS.isdisjoint(text):
         return text
     return "".join(spelled(char) if hides(char) else char for char in text)
 
 
 def hides(char: str) -> bool:
-    """Whether a character shows nothing of its own, or acts on what is around it."""
+    """Whether a character is invisible, or affects its surroundings."""
     return char in _BLANK_LETTERS or unicodedata.category(char) in _HIDDEN_CATEGORIES
 
 
 def spelled(char: str) -> str:
-    """A character as an escape sequence in ASCII."""
+    """A character as an ASCII escape sequence."""
     code = ord(char)
     if char in _SHORT:
         return _SHORT[char]
@@ -46,28 +47,28 @@ def spelled(char: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` in double quotes, on one line; quotes and backslashes inside are told apart from our own."""
+    """`text` in double quotes, on one line; quotes and backslashes inside are escaped."""
     return '"' + terminal(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def markup(text: str) -> str:
     """`text` for HTML, between tags or inside a quoted attribute."""
-    import html  # with thousands of names of characters, which texts for terminals do without
+    import html  # imported late: loads a large entity table that terminals do not need
 
     return html.escape(terminal(text), quote=True)
 
 
 def code(text: str) -> str:
-    """`text` as inline code for a place where HTML is read, such as a `<summary>`."""
+    """`text` as inline code in HTML, such as a `<summary>`."""
     return f"<code>{markup(text)}</code>"
 
 
 def prose(text: str) -> str:
-    """`text` for Markdown prose: no markup, no link, no mention, no reference to an issue."""
-    # Hosts look for links after the Markdown is rendered, where a backslash has no effect: a break that takes no room
-    # does. It is put in last, as a private character until then, so that nothing of it is escaped.
-    shown = _LINKS.sub(lambda found: f"{found[0]}\0", terminal(text).lstrip())
-    shown = _MARKUP.sub(lambda found: f"\\{found[0]}", shown)
+    """`text` for Markdown prose, without markup, links, mentions and issue references."""
+    # Hosts detect links after rendering, when backslashes are gone; a zero-width space still works.
+    # NUL stands for it until the end, so that it is not escaped itself.
+    shown = _LINKS.sub(r"\g<0>\0", terminal(text).lstrip())
+    shown = _MARKUP.sub(r"\\\g<0>", shown)
     shown = _AT_START.sub(r"\1\\\2", shown)
     import html
 
@@ -75,13 +76,15 @@ def prose(text: str) -> str:
 
 
 def spreadsheet(text: str) -> str:
-    """`text` for a cell of a spreadsheet: what looks like a formula and is no number begins with an apostrophe."""
+    """`text` for a spreadsheet cell: formulas get a leading apostrophe, numbers do not."""
     shown = terminal(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown) else shown
+    if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown):
+        return f"'{shown}"
+    return shown
 
 
 def code_span(text: str, *, in_table: bool = False) -> str:
-    """`text` as a code span of Markdown; a table would take a bare `|` for the end of its cell."""
+    """`text` as a Markdown code span; in a table, `|` is escaped since it would end the cell."""
     shown = terminal(text) or " "
     ticks = "`" * (_longest_run(shown) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
@@ -90,16 +93,16 @@ def code_span(text: str, *, in_table: bool = False) -> str:
 
 
 def fenced(lines: list[str], language: str = "") -> str:
-    """Lines in a fenced block whose fence is longer than any run of backticks inside."""
+    """Lines in a fenced block; the fence is longer than any run of backticks inside."""
     shown = [terminal(line) for line in lines]
     fence = "`" * max(3, _longest_run("\n".join(shown)) + 1)
     return "\n".join((fence + language, *shown, fence))
 
 
 def json_safe(text: str) -> str:
-    r"""A JSON document with its invisible characters as `\u` escapes; the document says the same as before.
+    r"""An equivalent JSON document with invisible characters as `\u` escapes.
 
-    Newlines stay: outside strings they are layout, and inside strings JSON has none.
+    Newlines are kept: JSON strings contain none, so all of them are layout.
     """
     return "\n".join(line if line.isprintable() else _json_safe(line) for line in text.split("\n"))
 

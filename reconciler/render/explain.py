@@ -1,9 +1,12 @@
-"""The documentation of a kind or a field, from its declaration."""
+"""`reconciler explain`: the documentation of a kind or a field, from its declaration.
+
+The pages below docs/kinds/ use the same facts and phrases (`kind_page`).
+"""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -31,30 +34,40 @@ from reconciler.render.lines import line, padded, plain
 from reconciler.render.values import inline
 
 _SCOPES = {
-    ScopeType.ORGANIZATION: "the organization; calls need the admin key",
-    ScopeType.PROJECT: "a project, named by metadata.project; calls need the admin key",
-    ScopeType.EITHER: "a project where metadata.project names one, else the organization; calls need the admin key",
-    ScopeType.PROJECT_KEY: "the project of a key: metadata.project says which, left out it is that of the default key",
+    ScopeType.ORGANIZATION: "organization; uses the admin key",
+    ScopeType.PROJECT: "project (metadata.project); uses the admin key",
+    ScopeType.EITHER: "project if metadata.project is set, else organization; uses the admin key",
+    ScopeType.PROJECT_KEY: "project (metadata.project, or that of the default key); uses its key",
 }
 _SCOPES_IN_SHORT = {
     ScopeType.ORGANIZATION: "organization",
     ScopeType.PROJECT: "project",
-    ScopeType.EITHER: "scope",
+    ScopeType.EITHER: "project or organization",
     ScopeType.PROJECT_KEY: "project",
 }
 _REMOVALS = {
-    Removal.DELETE: "the object is deleted",
-    Removal.ARCHIVE: "the object is archived, which is final",
-    Removal.RESTORE: "the object stays, and what was overwritten is written back",
+    Removal.DELETE: "deletes the object",
+    Removal.ARCHIVE: "archives the object, which is permanent",
+    Removal.RESTORE: "keeps the object and restores the values it had before",
 }
-_MUTABILITIES = {Mutability.REPLACES: "a change forces replacement", Mutability.FIXED: "only at creation"}
+MUTABILITIES = {
+    Mutability.IN_PLACE: "in place",
+    Mutability.REPLACES: "forces replacement",
+    Mutability.FIXED: "set at creation only",
+}
+READABILITIES = {
+    Readable.SOMETIMES: "not always shown by the API",
+    Readable.NEVER: "never shown by the API",
+}
+KEPT = "kept when removed from the manifest"
+RESET = "reset to its previous value when removed from the manifest"
 _WIDTH = 96
 
-Item = TypeVar("Item")
+Entry = TypeVar("Entry")
 
 
 class Part(Struct, frozen=True):
-    """A field or a property: its type, in a few words what holds for it, and its sentence."""
+    """A field or property: its type, facts such as `required`, and its description."""
 
     name: str
     type: Type
@@ -68,19 +81,19 @@ class Part(Struct, frozen=True):
 
 
 def explain_kind(kind: Declaration, path: Sequence[str] = ()) -> str:
-    """A page about a kind, or about the part of it at `path`. Raises UsageError where there is no such part."""
+    """A page about a kind, or its field at `path`; UsageError if there is no such field."""
     if not path:
         return _page(_kind_lines(kind))
-    part = _field_part(_found(kind.by_name, path[0], kind.name))
+    part = _field_part(_lookup(kind.by_name, path[0], kind.name))
     place = f"{kind.name}.{path[0]}"
     for name in path[1:]:
-        part = _property_part(_found(children_of(part.type), name, place))
+        part = _property_part(_lookup(children_of(part.type), name, place))
         place = f"{place}.{name}"
     return _page(_part_lines(place, part))
 
 
 def kind_facts(kind: Declaration) -> list[tuple[str, str]]:
-    """What holds for a kind as a whole, each fact with the word for it."""
+    """Facts about the kind as a whole, as pairs of label and text."""
     return list(_facts(kind))
 
 
@@ -88,12 +101,15 @@ def _page(lines: Iterator[str]) -> str:
     return plain(line(text) for text in lines)
 
 
-def _found(known: Mapping[str, Item], name: str, place: str) -> Item:
+def _lookup(known: Mapping[str, Entry], name: str, place: str) -> Entry:
     if name in known:
         return known[name]
     if not known:
         raise UsageError(f"{place} has no fields of its own")
-    raise UsageError(f'{place} has no field "{name}".{nearest(name, known)}', hint=f"it has {', '.join(known)}")
+    raise UsageError(
+        f'{place} has no field "{name}".{nearest(name, known)}',
+        hint=f"its fields are {', '.join(known)}",
+    )
 
 
 def _kind_lines(kind: Declaration) -> Iterator[str]:
@@ -105,43 +121,50 @@ def _kind_lines(kind: Declaration) -> Iterator[str]:
     yield ""
     facts = dict(_facts(kind))
     width = max(map(len, facts))
-    for name, text in facts.items():
+    for label, text in facts.items():
         first, *rest = _wrapped(text, "", _WIDTH - width - 4)
-        yield f"  {padded(name, width)}  {first}"
-        yield from (f"  {' ' * width}  {more}" for more in rest)
+        yield f"  {padded(label, width)}  {first}"
+        for more in rest:
+            yield f"  {' ' * width}  {more}"
     yield from ("", "Fields")
-    yield from _list([_field_part(field) for field in kind.fields])
-    yield from ("", "Example", *(f"  {text}" for text in kind.example.rstrip("\n").split("\n")))
+    yield from _list(map(_field_part, kind.fields))
+    yield from ("", "Example")
+    yield from textwrap.indent(kind.example.rstrip("\n"), "  ").split("\n")
 
 
 def _facts(kind: Declaration) -> Iterator[tuple[str, str]]:
-    yield "lives in", _SCOPES[kind.scope]
+    yield "scope", _SCOPES[kind.scope]
     if isinstance(kind, Kind):
         yield from _facts_of_objects(kind)
         return
-    removes = isinstance(kind, RuleKind) and kind.removes
-    effect = "plans list what it matches, and apply deletes that" if removes else "no plan shows it"
-    yield "is", f"no object: {effect}, and no state remembers it"
+    effect = "plans do not show it"
+    if isinstance(kind, RuleKind) and kind.removes:
+        effect = "plans list the objects it matches, and apply deletes them"
+    yield "creates", f"no object and no state entry; {effect}"
     if kind.shapes:
-        yield "has either", "; or ".join(map(_shape, kind.shapes))
+        yield "requires", "; or ".join(map(_shape, kind.shapes))
 
 
 def _facts_of_objects(kind: Kind) -> Iterator[tuple[str, str]]:
     keys = " or ".join(" and ".join(key) for key in (kind.natural_key, *kind.other_keys))
     scopes = _SCOPES_IN_SHORT[kind.scope]
-    by_key = f"its id, {'our mark, ' if kind.mark else ''}or its {keys}"
     if kind.job is not None:
-        yield "found by", "its id, or our mark and the digest of its inputs"
-        yield "runs", "once for its inputs, and again when one of them changes or with --replace"
-        yield "results", f"{', '.join(kind.job.results)}: references may use them once it has succeeded"
+        results = ", ".join(kind.job.results)
+        yield "matched by", "id, or ownership mark and digest of its inputs"
+        yield "runs", "once, and again when an input changes or with --replace"
+        yield "results", f"{results}; can be referenced once the job has succeeded"
+    elif keys:
+        mark = "ownership mark, " if kind.mark else ""
+        yield "matched by", f"id, {mark}or {keys}"
     else:
-        yield "found by", by_key if keys else f"where it is: there is one for each {scopes}"
+        yield "matched by", f"scope (there is one per {scopes})"
     if kind.always_exists:
-        yield "made by", f"the API itself, one for each {keys or scopes}: it can only be changed"
+        yield "created by", f"the API, one per {keys or scopes}; it can only be changed"
     if kind.shapes:
-        yield "has either", "; or ".join(map(_shape, kind.shapes))
-    yield "removed", _removal(kind)
-    yield "import", " or ".join(f"reconciler import {_address(kind)} {form}" for form in kind.id_forms)
+        yield "requires", "; or ".join(map(_shape, kind.shapes))
+    yield "removal", _removal(kind)
+    commands = [f"reconciler import {_address(kind)} {form}" for form in kind.id_forms]
+    yield "import", " or ".join(commands)
     if kind.beta:
         yield "beta", kind.beta
 
@@ -157,20 +180,23 @@ def _removal(kind: Kind) -> str:
     text = _REMOVALS[kind.removal]
     lost = f" ({kind.destroys})" if kind.destroys else ""
     if kind.on_remove is OnRemove.RETAIN:
-        return f"the object is retained; with lifecycle.on_remove: delete {text}{lost}"
-    return f"{text}{lost}; with lifecycle.on_remove: retain it stays"
+        return f"keeps the object; lifecycle.on_remove: delete {text}{lost}"
+    return f"{text}{lost}; lifecycle.on_remove: retain keeps it"
 
 
 def _removal_of_jobs(kind: Kind, job: Job) -> str:
-    runs = "one that still runs is cancelled"
+    running = "cancels a running job"
     if job.product is not None:
-        return f"{runs}; of one that has ended nothing goes, unless lifecycle.on_remove: delete: {job.destroys}"
-    ended = f"deleted ({kind.destroys})" if kind.removal is Removal.DELETE else "only forgotten"
-    return f"{runs}, one that has ended is {ended}"
+        return f"{running}; lifecycle.on_remove: delete also cleans up an ended one: {job.destroys}"
+    if kind.removal is Removal.DELETE:
+        return f"{running}, deletes an ended one ({kind.destroys})"
+    return f"{running}, forgets an ended one"
 
 
 def _address(kind: Kind) -> str:
-    return f"{kind.name}/NAME" if kind.scope is ScopeType.ORGANIZATION else f"{kind.name}/PROJECT/NAME"
+    if kind.scope is ScopeType.ORGANIZATION:
+        return f"{kind.name}/NAME"
+    return f"{kind.name}/PROJECT/NAME"
 
 
 def _part_lines(place: str, part: Part) -> Iterator[str]:
@@ -179,10 +205,10 @@ def _part_lines(place: str, part: Part) -> Iterator[str]:
     inner = children_of(part.type)
     if inner:
         yield from ("", "Fields")
-        yield from _list([_property_part(item) for item in inner.values()])
+        yield from _list(map(_property_part, inner.values()))
 
 
-def _list(parts: Sequence[Part]) -> Iterator[str]:
+def _list(parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
         yield from _wrapped(f"{part.name}: {part.head}", "  ", hanging=2)
         yield from _wrapped(part.doc, "      ")
@@ -200,20 +226,22 @@ def _property_part(item: Property) -> Part:
 def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:
     if required:
         return ("required",)
-    return () if default is SERVER_CHOSEN or default is None else (f"default {inline(default)}",)
+    if default is SERVER_CHOSEN or default is None:
+        return ()
+    return (f"default {inline(default)}",)
 
 
 def _field_facts(field: Field) -> Iterator[str]:
     if field.mutability is not Mutability.IN_PLACE:
-        yield _MUTABILITIES[field.mutability]
+        yield MUTABILITIES[field.mutability]
     if field.client_only:
-        yield "for us, and never sent"
-    elif field.readable is not Readable.ALWAYS:
-        yield "never shown by the API" if field.readable is Readable.NEVER else "not always shown by the API"
+        yield "not sent to the API"
+    elif field.readable in READABILITIES:
+        yield READABILITIES[field.readable]
     if field.reset is KEEP:
-        yield "stays when it is taken away"
+        yield KEPT
     if field.reset is OVERWRITTEN:
-        yield "what it was before comes back when it is taken away"
+        yield RESET
 
 
 def _wrapped(text: str, indent: str, width: int = _WIDTH, *, hanging: int = 0) -> list[str]:

@@ -1,9 +1,11 @@
-"""Types in words: what a value may be, within which limits, and what its parts are called."""
+"""Types in words: names, limits and named parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from msgspec.structs import replace
 
 from reconciler.model.types import (
     Boolean,
@@ -28,27 +30,27 @@ from reconciler.model.types import (
 from reconciler.render.values import count
 
 _SIMPLE: dict[type[Any], str] = {
-    Text: "text",
-    Integer: "whole number",
+    Text: "string",
+    Integer: "integer",
     Number: "number",
-    Boolean: "true or false",
-    Scalar: "text, number or boolean",
+    Boolean: "boolean",
+    Scalar: "string, number or boolean",
     Object: "object",
-    Json: "free JSON",
-    LocalFileType: "path of a file",
-    FileSetType: "list of folders and files",
+    Json: "any JSON",
+    LocalFileType: "file path",
+    FileSetType: "list of files and folders",
     BundleType: "list of folders",
-    KeySinkType: "where a key goes",
-    SecretValueType: "where a secret comes from",
+    KeySinkType: "key destination",
+    SecretValueType: "secret source",
 }
 
 
 def describe(kind: Type) -> str:
-    """The name of a type: `list of text`, `one of "low", "high"`."""
+    """The name of a type: `list of strings`, `one of "low", "high"`."""
     match kind:
         case Text(choices=choices) if choices:
             listed = ", ".join(f'"{choice}"' for choice in choices)
-            other = ", or another" if kind.open_choices else ""
+            other = ", or another string" if kind.open_choices else ""
             return f"one of {listed}{other}" if len(choices) > 1 or other else listed
         case ListOf(item):
             return f"{'set' if kind.unordered else 'list'} of {_many(item)}"
@@ -57,22 +59,22 @@ def describe(kind: Type) -> str:
         case Tagged(variants):
             return f"object whose {kind.tag} is {_listed(list(variants), 'or')}"
         case Object(properties) if properties:
-            return f"object with {_listed([item.name for item in properties], 'and')}"
+            return f"object with {_listed(list(_by_name(properties)), 'and')}"
         case Either(text, other_type):
             return f"{describe(text)} or {describe(other_type)}"
     return _SIMPLE[type(kind)]
 
 
 def limits_of(kind: Type) -> list[str]:
-    """The limits of a value, each a phrase."""
+    """The limits of a value, one phrase each."""
     return list(_limits(kind))
 
 
 def children_of(kind: Type) -> dict[str, Property]:
-    """The named parts below a type, through lists and maps; of an object with variants those of all."""
+    """The named parts below a type, through lists and maps; for variants, the parts of all."""
     match kind:
         case Object(properties):
-            return {item.name: item for item in properties}
+            return _by_name(properties)
         case ListOf(item):
             return children_of(item)
         case MapOf(value):
@@ -84,11 +86,11 @@ def children_of(kind: Type) -> dict[str, Property]:
         case FileSetType(attributes, chunking):
             return _of_files(attributes, chunking)
         case BundleType():
-            return {item.name: item for item in _GLOBS}
+            return _by_name(_GLOBS)
         case KeySinkType():
-            return {item.name: item for item in (_WRITE_TO,)}
+            return {_WRITE_TO.name: _WRITE_TO}
         case SecretValueType():
-            return {item.name: item for item in _SOURCES}
+            return _by_name(_SOURCES)
     return {}
 
 
@@ -96,46 +98,62 @@ _WRITE_TO = Property(
     "write_to",
     Object(
         (
-            Property("file", Text(), "A file below the stack's folder, readable by its owner only."),
-            Property("command", ListOf(Text()), "A program and its arguments; it reads the key on standard input."),
+            Property(
+                "file",
+                Text(),
+                "A file below the stack's folder; only its owner can read it.",
+            ),
+            Property(
+                "command",
+                ListOf(Text()),
+                "A program and its arguments; it receives the key on standard input.",
+            ),
         )
     ),
-    "Either a file or a command.",
+    "A file or a command.",
     required=True,
 )
 
 
 _SOURCES = (
-    Property("from_env", Text(), "The environment variable that has it; its name begins with RECONCILER_SECRET_."),
-    Property("from_file", Text(), "The file that has it, below the folder secrets of the stack."),
+    Property(
+        "from_env",
+        Text(),
+        "An environment variable whose name begins with RECONCILER_SECRET_.",
+    ),
+    Property("from_file", Text(), "A file below the stack's `secrets` folder."),
 )
 
 _GLOBS = (
     Property("path", Text(), "A glob below the stack's folder, such as `handbook/**/*.md`."),
     Property("ignore", ListOf(Text()), "Globs of files to leave out."),
-    Property("allow_empty", Boolean(), "Whether `path` may match no file; otherwise that is an error.", default=False),
+    Property("allow_empty", Boolean(), "Whether `path` may match no files.", default=False),
 )
+
+
+def _by_name(parts: Iterable[Property]) -> dict[str, Property]:
+    return {part.name: part for part in parts}
 
 
 def _of_files(attributes: Type, chunking: Type) -> dict[str, Property]:
     parts = (
         *_GLOBS,
-        Property("file_id", Text(), "The id of an uploaded file, in place of a path."),
-        Property("attributes", attributes, "Attributes of each file, for filters in searches."),
-        Property("chunking_strategy", chunking, "How each file is cut for the index."),
+        Property("file_id", Text(), "The id of an uploaded file, instead of a path."),
+        Property("attributes", attributes, "Attributes of each file, for search filters."),
+        Property("chunking_strategy", chunking, "How each file is split into chunks."),
     )
-    return {part.name: part for part in parts}
+    return _by_name(parts)
 
 
 def _of_variants(kind: Tagged, variants: Any) -> dict[str, Property]:
-    tag = Property(kind.tag, Text(choices=tuple(variants)), "Which of them it is.", required=True)
+    tag = Property(kind.tag, Text(choices=tuple(variants)), "Selects the variant.", required=True)
     parts = {kind.tag: tag}
     for name, variant in variants.items():
-        for item in variant.properties:
-            doc = f"({kind.tag}: {name}) {item.doc}" if item.doc else f"(only with {kind.tag}: {name})"
-            parts.setdefault(
-                item.name, Property(item.name, item.type, doc, item.required, item.default, item.keeps_empty)
-            )
+        for part in variant.properties:
+            doc = f"(only with {kind.tag}: {name})"
+            if part.doc:
+                doc = f"({kind.tag}: {name}) {part.doc}"
+            parts.setdefault(part.name, replace(part, doc=doc))
     return parts
 
 
@@ -146,12 +164,17 @@ def _limits(kind: Type) -> Iterator[str]:
         case Integer(low, high) | Number(low, high):
             yield from _range(low, high)
         case ListOf():
-            yield from [f"at most {count(kind.max_items, 'item')}"] if kind.max_items else []
-            yield from (f"each {limit}" for limit in _limits(kind.item))
+            if kind.max_items:
+                yield f"at most {count(kind.max_items, 'item')}"
+            for limit in _limits(kind.item):
+                yield f"each {limit}"
         case MapOf():
-            yield from [f"at most {count(kind.max_items, 'pair')}"] if kind.max_items else []
-            yield from [f"keys of at most {count(kind.max_key, 'character')}"] if kind.max_key else []
-            yield from (f"each {limit}" for limit in _limits(kind.value))
+            if kind.max_items:
+                yield f"at most {count(kind.max_items, 'pair')}"
+            if kind.max_key:
+                yield f"keys of at most {count(kind.max_key, 'character')}"
+            for limit in _limits(kind.value):
+                yield f"each {limit}"
     if isinstance(kind, Text) and kind.pattern:
         yield f"matches {kind.pattern}"
 
@@ -166,12 +189,17 @@ def _range(low: float | None, high: float | None) -> Iterator[str]:
 
 
 def _many(kind: Type) -> str:
+    """The type in the plural, for `list of …`."""
     text = describe(kind)
     first, space, rest = text.partition(" ")
-    if first in ("object", "number"):
+    if first in ("object", "number", "string", "integer", "boolean"):
         return f"{first}s{space}{rest}"
-    return "whole numbers" if text == "whole number" else text
+    if isinstance(kind, Scalar):
+        return "strings, numbers or booleans"
+    return "file paths" if isinstance(kind, LocalFileType) else text
 
 
 def _listed(names: list[str], word: str) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"

@@ -1,4 +1,4 @@
-"""A run that failed or was refused, in every format that a report can have."""
+"""Failed and refused runs, in every report format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.render import get
 
 
 class Failure(Struct, frozen=True):
-    """What ended a run. `plan` is the plan that it had by then, if any; guards give `refusals`."""
+    """Why a run ended. `plan` is set if planning had finished; `refusals` come from guards."""
 
     command: str
     diagnostics: tuple[Diagnostic, ...]
@@ -20,7 +20,7 @@ class Failure(Struct, frozen=True):
 
 
 def render_failure(failure: Failure, name: str) -> str:
-    """The failure in a format that the command can write; as text where it can write no other."""
+    """The failure in the report format `name`; unknown formats get text."""
     match name:
         case "json" | "markdown":
             return _rendered(failure, name)
@@ -38,7 +38,7 @@ def _rendered(failure: Failure, name: str) -> str:
     if failure.plan is None:
         refused = (Diagnostic("Refused", detail=sentence) for sentence in failure.refusals)
         return renderer.failure(failure.command, (*failure.diagnostics, *refused))
-    # The errors come first: nothing of the plan has the same weight.
+    # Errors come before anything that the plan itself has to say.
     diagnostics = (*failure.diagnostics, *failure.plan.diagnostics)
     refusals = failure.refusals or failure.plan.refusals
     return renderer.plan(replace(failure.plan, diagnostics=diagnostics, refusals=refusals))

@@ -1,7 +1,7 @@
-"""The fields of a change, made ready to be shown; text and Markdown only differ in how they put them down.
+"""The fields of a change as rows, which text and Markdown only lay out differently.
 
-A create lists what the object will be, a delete what it was, everything else what moves. An `Entry` is one of these:
-a pair on one line, a single value, or a head with lines below it.
+A create lists the new object's fields, other changes list the fields that change. A row is a pair
+on one line, a single value, or a name with lines below it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,39 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.model.change import Action, Change, Drift, FieldChange, Origin, Outcome, OutputChange
+from reconciler.model.change import (
+    Action,
+    Change,
+    Drift,
+    FieldChange,
+    Origin,
+    Outcome,
+    OutputChange,
+)
 from reconciler.model.kind import Removal
 from reconciler.model.values import FileSet, LocalFile, SecretValue, Spec
 from reconciler.render.differences import DiffLine, abridged, diff_lines, diff_texts
 from reconciler.render.members import is_members, member_entry, member_lines, member_names
 from reconciler.render.phrases import field_remarks
-from reconciler.render.values import NOTHING, beginning, block, brief, count, inline, is_container, is_long
+from reconciler.render.values import (
+    NOTHING,
+    beginning,
+    block,
+    brief,
+    count,
+    inline,
+    is_container,
+    is_long,
+)
 
 MOST_BLOCK_LINES = 16
 MOST_DIFF_LINES = 200
 
 
 class FieldRow(Struct, frozen=True):
-    """One field as shown. `before` and `after` make a pair; `value` stands alone; `body` goes below.
+    """One field. `before` and `after` make a pair; otherwise there is a `value`, a `body`, or both.
 
-    `sign` says for a single value whether it comes (`+`) or goes (`-`).
+    `sign` says whether a single value is added (`+`) or removed (`-`).
     """
 
     name: str
@@ -40,12 +57,12 @@ class FieldRow(Struct, frozen=True):
 
     @property
     def is_pair(self) -> bool:
-        """Whether the entry is a before and an after on one line."""
+        """Whether the row shows before and after on one line."""
         return self.before is not None and self.after is not None
 
 
 def rows_of(change: Change, *, width: int) -> list[FieldRow]:
-    """What a plan shows below the heading of a change; values of up to `width` characters stay on a line."""
+    """The rows below the heading of a change; values up to `width` characters take one line."""
     if change.action is Action.CREATE:
         return listing(change.after or change.desired, sign="+", width=width)
     if change.action is Action.DELETE and change.removal is not Removal.RESTORE:
@@ -55,27 +72,29 @@ def rows_of(change: Change, *, width: int) -> list[FieldRow]:
 
 
 def drift_entries(drift: Drift, *, width: int) -> list[FieldRow]:
-    """What moved live, without saying beside each field again that it is drift."""
+    """The fields that changed live, without the remark that each of them drifted."""
     fields = [replace(field, origin=Origin.CONFIG) for field in drift.fields]
     return _field_entries(fields, frozenset(), width=width, happened=True)
 
 
 def moved_entries(outcome: Outcome, *, width: int) -> list[FieldRow]:
-    """What somebody else changed since the plan was made: from what the plan saw, to what is there."""
-    fields = [replace(field, origin=Origin.CONFIG, forces_replacement=False) for field in outcome.changed_since_plan]
+    """The fields that changed since the plan was made: from the planned value to the live one."""
+    changed = outcome.changed_since_plan
+    fields = [replace(field, origin=Origin.CONFIG, forces_replacement=False) for field in changed]
     return _field_entries(fields, frozenset(), width=width, happened=True)
 
 
 def _field_entries(
     fields: Sequence[FieldChange], members: frozenset[str], *, width: int, happened: bool
 ) -> list[FieldRow]:
-    """The entries of field changes. Those below a field of `members` are files, summed up in one entry."""
+    """The rows of field changes. The changes below a field in `members` share one row."""
     shown: list[FieldRow] = []
     summed: set[str] = set()
     for field in fields:
         if field.name in members or is_members(field):
             if field.name not in summed:
-                shown.append(_members(field.name, [item for item in fields if item.name == field.name], happened))
+                own = [change for change in fields if change.name == field.name]
+                shown.append(_members(field.name, own, happened))
                 summed.add(field.name)
         else:
             shown.append(_moved(field, width))
@@ -83,15 +102,17 @@ def _field_entries(
 
 
 def output_entries(outputs: Sequence[OutputChange], *, width: int) -> list[FieldRow]:
-    """The outputs that change."""
+    """The rows of changed outputs."""
     return [_output(output, width) for output in outputs]
 
 
 def listing(spec: Spec, *, sign: str, width: int) -> list[FieldRow]:
-    """Every field of an object that comes or goes; fields without a value are left out."""
-    return [
-        _listed(name, value, sign, width) for name, value in spec.items() if value is not None and value not in ([], {})
-    ]
+    """The fields of an object that is added or removed, without empty ones."""
+    rows = []
+    for name, value in spec.items():
+        if value is not None and value not in ([], {}):
+            rows.append(_listed(name, value, sign, width))
+    return rows
 
 
 def _output(output: OutputChange, width: int) -> FieldRow:
@@ -103,15 +124,19 @@ def _output(output: OutputChange, width: int) -> FieldRow:
 
 
 def _with_file(field: FieldChange, after: Spec) -> FieldChange:
-    """A change of a digest as one of the file it belongs to, which says more."""
+    """Show the file itself instead of its digest, since it says more."""
     file = after.get(field.name)
-    is_its = isinstance(file, LocalFile) and len(field.path) == 1 and field.after == file.sha256
-    return replace(field, after=file) if is_its else field
+    if isinstance(file, LocalFile) and len(field.path) == 1 and field.after == file.sha256:
+        return replace(field, after=file)
+    return field
 
 
 def _with_members(change: Change) -> frozenset[str]:
-    specs: tuple[Spec, ...] = (change.after, change.desired, change.before)
-    return frozenset(name for spec in specs for name, value in spec.items() if isinstance(value, FileSet))
+    """The names of fields that hold file sets."""
+    names: set[str] = set()
+    for spec in (change.after, change.desired, change.before):
+        names.update(name for name, value in spec.items() if isinstance(value, FileSet))
+    return frozenset(names)
 
 
 def _listed(name: str, value: Any, sign: str, width: int) -> FieldRow:
@@ -137,27 +162,40 @@ def _size_of(value: Any) -> str:
 
 
 def _members(name: str, fields: Sequence[FieldChange], happened: bool) -> FieldRow:
+    forces_replacement = any(field.forces_replacement for field in fields)
     remark = field_remarks(
-        fields[0].origin, forces_replacement=any(field.forces_replacement for field in fields), note=fields[0].note
+        fields[0].origin,
+        forces_replacement=forces_replacement,
+        note=fields[0].note,
     )
     value, names = member_entry(fields, happened=happened)
     return FieldRow(name, "~", value, body=tuple(member_lines(names)), remark=remark)
 
 
 def _moved(field: FieldChange, width: int) -> FieldRow:
-    remark = field_remarks(field.origin, forces_replacement=field.forces_replacement, note=field.note)
+    remark = field_remarks(
+        field.origin,
+        forces_replacement=field.forces_replacement,
+        note=field.note,
+    )
     before, after = field.before, field.after
-    if isinstance(before, SecretValue) and isinstance(after, SecretValue) and before.source == after.source:
+    sources = [value.source for value in (before, after) if isinstance(value, SecretValue)]
+    # With the same source on both sides, the secret behind it changed.
+    if len(sources) == 2 and sources[0] == sources[1]:
         return FieldRow(field.dotted, "~", "(secret value changed)", remark=remark)
     body = _body(field, width)
-    if body is None:
-        before, after = (_side(value, width) for value in (field.before, field.after))
-        return FieldRow(field.dotted, before=before, after=after, remark=remark)
-    return FieldRow(field.dotted, "~", "", body=tuple(body), remark=remark)
+    if body is not None:
+        return FieldRow(field.dotted, "~", "", body=tuple(body), remark=remark)
+    return FieldRow(
+        field.dotted,
+        before=_side(before, width),
+        after=_side(after, width),
+        remark=remark,
+    )
 
 
 def _body(field: FieldChange, width: int) -> Iterator[DiffLine] | list[DiffLine] | None:
-    """The lines of a change that does not fit on one; None where it does."""
+    """The lines of a change that does not fit on one line; None if it fits."""
     before, after = field.before, field.after
     if isinstance(before, str) and isinstance(after, str) and (is_long(before) or is_long(after)):
         return abridged(diff_texts(before, after), MOST_DIFF_LINES)

@@ -1,6 +1,6 @@
-"""Dependency graphs for looking at: Mermaid, Graphviz, or a plain SVG of our own.
+"""Dependency graphs as Mermaid, Graphviz or SVG.
 
-An arrow goes from a resource to what it needs.
+Arrows point from a resource to its dependencies.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ _ROW, _GAP, _HEIGHT, _CHARACTER = 44, 70, 28, 8
 
 
 def render_graph(edges: Mapping[Address, Collection[Address]], format: str) -> str:
-    """The graph of `edges`, from each address to what it needs. Raises UsageError for an unknown format."""
+    """The graph of `edges`, which maps each address to its dependencies."""
     if format not in GRAPH_FORMATS:
-        hint = f"formats are {', '.join(GRAPH_FORMATS)}"
-        raise UsageError(f'there is no graph format "{format}".{nearest(format, GRAPH_FORMATS)}', hint=hint)
-    nodes = sorted({*edges, *(needed for needs in edges.values() for needed in needs)})
+        raise UsageError(
+            f'unknown graph format "{format}".{nearest(format, GRAPH_FORMATS)}',
+            hint=f"the formats are {', '.join(GRAPH_FORMATS)}",
+        )
+    nodes = sorted(set(edges).union(*edges.values()))
     arrows = [(node, needed) for node in nodes for needed in sorted(edges.get(node, ()))]
     return {"mermaid": mermaid, "dot": dot, "svg": svg}[format](nodes, arrows)
 
 
 def mermaid(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
-    """A Mermaid flowchart, a box around each project."""
+    """A Mermaid flowchart with a subgraph for each project."""
     names = {node: f"n{number}" for number, node in enumerate(nodes)}
     lines = ["flowchart LR"]
     for number, (project, own) in enumerate(_by_project(nodes).items()):
@@ -46,8 +48,9 @@ def mermaid(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
 
 
 def dot(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
-    """A graph for Graphviz, a cluster for each project."""
-    lines = ["digraph reconciler {", "  rankdir=LR;", '  node [shape=box, style=rounded, fontname="sans-serif"];']
+    """A Graphviz graph with a cluster for each project."""
+    node_style = '  node [shape=box, style=rounded, fontname="sans-serif"];'
+    lines = ["digraph reconciler {", "  rankdir=LR;", node_style]
     for number, (project, own) in enumerate(_by_project(nodes).items()):
         boxes = [f"{quoted(str(node))};" for node in own]
         if project is None:
@@ -60,7 +63,7 @@ def dot(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
 
 
 def svg(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
-    """A picture in columns: what needs nothing stands on the right, everything else left of what it needs."""
+    """A picture in columns: dependents on the left, their dependencies to the right."""
     columns = _columns(nodes, edges)
     width = max((cells(str(node)) for node in nodes), default=0) * _CHARACTER + 24
     last = len(columns) - 1
@@ -69,11 +72,14 @@ def svg(nodes: Sequence[Address], edges: Sequence[Edge]) -> str:
         for depth, column in enumerate(columns)
         for row, node in enumerate(column)
     }
-    total = (len(columns) * (width + _GAP) - _GAP + 20, max(map(len, columns), default=0) * _ROW + 10)
+    total_width = len(columns) * (width + _GAP) - _GAP + 20
+    total_height = max(map(len, columns), default=0) * _ROW + 10
     shapes = [_arrow(corner[node], corner[needed], width) for node, needed in edges]
     shapes += [_box(*corner[node], width, str(node)) for node in nodes]
-    size = f'width="{total[0]}" height="{total[1]}" viewBox="0 0 {total[0]} {total[1]}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n' + "\n".join([_STYLE, *shapes, "</svg>"]) + "\n"
+    size = f'width="{total_width}" height="{total_height}"'
+    view = f'viewBox="0 0 {total_width} {total_height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view}>'
+    return "\n".join([head, _STYLE, *shapes, "</svg>"]) + "\n"
 
 
 _STYLE = """\
@@ -82,20 +88,26 @@ _STYLE = """\
   rect { fill: #f6f8fa; stroke: #8c959f; }
   path { fill: none; stroke: #8c959f; }
 </style>
-<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">\
+<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" \
+markerWidth="8" markerHeight="8" orient="auto">\
 <polyline points="0,0 8,4 0,8" fill="none" stroke="#8c959f"/></marker></defs>"""
 
 
 def _columns(nodes: Sequence[Address], edges: Sequence[Edge]) -> list[list[Address]]:
-    """Nodes by the length of the longest way down; a cycle, which no valid configuration has, stops counting."""
+    """Nodes by the length of their longest dependency chain.
+
+    The bound on rounds ends the search in a cycle, which valid configurations do not have.
+    """
     depth = dict.fromkeys(nodes, 0)
     for _ in nodes:
         deeper = {node: depth[needed] + 1 for node, needed in edges if depth[node] <= depth[needed]}
         if not deeper:
             break
         depth.update(deeper)
-    return [column for level in range(max(depth.values(), default=0) + 1)
-            if (column := [node for node in nodes if depth[node] == level])]  # fmt: skip
+    columns: dict[int, list[Address]] = {}
+    for node in nodes:
+        columns.setdefault(depth[node], []).append(node)
+    return [columns[level] for level in sorted(columns)]
 
 
 def _box(x: int, y: int, width: int, label: str) -> str:
@@ -106,7 +118,8 @@ def _box(x: int, y: int, width: int, label: str) -> str:
 def _arrow(start: tuple[int, int], end: tuple[int, int], width: int) -> str:
     x1, y1, x2, y2 = start[0] + width, start[1] + _HEIGHT // 2, end[0], end[1] + _HEIGHT // 2
     middle = (x1 + x2) // 2
-    return f'<path d="M{x1},{y1} C{middle},{y1} {middle},{y2} {x2},{y2}" marker-end="url(#tip)"/>'
+    curve = f"M{x1},{y1} C{middle},{y1} {middle},{y2} {x2},{y2}"
+    return f'<path d="{curve}" marker-end="url(#tip)"/>'
 
 
 def _by_project(nodes: Sequence[Address]) -> dict[str | None, list[Address]]:
@@ -117,5 +130,5 @@ def _by_project(nodes: Sequence[Address]) -> dict[str | None, list[Address]]:
 
 
 def _mermaid_label(text: str) -> str:
-    # Mermaid spells entities with a number sign.
+    # Mermaid writes entities with `#` instead of `&#`.
     return "".join(f"#{ord(char)};" if char in '"#&<>`' else char for char in terminal(text))

@@ -1,7 +1,8 @@
 """Plans and results as JSON for programs: a superset of Terraform's representation of a plan.
 
-Tools and policies that were written for that one find what they look for where they expect it. What only we have is
-under the one key `reconciler`, at the top and in each change. The same plan always gives the same bytes.
+Tools and policies written for Terraform plans work unchanged. Everything specific to reconciler is
+below the key `reconciler`, at the top and in each change. The same plan always gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from typing import Any
 from msgspec import to_builtins
 
 from reconciler.model.address import Address
-from reconciler.model.change import Action, ApplyResult, Change, Drift, FieldChange, Outcome, OutputChange, Plan, Reason
+from reconciler.model.change import (
+    Action,
+    ApplyResult,
+    Change,
+    Drift,
+    FieldChange,
+    Outcome,
+    OutcomeStatus,
+    OutputChange,
+    Plan,
+    Reason,
+)
+from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.model.values import Spec, Unknown
 from reconciler.render import phrases
@@ -39,36 +52,34 @@ _ACTION_REASONS = {
 
 
 class JsonRenderer:
-    """JSON documents. `timestamp` is written into plans where it is given, and nowhere else is there a clock."""
+    """JSON documents. A given `timestamp` is written into plans; the renderer reads no clock."""
 
     def __init__(self, timestamp: str | None = None) -> None:
         self._timestamp = timestamp
 
     def plan(self, plan: Plan) -> str:
-        """The whole plan, no-ops included."""
+        """The whole plan, including no-ops."""
         return document(self.plan_view(plan))
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
-        """What moved live, with how many changes of the configuration are pending besides."""
-        view = {
-            **self._head(plan),
-            "resource_drift": [_drift(drift) for drift in plan.drift],
-            "reconciler": {
-                **_origin(plan),
-                "configuration_changes_pending": len(phrases.of_the_manifests(plan)),
-                "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
-                **({"unmanaged": _unmanaged(plan)} if unmanaged else {}),
-            },
+        """Live changes, and how many configuration changes are pending."""
+        ours = {
+            **_origin(plan),
+            "configuration_changes_pending": len(phrases.configuration_changes(plan)),
+            "diagnostics": list(map(_diagnostic, plan.diagnostics)),
         }
-        return document(view)
+        if unmanaged:
+            ours["unmanaged"] = _unmanaged(plan)
+        drift = list(map(_drift, plan.drift))
+        return document({**self._head(plan), "resource_drift": drift, "reconciler": ours})
 
     def result(self, result: ApplyResult) -> str:
         """The outcome of every change, and the totals."""
-        outcomes = [_outcome(outcome) for outcome in result.outcomes]
+        failed = (*result.of(OutcomeStatus.FAILED), *result.of(OutcomeStatus.STALE))
         view = {
             **self._head(result.plan),
             "complete": phrases.is_complete(result),
-            "errored": bool([item for item in outcomes if item["status"] in ("failed", "stale")]),
+            "errored": bool(failed),
             "outputs": known(result.outputs),
             "reconciler": {
                 "stack": result.plan.stack,
@@ -76,7 +87,7 @@ class JsonRenderer:
                 "calls": result.calls,
                 "seconds": result.seconds,
                 "interrupted": result.interrupted,
-                "outcomes": outcomes,
+                "outcomes": list(map(_outcome, result.outcomes)),
                 "summary": phrases.result_totals(result),
             },
         }
@@ -91,7 +102,7 @@ class JsonRenderer:
         return document(_diagnostics(diagnostics))
 
     def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
-        """The problems, and what a plan would have said: that there is nothing to apply."""
+        """The problems, in the shape of an empty plan that cannot be applied."""
         problems = _diagnostics(diagnostics)
         view = {
             **problems,
@@ -110,26 +121,29 @@ class JsonRenderer:
         return document(view)
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
-        """The outputs by name, values as they are."""
+        """The outputs by name."""
         return document(known(outputs))
 
     def plan_view(self, plan: Plan) -> dict[str, Any]:
-        """The plan as one map of JSON, for whoever adds to it."""
+        """The plan as a JSON object, for callers that add to it."""
         errored = _errored(plan)
+        # Errors of single resources leave the rest of the plan applyable.
+        fails_as_a_whole = errored and not plan.blocked
+        applyable = not plan.is_empty and not plan.refusals and not fails_as_a_whole
         return {
             **self._head(plan),
-            "applyable": not plan.is_empty and not plan.refusals and (not errored or bool(plan.blocked)),
+            "applyable": applyable,
             "complete": not plan.blocked,
             "errored": errored,
             "planned_values": _planned_values(plan),
-            "resource_changes": [_change(change) for change in plan.changes],
-            "resource_drift": [_drift(drift) for drift in plan.drift],
+            "resource_changes": list(map(_change, plan.changes)),
+            "resource_drift": list(map(_drift, plan.drift)),
             "output_changes": {output.name: _output(output) for output in plan.outputs},
             "reconciler": {
                 **_origin(plan),
                 "destroy": plan.destroy,
                 "destructive": [str(change.address) for change in plan.destructive],
-                "diagnostics": [_diagnostic(item) for item in plan.diagnostics],
+                "diagnostics": list(map(_diagnostic, plan.diagnostics)),
                 "refusals": list(plan.refusals),
                 "summary": phrases.plan_totals(plan),
                 "unmanaged": _unmanaged(plan),
@@ -142,21 +156,23 @@ class JsonRenderer:
 
 
 def _errored(plan: Plan) -> bool:
-    return any(item.severity is Severity.ERROR for item in plan.diagnostics)
+    return any(diagnostic.severity is Severity.ERROR for diagnostic in plan.diagnostics)
 
 
 def _origin(plan: Plan) -> dict[str, Any]:
-    return {
+    origin = {
         "stack": plan.stack,
         "environment": plan.environment,
         "digest": plan.config_digest,
         "serial": plan.state_serial,
         "lineage": plan.state_lineage,
-        **({} if plan.rollback_of is None else {"rollback_of": plan.rollback_of}),
         "calls": plan.calls,
         "seconds": plan.seconds,
         "refresh": to_builtins(plan.refresh),
     }
+    if plan.rollback_of is not None:
+        origin["rollback_of"] = plan.rollback_of
+    return origin
 
 
 def _resource(address: Address) -> dict[str, Any]:
@@ -202,7 +218,7 @@ def _actions(change: Change) -> list[str]:
 
 
 def sides(change: Change) -> tuple[Spec | None, Spec | None]:
-    """The object before and after, with its id; None where there is no object."""
+    """The object before and after, with its id; None on the side where it does not exist."""
     before: Spec | None = {"id": change.id, **change.before}
     after: Spec | None = {"id": change.id, **(change.after or change.desired)}
     if change.action is Action.CREATE:
@@ -215,24 +231,33 @@ def sides(change: Change) -> tuple[Spec | None, Spec | None]:
 
 
 def _ours(change: Change) -> dict[str, Any]:
-    return {
+    view: dict[str, Any] = {
         "action": str(change.action),
         "reason": str(change.reason),
-        "fields": [_field(field) for field in change.fields],
+        "fields": list(map(_field, change.fields)),
         "id": change.id,
         "project": change.address.project,
         "source": phrases.where(change.location) or None,
         "pre_image_digest": digest(change.pre_image) if change.pre_image else None,
-        "depends_on": [str(address) for address in change.depends_on],
+        "depends_on": list(map(str, change.depends_on)),
         "destroys": phrases.destruction(change) or None,
-        "losses": [{"lost": str(loss.lost), "count": loss.count, "sentence": loss.sentence} for loss in change.losses],
+        "losses": list(map(_loss, change.losses)),
         "removal": str(change.removal) if change.removal else None,
         "warnings": list(change.warnings),
-        **({"mark": change.mark} if change.action is Action.ADOPT and change.mark else {}),
-        **({"blocked": change.blocked} if change.blocked else {}),
-        **({"matched_by": str(change.matched_by)} if change.matched_by else {}),
-        **({"job": {"standing": change.job_progress, "awaited": change.wait_for_job}} if change.is_job else {}),
     }
+    if change.action is Action.ADOPT and change.mark:
+        view["mark"] = change.mark
+    if change.blocked:
+        view["blocked"] = change.blocked
+    if change.matched_by:
+        view["matched_by"] = str(change.matched_by)
+    if change.is_job:
+        view["job"] = {"standing": change.job_progress, "awaited": change.wait_for_job}
+    return view
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    return {"lost": str(loss.lost), "count": loss.count, "sentence": loss.sentence}
 
 
 def _field(field: FieldChange) -> dict[str, Any]:
@@ -265,13 +290,13 @@ def _drift(drift: Drift) -> dict[str, Any]:
             "project": drift.address.project,
             "source": phrases.where(drift.location) or None,
             "blame": drift.blame or None,
-            "fields": [_field(field) for field in drift.fields],
+            "fields": list(map(_field, drift.fields)),
         },
     }
 
 
 def _nested(drift: Drift, side: str) -> dict[str, Any]:
-    """One side of what drifted, as an object that holds the fields in question and no others."""
+    """One side (`before` or `after`) of the drift, as an object of the drifted fields only."""
     view: dict[str, Any] = {"id": drift.id}
     for field in drift.fields:
         view[field.name] = _placed(view.get(field.name), field.path[1:], getattr(field, side))
@@ -281,10 +306,11 @@ def _nested(drift: Drift, side: str) -> dict[str, Any]:
 def _placed(target: Any, path: Sequence[str | int], value: Any) -> Any:
     if not path:
         return value
-    # A partial object cannot keep the indexes of a list, so these become keys.
-    found = dict(target) if isinstance(target, Mapping) else {}
-    found[str(path[0])] = _placed(found.get(str(path[0])), path[1:], value)
-    return found
+    # A partial object cannot keep list indexes, so they become keys.
+    placed = dict(target) if isinstance(target, Mapping) else {}
+    key = str(path[0])
+    placed[key] = _placed(placed.get(key), path[1:], value)
+    return placed
 
 
 def _output(output: OutputChange) -> dict[str, Any]:
@@ -306,45 +332,51 @@ def _output(output: OutputChange) -> dict[str, Any]:
 
 
 def _planned_values(plan: Plan) -> dict[str, Any]:
-    return {
-        "outputs": {output.name: _planned_output(output) for output in plan.outputs if output.after is not None},
-        "root_module": {
-            "resources": [
-                {
-                    **_resource(change.address),
-                    "schema_version": 0,
-                    "values": known(after),
-                    "sensitive_values": sensitive(after),
-                }
-                for change in plan.changes
-                if (after := sides(change)[1]) is not None
-            ]
-        },
-    }
+    outputs = {}
+    for output in plan.outputs:
+        if output.after is not None:
+            outputs[output.name] = _planned_output(output)
+    resources = []
+    for change in plan.changes:
+        _, after = sides(change)
+        if after is not None:
+            resource = _resource(change.address)
+            resource["schema_version"] = 0
+            resource["values"] = known(after)
+            resource["sensitive_values"] = sensitive(after)
+            resources.append(resource)
+    return {"outputs": outputs, "root_module": {"resources": resources}}
 
 
 def _planned_output(output: OutputChange) -> dict[str, Any]:
+    view: dict[str, Any] = {"sensitive": bool(sensitive(output.after))}
     value = known(output.after)
-    return {"sensitive": bool(sensitive(output.after)), **({} if value is None else {"value": value})}
+    if value is not None:
+        view["value"] = value
+    return view
 
 
 def _unmanaged(plan: Plan) -> list[dict[str, Any]]:
-    return [{"kind": item.kind, "id": item.id, "label": item.label, "project": item.project} for item in plan.unmanaged]
+    return [to_builtins(unmanaged) for unmanaged in plan.unmanaged]
 
 
 def _diagnostics(diagnostics: Sequence[Diagnostic]) -> dict[str, Any]:
-    errors = sum(item.severity is Severity.ERROR for item in diagnostics)
+    errors = sum(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
     return {
         "format_version": FORMAT_VERSION,
         "valid": errors == 0,
         "error_count": errors,
         "warning_count": len(diagnostics) - errors,
-        "diagnostics": [_diagnostic(item) for item in diagnostics],
+        "diagnostics": list(map(_diagnostic, diagnostics)),
     }
 
 
 def _diagnostic(item: Diagnostic) -> dict[str, Any]:
-    view: dict[str, Any] = {"severity": str(item.severity), "summary": item.summary, "detail": item.detail}
+    view: dict[str, Any] = {
+        "severity": str(item.severity),
+        "summary": item.summary,
+        "detail": item.detail,
+    }
     if item.address:
         view["address"] = str(item.address)
     if item.location:
@@ -355,7 +387,7 @@ def _diagnostic(item: Diagnostic) -> dict[str, Any]:
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     change = outcome.change
-    return {
+    view = {
         "address": str(change.address),
         "action": str(change.action),
         "actions": _actions(change),
@@ -366,8 +398,10 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "request_id": outcome.request_id,
         "seconds": outcome.seconds,
         "notes": list(outcome.notes),
-        **({"refused": list(outcome.refused)} if outcome.refused else {}),
-        "moved": [_field(field) for field in outcome.changed_since_plan],
+        "moved": list(map(_field, outcome.changed_since_plan)),
         "blame": outcome.blame or None,
         "source": phrases.where(change.location) or None,
     }
+    if outcome.refused:
+        view["refused"] = list(outcome.refused)
+    return view

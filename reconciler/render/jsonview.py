@@ -1,7 +1,7 @@
-"""Values and changes as plain JSON, in the shapes that tools for Terraform plans read.
+"""Values and changes as plain JSON, in the shapes of Terraform's JSON plans.
 
-There, an unknown value is left out of `after` (null inside a list) and marked true in `after_unknown`. A secret is
-replaced by dots and marked true in `before_sensitive` or `after_sensitive`.
+Unknown values are omitted from `after` (null inside a list) and marked true in `after_unknown`.
+Secrets are replaced by dots and marked true in `before_sensitive` or `after_sensitive`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler.model.secret import MASK, Secret
-from reconciler.model.values import FileSet, LocalFile, Member, Reference, SecretValue, Template, Unknown, encode
+from reconciler.model.values import (
+    FileSet,
+    LocalFile,
+    Member,
+    Reference,
+    SecretValue,
+    Template,
+    Unknown,
+    encode,
+)
 from reconciler.render.escape import json_safe
 from reconciler.render.values import redacted
 
@@ -22,10 +31,10 @@ _DEPTH = 2
 
 
 def document(value: Mapping[str, Any]) -> str:
-    """A JSON document: keys sorted, a newline at its end, nothing in it that acts on a terminal.
+    """A JSON document with sorted keys, a final newline, and nothing that acts on a terminal.
 
-    The upper levels have a line for each key, and lists there a line for each item: one resource, one line. That is
-    quick to write for large plans, and shows in a comparison of two documents which resources differ.
+    The upper levels have a line per key, and their lists a line per element, so a resource is one
+    line. That is fast for large plans, and a diff of two documents shows which resources differ.
     """
     return json_safe(_laid_out(value, "")) + "\n"
 
@@ -33,10 +42,11 @@ def document(value: Mapping[str, Any]) -> str:
 def _laid_out(value: Any, indent: str) -> str:
     inner = indent + "  "
     if isinstance(value, Mapping) and value and len(indent) <= 2 * _DEPTH:
-        items = [f"{_compact(key)}: {_laid_out(value[key], inner)}" for key in sorted(value)]
-        return "{\n" + ",\n".join(inner + item for item in items) + f"\n{indent}}}"
-    if isinstance(value, list) and value and any(isinstance(item, Mapping) for item in value):
-        return "[\n" + ",\n".join(inner + _compact(item) for item in value) + f"\n{indent}]"
+        lines = [f"{inner}{_compact(key)}: {_laid_out(value[key], inner)}" for key in sorted(value)]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(element, Mapping) for element in value):
+        lines = [inner + _compact(element) for element in value]
+        return "[\n" + ",\n".join(lines) + f"\n{indent}]"
     return _compact(value)
 
 
@@ -45,24 +55,24 @@ def _compact(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a value of the model or of JSON, the same for equal values."""
+    """SHA-256 of a model or JSON value; equal values have equal digests."""
     canonical = json.dumps(encode(value), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def known(value: Any) -> Any:
-    """What is known of a value, as JSON; None where nothing is."""
-    found = _known(value)
-    return None if found is _LEFT_OUT else found
+    """The known parts of a value as JSON; None if nothing is known."""
+    view = _known(value)
+    return None if view is _LEFT_OUT else view
 
 
 def unknown(value: Any) -> Any:
-    """True where a value is unknown, the same map or list with trues below it, else False."""
-    return _marks(value, lambda item: isinstance(item, Unknown))
+    """True for an unknown value, a map or list with marks for parts, or False."""
+    return _marks(value, lambda part: isinstance(part, Unknown))
 
 
 def sensitive(value: Any) -> Any:
-    """As `unknown`, for what `known` replaces by dots."""
+    """Like `unknown`, for the secrets that `known` replaces by dots."""
     return _marks(value, _is_secret)
 
 
@@ -77,10 +87,14 @@ def _known(value: Any) -> Any:
         case None | bool() | int() | float():
             return value
         case Mapping():
-            pairs = {redacted(str(key)): _known(item) for key, item in value.items()}
-            return {key: item for key, item in pairs.items() if item is not _LEFT_OUT}
+            pairs = {}
+            for key, inner in value.items():
+                view = _known(inner)
+                if view is not _LEFT_OUT:
+                    pairs[redacted(str(key))] = view
+            return pairs
         case list() | tuple():
-            return [known(item) for item in value]
+            return list(map(known, value))
     return _known_model(value)
 
 
@@ -89,7 +103,7 @@ def _known_model(value: Any) -> Any:
         case LocalFile(path, sha256, size):
             return {"path": path, "sha256": sha256, "size": size}
         case FileSet(members):
-            return [known(member) for member in members]
+            return list(map(known, members))
         case Member():
             return known(_fields_of(value))
         case Reference() | Template():
@@ -98,9 +112,12 @@ def _known_model(value: Any) -> Any:
 
 
 def _fields_of(member: Member) -> dict[str, Any]:
-    names = ("content", "file_id", "attributes", "chunking_strategy")
-    fields = {name: getattr(member, name) for name in names}
-    return {"key": member.key, **{name: value for name, value in fields.items() if value is not None}}
+    fields = {"key": member.key}
+    for name in ("content", "file_id", "attributes", "chunking_strategy"):
+        value = getattr(member, name)
+        if value is not None:
+            fields[name] = value
+    return fields
 
 
 def _marks(value: Any, marked: Callable[[Any], bool]) -> Any:
@@ -108,14 +125,20 @@ def _marks(value: Any, marked: Callable[[Any], bool]) -> Any:
         return True
     match value:
         case Mapping():
-            pairs = {redacted(str(key)): _marks(item, marked) for key, item in value.items()}
-            return {key: item for key, item in pairs.items() if item is not False}
+            pairs = {}
+            for key, inner in value.items():
+                mark = _marks(inner, marked)
+                if mark is not False:
+                    pairs[redacted(str(key))] = mark
+            return pairs
         case list() | tuple():
-            return [_marks(item, marked) for item in value]
+            return [_marks(inner, marked) for inner in value]
         case FileSet(members):
             return [_marks(_fields_of(member), marked) for member in members]
     return False
 
 
 def _is_secret(value: Any) -> bool:
-    return isinstance(value, Secret | SecretValue) or (isinstance(value, str) and redacted(value) != value)
+    if isinstance(value, str):
+        return redacted(value) != value
+    return isinstance(value, Secret | SecretValue)

@@ -1,7 +1,6 @@
-"""Lines of styled text, before anyone knows whether there will be colours.
+"""Lines of styled text; colour is decided only when they are written out.
 
-A line is a sequence of spans. Control characters end here: `plain` and `cells` see escaped text only, so no part of a
-renderer has to remember to escape.
+A line is a sequence of spans. `line` escapes every part, so renderers built on it cannot forget to.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from reconciler.render.escape import terminal
 
 
 class Span(NamedTuple):
-    """Text with a style; the empty style is the terminal's own."""
+    """Text with a style; an empty style is the terminal's default."""
 
     text: str
     style: str = ""
@@ -25,21 +24,22 @@ Line = tuple[Span, ...]
 
 
 def line(*parts: str | Span) -> Line:
-    """A line of spans, every part escaped, empty parts left out."""
+    """A line of spans, escaped, without empty parts."""
     spans = (part if isinstance(part, Span) else Span(part) for part in parts)
     return tuple(Span(terminal(span.text), span.style) for span in spans if span.text)
 
 
 def plain(lines: Iterable[Line]) -> str:
-    """The lines without colours, none with blanks at its end."""
-    return "".join("".join(span.text for span in item).rstrip() + "\n" for item in lines)
+    """The lines without colours and trailing blanks."""
+    texts = ("".join(span.text for span in spans) for spans in lines)
+    return "".join(f"{text.rstrip()}\n" for text in texts)
 
 
 def painted(lines: Iterable[Line], *, color: bool) -> str:
-    """The lines as text, with the escape sequences of their styles where `color`."""
+    """The lines as text, with escape sequences for styles if `color`."""
     if not color:
         return plain(lines)
-    return "".join("".join(_sequence(span) for span in item) + "\n" for item in lines)
+    return "".join("".join(map(_sequence, spans)) + "\n" for spans in lines)
 
 
 def _sequence(span: Span) -> str:
@@ -51,7 +51,7 @@ def _sequence(span: Span) -> str:
 
 @lru_cache
 def _codes(style: str) -> tuple[str, str]:
-    # Imported here: a run without colours should not wait for it.
+    # Imported late: rich is slow to import, and runs without colour do not need it.
     from rich.color import ColorSystem
     from rich.style import Style
 
@@ -60,24 +60,24 @@ def _codes(style: str) -> tuple[str, str]:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal `text` takes: wide characters two, combining ones none."""
+    """The width of `text` in terminal columns: 2 for a wide character, 0 for a combining one."""
     if text.isascii():
         return len(text)
     return sum(_cell(char) for char in text)
 
 
 def padded(text: str, width: int) -> str:
-    """`text` filled with blanks up to `width` columns, never cut."""
+    """`text` left-aligned in `width` columns, never cut."""
     return text + " " * max(0, width - cells(text))
 
 
 def filled(text: str, width: int) -> str:
-    """`text` with blanks before it up to `width` columns, never cut."""
+    """`text` right-aligned in `width` columns, never cut."""
     return " " * max(0, width - cells(text)) + text
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` in at most `width` columns, with an ellipsis where something is missing."""
+    """`text` cut to `width` columns, ending in an ellipsis if anything is missing."""
     if cells(text) <= width:
         return text
     kept, used = [], 1

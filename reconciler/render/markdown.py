@@ -1,8 +1,8 @@
 """Plans and results as a comment on a pull request.
 
-A comment has a largest size, so it is built of sections in order of importance, and whole sections are left out from
-the end. What is left out is counted in the last line. Code blocks and folded parts are closed by construction: nothing
-is ever cut inside a section.
+Hosts limit the size of a comment, so it is built from sections in order of importance. Sections
+that do not fit are left out whole, and the last line counts them; a section is never cut, so code
+blocks and folded parts are always closed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
 from reconciler.render.escape import code, code_span, fenced, markup, prose
-from reconciler.render.field_rows import FieldRow, drift_entries, moved_entries, output_entries, rows_of
+from reconciler.render.field_rows import (
+    FieldRow,
+    drift_entries,
+    moved_entries,
+    output_entries,
+    rows_of,
+)
 from reconciler.render.lines import shortened
 from reconciler.render.sections import COMMENT_LIMIT, Section, assemble
 from reconciler.render.text import MARKS
@@ -52,43 +58,49 @@ _LEAST = 2_500
 
 
 class MarkdownRenderer:
-    """GitHub's dialect, also read by GitLab. No answer is longer than `limit` characters."""
+    """GitHub-flavoured Markdown, which GitLab reads too; at most `limit` characters."""
 
     def __init__(self, limit: int = COMMENT_LIMIT) -> None:
         if limit < _LEAST:
-            raise ValueError(f"a comment of fewer than {_LEAST:,} characters has no room for a plan")
+            raise ValueError(f"no room for a plan in {limit:,} characters: it needs {_LEAST:,}")
         self._limit = limit
 
     def plan(self, plan: Plan) -> str:
-        """Headline and table, then warnings, what is destroyed, other changes, outputs."""
+        """Headline and table, then refusals, warnings, changes (destructive first), outputs."""
         head = f"### {_title('plan', plan)}: {_verdict(plan)}{phrases.headline_counts(plan)}\n\n"
-        changes = [
-            Section(partial(_change, change), "change", change.action) for change in _by_importance(plan.pending)
-        ]
-        table = [Section(partial(_table, plan.pending), "summary table")] if plan.pending else []
-        outputs = [Section(partial(_outputs, plan.outputs), "list of outputs")] if plan.outputs else []
-        sections = [*table, *_refusals(plan), *_warnings(plan), *changes, *outputs]
+        sections: list[Section] = []
+        if plan.pending:
+            sections.append(Section(partial(_table, plan.pending), "summary table"))
+        sections += [*_refusals(plan), *_warnings(plan)]
+        for change in _by_importance(plan.pending):
+            sections.append(Section(partial(_change, change), "change", change.action))
+        if plan.outputs:
+            sections.append(Section(partial(_outputs, plan.outputs), "list of outputs"))
         sections += _unmanaged_sections(plan)
-        return assemble(head, sections, f"{phrases.plan_totals(plan)}\n", "`reconciler plan`", self._limit)
+        foot = f"{phrases.plan_totals(plan)}\n"
+        return assemble(head, sections, foot, "`reconciler plan`", self._limit)
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
-        """What moved live, then what nobody declares."""
+        """Live changes, then unmanaged objects if `unmanaged`."""
         head = f"### {_title('drift', plan)}: {_drift_counts(plan)}\n\n"
-        sections = [Section(partial(_problem, item), "warning") for item in plan.diagnostics]
+        sections = [Section(partial(_problem, problem), "warning") for problem in plan.diagnostics]
         sections += [Section(partial(_drift, drift), "object") for drift in plan.drift]
-        sections += _unmanaged_sections(plan) if unmanaged else []
+        if unmanaged:
+            sections += _unmanaged_sections(plan)
         totals = phrases.drift_totals(plan, unmanaged=unmanaged)
-        foot = f"{totals}\n\n{phrases.besides(plan)}\n"
+        foot = f"{totals}\n\n{phrases.pending_changes(plan)}\n"
         return assemble(head, sections, foot, "`reconciler drift`", self._limit)
 
     def result(self, result: ApplyResult) -> str:
-        """What became of each change, failures first."""
+        """How each change ended, failures first."""
         how = "complete" if phrases.is_complete(result) else "incomplete"
         head = f"### {_title('apply', result.plan)}: {how}\n\n"
-        outcomes = phrases.reported(result)
-        failures = [item for item in outcomes if item.status is not OutcomeStatus.APPLIED]
-        applied = [item for item in outcomes if item.status is OutcomeStatus.APPLIED]
-        sections = [Section(partial(_outcome, item), "outcome") for item in [*failures, *applied]]
+        failures: list[Section] = []
+        applied: list[Section] = []
+        for outcome in phrases.reported(result):
+            section = Section(partial(_outcome, outcome), "outcome")
+            (applied if outcome.status is OutcomeStatus.APPLIED else failures).append(section)
+        sections = [*failures, *applied]
         foot = f"\n{phrases.result_totals(result)}\n"
         if result.checks:
             from reconciler.render.checks import markdown_view
@@ -97,55 +109,58 @@ class MarkdownRenderer:
         return assemble(head, sections, foot, "`reconciler history`", self._limit)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
-        """Each problem as an item of a list."""
+        """A list item per problem."""
         if not diagnostics:
             return ""
         head = f"### reconciler · {phrases.diagnostic_totals(diagnostics)}\n\n"
-        sections = [Section(partial(_problem, item), "problem") for item in diagnostics]
+        sections = [Section(partial(_problem, problem), "problem") for problem in diagnostics]
         return assemble(head, sections, "", "`reconciler validate`", self._limit)
 
     def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:
-        """Each problem as an item of a list, below the name of the command that failed."""
+        """A list item per problem, below the name of the failed command."""
         head = f"### reconciler {prose(command)}: failed\n\n"
-        sections = [Section(partial(_problem, item), "problem") for item in diagnostics]
+        sections = [Section(partial(_problem, problem), "problem") for problem in diagnostics]
         return assemble(head, sections, "", f"`reconciler {command}`", self._limit)
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
         """A table of names and values."""
         head = "| Output | Value |\n| --- | --- |\n"
-        rows = [Section(partial(_row, name, value), "output") for name, value in outputs.items()]
+        rows = []
+        for name, value in outputs.items():
+            rows.append(Section(partial(_row, name, value), "output"))
         return assemble(head, rows, "", "`reconciler output`", self._limit)
 
 
 def _title(command: str, plan: Plan) -> str:
-    names = "/".join(prose(shortened(part, _MOST_NAME)) for part in (plan.stack, plan.environment) if part)
+    parts = filter(None, (plan.stack, plan.environment))
+    names = "/".join(prose(shortened(part, _MOST_NAME)) for part in parts)
     return f"reconciler {command} · {names}" if names else f"reconciler {command}"
 
 
 def _by_importance(changes: Sequence[Change]) -> list[Change]:
-    """What loses something first; apart from that the order of the plan."""
+    """Destructive changes first; otherwise plan order."""
     return sorted(changes, key=lambda change: not phrases.loses_something(change))
 
 
 def _row(name: str, value: Any) -> str:
-    return f"| {code_span(name, in_table=True)} | {code_span(_short(value), in_table=True)} |\n"
+    shown = code_span(_short(value), in_table=True)
+    return f"| {code_span(name, in_table=True)} | {shown} |\n"
 
 
 def _table(changes: Sequence[Change]) -> str:
-    """How many changes of each action in each scope; a last row for the scopes beyond a couple of dozen."""
+    """Changes by scope and action; scopes beyond `_MOST_ROWS` share the last row."""
     scopes = phrases.by_scope(changes)
-    shown = [action for action in _COLUMNS if action in count_actions(changes)]
+    actions = [action for action in _COLUMNS if action in count_actions(changes)]
     rows = [(_scope(name), own) for name, own in scopes[:_MOST_ROWS]]
     if len(scopes) > _MOST_ROWS:
         rest = [change for _, own in scopes[_MOST_ROWS:] for change in own]
         rows.append((f"{len(scopes) - _MOST_ROWS:,} more projects", rest))
-    lines = [
-        f"| | {' | '.join(f'{_ICONS[action]} {action}' for action in shown)} |",
-        "| --- |" + " ---: |" * len(shown),
-    ]
+    heads = [f"{_ICONS[action]} {action}" for action in actions]
+    lines = [f"| | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(actions)]
     for name, own in rows:
         counts = count_actions(own)
-        lines.append(f"| {name} | {' | '.join(str(counts.get(action, '')) for action in shown)} |")
+        numbers = [str(counts.get(action, "")) for action in actions]
+        lines.append(f"| {name} | {' | '.join(numbers)} |")
     return "\n".join(lines) + "\n\n"
 
 
@@ -157,10 +172,10 @@ def _scope(heading: str) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """What a headline says before it counts, where the plan cannot be carried out."""
+    """`refused, ` or `failed, ` before the counts of a plan that cannot be applied as a whole."""
     if plan.refusals:
         return "refused, "
-    is_failed = any(item.severity is Severity.ERROR for item in plan.diagnostics)
+    is_failed = any(problem.severity is Severity.ERROR for problem in plan.diagnostics)
     return "failed, " if is_failed else ""
 
 
@@ -174,12 +189,13 @@ def _refusal(sentence: str) -> str:
 
 
 def _warnings(plan: Plan) -> Iterator[Section]:
-    for item in plan.diagnostics:
-        yield Section(partial(_problem, item), "warning")
+    for problem in plan.diagnostics:
+        yield Section(partial(_problem, problem), "warning")
     for change in plan.changes:
-        yield from (Section(partial(_warning, change, warning), "warning") for warning in change.warnings)
-        if standing := phrases.standing(change):
-            yield Section(partial(_note, change, standing), "note")
+        for warning in change.warnings:
+            yield Section(partial(_warning, change, warning), "warning")
+        if note := phrases.job_note(change):
+            yield Section(partial(_note, change, note), "note")
         if change.reason is Reason.WAITS:
             yield Section(partial(_note, change, f"skipped: {change.blocked}"), "note")
 
@@ -209,7 +225,9 @@ def _change(change: Change) -> str:
 
 
 def _about(change: Change) -> str:
-    parts = [f"{_spans(_capital(phrases.why(change)))}." if change.matched_by else f"{_capital(change.reason)}."]
+    # Our own reasons need no escaping; the name of a rule does.
+    reason = _spans(phrases.why(change)) if change.matched_by else change.reason
+    parts = [f"{_capital(reason)}."]
     if lost := phrases.destruction(change):
         parts.append(f"**Destroys:** {_spans(lost)}.")
     if steps := phrases.steps(change):
@@ -222,9 +240,13 @@ def _about(change: Change) -> str:
 
 
 def _drift(drift: Drift) -> str:
-    head = f"{'🔴' if drift.deleted else '🟡'} {_named(drift.address)} {phrases.drift_sentence(drift)}"
-    about = _joined([*_aside(drift.location, drift.id), *([_spans(drift.blame)] if drift.blame else [])])
-    return _folded(head, [about, _diff_block(drift_entries(drift, width=_WIDTH))], is_open=True)
+    icon = "🔴" if drift.deleted else "🟡"
+    head = f"{icon} {_named(drift.address)} {phrases.drift_sentence(drift)}"
+    about = _aside(drift.location, drift.id)
+    if drift.blame:
+        about.append(_spans(drift.blame))
+    fields = _diff_block(drift_entries(drift, width=_WIDTH))
+    return _folded(head, [_joined(about), fields], is_open=True)
 
 
 def _unmanaged_sections(plan: Plan) -> list[Section]:
@@ -234,11 +256,11 @@ def _unmanaged_sections(plan: Plan) -> list[Section]:
 
 
 def _unmanaged(plan: Plan) -> str:
-    lines = [
-        f"{item.kind:16} {item.id}  {item.label}" + (f"  (project {item.project})" if item.project else "")
-        for item in plan.unmanaged
-    ]
-    head = f"⚪ {count(len(plan.unmanaged), 'object')} that no manifest declares"
+    lines = []
+    for unmanaged in plan.unmanaged:
+        project = f"  (project {unmanaged.project})" if unmanaged.project else ""
+        lines.append(f"{unmanaged.kind:16} {unmanaged.id}  {unmanaged.label}{project}")
+    head = f"⚪ {count(len(plan.unmanaged), 'object')} not declared in any manifest"
     return _folded(head, [fenced(_bounded(lines))], is_open=False)
 
 
@@ -252,7 +274,8 @@ def _named(address: Address) -> str:
 
 
 def _aside(place: SourceLocation | None, id: str | None) -> list[str]:
-    return [code_span(shortened(part, 2 * _WIDTH)) for part in (phrases.where(place), id) if part]
+    parts = filter(None, (phrases.where(place), id))
+    return [code_span(shortened(part, 2 * _WIDTH)) for part in parts]
 
 
 def _joined(parts: Iterable[str]) -> str:
@@ -261,19 +284,26 @@ def _joined(parts: Iterable[str]) -> str:
 
 def _outcome(outcome: Outcome) -> str:
     mark, _ = MARKS[outcome.status]
+    address = code_span(str(outcome.change.address))
     ident = f" {code_span(outcome.id)}" if outcome.id else ""
-    text = f"- {mark} {code_span(str(outcome.change.address))} {_spans(phrases.outcome_sentence(outcome))}{ident}\n"
-    remarks = [_spans(outcome.hint)] if outcome.hint else []
-    remarks += [f"request id {code_span(outcome.request_id)}"] if outcome.request_id else []
-    remarks += [_spans(note) for note in (*outcome.refused, *outcome.notes, outcome.blame) if note]
-    moved = _diff_block(moved_entries(outcome, width=_WIDTH))
-    block = "".join(f"  {part}\n" for part in moved.split("\n")) if moved else ""
-    return text + "".join(f"  - {remark}\n" for remark in remarks) + (f"\n{block}\n" if block else "")
+    text = f"- {mark} {address} {_spans(phrases.outcome_sentence(outcome))}{ident}\n"
+    if outcome.hint:
+        text += f"  - {_spans(outcome.hint)}\n"
+    if outcome.request_id:
+        text += f"  - request id {code_span(outcome.request_id)}\n"
+    for note in filter(None, (*outcome.refused, *outcome.notes, outcome.blame)):
+        text += f"  - {_spans(note)}\n"
+    changed = _diff_block(moved_entries(outcome, width=_WIDTH))
+    if not changed:
+        return text
+    block = "".join(f"  {row}\n" for row in changed.split("\n"))
+    return f"{text}\n{block}\n"
 
 
 def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:
     body = "\n\n".join(part for part in parts if part)
-    return f"<details{' open' if is_open else ''}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
+    attribute = " open" if is_open else ""
+    return f"<details{attribute}><summary>{head}</summary>\n\n{body}\n\n</details>\n\n"
 
 
 def _diff_block(entries: Sequence[FieldRow]) -> str:
@@ -287,25 +317,26 @@ def _diff_of(entry: FieldRow) -> Iterator[str]:
         yield f"- {entry.name}: {entry.before}"
         yield f"+ {entry.name}: {entry.after}{remark}"
         return
-    yield f"{entry.sign.replace('~', '!')} {entry.name}:{f' {entry.value}' if entry.value else ''}{remark}"
-    yield from (_body_line(item) for item in entry.body)
+    value = f" {entry.value}" if entry.value else ""
+    yield f"{entry.sign.replace('~', '!')} {entry.name}:{value}{remark}"
+    yield from map(_body_line, entry.body)
 
 
 def _body_line(item: DiffLine) -> str:
-    # Hosts colour a line of a diff by its first character; a hunk header stands for what was left out.
+    # Hosts colour a diff line by its first character; a hunk header marks omitted lines.
     if item.sign == "…":
         return f"@@ … {item.text} @@"
     return f"{item.sign.replace('~', '!')}     {item.text}"
 
 
 def _bounded(lines: Iterable[str]) -> list[str]:
-    """The lines up to a bound, so that no single section can fill a comment."""
+    """At most `_MOST_LINES` lines and `_MOST_CHARACTERS`, so that no section fills a comment."""
     given = list(lines)
     kept: list[str] = []
     room = _MOST_CHARACTERS
     for text in given[:_MOST_LINES]:
         shown = shortened(text, 2_000)
-        # An escaped character takes up to ten.
+        # Hosts count characters after escaping, and one can become ten.
         room -= len(markup(shown)) + 1
         if room < 0:
             break
@@ -327,4 +358,6 @@ def _capital(text: str) -> str:
 
 
 def _drift_counts(plan: Plan) -> str:
-    return f"{count(len(plan.drift), 'object')} moved outside" if plan.drift else "none"
+    if not plan.drift:
+        return "none"
+    return f"{count(len(plan.drift), 'object')} changed outside reconciler"

@@ -1,4 +1,4 @@
-"""Sets of files, summed up: how many come, go and change, and the first few by name."""
+"""Changes of file sets: counts, and the first few names."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ _HAPPENED = {"+": "added", "~": "changed", "-": "removed"}
 _SIGNS = tuple(_PLANNED)
 
 Names = list[tuple[str, str]]
-"""Signs and names, in the order in which they come."""
+"""Pairs of sign and name, in display order."""
 
 
 def is_members(field: FieldChange) -> bool:
-    """Whether a field change looks like one of a set of files, for want of a declaration to ask."""
+    """Whether the values of a change look like files of a set; drift has no declaration."""
     if len(field.path) > 1 and field.path[-1] == _DIGEST:
         return True
     return any(_is_member(value) or _is_set(value) for value in (field.before, field.after))
 
 
 def member_entry(fields: Sequence[FieldChange], *, happened: bool) -> tuple[str, Names]:
-    """The sentence about a set of files, and the names with what happens, or `happened`, to each."""
-    names = dict(_named(fields))
+    """A summary such as `2 files to add`, and the names by sign; past tense if `happened`."""
+    names: dict[str, list[str]] = {sign: [] for sign in _SIGNS}
+    for name, sign in dict(_named(fields)).items():
+        names[sign].append(name)
     words = _HAPPENED if happened else _PLANNED
-    signs = list(names.values())
-    parts = [f"{count(signs.count(sign), 'file')} {word}" for sign, word in words.items() if sign in signs]
-    return ", ".join(parts), [(sign, name) for sign in _SIGNS for name, own in names.items() if own == sign]
+    parts = [f"{count(len(names[sign]), 'file')} {words[sign]}" for sign in _SIGNS if names[sign]]
+    return ", ".join(parts), [(sign, name) for sign in _SIGNS for name in names[sign]]
 
 
 def member_lines(names: Names) -> Iterator[DiffLine]:
-    """The first few of each sign, and how many more there are."""
+    """The first few names of each sign, and how many more there are."""
     for sign in _SIGNS:
-        yield from member_names([item for item in names if item[0] == sign])
+        yield from member_names([pair for pair in names if pair[0] == sign])
 
 
 def member_names(names: Iterable[tuple[str, str]]) -> list[DiffLine]:
-    """The first few names, and how many more there are; one more than a few is shown rather than counted."""
+    """The first few names, and how many more there are; a single one more is shown, not counted."""
     lines = [DiffLine(sign, name) for sign, name in names]
     if len(lines) <= MOST_NAMES + 1:
         return lines
@@ -53,10 +54,13 @@ def member_names(names: Iterable[tuple[str, str]]) -> list[DiffLine]:
 def _named(fields: Sequence[FieldChange]) -> Iterator[tuple[str, str]]:
     for field in fields:
         if len(field.path) > 1:
-            yield str(field.path[1]), _sign(field.before, field.after) if len(field.path) == 2 else "~"
+            # A longer path changes a part of the file, such as its attributes.
+            whole = len(field.path) == 2
+            yield str(field.path[1]), _sign(field.before, field.after) if whole else "~"
         else:
-            before, after = _by_key(field.before), _by_key(field.after)
-            for key in [*before, *(key for key in after if key not in before)]:
+            before = _by_key(field.before)
+            after = _by_key(field.after)
+            for key in {**before, **after}:
                 if before.get(key) != after.get(key):
                     yield key, _sign(before.get(key), after.get(key))
 
@@ -74,10 +78,12 @@ def _by_key(value: Any) -> Mapping[str, Any]:
 
 
 def _is_member(value: Any) -> bool:
-    return isinstance(value, Member) or (isinstance(value, Mapping) and isinstance(value.get(_DIGEST), str))
+    if isinstance(value, Member):
+        return True
+    return isinstance(value, Mapping) and isinstance(value.get(_DIGEST), str)
 
 
 def _is_set(value: Any) -> bool:
     if isinstance(value, FileSet):
         return True
-    return isinstance(value, Mapping) and bool(value) and all(_is_member(item) for item in value.values())
+    return isinstance(value, Mapping) and bool(value) and all(map(_is_member, value.values()))

@@ -1,11 +1,24 @@
-"""The sentences that every renderer shares, so that text, Markdown and reports say the same in the same words."""
+"""The sentences that all renderers share: text, Markdown and JSON use the same words.
+
+Reasons live with `Reason` in `model/change.py`; refusals with the guards.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from reconciler.model.change import Action, ApplyResult, Change, Drift, Origin, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.change import (
+    Action,
+    ApplyResult,
+    Change,
+    Drift,
+    Origin,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    Reason,
+)
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.kind import Removal, ScopeType
 from reconciler.render.values import count
@@ -44,31 +57,55 @@ _REMOVING = {
     Removal.RESTORE: "restoring",
     Removal.CANCEL: "cancelling",
 }
-_DONE_WITH_JOBS = {Action.CREATE: "started", Action.REPLACE: "run again", Action.UPDATE: "waited for"}
-_DOING_WITH_JOBS = {Action.CREATE: "starting", Action.REPLACE: "running again", Action.UPDATE: "waiting"}
-_NOT_OF_THE_MANIFESTS = frozenset(
-    {Reason.DRIFT, Reason.DELETED_OUTSIDE, Reason.ARCHIVED_OUTSIDE, Reason.EXPIRED, Reason.GONE}
-)
-_ORIGINS = {Origin.DRIFT: "changed outside", Origin.BOTH: "changed here and outside"}
-_REASONS = {
-    OutcomeStatus.FAILED: "the call failed",
-    OutcomeStatus.SKIPPED: "what it needs was not done",
-    OutcomeStatus.STALE: "it moved since the plan was made",
+_TO_REMOVE = {
+    Removal.ARCHIVE: "archive",
+    Removal.RESTORE: "restore",
+    Removal.CANCEL: "cancel",
 }
-_ALWAYS = (Action.CREATE, Action.UPDATE, Action.DELETE)
+_DONE_WITH_JOBS = {
+    Action.CREATE: "started",
+    Action.REPLACE: "run again",
+    Action.UPDATE: "waited for",
+}
+_DOING_WITH_JOBS = {
+    Action.CREATE: "starting",
+    Action.REPLACE: "running again",
+    Action.UPDATE: "waiting",
+}
+_CAUSED_BY_DRIFT = frozenset(
+    {
+        Reason.DRIFT,
+        Reason.DELETED_OUTSIDE,
+        Reason.ARCHIVED_OUTSIDE,
+        Reason.EXPIRED,
+        Reason.GONE,
+    }
+)
+_ORIGINS = {
+    Origin.DRIFT: "changed outside",
+    Origin.BOTH: "changed in the manifest and outside",
+}
+_FALLBACK_MESSAGES = {
+    OutcomeStatus.FAILED: "the call failed",
+    OutcomeStatus.SKIPPED: "a dependency was not applied",
+    OutcomeStatus.STALE: "it changed after the plan was made",
+}
+_ALWAYS_COUNTED = (Action.CREATE, Action.UPDATE, Action.DELETE)
 
-_WORTH_A_WORD_SECONDS = 1.0
+_NOTABLE_WAIT_SECONDS = 1.0
 
 
 def done(change: Change) -> str:
-    """The participle of what a change does: `created`, `archived`, …"""
+    """The participle for a change: `created`, `archived`, …"""
     if change.is_job and change.action in _DONE_WITH_JOBS:
         return _DONE_WITH_JOBS[change.action]
-    return _REMOVED[change.removal] if change.action is Action.DELETE and change.removal else _DONE[change.action]
+    if change.action is Action.DELETE and change.removal:
+        return _REMOVED[change.removal]
+    return _DONE[change.action]
 
 
 def doing(change: Change) -> str:
-    """What a change is doing while it runs: `creating`, `archiving`, …"""
+    """The progressive for a change that is running: `creating`, `archiving`, …"""
     if change.is_job and change.action in _DOING_WITH_JOBS:
         return _DOING_WITH_JOBS[change.action]
     if change.action is Action.DELETE and change.removal:
@@ -77,9 +114,11 @@ def doing(change: Change) -> str:
 
 
 def will_be(change: Change) -> str:
-    """`will be created`, `will be updated: it was changed outside`."""
-    # That something new is not there yet goes without saying; every other reason is worth its words.
-    return f"will be {done(change)}{'' if change.reason is Reason.NEW else f': {why(change)}'}"
+    """`will be created`, `will be updated: the manifest changed`."""
+    # A create needs no explanation when the object is simply new.
+    if change.reason is Reason.NEW:
+        return f"will be {done(change)}"
+    return f"will be {done(change)}: {why(change)}"
 
 
 def why(change: Change) -> str:
@@ -87,15 +126,15 @@ def why(change: Change) -> str:
     return f"it matches {change.matched_by}" if change.matched_by else str(change.reason)
 
 
-def heading_of(item: Change | Drift) -> str:
-    """The heading of the scope that an object lives in."""
-    if item.address.project:
-        return f"Project {item.address.project}"
-    return DEFAULT_PROJECT if item.scope == ScopeType.PROJECT_KEY else ORGANIZATION
+def heading_of(entry: Change | Drift) -> str:
+    """The heading of the scope that the object belongs to."""
+    if entry.address.project:
+        return f"Project {entry.address.project}"
+    return DEFAULT_PROJECT if entry.scope == ScopeType.PROJECT_KEY else ORGANIZATION
 
 
 def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
-    """Changes grouped under headings: the organization first, then each project as it comes."""
+    """Changes grouped under headings: the organization first, then projects in plan order."""
     grouped: dict[str, list[Change]] = {ORGANIZATION: []}
     for change in changes:
         grouped.setdefault(heading_of(change), []).append(change)
@@ -103,62 +142,73 @@ def by_scope(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
 
 
 def by_importance(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
-    """Changes under headings: those that destroy something first, then the others by scope."""
-    given = list(changes)
-    first = [change for change in given if change.is_destructive]
-    rest = by_scope(change for change in given if not change.is_destructive)
-    return [(DESTRUCTIVE, first), *rest] if first else rest
+    """Changes grouped under headings: destructive ones first, then the others by scope."""
+    destructive: list[Change] = []
+    others: list[Change] = []
+    for change in changes:
+        (destructive if change.is_destructive else others).append(change)
+    groups = by_scope(others)
+    return [(DESTRUCTIVE, destructive), *groups] if destructive else groups
 
 
 def where(place: SourceLocation | None) -> str:
-    """`manifests/search.yaml:12`, or nothing."""
+    """`manifests/search.yaml:12`, or an empty string."""
     return f"{place.file}:{place.line}" if place else ""
 
 
 def field_remarks(origin: Origin, *, forces_replacement: bool, note: str) -> str:
-    """What is to be said beside a field change: `forces replacement, changed outside`."""
+    """The remark beside a field change: `forces replacement, changed outside`."""
     forced = "forces replacement" if forces_replacement else ""
-    return ", ".join(part for part in (forced, _ORIGINS.get(origin, ""), note) if part)
+    return ", ".join(filter(None, (forced, _ORIGINS.get(origin), note)))
 
 
 def destruction(change: Change) -> str:
-    """What stops working, loses data or loses a limit because of a change, or nothing."""
+    """What stops working, or which data, access or limit is lost; empty if nothing is."""
     return change.destroys
 
 
 def loses_something(change: Change) -> bool:
-    """Whether a change destroys anything, so that reports show it first and open."""
+    """Whether the change destroys anything; reports show such changes first and expanded."""
     return change.is_destructive
 
 
 def steps(change: Change) -> str:
-    """In which order a replacement goes, or nothing."""
+    """The order of the steps of a replacement; empty for other actions."""
     if change.action is not Action.REPLACE:
         return ""
     if change.is_job:
-        return "what runs now is cancelled first" if change.destructive else "what ran before stays as it is"
+        if change.destructive:
+            return "the running job is cancelled first"
+        return "the earlier job is kept"
     if change.create_before_destroy:
-        return "the new one is created before the old one is deleted"
-    return "the old one is deleted before the new one is created"
+        return "the new object is created before the old one is deleted"
+    return "the old object is deleted before the new one is created"
 
 
-def standing(change: Change) -> str:
-    """How far a job is that goes on, or nothing."""
-    return f"it still runs ({change.job_progress})" if change.job_progress and not change.action.destroys else ""
+def job_note(change: Change) -> str:
+    """How far a running job has got; empty for anything else."""
+    if not change.job_progress or change.action.destroys:
+        return ""
+    return f"still running ({change.job_progress})"
 
 
 def marking(change: Change) -> str:
-    """Which mark an adoption writes to its object, or nothing."""
-    return f"writes the mark {change.mark} to its metadata" if change.action is Action.ADOPT and change.mark else ""
+    """Which mark an adoption writes to the object; empty if it writes none."""
+    if change.action is not Action.ADOPT or not change.mark:
+        return ""
+    return f"writes the mark {change.mark} to its metadata"
 
 
 def headline_counts(plan: Plan) -> str:
-    """`3 to create, 1 to update`, or `no changes`: what a headline has room for."""
-    counts = plan.counts()
-    parts = [f"{number} to {action}" for action, number in counts.items() if action is not Action.NO_OP]
-    parts += [f"{len(plan.destructive):,} destructive"] if plan.destructive else []
-    errors = sum(change.reason is Reason.BLOCKED for change in plan.blocked)
-    parts += [f"{errors} with errors"] if errors else []
+    """Counts for a headline: `3 to create, 1 to update`, or `no changes`."""
+    parts = []
+    for action, number in plan.counts().items():
+        if action is not Action.NO_OP:
+            parts.append(f"{number} to {action}")
+    if plan.destructive:
+        parts.append(f"{len(plan.destructive):,} destructive")
+    if errors := _errors(plan):
+        parts.append(f"{errors} with errors")
     return ", ".join(parts) or "no changes"
 
 
@@ -166,73 +216,79 @@ def plan_totals(plan: Plan) -> str:
     """The last line of a printed plan."""
     cost = reading_cost(plan)
     if plan.blocked:
-        return f"{_with_errors(plan)} {cost}."
+        return f"{_totals_with_errors(plan)}. {cost}."
     if plan.is_empty:
-        return f"{_nothing(plan)} {count(len(plan.changes), 'resource')}, {cost}."
-    return f"{_planned_all(plan)}. {cost}."
+        return f"{_no_changes(plan)} {count(len(plan.changes), 'resource')}, {cost}."
+    return f"{_planned_totals(plan)}. {cost}."
 
 
-def _planned_all(plan: Plan) -> str:
+def _errors(plan: Plan) -> int:
+    return sum(change.reason is Reason.BLOCKED for change in plan.blocked)
+
+
+def _planned_totals(plan: Plan) -> str:
     counts = plan.counts()
-    parts = [_planned(action, plan) for action in Action if action in counts or action in _ALWAYS]
-    parts = [part for part in parts if part]
+    actions = [action for action in Action if action in counts or action in _ALWAYS_COUNTED]
+    parts = [_planned(action, plan) for action in actions if action is not Action.NO_OP]
     unchanged = counts.get(Action.NO_OP, 0) - len(plan.blocked)
-    parts += [f"{unchanged:,} unchanged"] if unchanged else []
+    if unchanged:
+        parts.append(f"{unchanged:,} unchanged")
     destructive = f". {len(plan.destructive):,} destructive" if plan.destructive else ""
     return f"Plan: {', '.join(parts)}{destructive}"
 
 
-def _with_errors(plan: Plan) -> str:
-    """How much has an error, after what is planned all the same."""
-    errors = sum(change.reason is Reason.BLOCKED for change in plan.blocked)
-    waiting = len(plan.blocked) - errors
-    parts = [f"{errors:,} with errors", *([f"{waiting:,} skipped because of them"] if waiting else [])]
-    planned = "Nothing else to change" if plan.is_empty else _planned_all(plan)
-    return f"{planned}; {', '.join(parts)}."
+def _totals_with_errors(plan: Plan) -> str:
+    errors = _errors(plan)
+    skipped = len(plan.blocked) - errors
+    planned = "No other changes" if plan.is_empty else _planned_totals(plan)
+    totals = f"{planned}; {errors:,} with errors"
+    return f"{totals}, {skipped:,} skipped because of them" if skipped else totals
 
 
-def _nothing(plan: Plan) -> str:
+def _no_changes(plan: Plan) -> str:
     if plan.rollback_of is not None:
-        return f"No changes. What run {plan.rollback_of} touched is as it was before:"
+        return f"No changes. Everything that run {plan.rollback_of} changed is already restored."
     if plan.destroy:
-        return "No changes. Nothing that is managed is left to destroy:"
+        return "No changes. Nothing is left to destroy."
     if plan.refresh.is_offline:
-        return "No changes. The manifests match what was applied last, and live objects were not read:"
-    return "No changes. Live objects match the manifests:"
+        return "No changes. The manifests match the state; live objects were not read."
+    return "No changes. Live objects match the manifests."
 
 
 def _planned(action: Action, plan: Plan) -> str:
-    if action is Action.NO_OP:
-        return ""
-    text = f"{plan.counts().get(action, 0):,} to {action}"
+    """`3 to create`, `3 to delete (1 to archive)`."""
+    changes = [change for change in plan.changes if change.action is action]
+    text = f"{len(changes):,} to {action}"
     if action is not Action.DELETE:
         return text
-    kinds = [_REMOVED[change.removal] for change in plan.changes if change.action is action and change.removal]
-    special = [f"{kinds.count(word)} {word}" for word in ("archived", "restored", "cancelled") if word in kinds]
+    removals = [change.removal for change in changes]
+    special = []
+    for removal, verb in _TO_REMOVE.items():
+        if removal in removals:
+            special.append(f"{removals.count(removal)} to {verb}")
     return f"{text} ({', '.join(special)})" if special else text
 
 
 def cost_of(calls: int, seconds: float) -> str:
-    """`34 calls in 1.2 s`."""
-    return f"{count(calls, 'call')} in {duration(seconds)}"
+    """`34 API calls in 1.2 s`."""
+    return f"{count(calls, 'API call')} in {duration(seconds)}"
 
 
 def reading_cost(plan: Plan) -> str:
-    """What reading cost, and what was not read: `1 call in 0.2 s, 61 scopes unchanged since 2026-11-22 20:10 UTC by the
-    audit log`.
-    """
-    reading = plan.refresh
+    """What refreshing cost, and what it skipped: `1 API call in 0.2 s; 61 scopes skipped (…)`."""
+    refresh = plan.refresh
     parts = [cost_of(plan.calls, plan.seconds)]
-    if reading.waited_seconds >= _WORTH_A_WORD_SECONDS:
-        parts.append(f"{duration(reading.waited_seconds)} of it waiting for the API's pace")
-    if reading.unchanged_scopes:
-        since = datetime.fromtimestamp(reading.since or 0, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        parts.append(f"{count(reading.unchanged_scopes, 'scope')} unchanged since {since} by the audit log")
-    if reading.setback:
-        parts.append(f"everything was read: {reading.setback}")
-    if reading.is_offline and not plan.is_empty:
+    if refresh.waited_seconds >= _NOTABLE_WAIT_SECONDS:
+        parts.append(f"{duration(refresh.waited_seconds)} of it waiting for rate limits")
+    if refresh.unchanged_scopes:
+        since = datetime.fromtimestamp(refresh.since or 0, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        scopes = count(refresh.unchanged_scopes, "scope")
+        parts.append(f"{scopes} skipped (audit log shows no change since {since})")
+    if refresh.setback:
+        parts.append(f"everything was read: {refresh.setback}")
+    if refresh.is_offline and not plan.is_empty:
         parts.append("live objects were not read")
-    return ", ".join(parts)
+    return "; ".join(parts)
 
 
 def duration(seconds: float) -> str:
@@ -243,39 +299,44 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def of_the_manifests(plan: Plan) -> list[Change]:
-    """The pending changes that are there without any drift."""
-    return [change for change in plan.pending if change.reason not in _NOT_OF_THE_MANIFESTS]
+def configuration_changes(plan: Plan) -> list[Change]:
+    """The pending changes that drift did not cause."""
+    return [change for change in plan.pending if change.reason not in _CAUSED_BY_DRIFT]
 
 
 def drift_totals(plan: Plan, *, unmanaged: bool) -> str:
     """The last line of a drift report."""
     deleted = sum(drift.deleted for drift in plan.drift)
     changed = len(plan.drift) - deleted
-    parts = [count(changed, "object") + " changed"] if changed else []
-    parts += [f"{deleted:,} deleted"] if deleted else []
-    parts += [f"{len(plan.unmanaged):,} unmanaged"] if unmanaged and plan.unmanaged else []
+    parts = []
+    if changed:
+        parts.append(f"{count(changed, 'object')} changed")
+    if deleted:
+        parts.append(f"{deleted:,} deleted")
+    if unmanaged and plan.unmanaged:
+        parts.append(f"{len(plan.unmanaged):,} unmanaged")
     cost = reading_cost(plan)
-    return f"Drift: {', '.join(parts)}. {cost}." if parts else f"No drift. Live objects are as we left them: {cost}."
+    if not parts:
+        return f"No drift. Live objects match the last apply. {cost}."
+    return f"Drift: {', '.join(parts)}. {cost}."
 
 
-def besides(plan: Plan) -> str:
-    """How many changes of the configuration wait, apart from all drift."""
-    pending = len(of_the_manifests(plan))
+def pending_changes(plan: Plan) -> str:
+    """How many configuration changes are pending, drift aside."""
+    pending = len(configuration_changes(plan))
     if not pending:
-        return "No change of the configuration is pending besides."
-    verb = "is" if pending == 1 else "are"
-    noun = "change" if pending == 1 else "changes"
-    return f"{pending:,} {noun} of the configuration {verb} pending besides: `reconciler plan` shows them."
+        return "No pending configuration changes."
+    return f"{count(pending, 'pending configuration change')}; see `reconciler plan`."
 
 
 def drift_sentence(drift: Drift) -> str:
-    """What happened to an object."""
-    return "was deleted outside" if drift.deleted else "was changed outside"
+    """What happened to a live object."""
+    verb = "deleted" if drift.deleted else "changed"
+    return f"was {verb} outside reconciler"
 
 
 def outcome_verb(outcome: Outcome) -> str:
-    """What became of a change: `created`, `not created`, `skipped`, `refused`."""
+    """How a change ended: `created`, `not created`, `skipped`, `refused`."""
     match outcome.status:
         case OutcomeStatus.APPLIED:
             return done(outcome.change)
@@ -291,8 +352,8 @@ def outcome_verb(outcome: Outcome) -> str:
 
 
 def outcome_message(outcome: Outcome) -> str:
-    """Why it did not work out, or nothing where it did."""
-    return outcome.message or _REASONS.get(outcome.status, "")
+    """Why a change was not applied; empty if it was."""
+    return outcome.message or _FALLBACK_MESSAGES.get(outcome.status, "")
 
 
 def outcome_sentence(outcome: Outcome) -> str:
@@ -302,14 +363,18 @@ def outcome_sentence(outcome: Outcome) -> str:
 
 
 def reported(result: ApplyResult) -> list[Outcome]:
-    """The outcomes of changes that had something to do."""
-    return [outcome for outcome in result.outcomes if outcome.change.is_change or outcome.change.blocked]
+    """The outcomes to report: those of changes that had something to do, or an error."""
+    outcomes = result.outcomes
+    return [each for each in outcomes if each.change.is_change or each.change.blocked]
 
 
 def is_complete(result: ApplyResult) -> bool:
     """Whether everything that was planned is done."""
-    done_all = all(outcome.status is OutcomeStatus.APPLIED and not outcome.refused for outcome in result.outcomes)
-    return done_all and not result.interrupted
+    if result.interrupted:
+        return False
+    if len(result.of(OutcomeStatus.APPLIED)) < len(result.outcomes):
+        return False
+    return not any(outcome.refused for outcome in result.outcomes)
 
 
 def result_totals(result: ApplyResult) -> str:
@@ -318,38 +383,39 @@ def result_totals(result: ApplyResult) -> str:
     cost = cost_of(result.calls, result.seconds)
     if is_complete(result):
         return f"Apply complete: {_completed(outcomes)}. {cost}."
-    named = (
-        (OutcomeStatus.APPLIED, "applied"),
-        (OutcomeStatus.FAILED, "failed"),
-        (OutcomeStatus.STALE, "refused as stale"),
-        (OutcomeStatus.SKIPPED, "skipped"),
-    )
-    parts = [
-        f"{number:,} {word}" for status, word in named if (number := _number(outcomes, status)) or word == "applied"
-    ]
+    words = {
+        OutcomeStatus.APPLIED: "applied",
+        OutcomeStatus.FAILED: "failed",
+        OutcomeStatus.STALE: "refused as stale",
+        OutcomeStatus.SKIPPED: "skipped",
+    }
+    parts = []
+    for status, word in words.items():
+        number = sum(outcome.status is status for outcome in outcomes)
+        if number or status is OutcomeStatus.APPLIED:
+            parts.append(f"{number:,} {word}")
     refused = sum(len(outcome.refused) for outcome in outcomes)
-    parts += [f"{count(refused, 'file')} refused"] if refused else []
+    if refused:
+        parts.append(f"{count(refused, 'file')} refused")
     how = "interrupted" if result.interrupted else "incomplete"
     return f"Apply {how}: {', '.join(parts)}. {cost}."
 
 
-def _number(outcomes: Sequence[Outcome], status: OutcomeStatus) -> int:
-    return sum(outcome.status is status for outcome in outcomes)
-
-
 def _completed(outcomes: Sequence[Outcome]) -> str:
-    numbers: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for action in Action:
         for outcome in outcomes:
             if outcome.change.action is action:
-                word = done(outcome.change)
-                numbers[word] = numbers.get(word, 0) + 1
-    return ", ".join(f"{number:,} {word}" for word, number in numbers.items()) or "nothing to do"
+                verb = done(outcome.change)
+                counts[verb] = counts.get(verb, 0) + 1
+    return ", ".join(f"{number:,} {verb}" for verb, number in counts.items()) or "no changes"
 
 
 def diagnostic_totals(diagnostics: Sequence[Diagnostic]) -> str:
     """`2 errors, 1 warning`."""
-    numbers: Mapping[Severity, int] = {
-        severity: sum(item.severity is severity for item in diagnostics) for severity in Severity
-    }
-    return ", ".join(count(number, str(severity)) for severity, number in numbers.items() if number)
+    parts = []
+    for severity in Severity:
+        number = sum(diagnostic.severity is severity for diagnostic in diagnostics)
+        if number:
+            parts.append(count(number, str(severity)))
+    return ", ".join(parts)

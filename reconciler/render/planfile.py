@@ -1,8 +1,8 @@
 """Saved plans: what was approved is what is applied.
 
-A plan file is the JSON plan with one thing more, `reconciler.plan`: the plan itself, whole, from which apply works.
-The rest of the file is for readers and policies, who must see what is applied: a checksum over all of it finds files
-that were cut or edited by hand. It is no signature.
+A plan file is the JSON plan with the complete plan added below `reconciler.plan`, which is what
+apply uses. The rest is for reviewers and policies, and must agree with it: a checksum over the
+whole file detects truncation and edits by hand. It is not a signature.
 """
 
 from __future__ import annotations
@@ -33,42 +33,48 @@ from reconciler.model.values import decode, encode
 from reconciler.render.json import JsonRenderer
 from reconciler.render.jsonview import document
 
-PLAN_FORMAT = 4
-"""The version of `reconciler.plan`. It rises with every change that an older program would misread."""
+PLAN_FORMAT = 5
+"""The version of `reconciler.plan`; raised with every change that older versions misread."""
 
 _CHECKSUM = "plan_sha256"
+_PLAN_AGAIN = "make a new plan with `plan --out`"
 
 
 def dump_plan(plan: Plan, *, timestamp: str | None = None) -> str:
-    """The plan as a file. Raises TypeError where the plan holds a secret."""
+    """The plan as a file. Raises TypeError if the plan holds a secret."""
     view = JsonRenderer(timestamp).plan_view(plan)
     packed = _pack(plan)
-    whole = {**view, "reconciler": {**view["reconciler"], "plan": packed, "plan_format": PLAN_FORMAT}}
-    # Keys of JSON are texts and its lists are lists, so the checksum is of what will be read again.
-    return document({**whole, "reconciler": {**whole["reconciler"], _CHECKSUM: _checksum(whole)}})
+    ours = {**view["reconciler"], "plan": packed, "plan_format": PLAN_FORMAT}
+    whole = {**view, "reconciler": ours}
+    # `whole` holds JSON types only, so the checksum is of the same value that `load_plan` parses.
+    return document({**whole, "reconciler": {**ours, _CHECKSUM: _checksum(whole)}})
 
 
 def load_plan(text: str) -> Plan:
-    """The plan of a file. Raises UsageError for what is no plan, StalePlanError for one of another version."""
+    """Parse a plan file.
+
+    Raises UsageError if the file is not an intact plan, StalePlanError for another plan format.
+    """
     view = _view(text)
     ours = view["reconciler"]
     if ours["plan_format"] != PLAN_FORMAT:
-        newer = isinstance(ours["plan_format"], int) and ours["plan_format"] > PLAN_FORMAT
+        saved = ours["plan_format"]
+        which = "a newer" if isinstance(saved, int) and saved > PLAN_FORMAT else "another"
         raise StalePlanError(
-            f"the plan was saved by {'a newer' if newer else 'another'} version of this program "
-            f"(format {ours['plan_format']}, here {PLAN_FORMAT})",
-            hint="make the plan again with this version, or apply it with that one",
+            f"the plan was saved by {which} version of reconciler "
+            f"(plan format {saved}; this version uses {PLAN_FORMAT})",
+            hint="plan again with this version, or apply with the version that saved it",
         )
     if ours.get(_CHECKSUM) != _checksum(view):
-        raise UsageError("the plan file was changed after it was saved", hint="make a new plan with `plan --out`")
+        raise UsageError("the plan file was changed after it was saved", hint=_PLAN_AGAIN)
     try:
         return _unpack_plan(ours["plan"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError("the plan file is damaged", hint="make a new plan with `plan --out`") from error
+        raise UsageError("the plan file is damaged", hint=_PLAN_AGAIN) from error
 
 
 def _view(text: str) -> Mapping[str, Any]:
-    hint = "plan files are what `reconciler plan --out FILE` writes"
+    hint = "`reconciler plan --out FILE` writes plan files"
     try:
         view = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -80,43 +86,69 @@ def _view(text: str) -> Mapping[str, Any]:
 
 
 def _checksum(view: Mapping[str, Any]) -> str:
-    """SHA-256 over a plan file, apart from the place where this stands."""
+    """SHA-256 over a plan file, without the checksum itself."""
     ours = {name: value for name, value in view["reconciler"].items() if name != _CHECKSUM}
-    canonical = json.dumps({**view, "reconciler": ours}, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    whole = {**view, "reconciler": ours}
+    canonical = json.dumps(whole, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _pack(value: Any) -> Any:
-    """A value of the plan's own structs as JSON; specs and other values go through `encode`."""
+    """A struct of the plan as JSON; specs and other free-form values go through `encode`."""
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, tuple):
-        return [_pack(item) for item in value]
+        return list(map(_pack, value))
+    if isinstance(value, Reason):
+        # Names are stable; the sentences may be reworded.
+        return value.name
     if type(value) in _PACKED:
         return {name: _pack_field(value, name) for name in value.__struct_fields__}
     return encode(value)
 
 
 def _pack_field(value: Any, name: str) -> Any:
-    # Values are anything, tuples and our own data included, so they never go through `_pack`.
-    found = getattr(value, name)
-    return encode(found) if name in _VALUES else _pack(found)
+    # Free-form values can hold tuples and model types, which `_pack` would take for structs.
+    part = getattr(value, name)
+    return encode(part) if name in _VALUES else _pack(part)
 
 
-_PACKED = (Plan, Change, FieldChange, Loss, Drift, OutputChange, Unmanaged, Diagnostic, SourceLocation, RefreshSummary)
-_VALUES = frozenset({"before", "after", "desired", "restored", "pre_image", "results", "path", "variables"})
+_PACKED = (
+    Plan,
+    Change,
+    FieldChange,
+    Loss,
+    Drift,
+    OutputChange,
+    Unmanaged,
+    Diagnostic,
+    SourceLocation,
+    RefreshSummary,
+)
+_VALUES = frozenset(
+    {
+        "before",
+        "after",
+        "desired",
+        "restored",
+        "pre_image",
+        "results",
+        "path",
+        "variables",
+    }
+)
 
 
 def _unpack_plan(data: Mapping[str, Any]) -> Plan:
     return Plan(
         **{
             **data,
-            "changes": tuple(_change(item) for item in data["changes"]),
-            "drift": tuple(_drift(item) for item in data["drift"]),
-            "outputs": tuple(OutputChange(**_decoded(item, "before", "after")) for item in data["outputs"]),
-            "unmanaged": tuple(Unmanaged(**item) for item in data["unmanaged"]),
+            "changes": tuple(map(_change, data["changes"])),
+            "drift": tuple(map(_drift, data["drift"])),
+            "outputs": tuple(map(_output, data["outputs"])),
+            "unmanaged": tuple(Unmanaged(**unmanaged) for unmanaged in data["unmanaged"]),
             "refresh": RefreshSummary(**data["refresh"]),
-            "diagnostics": tuple(_diagnostic(item) for item in data["diagnostics"]),
+            "diagnostics": tuple(map(_diagnostic, data["diagnostics"])),
             "refusals": tuple(data["refusals"]),
             "variables": decode(data["variables"]),
         }
@@ -134,28 +166,40 @@ def _change(data: Mapping[str, Any]) -> Change:
             **_decoded(data, "desired", "restored", "after", "before", "pre_image", "results"),
             "address": Address.parse(data["address"]),
             "action": Action(data["action"]),
-            "reason": Reason(data["reason"]),
-            "fields": tuple(_field(item) for item in data["fields"]),
-            "depends_on": tuple(Address.parse(item) for item in data["depends_on"]),
+            "reason": Reason[data["reason"]],
+            "fields": tuple(map(_field, data["fields"])),
+            "depends_on": tuple(map(Address.parse, data["depends_on"])),
             "location": _location(data["location"]),
             "removal": Removal(data["removal"]) if data["removal"] else None,
             "renamed_from": Address.parse(renamed) if renamed else None,
             "matched_by": Address.parse(rule) if rule else None,
             "warnings": tuple(data["warnings"]),
-            "losses": tuple(Loss(**{**item, "lost": Lost(item["lost"])}) for item in data["losses"]),
+            "losses": tuple(map(_loss, data["losses"])),
         }
     )
 
 
+def _loss(data: Mapping[str, Any]) -> Loss:
+    return Loss(**{**data, "lost": Lost(data["lost"])})
+
+
+def _output(data: Mapping[str, Any]) -> OutputChange:
+    return OutputChange(**_decoded(data, "before", "after"))
+
+
 def _field(data: Mapping[str, Any]) -> FieldChange:
-    moved = _decoded(data, "before", "after")
-    return FieldChange(**{**moved, "path": tuple(data["path"]), "origin": Origin(data["origin"])})
+    decoded = _decoded(data, "before", "after")
+    return FieldChange(**{**decoded, "path": tuple(data["path"]), "origin": Origin(data["origin"])})
 
 
 def _drift(data: Mapping[str, Any]) -> Drift:
-    fields = tuple(_field(item) for item in data["fields"])
     return Drift(
-        **{**data, "address": Address.parse(data["address"]), "fields": fields, "location": _location(data["location"])}
+        **{
+            **data,
+            "address": Address.parse(data["address"]),
+            "fields": tuple(map(_field, data["fields"])),
+            "location": _location(data["location"]),
+        }
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run is doing right now, for whoever watches: line by line, and as a bar on a terminal."""
+"""What a run is doing right now: a line per event, and progress bars on terminals."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from reconciler.render.text import ACTION_STYLES, MARKS
 if TYPE_CHECKING:
     from reconciler.render.bars import Bar
 
-_SAID_AGAIN_SECONDS = 30.0
+_REPEAT_SECONDS = 30.0
 
 
 class Outlook(Struct, frozen=True):
-    """How much of what (`calls`, `changes`) is done, and how many seconds the rest takes; None where nobody can say."""
+    """How far a phase is: `done` of `total` units named by `what`, such as `calls` or `changes`.
+
+    `seconds_left` is None if it cannot be estimated.
+    """
 
     done: int
     total: int
@@ -32,10 +35,9 @@ class Outlook(Struct, frozen=True):
 
 
 class Progress:
-    """Writes to `stream`, standard error as a rule. May be called from threads.
+    """Writes progress to `stream`, normally standard error. Thread-safe.
 
-    Unless `enabled` it says nothing but what is waited for: a log that stands still for minutes must tell why. `bars`
-    where the stream is a terminal.
+    Unless `enabled`, it reports waiting only: a log that stops for minutes must say why.
     """
 
     def __init__(self, stream: TextIO, enabled: bool, color: bool, *, bars: bool = False) -> None:
@@ -45,11 +47,11 @@ class Progress:
         self._bars = bars
         self._bar: Bar | None = None
         self._lock = threading.Lock()
-        self._said_until: dict[str, float] = {}
+        self._reported_until: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str, outlook: Callable[[], Outlook]) -> Iterator[None]:
-        """A stretch of work: on a terminal, a bar as long as it lasts."""
+        """A phase of the run; on a terminal, shows a bar until it ends."""
         if not self._bars:
             yield
             return
@@ -62,18 +64,18 @@ class Progress:
                 self._bar = None
 
     def started(self, change: Change) -> None:
-        """A change has begun."""
+        """A change starts."""
         if not self._enabled:
             return
         head = Span(f"{change.action.symbol} ", ACTION_STYLES[change.action])
         self._write(line(head, Span(str(change.address), "bold"), f": {phrases.doing(change)}…"))
 
     def told(self, change: Change, text: str) -> None:
-        """A job that is waited for has said something: hours may pass, so this is for logs too."""
+        """News of a job that the run waits for; also written if not `enabled`: jobs take hours."""
         self._write(line(Span("… ", "dim"), Span(f"{change.address}: ", "bold"), text))
 
     def finished(self, outcome: Outcome) -> None:
-        """A change has ended, one way or another."""
+        """A change ended, successfully or not."""
         if not self._enabled:
             return
         mark, style = MARKS[outcome.status]
@@ -85,14 +87,14 @@ class Progress:
         self._write(line(*head, sentence, Span(f"{took}{ident}", "dim")))
 
     def waiting(self, reason: str, seconds: float, *, until: float, left: str = "") -> None:
-        """Nothing moves for a while, and this is why; `until` is in unix seconds, `left` says what is to come.
+        """The run pauses for `reason`; `until` is in unix seconds, `left` describes the work left.
 
-        Many may wait for the same, and in turns, so a reason is said again only after half a minute.
+        Many threads wait for the same reason, so it is repeated only every 30 seconds.
         """
         with self._lock:
-            if until < self._said_until.get(reason, -math.inf) + _SAID_AGAIN_SECONDS:
+            if until < self._reported_until.get(reason, -math.inf) + _REPEAT_SECONDS:
                 return
-            self._said_until[reason] = until
+            self._reported_until[reason] = until
         end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S")
         text = f"waiting {phrases.duration(seconds)}, until {end} UTC: {reason}{left}"
         self._write(line(Span("… ", "dim"), text))

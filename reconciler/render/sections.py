@@ -1,4 +1,4 @@
-"""Fitting sections into a comment of a limited size, and saying what did not fit."""
+"""Fits sections into a comment of limited size, and counts those left out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from reconciler.model.change import Action
 from reconciler.render.values import count
 
 COMMENT_LIMIT = 65_536
-"""What GitHub takes as a comment, in characters."""
+"""The largest comment GitHub accepts, in characters."""
 
 _NOTE_ROOM = 300
 
 
 class Section(NamedTuple):
-    """A part that is shown whole or not at all, and only rendered where there is room.
+    """A part that is shown whole or left out; rendered lazily, only while there is room.
 
-    `what` names it where it is left out: a noun by which such parts are counted, or several words for the only one.
+    `what` names it in the note about omissions: a countable noun, or several words for a unique
+    part.
     """
 
     render: Callable[[], str]
@@ -26,7 +27,10 @@ class Section(NamedTuple):
 
 
 def assemble(head: str, sections: Sequence[Section], foot: str, command: str, limit: int) -> str:
-    """Head, as many sections as fit, foot; where some do not fit, a last line that says which and where they are."""
+    """Head, the sections that fit, foot, and a last line about the others.
+
+    `command` is what shows everything, as in "run … to see everything".
+    """
     room = limit - len(head) - len(foot)
     shown: list[str] = []
     fitting = 0
@@ -41,7 +45,7 @@ def assemble(head: str, sections: Sequence[Section], foot: str, command: str, li
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """The sections one after the other, a blank line after the last item of a list."""
+    """The sections in order, with a blank line after the end of a list."""
     joined = ""
     for before, text in zip(["", *texts], texts, strict=False):
         ends_list = before.startswith("- ") and not text.startswith("- ")
@@ -56,9 +60,9 @@ def _note(sections: Sequence[Section], fitting: int, command: str) -> str:
         cut = sum(section.what == what for section in missing)
         total = sum(section.what == what for section in sections)
         named = f"the {what}" if " " in what else f"{cut:,} of {count(total, what)}"
-        parts.append(named + _by_action([item for item in missing if item.what == what]))
+        parts.append(named + _by_action([section for section in missing if section.what == what]))
     verb = "is" if len(missing) == 1 else "are"
-    return f"\n{' and '.join(parts)} {verb} not shown; run {command} for all.\n"
+    return f"\n{' and '.join(parts)} {verb} not shown; run {command} to see everything.\n"
 
 
 def _by_action(sections: Sequence[Section]) -> str:

@@ -1,4 +1,4 @@
-"""Costs and usage as tables with bars: the longest bar is the most that one row has."""
+"""Bars, amounts and column names for tables of costs and usage."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WORDS = {
     "seconds": "Seconds",
     "usage_bytes": "Most bytes",
 }
-"""The figures that tables show, in their order, and what they are called there; JSON and CSV have all."""
+"""The figures that text and Markdown tables show, in column order; JSON and CSV have all."""
 
 _LEADING = ("input_tokens", "images", "characters", "seconds", "usage_bytes", "num_sessions", "num_requests")
 
 
 def bar(value: Decimal | int, most: Decimal | int) -> str:
-    """A bar for a value where the longest is for `most`: anything above nothing can be seen."""
+    """A bar for `value`, full at `most`; any value above zero is visible."""
     if value <= 0 or most <= 0:
         return ""
     eighths = max(1, round(Decimal(value) / Decimal(most) * _BAR_CELLS * 8))
@@ -34,21 +34,22 @@ def bar(value: Decimal | int, most: Decimal | int) -> str:
 
 
 def money(amount: Decimal) -> str:
-    """An amount as people read it: two places, more only where nothing would be left."""
+    """An amount with two decimals, or all of them if it would round to zero."""
     rounded = f"{amount:,.2f}"
-    return f"{amount.normalize():,f}" if amount and not Decimal(rounded.replace(",", "")) else rounded
+    rounds_to_zero = not Decimal(rounded.replace(",", ""))
+    return f"{amount.normalize():,f}" if amount and rounds_to_zero else rounded
 
 
 def share(part: Decimal, whole: Decimal) -> str:
-    """A part in per cent of the whole."""
+    """`part` as a percentage of `whole`; empty if `whole` is zero."""
     return f"{part / whole * 100:.0f} %" if whole > 0 else ""
 
 
 def leading(figures: Sequence[str]) -> str | None:
-    """The figure that bars are drawn of."""
+    """The figure that the bars show."""
     return next((name for name in _LEADING if name in figures), None)
 
 
 def figure_columns(rows: Sequence[Mapping[str, int]]) -> list[str]:
-    """The figures that a table of these rows shows."""
+    """The figures that occur in the rows, in column order."""
     return [name for name in WORDS if any(name in row for row in rows)]

@@ -1,4 +1,4 @@
-"""Plain tables, for what is a list of rows and no plan."""
+"""Tables as text, CSV and Markdown, for usage, costs, history and the audit log."""
 
 from __future__ import annotations
 
@@ -15,29 +15,35 @@ Row = Sequence[str]
 
 
 def text_table(headers: Row, rows: Sequence[Row], *, numbers: Collection[int] = ()) -> str:
-    """Columns as wide as what is in them, for a terminal; those of `numbers` end where their header ends."""
+    """A table for a terminal; columns whose index is in `numbers` are right-aligned."""
     shown = [[terminal(cell) for cell in row] for row in (headers, *rows)]
     widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]
     aligned = [filled if at in numbers else padded for at in range(len(widths))]
-    return "".join(
-        "  ".join(align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True)).rstrip() + "\n"
-        for row in shown
-    )
+    lines = []
+    for row in shown:
+        columns = zip(aligned, row, widths, strict=True)
+        lines.append("  ".join(align(cell, width) for align, cell, width in columns).rstrip())
+    return "\n".join(lines) + "\n"
 
 
 def csv_table(headers: Row, rows: Sequence[Row]) -> str:
-    """Comma-separated values, for programs and for spreadsheets, where no cell may begin a formula."""
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows([spreadsheet(cell) for cell in row] for row in (headers, *rows))
-    return written.getvalue()
+    """Comma-separated values; cells that a spreadsheet would run as a formula are quoted."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for row in (headers, *rows):
+        writer.writerow([spreadsheet(cell) for cell in row])
+    return stream.getvalue()
 
 
 def markdown_table(headers: Row, rows: Sequence[Row], *, limit: int = COMMENT_LIMIT) -> str:
-    """A table of GitHub's dialect, the last rows left out where it would be too long."""
-    head = f"{_line(headers, plain=True)}{_line(['---'] * len(headers), plain=True)}"
+    """A GitHub table; the last rows are left out if it would exceed `limit` characters."""
+    head = _line(headers, plain=True) + _line(["---"] * len(headers), plain=True)
     sections = [Section(partial(_line, row), "row") for row in rows]
-    return assemble(head, sections, "", "it as text", limit)
+    return assemble(head, sections, "", "the command with `--format text`", limit)
 
 
 def _line(row: Row, *, plain: bool = False) -> str:
-    return f"| {' | '.join(cell if plain or not cell else code_span(cell, in_table=True) for cell in row)} |\n"
+    shown = list(row)
+    if not plain:
+        shown = [cell and code_span(cell, in_table=True) for cell in row]
+    return f"| {' | '.join(shown)} |\n"

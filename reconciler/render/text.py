@@ -1,15 +1,33 @@
-"""Plans and results for a person at a terminal."""
+"""Plans and results for a person at a terminal.
+
+Builds lines of styled spans from the sentences in `phrases` and the rows in `field_rows`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.model.change import Action, ApplyResult, Change, Drift, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.change import (
+    Action,
+    ApplyResult,
+    Change,
+    Drift,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    Reason,
+)
 from reconciler.model.diagnostic import Diagnostic, Severity
 from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
-from reconciler.render.field_rows import FieldRow, drift_entries, moved_entries, output_entries, rows_of
+from reconciler.render.field_rows import (
+    FieldRow,
+    drift_entries,
+    moved_entries,
+    output_entries,
+    rows_of,
+)
 from reconciler.render.lines import Line, Span, cells, line, padded, painted
 from reconciler.render.values import block, brief, count
 
@@ -37,17 +55,18 @@ _FIELD_INDENT = "      "
 
 
 class TextRenderer:
-    """Text in aligned columns of about `width`, with colours where `color`; values are never cut to fit."""
+    """Text in aligned columns of about `width` characters; values are never cut to fit."""
 
     def __init__(self, color: bool, width: int = 100) -> None:
         self._color = color
         self._width = max(60, width)
 
     def plan(self, plan: Plan) -> str:
-        """The changes by scope, the outputs that change, and a line that counts."""
-        lines = [*self._diagnostics(plan.diagnostics), *_blocked_lines(plan), *_quiet_warnings(plan)]
+        """Problems, changes by scope, changed outputs, totals, refusals."""
+        lines = [*self._diagnostics(plan.diagnostics), *_blocked_lines(plan), *_quiet_notes(plan)]
         for heading, changes in phrases.by_importance(plan.pending):
-            lines += [line(Span(heading, "bold red" if heading == phrases.DESTRUCTIVE else "bold"))]
+            style = "bold red" if heading == phrases.DESTRUCTIVE else "bold"
+            lines.append(line(Span(heading, style)))
             lines += self._changes(changes)
         if plan.outputs:
             entries = output_entries(plan.outputs, width=self._width - 30)
@@ -57,23 +76,25 @@ class TextRenderer:
         return self._painted([*lines, _emphasized(phrases.plan_totals(plan)), *_refusals(plan)])
 
     def drift(self, plan: Plan, *, unmanaged: bool) -> str:
-        """What moved live since the last apply, and how much else is pending."""
+        """What changed since the last apply, and how many configuration changes are pending."""
         lines: list[Line] = list(self._diagnostics(plan.diagnostics))
         width = _column(str(drift.address) for drift in plan.drift)
         for heading, drifts in _drift_by_scope(plan.drift):
             lines.append(line(Span(heading, "bold")))
             for drift in drifts:
                 lines += [*self._drifted(drift, width), _BLANK]
-        lines += _unmanaged_section(plan) if unmanaged else []
+        if unmanaged:
+            lines += _unmanaged_section(plan)
         lines.append(_emphasized(phrases.drift_totals(plan, unmanaged=unmanaged)))
-        return self._painted([*lines, line(phrases.besides(plan))])
+        return self._painted([*lines, line(phrases.pending_changes(plan))])
 
     def result(self, result: ApplyResult) -> str:
-        """What became of each change, the outputs, and a line that counts."""
+        """How each change ended, the outputs, totals, and checks if any were run."""
         outcomes = phrases.reported(result)
         width = _column(str(outcome.change.address) for outcome in outcomes)
         lines = [part for outcome in outcomes for part in self._outcome(outcome, width)]
-        lines += [_BLANK] if lines else []
+        if lines:
+            lines.append(_BLANK)
         if result.outputs:
             lines += [line(Span("Outputs", "bold")), *_output_lines(result.outputs, "  "), _BLANK]
         lines.append(_emphasized(phrases.result_totals(result)))
@@ -84,17 +105,18 @@ class TextRenderer:
         return self._painted(lines)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:
-        """Each problem with its place and its way out, and how many there are."""
+        """Each problem with its location and remedy, and how many there are."""
         if not diagnostics:
             return ""
-        return self._painted([*self._diagnostics(diagnostics), line(phrases.diagnostic_totals(diagnostics))])
+        totals = line(phrases.diagnostic_totals(diagnostics))
+        return self._painted([*self._diagnostics(diagnostics), totals])
 
     def failure(self, command: str, diagnostics: Sequence[Diagnostic]) -> str:  # noqa: ARG002
-        """The problems that ended a run; who reads it knows the command."""
+        """The problems that ended a run; on a terminal the command is in view."""
         return self.diagnostics(diagnostics)
 
     def outputs(self, outputs: Mapping[str, Any]) -> str:
-        """The outputs of the stack, one a line."""
+        """The outputs of the stack, one per line."""
         return self._painted(_output_lines(outputs, ""))
 
     def _painted(self, lines: Iterable[Line]) -> str:
@@ -113,27 +135,30 @@ class TextRenderer:
         width = _column((entry.name for entry in entries), most=_MOST_NAME)
         for entry in entries:
             yield _entry_line(entry, width)
-            yield from (_body_line(item, entry.sign) for item in entry.body)
+            yield from (_body_line(body, entry.sign) for body in entry.body)
 
     def _drifted(self, drift: Drift, width: int) -> Iterator[Line]:
         style, symbol = ("red", "-") if drift.deleted else ("yellow", "~")
-        aside = " · ".join(part for part in (phrases.where(drift.location), drift.id, drift.blame) if part)
+        aside = " · ".join(filter(None, (phrases.where(drift.location), drift.id, drift.blame)))
         address = Span(padded(str(drift.address), width), "bold")
-        yield line(Span(f"  {symbol} ", style), address, Span(f"   {phrases.drift_sentence(drift)}", style))
+        sentence = Span(f"   {phrases.drift_sentence(drift)}", style)
+        yield line(Span(f"  {symbol} ", style), address, sentence)
         yield line(_FIELD_INDENT, Span(aside, "dim"))
         yield from self._entries(drift_entries(drift, width=self._width - 30))
 
     def _outcome(self, outcome: Outcome, width: int) -> Iterator[Line]:
         yield from _outcome_lines(outcome, width, self._width)
-        yield from [line(_FIELD_INDENT, Span(outcome.blame, "dim"))] if outcome.blame else []
+        if outcome.blame:
+            yield line(_FIELD_INDENT, Span(outcome.blame, "dim"))
         yield from self._entries(moved_entries(outcome, width=self._width - 30))
 
     def _diagnostics(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Line]:
-        for item in diagnostics:
-            yield line(Span(f"{item.severity}: ", _SEVERITY_STYLES[item.severity]), Span(item.summary, "bold"))
-            aside = "  ".join(str(part) for part in (item.location, item.address) if part)
-            yield from [line("  ", Span(aside, "dim"))] if aside else []
-            yield from (line("  ", text) for text in item.detail.split("\n") if text)
+        for problem in diagnostics:
+            severity = Span(f"{problem.severity}: ", _SEVERITY_STYLES[problem.severity])
+            yield line(severity, Span(problem.summary, "bold"))
+            if aside := "  ".join(str(part) for part in (problem.location, problem.address) if part):
+                yield line("  ", Span(aside, "dim"))
+            yield from (line("  ", text) for text in problem.detail.split("\n") if text)
             yield _BLANK
 
 
@@ -143,30 +168,33 @@ def _refusals(plan: Plan) -> Iterator[Line]:
 
 
 def _column(texts: Iterable[str], most: int = _MOST_COLUMN) -> int:
-    """The width of a column: that of its longest text, a few very long ones left to stick out."""
+    """The width of a column: that of the longest text of at most `most`; longer ones stick out."""
     return max((width for text in texts if (width := cells(text)) <= most), default=0)
 
 
 def _emphasized(text: str) -> Line:
-    head, colon, rest = text.partition(":" if ": " in text.partition(".")[0] else ".")
-    return line(Span(head + colon, "bold"), rest)
+    """A totals line with its start in bold: up to the colon, or else the first full stop."""
+    separator = ":" if ": " in text.partition(".")[0] else "."
+    head, separator, rest = text.partition(separator)
+    return line(Span(head + separator, "bold"), rest)
 
 
 def _heading(change: Change, width: int) -> Line:
     style = ACTION_STYLES[change.action]
     address = Span(padded(str(change.address), width), "bold")
-    return line(Span(f"  {change.action.symbol} ", style), address, Span(f"   {phrases.will_be(change)}", style))
+    sentence = Span(f"   {phrases.will_be(change)}", style)
+    return line(Span(f"  {change.action.symbol} ", style), address, sentence)
 
 
 def _remarks(change: Change) -> Iterator[Line]:
-    if aside := " · ".join(part for part in (phrases.where(change.location), change.id) if part):
+    if aside := " · ".join(filter(None, (phrases.where(change.location), change.id))):
         yield line(_FIELD_INDENT, Span(aside, "dim"))
     if steps := phrases.steps(change):
         yield line(_FIELD_INDENT, Span(steps, "magenta"))
     if lost := phrases.destruction(change):
         yield line(_FIELD_INDENT, Span(f"destroys: {lost}", "red"))
-    if standing := phrases.standing(change):
-        yield line(_FIELD_INDENT, Span(standing, "dim"))
+    if note := phrases.job_note(change):
+        yield line(_FIELD_INDENT, Span(note, "dim"))
     if marking := phrases.marking(change):
         yield line(_FIELD_INDENT, Span(marking, "cyan"))
     if change.renamed_from:
@@ -181,14 +209,14 @@ def _entry_line(entry: FieldRow, width: int) -> Line:
     name = f"{padded(f'{entry.name}:', width + 1)} " if has_value else f"{entry.name}:"
     remark = Span(f"  # {entry.remark}" if entry.remark else "", "dim")
     if entry.is_pair:
-        return line(
-            sign, name, Span(entry.before or "", "red"), Span(" → ", "dim"), Span(entry.after or "", "green"), remark
-        )
+        before = Span(entry.before or "", "red")
+        after = Span(entry.after or "", "green")
+        return line(sign, name, before, Span(" → ", "dim"), after, remark)
     return line(sign, name, entry.value or "", remark)
 
 
 def _body_line(item: DiffLine, sign: str) -> Line:
-    # Below a value that comes or goes as a whole, every line does: the sign stands before its name.
+    # A value that is added or removed as a whole has its sign beside its name, not on each line.
     mark = "" if item.sign == sign != "~" else f"{item.sign} "
     return line(f"{_FIELD_INDENT}    ", Span(f"{mark}{item.text}", _SIGN_STYLES.get(item.sign, "")))
 
@@ -201,42 +229,45 @@ def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:
 
 
 def _blocked_lines(plan: Plan) -> list[Line]:
-    """What cannot be planned, and what is skipped because of it."""
+    """Resources that have an error, and those skipped because of it."""
     width = _column(str(change.address) for change in plan.blocked)
     lines = []
     for change in plan.blocked:
-        waits = change.reason is Reason.WAITS
-        mark, style = MARKS[OutcomeStatus.SKIPPED if waits else OutcomeStatus.FAILED]
-        verb = "skipped" if waits else "not planned"
+        skipped = change.reason is Reason.WAITS
+        mark, style = MARKS[OutcomeStatus.SKIPPED if skipped else OutcomeStatus.FAILED]
+        verb = "skipped" if skipped else "not planned"
         address = Span(padded(str(change.address), width), "bold")
-        lines.append(line(Span(f"  {mark} ", style), address, f"   {verb}: {change.blocked.partition(': ')[0]}"))
+        summary = change.blocked.partition(": ")[0]
+        lines.append(line(Span(f"  {mark} ", style), address, f"   {verb}: {summary}"))
     return [*lines, _BLANK] if lines else []
 
 
-def _quiet_warnings(plan: Plan) -> list[Line]:
-    """What is to be said about resources that do not change, which are not shown otherwise."""
-    quiet = [change for change in plan.changes if not change.is_change]
-    lines = [
-        line(Span("warning: ", _SEVERITY_STYLES[Severity.WARNING]), Span(f"{change.address}: ", "bold"), warning)
-        for change in quiet
-        for warning in change.warnings
-    ]
-    lines += [
-        line(Span("note: ", "yellow"), Span(f"{change.address}: ", "bold"), standing)
-        for change in quiet
-        if (standing := phrases.standing(change))
-    ]
+def _quiet_notes(plan: Plan) -> list[Line]:
+    """Warnings and notes about resources without a change, which no section below shows."""
+    warnings: list[Line] = []
+    notes: list[Line] = []
+    for change in plan.changes:
+        if change.is_change:
+            continue
+        address = Span(f"{change.address}: ", "bold")
+        for text in change.warnings:
+            label = Span("warning: ", _SEVERITY_STYLES[Severity.WARNING])
+            warnings.append(line(label, address, text))
+        if note := phrases.job_note(change):
+            notes.append(line(Span("note: ", "yellow"), address, note))
+    lines = [*warnings, *notes]
     return [*lines, _BLANK] if lines else []
 
 
 def _drift_hint(plan: Plan) -> list[Line]:
+    """One line about drift that the plan does not act on."""
     planned = {change.address for change in plan.pending}
-    others = [drift for drift in plan.drift if drift.address not in planned]
+    others = [str(drift.address) for drift in plan.drift if drift.address not in planned]
     if not others:
         return []
-    names = ", ".join(str(drift.address) for drift in others[:3])
+    names = ", ".join(others[:3])
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return [line(Span(f"Moved outside, with nothing to do here: {names}{more}.", "dim"))]
+    return [line(Span(f"Changed outside, no action needed: {names}{more}.", "dim"))]
 
 
 def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
@@ -245,7 +276,8 @@ def _output_lines(outputs: Mapping[str, Any], indent: str) -> list[Line]:
     for name, value in outputs.items():
         text = brief(value, 100)
         lines.append(line(f"{indent}{padded(name, width)} = ", text or ""))
-        lines += [line(f"{indent}    {item}") for item in block(value)] if text is None else []
+        if text is None:
+            lines += [line(f"{indent}    {row}") for row in block(value)]
     return lines
 
 
@@ -253,30 +285,41 @@ def _outcome_lines(outcome: Outcome, width: int, room: int) -> Iterator[Line]:
     mark, style = MARKS[outcome.status]
     ident = f" ({outcome.id})" if outcome.id else ""
     took = f"  {phrases.duration(outcome.seconds)}" if outcome.seconds else ""
-    verb, message = phrases.outcome_verb(outcome), phrases.outcome_message(outcome)
-    fits = max(width, cells(str(outcome.change.address))) + cells(f"{verb}{message}{ident}{took}") + 9 <= room
-    fits = fits and "\n" not in message
-    inside, below = (f": {message}" if message and fits else "", "" if fits else message)
+    verb = phrases.outcome_verb(outcome)
+    message = phrases.outcome_message(outcome)
     head = (Span(f"  {mark} ", style), Span(padded(str(outcome.change.address), width), "bold"))
-    yield line(*head, Span(f"   {verb}{inside}", style), Span(f"{ident}{took}", "dim"))
-    for label, text in (("", below), ("", outcome.hint), ("request id: ", outcome.request_id or "")):
+    # A message that does not fit beside the address goes below it, as do messages of several lines.
+    beside = f"   {verb}: {message}" if message else f"   {verb}"
+    used = max(width, cells(str(outcome.change.address))) + cells(f"{beside}{ident}{took}")
+    if used + 4 > room or "\n" in message:
+        beside = f"   {verb}"
+    else:
+        message = ""
+    yield line(*head, Span(beside, style), Span(f"{ident}{took}", "dim"))
+    for text in (message, outcome.hint):
         for part in text.split("\n") if text else ():
-            yield line(_FIELD_INDENT, Span(label, "dim"), part)
-    yield from (line(_FIELD_INDENT, Span("✗ ", "red"), sentence) for sentence in outcome.refused)
-    yield from (line(_FIELD_INDENT, Span("note: ", "yellow"), note) for note in outcome.notes)
+            yield line(_FIELD_INDENT, part)
+    if outcome.request_id:
+        yield line(_FIELD_INDENT, Span("request id: ", "dim"), outcome.request_id)
+    for sentence in outcome.refused:
+        yield line(_FIELD_INDENT, Span("✗ ", "red"), sentence)
+    for note in outcome.notes:
+        yield line(_FIELD_INDENT, Span("note: ", "yellow"), note)
 
 
 def _unmanaged_section(plan: Plan) -> list[Line]:
     if not plan.unmanaged:
         return []
-    lines = [line(Span(f"Unmanaged: {count(len(plan.unmanaged), 'object')} that no manifest declares", "bold"))]
-    width = _column(_whose(item.kind, item.project) for item in plan.unmanaged)
-    ids = _column(item.id for item in plan.unmanaged)
-    for item in plan.unmanaged:
-        whose = padded(_whose(item.kind, item.project), width)
-        lines.append(line(f"  ? {whose}  ", Span(padded(item.id, ids), "dim"), f"  {item.label}"))
+    number = count(len(plan.unmanaged), "object")
+    lines = [line(Span(f"Unmanaged: {number} not declared in any manifest", "bold"))]
+    owners = [_owner(unmanaged.kind, unmanaged.project) for unmanaged in plan.unmanaged]
+    owner_width = _column(owners)
+    id_width = _column(unmanaged.id for unmanaged in plan.unmanaged)
+    for owner, unmanaged in zip(owners, plan.unmanaged, strict=True):
+        ident = Span(padded(unmanaged.id, id_width), "dim")
+        lines.append(line(f"  ? {padded(owner, owner_width)}  ", ident, f"  {unmanaged.label}"))
     return [*lines, _BLANK]
 
 
-def _whose(kind: str, project: str | None) -> str:
+def _owner(kind: str, project: str | None) -> str:
     return f"{kind} in {project}" if project else kind

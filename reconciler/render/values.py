@@ -1,4 +1,4 @@
-"""Values of fields as people read them: compact where they fit on a line, else a few lines of YAML."""
+"""Values of fields for people: on one line if they fit, otherwise as YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.render.escape import quoted, terminal
 
 NOTHING = "(not set)"
 LONG_TEXT = 80
-"""Texts longer than this, or of several lines, are shown in part or as a diff."""
+"""Longer texts, and texts of several lines, are abbreviated or shown as a diff."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -22,7 +22,7 @@ _redact_keys = Redactor()
 
 
 def redacted(text: str) -> str:
-    """`text` with everything that is shaped like an API key replaced by dots."""
+    """`text` with everything that looks like an API key replaced by dots."""
     return _redact_keys(text) if "sk-" in text else text
 
 
@@ -32,22 +32,25 @@ def count(number: int, word: str, plural: str = "") -> str:
 
 
 def is_long(value: Any) -> bool:
-    """Whether a value is a text that deserves lines of its own."""
+    """Whether a value is a text that does not fit on one line."""
     return isinstance(value, str) and (len(value) > LONG_TEXT or "\n" in value.rstrip("\n"))
 
 
 def is_container(value: Any) -> bool:
-    """Whether a value has parts."""
+    """Whether a value is a map or a list."""
     return isinstance(value, Mapping | list | tuple)
 
 
 def inline(value: Any) -> str:
-    """Any value on one line, whole; the absence of one reads `(not set)`."""
+    """The whole value on one line; None reads `(not set)`."""
     return NOTHING if value is None else _inline(value, top=True)
 
 
 def brief(value: Any, width: int) -> str | None:
-    """A value on one line of at most `width` characters, long texts by their beginning; None where it needs lines."""
+    """A value on one line of about `width` characters, long texts abbreviated.
+
+    None for a map or list that does not fit.
+    """
     if is_long(value):
         return beginning(value, width)
     text = inline(value)
@@ -55,28 +58,30 @@ def brief(value: Any, width: int) -> str | None:
 
 
 def beginning(text: str, width: int) -> str:
-    """The first line of a long text, with how much there is in all."""
+    """The start of a long text, with its size: `"You are…" (63 lines)`."""
     text = redacted(text)
     lines = text.rstrip("\n").split("\n")
+    first = lines[0]
     size = count(len(lines), "line") if len(lines) > 1 else count(len(text), "character")
-    first, room = lines[0], max(20, width - len(size) - 5)
-    whole = len(lines) > 1 and len(first) <= room
-    return f"{quoted(first if whole else first[:room].rstrip() + '…')} ({size})"
+    room = max(20, width - len(size) - 5)
+    if len(lines) == 1 or len(first) > room:
+        first = first[:room].rstrip() + "…"
+    return f"{quoted(first)} ({size})"
 
 
 def block(value: Any) -> list[str]:
-    """A value as lines of YAML, whole."""
+    """The whole value as lines of YAML."""
     return list(_block(value))
 
 
 def text_lines(text: str) -> list[str]:
-    """The lines of a text for a diff, secrets replaced; an end of line at the end makes no line of its own."""
+    """The lines of a text for a diff, with secrets redacted; a final newline adds no empty line."""
     lines = redacted(text).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def file_size(size: int) -> str:
-    """Bytes as people say them: `740 bytes`, `1.2 kB`, `34 MB`."""
+    """A size in decimal units: `740 bytes`, `1.2 kB`, `34 MB`."""
     if size < 1000:
         return count(size, "byte")
     power = min(4, next(power for power in range(1, 9) if size < 999.5 * 1000**power))
@@ -87,14 +92,23 @@ def file_size(size: int) -> str:
 def _inline(value: Any, *, top: bool = False) -> str:
     match value:
         case str():
-            return _digest(value) or (quoted(redacted(value)) if top or not _is_word(value) else value)
+            return _inline_text(value, top=top)
         case Mapping():
-            return "{" + ", ".join(f"{_key(key)}: {_inline(item)}" for key, item in value.items()) + "}"
+            pairs = [f"{_key(key)}: {_inline(inner)}" for key, inner in value.items()]
+            return "{" + ", ".join(pairs) + "}"
         case list() | tuple():
-            return "[" + ", ".join(_inline(item) for item in value) + "]"
+            return "[" + ", ".join(map(_inline, value)) + "]"
         case FileSet(members):
             return count(len(members), "file")
     return _single(value)
+
+
+def _inline_text(text: str, *, top: bool) -> str:
+    if _DIGEST.fullmatch(text):
+        return f"sha256 {text[:12]}"
+    if top or not _is_word(text):
+        return quoted(redacted(text))
+    return text
 
 
 def _single(value: Any) -> str:
@@ -114,43 +128,45 @@ def _single(value: Any) -> str:
 
 def _block(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _entry(f"{_key(key)}:", item, indent="  ")
+        for key, inner in value.items():
+            yield from _entry(f"{_key(key)}:", inner)
     elif isinstance(value, list | tuple) and value:
-        for item in value:
-            yield from _item(item)
+        for inner in value:
+            yield from _list_item(inner)
     elif isinstance(value, str) and "\n" in value:
         yield from text_lines(value)
     else:
         yield _inline(value)
 
 
-def _entry(head: str, item: Any, *, indent: str) -> Iterator[str]:
-    if isinstance(item, str) and "\n" in item:
+def _entry(head: str, value: Any) -> Iterator[str]:
+    if isinstance(value, str) and "\n" in value:
         yield f"{head} |"
-        yield from (f"{indent}{line}" for line in text_lines(item))
-    elif is_container(item) and len(_inline(item)) > LONG_TEXT // 2:
+        for text in text_lines(value):
+            yield f"  {text}"
+    elif is_container(value) and len(_inline(value)) > LONG_TEXT // 2:
         yield head
-        yield from (f"{indent}{line}" for line in _block(item))
+        for text in _block(value):
+            yield f"  {text}"
     else:
-        yield f"{head} {_inline(item)}"
+        yield f"{head} {_inline(value)}"
 
 
-def _item(item: Any) -> Iterator[str]:
-    if isinstance(item, str) and "\n" in item:
-        yield from _entry("-", item, indent="  ")
+def _list_item(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and "\n" in value:
+        yield from _entry("-", value)
         return
-    lines = [_inline(item)] if len(_inline(item)) <= LONG_TEXT // 2 else list(_block(item))
+    inline_value = _inline(value)
+    lines = [inline_value] if len(inline_value) <= LONG_TEXT // 2 else _block(value)
     for number, text in enumerate(lines):
         yield f"- {text}" if number == 0 else f"  {text}"
 
 
-def _digest(text: str) -> str:
-    return f"sha256 {text[:12]}" if _DIGEST.fullmatch(text) else ""
-
-
 def _is_word(text: str) -> bool:
-    return bool(_WORD.fullmatch(text)) and text.lower() not in _RESERVED and redacted(text) == text
+    """Whether YAML reads the text as a string without quotes."""
+    if not _WORD.fullmatch(text) or text.lower() in _RESERVED:
+        return False
+    return redacted(text) == text
 
 
 def _key(key: Any) -> str:

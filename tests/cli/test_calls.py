@@ -172,7 +172,7 @@ def test_parallelism_bounds_the_calls_of_all_changes_together(tmp_path: Path) ->
 
 def told_calls(text: str) -> int:
     """How many calls the last line of a command tells of."""
-    return int(re.findall(r"(\d+) calls? in", text)[-1])
+    return int(re.findall(r"(\d+) API calls? in", text)[-1])
 
 
 def test_the_last_line_of_an_apply_counts_every_call_of_the_run(workspace: Workspace) -> None:

@@ -72,7 +72,7 @@ def test_blame_names_who_did_it(workspace: Workspace) -> None:
     workspace.emulator.clear_requests()
     told = workspace.run("drift", "--blame", expect=2).out
     assert "rate_limit.updated by " in told
-    assert f"{len(workspace.emulator.requests)} calls in" in told
+    assert f"{len(workspace.emulator.requests)} API calls in" in told
 
 
 MEMBER = """\

@@ -413,13 +413,11 @@ def test_why_one_object_is_read_singly_is_said(workspace: Workspace) -> None:
 def test_a_plan_without_refresh_does_not_claim_to_know_live_objects(applied: Workspace, format: str) -> None:
     outside(applied, "c", 7)
     done = applied.plan("--refresh", "none", "-v", "--format", format)
-    assert (
-        "The manifests match what was applied last, and live objects were not read: 16 resources, 0 calls" in done.out
-    )
+    assert "The manifests match the state; live objects were not read. 16 resources, 0 API calls" in done.out
     assert "Live objects match" not in done.out
     assert " read " not in done.err
 
 
 def test_a_plan_with_changes_and_without_refresh_says_so_too(applied: Workspace) -> None:
     applied.write({"all.yaml": limit_of("a", 30)})
-    assert applied.plan("--refresh", "none").out.endswith(", live objects were not read.\n")
+    assert applied.plan("--refresh", "none").out.endswith("; live objects were not read.\n")

@@ -69,7 +69,7 @@ def test_a_new_key_can_be_made_and_everything_is_found_again(applied: Workspace)
 def test_the_key_in_use_is_not_deleted_while_anything_stays_behind_it(applied: Workspace) -> None:
     (applied.folder / "m" / "s.yaml").unlink()
     done = applied.run("apply", "--yes", expect=11)
-    assert "VectorStore/search/docs stays" in done.err
+    assert "VectorStore/search/docs still needs it" in done.err
 
 
 def test_drift_is_reported_although_another_resource_is_in_conflict(workspace: Workspace) -> None:

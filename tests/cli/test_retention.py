@@ -81,7 +81,7 @@ def removed(workspace: Workspace) -> set[str]:
     """The ids of all that a plan would delete, each with the rule that says so."""
     changes = json.loads(workspace.run("plan", "--format", "json", expect=0).out)["resource_changes"]
     deletes = [one for one in changes if one["change"]["actions"] == ["delete"]]
-    assert all(one["reconciler"]["reason"] == "a rule of retention matches it" for one in deletes)
+    assert all(one["reconciler"]["reason"] == "a retention rule matches it" for one in deletes)
     assert all(one["reconciler"]["matched_by"].startswith("Retention/") for one in deletes)
     return {one["reconciler"]["id"] for one in deletes}
 
@@ -165,7 +165,7 @@ def test_too_many_are_refused_until_the_rule_is_allowed(workspace: Workspace, pl
     workspace.declare(RESULTS)
     refused = workspace.run("apply", "--yes", expect=11)
     assert "the plan deletes 12 objects" in refused.err
-    assert "--allow-delete Retention/results for all that it matches" in refused.err
+    assert "--allow-delete Retention/results to allow all its matches" in refused.err
     assert all(platform.has("file", id) for id in files)
     workspace.apply("--allow-delete", "Retention/results")
     assert not any(platform.has("file", id) for id in files)

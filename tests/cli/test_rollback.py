@@ -532,7 +532,7 @@ def test_the_key_in_use_is_not_rolled_back_while_anything_stays_behind_it(worksp
     store = LOST["m/v.yaml"]
     workspace.write({**LOST, "m/v.yaml": ""}).write({"reconciler.yaml": LOST_WITHOUT_OUTPUTS}).apply()
     workspace.write({"m/v.yaml": store}).apply()
-    assert "VectorStore/search/docs stays" in workspace.run("rollback", "1", "--yes", expect=11).err
+    assert "VectorStore/search/docs still needs it" in workspace.run("rollback", "1", "--yes", expect=11).err
 
 
 def test_the_last_owner_stays_one(workspace: Workspace) -> None:
@@ -548,7 +548,7 @@ def test_a_project_that_the_run_made_is_let_go_as_its_removal_would(workspace: W
     retained = PROJECT.replace("lifecycle: {on_remove: delete}\n", "")
     workspace.write({"p.yaml": retained + "---\n" + LIMIT}).apply()
     done = workspace.run("rollback", "1", "--yes", expect=0)
-    assert "Project/search   will be forgotten: it is to be retained" in done.out
+    assert "Project/search   will be forgotten: the object is kept" in done.out
     assert workspace.run("state", "list", expect=0).out == ""
     assert [item.body["status"] for item in workspace.emulator.store.all("project")] == ["active", "active"]
 

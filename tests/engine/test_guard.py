@@ -64,7 +64,7 @@ def test_a_rule_that_is_allowed_allows_all_that_it_matches_and_nothing_else() ->
     allowed = [Address("Retention", "old")]
     assert refusals(plan(*swept(50)), Limits(), allowed=allowed) == []
     assert refusals(plan(*swept(50), change("a")), Limits(max_deletes=0), allowed=allowed)
-    assert "--allow-delete Retention/old for all that it matches" in refusals(plan(*swept(50)), Limits())[0]
+    assert "--allow-delete Retention/old to allow all its matches" in refusals(plan(*swept(50)), Limits())[0]
 
 
 def test_destroying_everything_is_not_a_matter_of_numbers() -> None:

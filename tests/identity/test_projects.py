@@ -150,7 +150,7 @@ def test_the_plan_says_why_an_object_is_made_anew_in_another_project(team: Works
     lifecycle = "lifecycle: {renamed_from: ServiceAccount/team/bot}\n"
     moved = TEAM.replace(BOT, BOT.replace("project: team", "project: other") + lifecycle)
     plan = team.write({"team.yaml": moved + OTHER}).plan().out
-    assert plan.count("an object cannot move between projects") == 2
+    assert plan.count("objects cannot move between projects") == 2
 
 
 def test_a_name_that_means_another_project_by_now_is_an_error_and_makes_nothing(workspace: Workspace) -> None:
@@ -203,7 +203,7 @@ def test_a_record_left_over_for_an_object_that_another_address_has_is_forgotten(
     (row,) = [row for row in export["resources"] if row["address"] == "RateLimit/team/main"]
     export["resources"].append({**row, "address": "RateLimit/team/old"})
     team.write({"s.json": json.dumps(export)}).run("state", "import", "s.json", expect=0)
-    assert "will be forgotten: its object is bound to another address" in team.plan().out
+    assert "will be forgotten: its object is now bound to another address" in team.plan().out
     team.apply()
     assert limit(team) == 77
     assert team.plan().code == 0
@@ -215,7 +215,7 @@ def test_a_record_left_over_for_an_object_that_another_address_has_is_forgotten(
 def test_what_is_in_a_retained_project_is_retained_with_it(team: Workspace) -> None:
     (team.folder / "team.yaml").unlink()
     plan = team.plan().out
-    assert plan.count("will be forgotten: its project is retained, and what is in it with it") == 4
+    assert plan.count("will be forgotten: its project is kept, with everything in it") == 4
     team.emulator.clear_requests()
     team.apply()
     assert (writes(team), limit(team)) == ([], 77)

@@ -71,7 +71,7 @@ def test_a_user_of_the_identity_provider_is_not_removed(workspace: Workspace, ad
     workspace.declare(ELI + "lifecycle: {on_remove: delete}\n").apply()
     workspace.declare(SUPPORT)
     refused = workspace.run("apply", "--yes", "--allow-delete", "User/eli", expect=11)
-    assert "User/eli would be deleted, and it is managed by the identity provider" in refused.err
+    assert "User/eli would be deleted, but it is managed by the identity provider" in refused.err
     assert person(admin, "eli")["role"] == "owner"
 
 
@@ -90,7 +90,7 @@ def test_a_group_of_the_identity_provider_is_not_deleted(workspace: Workspace) -
     (group,) = workspace.emulator.store.collection("group", ORGANIZATION).ordered()
     group.body["is_scim_managed"] = True
     refused = workspace.run("destroy", "--yes", expect=11)
-    assert "Group/support would be deleted, and it is managed by the identity provider" in refused.err
+    assert "Group/support would be deleted, but it is managed by the identity provider" in refused.err
 
 
 # --- invites
@@ -143,7 +143,7 @@ def test_who_left_after_accepting_is_invited_again(workspace: Workspace, admin: 
     store = workspace.emulator.store
     (invite,) = store.collection("invite", ORGANIZATION).ordered()
     admin.delete(f"/organization/users/{invites.accept(store, invite).id}").raise_for_status()
-    assert "it has come to its end, and is wanted again" in workspace.plan().out
+    assert "it has ended, and the manifest still declares it" in workspace.plan().out
     workspace.apply()
     assert [one["status"] for one in admin.get("/organization/invites").json()["data"]] == ["accepted", "pending"]
 
@@ -163,7 +163,7 @@ def test_a_role_of_a_project_is_not_one_of_the_organization(workspace: Workspace
 def test_a_predefined_role_is_not_changed(workspace: Workspace) -> None:
     workspace.declare("kind: Role\nmetadata: {name: owner}\nspec: {role_name: owner, permissions: [api.all]}\n")
     refused = workspace.run("apply", "--yes", "--adopt", expect=11)
-    assert "Role/owner would be changed, and it is predefined" in refused.err
+    assert "Role/owner would be changed, but it is predefined" in refused.err
 
 
 def test_a_predefined_role_is_not_called_unmanaged(workspace: Workspace, admin: httpx.Client) -> None:

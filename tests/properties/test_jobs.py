@@ -143,8 +143,8 @@ def test_a_batch_runs_once_and_again_when_its_requests_change(stack: Stack) -> N
     assert len(stack.jobs("batch")) == 1
     stack.write({"data/requests.jsonl": OTHER_REQUEST})
     plan = shown(stack.plan())
-    assert "will be run again: its inputs are not those that it ran with" in plan
-    assert "what ran before stays as it is" in plan
+    assert "will be run again: its inputs changed since it last ran" in plan
+    assert "the earlier job is kept" in plan
     stack.applied()
     assert (len(stack.jobs("batch")), stack.stopped("batch")) == (2, 0)
 
@@ -152,7 +152,7 @@ def test_a_batch_runs_once_and_again_when_its_requests_change(stack: Stack) -> N
 def test_a_changed_input_cancels_what_runs_before_it_starts_anew(stack: Stack) -> None:
     stack.declare(REQUESTS, BATCH).applied()
     stack.write({"data/requests.jsonl": OTHER_REQUEST})
-    assert "what runs now is cancelled first" in shown(stack.plan())
+    assert "the running job is cancelled first" in shown(stack.plan())
     stack.applied()
     assert [job.hidden["stopped"] is not None for job in stack.jobs("batch")] == [True, False]
 
@@ -287,7 +287,7 @@ def test_counts_of_a_run_that_goes_on_are_no_results_yet(stack: Stack) -> None:
 
 def test_what_runs_is_waited_for_by_the_next_apply_and_not_started_again(stack: Stack) -> None:
     stack.declare(EVAL, RUN).applied()
-    assert "note: EvalRun/today: it still runs (queued" in shown(stack.plan())
+    assert "note: EvalRun/today: still running (queued" in shown(stack.plan())
     change = stack.declare(EVAL, waiting(RUN)).change("EvalRun/today")
     assert (change.action, change.reason) == (Action.UPDATE, Reason.RUNNING)
     stack.applied()
@@ -329,7 +329,7 @@ def test_a_removed_batch_is_cancelled_while_it_runs_and_forgotten_afterwards(sta
     if is_over:
         stack.time_passes()
     plan = shown(stack.declare(REQUESTS).plan())
-    assert ("will be forgotten: no manifest declares it, and it has ended" in plan) == is_over
+    assert ("will be forgotten: no manifest declares it, and the job has ended" in plan) == is_over
     assert ("will be cancelled" in plan) == (not is_over)
     stack.applied()
     assert (stack.stopped("batch"), len(stack.records())) == (0 if is_over else 1, 1)

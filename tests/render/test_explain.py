@@ -48,8 +48,8 @@ def test_a_page_reads_as_it_did(name: str) -> None:
 
 def test_a_rule_says_that_it_is_no_object() -> None:
     page = explain_kind(RULE_KINDS["Check"])
-    assert "is          no object: no plan shows it, and no state remembers it\n" in page
-    assert "has either  operation; or budget\n" in page
+    assert "creates   no object and no state entry; plans do not show it\n" in page
+    assert "requires  operation; or budget\n" in page
     assert explain_kind(RULE_KINDS["Check"], ["expect", "values", "at_most"]).startswith(
         "Check.expect.values.at_most: "
     )

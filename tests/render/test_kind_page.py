@@ -31,11 +31,11 @@ def test_a_page_writes_ids_as_an_import_takes_them(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("kind", "field", "says"),
     [
-        ("Project", "residency", "replaces the object"),
-        ("VectorStore", "description", "never, only at creation; not always shown by the API"),
+        ("Project", "residency", "forces replacement"),
+        ("VectorStore", "description", "set at creation only; not always shown by the API"),
         ("ServiceAccount", "key", "in place; never shown by the API"),
-        ("ServiceAccount", "role", "in place; stays when it is taken away"),
-        ("RateLimit", "model", "replaces the object"),
+        ("ServiceAccount", "role", "in place; kept when removed from the manifest"),
+        ("RateLimit", "model", "forces replacement"),
     ],
 )
 def test_a_page_says_how_a_field_can_change(kind: str, field: str, says: str) -> None:

@@ -81,7 +81,7 @@ def test_a_large_plan_says_exactly_what_was_cut() -> None:
     assert len(text) <= 65_536
     cut = 2_000 - shown
     assert text.endswith(
-        f"{cut:,} of 2,000 changes ({cut:,} to create) are not shown; run `reconciler plan` for all.\n"
+        f"{cut:,} of 2,000 changes ({cut:,} to create) are not shown; run `reconciler plan` to see everything.\n"
     )
     assert_well_formed(text)
 

@@ -54,8 +54,8 @@ def test_unmanaged_objects_are_shown_only_when_asked_for() -> None:
 
 
 def test_drift_says_how_many_other_changes_are_pending() -> None:
-    assert "2 changes of the configuration are pending besides" in TEXT.drift(samples.DRIFTED, unmanaged=False)
-    assert "No change of the configuration is pending" in TEXT.drift(samples.EMPTY, unmanaged=False)
+    assert "2 pending configuration changes" in TEXT.drift(samples.DRIFTED, unmanaged=False)
+    assert "No pending configuration changes." in TEXT.drift(samples.EMPTY, unmanaged=False)
 
 
 def test_a_result_reads_as_it_did() -> None:
@@ -88,12 +88,12 @@ def test_a_warning_about_an_unchanged_resource_is_shown() -> None:
 
 
 def test_a_last_line_counts_what_is_archived_and_restored() -> None:
-    assert "3 to delete (1 archived, 1 restored)" in TEXT.plan(samples.FULL)
+    assert "3 to delete (1 to archive, 1 to restore)" in TEXT.plan(samples.FULL)
 
 
 def test_a_text_that_differs_only_in_its_last_end_of_line_shows_a_difference() -> None:
     text = plan_of(FieldChange(("instructions",), "a\nb\n", "a\nb"))
-    assert "+ (no end of line here)" in text
+    assert "+ (no newline at end)" in text
 
 
 def test_blanks_at_the_end_of_a_changed_line_are_visible() -> None:

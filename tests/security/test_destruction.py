@@ -118,7 +118,7 @@ def test_a_project_that_is_to_be_retained_is_not_archived_to_be_replaced(inside:
 
 INSIDE = {
     "protected": (PROTECTED, "is protected by lifecycle.prevent_destroy"),
-    "retained": ("{on_remove: retain}", "is to be retained"),
+    "retained": ("{on_remove: retain}", "is to be kept"),
 }
 
 

@@ -54,7 +54,7 @@ REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
         10,
         "and this is http://127.0.0.1:9/v1",
     ),
-    "newer format": (edit(newer), (), 10, "saved by a newer version of this program"),
+    "newer format": (edit(newer), (), 10, "saved by a newer version of reconciler"),
     "edited": (edit(lambda text: text.replace("Be kind.", "Be rude.")), (), 1, "changed after it was saved"),
     "cut": (edit(lambda text: text[: len(text) // 2]), (), 1, "it is not JSON"),
     "not a plan": (edit(lambda _: "{}"), (), 1, "the file is not a saved plan"),

@@ -1,6 +1,7 @@
-"""All routes below /v1, a module for each kind of object.
+"""All routes below /v1, one module per kind of object.
 
-A new route is a handler and a line in the `ROUTES` of its module; a new kind is a new module, named in the tuple below.
+A new route is a handler and an entry in `ROUTES` of its module; a new module is added to the tuple
+below.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ _MODULES = (
     vector_stores,
     vector_store_files,
     assistants,
-    environment_templates,  # before agents, whose paths have an id where these have a word
+    environment_templates,  # before agents, whose `{id}` segment would match these paths
     automations,
     runs,
     threads,

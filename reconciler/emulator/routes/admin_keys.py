@@ -1,4 +1,4 @@
-"""Admin keys: minted, listed by their redacted value, revoked; a deleted one stops working at once."""
+"""Admin keys: created, listed with redacted values, revoked; a deleted key stops working at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Sessions of agents, without environments: what an agent says is what it was told, and a function is called once.
+"""Sessions of agents, without environments: an agent echoes its input and calls each function once.
 
-A session moves on each time it is read: in progress, perhaps waiting for the result of a function, and then idle.
+A session advances each time it is read: in progress, waiting for a function result if any, then
+idle.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def create_events(call: Call) -> dict[str, Any]:
 
 
 def _agent(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
-    """The agent of a session: a declared one, one that is described on the spot, or both."""
+    """The agent of a session: an existing one, an inline definition, or both."""
     described = sent.get("agent") or {}
     if "agent_id" not in sent:
         return _shown(new_agent(call, AGENT(described, "agent")))

@@ -1,7 +1,7 @@
 """Agents (beta): the reusable configuration that succeeded assistants.
 
-Null clears or resets a field where the API says so, an omitted field keeps its value, lists and metadata are replaced
-as a whole, and only `experimental` is merged key by key.
+Null clears or resets a field where the API says so, an omitted field keeps its value, lists and
+metadata are replaced as a whole, and only `experimental` is merged key by key.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _TOOLS: dict[str, Check] = {
     "computer_use": fields({"type": anything}, {"include_screenshots": boolean()}),
     "automations": fields({"type": anything}),
 }
-# What the server fills in where a tool leaves something out, or sends null.
+# Defaults that the server fills in for omitted or null fields of a tool.
 _TOOL_DEFAULTS: dict[str, dict[str, Any]] = {
     "function": {"defer_loading": False},
     "programmatic_tool_calling": {"enabled": True},
@@ -138,7 +138,7 @@ def create_agent(call: Call) -> dict[str, Any]:
 
 
 def new_agent(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
-    """An agent as it is shown, made of a checked body; a session may have one of its own."""
+    """An agent as responses show it, from a checked body; sessions can have inline agents."""
     body: dict[str, Any] = {
         "id": ids.fresh("agent"),
         "object": "agent",
@@ -155,7 +155,7 @@ def new_agent(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
 
 
 def inline(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
-    """An agent inside something else as it is shown."""
+    """An agent as shown inside another object."""
     return {name: value for name, value in new_agent(call, sent).items() if name not in _OF_SAVED}
 
 
@@ -185,7 +185,7 @@ def _merge(body: dict[str, Any], sent: dict[str, Any]) -> None:
     body.update(sent | resolved | {"experimental": experimental})
 
 
-# --- what a field becomes: each takes what was sent, or None, and returns what is shown
+# --- fields: each function takes the value that was sent, or None, and returns the shown one
 
 
 def _resolved_tools(sent: list[dict[str, Any]] | None) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Assistants, as the API answered while it had them; `retire_assistants` brings the present day.
+"""Assistants, as the API had them before their retirement; `retire_assistants` emulates that.
 
-The server fills in a good deal that nobody sent: rankers of a file search, `strict` of a function, the empty list of
-a code interpreter's files. A reconciler must not take any of it for drift, so all of it is here.
+The server fills in many defaults: rankers of a file search, `strict` of a function, the empty file
+list of a code interpreter. A reconciler must not mistake them for drift, so all of them are
+emulated.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ _OPTIONAL = {
 _CREATE = fields({"model": _MODEL}, {**_OPTIONAL, "tool_resources": nullable(RESOURCES_ON_CREATE)})
 _MODIFY = fields({}, {**_OPTIONAL, "model": _MODEL, "tool_resources": nullable(RESOURCES)})
 
-# What a field shows when it was never sent, or was cleared with null.
+# The value of a field that was never sent, or cleared with null.
 _DEFAULTS: dict[str, Any] = {"top_p": 1.0, "temperature": 1.0, "response_format": "auto"}
 
 
@@ -172,7 +173,7 @@ def find_assistant(call: Call, id: str) -> Record:
 
 
 def _kept(sent: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
-    """Return the sent fields in the form in which they are kept."""
+    """Return the sent fields in their stored form."""
     kept = dict(sent)
     if "tools" in sent:
         kept["tools"] = [completed(tool) for tool in sent["tools"]]
@@ -184,7 +185,7 @@ def _kept(sent: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(tool: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool with what the server adds to it."""
+    """Return a tool with the defaults of the server."""
     if tool["type"] == "file_search":
         search = dict(tool.get("file_search") or {})
         ranking = search.pop("ranking_options", None) or {"score_threshold": 0.0}
@@ -206,7 +207,7 @@ def completed(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def tool_resources(call: Call, old: dict[str, Any], sent: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the new tool resources; a tool that was not sent keeps what it has, null clears them all."""
+    """Return the new tool resources; tools that were not sent keep theirs, null clears all."""
     if sent is None:
         return {}
     for id in sent.get("code_interpreter", {}).get("file_ids", []):

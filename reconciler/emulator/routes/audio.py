@@ -1,4 +1,4 @@
-"""Audio: speech as a second of silence, and transcripts that say how large the file was."""
+"""Audio: speech is a second of silence; transcripts state the size of the file."""
 
 from __future__ import annotations
 

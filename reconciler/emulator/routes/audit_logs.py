@@ -1,4 +1,4 @@
-"""The audit log: read only, newest first, filtered by when, where, what and who."""
+"""The audit log: read-only, newest first, with filters for time, project, event and actor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
 }
 _OF_TENANT = ("role.bound_to_resource", "role.unbound_from_resource")
 """Event types that, like those named `tenant.…`, come only with `tenant_only=true`."""
-# The filters that name values, and how an entry's own value is found.
+# Filters by value, and how to get the value of an entry.
 _FILTERS: dict[str, Callable[[Record], str | None]] = {
     "project_ids": lambda entry: entry.body.get("project", {}).get("id"),
     "event_types": lambda entry: str(entry.body["type"]),

@@ -1,4 +1,4 @@
-"""Automations (beta): schedules of agents. Nothing is ever due here: an invocation happens when it is asked for."""
+"""Automations (beta): schedules of agents. Nothing runs on schedule here: only explicit invocations."""
 
 from __future__ import annotations
 

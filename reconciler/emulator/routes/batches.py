@@ -1,4 +1,4 @@
-"""Batches: a file of requests that is worked off, and the files of answers and errors that come of it."""
+"""Batches: a file of requests, and the resulting files of responses and errors."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def cancel_batch(call: Call) -> dict[str, Any]:
 
 
 def _worked_off(content: bytes, endpoint: str) -> dict[str, Any]:
-    """What will come of a file: the mistakes that make all of it fail, else the lines of the two files it makes."""
+    """The outcome of a file: errors that fail the whole batch, or the lines of the two result files."""
     mistakes: list[dict[str, Any]] = []
     answers: list[str] = []
     errors: list[str] = []
@@ -133,14 +133,14 @@ def _answer(request: dict[str, Any], endpoint: str, *, is_good: bool) -> dict[st
         message = f"The model '{request['body'].get('model')}' does not exist"
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": "model_not_found"}
         body = {"error": error}
-    # The same requests give the same answers, to the letter.
+    # The same requests give identical responses.
     mark = sha256(request["custom_id"].encode()).hexdigest()[:32]
     response = {"status_code": 200 if is_good else 404, "request_id": f"req_{mark}", "body": body}
     return {"id": f"batch_req_{mark}", "custom_id": request["custom_id"], "response": response, "error": None}
 
 
 def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
-    """Return the batch as clients see it at that moment."""
+    """Return the batch in its current state, as clients see it."""
     hidden, outcome = batch.hidden, batch.hidden["outcome"]
     share = 0.0 if is_new else jobs.share(batch, now)
     status = _status(batch, share)
@@ -186,7 +186,7 @@ def _moments(hidden: dict[str, Any], status: str, share: float) -> dict[str, int
 
 
 def _settle(call: Call, batch: Record) -> None:
-    """Make the files of a batch that is done."""
+    """Create the result files of a completed batch."""
     outcome = batch.hidden["outcome"]
     if not jobs.is_to_be_settled(batch, call.store.clock()):
         return

@@ -1,6 +1,6 @@
-"""Certificates for mutual TLS, uploaded to the organization and active or not, there and in each project.
+"""Certificates for mutual TLS, uploaded to the organization, and active or inactive there and in each project.
 
-One object goes by three names, depending on the call; whether it is active is only told in lists.
+An object has one of three type names, depending on the call; only lists show whether it is active.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def deactivate(call: Call) -> dict[str, Any]:
 
 
 def _toggled(call: Call, *, on: bool) -> dict[str, Any]:
-    """Switch all of them or, if one does not exist, none; what is switched already stays so."""
+    """Activate or deactivate all, or none if one does not exist; idempotent."""
     project, scope = call.scope_project(to_change=True), call.scope_id
     wanted = [_certificate(call, id) for id in call.json(_TOGGLE)["certificate_ids"]]
     for certificate in wanted:
@@ -120,7 +120,7 @@ _ALL = "/organization/certificates"
 _ONE = f"{_ALL}/{{certificate_id}}"
 _OF_PROJECT = "/organization/projects/{project_id}/certificates"
 ROUTES = (
-    # The fixed words come before the id that would swallow them.
+    # Fixed paths come before `{id}`, which would match them.
     *(
         Route(method, f"{base}{tail}", handler, Access.ADMIN)
         for base in (_ALL, _OF_PROJECT)

@@ -1,4 +1,4 @@
-"""Chat completions: the last words of the user told back; those that were to be stored are kept, and can be read."""
+"""Chat completions: they echo the user's last message; stored ones can be read."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def create_chat_completion(call: Call) -> dict[str, Any]:
 
 
 def _stored(sent: dict[str, Any]) -> dict[str, Any]:
-    """What a stored completion shows of its request."""
+    """The parts of the request that a stored completion shows."""
     settings = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
     return {
         "request_id": ids.fresh("request"),
@@ -234,7 +234,7 @@ def _choice(sent: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def _called(sent: dict[str, Any]) -> dict[str, Any] | None:
-    """The function that is to be called, where the choice says that one must be."""
+    """The function to call, if the tool choice requires one."""
     wanted = sent.get("tool_choice")
     functions = [tool["function"] for tool in sent.get("tools") or [] if tool["type"] == "function"]
     if isinstance(wanted, dict):

@@ -1,4 +1,4 @@
-"""Sessions of ChatKit: a secret with which a browser may talk to a workflow, until it expires or is cancelled."""
+"""Sessions of ChatKit: a client secret that gives a browser access to a workflow until it expires or is cancelled."""
 
 from __future__ import annotations
 

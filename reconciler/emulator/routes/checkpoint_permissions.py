@@ -1,6 +1,7 @@
 """Permissions of projects to use a checkpoint of a fine-tuned model.
 
-A checkpoint is known by the name of the model that it is. Nothing is trained here, so every name of that form counts.
+A checkpoint is identified by its model name. Nothing is trained here, so every well-formed name
+exists.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def list_permissions(call: Call) -> dict[str, Any]:
 
 
 def create_permissions(call: Call) -> dict[str, Any]:
-    """Permit all of them or, if one project does not exist, none; a project that has the permission keeps it."""
+    """Grant all, or none if one project does not exist; existing permissions are kept."""
     known = {one.body["project_id"]: one for one in _permissions(call).ordered()}
     wanted = [_project(call, id) for id in dict.fromkeys(call.json(_CREATE)["project_ids"])]
     return envelope([(known.get(one.id) or _permitted(call, one)).body for one in wanted], more=False)

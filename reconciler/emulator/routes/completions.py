@@ -1,4 +1,4 @@
-"""Completions, as they were before chats: a prompt is told back."""
+"""Legacy completions: they echo the prompt."""
 
 from __future__ import annotations
 

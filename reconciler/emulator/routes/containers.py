@@ -1,4 +1,4 @@
-"""Containers and the files in them. Nothing about a container can be changed; one that is idle for too long expires."""
+"""Containers and their files. Containers cannot be modified; they expire when idle for too long."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _add(call: Call, conversation: Record, items: list[dict[str, Any]]) -> list[
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
-    """An item as it is answered: text becomes a list of one part."""
+    """An item as responses show it: a string becomes a list of one part."""
     content = item["content"]
     if isinstance(content, str):
         content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]

@@ -1,4 +1,4 @@
-"""Data retention: always set for a project, never unset for the organization. Written as one name, read as another."""
+"""Data retention: always set. The field is written under one name and read under another."""
 
 from __future__ import annotations
 

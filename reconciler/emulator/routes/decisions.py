@@ -1,7 +1,7 @@
-"""Decisions: questions about an input, each answered with how likely.
+"""Decisions: questions about an input, answered with probabilities.
 
-A predicate is likely if the input has a word of four letters or more of its instructions; of choices and levels the
-first is taken that the input names, else the first.
+A predicate is likely if the input shares a word of four or more letters with its instructions. Of
+choices and levels, the first one that the input mentions is taken, otherwise the first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LIKELY, _UNLIKELY = 0.9, 0.1
 
 
 def _words(value: Any, place: str) -> str:
-    """The text of an input or of instructions, whichever of its forms it has."""
+    """The text of an input or instructions, in any of their forms."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):

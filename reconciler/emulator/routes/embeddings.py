@@ -1,4 +1,4 @@
-"""Embeddings: vectors of the size that the model has, made of the words of the text."""
+"""Embeddings: vectors of the right size for the model, computed from the words of the text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _USUAL_SIZE = 1536
 
 
 def _input(value: Any, place: str) -> list[str]:
-    """The texts; one that came as tokens is as good as any other."""
+    """The input as texts; token lists are accepted too."""
     if isinstance(value, str):
         return [text(minimum=1)(value, place)]
     if not isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Environment templates (beta): what a hosted environment of an agent begins with.
+"""Environment templates (beta): the initial contents of an agent's hosted environment.
 
-An omitted field keeps its value, a given one is replaced as a whole, null resets it. Variables and setup commands are
-write-only.
+An omitted field keeps its value, a given one is replaced as a whole, null resets it. Variables and
+setup commands are write-only.
 """
 
 from __future__ import annotations

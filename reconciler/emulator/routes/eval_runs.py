@@ -1,4 +1,4 @@
-"""Runs of evals: samples are made or taken, judged by the criteria, and counted."""
+"""Eval runs: samples are generated or given, scored by the criteria, and counted."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def retrieve_item(call: Call) -> dict[str, Any]:
 
 
 def _rows(call: Call, source: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
-    """The items of a source, and what is wrong with it; nothing is stored here that could be taken from logs."""
+    """The items of a source and its errors; there are no logs to take items from."""
     if source["type"] == "file_content":
         return source["content"], None
     if source["type"] != "file_id":
@@ -169,7 +169,7 @@ def _rows(call: Call, source: dict[str, Any]) -> tuple[list[dict[str, Any]], dic
 
 
 def _item(eval: Record, run: dict[str, Any], number: int, row: dict[str, Any]) -> dict[str, Any]:
-    """One sample with its verdicts; a model answers with the last words of its input."""
+    """One sample with its scores; a model echoes the end of its input."""
     source = run["data_source"]
     said = row.get("sample", {}).get("output_text", "")
     messages = []
@@ -219,7 +219,7 @@ def _done(run: Record, now: float) -> list[dict[str, Any]]:
 
 
 def show(run: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
-    """Return the run as clients see it at that moment."""
+    """Return the run in its current state, as clients see it."""
     share = 0.0 if is_new else jobs.share(run, now)
     done = [] if is_new else _done(run, now)
     passed = sum(item["status"] == "pass" for item in done)
@@ -264,7 +264,7 @@ ROUTES = (
     Route("GET", _ALL, list_runs, Access.PROJECT),
     Route("POST", _ALL, create_run, Access.PROJECT, status=201),
     Route("GET", _ONE, retrieve_run, Access.PROJECT),
-    # The description cancels here, the official client at the path below.
+    # The API description cancels at this path, the official client at the one below.
     Route("POST", _ONE, cancel_run, Access.PROJECT),
     Route("POST", f"{_ONE}/cancel", cancel_run, Access.PROJECT),
     Route("DELETE", _ONE, delete_run, Access.PROJECT),

@@ -1,4 +1,4 @@
-"""Evals: what is measured, by which criteria. Answers differ in form from requests; runs are in `eval_runs.py`."""
+"""Evals: data sources and criteria. Responses differ in form from requests. Runs are in `eval_runs.py`."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def delete_eval(call: Call) -> dict[str, Any]:
 
 
 def find_eval(call: Call) -> Record:
-    """Return the eval that a path names, or refuse."""
+    """Return the eval in the path, or refuse."""
     return call.path_record("eval", call.project_id, "eval_id", "No eval found with id '{id}'.")
 
 
 def _shown_source(sent: dict[str, Any]) -> dict[str, Any]:
-    """What a request's source reads back as: one schema of items and, where they are wanted, samples."""
+    """The source as responses show it: one schema of items and, if requested, samples."""
     schema: dict[str, Any] = {"type": "object", "properties": {"item": sent.get("item_schema", {"type": "object"})}}
     if sent["type"] != "custom" or sent.get("include_sample_schema"):
         schema["properties"]["sample"] = _SAMPLE

@@ -1,4 +1,4 @@
-"""Customer-managed encryption keys, of four clouds. They are registered and removed, and never changed."""
+"""Customer-managed encryption keys, in four clouds. They can be registered and removed, but not changed."""
 
 from __future__ import annotations
 

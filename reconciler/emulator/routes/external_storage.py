@@ -1,4 +1,4 @@
-"""Customer-managed buckets, of four clouds, each for one project. They are registered and removed, never changed."""
+"""Customer-managed buckets in four clouds, each for one project: registered and removed, never changed."""
 
 from __future__ import annotations
 

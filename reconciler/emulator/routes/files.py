@@ -22,7 +22,7 @@ def list_files(call: Call) -> dict[str, Any]:
         page_of(call.query, default=10_000, maximum=10_000, before=False),
         keep=lambda f: purpose in (None, f.body["purpose"]) and not has_expired(call.store, f),
     )
-    # The one list whose envelope has its keys in this order.
+    # The only list whose envelope has its keys in this order.
     return {name: answer[name] for name in ("object", "data", "has_more", "first_id", "last_id")}
 
 
@@ -79,7 +79,7 @@ def _required(form: Form, name: str) -> str | Upload:
 
 
 def _lifetime(form: Form) -> int | None:
-    """Read the two form fields that together say after how many seconds a file expires."""
+    """Parse the two form fields that set after how many seconds a file expires."""
     if _ANCHOR not in form and _SECONDS not in form:
         return None
     anchor, seconds = _required(form, _ANCHOR), _required(form, _SECONDS)

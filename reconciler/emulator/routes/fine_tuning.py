@@ -1,4 +1,4 @@
-"""Fine-tuning jobs, with what they say while they run, their checkpoints and the models they make; graders to try."""
+"""Fine-tuning jobs with their events, checkpoints and models; graders to try out."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def resume_job(call: Call) -> dict[str, Any]:
 
 
 def list_events(call: Call) -> dict[str, Any]:
-    """Return what the job has said so far, newest first."""
+    """Return the events of the job so far, newest first."""
     job = _job(call)
     page = page_of(call.query, order=None, before=False, descending=True)
     events = _events(job, call.store.clock())[::-1]
@@ -226,7 +226,7 @@ def _checkpoint(job: Record, step: int) -> dict[str, Any]:
 
 
 def show(job: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
-    """Return the job as clients see it at that moment."""
+    """Return the job in its current state, as clients see it."""
     share = 0.0 if is_new else jobs.share(job, now)
     status = _status(job, share)
     over = status in ("succeeded", "failed", "cancelled")
@@ -252,12 +252,12 @@ def _status(job: Record, share: float) -> str:
         return "failed"
     if share >= 1:
         return "succeeded"
-    # A paused job has no status of its own: it shows the one at which its clock stands still.
+    # A paused job keeps the status that it had when its clock stopped.
     return "validating_files" if share < 0.1 else "queued" if share < 0.2 else "running"
 
 
 def _with_all(method: dict[str, Any]) -> dict[str, Any]:
-    """The method with every hyperparameter that was not sent as `auto`."""
+    """The method, with `auto` for every hyperparameter that was not sent."""
     kind = method["type"]
     own = method.get(kind) or {}
     known = {name: "auto" for name in _HYPERPARAMETERS[kind] if name != "reasoning_effort"}
@@ -281,7 +281,7 @@ def _training_data(call: Call, name: str, id: str) -> Record:
 
 
 def _mistake(file: Record) -> dict[str, Any] | None:
-    """What is wrong with a file of examples, as the job will say it."""
+    """The error in a file of examples, in the wording of the job."""
     for at, line in enumerate(file.hidden["content"].decode("utf-8", "replace").splitlines(), start=1):
         try:
             is_good = isinstance(json.loads(line), dict)
@@ -294,7 +294,7 @@ def _mistake(file: Record) -> dict[str, Any] | None:
 
 
 def _settle(call: Call, job: Record) -> None:
-    """Make the model and the results of a job that is done."""
+    """Create the model and the result file of a completed job."""
     if not jobs.is_to_be_settled(job, call.store.clock()):
         return
     job.hidden["settled"] = True

@@ -1,4 +1,4 @@
-"""Groups of users, and who is in them. Their lists go on after a token of their own, `next`."""
+"""Groups of users and their members. Their lists use the continuation token `next`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images: a picture of one dot, whatever the prompt says."""
+"""Images: one white pixel for every prompt."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _drawn(call: Call, sent: dict[str, Any], usual: str) -> dict[str, Any]:
 
 
 def _dot() -> bytes:
-    """The smallest picture that is one: a white dot."""
+    """The smallest valid image: one white pixel."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

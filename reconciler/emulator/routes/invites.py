@@ -64,7 +64,7 @@ def delete_invite(call: Call) -> dict[str, Any]:
 
 
 def accept(store: Store, invite: Record) -> Record:
-    """What happens when the person follows the link in the mail; the new user."""
+    """Accept the invite, as by the link in the mail; returns the new user."""
     invite.body.update(status="accepted", accepted_at=store.now())
     store.changed(invite)
     email, role = invite.body["email"], invite.body["role"]

@@ -1,6 +1,6 @@
-"""Models: a fixed catalogue, and what fine-tuning has made in the project; one answer without pages.
+"""Models: a fixed catalogue and the project's fine-tuned models, in one response without pages.
 
-See `emulator/models.py` for the catalogue. Only models of one's own can be deleted.
+See `emulator/models.py` for the catalogue. Only fine-tuned models can be deleted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def delete_model(call: Call) -> dict[str, Any]:
 
 
 def _own(call: Call) -> Record | None:
-    """The model of the project that a path names; None for one of the catalogue."""
+    """The fine-tuned model in the path; None for a model of the catalogue."""
     id = call.params["model"]
     own = call.store.get("model", call.project_id, id)
     if own is None and id not in BY_ID:

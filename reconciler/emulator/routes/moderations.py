@@ -1,4 +1,4 @@
-"""Moderations: a text is flagged for each category that it names, such as `violence`, and for nothing else."""
+"""Moderations: a text is flagged only for the categories that it mentions, such as `violence`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PART = tagged(
 
 
 def _input(value: Any, place: str) -> list[str]:
-    """The texts to look at; parts that belong together are one."""
+    """The texts to check; the parts of one input are joined."""
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):

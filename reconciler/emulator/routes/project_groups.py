@@ -1,4 +1,4 @@
-"""Groups in projects. A group is added with a role, which no answer shows again."""
+"""Groups in projects. A group is added with a role, which no response shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Project keys: found again by their redacted value, and revoked; a deleted key stops working at once."""
+"""Project keys: listed with redacted values, and revoked; a deleted key stops working at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a project that are one object each: which models, which hosted tools, which service tiers it may use."""
+"""Settings of a project, one object each: allowed models, hosted tools and service tiers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _models(call: Call) -> Record:
 def _set(call: Call, kind: str, body: dict[str, Any]) -> dict[str, Any]:
     project = call.path_project(to_change=True)
     call.store.add(kind, project.id, body, id=kind)
-    # No event of these settings' own is published; what the log shows is that the project changed.
+    # These settings have no audit event of their own; the log shows an update of the project.
     changes = {name: value for name, value in body.items() if name != "object"}
     log(call, "project.updated", project.id, project=project, changes_requested={kind: changes})
     return body

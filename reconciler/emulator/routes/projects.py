@@ -1,4 +1,4 @@
-"""Projects: created, renamed and archived, never deleted and never brought back."""
+"""Projects: created, renamed and archived, but never deleted or unarchived."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def archive_project(call: Call) -> dict[str, Any]:
 
 
 def _titled(name: str) -> dict[str, Any]:
-    # The log calls a project's name its title, and repeats it under both words.
+    # The audit log has a project's name under both `name` and `title`.
     return {"name": name, "title": name}
 
 

@@ -1,4 +1,4 @@
-"""Rate limits of a project: a row for each model, there from the start, to be changed but not made or removed."""
+"""Rate limits of a project: one row per model, which can be changed but not created or deleted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _check_fits(model: Model, name: str, value: int) -> None:
 
 
 def _row(project: Record, model: Model) -> dict[str, Any]:
-    # Only what was changed is kept, so that thousands of projects cost nothing until somebody sets a limit.
+    # Only changed rows are stored, so that thousands of projects cost nothing.
     changed = project.hidden["limits"].get(model.id, {})
     identity = {"object": "project.rate_limit", "id": _PREFIX + model.id, "model": model.id}
     return {**identity, **model.limits, **changed}

@@ -1,4 +1,4 @@
-"""Keys for browsers that talk to a model: short-lived, shown once, and of no use here, where nobody listens."""
+"""Ephemeral keys for browsers: short-lived and shown once. The emulator accepts no connections for them."""
 
 from __future__ import annotations
 

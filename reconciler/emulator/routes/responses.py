@@ -1,7 +1,7 @@
-"""Responses: the last words of the user told back, or the best passage that a search in the named stores finds.
+"""Responses: they echo the user's last message, or the best match of a file search.
 
-A response in the background moves on each time it is read: queued, in progress, completed. What was stored can be read
-and deleted, unlike the items of conversations, which are left alone here.
+A background response advances each time it is read: queued, in progress, completed. Stored
+responses can be read and deleted; this leaves the items of conversations alone.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _item(value: Any, place: str) -> dict[str, Any]:
 
 
 def _input(value: Any, place: str) -> list[dict[str, Any]]:
-    """The items; a text is what the user says."""
+    """The items; a string is a message of the user."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if not isinstance(value, list):
@@ -271,11 +271,11 @@ def compact_conversation(call: Call) -> dict[str, Any]:
     }
 
 
-# --- what is answered
+# --- response bodies
 
 
 def _items(call: Call, sent: dict[str, Any]) -> list[dict[str, Any]]:
-    """Everything that was said: by the responses before this one, and now."""
+    """All items: of previous responses, and of this request."""
     before = sent.get("previous_response_id")
     earlier: list[dict[str, Any]] = []
     if before is not None:
@@ -292,7 +292,7 @@ def _items(call: Call, sent: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _shown(sent: dict[str, Any]) -> dict[str, Any]:
-    """A response before it is answered, with what was sent and the defaults of the rest."""
+    """A new response with the sent fields and the defaults of the others."""
     return {
         "object": "response",
         "status": "queued",
@@ -326,7 +326,7 @@ def _completed(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outcome(call: Call, sent: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Output, usage and status of the response, once it is done."""
+    """Output, usage and status of a completed response."""
     said = next((_text_of(item) for item in reversed(items) if item.get("role") == "user"), "")
     function = _called(sent)
     output: list[dict[str, Any]] = []
@@ -351,7 +351,7 @@ def _outcome(call: Call, sent: dict[str, Any], items: list[dict[str, Any]]) -> d
 
 
 def _searched(call: Call, sent: dict[str, Any], said: str) -> tuple[list[dict[str, Any]], str]:
-    """The calls of file searches, and the best passage that they found."""
+    """The file search calls, and their best match."""
     calls, best = [], (0.0, "")
     for tool in sent.get("tools") or [] if sent.get("tool_choice") != "none" else []:
         if tool["type"] != "file_search":
@@ -368,7 +368,7 @@ def _searched(call: Call, sent: dict[str, Any], said: str) -> tuple[list[dict[st
 
 
 def _called(sent: dict[str, Any]) -> dict[str, Any] | None:
-    """The function that is to be called, where the choice says that one must be."""
+    """The function to call, if the tool choice requires one."""
     wanted = sent.get("tool_choice")
     functions = [tool for tool in sent.get("tools") or [] if tool["type"] == "function"]
     if isinstance(wanted, dict):
@@ -382,7 +382,7 @@ def _said(words: str, status: str) -> dict[str, Any]:
 
 
 def _as_item(item: dict[str, Any]) -> dict[str, Any]:
-    """An item as lists show it: text becomes a list of one part."""
+    """An item as lists show it: a string becomes a list of one part."""
     if item.get("type", "message") != "message":
         return item
     content = item["content"]

@@ -1,7 +1,7 @@
 """Which users and groups have which roles, in the organization and in projects.
 
-A user also has the roles of the groups they are in. Such a grant is listed with its source, and cannot be taken from
-the user. A role is answered under its long id, whichever spelling was sent.
+Users also have the roles of their groups. Such inherited roles are listed with their source, and
+cannot be removed from the user. Responses show the long id of a role, whichever form was sent.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def unassign(call: Call) -> dict[str, Any]:
 
 
 def forget_principal(store: Store, id: str) -> None:
-    """Drop every role of a user or group that goes away."""
+    """Remove all roles of a deleted user or group."""
     for grant in list(store.all("role_assignment")):
         if grant.scope.endswith(f"/{id}"):
             store.remove(grant)
 
 
 def _granted(call: Call) -> dict[str, dict[str, Any]]:
-    """Every role of the principal in the scope by id, its own first, with where it comes from."""
+    """All roles of the principal in the scope by id, with their source; its own come first."""
     principal = _principal(call)
     found = {grant.id: _details(call, grant, [principal]) for grant in _own(call, principal)}
     for group in _groups_of(call.store, principal):

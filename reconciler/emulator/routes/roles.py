@@ -1,4 +1,4 @@
-"""Roles of the organization and of projects. The predefined ones are there from the beginning and never change."""
+"""Roles of the organization and of projects. Predefined roles always exist and never change."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def delete_role(call: Call) -> dict[str, Any]:
 
 
 def roles_of(call: Call) -> Collection:
-    """All roles of the scope; the predefined ones are added when they are first looked at."""
+    """All roles of the scope; predefined ones are added on first access."""
     scope, place = call.scope_id, "project" if "project_id" in call.params else "organization"
     if call.store.get("role", scope, _long_id(place, "owner", scope)) is None:
         for name in _PREDEFINED[place]:
@@ -80,7 +80,7 @@ def roles_of(call: Call) -> Collection:
 
 
 def role_of(call: Call, id: str) -> Record:
-    """A role of the scope by its id; that of a predefined one may lack the scope at its end."""
+    """A role of the scope by its id; ids of predefined roles may omit the scope at the end."""
     place = "project" if "project_id" in call.params else "organization"
     known = roles_of(call)
     role = known.get(id) or known.get(f"{id}__api-{place}__{call.scope_id}")

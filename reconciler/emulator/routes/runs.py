@@ -1,7 +1,7 @@
-"""Runs of assistants on threads, and their steps. No model answers: what a run says is canned.
+"""Runs of assistants on threads, and their steps. No model runs: the output is canned.
 
-A run moves on each time it is read: queued, in progress, and then completed, with a message that answers the last one.
-An assistant that has a function calls it once, so the run asks for the outputs in between.
+A run advances each time it is read: queued, in progress, completed, with a reply to the last
+message. An assistant with a function calls it once, and the run waits for its output.
 """
 
 from __future__ import annotations
@@ -218,11 +218,11 @@ def _put(call: Call, run: Record, **changes: Any) -> dict[str, Any]:
     return run.body
 
 
-# --- how a run goes on
+# --- progress of runs
 
 
 def _move_on(call: Call, run: Record) -> None:
-    """Bring a run a step further, for having been read."""
+    """Advance a run by one step, since it was read."""
     status = run.body["status"]
     if status in ACTIVE and run.body["expires_at"] <= call.now:
         _put(call, run, status="expired", required_action=None)
@@ -259,7 +259,7 @@ def _complete(call: Call, run: Record) -> None:
 
 
 def _last_words(call: Call, run: Record) -> str:
-    """What the last text of a person in the thread says."""
+    """The last text of a user in the thread."""
     messages = call.store.collection("thread_message", run.scope).ordered()
     texts = [
         part["text"]["value"]

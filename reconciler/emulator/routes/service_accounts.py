@@ -1,6 +1,6 @@
-"""Service accounts: the machine identities of a project, and the keys they are given.
+"""Service accounts: the machine identities of a project, and their keys.
 
-A key's value is in the answer of the call that made it and nowhere else, ever. Two accounts may have the same name.
+Only the response that creates a key shows its value. Names of accounts are not unique.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Skills: folders of instructions, as one archive each. A version never changes; a pointer says which one counts.
+"""Skills: folders of instructions, stored as archives. Versions are immutable; a pointer selects the default one.
 
-Name and description are read from the front matter of SKILL.md, and a skill shows those of the version that counts.
+Name and description come from the front matter of SKILL.md in the default version.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def retrieve_version(call: Call) -> dict[str, Any]:
 
 
 def delete_version(call: Call) -> dict[str, Any]:
-    """Delete a version; the last one takes the skill along, and another than that must not be the one that counts."""
+    """Delete a version; the default one only if it is the last, which deletes the skill."""
     skill, version = _skill(call), _version(call)
     is_last = len(_versions(call, skill)) == 1
     if not is_last and version.body["version"] == skill.body["default_version"]:
@@ -152,7 +152,7 @@ def _find_version(call: Call, skill: Record, number: str) -> Record:
 
 
 def _bundle(call: Call, *, allowed: tuple[str, ...]) -> tuple[bytes, dict[str, str]]:
-    """Return the archive that a form carries, whole or as the files of a folder, and what its SKILL.md says."""
+    """Return the archive in a form (one file, or the files of a folder), and the fields of its SKILL.md."""
     uploads: list[Upload] = []
     for name, value in call.form.items():
         if name in allowed:
@@ -188,7 +188,7 @@ def _files_of(content: bytes) -> dict[str, bytes]:
 
 
 def _described(files: dict[str, bytes]) -> dict[str, str]:
-    """Return name and description, after the bundle was found to be one folder with a SKILL.md."""
+    """Return name and description of a bundle, which must be one folder with a SKILL.md."""
     if len(files) > _MOST_FILES:
         raise _refused(f"at most {_MOST_FILES} files are allowed")
     paths = [PurePosixPath(name) for name in files]
@@ -207,7 +207,7 @@ def _described(files: dict[str, bytes]) -> dict[str, str]:
 
 
 def _front_matter(content: str) -> dict[str, str]:
-    """Return the plain pairs at the beginning of a file; a line that is indented goes on with the one before it."""
+    """Return the front matter of a file as pairs; indented lines continue the previous one."""
     first, *rest = content.splitlines() or [""]
     if first.strip() != "---" or "---" not in rest:
         raise _refused(f"{_ENTRY} does not begin with front matter")

@@ -1,4 +1,4 @@
-"""Spend alerts of the organization and of projects. An update takes the whole alert, as a create does."""
+"""Spend alerts of the organization and of projects. An update requires the whole alert, like a create."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _what(call: Call) -> str:
     return "project.spend_alert" if "project_id" in call.params else "organization.spend_alert"
 
 
-# The log of an organization has no event for alerts; only that of the tenant above it does.
+# Only the audit log of the tenant has events for alerts, not that of the organization.
 ROUTES = tuple(
     Route(method, path, handler, Access.ADMIN)
     for base in ("/organization/spend_alerts", "/organization/projects/{project_id}/spend_alerts")

@@ -1,4 +1,4 @@
-"""Spend limits: one for the organization and one for each project, or none."""
+"""Spend limits: at most one for the organization and one per project."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _what(call: Call) -> str:
     return "project.spend_limit" if "project_id" in call.params else "organization.spend_limit"
 
 
-# The log of an organization has no event for limits; only that of the tenant above it does.
+# Only the audit log of the tenant has events for limits, not that of the organization.
 ROUTES = tuple(
     Route(method, path, handler, Access.ADMIN)
     for path in ("/organization/spend_limit", "/organization/projects/{project_id}/spend_limit")

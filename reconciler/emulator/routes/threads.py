@@ -1,7 +1,7 @@
-"""Threads and the messages in them, as the API answered while it had assistants. There is no list of threads.
+"""Threads and their messages, as the API had them before assistants retired. There is no list of threads.
 
-A text that was sent as a string reads back as a list of parts. A file that is attached to a message joins what the
-thread's tools can use, and a thread that has no vector store gets one for it.
+Text sent as a string reads back as a list of parts. A file attached to a message is added to the
+resources of the thread's tools; a thread without a vector store gets one for it.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def delete_message(call: Call) -> dict[str, Any]:
 
 
 def make_message(call: Call, thread: Record, sent: dict[str, Any], *, run: Record | None = None) -> Record:
-    """Add a message, of a person or, with `run`, of the assistant that runs."""
+    """Add a message of a user or, with `run`, of its assistant."""
     body = {
         "id": ids.fresh("thread_message"),
         "object": "thread.message",
@@ -168,7 +168,7 @@ def refuse_while_running(call: Call, thread: Record, sentence: str) -> None:
 
 
 def _shown(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of a content as it is answered."""
+    """A part of a content as responses show it."""
     kind = part["type"]
     if kind == "text":
         return {"type": kind, "text": {"value": part["text"], "annotations": []}}
@@ -184,7 +184,7 @@ def find_files(call: Call, message: dict[str, Any]) -> None:
 
 
 def _share(call: Call, thread: Record, attachments: list[dict[str, Any]]) -> None:
-    """Give attached files to the tools that they were attached for."""
+    """Add attached files to the resources of their tools."""
     resources = deepcopy(thread.body["tool_resources"])
     for id, tool in ((one["file_id"], tool["type"]) for one in attachments for tool in one["tools"]):
         if tool == "code_interpreter":

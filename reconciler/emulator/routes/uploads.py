@@ -1,4 +1,4 @@
-"""Uploads: a large file in parts. An upload lives an hour and is seen only in the answers of its own calls."""
+"""Uploads: a large file in parts. An upload expires after an hour, and only the responses of its own calls show it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def complete_upload(call: Call) -> dict[str, Any]:
         seconds=upload.hidden["seconds"],
     )
     _finish(call, upload, "completed")
-    # Only this one answer shows the file; nothing reads an upload afterwards.
+    # Only this response shows the file; an upload cannot be read afterwards.
     return {**upload.body, "file": file.body}
 
 

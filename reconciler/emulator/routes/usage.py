@@ -1,4 +1,4 @@
-"""Usage and costs: read only, in buckets of time, a page of buckets at a time."""
+"""Usage and costs: read-only, in pages of time buckets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.usage import Sort
 from reconciler.emulator.validation import invalid_value
 
-# Seconds in a bucket, how many come unasked, and how many at most.
+# Seconds per bucket, default number of buckets, maximum number.
 _WIDTHS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (usage.DAY, 7, 31)}
 _COST_WIDTHS = {"1d": (usage.DAY, 7, 180)}
 _COST_DIMENSIONS = {"project_id": "project_ids", "api_key_id": "api_key_ids", "line_item": None}
@@ -25,7 +25,7 @@ Dimensions = Mapping[str, "str | None"]
 
 @dataclass(frozen=True)
 class _Window:
-    """The buckets of one page: where the first begins, their width, where the last ends, and the page after it."""
+    """The buckets of one page: start of the first, width, end of the last, and the next page."""
 
     starts: range
     until: int
@@ -119,7 +119,7 @@ def _groups(query: Query, dimensions: Dimensions) -> list[str]:
 def _filter(query: Query, dimensions: Dimensions) -> Callable[[Mapping[str, Any]], bool]:
     wanted: dict[str, list[Any]] = {}
     for name, parameter in dimensions.items():
-        if parameter == name:  # the one that is no list of values, but yes or no
+        if parameter == name:  # the only filter that is a boolean, not a list
             if query.get(parameter) is not None:
                 wanted[name] = [query.boolean(parameter)]
         elif parameter is not None and (values := query.all(parameter)):
@@ -133,7 +133,7 @@ def _page(
     groups: list[str],
     result: Callable[[Mapping[str, Any], Iterable[Mapping[str, Any]]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the buckets of a page; those in which nothing was used have no results."""
+    """Return the buckets of a page; buckets without usage have no results."""
     found: dict[int, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {start: {} for start in window.starts}
     for use in uses:
         start = use["at"] // window.width * window.width

@@ -1,6 +1,6 @@
-"""People: the members of the organization, and which of them are in a project.
+"""Users: the members of the organization and of its projects.
 
-Nobody can be created here; people accept invitations. What can be done is change a role, and remove somebody.
+Users cannot be created, since people join by invitation; they can get another role and be removed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Vaults and the credentials in them (beta). Secrets are taken and never shown; they alone can be rotated.
+"""Vaults and the credentials in them (beta). Secrets are accepted but never shown; only they can be changed.
 
-What is kept of a credential's secrets is beside its body, so that no answer can have them.
+Secrets are stored outside the body of a credential, so that no response can contain them.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _rotate(credential: Record, sent: dict[str, Any]) -> None:
 
 
 def _shown(auth: dict[str, Any]) -> dict[str, Any]:
-    """What is shown of an authentication: all but its secrets, what was left out as null."""
+    """The visible fields of an authentication, without secrets; omitted fields are null."""
     shown = {name: value for name, value in auth.items() if name not in _SECRETS}
     if auth["type"] == "mcp_oauth":
         refresh = auth.get("refresh")

@@ -1,7 +1,7 @@
 """The files of a vector store: attached singly or in batches, annotated with attributes, detached.
 
-Detaching removes the link and leaves the file. Indexing takes its time, so the answer to an attach always says
-`in_progress`, and only a later read tells how it went.
+Detaching removes the link and keeps the file. Indexing takes time, so the response to an attach
+always says `in_progress`, and only a later read shows the result.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def create_batch(call: Call) -> dict[str, Any]:
         "created_at": call.now,
         "vector_store_id": vector_store.id,
     }
-    # A batch remembers how its files fared, even those that have been detached since.
+    # A batch keeps the results of its files, even of those detached since.
     files = {
         id: {name: attachment.hidden[name] for name in ("ready_at", "error", "cancelled")}
         for id, attachment in attached.items()
@@ -166,7 +166,7 @@ def _show_batch(batch: Record, now: float) -> dict[str, Any]:
     }
 
 
-# --- what the handlers share
+# --- helpers
 
 
 def _store(call: Call) -> Record:

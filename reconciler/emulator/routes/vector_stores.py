@@ -1,4 +1,4 @@
-"""Vector stores: made, renamed, searched and deleted; their files are in `vector_store_files.py`."""
+"""Vector stores. Their files are in `vector_store_files.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXPIRES_AFTER = fields({"anchor": choice("last_active_at"), "days": integer(1, 
 _CREATE = fields(
     {},
     {
-        # Live answers hold nulls here, so a client may send back what it read.
+        # The live API answers null here, so clients may send it back.
         "name": nullable(text()),
         "description": nullable(text()),
         "file_ids": listed(text(), maximum=500),
@@ -52,9 +52,9 @@ def create_vector_store(call: Call) -> dict[str, Any]:
 
 
 def create_from(call: Call, sent: dict[str, Any]) -> tuple[Record, dict[str, Any]]:
-    """Make a store and attach its first files; return it, and the answer that shows indexing under way."""
+    """Create a store and attach its first files; return it, and the response that shows indexing in progress."""
     for id in sent.get("file_ids", []):
-        # All files must exist before anything is made.
+        # Check that all files exist before creating anything.
         find_file(call.store, call.project_id, id, param="file_ids")
     vector_store = indexing.make_store(call.store, call.project_id, sent)
     attached = indexing.attach_all(call.store, call.options, vector_store, call.project_id, sent)

@@ -1,4 +1,4 @@
-"""Webhooks of a project. The signing secret is in the answers that make it and nowhere else, ever."""
+"""Webhooks of a project. Only the responses that create a signing secret show it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def rotate_secret(call: Call) -> dict[str, Any]:
 
 
 def send_test(call: Call) -> dict[str, Any]:
-    """Say what a delivery would have been answered; nothing is called from here."""
+    """Return a simulated delivery; the emulator calls no endpoint."""
     webhook = _webhook(call)
     sent = call.json(_TEST)
     return {

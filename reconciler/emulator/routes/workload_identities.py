@@ -1,4 +1,4 @@
-"""Identity providers whose tokens stand for service accounts, and the rules that say for which."""
+"""Identity providers whose tokens act as service accounts, and the rules that map them."""
 
 from __future__ import annotations
 

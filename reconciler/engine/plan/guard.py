@@ -86,8 +86,8 @@ def _read_only_objects(change: Change) -> Iterator[str]:
     if change.refusal and (change.action.writes or change.fields):
         verb = _verb(change) if change.action.destroys else "changed"
         yield (
-            f"{change.address} would be {verb}, and {change.refusal}; take it out of the manifests with lifecycle: "
-            f"{{on_remove: retain}}, or leave it as it is"
+            f"{change.address} would be {verb}, but {change.refusal}; remove it from the manifests "
+            f"with lifecycle: {{on_remove: retain}}, or leave it unchanged"
         )
 
 
@@ -98,13 +98,14 @@ def _of_change(change: Change) -> Iterator[str]:
         return
     if change.prevent_destroy:
         yield (
-            f"{change.address} is protected by lifecycle.prevent_destroy and would be {_verb(change)}; set "
-            f"prevent_destroy: false and apply that first, or pass {allow}"
+            f"{change.address} would be {_verb(change)}, but is protected by "
+            f"lifecycle.prevent_destroy; set prevent_destroy: false and apply that first, "
+            f"or pass {allow}"
         )
     elif change.removal is Removal.ARCHIVE and change.on_remove != OnRemove.DELETE:
         yield (
-            f"{change.address} would be archived, which cannot be undone; set lifecycle: {{on_remove: delete}}, or "
-            f"pass {allow}"
+            f"{change.address} would be archived, which cannot be undone; "
+            f"set lifecycle: {{on_remove: delete}}, or pass {allow}"
         )
 
 
@@ -112,11 +113,12 @@ def _of_losses(change: Change, allow: str) -> Iterator[str]:
     """What an update must not destroy unasked: the last member of a collection, and the key of a protected object."""
     for loss in change.losses:
         if loss.empties:
-            yield f"{change.address}: the plan {loss.sentence}, and nothing is left; pass {allow} if that is meant"
+            yield (f"{change.address}: the plan {loss.sentence}, which leaves it empty; pass {allow} to allow that")
         elif loss.lost is Lost.KEY and change.prevent_destroy:
             yield (
-                f"{change.address} is protected by lifecycle.prevent_destroy, and the plan {loss.sentence}; set "
-                f"prevent_destroy: false and apply that first, or pass {allow}"
+                f"{change.address} is protected by lifecycle.prevent_destroy, "
+                f"but the plan {loss.sentence}; set prevent_destroy: false and apply that first, "
+                f"or pass {allow}"
             )
 
 
@@ -132,8 +134,8 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
         reason = _of_staying(change) if project else ""
         if project and reason:
             yield (
-                f"{project.address} would be {_verb(project)}, and {change.address} would be lost with it, which "
-                f"{reason}; pass --allow-delete {change.address} if that is meant"
+                f"{project.address} would be {_verb(project)}, and {change.address} would be lost "
+                f"with it, which {reason}; pass --allow-delete {change.address} to allow that"
             )
 
 
@@ -144,7 +146,7 @@ def _of_staying(change: Change) -> str:
     if change.prevent_destroy:
         return "is protected by lifecycle.prevent_destroy"
     if change.reason is Reason.RETAINED:
-        return "is to be retained (lifecycle.on_remove)"
+        return "is to be kept (lifecycle.on_remove)"
     return "" if change.action is Action.FORGET else "a manifest still declares"
 
 
@@ -168,11 +170,11 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
             and change.action not in (Action.DELETE, Action.FORGET)
         ]
         if staying or not key.is_read_again:
-            what = f", where {staying[0]} stays" if staying else ""
+            what = f" and {staying[0]} still needs it" if staying else ""
             end = "would lose its key" if losing.action is Action.UPDATE else f"would be {_verb(losing)}"
             yield (
-                f"{key.writer} {end}, and its key is the one in use ({key.source}){what}; give the stack another key "
-                f"there first, or pass --allow-delete {key.writer}"
+                f"{key.writer} {end}, and its key is the one in use ({key.source}){what}; "
+                f"configure another key first, or pass --allow-delete {key.writer}"
             )
 
 
@@ -207,13 +209,13 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
     percent = 100 * lost_of_ours / whole if whole else 0
     if lost > limits.max_deletes:
         yield (
-            f"the plan {_what(losing)} ({_few(losing)}), over guards.max_deletes of {limits.max_deletes}; "
-            f"{_allowing(losing)}"
+            f"the plan {_what(losing)} ({_few(losing)}), more than guards.max_deletes allows "
+            f"({limits.max_deletes}); {_allowing(losing)}"
         )
     elif whole >= FEW_RESOURCES and percent > limits.max_delete_percent:
         yield (
-            f"the plan {_what(ours, of=whole)} ({_few(ours)}), {percent:.0f} %, over guards.max_delete_percent of "
-            f"{limits.max_delete_percent}; {_allowing(ours)}"
+            f"the plan {_what(ours, of=whole)} ({_few(ours)}), {percent:.0f} %, more than "
+            f"guards.max_delete_percent allows ({limits.max_delete_percent} %); {_allowing(ours)}"
         )
 
 
@@ -232,9 +234,9 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
         return []
     sentence = (
         f"{len(gone)} of {recorded} recorded objects are gone at once ({_few(gone)}), {percent} %, "
-        f"over guards.max_vanished_percent of {limits.max_vanished_percent}. Probably the keys or "
-        "the state are of another organization. If the objects were really deleted, set guards: "
-        f"{{max_vanished_percent: {percent}}} in the stack file"
+        f"more than guards.max_vanished_percent allows ({limits.max_vanished_percent} %). The keys "
+        "or the state probably belong to another organization. If the objects were really "
+        f"deleted, set guards: {{max_vanished_percent: {percent}}} in the stack file"
     )
     return [sentence]
 
@@ -263,7 +265,7 @@ def _what(losing: list[Change], *, of: int | None = None) -> str:
         ("replaces", sum(change.action is Action.REPLACE for change in losing), "object"),
         ("revokes", sum(loss.count for loss in losses if loss.lost is Lost.KEY), "key"),
         ("removes", sum(loss.count for loss in losses if loss.lost is Lost.MEMBER), "member"),
-        ("takes away access or data in", sum(_takes_away(change) for change in staying), "object"),
+        ("removes access or data in", sum(_takes_away(change) for change in staying), "object"),
     ]
     parts = [(verb, number, noun) for verb, number, noun in numbers if number]
     if len(parts) == 1:
@@ -286,5 +288,5 @@ def _few(deletes: list[Change]) -> str:
 
 def _allowing(deletes: list[Change]) -> str:
     rules = sorted({str(change.matched_by) for change in deletes if change.matched_by is not None})
-    by_rule = f", or --allow-delete {rules[0]} for all that it matches" if rules else ""
-    return f"pass --allow-delete ADDRESS for each that is meant{by_rule}"
+    by_rule = f", or --allow-delete {rules[0]} to allow all its matches" if rules else ""
+    return f"pass --allow-delete ADDRESS for each deletion to allow{by_rule}"
