@@ -46,11 +46,17 @@ class AuditQuery(Struct, frozen=True):
         query: Query = {"limit": limit}
         if self.since is not None:
             query["effective_at[gte]"] = int(self.since)
-        lists = {"event_types": self.types, "project_ids": self.project_ids, "resource_ids": self.resource_ids}
+        lists = {
+            "event_types": self.types,
+            "project_ids": self.project_ids,
+            "resource_ids": self.resource_ids,
+        }
         return query | {f"{name}[]": list(values) for name, values in lists.items() if values}
 
 
-def newest_entries(client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int) -> list[AuditEntry]:
+def newest_entries(
+    client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int
+) -> list[AuditEntry]:
     """The newest entries that are wanted, the newest first; says what to do where the log cannot be read."""
     items = ScopedClient(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
     try:
@@ -96,7 +102,11 @@ def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: f
 
 def _entry(item: Mapping[str, Any]) -> AuditEntry:
     type, at = item.get("type"), item.get("effective_at")
-    if not isinstance(type, str) or not isinstance(at, int | float) or not isinstance(item.get("id"), str):
+    if (
+        not isinstance(type, str)
+        or not isinstance(at, int | float)
+        or not isinstance(item.get("id"), str)
+    ):
         raise AnswerError("The audit log has an entry without id, type or time.")
     details, project = dict(_map(item.get(type))), _map(item.get("project"))
     resource, name = details.pop("id", None), project.get("name")
@@ -190,5 +200,9 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
 
 def _sentence(entry: Mapping[str, Any], redactor: Redactor) -> str:
     at = entry.get("effective_at")
-    when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC") if isinstance(at, int | float) else "once"
+    when = (
+        datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if isinstance(at, int | float)
+        else "once"
+    )
     return redactor(f"{entry.get('type')} by {_actor(entry)}, {when}")

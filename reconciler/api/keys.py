@@ -21,7 +21,9 @@ from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
 _HIDDEN = re.compile(r"[*.•…]+")
-_TELLING = 3  # characters that a redacted key has to end with to be told from others: they all begin alike
+_TELLING = (
+    3  # characters that a redacted key has to end with to be told from others: they all begin alike
+)
 
 
 class CredentialLike(Protocol):
@@ -115,11 +117,17 @@ class KeyRing:
             return False
         begin, *_, end = _HIDDEN.split(redacted)
         given = (self._admin, self._default, *self._projects.values())
-        secrets = [item.secret.reveal() for item in given if item is not None and item.secret is not None]
+        secrets = [
+            item.secret.reveal() for item in given if item is not None and item.secret is not None
+        ]
         shows_enough = len(end) >= _TELLING
-        return shows_enough and any(secret.startswith(begin) and secret.endswith(end) for secret in secrets)
+        return shows_enough and any(
+            secret.startswith(begin) and secret.endswith(end) for secret in secrets
+        )
 
-    def learn(self, project: str, secret: Secret, *, source: str = "a key minted by this apply") -> None:
+    def learn(
+        self, project: str, secret: Secret, *, source: str = "a key minted by this apply"
+    ) -> None:
         """Remember a key that was just minted, for as long as the project has no other credential at hand."""
         with self._lock:
             self._learnt.setdefault(project, (secret, source))
@@ -143,7 +151,9 @@ class KeyRing:
             return None
         if credential.file is not None:
             return self._from_file(credential.file)
-        return _checked(credential.secret.reveal(), credential.source) if credential.secret else None
+        return (
+            _checked(credential.secret.reveal(), credential.source) if credential.secret else None
+        )
 
     def _from_file(self, name: str) -> Secret | None:
         path = (self._root / name).resolve()
@@ -155,7 +165,9 @@ class KeyRing:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise CredentialError(f'The credential file "{name}" cannot be read: {type(error).__name__}.') from None
+            raise CredentialError(
+                f'The credential file "{name}" cannot be read: {type(error).__name__}.'
+            ) from None
         return _checked(text, f'The credential file "{name}"')
 
 
@@ -163,7 +175,9 @@ def _checked(text: str, source: str) -> Secret | None:
     """The key in a text, without white space around it; it goes into a header, so it is one plain word."""
     key = text.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise CredentialError(f"{source} does not hold a key: one line of plain text without spaces is expected.")
+        raise CredentialError(
+            f"{source} does not hold a key: one line of plain text without spaces is expected."
+        )
     return Secret(key) if key else None
 
 

@@ -42,11 +42,19 @@ _USAGE_DAYS = 31
 
 
 def read_costs(
-    client: Client, keys: KeyRing, period: Period, *, group_by: Sequence[str] = (), project_ids: Sequence[str] = ()
+    client: Client,
+    keys: KeyRing,
+    period: Period,
+    *,
+    group_by: Sequence[str] = (),
+    project_ids: Sequence[str] = (),
 ) -> list[Cost]:
     """What was paid; `group_by` may have `project_id` and `line_item`, and `project_ids` narrows it down."""
     query = _query(period, _COST_DAYS, group_by, project_ids)
-    return [_cost(day, result) for day, result in _results(ScopedClient(client, keys.admin()), _COSTS, query)]
+    return [
+        _cost(day, result)
+        for day, result in _results(ScopedClient(client, keys.admin()), _COSTS, query)
+    ]
 
 
 def read_usage(
@@ -65,7 +73,8 @@ def read_usage(
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
     found = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
     return [
-        Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model")) for day, result in found
+        Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model"))
+        for day, result in found
     ]
 
 
@@ -77,7 +86,9 @@ def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequ
     return query | {name: list(values) for name, values in lists.items() if values}
 
 
-def _results(reach: ScopedClient, path: str, query: Query) -> Iterator[tuple[date, Mapping[str, Any]]]:
+def _results(
+    reach: ScopedClient, path: str, query: Query
+) -> Iterator[tuple[date, Mapping[str, Any]]]:
     for bucket in reach.list(path, query=query):
         began, results = bucket.get("start_time"), bucket.get("results")
         if not isinstance(began, int) or not isinstance(results, list):
@@ -90,10 +101,24 @@ def _results(reach: ScopedClient, path: str, query: Query) -> Iterator[tuple[dat
 
 def _cost(day: date, result: Mapping[str, Any]) -> Cost:
     amount = result.get("amount")
-    value, currency = (amount.get("value"), amount.get("currency")) if isinstance(amount, Mapping) else (None, None)
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or not isinstance(currency, str):
+    value, currency = (
+        (amount.get("value"), amount.get("currency"))
+        if isinstance(amount, Mapping)
+        else (None, None)
+    )
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | str)
+        or not isinstance(currency, str)
+    ):
         raise AnswerError(f"{_COSTS}: the answer has a result without an amount and its currency.")
-    return Cost(day, _decimal(value), currency.upper(), _text(result, "project_id"), _text(result, "line_item"))
+    return Cost(
+        day,
+        _decimal(value),
+        currency.upper(),
+        _text(result, "project_id"),
+        _text(result, "line_item"),
+    )
 
 
 def _decimal(value: float | str) -> Decimal:
@@ -108,7 +133,11 @@ def _decimal(value: float | str) -> Decimal:
 
 
 def _figures(result: Mapping[str, Any]) -> dict[str, int]:
-    return {name: value for name, value in result.items() if isinstance(value, int) and not isinstance(value, bool)}
+    return {
+        name: value
+        for name, value in result.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
 
 
 def _text(result: Mapping[str, Any], name: str) -> str | None:

@@ -42,7 +42,8 @@ class Budgets:
             return []
         return [
             CheckFinding(
-                "budget", f"is used up: {spent:.2f} {currency} since {since}; below {budget['below']} expected"
+                "budget",
+                f"is used up: {spent:.2f} {currency} since {since}; below {budget['below']} expected",
             )
         ]
 
@@ -50,7 +51,9 @@ class Budgets:
         with self._lock:
             if self._read is None:
                 try:
-                    self._read = read_costs(self._client, self._keys, Period(since), group_by=("project_id",))
+                    self._read = read_costs(
+                        self._client, self._keys, Period(since), group_by=("project_id",)
+                    )
                 except ReconcilerError as error:
                     self._read = error
             if isinstance(self._read, ReconcilerError):

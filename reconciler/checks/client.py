@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.objects.uploads import Uploader
-from reconciler.api.transport.client import Form, Request
+from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
 from reconciler.errors import AnswerError
 from reconciler.model.secret import MASK, Redactor, Secret
@@ -45,20 +45,33 @@ class CheckClient(Struct, frozen=True):
             self.reach.beta,
             # What leaves nothing behind does no harm when it is sent again.
             True if harmless else None,
-            as_is=True,
+            accepts_errors=True,
         )
         return self.reach.client.exchange(request)
 
-    def follow(self, call: str, answer: Spec, *, body: Any = None, last: bool = False) -> dict[str, Any]:
+    def follow(
+        self, call: str, answer: Spec, *, body: Any = None, last: bool = False
+    ) -> dict[str, Any]:
         """A further call, with the holes of its path filled from an answer; the `last` ones go after a stop too."""
         method, _, path = call.partition(" ")
         holes = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
-        ids = {name: answer[name] for name in holes if isinstance(answer.get(name), str) and answer[name]}
+        ids = {
+            name: answer[name]
+            for name in holes
+            if isinstance(answer.get(name), str) and answer[name]
+        }
         missing = [name for name in holes if name not in ids]
         if missing:
             raise AnswerError(f"{call} cannot be called: the answer before it has no {missing[0]}.")
         request = Request(
-            method, path, self.reach.key, ids, body, beta=self.reach.beta, repeatable=True, after_stop=last
+            method,
+            path,
+            self.reach.key,
+            ids,
+            body,
+            beta=self.reach.beta,
+            repeatable=True,
+            after_stop=last,
         )
         return self.reach.client.exchange(request).body
 
@@ -92,7 +105,9 @@ def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
         return masked(answer.body, operation.secrets, redactor)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not operation.answers_text:
-        raise AnswerError(f"{operation.call} answered with {kind or 'no content type'} instead of JSON.")
+        raise AnswerError(
+            f"{operation.call} answered with {kind or 'no content type'} instead of JSON."
+        )
     shown: dict[str, Any] = {"content_type": kind, "bytes": len(answer.content)}
     if kind.startswith("text/"):
         shown["text"] = redactor(answer.content[:_SHOWN_TEXT].decode("utf-8", "replace"))

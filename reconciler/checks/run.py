@@ -76,7 +76,11 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
 
 
 def _what(spec: Spec) -> str:
-    return str(spec["operation"]) if spec.get("operation") else described(spec.get("budget") or {"below": "?"})
+    return (
+        str(spec["operation"])
+        if spec.get("operation")
+        else described(spec.get("budget") or {"below": "?"})
+    )
 
 
 def _resolved(spec: Spec, tools: CheckTools) -> Spec:
@@ -105,13 +109,17 @@ class _Check(Struct, frozen=True):
         operation = OPERATIONS.get(str(self.spec.get("operation")))
         if operation is None:
             return self._budget()
-        return self._called(CheckClient(self._reach(operation), self.tools.redactor, self.tools.uploader), operation)
+        return self._called(
+            CheckClient(self._reach(operation), self.tools.redactor, self.tools.uploader), operation
+        )
 
     def _budget(self) -> list[CheckFinding]:
         project = self.rule.address.project
         project_id = self.tools.project_id(project) if project else None
         if project and project_id is None:
-            raise ReconcilerError(f'The project "{project}" is not known at the API yet.', hint="Apply first.")
+            raise ReconcilerError(
+                f'The project "{project}" is not known at the API yet.', hint="Apply first."
+            )
         return self.tools.budgets.judge(self.spec["budget"], project_id)
 
     def _reach(self, operation: Operation) -> ScopedClient:
@@ -127,7 +135,9 @@ class _Check(Struct, frozen=True):
         finally:
             self.notes.extend(traces.remove())
 
-    def _judged(self, line: CheckClient, operation: Operation, traces: Cleanup) -> list[CheckFinding]:
+    def _judged(
+        self, line: CheckClient, operation: Operation, traces: Cleanup
+    ) -> list[CheckFinding]:
         answer = line.first(operation, self.spec)
         found: list[CheckFinding] = []
         seconds = answer.seconds
@@ -142,9 +152,14 @@ class _Check(Struct, frozen=True):
                 outputs=self.spec.get("tool_outputs") or {},
             )
             seconds += time.monotonic() - began if body is not answer.body else 0.0
-            shown = {name: line.follow(f"GET {path}", body).get("data") for name, path in operation.shows.items()}
+            shown = {
+                name: line.follow(f"GET {path}", body).get("data")
+                for name, path in operation.shows.items()
+            }
             answer = replace(answer, body={**body, **shown})
-        reply = CheckedResponse(answer.status, judged(operation, answer, self.tools.redactor), seconds)
+        reply = CheckedResponse(
+            answer.status, judged(operation, answer, self.tools.redactor), seconds
+        )
         found += judge(self.spec.get("expect") or {}, reply)
         if found and operation.ended and answer.status == 404:
             found.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
@@ -154,6 +169,9 @@ class _Check(Struct, frozen=True):
     def _mark(self, line: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
         """Note at work that nothing can remove which check it was of."""
         if operation.waiting is not None and operation.waiting.marked and body.get("id"):
-            metadata = {"reconciler_check": str(self.rule.address), "reconciler_passed": str(passed).lower()}
+            metadata = {
+                "reconciler_check": str(self.rule.address),
+                "reconciler_passed": str(passed).lower(),
+            }
             kept = body.get("metadata") or {}
             line.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})

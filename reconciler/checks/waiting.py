@@ -18,7 +18,12 @@ _ENDING_SECONDS = 10.0
 
 
 def wait(
-    line: CheckClient, operation: Operation, begun: dict[str, Any], *, seconds: float, outputs: Mapping[str, Any]
+    line: CheckClient,
+    operation: Operation,
+    begun: dict[str, Any],
+    *,
+    seconds: float,
+    outputs: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[CheckFinding]]:
     """The work in the state in which it ended, and what is to be said where it did not end by itself.
 
@@ -33,7 +38,9 @@ def wait(
         while _goes_on(waiting, now):
             left = ends_at - time.monotonic()
             if left <= 0:
-                finding = CheckFinding("wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled")
+                finding = CheckFinding(
+                    "wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled"
+                )
                 return _ended(line, waiting, _cancelled(line, waiting, now)), [finding]
             if now.get("status") == waiting.asks:
                 now = _answered(line, waiting, now, outputs)
@@ -48,10 +55,14 @@ def wait(
 
 
 def _goes_on(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
-    return now.get("status") in waiting.running or (waiting.asks is not None and now.get("status") == waiting.asks)
+    return now.get("status") in waiting.running or (
+        waiting.asks is not None and now.get("status") == waiting.asks
+    )
 
 
-def _answered(line: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+def _answered(
+    line: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]
+) -> dict[str, Any]:
     """The work after it was given the outputs of the functions that it called."""
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
@@ -62,13 +73,17 @@ def _answered(line: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs
                 hint="Give what it is to answer: text, or JSON that is sent as text.",
             )
         value = outputs[call["name"]]
-        answers.append((call, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+        answers.append(
+            (call, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        )
     if not answers or waiting.answer is None:
         raise ReconcilerError("Something else than the outputs of functions is asked for.")
     return _as_it_is(line, waiting, now, line.follow(waiting.answer, now, body=body_of(answers)))
 
 
-def _as_it_is(line: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+def _as_it_is(
+    line: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]
+) -> dict[str, Any]:
     """The work after a call whose answer may say nothing of it."""
     return answer if "status" in answer else line.follow(waiting.read, now, last=True)
 
@@ -89,7 +104,9 @@ def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
 
 
 def _answer_to_run(answers: _Answers) -> dict[str, Any]:
-    return {"tool_outputs": [{"tool_call_id": call["id"], "output": output} for call, output in answers]}
+    return {
+        "tool_outputs": [{"tool_call_id": call["id"], "output": output} for call, output in answers]
+    }
 
 
 def _calls_of_session(now: Mapping[str, Any]) -> _Calls:
@@ -115,11 +132,16 @@ def _answer_to_session(answers: _Answers) -> dict[str, Any]:
     return {"events": results}
 
 
-_DIALECTS: Mapping[str, tuple[Callable[[Mapping[str, Any]], _Calls], Callable[[_Answers], dict[str, Any]]]] = {
+_DIALECTS: Mapping[
+    str, tuple[Callable[[Mapping[str, Any]], _Calls], Callable[[_Answers], dict[str, Any]]]
+] = {
     "run": (_calls_of_run, _answer_to_run),
     "session": (_calls_of_session, _answer_to_session),
 }
-_CANCELS: Mapping[str, Any] = {"run": None, "session": {"events": [{"type": "agent.session.input.cancel"}]}}
+_CANCELS: Mapping[str, Any] = {
+    "run": None,
+    "session": {"events": [{"type": "agent.session.input.cancel"}]},
+}
 
 
 def _ended(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:

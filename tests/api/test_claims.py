@@ -86,7 +86,7 @@ def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
 
 
 def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.provider.reservations, "claim", lambda *_: False)
+    monkeypatch.setattr(world.provider.reservations, "reserve", lambda *_: False)
     with pytest.raises(AmbiguousError, match="the id of another resource"):
         world.create("VectorStore", {"name": "a"})
 

@@ -19,12 +19,17 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def create_body(kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()) -> dict[str, Any]:
+def create_body(
+    kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()
+) -> dict[str, Any]:
     """What a create sends: the fields that it accepts and that are set, but for those that its path says."""
     body = {
         field.name: plain(spec[field.name])
         for field in kind.fields
-        if field.in_body and field.on_create and spec.get(field.name) is not None and field.name not in in_path
+        if field.in_body
+        and field.on_create
+        and spec.get(field.name) is not None
+        and field.name not in in_path
     }
     if mark and kind.mark:
         body[kind.mark] = {**body.get(kind.mark, {}), MARK_KEY: mark}
@@ -43,7 +48,9 @@ def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
     return body
 
 
-def changed_body(live: LiveObject, changes: Spec, mark: str | None, *, applied: Spec) -> dict[str, Any]:
+def changed_body(
+    live: LiveObject, changes: Spec, mark: str | None, *, applied: Spec
+) -> dict[str, Any]:
     """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it.
 
     `applied` is what was applied last.
@@ -65,12 +72,16 @@ def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]
     """What an update sends where it replaces everything: the rest as it is, or as applied where unseen."""
     kind = live.kind
     names = (
-        [field.name for field in kind.fields if field.in_body and field.on_update] if kind.calls.whole_updates else []
+        [field.name for field in kind.fields if field.in_body and field.on_update]
+        if kind.calls.whole_updates
+        else []
     )
     rest = {name: live.value(name) if live.shows(name) else applied.get(name) for name in names}
     kept = {name: plain(value) for name, value in rest.items() if value is not None}
     return {
-        name: value for name, value in {**kept, **body}.items() if value is not None or not kind.calls.whole_updates
+        name: value
+        for name, value in {**kept, **body}.items()
+        if value is not None or not kind.calls.whole_updates
     }
 
 
@@ -86,7 +97,10 @@ def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
 
 def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
     """Of a value, the parts that can be changed in place and differ, None for those that go, and the tags they need."""
-    value, before = value if isinstance(value, Mapping) else {}, before if isinstance(before, Mapping) else {}
+    value, before = (
+        value if isinstance(value, Mapping) else {},
+        before if isinstance(before, Mapping) else {},
+    )
     tag = {kind.tag: value.get(kind.tag)} if isinstance(kind, Tagged) else {}
     variant = kind.variants.get(str(value.get(kind.tag))) if isinstance(kind, Tagged) else kind
     found: dict[str, Any] = {}
@@ -107,7 +121,9 @@ def _filled(kind: Type, value: Any, live: Any) -> Any:
         shown = live.get(part.name) if isinstance(live, Mapping) else None
         if filled.get(part.name) is not None:
             filled[part.name] = _filled(part.type, filled[part.name], shown)
-        elif part.default is not SERVER_CHOSEN and not same(*comparable(part.type, part.default, shown)):
+        elif part.default is not SERVER_CHOSEN and not same(
+            *comparable(part.type, part.default, shown)
+        ):
             filled[part.name] = part.default
     return filled
 

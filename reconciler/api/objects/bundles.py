@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from reconciler.api.objects.changes import DOUBTFUL_ATTEMPTS, FieldHandler, FieldWrite
 from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
-from reconciler.api.transport.client import Form
+from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError, NotFoundError
 from reconciler.model.bundle import root_of
 from reconciler.model.comparing import canonical, same
@@ -30,9 +30,24 @@ from reconciler.model.types import BundleType
 from reconciler.model.values import FileSet, LocalFile, Member
 
 _CHUNK = 256 * 1024
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that an archive can say; the same files make the same archive
+_DATE = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest that an archive can say; the same files make the same archive
 _NO_FILES = "__MACOSX/"
-_NOT_READABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+_NOT_READABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 _LARGEST = 8  # times what a bundle may hold: what unpacks to more is no bundle
 
 
@@ -44,7 +59,12 @@ class BundleHandler(FieldHandler):
 
     def __init__(self, uploader: Uploader, recorded: Iterable[Record] = ()) -> None:
         self._uploader = uploader
-        applied = (value for record in recorded for value in record.applied.values() if isinstance(value, FileSet))
+        applied = (
+            value
+            for record in recorded
+            for value in record.applied.values()
+            if isinstance(value, FileSet)
+        )
         self._known = {version: value for value in applied if (version := _version_of(value))}
 
     def check(self, task: FieldWrite) -> None:
@@ -80,9 +100,13 @@ class BundleHandler(FieldHandler):
         version = self._uploaded(task, live)
         pointer = {_type(live.kind).version: version}
         with task.context.steps.step("point", version=version) as step:
-            task.context.answer = task.context.collection.call("update", live.own_id, json=pointer, repeatable=True)
+            task.context.answer = task.context.collection.call(
+                "update", live.own_id, json=pointer, repeatable=True
+            )
             step.done(live.id)
-        return self._learn(replace(live, attributes={**live.attributes, **task.context.answer}), task.value)
+        return self._learn(
+            replace(live, attributes={**live.attributes, **task.context.answer}), task.value
+        )
 
     def _uploaded(self, task: FieldWrite, live: LiveObject) -> str:
         """The number of the new version. It counts at once, so dying here leaves nothing half done."""
@@ -103,7 +127,9 @@ class BundleHandler(FieldHandler):
             made = task.context.client.request("POST", path, ids={"id": live.own_id}, form=form)
             version = made.get("version")
             if not isinstance(version, str) or not version:
-                raise AmbiguousError(f"POST {path}: the answer has no version, so which one was made is unknown.")
+                raise AmbiguousError(
+                    f"POST {path}: the answer has no version, so which one was made is unknown."
+                )
             step.done(new_id_of(made, what=f"POST {path}"), version=version)
         return version
 
@@ -119,7 +145,9 @@ class BundleHandler(FieldHandler):
         return version if is_ours and isinstance(version, str) else None
 
     def _form(self, task: FieldWrite, **fields: str) -> Form:
-        name = next((str(m.attributes["name"]) for m in _members(task.value) if m.attributes), "bundle")
+        name = next(
+            (str(m.attributes["name"]) for m in _members(task.value) if m.attributes), "bundle"
+        )
         return Form("files", f"{name}.zip", self._packed(task.value, name), fields)
 
     def _packed(self, value: FileSet, folder: str) -> BinaryIO:
@@ -134,7 +162,9 @@ class BundleHandler(FieldHandler):
 
     def _learn(self, live: LiveObject, value: FileSet) -> FileSet:
         version = _current(live)
-        self._known[version] = FileSet(tuple(replace(member, file_id=version) for member in value.members))
+        self._known[version] = FileSet(
+            tuple(replace(member, file_id=version) for member in value.members)
+        )
         return self._known[version]
 
 
@@ -161,7 +191,11 @@ def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
     """The files of an archive, measured, by their paths below the entry file's folder; None for anything else."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            entries = [one for one in opened.infolist() if not one.is_dir() and not one.filename.startswith(_NO_FILES)]
+            entries = [
+                one
+                for one in opened.infolist()
+                if not one.is_dir() and not one.filename.startswith(_NO_FILES)
+            ]
             root = root_of((one.filename for one in entries), type.entry)
             if root is None or len(entries) > type.max_files * _LARGEST:
                 return None

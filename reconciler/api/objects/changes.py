@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.scoped import ScopedClient
-from reconciler.api.transport.client import Form
+from reconciler.api.transport.request import Form
 from reconciler.model.address import Address
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue, Steps
@@ -99,7 +99,9 @@ class FieldHandler:
     def read(self, reach: ScopedClient, live: LiveObject) -> Any:
         """The live value of the field."""
 
-    def read_before_write(self, field: Field, reach: ScopedClient, live: LiveObject, expected: ExpectedValue) -> Any:
+    def read_before_write(
+        self, field: Field, reach: ScopedClient, live: LiveObject, expected: ExpectedValue
+    ) -> Any:
         """The live value right before it is changed, read as far as the change touches it."""
         del field, expected
         return self.read(reach, live)

@@ -53,16 +53,22 @@ class CollectionClient(Struct, frozen=True, dict=True):
         """The path of the collection, with holes."""
         return self.kind.collection_for(in_project=self.project is not None, within=self.parent)
 
-    def call(self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
+    def call(
+        self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any
+    ) -> dict[str, Any]:
         """One of the kind's calls; `values` of a spec are for holes of the path, `rest` is as in `Reach.request`."""
         return self.send(*self._template(name), id, values=values, **rest)
 
     def switch(self, field: Field, value: str, id: str) -> dict[str, Any]:
         """The call that gives a field of an object a value; the answer."""
-        call = self.kind.filled(field.action_calls[value], in_project=self.project is not None, within=self.parent)
+        call = self.kind.filled(
+            field.action_calls[value], in_project=self.project is not None, within=self.parent
+        )
         return self.send(*call, id, repeatable=True)
 
-    def send(self, method: str, path: str, id: str, *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
+    def send(
+        self, method: str, path: str, id: str, *, values: Spec | None = None, **rest: Any
+    ) -> dict[str, Any]:
         """A call of a method and a path with holes, as in `call`."""
         known = {hole: (values or {}).get(hole) for hole in parent_fields(path)}
         ids = {hole: str(value) for hole, value in known.items() if value} | dict(self.parent)
@@ -83,7 +89,9 @@ class CollectionClient(Struct, frozen=True, dict=True):
         It is read until asking for the rest of what is wanted singly is fewer calls than the pages that are to come, of
         as many `pages` as it had when it was read last.
         """
-        items = self.client.list(self.collection, ids=dict(self.parent), query=query, attempts=attempts)
+        items = self.client.list(
+            self.collection, ids=dict(self.parent), query=query, attempts=attempts
+        )
         if enough is None or not self.kind.readable_singly:
             yield from items
             return
@@ -92,7 +100,9 @@ class CollectionClient(Struct, frozen=True, dict=True):
             missing.discard(self.id_of(item))
             yield item
             page, rest = divmod(number, self.kind.page_limit)
-            if not rest and _is_far_enough(page, of=pages, missing=len(missing), wanted=len(enough)):
+            if not rest and _is_far_enough(
+                page, of=pages, missing=len(missing), wanted=len(enough)
+            ):
                 LOG.info("%s: %s", self.kind.name, _left_off(page, len(missing)))
                 return
 
@@ -151,7 +161,9 @@ class CollectionClient(Struct, frozen=True, dict=True):
         if self.kind.calls.singleton:
             return self.collection.rpartition("/")[2]
         name = self.kind.calls.id_field
-        found = id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+        found = id_of(
+            {"id": item.get(name)} if name and item.get(name) else item, what=self.collection
+        )
         # Two spellings of an id would be two objects.
         return str(canonical(self.kind.by_name[name].type, found)) if name else found
 
@@ -169,7 +181,12 @@ class CollectionClient(Struct, frozen=True, dict=True):
         attributes = {**item, **dict(self.parent)}
         for field in self.kind.shown_otherwise:
             if field.response_key:
-                _rename(field.name, [str(part) for part in undotted(field.response_key)], item, attributes)
+                _rename(
+                    field.name,
+                    [str(part) for part in undotted(field.response_key)],
+                    item,
+                    attributes,
+                )
             if field.has_hidden and field.name in attributes:
                 attributes[field.name] = with_hidden(field.type, attributes[field.name], None)
             elif field.takes_secrets:
@@ -178,7 +195,9 @@ class CollectionClient(Struct, frozen=True, dict=True):
         if isinstance(shown, str):
             expires_at = item.get("expires_at")
             attributes[IN_USE] = self.is_in_use(shown)
-            attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= self.client.client.server_clock()
+            attributes[IS_OVER] = (
+                isinstance(expires_at, int) and expires_at <= self.client.client.server_clock()
+            )
         return attributes
 
     def id_of(self, item: Spec) -> str:

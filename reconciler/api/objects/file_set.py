@@ -15,7 +15,13 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import DOUBTFUL_ATTEMPTS, ChangeContext, FieldHandler, FieldWrite, side_by_side
+from reconciler.api.objects.changes import (
+    DOUBTFUL_ATTEMPTS,
+    ChangeContext,
+    FieldHandler,
+    FieldWrite,
+    side_by_side,
+)
 from reconciler.api.objects.indexing import Indexing, IndexingWatch
 from reconciler.api.objects.members import Moves, attachment, live_set, moves, seen_set, tags
 from reconciler.api.objects.orphaned_uploads import REATTACH, UPLOAD, OrphanedUploads
@@ -69,7 +75,10 @@ class FileSetHandler(FieldHandler):
         if task.value is None:
             return None
         # What another store refused is tried in this one.
-        members = tuple(replace(member, refused="") if member.refused else member for member in task.value.members)
+        members = tuple(
+            replace(member, refused="") if member.refused else member
+            for member in task.value.members
+        )
         return self._sync(replace(task, value=FileSet(members)), live, FileSet(()))
 
     def reads(self, kind: Kind) -> tuple[str, str]:
@@ -78,7 +87,9 @@ class FileSetHandler(FieldHandler):
 
     def read(self, reach: ScopedClient, live: LiveObject) -> FileSet:
         """The members of the store."""
-        listed = reach.list(f"{live.kind.collection}/{{id}}/files", ids={"id": live.id}, query={"limit": _PAGE})
+        listed = reach.list(
+            f"{live.kind.collection}/{{id}}/files", ids={"id": live.id}, query={"limit": _PAGE}
+        )
         return live_set(listed)
 
     def read_before_write(
@@ -87,7 +98,12 @@ class FileSetHandler(FieldHandler):
         """The members: one by one where the change touches few of very many, and the store still counts as many."""
         seen, after = seen_set(expected.seen, expected.applied), expected.after
         counted = value_at(live.attributes, ("file_counts", "total"))
-        if not isinstance(field.type, FileSetType) or after is None or seen is None or counted != len(seen.members):
+        if (
+            not isinstance(field.type, FileSetType)
+            or after is None
+            or seen is None
+            or counted != len(seen.members)
+        ):
             return self.read(reach, live)
         planned = moves(seen, after, field.type)
         touched = {member.file_id for member in (*planned.again, *planned.retag, *planned.remove)}
@@ -99,13 +115,17 @@ class FileSetHandler(FieldHandler):
             return self.read(reach, live)
         return FileSet(tuple(now.get(member.file_id, member) for member in seen.members))
 
-    def _members(self, reach: ScopedClient, live: LiveObject, wanted: Sequence[Member]) -> tuple[Member, ...]:
+    def _members(
+        self, reach: ScopedClient, live: LiveObject, wanted: Sequence[Member]
+    ) -> tuple[Member, ...]:
         """Members as they are now, each asked for by itself; those that are gone are left out."""
 
         def ask(member: Member) -> list[dict[str, Any]]:
             ids = {"id": live.id, "file": str(member.file_id)}
             try:
-                return [reach.request("GET", f"{live.kind.collection}/{{id}}/files/{{file}}", ids=ids)]
+                return [
+                    reach.request("GET", f"{live.kind.collection}/{{id}}/files/{{file}}", ids=ids)
+                ]
             except NotFoundError:
                 return []
 
@@ -124,20 +144,32 @@ class FileSetHandler(FieldHandler):
         """The members, with those that we attached and that the list lacks: asked for one by one, since lists lag."""
         recorded = task.context.record.applied.get(task.field.name) if task.context.record else None
         members = recorded.members if isinstance(recorded, FileSet) else ()
-        seen, wanted = {member.file_id for member in before.members}, {member.key for member in task.value.members}
-        lacking = [member for member in members if member.key in wanted and member.file_id not in {*seen, None}]
+        seen, wanted = (
+            {member.file_id for member in before.members},
+            {member.key for member in task.value.members},
+        )
+        lacking = [
+            member
+            for member in members
+            if member.key in wanted and member.file_id not in {*seen, None}
+        ]
         return FileSet((*before.members, *self._members(task.context.client, live, lacking)))
 
     def removing(self, task: FieldWrite, live: LiveObject) -> None:
         """Delete the files that we uploaded into the store: afterwards nothing would tell which they were."""
         members = self.read(task.context.client, live).members
         ours = [member for member in members if member.content]
-        side_by_side(lambda member: _delete_file(task.context, member), ours, workers=self.parallelism)
+        side_by_side(
+            lambda member: _delete_file(task.context, member), ours, workers=self.parallelism
+        )
         _delete_unused(task.context, self._strays(task.context, members))
 
     def delete_leftovers(self, task: FieldWrite, live: LiveObject) -> None:
         """Delete what earlier runs uploaded for the store and did not live to attach."""
-        if any(task.context.steps.finished(name) or task.context.steps.unfinished(name) for name in (UPLOAD, REATTACH)):
+        if any(
+            task.context.steps.finished(name) or task.context.steps.unfinished(name)
+            for name in (UPLOAD, REATTACH)
+        ):
             members = self.read(task.context.client, live).members
             _delete_unused(task.context, self._strays(task.context, members))
 
@@ -183,7 +215,9 @@ class _FileSetSync(Struct, frozen=True):
         watches = self._attach([*added, *plan.again])
         if watches:
             names = {str(member.file_id): member.key for member in (*added, *plan.again)}
-            indexing = Indexing(self.work.client, names, self.folder.index_seconds, self.folder.settle_seconds)
+            indexing = Indexing(
+                self.work.client, names, self.folder.index_seconds, self.folder.settle_seconds
+            )
             failed, remarks = indexing.wait(watches)
             self.work.refused.extend(failed)
             self.work.notes.extend(remarks)
@@ -230,7 +264,9 @@ class _FileSetSync(Struct, frozen=True):
                 self._refuse(member, "at upload", error)
                 return None
 
-        done = [made for made in side_by_side(upload, members, workers=self.folder.parallelism) if made]
+        done = [
+            made for made in side_by_side(upload, members, workers=self.folder.parallelism) if made
+        ]
         # Looked into once all the others are known, so that no two members can claim the same file.
         return done + [self._settled(member, window, strays) for member, window in doubtful]
 
@@ -281,7 +317,9 @@ class _FileSetSync(Struct, frozen=True):
                 watches += self._attach_apart(batch, error, attempt=attempt)
         return watches
 
-    def _attach_apart(self, batch: list[Member], error: ApiError, *, attempt: int) -> list[IndexingWatch]:
+    def _attach_apart(
+        self, batch: list[Member], error: ApiError, *, attempt: int
+    ) -> list[IndexingWatch]:
         """Find the members for which the API refused a whole batch, and attach the others.
 
         Members that the refusal names are set aside; without a name, halves are tried until single members are left.
@@ -302,13 +340,25 @@ class _FileSetSync(Struct, frozen=True):
         if culprits:
             return self._attach(rest, attempt=attempt) if rest else []
         middle = len(rest) // 2
-        return [*self._attach(rest[:middle], attempt=attempt), *self._attach(rest[middle:], attempt=attempt)]
+        return [
+            *self._attach(rest[:middle], attempt=attempt),
+            *self._attach(rest[middle:], attempt=attempt),
+        ]
 
     def _attach_missing(self, batch: list[Member], *, attempt: int) -> list[IndexingWatch]:
         """After an answer was lost: attach what is not there, and wait for all by way of the store."""
-        present = {member.file_id for member in self.folder.read(self.work.client, self.live).members}
-        watches = self._attach([member for member in batch if member.file_id not in present], attempt=attempt)
-        return [*watches, IndexingWatch(f"{self.live.kind.collection}/{{id}}", {"id": self.live.id}, self.files_path)]
+        present = {
+            member.file_id for member in self.folder.read(self.work.client, self.live).members
+        }
+        watches = self._attach(
+            [member for member in batch if member.file_id not in present], attempt=attempt
+        )
+        return [
+            *watches,
+            IndexingWatch(
+                f"{self.live.kind.collection}/{{id}}", {"id": self.live.id}, self.files_path
+            ),
+        ]
 
     def _attach_batch(self, batch: list[Member]) -> IndexingWatch:
         ids = {"id": self.live.id}
@@ -317,7 +367,9 @@ class _FileSetSync(Struct, frozen=True):
             if len(bodies) == 1:
                 made = self._write("POST", self.files_path, json=bodies[0])
                 id = new_id_of(made, what=f"POST {self.files_path}")
-                watch = IndexingWatch(f"{self.files_path}/{{file}}", {**ids, "file": str(batch[0].file_id)})
+                watch = IndexingWatch(
+                    f"{self.files_path}/{{file}}", {**ids, "file": str(batch[0].file_id)}
+                )
             else:
                 path = f"{self.live.kind.collection}/{{id}}/file_batches"
                 made = self._write("POST", path, json={"files": bodies})
@@ -347,8 +399,12 @@ class _FileSetSync(Struct, frozen=True):
         ours = [member for member in members if member.content]
         self._each(self._delete, ours)
         if len(ours) > kept // _PAGE + 1:  # than a look has pages
-            attached = {member.file_id for member in self.folder.read(self.work.client, self.live).members}
-            members = [member for member in members if not member.content or member.file_id in attached]
+            attached = {
+                member.file_id for member in self.folder.read(self.work.client, self.live).members
+            }
+            members = [
+                member for member in members if not member.content or member.file_id in attached
+            ]
         self._each(self._detach_left, members)
 
     def _delete(self, member: Member) -> None:
@@ -367,7 +423,9 @@ class _FileSetSync(Struct, frozen=True):
         except NotFoundError:
             return
 
-    def _write(self, method: str, path: str, member: Member | None = None, **rest: Any) -> dict[str, Any]:
+    def _write(
+        self, method: str, path: str, member: Member | None = None, **rest: Any
+    ) -> dict[str, Any]:
         """A call that changes the content of the store; all of these share a limit."""
         ids = {"id": self.live.id, **({"file": str(member.file_id)} if member else {})}
         pace = RateLimitKey(
@@ -376,7 +434,7 @@ class _FileSetSync(Struct, frozen=True):
             f"{self.live.kind.collection}/{self.live.id}",
             _WRITES_PER_MINUTE,
         )
-        return self.work.client.request(method, path, ids=ids, shared=pace, **rest)
+        return self.work.client.request(method, path, ids=ids, shared_limit=pace, **rest)
 
 
 def _delete_unused(work: ChangeContext, strays: OrphanedUploads) -> None:

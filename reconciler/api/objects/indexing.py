@@ -45,7 +45,9 @@ class Indexing(Struct):
         for watch in watches:
             body = self._ended(watch)
             if body is None:
-                notes.append("Some files are still being indexed; the next plan shows those that fail.")
+                notes.append(
+                    "Some files are still being indexed; the next plan shows those that fail."
+                )
             else:
                 failed += [self._sentence(item) for item in self._failed(watch, body)]
         return list(dict.fromkeys(failed)), list(dict.fromkeys(notes))

@@ -17,7 +17,12 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import DOUBTFUL_ATTEMPTS, ChangeContext, FieldHandler, FieldWrite
+from reconciler.api.objects.changes import (
+    DOUBTFUL_ATTEMPTS,
+    ChangeContext,
+    FieldHandler,
+    FieldWrite,
+)
 from reconciler.api.objects.receipts import DELIVER, address_of, earlier_delivery
 from reconciler.api.objects.scoped import id_of
 from reconciler.errors import AmbiguousError, ApiError, NotFoundError, SinkError
@@ -43,7 +48,9 @@ class Minted(Struct, frozen=True):
 class KeyDelivery(FieldHandler):
     """The carrier of keys that are made beside their object: `{write_to: TARGET}`, or None for no key of ours."""
 
-    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+    def __init__(
+        self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS
+    ) -> None:
         self._sinks = sinks
         self._keys = keys
         self._settle_seconds = settle_seconds
@@ -65,7 +72,9 @@ class KeyDelivery(FieldHandler):
             return {"create_service_account_only": True}
         with self._lock:
             # Of several attempts the first counts: its account may be the one that is found in the end.
-            self._creating.setdefault(task.context.address, task.context.client.client.server_clock())
+            self._creating.setdefault(
+                task.context.address, task.context.client.client.server_clock()
+            )
         return {}
 
     def journalled(self, answer: Spec) -> Spec:
@@ -100,17 +109,23 @@ class KeyDelivery(FieldHandler):
         """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
         work, name, unseen = task.context, task.field.name, set[str]()
         earlier = earlier_delivery(task)
-        work.delivered[name] = _delivered_already(task) or (None if earlier else self._found_again(task, live))
+        work.delivered[name] = _delivered_already(task) or (
+            None if earlier else self._found_again(task, live)
+        )
         if task.value is not None and work.delivered[name] is None:
             self._hand_over(task, self._mint(work, live, unseen))
         now = work.delivered[name] or {}
         self._clear(work, now.get("target"))
-        self._delete_all_but(now.get("key_id"), {earlier.get("key_id"), *self._lost(work, live, unseen)}, work)
+        self._delete_all_but(
+            now.get("key_id"), {earlier.get("key_id"), *self._lost(work, live, unseen)}, work
+        )
         if earlier and earlier.get("target") != now.get("target"):
             try:
                 self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
             except SinkError as error:
-                work.notes.append(f"The key before this one is dead, and could not be removed: {error}")
+                work.notes.append(
+                    f"The key before this one is dead, and could not be removed: {error}"
+                )
 
     def _found_again(self, task: FieldWrite, live: LiveObject) -> dict[str, Any] | None:
         """A delivery that the state has forgotten: our file holds the value of a key that the account still has."""
@@ -149,7 +164,9 @@ class KeyDelivery(FieldHandler):
             else:
                 self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
         self._clear(task.context, kept.get("target"))
-        self._delete_all_but(kept.get("key_id"), set(self._lost(task.context, live, set())), task.context)
+        self._delete_all_but(
+            kept.get("key_id"), set(self._lost(task.context, live, set())), task.context
+        )
 
     def _mint(self, work: ChangeContext, live: LiveObject, unseen: set[str]) -> Minted:
         """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
@@ -163,7 +180,9 @@ class KeyDelivery(FieldHandler):
                 if len(unseen) == DOUBTFUL_ATTEMPTS:
                     raise
             # Whatever lost the answer may still be there; nothing has to be found before another key is minted.
-            work.client.client.pause(next(left, 0.0), f"minting another key for {live.id}, as an answer was lost")
+            work.client.client.pause(
+                next(left, 0.0), f"minting another key for {live.id}, as an answer was lost"
+            )
 
     def _hand_over(self, task: FieldWrite, minted: Minted) -> None:
         work, target = task.context, task.value["write_to"]
@@ -191,7 +210,9 @@ class KeyDelivery(FieldHandler):
         if began is not None:
             windows.append(Window(began))
         now = work.client.client.server_clock()
-        moments = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*minted, *creates)]
+        moments = [
+            float(entry.get("ended_at") or entry["began_at"]) for entry in (*minted, *creates)
+        ]
         moments += [began] if began is not None else []
         moments += [now] if unseen else []
         if names or windows:
@@ -199,13 +220,20 @@ class KeyDelivery(FieldHandler):
             yield from self._listed(work, live, names, windows, seconds)
 
     def _listed(
-        self, work: ChangeContext, live: LiveObject, names: set[str], windows: Sequence[Window], seconds: float
+        self,
+        work: ChangeContext,
+        live: LiveObject,
+        names: set[str],
+        windows: Sequence[Window],
+        seconds: float,
     ) -> Iterator[str]:
         """The same, of those whose id nobody saw: looked for until they would have to be in the list."""
         client, left = work.client.client, pauses(seconds)
         while True:
             lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, windows)]
-            is_complete = names <= {key.get("name") for key in lost} and len(lost) >= bool(windows) + len(names)
+            is_complete = names <= {key.get("name") for key in lost} and len(lost) >= bool(
+                windows
+            ) + len(names)
             pause = None if is_complete else next(left, None)
             if pause is None:
                 break
@@ -222,7 +250,11 @@ class KeyDelivery(FieldHandler):
 def _delivered_already(task: FieldWrite) -> dict[str, Any] | None:
     """The receipt of a delivery to the same place, in a change that did not come to its end afterwards."""
     finished = task.context.steps.finished(DELIVER)
-    if task.value is None or not finished or finished[-1].get("target") != dict(task.value["write_to"]):
+    if (
+        task.value is None
+        or not finished
+        or finished[-1].get("target") != dict(task.value["write_to"])
+    ):
         return None
     return {name: finished[-1][name] for name in ("key_id", "target", "receipt")}
 
@@ -230,7 +262,9 @@ def _delivered_already(task: FieldWrite) -> dict[str, Any] | None:
 def _minted_as(name: str, work: ChangeContext, live: LiveObject) -> Minted:
     path = f"{work.kind.collection}/{{id}}/api_keys"
     with work.steps.step(MINT, key_name=name) as step:
-        minted = _shown_key(work, work.client.request("POST", path, ids={"id": live.id}, json={"name": name}))
+        minted = _shown_key(
+            work, work.client.request("POST", path, ids={"id": live.id}, json={"name": name})
+        )
         if minted is None:
             raise AmbiguousError(f"POST {path}: the answer that should show a new key has none.")
         step.done(minted.id)
@@ -239,7 +273,9 @@ def _minted_as(name: str, work: ChangeContext, live: LiveObject) -> Minted:
 
 def _shown_key(work: ChangeContext, shown: Any) -> Minted | None:
     """The key in an answer, None where it is not there as a whole; its value is known to the redactor from here on."""
-    id, value = (shown.get("id"), shown.get("value")) if isinstance(shown, Mapping) else (None, None)
+    id, value = (
+        (shown.get("id"), shown.get("value")) if isinstance(shown, Mapping) else (None, None)
+    )
     if isinstance(value, str) and value:
         work.client.client.redactor.add(Secret(value))
     if not isinstance(id, str) or not id or not isinstance(value, str) or not value:

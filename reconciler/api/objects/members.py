@@ -59,7 +59,9 @@ def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) ->
         if file_id is None:
             return None
         content = LocalFile(key, sha256, 0) if sha256 else None
-        members.append(Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy")))
+        members.append(
+            Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy"))
+        )
     return FileSet(tuple(members))
 
 
@@ -95,7 +97,9 @@ def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
         if how is not None:
             sorted_out[how].append(replace(member, file_id=found.file_id))
     remove = tuple(member for member in before.members if member.file_id not in kept)
-    return Moves(tuple(sorted_out["add"]), tuple(sorted_out["again"]), tuple(sorted_out["retag"]), remove)
+    return Moves(
+        tuple(sorted_out["add"]), tuple(sorted_out["again"]), tuple(sorted_out["retag"]), remove
+    )
 
 
 def _difference(desired: Member, live: Member, type: FileSetType) -> str | None:
@@ -124,7 +128,9 @@ def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
     ours = isinstance(path, str) and isinstance(sha256, str)
     only_ours = ours and len(tagged) == len(_OURS)
-    attributes = {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
+    attributes = (
+        {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
+    )
     return Member(
         key=path if ours else id,
         # The size is not told, and not needed: the digest says it all.

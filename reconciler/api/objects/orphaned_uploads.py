@@ -60,7 +60,11 @@ class OrphanedUploads:
         self._looked_for: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         steps = work.steps
-        journalled = (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
+        journalled = (
+            *steps.finished(UPLOAD),
+            *steps.finished(REATTACH),
+            *steps.unfinished(REATTACH),
+        )
         self._journalled = list(_traces(journalled))
         self._recorded = list(_recorded(work))
         self._unanswered = steps.unfinished(UPLOAD)
@@ -84,7 +88,10 @@ class OrphanedUploads:
 
     def remarks(self) -> list[str]:
         """What the report should say, once the change is at its end: which files nobody turned out to need."""
-        left = [(local, [id for id in ids if not self._claims.is_taken(id)]) for local, ids in self._left_over]
+        left = [
+            (local, [id for id in ids if not self._claims.is_taken(id)])
+            for local, ids in self._left_over
+        ]
         return [
             f"{local.path} was uploaded again, as an answer was lost; these files may be left over: {', '.join(ids)}."
             for local, ids in left
@@ -122,7 +129,9 @@ class OrphanedUploads:
         """
         client = self._work.client.client
         last = max(min(window.until, client.server_clock()) for window in windows)
-        left = pauses(min(self._settle_seconds, last + self._settle_seconds - client.server_clock()))
+        left = pauses(
+            min(self._settle_seconds, last + self._settle_seconds - client.server_clock())
+        )
         while not (found := self._candidates(local, windows)):
             pause = next(left, None)
             if pause is None:
@@ -135,7 +144,11 @@ class OrphanedUploads:
         return None
 
     def _identity(self, local: LocalFile) -> Spec:
-        return {"filename": local.path.rpartition("/")[2], "purpose": self._purpose, "bytes": local.size}
+        return {
+            "filename": local.path.rpartition("/")[2],
+            "purpose": self._purpose,
+            "bytes": local.size,
+        }
 
     def _exists(self, id: str) -> bool:
         try:
@@ -156,10 +169,16 @@ class OrphanedUploads:
         # What others are uploading right now may be listed before its id is known to be theirs.
         self._claims.wait_for_creates("/files", identity)
         with self._lock:
-            return [id for id in alike if id not in self._claimed and self._claims.is_free(id, self._work.address)]
+            return [
+                id
+                for id in alike
+                if id not in self._claimed and self._claims.is_free(id, self._work.address)
+            ]
 
     def _note_down(self, local: LocalFile, id: str) -> str:
-        with self._work.steps.step(UPLOAD, path=local.path, sha256=local.sha256, size=local.size, found=id) as step:
+        with self._work.steps.step(
+            UPLOAD, path=local.path, sha256=local.sha256, size=local.size, found=id
+        ) as step:
             step.done(id, path=local.path, sha256=local.sha256)
         return id
 
@@ -175,7 +194,9 @@ def _traces(entries: Iterable[Mapping[str, Any]]) -> Iterator[UploadRef]:
 def _recorded(work: ChangeContext) -> Iterator[UploadRef]:
     """The uploads that the state knows of."""
     values = work.record.applied.values() if work.record else ()
-    for member in (member for value in values if isinstance(value, FileSet) for member in value.members):
+    for member in (
+        member for value in values if isinstance(value, FileSet) for member in value.members
+    ):
         if member.content and isinstance(member.file_id, str):
             yield UploadRef(member.content.path, member.content.sha256, member.file_id)
 
@@ -185,4 +206,6 @@ def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _window(entry: Mapping[str, Any]) -> Window:
-    return Window.of(float(entry["began_at"]), entry.get("ended_at"), longest_seconds=UPLOAD_ATTEMPT_SECONDS)
+    return Window.of(
+        float(entry["began_at"]), entry.get("ended_at"), longest_seconds=UPLOAD_ATTEMPT_SECONDS
+    )

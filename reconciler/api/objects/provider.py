@@ -17,7 +17,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.bodies import changed_body, create_body, late_body, restoring_body, whole_body
+from reconciler.api.objects.bodies import (
+    changed_body,
+    create_body,
+    late_body,
+    restoring_body,
+    whole_body,
+)
 from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite
 from reconciler.api.objects.collection import CollectionClient, Reveal
 from reconciler.api.objects.file_set import FileSetHandler
@@ -27,7 +33,8 @@ from reconciler.api.objects.retirement import Retirements
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.objects.shown_once import ShownOnce
 from reconciler.api.objects.uploads import MEBIBYTE, Uploader
-from reconciler.api.transport.client import Client, Form
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.request import Form
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import AmbiguousError, AnswerError, ApiError, CredentialError, NotFoundError
 from reconciler.model.address import Address
@@ -171,10 +178,16 @@ class HttpProvider:
                 return ()
             raise
         self._retirements.seen(kind)
-        self._note_pages((kind.name, project, within), ceil(len(items) / kind.page_limit), is_whole=enough is None)
+        self._note_pages(
+            (kind.name, project, within),
+            ceil(len(items) / kind.page_limit),
+            is_whole=enough is None,
+        )
         return tuple(site.live(item) for item in items if site.counts(item))
 
-    def newest(self, kind: Kind, project: str | None, within: Parent = ()) -> tuple[LiveObject, ...]:
+    def newest(
+        self, kind: Kind, project: str | None, within: Parent = ()
+    ) -> tuple[LiveObject, ...]:
         """The objects of a kind in a scope that were made last, as many as one call answers."""
         site = self._site(kind, project, within)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
@@ -187,7 +200,9 @@ class HttpProvider:
         elif is_whole:
             self.pages.pop(listed, None)
 
-    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+    def get(
+        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+    ) -> LiveObject | None:
         """One object, or None where the API knows none. Every call sends its own requests."""
         del anew
         within, own_id = kind.parent_and_id(id)
@@ -203,19 +218,30 @@ class HttpProvider:
         """The object with the live values of the named fields, as far as they can be read."""
         return self._carrying(live, names, lambda carrier, _, reach: carrier.read(reach, live))
 
-    def read_before_write(self, live: LiveObject, expected: Mapping[str, ExpectedValue]) -> LiveObject:
+    def read_before_write(
+        self, live: LiveObject, expected: Mapping[str, ExpectedValue]
+    ) -> LiveObject:
         """The object with the live values of the named fields, read as far as a change touches them."""
         return self._carrying(
             live,
             expected,
-            lambda carrier, field, reach: carrier.read_before_write(field, reach, live, expected[field.name]),
+            lambda carrier, field, reach: carrier.read_before_write(
+                field, reach, live, expected[field.name]
+            ),
         )
 
     def _carrying(
-        self, live: LiveObject, names: Iterable[str], read: Callable[[FieldHandler, Field, ScopedClient], Any]
+        self,
+        live: LiveObject,
+        names: Iterable[str],
+        read: Callable[[FieldHandler, Field, ScopedClient], Any],
     ) -> LiveObject:
         wanted, reach = frozenset(names), self._reach(live.kind, live.project)
-        tasks = ((field.name, self._carrier(field), field) for field in live.kind.own_calls if field.name in wanted)
+        tasks = (
+            (field.name, self._carrier(field), field)
+            for field in live.kind.own_calls
+            if field.name in wanted
+        )
         found = {name: read(carrier, field, reach) for name, carrier, field in tasks if carrier}
         shown = {name: value for name, value in found.items() if value is not None}
         return replace(live, own_calls={**live.own_calls, **shown})
@@ -223,7 +249,14 @@ class HttpProvider:
     # Writing
 
     def create(
-        self, kind: Kind, project: str | None, spec: Spec, *, address: Address, mark: str | None, steps: Steps
+        self,
+        kind: Kind,
+        project: str | None,
+        spec: Spec,
+        *,
+        address: Address,
+        mark: str | None,
+        steps: Steps,
     ) -> Written:
         """Make the object with all its fields; AmbiguousError where it may or may not have been made."""
         work = ChangeContext(self._site(kind, project, kind.parent_of(spec) or ()), address, steps)
@@ -232,7 +265,9 @@ class HttpProvider:
             carrier.check(task)
         work.answer = self._made(work, spec, mark, tasks)
         hidden = frozenset(name for carrier, task in tasks for name in carrier.private(task.field))
-        live = work.collection.live({name: value for name, value in work.answer.items() if name not in hidden})
+        live = work.collection.live(
+            {name: value for name, value in work.answer.items() if name not in hidden}
+        )
         # A key is delivered before anything else can go wrong.
         values = {task.field.name: carrier.created(task, live) for carrier, task in tasks}
         late = late_body(live, spec)
@@ -288,15 +323,21 @@ class HttpProvider:
         """What a job has said lately, oldest first, as id and sentence; nothing where it cannot be asked."""
         return self._site_of(live).said(live.own_id)
 
-    def delete_leftovers(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
+    def delete_leftovers(
+        self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps
+    ) -> None:
         """Remove what earlier runs made for an object and did not live to use."""
         work = ChangeContext(self._site_of(live), address, steps, record)
         for carrier, task in self._tasks(work, {field.name: None for field in live.kind.own_calls}):
             carrier.delete_leftovers(task, live)
 
-    def _made(self, work: ChangeContext, spec: Spec, mark: str | None, tasks: Tasks) -> dict[str, Any]:
+    def _made(
+        self, work: ChangeContext, spec: Spec, mark: str | None, tasks: Tasks
+    ) -> dict[str, Any]:
         """The answer to the create, journalled as soon as it is there."""
-        source = next((field for field in work.kind.fields if isinstance(field.type, LocalFileType)), None)
+        source = next(
+            (field for field in work.kind.fields if isinstance(field.type, LocalFileType)), None
+        )
         body = create_body(work.kind, spec, mark, in_path=work.collection.in_path("create"))
         for carrier, task in tasks:
             body.update(carrier.body(task) or {})
@@ -316,14 +357,18 @@ class HttpProvider:
                 raise explained from error
             id = _new_id(work, answer)
             if not work.kind.unique_key and not self._claims.reserve(id, work.address):
-                raise AmbiguousError(f"{work.kind.name}: the answer has the id of another resource, {id}.")
+                raise AmbiguousError(
+                    f"{work.kind.name}: the answer has the id of another resource, {id}."
+                )
             known: dict[str, Any] = {}
             for carrier, _ in tasks:
                 known.update(carrier.journalled(answer) or {})
             step.done(id, **known)
         return answer
 
-    def _posted(self, work: ChangeContext, body: Spec, spec: Spec, form: Form | None) -> dict[str, Any]:
+    def _posted(
+        self, work: ChangeContext, body: Spec, spec: Spec, form: Form | None
+    ) -> dict[str, Any]:
         kind = work.kind
         if form is not None:
             return work.collection.call("create", values=spec, form=form)
@@ -332,7 +377,9 @@ class HttpProvider:
         if kind.calls.in_list_as:
             answer = _listed_alike(answer.get("data"), body)
         if kind.calls.id_field and not _shows(answer, kind.by_name[kind.calls.id_field], spec):
-            raise AmbiguousError(f"{kind.name}: the answer to the create does not show what was created.")
+            raise AmbiguousError(
+                f"{kind.name}: the answer to the create does not show what was created."
+            )
         # What an object joins or belongs to is often not in the answer, since the call said it.
         said = {name: spec[name] for name in work.collection.in_path("create")}
         return {**said, **(body if kind.calls.id_field else {}), **answer}
@@ -346,9 +393,13 @@ class HttpProvider:
             expires_after=body.get("expires_after"),
         )
 
-    def _modified(self, work: ChangeContext, live: LiveObject, body: Spec, *, is_new: bool = False) -> LiveObject:
+    def _modified(
+        self, work: ChangeContext, live: LiveObject, body: Spec, *, is_new: bool = False
+    ) -> LiveObject:
         with work.steps.step("update", fields=sorted(body)) as step:
-            answer = self._modify(work, live.own_id, body, settle_seconds=self._settle_seconds if is_new else 0.0)
+            answer = self._modify(
+                work, live.own_id, body, settle_seconds=self._settle_seconds if is_new else 0.0
+            )
             changed = _shown_after(work, live, answer)
             step.done(live.id)
         return changed
@@ -363,12 +414,16 @@ class HttpProvider:
                 and not same(*comparable(field.type, value, live.value(field.name)))
             ):
                 with work.steps.step("switch", field=field.name, to=value) as step:
-                    changed = _shown_after(work, live, work.collection.switch(field, value, live.own_id))
+                    changed = _shown_after(
+                        work, live, work.collection.switch(field, value, live.own_id)
+                    )
                     step.done(live.id)
                 live = replace(changed, own_calls=live.own_calls)
         return live
 
-    def _modify(self, work: ChangeContext, id: str, body: Spec, *, settle_seconds: float) -> dict[str, Any]:
+    def _modify(
+        self, work: ChangeContext, id: str, body: Spec, *, settle_seconds: float
+    ) -> dict[str, Any]:
         """A modify call. An object that was just made may be unknown for a moment; a 404 is waited out so long."""
         left = pauses(settle_seconds)
         while True:
@@ -422,8 +477,12 @@ class HttpProvider:
             try:
                 path = f"{work.collection.collection}/{{id}}/archive"
                 answer = work.client.request("POST", path, ids={"id": live.own_id}, repeatable=True)
-                if live.kind.terminal_state(answer) is not TerminalState.GONE and not self._has_ended(work, live):
-                    raise AnswerError(f"POST {path}: the answer does not say that {live.own_id} is archived.")
+                if live.kind.terminal_state(
+                    answer
+                ) is not TerminalState.GONE and not self._has_ended(work, live):
+                    raise AnswerError(
+                        f"POST {path}: the answer does not say that {live.own_id} is archived."
+                    )
             except NotFoundError:
                 pass
             except ApiError as error:
@@ -489,10 +548,14 @@ class HttpProvider:
         project_id = self._default_project if project is None else self._project_ids.get(project)
         if project is not None and project_id is None:
             raise CredentialError(f'The project "{project}" is not known at the API yet.')
-        return ScopedClient(self._client, replace(self._keys.for_project(project), project_id=project_id), beta=beta)
+        return ScopedClient(
+            self._client, replace(self._keys.for_project(project), project_id=project_id), beta=beta
+        )
 
     def _site(self, kind: Kind, project: str | None, within: Parent = ()) -> CollectionClient:
-        site = CollectionClient(kind, self._reach(kind, project), project, within, self._keys.is_in_use)
+        site = CollectionClient(
+            kind, self._reach(kind, project), project, within, self._keys.is_in_use
+        )
         return replace(site, reveal=self._reveal) if self._reveal else site
 
     def _site_of(self, live: LiveObject) -> CollectionClient:
@@ -500,12 +563,20 @@ class HttpProvider:
 
     def _tasks(self, work: ChangeContext, values: Spec) -> Tasks:
         """The carried fields among `values`, each with its carrier."""
-        carried = ((self._carrier(field), field) for field in work.kind.own_calls if field.name in values)
-        return tuple((carrier, FieldWrite(work, field, values[field.name])) for carrier, field in carried if carrier)
+        carried = (
+            (self._carrier(field), field) for field in work.kind.own_calls if field.name in values
+        )
+        return tuple(
+            (carrier, FieldWrite(work, field, values[field.name]))
+            for carrier, field in carried
+            if carrier
+        )
 
     @cached_property
     def _bundles(self) -> FieldHandler:
-        from reconciler.api.objects.bundles import BundleHandler  # with what packs archives, which few need
+        from reconciler.api.objects.bundles import (
+            BundleHandler,
+        )  # with what packs archives, which few need
 
         return BundleHandler(self._uploader, self._recorded)
 
@@ -525,7 +596,9 @@ class HttpProvider:
 
 def _listed_alike(items: Any, body: Spec) -> dict[str, Any]:
     """The item of an answered list that shows what was sent; empty where none does."""
-    found = (item for item in items if isinstance(item, dict)) if isinstance(items, list) else iter(())
+    found = (
+        (item for item in items if isinstance(item, dict)) if isinstance(items, list) else iter(())
+    )
     return next((item for item in found if all(one in item.values() for one in body.values())), {})
 
 
@@ -550,7 +623,9 @@ def _shown_after(work: ChangeContext, live: LiveObject, answer: Mapping[str, Any
         return work.collection.live({"id": live.own_id, **answer})
     seen = work.collection.get(live.own_id) if work.kind.readable_singly else None
     if seen is None:
-        raise AnswerError(f"{work.kind.name} {live.own_id}: the answer to its change does not show it.")
+        raise AnswerError(
+            f"{work.kind.name} {live.own_id}: the answer to its change does not show it."
+        )
     return seen
 
 
@@ -564,4 +639,6 @@ def _new_id(work: ChangeContext, answer: Mapping[str, Any]) -> str:
 def _written(work: ChangeContext, live: LiveObject, values: Mapping[str, Any]) -> Written:
     shown = {name: value for name, value in values.items() if value is not None}
     live = replace(live, own_calls={**live.own_calls, **shown})
-    return Written(live, delivered=work.delivered, notes=tuple(work.notes), refused=tuple(work.refused))
+    return Written(
+        live, delivered=work.delivered, notes=tuple(work.notes), refused=tuple(work.refused)
+    )

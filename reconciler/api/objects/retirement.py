@@ -47,7 +47,9 @@ class Retirements:
             raise explained from error
         self.seen(kind)
 
-    def explain(self, error: ApiError, kind: Kind, reach: ScopedClient, *, asked: str | None = None) -> ApiError:
+    def explain(
+        self, error: ApiError, kind: Kind, reach: ScopedClient, *, asked: str | None = None
+    ) -> ApiError:
         """What a refusal of the kind's collection means, at the price of a call or two; the error itself if no more.
 
         `asked` is the collection that was refused. One inside of something else can be missing with what it is in.

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from reconciler.api.keys import Key
 from reconciler.api.transport import pages
-from reconciler.api.transport.client import Client, Request
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.request import Request
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.values import Spec
 
@@ -28,7 +29,9 @@ class ScopedClient(Struct, frozen=True):
         """The same without the beta header, for routes that are no part of the beta."""
         return replace(self, beta=None)
 
-    def request(self, method: str, path: str, *, ids: Mapping[str, str] | None = None, **rest: Any) -> dict[str, Any]:
+    def request(
+        self, method: str, path: str, *, ids: Mapping[str, str] | None = None, **rest: Any
+    ) -> dict[str, Any]:
         """One call; `rest` is as in `Client.request`."""
         return self.client.exchange(self._request(method, path, ids, rest)).body
 
@@ -36,7 +39,9 @@ class ScopedClient(Struct, frozen=True):
         """The bytes that a call answers with, whatever they are."""
         return self.client.exchange(self._request("GET", path, ids, {"is_download": True})).content
 
-    def exchange(self, method: str, path: str, *, ids: Mapping[str, str] | None = None) -> tuple[Spec, Spec]:
+    def exchange(
+        self, method: str, path: str, *, ids: Mapping[str, str] | None = None
+    ) -> tuple[Spec, Spec]:
         """One call without a body, and the headers of its answer with it."""
         answer = self.client.exchange(self._request(method, path, ids, {}))
         return answer.body, answer.headers
@@ -46,17 +51,19 @@ class ScopedClient(Struct, frozen=True):
         path: str,
         *,
         ids: Mapping[str, str] | None = None,
-        query: pages.Asked | None = None,
+        query: pages.QueryParameters | None = None,
         attempts: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Every item of a list, page by page."""
 
-        def ask(asked: pages.Asked) -> dict[str, Any]:
+        def ask(asked: pages.QueryParameters) -> dict[str, Any]:
             return self.request("GET", path, ids=ids, query=dict(asked), attempts=attempts)
 
         return pages.items(ask, what=path, query=query)
 
-    def _request(self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]) -> Request:
+    def _request(
+        self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]
+    ) -> Request:
         return Request(method, path, self.key, {**self.ids, **(ids or {})}, beta=self.beta, **rest)
 
 

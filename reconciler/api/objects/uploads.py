@@ -18,8 +18,14 @@ from msgspec import Struct
 
 from reconciler.api.objects.changes import side_by_side
 from reconciler.api.objects.scoped import ScopedClient, id_of
-from reconciler.api.transport.client import Form
-from reconciler.errors import AmbiguousError, ApiError, NotFoundError, ReconcilerError, StalePlanError
+from reconciler.api.transport.request import Form
+from reconciler.errors import (
+    AmbiguousError,
+    ApiError,
+    NotFoundError,
+    ReconcilerError,
+    StalePlanError,
+)
 from reconciler.model.values import LocalFile
 
 MEBIBYTE = 1024 * 1024
@@ -91,7 +97,9 @@ class Uploader(Struct, frozen=True, dict=True):
         expires_after: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         fields = {"purpose": described["purpose"]}
-        fields |= {f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()}
+        fields |= {
+            f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()
+        }
         with path.open("rb") as file:
             window = Window(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
@@ -121,19 +129,27 @@ class Uploader(Struct, frozen=True, dict=True):
             parts = self._send_parts(reach, path, local, ids)
         except AmbiguousError as error:
             _cancel(reach, ids)
-            raise ApiError(f"{local.path} was not uploaded. {error}", status=error.status) from error
+            raise ApiError(
+                f"{local.path} was not uploaded. {error}", status=error.status
+            ) from error
         except BaseException:
             _cancel(reach, ids)
             raise
         return _complete(reach, ids, parts, md5)
 
-    def _send_parts(self, reach: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]) -> list[str]:
+    def _send_parts(
+        self, reach: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]
+    ) -> list[str]:
         def send(start: int) -> str:
             reach.client.check_stopped()
             size = min(self.part_bytes, local.size - start)
             with path.open("rb") as file:
-                form = Form("data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK))
-                part = reach.request("POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True)
+                form = Form(
+                    "data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK)
+                )
+                part = reach.request(
+                    "POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True
+                )
             return id_of(part, what="POST /uploads/{upload}/parts")
 
         return side_by_side(send, range(0, local.size, self.part_bytes), workers=self.parallelism)
@@ -202,12 +218,18 @@ def _unreadable(local: LocalFile, error: OSError) -> StalePlanError:
 
 
 def _moved(local: LocalFile) -> StalePlanError:
-    return StalePlanError(f'"{local.path}" has changed since the plan was made.', hint="Plan again.")
+    return StalePlanError(
+        f'"{local.path}" has changed since the plan was made.', hint="Plan again."
+    )
 
 
-def _complete(reach: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str) -> dict[str, Any]:
+def _complete(
+    reach: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str
+) -> dict[str, Any]:
     try:
-        done = reach.request("POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5})
+        done = reach.request(
+            "POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5}
+        )
     except AmbiguousError as error:
         # It may be complete: the caller looks for the file, which can be as old as its first part.
         error.sent_at = None

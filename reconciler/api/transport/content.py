@@ -18,7 +18,11 @@ MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
 """Downloads are archives of at most 50 MB."""
 
 ENCODINGS = "gzip, deflate"
-_DECODED = {"gzip": zlib.MAX_WBITS | 32, "x-gzip": zlib.MAX_WBITS | 32, "deflate": zlib.MAX_WBITS | 32}
+_DECODED = {
+    "gzip": zlib.MAX_WBITS | 32,
+    "x-gzip": zlib.MAX_WBITS | 32,
+    "deflate": zlib.MAX_WBITS | 32,
+}
 _STEP_BYTES = 256 * 1024
 
 
@@ -62,7 +66,9 @@ def _decompressed(response: httpx.Response, bits: int) -> Iterator[bytes]:
                 yield decoder.decompress(rest, _STEP_BYTES)
             except zlib.error as error:
                 if not is_first:
-                    raise httpx.DecodingError(f"the answer cannot be decompressed: {error}") from error
+                    raise httpx.DecodingError(
+                        f"the answer cannot be decompressed: {error}"
+                    ) from error
                 # Some servers mean the bare format by "deflate".
                 decoder, is_first = zlib.decompressobj(-zlib.MAX_WBITS), False
                 continue

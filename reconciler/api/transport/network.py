@@ -82,7 +82,10 @@ def _proxy(host: str, port: int, environ: Mapping[str, str]) -> tuple[httpx.Prox
     if url is None:
         raise UsageError(f"{variable} does not hold the address of a proxy.", hint=hint)
     if url.scheme not in _SCHEMES:
-        raise UsageError(f'{variable} names a proxy of the type "{url.scheme}", which is not supported.', hint=hint)
+        raise UsageError(
+            f'{variable} names a proxy of the type "{url.scheme}", which is not supported.',
+            hint=hint,
+        )
     if url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise UsageError(
             f"{variable} names a SOCKS proxy, and the package socksio, which speaks to such proxies, is missing.",
@@ -111,7 +114,9 @@ def bypasses(exceptions: str, host: str, port: int) -> bool:
     ignored, as curl does.
     """
     host = host.rstrip(".").lower()
-    return any(_matches(entry.lower(), host, port) for entry in re.split(r"[\s,]+", exceptions) if entry)
+    return any(
+        _matches(entry.lower(), host, port) for entry in re.split(r"[\s,]+", exceptions) if entry
+    )
 
 
 def _matches(entry: str, host: str, port: int) -> bool:

@@ -57,7 +57,9 @@ class OrganizationCheck:
         if self._error is not None:
             raise self._error
 
-    def check(self, headers: Mapping[str, str], *, is_write: bool, refused: ApiError | None = None) -> None:
+    def check(
+        self, headers: Mapping[str, str], *, is_write: bool, refused: ApiError | None = None
+    ) -> None:
         """Raise OrganizationError for an answer of another organization than expected.
 
         What a write made has to be recorded, so its answer passes and the next call is refused.

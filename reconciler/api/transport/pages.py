@@ -15,7 +15,7 @@ from reconciler.errors import AnswerError
 
 MAX_PAGES = 10_000
 
-Asked = Mapping[str, "str | int | Sequence[str]"]
+QueryParameters = Mapping[str, "str | int | Sequence[str]"]
 """Query parameters; one with several values is sent once for each."""
 Query = dict[str, "str | int | Sequence[str]"]
 
@@ -27,7 +27,7 @@ def items(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
     what: str,
-    query: Asked | None = None,
+    query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[dict[str, Any]]:
     """Every item of a list, in the order of the pages; see `each_page`."""
@@ -39,7 +39,7 @@ def each_page(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
     what: str,
-    query: Asked | None = None,
+    query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[tuple[list[dict[str, Any]], bool]]:
     """The items of each page, and whether another page follows. Each page is requested when the caller asks for it.
@@ -72,7 +72,10 @@ def each_page(
 def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> tuple[str, str] | None:
     """The parameter that asks for the next page, and its value."""
     last = ("after", data[-1].get("id") if data else None)
-    for parameter, candidate in (*((sent_as, envelope.get(name)) for name, sent_as in _CURSORS), last):
+    for parameter, candidate in (
+        *((sent_as, envelope.get(name)) for name, sent_as in _CURSORS),
+        last,
+    ):
         if isinstance(candidate, str) and candidate:
             return parameter, candidate
     return None
