@@ -14,8 +14,8 @@ from reconciler.rules.operations import Operation
 class Cleanup:
     """What one check makes. Used as `note` after the call, and `remove` whatever happened."""
 
-    def __init__(self, line: CheckClient, operation: Operation, spec: Spec) -> None:
-        self._line = line
+    def __init__(self, client: CheckClient, operation: Operation, spec: Spec) -> None:
+        self._client = client
         self._operation = operation
         self._body = body_of(operation, spec)
         self._parameters: Mapping[str, Any] = spec.get("parameters") or {}
@@ -43,7 +43,7 @@ class Cleanup:
 
     def _removed(self, call: str, answer: dict[str, Any]) -> str:
         try:
-            self._line.follow(call, answer, last=True)
+            self._client.follow(call, answer, last=True)
         except NotFoundError:
             return ""
         except ReconcilerError as error:
@@ -60,7 +60,7 @@ class Cleanup:
 
     def _listed(self, path: str, *, last: bool = False) -> list[dict[str, Any]]:
         # The newest hundred, which is more than a run adds.
-        answer = self._line.follow(f"GET {path}", self._parameters, last=last)
+        answer = self._client.follow(f"GET {path}", self._parameters, last=last)
         items = answer.get("data")
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 

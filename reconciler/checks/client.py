@@ -24,7 +24,7 @@ _SHOWN_TEXT = 100_000
 class CheckClient(Struct, frozen=True):
     """A connection in one scope. `redactor` learns what answers tell that nobody may see."""
 
-    reach: ScopedClient
+    client: ScopedClient
     redactor: Redactor
     uploader: Uploader
 
@@ -37,17 +37,17 @@ class CheckClient(Struct, frozen=True):
         request = Request(
             operation.method,
             operation.path,
-            self.reach.key,
+            self.client.key,
             {name: _text(parameters[name]) for name in operation.holes},
             body if operation.takes_body and form is None else None,
             {name: _text(value) for name, value in parameters.items() if name in operation.query},
             form,
-            self.reach.beta,
+            self.client.beta,
             # What leaves nothing behind does no harm when it is sent again.
             True if harmless else None,
             accepts_errors=True,
         )
-        return self.reach.client.exchange(request)
+        return self.client.http.exchange(request)
 
     def follow(
         self, call: str, answer: Spec, *, body: Any = None, last: bool = False
@@ -66,14 +66,14 @@ class CheckClient(Struct, frozen=True):
         request = Request(
             method,
             path,
-            self.reach.key,
+            self.client.key,
             ids,
             body,
-            beta=self.reach.beta,
+            beta=self.client.beta,
             repeatable=True,
             after_stop=last,
         )
-        return self.reach.client.exchange(request).body
+        return self.client.http.exchange(request).body
 
     def _form(self, operation: Operation, body: Spec, files: Mapping[str, Any]) -> Form:
         parts = {

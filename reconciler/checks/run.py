@@ -35,7 +35,7 @@ from reconciler.rules.operations import OPERATIONS, Operation
 class CheckTools(Struct, frozen=True):
     """What checks are carried out with.
 
-    `reach_of` gives the reach of a project's own key, `project_id` the id of a project, `lookup` what a reference is
+    `client_for` gives the reach of a project's own key, `project_id` the id of a project, `lookup` what a reference is
     now: an Unknown where its target was never applied. `may_cost` lets those run that cost noticeably.
     """
 
@@ -44,7 +44,7 @@ class CheckTools(Struct, frozen=True):
     redactor: Redactor
     uploader: Uploader
     budgets: Budgets
-    reach_of: Callable[[str | None], ScopedClient]
+    client_for: Callable[[str | None], ScopedClient]
     project_id: Callable[[str], str | None]
     lookup: Callable[[Reference], Any]
     may_cost: Callable[[Rule], bool] = lambda _: False
@@ -125,27 +125,27 @@ class _Check(Struct, frozen=True):
     def _reach(self, operation: Operation) -> ScopedClient:
         if operation.admin:
             return ScopedClient(self.tools.client, self.tools.keys.admin(), beta=operation.beta)
-        return replace(self.tools.reach_of(self.rule.address.project), beta=operation.beta)
+        return replace(self.tools.client_for(self.rule.address.project), beta=operation.beta)
 
-    def _called(self, line: CheckClient, operation: Operation) -> list[CheckFinding]:
-        traces = Cleanup(line, operation, self.spec)
-        traces.look_before()
+    def _called(self, client: CheckClient, operation: Operation) -> list[CheckFinding]:
+        cleanup = Cleanup(client, operation, self.spec)
+        cleanup.look_before()
         try:
-            return self._judged(line, operation, traces)
+            return self._judged(client, operation, cleanup)
         finally:
-            self.notes.extend(traces.remove())
+            self.notes.extend(cleanup.remove())
 
     def _judged(
-        self, line: CheckClient, operation: Operation, traces: Cleanup
+        self, client: CheckClient, operation: Operation, cleanup: Cleanup
     ) -> list[CheckFinding]:
-        answer = line.first(operation, self.spec)
+        answer = client.first(operation, self.spec)
         found: list[CheckFinding] = []
         seconds = answer.seconds
         if answer.status == 200 and not answer.content:
-            traces.note(answer.body)
+            cleanup.note(answer.body)
             began = time.monotonic()
             body, found = wait(
-                line,
+                client,
                 operation,
                 answer.body,
                 seconds=self.spec.get("wait_seconds", WAIT_SECONDS),
@@ -153,7 +153,7 @@ class _Check(Struct, frozen=True):
             )
             seconds += time.monotonic() - began if body is not answer.body else 0.0
             shown = {
-                name: line.follow(f"GET {path}", body).get("data")
+                name: client.follow(f"GET {path}", body).get("data")
                 for name, path in operation.shows.items()
             }
             answer = replace(answer, body={**body, **shown})
@@ -163,10 +163,10 @@ class _Check(Struct, frozen=True):
         found += judge(self.spec.get("expect") or {}, reply)
         if found and operation.ended and answer.status == 404:
             found.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
-        self._mark(line, operation, answer.body, passed=not found)
+        self._mark(client, operation, answer.body, passed=not found)
         return found
 
-    def _mark(self, line: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
+    def _mark(self, client: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
         """Note at work that nothing can remove which check it was of."""
         if operation.waiting is not None and operation.waiting.marked and body.get("id"):
             metadata = {
@@ -174,4 +174,4 @@ class _Check(Struct, frozen=True):
                 "reconciler_passed": str(passed).lower(),
             }
             kept = body.get("metadata") or {}
-            line.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})
+            client.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})

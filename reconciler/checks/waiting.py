@@ -18,7 +18,7 @@ _ENDING_SECONDS = 10.0
 
 
 def wait(
-    line: CheckClient,
+    client: CheckClient,
     operation: Operation,
     begun: dict[str, Any],
     *,
@@ -41,15 +41,15 @@ def wait(
                 finding = CheckFinding(
                     "wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled"
                 )
-                return _ended(line, waiting, _cancelled(line, waiting, now)), [finding]
+                return _ended(client, waiting, _cancelled(client, waiting, now)), [finding]
             if now.get("status") == waiting.asks:
-                now = _answered(line, waiting, now, outputs)
+                now = _answered(client, waiting, now, outputs)
                 continue
-            line.reach.client.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
+            client.client.http.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
             pause = min(pause * 1.5, _MOST_SECONDS)
-            now = line.follow(waiting.read, now)
+            now = client.follow(waiting.read, now)
     except BaseException:
-        _cancelled(line, waiting, now)
+        _cancelled(client, waiting, now)
         raise
     return now, []
 
@@ -61,7 +61,7 @@ def _goes_on(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
 
 
 def _answered(
-    line: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]
+    client: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The work after it was given the outputs of the functions that it called."""
     calls_of, body_of = _DIALECTS[waiting.dialect]
@@ -78,14 +78,16 @@ def _answered(
         )
     if not answers or waiting.answer is None:
         raise ReconcilerError("Something else than the outputs of functions is asked for.")
-    return _as_it_is(line, waiting, now, line.follow(waiting.answer, now, body=body_of(answers)))
+    return _as_it_is(
+        client, waiting, now, client.follow(waiting.answer, now, body=body_of(answers))
+    )
 
 
 def _as_it_is(
-    line: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]
+    client: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]
 ) -> dict[str, Any]:
     """The work after a call whose answer may say nothing of it."""
-    return answer if "status" in answer else line.follow(waiting.read, now, last=True)
+    return answer if "status" in answer else client.follow(waiting.read, now, last=True)
 
 
 _Calls = list[dict[str, Any]]
@@ -144,19 +146,19 @@ _CANCELS: Mapping[str, Any] = {
 }
 
 
-def _ended(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
+def _ended(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
     """Cancelled work once it is over, where that is soon: until then it may still add to what is tidied up."""
     ends_at = time.monotonic() + _ENDING_SECONDS
     while now.get("status") in waiting.running and time.monotonic() < ends_at:
-        line.reach.client.pause(_FIRST_SECONDS, "it is being cancelled")
-        now = line.follow(waiting.read, now)
+        client.client.http.pause(_FIRST_SECONDS, "it is being cancelled")
+        now = client.follow(waiting.read, now)
     return now
 
 
-def _cancelled(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
+def _cancelled(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
     """The work after it was ended; what cannot be ended is left as it was seen last."""
     try:
-        answer = line.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
-        return _as_it_is(line, waiting, now, answer)
+        answer = client.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
+        return _as_it_is(client, waiting, now, answer)
     except ReconcilerError:
         return now  # it ended by itself meanwhile, or nobody can be reached: neither is what the check is about

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import DOUBTFUL_ATTEMPTS, FieldHandler, FieldWrite
+from reconciler.api.objects.changes import CREATE_ATTEMPTS, FieldHandler, FieldWrite
 from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form
@@ -67,64 +67,70 @@ class BundleHandler(FieldHandler):
         )
         self._known = {version: value for value in applied if (version := _version_of(value))}
 
-    def check(self, task: FieldWrite) -> None:
+    def check(self, field_write: FieldWrite) -> None:
         """Raise StalePlanError if a file is no longer what it was when it was planned."""
-        for member in _members(task.value):
+        for member in _members(field_write.value):
             self._uploader.check(member.upload)
 
-    def form(self, task: FieldWrite) -> Form:
+    def form(self, field_write: FieldWrite) -> Form:
         """The archive, as the create sends it."""
-        return self._form(task)
+        return self._form(field_write)
 
-    def created(self, task: FieldWrite, live: LiveObject) -> FileSet:
+    def after_create(self, field_write: FieldWrite, live: LiveObject) -> FileSet:
         """The files that the create sent."""
-        return self._learn(live, task.value)
+        return self._learn(live, field_write.value)
 
-    def read(self, reach: ScopedClient, live: LiveObject) -> FileSet | None:
+    def read(self, client: ScopedClient, live: LiveObject) -> FileSet | None:
         """The files of the version that counts; None where the API does not give them out."""
         known = self._known.get(_current(live))
         if known is not None:
             return known
         path = f"{live.kind.collection}/{{id}}/content"
         try:
-            archive = reach.download(path, ids={"id": live.own_id})
+            archive = client.download(path, ids={"id": live.own_id})
         except NotFoundError:
             return None
         members = _unpacked(archive, _type(live.kind))
         return None if members is None else self._learn(live, FileSet(members))
 
-    def write(self, task: FieldWrite, live: LiveObject) -> FileSet | None:
+    def write(self, field_write: FieldWrite, live: LiveObject) -> FileSet | None:
         """Upload a version, and let it be the one that counts."""
-        if task.value is None:
+        if field_write.value is None:
             return None
-        version = self._uploaded(task, live)
+        version = self._uploaded(field_write, live)
         pointer = {_type(live.kind).version: version}
-        with task.context.steps.step("point", version=version) as step:
-            task.context.answer = task.context.collection.call(
+        with field_write.context.steps.step("point", version=version) as step:
+            field_write.context.answer = field_write.context.collection.call(
                 "update", live.own_id, json=pointer, repeatable=True
             )
             step.done(live.id)
         return self._learn(
-            replace(live, attributes={**live.attributes, **task.context.answer}), task.value
+            replace(live, attributes={**live.attributes, **field_write.context.answer}),
+            field_write.value,
         )
 
-    def _uploaded(self, task: FieldWrite, live: LiveObject) -> str:
+    def _uploaded(self, field_write: FieldWrite, live: LiveObject) -> str:
         """The number of the new version. It counts at once, so dying here leaves nothing half done."""
-        for attempt in range(1, DOUBTFUL_ATTEMPTS + 1):
+        for attempt in range(1, CREATE_ATTEMPTS + 1):
             try:
-                return self._sent(task, live)
+                return self._sent(field_write, live)
             except AmbiguousError:
-                found = self._made_unheard(task, live)
+                found = self._made_unheard(field_write, live)
                 if found is not None:
                     return found
-                if attempt == DOUBTFUL_ATTEMPTS:
+                if attempt == CREATE_ATTEMPTS:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _sent(self, task: FieldWrite, live: LiveObject) -> str:
-        path, form = f"{live.kind.collection}/{{id}}/versions", self._form(task, default="true")
-        with task.context.steps.step("upload version") as step:
-            made = task.context.client.request("POST", path, ids={"id": live.own_id}, form=form)
+    def _sent(self, field_write: FieldWrite, live: LiveObject) -> str:
+        path, form = (
+            f"{live.kind.collection}/{{id}}/versions",
+            self._form(field_write, default="true"),
+        )
+        with field_write.context.steps.step("upload version") as step:
+            made = field_write.context.client.request(
+                "POST", path, ids={"id": live.own_id}, form=form
+            )
             version = made.get("version")
             if not isinstance(version, str) or not version:
                 raise AmbiguousError(
@@ -133,22 +139,25 @@ class BundleHandler(FieldHandler):
             step.done(new_id_of(made, what=f"POST {path}"), version=version)
         return version
 
-    def _made_unheard(self, task: FieldWrite, live: LiveObject) -> str | None:
+    def _made_unheard(self, field_write: FieldWrite, live: LiveObject) -> str | None:
         """The version that counts by now, if it is what was sent."""
-        now = task.context.collection.get(live.own_id)
+        now = field_write.context.collection.get(live.own_id)
         if now is None or _current(now) == _current(live):
             return None
-        there = self.read(task.context.client, now)
-        type = task.field.type
-        is_ours = there is not None and same(canonical(type, there), canonical(type, task.value))
+        there = self.read(field_write.context.client, now)
+        type = field_write.field.type
+        is_ours = there is not None and same(
+            canonical(type, there), canonical(type, field_write.value)
+        )
         version = now.attributes.get(_type(live.kind).version)
         return version if is_ours and isinstance(version, str) else None
 
-    def _form(self, task: FieldWrite, **fields: str) -> Form:
+    def _form(self, field_write: FieldWrite, **fields: str) -> Form:
         name = next(
-            (str(m.attributes["name"]) for m in _members(task.value) if m.attributes), "bundle"
+            (str(m.attributes["name"]) for m in _members(field_write.value) if m.attributes),
+            "bundle",
         )
-        return Form("files", f"{name}.zip", self._packed(task.value, name), fields)
+        return Form("files", f"{name}.zip", self._packed(field_write.value, name), fields)
 
     def _packed(self, value: FileSet, folder: str) -> BinaryIO:
         packed = io.BytesIO()

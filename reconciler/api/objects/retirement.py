@@ -32,14 +32,14 @@ class Retirements:
         """Note that the server has the kind."""
         self._alive.add(kind.retirement_probe)
 
-    def check(self, kind: Kind, reach: ScopedClient) -> None:
+    def check(self, kind: Kind, client: ScopedClient) -> None:
         """Raise RetiredError if an object of the kind is missing because the whole kind is."""
         if kind.retirement is None or kind.retirement_probe in self._alive:
             return
         try:
-            reach.request("GET", kind.retirement_probe, query={"limit": 1})
+            client.request("GET", kind.retirement_probe, query={"limit": 1})
         except ApiError as error:
-            explained = self.explain(error, kind, reach, asked=kind.retirement_probe)
+            explained = self.explain(error, kind, client, asked=kind.retirement_probe)
             if explained is error and not isinstance(error, NotFoundError):
                 return  # a refusal of that list says nothing about the object
             if explained is error:
@@ -48,7 +48,7 @@ class Retirements:
         self.seen(kind)
 
     def explain(
-        self, error: ApiError, kind: Kind, reach: ScopedClient, *, asked: str | None = None
+        self, error: ApiError, kind: Kind, client: ScopedClient, *, asked: str | None = None
     ) -> ApiError:
         """What a refusal of the kind's collection means, at the price of a call or two; the error itself if no more.
 
@@ -60,21 +60,21 @@ class Retirements:
         if not isinstance(error, NotFoundError):
             return _retired(kind, error)
         if kind.retirement_probe == refused and "{" not in refused:
-            return _verdict(error, kind, reach)
+            return _verdict(error, kind, client)
         if kind.retirement is None:
             return error
         try:
-            self.check(kind, reach)  # what is missing may be the object around it alone
+            self.check(kind, client)  # what is missing may be the object around it alone
         except ApiError as found:
             return found
         return error
 
-    def refused(self, error: ApiError, kind: Kind, reach: ScopedClient) -> ApiError:
+    def refused(self, error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:
         """What it means that nothing new is made; the error itself if it has nothing to do with a retirement."""
         if kind.retirement is not None and kind.retirement.read_only and error.status in _REFUSED:
             return _retired(kind, error, f" It was answered: {error}")
         # A 400 of a create is about its body, such as a model that was shut down.
-        return self.explain(error, kind, reach) if isinstance(error, NotFoundError) else error
+        return self.explain(error, kind, client) if isinstance(error, NotFoundError) else error
 
 
 def _may_be_gone(error: ApiError) -> bool:
@@ -84,10 +84,10 @@ def _may_be_gone(error: ApiError) -> bool:
     return isinstance(error, NotFoundError) or error.status == _GONE or said
 
 
-def _verdict(error: ApiError, kind: Kind, reach: ScopedClient) -> ApiError:
+def _verdict(error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:
     """A 404 of a collection means that the kind is gone only where the rest of the API answers."""
     try:
-        reach.plain.request("GET", "/models")
+        client.plain.request("GET", "/models")
     except ReconcilerError:
         return error
     return _retired(kind, error)

@@ -45,7 +45,7 @@ class Uploader(Struct, frozen=True, dict=True):
 
     def upload(
         self,
-        reach: ScopedClient,
+        client: ScopedClient,
         local: LocalFile,
         *,
         filename: str,
@@ -61,8 +61,8 @@ class Uploader(Struct, frozen=True, dict=True):
         md5 = _measured(path, local)
         described = {"filename": filename, "purpose": purpose}
         if local.size <= self.whole_bytes:
-            return self._whole(reach, path, local, described, expires_after)
-        return self._in_parts(reach, path, local, described, expires_after, md5)
+            return self._whole(client, path, local, described, expires_after)
+        return self._in_parts(client, path, local, described, expires_after, md5)
 
     def check(self, local: LocalFile) -> None:
         """Raise StalePlanError if the file is no longer what it was when it was planned."""
@@ -90,7 +90,7 @@ class Uploader(Struct, frozen=True, dict=True):
 
     def _whole(
         self,
-        reach: ScopedClient,
+        client: ScopedClient,
         path: Path,
         local: LocalFile,
         described: Mapping[str, str],
@@ -103,15 +103,15 @@ class Uploader(Struct, frozen=True, dict=True):
         with path.open("rb") as file:
             window = Window(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
-            made = reach.request("POST", "/files", form=form)
+            made = client.request("POST", "/files", form=form)
         if window.sha256 != local.sha256:
-            _discard(reach, id_of(made, what="POST /files"))
+            _discard(client, id_of(made, what="POST /files"))
             raise _moved(local)
         return made
 
     def _in_parts(
         self,
-        reach: ScopedClient,
+        client: ScopedClient,
         path: Path,
         local: LocalFile,
         described: Mapping[str, str],
@@ -123,31 +123,31 @@ class Uploader(Struct, frozen=True, dict=True):
         if expires_after:
             asked["expires_after"] = dict(expires_after)
         # A second upload of the same name does no harm: it is nothing until it is completed, and ends in an hour.
-        upload = reach.request("POST", "/uploads", json=asked, repeatable=True)
+        upload = client.request("POST", "/uploads", json=asked, repeatable=True)
         ids = {"upload": id_of(upload, what="POST /uploads")}
         try:
-            parts = self._send_parts(reach, path, local, ids)
+            parts = self._send_parts(client, path, local, ids)
         except AmbiguousError as error:
-            _cancel(reach, ids)
+            _cancel(client, ids)
             raise ApiError(
                 f"{local.path} was not uploaded. {error}", status=error.status
             ) from error
         except BaseException:
-            _cancel(reach, ids)
+            _cancel(client, ids)
             raise
-        return _complete(reach, ids, parts, md5)
+        return _complete(client, ids, parts, md5)
 
     def _send_parts(
-        self, reach: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]
+        self, client: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]
     ) -> list[str]:
         def send(start: int) -> str:
-            reach.client.check_stopped()
+            client.http.check_stopped()
             size = min(self.part_bytes, local.size - start)
             with path.open("rb") as file:
                 form = Form(
                     "data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK)
                 )
-                part = reach.request(
+                part = client.request(
                     "POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True
                 )
             return id_of(part, what="POST /uploads/{upload}/parts")
@@ -224,10 +224,10 @@ def _moved(local: LocalFile) -> StalePlanError:
 
 
 def _complete(
-    reach: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str
+    client: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str
 ) -> dict[str, Any]:
     try:
-        done = reach.request(
+        done = client.request(
             "POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5}
         )
     except AmbiguousError as error:
@@ -235,7 +235,7 @@ def _complete(
         error.sent_at = None
         raise
     except ReconcilerError:
-        _cancel(reach, ids)
+        _cancel(client, ids)
         raise
     file = done.get("file")
     if not isinstance(file, dict):
@@ -243,15 +243,15 @@ def _complete(
     return file
 
 
-def _cancel(reach: ScopedClient, ids: Mapping[str, str]) -> None:
+def _cancel(client: ScopedClient, ids: Mapping[str, str]) -> None:
     try:
-        reach.request("POST", "/uploads/{upload}/cancel", ids=ids, repeatable=True)
+        client.request("POST", "/uploads/{upload}/cancel", ids=ids, repeatable=True)
     except ReconcilerError:
         return  # it ends by itself within the hour; the error that led here is the one to tell
 
 
-def _discard(reach: ScopedClient, file_id: str) -> None:
+def _discard(client: ScopedClient, file_id: str) -> None:
     try:
-        reach.request("DELETE", "/files/{file}", ids={"file": file_id})
+        client.request("DELETE", "/files/{file}", ids={"file": file_id})
     except NotFoundError:
         return
