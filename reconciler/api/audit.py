@@ -1,7 +1,7 @@
-"""Who did it: the audit log, read backwards from now.
+"""The audit log, read from the newest entry backwards.
 
-Only the control plane is logged, and only where the organization has switched the log on. An object without an entry in
-the last pages has no culprit; that is no error.
+Only the control plane is logged, and only if the organization has switched the log on. An object
+without an entry in the newest pages has no known author; that is no error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Culprits = Mapping[tuple[str, str | None], str]
 
 
 class AuditQuery(Struct, frozen=True):
-    """Which entries are wanted: from a time on, in unix seconds, of certain types, projects and resources."""
+    """Filters: from a time on, in unix seconds, by types, projects and resources."""
 
     since: float | None = None
     types: Sequence[str] = ()
@@ -42,7 +42,7 @@ class AuditQuery(Struct, frozen=True):
     resource_ids: Sequence[str] = ()
 
     def query(self, limit: int) -> Query:
-        """The filters as the API spells them; what is not asked for is not sent."""
+        """The filters in the API's spelling; empty ones are left out."""
         query: Query = {"limit": limit}
         if self.since is not None:
             query["effective_at[gte]"] = int(self.since)
@@ -57,15 +57,15 @@ class AuditQuery(Struct, frozen=True):
 def newest_entries(
     client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int
 ) -> list[AuditEntry]:
-    """The newest entries that are wanted, the newest first; says what to do where the log cannot be read."""
+    """The newest entries that match, newest first. Errors explain how to switch the log on."""
     items = ScopedClient(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
     try:
         return [_entry(item) for item in islice(items, limit)]
     except (AuthenticationError, NotFoundError) as error:
         raise type(error)(
             f"The audit log cannot be read: {error}",
-            hint="An owner switches it on in the organization's settings; it begins on that day. Only an admin key "
-            "whose permissions include audit logs can read it.",
+            hint="An owner switches it on in the organization's settings; it begins on that day. "
+            "Only an admin key whose permissions include audit logs can read it.",
             status=error.status,
             code=error.code,
             request_id=error.request_id,
@@ -73,10 +73,10 @@ def newest_entries(
 
 
 def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
-    """The pages of the audit log, newest entries first. Each page costs one call, made when the caller asks for it.
+    """The pages of the audit log, newest entries first. Each page is a call, made on demand.
 
-    A failing server is not tried again: a caller that plans from the log can do without it, and a retry would cost
-    more calls than it saves. Raises ApiError where the log cannot be read.
+    A failing server is not retried: a plan can do without the log, and a retry costs more calls
+    than the log saves. Raises ApiError where the log cannot be read.
     """
     reach = ScopedClient(client, keys.admin())
     wanted = AuditQuery(query.since, query.types, query.project_ids, query.resource_ids)
@@ -90,7 +90,7 @@ def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage
 
 
 def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:
-    """Of objects with these ids, those that the log says were removed since a time, in unix seconds.
+    """The ids among `ids` whose removal is logged since a time, in unix seconds.
 
     Costs one call. Raises from the `ApiError` tree where the log cannot be read.
     """
@@ -123,7 +123,7 @@ def _entry(item: Mapping[str, Any]) -> AuditEntry:
 
 
 def _actor(item: Mapping[str, Any]) -> str:
-    """Who did it, in words: the person or the account, and the key."""
+    """The author in words: the person or the account, and the key."""
     actor = _map(item.get("actor"))
     session, api_key = _map(actor.get("session")), _map(actor.get("api_key"))
     user = _map(session.get("user") or api_key.get("user"))

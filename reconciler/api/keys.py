@@ -1,9 +1,9 @@
 """Keys: which credential makes a call.
 
-The organization's admin key and the keys of projects are disjoint: neither can make the other's calls. A project's key
-may be written by this very apply, into a file that is then its credential, so files are read when a key is needed and
-not before. Where a project has no credential of its own, a key that this apply has minted for it is used, else the
-default key.
+The admin key of the organization and the keys of projects are disjoint: neither can make the calls
+of the other. An apply may write a project's key into a file that is a credential of the same stack,
+so files are read when a key is needed, not before. A project without a credential of its own uses
+the key that this apply created for it, else the default key.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TELLING = (
 
 
 class CredentialLike(Protocol):
-    """A credential of the stack: where it comes from in words, and its value or the file that holds it.
+    """A credential of the stack: a description of its source, and its value or its file.
 
-    `file` is a path below the stack's folder. Both are None where the source turned out to be empty, such as an
+    `file` is a path below the stack's folder. Both are None where the source is empty, such as an
     environment variable that is not set.
     """
 
@@ -44,10 +44,10 @@ class CredentialLike(Protocol):
 
 
 class Key(Struct, frozen=True):
-    """A key that can make calls now. `source` says in words where it comes from.
+    """A key that can make calls now. `source` describes where it comes from.
 
-    `project` is the project's name in the configuration; `project_id`, where it is known, is sent along, so that a
-    key of another project is refused by the API instead of writing into the wrong place.
+    `project` is the project's name in the configuration. `project_id` is sent along if it is known:
+    the API then refuses a key of another project instead of writing to the wrong place.
     """
 
     secret: Secret
@@ -81,13 +81,13 @@ class KeyRing:
         if secret is None or self._admin is None:
             raise CredentialError(
                 f"No admin key: {_why_missing(self._admin)}.",
-                hint="Set OPENAI_ADMIN_KEY, or credentials.admin in the stack file. Projects, rate limits and "
-                "service accounts need a key of the organization's admin API.",
+                hint="Set OPENAI_ADMIN_KEY, or credentials.admin in the stack file. Projects, rate "
+                "limits and service accounts need a key of the organization's admin API.",
             )
         return Key(secret, self._admin.source, is_admin=True)
 
     def for_project(self, name: str | None) -> Key:
-        """The key for a project, None being the project of the default key; raises CredentialError."""
+        """The key for a project, None for the default key; raises CredentialError."""
         found = self._find(name)
         if found is not None:
             secret, source = found
@@ -100,18 +100,18 @@ class KeyRing:
         credential = self._projects.get(name, self._default)
         raise CredentialError(
             f'No API key for the project "{name}": {_why_missing(credential)}.',
-            hint=f"Set credentials.projects.{name} in the stack file, to a variable or to the file that one of the "
-            "project's service accounts writes its key to.",
+            hint=f"Set credentials.projects.{name} in the stack file, to a variable or to the file "
+            "that one of the project's service accounts writes its key to.",
         )
 
     def has_project(self, name: str | None) -> bool:
-        """Whether a key for the project is at hand now; None is the project of the default key."""
+        """Whether there is a key for the project now; None is the project of the default key."""
         return self._find(name) is not None
 
     def is_in_use(self, redacted: str) -> bool:
-        """Whether what the API shows of a key is of one that this program is run with.
+        """Whether a redacted key is one of the keys that this program runs with.
 
-        Keys in files are left out: who delivers such a key is known, and a guard keeps it as long as it opens anything.
+        Keys in files are left out: another guard protects keys whose deliveries are known.
         """
         if not _HIDDEN.search(redacted):
             return False
@@ -128,7 +128,7 @@ class KeyRing:
     def learn(
         self, project: str, secret: Secret, *, source: str = "a key minted by this apply"
     ) -> None:
-        """Remember a key that was just minted, for as long as the project has no other credential at hand."""
+        """Remember a new key, for use while the project has no other credential."""
         with self._lock:
             self._learnt.setdefault(project, (secret, source))
 
@@ -138,8 +138,8 @@ class KeyRing:
         own = self._projects.get(name)
         with self._lock:
             learnt = self._learnt.get(name)
-        # A project whose own credential is not there yet never falls back to the default key: the objects would
-        # land in another project.
+        # A project with a credential of its own never falls back to the default key, even while the
+        # credential is missing: the objects would be created in another project.
         return (self._sourced(own) or learnt) if own else (learnt or self._sourced(self._default))
 
     def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:
@@ -172,7 +172,7 @@ class KeyRing:
 
 
 def _checked(text: str, source: str) -> Secret | None:
-    """The key in a text, without white space around it; it goes into a header, so it is one plain word."""
+    """The key in a text, stripped. A header takes one word of printable ASCII."""
     key = text.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise CredentialError(

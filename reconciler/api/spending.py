@@ -1,7 +1,7 @@
-"""Costs and usage, read from buckets of a day each.
+"""Costs and usage, read from daily buckets.
 
-Reading costs one call for about half a year of costs, and one for each month and type of usage. Amounts come as numbers
-or as texts; either way they are kept as the decimal that was written down.
+Costs take one call for about half a year, usage one for each month and type. The API sends amounts
+as numbers or as texts; either way, they become the decimal that was written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TYPES = (
 """The types of usage, as the API's paths name them."""
 
 WITHOUT_MODEL = frozenset({"vector_stores", "code_interpreter_sessions", "file_search_calls"})
-"""The types of usage that no model has a part in."""
+"""The types of usage without a model."""
 
 _COSTS = "/organization/costs"
 _COST_DAYS = 180
@@ -49,7 +49,7 @@ def read_costs(
     group_by: Sequence[str] = (),
     project_ids: Sequence[str] = (),
 ) -> list[Cost]:
-    """What was paid; `group_by` may have `project_id` and `line_item`, and `project_ids` narrows it down."""
+    """Costs, grouped by `project_id` and `line_item` on request, for all projects or for some."""
     query = _query(period, _COST_DAYS, group_by, project_ids)
     return [
         _cost(day, result)
@@ -66,9 +66,9 @@ def read_usage(
     group_by: Sequence[str] = (),
     project_ids: Sequence[str] = (),
 ) -> list[Use]:
-    """What was used of one of `TYPES`; `group_by` may have `project_id` and `model`.
+    """Usage of one of `TYPES`, grouped by `project_id` and `model` on request.
 
-    NotFoundError where the server lacks the type.
+    Raises NotFoundError where the server lacks the type.
     """
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
     found = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
@@ -122,7 +122,7 @@ def _cost(day: date, result: Mapping[str, Any]) -> Cost:
 
 
 def _decimal(value: float | str) -> Decimal:
-    """The number as it was written: the shortest text of a float is what the API sent."""
+    """The number as written: the shortest text of a float is what the API sent."""
     try:
         found = Decimal(str(value))
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""The calls of one check: as whom, and how bodies, files and answers travel."""
+"""The calls of one check: keys, bodies, files and responses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SHOWN_TEXT = 100_000
 
 
 class CheckClient(Struct, frozen=True):
-    """A connection in one scope. `redactor` learns what answers tell that nobody may see."""
+    """Makes the calls in one scope. `redactor` learns the secrets in responses."""
 
     client: ScopedClient
     redactor: Redactor
     uploader: Uploader
 
     def first(self, operation: Operation, spec: Spec) -> Response:
-        """The call of a check itself; a refusal is an answer."""
+        """The call that is checked. A refusal by the API is a result, not an error."""
         parameters = spec.get("parameters") or {}
         body = body_of(operation, spec)
         form = self._form(operation, body, spec.get("files") or {}) if operation.files else None
@@ -52,15 +52,15 @@ class CheckClient(Struct, frozen=True):
     def follow(
         self, call: str, answer: Spec, *, body: Any = None, last: bool = False
     ) -> dict[str, Any]:
-        """A further call, with the holes of its path filled from an answer; the `last` ones go after a stop too."""
+        """A further call, with path parameters from an answer. `last` ones run after a stop too."""
         method, _, path = call.partition(" ")
-        holes = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
+        parameters = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
         ids = {
             name: answer[name]
-            for name in holes
+            for name in parameters
             if isinstance(answer.get(name), str) and answer[name]
         }
-        missing = [name for name in holes if name not in ids]
+        missing = [name for name in parameters if name not in ids]
         if missing:
             raise AnswerError(f"{call} cannot be called: the answer before it has no {missing[0]}.")
         request = Request(
@@ -91,7 +91,7 @@ class CheckClient(Struct, frozen=True):
 
 
 def body_of(operation: Operation, spec: Spec) -> dict[str, Any]:
-    """The body as it is sent."""
+    """The body of the call."""
     body = dict(spec.get("body") or {})
     fills = dict(operation.fills)
     if operation.stores and body.get(operation.stores):
@@ -100,7 +100,7 @@ def body_of(operation: Operation, spec: Spec) -> dict[str, Any]:
 
 
 def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
-    """The body of an answer as it is judged: secrets masked; of what is no JSON, what is known of it."""
+    """The body of a response for the expectations: masked JSON, or facts about other content."""
     if not answer.content:
         return masked(answer.body, operation.secrets, redactor)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -115,7 +115,7 @@ def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
 
 
 def masked(value: Any, names: tuple[str, ...], redactor: Redactor) -> Any:
-    """A value with every text under one of the names replaced by dots, and learnt, so that it is printed nowhere."""
+    """A value with all texts under the names masked; the redactor learns them."""
     if isinstance(value, list):
         return [masked(item, names, redactor) for item in value]
     if not isinstance(value, dict):

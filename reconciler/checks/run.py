@@ -1,7 +1,7 @@
-"""Checks side by side: each with the key of its project, all through the one client and its pace.
+"""Runs checks in parallel, each with the key of its project, through the one client.
 
-Nothing of a check ends the others: what goes wrong is its outcome. Once the run is stopped, what is under way comes to
-its end, is tidied up after, and the rest is not begun.
+A check that fails does not end the others: its error is its outcome. Once the run is stopped, the
+checks under way finish and clean up, and no other begins.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from reconciler.rules.operations import OPERATIONS, Operation
 
 
 class CheckTools(Struct, frozen=True):
-    """What checks are carried out with.
+    """The dependencies of checks.
 
-    `client_for` gives the reach of a project's own key, `project_id` the id of a project, `lookup` what a reference is
-    now: an Unknown where its target was never applied. `may_cost` lets those run that cost noticeably.
+    `client_for` returns the client of a project's own key, `project_id` the id of a project, and
+    `lookup` the current value of a reference, an Unknown if its target was never applied.
+    `may_cost` allows checks that cost noticeable money.
     """
 
     client: Client
@@ -84,7 +85,7 @@ def _what(spec: Spec) -> str:
 
 
 def _resolved(spec: Spec, tools: CheckTools) -> Spec:
-    """The spec with what its references are now; raises where that is not known."""
+    """The spec with the values of its references; raises ReconcilerError for unknown ones."""
 
     def lookup(reference: Reference) -> Any:
         value = tools.lookup(reference)
@@ -97,7 +98,7 @@ def _resolved(spec: Spec, tools: CheckTools) -> Spec:
 
 
 class _Check(Struct, frozen=True):
-    """One check that is under way; `notes` gets what could not be removed."""
+    """One check. `notes` gets the objects that could not be removed."""
 
     rule: Rule
     spec: Spec
@@ -105,7 +106,7 @@ class _Check(Struct, frozen=True):
     notes: list[str]
 
     def findings(self) -> list[CheckFinding]:
-        """Everything in which it is not as expected."""
+        """The expectations that are not met."""
         operation = OPERATIONS.get(str(self.spec.get("operation")))
         if operation is None:
             return self._budget()
@@ -167,7 +168,7 @@ class _Check(Struct, frozen=True):
         return found
 
     def _mark(self, client: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
-        """Note at work that nothing can remove which check it was of."""
+        """Mark work that cannot be removed with the check it belongs to."""
         if operation.waiting is not None and operation.waiting.marked and body.get("id"):
             metadata = {
                 "reconciler_check": str(self.rule.address),

@@ -1,4 +1,4 @@
-"""Work that goes on after the answer: watched until it is over, told what it asks for, ended when it takes too long."""
+"""Background work: polled until it ends, given tool outputs on request, cancelled on timeout."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def wait(
     seconds: float,
     outputs: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[CheckFinding]]:
-    """The work in the state in which it ended, and what is to be said where it did not end by itself.
+    """The work in its last state, and a finding if it did not end in time.
 
-    Whatever goes wrong, and also when the run is stopped, it is cancelled.
+    Cancels the work after any error, and when the run is stopped.
     """
     waiting = operation.waiting
     if waiting is None:
@@ -63,13 +63,14 @@ def _goes_on(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
 def _answered(
     client: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The work after it was given the outputs of the functions that it called."""
+    """The work after it got the outputs of the functions that it called."""
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
     for call in calls_of(now):
         if call.get("name") not in outputs:
             raise ReconcilerError(
-                f'The function "{call.get("name")}" is called, and spec.tool_outputs has no output of it.',
+                f'The function "{call.get("name")}" is called, and spec.tool_outputs has no output '
+                "of it.",
                 hint="Give what it is to answer: text, or JSON that is sent as text.",
             )
         value = outputs[call["name"]]
@@ -86,7 +87,7 @@ def _answered(
 def _as_it_is(
     client: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]
 ) -> dict[str, Any]:
-    """The work after a call whose answer may say nothing of it."""
+    """The work after a call whose answer may not show it."""
     return answer if "status" in answer else client.follow(waiting.read, now, last=True)
 
 
@@ -147,7 +148,7 @@ _CANCELS: Mapping[str, Any] = {
 
 
 def _ended(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
-    """Cancelled work once it is over, where that is soon: until then it may still add to what is tidied up."""
+    """Cancelled work after its end or a short wait: until it ends, it may create more objects."""
     ends_at = time.monotonic() + _ENDING_SECONDS
     while now.get("status") in waiting.running and time.monotonic() < ends_at:
         client.client.http.pause(_FIRST_SECONDS, "it is being cancelled")
@@ -156,9 +157,9 @@ def _ended(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[
 
 
 def _cancelled(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
-    """The work after it was ended; what cannot be ended is left as it was seen last."""
+    """The work after its cancellation; unchanged where it cannot be cancelled."""
     try:
         answer = client.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
         return _as_it_is(client, waiting, now, answer)
     except ReconcilerError:
-        return now  # it ended by itself meanwhile, or nobody can be reached: neither is what the check is about
+        return now  # it ended by itself, or the server is gone: the check is about neither

@@ -1,4 +1,4 @@
-"""Request bodies: the fields of a spec as the API takes them, with our mark among the metadata."""
+"""Request bodies: the fields of a spec in the API's form, with our mark in the metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.model.values import Spec
 
 
 def plain(value: Any) -> Any:
-    """A resolved value of a spec as JSON, secret values apart: those are read when the body is sent."""
+    """A resolved value as JSON. Secret values stay; they are read when the body is sent."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -22,7 +22,7 @@ def plain(value: Any) -> Any:
 def create_body(
     kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()
 ) -> dict[str, Any]:
-    """What a create sends: the fields that it accepts and that are set, but for those that its path says."""
+    """The body of a create: fields that it accepts and that are set, except those in its path."""
     body = {
         field.name: plain(spec[field.name])
         for field in kind.fields
@@ -37,7 +37,7 @@ def create_body(
 
 
 def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
-    """What is to be sent right after a create: fields that it does not accept, where the answer is not as asked."""
+    """The body of the modify after a create: fields that only a modify accepts and that differ."""
     body: dict[str, Any] = {}
     for field in live.kind.fields:
         asked = spec.get(field.name)
@@ -51,9 +51,9 @@ def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
 def changed_body(
     live: LiveObject, changes: Spec, mark: str | None, *, applied: Spec
 ) -> dict[str, Any]:
-    """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it.
+    """The body of an update: the changed fields, None as null, and our mark if the object lacks it.
 
-    `applied` is what was applied last.
+    `applied` are the values that were applied last.
     """
     kind = live.kind
     body = {
@@ -69,7 +69,10 @@ def changed_body(
 
 
 def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]:
-    """What an update sends where it replaces everything: the rest as it is, or as applied where unseen."""
+    """A body for an API that replaces the whole object: unchanged fields keep their live value.
+
+    A field that the API does not show keeps the value that was applied last.
+    """
     kind = live.kind
     names = (
         [field.name for field in kind.fields if field.in_body and field.on_update]
@@ -86,9 +89,10 @@ def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]
 
 
 def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
-    """A value with the parts that it leaves out, where the API would keep what it has of them.
+    """A value in the form that an update needs.
 
-    Where only some parts can be changed, an update takes those alone.
+    Where an update changes only some parts, it has just those. Where the API merges, omitted parts
+    are filled in, because the API would keep their old values.
     """
     if field.replaces():
         return _changed_parts(field.type, value, with_hidden(field.type, live, applied))
@@ -96,7 +100,10 @@ def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
 
 
 def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
-    """Of a value, the parts that can be changed in place and differ, None for those that go, and the tags they need."""
+    """The parts of a value that differ and can be changed in place, with the tags that they need.
+
+    Removed parts are None.
+    """
     value, before = (
         value if isinstance(value, Mapping) else {},
         before if isinstance(before, Mapping) else {},
@@ -129,5 +136,5 @@ def _filled(kind: Type, value: Any, live: Any) -> Any:
 
 
 def restoring_body(overwritten: Spec) -> dict[str, Any]:
-    """What writes back the values before our first write; a value that was not there cannot be written."""
+    """The values before our first write. A value that was missing then cannot be written."""
     return {name: plain(value) for name, value in overwritten.items() if value is not None}

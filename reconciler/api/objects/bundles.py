@@ -1,8 +1,8 @@
-"""The carrier of bundles: folders that go up as one archive, each upload a version that never changes.
+"""The handler of bundles: folders uploaded as one archive, each upload an immutable version.
 
-What the API has is known from the version that counts. A version that was written or read before need not be read
-again, so while nobody moves the pointer a plan costs no call; else its archive is downloaded and measured. Old versions
-stay: somebody may have named one.
+The default version decides what the API has. A version that was written or read before need not be
+read again, so a plan costs no call unless the default version changed outside; then its archive is
+downloaded and measured. Old versions are kept, because clients may refer to them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import CREATE_ATTEMPTS, FieldHandler, FieldWrite
+from reconciler.api.objects.changes import FieldHandler, FieldWrite, create_once
 from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
 from reconciler.api.transport.request import Form
@@ -52,9 +52,9 @@ _LARGEST = 8  # times what a bundle may hold: what unpacks to more is no bundle
 
 
 class BundleHandler(FieldHandler):
-    """The carrier of `BundleType` fields. Its values are `FileSet`s, whose members name the version that holds them.
+    """The handler of `BundleType` fields. Its values are `FileSet`s.
 
-    `recorded` is what the state remembers.
+    The `file_id` of a member is the version that has it. `recorded` are the records of the state.
     """
 
     def __init__(self, uploader: Uploader, recorded: Iterable[Record] = ()) -> None:
@@ -68,12 +68,12 @@ class BundleHandler(FieldHandler):
         self._known = {version: value for value in applied if (version := _version_of(value))}
 
     def check(self, field_write: FieldWrite) -> None:
-        """Raise StalePlanError if a file is no longer what it was when it was planned."""
+        """Raise StalePlanError if a file changed since the plan."""
         for member in _members(field_write.value):
             self._uploader.check(member.upload)
 
     def form(self, field_write: FieldWrite) -> Form:
-        """The archive, as the create sends it."""
+        """The archive for the create."""
         return self._form(field_write)
 
     def after_create(self, field_write: FieldWrite, live: LiveObject) -> FileSet:
@@ -81,7 +81,7 @@ class BundleHandler(FieldHandler):
         return self._learn(live, field_write.value)
 
     def read(self, client: ScopedClient, live: LiveObject) -> FileSet | None:
-        """The files of the version that counts; None where the API does not give them out."""
+        """The files of the default version; None where the API does not return them."""
         known = self._known.get(_current(live))
         if known is not None:
             return known
@@ -94,10 +94,10 @@ class BundleHandler(FieldHandler):
         return None if members is None else self._learn(live, FileSet(members))
 
     def write(self, field_write: FieldWrite, live: LiveObject) -> FileSet | None:
-        """Upload a version, and let it be the one that counts."""
+        """Upload a version, and make it the default."""
         if field_write.value is None:
             return None
-        version = self._uploaded(field_write, live)
+        version = self._upload(field_write, live)
         pointer = {_type(live.kind).version: version}
         with field_write.context.steps.step("point", version=version) as step:
             field_write.context.answer = field_write.context.collection.call(
@@ -109,20 +109,14 @@ class BundleHandler(FieldHandler):
             field_write.value,
         )
 
-    def _uploaded(self, field_write: FieldWrite, live: LiveObject) -> str:
-        """The number of the new version. It counts at once, so dying here leaves nothing half done."""
-        for attempt in range(1, CREATE_ATTEMPTS + 1):
-            try:
-                return self._sent(field_write, live)
-            except AmbiguousError:
-                found = self._made_unheard(field_write, live)
-                if found is not None:
-                    return found
-                if attempt == CREATE_ATTEMPTS:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+    def _upload(self, field_write: FieldWrite, live: LiveObject) -> str:
+        """The number of the new version. It is the default at once, so a crash is harmless."""
+        return create_once(
+            lambda: self._send(field_write, live),
+            lambda _: self._find_lost(field_write, live),
+        )
 
-    def _sent(self, field_write: FieldWrite, live: LiveObject) -> str:
+    def _send(self, field_write: FieldWrite, live: LiveObject) -> str:
         path, form = (
             f"{live.kind.collection}/{{id}}/versions",
             self._form(field_write, default="true"),
@@ -139,8 +133,8 @@ class BundleHandler(FieldHandler):
             step.done(new_id_of(made, what=f"POST {path}"), version=version)
         return version
 
-    def _made_unheard(self, field_write: FieldWrite, live: LiveObject) -> str | None:
-        """The version that counts by now, if it is what was sent."""
+    def _find_lost(self, field_write: FieldWrite, live: LiveObject) -> str | None:
+        """The default version, if it changed and has the content that was sent."""
         now = field_write.context.collection.get(live.own_id)
         if now is None or _current(now) == _current(live):
             return None
@@ -182,12 +176,12 @@ def _type(kind: Kind) -> BundleType:
 
 
 def _current(live: LiveObject) -> str:
-    """The id of the version that counts."""
+    """The id of the default version."""
     return f"{live.id}/{live.attributes.get(_type(live.kind).version)}"
 
 
 def _version_of(value: FileSet) -> str | None:
-    """The version that a recorded set is of, if all of it is of one."""
+    """The version of a recorded set, if all members have the same."""
     versions = {member.file_id for member in value.members}
     return versions.pop() if len(versions) == 1 else None
 
@@ -197,7 +191,10 @@ def _members(value: Any) -> tuple[Member, ...]:
 
 
 def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
-    """The files of an archive, measured, by their paths below the entry file's folder; None for anything else."""
+    """The files of an archive by their paths below the folder of the entry file.
+
+    None for anything that is no bundle.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = [

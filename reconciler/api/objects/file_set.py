@@ -149,7 +149,7 @@ class FileSetHandler(FieldHandler):
         return self._sync(field_write, live, self._with_unlisted(field_write, live, before))
 
     def _with_unlisted(self, field_write: FieldWrite, live: LiveObject, before: FileSet) -> FileSet:
-        """The members, with recorded ones that the list lacks. Lists lag, so each is read singly."""
+        """The members, with recorded ones that the list lacks. Lists lag: read each singly."""
         recorded = field_write.context.applied.get(field_write.field.name)
         listed_ids = {member.file_id for member in before.members} | {None}
         desired_keys = {member.key for member in field_write.value.members}

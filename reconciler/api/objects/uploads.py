@@ -1,7 +1,7 @@
-"""Uploads: the bytes of a local file, whole or in parts, with memory that does not grow with the file.
+"""Uploads local files, whole or in parts, with constant memory.
 
-A plan names a file with its digest. The bytes that are sent must be those: the file is measured right before, and what
-was read for sending is measured again on the way (whole files) or checked by the server (parts).
+A plan names a file with its digest, and exactly those bytes must be sent. So the file is measured
+right before the upload, and again while it is read (whole files) or by the server (parts).
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Uploader(Struct, frozen=True, dict=True):
         purpose: str,
         expires_after: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Upload the file and return the object that the API made of it.
+        """Upload the file and return the object that the API created.
 
-        Raises StalePlanError if the file is no longer what it was when it was planned, AmbiguousError if it may or
-        may not have been made.
+        Raises StalePlanError if the file changed since the plan, AmbiguousError if the outcome is
+        unknown.
         """
         path = self._path(local)
         md5 = _measured(path, local)
@@ -65,11 +65,11 @@ class Uploader(Struct, frozen=True, dict=True):
         return self._in_parts(client, path, local, described, expires_after, md5)
 
     def check(self, local: LocalFile) -> None:
-        """Raise StalePlanError if the file is no longer what it was when it was planned."""
+        """Raise StalePlanError if the file changed since the plan."""
         _measured(self._path(local), local)
 
     def content(self, local: LocalFile) -> bytes:
-        """The bytes of a file that is not large; StalePlanError if they are not what they were when it was planned."""
+        """The bytes of a small file; StalePlanError if they changed since the plan."""
         try:
             content = self._path(local).read_bytes()
         except OSError as error:
@@ -122,7 +122,7 @@ class Uploader(Struct, frozen=True, dict=True):
         asked = {**described, "bytes": local.size, "mime_type": kind}
         if expires_after:
             asked["expires_after"] = dict(expires_after)
-        # A second upload of the same name does no harm: it is nothing until it is completed, and ends in an hour.
+        # Repeating this is harmless: an upload that is not completed expires within an hour.
         upload = client.request("POST", "/uploads", json=asked, repeatable=True)
         ids = {"upload": id_of(upload, what="POST /uploads")}
         try:
@@ -156,7 +156,7 @@ class Uploader(Struct, frozen=True, dict=True):
 
 
 class Window(io.RawIOBase):
-    """A part of a file as a file of its own, which keeps the digest of what was read since its beginning."""
+    """A part of a file as a file of its own. Keeps the digest of the bytes read from its start."""
 
     def __init__(self, file: BinaryIO, *, start: int, size: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Window(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """The digest of the bytes read since the last return to the beginning, in hexadecimal."""
+        """The digest of the bytes since the last return to the start, in hexadecimal."""
         return self._digest.hexdigest()
 
     def readable(self) -> bool:
@@ -198,7 +198,7 @@ class Window(io.RawIOBase):
 
 
 def _measured(path: Path, local: LocalFile) -> str:
-    """The MD5 of the file in hexadecimal, after its size and SHA-256 were found to be those of the plan."""
+    """The MD5 of the file in hexadecimal; StalePlanError if its content changed since the plan."""
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     try:
         with path.open("rb") as file:

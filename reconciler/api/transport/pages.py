@@ -1,9 +1,9 @@
-"""Lists, page by page, in every style that the API has.
+"""Lists, page by page, in every style of the API.
 
-Most lists continue after an id, which the envelope names in `last_id` or leaves to be taken from the last item; some
-hand out a `next` token instead, some a `next_page` that is asked for as `page`; some are one page. A list that says
-there is more, and not from where, or that sends us round in a circle, is an error: half a list would read as objects
-that are gone.
+Most lists continue after an id, which is in `last_id` of the envelope or in the last item. Others
+send a `next` token, or a `next_page` for the parameter `page`; some are one page. A list with more
+items but without a cursor, or with a cursor that repeats, is an error: half a list would read as
+deleted objects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ QueryParameters = Mapping[str, "str | int | Sequence[str]"]
 Query = dict[str, "str | int | Sequence[str]"]
 
 _CURSORS = (("next_page", "page"), ("next", "after"), ("last_id", "after"))
-"""Where an envelope says how it goes on, and the parameter that asks for it."""
+"""Cursors in an envelope, and the parameter that takes each."""
 
 
 def items(
@@ -42,10 +42,10 @@ def each_page(
     query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[tuple[list[dict[str, Any]], bool]]:
-    """The items of each page, and whether another page follows. Each page is requested when the caller asks for it.
+    """The items of each page, and whether another page follows. Pages are requested on demand.
 
-    `fetch` gets the query of a page and returns its envelope; `what` names the list in errors. Raises AnswerError on
-    an envelope that is none, on more without a cursor, and on a cursor that was seen before.
+    `fetch` gets the query of a page and returns its envelope; `what` names the list in errors.
+    Raises AnswerError for an invalid envelope, a missing cursor, and a repeated cursor.
     """
     asked: Query = dict(query or {})
     seen: set[str] = set()
