@@ -78,10 +78,10 @@ def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage
     A failing server is not retried: a plan can do without the log, and a retry costs more calls
     than the log saves. Raises ApiError where the log cannot be read.
     """
-    reach = ScopedClient(client, keys.admin())
+    scoped_client = ScopedClient(client, keys.admin())
     wanted = AuditQuery(query.since, query.types, query.project_ids, query.resource_ids)
     pages_of_log = pages.each_page(
-        lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=1),
+        lambda parameters: scoped_client.request("GET", _LOG, query=dict(parameters), attempts=1),
         what=_LOG,
         query=wanted.query(_PAGE),
     )
@@ -180,22 +180,22 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
 
     Costs at most five calls. Raises from the `ApiError` tree where the log cannot be read.
     """
-    found: dict[tuple[str, str | None], str] = {}
+    culprits: dict[tuple[str, str | None], str] = {}
     missing = {suspicion.key: suspicion for suspicion in suspicions}
     if not missing:
-        return found
+        return culprits
     entries = ScopedClient(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
     for entry in islice(entries, _PAGE * _PAGES):
         type = str(entry.get("type"))
         id = _map(entry.get(type)).get("id")
         project_id = _map(entry.get("project")).get("id")
-        caused = [key for key, one in missing.items() if one.fits(type, id, project_id)]
+        caused = [key for key, suspicion in missing.items() if suspicion.fits(type, id, project_id)]
         for key in caused:
-            found[key] = _sentence(entry, client.redactor)
+            culprits[key] = _sentence(entry, client.redactor)
             del missing[key]
         if not missing:
             break
-    return found
+    return culprits
 
 
 def _sentence(entry: Mapping[str, Any], redactor: Redactor) -> str:

@@ -71,10 +71,10 @@ def read_usage(
     Raises NotFoundError where the server lacks the type.
     """
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
-    found = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
+    results = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
     return [
         Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model"))
-        for day, result in found
+        for day, result in results
     ]
 
 
@@ -87,9 +87,9 @@ def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequ
 
 
 def _results(
-    reach: ScopedClient, path: str, query: Query
+    client: ScopedClient, path: str, query: Query
 ) -> Iterator[tuple[date, Mapping[str, Any]]]:
-    for bucket in reach.list(path, query=query):
+    for bucket in client.list(path, query=query):
         began, results = bucket.get("start_time"), bucket.get("results")
         if not isinstance(began, int) or not isinstance(results, list):
             raise AnswerError(f"{path}: the answer has a bucket without a time or results.")
@@ -124,12 +124,12 @@ def _cost(day: date, result: Mapping[str, Any]) -> Cost:
 def _decimal(value: float | str) -> Decimal:
     """The number as written: the shortest text of a float is what the API sent."""
     try:
-        found = Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite():
+        number = Decimal("NaN")
+    if not number.is_finite():
         raise AnswerError(f"{_COSTS}: the answer has an amount that is no number.")
-    return found
+    return number
 
 
 def _figures(result: Mapping[str, Any]) -> dict[str, int]:

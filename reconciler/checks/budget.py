@@ -40,12 +40,9 @@ class Budgets:
         )
         if spent < Decimal(str(budget["below"])):
             return []
-        return [
-            CheckFinding(
-                "budget",
-                f"is used up: {spent:.2f} {currency} since {since}; below {budget['below']} expected",
-            )
-        ]
+        limit = budget["below"]
+        message = f"is used up: {spent:.2f} {currency} since {since}; below {limit} expected"
+        return [CheckFinding("budget", message)]
 
     def _costs(self, since: date) -> Sequence[Cost]:
         with self._lock:

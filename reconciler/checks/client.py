@@ -120,14 +120,14 @@ def masked(value: Any, names: tuple[str, ...], redactor: Redactor) -> Any:
         return [masked(item, names, redactor) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {}
+    result = {}
     for name, item in value.items():
         if name in names and isinstance(item, str):
             redactor.add(Secret(item))
-            found[name] = MASK
+            result[name] = MASK
         else:
-            found[name] = masked(item, names, redactor)
-    return found
+            result[name] = masked(item, names, redactor)
+    return result
 
 
 def _text(value: Any) -> str:

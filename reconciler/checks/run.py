@@ -68,12 +68,14 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
         tools.client.check_stopped()
         findings = _Check(rule, _resolved(spec, tools), tools, notes).findings()
         status = CheckStatus.FAILED if findings else CheckStatus.PASSED
-        found = replace(outcome, status=status, findings=tuple(findings))
+        outcome = replace(outcome, status=status, findings=tuple(findings))
     except Interrupted:
-        found = replace(outcome, message="the run was stopped")
+        outcome = replace(outcome, message="the run was stopped")
     except ReconcilerError as error:
-        found = replace(outcome, status=CheckStatus.ERROR, message=f"{error} {error.hint}".rstrip())
-    return replace(found, seconds=time.monotonic() - started, notes=tuple(notes))
+        outcome = replace(
+            outcome, status=CheckStatus.ERROR, message=f"{error} {error.hint}".rstrip()
+        )
+    return replace(outcome, seconds=time.monotonic() - started, notes=tuple(notes))
 
 
 def _what(spec: Spec) -> str:
@@ -140,12 +142,12 @@ class _Check(Struct, frozen=True):
         self, client: CheckClient, operation: Operation, cleanup: Cleanup
     ) -> list[CheckFinding]:
         answer = client.first(operation, self.spec)
-        found: list[CheckFinding] = []
+        findings: list[CheckFinding] = []
         seconds = answer.seconds
         if answer.status == 200 and not answer.content:
             cleanup.note(answer.body)
             began = time.monotonic()
-            body, found = wait(
+            body, findings = wait(
                 client,
                 operation,
                 answer.body,
@@ -161,11 +163,11 @@ class _Check(Struct, frozen=True):
         reply = CheckedResponse(
             answer.status, judged(operation, answer, self.tools.redactor), seconds
         )
-        found += judge(self.spec.get("expect") or {}, reply)
-        if found and operation.ended and answer.status == 404:
-            found.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
-        self._mark(client, operation, answer.body, passed=not found)
-        return found
+        findings += judge(self.spec.get("expect") or {}, reply)
+        if findings and operation.ended and answer.status == 404:
+            findings.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
+        self._mark(client, operation, answer.body, passed=not findings)
+        return findings
 
     def _mark(self, client: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
         """Mark work that cannot be removed with the check it belongs to."""

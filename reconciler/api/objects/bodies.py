@@ -40,11 +40,11 @@ def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
     """The body of the modify after a create: fields that only a modify accepts and that differ."""
     body: dict[str, Any] = {}
     for field in live.kind.fields:
-        asked = spec.get(field.name)
-        if not field.in_body or field.on_create or not field.on_update or asked is None:
+        desired = spec.get(field.name)
+        if not field.in_body or field.on_create or not field.on_update or desired is None:
             continue
-        if not same(*comparable(field.type, asked, live.value(field.name))):
-            body[field.name] = plain(asked)
+        if not same(*comparable(field.type, desired, live.value(field.name))):
+            body[field.name] = plain(desired)
     return body
 
 
@@ -110,14 +110,14 @@ def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
     )
     tag = {kind.tag: value.get(kind.tag)} if isinstance(kind, Tagged) else {}
     variant = kind.variants.get(str(value.get(kind.tag))) if isinstance(kind, Tagged) else kind
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for part in variant.properties if isinstance(variant, Object) else ():
-        asked, shown = value.get(part.name), before.get(part.name)
-        if part.in_place and not same(*comparable(part.type, asked, shown)):
-            found[part.name] = asked
-        elif not part.in_place and (below := _changed_parts(part.type, asked, shown)):
-            found[part.name] = below
-    return {**tag, **found} if found else {}
+        desired, shown = value.get(part.name), before.get(part.name)
+        if part.in_place and not same(*comparable(part.type, desired, shown)):
+            parts[part.name] = desired
+        elif not part.in_place and (below := _changed_parts(part.type, desired, shown)):
+            parts[part.name] = below
+    return {**tag, **parts} if parts else {}
 
 
 def _filled(kind: Type, value: Any, live: Any) -> Any:

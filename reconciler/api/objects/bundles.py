@@ -198,19 +198,19 @@ def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = [
-                one
-                for one in opened.infolist()
-                if not one.is_dir() and not one.filename.startswith(_NO_FILES)
+                entry
+                for entry in opened.infolist()
+                if not entry.is_dir() and not entry.filename.startswith(_NO_FILES)
             ]
-            root = root_of((one.filename for one in entries), type.entry)
+            root = root_of((entry.filename for entry in entries), type.entry)
             if root is None or len(entries) > type.max_files * _LARGEST:
                 return None
-            if sum(one.file_size for one in entries) > type.max_bytes * _LARGEST:
+            if sum(entry.file_size for entry in entries) > type.max_bytes * _LARGEST:
                 return None
-            found = [_measured(opened, one, root) for one in entries]
+            members = [_measured(opened, entry, root) for entry in entries]
     except _NOT_READABLE:
         return None
-    return tuple(sorted(found, key=lambda member: member.key))
+    return tuple(sorted(members, key=lambda member: member.key))
 
 
 def _measured(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: str) -> Member:

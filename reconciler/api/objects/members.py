@@ -40,14 +40,14 @@ class Moves(Struct, frozen=True):
 
 def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
     """The members in a list of a store's files. Files that are not ours have their id as key."""
-    found: dict[str, Member] = {}
+    by_key: dict[str, Member] = {}
     alike: dict[str, Any] = {}
     for item in sorted(items, key=_preference):
         member = _member(item, alike)
-        if member.key in found:
+        if member.key in by_key:
             member = replace(member, key=f"{member.key} ({member.file_id})")
-        found[member.key] = member
-    return FileSet(tuple(found[key] for key in sorted(found)))
+        by_key[member.key] = member
+    return FileSet(tuple(by_key[key] for key in sorted(by_key)))
 
 
 def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) -> FileSet | None:
@@ -87,16 +87,16 @@ def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
     sorted_out: dict[str, list[Member]] = {"add": [], "again": [], "retag": []}
     kept: set[Any] = set()
     for member in after.members:
-        found = by_key.get(member.key) if member.content else by_id.get(member.file_id)
-        if found is None and member.refused:
+        current = by_key.get(member.key) if member.content else by_id.get(member.file_id)
+        if current is None and member.refused:
             continue
-        if found is None or (member.content is not None and _digest(found) != _digest(member)):
+        if current is None or (member.content is not None and _digest(current) != _digest(member)):
             sorted_out["add"].append(member)
             continue
-        kept.add(found.file_id)
-        how = _difference(member, found, type)
+        kept.add(current.file_id)
+        how = _difference(member, current, type)
         if how is not None:
-            sorted_out[how].append(replace(member, file_id=found.file_id))
+            sorted_out[how].append(replace(member, file_id=current.file_id))
     remove = tuple(member for member in before.members if member.file_id not in kept)
     return Moves(
         tuple(sorted_out["add"]), tuple(sorted_out["again"]), tuple(sorted_out["retag"]), remove

@@ -114,7 +114,7 @@ class HttpReader:
             )
         except ApiError as error:
             explained = self._retirements.explain(
-                error, kind, collection.client, asked=collection.path
+                error, kind, collection.client, path=collection.path
             )
             if explained is not error:
                 raise explained from error

@@ -40,7 +40,7 @@ class Retirements:
         try:
             client.request("GET", kind.retirement_probe, query={"limit": 1})
         except ApiError as error:
-            explained = self.explain(error, kind, client, asked=kind.retirement_probe)
+            explained = self.explain(error, kind, client, path=kind.retirement_probe)
             if explained is error and not isinstance(error, NotFoundError):
                 return  # a refusal of that list says nothing about the object
             if explained is error:
@@ -49,14 +49,14 @@ class Retirements:
         self.seen(kind)
 
     def explain(
-        self, error: ApiError, kind: Kind, client: ScopedClient, *, asked: str | None = None
+        self, error: ApiError, kind: Kind, client: ScopedClient, *, path: str | None = None
     ) -> ApiError:
         """The meaning of an error of the kind's collection: RetiredError, or the error itself.
 
-        May cost two calls. `asked` is the path that was refused; if it has a parent, the parent may
+        May cost two calls. `path` is the path that was refused; if it has a parent, the parent may
         be what is missing.
         """
-        refused = asked or kind.collection
+        refused = path or kind.collection
         if kind.retirement_probe in self._alive or not _may_be_gone(error):
             return error
         if not isinstance(error, NotFoundError):
@@ -67,8 +67,8 @@ class Retirements:
             return error
         try:
             self.check(kind, client)  # what is missing may be the object around it alone
-        except ApiError as found:
-            return found
+        except ApiError as explained:
+            return explained
         return error
 
     def refused(self, error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:
@@ -82,8 +82,8 @@ class Retirements:
 def _may_be_gone(error: ApiError) -> bool:
     if isinstance(error, AnswerError):
         return False  # a page of a proxy says nothing about the API
-    said = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
-    return isinstance(error, NotFoundError) or error.status == _GONE or said
+    says_so = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
+    return isinstance(error, NotFoundError) or error.status == _GONE or says_so
 
 
 def _verdict(error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:

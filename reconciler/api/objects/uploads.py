@@ -119,11 +119,11 @@ class Uploader(Struct, frozen=True, dict=True):
         md5: str,
     ) -> dict[str, Any]:
         kind = mimetypes.guess_type(described["filename"])[0] or "application/octet-stream"
-        asked = {**described, "bytes": local.size, "mime_type": kind}
+        body = {**described, "bytes": local.size, "mime_type": kind}
         if expires_after:
-            asked["expires_after"] = dict(expires_after)
+            body["expires_after"] = dict(expires_after)
         # Repeating this is harmless: an upload that is not completed expires within an hour.
-        upload = client.request("POST", "/uploads", json=asked, repeatable=True)
+        upload = client.request("POST", "/uploads", json=body, repeatable=True)
         ids = {"upload": id_of(upload, what="POST /uploads")}
         try:
             parts = self._send_parts(client, path, local, ids)

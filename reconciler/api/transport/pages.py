@@ -47,10 +47,10 @@ def each_page(
     `fetch` gets the query of a page and returns its envelope; `what` names the list in errors.
     Raises AnswerError for an invalid envelope, a missing cursor, and a repeated cursor.
     """
-    asked: Query = dict(query or {})
+    parameters: Query = dict(query or {})
     seen: set[str] = set()
     for _ in range(max_pages):
-        envelope = fetch(asked)
+        envelope = fetch(parameters)
         data = envelope.get("data")
         if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
             raise AnswerError(f"The list {what} has no list of objects in its answer.")
@@ -58,14 +58,14 @@ def each_page(
         yield data, has_more
         if not has_more:
             return
-        found = _cursor(envelope, data)
-        if found is None:
+        next_page = _cursor(envelope, data)
+        if next_page is None:
             raise AnswerError(f"The list {what} says that there is more, but not where it goes on.")
-        parameter, cursor = found
+        parameter, cursor = next_page
         if cursor in seen:
             raise AnswerError(f"The list {what} comes back to a page that was read already.")
         seen.add(cursor)
-        asked[parameter] = cursor
+        parameters[parameter] = cursor
     raise AnswerError(f"The list {what} has more than {max_pages} pages.")
 
 

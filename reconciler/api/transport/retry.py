@@ -169,8 +169,12 @@ def _retry_after(text: str, *, now: float) -> float | None:
         return None
 
 
-_UNIT_SECONDS = {"h": 3600.0, "hour": 3600.0, "m": 60.0, "min": 60.0, "minute": 60.0, "s": 1.0, "sec": 1.0,
-                 "second": 1.0, "ms": 0.001, "millisecond": 0.001}  # fmt: skip
+_UNIT_SECONDS = {
+    **dict.fromkeys(("h", "hour"), 3600.0),
+    **dict.fromkeys(("m", "min", "minute"), 60.0),
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("ms", "millisecond"), 0.001),
+}
 _PART = r"\d{1,9}(?:\.\d{1,9})?\s*(?:milliseconds?|ms|hours?|minutes?|min|seconds?|sec|h|m|s)"
 _DURATION = re.compile(rf"{_PART}(?:\s*{_PART})*", re.IGNORECASE)
 _TRY_AGAIN = re.compile(
