@@ -21,9 +21,7 @@ from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
 _HIDDEN = re.compile(r"[*.•…]+")
-_TELLING = (
-    3  # characters that a redacted key has to end with to be told from others: they all begin alike
-)
+_SHOWN_END = 3  # the fewest last characters that identify a redacted key: all keys begin alike
 
 
 class CredentialLike(Protocol):
@@ -120,13 +118,13 @@ class KeyRing:
         secrets = [
             item.secret.reveal() for item in given if item is not None and item.secret is not None
         ]
-        shows_enough = len(end) >= _TELLING
+        shows_enough = len(end) >= _SHOWN_END
         return shows_enough and any(
             secret.startswith(begin) and secret.endswith(end) for secret in secrets
         )
 
     def learn(
-        self, project: str, secret: Secret, *, source: str = "a key minted by this apply"
+        self, project: str, secret: Secret, *, source: str = "a key created by this apply"
     ) -> None:
         """Remember a new key, for use while the project has no other credential."""
         with self._lock:

@@ -131,6 +131,7 @@ class _Check(Struct, frozen=True):
         return replace(self.tools.client_for(self.rule.address.project), beta=operation.beta)
 
     def _called(self, client: CheckClient, operation: Operation) -> list[CheckFinding]:
+        # The cleanup also runs after errors and interrupts: what a check creates costs money.
         cleanup = Cleanup(client, operation, self.spec)
         cleanup.look_before()
         try:

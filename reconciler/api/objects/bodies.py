@@ -31,6 +31,7 @@ def create_body(
         and spec.get(field.name) is not None
         and field.name not in in_path
     }
+    # The mark shares the metadata with values of the manifest, so it is merged in.
     if mark and kind.mark:
         body[kind.mark] = {**body.get(kind.mark, {}), MARK_KEY: mark}
     return body

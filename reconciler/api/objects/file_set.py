@@ -218,6 +218,7 @@ class _FileSetSync(Struct, frozen=True):
         added = self._upload([member for member in plan.add if member.content])
         added += [member for member in plan.add if not member.content]
         self._for_each(self._change_attributes, plan.retag)
+        # The chunking of a member cannot be modified: the file is detached and attached again.
         self.detached.update(member.key for member in plan.again)
         self._for_each(self._detach_to_reattach, plan.again)
         self._attach_and_index([*added, *plan.again])
@@ -301,6 +302,7 @@ class _FileSetSync(Struct, frozen=True):
     # --- attaching
 
     def _attach_and_index(self, members: list[Member]) -> None:
+        # Wait before old members are removed: searches find either the old or the new content.
         watches = self._attach(members)
         if not watches:
             return

@@ -137,7 +137,7 @@ def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
     )
     return Member(
         key=path if ours else id,
-        # The size is not told, and not needed: the digest says it all.
+        # The list has no size; the digest identifies the content.
         content=LocalFile(path, sha256, 0) if ours else None,
         file_id=id,
         attributes=alike.setdefault(repr(attributes), attributes),

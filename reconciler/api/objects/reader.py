@@ -119,8 +119,9 @@ class HttpReader:
             if explained is not error:
                 raise explained from error
             if within and isinstance(error, NotFoundError):
-                return ()
+                return ()  # the parent is gone, and its objects with it
             raise
+        # An answered list proves that the kind exists: later 404s are of single objects.
         self._retirements.seen(kind)
         self._note_pages(list_key, ceil(len(items) / kind.page_limit), is_whole=enough is None)
         return tuple(collection.live(item) for item in items if collection.counts(item))

@@ -34,6 +34,7 @@ def stop_job(context: ChangeContext, live: LiveObject) -> None:
             with _ignore_gone(context):
                 context.collection.cancel(live.own_id)
         except ApiError as error:
+            # The API refuses to cancel a job that has ended, with either status.
             if error.status not in (400, 409):
                 raise
             current = context.collection.get(live.own_id)

@@ -60,7 +60,7 @@ class Retirements:
         if kind.retirement_probe in self._alive or not _may_be_gone(error):
             return error
         if not isinstance(error, NotFoundError):
-            return _retired(kind, error)
+            return _retired(kind, error)  # 410, or a refusal in the words of a retirement
         if kind.retirement_probe == refused and "{" not in refused:
             return _verdict(error, kind, client)
         if kind.retirement is None:

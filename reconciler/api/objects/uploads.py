@@ -60,6 +60,7 @@ class Uploader(Struct, frozen=True, dict=True):
         path = self._path(local)
         md5 = _measured(path, local)
         described = {"filename": filename, "purpose": purpose}
+        # The API takes files above 512 MiB in parts only.
         if local.size <= self.whole_bytes:
             return self._whole(client, path, local, described, expires_after)
         return self._in_parts(client, path, local, described, expires_after, md5)
@@ -128,6 +129,7 @@ class Uploader(Struct, frozen=True, dict=True):
         try:
             parts = self._send_parts(client, path, local, ids)
         except AmbiguousError as error:
+            # A part may have arrived, but the file does not exist before the upload is completed.
             _cancel(client, ids)
             raise ApiError(
                 f"{local.path} was not uploaded. {error}", status=error.status

@@ -69,6 +69,7 @@ class HttpWriter:
         context = ChangeContext(collection, address, steps)
         own_values = {field.name: spec.get(field.name) for field in kind.own_calls}
         field_writes = self._handlers.writes(context, own_values)
+        # Everything that can fail without a call is checked before the first one.
         for handler, field_write in field_writes:
             handler.check(field_write)
         context.answer = self._send_create(context, spec, mark, field_writes)
@@ -102,6 +103,7 @@ class HttpWriter:
         body = changed_body(live, changes, mark, applied=context.applied)
         if body:
             body = whole_body(live, body, applied=context.applied)
+            # The answer to a modify has no values of fields with calls of their own.
             live = replace(_send_update(context, live, body), own_calls=live.own_calls)
         live = _send_actions(context, live, changes)
         values = {}

@@ -288,6 +288,7 @@ class Client:
                 wait_seconds=wait or 0.0,
                 is_server_wait=failure.retry_after_seconds is not None,
             )
+        # Any answer shows that the route works. Lost creates count apart, as they are sent once.
         if failure.kind in (FailureKind.FINAL, FailureKind.CONFLICT):
             self._breaker.record_answer(route)
         elif wait is None and may_repeat(failure.kind, idempotency):

@@ -93,7 +93,7 @@ class Connection:
             proxy=None if transport else self._network.proxy,
             timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
             follow_redirects=False,
-            trust_env=False,
+            trust_env=False,  # `network_for` has read the environment
         )
         self._headers = dict(self._http.headers)
 
