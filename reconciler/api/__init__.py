@@ -1,14 +1,15 @@
-"""The platform's HTTP API: the one place that knows requests, answers, pages, limits and keys of the wire.
+"""The platform's HTTP API: the only package that knows requests, responses, pages and rate limits.
 
-`provider.HttpProvider` turns the declaration of a kind into calls; `client.Client` makes them. Everything that goes
-wrong leaves this package as one of `reconciler.errors`.
+`transport/` sends requests: connections, retries, rate limits, pages. `objects/` turns the
+declaration of a kind into calls; `objects.provider.HttpProvider` is what the engine uses. Errors
+leave the package as those of `reconciler.errors`.
 """
 
 import sys
 
 if "httpx" not in sys.modules:
-    # Where click and rich are installed, httpx imports them for a command line of its own, which is half of what it
-    # takes to start. It does without where that module cannot be imported, and nobody else is to notice.
+    # If click and rich are installed, httpx imports them for its own command line, which takes half
+    # of its start-up time. It works without that module, so block the import while httpx loads.
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
     import httpx  # noqa: F401
 

@@ -1,7 +1,7 @@
-"""Who did it: the audit log, read backwards from now.
+"""The audit log, read from the newest entry backwards.
 
-Only the control plane is logged, and only where the organization has switched the log on. An object without an entry in
-the last pages has no culprit; that is no error.
+Only the control plane is logged, and only if the organization has switched the log on. An object
+without an entry in the newest pages has no known author; that is no error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Culprits = Mapping[tuple[str, str | None], str]
 
 
 class AuditQuery(Struct, frozen=True):
-    """Which entries are wanted: from a time on, in unix seconds, of certain types, projects and resources."""
+    """Filters: from a time on, in unix seconds, by types, projects and resources."""
 
     since: float | None = None
     types: Sequence[str] = ()
@@ -42,24 +42,30 @@ class AuditQuery(Struct, frozen=True):
     resource_ids: Sequence[str] = ()
 
     def query(self, limit: int) -> Query:
-        """The filters as the API spells them; what is not asked for is not sent."""
+        """The filters in the API's spelling; empty ones are left out."""
         query: Query = {"limit": limit}
         if self.since is not None:
             query["effective_at[gte]"] = int(self.since)
-        lists = {"event_types": self.types, "project_ids": self.project_ids, "resource_ids": self.resource_ids}
+        lists = {
+            "event_types": self.types,
+            "project_ids": self.project_ids,
+            "resource_ids": self.resource_ids,
+        }
         return query | {f"{name}[]": list(values) for name, values in lists.items() if values}
 
 
-def newest_entries(client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int) -> list[AuditEntry]:
-    """The newest entries that are wanted, the newest first; says what to do where the log cannot be read."""
+def newest_entries(
+    client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: int
+) -> list[AuditEntry]:
+    """The newest entries that match, newest first. Errors explain how to switch the log on."""
     items = ScopedClient(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
     try:
         return [_entry(item) for item in islice(items, limit)]
     except (AuthenticationError, NotFoundError) as error:
         raise type(error)(
             f"The audit log cannot be read: {error}",
-            hint="An owner switches it on in the organization's settings; it begins on that day. Only an admin key "
-            "whose permissions include audit logs can read it.",
+            hint="An owner switches it on in the organization's settings; it begins on that day. "
+            "Only an admin key whose permissions include audit logs can read it.",
             status=error.status,
             code=error.code,
             request_id=error.request_id,
@@ -67,15 +73,15 @@ def newest_entries(client: Client, keys: KeyRing, wanted: AuditQuery, *, limit: 
 
 
 def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage]:
-    """The pages of the audit log, newest entries first. Each page costs one call, made when the caller asks for it.
+    """The pages of the audit log, newest entries first. Each page is a call, made on demand.
 
-    A failing server is not tried again: a caller that plans from the log can do without it, and a retry would cost
-    more calls than it saves. Raises ApiError where the log cannot be read.
+    A failing server is not retried: a plan can do without the log, and a retry costs more calls
+    than the log saves. Raises ApiError where the log cannot be read.
     """
-    reach = ScopedClient(client, keys.admin())
+    scoped_client = ScopedClient(client, keys.admin())
     wanted = AuditQuery(query.since, query.types, query.project_ids, query.resource_ids)
     pages_of_log = pages.each_page(
-        lambda asked: reach.request("GET", _LOG, query=dict(asked), attempts=1),
+        lambda parameters: scoped_client.request("GET", _LOG, query=dict(parameters), attempts=1),
         what=_LOG,
         query=wanted.query(_PAGE),
     )
@@ -84,7 +90,7 @@ def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage
 
 
 def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:
-    """Of objects with these ids, those that the log says were removed since a time, in unix seconds.
+    """The ids among `ids` whose removal is logged since a time, in unix seconds.
 
     Costs one call. Raises from the `ApiError` tree where the log cannot be read.
     """
@@ -96,7 +102,11 @@ def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: f
 
 def _entry(item: Mapping[str, Any]) -> AuditEntry:
     type, at = item.get("type"), item.get("effective_at")
-    if not isinstance(type, str) or not isinstance(at, int | float) or not isinstance(item.get("id"), str):
+    if (
+        not isinstance(type, str)
+        or not isinstance(at, int | float)
+        or not isinstance(item.get("id"), str)
+    ):
         raise AnswerError("The audit log has an entry without id, type or time.")
     details, project = dict(_map(item.get(type))), _map(item.get("project"))
     resource, name = details.pop("id", None), project.get("name")
@@ -113,7 +123,7 @@ def _entry(item: Mapping[str, Any]) -> AuditEntry:
 
 
 def _actor(item: Mapping[str, Any]) -> str:
-    """Who did it, in words: the person or the account, and the key."""
+    """The author in words: the person or the account, and the key."""
     actor = _map(item.get("actor"))
     session, api_key = _map(actor.get("session")), _map(actor.get("api_key"))
     user = _map(session.get("user") or api_key.get("user"))
@@ -170,25 +180,29 @@ def blame(client: Client, keys: KeyRing, suspicions: Collection[Suspicion]) -> C
 
     Costs at most five calls. Raises from the `ApiError` tree where the log cannot be read.
     """
-    found: dict[tuple[str, str | None], str] = {}
+    culprits: dict[tuple[str, str | None], str] = {}
     missing = {suspicion.key: suspicion for suspicion in suspicions}
     if not missing:
-        return found
+        return culprits
     entries = ScopedClient(client, keys.admin()).list(_LOG, query={"limit": _PAGE})
     for entry in islice(entries, _PAGE * _PAGES):
         type = str(entry.get("type"))
         id = _map(entry.get(type)).get("id")
         project_id = _map(entry.get("project")).get("id")
-        caused = [key for key, one in missing.items() if one.fits(type, id, project_id)]
+        caused = [key for key, suspicion in missing.items() if suspicion.fits(type, id, project_id)]
         for key in caused:
-            found[key] = _sentence(entry, client.redactor)
+            culprits[key] = _sentence(entry, client.redactor)
             del missing[key]
         if not missing:
             break
-    return found
+    return culprits
 
 
 def _sentence(entry: Mapping[str, Any], redactor: Redactor) -> str:
     at = entry.get("effective_at")
-    when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC") if isinstance(at, int | float) else "once"
+    when = (
+        datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if isinstance(at, int | float)
+        else "once"
+    )
     return redactor(f"{entry.get('type')} by {_actor(entry)}, {when}")

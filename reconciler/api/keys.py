@@ -1,9 +1,9 @@
 """Keys: which credential makes a call.
 
-The organization's admin key and the keys of projects are disjoint: neither can make the other's calls. A project's key
-may be written by this very apply, into a file that is then its credential, so files are read when a key is needed and
-not before. Where a project has no credential of its own, a key that this apply has minted for it is used, else the
-default key.
+The admin key of the organization and the keys of projects are disjoint: neither can make the calls
+of the other. An apply may write a project's key into a file that is a credential of the same stack,
+so files are read when a key is needed, not before. A project without a credential of its own uses
+the key that this apply created for it, else the default key.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from reconciler.model.secret import Secret
 
 _MAX_FILE_BYTES = 8192
 _HIDDEN = re.compile(r"[*.•…]+")
-_TELLING = 3  # characters that a redacted key has to end with to be told from others: they all begin alike
+_SHOWN_END = 3  # the fewest last characters that identify a redacted key: all keys begin alike
 
 
 class CredentialLike(Protocol):
-    """A credential of the stack: where it comes from in words, and its value or the file that holds it.
+    """A credential of the stack: a description of its source, and its value or its file.
 
-    `file` is a path below the stack's folder. Both are None where the source turned out to be empty, such as an
+    `file` is a path below the stack's folder. Both are None where the source is empty, such as an
     environment variable that is not set.
     """
 
@@ -42,10 +42,10 @@ class CredentialLike(Protocol):
 
 
 class Key(Struct, frozen=True):
-    """A key that can make calls now. `source` says in words where it comes from.
+    """A key that can make calls now. `source` describes where it comes from.
 
-    `project` is the project's name in the configuration; `project_id`, where it is known, is sent along, so that a
-    key of another project is refused by the API instead of writing into the wrong place.
+    `project` is the project's name in the configuration. `project_id` is sent along if it is known:
+    the API then refuses a key of another project instead of writing to the wrong place.
     """
 
     secret: Secret
@@ -79,13 +79,13 @@ class KeyRing:
         if secret is None or self._admin is None:
             raise CredentialError(
                 f"No admin key: {_why_missing(self._admin)}.",
-                hint="Set OPENAI_ADMIN_KEY, or credentials.admin in the stack file. Projects, rate limits and "
-                "service accounts need a key of the organization's admin API.",
+                hint="Set OPENAI_ADMIN_KEY, or credentials.admin in the stack file. Projects, rate "
+                "limits and service accounts need a key of the organization's admin API.",
             )
         return Key(secret, self._admin.source, is_admin=True)
 
     def for_project(self, name: str | None) -> Key:
-        """The key for a project, None being the project of the default key; raises CredentialError."""
+        """The key for a project, None for the default key; raises CredentialError."""
         found = self._find(name)
         if found is not None:
             secret, source = found
@@ -98,29 +98,35 @@ class KeyRing:
         credential = self._projects.get(name, self._default)
         raise CredentialError(
             f'No API key for the project "{name}": {_why_missing(credential)}.',
-            hint=f"Set credentials.projects.{name} in the stack file, to a variable or to the file that one of the "
-            "project's service accounts writes its key to.",
+            hint=f"Set credentials.projects.{name} in the stack file, to a variable or to the file "
+            "that one of the project's service accounts writes its key to.",
         )
 
     def has_project(self, name: str | None) -> bool:
-        """Whether a key for the project is at hand now; None is the project of the default key."""
+        """Whether there is a key for the project now; None is the project of the default key."""
         return self._find(name) is not None
 
     def is_in_use(self, redacted: str) -> bool:
-        """Whether what the API shows of a key is of one that this program is run with.
+        """Whether a redacted key is one of the keys that this program runs with.
 
-        Keys in files are left out: who delivers such a key is known, and a guard keeps it as long as it opens anything.
+        Keys in files are left out: another guard protects keys whose deliveries are known.
         """
         if not _HIDDEN.search(redacted):
             return False
         begin, *_, end = _HIDDEN.split(redacted)
         given = (self._admin, self._default, *self._projects.values())
-        secrets = [item.secret.reveal() for item in given if item is not None and item.secret is not None]
-        shows_enough = len(end) >= _TELLING
-        return shows_enough and any(secret.startswith(begin) and secret.endswith(end) for secret in secrets)
+        secrets = [
+            item.secret.reveal() for item in given if item is not None and item.secret is not None
+        ]
+        shows_enough = len(end) >= _SHOWN_END
+        return shows_enough and any(
+            secret.startswith(begin) and secret.endswith(end) for secret in secrets
+        )
 
-    def learn(self, project: str, secret: Secret, *, source: str = "a key minted by this apply") -> None:
-        """Remember a key that was just minted, for as long as the project has no other credential at hand."""
+    def learn(
+        self, project: str, secret: Secret, *, source: str = "a key created by this apply"
+    ) -> None:
+        """Remember a new key, for use while the project has no other credential."""
         with self._lock:
             self._learnt.setdefault(project, (secret, source))
 
@@ -130,8 +136,8 @@ class KeyRing:
         own = self._projects.get(name)
         with self._lock:
             learnt = self._learnt.get(name)
-        # A project whose own credential is not there yet never falls back to the default key: the objects would
-        # land in another project.
+        # A project with a credential of its own never falls back to the default key, even while the
+        # credential is missing: the objects would be created in another project.
         return (self._sourced(own) or learnt) if own else (learnt or self._sourced(self._default))
 
     def _sourced(self, credential: CredentialLike | None) -> tuple[Secret, str] | None:
@@ -143,7 +149,9 @@ class KeyRing:
             return None
         if credential.file is not None:
             return self._from_file(credential.file)
-        return _checked(credential.secret.reveal(), credential.source) if credential.secret else None
+        return (
+            _checked(credential.secret.reveal(), credential.source) if credential.secret else None
+        )
 
     def _from_file(self, name: str) -> Secret | None:
         path = (self._root / name).resolve()
@@ -155,15 +163,19 @@ class KeyRing:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise CredentialError(f'The credential file "{name}" cannot be read: {type(error).__name__}.') from None
+            raise CredentialError(
+                f'The credential file "{name}" cannot be read: {type(error).__name__}.'
+            ) from None
         return _checked(text, f'The credential file "{name}"')
 
 
 def _checked(text: str, source: str) -> Secret | None:
-    """The key in a text, without white space around it; it goes into a header, so it is one plain word."""
+    """The key in a text, stripped. A header takes one word of printable ASCII."""
     key = text.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise CredentialError(f"{source} does not hold a key: one line of plain text without spaces is expected.")
+        raise CredentialError(
+            f"{source} does not hold a key: one line of plain text without spaces is expected."
+        )
     return Secret(key) if key else None
 
 

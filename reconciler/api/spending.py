@@ -1,7 +1,7 @@
-"""Costs and usage, read from buckets of a day each.
+"""Costs and usage, read from daily buckets.
 
-Reading costs one call for about half a year of costs, and one for each month and type of usage. Amounts come as numbers
-or as texts; either way they are kept as the decimal that was written down.
+Costs take one call for about half a year, usage one for each month and type. The API sends amounts
+as numbers or as texts; either way, they become the decimal that was written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TYPES = (
 """The types of usage, as the API's paths name them."""
 
 WITHOUT_MODEL = frozenset({"vector_stores", "code_interpreter_sessions", "file_search_calls"})
-"""The types of usage that no model has a part in."""
+"""The types of usage without a model."""
 
 _COSTS = "/organization/costs"
 _COST_DAYS = 180
@@ -42,11 +42,19 @@ _USAGE_DAYS = 31
 
 
 def read_costs(
-    client: Client, keys: KeyRing, period: Period, *, group_by: Sequence[str] = (), project_ids: Sequence[str] = ()
+    client: Client,
+    keys: KeyRing,
+    period: Period,
+    *,
+    group_by: Sequence[str] = (),
+    project_ids: Sequence[str] = (),
 ) -> list[Cost]:
-    """What was paid; `group_by` may have `project_id` and `line_item`, and `project_ids` narrows it down."""
+    """Costs, grouped by `project_id` and `line_item` on request, for all projects or for some."""
     query = _query(period, _COST_DAYS, group_by, project_ids)
-    return [_cost(day, result) for day, result in _results(ScopedClient(client, keys.admin()), _COSTS, query)]
+    return [
+        _cost(day, result)
+        for day, result in _results(ScopedClient(client, keys.admin()), _COSTS, query)
+    ]
 
 
 def read_usage(
@@ -58,14 +66,15 @@ def read_usage(
     group_by: Sequence[str] = (),
     project_ids: Sequence[str] = (),
 ) -> list[Use]:
-    """What was used of one of `TYPES`; `group_by` may have `project_id` and `model`.
+    """Usage of one of `TYPES`, grouped by `project_id` and `model` on request.
 
-    NotFoundError where the server lacks the type.
+    Raises NotFoundError where the server lacks the type.
     """
     query = _query(period, _USAGE_DAYS, group_by, project_ids)
-    found = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
+    results = _results(ScopedClient(client, keys.admin()), f"/organization/usage/{type}", query)
     return [
-        Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model")) for day, result in found
+        Use(type, day, _text(result, "project_id"), _figures(result), _text(result, "model"))
+        for day, result in results
     ]
 
 
@@ -77,8 +86,10 @@ def _query(period: Period, days: int, group_by: Sequence[str], project_ids: Sequ
     return query | {name: list(values) for name, values in lists.items() if values}
 
 
-def _results(reach: ScopedClient, path: str, query: Query) -> Iterator[tuple[date, Mapping[str, Any]]]:
-    for bucket in reach.list(path, query=query):
+def _results(
+    client: ScopedClient, path: str, query: Query
+) -> Iterator[tuple[date, Mapping[str, Any]]]:
+    for bucket in client.list(path, query=query):
         began, results = bucket.get("start_time"), bucket.get("results")
         if not isinstance(began, int) or not isinstance(results, list):
             raise AnswerError(f"{path}: the answer has a bucket without a time or results.")
@@ -90,25 +101,43 @@ def _results(reach: ScopedClient, path: str, query: Query) -> Iterator[tuple[dat
 
 def _cost(day: date, result: Mapping[str, Any]) -> Cost:
     amount = result.get("amount")
-    value, currency = (amount.get("value"), amount.get("currency")) if isinstance(amount, Mapping) else (None, None)
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or not isinstance(currency, str):
+    value, currency = (
+        (amount.get("value"), amount.get("currency"))
+        if isinstance(amount, Mapping)
+        else (None, None)
+    )
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | str)
+        or not isinstance(currency, str)
+    ):
         raise AnswerError(f"{_COSTS}: the answer has a result without an amount and its currency.")
-    return Cost(day, _decimal(value), currency.upper(), _text(result, "project_id"), _text(result, "line_item"))
+    return Cost(
+        day,
+        _decimal(value),
+        currency.upper(),
+        _text(result, "project_id"),
+        _text(result, "line_item"),
+    )
 
 
 def _decimal(value: float | str) -> Decimal:
-    """The number as it was written: the shortest text of a float is what the API sent."""
+    """The number as written: the shortest text of a float is what the API sent."""
     try:
-        found = Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite():
+        number = Decimal("NaN")
+    if not number.is_finite():
         raise AnswerError(f"{_COSTS}: the answer has an amount that is no number.")
-    return found
+    return number
 
 
 def _figures(result: Mapping[str, Any]) -> dict[str, int]:
-    return {name: value for name, value in result.items() if isinstance(value, int) and not isinstance(value, bool)}
+    return {
+        name: value
+        for name, value in result.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
 
 
 def _text(result: Mapping[str, Any], name: str) -> str | None:

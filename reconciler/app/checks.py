@@ -97,7 +97,7 @@ def _tools(session: Session, may_cost: Callable[[Rule], bool]) -> CheckTools:
         redactor=session.redactor,
         uploader=Uploader(session.configuration.stack.root),
         budgets=Budgets(session.client, session.keys, today=lambda: datetime.now(UTC).date()),
-        reach_of=provider.reach_of_project,
+        client_for=provider.client_for_project,
         project_id=by_name.get,
         lookup=_lookup(session),
         may_cost=may_cost,

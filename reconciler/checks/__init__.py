@@ -1,4 +1,4 @@
-"""Carrying out checks: the calls, the waiting, the judging, and the tidying up afterwards."""
+"""Runs checks: the call, the polling, the verdict, and the cleanup."""
 
 from reconciler.checks.run import CheckTools, run_checks
 

@@ -1,4 +1,4 @@
-"""What was spent this month, read once for all budgets that are checked."""
+"""This month's costs, read once for all budgets of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Budgets:
         self._read: Sequence[Cost] | ReconcilerError | None = None
 
     def judge(self, budget: Spec, project_id: str | None) -> list[CheckFinding]:
-        """Whether a project, or without one the organization, spent less than its budget this month."""
+        """A finding if a project, or without one the organization, spent its monthly budget."""
         currency = str(budget.get("currency", "USD")).upper()
         since = self._today().replace(day=1)
         spent = sum(
@@ -40,17 +40,17 @@ class Budgets:
         )
         if spent < Decimal(str(budget["below"])):
             return []
-        return [
-            CheckFinding(
-                "budget", f"is used up: {spent:.2f} {currency} since {since}; below {budget['below']} expected"
-            )
-        ]
+        limit = budget["below"]
+        message = f"is used up: {spent:.2f} {currency} since {since}; below {limit} expected"
+        return [CheckFinding("budget", message)]
 
     def _costs(self, since: date) -> Sequence[Cost]:
         with self._lock:
             if self._read is None:
                 try:
-                    self._read = read_costs(self._client, self._keys, Period(since), group_by=("project_id",))
+                    self._read = read_costs(
+                        self._client, self._keys, Period(since), group_by=("project_id",)
+                    )
                 except ReconcilerError as error:
                     self._read = error
             if isinstance(self._read, ReconcilerError):
@@ -59,5 +59,5 @@ class Budgets:
 
 
 def described(budget: Mapping[str, object]) -> str:
-    """A budget in a few words."""
+    """A short description of a budget."""
     return f"below {budget['below']} {budget.get('currency', 'USD')} this month"

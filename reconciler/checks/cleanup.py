@@ -1,4 +1,4 @@
-"""What a check leaves behind, and its removal: also when the check failed, and when the run was stopped."""
+"""Removes what a check creates, even if the check failed or the run was stopped."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from reconciler.rules.operations import Operation
 
 
 class Cleanup:
-    """What one check makes. Used as `note` after the call, and `remove` whatever happened."""
+    """The objects that one check creates. Call `note` after its call, and `remove` in any case."""
 
-    def __init__(self, line: CheckClient, operation: Operation, spec: Spec) -> None:
-        self._line = line
+    def __init__(self, client: CheckClient, operation: Operation, spec: Spec) -> None:
+        self._client = client
         self._operation = operation
         self._body = body_of(operation, spec)
         self._parameters: Mapping[str, Any] = spec.get("parameters") or {}
@@ -23,18 +23,18 @@ class Cleanup:
         self._before: set[str] | None = None
 
     def look_before(self) -> None:
-        """Remember what is in the list that the call adds to."""
+        """Remember the items of the list that the call adds to."""
         if self._operation.adds_to is not None:
             self._before = {str(item.get("id")) for item in self._listed(self._operation.adds_to)}
 
     def note(self, answer: dict[str, Any]) -> None:
-        """Remember what a successful call has made."""
+        """Remember the objects that a successful call created."""
         leaves = self._operation.leaves
         if leaves is not None and (not leaves.stored or self._body.get("store")):
             self._made.append((leaves.call, answer))
 
     def remove(self) -> list[str]:
-        """Remove all of it; the sentences say what could not be removed."""
+        """Remove all of them; a sentence for each that could not be removed."""
         try:
             calls = [*self._made, *self._added()]
         except ReconcilerError as error:
@@ -43,7 +43,7 @@ class Cleanup:
 
     def _removed(self, call: str, answer: dict[str, Any]) -> str:
         try:
-            self._line.follow(call, answer, last=True)
+            self._client.follow(call, answer, last=True)
         except NotFoundError:
             return ""
         except ReconcilerError as error:
@@ -60,7 +60,7 @@ class Cleanup:
 
     def _listed(self, path: str, *, last: bool = False) -> list[dict[str, Any]]:
         # The newest hundred, which is more than a run adds.
-        answer = self._line.follow(f"GET {path}", self._parameters, last=last)
+        answer = self._client.follow(f"GET {path}", self._parameters, last=last)
         items = answer.get("data")
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 

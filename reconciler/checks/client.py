@@ -1,4 +1,4 @@
-"""The calls of one check: as whom, and how bodies, files and answers travel."""
+"""The calls of one check: keys, bodies, files and responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from reconciler.api.objects.scoped import ScopedClient
 from reconciler.api.objects.uploads import Uploader
-from reconciler.api.transport.client import Form, Request
+from reconciler.api.transport.request import Form, Request
 from reconciler.api.transport.responses import Response
 from reconciler.errors import AnswerError
 from reconciler.model.secret import MASK, Redactor, Secret
@@ -22,14 +22,14 @@ _SHOWN_TEXT = 100_000
 
 
 class CheckClient(Struct, frozen=True):
-    """A connection in one scope. `redactor` learns what answers tell that nobody may see."""
+    """Makes the calls in one scope. `redactor` learns the secrets in responses."""
 
-    reach: ScopedClient
+    client: ScopedClient
     redactor: Redactor
     uploader: Uploader
 
     def first(self, operation: Operation, spec: Spec) -> Response:
-        """The call of a check itself; a refusal is an answer."""
+        """The call that is checked. A refusal by the API is a result, not an error."""
         parameters = spec.get("parameters") or {}
         body = body_of(operation, spec)
         form = self._form(operation, body, spec.get("files") or {}) if operation.files else None
@@ -37,30 +37,43 @@ class CheckClient(Struct, frozen=True):
         request = Request(
             operation.method,
             operation.path,
-            self.reach.key,
+            self.client.key,
             {name: _text(parameters[name]) for name in operation.holes},
             body if operation.takes_body and form is None else None,
             {name: _text(value) for name, value in parameters.items() if name in operation.query},
             form,
-            self.reach.beta,
+            self.client.beta,
             # What leaves nothing behind does no harm when it is sent again.
             True if harmless else None,
-            as_is=True,
+            accepts_errors=True,
         )
-        return self.reach.client.exchange(request)
+        return self.client.http.exchange(request)
 
-    def follow(self, call: str, answer: Spec, *, body: Any = None, last: bool = False) -> dict[str, Any]:
-        """A further call, with the holes of its path filled from an answer; the `last` ones go after a stop too."""
+    def follow(
+        self, call: str, answer: Spec, *, body: Any = None, last: bool = False
+    ) -> dict[str, Any]:
+        """A further call, with path parameters from an answer. `last` ones run after a stop too."""
         method, _, path = call.partition(" ")
-        holes = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
-        ids = {name: answer[name] for name in holes if isinstance(answer.get(name), str) and answer[name]}
-        missing = [name for name in holes if name not in ids]
+        parameters = [name for name in ("id", "thread_id") if f"{{{name}}}" in path]
+        ids = {
+            name: answer[name]
+            for name in parameters
+            if isinstance(answer.get(name), str) and answer[name]
+        }
+        missing = [name for name in parameters if name not in ids]
         if missing:
             raise AnswerError(f"{call} cannot be called: the answer before it has no {missing[0]}.")
         request = Request(
-            method, path, self.reach.key, ids, body, beta=self.reach.beta, repeatable=True, after_stop=last
+            method,
+            path,
+            self.client.key,
+            ids,
+            body,
+            beta=self.client.beta,
+            repeatable=True,
+            after_stop=last,
         )
-        return self.reach.client.exchange(request).body
+        return self.client.http.exchange(request).body
 
     def _form(self, operation: Operation, body: Spec, files: Mapping[str, Any]) -> Form:
         parts = {
@@ -78,7 +91,7 @@ class CheckClient(Struct, frozen=True):
 
 
 def body_of(operation: Operation, spec: Spec) -> dict[str, Any]:
-    """The body as it is sent."""
+    """The body of the call."""
     body = dict(spec.get("body") or {})
     fills = dict(operation.fills)
     if operation.stores and body.get(operation.stores):
@@ -87,12 +100,14 @@ def body_of(operation: Operation, spec: Spec) -> dict[str, Any]:
 
 
 def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
-    """The body of an answer as it is judged: secrets masked; of what is no JSON, what is known of it."""
+    """The body of a response for the expectations: masked JSON, or facts about other content."""
     if not answer.content:
         return masked(answer.body, operation.secrets, redactor)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not operation.answers_text:
-        raise AnswerError(f"{operation.call} answered with {kind or 'no content type'} instead of JSON.")
+        raise AnswerError(
+            f"{operation.call} answered with {kind or 'no content type'} instead of JSON."
+        )
     shown: dict[str, Any] = {"content_type": kind, "bytes": len(answer.content)}
     if kind.startswith("text/"):
         shown["text"] = redactor(answer.content[:_SHOWN_TEXT].decode("utf-8", "replace"))
@@ -100,19 +115,19 @@ def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
 
 
 def masked(value: Any, names: tuple[str, ...], redactor: Redactor) -> Any:
-    """A value with every text under one of the names replaced by dots, and learnt, so that it is printed nowhere."""
+    """A value with all texts under the names masked; the redactor learns them."""
     if isinstance(value, list):
         return [masked(item, names, redactor) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {}
+    result = {}
     for name, item in value.items():
         if name in names and isinstance(item, str):
             redactor.add(Secret(item))
-            found[name] = MASK
+            result[name] = MASK
         else:
-            found[name] = masked(item, names, redactor)
-    return found
+            result[name] = masked(item, names, redactor)
+    return result
 
 
 def _text(value: Any) -> str:

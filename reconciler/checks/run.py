@@ -1,7 +1,7 @@
-"""Checks side by side: each with the key of its project, all through the one client and its pace.
+"""Runs checks in parallel, each with the key of its project, through the one client.
 
-Nothing of a check ends the others: what goes wrong is its outcome. Once the run is stopped, what is under way comes to
-its end, is tidied up after, and the rest is not begun.
+A check that fails does not end the others: its error is its outcome. Once the run is stopped, the
+checks under way finish and clean up, and no other begins.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from reconciler.rules.operations import OPERATIONS, Operation
 
 
 class CheckTools(Struct, frozen=True):
-    """What checks are carried out with.
+    """The dependencies of checks.
 
-    `reach_of` gives the reach of a project's own key, `project_id` the id of a project, `lookup` what a reference is
-    now: an Unknown where its target was never applied. `may_cost` lets those run that cost noticeably.
+    `client_for` returns the client of a project's own key, `project_id` the id of a project, and
+    `lookup` the current value of a reference, an Unknown if its target was never applied.
+    `may_cost` allows checks that cost noticeable money.
     """
 
     client: Client
@@ -44,7 +45,7 @@ class CheckTools(Struct, frozen=True):
     redactor: Redactor
     uploader: Uploader
     budgets: Budgets
-    reach_of: Callable[[str | None], ScopedClient]
+    client_for: Callable[[str | None], ScopedClient]
     project_id: Callable[[str], str | None]
     lookup: Callable[[Reference], Any]
     may_cost: Callable[[Rule], bool] = lambda _: False
@@ -67,20 +68,26 @@ def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
         tools.client.check_stopped()
         findings = _Check(rule, _resolved(spec, tools), tools, notes).findings()
         status = CheckStatus.FAILED if findings else CheckStatus.PASSED
-        found = replace(outcome, status=status, findings=tuple(findings))
+        outcome = replace(outcome, status=status, findings=tuple(findings))
     except Interrupted:
-        found = replace(outcome, message="the run was stopped")
+        outcome = replace(outcome, message="the run was stopped")
     except ReconcilerError as error:
-        found = replace(outcome, status=CheckStatus.ERROR, message=f"{error} {error.hint}".rstrip())
-    return replace(found, seconds=time.monotonic() - started, notes=tuple(notes))
+        outcome = replace(
+            outcome, status=CheckStatus.ERROR, message=f"{error} {error.hint}".rstrip()
+        )
+    return replace(outcome, seconds=time.monotonic() - started, notes=tuple(notes))
 
 
 def _what(spec: Spec) -> str:
-    return str(spec["operation"]) if spec.get("operation") else described(spec.get("budget") or {"below": "?"})
+    return (
+        str(spec["operation"])
+        if spec.get("operation")
+        else described(spec.get("budget") or {"below": "?"})
+    )
 
 
 def _resolved(spec: Spec, tools: CheckTools) -> Spec:
-    """The spec with what its references are now; raises where that is not known."""
+    """The spec with the values of its references; raises ReconcilerError for unknown ones."""
 
     def lookup(reference: Reference) -> Any:
         value = tools.lookup(reference)
@@ -93,7 +100,7 @@ def _resolved(spec: Spec, tools: CheckTools) -> Spec:
 
 
 class _Check(Struct, frozen=True):
-    """One check that is under way; `notes` gets what could not be removed."""
+    """One check. `notes` gets the objects that could not be removed."""
 
     rule: Rule
     spec: Spec
@@ -101,59 +108,74 @@ class _Check(Struct, frozen=True):
     notes: list[str]
 
     def findings(self) -> list[CheckFinding]:
-        """Everything in which it is not as expected."""
+        """The expectations that are not met."""
         operation = OPERATIONS.get(str(self.spec.get("operation")))
         if operation is None:
             return self._budget()
-        return self._called(CheckClient(self._reach(operation), self.tools.redactor, self.tools.uploader), operation)
+        return self._called(
+            CheckClient(self._reach(operation), self.tools.redactor, self.tools.uploader), operation
+        )
 
     def _budget(self) -> list[CheckFinding]:
         project = self.rule.address.project
         project_id = self.tools.project_id(project) if project else None
         if project and project_id is None:
-            raise ReconcilerError(f'The project "{project}" is not known at the API yet.', hint="Apply first.")
+            raise ReconcilerError(
+                f'The project "{project}" is not known at the API yet.', hint="Apply first."
+            )
         return self.tools.budgets.judge(self.spec["budget"], project_id)
 
     def _reach(self, operation: Operation) -> ScopedClient:
         if operation.admin:
             return ScopedClient(self.tools.client, self.tools.keys.admin(), beta=operation.beta)
-        return replace(self.tools.reach_of(self.rule.address.project), beta=operation.beta)
+        return replace(self.tools.client_for(self.rule.address.project), beta=operation.beta)
 
-    def _called(self, line: CheckClient, operation: Operation) -> list[CheckFinding]:
-        traces = Cleanup(line, operation, self.spec)
-        traces.look_before()
+    def _called(self, client: CheckClient, operation: Operation) -> list[CheckFinding]:
+        # The cleanup also runs after errors and interrupts: what a check creates costs money.
+        cleanup = Cleanup(client, operation, self.spec)
+        cleanup.look_before()
         try:
-            return self._judged(line, operation, traces)
+            return self._judged(client, operation, cleanup)
         finally:
-            self.notes.extend(traces.remove())
+            self.notes.extend(cleanup.remove())
 
-    def _judged(self, line: CheckClient, operation: Operation, traces: Cleanup) -> list[CheckFinding]:
-        answer = line.first(operation, self.spec)
-        found: list[CheckFinding] = []
+    def _judged(
+        self, client: CheckClient, operation: Operation, cleanup: Cleanup
+    ) -> list[CheckFinding]:
+        answer = client.first(operation, self.spec)
+        findings: list[CheckFinding] = []
         seconds = answer.seconds
         if answer.status == 200 and not answer.content:
-            traces.note(answer.body)
+            cleanup.note(answer.body)
             began = time.monotonic()
-            body, found = wait(
-                line,
+            body, findings = wait(
+                client,
                 operation,
                 answer.body,
                 seconds=self.spec.get("wait_seconds", WAIT_SECONDS),
                 outputs=self.spec.get("tool_outputs") or {},
             )
             seconds += time.monotonic() - began if body is not answer.body else 0.0
-            shown = {name: line.follow(f"GET {path}", body).get("data") for name, path in operation.shows.items()}
+            shown = {
+                name: client.follow(f"GET {path}", body).get("data")
+                for name, path in operation.shows.items()
+            }
             answer = replace(answer, body={**body, **shown})
-        reply = CheckedResponse(answer.status, judged(operation, answer, self.tools.redactor), seconds)
-        found += judge(self.spec.get("expect") or {}, reply)
-        if found and operation.ended and answer.status == 404:
-            found.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
-        self._mark(line, operation, answer.body, passed=not found)
-        return found
+        reply = CheckedResponse(
+            answer.status, judged(operation, answer, self.tools.redactor), seconds
+        )
+        findings += judge(self.spec.get("expect") or {}, reply)
+        if findings and operation.ended and answer.status == 404:
+            findings.append(CheckFinding("operation", f"may be gone: {operation.ended}"))
+        self._mark(client, operation, answer.body, passed=not findings)
+        return findings
 
-    def _mark(self, line: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
-        """Note at work that nothing can remove which check it was of."""
+    def _mark(self, client: CheckClient, operation: Operation, body: Spec, *, passed: bool) -> None:
+        """Mark work that cannot be removed with the check it belongs to."""
         if operation.waiting is not None and operation.waiting.marked and body.get("id"):
-            metadata = {"reconciler_check": str(self.rule.address), "reconciler_passed": str(passed).lower()}
+            metadata = {
+                "reconciler_check": str(self.rule.address),
+                "reconciler_passed": str(passed).lower(),
+            }
             kept = body.get("metadata") or {}
-            line.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})
+            client.follow(operation.waiting.marked, body, body={"metadata": {**kept, **metadata}})

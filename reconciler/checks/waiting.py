@@ -1,4 +1,4 @@
-"""Work that goes on after the answer: watched until it is over, told what it asks for, ended when it takes too long."""
+"""Background work: polled until it ends, given tool outputs on request, cancelled on timeout."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ _ENDING_SECONDS = 10.0
 
 
 def wait(
-    line: CheckClient, operation: Operation, begun: dict[str, Any], *, seconds: float, outputs: Mapping[str, Any]
+    client: CheckClient,
+    operation: Operation,
+    begun: dict[str, Any],
+    *,
+    seconds: float,
+    outputs: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[CheckFinding]]:
-    """The work in the state in which it ended, and what is to be said where it did not end by itself.
+    """The work in its last state, and a finding if it did not end in time.
 
-    Whatever goes wrong, and also when the run is stopped, it is cancelled.
+    Cancels the work after any error, and when the run is stopped.
     """
     waiting = operation.waiting
     if waiting is None:
@@ -33,44 +38,57 @@ def wait(
         while _goes_on(waiting, now):
             left = ends_at - time.monotonic()
             if left <= 0:
-                finding = CheckFinding("wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled")
-                return _ended(line, waiting, _cancelled(line, waiting, now)), [finding]
+                finding = CheckFinding(
+                    "wait_seconds", f"were over, and it was {now.get('status')}; it was cancelled"
+                )
+                return _ended(client, waiting, _cancelled(client, waiting, now)), [finding]
             if now.get("status") == waiting.asks:
-                now = _answered(line, waiting, now, outputs)
+                now = _answered(client, waiting, now, outputs)
                 continue
-            line.reach.client.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
+            client.client.http.pause(min(pause, left), f"{operation.name} is {now.get('status')}")
             pause = min(pause * 1.5, _MOST_SECONDS)
-            now = line.follow(waiting.read, now)
+            now = client.follow(waiting.read, now)
     except BaseException:
-        _cancelled(line, waiting, now)
+        _cancelled(client, waiting, now)
         raise
     return now, []
 
 
 def _goes_on(waiting: PollPlan, now: Mapping[str, Any]) -> bool:
-    return now.get("status") in waiting.running or (waiting.asks is not None and now.get("status") == waiting.asks)
+    return now.get("status") in waiting.running or (
+        waiting.asks is not None and now.get("status") == waiting.asks
+    )
 
 
-def _answered(line: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The work after it was given the outputs of the functions that it called."""
+def _answered(
+    client: CheckClient, waiting: PollPlan, now: dict[str, Any], outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The work after it got the outputs of the functions that it called."""
     calls_of, body_of = _DIALECTS[waiting.dialect]
     answers = []
     for call in calls_of(now):
         if call.get("name") not in outputs:
             raise ReconcilerError(
-                f'The function "{call.get("name")}" is called, and spec.tool_outputs has no output of it.',
+                f'The function "{call.get("name")}" is called, and spec.tool_outputs has no output '
+                "of it.",
                 hint="Give what it is to answer: text, or JSON that is sent as text.",
             )
         value = outputs[call["name"]]
-        answers.append((call, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+        answers.append(
+            (call, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        )
     if not answers or waiting.answer is None:
         raise ReconcilerError("Something else than the outputs of functions is asked for.")
-    return _as_it_is(line, waiting, now, line.follow(waiting.answer, now, body=body_of(answers)))
+    return _as_it_is(
+        client, waiting, now, client.follow(waiting.answer, now, body=body_of(answers))
+    )
 
 
-def _as_it_is(line: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """The work after a call whose answer may say nothing of it."""
-    return answer if "status" in answer else line.follow(waiting.read, now, last=True)
+def _as_it_is(
+    client: CheckClient, waiting: PollPlan, now: dict[str, Any], answer: dict[str, Any]
+) -> dict[str, Any]:
+    """The work after a call whose answer may not show it."""
+    return answer if "status" in answer else client.follow(waiting.read, now, last=True)
 
 
 _Calls = list[dict[str, Any]]
@@ -89,7 +107,9 @@ def _calls_of_run(now: Mapping[str, Any]) -> _Calls:
 
 
 def _answer_to_run(answers: _Answers) -> dict[str, Any]:
-    return {"tool_outputs": [{"tool_call_id": call["id"], "output": output} for call, output in answers]}
+    return {
+        "tool_outputs": [{"tool_call_id": call["id"], "output": output} for call, output in answers]
+    }
 
 
 def _calls_of_session(now: Mapping[str, Any]) -> _Calls:
@@ -115,26 +135,31 @@ def _answer_to_session(answers: _Answers) -> dict[str, Any]:
     return {"events": results}
 
 
-_DIALECTS: Mapping[str, tuple[Callable[[Mapping[str, Any]], _Calls], Callable[[_Answers], dict[str, Any]]]] = {
+_DIALECTS: Mapping[
+    str, tuple[Callable[[Mapping[str, Any]], _Calls], Callable[[_Answers], dict[str, Any]]]
+] = {
     "run": (_calls_of_run, _answer_to_run),
     "session": (_calls_of_session, _answer_to_session),
 }
-_CANCELS: Mapping[str, Any] = {"run": None, "session": {"events": [{"type": "agent.session.input.cancel"}]}}
+_CANCELS: Mapping[str, Any] = {
+    "run": None,
+    "session": {"events": [{"type": "agent.session.input.cancel"}]},
+}
 
 
-def _ended(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
-    """Cancelled work once it is over, where that is soon: until then it may still add to what is tidied up."""
+def _ended(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
+    """Cancelled work after its end or a short wait: until it ends, it may create more objects."""
     ends_at = time.monotonic() + _ENDING_SECONDS
     while now.get("status") in waiting.running and time.monotonic() < ends_at:
-        line.reach.client.pause(_FIRST_SECONDS, "it is being cancelled")
-        now = line.follow(waiting.read, now)
+        client.client.http.pause(_FIRST_SECONDS, "it is being cancelled")
+        now = client.follow(waiting.read, now)
     return now
 
 
-def _cancelled(line: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
-    """The work after it was ended; what cannot be ended is left as it was seen last."""
+def _cancelled(client: CheckClient, waiting: PollPlan, now: dict[str, Any]) -> dict[str, Any]:
+    """The work after its cancellation; unchanged where it cannot be cancelled."""
     try:
-        answer = line.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
-        return _as_it_is(line, waiting, now, answer)
+        answer = client.follow(waiting.cancel, now, body=_CANCELS[waiting.dialect], last=True)
+        return _as_it_is(client, waiting, now, answer)
     except ReconcilerError:
-        return now  # it ended by itself meanwhile, or nobody can be reached: neither is what the check is about
+        return now  # it ended by itself, or the server is gone: the check is about neither

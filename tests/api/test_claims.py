@@ -12,6 +12,7 @@ from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.orphaned_uploads import OrphanedUploads
 from reconciler.api.objects.reservations import InProcessReservations
 from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.uploads import Uploader
 from reconciler.engine.apply.records import RecordSet
 from reconciler.engine.apply.search import ObjectSearch, SearchCriteria
 from reconciler.engine.binding.attempts import CreateAttempt
@@ -38,11 +39,18 @@ def file_in(world: World, owner: Address) -> tuple[LocalFile, str]:
     return local, made.live.id
 
 
-def strays_of(world: World) -> OrphanedUploads:
-    work = ChangeContext(
+def file_by_hand(world: World) -> tuple[LocalFile, str]:
+    """A local file, and an upload of it that no address has reserved."""
+    local = world.write("a.md", "same")
+    uploader, client = Uploader(world.root), ScopedClient(world.client, world.key)
+    return local, uploader.upload(client, local, filename="a.md", purpose="assistants")["id"]
+
+
+def orphans_of(world: World) -> OrphanedUploads:
+    context = ChangeContext(
         CollectionClient(kind("VectorStore"), ScopedClient(world.client, world.key), None), STORE, world.steps
     )
-    return OrphanedUploads(work, world.provider.reservations, frozenset(), "assistants", 20.0)
+    return OrphanedUploads(context, world.provider.reservations, frozenset(), "assistants", 20.0)
 
 
 def test_an_id_is_given_to_one_address_alone() -> None:
@@ -87,20 +95,19 @@ def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
 
 
 def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.provider.reservations, "claim", lambda *_: False)
+    monkeypatch.setattr(world.provider.reservations, "reserve", lambda *_: False)
     with pytest.raises(AmbiguousError, match="the id of another resource"):
         world.create("VectorStore", {"name": "a"})
 
 
 def test_a_lost_upload_is_not_found_in_the_file_of_another_resource(world: World) -> None:
     local, _ = file_in(world, F)
-    assert strays_of(world).find(local, [Window(world.clock())]) is None
+    assert orphans_of(world).find(local, [Window(world.clock())]) is None
 
 
 def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
-    local, id = file_in(world, F)
-    world.provider._claims._owners.clear()
-    assert strays_of(world).find(local, [Window(world.clock())]) == id
+    local, id = file_by_hand(world)
+    assert orphans_of(world).find(local, [Window(world.clock())]) == id
 
 
 def finder_of(world: World) -> tuple[ObjectSearch, SearchCriteria]:
@@ -119,8 +126,7 @@ def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: Wor
 
 def test_what_the_engine_finds_is_claimed(world: World) -> None:
     finder, wanted = finder_of(world)
-    _, id = file_in(world, G)
-    world.provider._claims._owners.clear()
+    _, id = file_by_hand(world)
     found = finder.find(wanted)
     assert found is not None
     assert (found.id, world.provider.reservations.is_free(id, G)) == (id, False)
@@ -140,11 +146,10 @@ def test_a_renamed_resource_owns_what_it_had() -> None:
 
 
 def test_a_file_that_turns_out_to_be_in_use_is_not_said_to_be_left_over(world: World) -> None:
-    local, first = file_in(world, F)
-    _, second = file_in(world, F)
-    world.provider._claims._owners.clear()
-    strays = strays_of(world)
-    assert strays.find(local, [Window(world.clock())]) is None
+    local, first = file_by_hand(world)
+    _, second = file_by_hand(world)
+    orphans = orphans_of(world)
+    assert orphans.find(local, [Window(world.clock())]) is None
     world.provider.reservations.reserve(first, F)
-    (remark,) = strays.remarks()
+    (remark,) = orphans.remarks()
     assert (first in remark, second in remark) == (False, True)

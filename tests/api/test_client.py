@@ -16,7 +16,9 @@ import pytest
 
 from reconciler.api.keys import Key
 from reconciler.api.transport.circuit_breaker import CircuitBreaker
-from reconciler.api.transport.client import ANSWER_SECONDS, CONNECT_SECONDS, Client, Form, Left
+from reconciler.api.transport.client import ANSWER_SECONDS, Client, Left
+from reconciler.api.transport.connection import CONNECT_SECONDS
+from reconciler.api.transport.request import Form
 from reconciler.api.transport.retry import Policy
 from reconciler.api.transport.throttle import WINDOW_SECONDS, RateLimitKey, Throttle
 from reconciler.emulator import Emulator
@@ -356,12 +358,12 @@ def test_one_request_a_minute_sees_whether_a_route_is_back(clock: Clock) -> None
     outages = CircuitBreaker(clock=clock)
     lane = RateLimitKey(False, "GET", "/files")
     for _ in range(3):
-        outages.gave_up(lane, ApiError("no answer"))
+        outages.record_exhausted(lane, ApiError("no answer"))
     clock.now += 61
     outages.check(lane, "GET /files")
     with pytest.raises(ApiError, match="not tried"):
         outages.check(lane, "GET /files")
-    outages.answered(lane)
+    outages.record_answer(lane)
     outages.check(lane, "GET /files")
 
 

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from reconciler.api.keys import Key
-from reconciler.api.transport.client import Client, Request
+from reconciler.api.transport.client import Client
 from reconciler.api.transport.content import MAX_ANSWER_BYTES, MAX_DOWNLOAD_BYTES
+from reconciler.api.transport.request import Request
 from reconciler.api.transport.retry import Policy
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.secret import Secret

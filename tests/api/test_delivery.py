@@ -189,10 +189,10 @@ def test_a_key_that_was_delivered_elsewhere_is_replaced(world: World) -> None:
     assert keys_of(world, first.live) == [written.delivered["key"]["key_id"]]
 
 
-def test_keys_that_others_made_are_left_alone(world: World) -> None:
+def test_keys_that_others_made_are_left_alone(world: World, search: str) -> None:
     live = account(world, None).live
     path = "/organization/projects/{project}/service_accounts/{id}/api_keys"
-    ids = {"project": world.provider._project_ids["search"], "id": live.id}
+    ids = {"project": search, "id": live.id}
     world.clock.sleep(60)
     foreign = world.client.request("POST", path, key=world.admin, ids=ids, json={"name": "by hand"})
     forget_from(world, "create")

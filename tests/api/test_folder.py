@@ -102,9 +102,7 @@ def test_a_single_file_is_attached_without_a_batch(world: World) -> None:
 
 
 def test_many_files_are_attached_in_batches(make_world: MakeWorld) -> None:
-    world = make_world(parallelism=2)
-    folder = world.provider._folder
-    object.__setattr__(folder, "batch_files", 3)
+    world = make_world(parallelism=2, batch_files=3)
     wanted = [member(world, f"{n}.md", str(n)) for n in range(7)]
     written = store_of(world, *wanted)
     assert in_step(world, written.live, *wanted)

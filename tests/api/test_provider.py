@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -329,6 +330,7 @@ def test_side_by_side_begins_nothing_new_after_an_error() -> None:
 
     def work(number: int) -> None:
         begun.append(number)
+        time.sleep(0.001)  # so that the error is seen before all are begun
         raise ValueError(str(number))
 
     with pytest.raises(ValueError, match="0"):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.api.transport.client import ANSWER_SECONDS, CONNECT_SECONDS
-from reconciler.api.transport.retry import Failure, FailureKind, Idempotency, Policy, duration, told_seconds
+from reconciler.api.transport.client import ANSWER_SECONDS
+from reconciler.api.transport.connection import CONNECT_SECONDS
+from reconciler.api.transport.retry import Failure, FailureKind, Idempotency, Policy, duration, retry_after_seconds
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
 NOW = 1_800_000_000.0
@@ -32,7 +33,7 @@ NOW = 1_800_000_000.0
 def test_every_way_of_telling_a_wait_is_understood(
     headers: dict[str, str], message: str, seconds: float | None
 ) -> None:
-    assert told_seconds(headers, message, now=NOW) == pytest.approx(seconds)
+    assert retry_after_seconds(headers, message, now=NOW) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5", "1 parsec", "-3s", "9" * 400 + "s"])

@@ -51,7 +51,7 @@ def test_a_configured_limit_below_one_keeps_requests_apart(clock: Clock) -> None
 def test_what_got_through_before_a_refusal_becomes_the_limit(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     send(throttle, ADMIN, clock, 8)
-    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
     assert send(throttle, ADMIN, clock, 8) == [W] * 7 + [2 * W]
 
 
@@ -59,14 +59,14 @@ def test_refusals_of_requests_in_flight_show_the_limit_more_exactly(clock: Clock
     throttle = Throttle(clock=clock)
     send(throttle, ADMIN, clock, 10)
     for _ in range(3):
-        throttle.refused(ADMIN, wait_seconds=1, told=False)
+        throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
     assert send(throttle, ADMIN, clock, 8) == [W] * 7 + [2 * W]
 
 
 def test_one_request_goes_when_the_server_said_and_the_others_in_their_minute(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     send(throttle, ADMIN, clock, 8)
-    throttle.refused(ADMIN, wait_seconds=5, told=True)
+    throttle.refused(ADMIN, wait_seconds=5, is_server_wait=True)
     assert send(throttle, ADMIN, clock, 3) == [5, W, W]
 
 
@@ -75,7 +75,7 @@ def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(c
     get_through(throttle, ADMIN, clock, 7)
     for _ in range(2):
         send(throttle, ADMIN, clock, 1)
-        throttle.refused(ADMIN, wait_seconds=8, told=True)
+        throttle.refused(ADMIN, wait_seconds=8, is_server_wait=True)
         get_through(throttle, ADMIN, clock, 1)
     assert get_through(throttle, ADMIN, clock, 2) == [8, 16]
 
@@ -84,7 +84,7 @@ def test_what_an_earlier_run_left_over_is_taken_as_the_limit_for_a_minute_only(c
     throttle = Throttle(clock=clock)
     get_through(throttle, ADMIN, clock, 4)
     send(throttle, ADMIN, clock, 1)
-    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
     assert get_through(throttle, ADMIN, clock, 20) == [W] * 20
 
 
@@ -93,14 +93,14 @@ def test_where_nothing_gets_through_one_request_at_a_time_asks_less_and_less_oft
     for _ in range(6):
         send(throttle, ADMIN, clock, 1)
         asked.append(clock.now - began)
-        throttle.refused(ADMIN, wait_seconds=1, told=False)
+        throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
     assert asked == [0, 1, 3, 7, 15, 30]
 
 
 def test_other_lanes_go_on_while_one_waits(clock: Clock) -> None:
     throttle = Throttle(clock=clock)
     send(throttle, ADMIN, clock, 1)
-    throttle.refused(ADMIN, wait_seconds=30, told=True)
+    throttle.refused(ADMIN, wait_seconds=30, is_server_wait=True)
     assert (throttle.take(OTHER), throttle.take(PROJECT)) == (0, 0)
 
 
@@ -115,7 +115,7 @@ def measured(clock: Clock, limit: int) -> Throttle:
     clock.sleep(W)
     get_through(throttle, ADMIN, clock, limit)
     send(throttle, ADMIN, clock, 1)
-    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
     return throttle
 
 
@@ -132,7 +132,7 @@ def test_a_try_that_is_refused_is_made_less_often(clock: Clock) -> None:
     throttle = measured(clock, 4)
     get_through(throttle, ADMIN, clock, 8)
     send(throttle, ADMIN, clock, 1)
-    throttle.refused(ADMIN, wait_seconds=1, told=False)
+    throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
     assert get_through(throttle, ADMIN, clock, 17) == [n * W for n in (1, 2, 3) for _ in range(4)] + [4 * W] * 5
 
 
@@ -152,7 +152,7 @@ def test_a_limit_is_a_guess_from_a_refusal_in_the_first_minute_until_one_later(c
     for _ in range(2):
         guesses.append(throttle.is_guessing(ADMIN))
         send(throttle, ADMIN, clock, 4)
-        throttle.refused(ADMIN, wait_seconds=1, told=False)
+        throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
         guesses.append(throttle.is_guessing(ADMIN))
         clock.sleep(W)
     assert guesses == [False, True, True, False]
@@ -243,7 +243,7 @@ def long_run(
             after = min(after, 0.5) if throttle.is_guessing(ADMIN) else after
             after = after or ANSWER_SECONDS
         elif answer:
-            throttle.refused(ADMIN, wait_seconds=answer if tells else 1.0, told=tells)
+            throttle.refused(ADMIN, wait_seconds=answer if tells else 1.0, is_server_wait=tells)
             refused, answer = refused + 1, None
         else:
             throttle.accepted(ADMIN)
@@ -327,11 +327,11 @@ def test_one_refusal_below_a_measured_limit_leaves_that_as_it_is(clock: Clock) -
     clock.sleep(100)
     get_through(throttle, ADMIN, clock, 20)
     send(throttle, ADMIN, clock, 1)
-    throttle.refused(ADMIN, wait_seconds=30, told=True)
+    throttle.refused(ADMIN, wait_seconds=30, is_server_wait=True)
     clock.sleep(200)
     get_through(throttle, ADMIN, clock, 2)
     send(throttle, ADMIN, clock, 1)
-    throttle.refused(ADMIN, wait_seconds=1, told=True)
+    throttle.refused(ADMIN, wait_seconds=1, is_server_wait=True)
     assert get_through(throttle, ADMIN, clock, 10) == [1.0] * 10
 
 

@@ -39,6 +39,8 @@ class Checking:
     tools: CheckTools
     redactor: Redactor
     stop: threading.Event = field(default_factory=threading.Event)
+    stops_at_pause: threading.Event = field(default_factory=threading.Event)
+    """Set it to stop the run at its next pause."""
 
     def __call__(self, spec: dict[str, Any], *, project: str | None = None, **changes: Any) -> CheckOutcome:
         rule = Rule(Address("Check", "it", project), CHECK, spec)
@@ -47,9 +49,14 @@ class Checking:
 
 
 def checking(base_url: str, root: Path, transport: httpx.BaseTransport | None = None) -> Checking:
-    stop, redactor = threading.Event(), Redactor()
-    # Pauses take no time: what is waited for moves on when it is looked at.
-    client = Client(base_url, redactor=redactor, stop=stop, sleep=lambda _: None, transport=transport)
+    stop, stops_at_pause, redactor = threading.Event(), threading.Event(), Redactor()
+
+    def sleep(_: float) -> None:
+        """Take no time: the emulator moves on with each request."""
+        if stops_at_pause.is_set():
+            stop.set()
+
+    client = Client(base_url, redactor=redactor, stop=stop, sleep=sleep, transport=transport)
     keys = KeyRing(admin=ADMIN, default=KEY, projects={}, root=root)
     tools = CheckTools(
         client=client,
@@ -57,11 +64,11 @@ def checking(base_url: str, root: Path, transport: httpx.BaseTransport | None = 
         redactor=redactor,
         uploader=Uploader(root),
         budgets=Budgets(client, keys, today=lambda: date(2026, 11, 22)),
-        reach_of=lambda _: ScopedClient(client, Key(Secret("sk-emulator"), "a test")),
+        client_for=lambda _: ScopedClient(client, Key(Secret("sk-emulator"), "a test")),
         project_id={"search": "proj_1"}.get,
         lookup=lambda reference: reference,
     )
-    return Checking(client, tools, redactor, stop)
+    return Checking(client, tools, redactor, stop, stops_at_pause)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_work_that_takes_too_long_is_cancelled_and_has_failed(check: Checking, e
 
 
 def test_a_stop_in_the_middle_leaves_nothing_behind(check: Checking, emulator: Emulator) -> None:
-    check.client._sleep = lambda _: check.stop.set()
+    check.stops_at_pause.set()
     outcome = check(response(background=True))
     assert (outcome.status, outcome.message) == (CheckStatus.SKIPPED, "the run was stopped")
     assert [request.method for request in emulator.requests] == ["POST", "POST", "DELETE"]

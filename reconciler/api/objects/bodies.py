@@ -1,4 +1,4 @@
-"""Request bodies: the fields of a spec as the API takes them, with our mark among the metadata."""
+"""Request bodies: the fields of a spec in the API's form, with our mark in the metadata."""
 
 from __future__ import annotations
 
@@ -13,40 +13,48 @@ from reconciler.model.values import Spec
 
 
 def plain(value: Any) -> Any:
-    """A resolved value of a spec as JSON, secret values apart: those are read when the body is sent."""
+    """A resolved value as JSON. Secret values stay; they are read when the body is sent."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def create_body(kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()) -> dict[str, Any]:
-    """What a create sends: the fields that it accepts and that are set, but for those that its path says."""
+def create_body(
+    kind: Kind, spec: Spec, mark: str | None, *, in_path: Collection[str] = frozenset()
+) -> dict[str, Any]:
+    """The body of a create: fields that it accepts and that are set, except those in its path."""
     body = {
         field.name: plain(spec[field.name])
         for field in kind.fields
-        if field.in_body and field.on_create and spec.get(field.name) is not None and field.name not in in_path
+        if field.in_body
+        and field.on_create
+        and spec.get(field.name) is not None
+        and field.name not in in_path
     }
+    # The mark shares the metadata with values of the manifest, so it is merged in.
     if mark and kind.mark:
         body[kind.mark] = {**body.get(kind.mark, {}), MARK_KEY: mark}
     return body
 
 
 def late_body(live: LiveObject, spec: Spec) -> dict[str, Any]:
-    """What is to be sent right after a create: fields that it does not accept, where the answer is not as asked."""
+    """The body of the modify after a create: fields that only a modify accepts and that differ."""
     body: dict[str, Any] = {}
     for field in live.kind.fields:
-        asked = spec.get(field.name)
-        if not field.in_body or field.on_create or not field.on_update or asked is None:
+        desired = spec.get(field.name)
+        if not field.in_body or field.on_create or not field.on_update or desired is None:
             continue
-        if not same(*comparable(field.type, asked, live.value(field.name))):
-            body[field.name] = plain(asked)
+        if not same(*comparable(field.type, desired, live.value(field.name))):
+            body[field.name] = plain(desired)
     return body
 
 
-def changed_body(live: LiveObject, changes: Spec, mark: str | None, *, applied: Spec) -> dict[str, Any]:
-    """What an update sends: the changed fields, None as null, and our mark wherever the object lacks it.
+def changed_body(
+    live: LiveObject, changes: Spec, mark: str | None, *, applied: Spec
+) -> dict[str, Any]:
+    """The body of an update: the changed fields, None as null, and our mark if the object lacks it.
 
-    `applied` is what was applied last.
+    `applied` are the values that were applied last.
     """
     kind = live.kind
     body = {
@@ -62,22 +70,30 @@ def changed_body(live: LiveObject, changes: Spec, mark: str | None, *, applied: 
 
 
 def whole_body(live: LiveObject, body: Spec, *, applied: Spec) -> dict[str, Any]:
-    """What an update sends where it replaces everything: the rest as it is, or as applied where unseen."""
+    """A body for an API that replaces the whole object: unchanged fields keep their live value.
+
+    A field that the API does not show keeps the value that was applied last.
+    """
     kind = live.kind
     names = (
-        [field.name for field in kind.fields if field.in_body and field.on_update] if kind.calls.whole_updates else []
+        [field.name for field in kind.fields if field.in_body and field.on_update]
+        if kind.calls.whole_updates
+        else []
     )
     rest = {name: live.value(name) if live.shows(name) else applied.get(name) for name in names}
     kept = {name: plain(value) for name, value in rest.items() if value is not None}
     return {
-        name: value for name, value in {**kept, **body}.items() if value is not None or not kind.calls.whole_updates
+        name: value
+        for name, value in {**kept, **body}.items()
+        if value is not None or not kind.calls.whole_updates
     }
 
 
 def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
-    """A value with the parts that it leaves out, where the API would keep what it has of them.
+    """A value in the form that an update needs.
 
-    Where only some parts can be changed, an update takes those alone.
+    Where an update changes only some parts, it has just those. Where the API merges, omitted parts
+    are filled in, because the API would keep their old values.
     """
     if field.replaces():
         return _changed_parts(field.type, value, with_hidden(field.type, live, applied))
@@ -85,18 +101,24 @@ def _whole(field: Field, value: Any, live: Any, applied: Any) -> Any:
 
 
 def _changed_parts(kind: Type, value: Any, before: Any) -> dict[str, Any]:
-    """Of a value, the parts that can be changed in place and differ, None for those that go, and the tags they need."""
-    value, before = value if isinstance(value, Mapping) else {}, before if isinstance(before, Mapping) else {}
+    """The parts of a value that differ and can be changed in place, with the tags that they need.
+
+    Removed parts are None.
+    """
+    value, before = (
+        value if isinstance(value, Mapping) else {},
+        before if isinstance(before, Mapping) else {},
+    )
     tag = {kind.tag: value.get(kind.tag)} if isinstance(kind, Tagged) else {}
     variant = kind.variants.get(str(value.get(kind.tag))) if isinstance(kind, Tagged) else kind
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for part in variant.properties if isinstance(variant, Object) else ():
-        asked, shown = value.get(part.name), before.get(part.name)
-        if part.in_place and not same(*comparable(part.type, asked, shown)):
-            found[part.name] = asked
-        elif not part.in_place and (below := _changed_parts(part.type, asked, shown)):
-            found[part.name] = below
-    return {**tag, **found} if found else {}
+        desired, shown = value.get(part.name), before.get(part.name)
+        if part.in_place and not same(*comparable(part.type, desired, shown)):
+            parts[part.name] = desired
+        elif not part.in_place and (below := _changed_parts(part.type, desired, shown)):
+            parts[part.name] = below
+    return {**tag, **parts} if parts else {}
 
 
 def _filled(kind: Type, value: Any, live: Any) -> Any:
@@ -107,11 +129,13 @@ def _filled(kind: Type, value: Any, live: Any) -> Any:
         shown = live.get(part.name) if isinstance(live, Mapping) else None
         if filled.get(part.name) is not None:
             filled[part.name] = _filled(part.type, filled[part.name], shown)
-        elif part.default is not SERVER_CHOSEN and not same(*comparable(part.type, part.default, shown)):
+        elif part.default is not SERVER_CHOSEN and not same(
+            *comparable(part.type, part.default, shown)
+        ):
             filled[part.name] = part.default
     return filled
 
 
 def restoring_body(overwritten: Spec) -> dict[str, Any]:
-    """What writes back the values before our first write; a value that was not there cannot be written."""
+    """The values before our first write. A value that was missing then cannot be written."""
     return {name: plain(value) for name, value in overwritten.items() if value is not None}

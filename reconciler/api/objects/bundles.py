@@ -1,8 +1,8 @@
-"""The carrier of bundles: folders that go up as one archive, each upload a version that never changes.
+"""The handler of bundles: folders uploaded as one archive, each upload an immutable version.
 
-What the API has is known from the version that counts. A version that was written or read before need not be read
-again, so while nobody moves the pointer a plan costs no call; else its archive is downloaded and measured. Old versions
-stay: somebody may have named one.
+The default version decides what the API has. A version that was written or read before need not be
+read again, so a plan costs no call unless the default version changed outside; then its archive is
+downloaded and measured. Old versions are kept, because clients may refer to them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
-from reconciler.api.objects.changes import DOUBTFUL_ATTEMPTS, FieldHandler, FieldWrite
+from reconciler.api.objects.changes import FieldHandler, FieldWrite, create_once
 from reconciler.api.objects.scoped import ScopedClient, new_id_of
 from reconciler.api.objects.uploads import Uploader
-from reconciler.api.transport.client import Form
+from reconciler.api.transport.request import Form
 from reconciler.errors import AmbiguousError, NotFoundError
 from reconciler.model.bundle import root_of
 from reconciler.model.comparing import canonical, same
@@ -30,97 +30,128 @@ from reconciler.model.types import BundleType
 from reconciler.model.values import FileSet, LocalFile, Member
 
 _CHUNK = 256 * 1024
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that an archive can say; the same files make the same archive
+_DATE = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest that an archive can say; the same files make the same archive
 _NO_FILES = "__MACOSX/"
-_NOT_READABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+_NOT_READABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 _LARGEST = 8  # times what a bundle may hold: what unpacks to more is no bundle
 
 
 class BundleHandler(FieldHandler):
-    """The carrier of `BundleType` fields. Its values are `FileSet`s, whose members name the version that holds them.
+    """The handler of `BundleType` fields. Its values are `FileSet`s.
 
-    `recorded` is what the state remembers.
+    The `file_id` of a member is the version that has it. `recorded` are the records of the state.
     """
 
     def __init__(self, uploader: Uploader, recorded: Iterable[Record] = ()) -> None:
         self._uploader = uploader
-        applied = (value for record in recorded for value in record.applied.values() if isinstance(value, FileSet))
+        applied = (
+            value
+            for record in recorded
+            for value in record.applied.values()
+            if isinstance(value, FileSet)
+        )
         self._known = {version: value for value in applied if (version := _version_of(value))}
 
-    def check(self, task: FieldWrite) -> None:
-        """Raise StalePlanError if a file is no longer what it was when it was planned."""
-        for member in _members(task.value):
+    def check(self, field_write: FieldWrite) -> None:
+        """Raise StalePlanError if a file changed since the plan."""
+        for member in _members(field_write.value):
             self._uploader.check(member.upload)
 
-    def form(self, task: FieldWrite) -> Form:
-        """The archive, as the create sends it."""
-        return self._form(task)
+    def form(self, field_write: FieldWrite) -> Form:
+        """The archive for the create."""
+        return self._form(field_write)
 
-    def created(self, task: FieldWrite, live: LiveObject) -> FileSet:
+    def after_create(self, field_write: FieldWrite, live: LiveObject) -> FileSet:
         """The files that the create sent."""
-        return self._learn(live, task.value)
+        return self._learn(live, field_write.value)
 
-    def read(self, reach: ScopedClient, live: LiveObject) -> FileSet | None:
-        """The files of the version that counts; None where the API does not give them out."""
+    def read(self, client: ScopedClient, live: LiveObject) -> FileSet | None:
+        """The files of the default version; None where the API does not return them."""
         known = self._known.get(_current(live))
         if known is not None:
             return known
         path = f"{live.kind.collection}/{{id}}/content"
         try:
-            archive = reach.download(path, ids={"id": live.own_id})
+            archive = client.download(path, ids={"id": live.own_id})
         except NotFoundError:
             return None
         members = _unpacked(archive, _type(live.kind))
         return None if members is None else self._learn(live, FileSet(members))
 
-    def write(self, task: FieldWrite, live: LiveObject) -> FileSet | None:
-        """Upload a version, and let it be the one that counts."""
-        if task.value is None:
+    def write(self, field_write: FieldWrite, live: LiveObject) -> FileSet | None:
+        """Upload a version, and make it the default."""
+        if field_write.value is None:
             return None
-        version = self._uploaded(task, live)
+        version = self._upload(field_write, live)
         pointer = {_type(live.kind).version: version}
-        with task.context.steps.step("point", version=version) as step:
-            task.context.answer = task.context.collection.call("update", live.own_id, json=pointer, repeatable=True)
+        with field_write.context.steps.step("point", version=version) as step:
+            field_write.context.answer = field_write.context.collection.call(
+                "update", live.own_id, json=pointer, repeatable=True
+            )
             step.done(live.id)
-        return self._learn(replace(live, attributes={**live.attributes, **task.context.answer}), task.value)
+        return self._learn(
+            replace(live, attributes={**live.attributes, **field_write.context.answer}),
+            field_write.value,
+        )
 
-    def _uploaded(self, task: FieldWrite, live: LiveObject) -> str:
-        """The number of the new version. It counts at once, so dying here leaves nothing half done."""
-        for attempt in range(1, DOUBTFUL_ATTEMPTS + 1):
-            try:
-                return self._sent(task, live)
-            except AmbiguousError:
-                found = self._made_unheard(task, live)
-                if found is not None:
-                    return found
-                if attempt == DOUBTFUL_ATTEMPTS:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+    def _upload(self, field_write: FieldWrite, live: LiveObject) -> str:
+        """The number of the new version. It is the default at once, so a crash is harmless."""
+        return create_once(
+            lambda: self._send(field_write, live),
+            lambda _: self._find_lost(field_write, live),
+        )
 
-    def _sent(self, task: FieldWrite, live: LiveObject) -> str:
-        path, form = f"{live.kind.collection}/{{id}}/versions", self._form(task, default="true")
-        with task.context.steps.step("upload version") as step:
-            made = task.context.client.request("POST", path, ids={"id": live.own_id}, form=form)
+    def _send(self, field_write: FieldWrite, live: LiveObject) -> str:
+        path, form = (
+            f"{live.kind.collection}/{{id}}/versions",
+            self._form(field_write, default="true"),
+        )
+        with field_write.context.steps.step("upload version") as step:
+            made = field_write.context.client.request(
+                "POST", path, ids={"id": live.own_id}, form=form
+            )
             version = made.get("version")
             if not isinstance(version, str) or not version:
-                raise AmbiguousError(f"POST {path}: the answer has no version, so which one was made is unknown.")
+                raise AmbiguousError(
+                    f"POST {path}: the answer has no version, so which one was made is unknown."
+                )
             step.done(new_id_of(made, what=f"POST {path}"), version=version)
         return version
 
-    def _made_unheard(self, task: FieldWrite, live: LiveObject) -> str | None:
-        """The version that counts by now, if it is what was sent."""
-        now = task.context.collection.get(live.own_id)
+    def _find_lost(self, field_write: FieldWrite, live: LiveObject) -> str | None:
+        """The default version, if it changed and has the content that was sent."""
+        now = field_write.context.collection.get(live.own_id)
         if now is None or _current(now) == _current(live):
             return None
-        there = self.read(task.context.client, now)
-        type = task.field.type
-        is_ours = there is not None and same(canonical(type, there), canonical(type, task.value))
+        there = self.read(field_write.context.client, now)
+        type = field_write.field.type
+        is_ours = there is not None and same(
+            canonical(type, there), canonical(type, field_write.value)
+        )
         version = now.attributes.get(_type(live.kind).version)
         return version if is_ours and isinstance(version, str) else None
 
-    def _form(self, task: FieldWrite, **fields: str) -> Form:
-        name = next((str(m.attributes["name"]) for m in _members(task.value) if m.attributes), "bundle")
-        return Form("files", f"{name}.zip", self._packed(task.value, name), fields)
+    def _form(self, field_write: FieldWrite, **fields: str) -> Form:
+        name = next(
+            (str(m.attributes["name"]) for m in _members(field_write.value) if m.attributes),
+            "bundle",
+        )
+        return Form("files", f"{name}.zip", self._packed(field_write.value, name), fields)
 
     def _packed(self, value: FileSet, folder: str) -> BinaryIO:
         packed = io.BytesIO()
@@ -134,7 +165,9 @@ class BundleHandler(FieldHandler):
 
     def _learn(self, live: LiveObject, value: FileSet) -> FileSet:
         version = _current(live)
-        self._known[version] = FileSet(tuple(replace(member, file_id=version) for member in value.members))
+        self._known[version] = FileSet(
+            tuple(replace(member, file_id=version) for member in value.members)
+        )
         return self._known[version]
 
 
@@ -143,12 +176,12 @@ def _type(kind: Kind) -> BundleType:
 
 
 def _current(live: LiveObject) -> str:
-    """The id of the version that counts."""
+    """The id of the default version."""
     return f"{live.id}/{live.attributes.get(_type(live.kind).version)}"
 
 
 def _version_of(value: FileSet) -> str | None:
-    """The version that a recorded set is of, if all of it is of one."""
+    """The version of a recorded set, if all members have the same."""
     versions = {member.file_id for member in value.members}
     return versions.pop() if len(versions) == 1 else None
 
@@ -158,19 +191,26 @@ def _members(value: Any) -> tuple[Member, ...]:
 
 
 def _unpacked(archive: bytes, type: BundleType) -> tuple[Member, ...] | None:
-    """The files of an archive, measured, by their paths below the entry file's folder; None for anything else."""
+    """The files of an archive by their paths below the folder of the entry file.
+
+    None for anything that is no bundle.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            entries = [one for one in opened.infolist() if not one.is_dir() and not one.filename.startswith(_NO_FILES)]
-            root = root_of((one.filename for one in entries), type.entry)
+            entries = [
+                entry
+                for entry in opened.infolist()
+                if not entry.is_dir() and not entry.filename.startswith(_NO_FILES)
+            ]
+            root = root_of((entry.filename for entry in entries), type.entry)
             if root is None or len(entries) > type.max_files * _LARGEST:
                 return None
-            if sum(one.file_size for one in entries) > type.max_bytes * _LARGEST:
+            if sum(entry.file_size for entry in entries) > type.max_bytes * _LARGEST:
                 return None
-            found = [_measured(opened, one, root) for one in entries]
+            members = [_measured(opened, entry, root) for entry in entries]
     except _NOT_READABLE:
         return None
-    return tuple(sorted(found, key=lambda member: member.key))
+    return tuple(sorted(members, key=lambda member: member.key))
 
 
 def _measured(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, root: str) -> Member:

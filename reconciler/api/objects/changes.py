@@ -1,7 +1,8 @@
-"""What the makers of calls share: whom they call as, the change they work on, and how a field with own calls plugs in.
+"""The context of a change, and the interface of fields that have calls of their own.
 
-Most fields travel in the body of a create or a modify. The others (the content of a store, the key of an account) are
-carried by a `Carrier`, chosen by the type of the field; the provider knows when each is due, the carrier knows how.
+Most fields travel in the body of a create or a modify. The others, such as the files of a store or
+the key of an account, have a `FieldHandler`, chosen by the type of the field. The reader and the
+writer know when each of its methods is due; the handler knows which calls it takes.
 """
 
 from __future__ import annotations
@@ -14,38 +15,38 @@ from msgspec import Struct, field
 
 from reconciler.api.objects.collection import CollectionClient
 from reconciler.api.objects.scoped import ScopedClient
-from reconciler.api.transport.client import Form
+from reconciler.api.transport.request import Form
+from reconciler.errors import AmbiguousError
 from reconciler.model.address import Address
 from reconciler.model.kind import Field, Kind
 from reconciler.model.provider import ExpectedValue, Steps
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import Spec
 
-DOUBTFUL_ATTEMPTS = 4
-"""How often something is made whose answers are lost, each time after looking for what came of the time before."""
+CREATE_ATTEMPTS = 4
+"""How often something is created whose answers are lost, with a search after each attempt."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class ChangeContext(Struct):
-    """One change of one object, and what comes of it: receipts by key field, and remarks for the report.
-
-    `answer` is what a create answered, secrets included, or what the write of a carrier was answered about the object.
-    """
+    """One change of one object, and its results."""
 
     collection: CollectionClient
     address: Address | None
     steps: Steps
     record: Record | None = None
     answer: Spec = field(default_factory=dict)
+    """The answer to a create, secrets included, or to a write of a handler."""
     delivered: dict[str, Any] = field(default_factory=dict)
+    """Receipts of keys, by field."""
     notes: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    """A sentence for each file that the API refused while the rest of the change went through."""
+    """A sentence for each file that the API refused while the rest of the change succeeded."""
 
     def __repr__(self) -> str:
-        return f"Work({self.address})"  # the answer may hold a key
+        return f"ChangeContext({self.address})"  # the answer may hold a key
 
     @property
     def kind(self) -> Kind:
@@ -54,12 +55,17 @@ class ChangeContext(Struct):
 
     @property
     def client(self) -> ScopedClient:
-        """Whom to call as."""
+        """The client for the scope of the object."""
         return self.collection.client
+
+    @property
+    def applied(self) -> Spec:
+        """The values that were applied last; empty without a record."""
+        return self.record.applied if self.record else {}
 
 
 class FieldWrite(Struct, frozen=True):
-    """One carried field of a change, and the value that it shall have."""
+    """A field with calls of its own in a change, and its desired value."""
 
     context: ChangeContext
     field: Field
@@ -67,60 +73,93 @@ class FieldWrite(Struct, frozen=True):
 
 
 class FieldHandler:
-    """The calls behind a field that does not travel in the body. Each method may do nothing, and here does so.
+    """The calls behind a field that does not travel in the body. By default, methods do nothing.
 
-    The order is: `check` before anything is sent; `body` or `form` and `journalled` around the create, `created` after;
-    `write` for an update; `removing` before and `removed` after the object goes. `tidy` is for an object that is as it
-    should be, although a run died over it. Values are None where the field cannot be read.
+    For a create, the order is `check`, `body` or `form`, the call, `journal_result`,
+    `after_create`; for an update `check`, `write`; for a delete `before_delete`, the call,
+    `after_delete`. `delete_leftovers` is for an object that needs no change, although a run died
+    over it. Values are None where the field cannot be read.
     """
 
-    def private(self, _field: Field) -> frozenset[str]:
+    def secret_keys(self, _field: Field) -> frozenset[str]:
         """Keys of a create's answer that must not be kept."""
         return frozenset()
 
-    def check(self, task: FieldWrite) -> None:
+    def check(self, field_write: FieldWrite) -> None:
         """Raise if the value could not be written, before any call is made."""
 
-    def body(self, task: FieldWrite) -> Spec | None:
-        """What the body of the create says about the field."""
+    def body(self, field_write: FieldWrite) -> Spec | None:
+        """The part of the create's body for the field."""
 
-    def form(self, task: FieldWrite) -> Form | None:
-        """What the create sends in place of a body, where the field is a file or many."""
+    def form(self, field_write: FieldWrite) -> Form | None:
+        """The form to send in place of a body, for fields that hold files."""
 
-    def journalled(self, answer: Spec) -> Spec | None:
-        """What the journal should know of a create's answer, free of secrets."""
+    def journal_result(self, answer: Spec) -> Spec | None:
+        """The part of a create's answer to journal, free of secrets."""
 
-    def created(self, task: FieldWrite, live: LiveObject) -> Any:
+    def after_create(self, field_write: FieldWrite, live: LiveObject) -> Any:
         """Write the field of an object that was just created; the live value afterwards."""
 
-    def reads(self, _kind: Kind) -> tuple[str, str] | None:
-        """Method and path of the call that `read` begins with; None where it makes none."""
+    def read_route(self, _kind: Kind) -> tuple[str, str] | None:
+        """Method and path of the first call of `read`; None where it makes none."""
 
-    def read(self, reach: ScopedClient, live: LiveObject) -> Any:
+    def read(self, client: ScopedClient, live: LiveObject) -> Any:
         """The live value of the field."""
 
-    def read_before_write(self, field: Field, reach: ScopedClient, live: LiveObject, expected: ExpectedValue) -> Any:
-        """The live value right before it is changed, read as far as the change touches it."""
+    def read_before_write(
+        self, field: Field, client: ScopedClient, live: LiveObject, expected: ExpectedValue
+    ) -> Any:
+        """The live value right before a change, read as far as the change touches it."""
         del field, expected
-        return self.read(reach, live)
+        return self.read(client, live)
 
-    def write(self, task: FieldWrite, live: LiveObject) -> Any:
-        """Bring the field from what `live` carries to the task's value; the live value afterwards."""
+    def write(self, field_write: FieldWrite, live: LiveObject) -> Any:
+        """Change the field to the desired value; the live value afterwards."""
 
-    def removing(self, task: FieldWrite, live: LiveObject) -> None:
-        """Remove what would be out of reach once the object is gone."""
+    def before_delete(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Remove what cannot be found once the object is gone."""
 
-    def removed(self, task: FieldWrite) -> None:
-        """Remove what the object left behind elsewhere."""
+    def after_delete(self, field_write: FieldWrite) -> None:
+        """Remove what the object left elsewhere."""
 
-    def delete_leftovers(self, task: FieldWrite, live: LiveObject) -> None:
-        """Remove what earlier runs made for the field and did not live to use."""
+    def delete_leftovers(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Remove what earlier runs created for the field and never used."""
+
+
+FieldWrites = tuple[tuple[FieldHandler, FieldWrite], ...]
+
+
+def create_once(
+    create: Callable[[], T],
+    search: Callable[[AmbiguousError], T | None],
+    *,
+    lost: AmbiguousError | None = None,
+) -> T:
+    """Create something; if the answer is lost, search for it, and only then create it again.
+
+    `lost` is the error of a first attempt that was made already. Raises the last AmbiguousError
+    after `CREATE_ATTEMPTS` attempts.
+    """
+    attempts = 0 if lost is None else 1
+    while True:
+        if lost is not None:
+            existing = search(lost)
+            if existing is not None:
+                return existing
+            if attempts >= CREATE_ATTEMPTS:
+                raise lost
+        attempts += 1
+        try:
+            return create()
+        except AmbiguousError as error:
+            lost = error
 
 
 def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> list[R]:
-    """The results of `function` in the order of the items, a few at a time.
+    """The results of `function` in the order of the items, from a few threads.
 
-    After an error nothing new is begun; what is under way ends first, then the first error is raised.
+    After an error no further call begins. Calls under way run to their end, then the first error is
+    raised.
     """
     if len(items) <= 1 or workers <= 1:
         return [function(item) for item in items]

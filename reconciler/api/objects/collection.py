@@ -1,4 +1,4 @@
-"""One collection of one kind, in one scope: the calls that the kind declares, and live objects of their answers."""
+"""A client for one collection: the calls that a kind declares, and live objects of the answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reconciler.api.objects.scoped import ScopedClient, id_of
 from reconciler.errors import AnswerError, CredentialError, NotFoundError
 from reconciler.model.calls import Parent, parent_fields
 from reconciler.model.comparing import canonical, with_hidden
+from reconciler.model.consistency import pauses
 from reconciler.model.kind import IN_USE, IS_OVER, Field, Kind
 from reconciler.model.paths import undotted
 from reconciler.model.resource import LiveObject
@@ -25,7 +26,7 @@ _FEW = 3
 LOG = logging.getLogger("reconciler.api")
 
 Reveal = Callable[[SecretValue], Secret]
-"""From where a secret is read to what it is; raises CredentialError where it is not there, or must not be sent."""
+"""Reads a secret from its source; raises CredentialError if it is missing or must not be sent."""
 
 CallName = Literal["create", "read", "update", "delete"]
 
@@ -35,10 +36,10 @@ def _unreadable(value: SecretValue) -> Secret:
 
 
 class CollectionClient(Struct, frozen=True, dict=True):
-    """Where objects of a kind are: `project` is the name in the configuration.
+    """The collection of a kind in a scope. `project` is the name in the configuration.
 
-    `is_in_use` says whether a key that is shown redacted is one that this run works with. `reveal` reads the secrets of
-    a body; it is asked as the body is sent, and nothing before that knows them.
+    `is_in_use` tells whether a redacted key is one that this run uses. `reveal` reads the secrets
+    in a body right before the body is sent; no other code sees them.
     """
 
     kind: Kind
@@ -49,51 +50,90 @@ class CollectionClient(Struct, frozen=True, dict=True):
     reveal: Reveal = _unreadable
 
     @cached_property
-    def collection(self) -> str:
-        """The path of the collection, with holes."""
+    def path(self) -> str:
+        """The path of the collection, with path parameters."""
         return self.kind.collection_for(in_project=self.project is not None, within=self.parent)
 
-    def call(self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
-        """One of the kind's calls; `values` of a spec are for holes of the path, `rest` is as in `Reach.request`."""
+    def call(
+        self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any
+    ) -> dict[str, Any]:
+        """One of the kind's calls; path parameters are taken from `values` and from the parent.
+
+        `rest` are fields of `Request`.
+        """
         return self.send(*self._template(name), id, values=values, **rest)
 
-    def switch(self, field: Field, value: str, id: str) -> dict[str, Any]:
-        """The call that gives a field of an object a value; the answer."""
-        call = self.kind.filled(field.action_calls[value], in_project=self.project is not None, within=self.parent)
+    def call_action(self, field: Field, value: str, id: str) -> dict[str, Any]:
+        """The call that sets a field to a value, such as `activate`; its answer."""
+        call = self.kind.filled(
+            field.action_calls[value], in_project=self.project is not None, within=self.parent
+        )
         return self.send(*call, id, repeatable=True)
 
-    def send(self, method: str, path: str, id: str, *, values: Spec | None = None, **rest: Any) -> dict[str, Any]:
-        """A call of a method and a path with holes, as in `call`."""
-        known = {hole: (values or {}).get(hole) for hole in parent_fields(path)}
-        ids = {hole: str(value) for hole, value in known.items() if value} | dict(self.parent)
+    def send(
+        self, method: str, path: str, id: str, *, values: Spec | None = None, **rest: Any
+    ) -> dict[str, Any]:
+        """A call by method and path, as in `call`."""
+        ids: dict[str, str] = {}
+        for parameter in parent_fields(path):
+            value = (values or {}).get(parameter)
+            if value:
+                ids[parameter] = str(value)
+        ids.update(self.parent)
+        if id:
+            ids["id"] = id
         if "json" in rest:
             rest["json"] = with_secrets(rest["json"], lambda value: self.reveal(value).reveal())
-        return self.client.request(method, path, ids=ids | ({"id": id} if id else {}), **rest)
+        return self.client.request(method, path, ids=ids, **rest)
+
+    def modify(self, id: str, body: Spec, *, settle_seconds: float = 0.0) -> dict[str, Any]:
+        """A modify call. A 404 is retried for `settle_seconds`: new objects may be unknown so long.
+
+        The call is repeatable because it sets values.
+        """
+        growing_pauses = pauses(settle_seconds)
+
+        def attempt() -> dict[str, Any] | NotFoundError:
+            try:
+                return self.call("update", id, json=body, repeatable=True)
+            except NotFoundError as error:
+                return error
+
+        answer = self.client.http.poll(
+            attempt,
+            is_done=lambda answer: not isinstance(answer, NotFoundError),
+            next_pause=lambda _: next(growing_pauses, None),
+            reason=f"until the new {self.kind.name} {id} can be changed",
+        )
+        if isinstance(answer, NotFoundError):
+            raise answer
+        return answer
 
     def list(
         self,
         query: Mapping[str, str | int],
         *,
-        enough: frozenset[str] | None = None,
+        only_ids: frozenset[str] | None = None,
         pages: int = 1,
         attempts: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Every item of the collection, page by page; fewer where `enough` are all that is wanted.
+        """Every item of the collection, page by page; with `only_ids`, possibly fewer.
 
-        It is read until asking for the rest of what is wanted singly is fewer calls than the pages that are to come, of
-        as many `pages` as it had when it was read last.
+        The list then ends once single reads of the missing ids take fewer calls than its other
+        pages. `pages` is its number of pages when it was last read.
         """
-        items = self.client.list(self.collection, ids=dict(self.parent), query=query, attempts=attempts)
-        if enough is None or not self.kind.readable_singly:
+        items = self.client.list(self.path, ids=dict(self.parent), query=query, attempts=attempts)
+        if only_ids is None or not self.kind.readable_singly:
             yield from items
             return
-        missing, pages = set(enough), max(pages, ceil(len(enough) / self.kind.page_limit))
+        missing = set(only_ids)
+        pages = max(pages, ceil(len(only_ids) / self.kind.page_limit))
         for number, item in enumerate(items, start=1):
             missing.discard(self.id_of(item))
             yield item
             page, rest = divmod(number, self.kind.page_limit)
-            if not rest and _is_far_enough(page, of=pages, missing=len(missing), wanted=len(enough)):
-                LOG.info("%s: %s", self.kind.name, _left_off(page, len(missing)))
+            if not rest and _ends_early(page, of=pages, missing=len(missing), wanted=len(only_ids)):
+                LOG.info("%s: %s", self.kind.name, _early_end(page, len(missing)))
                 return
 
     def get(self, id: str = "") -> LiveObject | None:
@@ -102,10 +142,12 @@ class CollectionClient(Struct, frozen=True, dict=True):
             item = self.call("read", id)
         except NotFoundError:
             return None
-        return self.live({"id": id, **item} if id else item) if self.counts(item) else None
+        if not self.counts(item):
+            return None
+        return self.live({"id": id, **item} if id else item)
 
     def remove(self, id: str) -> None:
-        """Delete, or switch off where that is how objects of the kind go."""
+        """Delete an object, or switch it off if the kind declares that."""
         if self._template("delete")[0] == "DELETE":
             self.call("delete", id)
         else:
@@ -115,8 +157,8 @@ class CollectionClient(Struct, frozen=True, dict=True):
         """Stop a job."""
         self._of_job(self.kind.job.cancel if self.kind.job else "", id)
 
-    def said(self, id: str) -> Sequence[tuple[str, str]]:
-        """What a job has said lately, oldest first, as id and sentence."""
+    def job_events(self, id: str) -> Sequence[tuple[str, str]]:
+        """Recent events of a job, oldest first, as id and sentence."""
         path = self.kind.job.events if self.kind.job else None
         if path is None:
             return []
@@ -124,41 +166,46 @@ class CollectionClient(Struct, frozen=True, dict=True):
         return [(str(event.get("id")), str(event.get("message"))) for event in reversed(events)]
 
     def _of_job(self, template: str, id: str) -> dict[str, Any]:
-        method, _, path = template.replace("{collection}", self.collection).partition(" ")
+        method, _, path = template.replace("{collection}", self.path).partition(" ")
         return self.client.request(method, path, ids=dict(self.parent) | {"id": id})
 
     def counts(self, item: Spec) -> bool:
-        """Whether an item of a list is an object of the kind; it is asked with what the path says.
+        """Whether an item of a list is an object of the kind; some lists hold several kinds.
 
-        Raises AnswerError where the item lacks what would tell: an object that is left out counts as gone.
+        Raises AnswerError where the item does not show that. To skip it would count it as gone.
         """
         if self.kind.calls.listed is None:
             return True
-        found = self.kind.calls.listed({**item, **dict(self.parent)})
-        if found is None:
+        is_of_kind = self.kind.calls.listed({**item, **dict(self.parent)})
+        if is_of_kind is None:
             raise AnswerError(
-                f"{self.kind.name} {item.get('id')}: the answer lacks what tells it from other objects of the list",
-                hint="Nothing is planned. Check the server and any proxy in between, and plan again.",
+                f"{self.kind.name} {item.get('id')}: the answer lacks the fields that tell it "
+                "from other objects of the list",
+                hint="Nothing is planned. Check the server and any proxy in between, and plan "
+                "again.",
             )
-        return found
+        return is_of_kind
 
     def in_path(self, name: CallName) -> frozenset[str]:
-        """The fields that the path of a call says, so that its body must not."""
+        """The fields in the path of a call. The API refuses them in the body."""
         return frozenset(parent_fields(self._template(name)[1]))
 
     def own_id_of(self, item: Spec) -> str:
-        """The id of an answered object within its surroundings; AnswerError where it has none."""
+        """The id of an answered object within its parent; AnswerError where it has none."""
         if self.kind.calls.singleton:
-            return self.collection.rpartition("/")[2]
-        name = self.kind.calls.id_field
-        found = id_of({"id": item.get(name)} if name and item.get(name) else item, what=self.collection)
+            return self.path.rpartition("/")[2]
+        id_field = self.kind.calls.id_field
+        if not id_field:
+            return id_of(item, what=self.path)
+        id = id_of({"id": item[id_field]} if item.get(id_field) else item, what=self.path)
         # Two spellings of an id would be two objects.
-        return str(canonical(self.kind.by_name[name].type, found)) if name else found
+        return str(canonical(self.kind.by_name[id_field].type, id))
 
     def live(self, item: Spec) -> LiveObject:
-        """An answer as a live object: under the names of our fields, and with what the path says.
+        """An answer as a live object: with our names of fields, and with the ids in the path.
 
-        What the API should not show is left out even where it does: it may be a secret, and one that nobody here knows.
+        Fields that hold secrets are dropped even where the API shows them, because the redactor
+        does not know those values.
         """
         if self.parent or self.kind.shown_otherwise or self.kind.shows_key:
             item = self._reshaped(item)
@@ -169,7 +216,8 @@ class CollectionClient(Struct, frozen=True, dict=True):
         attributes = {**item, **dict(self.parent)}
         for field in self.kind.shown_otherwise:
             if field.response_key:
-                _rename(field.name, [str(part) for part in undotted(field.response_key)], item, attributes)
+                source = [str(part) for part in undotted(field.response_key)]
+                _copy_value(field.name, source, item, attributes)
             if field.has_hidden and field.name in attributes:
                 attributes[field.name] = with_hidden(field.type, attributes[field.name], None)
             elif field.takes_secrets:
@@ -178,42 +226,44 @@ class CollectionClient(Struct, frozen=True, dict=True):
         if isinstance(shown, str):
             expires_at = item.get("expires_at")
             attributes[IN_USE] = self.is_in_use(shown)
-            attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= self.client.client.server_clock()
+            now = self.client.http.server_clock()
+            attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= now
         return attributes
 
     def id_of(self, item: Spec) -> str:
-        """The id of an answered object, with its surroundings."""
+        """The id of an answered object, with its parent."""
         return self.kind.composed_id(self.parent, self.own_id_of(item))
 
     def _template(self, name: CallName) -> tuple[str, str]:
         return self.kind.route(name, in_project=self.project is not None, within=self.parent)
 
 
-def _rename(name: str, path: list[str], item: Spec, attributes: dict[str, Any]) -> None:
-    """Give a field the value that an answer has for it elsewhere; one that is missing there stays missing."""
-    holder = value_at(item, path[:-1])
-    if isinstance(holder, Mapping) and path[-1] in holder:
-        if holder[path[-1]] is not None or name not in item:
-            attributes[name] = holder[path[-1]]
+def _copy_value(name: str, path: list[str], item: Spec, attributes: dict[str, Any]) -> None:
+    """Set a field to the value at a path of an answer; leave it unset where that is missing."""
+    parent = value_at(item, path[:-1])
+    if isinstance(parent, Mapping) and path[-1] in parent:
+        if parent[path[-1]] is not None or name not in item:
+            attributes[name] = parent[path[-1]]
     elif isinstance(attributes.get(name), dict):
-        del attributes[name]  # it holds the value, where there is one, and is not the value
+        del attributes[name]  # the object around the value, which is no value itself
 
 
-def _is_far_enough(page: int, *, of: int, missing: int, wanted: int) -> bool:
-    """Whether what is missing after so many pages takes fewer calls by itself than the rest of the list.
+def _ends_early(page: int, *, of: int, missing: int, wanted: int) -> bool:
+    """Whether single reads of the missing ids take fewer calls than the rest of the list.
 
-    Beyond the pages that are known of, nobody says how long a list is. A few objects are not worth a second page. More
-    are asked for once that costs at most half as much as the pages so far, which is never much more than either way
-    alone.
+    Beyond its known pages, the length of a list is unknown. A few ids are not worth a second page.
+    More ids are read singly once that takes at most half as many calls as the pages so far, which
+    is never much worse than the better of both ways.
     """
     if page < of:
         return missing < of - page
     return 2 * missing <= page or (of == 1 and wanted <= _FEW)
 
 
-def _left_off(pages: int, missing: int) -> str:
-    """Why a list is not read to its end, for people."""
+def _early_end(pages: int, missing: int) -> str:
+    """Why a list ended early, for the log."""
     read = f"the first {pages} pages" if pages > 1 else "the first page"
     if not missing:
         return f"all of ours are on {read} of the list"
-    return f"{missing} of ours {'is' if missing == 1 else 'are'} not on {read} of the list, and read singly"
+    verb = "is" if missing == 1 else "are"
+    return f"{missing} of ours {verb} not on {read} of the list, and read singly"

@@ -1,6 +1,6 @@
-"""Waiting until a store has indexed what was attached to it, and saying what it could not index.
+"""Waits until a store has indexed the files attached to it, and reports files that failed.
 
-A batch, a file and a store all show `in_progress` for as long as it takes, so one loop waits for any of them.
+A batch, a file and a store all have the status `in_progress` meanwhile, so one loop serves all.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from reconciler.api.transport.responses import clean
 from reconciler.errors import NotFoundError
 from reconciler.model.values import Spec
 
-_FIRST_SECONDS = 1.0
-_MOST_SECONDS = 5.0
+_IN_PROGRESS = "in_progress"
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 5.0
 
 
 class IndexingWatch(Struct, frozen=True):
-    """Something to wait for: `path` shows its status; `failures` lists failed files, None where `path` is the file."""
+    """An object to wait for.
+
+    `path` is the call that shows its status. `failures` is the path of the list of its failed
+    files, None where the object is a file itself.
+    """
 
     path: str
     ids: Mapping[str, str]
@@ -28,73 +33,86 @@ class IndexingWatch(Struct, frozen=True):
 
 
 class Indexing(Struct):
-    """Waits, `seconds` at most for all watches together. `names` says what to call a file in a note, by its id.
+    """Waits at most `seconds` for all watches together. `names` are names of files by their ids.
 
-    What was just attached may be unknown for a moment: `settle_seconds` of "not found" are waited out like indexing.
+    A file that was just attached may be unknown for a moment, so a 404 counts as `in_progress`
+    during the first `settle_seconds`.
     """
 
-    reach: ScopedClient
+    client: ScopedClient
     names: Mapping[str, str]
     seconds: float
     settle_seconds: float
 
     def wait(self, watches: list[IndexingWatch]) -> tuple[list[str], list[str]]:
-        """Wait for all; a sentence for each file that failed, and remarks about what is still going on."""
-        failed: list[str] = []
-        notes: list[str] = []
+        """Wait for all; a sentence for each file that failed, and remarks about unfinished ones."""
+        failures: list[str] = []
+        remarks: list[str] = []
         for watch in watches:
-            body = self._ended(watch)
-            if body is None:
-                notes.append("Some files are still being indexed; the next plan shows those that fail.")
+            status = self._last_status(watch)
+            if status.get("status") == _IN_PROGRESS:
+                remarks.append(
+                    "Some files are still being indexed; the next plan shows those that fail."
+                )
             else:
-                failed += [self._sentence(item) for item in self._failed(watch, body)]
-        return list(dict.fromkeys(failed)), list(dict.fromkeys(notes))
+                failures += [self._sentence(file) for file in self._failed_files(watch, status)]
+        return list(dict.fromkeys(failures)), list(dict.fromkeys(remarks))
 
-    def _ended(self, watch: IndexingWatch) -> Spec | None:
-        pause = _FIRST_SECONDS
-        while True:
-            body, headers = self._status(watch)
-            if body.get("status") != "in_progress":
-                return body
-            told = _told(headers)
-            seconds = told if told is not None else pause
+    def _last_status(self, watch: IndexingWatch) -> Spec:
+        """The object when it is indexed, or when the time is up."""
+        growing_pause = _FIRST_PAUSE_SECONDS
+
+        def next_pause(answer: tuple[Spec, Spec]) -> float | None:
+            nonlocal growing_pause
+            seconds = _poll_after_seconds(answer[1])
+            if seconds is None:
+                seconds = growing_pause
             if seconds > self.seconds:
                 return None
             self.seconds -= seconds
             self.settle_seconds -= seconds
-            self.reach.client.pause(seconds, f"indexing of {len(self.names)} files")
-            pause = min(pause * 1.5, _MOST_SECONDS)
+            growing_pause = min(growing_pause * 1.5, _LONGEST_PAUSE_SECONDS)
+            return seconds
 
-    def _status(self, watch: IndexingWatch) -> tuple[Spec, Spec]:
+        body, _ = self.client.http.poll(
+            lambda: self._read(watch),
+            is_done=lambda answer: answer[0].get("status") != _IN_PROGRESS,
+            next_pause=next_pause,
+            reason=f"indexing of {len(self.names)} files",
+        )
+        return body
+
+    def _read(self, watch: IndexingWatch) -> tuple[Spec, Spec]:
         try:
-            return self.reach.exchange("GET", watch.path, ids=watch.ids)
+            return self.client.exchange("GET", watch.path, ids=watch.ids)
         except NotFoundError:
             if self.settle_seconds <= 0:
                 raise
-            return {"status": "in_progress"}, {}
+            return {"status": _IN_PROGRESS}, {}
 
-    def _failed(self, watch: IndexingWatch, body: Spec) -> Iterator[Spec]:
+    def _failed_files(self, watch: IndexingWatch, status: Spec) -> Iterator[Spec]:
         if watch.failures is None:
-            if body.get("status") != "completed":
-                yield body
-        elif (body.get("file_counts") or {}).get("failed") != 0:
+            if status.get("status") != "completed":
+                yield status
+        elif (status.get("file_counts") or {}).get("failed") != 0:
             query: dict[str, str | int] = {"filter": "failed", "limit": 100}
-            listed = self.reach.list(watch.failures, ids=watch.ids, query=query)
-            yield from (item for item in listed if item.get("id") in self.names)
+            for file in self.client.list(watch.failures, ids=watch.ids, query=query):
+                if file.get("id") in self.names:  # a store may have older failures
+                    yield file
 
-    def _sentence(self, item: Spec) -> str:
-        name = self.names.get(str(item.get("id")), str(item.get("id")))
-        return f"{name} could not be indexed: {_reason(item, self.reach)}."
+    def _sentence(self, file: Spec) -> str:
+        name = self.names.get(str(file.get("id")), str(file.get("id")))
+        return f"{name} could not be indexed: {self._reason(file)}."
+
+    def _reason(self, file: Spec) -> str:
+        error: Any = file.get("last_error")
+        if not isinstance(error, Mapping):
+            return str(file.get("status"))
+        text = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+        return clean(text, self.client.http.redactor).rstrip(".")
 
 
-def _reason(item: Spec, reach: ScopedClient) -> str:
-    error: Any = item.get("last_error")
-    if not isinstance(error, Mapping):
-        return str(item.get("status"))
-    text = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
-    return clean(text, reach.client.redactor).rstrip(".")
-
-
-def _told(headers: Spec) -> float | None:
+def _poll_after_seconds(headers: Spec) -> float | None:
+    """The pause that the server asks for, at least 50 ms; None where it names none."""
     text = str(headers.get("openai-poll-after-ms", ""))
     return max(int(text), 50) / 1000 if text.isdigit() and len(text) < 7 else None

@@ -1,9 +1,10 @@
-"""Keys of service accounts: from the answer that shows them once, straight into their sink.
+"""Delivers keys: from the one answer that shows a key, straight into its sink.
 
-A key exists from the moment the API answers, and is lost if we die before the sink has it. So each step is journalled,
-and whoever finds a key that was made and never delivered deletes it and mints another. Every key that is minted here
-has a name of its own, written down before the call, by which it can be recognised afterwards; the key that comes with
-a new account is recognised by its age.
+A key exists from the moment the API answers, and is lost if the process dies before the sink has
+it. So each step is journalled, and a later run deletes every key that was created and not
+delivered, and creates another. Every key that is created here has a name of its own, journalled
+before the call, by which it is found afterwards. The key that comes with a new account is found by
+its age.
 """
 
 from __future__ import annotations
@@ -17,23 +18,28 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.api.keys import KeyRing
-from reconciler.api.objects.changes import DOUBTFUL_ATTEMPTS, ChangeContext, FieldHandler, FieldWrite
-from reconciler.api.objects.receipts import DELIVER, address_of, earlier_delivery
+from reconciler.api.objects.changes import ChangeContext, FieldHandler, FieldWrite, create_once
 from reconciler.api.objects.scoped import id_of
-from reconciler.errors import AmbiguousError, ApiError, NotFoundError, SinkError
+from reconciler.errors import AmbiguousError, AnswerError, ApiError, NotFoundError, SinkError
 from reconciler.model.address import Address
 from reconciler.model.consistency import KEY_WITH_ACCOUNT_SECONDS, SETTLE_SECONDS, Window, pauses
 from reconciler.model.kind import Field
 from reconciler.model.provider import CREATE, Sinks
 from reconciler.model.resource import LiveObject
 from reconciler.model.secret import Secret
+from reconciler.model.types import KeySinkType
 from reconciler.model.values import Spec
 
+DELIVER = "deliver key"
+"""The journal's name of the step that hands a key to its sink."""
+
 MINT = "mint key"
+"""The journal's name of the step that creates a key."""
+
 _API_KEY = "api_key"
 
 
-class Minted(Struct, frozen=True):
+class NewKey(Struct, frozen=True):
     """A key that the API has just shown."""
 
     id: str
@@ -41,220 +47,374 @@ class Minted(Struct, frozen=True):
 
 
 class KeyDelivery(FieldHandler):
-    """The carrier of keys that are made beside their object: `{write_to: TARGET}`, or None for no key of ours."""
+    """The handler of keys that belong to an object: `{write_to: TARGET}`, or None for no key."""
 
-    def __init__(self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+    def __init__(
+        self, sinks: Sinks, keys: KeyRing, *, settle_seconds: float = SETTLE_SECONDS
+    ) -> None:
         self._sinks = sinks
         self._keys = keys
         self._settle_seconds = settle_seconds
-        self._creating: dict[Address | None, float] = {}
+        self._create_began: dict[Address | None, float] = {}
         self._lock = threading.Lock()
 
-    def private(self, _field: Field) -> frozenset[str]:
+    # --- create
+
+    def secret_keys(self, _field: Field) -> frozenset[str]:
         """The key that comes with a new account."""
         return frozenset({_API_KEY})
 
-    def check(self, task: FieldWrite) -> None:
-        """Raise SinkError now rather than after a key was minted that nobody can take."""
-        if task.value is not None:
-            self._sinks.check(task.value["write_to"])
+    def check(self, field_write: FieldWrite) -> None:
+        """Raise SinkError before a key is created that no sink can take."""
+        if field_write.value is not None:
+            self._sinks.check(field_write.value["write_to"])
 
-    def body(self, task: FieldWrite) -> Spec:
-        """Ask for a bare account where no key is wanted; a key comes unasked."""
-        if task.value is None:
+    def body(self, field_write: FieldWrite) -> Spec:
+        """Ask for an account without a key where none is wanted; the default is one with a key."""
+        if field_write.value is None:
             return {"create_service_account_only": True}
+        context = field_write.context
         with self._lock:
-            # Of several attempts the first counts: its account may be the one that is found in the end.
-            self._creating.setdefault(task.context.address, task.context.client.client.server_clock())
+            # The first of several attempts counts: its account may be the one that is found later.
+            self._create_began.setdefault(context.address, context.client.http.server_clock())
         return {}
 
-    def journalled(self, answer: Spec) -> Spec:
+    def journal_result(self, answer: Spec) -> Spec:
         """The id of the key that came with a new account, so that a later run can delete it."""
         key = answer.get(_API_KEY)
         id = key.get("id") if isinstance(key, Mapping) else None
         return {"key_id": id} if isinstance(id, str) and id else {}
 
-    def created(self, task: FieldWrite, live: LiveObject) -> None:
+    def after_create(self, field_write: FieldWrite, live: LiveObject) -> None:
         """Deliver the key that came with the account."""
-        work, unseen = task.context, set[str]()
+        context = field_write.context
+        lost_names: set[str] = set()
         with self._lock:
-            began = self._creating.pop(work.address, None)
-        if task.value is None:
+            began = self._create_began.pop(context.address, None)
+        if field_write.value is None:
             return
-        shown = _shown_key(work, work.answer.get(_API_KEY))
-        minted = shown or self._mint(work, live, unseen)
+        shown = _shown_key(context, context.answer.get(_API_KEY))
+        key = shown or self._create_key(context, live, lost_names)
         try:
-            self._hand_over(task, minted)
+            self._deliver(field_write, key)
         except SinkError as error:
-            sentence = f"The account {live.id} was made and has no key that was delivered; the next apply makes one."
-            raise SinkError(f"{str(error).rstrip('.')}. {sentence}", hint=error.hint) from error
-        lost: set[str | None] = set()
+            raise SinkError(
+                f"{str(error).rstrip('.')}. The account {live.id} was made and has no key that was "
+                "delivered; the next apply makes one.",
+                hint=error.hint,
+            ) from error
+        lost_ids: set[str | None] = set()
         if shown is None and began is not None:
-            # The account has a key of its own that the answer did not show whole.
-            lost.update(self._listed(work, live, unseen, [Window(began)], self._settle_seconds))
-        elif unseen:
-            lost.update(self._lost(work, live, unseen))
-        self._delete_all_but(minted.id, lost, work)
+            # The account has a key of its own, which the answer did not show in full.
+            windows = [Window(began)]
+            lost_ids.update(
+                self._find_lost(context, live, lost_names, windows, self._settle_seconds)
+            )
+        elif lost_names:
+            lost_ids.update(self._lost_ids(context, live, lost_names))
+        _delete_keys(context, lost_ids - {key.id})
 
-    def write(self, task: FieldWrite, live: LiveObject) -> None:
-        """Mint and deliver a key, then delete the one before it; or, for None, delete ours."""
-        work, name, unseen = task.context, task.field.name, set[str]()
-        earlier = earlier_delivery(task)
-        work.delivered[name] = _delivered_already(task) or (None if earlier else self._found_again(task, live))
-        if task.value is not None and work.delivered[name] is None:
-            self._hand_over(task, self._mint(work, live, unseen))
-        now = work.delivered[name] or {}
-        self._clear(work, now.get("target"))
-        self._delete_all_but(now.get("key_id"), {earlier.get("key_id"), *self._lost(work, live, unseen)}, work)
-        if earlier and earlier.get("target") != now.get("target"):
+    # --- update
+
+    def write(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Create and deliver a key, then delete the previous one; for None, only delete ours."""
+        context = field_write.context
+        name = field_write.field.name
+        lost_names: set[str] = set()
+        previous = _previous_delivery(field_write)
+        delivery = _finished_delivery(field_write)
+        if delivery is None and not previous:
+            delivery = self._recall_delivery(field_write, live)
+        context.delivered[name] = delivery
+        if field_write.value is not None and delivery is None:
+            self._deliver(field_write, self._create_key(context, live, lost_names))
+        current = context.delivered[name] or {}
+        self._withdraw_unfinished(context, except_target=current.get("target"))
+        outdated = {previous.get("key_id"), *self._lost_ids(context, live, lost_names)}
+        _delete_keys(context, outdated - {current.get("key_id")})
+        if previous and previous.get("target") != current.get("target"):
             try:
-                self._sinks.withdraw(earlier["target"], earlier.get("receipt") or {})
+                _withdraw(self._sinks, previous)
             except SinkError as error:
-                work.notes.append(f"The key before this one is dead, and could not be removed: {error}")
+                context.notes.append(
+                    f"The key before this one is dead, and could not be removed: {error}"
+                )
 
-    def _found_again(self, task: FieldWrite, live: LiveObject) -> dict[str, Any] | None:
-        """A delivery that the state has forgotten: our file holds the value of a key that the account still has."""
-        if task.value is None:
+    def _recall_delivery(self, field_write: FieldWrite, live: LiveObject) -> dict[str, Any] | None:
+        """A delivery that the state lost: the sink has the value of a key that still exists."""
+        if field_write.value is None:
             return None
-        work, target = task.context, task.value["write_to"]
-        secret = self._sinks.recall(target, address=address_of(work))
+        context = field_write.context
+        target = field_write.value["write_to"]
+        address = _address_of(context)
+        secret = self._sinks.recall(target, address=address)
         if secret is None:
             return None
-        work.client.client.redactor.add(secret)
-        alike = [_key_id(key) for key in _keys_of(work, live) if _shows(key, secret)]
-        if len(alike) != 1:
+        context.client.http.redactor.add(secret)
+        matches = [_key_id(key) for key in _keys_of(context, live) if _shows(key, secret)]
+        if len(matches) != 1:
             return None
-        receipt = self._sinks.put(target, secret, address=address_of(work))
-        return {"key_id": alike[0], "target": dict(target), "receipt": dict(receipt)}
+        receipt = self._sinks.put(target, secret, address=address)
+        return _delivery(matches[0], target, receipt)
 
-    def removed(self, task: FieldWrite) -> None:
-        """Take back what we delivered: the keys of an account go with it."""
-        earlier = earlier_delivery(task)
-        for entry in (*([earlier] if earlier else []), *task.context.steps.finished(DELIVER)):
-            self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
-        self._clear(task.context, None)
+    # --- removal
 
-    def _clear(self, work: ChangeContext, kept: Any) -> None:
-        """Remove what a delivery that was cut short may have left, where it did not go to the place that is `kept`."""
-        for entry in work.steps.unfinished(DELIVER):
-            if entry.get("target") and entry["target"] != kept:
-                self._sinks.withdraw(entry["target"], {})
+    def after_delete(self, field_write: FieldWrite) -> None:
+        """Withdraw all deliveries; the API deletes the keys together with the account."""
+        previous = _previous_delivery(field_write)
+        if previous:
+            _withdraw(self._sinks, previous)
+        for delivery in field_write.context.steps.finished(DELIVER):
+            _withdraw(self._sinks, delivery)
+        self._withdraw_unfinished(field_write.context, except_target=None)
 
-    def delete_leftovers(self, task: FieldWrite, live: LiveObject) -> None:
-        """Delete the keys that earlier runs minted for the account, unless they are the one that was delivered last."""
-        kept, delivered = earlier_delivery(task), task.context.steps.finished(DELIVER)
-        for entry in delivered:
-            if entry.get("target") == kept.get("target"):
-                kept = entry
+    def delete_leftovers(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Delete the keys that earlier runs created, except for the one delivered last."""
+        context = field_write.context
+        kept = _previous_delivery(field_write)
+        for delivery in context.steps.finished(DELIVER):
+            if delivery.get("target") == kept.get("target"):
+                kept = delivery
             else:
-                self._sinks.withdraw(entry["target"], entry.get("receipt") or {})
-        self._clear(task.context, kept.get("target"))
-        self._delete_all_but(kept.get("key_id"), set(self._lost(task.context, live, set())), task.context)
+                _withdraw(self._sinks, delivery)
+        self._withdraw_unfinished(context, except_target=kept.get("target"))
+        lost_ids: set[str | None] = set(self._lost_ids(context, live, set()))
+        _delete_keys(context, lost_ids - {kept.get("key_id")})
 
-    def _mint(self, work: ChangeContext, live: LiveObject, unseen: set[str]) -> Minted:
-        """A new key. Names of keys that may have been made without our seeing them are added to `unseen`."""
-        left = pauses(self._settle_seconds)
-        while True:
+    def _withdraw_unfinished(self, context: ChangeContext, *, except_target: Any) -> None:
+        """Withdraw what interrupted deliveries may have left in other targets."""
+        for delivery in context.steps.unfinished(DELIVER):
+            if delivery.get("target") and delivery["target"] != except_target:
+                self._sinks.withdraw(delivery["target"], {})
+
+    # --- creating and delivering
+
+    def _create_key(self, context: ChangeContext, live: LiveObject, lost_names: set[str]) -> NewKey:
+        """A new key. Adds to `lost_names` the names of keys whose answers were lost."""
+        growing_pauses = pauses(self._settle_seconds)
+
+        def create() -> NewKey:
+            if lost_names:  # give the cause of the lost answer time to pass
+                pause = next(growing_pauses, 0.0)
+                reason = f"minting another key for {live.id}, as an answer was lost"
+                context.client.http.pause(pause, reason)
             name = f"reconciler-{secrets.token_hex(6)}"
             try:
-                return _minted_as(name, work, live)
+                return _post_key(name, context, live)
             except AmbiguousError:
-                unseen.add(name)
-                if len(unseen) == DOUBTFUL_ATTEMPTS:
-                    raise
-            # Whatever lost the answer may still be there; nothing has to be found before another key is minted.
-            work.client.client.pause(next(left, 0.0), f"minting another key for {live.id}, as an answer was lost")
+                lost_names.add(name)
+                raise
 
-    def _hand_over(self, task: FieldWrite, minted: Minted) -> None:
-        work, target = task.context, task.value["write_to"]
+        # A search would be in vain: the API shows the secret of a key only once.
+        return create_once(create, lambda _: None)
+
+    def _deliver(self, field_write: FieldWrite, key: NewKey) -> None:
+        """Hand a key to its sink; delete it again if the sink fails."""
+        context = field_write.context
+        target = field_write.value["write_to"]
         try:
-            with work.steps.step(DELIVER, key_id=minted.id, target=dict(target)) as step:
-                receipt = self._sinks.put(target, minted.secret, address=address_of(work))
-                entry = {"key_id": minted.id, "target": dict(target), "receipt": dict(receipt)}
-                step.done(minted.id, **entry)
+            with context.steps.step(DELIVER, key_id=key.id, target=dict(target)) as step:
+                receipt = self._sinks.put(target, key.secret, address=_address_of(context))
+                delivery = _delivery(key.id, target, receipt)
+                step.done(key.id, **delivery)
         except SinkError as error:
-            left = _delete_key(work, minted.id)
-            raise SinkError(" ".join(filter(None, (str(error), left))), hint=error.hint) from error
-        work.delivered[task.field.name] = entry
-        if work.collection.project is not None:
-            self._keys.learn(work.collection.project, minted.secret)
+            sentences = (str(error), _delete_key(context, key.id))
+            raise SinkError(" ".join(filter(None, sentences)), hint=error.hint) from error
+        context.delivered[field_write.field.name] = delivery
+        if context.collection.project is not None:
+            self._keys.learn(context.collection.project, key.secret)
 
-    def _lost(self, work: ChangeContext, live: LiveObject, unseen: set[str]) -> Iterator[str]:
-        """The ids of keys that were made for this account by us, and never delivered."""
-        yield from (entry["id"] for entry in work.steps.finished(MINT) if entry.get("id"))
-        yield from (entry["key_id"] for entry in work.steps.finished(CREATE) if entry.get("key_id"))
-        minted, creates = work.steps.unfinished(MINT), work.steps.unfinished(CREATE)
-        names = unseen | {str(entry.get("key_name")) for entry in minted}
+    # --- finding lost keys
+
+    def _lost_ids(
+        self, context: ChangeContext, live: LiveObject, lost_names: set[str]
+    ) -> Iterator[str]:
+        """The ids of keys that this or an earlier run created and never delivered."""
+        steps = context.steps
+        yield from (entry["id"] for entry in steps.finished(MINT) if entry.get("id"))
+        yield from (entry["key_id"] for entry in steps.finished(CREATE) if entry.get("key_id"))
+        mints = steps.unfinished(MINT)
+        creates = steps.unfinished(CREATE)
+        now = context.client.http.server_clock()
+        names = lost_names | {str(entry.get("key_name")) for entry in mints}
         windows = [Window.of(float(entry["began_at"]), entry.get("ended_at")) for entry in creates]
+        times = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*mints, *creates)]
         with self._lock:
-            began = self._creating.pop(work.address, None)
+            began = self._create_began.pop(context.address, None)
         if began is not None:
             windows.append(Window(began))
-        now = work.client.client.server_clock()
-        moments = [float(entry.get("ended_at") or entry["began_at"]) for entry in (*minted, *creates)]
-        moments += [began] if began is not None else []
-        moments += [now] if unseen else []
+            times.append(began)
+        if lost_names:
+            times.append(now)
         if names or windows:
-            seconds = min(self._settle_seconds, max(moments) + self._settle_seconds - now)
-            yield from self._listed(work, live, names, windows, seconds)
+            left_seconds = max(times) + self._settle_seconds - now
+            seconds = min(self._settle_seconds, left_seconds)
+            yield from self._find_lost(context, live, names, windows, seconds)
 
-    def _listed(
-        self, work: ChangeContext, live: LiveObject, names: set[str], windows: Sequence[Window], seconds: float
+    def _find_lost(
+        self,
+        context: ChangeContext,
+        live: LiveObject,
+        names: set[str],
+        windows: Sequence[Window],
+        seconds: float,
     ) -> Iterator[str]:
-        """The same, of those whose id nobody saw: looked for until they would have to be in the list."""
-        client, left = work.client.client, pauses(seconds)
-        while True:
-            lost = [key for key in _keys_of(work, live) if _is_lost(key, live, names, windows)]
-            is_complete = names <= {key.get("name") for key in lost} and len(lost) >= bool(windows) + len(names)
-            pause = None if is_complete else next(left, None)
-            if pause is None:
-                break
-            client.pause(pause, f"looking for keys of {live.id} that nobody received")
-        yield from map(_key_id, lost)
+        """The ids of lost keys by name or age: searched for until the list would have to show them.
 
-    def _delete_all_but(self, kept: str | None, ids: set[str | None], work: ChangeContext) -> None:
-        for key_id in sorted(id for id in ids if id is not None and id != kept):
-            left = _delete_key(work, key_id)
-            if left:
-                work.notes.append(left)
+        Each name stands for one key, and the account for one more if its create was interrupted.
+        """
+        growing_pauses = pauses(seconds)
+        expected = len(names) + bool(windows)
+
+        def search() -> list[dict[str, Any]]:
+            return [key for key in _keys_of(context, live) if _is_lost(key, live, names, windows)]
+
+        def is_complete(keys: list[dict[str, Any]]) -> bool:
+            return names <= {key.get("name") for key in keys} and len(keys) >= expected
+
+        lost_keys = context.client.http.poll(
+            search,
+            is_done=is_complete,
+            next_pause=lambda _: next(growing_pauses, None),
+            reason=f"looking for keys of {live.id} that nobody received",
+        )
+        yield from map(_key_id, lost_keys)
 
 
-def _delivered_already(task: FieldWrite) -> dict[str, Any] | None:
-    """The receipt of a delivery to the same place, in a change that did not come to its end afterwards."""
-    finished = task.context.steps.finished(DELIVER)
-    if task.value is None or not finished or finished[-1].get("target") != dict(task.value["write_to"]):
+class ShownOnceDelivery(FieldHandler):
+    """The handler of secrets in the answer to the create of their own object.
+
+    The API never shows the secret again. If the sink fails, the object is useless and is deleted;
+    if the process dies in between, the next plan replaces the object.
+    """
+
+    def __init__(self, sinks: Sinks) -> None:
+        self._sinks = sinks
+
+    def secret_keys(self, field: Field) -> frozenset[str]:
+        """The key of the answer that has the secret."""
+        return frozenset({_secret_key(field)})
+
+    def check(self, field_write: FieldWrite) -> None:
+        """Raise SinkError before an object is created whose secret no sink can take."""
+        if field_write.value is not None:
+            self._sinks.check(field_write.value["write_to"])
+
+    def after_create(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Deliver the secret, or delete the object."""
+        context = field_write.context
+        secret_key = _secret_key(field_write.field)
+        value = context.answer.get(secret_key)
+        if not isinstance(value, str) or not value:
+            _discard(context, live)
+            raise AnswerError(
+                f"The answer to the create of {context.address} has no {secret_key}, so there is "
+                "no key to deliver."
+            )
+        secret = Secret(value)
+        context.client.http.redactor.add(secret)
+        if field_write.value is None:
+            return
+        target = field_write.value["write_to"]
+        try:
+            with context.steps.step(DELIVER, id=live.id) as step:
+                receipt = self._sinks.put(target, secret, address=_address_of(context))
+                delivery = _delivery(live.own_id, target, receipt)
+                step.done(live.id, **delivery)
+        except SinkError:
+            _discard(context, live)
+            raise
+        context.delivered[field_write.field.name] = delivery
+
+    def write(self, field_write: FieldWrite, live: LiveObject) -> None:
+        """Do nothing: another sink takes a new object, so the field forces replacement."""
+
+    def after_delete(self, field_write: FieldWrite) -> None:
+        """Withdraw the delivery: the secret is useless now."""
+        previous = _previous_delivery(field_write)
+        if previous:
+            _withdraw(self._sinks, previous)
+
+
+# --- deliveries
+
+
+def _delivery(key_id: str, target: Spec, receipt: Spec) -> dict[str, Any]:
+    """A delivery as the journal and the state record it."""
+    return {"key_id": key_id, "target": dict(target), "receipt": dict(receipt)}
+
+
+def _previous_delivery(field_write: FieldWrite) -> Spec:
+    """The delivery in the record; empty for none."""
+    record = field_write.context.record
+    return (record.delivered.get(field_write.field.name) if record else None) or {}
+
+
+def _finished_delivery(field_write: FieldWrite) -> dict[str, Any] | None:
+    """A delivery to the same target by an earlier run that did not finish the change."""
+    finished = field_write.context.steps.finished(DELIVER)
+    if field_write.value is None or not finished:
         return None
-    return {name: finished[-1][name] for name in ("key_id", "target", "receipt")}
+    last = finished[-1]
+    if last.get("target") != dict(field_write.value["write_to"]):
+        return None
+    return {name: last[name] for name in ("key_id", "target", "receipt")}
 
 
-def _minted_as(name: str, work: ChangeContext, live: LiveObject) -> Minted:
-    path = f"{work.kind.collection}/{{id}}/api_keys"
-    with work.steps.step(MINT, key_name=name) as step:
-        minted = _shown_key(work, work.client.request("POST", path, ids={"id": live.id}, json={"name": name}))
-        if minted is None:
+def _withdraw(sinks: Sinks, delivery: Spec) -> None:
+    sinks.withdraw(delivery["target"], delivery.get("receipt") or {})
+
+
+def _address_of(context: ChangeContext) -> Address:
+    if context.address is None:
+        raise AssertionError("a key is delivered for an address")
+    return context.address
+
+
+def _secret_key(field: Field) -> str:
+    return (field.type.shown_in if isinstance(field.type, KeySinkType) else None) or ""
+
+
+def _discard(context: ChangeContext, live: LiveObject) -> None:
+    try:
+        context.collection.remove(live.own_id)
+    except ApiError as error:
+        context.notes.append(f"{live.id} was made and could not be deleted again: {error}")
+
+
+# --- keys of an account
+
+
+def _post_key(name: str, context: ChangeContext, live: LiveObject) -> NewKey:
+    path = f"{context.kind.collection}/{{id}}/api_keys"
+    with context.steps.step(MINT, key_name=name) as step:
+        answer = context.client.request("POST", path, ids={"id": live.id}, json={"name": name})
+        key = _shown_key(context, answer)
+        if key is None:
             raise AmbiguousError(f"POST {path}: the answer that should show a new key has none.")
-        step.done(minted.id)
-    return minted
+        step.done(key.id)
+    return key
 
 
-def _shown_key(work: ChangeContext, shown: Any) -> Minted | None:
-    """The key in an answer, None where it is not there as a whole; its value is known to the redactor from here on."""
-    id, value = (shown.get("id"), shown.get("value")) if isinstance(shown, Mapping) else (None, None)
-    if isinstance(value, str) and value:
-        work.client.client.redactor.add(Secret(value))
-    if not isinstance(id, str) or not id or not isinstance(value, str) or not value:
+def _shown_key(context: ChangeContext, shown: Any) -> NewKey | None:
+    """The key in an answer, None where it is incomplete. The redactor knows its value from then."""
+    if not isinstance(shown, Mapping):
+        return None
+    id, value = shown.get("id"), shown.get("value")
+    if not isinstance(value, str) or not value:
         return None
     secret = Secret(value)
-    work.client.client.redactor.add(secret)
-    return Minted(id, secret)
+    context.client.http.redactor.add(secret)
+    return NewKey(id, secret) if isinstance(id, str) and id else None
 
 
-def _keys_path(work: ChangeContext) -> str:
-    return work.kind.collection.rpartition("/")[0] + "/api_keys"
+def _keys_path(context: ChangeContext) -> str:
+    return context.kind.collection.rpartition("/")[0] + "/api_keys"
 
 
-def _keys_of(work: ChangeContext, live: LiveObject) -> Iterator[dict[str, Any]]:
-    for key in work.client.list(_keys_path(work), query={"limit": 100}):
+def _keys_of(context: ChangeContext, live: LiveObject) -> Iterator[dict[str, Any]]:
+    # The API lists keys by project, not by account.
+    for key in context.client.list(_keys_path(context), query={"limit": 100}):
         owner = key.get("owner") or {}
         if (owner.get("service_account") or {}).get("id") == live.id:
             yield key
@@ -267,28 +427,40 @@ def _key_id(key: Spec) -> str:
 def _is_lost(key: Spec, live: LiveObject, names: set[str], windows: Sequence[Window]) -> bool:
     if key.get("name") in names:
         return True
-    born, made = live.attributes.get("created_at"), key.get("created_at")
-    if not isinstance(born, int | float) or not isinstance(made, int | float):
+    account_time, key_time = live.attributes.get("created_at"), key.get("created_at")
+    if not isinstance(account_time, int | float) or not isinstance(key_time, int | float):
         return False
-    # Only if the account itself is of that create: another one of the same name has keys that are not ours.
-    return any(window.holds(born) for window in windows) and made - born <= KEY_WITH_ACCOUNT_SECONDS
+    # The account itself must be of that create: another one of the same name has foreign keys.
+    is_ours = any(window.holds(account_time) for window in windows)
+    return is_ours and key_time - account_time <= KEY_WITH_ACCOUNT_SECONDS
 
 
 def _shows(key: Spec, secret: Secret) -> bool:
-    """Whether a listed key, of which the API shows only both ends, is the one of this value."""
+    """Whether a listed key, of which the API shows only both ends, has this value."""
     ends = re.fullmatch(r"([^*.…]+)[*.…]+([^*.…]{4,})", str(key.get("redacted_value")))
     value = secret.reveal()
     return ends is not None and value.startswith(ends[1]) and value.endswith(ends[2])
 
 
-def _delete_key(work: ChangeContext, key_id: str) -> str | None:
-    """Delete a key; a sentence for the report where the API does not let us."""
-    with work.steps.step(f"delete key {key_id}") as step:
+def _delete_keys(context: ChangeContext, ids: set[str | None]) -> None:
+    for key_id in sorted(id for id in ids if id is not None):
+        problem = _delete_key(context, key_id)
+        if problem:
+            context.notes.append(problem)
+
+
+def _delete_key(context: ChangeContext, key_id: str) -> str | None:
+    """Delete a key; a sentence for the report where the API refuses."""
+    path = f"{_keys_path(context)}/{{key}}"
+    with context.steps.step(f"delete key {key_id}") as step:
         try:
-            work.client.request("DELETE", f"{_keys_path(work)}/{{key}}", ids={"key": key_id})
+            context.client.request("DELETE", path, ids={"key": key_id})
         except NotFoundError:
             pass
         except ApiError as error:
-            return f"The key {key_id} could not be deleted and still works, as long as its account exists: {error}"
+            return (
+                f"The key {key_id} could not be deleted and still works, as long as its account "
+                f"exists: {error}"
+            )
         step.done(key_id)
     return None

@@ -1,8 +1,9 @@
-"""What a vector store holds, as a set of members, and what has to move to make it another set.
+"""The members of a vector store as a set, and the moves from one set to another.
 
-Each file that we attach carries the path and the digest of its source in its attributes, so the live set can be read
-without any state of ours. A run that died may have left two files for one path: the better one stands for the path,
-the others appear under a key of their own, which no manifest asks for, so they go. Pure functions; nothing here calls.
+Each file that we attach has the path and the digest of its source in its attributes, so the live
+set needs no state. A run that died may have left two files for one path. The better one gets the
+path; the others get a key of their own, which no manifest has, so they are removed. The functions
+are pure.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _OURS = (PATH_KEY, DIGEST_KEY)
 
 
 class Moves(Struct, frozen=True):
-    """What to do, by how it is done. All but `remove` are desired members, with their file id where one exists.
+    """The moves, by the calls they take. All but `remove` are desired members.
 
-    `add` is to be uploaded where it has content, and attached; `again` is attached otherwise than asked, which takes a
-    detach; `retag` differs in its attributes alone; `remove` are live members.
+    `add` are uploaded if they have content, and attached. `again` are attached with other options,
+    which takes a detach. `retag` differ in their attributes only. `remove` are live members.
     """
 
     add: tuple[Member, ...]
@@ -38,19 +39,19 @@ class Moves(Struct, frozen=True):
 
 
 def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
-    """The members of a store, from its list of files; those that are not ours go by their file id."""
-    found: dict[str, Member] = {}
+    """The members in a list of a store's files. Files that are not ours have their id as key."""
+    by_key: dict[str, Member] = {}
     alike: dict[str, Any] = {}
     for item in sorted(items, key=_preference):
         member = _member(item, alike)
-        if member.key in found:
+        if member.key in by_key:
             member = replace(member, key=f"{member.key} ({member.file_id})")
-        found[member.key] = member
-    return FileSet(tuple(found[key] for key in sorted(found)))
+        by_key[member.key] = member
+    return FileSet(tuple(by_key[key] for key in sorted(by_key)))
 
 
 def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) -> FileSet | None:
-    """The members of a store in comparable form as a set again; None where the id of one is not known any more."""
+    """The members in comparable form as a set; None where the file id of one is unknown."""
     ids = {member.key: member.file_id for member in applied.members} if applied else {}
     members = []
     for key, shown in image.items():
@@ -59,7 +60,9 @@ def seen_set(image: Mapping[str, Mapping[str, Any]], applied: FileSet | None) ->
         if file_id is None:
             return None
         content = LocalFile(key, sha256, 0) if sha256 else None
-        members.append(Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy")))
+        members.append(
+            Member(key, content, file_id, shown.get("attributes"), shown.get("chunking_strategy"))
+        )
     return FileSet(tuple(members))
 
 
@@ -78,24 +81,26 @@ def tags(member: Member) -> dict[str, Any]:
 
 
 def moves(before: FileSet, after: FileSet, type: FileSetType) -> Moves:
-    """How to get from one set to the other."""
+    """The moves from one set to the other."""
     by_key = {member.key: member for member in before.members if member.content}
     by_id = {member.file_id: member for member in before.members}
     sorted_out: dict[str, list[Member]] = {"add": [], "again": [], "retag": []}
     kept: set[Any] = set()
     for member in after.members:
-        found = by_key.get(member.key) if member.content else by_id.get(member.file_id)
-        if found is None and member.refused:
+        current = by_key.get(member.key) if member.content else by_id.get(member.file_id)
+        if current is None and member.refused:
             continue
-        if found is None or (member.content is not None and _digest(found) != _digest(member)):
+        if current is None or (member.content is not None and _digest(current) != _digest(member)):
             sorted_out["add"].append(member)
             continue
-        kept.add(found.file_id)
-        how = _difference(member, found, type)
+        kept.add(current.file_id)
+        how = _difference(member, current, type)
         if how is not None:
-            sorted_out[how].append(replace(member, file_id=found.file_id))
+            sorted_out[how].append(replace(member, file_id=current.file_id))
     remove = tuple(member for member in before.members if member.file_id not in kept)
-    return Moves(tuple(sorted_out["add"]), tuple(sorted_out["again"]), tuple(sorted_out["retag"]), remove)
+    return Moves(
+        tuple(sorted_out["add"]), tuple(sorted_out["again"]), tuple(sorted_out["retag"]), remove
+    )
 
 
 def _difference(desired: Member, live: Member, type: FileSetType) -> str | None:
@@ -103,7 +108,7 @@ def _difference(desired: Member, live: Member, type: FileSetType) -> str | None:
     if not same(*chunking):
         return "again"
     attributes = comparable(type.attributes, desired.attributes, live.attributes)
-    # A file of ours that is now asked for by its id alone loses our attributes, and with them our claim to it.
+    # A file that is now declared by its id loses our attributes: it is no longer ours.
     return "retag" if not same(*attributes) or _digest(desired) != _digest(live) else None
 
 
@@ -118,16 +123,21 @@ def _preference(item: Mapping[str, Any]) -> tuple[bool, float, str]:
 
 
 def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
-    """A member of its store; what is equal is kept once in `alike`, since most members are attached alike."""
+    """A member in the list of its store.
+
+    Most members have equal options; `alike` shares those, so that large stores take less memory.
+    """
     id, chunking = id_of(item, what="the list of a store's files"), item.get("chunking_strategy")
     tagged: Any = item.get("attributes") or {}
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
     ours = isinstance(path, str) and isinstance(sha256, str)
     only_ours = ours and len(tagged) == len(_OURS)
-    attributes = {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
+    attributes = (
+        {} if only_ours else {name: value for name, value in tagged.items() if name not in _OURS}
+    )
     return Member(
         key=path if ours else id,
-        # The size is not told, and not needed: the digest says it all.
+        # The list has no size; the digest identifies the content.
         content=LocalFile(path, sha256, 0) if ours else None,
         file_id=id,
         attributes=alike.setdefault(repr(attributes), attributes),

@@ -1,10 +1,10 @@
-"""Uploads that are in no store: found again instead of sent twice.
+"""Orphaned uploads: files that no store has, found and used instead of being uploaded twice.
 
-An upload can succeed without our learning of it, in this run (the answer was lost) or in an earlier one (it died before
-it attached the file). The journal names what was sent; the list of files is searched for what the journal does not
-know. A file is taken only if it is the only one that fits: name, size, age, and claimed by nobody. What no member turns
-out to need, because its path has left the manifests or its content has changed, is named to be deleted. So is an
-upload that the state remembers and that somebody else has detached.
+An upload can succeed without our knowledge, in this run (the answer was lost) or in an earlier one
+(it died before it attached the file). The journal has the ids of most; the list of files is
+searched for the others. A file counts only if it is the only match: by name, size and age, and
+reserved by nobody. Orphans that no member needs, because their path left the manifests or their
+content changed, are deleted. The same goes for uploads in the state that were detached outside.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ from reconciler.model.consistency import UPLOAD_ATTEMPT_SECONDS, Window, pauses
 from reconciler.model.values import FileSet, LocalFile, Spec
 
 UPLOAD = "upload"
+"""The journal's name of the step that uploads a file."""
+
 REATTACH = "reattach"
+"""The journal's name of the step that detaches a file in order to attach it with other options."""
+
+_LIST_LIMIT = 10_000
+
+_Content = tuple[str, str]
+"""Path and digest of a file."""
 
 
 class UploadRef(NamedTuple):
-    """A file that an earlier run had in hand: what it was uploaded of, and its id."""
+    """An upload of an earlier run: the path and digest of its source, and its id."""
 
     path: str
     sha256: str
@@ -34,155 +42,178 @@ class UploadRef(NamedTuple):
 
 
 class OrphanedUploads:
-    """The unclaimed uploads of one change. `known` are ids that are claimed from the start. Safe to use from threads.
+    """The orphaned uploads that one change may use. Safe to use from threads.
 
-    `claims` are those of the whole run; within the change, each file is given to one member. Lists lag behind, so an
-    upload is looked for until `settle_seconds` after it began. What earlier runs left in the journal is read once, as
-    it stays so for as long as the change lasts, and each of thousands of members asks for it.
+    `known` are ids that are reserved from the start. `reservations` are those of the whole run;
+    within the change, each file goes to one member. Lists lag behind, so an upload is searched for
+    until `settle_seconds` after it began. The journal of earlier runs does not change during a
+    change and is read once, because thousands of members ask for it.
     """
 
     def __init__(
         self,
-        work: ChangeContext,
-        claims: InProcessReservations,
+        context: ChangeContext,
+        reservations: InProcessReservations,
         known: frozenset[str],
         purpose: str,
         settle_seconds: float,
     ) -> None:
-        self._work = work
-        self._claims = claims
-        self._left_over: list[tuple[LocalFile, list[str]]] = []
-        for id in known:
-            claims.reserve(id, work.address)
-        self._claimed = set(known)
+        self._context = context
+        self._reservations = reservations
         self._purpose = purpose
         self._settle_seconds = settle_seconds
-        self._looked_for: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        steps = work.steps
-        journalled = (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
-        self._journalled = list(_traces(journalled))
-        self._recorded = list(_recorded(work))
+        for id in known:
+            reservations.reserve(id, context.address)
+        self._reserved = set(known)
+        self._searched: set[_Content] = set()
+        self._ambiguous: list[tuple[LocalFile, list[str]]] = []
+        steps = context.steps
+        self._journalled = list(
+            _journalled(
+                (*steps.finished(UPLOAD), *steps.finished(REATTACH), *steps.unfinished(REATTACH))
+            )
+        )
+        self._recorded = list(_recorded(context))
         self._unanswered = steps.unfinished(UPLOAD)
-        self._windows: dict[tuple[str, str], list[Window]] = {}
+        self._ids_by_content: dict[_Content, list[str]] = {}
+        for ref in (*self._recorded, *self._journalled):
+            self._ids_by_content.setdefault((ref.path, ref.sha256), []).append(ref.id)
+        self._windows: dict[_Content, list[Window]] = {}
         for entry in self._unanswered:
             self._windows.setdefault(_content(entry), []).append(_window(entry))
-        self._at_hand: dict[tuple[str, str], list[str]] = {}
-        for trace in (*self._recorded, *self._journalled):
-            self._at_hand.setdefault((trace.path, trace.sha256), []).append(trace.id)
 
-    def claim(self, id: str) -> bool:
-        """Say that a file is spoken for; False if it was already."""
+    def reserve(self, id: str) -> bool:
+        """Reserve a file for one member; False if it is reserved already."""
         with self._lock:
-            fresh = id not in self._claimed and self._claims.reserve(id, self._work.address)
-            self._claimed.add(id)
-            return fresh
+            is_new = id not in self._reserved and self._reservations.reserve(
+                id, self._context.address
+            )
+            self._reserved.add(id)
+            return is_new
 
-    def making(self, local: LocalFile) -> AbstractContextManager[None]:
-        """Surround an upload, and the claim of its id: others must not take it for one of theirs."""
-        return self._claims.creating("/files", self._identity(local))
-
-    def remarks(self) -> list[str]:
-        """What the report should say, once the change is at its end: which files nobody turned out to need."""
-        left = [(local, [id for id in ids if not self._claims.is_taken(id)]) for local, ids in self._left_over]
-        return [
-            f"{local.path} was uploaded again, as an answer was lost; these files may be left over: {', '.join(ids)}."
-            for local, ids in left
-            if ids
-        ]
+    def creating(self, local: LocalFile) -> AbstractContextManager[None]:
+        """Surround an upload and the reservation of its id, so that no search takes it."""
+        return self._reservations.creating("/files", self._identity(local))
 
     def left_by_earlier_run(self, local: LocalFile) -> str | None:
-        """A file that an unfinished run uploaded with just these bytes, or None."""
+        """The id of a file with the same content that an earlier run uploaded, or None."""
         content = (local.path, local.sha256)
         with self._lock:
-            self._looked_for.add(content)
-        for id in reversed(self._at_hand.get(content, ())):
-            if self._exists(id) and self.claim(id):
+            self._searched.add(content)
+        for id in reversed(self._ids_by_content.get(content, ())):
+            if self._exists(id) and self.reserve(id):
                 return id
         windows = self._windows.get(content)
         return self.find(local, windows) if windows else None
 
-    def unused(self) -> Iterator[tuple[str, str]]:
-        """Path and id of each file that an earlier run uploaded or had in hand, and that is nobody's now."""
-        for trace in (*self._journalled, *self._recorded):
-            if self.claim(trace.id):
-                yield trace.path, trace.id
-        for entry in self._unanswered:
-            path, sha256 = _content(entry)
-            local = LocalFile(path, sha256, int(entry["size"]))
-            asked = (path, sha256) in self._looked_for
-            found = None if asked else self.find(local, [_window(entry)])
-            if found is not None:
-                yield path, found
-
     def find(self, local: LocalFile, windows: Sequence[Window]) -> str | None:
-        """The one file that may have come of attempts to upload it, None if it must be sent again.
+        """The one file that attempts to upload `local` may have created; None for none or several.
 
-        It is looked for until the result of the last attempt would have to show.
+        The search lasts until the result of the last attempt would have to be listed.
         """
-        client = self._work.client.client
-        last = max(min(window.until, client.server_clock()) for window in windows)
-        left = pauses(min(self._settle_seconds, last + self._settle_seconds - client.server_clock()))
-        while not (found := self._candidates(local, windows)):
-            pause = next(left, None)
-            if pause is None:
-                return None
-            client.pause(pause, f"looking for the upload of {local.path}")
-        if len(found) == 1 and self.claim(found[0]):
-            return self._note_down(local, found[0])
-        with self._lock:
-            self._left_over.append((local, found))
+        http = self._context.client.http
+        now = http.server_clock()
+        last_attempt = max(min(window.until, now) for window in windows)
+        left_seconds = last_attempt + self._settle_seconds - now
+        growing_pauses = pauses(min(self._settle_seconds, left_seconds))
+        candidates = http.poll(
+            lambda: self._candidates(local, windows),
+            is_done=bool,
+            next_pause=lambda _: next(growing_pauses, None),
+            reason=f"looking for the upload of {local.path}",
+        )
+        if len(candidates) == 1 and self.reserve(candidates[0]):
+            return self._journal(local, candidates[0])
+        if candidates:
+            with self._lock:
+                self._ambiguous.append((local, candidates))
         return None
 
+    def unused(self) -> Iterator[tuple[str, str]]:
+        """Path and id of each upload of an earlier run that no member needs. Reserves them."""
+        for ref in (*self._journalled, *self._recorded):
+            if self.reserve(ref.id):
+                yield ref.path, ref.id
+        for entry in self._unanswered:
+            content = _content(entry)
+            if content in self._searched:
+                continue
+            path, sha256 = content
+            id = self.find(LocalFile(path, sha256, int(entry["size"])), [_window(entry)])
+            if id is not None:
+                yield path, id
+
+    def remarks(self) -> list[str]:
+        """Sentences for the report about files that may be left over; for the end of a change."""
+        sentences = []
+        for local, candidates in self._ambiguous:
+            ids = [id for id in candidates if not self._reservations.is_taken(id)]
+            if ids:
+                sentences.append(
+                    f"{local.path} was uploaded again, as an answer was lost; these files may be "
+                    f"left over: {', '.join(ids)}."
+                )
+        return sentences
+
     def _identity(self, local: LocalFile) -> Spec:
-        return {"filename": local.path.rpartition("/")[2], "purpose": self._purpose, "bytes": local.size}
+        filename = local.path.rpartition("/")[2]
+        return {"filename": filename, "purpose": self._purpose, "bytes": local.size}
 
     def _exists(self, id: str) -> bool:
         try:
-            self._work.client.plain.request("GET", "/files/{file}", ids={"file": id})
+            self._context.client.plain.request("GET", "/files/{file}", ids={"file": id})
         except NotFoundError:
             return False
         return True
 
     def _candidates(self, local: LocalFile, windows: Sequence[Window]) -> list[str]:
-        query: dict[str, str | int] = {"purpose": self._purpose, "limit": 10_000}
         identity = self._identity(local)
-        alike = [
-            id_of(file, what="GET /files")
-            for file in self._work.client.plain.list("/files", query=query)
-            if all(file.get(name) == identity[name] for name in ("filename", "bytes"))
-            and any(window.holds(file.get("created_at")) for window in windows)
-        ]
-        # What others are uploading right now may be listed before its id is known to be theirs.
-        self._claims.wait_for_creates("/files", identity)
+        matches = []
+        query: dict[str, str | int] = {"purpose": self._purpose, "limit": _LIST_LIMIT}
+        for file in self._context.client.plain.list("/files", query=query):
+            is_same = all(file.get(name) == identity[name] for name in ("filename", "bytes"))
+            if is_same and any(window.holds(file.get("created_at")) for window in windows):
+                matches.append(id_of(file, what="GET /files"))
+        # The list may show a file whose upload by another thread has no answer yet.
+        self._reservations.wait_for_creates("/files", identity)
         with self._lock:
-            return [id for id in alike if id not in self._claimed and self._claims.is_free(id, self._work.address)]
+            owner = self._context.address
+            return [
+                id
+                for id in matches
+                if id not in self._reserved and self._reservations.is_free(id, owner)
+            ]
 
-    def _note_down(self, local: LocalFile, id: str) -> str:
-        with self._work.steps.step(UPLOAD, path=local.path, sha256=local.sha256, size=local.size, found=id) as step:
-            step.done(id, path=local.path, sha256=local.sha256)
+    def _journal(self, local: LocalFile, id: str) -> str:
+        content = {"path": local.path, "sha256": local.sha256}
+        with self._context.steps.step(UPLOAD, **content, size=local.size, found=id) as step:
+            step.done(id, **content)
         return id
 
 
-def _traces(entries: Iterable[Mapping[str, Any]]) -> Iterator[UploadRef]:
-    """The files that entries of the journal name; what was attached by its id alone is not ours to take or delete."""
+def _journalled(entries: Iterable[Mapping[str, Any]]) -> Iterator[UploadRef]:
+    """The uploads in the journal. An entry without a digest is of a file that is not ours."""
     for entry in entries:
-        id, sha256 = entry.get("id") or entry.get("file_id"), entry.get("sha256")
+        id = entry.get("id") or entry.get("file_id")
+        sha256 = entry.get("sha256")
         if sha256 and isinstance(id, str):
             yield UploadRef(str(entry.get("path")), str(sha256), id)
 
 
-def _recorded(work: ChangeContext) -> Iterator[UploadRef]:
-    """The uploads that the state knows of."""
-    values = work.record.applied.values() if work.record else ()
-    for member in (member for value in values if isinstance(value, FileSet) for member in value.members):
-        if member.content and isinstance(member.file_id, str):
-            yield UploadRef(member.content.path, member.content.sha256, member.file_id)
+def _recorded(context: ChangeContext) -> Iterator[UploadRef]:
+    """The uploads in the record of the object."""
+    for value in context.applied.values():
+        for member in value.members if isinstance(value, FileSet) else ():
+            if member.content and isinstance(member.file_id, str):
+                yield UploadRef(member.content.path, member.content.sha256, member.file_id)
 
 
-def _content(entry: Mapping[str, Any]) -> tuple[str, str]:
+def _content(entry: Mapping[str, Any]) -> _Content:
     return str(entry["path"]), str(entry["sha256"])
 
 
 def _window(entry: Mapping[str, Any]) -> Window:
-    return Window.of(float(entry["began_at"]), entry.get("ended_at"), longest_seconds=UPLOAD_ATTEMPT_SECONDS)
+    return Window.of(
+        float(entry["began_at"]), entry.get("ended_at"), longest_seconds=UPLOAD_ATTEMPT_SECONDS
+    )

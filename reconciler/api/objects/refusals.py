@@ -1,4 +1,4 @@
-"""Refusals of single files, told apart from refusals that concern a whole collection or account."""
+"""Tells refusals of single files from refusals of a whole store or account."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from reconciler.model.values import Member
 _REFUSED = (400, 413, 415, 422)
 _OF_THE_STORE = frozenset({"vector_store_expired", "insufficient_quota"})
 _OF_OTHERS = re.compile(r"\b(quota|storage limit|billing|server had an error)\b", re.IGNORECASE)
-"""What a refusal says that blames the account or the server, whatever its status."""
+"""Words of a refusal that blame the account or the server, regardless of its status."""
 _EXTENSIONS = re.compile(r"extensions? \[([^\]]*)\]", re.IGNORECASE)
 
 
 def is_about_the_file(error: ApiError) -> bool:
-    """Whether the API refused a file for what it is: its content, its size or its name.
+    """Whether the API refused a file because of its content, its size or its name.
 
-    Everything else (keys, limits, lost answers, a server in trouble) is an error of the whole change.
+    All other errors (keys, limits, lost answers, server errors) fail the whole change.
     """
     if type(error) is not ApiError or error.status not in _REFUSED:
         return False
@@ -30,9 +30,9 @@ def is_about_the_file(error: ApiError) -> bool:
 
 
 def refused_members(batch: Sequence[Member], error: ApiError) -> list[Member] | None:
-    """The members of a refused batch that the refusal names, by extension or by id; none where it names nobody.
+    """The members of a refused batch that the error names, by extension or by id.
 
-    None where the refusal is not about files.
+    Empty where it names none; None where the error is not about files.
     """
     named = [member for member in batch if _names(error, member)]
     if isinstance(error, NotFoundError):

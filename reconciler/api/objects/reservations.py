@@ -1,8 +1,8 @@
-"""Whose object is whose, within one run: no id is ever given to two addresses.
+"""Reservations of ids within one run: no id is ever given to two addresses.
 
-An object whose answer was lost is searched for, and what fits may be what somebody else is making at this moment. So
-every maker says beforehand what it makes and afterwards which id came of it, and every search asks here before it
-takes anything.
+The search for an object whose answer was lost may find an object that another thread is creating.
+So every create announces the identity of its object and then reserves its id, and every search
+reserves an id before it uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.model.values import Spec
 
 
 class InProcessReservations:
-    """Implements `model.provider.Claims`. Safe to use from threads."""
+    """Implements `model.provider.IdReservations`. Safe to use from threads."""
 
     def __init__(self) -> None:
         self._owners: dict[str, Address | None] = {}
@@ -25,23 +25,23 @@ class InProcessReservations:
         self._changed = Condition()
 
     def reserve(self, id: str, owner: Address | None) -> bool:
-        """Take an id for an address; False if it is another's already."""
+        """Reserve an id for an address; False if another address has it."""
         with self._changed:
             return self._owners.setdefault(id, owner) == owner
 
     def is_free(self, id: str, owner: Address | None) -> bool:
-        """Whether the address has the id or could still take it."""
+        """Whether the address has the id or could still reserve it."""
         with self._changed:
             return self._owners.get(id, owner) == owner
 
     def is_taken(self, id: str) -> bool:
-        """Whether the id is anybody's."""
+        """Whether any address has the id."""
         with self._changed:
             return id in self._owners
 
     @contextmanager
     def creating(self, collection: str, identity: Spec | None) -> Iterator[None]:
-        """Surround the call that makes an object, and the claim of its id. Nothing is searched for inside."""
+        """Surround a create and the reservation of its id. Never search inside: searches wait."""
         likeness = _likeness(collection, identity)
         with self._changed:
             self._making[likeness] += 1
@@ -55,7 +55,10 @@ class InProcessReservations:
                 self._changed.notify_all()
 
     def wait_for_creates(self, collection: str, identity: Spec | None) -> None:
-        """Wait until nobody makes an object of this identity: whatever was listed before is then claimed or lost."""
+        """Wait until no create of this identity is under way.
+
+        Then every object listed before is either reserved or an orphan.
+        """
         likeness = _likeness(collection, identity)
         with self._changed:
             self._changed.wait_for(lambda: not self._making[likeness])

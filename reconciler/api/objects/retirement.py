@@ -1,8 +1,9 @@
-"""Endpoints that are gone: a 404 of a whole collection, told apart from a 404 of one object.
+"""Retired endpoints: tells a 404 of a whole collection from a 404 of one object.
 
-Where a server has retired a kind, every object of it answers 404, which would read as "all of them were deleted". So
-before a 404 of such a kind is believed, its list is asked once; and where the list is gone while the rest of the API
-answers, the kind is retired. Kinds that have no such list name one that went with them.
+Where a server has retired a kind, every object of it answers 404, which would read as "all of them
+were deleted". So before such a 404 counts, the list of the kind is requested once. If the list is
+gone while the rest of the API answers, the kind is retired. Kinds without such a list name one that
+was retired with them.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ _SHUT_DOWN = re.compile(
     r"\b(shut ?down|retired|sunset(ted)?|discontinued|no longer (available|supported|exists?))\b",
     re.IGNORECASE,
 )
-"""What a refusal of a whole collection says where its status alone does not tell that it is gone."""
+"""Words of a refusal that mean a retirement where the status alone does not."""
 
 
 class Retirements:
-    """What is known of kinds that a server may have retired. Each list is asked for at most once when it is alive."""
+    """The kinds that a server still has. Each list is requested at most once while it answers."""
 
     def __init__(self) -> None:
         self._alive: set[str] = set()
 
     def seen(self, kind: Kind) -> None:
-        """Note that the server has the kind."""
+        """Record that the server has the kind."""
         self._alive.add(kind.retirement_probe)
 
-    def check(self, kind: Kind, reach: ScopedClient) -> None:
-        """Raise RetiredError if an object of the kind is missing because the whole kind is."""
+    def check(self, kind: Kind, client: ScopedClient) -> None:
+        """Raise RetiredError if an object is missing because its whole kind is retired."""
         if kind.retirement is None or kind.retirement_probe in self._alive:
             return
         try:
-            reach.request("GET", kind.retirement_probe, query={"limit": 1})
+            client.request("GET", kind.retirement_probe, query={"limit": 1})
         except ApiError as error:
-            explained = self.explain(error, kind, reach, asked=kind.retirement_probe)
+            explained = self.explain(error, kind, client, path=kind.retirement_probe)
             if explained is error and not isinstance(error, NotFoundError):
                 return  # a refusal of that list says nothing about the object
             if explained is error:
@@ -47,45 +48,48 @@ class Retirements:
             raise explained from error
         self.seen(kind)
 
-    def explain(self, error: ApiError, kind: Kind, reach: ScopedClient, *, asked: str | None = None) -> ApiError:
-        """What a refusal of the kind's collection means, at the price of a call or two; the error itself if no more.
+    def explain(
+        self, error: ApiError, kind: Kind, client: ScopedClient, *, path: str | None = None
+    ) -> ApiError:
+        """The meaning of an error of the kind's collection: RetiredError, or the error itself.
 
-        `asked` is the collection that was refused. One inside of something else can be missing with what it is in.
+        May cost two calls. `path` is the path that was refused; if it has a parent, the parent may
+        be what is missing.
         """
-        refused = asked or kind.collection
+        refused = path or kind.collection
         if kind.retirement_probe in self._alive or not _may_be_gone(error):
             return error
         if not isinstance(error, NotFoundError):
-            return _retired(kind, error)
+            return _retired(kind, error)  # 410, or a refusal in the words of a retirement
         if kind.retirement_probe == refused and "{" not in refused:
-            return _verdict(error, kind, reach)
+            return _verdict(error, kind, client)
         if kind.retirement is None:
             return error
         try:
-            self.check(kind, reach)  # what is missing may be the object around it alone
-        except ApiError as found:
-            return found
+            self.check(kind, client)  # what is missing may be the object around it alone
+        except ApiError as explained:
+            return explained
         return error
 
-    def refused(self, error: ApiError, kind: Kind, reach: ScopedClient) -> ApiError:
-        """What it means that nothing new is made; the error itself if it has nothing to do with a retirement."""
+    def refused(self, error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:
+        """The meaning of an error of a create: RetiredError, or the error itself."""
         if kind.retirement is not None and kind.retirement.read_only and error.status in _REFUSED:
             return _retired(kind, error, f" It was answered: {error}")
         # A 400 of a create is about its body, such as a model that was shut down.
-        return self.explain(error, kind, reach) if isinstance(error, NotFoundError) else error
+        return self.explain(error, kind, client) if isinstance(error, NotFoundError) else error
 
 
 def _may_be_gone(error: ApiError) -> bool:
     if isinstance(error, AnswerError):
         return False  # a page of a proxy says nothing about the API
-    said = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
-    return isinstance(error, NotFoundError) or error.status == _GONE or said
+    says_so = error.status in (400, 403) and _SHUT_DOWN.search(str(error)) is not None
+    return isinstance(error, NotFoundError) or error.status == _GONE or says_so
 
 
-def _verdict(error: ApiError, kind: Kind, reach: ScopedClient) -> ApiError:
+def _verdict(error: ApiError, kind: Kind, client: ScopedClient) -> ApiError:
     """A 404 of a collection means that the kind is gone only where the rest of the API answers."""
     try:
-        reach.plain.request("GET", "/models")
+        client.plain.request("GET", "/models")
     except ReconcilerError:
         return error
     return _retired(kind, error)

@@ -1,4 +1,4 @@
-"""A scope as seen by a caller: which key, which ids for the holes of paths, which beta header."""
+"""A client for one scope: the key, the ids of the path parameters, and the beta header."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from msgspec.structs import replace
 
 from reconciler.api.keys import Key
 from reconciler.api.transport import pages
-from reconciler.api.transport.client import Client, Request
+from reconciler.api.transport.client import Client
+from reconciler.api.transport.request import Request
 from reconciler.errors import AmbiguousError, AnswerError
 from reconciler.model.values import Spec
 
 
 class ScopedClient(Struct, frozen=True):
-    """A scope as seen by a caller: the key to use, the ids that paths need, the beta header of the kind."""
+    """Makes calls in one scope. `ids` fill path parameters, beside those of each call."""
 
-    client: Client
+    http: Client
     key: Key
     ids: Mapping[str, str] = field(default_factory=dict)
     beta: str | None = None
@@ -28,17 +29,22 @@ class ScopedClient(Struct, frozen=True):
         """The same without the beta header, for routes that are no part of the beta."""
         return replace(self, beta=None)
 
-    def request(self, method: str, path: str, *, ids: Mapping[str, str] | None = None, **rest: Any) -> dict[str, Any]:
-        """One call; `rest` is as in `Client.request`."""
-        return self.client.exchange(self._request(method, path, ids, rest)).body
+    def request(
+        self, method: str, path: str, *, ids: Mapping[str, str] | None = None, **rest: Any
+    ) -> dict[str, Any]:
+        """One call; `rest` are fields of `Request`."""
+        return self.http.exchange(self._request(method, path, ids, rest)).body
 
     def download(self, path: str, *, ids: Mapping[str, str] | None = None) -> bytes:
-        """The bytes that a call answers with, whatever they are."""
-        return self.client.exchange(self._request("GET", path, ids, {"is_download": True})).content
+        """The bytes of a download."""
+        request = self._request("GET", path, ids, {"is_download": True})
+        return self.http.exchange(request).content
 
-    def exchange(self, method: str, path: str, *, ids: Mapping[str, str] | None = None) -> tuple[Spec, Spec]:
-        """One call without a body, and the headers of its answer with it."""
-        answer = self.client.exchange(self._request(method, path, ids, {}))
+    def exchange(
+        self, method: str, path: str, *, ids: Mapping[str, str] | None = None
+    ) -> tuple[Spec, Spec]:
+        """One call without a body; the JSON of its answer and the headers."""
+        answer = self.http.exchange(self._request(method, path, ids, {}))
         return answer.body, answer.headers
 
     def list(
@@ -46,32 +52,35 @@ class ScopedClient(Struct, frozen=True):
         path: str,
         *,
         ids: Mapping[str, str] | None = None,
-        query: pages.Asked | None = None,
+        query: pages.QueryParameters | None = None,
         attempts: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Every item of a list, page by page."""
+        """Every item of a list; each page is requested when its first item is."""
 
-        def ask(asked: pages.Asked) -> dict[str, Any]:
-            return self.request("GET", path, ids=ids, query=dict(asked), attempts=attempts)
+        def fetch(parameters: pages.QueryParameters) -> dict[str, Any]:
+            return self.request("GET", path, ids=ids, query=dict(parameters), attempts=attempts)
 
-        return pages.items(ask, what=path, query=query)
+        return pages.items(fetch, what=path, query=query)
 
-    def _request(self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]) -> Request:
-        return Request(method, path, self.key, {**self.ids, **(ids or {})}, beta=self.beta, **rest)
+    def _request(
+        self, method: str, path: str, ids: Mapping[str, str] | None, rest: Mapping[str, Any]
+    ) -> Request:
+        all_ids = {**self.ids, **(ids or {})}
+        return Request(method, path, self.key, all_ids, beta=self.beta, **rest)
 
 
-def id_of(item: Mapping[str, Any], *, what: str) -> str:
+def id_of(answer: Mapping[str, Any], *, what: str) -> str:
     """The id of an answered object; AnswerError where it has none."""
-    found = item.get("id")
-    if not isinstance(found, str) or not found:
+    id = answer.get("id")
+    if not isinstance(id, str) or not id:
         raise AnswerError(f"{what}: the answer has no id.")
-    return found
+    return id
 
 
 def new_id_of(answer: Mapping[str, Any], *, what: str) -> str:
     """The id of an object that a call created.
 
-    Raises AmbiguousError where the answer has none: something was created, and nobody knows which object it is.
+    Raises AmbiguousError where the answer has none: the call created an object with an unknown id.
     """
     try:
         return id_of(answer, what=what)

@@ -1,7 +1,7 @@
-"""Uploads: the bytes of a local file, whole or in parts, with memory that does not grow with the file.
+"""Uploads local files, whole or in parts, with constant memory.
 
-A plan names a file with its digest. The bytes that are sent must be those: the file is measured right before, and what
-was read for sending is measured again on the way (whole files) or checked by the server (parts).
+A plan names a file with its digest, and exactly those bytes must be sent. So the file is measured
+right before the upload, and again while it is read (whole files) or by the server (parts).
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from msgspec import Struct
 
 from reconciler.api.objects.changes import side_by_side
 from reconciler.api.objects.scoped import ScopedClient, id_of
-from reconciler.api.transport.client import Form
-from reconciler.errors import AmbiguousError, ApiError, NotFoundError, ReconcilerError, StalePlanError
+from reconciler.api.transport.request import Form
+from reconciler.errors import (
+    AmbiguousError,
+    ApiError,
+    NotFoundError,
+    ReconcilerError,
+    StalePlanError,
+)
 from reconciler.model.values import LocalFile
 
 MEBIBYTE = 1024 * 1024
@@ -39,31 +45,32 @@ class Uploader(Struct, frozen=True, dict=True):
 
     def upload(
         self,
-        reach: ScopedClient,
+        client: ScopedClient,
         local: LocalFile,
         *,
         filename: str,
         purpose: str,
         expires_after: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Upload the file and return the object that the API made of it.
+        """Upload the file and return the object that the API created.
 
-        Raises StalePlanError if the file is no longer what it was when it was planned, AmbiguousError if it may or
-        may not have been made.
+        Raises StalePlanError if the file changed since the plan, AmbiguousError if the outcome is
+        unknown.
         """
         path = self._path(local)
         md5 = _measured(path, local)
         described = {"filename": filename, "purpose": purpose}
+        # The API takes files above 512 MiB in parts only.
         if local.size <= self.whole_bytes:
-            return self._whole(reach, path, local, described, expires_after)
-        return self._in_parts(reach, path, local, described, expires_after, md5)
+            return self._whole(client, path, local, described, expires_after)
+        return self._in_parts(client, path, local, described, expires_after, md5)
 
     def check(self, local: LocalFile) -> None:
-        """Raise StalePlanError if the file is no longer what it was when it was planned."""
+        """Raise StalePlanError if the file changed since the plan."""
         _measured(self._path(local), local)
 
     def content(self, local: LocalFile) -> bytes:
-        """The bytes of a file that is not large; StalePlanError if they are not what they were when it was planned."""
+        """The bytes of a small file; StalePlanError if they changed since the plan."""
         try:
             content = self._path(local).read_bytes()
         except OSError as error:
@@ -84,26 +91,28 @@ class Uploader(Struct, frozen=True, dict=True):
 
     def _whole(
         self,
-        reach: ScopedClient,
+        client: ScopedClient,
         path: Path,
         local: LocalFile,
         described: Mapping[str, str],
         expires_after: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         fields = {"purpose": described["purpose"]}
-        fields |= {f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()}
+        fields |= {
+            f"expires_after[{name}]": str(value) for name, value in (expires_after or {}).items()
+        }
         with path.open("rb") as file:
             window = Window(file, start=0, size=local.size)
             form = Form("file", described["filename"], io.BufferedReader(window, _CHUNK), fields)
-            made = reach.request("POST", "/files", form=form)
+            made = client.request("POST", "/files", form=form)
         if window.sha256 != local.sha256:
-            _discard(reach, id_of(made, what="POST /files"))
+            _discard(client, id_of(made, what="POST /files"))
             raise _moved(local)
         return made
 
     def _in_parts(
         self,
-        reach: ScopedClient,
+        client: ScopedClient,
         path: Path,
         local: LocalFile,
         described: Mapping[str, str],
@@ -111,36 +120,45 @@ class Uploader(Struct, frozen=True, dict=True):
         md5: str,
     ) -> dict[str, Any]:
         kind = mimetypes.guess_type(described["filename"])[0] or "application/octet-stream"
-        asked = {**described, "bytes": local.size, "mime_type": kind}
+        body = {**described, "bytes": local.size, "mime_type": kind}
         if expires_after:
-            asked["expires_after"] = dict(expires_after)
-        # A second upload of the same name does no harm: it is nothing until it is completed, and ends in an hour.
-        upload = reach.request("POST", "/uploads", json=asked, repeatable=True)
+            body["expires_after"] = dict(expires_after)
+        # Repeating this is harmless: an upload that is not completed expires within an hour.
+        upload = client.request("POST", "/uploads", json=body, repeatable=True)
         ids = {"upload": id_of(upload, what="POST /uploads")}
         try:
-            parts = self._send_parts(reach, path, local, ids)
+            parts = self._send_parts(client, path, local, ids)
         except AmbiguousError as error:
-            _cancel(reach, ids)
-            raise ApiError(f"{local.path} was not uploaded. {error}", status=error.status) from error
+            # A part may have arrived, but the file does not exist before the upload is completed.
+            _cancel(client, ids)
+            raise ApiError(
+                f"{local.path} was not uploaded. {error}", status=error.status
+            ) from error
         except BaseException:
-            _cancel(reach, ids)
+            _cancel(client, ids)
             raise
-        return _complete(reach, ids, parts, md5)
+        return _complete(client, ids, parts, md5)
 
-    def _send_parts(self, reach: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]) -> list[str]:
+    def _send_parts(
+        self, client: ScopedClient, path: Path, local: LocalFile, ids: Mapping[str, str]
+    ) -> list[str]:
         def send(start: int) -> str:
-            reach.client.check_stopped()
+            client.http.check_stopped()
             size = min(self.part_bytes, local.size - start)
             with path.open("rb") as file:
-                form = Form("data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK))
-                part = reach.request("POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True)
+                form = Form(
+                    "data", "part", io.BufferedReader(Window(file, start=start, size=size), _CHUNK)
+                )
+                part = client.request(
+                    "POST", "/uploads/{upload}/parts", ids=ids, form=form, repeatable=True
+                )
             return id_of(part, what="POST /uploads/{upload}/parts")
 
         return side_by_side(send, range(0, local.size, self.part_bytes), workers=self.parallelism)
 
 
 class Window(io.RawIOBase):
-    """A part of a file as a file of its own, which keeps the digest of what was read since its beginning."""
+    """A part of a file as a file of its own. Keeps the digest of the bytes read from its start."""
 
     def __init__(self, file: BinaryIO, *, start: int, size: int) -> None:
         super().__init__()
@@ -152,7 +170,7 @@ class Window(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """The digest of the bytes read since the last return to the beginning, in hexadecimal."""
+        """The digest of the bytes since the last return to the start, in hexadecimal."""
         return self._digest.hexdigest()
 
     def readable(self) -> bool:
@@ -182,7 +200,7 @@ class Window(io.RawIOBase):
 
 
 def _measured(path: Path, local: LocalFile) -> str:
-    """The MD5 of the file in hexadecimal, after its size and SHA-256 were found to be those of the plan."""
+    """The MD5 of the file in hexadecimal; StalePlanError if its content changed since the plan."""
     sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     try:
         with path.open("rb") as file:
@@ -202,18 +220,24 @@ def _unreadable(local: LocalFile, error: OSError) -> StalePlanError:
 
 
 def _moved(local: LocalFile) -> StalePlanError:
-    return StalePlanError(f'"{local.path}" has changed since the plan was made.', hint="Plan again.")
+    return StalePlanError(
+        f'"{local.path}" has changed since the plan was made.', hint="Plan again."
+    )
 
 
-def _complete(reach: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str) -> dict[str, Any]:
+def _complete(
+    client: ScopedClient, ids: Mapping[str, str], parts: list[str], md5: str
+) -> dict[str, Any]:
     try:
-        done = reach.request("POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5})
+        done = client.request(
+            "POST", "/uploads/{upload}/complete", ids=ids, json={"part_ids": parts, "md5": md5}
+        )
     except AmbiguousError as error:
         # It may be complete: the caller looks for the file, which can be as old as its first part.
         error.sent_at = None
         raise
     except ReconcilerError:
-        _cancel(reach, ids)
+        _cancel(client, ids)
         raise
     file = done.get("file")
     if not isinstance(file, dict):
@@ -221,15 +245,15 @@ def _complete(reach: ScopedClient, ids: Mapping[str, str], parts: list[str], md5
     return file
 
 
-def _cancel(reach: ScopedClient, ids: Mapping[str, str]) -> None:
+def _cancel(client: ScopedClient, ids: Mapping[str, str]) -> None:
     try:
-        reach.request("POST", "/uploads/{upload}/cancel", ids=ids, repeatable=True)
+        client.request("POST", "/uploads/{upload}/cancel", ids=ids, repeatable=True)
     except ReconcilerError:
         return  # it ends by itself within the hour; the error that led here is the one to tell
 
 
-def _discard(reach: ScopedClient, file_id: str) -> None:
+def _discard(client: ScopedClient, file_id: str) -> None:
     try:
-        reach.request("DELETE", "/files/{file}", ids={"file": file_id})
+        client.request("DELETE", "/files/{file}", ids={"file": file_id})
     except NotFoundError:
         return

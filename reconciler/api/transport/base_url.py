@@ -1,7 +1,7 @@
-"""Where the API is: which base URLs may be given our keys.
+"""Which base URLs may be given our keys.
 
-The base URL decides who receives the keys, so it is checked before the first request. Plain http would show them to
-everyone on the way; it is accepted only where there is no way, on the loopback interface.
+The base URL decides who receives the keys, so it is checked before the first request. Plain http
+would show them to everyone on the network path, so it is accepted only for loopback addresses.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ _HINT = "Set OPENAI_BASE_URL or --base-url to something like https://api.openai.
 
 
 def check_base_url(url: str) -> str:
-    """The base URL without a slash at its end; raises UsageError where keys must not be sent to it.
+    """The base URL without a trailing slash; raises UsageError where keys must not be sent to it.
 
-    Refused are schemes other than https (http is accepted for loopback), and URLs with credentials, a query or a
-    fragment. The messages do not repeat the URL, which may hold a password.
+    Schemes other than https are refused (except http for loopback), and so are URLs with
+    credentials, a query or a fragment. The messages do not repeat the URL, which may hold a
+    password.
     """
     if any(character.isspace() or not character.isprintable() for character in url):
         raise UsageError("The base URL contains white space or control characters.", hint=_HINT)
@@ -52,7 +53,7 @@ def normal_form(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address never leaves this machine: `localhost`, 127.0.0.0/8 and ::1."""
+    """Whether a host stays on this machine: `localhost`, 127.0.0.0/8 or ::1."""
     if host.lower() == "localhost":
         return True
     try:
@@ -67,7 +68,7 @@ def _split(url: str) -> SplitResult:
         has_host = bool(parts.hostname)
         _ = parts.port  # a port that is no number is found out only by asking for it
         if has_host and ":" not in (parts.hostname or ""):
-            # Both the socket and httpx convert the name, by different rules, and neither error names the URL.
+            # The socket and httpx convert the name by different rules; their errors name no URL.
             (parts.hostname or "").encode("idna")
         _ = httpx.URL(url).host
     except (ValueError, httpx.InvalidURL):

@@ -1,8 +1,9 @@
-"""Outages: routes that nothing gets through, so that a run which cannot go on ends soon.
+"""A circuit breaker per route: after a few exhausted retries, the route is dropped.
 
-Every request is patient for minutes, and a plan has thousands of them. Once a few on the same route have been given up
-one after the other, the next ones are not tried at all; only now and then one is, with a single attempt, to see
-whether the route has come back. Anything that the server says to a request, a refusal too, shows that it is there.
+A single request is retried for minutes, and a plan sends thousands of them. Once several requests
+to the same route have failed in a row, the next ones fail without being sent, so the run ends soon.
+One request a minute goes through as a probe, with a single attempt. Any answer closes the circuit,
+even a refusal.
 """
 
 from __future__ import annotations
@@ -16,71 +17,74 @@ from msgspec import Struct
 from reconciler.api.transport.throttle import RateLimitKey
 from reconciler.errors import ApiError
 
-_PATIENT_REQUESTS = 3  # requests that were tried for minutes each
-_PATIENT_CREATES = (
-    40  # creates, which are sent once each; ten workers that look and send again make so many in a minute
-)
+_EXHAUSTED_REQUESTS = 3  # each was retried for minutes
+_LOST_CREATES = 40  # a create is sent once; ten workers that search and resend lose 40 in a minute
 _PROBE_SECONDS = 60.0
 
 
 class _RouteState(Struct):
-    last: ApiError
-    looked_at: float
-    given_up: int = 0
+    """The failures of a route since its last answer."""
+
+    last_error: ApiError
+    failed_at: float
+    exhausted: int = 0
     lost: int = 0
 
     @property
-    def is_certain(self) -> bool:
-        return self.given_up >= _PATIENT_REQUESTS or self.lost >= _PATIENT_CREATES
+    def is_open(self) -> bool:
+        return self.exhausted >= _EXHAUSTED_REQUESTS or self.lost >= _LOST_CREATES
 
 
 class CircuitBreaker:
-    """What was given up since the last answer, route by route. Safe to use from threads; `clock` is in seconds."""
+    """Counts failures per route. Safe to use from threads; `clock` is in seconds and monotonic."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._outages: dict[RateLimitKey, _RouteState] = {}
+        self._routes: dict[RateLimitKey, _RouteState] = {}
         self._lock = threading.Lock()
 
-    def check(self, lane: RateLimitKey, call: str) -> None:
-        """Raise ApiError where a request would not get through; let one in a minute try."""
+    def check(self, route: RateLimitKey, call: str) -> None:
+        """Raise ApiError while the circuit is open, except for one probe a minute."""
         with self._lock:
-            outage = self._outages.get(lane)
-            if outage is None or not outage.is_certain:
+            state = self._routes.get(route)
+            if state is None or not state.is_open:
                 return
-            if self._clock() - outage.looked_at >= _PROBE_SECONDS:
-                outage.looked_at = self._clock()
+            if self._clock() - state.failed_at >= _PROBE_SECONDS:
+                state.failed_at = self._clock()
                 return
-            last, calls = outage.last, outage.given_up or outage.lost
+            last_error = state.last_error
+            calls = state.exhausted or state.lost
         raise ApiError(
-            f"{call} was not tried, as {calls} calls like it had no answer. The last one: {last}",
-            hint=last.hint,
-            status=last.status,
-            request_id=last.request_id,
+            f"{call} was not tried, as {calls} calls like it had no answer. "
+            f"The last one: {last_error}",
+            hint=last_error.hint,
+            status=last_error.status,
+            request_id=last_error.request_id,
         )
 
-    def has(self, lane: RateLimitKey) -> bool:
-        """Whether patience has been lost with a route."""
+    def is_open(self, route: RateLimitKey) -> bool:
+        """Whether requests to the route are dropped."""
         with self._lock:
-            outage = self._outages.get(lane)
-            return outage is not None and outage.is_certain
+            state = self._routes.get(route)
+            return state is not None and state.is_open
 
-    def answered(self, lane: RateLimitKey) -> None:
-        """The server is there."""
+    def record_answer(self, route: RateLimitKey) -> None:
+        """Close the circuit: the server answered."""
         with self._lock:
-            self._outages.pop(lane, None)
+            self._routes.pop(route, None)
 
-    def gave_up(self, lane: RateLimitKey, error: ApiError) -> None:
-        """A request was tried again and again, for nothing."""
+    def record_exhausted(self, route: RateLimitKey, error: ApiError) -> None:
+        """Count a request that failed after all its retries."""
         with self._lock:
-            self._noted(lane, error).given_up += 1
+            self._failed(route, error).exhausted += 1
 
-    def lost(self, lane: RateLimitKey, error: ApiError) -> None:
-        """A create, which is not tried again by itself, had no clear answer."""
+    def record_lost(self, route: RateLimitKey, error: ApiError) -> None:
+        """Count a create without a clear answer. The client does not retry those."""
         with self._lock:
-            self._noted(lane, error).lost += 1
+            self._failed(route, error).lost += 1
 
-    def _noted(self, lane: RateLimitKey, error: ApiError) -> _RouteState:
-        outage = self._outages.setdefault(lane, _RouteState(error, 0.0))
-        outage.last, outage.looked_at = error, self._clock()
-        return outage
+    def _failed(self, route: RateLimitKey, error: ApiError) -> _RouteState:
+        state = self._routes.setdefault(route, _RouteState(error, 0.0))
+        state.last_error = error
+        state.failed_at = self._clock()
+        return state

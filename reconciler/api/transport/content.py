@@ -1,7 +1,7 @@
-"""The body of an answer, decompressed within a bound.
+"""The body of a response, decompressed up to a limit.
 
-A megabyte of gzip can hold a gigabyte of text. So decompressing stops at the bound, and only encodings are taken whose
-decoder can be stopped.
+A megabyte of gzip can hold a gigabyte of text. So decompression stops at the limit, and only
+encodings whose decoder can stop are accepted.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from collections.abc import Callable, Iterator
 import httpx
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""The largest page of a list, a hundred objects with the longest texts that the API takes, is smaller."""
+"""A page of a list of a hundred objects with the longest texts that the API takes is smaller."""
 
 MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
 """Downloads are archives of at most 50 MB."""
 
 ENCODINGS = "gzip, deflate"
-_DECODED = {"gzip": zlib.MAX_WBITS | 32, "x-gzip": zlib.MAX_WBITS | 32, "deflate": zlib.MAX_WBITS | 32}
+_DECODED = {
+    "gzip": zlib.MAX_WBITS | 32,
+    "x-gzip": zlib.MAX_WBITS | 32,
+    "deflate": zlib.MAX_WBITS | 32,
+}
 _STEP_BYTES = 256 * 1024
 
 
 class Unusable(Exception):
-    """An answer whose body is not taken; the text says why."""
+    """A response whose body is refused; the text says why."""
 
 
 def content_of(response: httpx.Response, *, most: int, at_each: Callable[[], None]) -> bytes:
-    """The body of a response that is being streamed, without its encoding.
+    """The decoded body of a streamed response. `at_each` is called after each piece.
 
-    `at_each` is called after each piece. Raises Unusable where the body has more than `most` bytes or an encoding that
-    was not asked for, and httpx.DecodingError where its encoding is damaged.
+    Raises Unusable where the body has more than `most` bytes or an encoding that was not requested,
+    and httpx.DecodingError where the encoding is damaged.
     """
     content = bytearray()
     for piece in _pieces(response):
@@ -62,7 +66,9 @@ def _decompressed(response: httpx.Response, bits: int) -> Iterator[bytes]:
                 yield decoder.decompress(rest, _STEP_BYTES)
             except zlib.error as error:
                 if not is_first:
-                    raise httpx.DecodingError(f"the answer cannot be decompressed: {error}") from error
+                    raise httpx.DecodingError(
+                        f"the answer cannot be decompressed: {error}"
+                    ) from error
                 # Some servers mean the bare format by "deflate".
                 decoder, is_first = zlib.decompressobj(-zlib.MAX_WBITS), False
                 continue

@@ -1,4 +1,8 @@
-"""What goes on: calls that are to come and under way, how many are sent at a time, and how long nothing moved."""
+"""Calls that are announced or under way, the slots for sending them, and the idle time.
+
+A call is open from the moment it is announced or begun until its answer. It is in flight while one
+of its requests is being sent; between retries, and while it waits for a rate limit, it is not.
+"""
 
 from __future__ import annotations
 
@@ -13,95 +17,97 @@ from reconciler.api.transport.throttle import RateLimitKey
 class InFlight:
     """Counts for one client. Safe to use from threads; `clock` is in seconds.
 
-    At most `at_a_time` calls hold a `place` at the same time, whoever sends them; None for any number.
+    At most `slots` requests hold a `slot` at the same time; None for no limit.
     """
 
-    def __init__(self, clock: Callable[[], float], *, at_a_time: int | None = None) -> None:
-        self.place = threading.BoundedSemaphore(at_a_time) if at_a_time is not None else nullcontext()
+    def __init__(self, clock: Callable[[], float], *, slots: int | None = None) -> None:
+        self.slot = nullcontext() if slots is None else threading.BoundedSemaphore(slots)
         self._clock = clock
         self._lock = threading.Lock()
-        self._open: Counter[RateLimitKey] = Counter()  # expected or under way
+        self._open: Counter[RateLimitKey] = Counter()  # announced or under way
         self._under_way: Counter[RateLimitKey] = Counter()
         self._in_flight: Counter[RateLimitKey] = Counter()
         self._sending = 0
         self._waiting = 0
         self._answered = 0
         self._still_seconds = 0.0
-        self._looked_at = clock()
+        self._measured_at = clock()
 
-    def expect(self, lane: RateLimitKey) -> None:
-        """A call will be made soon."""
+    def expect(self, route: RateLimitKey) -> None:
+        """Announce a call."""
         with self._lock:
-            self._open[lane] += 1
+            self._open[route] += 1
 
     def expect_nothing(self) -> None:
-        """Forget what was expected and did not come."""
+        """Forget the announced calls that were not made."""
         with self._lock:
             self._open = Counter(self._under_way)
 
     @property
     def answered(self) -> int:
-        """How many calls have ended, one way or another, however often each was sent."""
+        """Calls that have ended, each counted once regardless of its retries."""
         return self._answered
 
     @property
     def still_seconds(self) -> float:
-        """How long nothing was in flight and somebody waited for a turn: never more than the time that passed."""
+        """How long nothing was in flight while at least one call waited for a rate limit."""
         with self._lock:
-            self._look()
+            self._measure()
             return self._still_seconds
 
     def open(self) -> tuple[int, dict[RateLimitKey, int]]:
-        """How many calls have no answer yet, and how many of each lane are still to be sent."""
+        """The number of open calls, and those of each route that are not in flight."""
         with self._lock:
-            unsent = {lane: calls - self._in_flight[lane] for lane, calls in self._open.items()}
-            return sum(self._open.values()), {lane: calls for lane, calls in unsent.items() if calls > 0}
+            unsent = {route: calls - self._in_flight[route] for route, calls in self._open.items()}
+            return sum(self._open.values()), {
+                route: calls for route, calls in unsent.items() if calls > 0
+            }
 
     @contextmanager
-    def call(self, lane: RateLimitKey, *, is_expected: bool) -> Iterator[None]:
-        """A call, from the moment on that it is wanted until its answer. It may be one of those that are expected."""
+    def call(self, route: RateLimitKey, *, is_expected: bool) -> Iterator[None]:
+        """Surround a call, from its beginning to its answer; it may be one that was announced."""
         with self._lock:
-            if not is_expected or self._under_way[lane] >= self._open[lane]:
-                self._open[lane] += 1
-            self._under_way[lane] += 1
+            if not is_expected or self._under_way[route] >= self._open[route]:
+                self._open[route] += 1
+            self._under_way[route] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._under_way[lane] -= 1
-                self._open[lane] -= 1
+                self._under_way[route] -= 1
+                self._open[route] -= 1
                 self._answered += 1
 
     @contextmanager
-    def sending(self, lane: RateLimitKey) -> Iterator[None]:
-        """A request is in flight."""
+    def sending(self, route: RateLimitKey) -> Iterator[None]:
+        """Surround a request that is in flight."""
         with self._lock:
-            self._look()
+            self._measure()
             self._sending += 1
-            self._in_flight[lane] += 1
+            self._in_flight[route] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._look()
+                self._measure()
                 self._sending -= 1
-                self._in_flight[lane] -= 1
+                self._in_flight[route] -= 1
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """A call waits for its turn."""
+        """Surround a wait for a rate limit."""
         with self._lock:
-            self._look()
+            self._measure()
             self._waiting += 1
         try:
             yield
         finally:
             with self._lock:
-                self._look()
+                self._measure()
                 self._waiting -= 1
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         now = self._clock()
         if self._waiting and not self._sending:
-            self._still_seconds += max(0.0, now - self._looked_at)
-        self._looked_at = now
+            self._still_seconds += max(0.0, now - self._measured_at)
+        self._measured_at = now

@@ -1,7 +1,8 @@
-"""Proxy and certificates from the environment, as curl reads them.
+"""Proxy and certificates from the environment, with the rules of curl.
 
-httpx reads the same variables, but raises from its constructor for a `NO_PROXY` with an IPv6 range and for a broken
-`SSL_CERT_FILE`, without naming the variable. A client talks to a single host, so one decision is enough.
+httpx reads the same variables, but its constructor fails for a `NO_PROXY` with an IPv6 range and
+for a broken `SSL_CERT_FILE`, without naming the variable. A client talks to a single host, so one
+decision is enough.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ _HTTPS_PORT = 443
 
 
 class Network(Struct, frozen=True):
-    """How to reach one host. `proxy` is None for a direct connection; `proxy_variable` names where it comes from.
+    """The route to one host. `proxy` is None for a direct connection.
 
-    `certificates` says in words which authorities are trusted.
+    `proxy_variable` names the variable of the proxy. `certificates` describes the trusted
+    authorities.
     """
 
     context: ssl.SSLContext
@@ -42,7 +44,7 @@ class Network(Struct, frozen=True):
 
     @property
     def described_proxy(self) -> str:
-        """`the proxy HOST:PORT (HTTPS_PROXY)`, without the password; empty for a direct connection."""
+        """`the proxy HOST:PORT (HTTPS_PROXY)`, without its password; empty without a proxy."""
         if self.proxy is None:
             return ""
         url = self.proxy.url
@@ -50,7 +52,7 @@ class Network(Struct, frozen=True):
 
 
 def network_for(base_url: str, environ: Mapping[str, str]) -> Network:
-    """How to reach the API under these variables; raises UsageError that names a variable which cannot be used.
+    """The route to the API; raises UsageError naming a variable that cannot be used.
 
     A loopback address is never reached through a proxy: plain http may not leave the machine.
     """
@@ -82,11 +84,16 @@ def _proxy(host: str, port: int, environ: Mapping[str, str]) -> tuple[httpx.Prox
     if url is None:
         raise UsageError(f"{variable} does not hold the address of a proxy.", hint=hint)
     if url.scheme not in _SCHEMES:
-        raise UsageError(f'{variable} names a proxy of the type "{url.scheme}", which is not supported.', hint=hint)
+        raise UsageError(
+            f'{variable} names a proxy of the type "{url.scheme}", which is not supported.',
+            hint=hint,
+        )
     if url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise UsageError(
-            f"{variable} names a SOCKS proxy, and the package socksio, which speaks to such proxies, is missing.",
-            hint=f'Install it with `pip install "reconciler[socks]"`. Or: {hint[0].lower()}{hint[1:]}',
+            f"{variable} names a SOCKS proxy, and the package socksio, which speaks to such "
+            "proxies, is missing.",
+            hint='Install it with `pip install "reconciler[socks]"`. '
+            f"Or: {hint[0].lower()}{hint[1:]}",
         )
     return httpx.Proxy(url), variable
 
@@ -105,13 +112,15 @@ def _proxy_url(text: str) -> httpx.URL | None:
 
 
 def bypasses(exceptions: str, host: str, port: int) -> bool:
-    """Whether a value of NO_PROXY lists the host: by name, by a parent domain, by address or by a CIDR range.
+    """Whether NO_PROXY lists a host: by name, parent domain, address or CIDR range.
 
-    Also accepts `*`, `*.example.com`, `host:port` and bracketed IPv6 addresses. Entries that make no sense are
-    ignored, as curl does.
+    Also accepts `*`, `*.example.com`, `host:port` and bracketed IPv6 addresses. Invalid entries are
+    ignored, as in curl.
     """
     host = host.rstrip(".").lower()
-    return any(_matches(entry.lower(), host, port) for entry in re.split(r"[\s,]+", exceptions) if entry)
+    return any(
+        _matches(entry.lower(), host, port) for entry in re.split(r"[\s,]+", exceptions) if entry
+    )
 
 
 def _matches(entry: str, host: str, port: int) -> bool:
@@ -149,7 +158,7 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 
 
 def _trusting(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, str]:
-    """A context, and in words which certificates it trusts."""
+    """A context, and a description of the certificates that it trusts."""
     context = _context()
     _log_keys(context, environ)
     file, folder = environ.get("SSL_CERT_FILE", ""), environ.get("SSL_CERT_DIR", "")
@@ -169,7 +178,10 @@ def _trusting(environ: Mapping[str, str]) -> tuple[ssl.SSLContext, str]:
 
 
 def _context() -> ssl.SSLContext:
-    """A context that verifies like curl: `ssl.create_default_context` refuses many authorities of companies."""
+    """A context with the checks of curl.
+
+    `ssl.create_default_context` refuses the certificate authorities of many companies.
+    """
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     except ssl.SSLError as error:
@@ -208,13 +220,14 @@ def _load_file(context: ssl.SSLContext, path: str) -> None:
 
 
 def _require_hashed(folders: str) -> None:
-    """OpenSSL says nothing about a folder that it cannot use, and then trusts nobody."""
+    """Check a folder that OpenSSL would silently ignore, so that it trusted no certificate."""
     names = [name for folder in folders.split(os.pathsep) for name in _names_in(folder)]
     if any(_HASHED_NAME.fullmatch(name) for name in names):
         return
     raise UsageError(
         f"SSL_CERT_DIR ({folders}) holds no certificates under their hashed names.",
-        hint="Run `openssl rehash` on the folder, or set SSL_CERT_FILE to a PEM file, or unset SSL_CERT_DIR.",
+        hint="Run `openssl rehash` on the folder, or set SSL_CERT_FILE to a PEM file, or unset "
+        "SSL_CERT_DIR.",
     )
 
 

@@ -1,7 +1,7 @@
-"""Which organization answers: it must be the one that the stack file and the state name.
+"""Checks that responses are of the organization that the stack file and the state name.
 
-An answer names its organization in the header `openai-organization`. A wrong one ends the run at
-once, before anything is written: the same keys would create every object a second time there.
+A response names its organization in the header `openai-organization`. A wrong one ends the run
+before anything is written: the same keys would create every object a second time there.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _MISMATCH = "mismatched_organization"
 
 
 class Expectation(Struct, frozen=True):
-    """An organization that answers must name, and who says so.
+    """An expected organization, and the source of the expectation.
 
-    `whose` completes "…, and the keys in use are of the organization X". `must_be_named` where an
-    answer without the header, or with a name of the other form, is refused as well.
+    `whose` completes "…, and the keys in use are of the organization X". With `must_be_named`,
+    responses without the header, or with a name of another form, are refused as well.
     """
 
     organization: str
@@ -32,7 +32,7 @@ class Expectation(Struct, frozen=True):
 
 
 class OrganizationCheck:
-    """Compares the organization of each answer with what is expected. Safe to use from threads."""
+    """Compares the organization of each response. Safe to use from threads."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -43,25 +43,27 @@ class OrganizationCheck:
 
     @property
     def seen(self) -> str:
-        """The organization that answers named so far; "" where none did."""
+        """The organization in responses so far; "" without any."""
         return self._seen
 
     def expect(self, expectation: Expectation) -> None:
-        """Refuse answers of another organization from now on; raises OrganizationError."""
+        """Refuse responses of another organization from now on; raises OrganizationError."""
         self._expected.append(expectation)
         if self._seen:
             self._compare(expectation, self._seen)
 
     def require(self) -> None:
-        """Raise OrganizationError once an answer was of another organization than expected."""
+        """Raise OrganizationError after a response of another organization."""
         if self._error is not None:
             raise self._error
 
-    def check(self, headers: Mapping[str, str], *, is_write: bool, refused: ApiError | None = None) -> None:
-        """Raise OrganizationError for an answer of another organization than expected.
+    def check(
+        self, headers: Mapping[str, str], *, is_write: bool, refused: ApiError | None = None
+    ) -> None:
+        """Raise OrganizationError for a response of another organization.
 
-        What a write made has to be recorded, so its answer passes and the next call is refused.
-        `refused` is the error that the answer stands for, if any: an error page of a proxy names no
+        The result of a write must be recorded, so its response passes and the next call is refused.
+        `refused` is the error in the response, if any: the error page of a proxy names no
         organization, and the API itself refuses a key of another one.
         """
         try:
@@ -102,7 +104,8 @@ class OrganizationCheck:
         if comparable(expectation.organization, name):
             if expectation.organization != name:
                 raise OrganizationError(
-                    f"{expectation.whose}, and the keys in use are of the organization {name} at {self._server}",
+                    f"{expectation.whose}, and the keys in use are of the organization {name} "
+                    f"at {self._server}",
                     hint=expectation.hint,
                 )
             return

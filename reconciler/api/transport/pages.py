@@ -1,9 +1,9 @@
-"""Lists, page by page, in every style that the API has.
+"""Lists, page by page, in every style of the API.
 
-Most lists continue after an id, which the envelope names in `last_id` or leaves to be taken from the last item; some
-hand out a `next` token instead, some a `next_page` that is asked for as `page`; some are one page. A list that says
-there is more, and not from where, or that sends us round in a circle, is an error: half a list would read as objects
-that are gone.
+Most lists continue after an id, which is in `last_id` of the envelope or in the last item. Others
+send a `next` token, or a `next_page` for the parameter `page`; some are one page. A list with more
+items but without a cursor, or with a cursor that repeats, is an error: half a list would read as
+deleted objects.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from reconciler.errors import AnswerError
 
 MAX_PAGES = 10_000
 
-Asked = Mapping[str, "str | int | Sequence[str]"]
+QueryParameters = Mapping[str, "str | int | Sequence[str]"]
 """Query parameters; one with several values is sent once for each."""
 Query = dict[str, "str | int | Sequence[str]"]
 
 _CURSORS = (("next_page", "page"), ("next", "after"), ("last_id", "after"))
-"""Where an envelope says how it goes on, and the parameter that asks for it."""
+"""Cursors in an envelope, and the parameter that takes each."""
 
 
 def items(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
     what: str,
-    query: Asked | None = None,
+    query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[dict[str, Any]]:
     """Every item of a list, in the order of the pages; see `each_page`."""
@@ -39,18 +39,18 @@ def each_page(
     fetch: Callable[[Query], Mapping[str, Any]],
     *,
     what: str,
-    query: Asked | None = None,
+    query: QueryParameters | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[tuple[list[dict[str, Any]], bool]]:
-    """The items of each page, and whether another page follows. Each page is requested when the caller asks for it.
+    """The items of each page, and whether another page follows. Pages are requested on demand.
 
-    `fetch` gets the query of a page and returns its envelope; `what` names the list in errors. Raises AnswerError on
-    an envelope that is none, on more without a cursor, and on a cursor that was seen before.
+    `fetch` gets the query of a page and returns its envelope; `what` names the list in errors.
+    Raises AnswerError for an invalid envelope, a missing cursor, and a repeated cursor.
     """
-    asked: Query = dict(query or {})
+    parameters: Query = dict(query or {})
     seen: set[str] = set()
     for _ in range(max_pages):
-        envelope = fetch(asked)
+        envelope = fetch(parameters)
         data = envelope.get("data")
         if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
             raise AnswerError(f"The list {what} has no list of objects in its answer.")
@@ -58,21 +58,24 @@ def each_page(
         yield data, has_more
         if not has_more:
             return
-        found = _cursor(envelope, data)
-        if found is None:
+        next_page = _cursor(envelope, data)
+        if next_page is None:
             raise AnswerError(f"The list {what} says that there is more, but not where it goes on.")
-        parameter, cursor = found
+        parameter, cursor = next_page
         if cursor in seen:
             raise AnswerError(f"The list {what} comes back to a page that was read already.")
         seen.add(cursor)
-        asked[parameter] = cursor
+        parameters[parameter] = cursor
     raise AnswerError(f"The list {what} has more than {max_pages} pages.")
 
 
 def _cursor(envelope: Mapping[str, Any], data: list[dict[str, Any]]) -> tuple[str, str] | None:
     """The parameter that asks for the next page, and its value."""
     last = ("after", data[-1].get("id") if data else None)
-    for parameter, candidate in (*((sent_as, envelope.get(name)) for name, sent_as in _CURSORS), last):
+    for parameter, candidate in (
+        *((sent_as, envelope.get(name)) for name, sent_as in _CURSORS),
+        last,
+    ):
         if isinstance(candidate, str) and candidate:
             return parameter, candidate
     return None

@@ -1,8 +1,8 @@
-"""Trying again: which failures, after how long, and when to give up.
+"""Retries: which failures are retried, after how long, and when to give up.
 
-The rule that everything else serves: a request that may have created something is never sent twice. Reads are repeated
-freely, writes that say the same when they are said again (modify, delete) nearly so, creates only where the server
-cannot have acted on them.
+One rule comes first: a request that may have created something is never sent twice. Reads are
+always safe to retry. Writes with the same effect when repeated (modify, delete) are retried unless
+the response was garbled, creates only where the server cannot have acted on them.
 """
 
 from __future__ import annotations
@@ -21,120 +21,134 @@ _MOST_JITTER_SECONDS = 1.0
 
 
 class Idempotency(Enum):
-    """What it means to send a request twice."""
+    """The effect of sending a request twice."""
 
     READ = auto()
-    REPEATABLE = auto()  # a write that leaves the same behind however often it is sent
-    ONCE = auto()  # a create: a second one would make a second object
+    REPEATABLE = auto()  # a write that has the same result however often it is sent
+    ONCE = auto()  # a create: a second request would create a second object
 
 
 class FailureKind(Enum):
     """What a failure says about whether the server acted."""
 
-    FINAL = auto()  # it refused for good
-    THROTTLED = auto()  # it refused for now
-    CONFLICT = auto()  # somebody else was at the object: it refused, or this very create had already happened
-    UNSENT = auto()  # it was never reached
-    UNCLEAR = auto()  # it may have acted: 5xx, time-out, lost connection
-    CUT_SHORT = auto()  # it may have acted: its answer began and did not end, or contradicts itself
-    GARBLED = auto()  # it says that it acted, in an answer that cannot be read
+    FINAL = auto()  # refused for good
+    THROTTLED = auto()  # refused for now
+    CONFLICT = auto()  # refused because of another writer, or this very create already happened
+    UNSENT = auto()  # the server was not reached
+    UNCLEAR = auto()  # the server may have acted: 5xx, time-out, lost connection
+    CUT_SHORT = auto()  # the server may have acted: its response is incomplete or contradictory
+    GARBLED = auto()  # the server says that it acted, in a response that cannot be parsed
 
 
 class Failure(Struct, frozen=True):
-    """A failed attempt: the error it would be, and how many seconds the server says to wait, if it does."""
+    """A failed attempt: the error it would be, and the wait that the server asked for, if any."""
 
     error: ApiError
     kind: FailureKind
-    told_seconds: float | None = None
+    retry_after_seconds: float | None = None
 
 
 class Policy(Struct, frozen=True):
-    """When to try again. `total_seconds` bounds what one request takes until its last attempt, waits and attempts.
+    """When to retry.
 
-    Waiting for a turn is not part of it: how long that takes depends on how many requests there are.
+    `total_seconds` limits the time from the first attempt of a request to the start of its last.
+    Waiting for rate limits does not count: it depends on the number of requests.
     """
 
     attempts: int = 10
-    connects: int = 4  # a host that cannot be reached is usually a mistake in its name
+    connects: int = 4  # an unreachable host is usually a mistake in its name
     total_seconds: float = 300.0
-    cut_short_seconds: float = 25.0  # what cuts answers short is usually in between, and there to stay
+    cut_short_seconds: float = 25.0  # a proxy that truncates responses usually keeps doing so
     longest_seconds: float = 120.0
     first_seconds: float = 1.0
     most_seconds: float = 30.0
     random: Callable[[], float] = random.random
 
-    def wait(self, failure: Failure, effect: Idempotency, *, attempt: int, spent_seconds: float) -> float | None:
-        """How long to wait before attempt number `attempt + 1`, or None to give up.
+    def wait(
+        self, failure: Failure, idempotency: Idempotency, *, attempt: int, spent_seconds: float
+    ) -> float | None:
+        """The seconds before attempt number `attempt + 1`, or None to give up.
 
-        `spent_seconds` is what the earlier attempts and the waits between them took.
+        `spent_seconds` is the duration of the earlier attempts and the waits between them.
         """
         limit = self.connects if failure.kind is FailureKind.UNSENT else self.attempts
-        if not may_repeat(failure.kind, effect) or attempt >= limit:
+        if not may_repeat(failure.kind, idempotency) or attempt >= limit:
             return None
-        told = failure.told_seconds
-        if told is not None and told > self.longest_seconds:
+        retry_after = failure.retry_after_seconds
+        if retry_after is None:
+            seconds = self._backoff(attempt)
+        elif retry_after > self.longest_seconds:
             return None
-        seconds = self._backoff(attempt) if told is None else self._a_little_later(told)
-        most = self.cut_short_seconds if failure.kind is FailureKind.CUT_SHORT else self.total_seconds
+        else:
+            seconds = self._with_jitter(retry_after)
+        is_cut_short = failure.kind is FailureKind.CUT_SHORT
+        most = self.cut_short_seconds if is_cut_short else self.total_seconds
         return seconds if spent_seconds + seconds <= most else None
 
     def bound_seconds(self, attempt_seconds: float) -> float:
-        """How long one request can take, its turns apart, where an attempt takes no longer than that."""
+        """The longest that a request takes if an attempt takes `attempt_seconds`."""
         return self.total_seconds + attempt_seconds
 
-    def raised(self, failure: Failure, effect: Idempotency) -> ApiError:
-        """The error to raise once there is no further attempt."""
-        error, told = failure.error, failure.told_seconds
-        if told is not None and told > self.longest_seconds and isinstance(error, ThrottledError):
-            return _copied(error, ThrottledError, f"{error} The server asks to wait {told:.0f} seconds.")
-        if effect is not Idempotency.READ and _is_open(failure.kind, effect):
-            return _copied(error, AmbiguousError, f"{error} Whether the change was made is unknown.")
+    def raised(self, failure: Failure, idempotency: Idempotency) -> ApiError:
+        """The error to raise when there is no further attempt."""
+        error = failure.error
+        retry_after = failure.retry_after_seconds or 0.0
+        if retry_after > self.longest_seconds and isinstance(error, ThrottledError):
+            message = f"{error} The server asks to wait {retry_after:.0f} seconds."
+            return _copied(error, ThrottledError, message)
+        if idempotency is not Idempotency.READ and _may_have_acted(failure.kind, idempotency):
+            message = f"{error} Whether the change was made is unknown."
+            return _copied(error, AmbiguousError, message)
         return error
 
-    def _a_little_later(self, told_seconds: float) -> float:
-        """A told wait and up to a tenth more, so that clients that were told the same do not come back together."""
-        return told_seconds + min(_MOST_JITTER_SECONDS, told_seconds / 10) * self.random()
+    def _with_jitter(self, retry_after: float) -> float:
+        """Up to a tenth more, so that clients with the same wait do not return at the same time."""
+        return retry_after + min(_MOST_JITTER_SECONDS, retry_after / 10) * self.random()
 
     def _backoff(self, attempt: int) -> float:
         ceiling = min(self.most_seconds, self.first_seconds * 2.0 ** (attempt - 1))
         return max(self.first_seconds / 2, ceiling * self.random())
 
 
-def may_repeat(trouble: FailureKind, effect: Idempotency) -> bool:
-    """Whether sending a request again after such a failure cannot make a second object."""
-    match trouble:
+def may_repeat(kind: FailureKind, idempotency: Idempotency) -> bool:
+    """Whether a retry after such a failure cannot create a second object."""
+    match kind:
         case FailureKind.THROTTLED | FailureKind.UNSENT:
             return True
         case FailureKind.UNCLEAR | FailureKind.CUT_SHORT | FailureKind.CONFLICT:
-            return effect is not Idempotency.ONCE
+            return idempotency is not Idempotency.ONCE
     return False
 
 
-def _is_open(trouble: FailureKind, effect: Idempotency) -> bool:
-    if trouble in (FailureKind.GARBLED, FailureKind.CONFLICT):
-        return effect is Idempotency.ONCE
-    return trouble in (FailureKind.UNCLEAR, FailureKind.CUT_SHORT)
+def _may_have_acted(kind: FailureKind, idempotency: Idempotency) -> bool:
+    if kind in (FailureKind.GARBLED, FailureKind.CONFLICT):
+        return idempotency is Idempotency.ONCE
+    return kind in (FailureKind.UNCLEAR, FailureKind.CUT_SHORT)
 
 
-def _copied(error: ApiError, kind: type[ApiError], message: str) -> ApiError:
-    return kind(
-        message, hint=error.hint, status=error.status, code=error.code, param=error.param, request_id=error.request_id
+def _copied(error: ApiError, error_type: type[ApiError], message: str) -> ApiError:
+    return error_type(
+        message,
+        hint=error.hint,
+        status=error.status,
+        code=error.code,
+        param=error.param,
+        request_id=error.request_id,
     )
 
 
-def told_seconds(headers: Mapping[str, str], message: str, *, now: float) -> float | None:
-    """How many seconds the server says to wait, in whichever of its ways; None where it does not say.
+def retry_after_seconds(headers: Mapping[str, str], message: str, *, now: float) -> float | None:
+    """The seconds that the server asks to wait, from headers or the message; None without any.
 
-    `headers` has lower-case names; `now` is in unix seconds, for waits that are given as a date.
+    `headers` has lower-case names; `now` is in unix seconds, for waits given as a date.
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
-    return (
-        _retry_after(headers.get("retry-after", ""), now=now)
-        or _in_text(message)
-        or (duration(headers.get("x-ratelimit-reset-requests", "")) if _exhausted(headers) else None)
-    )
+    seconds = _retry_after(headers.get("retry-after", ""), now=now) or _in_text(message)
+    if seconds or not _exhausted(headers):
+        return seconds or None
+    return duration(headers.get("x-ratelimit-reset-requests", ""))
 
 
 def _exhausted(headers: Mapping[str, str]) -> bool:
@@ -155,25 +169,36 @@ def _retry_after(text: str, *, now: float) -> float | None:
         return None
 
 
-_UNIT_SECONDS = {"h": 3600.0, "hour": 3600.0, "m": 60.0, "min": 60.0, "minute": 60.0, "s": 1.0, "sec": 1.0,
-                 "second": 1.0, "ms": 0.001, "millisecond": 0.001}  # fmt: skip
+_UNIT_SECONDS = {
+    **dict.fromkeys(("h", "hour"), 3600.0),
+    **dict.fromkeys(("m", "min", "minute"), 60.0),
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("ms", "millisecond"), 0.001),
+}
 _PART = r"\d{1,9}(?:\.\d{1,9})?\s*(?:milliseconds?|ms|hours?|minutes?|min|seconds?|sec|h|m|s)"
 _DURATION = re.compile(rf"{_PART}(?:\s*{_PART})*", re.IGNORECASE)
-_TRY_AGAIN = re.compile(rf"(?:try again|retry)\s+(?:in|after)\s+({_PART}(?:\s*{_PART})*)", re.IGNORECASE)
+_TRY_AGAIN = re.compile(
+    rf"(?:try again|retry)\s+(?:in|after)\s+({_PART}(?:\s*{_PART})*)", re.IGNORECASE
+)
 _ONE_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 
 
 def _in_text(message: str) -> float | None:
-    found = _TRY_AGAIN.search(message)
-    return duration(found.group(1)) if found else None
+    match = _TRY_AGAIN.search(message)
+    return duration(match.group(1)) if match else None
 
 
 def duration(text: str) -> float | None:
-    """Seconds of a duration as the API writes it: `6.937s`, `20ms`, `1m30s`, `6.937 seconds`; None if it is none."""
+    """Seconds of a duration in the API's notation: `6.937s`, `20ms`, `1m30s`, `6.937 seconds`.
+
+    None for any other text.
+    """
     if not _DURATION.fullmatch(text.strip()):
         return None
     total = 0.0
     for number, unit in _ONE_PART.findall(text):
         name = unit.lower()
-        total += float(number) * _UNIT_SECONDS[name if name in _UNIT_SECONDS else name.removesuffix("s")]
+        total += (
+            float(number) * _UNIT_SECONDS[name if name in _UNIT_SECONDS else name.removesuffix("s")]
+        )
     return total

@@ -1,0 +1,197 @@
+"""Reads objects: the declaration of a kind decides which calls that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from math import ceil
+from typing import Any
+
+from msgspec.structs import replace
+
+from reconciler.api.objects.changes import FieldHandler
+from reconciler.api.objects.field_handlers import FieldHandlers
+from reconciler.api.objects.retirement import Retirements
+from reconciler.api.objects.scoped import ScopedClient
+from reconciler.api.objects.scopes import Scopes
+from reconciler.api.transport.throttle import RateLimitKey
+from reconciler.errors import ApiError, NotFoundError
+from reconciler.model.calls import ListKey, Parent
+from reconciler.model.kind import Field, Kind
+from reconciler.model.provider import ExpectedValue
+from reconciler.model.resource import LiveObject
+
+_OPTIONAL_ATTEMPTS = 2
+
+
+class HttpReader:
+    """The reading half of a provider. Safe to use from threads.
+
+    `pages` is the number of pages of each list when it was last read, for lists of more than one
+    page. It decides whether a list is read to its end, and is kept up to date.
+    """
+
+    def __init__(
+        self,
+        scopes: Scopes,
+        handlers: FieldHandlers,
+        retirements: Retirements,
+        pages: Mapping[ListKey, int],
+    ) -> None:
+        self.pages = dict(pages)
+        self._scopes = scopes
+        self._handlers = handlers
+        self._retirements = retirements
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far, retries included."""
+        return self._scopes.http.calls
+
+    def bind_project(self, name: str, project_id: str) -> None:
+        """Set the API project of a project name in the configuration."""
+        self._scopes.bind_project(name, project_id)
+
+    def can_read(self, kind: Kind, project: str | None) -> bool:
+        """Whether objects of the kind can be read now.
+
+        False while the project or its key does not exist yet. True where the admin key or the
+        default key is missing: that raises CredentialError as soon as the key is needed.
+        """
+        return self._scopes.is_ready(kind, project)
+
+    def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
+        """Announce calls, so that the remaining time can be estimated.
+
+        A parent that is not known yet does not change the route of a call.
+        """
+        parent = within
+        if not parent and kind.parents:
+            parent = tuple((name, "") for name in kind.parents[0])
+        for call in calls:
+            route: tuple[str, str] | None
+            if call in kind.by_name:
+                handler = self._handlers.of(kind.by_name[call])
+                route = handler.read_route(kind) if handler else None
+            else:
+                route = kind.route(call, in_project=project is not None, within=parent)
+            if route is not None:
+                self._scopes.http.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
+
+    def list(
+        self,
+        kind: Kind,
+        project: str | None,
+        within: Parent = (),
+        *,
+        enough: frozenset[str] | None = None,
+        anew: bool = False,
+        is_optional: bool = False,
+    ) -> tuple[LiveObject, ...]:
+        """All objects of a kind in a scope; RetiredError where the server dropped the kind.
+
+        Empty where the API has no list of the kind, and where the parent is gone. `enough` are the
+        only ids that matter, so that the list may end early. Every call sends its own requests.
+        """
+        del anew
+        if not kind.calls.listable:
+            if kind.retirement:  # without this check, only a create would find out
+                self._retirements.check(kind, self._scopes.client(kind, project))
+            return ()
+        collection = self._scopes.collection(kind, project, within)
+        if kind.calls.singleton:
+            live = collection.get()
+            return () if live is None else (live,)
+        list_key = (kind.name, project, within)
+        try:
+            items = list(
+                collection.list(
+                    {**kind.list_query, "limit": kind.page_limit},
+                    only_ids=enough,
+                    pages=self.pages.get(list_key, 1),
+                    attempts=_OPTIONAL_ATTEMPTS if is_optional else None,
+                )
+            )
+        except ApiError as error:
+            explained = self._retirements.explain(
+                error, kind, collection.client, path=collection.path
+            )
+            if explained is not error:
+                raise explained from error
+            if within and isinstance(error, NotFoundError):
+                return ()  # the parent is gone, and its objects with it
+            raise
+        # An answered list proves that the kind exists: later 404s are of single objects.
+        self._retirements.seen(kind)
+        self._note_pages(list_key, ceil(len(items) / kind.page_limit), is_whole=enough is None)
+        return tuple(collection.live(item) for item in items if collection.counts(item))
+
+    def newest(
+        self, kind: Kind, project: str | None, within: Parent = ()
+    ) -> tuple[LiveObject, ...]:
+        """The first page of a list: the objects that were created last."""
+        collection = self._scopes.collection(kind, project, within)
+        query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
+        items = islice(collection.list(query), kind.page_limit)
+        return tuple(collection.live(item) for item in items if collection.counts(item))
+
+    def _note_pages(self, list_key: ListKey, pages: int, *, is_whole: bool) -> None:
+        if pages > 1 and (is_whole or pages > self.pages.get(list_key, 1)):
+            self.pages[list_key] = pages
+        elif is_whole:
+            self.pages.pop(list_key, None)
+
+    def get(
+        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+    ) -> LiveObject | None:
+        """One object, None where the API has none. Every call sends its own requests."""
+        del anew
+        parent, own_id = kind.parent_and_id(id)
+        if not kind.readable_singly:
+            listed = self.list(kind, project, parent)
+            return next((live for live in listed if live.id == id), None)
+        collection = self._scopes.collection(kind, project, parent)
+        live = collection.get(own_id)
+        if live is None:
+            self._retirements.check(kind, collection.client)
+        return live
+
+    def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
+        """The object with the live values of the named fields, as far as they can be read."""
+        return self._with_own_calls(
+            live, names, lambda handler, _, client: handler.read(client, live)
+        )
+
+    def read_before_write(
+        self, live: LiveObject, expected: Mapping[str, ExpectedValue]
+    ) -> LiveObject:
+        """The object with the named fields, read as far as a change touches them."""
+        return self._with_own_calls(
+            live,
+            expected,
+            lambda handler, field, client: handler.read_before_write(
+                field, client, live, expected[field.name]
+            ),
+        )
+
+    def job_events(self, live: LiveObject) -> Sequence[tuple[str, str]]:
+        """Recent events of a job, oldest first, as id and sentence; empty where it has none."""
+        return self._scopes.collection_of(live).job_events(live.own_id)
+
+    def _with_own_calls(
+        self,
+        live: LiveObject,
+        names: Iterable[str],
+        read: Callable[[FieldHandler, Field, ScopedClient], Any],
+    ) -> LiveObject:
+        wanted = frozenset(names)
+        client = self._scopes.client(live.kind, live.project)
+        values = dict(live.own_calls)
+        for field in live.kind.own_calls:
+            handler = self._handlers.of(field)
+            if handler is None or field.name not in wanted:
+                continue
+            value = read(handler, field, client)
+            if value is not None:
+                values[field.name] = value
+        return replace(live, own_calls=values)
