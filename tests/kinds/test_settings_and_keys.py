@@ -97,7 +97,7 @@ def test_the_key_in_use_is_neither_deleted_nor_replaced(
     workspace.apply()
     workspace.variables["OPENAI_ADMIN_KEY"] = (workspace.folder / "secrets/n.key").read_text().strip()
     refused = workspace.run(*command, expect=11)
-    assert "it is a key that this run works with" in refused.err
+    assert "this run authenticates with it" in refused.err
     assert "nightly" in [one["name"] for one in listed(admin, "/organization/admin_api_keys")]
 
 
