@@ -1,7 +1,8 @@
 """The lock: one run at a time writes, and everybody else is told who.
 
-The claim is a row in the database, so it is taken and seen in the same transaction as everything else, and needs no
-file of its own. A holder that was killed leaves its row behind; where it is provably dead the next run takes over.
+The claim is a row in the database, so it is taken and seen in the same transaction as everything
+else, and needs no file of its own. A holder that was killed leaves its row behind; where it is
+provably dead the next run takes over.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ class Holder(Struct, frozen=True):
 
 @contextmanager
 def hold(database: Database, *, command: str, now: float, on_takeover: Callable[[Holder], None]) -> Iterator[Holder]:
-    """Hold the lock for the block, and refuse every write of this store once somebody else took it away.
+    """Hold the lock for the block, and refuse every write of this store once somebody else took it
+    away.
 
-    Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once the lock is ours.
+    Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once
+    the lock is ours.
     """
     holder = Holder(user=_user(), command=command, since=now, process=Process.current())
     token = secrets.token_hex(16)
@@ -100,14 +103,14 @@ def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
 def _require(connection: sqlite3.Connection, token: str) -> None:
     if connection.execute("SELECT 1 FROM lock WHERE token = ?", (token,)).fetchone() is None:
         raise StateError(
-            "the lock was taken away from this run, so it must not write any more",
-            hint="see who unlocked it, then run again",
+            "this run has lost the lock, so it must not write to the state",
+            hint="find out who unlocked it, then run again",
         )
 
 
 def _hint(found: Holder, here: Holder) -> str:
-    where = "" if found.host == here.host else f" on {found.host}, where this machine cannot look"
-    return f"wait for it to end; if you are certain that it is dead{where}: reconciler state unlock"
+    where = "" if found.host == here.host else f" on {found.host}, which this machine cannot check"
+    return f"wait for it to end; if you are certain that it is no longer running{where}: reconciler state unlock"
 
 
 def _user() -> str:
