@@ -1,7 +1,8 @@
-"""Admin keys: what opens the organization's own API.
+"""Admin keys: keys for the organization's admin API.
 
-The API shows a key once, in the answer that makes it, and changes nothing about it afterwards. It goes from there into
-its sink. A key that this very run works with is never deleted or replaced.
+The API returns a key once, in the response to the create call, and a key cannot be changed
+afterwards. The value goes straight to its sink. The key that authenticates the current run is never
+deleted or replaced.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ from reconciler.model.types import Integer, KeySinkType, Text
 
 KIND = Kind(
     name="AdminKey",
-    doc="A key for the organization's admin API, delivered to where `key` says.",
+    doc="A key for the organization's admin API, delivered to the sink in `key`.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/admin_api_keys",
     natural_key=("name",),
     shows_key="redacted_value",
-    read_only_when={(IN_USE, True): "it is a key that this run works with"},
-    destroys="the key stops working at once",
+    read_only_when={(IN_USE, True): "this run authenticates with it"},
+    destroys="the key stops working immediately",
     fields=(
-        Field("name", Text(min_length=1), "The name people see, not unique at the API.", required=True,
+        Field("name", Text(min_length=1), "The display name; need not be unique.", required=True,
               mutability=Mutability.REPLACES),
         Field(
             "expires_in_seconds",
             Integer(minimum=1, maximum=31_536_000),
-            "How long the key works, counted from when it is made. Left out, for ever.",
+            "How long the key is valid, counted from its creation. If omitted, the key never "
+            "expires.",
             default=None,
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,
@@ -32,8 +34,9 @@ KIND = Kind(
         Field(
             "key",
             KeySinkType(shown_in="value"),
-            "Where the key is delivered: `write_to: {file: PATH}` writes it to a file below the stack's folder that "
-            "only its owner can read; `write_to: {command: [PROGRAM, ARG…]}` hands it to a program's standard input.",
+            "Where to deliver the key. `write_to: {file: PATH}` writes it to a file in the "
+            "stack's folder that only its owner can read; `write_to: {command: [PROGRAM, ARG…]}` "
+            "passes it to a program on standard input.",
             required=True,
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,

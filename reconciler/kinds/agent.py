@@ -1,7 +1,7 @@
-"""Agents: reusable agents of a project, the live successor of assistants (beta).
+"""Agents: reusable agents in a project, the successor of assistants (beta).
 
-The best-behaved kind of the platform: every field can be changed in place, and what null and omission mean is written
-down for each. Metadata is replaced as a whole.
+Every field can be changed in place, and the API documents what null and omission mean for each. An
+update replaces metadata as a whole.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from reconciler.model.types import Boolean, Integer, Json, ListOf, MapOf, Object
 
 FUNCTION = Object(
     (
-        Property("name", NAME_64, "The name the model calls.", required=True),
-        Property("description", Text(), "When and how to call it.", required=True),
-        Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as JSON Schema.", required=True),
-        Property("defer_loading", Boolean(), "Whether it is found through tool search.", default=False),
-        Property("async", Boolean(), "Whether the agent goes on without waiting for the result.", default=False),
+        Property("name", NAME_64, "The name that the model calls.", required=True),
+        Property("description", Text(), "When and how to call the function.", required=True),
+        Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as a JSON Schema.", required=True),
+        Property(
+            "defer_loading",
+            Boolean(),
+            "Whether the model finds the function through tool search instead of loading it up front.",
+            default=False,
+        ),
+        Property("async", Boolean(), "Whether the agent continues without waiting for the result.", default=False),
     )
 )
 
 LOCATION = Object(
     (
         Property("city", Text(), "The city."),
-        Property("country", Text(max_length=2), "Two letters of ISO 3166."),
+        Property("country", Text(max_length=2), "The two-letter ISO 3166 country code."),
         Property("region", Text(), "The region or state."),
         Property("timezone", Text(), "The IANA time zone."),
     )
@@ -33,16 +38,18 @@ TRANSPORT = Tagged(
     {
         "http": Object(
             (
-                Property("server_url", Text(pattern="^https?://"), "The server's address.", required=True),
-                Property("headers", MapOf(Text()), "Headers to send; nothing secret.", default={}),
+                Property("server_url", Text(pattern="^https?://"), "The server's URL.", required=True),
+                Property("headers", MapOf(Text()), "Headers to send; must not contain secrets.", default={}),
             )
         ),
         "stdio": Object(
             (
-                Property("command", Text(min_length=1), "The program that is the server.", required=True),
-                Property("cwd", Text(min_length=1), "The folder it starts in.", required=True),
-                Property("args", ListOf(Text()), "Its arguments.", default=[]),
-                Property("env_vars", ListOf(Text()), "Names of variables that it inherits.", default=[]),
+                Property("command", Text(min_length=1), "The program to run as the server.", required=True),
+                Property("cwd", Text(min_length=1), "The working directory.", required=True),
+                Property("args", ListOf(Text()), "Command-line arguments.", default=[]),
+                Property(
+                    "env_vars", ListOf(Text()), "Names of environment variables that the program inherits.", default=[]
+                ),
             )
         ),
     }
@@ -57,42 +64,47 @@ TOOL = Tagged(
         ),
         "mcp": Object(
             (
-                Property("server_label", Text(min_length=1), "The server's label in calls.", required=True),
-                Property("transport", TRANSPORT, "How the server is reached.", required=True),
+                Property("server_label", Text(min_length=1), "The label of the server in calls.", required=True),
+                Property("transport", TRANSPORT, "How to connect to the server.", required=True),
                 Property(
                     "allowed_tools",
                     ListOf(Text(), unordered=True),
-                    "The tools it may call; left out, all of them.",
+                    "The tools that the agent may call; all of them if omitted.",
                     default=None,
                     keeps_empty=True,
                 ),
                 Property(
-                    "connection_origin", Text(choices=("service", "environment")), "Where connections start.",
+                    "connection_origin",
+                    Text(choices=("service", "environment")),
+                    "Where connections to the server originate.",
                     default="service",
                 ),
-                Property("credential_id", Text(), "A credential of a vault.", default=None),
-                Property("request_metadata", Json(empty={}), "Sent along with requests to the server."),
-                Property("required", Boolean(), "Whether it must be up before the first turn.", default=False),
+                Property("credential_id", Text(), "A credential in a vault.", default=None),
+                Property("request_metadata", Json(empty={}), "Metadata to send with requests to the server."),
+                Property("required", Boolean(), "Whether to wait for the server before the first turn.", default=False),
             )
         ),
         "web_search": Object(
             (
                 Property(
-                    "allowed_domains", ListOf(Text(), unordered=True), "The domains searched; left out, all.",
+                    "allowed_domains", ListOf(Text(), unordered=True), "The domains to search; all domains if omitted.",
                     default=None, keeps_empty=True,
                 ),
                 Property(
-                    "context_size", Text(choices=("low", "medium", "high")), "How much context comes back.",
+                    "context_size", Text(choices=("low", "medium", "high")), "How much context a search returns.",
                     default="medium",
                 ),
-                Property("location", LOCATION, "Where results should be near.", default=None),
+                Property("location", LOCATION, "The approximate location to search from.", default=None),
                 Property(
-                    "mode", Text(choices=("disabled", "cached", "live")), "Where results come from.", default="live"
+                    "mode",
+                    Text(choices=("disabled", "cached", "live")),
+                    "Whether search is off, uses cached results, or queries the live web.",
+                    default="live",
                 ),
             )
         ),
         "computer_use": Object(
-            (Property("include_screenshots", Boolean(), "Whether outputs hold screenshots.", default=False),)
+            (Property("include_screenshots", Boolean(), "Whether outputs include screenshots.", default=False),)
         ),
         "automations": Object(()),
     }
@@ -102,7 +114,7 @@ TEXT_FORMAT = Tagged(
     {
         "text": Object(()),
         "json_schema": Object(
-            (Property("schema", Json(empty={}), "The JSON Schema that its text follows.", required=True),)
+            (Property("schema", Json(empty={}), "The JSON Schema that the output must follow.", required=True),)
         ),
     },
     default={"type": "text"},
@@ -110,27 +122,33 @@ TEXT_FORMAT = Tagged(
 
 KIND = Kind(
     name="Agent",
-    doc="A reusable agent: the live successor of assistants (beta).",
+    doc="A reusable agent; the successor of assistants (beta).",
     scope=ScopeType.PROJECT_KEY,
     collection="/agents",
     natural_key=("name",),
     mark="metadata",
     beta="agents=v1",
     fields=(
-        Field("model", Text(min_length=1), "The model's id, kept as sent.", required=True),
-        Field("name", Text(), "The name people see.", default=None, nullable=True),
+        Field("model", Text(min_length=1), "The model id.", required=True),
+        Field("name", Text(), "The display name.", default=None, nullable=True),
         Field(
             "instructions",
             Text(multiline=True),
-            "Instructions that are appended to the agent's own.",
+            "Instructions to append to the agent's built-in ones.",
             default=None,
             nullable=True,
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            nullable=True,
+        ),
         Field(
             "tools",
             ListOf(TOOL),
-            "What it may call; replaced as a whole, at most 3 MiB of JSON.",
+            "The tools that the agent may call, at most 3 MiB of JSON. An update replaces the whole list.",
             default=[],
             nullable=True,
         ),
@@ -138,16 +156,20 @@ KIND = Kind(
             "reasoning",
             Object(
                 (
-                    Property("effort", Text(choices=EFFORTS), "How much the model thinks; left out, it chooses."),
+                    Property(
+                        "effort",
+                        Text(choices=EFFORTS),
+                        "How much reasoning the model does; the model decides if omitted.",
+                    ),
                     Property(
                         "summary",
                         Text(choices=("concise", "detailed", "auto")),
-                        "Whether and how answers sum up the reasoning.",
+                        "The level of detail of the reasoning summary; none if omitted.",
                         default=None,
                     ),
                 )
             ),
-            "How the model reasons.",
+            "Reasoning settings.",
             default={},
             nullable=True,
         ),
@@ -155,18 +177,23 @@ KIND = Kind(
             "text",
             Object(
                 (
-                    Property("format", TEXT_FORMAT, "The form of its text.", default={"type": "text"}),
-                    Property("verbosity", Text(choices=("low", "medium", "high")), "How much.", default="medium"),
+                    Property("format", TEXT_FORMAT, "The output format.", default={"type": "text"}),
+                    Property(
+                        "verbosity",
+                        Text(choices=("low", "medium", "high")),
+                        "How verbose the output is.",
+                        default="medium",
+                    ),
                 )
             ),
-            "What its text looks like.",
+            "Text output settings.",
             default={"format": {"type": "text"}, "verbosity": "medium"},
             nullable=True,
         ),
         Field(
             "service_tier",
             Text(choices=("auto", "default", "flex", "priority", "fast", "ultrafast")),
-            "The service tier of its requests.",
+            "The service tier for the agent's requests.",
             default="auto",
             nullable=True,
         ),
@@ -174,26 +201,35 @@ KIND = Kind(
             "multi_agent",
             Object(
                 (
-                    Property("enabled", Boolean(), "Whether it may start subagents.", required=True, default=False),
-                    Property("max_concurrent_subagents", Integer(minimum=1), "How many at once.", default=6),
+                    Property(
+                        "enabled", Boolean(), "Whether the agent may start subagents.", required=True, default=False
+                    ),
+                    Property(
+                        "max_concurrent_subagents",
+                        Integer(minimum=1),
+                        "The maximum number of subagents that run at the same time.",
+                        default=6,
+                    ),
                 )
             ),
-            "Subagents.",
+            "Subagent settings.",
             default={"enabled": False, "max_concurrent_subagents": 6},
             nullable=True,
         ),
         Field(
             "compaction",
-            Object((Property("async", Boolean(), "Whether context is compacted in the background.", default=False),)),
-            "How context is compacted.",
+            Object((Property("async", Boolean(), "Whether to compact context in the background.", default=False),)),
+            "Context compaction settings.",
             default={"async": False},
             nullable=True,
             readable=Readable.SOMETIMES,
         ),
         Field(
             "experimental",
-            Object((Property("time_awareness", Boolean(), "Whether it is reminded of the time.", default=False),)),
-            "Experimental features; the API merges them by key.",
+            Object(
+                (Property("time_awareness", Boolean(), "Whether the agent is told the current time.", default=False),)
+            ),
+            "Experimental features. The API merges updates by key.",
             default={"time_awareness": False},
             reset={"time_awareness": False},
             merged=True,

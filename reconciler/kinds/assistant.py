@@ -1,7 +1,8 @@
 """Assistants: a model with instructions and tools, called through threads and runs.
 
-The live platform has retired them; servers that still have the endpoints are served in full. Every field can be
-changed in place, lists are replaced as a whole, and null takes a field back to its default.
+The live platform retired assistants; reconciler still supports servers that have the endpoints.
+Every field can be changed in place, an update replaces lists as a whole, and null resets a field to
+its default.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from reconciler.model.types import Boolean, Either, Integer, Json, ListOf, Numbe
 
 FUNCTION = Object(
     (
-        Property("name", NAME_64, "The name the model calls.", required=True),
-        Property("description", Text(), "When and how to call it.", default=""),
-        Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as JSON Schema."),
-        Property("strict", Boolean(), "Whether arguments must follow the schema exactly.", default=False),
+        Property("name", NAME_64, "The name that the model calls.", required=True),
+        Property("description", Text(), "When and how to call the function.", default=""),
+        Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as a JSON Schema."),
+        Property("strict", Boolean(), "Whether arguments must match the schema exactly.", default=False),
     )
 )
 
 FILE_SEARCH = Object(
     (
-        Property("max_num_results", Integer(1, 50), "The most results of a search."),
+        Property("max_num_results", Integer(1, 50), "The maximum number of results per search."),
         Property(
             "ranking_options",
             RANKING,
-            "How results are ranked.",
+            "Ranking settings.",
             default={"ranker": "default_2024_08_21", "score_threshold": 0},
         ),
     )
@@ -39,7 +40,7 @@ TOOL = Tagged(
                 Property(
                     "file_search",
                     FILE_SEARCH,
-                    "Settings of the search.",
+                    "File search settings.",
                     default={"ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0}},
                 ),
             )
@@ -52,13 +53,19 @@ TOOL_RESOURCES = Object(
     (
         Property(
             "code_interpreter",
-            Object((Property("file_ids", ListOf(Text(), max_items=20, unordered=True), "Ids of files.", default=[]),)),
+            Object((Property("file_ids", ListOf(Text(), max_items=20, unordered=True), "File ids.", default=[]),)),
             "Files for the code interpreter.",
             default={"file_ids": []},
         ),
         Property(
             "file_search",
-            Object((Property("vector_store_ids", ListOf(Text(), max_items=1), "The id of one store.", default=[]),)),
+            Object(
+                (
+                    Property(
+                        "vector_store_ids", ListOf(Text(), max_items=1), "The vector store id; at most one.", default=[]
+                    ),
+                )
+            ),
             "The vector store for file search.",
             default={"vector_store_ids": []},
         ),
@@ -67,7 +74,7 @@ TOOL_RESOURCES = Object(
 
 KIND = Kind(
     name="Assistant",
-    doc="A model with instructions, tools and the files they use.",
+    doc="A model with instructions, tools, and the files that the tools use.",
     scope=ScopeType.PROJECT_KEY,
     collection="/assistants",
     natural_key=("name",),
@@ -76,13 +83,13 @@ KIND = Kind(
     retirement=Retirement(
         since="2026-08-26",
         successor="Agent",
-        sentence="The live platform retired assistants on 2026-08-26: use kind Agent there, and Assistant on servers "
-        "that still have the /assistants endpoints.",
+        sentence="The live platform retired assistants on 2026-08-26. Use kind Agent there; kind "
+        "Assistant works only on servers that still have the /assistants endpoints.",
     ),
     fields=(
-        Field("model", Text(min_length=1), "The model's id.", required=True),
-        Field("name", Text(max_length=256), "The name people see.", default=None, nullable=True),
-        Field("description", Text(max_length=512), "What it is for.", default=None, nullable=True),
+        Field("model", Text(min_length=1), "The model id.", required=True),
+        Field("name", Text(max_length=256), "The display name.", default=None, nullable=True),
+        Field("description", Text(max_length=512), "A description of the assistant.", default=None, nullable=True),
         Field(
             "instructions",
             Text(max_length=256_000, multiline=True),
@@ -90,18 +97,30 @@ KIND = Kind(
             default=None,
             nullable=True,
         ),
-        Field("tools", ListOf(TOOL, max_items=128), "What it may call; replaced as a whole.", default=[], reset=[]),
+        Field(
+            "tools",
+            ListOf(TOOL, max_items=128),
+            "The tools that the assistant may call. An update replaces the whole list.",
+            default=[],
+            reset=[],
+        ),
         Field(
             "tool_resources",
             TOOL_RESOURCES,
-            "The files and stores its tools use.",
+            "The files and vector stores that the tools use.",
             default={},
             nullable=True,
             merged=True,
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            nullable=True,
+        ),
         Field("temperature", Number(0, 2), "Sampling temperature.", default=1, nullable=True),
-        Field("top_p", Number(0, 1), "Nucleus sampling.", default=1, nullable=True),
+        Field("top_p", Number(0, 1), "Nucleus sampling probability.", default=1, nullable=True),
         Field(
             "response_format",
             Either(
@@ -116,14 +135,15 @@ KIND = Kind(
                     }
                 ),
             ),
-            "The form of its answers.",
+            "The output format.",
             default="auto",
             nullable=True,
         ),
         Field(
             "reasoning_effort",
             Text(choices=EFFORTS),
-            "How much a reasoning model thinks. Not every server shows it again, and drift is invisible on those.",
+            "How much reasoning a reasoning model does. Some servers do not return it; on those, "
+            "drift cannot be detected.",
             default=None,
             nullable=True,
             readable=Readable.SOMETIMES,

@@ -1,4 +1,4 @@
-"""Automations: schedules that begin sessions of agents, or wake one that is there (beta)."""
+"""Automations: schedules that start agent sessions or wake an existing one (beta)."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ _ENVIRONMENT = Tagged(
                 Property(
                     "environment_id",
                     Text(min_length=1),
-                    "An existing environment. It goes with no template and no other setting.",
+                    "An existing environment. Cannot be combined with a template or any other setting.",
                     default=None,
                 ),
-                Property("environment_template_id", Text(min_length=1), "The template it begins with."),
-                Property("container_size", Text(choices=("small", "medium", "large")), "How large it is."),
-                Property("files", FILES, "Files in place of those of the template.", default=None),
-                Property("packages", PACKAGES, "Packages in place of those of the template.", default=None),
-                Property("network", NETWORK, "What can be reached, at most what the template allows.", default=None),
-                Property("skills", SKILLS, "Skills in place of those of the template.", default=None),
-                Property("plugins", PLUGINS, "Plugins in place of those of the template.", default=None),
+                Property("environment_template_id", Text(min_length=1), "The template to start from."),
+                Property("container_size", Text(choices=("small", "medium", "large")), "The container size."),
+                Property("files", FILES, "Files that replace those of the template.", default=None),
+                Property("packages", PACKAGES, "Packages that replace those of the template.", default=None),
+                Property("network", NETWORK, "Network access; cannot exceed what the template allows.", default=None),
+                Property("skills", SKILLS, "Skills that replace those of the template.", default=None),
+                Property("plugins", PLUGINS, "Plugins that replace those of the template.", default=None),
                 Property(
-                    "capability_directories", DIRECTORIES, "Folders in place of those of the template.", default=None
+                    "capability_directories", DIRECTORIES, "Folders that replace those of the template.", default=None
                 ),
                 Property("desktop", DESKTOP, "A desktop with a browser.", default=None),
-                Property("env", ENV, "Variables, each a text or a secret.", default=None, hidden=True),
-                Property("setup_commands", COMMANDS, "What is run first.", default=None, hidden=True),
+                Property("env", ENV, "Environment variables, each a string or a secret.", default=None, hidden=True),
+                Property("setup_commands", COMMANDS, "Setup commands.", default=None, hidden=True),
             )
         ),
         "self_hosted": Object(
             (
-                Property("workspace_directory", Text(pattern=r"^/\S*$"), "The folder of the project.", required=True),
-                Property("capability_directories", DIRECTORIES, "Folders with more abilities.", default=[]),
+                Property("workspace_directory", Text(pattern=r"^/\S*$"), "The project's folder.", required=True),
+                Property("capability_directories", DIRECTORIES, "Folders with additional capabilities.", default=[]),
             )
         ),
     }
 )
 _CONTENT = Tagged(
     {
-        "input_text": Object((Property("text", Text(min_length=1, multiline=True), "What is said.", required=True),)),
-        "input_image": Object((Property("image_url", Text(min_length=1), "The address of an image.", required=True),)),
+        "input_text": Object((Property("text", Text(min_length=1, multiline=True), "The text.", required=True),)),
+        "input_image": Object((Property("image_url", Text(min_length=1), "The URL of the image.", required=True),)),
     }
 )
 _MESSAGE = Object(
     (
-        Property("type", Text(choices=("message",)), "What sort of item it is.", default="message"),
-        Property("role", Text(choices=("user",)), "Who says it.", required=True),
-        Property("content", ListOf(_CONTENT, min_items=1), "What is said.", required=True),
+        Property("type", Text(choices=("message",)), "The type of item.", default="message"),
+        Property("role", Text(choices=("user",)), "The author of the message.", required=True),
+        Property("content", ListOf(_CONTENT, min_items=1), "The content of the message.", required=True),
     )
 )
 _AGENT = Object(
@@ -81,19 +81,28 @@ _TARGET = Tagged(
     {
         "new_session": Object(
             (
-                Property("agent_id", Text(min_length=1), "The agent; either this or `agent`.", default=None),
-                Property("agent", _AGENT, "An agent of its own; either this or `agent_id`.", default=None),
-                Property("environment", _ENVIRONMENT, "Where it works.", required=True),
-                Property("input", ListOf(_MESSAGE), "What every session begins with.", required=True),
-                Property("metadata", metadata(), "Pairs that every session has.", default={}),
-                Property("vault_ids", ListOf(Text(min_length=1), unordered=True), "Vaults that it has.", default=[]),
+                Property(
+                    "agent_id", Text(min_length=1), "The id of an agent. Set either this or `agent`.", default=None
+                ),
+                Property("agent", _AGENT, "An inline agent. Set either this or `agent_id`.", default=None),
+                Property("environment", _ENVIRONMENT, "The environment that the session runs in.", required=True),
+                Property("input", ListOf(_MESSAGE), "The input that every session starts with.", required=True),
+                Property("metadata", metadata(), "Metadata for every session.", default={}),
+                Property(
+                    "vault_ids",
+                    ListOf(Text(min_length=1), unordered=True),
+                    "Vaults that the session can use.",
+                    default=[],
+                ),
             ),
             exactly_one=_EITHER,
         ),
         "existing_session": Object(
             (
-                Property("session_id", Text(min_length=1), "The session that is woken.", required=True),
-                Property("instructions", Text(min_length=1, multiline=True), "What it is told.", required=True),
+                Property("session_id", Text(min_length=1), "The session to wake.", required=True),
+                Property(
+                    "instructions", Text(min_length=1, multiline=True), "The instructions to give it.", required=True
+                ),
             )
         ),
     },
@@ -102,7 +111,9 @@ _TARGET = Tagged(
 
 
 def _without_nulls(spec: Spec) -> Spec:
-    """The spec without the nulls that answers show in a target and that no request may contain."""
+    """The spec without the nulls that responses contain in a target and that requests must not
+    contain.
+    """
     target = spec.get("target")
     if not isinstance(target, Mapping):
         return spec
@@ -115,13 +126,13 @@ def _without_nulls(spec: Spec) -> Spec:
 
 KIND = Kind(
     name="Automation",
-    doc="A schedule that begins sessions of an agent, or wakes one that is there (beta).",
+    doc="A schedule that starts agent sessions or wakes an existing one (beta).",
     scope=ScopeType.PROJECT_KEY,
     collection="/agents/automations",
     natural_key=("name",),
     mark="metadata",
     beta="agents=v1",
-    destroys="nothing begins by itself any more; sessions go on",
+    destroys="no more scheduled sessions start; running sessions continue",
     fill_defaults=_without_nulls,
     shapes=(
         Shape(("expression", "timezone"), when=("type", "periodic")),
@@ -131,31 +142,39 @@ KIND = Kind(
         Field(
             "type",
             Text(choices=("periodic", "once")),
-            "Whether it comes again.",
+            "Whether the automation runs repeatedly or once.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
-        Field(
-            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
-        ),
+        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
         Field(
             "expression",
             Text(pattern=r"^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$"),
-            "When, as the five fields of cron (type: periodic).",
+            "The schedule as a five-field cron expression (type: periodic).",
         ),
-        Field("timezone", Text(min_length=1), "The IANA time zone of the expression (type: periodic)."),
-        Field("run_at", Integer(minimum=1), "When, in unix seconds, and not before now (type: once)."),
-        Field("target", _TARGET, "What happens then. Another type takes another automation.", required=True),
+        Field("timezone", Text(min_length=1), "The IANA time zone of the cron expression (type: periodic)."),
+        Field("run_at", Integer(minimum=1), "When to run, as a Unix timestamp in the future (type: once)."),
+        Field(
+            "target", _TARGET, "What the automation starts. Changing its type replaces the automation.", required=True
+        ),
         Field(
             "status",
             Text(choices=("active", "paused"), aliases={"completed": "active"}),
-            "Whether it happens; one that has happened and does not come again counts as active.",
+            "Whether the automation is active or paused. A completed one-time automation counts as active.",
             default="active",
             reset="active",
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "pauses it: nothing begins by itself", to="paused"),),
+            losses=(
+                LossRule(When.CHANGES, Lost.ACCESS, "pauses the automation: no scheduled sessions start", to="paused"),
+            ),
             action_calls={"active": "POST {collection}/{id}/resume", "paused": "POST {collection}/{id}/pause"},
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, reset={}),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            reset={},
+        ),
     ),
     example="""\
 kind: Automation

@@ -1,6 +1,6 @@
-"""Batches: files of requests that the API works off within a day, at a lower price.
+"""Batches: files of requests that the API processes within a day, at a lower price.
 
-A batch is a job: it runs once for its input file, and again for another one. What comes of it are files.
+A batch is a job: it runs once per input file. Its results are files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ENDPOINTS = (
 
 KIND = Kind(
     name="Batch",
-    doc="A file of requests that is worked off once. A changed file, or another endpoint, is another batch.",
+    doc="A file of requests that the API processes once. Changing the file or the endpoint starts another batch.",
     scope=ScopeType.PROJECT_KEY,
     collection="/batches",
     natural_key=(),
@@ -34,22 +34,22 @@ KIND = Kind(
         Field(
             "input_file_id",
             Text(min_length=1),
-            "The uploaded file of requests, of purpose `batch`. What counts is what is in it: the same requests "
-            "uploaded again are no change.",
+            "The uploaded file of requests, with purpose `batch`. Files are compared by content: "
+            "uploading the same requests again is not a change.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
         Field(
             "endpoint",
             Text(choices=ENDPOINTS, open_choices=True),
-            "The call that every request of the file makes.",
+            "The endpoint that every request in the file calls.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
         Field(
             "completion_window",
             Text(choices=("24h",), open_choices=True),
-            "Within which time it is worked off.",
+            "The time frame in which the API processes the batch.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
@@ -57,11 +57,18 @@ KIND = Kind(
             "output_expires_after",
             Object(
                 (
-                    Property("anchor", Text(choices=("created_at",)), "From when the time counts.", required=True),
-                    Property("seconds", Integer(3_600, 2_592_000), "An hour to thirty days.", required=True),
+                    Property(
+                        "anchor", Text(choices=("created_at",)), "The event that starts the timer.", required=True
+                    ),
+                    Property(
+                        "seconds",
+                        Integer(3_600, 2_592_000),
+                        "Seconds until expiry: from one hour to 30 days.",
+                        required=True,
+                    ),
                 )
             ),
-            "When the files that come of it are deleted.",
+            "When the output files expire.",
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,
         ),

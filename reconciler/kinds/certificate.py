@@ -1,4 +1,4 @@
-"""Certificates: who may connect with mutual TLS. Uploading one changes nothing until it is activated somewhere."""
+"""Certificates for mutual TLS. An uploaded certificate has no effect until it is activated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="Certificate",
-    doc="A certificate for mutual TLS, known to the organization; a CertificateActivation puts it to use.",
+    doc="A certificate for mutual TLS, uploaded to the organization. Activate it with a CertificateActivation.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/certificates",
     natural_key=("name",),
@@ -16,13 +16,13 @@ KIND = Kind(
         Field(
             "name",
             Text(),
-            "The name people see, not unique at the API. Left out, that of the resource.",
+            "The display name; need not be unique. Defaults to the resource's name.",
             defaults_to_name=True,
         ),
         Field(
             "certificate",
             Text(min_length=1, multiline=True, fold=str.strip),
-            "The certificate, as PEM text.",
+            "The certificate in PEM format.",
             required=True,
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,

@@ -1,4 +1,4 @@
-"""Certificate activations: where a certificate counts, one resource for each certificate and scope."""
+"""Certificate activations: one resource for each certificate and scope in which it is active."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="CertificateActivation",
-    doc="That a certificate is active in the organization or, with metadata.project, in one project.",
+    doc="Activates a certificate for the organization or, with metadata.project, for one project.",
     scope=ScopeType.EITHER,
     collection="/organization/certificates",
     natural_key=("certificate_id",),
@@ -21,7 +21,7 @@ KIND = Kind(
     ),
     unique=True,
     readable_singly=False,
-    destroys="the certificate is not accepted there any more",
+    destroys="the certificate is no longer accepted there",
     audit_events=("certificates.", "certificate."),
     fields=(
         Field(

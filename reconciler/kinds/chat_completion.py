@@ -1,6 +1,6 @@
-"""Stored chat completions: what calls with `store: true` leave behind.
+"""Stored chat completions: responses to calls made with `store: true`.
 
-They are answers and no things to declare, so no manifest has the kind; rules of retention remove them.
+Manifests cannot declare this kind; it exists so that retention rules can remove stored completions.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="ChatCompletion",
-    doc="A stored answer of a model.",
+    doc="A stored chat completion.",
     scope=ScopeType.PROJECT_KEY,
     collection="/chat/completions",
     natural_key=(),
     destroys="the stored messages are deleted",
     fields=(
         Field("model", Text(), "The model that answered.", mutability=Mutability.REPLACES),
-        Field("metadata", metadata(), "What the caller noted.", default={}, nullable=True),
+        Field("metadata", metadata(), "The metadata that the caller set.", default={}, nullable=True),
     ),
     example="",
 )

@@ -1,6 +1,7 @@
-"""Checkpoint permissions: which project may use a checkpoint of a fine-tuned model, one resource a pair.
+"""Checkpoint permissions: one resource for each fine-tuned checkpoint and project that may use it.
 
-The API takes a list of projects and answers with a page; one declared object is one project of that list.
+The create call takes a list of projects and returns a page; a declared object is one project in
+that list.
 """
 
 from __future__ import annotations
@@ -11,28 +12,28 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="CheckpointPermission",
-    doc="That a project may use a checkpoint of a fine-tuned model which another project trained.",
+    doc="Allows a project to use a checkpoint of a fine-tuned model that another project trained.",
     scope=ScopeType.ORGANIZATION,
     collection="/fine_tuning/checkpoints/{checkpoint}/permissions",
     natural_key=("checkpoint", "project_id"),
     calls=Calls(in_list_as="project_ids"),
     unique=True,
     readable_singly=False,
-    destroys="the project cannot use the checkpoint any more",
+    destroys="the project can no longer use the checkpoint",
     audit_events=("checkpoint.permission.", "project."),
     fields=(
         Field(
             "checkpoint",
-            # An id is a part of a path, where a slash would begin another one.
+            # The id becomes a path segment, so it must not contain a slash.
             Text(min_length=1, pattern=r"^[^/\s]+$"),
-            "The checkpoint, by the name of the model that it is: `ft:BASE:ORGANIZATION:SUFFIX:ID:ckpt-step-N`.",
+            "The model name of the checkpoint: `ft:BASE:ORGANIZATION:SUFFIX:ID:ckpt-step-N`.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
         Field(
             "project_id",
             Text(min_length=1),
-            "The project that may use it.",
+            "The project that may use the checkpoint.",
             required=True,
             mutability=Mutability.REPLACES,
         ),

@@ -1,7 +1,7 @@
-"""Containers: the sandboxes that the code interpreter and the shell tool run in.
+"""Containers: sandboxes for the code interpreter and the shell tool.
 
-Nothing about a container can be changed, and one that is idle for too long is gone: a declared container is a place
-kept warm, not a store. The next apply makes another.
+A container cannot be changed, and it expires when idle. Do not use a declared container as storage:
+once it has expired, the next apply creates a new, empty one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _SKILL = Tagged(
     {
         "skill_reference": Object(
             (
-                Property("skill_id", Text(min_length=1, max_length=64), "The skill.", required=True),
-                Property("version", Text(), "Its version; left out, the latest."),
+                Property("skill_id", Text(min_length=1, max_length=64), "The skill id.", required=True),
+                Property("version", Text(), "The version of the skill; the latest if omitted."),
             )
         ),
         "inline": INLINE_SKILL,
@@ -28,7 +28,7 @@ _SKILL = Tagged(
 )
 _DOMAIN_SECRET = Object(
     (
-        Property("domain", Text(min_length=1), "The allowed domain whose requests get the secret.", required=True),
+        Property("domain", Text(min_length=1), "The allowed domain whose requests carry the secret.", required=True),
         Property("name", Text(min_length=1), "The name by which code in the container refers to it.", required=True),
         Property("value", SecretValueType(), "The secret.", required=True),
     )
@@ -36,27 +36,27 @@ _DOMAIN_SECRET = Object(
 
 KIND = Kind(
     name="Container",
-    doc="A sandbox for code, with files and skills in it. It expires when it is not used, and is then made anew.",
+    doc="A sandbox for code, with files and skills. It expires when idle; the next apply creates it again.",
     scope=ScopeType.PROJECT_KEY,
     collection="/containers",
     natural_key=("name",),
     terminal_states={("status", "expired"): TerminalState.GONE},
-    destroys="what was computed in it is lost",
+    destroys="files and state in the container are lost",
     fields=(
-        _field(
-            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
-        ),
+        _field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
         _field(
             "expires_after",
             Object(
                 (
-                    Property("anchor", Text(choices=("last_active_at",)), "From when the time counts.", required=True),
-                    Property("minutes", Integer(1), "Minutes without use.", required=True),
+                    Property(
+                        "anchor", Text(choices=("last_active_at",)), "The event that starts the timer.", required=True
+                    ),
+                    Property("minutes", Integer(1), "Minutes of inactivity.", required=True),
                 )
             ),
-            "When the container expires.",
+            "When an idle container expires.",
         ),
-        _field("memory_limit", Text(choices=("1g", "4g", "16g", "64g")), "How much memory it has.", default="1g"),
+        _field("memory_limit", Text(choices=("1g", "4g", "16g", "64g")), "The memory limit.", default="1g"),
         _field(
             "network_policy",
             Tagged(
@@ -67,33 +67,33 @@ KIND = Kind(
                             Property(
                                 "allowed_domains",
                                 ListOf(Text(min_length=1), min_items=1, unordered=True),
-                                "The hosts that can be reached.",
+                                "The hosts that the container can connect to.",
                                 required=True,
                             ),
                             Property(
                                 "domain_secrets",
                                 ListOf(_DOMAIN_SECRET, min_items=1),
-                                "Secrets that are put into requests to allowed domains, each as `{from_env: "
-                                "RECONCILER_SECRET_…}` or `{from_file: secrets/…}`.",
+                                "Secrets to add to requests to allowed domains, each as "
+                                "`{from_env: RECONCILER_SECRET_…}` or `{from_file: secrets/…}`.",
                                 hidden=True,
                             ),
                         )
                     ),
                 }
             ),
-            "What it can reach: nothing, or the hosts of a list.",
+            "Network access: none, or an allowlist of hosts.",
         ),
         _field(
             "file_ids",
             ListOf(Text(min_length=1), unordered=True),
-            "Uploaded files that are copied into it.",
+            "Uploaded files to copy into the container.",
             default=[],
             readable=Readable.NEVER,
         ),
         _field(
             "skills",
             ListOf(_SKILL),
-            "Skills that it starts with, by id or as an archive.",
+            "Skills to install, by id or as an archive.",
             default=[],
             readable=Readable.NEVER,
         ),

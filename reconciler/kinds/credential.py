@@ -1,7 +1,8 @@
-"""Credentials of a vault: what agents show to the servers that they call (beta).
+"""Vault credentials: what agents use to authenticate to the servers that they call (beta).
 
-The API is told the secrets and never shows them. A manifest names where each is read from; the state keeps digests, by
-which a plan sees that one was rotated. Secrets change in place; to open something else takes another credential.
+The API accepts secrets and never returns them. A manifest names the source of each; the state keeps
+digests, from which a plan detects a rotated secret. Secrets change in place; changing the target
+replaces the credential.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import ListOf, Object, Property, SecretValueType, Tagged, Text
 
 _URL = Text(pattern=r"^https://\S+$")
-_SERVER = Property("mcp_server_url", _URL, "The MCP server that it opens, with https.", required=True)
+_SERVER = Property("mcp_server_url", _URL, "The https URL of the MCP server that the credential is for.", required=True)
 
 
 def _secret(name: str, doc: str) -> Property:
@@ -22,17 +23,17 @@ def _secret(name: str, doc: str) -> Property:
 _CLIENT_SECRET = Object((_secret("client_secret", "The secret of the OAuth client."),))
 _REFRESH = Object(
     (
-        Property("client_id", Text(min_length=1), "The OAuth client that asks for new tokens.", required=True),
+        Property("client_id", Text(min_length=1), "The OAuth client id used to refresh tokens.", required=True),
         _secret("refresh_token", "The refresh token."),
-        Property("token_endpoint", _URL, "Where new tokens are asked for, with https.", required=True),
+        Property("token_endpoint", _URL, "The https URL of the token endpoint.", required=True),
         Property(
             "token_endpoint_auth",
             Tagged({"none": Object(()), "client_secret_basic": _CLIENT_SECRET, "client_secret_post": _CLIENT_SECRET}),
-            "How the client shows there who it is.",
+            "How the client authenticates to the token endpoint.",
             required=True,
         ),
-        Property("resource", Text(min_length=1), "The resource that is named there.", default=None),
-        Property("scope", Text(min_length=1), "The scopes that are asked for.", default=None, in_place=True),
+        Property("resource", Text(min_length=1), "The resource indicator sent to the token endpoint.", default=None),
+        Property("scope", Text(min_length=1), "The scopes to request.", default=None, in_place=True),
     )
 )
 _NETWORKING = Tagged(
@@ -48,7 +49,7 @@ _NETWORKING = Tagged(
                         max_items=16,
                         unordered=True,
                     ),
-                    "The hosts that may see the secret, in lower case.",
+                    "The hosts that may receive the secret, in lower case.",
                     required=True,
                 ),
             )
@@ -61,16 +62,17 @@ _AUTH = Tagged(
             (
                 _SERVER,
                 _secret("access_token", "The access token."),
-                # It moves whenever the API refreshes the token, so what it shows is nobody's drift.
+                # The API changes it whenever it refreshes the token, so a different value is not
+                # drift.
                 Property(
                     "expires_at",
                     Text(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"),
-                    "When the access token expires, such as 2030-01-31T12:00:00Z.",
+                    "When the access token expires, for example 2030-01-31T12:00:00Z.",
                     default=None,
                     hidden=True,
                     in_place=True,
                 ),
-                Property("refresh", _REFRESH, "How new access tokens are had.", default=None),
+                Property("refresh", _REFRESH, "How to refresh the access token.", default=None),
             )
         ),
         "static_bearer": Object((_SERVER, _secret("token", "The bearer token."))),
@@ -79,11 +81,11 @@ _AUTH = Tagged(
                 Property(
                     "secret_name",
                     Text(pattern=r"^(?!CODEX_)[A-Za-z_][A-Za-z0-9_]*$"),
-                    "The variable by which the sandbox names the secret, which it never sees.",
+                    "The variable that stands for the secret in the sandbox, which never sees its value.",
                     required=True,
                 ),
-                _secret("secret_value", "The secret, of one line."),
-                Property("networking", _NETWORKING, "Where the secret is put in.", required=True),
+                _secret("secret_value", "The secret, on a single line."),
+                Property("networking", _NETWORKING, "Which outgoing requests may carry the secret.", required=True),
             )
         ),
     }
@@ -91,32 +93,39 @@ _AUTH = Tagged(
 
 KIND = Kind(
     name="Credential",
-    doc="A credential in a vault: its secrets are read from where the manifest says, and sent (beta).",
+    doc="A credential in a vault. Its secrets are read from environment variables or files (beta).",
     scope=ScopeType.PROJECT_KEY,
     collection="/vaults/{vault_id}/credentials",
     natural_key=("vault_id", "name"),
     list_query={"status": "active"},
     mark="metadata",
     beta="agents=v1",
-    destroys="agents cannot reach what it opens any more",
+    destroys="agents can no longer authenticate with it",
     fields=(
         Field("vault_id", Text(min_length=1), "The vault.", required=True, mutability=Mutability.REPLACES),
         Field(
             "name",
             NAME,
-            "The name people see. Left out, that of the resource.",
+            "The display name; defaults to the resource's name.",
             defaults_to_name=True,
             mutability=Mutability.REPLACES,
         ),
         Field(
             "auth",
             _AUTH,
-            "What it opens, and the secrets for that: each as `{from_env: RECONCILER_SECRET_…}` or `{from_file: "
-            "secrets/…}`. Secrets, scope and expiry change in place; anything else takes another credential.",
+            "The target and its secrets, each secret as `{from_env: RECONCILER_SECRET_…}` or "
+            "`{from_file: secrets/…}`. Secrets, scope and expiry change in place; any other "
+            "change replaces the credential.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, reset={}),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            reset={},
+        ),
     ),
     example="""\
 kind: Credential

@@ -1,6 +1,8 @@
-"""Data retention: what the API keeps of requests, for the organization or for one project.
+"""Data retention: how long and how much the API stores of requests, for the organization or one
+project.
 
-A setting that is always there and cannot be unset: removing the declaration writes back what it overwrote.
+The setting always exists and cannot be deleted; removing the declaration restores the previous
+value.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ FROM_MOST_KEPT = (
     "zero_data_retention",
     "enhanced_zero_data_retention",
 )
-"""The controls from the one that keeps most. What `organization_default` keeps is the organization's to say."""
+"""The controls, from the one that keeps the most data. `organization_default` has no rank: the
+organization's setting decides.
+"""
 
 KIND = Kind(
     name="DataRetention",
-    doc="What the API keeps of the requests of the organization or, with metadata.project, of one project.",
+    doc="What the API stores of requests by the organization or, with metadata.project, by one project.",
     scope=ScopeType.EITHER,
     collection="/organization/data_retention",
     natural_key=(),
@@ -40,8 +44,8 @@ KIND = Kind(
         Field(
             "retention_type",
             Text(choices=("organization_default", "none", *OF_BOTH)),
-            "The control. Only a project takes `organization_default` and `none`; most of the others have to be "
-            "approved for the organization first.",
+            "The data retention control. `organization_default` and `none` are for projects only; "
+            "most others require approval for the organization.",
             required=True,
             reset=OVERWRITTEN,
             response_key="type",
@@ -49,11 +53,14 @@ KIND = Kind(
                 LossRule(
                     When.RISES,
                     Lost.DATA,
-                    "keeps less of requests: what {before} stored and {after} does not is not stored any more",
+                    "stores less request data: {after} instead of {before}",
                     order=FROM_MOST_KEPT,
                 ),
                 LossRule(
-                    When.FALLS, Lost.LIMIT, "keeps more of requests: from {before} to {after}", order=FROM_MOST_KEPT
+                    When.FALLS,
+                    Lost.LIMIT,
+                    "stores more request data: {after} instead of {before}",
+                    order=FROM_MOST_KEPT,
                 ),
             ),
         ),

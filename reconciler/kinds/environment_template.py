@@ -1,6 +1,7 @@
-"""Environment templates: what a hosted environment of an agent begins with (beta).
+"""Environment templates: the initial contents of an agent's hosted environment (beta).
 
-The API shows no variables, no setup commands and no contents, so those are compared with what was applied last.
+The API does not return variables, setup commands or file contents, so those are compared with the
+last applied values.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ _DOMAIN = Text(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
 
 
 def _packages(name: str, whose: str) -> Property:
-    return Property(name, ListOf(Text(min_length=1), unordered=True), f"Packages of {whose}.", default=[])
+    return Property(name, ListOf(Text(min_length=1), unordered=True), f"{whose} packages to install.", default=[])
 
 
 def _archive(what: str) -> Object:
     source = Object(
         (
-            Property("type", Text(choices=("base64",)), "How the archive is written.", required=True),
-            Property("media_type", Text(choices=("application/zip",)), "What it is.", required=True),
-            Property("data", _BASE64, "The archive in base64.", required=True),
+            Property("type", Text(choices=("base64",)), "The encoding of the archive.", required=True),
+            Property("media_type", Text(choices=("application/zip",)), "The media type of the archive.", required=True),
+            Property("data", _BASE64, "The base64-encoded archive.", required=True),
         )
     )
     return Object(
         (
-            Property("name", Text(min_length=1), f"The name that the {what} gives itself.", required=True),
-            Property("description", Text(min_length=1), f"What the {what} says that it does.", required=True),
+            Property("name", Text(min_length=1), f"The name of the {what}.", required=True),
+            Property("description", Text(min_length=1), f"A description of the {what}.", required=True),
             Property("source", source, "The archive.", required=True, hidden=True),
         )
     )
@@ -41,26 +42,40 @@ FILES = ListOf(
         {
             "file_id": Object(
                 (
-                    Property("file_id", Text(min_length=1), "An uploaded file.", required=True),
-                    Property("path", _IN_WORKSPACE, "Where it goes.", required=True),
+                    Property("file_id", Text(min_length=1), "The id of an uploaded file.", required=True),
+                    Property("path", _IN_WORKSPACE, "The path in the environment, below /workspace.", required=True),
                 )
             ),
             "inline": Object(
                 (
-                    Property("data", _BASE64, "The content in base64; no secret.", required=True, hidden=True),
-                    Property("path", _IN_WORKSPACE, "Where it goes.", required=True),
+                    Property(
+                        "data",
+                        _BASE64,
+                        "The base64-encoded content; must not contain secrets.",
+                        required=True,
+                        hidden=True,
+                    ),
+                    Property("path", _IN_WORKSPACE, "The path in the environment, below /workspace.", required=True),
                 )
             ),
         }
     )
 )
-PACKAGES = Object((_packages("npm", "npm"), _packages("python", "Python"), _packages("system", "the system")))
+PACKAGES = Object((_packages("npm", "npm"), _packages("python", "Python"), _packages("system", "System")))
 NETWORK = Object(
     (
-        Property("access", Text(choices=("enabled", "disabled", "restricted")), "What can be reached.", required=True),
-        Property("allowed_domains", ListOf(_DOMAIN, unordered=True), "What alone can be reached.", default=[]),
         Property(
-            "blocked_domains", ListOf(_DOMAIN, unordered=True), "What alone cannot be reached.", default=[], hidden=True
+            "access", Text(choices=("enabled", "disabled", "restricted")), "The level of network access.", required=True
+        ),
+        Property(
+            "allowed_domains", ListOf(_DOMAIN, unordered=True), "The only domains that can be reached.", default=[]
+        ),
+        Property(
+            "blocked_domains",
+            ListOf(_DOMAIN, unordered=True),
+            "Domains that cannot be reached.",
+            default=[],
+            hidden=True,
         ),
     )
 )
@@ -69,8 +84,8 @@ SKILLS = ListOf(
         {
             "skill_reference": Object(
                 (
-                    Property("skill_id", Text(min_length=1), "The skill.", required=True),
-                    Property("version", Text(pattern=r"^([1-9][0-9]*|latest)$"), "A version, or latest."),
+                    Property("skill_id", Text(min_length=1), "The skill id.", required=True),
+                    Property("version", Text(pattern=r"^([1-9][0-9]*|latest)$"), "A version number or `latest`."),
                 )
             ),
             "inline": INLINE_SKILL,
@@ -79,61 +94,58 @@ SKILLS = ListOf(
 )
 PLUGINS = ListOf(Tagged({"inline": _archive("plugin")}))
 DIRECTORIES = ListOf(Text(pattern=r"^/\S+$"))
-DESKTOP = Object((Property("enabled", Boolean(), "Whether there is one.", required=True, default=False),))
+DESKTOP = Object(
+    (Property("enabled", Boolean(), "Whether the environment has a desktop.", required=True, default=False),)
+)
 ENV = MapOf(Either(Text(), SecretValueType(multiline=True)))
 COMMANDS = ListOf(
     Object(
         (
-            Property("command", Text(min_length=1, multiline=True), "What the shell runs.", required=True),
-            Property("cwd", Text(pattern=r"^/\S*$"), "Where, if not in /workspace.", default=None),
+            Property("command", Text(min_length=1, multiline=True), "The shell command.", required=True),
+            Property("cwd", Text(pattern=r"^/\S*$"), "The working directory; /workspace if omitted.", default=None),
         )
     )
 )
 
 REACHES = ("disabled", "restricted", "enabled")
-"""What a network can reach, from the least to the most."""
+"""Network access levels, from the least to the most."""
 
 _RESTRICTED = ("network.access", "restricted")
 
 KIND = Kind(
     name="EnvironmentTemplate",
-    doc="What hosted environments of agents begin with: files, packages, network, variables (beta).",
+    doc="A template for agents' hosted environments: files, packages, network, variables (beta).",
     scope=ScopeType.PROJECT_KEY,
     collection="/agents/environments/templates",
     natural_key=("name",),
     beta="agents=v1",
-    destroys="no session can begin with it any more",
+    destroys="no session can start from it",
     fields=(
-        Field(
-            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
-        ),
-        Field("files", FILES, "Files that are there from the beginning, below /workspace.", default=[], reset=[]),
-        Field("packages", PACKAGES, "Packages that are installed.", default={}, reset={}),
+        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
+        Field("files", FILES, "Files to place below /workspace.", default=[], reset=[]),
+        Field("packages", PACKAGES, "Packages to install.", default={}, reset={}),
         Field(
             "network",
             NETWORK,
-            "What can be reached once it is set up.",
+            "Network access after setup.",
             losses=(
                 LossRule(When.RISES, Lost.LIMIT, "opens the network from {before} to {after}", ("access",), REACHES),
                 LossRule(When.FALLS, Lost.ACCESS, "closes the network from {before} to {after}", ("access",), REACHES),
-                LossRule(When.GAINS, Lost.LIMIT, "lets it reach {items}", ("allowed_domains",), given=_RESTRICTED),
-                LossRule(
-                    When.LOSES, Lost.ACCESS, "stops it from reaching {items}", ("allowed_domains",), given=_RESTRICTED
-                ),
-                LossRule(When.LOSES, Lost.LIMIT, "lets it reach {items}", ("blocked_domains",)),
-                LossRule(When.GAINS, Lost.ACCESS, "stops it from reaching {items}", ("blocked_domains",)),
+                LossRule(When.GAINS, Lost.LIMIT, "allows access to {items}", ("allowed_domains",), given=_RESTRICTED),
+                LossRule(When.LOSES, Lost.ACCESS, "blocks access to {items}", ("allowed_domains",), given=_RESTRICTED),
+                LossRule(When.LOSES, Lost.LIMIT, "allows access to {items}", ("blocked_domains",)),
+                LossRule(When.GAINS, Lost.ACCESS, "blocks access to {items}", ("blocked_domains",)),
             ),
         ),
-        Field("skills", SKILLS, "Skills that the agent has there.", default=[], reset=[]),
-        Field("plugins", PLUGINS, "Plugins that are installed.", default=[], reset=[]),
-        Field(
-            "capability_directories", DIRECTORIES, "Folders with more of what the agent can do.", default=[], reset=[]
-        ),
+        Field("skills", SKILLS, "Skills to make available to the agent.", default=[], reset=[]),
+        Field("plugins", PLUGINS, "Plugins to install.", default=[], reset=[]),
+        Field("capability_directories", DIRECTORIES, "Folders with additional capabilities.", default=[], reset=[]),
         Field("desktop", DESKTOP, "A desktop with a browser.", default={"enabled": False}, nullable=True),
         Field(
             "env",
             ENV,
-            "Variables, each a text or a secret: `{from_env: RECONCILER_SECRET_…}` or `{from_file: secrets/…}`.",
+            "Environment variables, each a string or a secret: `{from_env: RECONCILER_SECRET_…}` "
+            "or `{from_file: secrets/…}`.",
             default={},
             reset={},
             readable=Readable.NEVER,
@@ -141,7 +153,7 @@ KIND = Kind(
         Field(
             "setup_commands",
             COMMANDS,
-            "What is run before the agent begins, in this order.",
+            "Commands to run, in order, before the agent starts.",
             default=[],
             reset=[],
             readable=Readable.NEVER,

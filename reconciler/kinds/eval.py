@@ -1,7 +1,8 @@
-"""Evals: what is to be measured, and by which criteria. Runs of them are a kind of their own, `EvalRun`.
+"""Evals: a data source and the criteria to grade it by. `EvalRun` runs them.
 
-The API answers in another form than it is asked in: schemas are merged, criteria get ids. So what was sent is what we
-remember and compare; a change of it makes another eval, since nothing but names and metadata can be changed.
+The API returns both in another form than it accepts: it merges schemas and adds ids to criteria. So
+the comparison is with the recorded request. Only name and metadata can be changed; any other change
+replaces the eval.
 """
 
 from __future__ import annotations
@@ -14,43 +15,46 @@ from reconciler.model.types import Boolean, Json, ListOf, MapOf, Object, Propert
 RETIREMENT = Retirement(
     since="2026-10-31",
     successor="",
-    sentence="The live platform made evals read-only on 2026-10-31 and switches them off on 2026-11-30, without a "
-    "successor in the API: nothing new can be made there. Servers that still have the /evals endpoints are served in "
-    "full.",
+    sentence="The live platform made evals read-only on 2026-10-31 and shuts them down on 2026-11-30, "
+    "with no successor in the API. They cannot be created or changed there, only on servers "
+    "that still have the /evals endpoints.",
     read_only=True,
     probe="/evals",
 )
 
-_FILTER = Object((Property("metadata", MapOf(Text(max_length=512)), "Only what has these pairs."),))
+_FILTER = Object((Property("metadata", MapOf(Text(max_length=512)), "Filter by these metadata pairs."),))
 
 KIND = Kind(
     name="Eval",
-    doc="What is measured, and by which criteria; an EvalRun measures it.",
+    doc="A data source and the criteria to grade it by; run it with an EvalRun.",
     scope=ScopeType.PROJECT_KEY,
     collection="/evals",
     natural_key=("name",),
     mark="metadata",
     retirement=RETIREMENT,
-    destroys="its runs and their results go with it",
+    destroys="its runs and their results are deleted",
     fields=(
-        Field(
-            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
-        ),
+        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
         Field(
             "data_source_config",
             Tagged(
                 {
                     "custom": Object(
                         (
-                            Property("item_schema", Json(), "The JSON Schema of an item.", required=True),
-                            Property("include_sample_schema", Boolean(), "Whether samples are judged.", default=False),
+                            Property("item_schema", Json(), "The JSON Schema of each item.", required=True),
+                            Property(
+                                "include_sample_schema",
+                                Boolean(),
+                                "Whether criteria can refer to samples.",
+                                default=False,
+                            ),
                         )
                     ),
                     "logs": _FILTER,
                     "stored_completions": _FILTER,
                 }
             ),
-            "What the items look like that are measured. Answers show it in another form, so drift is invisible.",
+            "The data source and its schema. The API returns it in another form, so drift cannot be detected.",
             required=True,
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,
@@ -58,12 +62,18 @@ KIND = Kind(
         Field(
             "testing_criteria",
             ListOf(CRITERION),
-            "What judges a sample. Answers show it in another form, so drift is invisible.",
+            "The graders. The API returns them in another form, so drift cannot be detected.",
             required=True,
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            nullable=True,
+        ),
     ),
     example="""\
 kind: Eval

@@ -1,6 +1,6 @@
-"""Runs of evals: samples are made or taken, judged by the criteria of the eval, and counted.
+"""Eval runs: a run generates or reads samples and grades them by the criteria of the eval.
 
-A run is a job: it runs once for its inputs. Former runs stay beside it, so that results can be compared.
+A run is a job: it runs once for its inputs. Earlier runs are kept so that results can be compared.
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ from reconciler.model.types import Integer, Json, ListOf, MapOf, Number, Object,
 
 _ROW = Object(
     (
-        Property("item", Json(), "The item.", required=True),
-        Property("sample", Json(), "An answer that was given before."),
+        Property("item", Json(), "The data source item.", required=True),
+        Property("sample", Json(), "A previously generated answer."),
     )
 )
 _GIVEN = {
     "file_content": Object((Property("content", ListOf(_ROW), "The items.", required=True),)),
-    "file_id": Object((Property("id", Text(min_length=1), "An uploaded file of items.", required=True),)),
+    "file_id": Object((Property("id", Text(min_length=1), "The id of an uploaded file of items.", required=True),)),
 }
 _LOGGED = (
-    Property("metadata", MapOf(Text(max_length=512)), "Only what has these pairs."),
-    Property("model", Text(min_length=1), "Only what this model said."),
-    Property("created_after", Integer(0), "Only later ones (unix seconds)."),
-    Property("created_before", Integer(0), "Only earlier ones (unix seconds)."),
+    Property("metadata", MapOf(Text(max_length=512)), "Filter by these metadata pairs."),
+    Property("model", Text(min_length=1), "Filter by model."),
+    Property("created_after", Integer(0), "Include only items created after this Unix timestamp."),
+    Property("created_before", Integer(0), "Include only items created before this Unix timestamp."),
 )
-_STORED = Object((*_LOGGED, Property("limit", Integer(1), "At most so many.")))
+_STORED = Object((*_LOGGED, Property("limit", Integer(1), "The maximum number of items.")))
 _INPUT = Tagged(
     {
         "template": Object((Property("template", ListOf(MESSAGE), "The messages.", required=True),)),
-        "item_reference": Object((Property("item_reference", Text(), "Where in the item they are.", required=True),)),
+        "item_reference": Object(
+            (Property("item_reference", Text(), "The path of the messages in the item.", required=True),)
+        ),
     }
 )
 _SAMPLING = Object(
     (
-        Property("seed", Integer(), "The same seed gives about the same answers."),
-        Property("top_p", Number(0, 1), "Nucleus sampling."),
+        Property("seed", Integer(), "A seed for mostly reproducible answers."),
+        Property("top_p", Number(0, 1), "Nucleus sampling probability."),
         Property("temperature", Number(0, 2), "Sampling temperature."),
-        Property("max_completion_tokens", Integer(1), "The most tokens of an answer."),
-        Property("reasoning_effort", Text(choices=EFFORTS), "How much it thinks."),
+        Property("max_completion_tokens", Integer(1), "The maximum number of tokens in an answer."),
+        Property("reasoning_effort", Text(choices=EFFORTS), "How much reasoning the model does."),
     )
 )
 
@@ -49,17 +51,17 @@ _SAMPLING = Object(
 def _sampled(name: str, logged: Object) -> Object:
     return Object(
         (
-            Property("source", Tagged({**_GIVEN, name: logged}), "Where the items come from.", required=True),
-            Property("model", Text(min_length=1), "The model that answers."),
-            Property("input_messages", _INPUT, "What it is asked."),
-            Property("sampling_params", _SAMPLING, "How it answers."),
+            Property("source", Tagged({**_GIVEN, name: logged}), "The source of the items.", required=True),
+            Property("model", Text(min_length=1), "The model that generates the answers."),
+            Property("input_messages", _INPUT, "The messages to send to the model."),
+            Property("sampling_params", _SAMPLING, "Sampling settings."),
         )
     )
 
 
 KIND = Kind(
     name="EvalRun",
-    doc="One measurement of an eval. A changed source, model or eval measures anew.",
+    doc="One run of an eval. Changing the source, the model or the eval starts a new run.",
     scope=ScopeType.PROJECT_KEY,
     collection="/evals/{eval_id}/runs",
     natural_key=(),
@@ -79,12 +81,12 @@ KIND = Kind(
             "data_source",
             Tagged(
                 {
-                    "jsonl": Object((Property("source", Tagged(_GIVEN), "Where the items come from.", required=True),)),
+                    "jsonl": Object((Property("source", Tagged(_GIVEN), "The source of the items.", required=True),)),
                     "completions": _sampled("stored_completions", _STORED),
                     "responses": _sampled("responses", Object(_LOGGED)),
                 }
             ),
-            "What is measured: given answers, or those of a model that is asked.",
+            "What to grade: existing answers, or answers that a model generates.",
             required=True,
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,
@@ -92,7 +94,7 @@ KIND = Kind(
         Field(
             "name",
             Text(min_length=1),
-            "The name people see. Left out, that of the resource.",
+            "The display name; defaults to the resource's name.",
             defaults_to_name=True,
             mutability=Mutability.FIXED,
         ),

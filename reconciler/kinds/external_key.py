@@ -1,4 +1,6 @@
-"""External keys: keys of a cloud's key management that data is encrypted with. Nothing about one can be changed."""
+"""External keys: encryption keys in a cloud provider's key management service. They cannot be
+changed.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +9,22 @@ from reconciler.model.types import Text
 
 _AWS = {
     "kms_arn": "The ARN of the key.",
-    "role_arn": "The ARN of the role that may use it.",
-    "external_id": "The external id that the role's trust policy asks for.",
+    "role_arn": "The ARN of the role that may use the key.",
+    "external_id": "The external id that the role's trust policy requires.",
 }
 _GCP = {
-    "kms_project_id": "The id of the cloud project that has the key.",
+    "kms_project_id": "The id of the Google Cloud project that contains the key.",
     "kms_key_location": "The location of the key ring.",
     "kms_key_ring_name": "The name of the key ring.",
     "kms_key_name": "The name of the key.",
-    "audience": "The audience of the tokens that are exchanged.",
-    "workload_identity_project_number": "The number of the cloud project that has the workload identity pool.",
+    "audience": "The audience of the exchanged tokens.",
+    "workload_identity_project_number": "The number of the project that contains the workload identity pool.",
     "workload_identity_pool_id": "The id of the workload identity pool.",
-    "workload_identity_provider_id": "The id of the pool's provider.",
+    "workload_identity_provider_id": "The id of the provider in the pool.",
 }
 _AZURE = {
     "tenant_id": "The id of the tenant.",
-    "vault_uri": "The address of the vault.",
+    "vault_uri": "The URI of the vault.",
     "key_name": "The name of the key.",
 }
 _OCI = {
@@ -31,9 +33,9 @@ _OCI = {
     "key_ocid": "The OCID of the key.",
 }
 _VERSIONS = {
-    "kms_key_version": "The version of the key, for gcp.",
-    "key_version": "The version of the key, for azure.",
-    "key_version_ocid": "The OCID of the key's version, for oci.",
+    "kms_key_version": "The version of the key (type: gcp).",
+    "key_version": "The version of the key (type: azure).",
+    "key_version_ocid": "The OCID of the key version (type: oci).",
 }
 
 
@@ -43,12 +45,14 @@ def _fields(docs: dict[str, str]) -> tuple[Field, ...]:
 
 KIND = Kind(
     name="ExternalKey",
-    doc="A customer-managed encryption key in AWS, Google Cloud, Azure or Oracle Cloud, for projects to refer to.",
+    doc=
+        "A customer-managed encryption key in AWS, Google Cloud, Azure or Oracle Cloud that "
+        "projects can use.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/external_keys",
     natural_key=("name",),
     audit_events=("external_key.",),
-    destroys="what is encrypted with it cannot be read any more",
+    destroys="data encrypted with it can no longer be read",
     shapes=(
         Shape(tuple(_AWS), when=("type", "aws")),
         Shape(tuple(_GCP), ("kms_key_version",), when=("type", "gcp")),
@@ -56,10 +60,10 @@ KIND = Kind(
         Shape(tuple(_OCI), ("key_version_ocid",), when=("type", "oci")),
     ),
     fields=(
-        Field("type", Text(choices=("aws", "gcp", "azure", "oci")), "Whose key management it is.", required=True,
+        Field("type", Text(choices=("aws", "gcp", "azure", "oci")), "The cloud provider.", required=True,
               mutability=Mutability.REPLACES),
-        Field("name", Text(min_length=1), "The name people see.", required=True, mutability=Mutability.REPLACES),
-        Field("purpose", Text(choices=("ekm", "psp_decryption")), "What the key is for.",
+        Field("name", Text(min_length=1), "The display name.", required=True, mutability=Mutability.REPLACES),
+        Field("purpose", Text(choices=("ekm", "psp_decryption")), "The purpose of the key.",
               mutability=Mutability.REPLACES),
         *_fields(_AWS | _GCP | _AZURE | _OCI | _VERSIONS),
     ),

@@ -1,4 +1,6 @@
-"""External storage: a bucket of the customer that a project stores its data in. Nothing about one can be changed."""
+"""External storage: a customer-managed bucket in which a project stores its data. It cannot be
+changed.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,10 @@ _PROVIDER = Tagged(
                 _BUCKET,
                 _text(
                     "workload_identity_project_number",
-                    "The number of the cloud project that has the workload identity pool.",
+                    "The number of the project that contains the workload identity pool.",
                 ),
                 _text("workload_identity_pool_id", "The id of the workload identity pool."),
-                _text("workload_identity_provider_id", "The id of the pool's provider."),
+                _text("workload_identity_provider_id", "The id of the provider in the pool."),
             )
         ),
         "oci": Object(
@@ -59,25 +61,26 @@ def _identify(spec: Spec) -> Spec:
 
 KIND = Kind(
     name="ExternalStorage",
-    doc="A customer-managed bucket in AWS, Azure, Google Cloud or Oracle Cloud that a project stores its data in.",
+    doc="A customer-managed bucket in AWS, Azure, Google Cloud or Oracle Cloud in which a project stores its data.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/external_storage",
     natural_key=("project_id", "provider"),
     audit_events=("external_storage.", "project."),
-    destroys="the project no longer stores its data there; without any, its default retention returns",
+    destroys="the project no longer stores its data there; with no external storage left, default "
+    "retention applies again",
     identify=_identify,
     fields=(
         Field(
             "project_id",
             Text(min_length=1),
-            "The project that stores its data there.",
+            "The project that uses the storage.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
         Field(
             "provider",
             _PROVIDER,
-            "Whose storage it is, and where in it.",
+            "The cloud provider and the location of the storage.",
             required=True,
             mutability=Mutability.REPLACES,
         ),

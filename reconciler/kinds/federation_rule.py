@@ -1,4 +1,4 @@
-"""Federation rules: which tokens of an identity provider stand for which service account."""
+"""Federation rules: which tokens of an identity provider map to which service account."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ def _fixed(name: str, doc: str) -> Field:
 
 KIND = Kind(
     name="FederationRule",
-    doc="A rule by which tokens of a WorkloadIdentityProvider are taken for a service account.",
+    doc="A rule that maps tokens of a WorkloadIdentityProvider to a service account.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/workload_identity_providers/{workload_identity_provider_id}/federation_rules",
     natural_key=("workload_identity_provider_id", "name"),
-    destroys="the tokens that it matches are not taken any more",
+    destroys="matching tokens are no longer accepted",
     audit_events=("workload_identity_provider_mapping.", "workload_identity_provider.", "service_account.", "project."),
     fields=(
-        _fixed("workload_identity_provider_id", "The provider whose tokens are looked at."),
+        _fixed("workload_identity_provider_id", "The provider whose tokens the rule applies to."),
         _fixed("project_id", "The project of the service account."),
-        _fixed("service_account_id", "The service account that a matching token stands for."),
+        _fixed("service_account_id", "The service account that a matching token authenticates as."),
         Field(
             "attribute_matchers",
             MapOf(Scalar()),
-            "The attributes that a token must have, each with its value.",
+            "The attributes and values that a token must have.",
             required=True,
             losses=(
                 LossRule(When.GAINS, Lost.ACCESS, "stops accepting tokens without {items}"),
                 LossRule(When.LOSES, Lost.LIMIT, "accepts tokens without {items}"),
             ),
         ),
-        Field("name", Text(), "The name people see. Left out, that of the resource.", defaults_to_name=True),
+        Field("name", Text(), "The display name; defaults to the resource's name.", defaults_to_name=True),
         DESCRIPTION,
         ENABLED,
         Field(
@@ -48,11 +48,11 @@ KIND = Kind(
                 },
                 default={"type": "service_account_default"},
             ),
-            "What the token may do: all that the service account may, or only what `scopes` says.",
+            "What a token may do: everything that the service account may, or only the listed `scopes`.",
             default={"type": "service_account_default"},
             losses=(
-                LossRule(When.LOSES, Lost.ACCESS, "takes {items} away from its tokens", ("scopes",), unset=EVERYTHING),
-                LossRule(When.GAINS, Lost.LIMIT, "lets its tokens do {items} too", ("scopes",), unset=EVERYTHING),
+                LossRule(When.LOSES, Lost.ACCESS, "removes {items} from its tokens", ("scopes",), unset=EVERYTHING),
+                LossRule(When.GAINS, Lost.LIMIT, "grants {items} to its tokens", ("scopes",), unset=EVERYTHING),
             ),
             reset={"type": "service_account_default"},
         ),

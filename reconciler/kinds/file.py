@@ -1,7 +1,8 @@
-"""Files: uploaded bytes with a purpose.
+"""Files: uploaded content with a purpose.
 
-Nothing about a file can be changed, and the API tells neither a digest nor, for most purposes, the bytes. The state
-remembers the digest of what was uploaded; without it a file is recognised by name, purpose and size.
+A file cannot be changed, and the API returns neither a digest nor, for most purposes, the content.
+The state records the digest of the uploaded content; without it, a file is identified by name,
+purpose and size.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ def _identify(spec: Spec) -> Spec:
 
 KIND = Kind(
     name="File",
-    doc="An uploaded file. Every change uploads a new one, and what refers to it follows.",
+    doc="An uploaded file. Any change uploads a new file and updates the resources that refer to it.",
     scope=ScopeType.PROJECT_KEY,
     collection="/files",
     natural_key=("filename", "purpose", "bytes"),
     page_limit=10_000,
     create_before_destroy=True,
-    destroys="the uploaded file is deleted and leaves every vector store",
+    destroys="the file is deleted and removed from every vector store",
     fill_defaults=_complete,
     identify=_identify,
     fields=(
         Field(
             "path",
             LocalFileType(),
-            "The file to upload, below the stack's folder; up to 8 GB (above 512 MB it goes up in parts).",
+            "The file to upload, in the stack's folder; up to 8 GB (files above 512 MB are uploaded in parts).",
             required=True,
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,
@@ -49,26 +50,33 @@ KIND = Kind(
         Field(
             "purpose",
             Text(choices=PURPOSES),
-            "What the file is for; it decides which calls accept it.",
+            "The purpose of the file, which determines the API calls that accept it.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
         Field(
             "filename",
-            # Quotes and control characters would not arrive as they are: a form has no way to spell them.
+            # A multipart form cannot represent quotes and control characters in a file name.
             Text(min_length=1, max_length=255, pattern=r'^[^\\"\x00-\x1f\x7f]+$'),
-            "The name shown at the API, which may contain `/`. Left out, the last part of `path`.",
+            "The name at the API, which may contain `/`. Defaults to the last part of `path`.",
             mutability=Mutability.REPLACES,
         ),
         Field(
             "expires_after",
             Object(
                 (
-                    Property("anchor", Text(choices=("created_at",)), "From when the time counts.", required=True),
-                    Property("seconds", Integer(3_600, 2_592_000), "An hour to thirty days.", required=True),
+                    Property(
+                        "anchor", Text(choices=("created_at",)), "The event that starts the timer.", required=True
+                    ),
+                    Property(
+                        "seconds",
+                        Integer(3_600, 2_592_000),
+                        "Seconds until expiry: from one hour to 30 days.",
+                        required=True,
+                    ),
                 )
             ),
-            "When the API deletes the file by itself. An expired file is uploaded again by the next apply.",
+            "When the API deletes the file automatically. The next apply uploads an expired file again.",
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,
         ),

@@ -1,7 +1,7 @@
-"""Fine-tuning jobs: a model is trained further with examples of one's own.
+"""Fine-tuning jobs: train a model with your own examples.
 
-A job runs once for its inputs, for minutes or hours and for money. The model that it makes outlives the declaration,
-unless `lifecycle.on_remove: delete` says otherwise.
+A job runs once for its inputs, takes minutes to hours, and costs money. Its model outlives the
+declaration unless `lifecycle.on_remove: delete` is set.
 """
 
 from __future__ import annotations
@@ -24,36 +24,42 @@ def _auto_or(type: Type) -> Either:
 
 def _method(*more: Property, grader: tuple[Property, ...] = ()) -> Object:
     common = (
-        Property("n_epochs", _auto_or(Integer(1, 50)), "How often all examples are gone through."),
-        Property("batch_size", _auto_or(Integer(1, 256)), "Examples in one step."),
-        Property("learning_rate_multiplier", _auto_or(Number(0)), "How strongly a step changes the model."),
+        Property("n_epochs", _auto_or(Integer(1, 50)), "The number of passes over the examples."),
+        Property("batch_size", _auto_or(Integer(1, 256)), "The number of examples per step."),
+        Property("learning_rate_multiplier", _auto_or(Number(0)), "A multiplier for the learning rate."),
     )
-    return Object((*grader, Property("hyperparameters", Object((*common, *more)), "How it is trained.")))
+    return Object((*grader, Property("hyperparameters", Object((*common, *more)), "Hyperparameters.")))
 
 
 _METHODS = {
     "supervised": _method(),
-    "dpo": _method(Property("beta", _auto_or(Number(0, 2)), "How much of the old model is kept.")),
+    "dpo": _method(
+        Property("beta", _auto_or(Number(0, 2)), "The weight of the penalty for deviating from the base model.")
+    ),
     "reinforcement": _method(
-        Property("reasoning_effort", Text(choices=("default", "low", "medium", "high")), "How much it thinks."),
-        Property("compute_multiplier", _auto_or(Number(0.00001, 10)), "How much it explores."),
-        Property("eval_interval", _auto_or(Integer(1)), "Steps between evaluations."),
-        Property("eval_samples", _auto_or(Integer(1)), "Samples of an evaluation."),
-        grader=(Property("grader", FINE_TUNING_GRADER, "What a good answer is.", required=True),),
+        Property(
+            "reasoning_effort", Text(choices=("default", "low", "medium", "high")), "How much reasoning the model does."
+        ),
+        Property(
+            "compute_multiplier", _auto_or(Number(0.00001, 10)), "A multiplier for the compute spent on exploration."
+        ),
+        Property("eval_interval", _auto_or(Integer(1)), "The number of steps between evaluations."),
+        Property("eval_samples", _auto_or(Integer(1)), "The number of samples per evaluation."),
+        grader=(Property("grader", FINE_TUNING_GRADER, "The grader that scores answers.", required=True),),
     ),
 }
 _WANDB = Object(
     (
-        Property("project", Text(min_length=1), "The project there.", required=True),
-        Property("name", Text(min_length=1), "The name of the run there."),
-        Property("entity", Text(min_length=1), "The team or user there."),
-        Property("tags", ListOf(Text()), "Tags of the run there."),
+        Property("project", Text(min_length=1), "The Weights & Biases project.", required=True),
+        Property("name", Text(min_length=1), "The display name of the run."),
+        Property("entity", Text(min_length=1), "The team or user that owns the run."),
+        Property("tags", ListOf(Text()), "Tags for the run."),
     )
 )
 
 KIND = Kind(
     name="FineTuningJob",
-    doc="The training of a model with one's own examples. Any changed input trains another model.",
+    doc="Trains a model with your own examples. Changing any input trains another model.",
     scope=ScopeType.PROJECT_KEY,
     collection="/fine_tuning/jobs",
     natural_key=(),
@@ -68,36 +74,38 @@ KIND = Kind(
         errors=(("error", "message"),),
         product="fine_tuned_model",
         remove_product="DELETE /models/{id}",
-        destroys="the model that it made, and what was paid for it",
+        destroys="the trained model and the money spent on it are lost",
     ),
     fields=(
-        _input(
-            "model", Text(min_length=1), "The model to begin with, or a fine-tuned one to go on with.", required=True
-        ),
+        _input("model", Text(min_length=1), "The base model, or a fine-tuned model to continue from.", required=True),
         _input(
             "training_file",
             Text(min_length=1),
-            "The uploaded file of examples, of purpose `fine-tune`. What counts is what is in it.",
+            "The uploaded file of examples, with purpose `fine-tune`. Files are compared by content.",
             required=True,
             shown=True,
         ),
-        _input("validation_file", Text(min_length=1), "The same, to measure how good it has become.", shown=True),
-        _input("suffix", Text(min_length=1, max_length=64), "A part of the new model's name."),
-        _input("seed", Integer(0, 2_147_483_647), "The same seed gives about the same model."),
+        _input("validation_file", Text(min_length=1), "An uploaded file of examples for validation.", shown=True),
+        _input("suffix", Text(min_length=1, max_length=64), "A suffix for the name of the new model."),
+        _input("seed", Integer(0, 2_147_483_647), "A seed for mostly reproducible training."),
         _input(
             "method",
             Tagged(
-                {name: Object((Property(name, method, "The settings."),)) for name, method in _METHODS.items()},
+                {
+                    name: Object((Property(name, method, "The settings of the method."),))
+                    for name, method in _METHODS.items()
+                },
                 default={"type": "supervised"},
             ),
-            "How it is trained; left out, supervised.",
+            "The training method; supervised if omitted.",
         ),
         _input(
             "integrations",
             ListOf(
-                Tagged({"wandb": Object((Property("wandb", _WANDB, "Where it reports.", required=True),))}), max_items=5
+                Tagged({"wandb": Object((Property("wandb", _WANDB, "Weights & Biases settings.", required=True),))}),
+                max_items=5,
             ),
-            "Where else its progress is reported.",
+            "Other services to report progress to.",
             default=[],
         ),
         job_metadata(),

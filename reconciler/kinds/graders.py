@@ -1,4 +1,4 @@
-"""Graders: what judges an answer, for evals and for reinforcement."""
+"""Graders: how evals and reinforcement fine-tuning score an answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ROLES = ("user", "assistant", "system", "developer")
 _TEXT = Object((Property("text", Text(multiline=True), "The text.", required=True),))
 _AUDIO = Object(
     (
-        Property("data", Text(min_length=1), "The audio in base64.", required=True),
-        Property("format", Text(choices=("mp3", "wav")), "Its format.", required=True),
+        Property("data", Text(min_length=1), "The base64-encoded audio.", required=True),
+        Property("format", Text(choices=("mp3", "wav")), "The audio format.", required=True),
     )
 )
 _PART = Tagged(
@@ -23,8 +23,12 @@ _PART = Tagged(
         "output_text": _TEXT,
         "input_image": Object(
             (
-                Property("image_url", Text(min_length=1), "The address of the image.", required=True),
-                Property("detail", Text(choices=("auto", "low", "high")), "How closely it is looked at."),
+                Property("image_url", Text(min_length=1), "The URL of the image.", required=True),
+                Property(
+                    "detail",
+                    Text(choices=("auto", "low", "high")),
+                    "The level of detail at which the model sees the image.",
+                ),
             )
         ),
         "input_audio": Object((Property("input_audio", _AUDIO, "The audio.", required=True),)),
@@ -33,42 +37,42 @@ _PART = Tagged(
 _CONTENT = Either(Text(multiline=True), ListOf(Either(Text(multiline=True), _PART), min_items=1))
 MESSAGE = Object(
     (
-        Property("role", Text(choices=ROLES), "Who says it.", required=True),
+        Property("role", Text(choices=ROLES), "The author of the message.", required=True),
         Property(
             "content",
             _CONTENT,
-            "What is said, as a text or a list of parts; `{{item.x}}` stands for parts of the item.",
+            "The content: a string or a list of parts. `{{item.x}}` inserts a field of the item.",
             required=True,
         ),
     )
 )
 
-_NAME = Property("name", Text(min_length=1), "What it is called.", required=True)
+_NAME = Property("name", Text(min_length=1), "The name of the grader.", required=True)
 _TEXTS = (
-    Property("input", Text(), "The text that is judged, such as `{{sample.output_text}}`.", required=True),
-    Property("reference", Text(), "What it is compared with, such as `{{item.answer}}`.", required=True),
+    Property("input", Text(), "The text to grade, for example `{{sample.output_text}}`.", required=True),
+    Property("reference", Text(), "The text to compare it with, for example `{{item.answer}}`.", required=True),
 )
-_MODEL = Property("model", Text(min_length=1), "The model that judges.", required=True)
-_INPUT = Property("input", ListOf(MESSAGE), "What it is asked.", required=True)
+_MODEL = Property("model", Text(min_length=1), "The model that grades.", required=True)
+_INPUT = Property("input", ListOf(MESSAGE), "The messages to send to the model.", required=True)
 _SAMPLING = Object(
     (
-        Property("seed", Integer(), "The same seed gives about the same verdicts."),
-        Property("top_p", Number(0, 1), "Nucleus sampling."),
+        Property("seed", Integer(), "A seed for mostly reproducible grades."),
+        Property("top_p", Number(0, 1), "Nucleus sampling probability."),
         Property("temperature", Number(0, 2), "Sampling temperature."),
-        Property("max_completions_tokens", Integer(1), "The most tokens of an answer."),
-        Property("reasoning_effort", Text(choices=EFFORTS), "How much it thinks."),
+        Property("max_completions_tokens", Integer(1), "The maximum number of tokens in an answer."),
+        Property("reasoning_effort", Text(choices=EFFORTS), "How much reasoning the model does."),
     )
 )
 
 
 def _threshold(*, of_eval: bool, required: bool = False) -> tuple[Property, ...]:
     number = Number(-1_000_000, 1_000_000)
-    return (Property("pass_threshold", number, "From which score on it passes.", required=required),) if of_eval else ()
+    return (Property("pass_threshold", number, "The minimum score to pass.", required=required),) if of_eval else ()
 
 
 def _variants(*, of_eval: bool) -> dict[str, Object]:
     similar = Property(
-        "evaluation_metric", Text(choices=METRICS, open_choices=True), "How they are compared.", required=True
+        "evaluation_metric", Text(choices=METRICS, open_choices=True), "The similarity metric.", required=True
     )
     span = ListOf(Number(-1_000_000, 1_000_000), min_items=2, max_items=2)
     return {
@@ -76,7 +80,9 @@ def _variants(*, of_eval: bool) -> dict[str, Object]:
             (
                 _NAME,
                 *_TEXTS,
-                Property("operation", Text(choices=("eq", "ne", "like", "ilike")), "How to compare.", required=True),
+                Property(
+                    "operation", Text(choices=("eq", "ne", "like", "ilike")), "The comparison operator.", required=True
+                ),
             )
         ),
         "text_similarity": Object((_NAME, *_TEXTS, similar, *_threshold(of_eval=of_eval, required=True))),
@@ -84,9 +90,12 @@ def _variants(*, of_eval: bool) -> dict[str, Object]:
             (
                 _NAME,
                 Property(
-                    "source", Text(min_length=1, multiline=True), "A program with a function `grade`.", required=True
+                    "source",
+                    Text(min_length=1, multiline=True),
+                    "A Python program that defines a function `grade`.",
+                    required=True,
                 ),
-                Property("image_tag", Text(), "What it runs in."),
+                Property("image_tag", Text(), "The tag of the image that the program runs in."),
                 *_threshold(of_eval=of_eval),
             )
         ),
@@ -95,8 +104,8 @@ def _variants(*, of_eval: bool) -> dict[str, Object]:
                 _NAME,
                 _MODEL,
                 _INPUT,
-                Property("sampling_params", _SAMPLING, "How it answers."),
-                Property("range", span, "The lowest and the highest score."),
+                Property("sampling_params", _SAMPLING, "Sampling settings."),
+                Property("range", span, "The range of the score: lowest and highest."),
                 *_threshold(of_eval=of_eval),
             )
         ),
@@ -108,8 +117,8 @@ _LABEL_MODEL = Object(
         _NAME,
         _MODEL,
         _INPUT,
-        Property("labels", ListOf(Text(), min_items=1), "The labels that it may give.", required=True),
-        Property("passing_labels", ListOf(Text(), min_items=1), "Those with which a sample passes.", required=True),
+        Property("labels", ListOf(Text(), min_items=1), "The labels that the model may assign.", required=True),
+        Property("passing_labels", ListOf(Text(), min_items=1), "The labels that count as a pass.", required=True),
     )
 )
 
@@ -124,7 +133,9 @@ FINE_TUNING_GRADER = Tagged(
             (
                 _NAME,
                 Property("graders", MapOf(_PLAIN), "The graders by name.", required=True),
-                Property("calculate_output", Text(min_length=1), "A formula over their names.", required=True),
+                Property(
+                    "calculate_output", Text(min_length=1), "A formula over the names of the graders.", required=True
+                ),
             )
         ),
     }

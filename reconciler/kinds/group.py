@@ -1,4 +1,4 @@
-"""Groups: sets of users that roles and projects are given to."""
+"""Groups: sets of users that can be assigned roles and projects."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="Group",
-    doc="A group of users. Groups that the identity provider manages can be referred to and not changed.",
+    doc="A group of users. Groups managed by the identity provider can be referred to but not changed.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/groups",
     natural_key=("name",),
     page_limit=1000,
     read_only_when=SCIM,
-    destroys="its members lose what they could do through it",
+    destroys="its members lose the access that it gives them",
     audit_events=("group.", "scim."),
-    fields=(Field("name", Text(min_length=1, max_length=255), "The name people see.", required=True),),
+    fields=(Field("name", Text(min_length=1, max_length=255), "The display name.", required=True),),
     example="""\
 kind: Group
 metadata:

@@ -1,4 +1,4 @@
-"""Group members: which user is in which group, one resource a pair."""
+"""Group members: one resource for each pair of group and user."""
 
 from __future__ import annotations
 

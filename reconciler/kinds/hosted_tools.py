@@ -1,7 +1,7 @@
-"""Hosted tools: which of the API's own tools a project may use.
+"""Hosted tools: which of the API's built-in tools a project may use.
 
-Every project has the five switches and nothing can delete them, so the first write remembers what it overwrites, and
-removing the declaration writes that back.
+Every project has the five switches and they cannot be deleted. The first write records the previous
+values, and removing the declaration restores them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, ScopeType
 from reconciler.model.types import Boolean, Object, Property
 
-_SWITCH = Object((Property("enabled", Boolean(), "Whether the tool may be used.", required=True),))
+_SWITCH = Object((Property("enabled", Boolean(), "Whether the project may use the tool.", required=True),))
 
 
 def _tool(name: str, what: str) -> Field:
@@ -29,7 +29,7 @@ def _tool(name: str, what: str) -> Field:
 
 KIND = Kind(
     name="HostedTools",
-    doc="The hosted tools that a project may use. Only the tools that are named here are managed.",
+    doc="The hosted tools that a project may use. Only the tools listed here are managed.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/hosted_tool_permissions",
     natural_key=(),

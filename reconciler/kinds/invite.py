@@ -1,7 +1,8 @@
-"""Invites: "whoever reads this e-mail is a member".
+"""Invites: memberships declared by e-mail address.
 
-What is declared is the membership. A user with the address satisfies it, and so does a pending invite; an invite that
-ran out is sent again. An accepted invite is history: it cannot be taken back, and the person is a User from then on.
+The declaration means "this address is a member". An existing user with the address or a pending
+invite satisfies it; an expired invite is sent again. An accepted invite cannot be revoked: from
+then on, the person is a User.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from reconciler.model.types import ListOf, Object, Property, Text
 
 KIND = Kind(
     name="Invite",
-    doc="That an e-mail address belongs to a member: an invitation is sent only where there is no such user.",
+    doc="Ensures that an e-mail address is a member; invites it if it is not.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/invites",
     natural_key=("email",),
     unique=True,
     made_unnecessary_by="User",
     terminal_states={("status", "accepted"): TerminalState.GONE, ("status", "expired"): TerminalState.REPLACE},
-    destroys="the invitation cannot be accepted any more",
+    destroys="the invitation can no longer be accepted",
     own_audit_events=("invite.",),
     fields=(
         Field("email", EMAIL, "The e-mail address to invite.", required=True, mutability=Mutability.REPLACES),
         Field(
             "role",
             Text(choices=("reader", "owner")),
-            "The role in the organization that the person will have.",
+            "The person's role in the organization.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
@@ -36,12 +37,17 @@ KIND = Kind(
                 Object(
                     (
                         Property("id", Text(min_length=1), "The project.", required=True),
-                        Property("role", Text(choices=("member", "owner")), "The role in it.", required=True),
+                        Property(
+                            "role",
+                            Text(choices=("member", "owner")),
+                            "The person's role in the project.",
+                            required=True,
+                        ),
                     )
                 ),
                 unordered=True,
             ),
-            "The projects that the person will be in. Left out, the default project; an empty list is none.",
+            "The projects that the person joins. Defaults to the default project; an empty list means none.",
             readable=Readable.SOMETIMES,
             mutability=Mutability.REPLACES,
         ),

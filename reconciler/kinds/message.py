@@ -1,7 +1,7 @@
-"""Messages: what is said in a thread. The live platform has retired them together with assistants.
+"""Messages in a thread. The live platform retired them together with assistants.
 
-A text reads back as a list of one part, so both spellings are one here. Only metadata can be changed: another content
-is another message, and comes last in its thread.
+The API returns a string as a list of one part, so the two forms compare as equal. Only metadata can
+be changed: changing the content creates another message at the end of the thread.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Either, ListOf, Object, Property, Tagged, Text
 from reconciler.model.values import Spec, has_unknown
 
-_DETAIL = Property("detail", Text(choices=("auto", "low", "high")), "How closely it is looked at.", default="auto")
-_FILE_ID = Property("file_id", Text(min_length=1), "The file.", required=True)
+_DETAIL = Property(
+    "detail",
+    Text(choices=("auto", "low", "high")),
+    "The level of detail at which the model sees the image.",
+    default="auto",
+)
+_FILE_ID = Property("file_id", Text(min_length=1), "The file id.", required=True)
 
 
 def _image(source: Property) -> Object:
@@ -32,8 +37,8 @@ _PART = Tagged(
             (
                 Property(
                     "image_url",
-                    _image(Property("url", Text(pattern=r"^https?://\S+$"), "Where it is.", required=True)),
-                    "An image of the web.",
+                    _image(Property("url", Text(pattern=r"^https?://\S+$"), "The URL of the image.", required=True)),
+                    "An image on the web.",
                     required=True,
                 ),
             )
@@ -62,19 +67,20 @@ def _fixed(name: str, type: Any, doc: str, **rest: Any) -> Field:
 
 KIND = Kind(
     name="Message",
-    doc="A message in a thread. Messages are made side by side; one that names another in its metadata comes after it.",
+    doc="A message in a thread. Messages are created in parallel; to order two, refer to the "
+    "first in the metadata of the second.",
     scope=ScopeType.PROJECT_KEY,
     collection="/threads/{thread_id}/messages",
     natural_key=("thread_id", "role", "content"),
     mark="metadata",
     beta="assistants=v2",
     retirement=RETIREMENT,
-    destroys="later runs do not read it any more",
+    destroys="later runs no longer read it",
     identify=_identify,
     fields=(
         _fixed("thread_id", Text(min_length=1), "The thread.", required=True),
-        _fixed("role", Text(choices=("user", "assistant")), "Who says it.", required=True),
-        _fixed("content", CONTENT, "What is said: a text, or a list of texts and images.", required=True),
+        _fixed("role", Text(choices=("user", "assistant")), "The author of the message.", required=True),
+        _fixed("content", CONTENT, "The content: a string, or a list of texts and images.", required=True),
         _fixed(
             "attachments",
             ListOf(
@@ -84,16 +90,22 @@ KIND = Kind(
                         Property(
                             "tools",
                             ListOf(Tagged({"code_interpreter": Object(()), "file_search": Object(())}), unordered=True),
-                            "The tools that may use it.",
+                            "The tools that may use the file.",
                             required=True,
                         ),
                     )
                 )
             ),
-            "Files that come with it, each with the tools that may use it.",
+            "Attached files, each with the tools that may use it.",
             default=[],
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            nullable=True,
+        ),
     ),
     example="""\
 kind: Message

@@ -1,4 +1,6 @@
-"""Model permissions: which models a project may use; without them, all that the organization may."""
+"""Model permissions: which models a project may use. Without them, it may use all models of the
+organization.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +11,26 @@ from reconciler.model.types import ListOf, Text
 
 KIND = Kind(
     name="ModelPermissions",
-    doc="The models that a project may use, or may not: one list a project, replaced as a whole.",
+    doc="The models that a project may use or may not use: one list per project, replaced as a whole.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/model_permissions",
     natural_key=(),
     calls=singleton(whole_updates=True),
     unique=True,
-    destroys="the project may use every model of the organization again",
+    destroys="the project may use every model of the organization",
     own_audit_events=("project.updated",),
     fields=(
         Field(
             "mode",
             Text(choices=("allow_list", "deny_list")),
-            "Whether the list names the models that may be used or those that may not.",
+            "Whether the list names the allowed models or the denied ones.",
             required=True,
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "turns the {before} into an {after}"),),
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "changes the list from {before} to {after}"),),
         ),
         Field(
             "model_ids",
             ListOf(Text(min_length=1), unordered=True),
-            "The models, in any order.",
+            "The model ids, in any order.",
             required=True,
             default=[],
             losses=(
@@ -39,9 +41,9 @@ KIND = Kind(
                     given=("mode", "allow_list"),
                     empties=True,
                 ),
-                LossRule(When.GAINS, Lost.LIMIT, "lets the project use {items}", given=("mode", "allow_list")),
+                LossRule(When.GAINS, Lost.LIMIT, "allows the project to use {items}", given=("mode", "allow_list")),
                 LossRule(When.GAINS, Lost.ACCESS, "stops the project from using {items}", given=("mode", "deny_list")),
-                LossRule(When.LOSES, Lost.LIMIT, "lets the project use {items}", given=("mode", "deny_list")),
+                LossRule(When.LOSES, Lost.LIMIT, "allows the project to use {items}", given=("mode", "deny_list")),
             ),
         ),
     ),

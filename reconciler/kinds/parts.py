@@ -1,4 +1,4 @@
-"""Shapes that several kinds share: metadata, attributes, chunking, functions, response formats."""
+"""Field types shared by several kinds: metadata, attributes, chunking, ranking, response formats."""
 
 from __future__ import annotations
 
@@ -22,26 +22,31 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def short_role_id(id: str) -> str:
-    """The id of a predefined role without the scope that the API lists behind it; other ids unchanged."""
+    """Strip the scope that the API appends to the id of a predefined role; other ids are unchanged."""
     short, separator, _ = id.partition("__api-")
     return short if separator and short.startswith("role-api-") else id
 
 
 ROLE_ID = Text(min_length=1, fold=short_role_id)
-"""A role's id. Predefined ones are listed as `role-api-project-member__api-project__ID`; the first part is enough."""
+"""A role id. The API lists predefined roles as `role-api-project-member__api-project__ID`; the
+first part identifies them.
+"""
 
 
 def metadata(*, reserved: int = 0) -> MapOf:
-    """Up to 16 pairs of text: keys to 64 characters, values to 512; `reserved` pairs are ours."""
+    """Up to 16 string pairs: keys of 64 characters, values of 512. reconciler uses `reserved` of
+    them.
+    """
     return MapOf(Text(max_length=512), max_items=16 - reserved, max_key=64)
 
 
 def job_metadata() -> Field:
-    """The metadata of a job, which can only be set when it is started, with room for what we need to find it again."""
+    """The metadata of a job, set when it starts, with room for the pairs that identify it later."""
     return Field(
         "metadata",
         metadata(reserved=OWN_PAIRS),
-        "Up to 14 pairs, set when the job is started; two more are ours. A change of them starts nothing.",
+        "Up to 14 key-value pairs, set when the job starts; reconciler uses two more. Changing "
+        "them does not start another job.",
         default={},
         mutability=Mutability.FIXED,
     )
@@ -51,8 +56,8 @@ WAITING = (
     Field(
         "wait",
         Boolean(),
-        "Whether an apply waits for the end of the job, showing how far it is. What refers to a result of the job "
-        "needs that, or an apply after the end.",
+        "Whether apply waits for the job to finish and shows its progress. Required for "
+        "references to the job's results, unless apply runs again after the job has finished.",
         default=False,
         readable=Readable.NEVER,
         client_only=True,
@@ -60,27 +65,33 @@ WAITING = (
     Field(
         "timeout_minutes",
         Integer(1),
-        "How long it waits. The job goes on afterwards, and the next apply waits for the same one.",
+        "How long apply waits. After a timeout the job continues, and the next apply waits for it again.",
         default=60,
         readable=Readable.NEVER,
         client_only=True,
     ),
 )
-"""What we are to do about the end of a job."""
+"""Fields that control waiting for a job."""
 
 
 def attributes(*, reserved: int) -> MapOf:
-    """As metadata, values also numbers and booleans; `reserved` pairs are ours."""
+    """Like metadata, but values may also be numbers and booleans. reconciler uses `reserved` pairs."""
     return MapOf(Scalar(max_length=512), max_items=16 - reserved, max_key=64)
 
 
 STATIC_CHUNKING = Object(
     (
-        Property("max_chunk_size_tokens", Integer(100, 4096), "Tokens in a chunk.", required=True, default=800),
+        Property(
+            "max_chunk_size_tokens",
+            Integer(100, 4096),
+            "The maximum number of tokens per chunk.",
+            required=True,
+            default=800,
+        ),
         Property(
             "chunk_overlap_tokens",
             Integer(0, 2048),
-            "Tokens that neighbours share; at most half a chunk.",
+            "The number of tokens that adjacent chunks share; at most half a chunk.",
             required=True,
             default=400,
         ),
@@ -90,7 +101,7 @@ STATIC_CHUNKING = Object(
 CHUNKING = Tagged(
     {
         "auto": Object(()),
-        "static": Object((Property("static", STATIC_CHUNKING, "The sizes.", required=True),)),
+        "static": Object((Property("static", STATIC_CHUNKING, "The chunk sizes.", required=True),)),
     },
     default={"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}},
     same_as={"auto": {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}},
@@ -103,19 +114,21 @@ RANKING = Object(
         Property(
             "ranker",
             Text(choices=("auto", "default_2024_08_21"), open_choices=True, aliases={"auto": "default_2024_08_21"}),
-            "Which ranker orders the results.",
+            "The ranker.",
             default="default_2024_08_21",
         ),
-        Property("score_threshold", Number(0, 1), "Results below it are dropped.", required=True, default=0),
+        Property("score_threshold", Number(0, 1), "The minimum score of a result.", required=True, default=0),
         Property(
             "hybrid_search",
             Object(
                 (
-                    Property("embedding_weight", Number(0), "The weight of meaning.", required=True),
-                    Property("text_weight", Number(0), "The weight of words.", required=True),
+                    Property(
+                        "embedding_weight", Number(0), "The weight of embedding (semantic) matches.", required=True
+                    ),
+                    Property("text_weight", Number(0), "The weight of text (keyword) matches.", required=True),
                 )
             ),
-            "How much meaning and words count, where both are searched.",
+            "The weights of semantic and keyword matches in hybrid search.",
             default=None,
         ),
     )
@@ -125,7 +138,7 @@ JSON_SCHEMA_FORMAT = Object(
     (
         Property("name", NAME_64, "The name of the format.", required=True),
         Property("description", Text(), "What the format is for.", default=""),
-        Property("schema", Json(empty={}), "The JSON Schema that answers follow."),
-        Property("strict", Boolean(), "Whether the model must follow the schema exactly.", default=False),
+        Property("schema", Json(empty={}), "The JSON Schema that answers must follow."),
+        Property("strict", Boolean(), "Whether the model must match the schema exactly.", default=False),
     )
 )

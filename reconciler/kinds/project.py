@@ -1,7 +1,8 @@
-"""Projects: the rooms of an organization, each with its own limits, keys and objects.
+"""Projects: the organization's workspaces, each with its own limits, keys and objects.
 
-The API has no delete, only a final archive, and names are not unique. That is why removal retains a project unless the
-manifest asks for more, and why two projects of one name are an error rather than a guess.
+The API has no delete, only an irreversible archive, and names are not unique. Therefore a project
+is retained when its declaration is removed, unless the manifest says otherwise, and two projects
+with the same name are an error, not a guess.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ RESIDENCIES = (
 
 KIND = Kind(
     name="Project",
-    doc="A project of the organization: the scope that most other kinds live in.",
+    doc="A project in the organization: the scope of most other kinds.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/projects",
     natural_key=("name",),
@@ -32,14 +33,14 @@ KIND = Kind(
         Field(
             "name",
             Text(min_length=1),
-            "The name people see, also in usage reports. Not unique at the API.",
+            "The display name, also shown in usage reports; need not be unique.",
             required=True,
         ),
         Field(
             "residency",
             Text(choices=RESIDENCIES, open_choices=True),
-            "Where data is stored and processed. The organization must be entitled to it. Left out, the "
-            "organization's own setting holds.",
+            "Where data is stored and processed. The organization must be eligible for the "
+            "region. If omitted, the organization's setting applies.",
             mutability=Mutability.REPLACES,
         ),
         Field(
@@ -48,7 +49,7 @@ KIND = Kind(
             "The id of a customer-managed encryption key.",
             default=None,
             nullable=True,
-            losses=(LossRule(When.CHANGES, Lost.LIMIT, "stops encrypting what is new with the key {before}"),),
+            losses=(LossRule(When.CHANGES, Lost.LIMIT, "stops encrypting new data with the key {before}"),),
         ),
     ),
     example="""\

@@ -1,6 +1,7 @@
-"""Project groups: which group works in a project, and with which role.
+"""Project groups: a group's access to a project, with a role.
 
-The API takes the role when the group is added and never shows it again, so a change of role adds the group anew.
+The API accepts the role when the group is added and never returns it, so changing the role removes
+the group and adds it again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="ProjectGroup",
-    doc="A group's access to a project. Do not declare the same grant as a RoleAssignment too.",
+    doc="Gives a group access to a project. Do not also declare the same grant as a RoleAssignment.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/groups",
     natural_key=("group_id",),
@@ -25,9 +26,9 @@ KIND = Kind(
         Field(
             "role",
             ROLE_ID,
-            "The id of a project role: a custom one, or `role-api-project-member`, `role-api-project-owner`, "
-            "`role-api-project-viewer`. The API does not show it again, so a role that somebody else changed is not "
-            "noticed.",
+            "The id of a project role: a custom role, or `role-api-project-member`, "
+            "`role-api-project-owner`, `role-api-project-viewer`. The API does not return it, so "
+            "drift cannot be detected.",
             required=True,
             mutability=Mutability.REPLACES,
             readable=Readable.NEVER,

@@ -1,7 +1,7 @@
-"""Project keys: the keys that people have made for themselves.
+"""Project keys: API keys that people created for themselves.
 
-Nobody can make them here and nobody can read them, but their scopes and lifetimes can be set, and they can be revoked.
-A key stays when its declaration goes, unless the manifest asks for more.
+reconciler cannot create or read them, but it can set their scopes and lifetimes and revoke them. A
+key is retained when its declaration is removed, unless the manifest says otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="ProjectKey",
-    doc="A key that a person made in a project, recognised by its name and, where several have that name, its owner.",
+    doc=
+        "An API key that a person created in a project, identified by its name and, if the name "
+        "is ambiguous, its owner.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/api_keys",
     natural_key=("name", "owner"),
@@ -24,14 +26,15 @@ KIND = Kind(
     always_exists=True,
     on_remove=OnRemove.RETAIN,
     read_only_when=HELD,
-    absent="Only its owner can make such a key, and a person who leaves takes the keys along. Remove this document, or "
-    "declare a ServiceAccount or a ServiceAccountKey.",
+    absent=
+        "Only its owner can create such a key, and it disappears when the owner leaves. Remove "
+        "this document, or declare a ServiceAccount or a ServiceAccountKey.",
     shows_key="redacted_value",
-    destroys="the key stops working at once",
+    destroys="the key stops working immediately",
     fields=(
-        Field("name", Text(min_length=1), "The name that its owner gave the key.", required=True,
+        Field("name", Text(min_length=1), "The name of the key, chosen by its owner.", required=True,
               mutability=Mutability.REPLACES),
-        Field("owner", EMAIL, "The e-mail address of the person whose key it is.", reset=KEEP,
+        Field("owner", EMAIL, "The e-mail address of the key's owner.", reset=KEEP,
               mutability=Mutability.REPLACES, response_key="owner.user.email"),
         SCOPES,
         LIFETIME,

@@ -1,6 +1,6 @@
-"""Project users: which member of the organization is in a project, and as what.
+"""Project users: members of the organization in a project, with a role.
 
-A person is named by id or by e-mail address, whichever is at hand; the API knows both and takes one.
+A person is identified by id or e-mail address; the API accepts either.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from reconciler.model.types import Text
 
 KIND = Kind(
     name="ProjectUser",
-    doc="A member of the organization in a project, with a role there. Do not declare the same grant as a "
-    "RoleAssignment too.",
+    doc=
+        "A member of the organization in a project, with a role there. Do not also declare the "
+        "same grant as a RoleAssignment.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/users",
     natural_key=("user_id",),
@@ -23,9 +24,9 @@ KIND = Kind(
     destroys="the person loses access to the project",
     audit_events=("user.", "role.", "group.", "invite.accepted", "scim."),
     fields=(
-        Field("user_id", Text(min_length=1), "The user, by id. Give this or `email`.", reset=KEEP,
+        Field("user_id", Text(min_length=1), "The user id. Set either this or `email`.", reset=KEEP,
               mutability=Mutability.REPLACES, response_key="id"),
-        Field("email", EMAIL, "The user, by e-mail address. Give this or `user_id`.", reset=KEEP,
+        Field("email", EMAIL, "The user's e-mail address. Set either this or `user_id`.", reset=KEEP,
               mutability=Mutability.REPLACES),
         Field("role", Text(choices=("owner", "member")), "The role in the project.", required=True,
               losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers the role from {before} to {after}",

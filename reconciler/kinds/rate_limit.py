@@ -1,7 +1,7 @@
-"""Rate limits: how much of a model a project may use.
+"""Rate limits: how much a project may use a model.
 
-The API makes one row for each model in each project and never deletes one: it can only be changed. The first write
-therefore remembers what it overwrites, and removing the declaration writes that back.
+The API creates one row per model and project. A row can be changed but not deleted, so the first
+write records the previous values, and removing the declaration restores them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def _limit(name: str, doc: str) -> Field:
         reset=OVERWRITTEN,
         losses=(
             LossRule(When.RISES, Lost.LIMIT, f"raises {name} from {{before}} to {{after}}"),
-            LossRule(When.FALLS, Lost.ACCESS, f"sets {name} to 0: the model cannot be used", to=0),
+            LossRule(When.FALLS, Lost.ACCESS, f"sets {name} to 0: the model can no longer be used", to=0),
         ),
     )
 
 
 KIND = Kind(
     name="RateLimit",
-    doc="The limits of one model in one project. Only the limits that are set here are managed.",
+    doc="The rate limits of one model in one project. Only the limits set here are managed.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/rate_limits",
     natural_key=("model",),
@@ -34,23 +34,23 @@ KIND = Kind(
     readable_singly=False,
     removal=Removal.RESTORE,
     page_limit=1000,
-    absent="The API has one for each model that the organization can use. Check the name of the model, or remove this "
-    "document.",
+    absent="The API has rate limits for each model that the organization can use. Check the model "
+    "name, or remove this document.",
     audit_events=("rate_limit.",),
     fields=(
         Field(
             "model",
             Text(min_length=1),
-            "The model that the limits are for. The organization must have access to it.",
+            "The model to limit. The organization must have access to it.",
             required=True,
             mutability=Mutability.REPLACES,
         ),
-        _limit("max_requests_per_1_minute", "Requests a minute."),
-        _limit("max_tokens_per_1_minute", "Tokens a minute."),
-        _limit("max_images_per_1_minute", "Images a minute; only for image models."),
-        _limit("max_audio_megabytes_per_1_minute", "Megabytes of audio a minute; only for audio models."),
-        _limit("max_requests_per_1_day", "Requests a day; only for models that have a daily limit."),
-        _limit("batch_1_day_max_input_tokens", "Input tokens a day in batches; only for models that can be batched."),
+        _limit("max_requests_per_1_minute", "Requests per minute."),
+        _limit("max_tokens_per_1_minute", "Tokens per minute."),
+        _limit("max_images_per_1_minute", "Images per minute; only for image models."),
+        _limit("max_audio_megabytes_per_1_minute", "Megabytes of audio per minute; only for audio models."),
+        _limit("max_requests_per_1_day", "Requests per day; only for models with a daily limit."),
+        _limit("batch_1_day_max_input_tokens", "Batch input tokens per day; only for models that support batches."),
     ),
     example="""\
 kind: RateLimit

@@ -1,6 +1,6 @@
-"""Roles: named sets of permissions, of the organization or of one project.
+"""Roles: named sets of permissions, in the organization or in one project.
 
-Some roles are predefined. They can be referred to by id in assignments, and nobody can change them.
+Assignments can refer to predefined roles by id, but predefined roles cannot be changed.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from reconciler.model.types import ListOf, Text
 
 KIND = Kind(
     name="Role",
-    doc="A set of permissions that users and groups are given, in the organization or in one project.",
+    doc="A set of permissions to assign to users and groups, in the organization or in one project.",
     scope=ScopeType.EITHER,
     collection="/organization/roles",
     natural_key=("role_name",),
     calls=Calls(also_at=("/projects/{project}/roles",)),
     page_limit=1000,
-    read_only_when={("predefined_role", True): "it is predefined: it is the same everywhere"},
-    destroys="who has it loses what it allows",
+    read_only_when={("predefined_role", True): "it is a predefined role"},
+    destroys="users and groups with the role lose its permissions",
     audit_events=("role.",),
     fields=(
         Field(
             "role_name",
             Text(min_length=1),
-            "The name people see, unique among the roles of the organization or project.",
+            "The display name, unique among the roles of the organization or project.",
             required=True,
             response_key="name",
         ),
         Field(
             "permissions",
             ListOf(Text(min_length=1), unordered=True),
-            "What the role allows, such as `api.groups.read`; a role may allow nothing.",
+            "The permissions, for example `api.groups.read`; may be empty.",
             required=True,
             default=[],
-            losses=(LossRule(When.LOSES, Lost.ACCESS, "takes {items} away from whoever has the role"),),
+            losses=(LossRule(When.LOSES, Lost.ACCESS, "removes {items} from users and groups with the role"),),
         ),
-        Field("description", Text(), "What the role is for.", default=None, nullable=True),
+        Field("description", Text(), "A description of the role.", default=None, nullable=True),
     ),
     example="""\
 kind: Role

@@ -1,7 +1,7 @@
 """Role assignments: which user or group has which role, in the organization or in one project.
 
-A user also has the roles of the groups that they are in. Such a grant is the group's: it is neither ours to remove from
-the user nor enough to satisfy a declaration for the user alone.
+A user inherits the roles of their groups. An inherited grant belongs to the group: it cannot be
+removed from the user, and it does not satisfy a declaration for the user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciler.model.types import Text
 
 
 def _is_direct(item: Mapping[str, Any]) -> bool:
-    """Whether a grant is (also) the principal's own, and not only inherited."""
+    """Whether the principal has the grant directly, not only by inheritance."""
     sources = item.get("assignment_sources") or ()
     own = {item.get("user_id"), item.get("group_id")}
     return not sources or any(source.get("principal_id") in own for source in sources)
@@ -24,7 +24,9 @@ def _is_direct(item: Mapping[str, Any]) -> bool:
 
 KIND = Kind(
     name="RoleAssignment",
-    doc="A role of a user or of a group, in the organization or, with metadata.project, in one project.",
+    doc=
+        "Assigns a role to a user or group, in the organization or, with metadata.project, in one "
+        "project.",
     scope=ScopeType.EITHER,
     collection="/organization/users/{user_id}/roles",
     natural_key=("user_id", "role_id"),
@@ -42,18 +44,18 @@ KIND = Kind(
     unique=True,
     readable_singly=False,
     page_limit=1000,
-    destroys="the user or group loses what the role allows",
+    destroys="the user or group loses the role's permissions",
     audit_events=("role.assignment.", "role.", "user.", "group.", "invite.accepted", "scim."),
     fields=(
-        Field("user_id", Text(min_length=1), "The user who has the role; either this or group_id.",
+        Field("user_id", Text(min_length=1), "The user to assign the role to. Set either this or `group_id`.",
               mutability=Mutability.REPLACES),
-        Field("group_id", Text(min_length=1), "The group whose members have the role; either this or user_id.",
+        Field("group_id", Text(min_length=1), "The group to assign the role to. Set either this or `user_id`.",
               mutability=Mutability.REPLACES),
         Field(
             "role_id",
             ROLE_ID,
-            "The role: a reference to a Role, or the id of a predefined one such as `role-api-project-member`, with or "
-            "without the scope that the API lists behind it.",
+            "The role: a reference to a Role, or the id of a predefined role such as "
+            "`role-api-project-member`, with or without the scope suffix that the API adds.",
             required=True,
             mutability=Mutability.REPLACES,
             response_key="id",

@@ -1,7 +1,7 @@
 """Service accounts: a project's machine identities.
 
-The API shows a key once, in the answer to the call that made it. It goes from there into the sink that the manifest
-names and nowhere else; the state remembers the key's id and the sink.
+The API returns a key once, in the response to the call that created it. The value goes only to the
+sink that the manifest names; the state records the id of the key and the sink.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, Scope
 from reconciler.model.types import KeySinkType, Text
 
 ROLES = ("none", "member", "owner")
-"""The roles of an account in a project, from the least to the most; only the last two can be set."""
+"""The roles of an account in a project, from least to most privileged; only the last two can be
+set.
+"""
 
 KIND = Kind(
     name="ServiceAccount",
-    doc="A machine identity of a project, with a key only where `key` says where to put it.",
+    doc="A machine identity in a project. It gets a key only if `key` names a sink for it.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/service_accounts",
     natural_key=("name",),
-    destroys="its keys stop working at once",
+    destroys="its keys stop working immediately",
     audit_events=("service_account.", "role."),
     fields=(
         Field(
             "name",
             Text(min_length=1),
-            "The name people see, not unique at the API. Left out, that of the resource.",
+            "The display name; need not be unique. Defaults to the resource's name.",
             defaults_to_name=True,
         ),
         Field(
             "role",
             Text(choices=("member", "owner")),
-            "The account's role in the project. Left out, an account with a key is a member and one without a key "
-            "has no role.",
+            "The account's role in the project. If omitted, an account with a key is a member, "
+            "and one without a key has no role.",
             reset=KEEP,
             on_create=False,
             losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers its role from {before} to {after}", order=ROLES),),
@@ -40,9 +42,10 @@ KIND = Kind(
         Field(
             "key",
             KeySinkType(),
-            "Where the account's key is delivered: `write_to: {file: PATH}` writes it to a file below the stack's "
-            "folder that only its owner can read; `write_to: {command: [PROGRAM, ARG…]}` hands it to a program's "
-            "standard input. Left out, the account has no key of ours; taken away later, our key is deleted.",
+            "Where to deliver the account's key. `write_to: {file: PATH}` writes it to a file in "
+            "the stack's folder that only its owner can read; `write_to: "
+            "{command: [PROGRAM, ARG…]}` passes it to a program on standard input. If omitted, no "
+            "key is created; removing the field later deletes the key that reconciler created.",
             default=None,
             readable=Readable.NEVER,
             mutability=Mutability.IN_PLACE,

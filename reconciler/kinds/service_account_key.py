@@ -1,7 +1,7 @@
-"""Keys of service accounts, besides the one that an account can come with: each with scopes and a lifetime of its own.
+"""Additional keys for service accounts, each with its own scopes and lifetime.
 
-The API shows a key once, in the answer that makes it, and from there it goes into its sink. A key that never got there
-is of no use to anybody, so it is replaced, and so is one whose time is over.
+The API returns a key once, in the response to the create call, and the value goes straight to its
+sink. A key that was never delivered is useless, so it is replaced; so is an expired one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
 from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Field, Kind, Mutability, Readable, ScopeType, TerminalState
 from reconciler.model.types import Integer, KeySinkType, ListOf, Text
 
-HELD = {(IN_USE, True): "it is a key that this program is run with"}
+HELD = {(IN_USE, True): "this run authenticates with it"}
 OVER = {(IS_OVER, True): TerminalState.REPLACE}
 
 
 def owned_by(key: Mapping[str, Any], type: str) -> bool | None:
-    """Whether the owner of a key is of a type; None where the answer does not say."""
+    """Whether the owner of a key has a given type; None if the response does not say."""
     owner = key.get("owner")
     found = owner.get("type") if isinstance(owner, Mapping) else None
     return None if found is None else bool(found == type)
@@ -28,31 +28,35 @@ def owned_by(key: Mapping[str, Any], type: str) -> bool | None:
 SCOPES = Field(
     "scopes",
     ListOf(Text(min_length=1), unordered=True),
-    "What the key may do, such as `api.all.read`; an empty list, or none, restricts nothing. The API does not show "
-    "the scopes again, so a change by somebody else is not noticed.",
+    "The scopes of the key, for example `api.all.read`; if empty or omitted, the key is "
+    "unrestricted. The API does not return scopes, so drift cannot be detected.",
     default=[],
     reset=[],
     readable=Readable.NEVER,
     losses=(
-        LossRule(When.LOSES, Lost.ACCESS, "takes {items} away from what the key may do", unset=EVERYTHING),
-        LossRule(When.GAINS, Lost.LIMIT, "lets the key do {items} too", unset=EVERYTHING),
+        LossRule(When.LOSES, Lost.ACCESS, "removes {items} from the key's scopes", unset=EVERYTHING),
+        LossRule(When.GAINS, Lost.LIMIT, "adds {items} to the key's scopes", unset=EVERYTHING),
     ),
 )
 LIFETIME = Field(
     "expires_in_seconds",
-    Integer(minimum=60),  # less would be over before anybody could read it
-    "How long the key works, counted from the apply that sets or changes this. It can be changed, and not taken away.",
+    Integer(minimum=60),  # a shorter-lived key could expire before anybody reads it
+    "How long the key is valid, counted from the apply that sets or changes the value. Can be changed but not removed.",
     reset=KEEP,
     readable=Readable.NEVER,
     losses=(
-        LossRule(When.FALLS, Lost.ACCESS, "makes the key end {after} seconds from now, not {before}", unset=EVERYTHING),
-        LossRule(When.RISES, Lost.LIMIT, "makes the key work for {after} seconds, not {before}", unset=EVERYTHING),
+        LossRule(
+            When.FALLS, Lost.ACCESS, "makes the key expire in {after} seconds instead of {before}", unset=EVERYTHING
+        ),
+        LossRule(
+            When.RISES, Lost.LIMIT, "makes the key valid for {after} seconds instead of {before}", unset=EVERYTHING
+        ),
     ),
 )
 
 KIND = Kind(
     name="ServiceAccountKey",
-    doc="A further key of a service account, delivered to a file or a command.",
+    doc="An additional key for a service account, delivered to a file or a command.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/api_keys",
     natural_key=("service_account_id", "name"),
@@ -64,12 +68,12 @@ KIND = Kind(
     terminal_states=OVER,
     read_only_when=HELD,
     shows_key="redacted_value",
-    destroys="the key stops working at once",
+    destroys="the key stops working immediately",
     fields=(
         Field(
             "service_account_id",
             Text(min_length=1),
-            "The service account that the key is for.",
+            "The service account that owns the key.",
             required=True,
             mutability=Mutability.REPLACES,
             response_key="owner.service_account.id",
@@ -77,7 +81,7 @@ KIND = Kind(
         Field(
             "name",
             Text(min_length=1),
-            "The name people see. Left out, that of the resource.",
+            "The display name; defaults to the resource's name.",
             defaults_to_name=True,
             mutability=Mutability.REPLACES,
         ),
@@ -86,8 +90,8 @@ KIND = Kind(
         Field(
             "key",
             KeySinkType(shown_in="value"),
-            "Where the key is delivered: `write_to: {file: PATH}` or `write_to: {command: [PROGRAM, ARG…]}`. Another "
-            "place takes another key.",
+            "Where to deliver the key: `write_to: {file: PATH}` or `write_to: "
+            "{command: [PROGRAM, ARG…]}`. Changing the sink replaces the key.",
             required=True,
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,

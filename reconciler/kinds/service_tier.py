@@ -1,6 +1,7 @@
-"""Service tiers: how fast, and at what price, a project's requests are served.
+"""Service tiers: the speed and price at which a project's requests are served.
 
-A setting that every project has and nothing can delete: removing the declaration writes back what it overwrote.
+Every project has the setting and it cannot be deleted; removing the declaration restores the
+previous values.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from reconciler.model.types import Either, ListOf, Text
 
 KIND = Kind(
     name="ServiceTier",
-    doc="The service tiers that a project may ask for, and the one that it gets unasked.",
+    doc="The service tiers that a project's requests may use, and the default tier.",
     scope=ScopeType.PROJECT,
     collection="/organization/projects/{project}/service_tier_settings",
     natural_key=(),
@@ -23,19 +24,19 @@ KIND = Kind(
         Field(
             "default",
             Text(choices=("standard", "fast", "scale")),
-            "The tier of requests that name none.",
+            "The tier for requests that do not specify one.",
             reset=OVERWRITTEN,
         ),
         Field(
             "enabled_tiers",
             Either(Text(choices=("all",)), ListOf(Text(choices=("flex", "fast", "ultrafast")), unordered=True)),
-            "The tiers that requests may ask for besides the standard one: `all`, which includes tiers to come, or a "
-            "list; an empty list leaves the standard tier alone.",
+            "The tiers that requests may specify in addition to the standard tier: `all`, which "
+            "includes future tiers, or a list. An empty list allows only the standard tier.",
             default=[],
             reset=OVERWRITTEN,
             losses=(
                 LossRule(When.LOSES, Lost.ACCESS, "refuses requests for the tier {items}", all_items="all"),
-                LossRule(When.GAINS, Lost.LIMIT, "lets requests ask for the tier {items}", all_items="all"),
+                LossRule(When.GAINS, Lost.LIMIT, "allows requests for the tier {items}", all_items="all"),
             ),
         ),
     ),

@@ -1,7 +1,8 @@
-"""Skills: folders of instructions and scripts that agents and containers can use.
+"""Skills: folders of instructions and scripts for agents and containers.
 
-A skill is made of versions that never change. Other content is another version, which then counts; the skill and its id
-stay. Old versions stay too, since something may have named one. Name and description are those in SKILL.md.
+A skill consists of immutable versions. Changed content becomes a new version, which is made the
+default; the skill keeps its id. Old versions are kept because something may refer to them. Name and
+description come from SKILL.md.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ def _identify(spec: Spec) -> Spec:
 
 KIND = Kind(
     name="Skill",
-    doc="A folder of instructions and scripts. A change uploads a new version and lets that one count.",
+    doc="A folder of instructions and scripts. A change uploads a new version and makes it the default.",
     scope=ScopeType.PROJECT_KEY,
     collection="/skills",
     natural_key=("name",),
     identify=_identify,
-    destroys="all its versions go with it",
+    destroys="all its versions are deleted",
     fields=(
         Field(
             "files",
             BundleType(entry=_ENTRY, version="default_version", max_files=500, max_bytes=50 * 1024 * 1024),
-            "The folder, as globs (`path`, `ignore`). One folder in them has a SKILL.md, which says `name` and "
-            "`description` in its front matter, and all other files are below that folder.",
+            "The folder, as globs (`path`, `ignore`). They must match exactly one SKILL.md, with "
+            "`name` and `description` in its front matter; all other files must be in or below "
+            "its folder.",
             required=True,
             reset=KEEP,
         ),

@@ -1,6 +1,6 @@
-"""Spend alerts: who gets a mail when the month's spending passes an amount.
+"""Spend alerts: e-mails sent when spending in a month exceeds an amount.
 
-There can be many in a scope, and they have no name: the amount is what tells them apart.
+A scope can have many, and they have no name: the amount identifies each.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Te
 _CHANNEL: dict[str, Any] = {
     "email": Object(
         (
-            Property(
-                "recipients", ListOf(EMAIL, unordered=True), "The addresses that the mail goes to.", required=True
-            ),
-            Property("subject_prefix", Text(), "What the subject of the mail begins with.", default=None),
+            Property("recipients", ListOf(EMAIL, unordered=True), "The recipients' e-mail addresses.", required=True),
+            Property("subject_prefix", Text(), "A prefix for the subject of the e-mail.", default=None),
         )
     )
 }
 
 KIND = Kind(
     name="SpendAlert",
-    doc="A mail when the organization, or with metadata.project one project, has spent an amount in a month.",
+    doc="Sends an e-mail when monthly spending by the organization or, with metadata.project, by "
+    "one project exceeds an amount.",
     scope=ScopeType.EITHER,
     collection="/organization/spend_alerts",
     natural_key=("threshold_amount",),
@@ -38,16 +37,16 @@ KIND = Kind(
             Integer(minimum=0),
             "The amount, in cents.",
             required=True,
-            losses=(LossRule(When.RISES, Lost.LIMIT, "sends the mail at {after} cents, not at {before}"),),
+            losses=(LossRule(When.RISES, Lost.LIMIT, "sends the e-mail at {after} cents instead of {before}"),),
         ),
         CURRENCY,
         INTERVAL,
         Field(
             "notification_channel",
             Tagged(_CHANNEL),
-            "Where the alert goes.",
+            "Where to send the alert.",
             required=True,
-            losses=(LossRule(When.LOSES, Lost.LIMIT, "sends no mail to {items} any more", at=("email", "recipients")),),
+            losses=(LossRule(When.LOSES, Lost.LIMIT, "stops sending e-mail to {items}", at=("email", "recipients")),),
         ),
     ),
     fill_defaults=lambda spec: {"currency": "USD", "interval": "month", **spec},

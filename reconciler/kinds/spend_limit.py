@@ -1,7 +1,7 @@
 """Spend limits: how much an organization or a project may spend in a month.
 
-A setting, one a scope: with a project named it is the project's, without one the organization's. The API takes and
-replaces it as a whole.
+Each scope has at most one: with a project it is the project's limit, without one the
+organization's. An update replaces it as a whole.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Integer, Text
 
 CURRENCY = Field("currency", Text(choices=("USD",)), "The currency.", default="USD")
-INTERVAL = Field("interval", Text(choices=("month",)), "The period that the amount is for.", default="month")
+INTERVAL = Field("interval", Text(choices=("month",)), "The period that the amount applies to.", default="month")
 
 KIND = Kind(
     name="SpendLimit",
-    doc="The most that the organization, or with metadata.project one project, may spend in a month.",
+    doc="The maximum monthly spending of the organization or, with metadata.project, of one project.",
     scope=ScopeType.EITHER,
     collection="/organization/spend_limit",
     natural_key=(),
     calls=singleton(also_at=("/organization/projects/{project}/spend_limit",), whole_updates=True),
     unique=True,
-    destroys="nothing limits the spending any more",
+    destroys="spending is no longer limited",
     fields=(
         Field(
             "threshold_amount",

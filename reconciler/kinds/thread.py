@@ -1,6 +1,8 @@
-"""Threads: what an assistant's runs talk in. The live platform has retired them together with assistants.
+"""Threads: conversations of an assistant's runs. The live platform retired them together with
+assistants.
 
-The API has no list of threads, so one is known by the id in the state alone. What is said in it are its messages.
+The API has no list of threads, so the id in the state is the only way to find one. Kind `Message`
+declares its messages.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from reconciler.model.kind import Field, Kind, Retirement, ScopeType
 RETIREMENT = Retirement(
     since="2026-08-26",
     successor="Conversation",
-    sentence="The live platform retired threads and their messages on 2026-08-26, with assistants: use kind "
-    "Conversation there, and Thread and Message on servers that still have the /threads endpoints.",
+    sentence="The live platform retired threads and their messages on 2026-08-26, together with "
+    "assistants. Use kind Conversation there; kinds Thread and Message work only on servers "
+    "that still have the /threads endpoints.",
     probe="/assistants",
 )
 
 KIND = Kind(
     name="Thread",
-    doc="A thread that an assistant's runs talk in. The API cannot list them: without the state it is lost.",
+    doc="A conversation of an assistant's runs. The API cannot list threads, so losing the state loses track of it.",
     scope=ScopeType.PROJECT_KEY,
     collection="/threads",
     natural_key=(),
@@ -28,18 +31,24 @@ KIND = Kind(
     mark="metadata",
     beta="assistants=v2",
     retirement=RETIREMENT,
-    destroys="its messages and runs go with it",
+    destroys="its messages and runs are deleted",
     fields=(
         Field(
             "tool_resources",
             TOOL_RESOURCES,
-            "The files and stores that the assistant's tools use in this thread. Files that are attached to a message "
-            "join them: set either.",
+            "The files and vector stores that the assistant's tools use in this thread. The API "
+            "adds files attached to messages, so set either this or attachments.",
             default={},
             nullable=True,
             merged=True,
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            nullable=True,
+        ),
     ),
     example="""\
 kind: Thread

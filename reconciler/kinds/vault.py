@@ -1,4 +1,4 @@
-"""Vaults: named sets of credentials that agents work with (beta). What is in them is `Credential`."""
+"""Vaults: named sets of credentials for agents (beta). Kind `Credential` declares their contents."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Text
 
 NAME = Text(min_length=1, max_length=256, pattern=r"\S", fold=str.strip)
-"""What people see, in at most 256 bytes of UTF-8; the API takes off the blanks around it."""
+"""A display name of at most 256 bytes of UTF-8; the API strips surrounding whitespace."""
 
 KIND = Kind(
     name="Vault",
-    doc="A set of credentials for the servers and environments of agents (beta).",
+    doc="A set of credentials for agents' servers and environments (beta).",
     scope=ScopeType.PROJECT_KEY,
     collection="/vaults",
     natural_key=("name",),
     list_query={"status": "active"},
     mark="metadata",
     beta="agents=v1",
-    destroys="every credential in it goes with it",
+    destroys="every credential in it is deleted",
     fields=(
-        Field("name", NAME, "The name people see, at most 256 bytes.", default=None, nullable=True),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, reset={}),
+        Field("name", NAME, "The display name, at most 256 bytes.", default=None, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            reset={},
+        ),
     ),
     example="""\
 kind: Vault

@@ -1,7 +1,8 @@
-"""Vector stores: searchable collections of files, kept in step with a folder.
+"""Vector stores: searchable collections of files, synchronized with a folder.
 
-Each file that we attach carries the digest and the relative path of its source in its attributes, so a folder can be
-compared with a store without any state of ours. A file that fails to index is reported, not uploaded again and again.
+Each attached file carries the digest and the relative path of its source in its attributes, so a
+folder can be compared with a store without state. A file that fails to index is reported, not
+uploaded repeatedly.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ EXTENSIONS = frozenset({
     ".pptx", ".py", ".rb", ".sh", ".tex", ".ts", ".txt",
 })
 # fmt: on
-"""The files that a store can read. The API refuses others when they are attached."""
+"""The file types that a store can index. The API rejects others when they are attached."""
 
 KIND = Kind(
     name="VectorStore",
@@ -28,13 +29,13 @@ KIND = Kind(
     mark="metadata",
     beta="assistants=v2",
     terminal_states={("status", "expired"): TerminalState.REPLACE},
-    destroys="its index is deleted and has to be built again",
+    destroys="its index is deleted and must be rebuilt",
     fields=(
-        Field("name", Text(), "The name people see.", default="", nullable=True),
+        Field("name", Text(), "The display name.", default="", nullable=True),
         Field(
             "description",
             Text(),
-            "What the store is for. The API takes it at creation, does not always show it, and cannot change it.",
+            "A description of the store. Can only be set at creation; the API does not always return it.",
             mutability=Mutability.FIXED,
             readable=Readable.SOMETIMES,
         ),
@@ -42,18 +43,20 @@ KIND = Kind(
             "expires_after",
             Object(
                 (
-                    Property("anchor", Text(choices=("last_active_at",)), "From when the time counts.", required=True),
-                    Property("days", Integer(1, 365), "Days without use.", required=True),
+                    Property(
+                        "anchor", Text(choices=("last_active_at",)), "The event that starts the timer.", required=True
+                    ),
+                    Property("days", Integer(1, 365), "Days of inactivity.", required=True),
                 )
             ),
-            "When an unused store expires. An expired store is replaced by the next apply.",
+            "When an unused store expires. The next apply replaces an expired store.",
             default=None,
             nullable=True,
             losses=(
                 LossRule(
                     When.FALLS,
                     Lost.DATA,
-                    "makes the store expire after {after} days without use, not {before}",
+                    "makes the store expire after {after} days of inactivity instead of {before}",
                     at=("days",),
                     unset=EVERYTHING,
                 ),
@@ -67,12 +70,19 @@ KIND = Kind(
                 extensions=EXTENSIONS,
                 max_bytes=512 * 1024 * 1024,
             ),
-            "What the store holds: folder globs (`path`, `ignore`) and uploaded files (`file_id`), each with "
-            "`attributes` and a `chunking_strategy`. Set, it is the whole content: what else is attached is detached, "
-            "and deleted if we uploaded it. No longer set, the content stays as it is.",
+            "The files in the store: folder globs (`path`, `ignore`) and uploaded files "
+            "(`file_id`), each with `attributes` and a `chunking_strategy`. The list is complete: "
+            "other attached files are detached, and deleted if reconciler uploaded them. Removing "
+            "the field leaves the content unchanged.",
             reset=KEEP,
         ),
-        Field("metadata", metadata(), "Up to 16 pairs; one of them is our mark.", default={}, nullable=True),
+        Field(
+            "metadata",
+            metadata(),
+            "Up to 16 key-value pairs; reconciler uses one for its ownership mark.",
+            default={},
+            nullable=True,
+        ),
     ),
     example="""\
 kind: VectorStore

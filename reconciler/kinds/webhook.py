@@ -1,6 +1,7 @@
-"""Webhooks: addresses that the API calls when something has happened in a project.
+"""Webhooks: URLs that the API calls when an event occurs in a project.
 
-The secret that signs the calls is shown once, in the answer that makes the webhook, and goes from there into its sink.
+The API returns the signing secret once, in the response to the create call, and it goes straight to
+its sink.
 """
 
 from __future__ import annotations
@@ -22,34 +23,32 @@ EVENT_TYPES = (
 
 KIND = Kind(
     name="Webhook",
-    doc="An address that is called when something happens in a project. To have a new secret, replace it.",
+    doc="A URL that the API calls when an event occurs in a project. To get a new signing secret, replace the webhook.",
     scope=ScopeType.PROJECT_KEY,
     collection="/webhook_endpoints",
     natural_key=("name",),
-    destroys="nobody is told of its events any more",
+    destroys="its events are no longer delivered",
     fields=(
-        Field(
-            "name", Text(min_length=1), "The name people see. Left out, that of the resource.", defaults_to_name=True
-        ),
+        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
         Field(
             "url",
             Text(pattern=r"^https://\S+$"),
-            "The address that is called, with https.",
+            "The https URL to call.",
             required=True,
             losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops calling {before}"),),
         ),
         Field(
             "event_types",
             ListOf(Text(choices=EVENT_TYPES, open_choices=True), min_items=1, unordered=True),
-            "The events that are told, in any order.",
+            "The events to deliver, in any order.",
             required=True,
-            losses=(LossRule(When.LOSES, Lost.ACCESS, "stops telling of {items}"),),
+            losses=(LossRule(When.LOSES, Lost.ACCESS, "stops delivering {items}"),),
         ),
         Field(
             "signing_secret",
             KeySinkType(shown_in="signing_secret"),
-            "Where the secret that signs the calls is delivered: `write_to: {file: PATH}` or `write_to: {command: "
-            "[PROGRAM, ARG…]}`. Another place takes another webhook.",
+            "Where to deliver the signing secret: `write_to: {file: PATH}` or `write_to: "
+            "{command: [PROGRAM, ARG…]}`. Changing the sink replaces the webhook.",
             required=True,
             readable=Readable.NEVER,
             mutability=Mutability.REPLACES,

@@ -1,4 +1,6 @@
-"""Workload identity providers: issuers whose tokens are taken in place of keys, as its federation rules say."""
+"""Workload identity providers: token issuers that replace keys, according to their federation
+rules.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,16 @@ from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import Boolean, Json, ListOf, Object, Property, Tagged, Text
 
-_ACCEPTED = "stops accepting the tokens that {before} was for"
+_ACCEPTED = "stops accepting tokens for {before}"
 ENABLED = Field(
     "enabled",
     Boolean(),
-    "Whether it counts.",
+    "Whether it is in effect.",
     default=True,
     reset=True,
     losses=(LossRule(When.FALLS, Lost.ACCESS, "stops accepting its tokens"),),
 )
-DESCRIPTION = Field("description", Text(), "What it is for.", default=None, nullable=True)
+DESCRIPTION = Field("description", Text(), "A description.", default=None, nullable=True)
 
 _VERIFICATION = Tagged(
     {
@@ -24,39 +26,39 @@ _VERIFICATION = Tagged(
                 Property(
                     "discovery_url",
                     Text(),
-                    "Where the issuer describes itself; null is the usual place below the issuer.",
+                    "The URL of the discovery document; null means the standard location below the issuer.",
                     required=True,
                     default=None,
                 ),
             )
         ),
-        "uploaded_jwks": Object((Property("jwks", Json(), "The issuer's key set.", required=True),)),
+        "uploaded_jwks": Object((Property("jwks", Json(), "The issuer's JSON Web Key Set.", required=True),)),
     },
     default={"type": "discovery"},
 )
 
 KIND = Kind(
     name="WorkloadIdentityProvider",
-    doc="An OIDC issuer whose tokens can stand for service accounts, so that no key has to be kept.",
+    doc="An OIDC issuer whose tokens can authenticate as service accounts, so that no key has to be stored.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/workload_identity_providers",
     natural_key=("name",),
     audit_events=("workload_identity_provider.",),
-    destroys="its federation rules go with it, and no token of it is taken any more",
+    destroys="its federation rules are deleted, and its tokens are no longer accepted",
     fields=(
         Field("type", Text(choices=("oidc",)), "The protocol.", required=True, mutability=Mutability.REPLACES),
-        Field("name", Text(min_length=1), "The name people see.", required=True),
+        Field("name", Text(min_length=1), "The display name.", required=True),
         Field(
             "issuer",
             Text(min_length=1),
-            "The issuer, as its tokens name it.",
+            "The issuer claim of its tokens.",
             required=True,
             losses=(LossRule(When.CHANGES, Lost.ACCESS, _ACCEPTED),),
         ),
         Field(
             "audience",
             Text(min_length=1),
-            "The audience that tokens must be for.",
+            "The audience that tokens must have.",
             required=True,
             losses=(LossRule(When.CHANGES, Lost.ACCESS, _ACCEPTED),),
         ),
@@ -67,21 +69,31 @@ KIND = Kind(
             ListOf(
                 Object(
                     (
-                        Property("attribute", Text(min_length=1), "The attribute that rules match.", required=True),
-                        Property("expression", Text(min_length=1), "How a token's claims give it.", required=True),
+                        Property(
+                            "attribute",
+                            Text(min_length=1),
+                            "The name of the attribute, for use in federation rules.",
+                            required=True,
+                        ),
+                        Property(
+                            "expression",
+                            Text(min_length=1),
+                            "The expression that computes the attribute from a token's claims.",
+                            required=True,
+                        ),
                     )
                 )
             ),
-            "Attributes made from the claims of a token.",
+            "Attributes computed from a token's claims.",
             default=[],
             reset=[],
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops matching the attributes that tokens had"),),
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "changes the attributes that federation rules match"),),
         ),
         Field(
             "verification",
             _VERIFICATION,
-            "Where the keys come from that tokens are verified with.",
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops accepting tokens signed with the former keys"),),
+            "The source of the keys that verify tokens.",
+            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops accepting tokens signed with the previous keys"),),
             default={"type": "discovery"},
             reset={"type": "discovery", "discovery_url": None},
         ),

@@ -1,4 +1,6 @@
-"""What a schema cannot say of one resource: limits that span fields, names we reserve, paths that must exist."""
+"""What a schema cannot say of one resource: limits that span fields, names we reserve, paths that
+must exist.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ MAX_PAIRS = 16
 
 
 def check_resource(resource: Resource, declared: AddressIndex, written: Mapping[str, Any]) -> Iterator[SchemaViolation]:
-    """The problems of one resource by itself; `written` is its spec before files took the place of paths."""
+    """The problems of one resource by itself; `written` is its spec before files took the place of
+    paths.
+    """
     yield from _mark(resource)
     yield from _shape(resource.kind, resource.spec)
     yield from _ignored_paths(resource)
@@ -40,7 +44,9 @@ def check_resource(resource: Resource, declared: AddressIndex, written: Mapping[
 
 
 def check_rule(rule: Rule, written: Spec) -> Iterator[SchemaViolation]:
-    """The problems of one rule by itself; `written` is its spec before files took the place of paths."""
+    """The problems of one rule by itself; `written` is its spec before files took the place of
+    paths.
+    """
     found = list(_shape(rule.kind, written))
     yield from found
     for flaw in rule.kind.problems(written) if not found else ():
@@ -53,11 +59,12 @@ def _mark(resource: Resource) -> Iterator[SchemaViolation]:
     if name is None or not isinstance(pairs, Mapping):
         return
     for key in sorted(OUR_KEYS.intersection(pairs)):
-        detail = f'"{key}" is where the owner of an object is noted: choose another key.'
+        detail = f'reconciler stores the owner of an object in "{key}": choose another key.'
         yield SchemaViolation(("spec", name, key), "Reserved key", detail, at_key=True)
     if len(pairs) == MAX_PAIRS:
         detail = (
-            f"All {MAX_PAIRS} pairs are used, so no mark of ours fits: without state the object is not found again."
+            f"All {MAX_PAIRS} pairs are used, so there is no room for the ownership mark: "
+            "if the state is lost, the object cannot be found again."
         )
         yield SchemaViolation(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
 
@@ -69,17 +76,19 @@ def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
     if shape is None:
         needed = " or ".join(f'"{name}"' for one in shapes if one.when is None for name in one.needs)
         if needed:
-            yield SchemaViolation(("spec",), f"Missing {needed}", "One of them is needed in spec.", at_key=True)
+            yield SchemaViolation(("spec",), f"Missing {needed}", "spec requires one of them.", at_key=True)
         return
     told = f"{shape.when[0]}: {shape.when[1]}" if shape.when else f'"{shape.needs[0]}"'
     for name in shape.needs:
         if spec.get(name) is None:
-            yield SchemaViolation(("spec",), f'Missing "{name}"', f"It is needed in spec, beside {told}.", at_key=True)
+            yield SchemaViolation(
+                ("spec",), f'Missing "{name}"', f"spec requires it together with {told}.", at_key=True
+            )
     others = {name for one in shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
     for name in spec:
         if name in others and spec[name] is not None:
             yield SchemaViolation(
-                ("spec", name), "These do not go together", f'"{name}" is not for {told}.', at_key=True
+                ("spec", name), "Fields cannot be combined", f'"{name}" cannot be combined with {told}.', at_key=True
             )
 
 
@@ -91,7 +100,7 @@ def _ignored_paths(resource: Resource) -> Iterator[SchemaViolation]:
         try:
             name, *below = undotted(path)
         except ValueError as error:
-            yield SchemaViolation(trail, "Not a path", f"{error}.")
+            yield SchemaViolation(trail, "Invalid path", f"{error}.")
             continue
         field = resource.kind.by_name.get(str(name))
         if field is None:
@@ -104,14 +113,14 @@ def _ignored_paths(resource: Resource) -> Iterator[SchemaViolation]:
 def _renamed(resource: Resource, earlier: Address, declared: AddressIndex) -> Iterator[SchemaViolation]:
     if earlier in declared:
         what = "is this resource itself" if earlier == resource.address else "is still declared"
-        yield SchemaViolation(("lifecycle", "renamed_from"), "Not an earlier address", f"{earlier} {what}.")
+        yield SchemaViolation(("lifecycle", "renamed_from"), "Invalid earlier address", f"{earlier} {what}.")
 
 
 def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
     attributes = item.get("attributes")
     for name in RESERVED_ATTRIBUTES:
         if isinstance(attributes, Mapping) and name in attributes:
-            detail = f'"{name}" is where a file\'s source is noted: choose another key.'
+            detail = f'reconciler stores the source of a file in "{name}": choose another key.'
             yield SchemaViolation((*trail, "attributes", name), "Reserved key", detail, at_key=True)
     chunking = item.get("chunking_strategy")
     static = chunking.get("static") if isinstance(chunking, Mapping) else None
@@ -119,7 +128,7 @@ def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
         return
     size, overlap = static.get("max_chunk_size_tokens"), static.get("chunk_overlap_tokens")
     if isinstance(size, int) and isinstance(overlap, int) and overlap * 2 > size:
-        detail = f"chunk_overlap_tokens is {overlap}; at most half of max_chunk_size_tokens, {size // 2}, is accepted."
+        detail = f"chunk_overlap_tokens is {overlap}; the maximum is half of max_chunk_size_tokens: {size // 2}."
         yield SchemaViolation((*trail, "chunking_strategy", "static", "chunk_overlap_tokens"), "Out of range", detail)
 
 
@@ -134,4 +143,4 @@ def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
         yield SchemaViolation(trail, problem.summary, problem.detail)
         return
     if ".." in path.replace("\\", "/").split("/"):
-        yield SchemaViolation(trail, "Path outside the stack", f'"{path}" has a "..": write the path itself.')
+        yield SchemaViolation(trail, "Path outside the stack", f'"{path}" contains "..": write the path without it.')

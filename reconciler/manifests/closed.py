@@ -1,8 +1,10 @@
-"""Which files are closed to manifests: secrets, delivered keys, the state, and every other way to the same bytes.
+"""Which files are closed to manifests: secrets, delivered keys, the state, and every other way to
+the same bytes.
 
-Manifests may come from a stranger's pull request, so nothing that they say can open a file. A file is closed because
-of where it is (`secrets/`, the state), because a key was or will be written to it, because it is the same file under
-another name (links, other spellings), or because it holds the same bytes.
+Manifests may come from a stranger's pull request, so nothing that they say can open a file. A file
+is closed because of where it is (`secrets/`, the state), because a key was or will be written to
+it, because it is the same file under another name (links, other spellings), or because it holds the
+same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from reconciler.manifests.problems import Problem
 LEAK = "A credential does not belong in a manifest"
 
 SENT_FOLDER = "secrets"
-"""The folder of secrets: manifests may have its files sent as secrets, and can read none of them."""
+"""The folder of secrets: manifests may have its files sent as secrets, and can read none of them.
+"""
 
 _PROOFS = (".reconciler", ".reconciler-new")
 """The endings of the files that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
@@ -46,8 +49,9 @@ def _nothing() -> Collection[str]:
 class Remembered(Struct, frozen=True):
     """What the state knows of secrets that were delivered or sent.
 
-    `paths` gives the files that keys were delivered to, relative to the stack's folder. `holds` tells whether some
-    bytes, without the end of their line, are a secret that was delivered or sent. Both are asked only when needed.
+    `paths` gives the files that keys were delivered to, relative to the stack's folder. `holds`
+    tells whether some bytes, without the end of their line, are a secret that was delivered or
+    sent. Both are asked only when needed.
     """
 
     paths: Callable[[], Collection[str]] = _nothing
@@ -57,7 +61,8 @@ class Remembered(Struct, frozen=True):
 class Contents(Struct, frozen=True):
     """The contents of the files below `secrets/`, arranged for looking them up in other files.
 
-    `whole` are complete contents, `tokens` those that are one word, `phrases` those that have to be searched for.
+    `whole` are complete contents, `tokens` those that are one word, `phrases` those that have to be
+    searched for.
     """
 
     whole: frozenset[bytes]
@@ -70,7 +75,8 @@ class ClosedFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # Paths are compared as text: a Path takes several times as long, and folders have very many files.
+        # Paths are compared as text: a Path takes several times as long, and folders have very many
+        # files.
         self.withheld: set[str] = set()
         self.remembered = Remembered()
         self._state_folders: tuple[str, ...] = (as_prefix(root / STATE_FOLDER),)
@@ -91,23 +97,30 @@ class ClosedFiles:
         self.remembered = remembered
         self.__dict__.pop("_delivered", None)
 
-    # --- by place ----------------------------------------------------------------------------------------------------
+    # --- by place
+    # ----------------------------------------------------------------------------------------------------
 
     def require_open(self, text: str, real: str) -> None:
-        """Raise Problem if the file or folder at `real` is closed to manifests, which call it `text`."""
+        """Raise Problem if the file or folder at `real` is closed to manifests, which call it
+        `text`.
+        """
         self.require_no_key(text, real)
         if self.is_secret_place(real):
-            raise Problem(LEAK, f'"{text}" is in the folder "{SENT_FOLDER}/", which no resource may read.')
+            raise Problem(LEAK, f'"{text}" is in the folder "{SENT_FOLDER}/", which resources must not read.')
 
     def require_no_key(self, text: str, real: str) -> None:
-        """Raise Problem if a key was or will be delivered to the file, or if it belongs to the state."""
+        """Raise Problem if a key was or will be delivered to the file, or if it belongs to the
+        state.
+        """
         if real in self.withheld or real in self._delivered or self.has_proof(real):
-            raise Problem(LEAK, f'"{text}" holds a key: no resource may contain it.')
+            raise Problem(LEAK, f'"{text}" holds a key: resources must not contain it.')
         if as_prefix(real).startswith(self._state_folders):
-            raise Problem("Not a file of the stack", f'"{text}" belongs to the state, and not to any resource.')
+            raise Problem("File belongs to the state", f'"{text}" is part of the state: resources must not read it.')
 
     def is_secret_place(self, real: str) -> bool:
-        """Whether a resolved path is the folder of secrets or below it, however the file system spells it."""
+        """Whether a resolved path is the folder of secrets or below it, however the file system
+        spells it.
+        """
         if as_prefix(real).startswith(self._secret_folder):
             return True
         root = as_prefix(self.root)
@@ -143,7 +156,9 @@ class ClosedFiles:
         return frozenset(os.path.realpath(self.root / path) for path in self.remembered.paths())
 
     def has_proof(self, real: str) -> bool:
-        """Whether a key was once delivered to the file: whatever manifests say today, its proof lies beside it."""
+        """Whether a key was once delivered to the file: whatever manifests say today, its proof
+        lies beside it.
+        """
         folder, _, name = real.rpartition(os.sep)
         is_proof = name.startswith(".") and name.endswith(_PROOFS)
         hidden, proof = self._hidden_in(f"{folder}{os.sep}"), f".{name}{_PROOFS[0]}"
@@ -155,12 +170,15 @@ class ClosedFiles:
             self._hidden[prefix] = _hidden_names(prefix)
         return self._hidden[prefix]
 
-    # --- by identity -------------------------------------------------------------------------------------------------
+    # --- by identity
+    # -------------------------------------------------------------------------------------------------
 
     def require_no_link(self, text: str, status: os.stat_result) -> None:
         """Raise Problem if a file has another name, by a hard link, that is closed."""
         if status.st_nlink > 1 and (status.st_dev, status.st_ino) in self._identities:
-            raise Problem(LEAK, f'"{text}" is a hard link to a file that holds a secret: no resource may contain it.')
+            raise Problem(
+                LEAK, f'"{text}" is a hard link to a file that holds a secret: resources must not contain it.'
+            )
 
     @property
     def _identities(self) -> frozenset[tuple[int, int]]:
@@ -171,30 +189,35 @@ class ClosedFiles:
             if (status := _regular(path)) is not None
         )
 
-    # --- by content --------------------------------------------------------------------------------------------------
+    # --- by content
+    # --------------------------------------------------------------------------------------------------
 
     def require_no_copy(self, text: str, data: bytes) -> None:
-        """Raise Problem if some bytes of a file are, or contain, a secret that is known by its content."""
+        """Raise Problem if some bytes of a file are, or contain, a secret that is known by its
+        content.
+        """
         tokens = set(_TOKEN.findall(data)) if self._contents.tokens else set()
         if (
             data.strip() in self._contents.whole
             or not tokens.isdisjoint(self._contents.tokens)
             or any(phrase in data for phrase in self._contents.phrases)
         ):
-            detail = f'"{text}" contains the secret of a file in "{SENT_FOLDER}/": no resource may contain it.'
+            detail = f'"{text}" contains a secret from a file in "{SENT_FOLDER}/": resources must not contain it.'
             raise Problem(LEAK, detail)
         if any(map(self.remembered.holds, self._candidates(text, data))):
-            detail = f'"{text}" contains a secret that was delivered or sent before: no resource may contain it.'
+            detail = f'"{text}" contains a secret that was delivered or sent before: resources must not contain it.'
             raise Problem(LEAK, detail)
 
     def _candidates(self, text: str, data: bytes) -> Iterator[bytes]:
-        """What could be a secret that is known by a digest alone: all of a small file, and each word like a key."""
+        """What could be a secret that is known by a digest alone: all of a small file, and each
+        word like a key.
+        """
         if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
             whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
             yield from {whole.removesuffix(b"\n"), whole.strip()}
         keys = set(_KEY.findall(data)) if b"sk-" in data else set()
         if len(keys) > _MOST_TOKENS:
-            raise Problem(LEAK, f'"{text}" contains more than {_MOST_TOKENS:,} texts that look like API keys.')
+            raise Problem(LEAK, f'"{text}" contains more than {_MOST_TOKENS:,} strings that look like API keys.')
         yield from keys
 
     @cached_property

@@ -20,11 +20,12 @@ STATE_FOLDER = ".reconciler"
 
 
 class Settings(Struct, frozen=True):
-    """What the command line and the process hand in: the stack's folder, `-e`, `--var`, `--var-file`, os.environ.
+    """What the command line and the process hand in: the stack's folder, `-e`, `--var`,
+    `--var-file`, os.environ.
 
-    `allow_env` names the environment variables that manifests may read, in addition to those in RECONCILER_ALLOW_ENV.
-    `saved_variables` are those that a saved plan was made with. `learn` is told every secret as soon as it is known,
-    also where loading fails afterwards.
+    `allow_env` names the environment variables that manifests may read, in addition to those in
+    RECONCILER_ALLOW_ENV. `saved_variables` are those that a saved plan was made with. `learn` is
+    told every secret as soon as it is known, also where loading fails afterwards.
     """
 
     root: Path
@@ -43,8 +44,9 @@ class Settings(Struct, frozen=True):
 class Credential(Struct, frozen=True):
     """A key and where it comes from. `source` is how the user knows it, fit to be printed.
 
-    `secret` is None where the variable is not set, and always where `file` is given: that file (relative to the
-    stack's folder) may only be written during the apply, so it is read when the key is needed.
+    `secret` is None where the variable is not set, and always where `file` is given: that file
+    (relative to the stack's folder) may only be written during the apply, so it is read when the
+    key is needed.
     """
 
     source: str
@@ -53,7 +55,9 @@ class Credential(Struct, frozen=True):
 
 
 class Credentials(Struct, frozen=True):
-    """The admin key, the key of the default scope, and the keys of projects by their name in the configuration."""
+    """The admin key, the key of the default scope, and the keys of projects by their name in the
+    configuration.
+    """
 
     admin: Credential | None = None
     default: Credential | None = None
@@ -80,7 +84,9 @@ class Guards(Struct, frozen=True):
 
 
 class Refresh(Struct, frozen=True):
-    """When scopes that the audit log shows to be unchanged are read all the same, and how late its entries may be."""
+    """When scopes that the audit log shows to be unchanged are read all the same, and how late its
+    entries may be.
+    """
 
     full_every_hours: float = 24
     full_every_runs: int = 20
@@ -90,10 +96,11 @@ class Refresh(Struct, frozen=True):
 class Stack(Struct, frozen=True):
     """The settings of one stack in one environment, everything defaulted.
 
-    `file` is None where there is no stack file. `projects` maps names to ids of projects that exist without being
-    managed here. `admin_requests_per_minute` of None means that the pace is found out. `outputs` may hold references
-    and templates. `organization_source` says in words what names the organization. `read_secret` reads what manifests
-    name to be sent: None where there is none, raises Problem.
+    `file` is None where there is no stack file. `projects` maps names to ids of projects that exist
+    without being managed here. `admin_requests_per_minute` of None means that the pace is found
+    out. `outputs` may hold references and templates. `organization_source` says in words what names
+    the organization. `read_secret` reads what manifests name to be sent: None where there is none,
+    raises Problem.
     """
 
     name: str
@@ -127,10 +134,11 @@ class GivenInputs(Struct, frozen=True):
 class Configuration(Struct, frozen=True):
     """Everything that one run wants to be true.
 
-    `resources` are in address order. `digest` changes with everything that decides what would be applied, and with
-    nothing else: not with comments, white space, or which file says it. `secrets` are the values of all credentials
-    that are known now, for redaction. `rules` are the documents that declare no object, in address order. Where what
-    is in the files of folders was left to be read, there is no digest, and `completed` reads it.
+    `resources` are in address order. `digest` changes with everything that decides what would be
+    applied, and with nothing else: not with comments, white space, or which file says it. `secrets`
+    are the values of all credentials that are known now, for redaction. `rules` are the documents
+    that declare no object, in address order. Where what is in the files of folders was left to be
+    read, there is no digest, and `completed` reads it.
     """
 
     stack: Stack
@@ -143,5 +151,7 @@ class Configuration(Struct, frozen=True):
     given: GivenInputs = GivenInputs()
 
     def completed(self) -> Configuration:
-        """The same with what is in the files of folders; raises ConfigurationError with all problems found."""
+        """The same with what is in the files of folders; raises ConfigurationError with all
+        problems found.
+        """
         return self if self.complete is None else self.complete()

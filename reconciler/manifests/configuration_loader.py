@@ -1,4 +1,6 @@
-"""From the stack's folder to a configuration. Nothing here calls the API, runs a program or writes a file."""
+"""From the stack's folder to a configuration. Nothing here calls the API, runs a program or writes
+a file.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +48,12 @@ def load_configuration(
     remembered: Callable[[Stack], Remembered] = lambda _: Remembered(),
     whole: bool = True,
 ) -> Configuration:
-    """Everything the manifests and the stack say; raises ConfigurationError with all problems found.
+    """Everything the manifests and the stack say; raises ConfigurationError with all problems
+    found.
 
-    `parsed` gives what is known of the files of a stack, `remembered` what its state knows of secrets.
-    Unless it is to be `whole`, the files of folders are left to be read by `Configuration.completed`.
+    `parsed` gives what is known of the files of a stack, `remembered` what its state knows of
+    secrets. Unless it is to be `whole`, the files of folders are left to be read by
+    `Configuration.completed`.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
@@ -165,8 +169,8 @@ def _lifecycle(resource: Resource) -> list[Any]:
 
 def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> _Made:
     found = _Made()
-    # Kinds that write keys come first, then those that send secrets, so that their files are known before anything else
-    # reads a file.
+    # Kinds that write keys come first, then those that send secrets, so that their files are known
+    # before anything else reads a file.
     for instance in sorted(instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)):
         try:
             made = resolver.made(instance)
@@ -209,7 +213,7 @@ def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[s
     redactor = Redactor(opened.secrets)
     for name, value in outputs.items():
         if redactor.holds(json.dumps(value, default=str, ensure_ascii=False)):
-            detail = "An output is printed; it must not contain a key that is in use."
+            detail = "Outputs are printed, so they must not contain a key that is in use."
             problems.add("A credential does not belong in an output", detail, place=opened.place_of("outputs", name))
     return dict(outputs)
 
@@ -217,6 +221,6 @@ def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[s
 def _where_to_begin(opened: OpenStack) -> str:
     where = f"{', '.join(opened.manifests)} in " if opened.manifests else ""
     return (
-        f'There is no .yaml, .yml or .json document with a kind in {where}"{opened.stack.root}". '
+        f'No .yaml, .yml or .json document with a kind was found in {where}"{opened.stack.root}". '
         "Write one, or choose another folder with -C DIR."
     )

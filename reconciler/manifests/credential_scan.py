@@ -1,7 +1,9 @@
-"""Keys in use that got into what people write: each told once, and taken out before anything else looks at it.
+"""Keys in use that got into what people write: each told once, and taken out before anything else
+looks at it.
 
-Messages quote values, cut to a glance, and resources are called by their names. So a value that holds a key is replaced
-by an `Unknown` before a schema sees it or an address is made of it: nothing later can print it, not even a part.
+Messages quote values, cut to a glance, and resources are called by their names. So a value that
+holds a key is replaced by an `Unknown` before a schema sees it or an address is made of it: nothing
+later can print it, not even a part.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from reconciler.model.secret import Redactor, Secret
 from reconciler.model.values import Template, Unknown
 
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}")
-_TAKE_IT_OUT = "The value contains a key that is in use. Take it out of the {what}, and out of its history."
+_TAKE_IT_OUT = "The value contains a key that is in use. Remove it from the {what} and from its version history."
 
 _Texts = list[tuple[Trail, str, bool]]
 
@@ -39,7 +41,8 @@ class CredentialScan:
     def taken_out(self, value: Any, document: Document, above: Trail = (), address: Address | None = None) -> Any:
         """The value without what holds a key, each noted; the value itself where there is none.
 
-        `above` is where the value stands in its document. What only looks odd is noted as a warning and stays.
+        `above` is where the value stands in its document. What only looks odd is noted as a warning
+        and stays.
         """
         found: _Texts = []
         self._look_into(value, above, found)
@@ -79,14 +82,15 @@ class CredentialScan:
 
     def _look_at_shape(self, text: str, document: Document, trail: Trail, address: Address | None) -> None:
         if "sk-" in text and _KEY_SHAPE.search(text):
-            detail = "The text contains something shaped like an API key."
+            detail = "The text contains something that looks like an API key."
             self._problems.warn("Looks like a key", detail, place=document.location_of(trail), address=address)
 
     def _look_at_key(self, text: str, document: Document, trail: Trail, address: Address | None) -> None:
-        # What an expression inserted is never expanded, so only keys that the text itself has are worth a word.
+        # What an expression inserted is never expanded, so only keys that the text itself has are
+        # worth a word.
         if "${" in text and trail[0] == "spec" and document.has(trail):
             detail = (
-                f"{shortened(self.redact(text))} is used as it is: expressions are expanded in values, not in keys."
+                f"{shortened(self.redact(text))} is used literally: expressions are expanded in values, not in keys."
             )
             place = document.location_of(trail, key=True)
             self._problems.warn("A key is not expanded", detail, place=place, address=address)
@@ -105,7 +109,9 @@ class CredentialScan:
 
 
 def masked(value: Any, redact: Redactor) -> Any:
-    """A value for messages: the same with every secret in it replaced by dots, before anything is cut short."""
+    """A value for messages: the same with every secret in it replaced by dots, before anything is
+    cut short.
+    """
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

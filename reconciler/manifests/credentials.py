@@ -26,9 +26,11 @@ from reconciler.model.types import KeySinkType
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
 DEFAULT_VARIABLE = "OPENAI_API_KEY"
 SENT_PREFIX = "RECONCILER_SECRET_"
-"""What the names of variables begin with whose values manifests may send to the API, and may not read."""
+"""What the names of variables begin with whose values manifests may send to the API, and may not
+read.
+"""
 
-_NOT_A_KEY = "Not a key of the API"
+_NOT_A_KEY = "Not an API key"
 _MIN_SECRET = 8
 _MIN_GUESSED = 16
 _TELLING = frozenset({"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"})
@@ -50,7 +52,9 @@ class CredentialReader(Struct, frozen=True):
     stack_file: str = "reconciler.yaml"
 
     def read(self, entries: Mapping[str, Any], report: Report) -> Credentials:
-        """The credentials; `report` is told each Problem with the path of its entry below `credentials`."""
+        """The credentials; `report` is told each Problem with the path of its entry below
+        `credentials`.
+        """
         projects = entries.get("projects") or {}
         return Credentials(
             admin=self._entry(entries, "admin", ADMIN_VARIABLE, report),
@@ -93,24 +97,25 @@ class CredentialReader(Struct, frozen=True):
     def _sendable(self, name: str, entry: str) -> Secret | None:
         """The value of a variable that may be sent to the API as a key; raises Problem.
 
-        A stack file may come from a stranger, who must not have other credentials of this process sent anywhere.
+        A stack file may come from a stranger, who must not have other credentials of this process
+        sent anywhere.
         """
         secret = self._secret(name)
         if secret is None or name in (ADMIN_VARIABLE, DEFAULT_VARIABLE):
             return secret
         self.learn(secret)
         if name.startswith(SENT_PREFIX):
-            detail = f"{entry} reads {name}: variables {SENT_PREFIX}… hold secrets for from_env, and no keys."
+            detail = f"{entry} reads {name}, but {SENT_PREFIX}… variables hold secrets for from_env, not keys."
             raise Problem(_NOT_A_KEY, detail)
         if name not in self.allowed and not OPENAI_KEY.fullmatch(secret.reveal()):
-            detail = f"{entry} reads {name}, which does not look like an OpenAI key (sk-…), so it is not sent."
-            raise Problem(_NOT_A_KEY, f"{detail} If it is one: {how_to_allow(name)}")
+            detail = f"{entry} reads {name}, which does not look like an OpenAI key (sk-…), so it was not used."
+            raise Problem(_NOT_A_KEY, f"{detail} If it is a key: {how_to_allow(name)}")
         return secret
 
     def _require_key_in(self, path: str, entry: str) -> None:
         text = _file_text(self.files, path)
         if text and not OPENAI_KEY.fullmatch(text) and not self.files.was_delivered(path):
-            detail = f'{entry} reads "{path}", which does not hold an OpenAI key (sk-…), so it is not sent.'
+            detail = f'{entry} reads "{path}", which does not contain an OpenAI key (sk-…), so it was not used.'
             raise Problem(_NOT_A_KEY, detail)
 
     def _secret(self, name: str) -> Secret | None:
@@ -119,7 +124,9 @@ class CredentialReader(Struct, frozen=True):
 
 
 def known_secrets(credentials: Credentials, files: Files, env: Mapping[str, str]) -> tuple[Secret, ...]:
-    """Every key that can be known now, those in files included, for redaction and for refusing them in manifests."""
+    """Every key that can be known now, those in files included, for redaction and for refusing them
+    in manifests.
+    """
     found = [one.secret for one in credentials.all() if one.secret is not None]
     found += [Secret(env[name].strip()) for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE) if env.get(name, "").strip()]
     for one in credentials.all():
@@ -130,9 +137,11 @@ def known_secrets(credentials: Credentials, files: Files, env: Mapping[str, str]
 
 
 def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
-    """What other programs' variables seem to hold in secret: by a name such as GITHUB_TOKEN, or by how they look.
+    """What other programs' variables seem to hold in secret: by a name such as GITHUB_TOKEN, or by
+    how they look.
 
-    A stack file may come from a stranger, and which variables manifests may read is in it. So it takes more than that.
+    A stack file may come from a stranger, and which variables manifests may read is in it. So it
+    takes more than that.
     """
     found = (value.strip() for name, value in env.items() if _is_secret(name, value.strip()))
     return tuple(dict.fromkeys(map(Secret, found)))
@@ -157,7 +166,8 @@ def _file_text(files: Files, path: str) -> str:
 
 
 def check_credentials(configuration: Configuration) -> list[Diagnostic]:
-    """One problem for each scope that has resources and no key, nor one to come, at the first of them.
+    """One problem for each scope that has resources and no key, nor one to come, at the first of
+    them.
 
     Apart from loading, so that a configuration can be validated where there are no keys.
     """
@@ -187,8 +197,8 @@ def _written(configuration: Configuration) -> set[str]:
 def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:
     """The projects that a declared account delivers a key of.
 
-    The key reaches this run as soon as it is minted, whatever its sink. Until then an unset variable is like a key
-    file that does not exist yet.
+    The key reaches this run as soon as it is minted, whatever its sink. Until then an unset
+    variable is like a key file that does not exist yet.
     """
     return {
         resource.address.project

@@ -1,4 +1,6 @@
-"""What is wrong between resources: missing projects, shared key files, two names for one object, cycles."""
+"""What is wrong between resources: missing projects, shared key files, two names for one object,
+cycles.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ from reconciler.model.rule import Rule
 from reconciler.model.types import KeySinkType
 
 _ONE = {
-    True: "there is one object of that.",
-    False: "without the state nothing else would tell the two apart. ",
+    True: "there can be only one such object.",
+    False: "without state nothing else distinguishes the two. ",
 }
 
 
@@ -41,8 +43,8 @@ def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
 class CrossChecks(Struct, frozen=True):
     """All resources and rules, with the documents that they come from.
 
-    `projects` are the stack's own, `keys` the projects that it has keys for, each with where it says so.
-    `project_ids` are the ids of the stack's own projects.
+    `projects` are the stack's own, `keys` the projects that it has keys for, each with where it
+    says so. `project_ids` are the ids of the stack's own projects.
     """
 
     resources: Mapping[Address, tuple[Resource, Document]]
@@ -73,15 +75,17 @@ class CrossChecks(Struct, frozen=True):
     def _projects(self) -> None:
         own = self.declared.projects()
         for name in sorted(own.keys() & self.projects.keys()):
-            detail = f"{own[name]} is declared, and spec.projects says that it is not managed here: keep one."
-            self.problems.add("Project given twice", detail, place=self.projects[name], address=own[name])
+            detail = (
+                f"{own[name]} is declared and also listed in spec.projects as not managed here: remove one of the two."
+            )
+            self.problems.add("Project declared twice", detail, place=self.projects[name], address=own[name])
         self._project_ids()
         if not self.declared.complete:
             return
         known = sorted(own.keys() | self.projects.keys())
         for name in sorted(self.keys.keys() - known):
             detail = f'No manifest declares project "{name}", and spec.projects does not list it.{nearest(name, known)}'
-            self.problems.warn("A key for no project", detail, place=self.keys[name])
+            self.problems.warn("Key for an unknown project", detail, place=self.keys[name])
         guesses: dict[str, str] = {}
         for address, (_, document) in (*self.resources.items(), *self.rules.items()):
             project = address.project
@@ -93,18 +97,20 @@ class CrossChecks(Struct, frozen=True):
                 self.problems.add("Unknown project", detail + guesses[project], place=place, address=address)
 
     def _project_ids(self) -> None:
-        """One project has one name: under two names, the values of both would be written to it in turn."""
+        """One project has one name: under two names, the values of both would be written to it in
+        turn.
+        """
         named: dict[str, str] = {}
         for name, id in self.project_ids.items():
             other = named.setdefault(id, name)
             if other != name:
-                detail = f"{id} is spec.projects.{other} ({self.projects[other]}) too: keep one of the two names."
+                detail = f"{id} is also spec.projects.{other} ({self.projects[other]}): keep one of the two names."
                 self.problems.add("One project under two names", detail, place=self.projects[name])
         for resource in self._all():
             adopted = resource.lifecycle.adopt
             if resource.kind.defines_project and isinstance(adopted, str) and adopted in named:
                 name = named[adopted]
-                detail = f"{adopted} is spec.projects.{name} ({self.projects[name]}) too: remove that entry."
+                detail = f"{adopted} is also spec.projects.{name} ({self.projects[name]}): remove that entry."
                 self._add(resource, ("lifecycle", "adopt"), "One project under two names", detail)
 
     def _one_address_each(self) -> None:
@@ -117,7 +123,7 @@ class CrossChecks(Struct, frozen=True):
             home = resource.address.project if kind.unique_key else None
             other = seen.setdefault((kind.name, home, adopted), resource)
             if other is not resource:
-                detail = f"{other.address} ({other.location}) adopts {adopted} too: keep one of the two."
+                detail = f"{other.address} ({other.location}) also adopts {adopted}: keep one of the two."
                 self._add(resource, ("lifecycle", "adopt"), "One object under two addresses", detail)
 
     def _key_files(self) -> None:
@@ -127,14 +133,14 @@ class CrossChecks(Struct, frozen=True):
             trail: Trail = ("spec", name, "write_to", "file")
             other = written.setdefault(path, resource)
             if other is not resource:
-                detail = f'{other.address} writes its key to "{path}" too.'
+                detail = f'{other.address} also writes its key to "{path}".'
                 self._add(resource, trail, "Two keys in one file", detail)
             elif objection := self.targets.objection(path):
-                self._add(resource, trail, "Not a file for a key", f"{objection} Choose another file.")
+                self._add(resource, trail, "Unusable file for a key", f"{objection} Choose another file.")
         for resource, name, path in files:
             if above := folder_among(path, written):
-                detail = f'{written[above].address} writes its key to "{above}", so that is no folder.'
-                self._add(resource, ("spec", name, "write_to", "file"), "Not a file for a key", detail)
+                detail = f'{written[above].address} writes its key to "{above}", which therefore cannot be a folder.'
+                self._add(resource, ("spec", name, "write_to", "file"), "Unusable file for a key", detail)
 
     def _one_object_each(self) -> None:
         seen: dict[tuple[Any, ...], Resource] = {}
@@ -148,10 +154,12 @@ class CrossChecks(Struct, frozen=True):
             other = seen.setdefault(key, resource)
             if other is not resource:
                 shown = ", ".join(f"{name} {value}" for name, value in identity.items()) or "it"
-                detail = f"{other.address} already stands for {shown}, and {_ONE[kind.unique_key]}"
+                detail = f"{other.address} already declares {shown}, and {_ONE[kind.unique_key]}"
                 if not kind.unique_key:
                     names = " or ".join(name for name in identity if name in kind.by_name)
-                    detail += f"Set another {names} on one of the two, or lifecycle: {{adopt: ID}} where both exist."
+                    detail += (
+                        f"Give one of the two another {names}, or set lifecycle: {{adopt: ID}} if both objects exist."
+                    )
                 self._add(resource, ("spec", *list(identity)[:1]), "Two declarations of one object", detail)
 
     def _renames(self) -> None:
@@ -160,8 +168,8 @@ class CrossChecks(Struct, frozen=True):
             earlier = resource.lifecycle.renamed_from
             other = taken.setdefault(earlier, resource) if earlier else resource
             if other is not resource:
-                detail = f"{other.address} is renamed from {earlier} too; an object has one address."
-                self._add(resource, ("lifecycle", "renamed_from"), "Not an earlier address", detail)
+                detail = f"{other.address} is also renamed from {earlier}; an object has only one address."
+                self._add(resource, ("lifecycle", "renamed_from"), "Invalid earlier address", detail)
 
     def _cycles(self) -> None:
         projects = self.declared.projects()
@@ -170,4 +178,4 @@ class CrossChecks(Struct, frozen=True):
             resource, following = self.resources[ring[0]][0], ring[1 % len(ring)]
             trail = trail_to(resource.spec, following) or ()
             shown = " -> ".join(str(address) for address in (*ring, ring[0]))
-            self._add(resource, ("spec", *trail), "References form a cycle", f"{shown}.")
+            self._add(resource, ("spec", *trail), "Cyclic references", f"{shown}.")

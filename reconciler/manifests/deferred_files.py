@@ -1,7 +1,9 @@
-"""What is in the files of folders, which nobody needs to know before live state is compared with it.
+"""What is in the files of folders, which nobody needs to know before live state is compared with
+it.
 
-The files themselves are found with everything else, so it is known which there are, where links lead, and that they may
-be read. Reading thousands of them takes as long as a plan's first calls, and can go on while these are answered.
+The files themselves are found with everything else, so it is known which there are, where links
+lead, and that they may be read. Reading thousands of them takes as long as a plan's first calls,
+and can go on while these are answered.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from reconciler.model.values import FileSet, Member
 
 
 class _Due(Struct, frozen=True):
-    """A field with members to be read: where its resource is declared, and by which of its items each was found."""
+    """A field with members to be read: where its resource is declared, and by which of its items
+    each was found.
+    """
 
     field: str
     document: Document
@@ -42,7 +46,9 @@ class DeferredFiles:
         self._due.setdefault(address, []).append(_Due(field, document, item_of))
 
     def read_into(self, resources: Iterable[Resource]) -> Iterator[Resource]:
-        """The resources with what their files hold; what cannot be read is noted, with the item that found it."""
+        """The resources with what their files hold; what cannot be read is noted, with the item
+        that found it.
+        """
         for resource in resources:
             due = self._due.get(resource.address, ())
             read = {one.field: self._whole(resource, one) for one in due}

@@ -41,8 +41,9 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of every manifest, in order of their files, as far as they have to be `parsed`.
 
-    `entries` are the stack's `manifests`. Where the stack does not say, the whole folder is searched, and what is no
-    manifest at all is passed over: other programs keep YAML and JSON there too.
+    `entries` are the stack's `manifests`. Where the stack does not say, the whole folder is
+    searched, and what is no manifest at all is passed over: other programs keep YAML and JSON there
+    too.
     """
     strict, root = entries is not None, files.root
     for path in _files(files, ["."] if entries is None else list(entries), place_of, problems):
@@ -78,7 +79,8 @@ def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
     version = value.get("apiVersion")
     if version is None or _is_ours(str(version)):
         return True
-    # Somebody else's version and our kind: rather an error than a resource that seems to be declared no more.
+    # Somebody else's version and our kind: rather an error than a resource that seems to be
+    # declared no more.
     return "spec" in value and isinstance(value.get("kind"), str) and value["kind"] in kinds
 
 

@@ -27,7 +27,8 @@ MAX_INSTANCES = 10_000
 
 
 class Instance(Struct):
-    """One resource or rule to be: a document, its kind, and the pair of `for_each` that it is made for.
+    """One resource or rule to be: a document, its kind, and the pair of `for_each` that it is made
+    for.
 
     `address` is None where the metadata do not give one.
     """
@@ -58,7 +59,8 @@ class Expander:
         self._postponed: list[tuple[Document, list[Instance]]] = []
 
     def expand(self, documents: Iterable[Document]) -> list[Instance]:
-        """The instances of all documents. A document that cannot be expanded leaves the configuration incomplete.
+        """The instances of all documents. A document that cannot be expanded leaves the
+        configuration incomplete.
 
         Where they come to too much, nothing more is expanded.
         """
@@ -88,7 +90,7 @@ class Expander:
         if not isinstance(value, dict):
             self._problems.add(
                 "Not a manifest",
-                "A document is a map with kind, metadata and spec; a line of --- begins the next one.",
+                "A document is a map with kind, metadata and spec; a --- line starts the next document.",
                 place=document.place,
             )
             return None
@@ -102,9 +104,9 @@ class Expander:
         known = list(self._declared.declarable)
         if "kind" not in value:
             guess = next((nearest(key, ["kind"]) for key in value if nearest(key, ["kind"])), "")
-            return Problem('Missing "kind"', f"A document says what it declares: {', '.join(known)}.{guess}")
+            return Problem('Missing "kind"', f"A document needs a kind: {', '.join(known)}.{guess}")
         if value["kind"] == "Stack":
-            return Problem("A stack among manifests", "A stack is only read from reconciler.yaml in its own folder.")
+            return Problem("Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml.")
         found = masked(value["kind"], self._leaks.redact)
         guess = nearest(found, known) if isinstance(found, str) else ""
         return Problem("Unknown kind", f"There is no kind {shortened(found)}.{guess} Known: {', '.join(known)}.")
@@ -114,7 +116,8 @@ class Expander:
             return [None]
 
         def later(text: str) -> Unknown:
-            # What is declared is only known when every document is expanded, so references have to wait.
+            # What is declared is only known when every document is expanded, so references have to
+            # wait.
             if not (self._postponed and self._postponed[-1][0] is document):
                 self._postponed.append((document, []))
             return Unknown(text)
@@ -173,7 +176,7 @@ class Expander:
             return
         hint = ""
         if instance.each is not None and earlier == place:
-            hint = " Let metadata.name or metadata.project contain ${each.key}."
+            hint = " Use ${each.key} in metadata.name or metadata.project."
         self._problems.add(
             "Duplicate address", f"{address} is also declared at {earlier}.{hint}", place=place, address=address
         )
@@ -206,15 +209,15 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
         _require_few(pairs)
         twice = next((item for item, count in Counter(value).items() if count > 1), None)
         if twice is not None:
-            raise Problem("Not unique", f"for_each has {shortened(twice)} more than once.")
+            raise Problem("Not unique", f"for_each contains {shortened(twice)} more than once.")
     elif isinstance(value, Unknown):
-        raise Problem("Cannot be expanded", "for_each must be known before anything is applied.")
+        raise Problem("Cannot expand for_each", "The value of for_each must be known before apply.")
     else:
-        found = "a list with more than texts" if isinstance(value, list) else shortened(value)
-        raise Problem("Wrong type", f"for_each must be a map or a list of texts; found {found}.")
+        found = "a list that does not only contain strings" if isinstance(value, list) else shortened(value)
+        raise Problem("Wrong type", f"for_each must be a map or a list of strings; found {found}.")
     yield from pairs
 
 
 def _require_few(pairs: Sized) -> None:
     if len(pairs) > MAX_INSTANCES:
-        raise Problem("Too many", f"for_each has {len(pairs):,} entries; at most {MAX_INSTANCES:,} are accepted.")
+        raise Problem("Too many", f"for_each has {len(pairs):,} entries; the maximum is {MAX_INSTANCES:,}.")

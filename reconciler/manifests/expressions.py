@@ -1,7 +1,8 @@
 """Expressions: `${…}` in strings, and what they come to.
 
-A string that is one expression takes on the value as it is; in the middle of text, values become text. What an
-expression inserts is never looked at again, so a file or a variable cannot smuggle in another expression.
+A string that is one expression takes on the value as it is; in the middle of text, values become
+text. What an expression inserts is never looked at again, so a file or a variable cannot smuggle in
+another expression.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Source(Enum):
 
 
 class Expression(Struct, frozen=True):
-    """One `${…}`: where it reads, the name (or path, or reference) it reads there, and the keys below that."""
+    """One `${…}`: where it reads, the name (or path, or reference) it reads there, and the keys
+    below that.
+    """
 
     source: Source
     name: str
@@ -52,7 +55,9 @@ Lookup = Callable[[str], Any]
 
 
 class Context(Struct, frozen=True):
-    """What expressions can see at one place. `each` is the pair of `for_each`; `reference` None where none may be."""
+    """What expressions can see at one place. `each` is the pair of `for_each`; `reference` None
+    where none may be.
+    """
 
     variable: Lookup
     environment: Lookup
@@ -73,7 +78,7 @@ def parse(text: str) -> tuple[str | Expression, ...]:
             literal += "${"
             continue
         if token[1] is None:
-            raise Problem("Unfinished expression", f"A ${{ has no }} after it. {_literally()}")
+            raise Problem("Unfinished expression", f"A ${{ has no closing }}. {_literally()}")
         parts += [literal] if literal else []
         parts.append(_expression(token[1].strip()))
         literal = ""
@@ -83,7 +88,7 @@ def parse(text: str) -> tuple[str | Expression, ...]:
 
 def _expression(text: str) -> Expression:
     if len(text) > _LONGEST:
-        raise Problem("Expression too long", f"An expression has at most {_LONGEST:,} characters.")
+        raise Problem("Expression too long", f"An expression may have at most {_LONGEST:,} characters.")
     head, dot, rest = text.partition(".")
     if text.startswith("file:"):
         return Expression(Source.FILE, text[5:].strip(), (), text)
@@ -94,22 +99,24 @@ def _expression(text: str) -> Expression:
         return Expression(Source(head), name, tuple(path), text)
     if head == "each" and all(path) and (name == "value" or (name == "key" and not path)):
         return Expression(Source.EACH, name, tuple(path), text)
-    raise Problem("Unknown expression", f'"${{{text}}}" is none of {_FORMS}. {_literally()}')
+    raise Problem("Unknown expression", f'"${{{text}}}" is not one of {_FORMS}. {_literally()}')
 
 
 def _literally() -> str:
-    return "For the characters themselves write $${."
+    return "To write ${ literally, use $${."
 
 
 class Evaluator:
     """Replaces the expressions of a value by what they come to, and goes on after a problem.
 
-    `report` is told each problem with the path of the string it is in. What could not be evaluated becomes `Unknown`,
-    which every later check passes over.
+    `report` is told each problem with the path of the string it is in. What could not be evaluated
+    becomes `Unknown`, which every later check passes over.
     """
 
     def __init__(self, context: Context, report: Callable[[Problem, Trail], None], room: Room | None = None) -> None:
-        """What expressions insert takes `room`, where there is one; NoRoomError ends the evaluation."""
+        """What expressions insert takes `room`, where there is one; NoRoomError ends the
+        evaluation.
+        """
         self._context = context
         self._report = report
         self._room = room
@@ -191,7 +198,10 @@ def _inline(value: Any, part: str | Expression) -> str | Reference:
         return str(value)
     what = "null" if value is None else "a map" if isinstance(value, Mapping) else "a list"
     name = part.text if isinstance(part, Expression) else part
-    raise Problem("Cannot be part of a text", f'"${{{name}}}" is {what}; text, numbers and booleans fit into text.')
+    raise Problem(
+        "Cannot be inserted into text",
+        f'"${{{name}}}" is {what}; only strings, numbers and booleans can be inserted into text.',
+    )
 
 
 def _look_up(part: Expression, context: Context) -> Any:
@@ -206,19 +216,22 @@ def _look_up(part: Expression, context: Context) -> Any:
             return _each(part, context.each)
     if context.reference is None:
         raise Problem(
-            "Reference not possible here", f'"${{{part.text}}}" is known only after apply; this must be known before.'
+            "Reference not possible here",
+            f'"${{{part.text}}}" is known only after apply, but this value must be known before.',
         )
     return context.reference(part.text)
 
 
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
     if each is None:
-        raise Problem("No for_each here", f'"${{{part.text}}}" only means something in a document with for_each.')
+        raise Problem("No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.')
     return each[0] if part.name == "key" else descend(each[1], part.path, "each.value")
 
 
 def descend(value: Any, path: Sequence[str], name: str) -> Any:
-    """The value below a dotted path. A key may have dots itself: the longest one that exists is taken."""
+    """The value below a dotted path. A key may have dots itself: the longest one that exists is
+    taken.
+    """
     at = 0
     while at < len(path):
         if isinstance(value, Unknown):

@@ -1,8 +1,9 @@
 """Schemas as plain predicates: does a value satisfy one, yes or no.
 
-Nearly every value of a configuration does, and the standard validator takes most of a run's time to say so. So values
-are first held against these predicates, and only what they decline goes to the validator, which knows the reasons. A
-schema with a keyword that is not understood here declines everything, which is slow and never wrong.
+Nearly every value of a configuration does, and the standard validator takes most of a run's time to
+say so. So values are first held against these predicates, and only what they decline goes to the
+validator, which knows the reasons. A schema with a keyword that is not understood here declines
+everything, which is slow and never wrong.
 """
 
 from __future__ import annotations

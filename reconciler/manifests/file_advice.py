@@ -1,7 +1,7 @@
 """Warnings about files that the API is known to refuse, by their size and their names.
 
-They are no errors: the API has the last word, and a list of extensions grows old. What it refuses it refuses file by
-file, and the rest goes on.
+They are no errors: the API has the last word, and a list of extensions grows old. What it refuses
+it refuses file by file, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ _MEBIBYTE = 1024 * 1024
 
 
 def refused_by_size_or_name(members: Iterable[Member], type: FileSetType) -> Iterator[tuple[str, str]]:
-    """A summary and a detail for each sort of file among the members that the collection does not take."""
+    """A summary and a detail for each sort of file among the members that the collection does not
+    take.
+    """
     files = [member.content for member in members if member.content is not None]
     empty = [file for file in files if file.size == 0]
     if empty:
-        yield "Empty file", f"{_named(empty)}: the API refuses a file without content."
+        yield "Empty file", f"{_named(empty)}: the API rejects empty files."
     large = [file for file in files if type.max_bytes is not None and file.size > type.max_bytes]
     if large and type.max_bytes is not None:
         limit = type.max_bytes // _MEBIBYTE
-        yield "File too large", f"{_named(large)}: the API takes at most {limit:,} MiB a file here."
+        yield "File too large", f"{_named(large)}: the API accepts at most {limit:,} MiB per file here."
     unread = [file for file in files if _is_unread(file, type)]
     if unread:
         known = " ".join(sorted(type.extensions))
-        detail = f"{_named(unread)}: the API refuses files with other extensions than {known}. Name them in `ignore`."
+        detail = (
+            f"{_named(unread)}: the API accepts only files with the extensions {known}. List the others in `ignore`."
+        )
         yield "Extension not supported", detail
 
 

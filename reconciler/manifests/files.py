@@ -34,13 +34,17 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 20
 _OVERLAP_BYTES = 4096
-"""How much of a chunk is looked at again with the next one, so that a secret across the border is found."""
+"""How much of a chunk is looked at again with the next one, so that a secret across the border is
+found.
+"""
 
 MAX_FILE_BYTES = 8 << 30
 """The largest file that the API takes, in parts."""
 
 MAX_WALKED = 2_000_000
-"""How many files all patterns of a configuration may look at together, one that several look at counting for each."""
+"""How many files all patterns of a configuration may look at together, one that several look at
+counting for each.
+"""
 
 MAX_KEY = 512
 """The path of a member is kept in an attribute, and those end here."""
@@ -50,7 +54,9 @@ class Files:
     """The stack's folder, seen through what manifests may read of it."""
 
     def __init__(self, root: Path, *, withheld: Iterable[Path] = (), secrets: Iterable[bytes] = ()) -> None:
-        """`withheld` are files that hold keys: their bytes must not get into any resource, and no `secrets` either."""
+        """`withheld` are files that hold keys: their bytes must not get into any resource, and no
+        `secrets` either.
+        """
         self.root = root.resolve()
         self.secrets = tuple(secrets)
         self._closed = ClosedFiles(self.root)
@@ -74,7 +80,9 @@ class Files:
         self._closed.remember(remembered)
 
     def require_open(self, path: str) -> None:
-        """Raise Problem if a file or folder is closed to manifests; one that does not exist may be open."""
+        """Raise Problem if a file or folder is closed to manifests; one that does not exist may be
+        open.
+        """
         real = str(require_inside(self.root, self.root / relative(path), path))
         self._closed.require_open(path, real)
         try:
@@ -93,13 +101,14 @@ class Files:
         return _once(self._texts, self._read_text, path)
 
     def secret_text(self, path: str) -> str | None:
-        """What a file of secrets holds, without the end of its line; None where there is no such file.
+        """What a file of secrets holds, without the end of its line; None where there is no such
+        file.
 
         Raises Problem.
         """
         real = require_inside(self.root, self.root / relative(path), path)
         if not real.is_relative_to(self.root / SENT_FOLDER):
-            raise Problem("Not a file of secrets", f'"{path}" leads out of "{SENT_FOLDER}/".')
+            raise Problem("Not a file of secrets", f'"{path}" points outside "{SENT_FOLDER}/".')
         self._closed.require_no_key(path, str(real))
         if not real.exists():
             return None
@@ -120,7 +129,8 @@ class Files:
         _require_size(path, size, most)
 
     def unread(self, path: str) -> LocalFile:
-        """A file that may be read, and is not yet: all but its bytes is known to be right; raises Problem.
+        """A file that may be read, and is not yet: all but its bytes is known to be right; raises
+        Problem.
 
         What needs a closer look, such as a link, is read at once.
         """
@@ -137,8 +147,8 @@ class Files:
     def find(self, pattern: str, ignore: Sequence[str]) -> list[str]:
         """The files that a glob matches and no ignore pattern does, sorted; raises Problem.
 
-        Ignore patterns are held against the path below the stack's folder and below the glob's fixed part. A pattern
-        that matches a folder ignores what is in it.
+        Ignore patterns are held against the path below the stack's folder and below the glob's
+        fixed part. A pattern that matches a folder ignores what is in it.
         """
         glob = Glob(normal(relative(pattern)))
         # Names such as `[slug]` are common: a file that is named just as the pattern is meant.
@@ -157,7 +167,9 @@ class Files:
         self._closed.require_open(pattern, str(require_inside(self.root, self.root / glob.prefix, pattern)))
         for path in self._keys_to_come(glob):
             if is_meant(path):
-                detail = f'"{path}" will hold a key, and "{pattern}" matches it: no resource may contain it.'
+                detail = (
+                    f'"{path}" is the destination of a key, and "{pattern}" matches it: resources must not contain it.'
+                )
                 raise Problem(LEAK, detail)
         found = [path for path in self._walked(glob) if is_meant(path)]
         for path in found:
@@ -169,19 +181,21 @@ class Files:
         for path in walk(self.root, glob.prefix, depth=glob.depth):
             self._walked_files += 1
             if self._walked_files > MAX_WALKED:
-                detail = f'With "{glob.pattern}", all patterns together look at more than {MAX_WALKED:,} files.'
-                raise Problem("Too many files", f"{detail} Begin patterns with the folder that they are about.")
+                detail = f'With "{glob.pattern}", the patterns search more than {MAX_WALKED:,} files in total.'
+                raise Problem("Too many files", f"{detail} Start each pattern with the folder to search.")
             yield path
 
     def _require_no_secret_folder(self, pattern: str, found: Iterable[str]) -> None:
         folders = {path.partition("/")[0] for path in found if "/" in path}
         for folder in sorted(folders):
             if self._closed.is_secret_place(f"{as_prefix(self.root)}{folder}"):
-                detail = f'"{pattern}" matches files in the folder "{folder}/", which no resource may read.'
+                detail = f'"{pattern}" matches files in the folder "{folder}/", which resources must not read.'
                 raise Problem(LEAK, f'{detail} Add "{folder}/" to ignore.')
 
     def _keys_to_come(self, glob: Glob) -> list[str]:
-        """The key files below a glob's fixed part that do not exist yet; hidden ones are never found."""
+        """The key files below a glob's fixed part that do not exist yet; hidden ones are never
+        found.
+        """
         below = self.root / glob.prefix
         folder = as_prefix(below)
         inside = (Path(path) for path in self._closed.withheld if path == str(below) or path.startswith(folder))
@@ -192,7 +206,7 @@ class Files:
     def _read_text(self, path: str) -> str:
         text = self._decoded(path, self._allowed(path), is_secret=False)
         if what := credential_in(text):
-            raise Problem(LEAK, f'"{path}" contains what looks like {what}: no manifest may contain it.')
+            raise Problem(LEAK, f'"{path}" contains what looks like {what}: manifests must not contain secrets.')
         return text
 
     def _decoded(self, path: str, real: str, *, is_secret: bool = True) -> str:
@@ -205,13 +219,13 @@ class Files:
                 self._closed.require_no_link(path, status)
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise Problem("File too large", f'"{path}" has more than {MAX_BYTES // 1_000_000} MB.')
+            raise Problem("File too large", f'"{path}" is larger than {MAX_BYTES // 1_000_000} MB.')
         if not is_secret:
             self._closed.require_no_copy(path, data)
         try:
             return data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
-            raise Problem("Not UTF-8", f'"{path}" is not text in UTF-8.') from error
+            raise Problem("Not UTF-8", f'"{path}" is not UTF-8 text.') from error
 
     def _read_content(self, path: str) -> LocalFile:
         plain = self._opened_plainly(path)
@@ -245,7 +259,7 @@ class Files:
     def _refuse_keys(self, path: str, data: bytes) -> None:
         for secret in self.secrets:
             if secret in data:
-                raise Problem(LEAK, f'"{path}" contains a key that is in use: no resource may contain it.')
+                raise Problem(LEAK, f'"{path}" contains a key that is in use: resources must not contain it.')
         self._closed.require_no_copy(path, data)
 
     def _opened_plainly(self, path: str) -> tuple[int, os.stat_result] | None:
@@ -259,9 +273,11 @@ class Files:
             return None
 
     def _plain_place(self, path: str) -> str | None:
-        """Where a file is, if it is no link; None for what needs a closer look by its name, or by where it is.
+        """Where a file is, if it is no link; None for what needs a closer look by its name, or by
+        where it is.
 
-        Following each folder once, and not once for each of its files, is most of what a large folder costs.
+        Following each folder once, and not once for each of its files, is most of what a large
+        folder costs.
         """
         folder, _, name = path.rpartition("/")
         if not folder or not name or name[0] == ".":
@@ -274,7 +290,8 @@ class Files:
     def _followed(self, folder: str, path: str) -> str:
         """Where a folder really is, with a separator at the end.
 
-        Empty where what is in the folder needs a closer look: it is spelt in another way, or holds secrets.
+        Empty where what is in the folder needs a closer look: it is spelt in another way, or holds
+        secrets.
         """
         if relative(f"{folder}/a").rpartition("/")[0] != folder:
             return ""
@@ -301,7 +318,7 @@ class Files:
 def _require_size(path: str, size: int, most: int) -> None:
     """Raise Problem if a file has more bytes than it may have."""
     if size > most:
-        detail = f'"{path}" has {size:,} bytes; at most {most:,} are accepted.'
+        detail = f'"{path}" has {size:,} bytes; the maximum is {most:,}.'
         raise Problem("File too large", detail)
 
 
@@ -324,9 +341,9 @@ def _require_utf8_name(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         if sys.getfilesystemencoding() == "utf-8":
-            cure = "its name is not UTF-8. Rename the file, or leave it out with `ignore`."
+            cure = "its name is not valid UTF-8. Rename the file, or exclude it with `ignore`."
         else:
-            cure = "its name cannot be read in this locale. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1."
+            cure = "its name cannot be decoded in this locale. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1."
         shown = path.encode(errors="backslashreplace").decode()
         raise Problem("File name not readable", f'"{shown}": {cure}') from None
 
@@ -335,14 +352,18 @@ class MemberFinder:
     """The members that the items of one `files` field come to, each found once."""
 
     def __init__(self, files: Files, content: Callable[[str], LocalFile]) -> None:
-        """`content` gives what a file is known to hold; `item_of` says by which item each member was found."""
+        """`content` gives what a file is known to hold; `item_of` says by which item each member
+        was found.
+        """
         self._files = files
         self._content = content
         self.members: dict[str, Member] = {}
         self.item_of: dict[str, int] = {}
 
     def add(self, index: int, item: Mapping[str, Any]) -> None:
-        """Take in one item; raises Problem, also where a pattern matches nothing and the item does not allow that."""
+        """Take in one item; raises Problem, also where a pattern matches nothing and the item does
+        not allow that.
+        """
         shared: dict[str, Any] = {name: item.get(name) for name in ("attributes", "chunking_strategy")}
         if "file_id" in item:
             self._put(index, str(item["file_id"]), Member(str(item["file_id"]), None, item["file_id"], **shared))
@@ -352,11 +373,13 @@ class MemberFinder:
         for path in found:
             key = normal(path)
             if len(key) > MAX_KEY:
-                raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; {MAX_KEY} fit.')
+                raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; the maximum is {MAX_KEY}.')
             self._put(index, key, Member(key, self._content(path), **shared))
         if not found and item.get("allow_empty") is not True:
             # A build step that did not run looks the same as a folder that was emptied on purpose.
-            raise Problem("No files", f'"{item["path"]}" matches no file. If that is meant, add `allow_empty: true`.')
+            raise Problem(
+                "No files", f'"{item["path"]}" matches no file. If this is intended, add `allow_empty: true`.'
+            )
 
     def _put(self, index: int, key: str, member: Member) -> None:
         if key in self.members:

@@ -1,4 +1,6 @@
-"""Where keys may be written: to files that are nothing else, so that an apply does not find out after it began."""
+"""Where keys may be written: to files that are nothing else, so that an apply does not find out
+after it began.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,14 @@ _OF_OTHERS = {".git", ".github"}
 
 
 class KeyTargets:
-    """Looks at targets. What is true of a folder is found out once, since very many keys may go to one."""
+    """Looks at targets. What is true of a folder is found out once, since very many keys may go to
+    one.
+    """
 
     def __init__(self, root: Path, state: Path, manifests: Collection[str]) -> None:
-        """The stack's folder, the folder of its state, and the names under which its manifests are known."""
+        """The stack's folder, the folder of its state, and the names under which its manifests are
+        known.
+        """
         self._root = root
         self._manifests = manifests
         folders = (os.path.realpath(state), str(root / STATE_FOLDER))
@@ -37,14 +43,15 @@ class KeyTargets:
         if os.path.isdir(file):  # noqa: PTH112 - a Path takes several times as long, here and below
             return f'"{path}" is a folder: name a file in it.'
         if self._is_state(file, folder):
-            return f'"{path}" is in the folder of the state.'
+            return f'"{path}" is in the state folder.'
         taken = name if name.casefold() in _OF_OTHERS else folder.of_others
         if taken:
-            return f'"{path}" is in {taken}, where files are published or run.'
+            return f'"{path}" is in {taken}, whose files are published or executed.'
         return folder.in_a_file and f'"{path}" is below "{folder.in_a_file}", which is a file.'
 
     def _is_state(self, file: str, folder: _Folder) -> bool:
-        # Symbolic links are followed as far as they lead; a loop of them is left to be found where it is written to.
+        # Symbolic links are followed as far as they lead; a loop of them is left to be found where
+        # it is written to.
         is_link = os.path.islink(file)  # noqa: PTH114
         real = os.path.realpath(file) if is_link else f"{folder.real}{os.sep}{file.rpartition(os.sep)[2]}"
         return f"{real}{os.sep}".startswith(self._states)
@@ -70,7 +77,8 @@ class KeyTargets:
 class _Folder(Struct, frozen=True):
     """A folder, where it really is, and how manifests in it are called but for their names.
 
-    `of_others` is the part of its path that is somebody else's, `in_a_file` what would have to be a folder and is none.
+    `of_others` is the part of its path that is somebody else's, `in_a_file` what would have to be a
+    folder and is none.
     """
 
     path: str

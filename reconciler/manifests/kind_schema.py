@@ -36,7 +36,7 @@ def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
         "description": kind.doc,
         "markdownDescription": _kind_markdown(kind),
         "properties": {
-            "apiVersion": {"const": API_VERSION, "description": "The version of this format; may be left out."},
+            "apiVersion": {"const": API_VERSION, "description": "The version of this format. Optional."},
             "kind": {"const": kind.name, "description": kind.doc},
             "metadata": _metadata(kind, expressions=expressions),
             "for_each": _for_each(),
@@ -49,14 +49,14 @@ def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 
 
 def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
-    name = {"description": "What this configuration calls it: letters, digits, '.', '_' and '-'.", **NAME_SCHEMA}
-    where = {"description": "The project it is in: a declared Project, or an entry of the stack's projects."}
+    name = {"description": "The name in this configuration: letters, digits, '.', '_' and '-'.", **NAME_SCHEMA}
+    where = {"description": "The project that it belongs to: a declared Project, or an entry of the stack's projects."}
     properties = {"name": _or_expression(name, expressions)}
     if kind.scope is not ScopeType.ORGANIZATION:
         properties["project"] = _or_expression({**where, **NAME_SCHEMA}, expressions)
     return {
         "type": "object",
-        "description": "The name in this configuration, and the project it is in.",
+        "description": "The name in this configuration, and the project.",
         "properties": properties,
         "required": ["name", "project"] if kind.scope is ScopeType.PROJECT else ["name"],
         "additionalProperties": False,
@@ -73,14 +73,14 @@ def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
 
 def _for_each() -> dict[str, Any]:
     return {
-        "description": "Makes one resource of each pair of a map, or each text of a list; at most 10,000.",
-        "markdownDescription": "Makes one resource of each pair of a map, or each text of a list; at most 10,000. "
-        "`${each.key}` and `${each.value}` stand for the parts of the pair.",
+        "description": "Creates one resource per entry of a map or list of strings; at most 10,000.",
+        "markdownDescription": "Creates one resource per entry of a map or list of strings; at most 10,000. "
+        "`${each.key}` and `${each.value}` insert the key and the value of the entry.",
         "type": ["object", "array", "string"],
         "items": {"type": "string"},
         "uniqueItems": True,
         "pattern": EXPRESSION_TEXT["pattern"],
-        "patternErrorMessage": "Expected a map, a list of texts, or one expression.",
+        "patternErrorMessage": "Expected a map, a list of strings, or one expression.",
     }
 
 
@@ -88,7 +88,7 @@ def _spec(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     examples = _example_spec(kind)
     return {
         "type": "object",
-        "description": "The fields, under the API's own names.",
+        "description": "The fields, with the API's names.",
         "properties": {
             field.name: _field(
                 field,
@@ -120,13 +120,13 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
         return {**described(doc), **accepted}
 
     choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
-    written = f", written {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.parents else ""
-    ignored = "Fields to leave alone once the object exists: paths such as `tools[0].name`, or `all`."
+    written = f", in the form {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.parents else ""
+    ignored = "Fields to ignore once the object exists: paths such as `tools[0].name`, or `all`."
     return {
         "type": "object",
-        "description": "How changes to this resource are carried out.",
+        "description": "How to handle changes to this resource.",
         "properties": {
-            "prevent_destroy": flag("Refuse any plan that would delete or replace it."),
+            "prevent_destroy": flag("Refuse any plan that would delete or replace the object."),
             "ignore_changes": {
                 **described(ignored),
                 "type": ["array", "string"],
@@ -135,20 +135,20 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
                 "patternErrorMessage": "Expected a list of field paths, or the word all.",
             },
             "on_remove": {
-                **described("What happens to the object when this declaration goes away."),
+                **described("What happens to the object when this declaration is removed."),
                 "default": str(kind.on_remove),
                 **choices,
             },
             "adopt": {
                 **described(
-                    f"Take over an object that exists: true for the one with the same identity, or its id{written}."
+                    f"Adopt an existing object: true for the one with the same natural key, or its id{written}."
                 ),
                 "type": ["boolean", "string"],
                 **({"minLength": 1} if expressions else id_schema(kind.id_forms)),
             },
-            "create_before_destroy": flag("When it is replaced, make the new one before the old one goes."),
+            "create_before_destroy": flag("On replacement, create the new object before deleting the old one."),
             "renamed_from": {
-                **described("The address it had before; it keeps its object."),
+                **described("The earlier address of this resource; the resource keeps its object."),
                 "type": "string",
                 "examples": [f"{kind.name}/old-name"],
             },

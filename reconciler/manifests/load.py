@@ -1,7 +1,8 @@
 """Text into documents: safe YAML and JSON, bounded, with a place for every value.
 
-The rules are those of YAML 1.2 where 1.1 surprises: only `true` and `false` are booleans, dates stay text, keys are
-text and occur once. Whatever a file does, reading it is one bounded pass that ends in documents or in diagnostics.
+The rules are those of YAML 1.2 where 1.1 surprises: only `true` and `false` are booleans, dates
+stay text, keys are text and occur once. Whatever a file does, reading it is one bounded pass that
+ends in documents or in diagnostics.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ MAX_EXPANDED_NODES = 100_000
 
 _CHARACTERS_PER_NODE = 100
 
-_TOO_DEEP = ("Nested too deeply", f"At most {MAX_DEPTH} levels are read.")
+_TOO_DEEP = ("Nested too deeply", f"The maximum nesting depth is {MAX_DEPTH} levels.")
 _DEEPER_THAN_LIBYAML = "maximum nesting depth"
-"""In what libyaml says of a thousand levels, which it may see before it has told us of the first hundred."""
+"""In what libyaml says of a thousand levels, which it may see before it has told us of the first
+hundred.
+"""
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
@@ -51,13 +54,15 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            problems.add("File too large", f"At most {MAX_BYTES // 1_000_000} MB are read; split it.", place=top)
+            problems.add(
+                "File too large", f"The maximum size is {MAX_BYTES // 1_000_000} MB: split the file.", place=top
+            )
             return None
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
-        problems.add("Not UTF-8", "The file is not text in UTF-8.", place=SourceLocation(name, line, column))
+        problems.add("Not UTF-8", "The file is not UTF-8 text.", place=SourceLocation(name, line, column))
     except OSError as error:
         problems.add("Cannot read the file", f"{error.strerror or error}.", place=top)
     return None
@@ -66,7 +71,8 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
 def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = False) -> list[Document]:
     """The documents of a text, empty ones left out. What comes after a syntax error is not read.
 
-    The items of a list at the top of a JSON file are documents, since JSON has no other way to hold several.
+    The items of a list at the top of a JSON file are documents, since JSON has no other way to hold
+    several.
     """
     documents: list[Document] = []
     try:
@@ -120,8 +126,8 @@ class _Unbuildable(Exception):
 class _Builder:
     """The parser's events into values and positions.
 
-    Events, since composing a tree of nodes first takes more memory, and its depth is bounded by the C stack alone.
-    An alias shares the value of its anchor and repeats the anchor's positions.
+    Events, since composing a tree of nodes first takes more memory, and its depth is bounded by the
+    C stack alone. An alias shares the value of its anchor and repeats the anchor's positions.
     """
 
     def __init__(self, parser: Any, file: str, problems: Problems) -> None:
@@ -197,7 +203,8 @@ class _Builder:
                 self._build(item, depth + 1)
                 del positions[start:]
             elif type(item) is yaml.ScalarEvent and item.tag is None and item.anchor is None:
-                # What `_build` does, without the call: most of a large configuration are such values.
+                # What `_build` does, without the call: most of a large configuration are such
+                # values.
                 mark, text = item.start_mark, item.value
                 positions.append(mark.line << COLUMN_BITS | mark.column)
                 value[key] = plain_value(text) if item.implicit[0] else text
@@ -211,13 +218,15 @@ class _Builder:
             # The same few keys come in every document: kept once, they take a tenth of the memory.
             return intern(key)
         if isinstance(key, dict | list):
-            self._problem(event, "Not a key", "Keys are text.")
+            self._problem(event, "Not a key", "Keys must be strings.")
         elif not isinstance(key, str):
-            self._problem(event, "Not a key", f'Keys are text: write "{getattr(event, "value", key)}" in quotes.')
+            self._problem(
+                event, "Not a key", f'Keys must be strings: write "{getattr(event, "value", key)}" in quotes.'
+            )
         elif key == "<<" and getattr(event, "implicit", (False,))[0]:
             self._problem(event, "Merge keys are not supported", "Repeat the keys, or alias a whole value.")
         elif key in known:
-            self._problem(event, "Duplicate key", f'"{key}" is given twice in the same map.')
+            self._problem(event, "Duplicate key", f'"{key}" appears twice in the same map.')
         else:
             return intern(key)
         return None
@@ -225,12 +234,12 @@ class _Builder:
     def _alias(self, event: Any) -> Any:
         known = self._anchors.get(event.anchor, ())
         if not known:
-            what = "The value would contain itself." if known is None else "No anchor of that name comes before it."
+            what = "The value would contain itself." if known is None else "No earlier anchor has that name."
             self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
         value, start, end = known
         self._repeated += max(end - start, self._room.size(value) // _CHARACTERS_PER_NODE)
         if self._repeated > MAX_EXPANDED_NODES:
-            self._stop(event, "Aliases expand too far", f"They may repeat at most {MAX_EXPANDED_NODES:,} values.")
+            self._stop(event, "Aliases expand too far", f"Aliases may expand to at most {MAX_EXPANDED_NODES:,} values.")
         self._positions.extend(self._positions[start:end])
         return value
 
@@ -250,9 +259,9 @@ class _Builder:
     def _bad_tag(self, event: Any) -> None:
         tag = event.tag.replace(_TAG_PREFIX, "!!")
         if event.tag.removeprefix(_TAG_PREFIX) in _SAFE_TAGS:
-            self._problem(event, "Tag does not fit", f"The value is no {tag}.")
+            self._problem(event, "Tag does not match the value", f"The value is no {tag}.")
         else:
-            self._problem(event, "Tags are not supported", f"Remove {tag}: only plain data is read.")
+            self._problem(event, "Tags are not supported", f"Remove {tag}: only plain data is supported.")
 
     def _stop(self, event: Any, summary: str, detail: str) -> NoReturn:
         self._problem(event, summary, detail)
@@ -267,7 +276,7 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "it cannot be parsed").strip()
     context = f", {error.context.strip()}" if error.context else ""
     begun = error.context_mark
-    since = f" that begins in line {begun.line + 1}" if context and begun and begun != error.problem_mark else ""
+    since = f" that starts in line {begun.line + 1}" if context and begun and begun != error.problem_mark else ""
     return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
 
 
@@ -302,7 +311,8 @@ def _unreadable(error: yaml.YAMLError) -> str:
 
 
 def _position_of(error: yaml.YAMLError, text: str, name: str) -> SourceLocation:
-    # The reader counts bytes of UTF-8; counting characters would be off in a line with anything but ASCII before it.
+    # The reader counts bytes of UTF-8; counting characters would be off in a line with anything but
+    # ASCII before it.
     offset = getattr(error, "position", None)
     if not isinstance(offset, int):
         return SourceLocation(name, 1, 1)
@@ -313,8 +323,8 @@ def _position_of(error: yaml.YAMLError, text: str, name: str) -> SourceLocation:
 def _as_yaml(text: str) -> str:
     """JSON in the part that it shares with YAML.
 
-    JSON writes characters beyond the first plane as two escapes, which YAML does not know, and has in its texts as they
-    are some characters that YAML refuses or takes for the end of a line.
+    JSON writes characters beyond the first plane as two escapes, which YAML does not know, and has
+    in its texts as they are some characters that YAML refuses or takes for the end of a line.
     """
 
     def join(found: re.Match[str]) -> str:

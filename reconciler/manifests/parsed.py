@@ -1,8 +1,9 @@
-"""What the files of manifests came to when they were read last: those that nobody touched need not be parsed again.
+"""What the files of manifests came to when they were read last: those that nobody touched need not
+be parsed again.
 
-A file is known by the digest of its text, so it may be renamed, and whatever is changed in it makes it another one.
-Only files without a problem are known. What is found here is treated as if it had just been parsed: nothing that is
-checked afterwards is checked any less.
+A file is known by the digest of its text, so it may be renamed, and whatever is changed in it makes
+it another one. Only files without a problem are known. What is found here is treated as if it had
+just been parsed: nothing that is checked afterwards is checked any less.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _Packed = list[tuple[Any, bytes]]
 
 
 class ParsedFiles:
-    """Reads texts as `load_documents` does. `find` gives what was kept for a digest, and None for what was not."""
+    """Reads texts as `load_documents` does. `find` gives what was kept for a digest, and None for
+    what was not.
+    """
 
     def __init__(self, find: Callable[[str], bytes | None] | None = None) -> None:
         self._find = find

@@ -1,7 +1,7 @@
 """Paths of the stack: how they are shown, that they stay inside the stack's folder, and globs.
 
-Manifests may come from a stranger's pull request, so a path is only followed to where it really leads, symbolic links
-included, and only if that is below the stack's folder.
+Manifests may come from a stranger's pull request, so a path is only followed to where it really
+leads, symbolic links included, and only if that is below the stack's folder.
 """
 
 from __future__ import annotations
@@ -39,16 +39,18 @@ def normal(path: str) -> str:
 
 @lru_cache(maxsize=256)  # few, as a path is asked about several times in a row
 def relative(text: str) -> str:
-    """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below the folder."""
+    """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below
+    the folder.
+    """
     if _PLAIN.fullmatch(text):
         return text
     if not text or "\0" in text:
-        raise Problem("Not a path", "Write the path of a file below the stack's folder.")
+        raise Problem("Not a path", "Write the path of a file in the stack's folder.")
     if text.startswith("/") or os.path.isabs(text):  # noqa: PTH117 - a Path takes ten times as long to say so
         raise Problem("Path outside the stack", f'"{text}" is absolute: write it relative to the stack\'s folder.')
     simple = os.path.normpath(text).replace(os.sep, "/")
     if simple == ".." or simple.startswith("../"):
-        raise Problem("Path outside the stack", f'"{text}" leads out of the stack\'s folder.')
+        raise Problem("Path outside the stack", f'"{text}" points outside the stack\'s folder.')
     _require_no_git(simple.split("/"), text)
     return simple
 
@@ -60,7 +62,7 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise Problem("Cannot read the file", f'"{text}": {error}') from error
     if not real.is_relative_to(root):
-        raise Problem("Path outside the stack", f'"{text}" leads out of the stack\'s folder through a link.')
+        raise Problem("Path outside the stack", f'"{text}" points outside the stack\'s folder through a link.')
     _require_no_git(real.relative_to(root).parts, text)
     return real
 
@@ -68,7 +70,7 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
 def _require_no_git(parts: Iterable[str], text: str) -> None:
     # A checkout of a CI job keeps its token in .git/config.
     if any(part.casefold() == ".git" for part in parts):
-        raise Problem("Path inside .git", f'"{text}" belongs to git, which may keep credentials there.')
+        raise Problem("Path inside .git", f'"{text}" is in a .git folder, which may contain credentials.')
 
 
 def require_file(root: Path, text: str) -> Path:
@@ -88,12 +90,15 @@ def require_file(root: Path, text: str) -> Path:
 
 
 def exists_as_spelled(root: Path, path: str) -> bool:
-    """Whether a path with wildcards in it is the very name of a file or folder, as `docs/[slug]` is."""
+    """Whether a path with wildcards in it is the very name of a file or folder, as `docs/[slug]`
+    is.
+    """
     return os.path.exists(root / path)  # noqa: PTH110 - Path.exists raises for names that are too long
 
 
 class Glob(Struct, frozen=True, dict=True):
-    """A pattern of paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any number of folders.
+    """A pattern of paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any
+    number of folders.
 
     A name that is spelled just as a part of the pattern matches too, brackets included.
 
@@ -109,7 +114,9 @@ class Glob(Struct, frozen=True, dict=True):
 
     @cached_property
     def prefix(self) -> str:
-        """The folder that every match is below, as far as the pattern spells it out; empty for the top."""
+        """The folder that every match is below, as far as the pattern spells it out; empty for the
+        top.
+        """
         parts = self.pattern.split("/")
         fixed = next((index for index, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1)
         return "/".join(parts[:fixed])
@@ -130,7 +137,9 @@ class Glob(Struct, frozen=True, dict=True):
 
 
 def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Pattern[str]:
-    """One regular expression for any of some globs; with `contents`, also for what is in a folder that one matches."""
+    """One regular expression for any of some globs; with `contents`, also for what is in a folder
+    that one matches.
+    """
     below = "(?:/.*)?" if contents else ""
     try:
         return re.compile("|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL)
@@ -139,8 +148,8 @@ def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Patt
 
 
 def _glob_regex(pattern: str) -> str:
-    # The atomic groups keep a hostile pattern from taking exponential time: where `*` and `**` stand before something
-    # fixed, the first place where that matches is as good as any other.
+    # The atomic groups keep a hostile pattern from taking exponential time: where `*` and `**`
+    # stand before something fixed, the first place where that matches is as good as any other.
     runs: list[list[str]] = [[]]
     for part in normal(pattern).strip("/").split("/"):
         if part == "**":
@@ -186,8 +195,8 @@ def walk(
 ) -> Iterator[str]:
     """The files below a folder, sorted, as paths relative to the root.
 
-    Hidden names and linked folders are left out, and folders that `enter` declines. Where a linked file leads is for
-    the caller to check.
+    Hidden names and linked folders are left out, and folders that `enter` declines. Where a linked
+    file leads is for the caller to check.
     """
     waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [(_entries(root, folder), folder, 0)]
     while waiting:

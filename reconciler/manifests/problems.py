@@ -15,7 +15,9 @@ _NOWHERE = SourceLocation("", 0, 0)
 
 
 class Problem(Exception):
-    """One thing wrong with one value. Whoever knows where the value was written turns it into a diagnostic."""
+    """One thing wrong with one value. Whoever knows where the value was written turns it into a
+    diagnostic.
+    """
 
     def __init__(self, summary: str, detail: str = "") -> None:
         super().__init__(summary)
@@ -24,7 +26,9 @@ class Problem(Exception):
 
 
 class Problems:
-    """Collects diagnostics. The same problem at the same place counts once, however often a loop runs into it."""
+    """Collects diagnostics. The same problem at the same place counts once, however often a loop
+    runs into it.
+    """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, SourceLocation | None], Diagnostic] = {}
@@ -68,7 +72,9 @@ class Problems:
         return tuple(sorted(clean, key=lambda item: (item.location or _NOWHERE, item.summary)))
 
     def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
-        """Raise ConfigurationError with all that was found if any of it is an error; else give the warnings."""
+        """Raise ConfigurationError with all that was found if any of it is an error; else give the
+        warnings.
+        """
         found = self.in_reading_order(secrets)
         if self.errors:
             raise ConfigurationError(found)
@@ -76,7 +82,9 @@ class Problems:
 
 
 def _masked(item: Diagnostic, redact: Redactor) -> Diagnostic:
-    """A diagnostic that anyone may read; an address with a secret in it is left out, since a part would mislead."""
+    """A diagnostic that anyone may read; an address with a secret in it is left out, since a part
+    would mislead.
+    """
     address = item.address if item.address and redact(str(item.address)) == str(item.address) else None
     place = replace(item.location, file=redact(item.location.file)) if item.location else None
     return Diagnostic(redact(item.summary), redact(item.detail), address, place, item.severity)

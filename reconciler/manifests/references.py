@@ -16,13 +16,16 @@ from reconciler.model.types import Either, Json, ListOf, MapOf, Object, SecretVa
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
 MOST_GUESSES = 50
-"""Looking for the nearest of ten thousand names takes a while; whoever has more problems than this has one cause."""
+"""Looking for the nearest of ten thousand names takes a while; whoever has more problems than this
+has one cause.
+"""
 
 
 class AddressIndex:
     """The addresses of a configuration. `complete` is False once a part of it could not be read.
 
-    References are only called unknown in a complete configuration: what is missing may stand in the unread part.
+    References are only called unknown in a complete configuration: what is missing may stand in the
+    unread part.
     """
 
     def __init__(self, kinds: Mapping[str, Kind], rules: Mapping[str, RuleKind] | None = None) -> None:
@@ -55,7 +58,9 @@ class AddressIndex:
         }
 
     def reference(self, text: str, project: str | None = None) -> Reference | Unknown:
-        """The reference that `Kind/…` in an expression means; raises Problem. `project` is the asking resource's."""
+        """The reference that `Kind/…` in an expression means; raises Problem. `project` is the
+        asking resource's.
+        """
         if text not in self._found:
             self._found[text] = self._reference(text, project)
         return self._found[text]
@@ -65,7 +70,7 @@ class AddressIndex:
         if kind is None:
             name = text.partition("/")[0]
             if name in self.declarable:
-                detail = f'"${{{text}}}": a {name} declares no object, so it has nothing to refer to.'
+                detail = f'"${{{text}}}": kind {name} declares no object, so it cannot be referred to.'
                 raise Problem("Reference not possible", detail)
             raise Problem("Unknown kind", f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}')
         address, path = self._longest(text)
@@ -95,7 +100,7 @@ class AddressIndex:
         if project and "/" not in name:
             inside = self._longest(f"{kind.name}/{project}/{name}")[0]
             if inside:
-                return f' In a project, references name it: write "${{{inside}}}".'
+                return f' A reference to an object in a project names the project: write "${{{inside}}}".'
         if len(self._guesses) >= MOST_GUESSES:
             return ""
         known = self._by_kind.get(kind.name, ())
@@ -103,7 +108,9 @@ class AddressIndex:
 
 
 def guess_reference(text: str) -> Reference:
-    """A reference read without knowing what is declared: the path begins at the first dot before a lower-case word."""
+    """A reference read without knowing what is declared: the path begins at the first dot before a
+    lower-case word.
+    """
     end = len(text)
     for index, char in enumerate(text):
         if char == "." and text[index + 1 : index + 2].islower():
@@ -132,13 +139,13 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
         ]
         raise Problem("Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}')
     if field.has_own_calls:
-        raise Problem("Field has no value to refer to", f'"{path[0]}" of {kind.name} cannot be used in a reference.')
+        raise Problem("Field cannot be referenced", f'"{path[0]}" of {kind.name} cannot be used in a reference.')
     wrong = unknown_part(field.type, path[1:])
     if wrong:
         raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
     if any(isinstance(one, SecretValueType) for found in _at(field.type, path[1:]) for one in types_in(found)):
-        detail = f'"{".".join(path)}" of {kind.name} is or holds a secret, which is told to the API alone.'
-        raise Problem("A secret cannot be referred to", detail)
+        detail = f'"{".".join(path)}" of {kind.name} is or contains a secret, which is sent only to the API.'
+        raise Problem("Secret cannot be referenced", detail)
 
 
 def unknown_part(kind: Type, path: Sequence[str | int]) -> str:
@@ -185,7 +192,9 @@ def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
 
 
 def needs(resource: Resource, projects: Mapping[str, Address]) -> list[Address]:
-    """What must exist before a resource: what it refers to, and the project it is in where that is declared."""
+    """What must exist before a resource: what it refers to, and the project it is in where that is
+    declared.
+    """
     found = set(resource.references)
     project = projects.get(resource.address.project or "")
     if project is not None:
@@ -194,7 +203,9 @@ def needs(resource: Resource, projects: Mapping[str, Address]) -> list[Address]:
 
 
 def cycles(edges: Mapping[Address, list[Address]]) -> Iterator[list[Address]]:
-    """One ring for each group of resources that need each other, each beginning with its first address."""
+    """One ring for each group of resources that need each other, each beginning with its first
+    address.
+    """
     done: set[Address] = set()
     told: set[Address] = set()
     for start in sorted(edges):

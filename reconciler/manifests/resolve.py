@@ -1,4 +1,6 @@
-"""Instances into resources and rules: expressions, validation, files, and the values that wait for an apply."""
+"""Instances into resources and rules: expressions, validation, files, and the values that wait for
+an apply.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
 class Resolver:
-    """Makes resources and rules of instances, one by one; one that has an error is noted and left out."""
+    """Makes resources and rules of instances, one by one; one that has an error is noted and left
+    out.
+    """
 
     def __init__(
         self,
@@ -77,9 +81,10 @@ class Resolver:
         if instance.address is None:
             if not findings and not has_unknown(instance.metadata):
                 place = instance.document.name_place
-                self._problems.add("Not a name", f"{instance.kind.name} has no usable metadata.name.", place=place)
+                self._problems.add("Not a name", f"{instance.kind.name} has no valid metadata.name.", place=place)
             return None
-        # What is unknown without a problem of its own has one elsewhere: a variable without a value, an unread file.
+        # What is unknown without a problem of its own has one elsewhere: a variable without a
+        # value, an unread file.
         unknown = has_unknown([document.get("lifecycle")]) or isinstance(document.get("spec"), Unknown)
         if findings or self._failed or unknown:
             return None
@@ -167,7 +172,7 @@ class Resolver:
         try:
             return instance.kind.composed_id(*instance.kind.parent_and_id(adopt))
         except ValueError:
-            detail = f'"{adopt}" is no id of this kind: it is written {" or ".join(instance.kind.id_forms)}.'
+            detail = f'"{adopt}" is not an id of this kind: its form is {" or ".join(instance.kind.id_forms)}.'
             self._note(instance, SchemaViolation(("lifecycle", "adopt"), "Wrong form", detail))
             return False
 
@@ -178,10 +183,10 @@ class Resolver:
             address = Address.parse(text)
             if address.kind == instance.kind.name:
                 return address
-            detail = f'"{text}" is of another kind: an object cannot become a {instance.kind.name}.'
+            detail = f'"{text}" has another kind: its object cannot become a {instance.kind.name}.'
         except ValueError as error:
             detail = f"{error}."
-        self._note(instance, SchemaViolation(("lifecycle", "renamed_from"), "Not an earlier address", detail))
+        self._note(instance, SchemaViolation(("lifecycle", "renamed_from"), "Invalid earlier address", detail))
         return None
 
     def _carried(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -220,9 +225,11 @@ class Resolver:
         return with_sources(field.type, value, self._inputs, report, ("spec", field.name))
 
     def _is_known(self, instance: Instance, value: Any, trail: Trail) -> bool:
-        """Whether everything is known that files are looked up by; ids and attributes may wait for the apply."""
+        """Whether everything is known that files are looked up by; ids and attributes may wait for
+        the apply.
+        """
         if isinstance(value, Reference | Template):
-            detail = f"{dotted(trail)} must be known before anything is applied: no reference is possible here."
+            detail = f"{dotted(trail)} must be known before apply, so it cannot contain a reference."
             self._note(instance, SchemaViolation(trail, "Reference not possible here", detail))
         if isinstance(value, LATER):
             return False
@@ -242,7 +249,7 @@ class Resolver:
 
     def _warn_if_empty(self, instance: Instance, found: Any, trail: Trail) -> None:
         if isinstance(found, LocalFile) and found.size == 0:
-            detail = f'"{found.path}": the API refuses a file without content.'
+            detail = f'"{found.path}": the API rejects empty files.'
             place = instance.document.location_of(trail)
             self._problems.warn("Empty file", detail, place=place, address=instance.address)
 
@@ -282,7 +289,7 @@ def _reworded(finding: SchemaViolation, kind: Declaration) -> SchemaViolation:
     """The problems with a project say what the kind's context is, which the schema does not know."""
     if finding.trail == ("metadata", "project") and finding.at_key and kind.scope is ScopeType.ORGANIZATION:
         detail = f"{kind.name} belongs to the organization: remove metadata.project."
-        return SchemaViolation(finding.trail, "No project here", detail, at_key=True)
+        return SchemaViolation(finding.trail, "Unexpected project", detail, at_key=True)
     if finding.trail == ("metadata",) and finding.summary == 'Missing "project"':
         detail = f"{kind.name} lives in a project: add metadata.project."
         return SchemaViolation(finding.trail, finding.summary, detail, at_key=True)

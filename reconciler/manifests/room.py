@@ -1,7 +1,8 @@
 """How much the documents of one configuration may come to together.
 
-Thirty kilobytes of YAML can ask for a million resources, and one text can be inserted ten thousand times. Each part
-has its own limit; this is the limit of what they multiply to, so that reading a stranger's manifests ends soon.
+Thirty kilobytes of YAML can ask for a million resources, and one text can be inserted ten thousand
+times. Each part has its own limit; this is the limit of what they multiply to, so that reading a
+stranger's manifests ends soon.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Room:
         self._resources -= count
         if self._resources < 0:
             raise NoRoomError(
-                f"The documents come to more than {self._most_resources:,} resources. Split the stack into several."
+                f"The documents expand to more than {self._most_resources:,} resources. Split the stack into several."
             )
         if count > 1:
             self.take_characters(count * self.size(document))
@@ -48,8 +49,9 @@ class Room:
         self._characters -= count
         if self._characters < 0:
             raise NoRoomError(
-                f"The documents come to more than {self._most_characters:,} characters once their expressions are "
-                "expanded. Insert less into each resource, or split the stack into several."
+                f"The documents exceed {self._most_characters:,} characters after their "
+                "expressions are expanded. Insert less text into each resource, or split the "
+                "stack into several."
             )
 
     def size(self, value: Any) -> int:

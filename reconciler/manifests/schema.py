@@ -1,8 +1,9 @@
 """Kinds into JSON Schema (draft 2020-12): one form for editors, one for validation.
 
-The editors' form lets an expression stand wherever a value can, since editors see manifests as they are written. The
-validation form does not: when it is used, expressions have become values, and those that are known only after apply
-are passed over by the validator. `python -m reconciler.manifests.schema FOLDER` writes the editors' form.
+The editors' form lets an expression stand wherever a value can, since editors see manifests as they
+are written. The validation form does not: when it is used, expressions have become values, and
+those that are known only after apply are passed over by the validator. `python -m
+reconciler.manifests.schema FOLDER` writes the editors' form.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
             "kind": {
                 "type": "string",
                 "enum": list(kinds),
-                "description": "What the document declares.",
-                "markdownDescription": f"What the document declares.\n\n{summary}",
+                "description": "The kind of the document.",
+                "markdownDescription": f"The kind of the document.\n\n{summary}",
             }
         },
         "allOf": [
@@ -58,7 +59,9 @@ def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
 
 
 def write_schemas(folder: Path, kinds: Mapping[str, Declaration] | None = None) -> list[Path]:
-    """Write every schema into a folder and remove those of kinds that are gone; the files that changed."""
+    """Write every schema into a folder and remove those of kinds that are gone; the files that
+    changed.
+    """
     wanted = schema_files(kinds if kinds is not None else _registry())
     folder.mkdir(parents=True, exist_ok=True)
     stale = _stale(folder, wanted)

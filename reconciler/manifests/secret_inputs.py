@@ -1,9 +1,11 @@
-"""Secrets that go to the API: where manifests may take them from, and what is no secret for anybody.
+"""Secrets that go to the API: where manifests may take them from, and what is no secret for
+anybody.
 
-Manifests come from pull requests, and CI holds keys. So a manifest cannot name any variable or file: only variables
-whose name begins with a prefix that nothing else uses, and only files below one folder. Who runs this program puts
-there what may be sent, and no pull request can add to it. The keys that the program itself works with are refused even
-there. What is read is learnt at once, so that it is taken out of all that is ever printed or kept.
+Manifests come from pull requests, and CI holds keys. So a manifest cannot name any variable or
+file: only variables whose name begins with a prefix that nothing else uses, and only files below
+one folder. Who runs this program puts there what may be sent, and no pull request can add to it.
+The keys that the program itself works with are refused even there. What is read is learnt at once,
+so that it is taken out of all that is ever printed or kept.
 """
 
 from __future__ import annotations
@@ -46,17 +48,21 @@ class SecretInputs:
         return found
 
     def value(self, written: Mapping[str, Any], kind: SecretValueType) -> SecretValue:
-        """What a manifest names as the source of a secret; raises Problem. That there is none yet is none."""
+        """What a manifest names as the source of a secret; raises Problem. That there is none yet
+        is none.
+        """
         named = SecretValue(f"env {written['from_env']}") if "from_env" in written else self._file(written["from_file"])
         secret = self.read(named)
         if secret is not None and not kind.multiline and any(char in secret.reveal() for char in "\r\n\0"):
-            raise Problem("Not one line", f"The secret from {named.source} has several lines, and this is one.")
+            raise Problem(
+                "Not one line", f"The secret from {named.source} has several lines; only one line is allowed here."
+            )
         return named
 
     def _file(self, path: str) -> SecretValue:
         simple = relative(path)
         if not simple.startswith(f"{SENT_FOLDER}/"):
-            detail = f'"{path}" is not in "{SENT_FOLDER}/": only files of that folder are sent as secrets.'
+            detail = f'"{path}" is not in "{SENT_FOLDER}/": only files in that folder can be sent as secrets.'
             raise Problem("Not a file of secrets", detail)
         return SecretValue(f"file {simple}")
 
@@ -73,11 +79,16 @@ class SecretInputs:
             self._learn(Secret(line))
         self._files.secrets += (text.encode(),) if len(text) >= LEAST_LENGTH else ()
         if any(key.reveal() in text for key in self._in_use):
-            detail = f"The secret from {source} contains a key that this program works with: it is never sent on."
-            raise Problem("A credential is not sent on", detail)
+            detail = (
+                f"The secret from {source} contains a key that reconciler authenticates with, "
+                "which must not be sent to the API as a secret."
+            )
+            raise Problem("Secret contains a credential", detail)
         if len(text) < LEAST_LENGTH:
-            detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters: nothing could keep it secret."
-            raise Problem("Too short for a secret", detail)
+            detail = (
+                f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
+            )
+            raise Problem("Secret too short", detail)
         return secret
 
 
@@ -87,7 +98,9 @@ Report = Callable[[Problem, tuple[str | int, ...]], None]
 def with_sources(
     kind: Type, value: Any, inputs: SecretInputs, report: Report, trail: tuple[str | int, ...] = ()
 ) -> Any:
-    """A value with what names a secret made a `SecretValue`; `report` is told each Problem with its path."""
+    """A value with what names a secret made a `SecretValue`; `report` is told each Problem with its
+    path.
+    """
 
     def below(inner: Type, item: Any, *part: str | int) -> Any:
         return with_sources(inner, item, inputs, report, (*trail, *part))

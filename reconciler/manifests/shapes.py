@@ -33,7 +33,9 @@ _ANY = re.compile("|".join(_SHAPES.values()))
 
 
 def credential_in(text: str) -> str:
-    """What a text seems to contain, such as "a GitHub token"; empty where it contains no known credential."""
+    """What a text seems to contain, such as "a GitHub token"; empty where it contains no known
+    credential.
+    """
     found = _ANY.search(text)
     if found is None:
         return ""

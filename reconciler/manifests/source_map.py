@@ -1,8 +1,9 @@
 """Documents that know where each of their values was written.
 
-A document keeps one number per node, in reading order, beside the plain value. Finding a place counts its way through
-the value, which is slow and only happens when there is something to report or to show; keeping a position object per
-node would cost more memory than everything else in a large configuration.
+A document keeps one number per node, in reading order, beside the plain value. Finding a place
+counts its way through the value, which is slow and only happens when there is something to report
+or to show; keeping a position object per node would cost more memory than everything else in a
+large configuration.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.paths import Trail, dotted, undotted
 
 COLUMN_BITS = 24
-"""A position is one number: the line above these bits, the column in them, both from 0. A file's limit fits."""
+"""A position is one number: the line above these bits, the column in them, both from 0. A file's
+limit fits.
+"""
 
 
 class Document:
-    """One document of a file: its value, as plain maps, lists and scalars, and the places of all its parts.
+    """One document of a file: its value, as plain maps, lists and scalars, and the places of all
+    its parts.
 
-    `positions` holds a packed position for every node in reading order: a map's own, then for each pair the key's and
-    those of the value; a list's own, then those of its items.
+    `positions` holds a packed position for every node in reading order: a map's own, then for each
+    pair the key's and those of the value; a list's own, then those of its items.
     """
 
     __slots__ = ("_name_place", "_positions", "_sizes", "file", "place", "spec_places", "value")
@@ -44,7 +48,9 @@ class Document:
         return self.value, self._positions.tobytes()
 
     def location_of(self, trail: Trail, *, key: bool = False) -> SourceLocation:
-        """Where a value was written, or its key; for a path that goes deeper than the text, its deepest part."""
+        """Where a value was written, or its key; for a path that goes deeper than the text, its
+        deepest part.
+        """
         at = key_at = 0
         value = self.value
         for part in trail:

@@ -61,7 +61,9 @@ _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "ho
 
 
 class OpenStack(Struct, frozen=True):
-    """A stack with what it takes to read its manifests. `manifests` is None where it does not say where they are."""
+    """A stack with what it takes to read its manifests. `manifests` is None where it does not say
+    where they are.
+    """
 
     stack: Stack
     files: Files
@@ -95,7 +97,9 @@ class _Layers(Struct, frozen=True):
         return (self.spec.get("environments") or {}).get(self.environment) or {}
 
     def get(self, section: str) -> Any:
-        """What holds for a section: an environment's list or text replaces the stack's, its map adds to it."""
+        """What holds for a section: an environment's list or text replaces the stack's, its map
+        adds to it.
+        """
         below, above = self.spec.get(section), self.overlay.get(section)
         if isinstance(below, dict) and isinstance(above, dict) and section != "backend":
             return _merged(below, above)
@@ -117,7 +121,9 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def open_stack(settings: Settings, problems: Problems) -> OpenStack:
-    """Read the stack file, or do without one. What it gets wrong in shape is raised at once, the rest noted."""
+    """Read the stack file, or do without one. What it gets wrong in shape is raised at once, the
+    rest noted.
+    """
     secrets = _process_secrets(settings)
     for secret in secrets:
         settings.learn(secret)
@@ -179,7 +185,7 @@ def _id_of(settings: Settings, variable: str, problems: Problems) -> str | None:
     """The id in a variable of the environment. It is sent as a header, which takes plain text only."""
     found = settings.env.get(variable, "").strip()
     if not (found.isascii() and found.isprintable()):
-        problems.add("Not an id", f"{variable} contains characters that no id has. Correct it, or unset it.")
+        problems.add("Not an id", f"{variable} contains characters that are not allowed in an id. Correct or unset it.")
     return found or None
 
 
@@ -233,7 +239,7 @@ def _checked(documents: list[Document], name: str, redact: Redactor, problems: P
         return None
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         place = documents[1].place if len(documents) > 1 else SourceLocation(name, 1, 1)
-        problems.add("Not a stack", "The stack file holds one document, of kind Stack.", place=place)
+        problems.add("Not a stack", "The stack file must contain exactly one document, of kind Stack.", place=place)
         return None
     document = documents[0]
     for finding in Checker(stack_schema()).findings(masked(document.value, redact)):
@@ -300,7 +306,9 @@ def _projects(layers: _Layers, context: Context, leaks: CredentialScan, problems
     found = Evaluator(context, report).evaluate(layers.get("projects") or {})
     for name, id in found.items():
         if leaks.holds(name) or leaks.holds(str(id)):
-            report(Problem("A credential does not belong in a stack file", "The value is a key in use."), (name,))
+            report(
+                Problem("A credential does not belong in a stack file", "The value is a key that is in use."), (name,)
+            )
         elif not isinstance(id, Unknown):
             for finding in _ID.findings(id, ("spec", "projects", name)):
                 report(Problem(finding.summary, finding.detail), (name,))
@@ -310,17 +318,19 @@ def _projects(layers: _Layers, context: Context, leaks: CredentialScan, problems
 def _readable(
     settings: Settings, layers: _Layers, allowed: Allowance, leaks: CredentialScan, problems: Problems
 ) -> Environment:
-    """What `${env.NAME}` may read: what the caller allows, narrowed by what the stack lists, and never a secret."""
+    """What `${env.NAME}` may read: what the caller allows, narrowed by what the stack lists, and
+    never a secret.
+    """
 
     def secret(name: str) -> str:
         if not name.startswith(SENT_PREFIX) and not leaks.holds(settings.env.get(name, "")):
             return ""
-        return "a key that is in use" if name in _KEY_VARIABLES else "a key in use, or what looks like a secret"
+        return "a key that is in use" if name in _KEY_VARIABLES else "a key that is in use, or what looks like a secret"
 
     listed = layers.get("env")
     noted = [name for name in listed or () if secret(name)]
     for name in noted:
-        detail = f'"{name}" holds {secret(name)}: take it out of spec.env.'
+        detail = f'"{name}" holds {secret(name)}: remove it from spec.env.'
         problems.add(MAY_NOT_READ, detail, place=layers.place_of("env", listed.index(name)))
     return Environment(settings.env, allowed, listed, noted=noted, secret=secret)
 
@@ -342,21 +352,21 @@ def _backend(
     anywhere = Context(context.variable, Environment(settings.env, allowed), context.files)
     report = _reporter(layers, problems, "backend")
     if (layers.get("backend") or {}).get("postgres"):
-        detail = "This version keeps its state in `local`, a folder of this machine, and in no database."
+        detail = "This version supports only the `local` backend, a folder on this machine."
         report(Problem("Backend not supported", detail), ("postgres",))
     path = Evaluator(anywhere, report).evaluate(text, ("local", "path"))
     root = context.files.root
     if not isinstance(path, str):
         return root / STATE_FOLDER
     if leaks.holds(path):
-        report(Problem("A credential does not belong in a stack file", "The path holds a key."), ("local", "path"))
+        report(Problem("A credential does not belong in a stack file", "The path contains a key."), ("local", "path"))
         return root / STATE_FOLDER
     if Path(path).is_absolute() and text.lstrip().startswith("${env."):
         return Path(path)
     try:
         return require_inside(root, root / relative(path), path)
     except Problem as problem:
-        hint = "A folder elsewhere must come from an environment variable, as in ${env.STATE_FOLDER}."
+        hint = "A folder outside the stack must come from an environment variable, for example ${env.STATE_FOLDER}."
         report(Problem(problem.summary, f"{problem.detail} {hint}"), ("local", "path"))
         return root / STATE_FOLDER
 
@@ -372,14 +382,14 @@ def _organization(layers: _Layers, settings: Settings, context: Context, problem
         return None, ""
     if not isinstance(named, str) or not _ORGANIZATION_ID.fullmatch(named):
         detail = "Write the id of the organization, such as org-abc123."
-        report(Problem("Not the id of an organization", detail), ())
+        report(Problem("Invalid organization id", detail), ())
         return None, ""
     if of_process not in (None, named):
         detail = (
             f"The stack file names {named}, and {_ORGANIZATION_VARIABLE} is {of_process}. Unset "
             "the variable, or correct one of the two."
         )
-        report(Problem("Two organizations", detail), ())
+        report(Problem("Conflicting organizations", detail), ())
     return named, "`organization` in the stack file"
 
 

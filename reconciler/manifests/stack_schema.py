@@ -1,4 +1,6 @@
-"""The schema of the stack file, `reconciler.yaml`. It is checked as written, so expressions stand where they may."""
+"""The schema of the stack file, `reconciler.yaml`. It is checked as written, so expressions stand
+where they may.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +24,28 @@ def stack_schema() -> dict[str, Any]:
     properties = _shared_properties()
     properties["variables"] = _variables()
     properties["env"] = {
-        **described(
-            "Narrows what `${env.NAME}` may read to these variables, of those that the caller allows with --allow-env."
-        ),
+        **described("Restricts `${env.NAME}` to these variables, out of those that --allow-env permits."),
         "type": ["array", "null"],
         "items": {"type": "string", "pattern": VARIABLE_PATTERN},
     }
     properties["environments"] = {
-        **described("What differs between environments, chosen with `-e NAME`."),
+        **described("Settings per environment; select one with `-e NAME`."),
         "type": ["object", "null"],
         "propertyNames": {**NAME_SCHEMA, "maxLength": MAX_STACK_NAME},
         "additionalProperties": _environment(),
     }
     properties["pace"] = _pace()
     properties["outputs"] = {
-        **described("Values for applications: expressions such as `${Assistant/search/support-bot}` give ids."),
+        **described("Values to publish: expressions such as `${Assistant/search/support-bot}` give ids."),
         "type": ["object", "null"],
     }
     return {
         "$schema": DIALECT,
         "title": "Stack",
-        "description": "A stack: where its manifests are, and everything around them.",
+        "description": "A stack: the location of its manifests, and its settings.",
         "type": "object",
         "properties": {
-            "apiVersion": {"const": "reconciler/v1", "description": "The version of this format; may be left out."},
+            "apiVersion": {"const": "reconciler/v1", "description": "The version of this format. Optional."},
             "kind": {"const": "Stack", "description": "Always Stack."},
             "metadata": _metadata(),
             "spec": {"type": ["object", "null"], "properties": properties, "additionalProperties": False},
@@ -56,7 +56,7 @@ def stack_schema() -> dict[str, Any]:
 
 
 def _metadata() -> dict[str, Any]:
-    name = "The stack's name, part of every ownership mark; left out, the name of the folder."
+    name = "The name of the stack, part of every ownership mark. Defaults to the name of the folder."
     return {
         "type": ["object", "null"],
         "properties": {"name": {**described(name), **NAME_SCHEMA, "maxLength": MAX_STACK_NAME}},
@@ -68,20 +68,22 @@ def _shared_properties() -> dict[str, Any]:
     """What an environment can say otherwise than the stack."""
     return {
         "manifests": {
-            **described("Files, folders or globs of manifests, below the stack's folder; left out, all of it."),
+            **described("Files, folders or globs of manifests in the stack's folder. Defaults to the whole folder."),
             "type": ["array", "null"],
             "items": {"type": "string", "minLength": 1},
             "examples": [["manifests/"]],
         },
         "projects": {
-            **described("Projects that exist without being managed here: the name used here, and the id."),
+            **described("Existing projects that this stack does not manage, as name: id."),
             "type": ["object", "null"],
             "propertyNames": {**NAME_SCHEMA, "maxLength": MAX_NAME},
             "additionalProperties": {"type": "string", "minLength": 1},
             "examples": [{"legacy": "proj_abc123"}],
         },
         "organization": {
-            **described("The id of the organization that the keys must be of; keys of another are refused."),
+            **described(
+                "The id of the organization that keys must belong to; keys of another organization are refused."
+            ),
             "type": ["string", "null"],
             "minLength": 1,
             "examples": ["org-abc123"],
@@ -106,9 +108,9 @@ def _variables() -> dict[str, Any]:
     declaration = {
         "type": "object",
         "properties": {
-            "default": {"description": "The value where none is given; without it, one must be given."},
-            "description": {"type": "string", "description": "What it is for."},
-            "type": {"enum": list(TYPES), "description": "What a value must be."},
+            "default": {"description": "The default value; without it, the variable is required."},
+            "description": {"type": "string", "description": "A description of the variable."},
+            "type": {"enum": list(TYPES), "description": "The type that values must have."},
         },
         "additionalProperties": False,
     }
@@ -118,7 +120,8 @@ def _variables() -> dict[str, Any]:
         "type": ["object", "null"],
         "propertyNames": {
             "pattern": VARIABLE_PATTERN,
-            "patternErrorMessage": "A variable is named with letters, digits, '_' and '-', and begins with no digit.",
+            "patternErrorMessage": "Variable names consist of letters, digits, '_' and '-', and do not start with a "
+            "digit.",
         },
         "additionalProperties": {"if": {"type": "object", "anyOf": declares}, "then": declaration},
     }
@@ -126,16 +129,16 @@ def _variables() -> dict[str, Any]:
 
 def _credentials() -> dict[str, Any]:
     return {
-        **described("Where keys come from: `${env.NAME}` or `${file:PATH}`, never a key itself."),
+        **described("The sources of keys: `${env.NAME}` or `${file:PATH}`, never a literal key."),
         "type": ["object", "null"],
         "properties": {
-            "admin": {**described("The organization's admin key; left out, `OPENAI_ADMIN_KEY`."), **_CREDENTIAL},
+            "admin": {**described("The organization's admin key. Defaults to `OPENAI_ADMIN_KEY`."), **_CREDENTIAL},
             "default": {
-                **described("The key of what has no project of its own; left out, `OPENAI_API_KEY`."),
+                **described("The key for resources without a project. Defaults to `OPENAI_API_KEY`."),
                 **_CREDENTIAL,
             },
             "projects": {
-                **described("The keys of projects, by the project's name here."),
+                **described("Keys of projects, by project name."),
                 "type": ["object", "null"],
                 "propertyNames": NAME_SCHEMA,
                 "additionalProperties": _CREDENTIAL,
@@ -147,11 +150,13 @@ def _credentials() -> dict[str, Any]:
 
 def _backend() -> dict[str, Any]:
     local = {
-        **described("State in a folder of this machine."),
+        **described("State in a folder on this machine."),
         "type": ["object", "null"],
         "properties": {
             "path": {
-                **described("The folder, below the stack's; elsewhere only through an environment variable."),
+                **described(
+                    "The folder, in the stack's folder; a folder elsewhere must come from an environment variable."
+                ),
                 "type": "string",
                 "minLength": 1,
                 "default": ".reconciler",
@@ -160,40 +165,40 @@ def _backend() -> dict[str, Any]:
         "additionalProperties": False,
     }
     postgres = {
-        **described("State in a PostgreSQL database; a stack may name it, and this version refuses to run with it."),
+        **described("State in a PostgreSQL database. Reserved: this version refuses to run with it."),
         "type": "object",
-        "properties": {"dsn": {**described("How to connect."), "type": "string"}},
+        "properties": {"dsn": {**described("The connection settings."), "type": "string"}},
         "additionalProperties": False,
     }
     return {
-        **described("Where the state is kept."),
+        **described("Where to store the state."),
         "type": ["object", "null"],
         "properties": {"local": local, "postgres": postgres},
         "additionalProperties": False,
-        "$comment": "This version supports no other backend than `local`, a folder of this machine.",
+        "$comment": "This version supports only the `local` backend, a folder on this machine.",
     }
 
 
 def _guards() -> dict[str, Any]:
     return {
-        **described("How much one plan may delete."),
+        **described("Limits on how much one plan may delete."),
         "type": ["object", "null"],
         "properties": {
             "max_delete_percent": {
-                **described("The largest share of managed objects, in percent."),
+                **described("The maximum share of managed objects, in percent."),
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 100,
                 "default": 30,
             },
             "max_deletes": {
-                **described("The largest number of objects."),
+                **described("The maximum number of objects."),
                 "type": "integer",
                 "minimum": 0,
                 "default": 10,
             },
             "max_vanished_percent": {
-                **described("The largest share of recorded objects, in percent, that may be gone at once."),
+                **described("The maximum share of recorded objects, in percent, that may be missing at once."),
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 100,
@@ -207,25 +212,25 @@ def _guards() -> dict[str, Any]:
 def _refresh() -> dict[str, Any]:
     left_out = Refresh()
     return {
-        **described("When a scope that the audit log shows to be unchanged is read all the same."),
+        **described("When to read scopes even though the audit log shows no change."),
         "type": ["object", "null"],
         "properties": {
             "full_every_hours": {
-                **described("After so many hours everything is read again, a year at most; 0 is always."),
+                **described("Read everything after this many hours, at most a year; 0 means always."),
                 "type": "number",
                 "minimum": 0,
                 "maximum": 8760,
                 "default": left_out.full_every_hours,
             },
             "full_every_runs": {
-                **described("After so many applies everything is read again; 0 is always."),
+                **described("Read everything after this many applies; 0 means always."),
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 100_000,
                 "default": left_out.full_every_runs,
             },
             "overlap_minutes": {
-                **described("How late an entry may come into the audit log, a day at most."),
+                **described("How late entries may appear in the audit log, in minutes; at most a day."),
                 "type": "number",
                 "minimum": 1,
                 "maximum": 1440,
@@ -238,11 +243,11 @@ def _refresh() -> dict[str, Any]:
 
 def _pace() -> dict[str, Any]:
     return {
-        **described("How fast to call."),
+        **described("Request rate limits."),
         "type": ["object", "null"],
         "properties": {
             "admin_requests_per_minute": {
-                **described("Calls of one admin endpoint a minute, from 0.01 to 100000; auto finds out."),
+                **described("Calls per minute to each admin endpoint, from 0.01 to 100000; auto adapts to the server."),
                 "type": ["number", "string"],
                 "minimum": 0.01,
                 "maximum": 100_000,

@@ -1,8 +1,8 @@
 """The types of fields into JSON Schema.
 
-Limits are written as keywords that only bear on one JSON type, so that a value may also be null or an expression
-without an `anyOf` around everything, which would blur what an editor completes and what an error says. `exactlyOne` is
-a keyword of our own for the same reason; editors pass over it.
+Limits are written as keywords that only bear on one JSON type, so that a value may also be null or
+an expression without an `anyOf` around everything, which would blur what an editor completes and
+what an error says. `exactlyOne` is a keyword of our own for the same reason; editors pass over it.
 """
 
 from __future__ import annotations
@@ -41,25 +41,29 @@ NAME_SCHEMA: dict[str, Any] = {
     "type": "string",
     "pattern": f"^{NAME_PATTERN}$",
     "maxLength": MAX_NAME,
-    "patternErrorMessage": "A name begins with a letter or digit and goes on with letters, digits, '.', '_' and '-'.",
+    "patternErrorMessage": "A name starts with a letter or digit, followed by letters, digits, '.', '_' and '-'.",
 }
 ID_SCHEMA: dict[str, Any] = {
-    # Ids become parts of paths and headers. The last part keeps out the line end that "$" lets pass.
+    # Ids become parts of paths and headers. The last part keeps out the line end that "$" lets
+    # pass.
     "pattern": r"^(?!\.+$)[A-Za-z0-9_.-]{1,200}$(?!\n)",
-    "patternErrorMessage": "An id is of letters, digits, '_', '-' and '.', at most 200 of them.",
+    "patternErrorMessage": "An id consists of at most 200 letters, digits, '_', '-' and '.'.",
 }
 
 
 def id_schema(forms: list[str]) -> dict[str, Any]:
-    """The schema of ids of a kind, given how they are written: `ID`, or `GROUP_ID/USER_ID` for ids inside ids."""
+    """The schema of ids of a kind, given how they are written: `ID`, or `GROUP_ID/USER_ID` for ids
+    inside ids.
+    """
     depths = [form.count("/") for form in forms]
     if not max(depths):
         return ID_SCHEMA
-    # The id of a checkpoint has colons, and where there are several sorts of surroundings their field comes first.
+    # The id of a checkpoint has colons, and where there are several sorts of surroundings their
+    # field comes first.
     part = r"(?!\.+(/|$))([a-z_]+=)?[A-Za-z0-9_.:-]{1,200}"
     return {
         "pattern": rf"^{part}(/{part}){{{min(depths)},{max(depths)}}}$(?!\n)",
-        "patternErrorMessage": f"An id of this kind is written {' or '.join(forms)}.",
+        "patternErrorMessage": f"An id of this kind has the form {' or '.join(forms)}.",
     }
 
 
@@ -76,7 +80,8 @@ _WANTED = {
 
 
 def type_schema(kind: Type, *, expressions: bool, nullable: bool = False, pasted: bool = False) -> dict[str, Any]:
-    """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an expression.
+    """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an
+    expression.
 
     `pasted` takes null for whatever inside the type can be left out, as answers of the API have it.
     """
@@ -99,9 +104,9 @@ def field_markdown(field: Field) -> str:
     if field.required:
         facts.append("Required.")
     if field.mutability is Mutability.REPLACES:
-        facts.append("A change replaces the object.")
+        facts.append("Changing it replaces the object.")
     if field.mutability is Mutability.FIXED:
-        facts.append("Takes effect only when the object is created.")
+        facts.append("Takes effect only at creation.")
     return "\n\n".join([field.doc, *[fact for fact in facts if fact]])
 
 
@@ -109,7 +114,7 @@ def _limits(kind: Type) -> str:
     match kind:
         case Text(choices=choices, open_choices=is_open) if choices:
             listed = ", ".join(f"`{choice}`" for choice in choices)
-            return f"Such as {listed}." if is_open else f"One of {listed}."
+            return f"For example {listed}." if is_open else f"One of {listed}."
         case Text(max_length=most) if most is not None:
             return f"At most {most:,} characters."
         case Integer(minimum=least, maximum=most) | Number(minimum=least, maximum=most):
@@ -225,9 +230,11 @@ class _Maker:
         return {**notes, **self.make(part.type, nullable)}
 
     def _tagged(self, kind: Tagged, nullable: bool) -> dict[str, Any]:
-        """The tag decides by if/then; `discriminator` lets our validator find the variant without trying each."""
+        """The tag decides by if/then; `discriminator` lets our validator find the variant without
+        trying each.
+        """
         tag = self._text(Text(choices=tuple(kind.variants)), nullable=False)
-        notes = described(f"Which sort it is: {', '.join(kind.variants)}.")
+        notes = described(f"The variant: {', '.join(kind.variants)}.")
         branches = [
             {
                 "if": {"properties": {kind.tag: {"const": name}}, "required": [kind.tag]},
@@ -268,14 +275,14 @@ class _Maker:
 
     def _member(self, kind: FileSetType) -> dict[str, Any]:
         shared = {
-            "attributes": {**described("Attributes of each file of this item."), **self.make(kind.attributes, True)},
+            "attributes": {**described("Attributes for each file of this entry."), **self.make(kind.attributes, True)},
             "chunking_strategy": {
-                **described("How the files of this item are cut into chunks."),
+                **described("How to split the files of this entry into chunks."),
                 **self.make(kind.chunking_strategy, True),
             },
         }
         local = {**self._local(), **shared}
-        comment = {"$comment": "An item has either `path` (with `ignore` and `allow_empty`) or `file_id`."}
+        comment = {"$comment": "An entry has either `path` (with `ignore` and `allow_empty`) or `file_id`."}
         uploaded = {"file_id": {**described("The id of an uploaded file."), "type": "string", "minLength": 1}, **shared}
         return {
             **self._typed("object", False),
@@ -285,8 +292,8 @@ class _Maker:
         }
 
     def _local(self) -> dict[str, Any]:
-        pattern = described("A file, or a glob: `*` and `?` within a name, `**` for any folders.")
-        ignore = described("Globs of files to leave out, below the stack's folder or the fixed part of `path`.")
+        pattern = described("A file or a glob: `*` and `?` match within a name, `**` matches any folders.")
+        ignore = described("Globs of files to exclude, relative to the stack's folder or the fixed part of `path`.")
         return {
             "path": {**pattern, "type": "string", "minLength": 1},
             "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
@@ -297,8 +304,8 @@ class _Maker:
         return {"properties": properties, "required": [required], "additionalProperties": False}
 
     def _secret(self, nullable: bool) -> dict[str, Any]:
-        variable = described("The environment variable that has the secret; its name begins with RECONCILER_SECRET_.")
-        file = described("The file that has the secret, below the folder secrets of the stack.")
+        variable = described("The environment variable that holds the secret; its name starts with RECONCILER_SECRET_.")
+        file = described("The file that holds the secret, in the stack's folder secrets/.")
         name = Text(pattern=f"^{SENT_PREFIX}[A-Za-z0-9_]+$")
         whole = self._typed(
             "object",
@@ -311,11 +318,11 @@ class _Maker:
             maxProperties=1,
             additionalProperties=False,
         )
-        return {**whole, "$comment": "Write either `from_env` or `from_file`; the secret itself has no place here."}
+        return {**whole, "$comment": "Write either `from_env` or `from_file`, never the secret itself."}
 
     def _key_sink(self, nullable: bool) -> dict[str, Any]:
-        file = described("A file below the stack's folder, which only its owner will be able to read.")
-        command = described("A program and its arguments; the key comes on its standard input.")
+        file = described("A file in the stack's folder; only its owner will be able to read it.")
+        command = described("A program and its arguments; it receives the key on standard input.")
         target = self._typed(
             "object",
             False,
@@ -328,7 +335,7 @@ class _Maker:
             additionalProperties=False,
         )
         target["$comment"] = "Write either `file` or `command`."
-        notes = described("Where the key is delivered.")
+        notes = described("Where to deliver the key.")
         return self._typed(
             "object",
             nullable,

@@ -1,8 +1,8 @@
 """Values against a schema: all problems at once, each as a sentence and at the most telling place.
 
-The standard validator is taught two things. A value that is known only after apply satisfies every keyword. And where
-a schema says which property discriminates its variants, only the variant that is meant is looked at, which keeps errors
-about one thing and a long list of tools quick.
+The standard validator is taught two things. A value that is known only after apply satisfies every
+keyword. And where a schema says which property discriminates its variants, only the variant that is
+meant is looked at, which keeps errors about one thing and a long list of tools quick.
 """
 
 from __future__ import annotations
@@ -164,11 +164,11 @@ def _worded(error: ValidationError, trail: Trail) -> SchemaViolation:
 
 def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
     if error.instance is None:
-        return SchemaViolation(trail, "Null is not accepted here", f"Leave {_name(trail)} out, or give it a value.")
+        return SchemaViolation(trail, "Null is not allowed", f"Omit {_name(trail)}, or give it a value.")
     limit: Any = error.validator_value
     wanted = [_NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"]
     expected = (", or " if "true or false" in wanted else " or ").join(wanted)
-    quotes = " Write it in quotes." if wanted == ["text"] and not isinstance(error.instance, dict | list) else ""
+    quotes = " Put it in quotes." if wanted == ["text"] and not isinstance(error.instance, dict | list) else ""
     found = shortened(error.instance)
     return SchemaViolation(trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}")
 
@@ -178,28 +178,28 @@ def _enum(error: ValidationError, trail: Trail) -> SchemaViolation:
     found = error.instance
     guess = nearest(found, choices) if isinstance(found, str) else ""
     listed = ", ".join(f'"{one}"' for one in choices)
-    return SchemaViolation(trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; it can be {listed}.{guess}")
+    return SchemaViolation(trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; expected {listed}.{guess}")
 
 
 def _wrong_constant(error: ValidationError, trail: Trail) -> SchemaViolation:
     return SchemaViolation(
-        trail, "Unknown value", f'{_name(trail)} is {shortened(error.instance)}; it can only be "{error.message}".'
+        trail, "Unknown value", f'{_name(trail)} is {shortened(error.instance)}; expected "{error.message}".'
     )
 
 
 def _pattern(error: ValidationError, trail: Trail) -> SchemaViolation:
     schema: Any = error.schema
     wanted = schema.get("patternErrorMessage") or f"It must match {error.validator_value}."
-    return SchemaViolation(trail, "Wrong form", f"{_name(trail)} is {shortened(error.instance)}. {wanted}")
+    return SchemaViolation(trail, "Invalid format", f"{_name(trail)} is {shortened(error.instance)}. {wanted}")
 
 
 def _missing(error: ValidationError, trail: Trail) -> SchemaViolation:
-    return SchemaViolation(trail, f'Missing "{error.message}"', f"It is needed in {_name(trail)}.", at_key=True)
+    return SchemaViolation(trail, f'Missing "{error.message}"', f"{_name(trail)} requires it.", at_key=True)
 
 
 def _not_exactly_one(error: ValidationError, trail: Trail) -> SchemaViolation:
     return SchemaViolation(
-        trail, f"Write exactly one of {error.message}", f"{_name(trail)} needs one of them, and not both."
+        trail, f"Write exactly one of {error.message}", f"{_name(trail)} requires exactly one of them."
     )
 
 
@@ -208,8 +208,8 @@ def _unknown_key(error: ValidationError, trail: Trail) -> SchemaViolation:
     name, known = error.message, list(schema.get("properties", {}))
     comment = schema.get("$comment", "")
     guess = nearest(name, known).strip()
-    some = f"Known here: {', '.join(known)}." if known and not guess and len(known) <= 12 else ""
-    detail = " ".join(text for text in (f'"{name}" is not known in {_name(trail)}.', guess, comment or some) if text)
+    some = f"Known fields: {', '.join(known)}." if known and not guess and len(known) <= 12 else ""
+    detail = " ".join(text for text in (f'{_name(trail)} has no field "{name}".', guess, comment or some) if text)
     return SchemaViolation((*trail, name), f'Unknown field "{name}"', detail, at_key=True)
 
 
@@ -225,11 +225,11 @@ def _bound(phrase: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
 def _length(phrase: str, unit: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
     def word(error: ValidationError, trail: Trail) -> SchemaViolation:
         limit, instance = error.validator_value, error.instance
-        summary = "Too many" if unit != "character" and "most" in phrase else "Wrong length"
+        summary = "Too many" if unit != "character" and phrase == "maximum" else "Wrong length"
         count = f"{len(instance):,}"  # type: ignore[arg-type]
         units = unit if count == "1" else f"{unit}s"
         comment: Any = error.schema.get("$comment", "")  # type: ignore[union-attr]
-        detail = f"{_name(trail)} has {count} {units}; {phrase} {limit:,} {'is' if limit == 1 else 'are'} accepted."
+        detail = f"{_name(trail)} has {count} {units}; the {phrase} is {limit:,}."
         return SchemaViolation(trail, summary, f"{detail} {comment}".strip())
 
     return word
@@ -243,15 +243,15 @@ _WORDS: dict[str, Callable[[Any, Trail], SchemaViolation]] = {
     "required": _missing,
     "exactlyOne": _not_exactly_one,
     "additionalProperties": _unknown_key,
-    "minimum": _bound("the least is {}"),
-    "maximum": _bound("the most is {}"),
-    "exclusiveMinimum": _bound("it must be more than {}"),
-    "minLength": _length("at least", "character"),
-    "maxLength": _length("at most", "character"),
-    "minItems": _length("at least", "item"),
-    "maxItems": _length("at most", "item"),
-    "minProperties": _length("at least", "pair"),
-    "maxProperties": _length("at most", "pair"),
+    "minimum": _bound("the minimum is {}"),
+    "maximum": _bound("the maximum is {}"),
+    "exclusiveMinimum": _bound("it must be greater than {}"),
+    "minLength": _length("minimum", "character"),
+    "maxLength": _length("maximum", "character"),
+    "minItems": _length("minimum", "item"),
+    "maxItems": _length("maximum", "item"),
+    "minProperties": _length("minimum", "pair"),
+    "maxProperties": _length("maximum", "pair"),
 }
 
 

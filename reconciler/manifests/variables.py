@@ -32,13 +32,17 @@ OPEN_PREFIX = "RECONCILER_VAR_"
 """What the names of environment variables begin with that manifests may always read."""
 
 ALLOW_VARIABLE = "RECONCILER_ALLOW_ENV"
-"""The environment variable that names others which manifests may read, separated by commas or blanks."""
+"""The environment variable that names others which manifests may read, separated by commas or
+blanks.
+"""
 
-MAY_NOT_READ = "A credential may not be read by manifests"
+MAY_NOT_READ = "Manifests must not read credentials"
 
 
 class Variables(Struct):
-    """The variables that a stack declares: their values, and where those that have none were declared."""
+    """The variables that a stack declares: their values, and where those that have none were
+    declared.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, SourceLocation] = field(default_factory=dict)
@@ -49,7 +53,9 @@ class Variables(Struct):
     harmless: set[str] = field(default_factory=set)
 
     def declare(self, name: str, declaration: Any, place: SourceLocation) -> None:
-        """Take in one entry of the stack's `variables`: a declaration or a bare default; raises Problem."""
+        """Take in one entry of the stack's `variables`: a declaration or a bare default; raises
+        Problem.
+        """
         declares = isinstance(declaration, dict) and _DECLARES.issuperset(declaration)
         entry = declaration if declares else {} if declaration is None else {"default": declaration}
         if "type" in entry:
@@ -101,7 +107,7 @@ class Variables(Struct):
         if name in self.harmless:
             return
         if what := credential_below(self.values[name]):
-            detail = f'The variable "{name}" holds what looks like {what}: no manifest may contain it.'
+            detail = f'The variable "{name}" contains what looks like {what}: manifests must not contain secrets.'
             raise Problem(LEAK, detail)
         self.harmless.add(name)
 
@@ -150,7 +156,7 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
     documents = load_documents(text, name, problems) if text is not None else []
     for document in documents:
         if not isinstance(document.value, dict):
-            problems.add("Not a map of variables", "Write NAME: VALUE, one a line.", place=document.place)
+            problems.add("Invalid variable file", "Write one NAME: VALUE per line.", place=document.place)
             continue
         for key, value in document.value.items():
             try:
@@ -174,22 +180,22 @@ def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) 
     given += [(name, ALLOW_VARIABLE) for name in env.get(ALLOW_VARIABLE, "").replace(",", " ").split()]
     for name, source in given:
         if not _VARIABLE.fullmatch(name):
-            detail = f'{source}: "{name}" is not the name of an environment variable. Give exact names, no patterns.'
+            detail = f'{source}: "{name}" is not the name of an environment variable. Use exact names, not patterns.'
             problems.add("Not a name", detail)
     return Allowance(frozenset(name for name, _ in given))
 
 
 def how_to_allow(name: str) -> str:
     """What to run or set, so that manifests may read a variable."""
-    return f"Run with --allow-env {name}, or add {name} to the variable {ALLOW_VARIABLE}."
+    return f"Run with --allow-env {name}, or add {name} to the environment variable {ALLOW_VARIABLE}."
 
 
 class Environment:
     """The environment variables that `${env.NAME}` may read.
 
-    Whoever runs the program decides by `allowed`; the stack's list, where it has one, narrows that. `secret` says what
-    a value seems to be that nothing may read, or is empty. Variables that are `noted` had a problem reported already,
-    so they are as good as unknown wherever they are read.
+    Whoever runs the program decides by `allowed`; the stack's list, where it has one, narrows that.
+    `secret` says what a value seems to be that nothing may read, or is empty. Variables that are
+    `noted` had a problem reported already, so they are as good as unknown wherever they are read.
     """
 
     def __init__(
@@ -216,7 +222,7 @@ class Environment:
         if name not in self._allowed or (self._listed is not None and name not in self._listed):
             raise Problem("Environment variable not allowed", self._not_allowed(name))
         if name not in self._env:
-            raise Problem("Environment variable not set", f'"{name}" is not set in this process.')
+            raise Problem("Environment variable not set", f'"{name}" is not set.')
         if "\ufffd" in self._env[name]:
             raise Problem("Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.')
         if what := self._secret(name):
@@ -225,11 +231,11 @@ class Environment:
         return self._env[name]
 
     def _not_allowed(self, name: str) -> str:
-        parts = [f'"${{env.{name}}}" may not be read here.']
+        parts = [f'"${{env.{name}}}" must not be read here.']
         if self._listed is not None and name not in self._listed:
             guess = nearest(name, self._listed).strip()
             parts += [guess] if guess else []
-            parts.append(f'spec.env in reconciler.yaml lists what manifests may read: add "{name}" to it.')
+            parts.append(f'Add "{name}" to spec.env in reconciler.yaml, the list of variables that manifests may read.')
         if name not in self._allowed:
-            parts.append(f"Whoever runs reconciler decides what manifests may read. {how_to_allow(name)}")
+            parts.append(f"Manifests may read only the variables that the caller allows. {how_to_allow(name)}")
         return " ".join(parts)

@@ -93,7 +93,7 @@ def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]
         within = tuple((name, value) for name, value in pairs)
         if tuple(name for name, _ in within) in fields:
             return within, own
-    raise ValueError(f'"{id}" is no id of this kind: write {" or ".join(id_forms(fields))}')
+    raise ValueError(f'"{id}" is not an id of this kind: write {" or ".join(id_forms(fields))}')
 
 
 def id_forms(fields: tuple[tuple[str, ...], ...], own: str = "ID") -> list[str]:

@@ -408,7 +408,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
             fits = is_of_project(path) == in_project or self.scope is not ScopeType.EITHER
             if fits and parent_fields(path) == fields:
                 return path
-        raise ValueError(f"{self.name} has no collection for {fields or 'no surroundings'}")
+        raise ValueError(f"{self.name} has no collection for {fields or 'no parent'}")
 
     def route(self, call: str, *, in_project: bool, within: Parent = ()) -> tuple[str, str]:
         """Method and path of `list`, or of one of the `calls`; ids are still holes in the path."""

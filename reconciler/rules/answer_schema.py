@@ -1,7 +1,8 @@
-"""JSON Schemas that answers must satisfy: what is wrong with one offline, and what is wrong with an answer.
+"""JSON Schemas that answers must satisfy: what is wrong with one offline, and what is wrong with an
+answer.
 
-A schema may come from a stranger's pull request. It refers to nothing outside itself, it comes to an end, and holding
-an answer against it takes a bounded number of steps.
+A schema may come from a stranger's pull request. It refers to nothing outside itself, it comes to
+an end, and holding an answer against it takes a bounded number of steps.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class SchemaFlaw(Struct, frozen=True):
 
 
 class _Node(Struct):
-    """A schema within the schema. `same` are the nodes that are held against the same value as it is."""
+    """A schema within the schema. `same` are the nodes that are held against the same value as it
+    is.
+    """
 
     schema: Mapping[str, Any]
     trail: Trail
@@ -59,9 +62,9 @@ def flaws_of_schema(schema: Mapping[str, Any]) -> Iterator[SchemaFlaw]:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        yield SchemaFlaw(tuple(error.absolute_path), "Not a JSON Schema", f"{error.message[:160]}.")
+        yield SchemaFlaw(tuple(error.absolute_path), "Invalid JSON Schema", f"{error.message[:160]}.")
     except RecursionError:
-        yield SchemaFlaw((), "Not a JSON Schema", "It is nested too deeply.")
+        yield SchemaFlaw((), "Invalid JSON Schema", "It is nested too deeply.")
 
 
 class _Walk:
@@ -91,7 +94,7 @@ class _Walk:
             return known
         if len(trail) > 2 * MAX_DEPTH or len(self._nodes) >= MAX_NODES:
             if not self._is_too_large:
-                detail = f"At most {MAX_DEPTH} levels and {MAX_NODES:,} schemas within it are accepted."
+                detail = f"The maximum is {MAX_DEPTH} levels and {MAX_NODES:,} subschemas."
                 self._flaws.append(SchemaFlaw(trail[:1], "Schema too large", detail))
             self._is_too_large = True
             return None
@@ -119,12 +122,12 @@ class _Walk:
     def _follow(self, node: _Node, keyword: str) -> None:
         reference, trail = node.schema[keyword], (*node.trail, keyword)
         if not isinstance(reference, str) or not reference.startswith("#"):
-            detail = f'{reference!r:.80} leads out of the schema: write "#/…" or "#ANCHOR".'
+            detail = f'{reference!r:.80} points outside the schema: write "#/…" or "#ANCHOR".'
             self._flaws.append(SchemaFlaw(trail, "Reference not possible here", detail))
             return
         found = self._target(unquote(reference[1:]))
         if found is None:
-            detail = f"{reference!r:.80} leads to no schema."
+            detail = f"{reference!r:.80} does not refer to a schema."
             self._flaws.append(SchemaFlaw(trail, "Unknown reference", detail))
             return
         target = self._add(*found)
@@ -150,7 +153,9 @@ class _Walk:
         return (value, tuple(trail)) if isinstance(value, dict | bool) else None
 
     def _circles(self) -> Iterator[SchemaFlaw]:
-        """Schemas that are held against a value because they are held against it already: that never ends."""
+        """Schemas that are held against a value because they are held against it already: that
+        never ends.
+        """
         done: set[int] = set()
         for start in self._nodes.values():
             path: dict[int, None] = {}
@@ -166,7 +171,7 @@ class _Walk:
                     path.pop(id(node), None)
                     done.add(id(node))
                 elif id(inner) in path:
-                    detail = "It refers back to itself for the same value, so it never comes to an end."
+                    detail = "The schema refers to itself for the same value, so its evaluation would never end."
                     yield SchemaFlaw(inner.trail, "Circular schema", detail)
                     return
                 elif id(inner) not in done:
@@ -177,14 +182,14 @@ class _Walk:
         has_patterns = any("patternProperties" in node.schema for node in self._nodes.values())
         for node in self._nodes.values():
             if "$id" in node.schema:
-                detail = 'A schema has no address of its own here: leave "$id" out.'
+                detail = 'A schema cannot have its own URI here: remove "$id".'
                 yield SchemaFlaw((*node.trail, "$id"), "Not supported", detail)
             if has_patterns and "unevaluatedProperties" in node.schema:
-                detail = "unevaluatedProperties and patternProperties are not supported in one schema."
+                detail = "unevaluatedProperties and patternProperties cannot be combined in one schema."
                 yield SchemaFlaw((*node.trail, "unevaluatedProperties"), "Not supported", detail)
             for part, pattern in _patterns(node.schema):
                 if flaw := flaw_of_pattern(pattern):
-                    yield SchemaFlaw((*node.trail, *part), "Not a regular expression", f"{flaw}.")
+                    yield SchemaFlaw((*node.trail, *part), "Invalid regular expression", f"{flaw}.")
 
 
 def _patterns(schema: Mapping[str, Any]) -> Iterator[tuple[Trail, str]]:
@@ -211,7 +216,8 @@ def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, Trail]]:
             yield keyword, item, (keyword, name)
 
 
-# --- whether an answer satisfies it ----------------------------------------------------------------------------------
+# --- whether an answer satisfies it
+# ----------------------------------------------------------------------------------
 
 
 def errors_of(schema: Mapping[str, Any], body: Any, work: Work) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Work that a manifest asks for, within bounds: regular expressions and JMESPath.
 
-A check may come from a stranger's pull request, and the text that it is held against may be chosen by the same person.
-So nothing that a check says may keep a run busy for long, or take its memory.
+A check may come from a stranger's pull request, and the text that it is held against may be chosen
+by the same person. So nothing that a check says may keep a run busy for long, or take its memory.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Work:
         """Take some steps; raises TooMuchWorkError where they are used up."""
         self._steps -= steps
         if self._steps < 0:
-            raise TooMuchWorkError("it takes more steps than a check may")
+            raise TooMuchWorkError("it exceeds the maximum number of steps")
         if self._steps < self._looks_at:
             self._looks_at = self._steps - _STEPS_PER_LOOK
             self._seconds_left()
@@ -52,8 +52,8 @@ class Work:
     def search(self, pattern: str, text: str) -> bool:
         """Whether a pattern is found somewhere in a text.
 
-        Raises TooMuchWorkError where that takes too long, and ValueError where it is no pattern: one that comes from a
-        reference was not looked at before.
+        Raises TooMuchWorkError where that takes too long, and ValueError where it is no pattern:
+        one that comes from a reference was not looked at before.
         """
         import regex  # only where a check needs it
 
@@ -72,7 +72,7 @@ class Work:
         return left
 
     def _too_long(self) -> str:
-        return f"it takes longer than the {self._seconds:g} seconds that a check may"
+        return f"it exceeds the time limit of {self._seconds:g} seconds"
 
 
 @lru_cache(maxsize=1_000)
@@ -81,12 +81,12 @@ def flaw_of_pattern(pattern: str) -> str:
     import regex
 
     if len(pattern) > LONGEST_PATTERN:
-        return f"it has {len(pattern):,} characters; at most {LONGEST_PATTERN:,} are accepted"
+        return f"it has {len(pattern):,} characters; the maximum is {LONGEST_PATTERN:,}"
     repeats = 1
     for least, most in _REPEAT.findall(pattern):
         repeats *= max(int(least or 1), int(most or 1), 1)
     if repeats > _MOST_REPEATS:
-        return f"its counted repeats come to more than {_MOST_REPEATS:,}"
+        return f"its counted repeats exceed {_MOST_REPEATS:,} in total"
     try:
         re.compile(pattern)
         regex.compile(pattern)
@@ -97,7 +97,8 @@ def flaw_of_pattern(pattern: str) -> str:
     return ""
 
 
-# --- JMESPath --------------------------------------------------------------------------------------------------------
+# --- JMESPath
+# --------------------------------------------------------------------------------------------------------
 
 
 def flaw_of_expression(expression: str) -> str:
@@ -106,7 +107,7 @@ def flaw_of_expression(expression: str) -> str:
     from jmespath.exceptions import JMESPathError
 
     if len(expression) > LONGEST_EXPRESSION:
-        return f"it has {len(expression):,} characters; at most {LONGEST_EXPRESSION:,} are accepted"
+        return f"it has {len(expression):,} characters; the maximum is {LONGEST_EXPRESSION:,}"
     try:
         jmespath.compile(expression)
     except JMESPathError as error:
@@ -130,7 +131,9 @@ def evaluate(expression: str, value: Any, work: Work) -> Any:
     sizes = _Sizes(work, value)
 
     class Counting(TreeInterpreter):
-        """Counts nodes, and the size of every value on the way: each step can double what the last one made."""
+        """Counts nodes, and the size of every value on the way: each step can double what the last
+        one made.
+        """
 
         def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
             work.spend()
@@ -147,7 +150,9 @@ def evaluate(expression: str, value: Any, work: Work) -> Any:
 
 
 class _Sizes:
-    """The sizes of values as trees: a part that is in a value twice counts twice, as it does when it is written."""
+    """The sizes of values as trees: a part that is in a value twice counts twice, as it does when
+    it is written.
+    """
 
     def __init__(self, work: Work, answer: Any) -> None:
         """A part of the answer may be as large as the answer."""
@@ -158,7 +163,7 @@ class _Sizes:
     def check(self, value: Any) -> None:
         """Raise TooMuchWorkError where a value has become too large."""
         if self._size(value) > MAX_STEPS and self._size(value) > MAX_STEPS + self._size(self._answer):
-            raise TooMuchWorkError("it makes a value that is larger than a check may")
+            raise TooMuchWorkError("its result exceeds the maximum size")
 
     def _size(self, value: Any) -> int:
         if isinstance(value, str):

@@ -1,7 +1,8 @@
-"""What an answer must be: how a check says it, what is wrong with how it says it, and whether an answer is so.
+"""What an answer must be: how a check says it, what is wrong with how it says it, and whether an
+answer is so.
 
-Answers are of unknown origin. They are compared here and nothing else: what a finding quotes of one is short, and is
-made harmless by whoever prints it.
+Answers are of unknown origin. They are compared here and nothing else: what a finding quotes of one
+is short, and is made harmless by whoever prints it.
 """
 
 from __future__ import annotations
@@ -23,44 +24,47 @@ _QUOTED = 160
 _LATER = (Reference, Template, Unknown)
 
 _TESTS = (
-    Property("equals", Json(), "The value, as JSON has it."),
-    Property("not_equals", Json(), "Anything but this value."),
+    Property("equals", Json(), "The exact JSON value."),
+    Property("not_equals", Json(), "Any value except this one."),
     Property("one_of", ListOf(Json(), min_items=1), "One of these values."),
-    Property("contains", Scalar(), "A part of a text, or an item of a list."),
-    Property("not_contains", Scalar(), "What is no part of a text, and no item of a list."),
-    Property("matches", Text(), "A regular expression that is found somewhere in a text."),
-    Property("not_matches", Text(), "A regular expression that is found nowhere in a text."),
-    Property("less_than", Number(), "The number is smaller."),
-    Property("at_most", Number(), "The number is smaller, or the same."),
-    Property("more_than", Number(), "The number is larger."),
-    Property("at_least", Number(), "The number is larger, or the same."),
-    Property("exists", Boolean(), "Whether there is a value at all; null is none."),
+    Property("contains", Scalar(), "A substring of a string, or an item of a list."),
+    Property("not_contains", Scalar(), "Not a substring of a string, and not an item of a list."),
+    Property("matches", Text(), "A regular expression that matches somewhere in a string."),
+    Property("not_matches", Text(), "A regular expression that matches nowhere in a string."),
+    Property("less_than", Number(), "The number is less than this."),
+    Property("at_most", Number(), "The number is less than or equal to this."),
+    Property("more_than", Number(), "The number is greater than this."),
+    Property("at_least", Number(), "The number is greater than or equal to this."),
+    Property("exists", Boolean(), "Whether a value exists; null counts as none."),
 )
 
 EXPECT = Object(
     (
-        Property("status", Integer(100, 599), "The HTTP status of the answer.", default=200),
+        Property("status", Integer(100, 599), "The HTTP status of the response.", default=200),
         Property(
             "values",
             MapOf(Either(Scalar(), Object(_TESTS))),
-            "JMESPath expressions of the answer, each with what it comes to: a value, or tests that all hold.",
+            "JMESPath expressions on the response, each with its expected value or with tests that must all hold.",
         ),
-        Property("schema", Json(empty={}), "A JSON Schema (draft 2020-12) that the answer satisfies."),
-        Property("latency_seconds", Number(minimum=0), "How long the answer may take at most."),
+        Property("schema", Json(empty={}), "A JSON Schema (draft 2020-12) that the response must satisfy."),
+        Property("latency_seconds", Number(minimum=0), "The maximum time until the response, in seconds."),
     )
 )
 """The type of a check's `expect`."""
 
 
 class CheckedResponse(Struct, frozen=True):
-    """An answer as it is judged: JSON with its secrets masked, or what is known of an answer that is no JSON."""
+    """An answer as it is judged: JSON with its secrets masked, or what is known of an answer that
+    is no JSON.
+    """
 
     status: int
     body: Any
     seconds: float
 
 
-# --- how it is said ---------------------------------------------------------------------------------------------------
+# --- how it is said
+# ---------------------------------------------------------------------------------------------------
 
 
 def problems_of(expect: Spec) -> Iterator[RuleProblem]:
@@ -77,20 +81,21 @@ def problems_of(expect: Spec) -> Iterator[RuleProblem]:
 def _flaws_of_value(expression: str, test: Any) -> Iterator[RuleProblem]:
     trail = ("values", expression)
     if flaw := flaw_of_expression(expression):
-        yield RuleProblem(trail, "Not a JMESPath expression", f"{_cut(flaw)}.", at_key=True)
+        yield RuleProblem(trail, "Invalid JMESPath expression", f"{_cut(flaw)}.", at_key=True)
     if not isinstance(test, Mapping):
         return
     if not test:
         yield RuleProblem(
-            trail, "Nothing is expected", f"Say what it comes to: {', '.join(part.name for part in _TESTS)}."
+            trail, "Missing expectation", f"Add at least one test: {', '.join(part.name for part in _TESTS)}."
         )
     for name in ("matches", "not_matches"):
         pattern = test.get(name)
         if isinstance(pattern, str) and (flaw := flaw_of_pattern(pattern)):
-            yield RuleProblem((*trail, name), "Not a regular expression", f"{flaw}.")
+            yield RuleProblem((*trail, name), "Invalid regular expression", f"{flaw}.")
 
 
-# --- whether it is so -------------------------------------------------------------------------------------------------
+# --- whether it is so
+# -------------------------------------------------------------------------------------------------
 
 
 def judge(expect: Spec, reply: CheckedResponse) -> list[CheckFinding]:
@@ -130,9 +135,9 @@ def _judge_value(expression: str, tests: Spec, body: Any, work: Work) -> Iterato
     except ValueError as error:
         yield CheckFinding(expression, f"cannot be evaluated: {_cut(str(error))}")
     except TooMuchWorkError as error:
-        yield CheckFinding(expression, f"was not evaluated to its end: {error}")
+        yield CheckFinding(expression, f"could not be fully evaluated: {error}")
     except RecursionError:
-        yield CheckFinding(expression, "was not evaluated to its end: it comes to a value that is nested too deeply")
+        yield CheckFinding(expression, "could not be fully evaluated: its result is nested too deeply")
 
 
 def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]:
@@ -141,7 +146,7 @@ def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]
     except ValueError as error:
         yield CheckFinding("schema", _cut(str(error)))
     except TooMuchWorkError as error:
-        yield CheckFinding("schema", f"was not evaluated to its end: {error}")
+        yield CheckFinding("schema", f"could not be fully evaluated: {error}")
 
 
 def quoted(value: Any) -> str:

@@ -1,8 +1,8 @@
 """What a Check may call: operations of the data half of the API, as data.
 
-An operation is a line of `OPERATIONS`. What is special is said here and nowhere else: which header it wants, what it
-leaves behind and how that goes away, how long work is waited for, what in its answer nobody may see. None of them
-changes anything that is managed.
+An operation is a line of `OPERATIONS`. What is special is said here and nowhere else: which header
+it wants, what it leaves behind and how that goes away, how long work is waited for, what in its
+answer nobody may see. None of them changes anything that is managed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _HOLE = re.compile(r"\{(\w+)\}")
 class Leftover(Struct, frozen=True):
     """What an operation makes, and the call that removes it again.
 
-    Holes of the call are filled from the answer. `stored` where that is so only if the body says `store: true`.
+    Holes of the call are filled from the answer. `stored` where that is so only if the body says
+    `store: true`.
     """
 
     call: str
@@ -32,11 +33,12 @@ class Leftover(Struct, frozen=True):
 
 
 class PollPlan(Struct, frozen=True):
-    """Work that goes on after the answer: how to look at it, to end it, and to answer what it asks for.
+    """Work that goes on after the answer: how to look at it, to end it, and to answer what it asks
+    for.
 
-    `running` are the states in which it is not over; in the state `asks` it wants the outputs of functions, which are
-    told in the way of `dialect`. `marked` is the call that notes in its metadata which check it was, where nothing can
-    remove it.
+    `running` are the states in which it is not over; in the state `asks` it wants the outputs of
+    functions, which are told in the way of `dialect`. `marked` is the call that notes in its
+    metadata which check it was, where nothing can remove it.
     """
 
     read: str
@@ -51,12 +53,13 @@ class PollPlan(Struct, frozen=True):
 class Operation(Struct, frozen=True):
     """One endpoint: `call` is its method and path, whose holes are parameters of the check.
 
-    `fills` are values of the body where it does not have them; `stores` names the field that wants the answer stored.
-    `files` names the parts of a form that hold files, the first of them needed; with them the body travels as a form.
-    `shows` are lists that belong to the answer, by the name that they get there. `adds_to` is a list that the call adds
-    to, which is undone. `secrets` are keys, anywhere in the answer, whose texts nobody may see. `costly` where one call
-    costs noticeably. `answers_text` where the answer may be no JSON. `ended` says since when the live platform has it
-    no more, and what came after.
+    `fills` are values of the body where it does not have them; `stores` names the field that wants
+    the answer stored. `files` names the parts of a form that hold files, the first of them needed;
+    with them the body travels as a form. `shows` are lists that belong to the answer, by the name
+    that they get there. `adds_to` is a list that the call adds to, which is undone. `secrets` are
+    keys, anywhere in the answer, whose texts nobody may see. `costly` where one call costs
+    noticeably. `answers_text` where the answer may be no JSON. `ended` says since when the live
+    platform has it no more, and what came after.
     """
 
     name: str
@@ -111,7 +114,7 @@ _SESSION = PollPlan(
     dialect="session",
 )
 _RESPONSE = PollPlan(read="GET /responses/{id}", cancel="POST /responses/{id}/cancel")
-_ENDED = "The live platform ended threads and runs on 2026-08-26; createAgentSession checks what came after them."
+_ENDED = "The live platform retired threads and runs on 2026-08-26; createAgentSession checks their successor."
 _CLIENT_SECRET = ("client_secret", "value")
 
 

@@ -1,8 +1,8 @@
 """Retention: which objects that nobody manages are to go once they are old.
 
-Files, vector stores and stored completions pile up without anybody declaring them. A rule says which, by what they are
-and how old; plans list them as deletions, and apply removes them under the guards of all deletions. What is managed, or
-is named by what is managed, is never matched.
+Files, vector stores and stored completions pile up without anybody declaring them. A rule says
+which, by what they are and how old; plans list them as deletions, and apply removes them under the
+guards of all deletions. What is managed, or is named by what is managed, is never matched.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PURPOSES = (
 def flaws(spec: Spec) -> Iterator[RuleProblem]:
     """What is wrong with a rule, before anything is called."""
     if next(iter(references_in(spec)), None) is not None:
-        detail = "What a rule removes must be told by the manifests alone: write the value itself, or a variable."
+        detail = "A rule that removes objects must not depend on references: write a literal value or a variable."
         yield RuleProblem((), "Reference not possible here", detail)
         return
     of, match = spec.get("of"), spec.get("match")
@@ -46,27 +46,28 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
     asked = {name: value for name, value in match.items() if name != "older_than_days" and value is not None}
     for name in asked:
         if name not in _BY[of]:
-            detail = f"{of} objects are matched by {_named(_BY[of])}, and by their age."
+            detail = f"{of} objects can be matched by {_named(_BY[of])}, and by age."
             yield RuleProblem(("match", name), f"{of} has no {name}", detail, at_key=True)
     if not asked:
-        detail = f"Age alone would match everything: say which by {_named(_BY[of])}."
-        yield RuleProblem(("match",), "Nothing is matched", detail, at_key=True)
+        detail = f"Age alone would match everything: also match by {_named(_BY[of])}."
+        yield RuleProblem(("match",), "Incomplete match", detail, at_key=True)
     yield from _empty(asked)
 
 
 def _why_not(of: str) -> str:
     if of in _UNLISTED:
-        return f"The API has no list of {of.lower()}s, so those that nobody declared cannot be found."
-    return f"Files, vector stores and stored completions can be removed: {_named(tuple(_BY))}.{nearest(of, _BY) or ''}"
+        return f"The API has no list of {of.lower()}s, so undeclared ones cannot be found."
+    removable = _named(tuple(_BY))
+    return f"Only files, vector stores and stored completions can be removed: {removable}.{nearest(of, _BY)}"
 
 
 def _empty(asked: Mapping[str, Any]) -> Iterator[RuleProblem]:
     name, metadata = asked.get("name"), asked.get("metadata")
     if isinstance(name, str) and not name.strip("*?"):
-        detail = "It would match every name: write the part that all have in common."
-        yield RuleProblem(("match", "name"), "Nothing is matched", detail)
+        detail = "The pattern matches every name: add the part that the names have in common."
+        yield RuleProblem(("match", "name"), "Incomplete match", detail)
     if isinstance(metadata, Mapping) and not metadata:
-        yield RuleProblem(("match", "metadata"), "Nothing is matched", "Say at least one pair that they all carry.")
+        yield RuleProblem(("match", "metadata"), "Incomplete match", "Give at least one pair that all of them have.")
 
 
 def _named(names: tuple[str, ...]) -> str:
@@ -75,11 +76,11 @@ def _named(names: tuple[str, ...]) -> str:
 
 KIND = RuleKind(
     name="Retention",
-    doc="Objects that nobody manages and that are to go once they are old; no object.",
+    doc="Removes old objects that no stack manages. Declares no object.",
     scope=ScopeType.PROJECT_KEY,
     removes=True,
     fields=(
-        Field("of", Text(), "What is removed: `File`, `VectorStore` or `ChatCompletion`.", required=True),
+        Field("of", Text(), "The kind of objects to remove: `File`, `VectorStore` or `ChatCompletion`.", required=True),
         Field(
             "match",
             Object(
@@ -87,24 +88,24 @@ KIND = RuleKind(
                     Property(
                         "older_than_days",
                         Integer(1, 36_500),
-                        "The age at least, in days since it was made; of a vector store, since it was used last.",
+                        "The minimum age in days since creation or, for a vector store, since last use.",
                         required=True,
                     ),
-                    Property("purpose", Text(choices=_PURPOSES), "The purpose of a file."),
+                    Property("purpose", Text(choices=_PURPOSES), "The purpose of the file."),
                     Property(
                         "name",
                         Text(min_length=1),
-                        "The name of a file or a vector store; `*`, `?` and `[…]` stand for what varies.",
+                        "The name of the file or vector store, with the wildcards `*`, `?` and `[…]`.",
                     ),
                     Property(
                         "metadata",
                         MapOf(Text()),
-                        "Pairs that a vector store or a stored completion carries, all of them.",
+                        "Metadata pairs that the vector store or stored completion must all have.",
                     ),
-                    Property("model", Text(min_length=1), "The model of a stored completion, as the API shows it."),
+                    Property("model", Text(min_length=1), "The model of the stored completion, as the API returns it."),
                 )
             ),
-            "What an object must be to be removed: all that is said here, and at least one thing besides its age.",
+            "The conditions for removal. All must hold, and at least one must be other than age.",
             required=True,
         ),
     ),

@@ -1,7 +1,8 @@
 """Keys handed to a command, such as the client of a secret manager.
 
-The key goes in on standard input only: arguments and environment can be read by other processes. There is no shell.
-The command does not inherit our own API keys, and what it prints is redacted before anybody sees it.
+The key goes in on standard input only: arguments and environment can be read by other processes.
+There is no shell. The command does not inherit our own API keys, and what it prints is redacted
+before anybody sees it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _SHOWN_LINES = 5
 
 
 class Runner(Protocol):
-    """Runs a program to its end, like `subprocess.run`; raises subprocess.TimeoutExpired and OSError."""
+    """Runs a program to its end, like `subprocess.run`; raises subprocess.TimeoutExpired and
+    OSError.
+    """
 
     def __call__(
         self, command: Sequence[str], *, input: bytes, cwd: Path, env: Mapping[str, str], timeout: float
@@ -37,7 +40,9 @@ class Runner(Protocol):
 
 
 class CommandSink:
-    """Commands that run in the root folder. A program with a slash in it is looked for there, others on PATH."""
+    """Commands that run in the root folder. A program with a slash in it is looked for there,
+    others on PATH.
+    """
 
     def __init__(self, root: Path, redactor: Redactor, run: Runner) -> None:
         self._root = root.resolve()
@@ -49,7 +54,9 @@ class CommandSink:
         self._program(command[0])
 
     def put(self, command: Sequence[str], secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Run the command with the key and a newline on its standard input; gives the receipt. Raises SinkError."""
+        """Run the command with the key and a newline on its standard input; gives the receipt.
+        Raises SinkError.
+        """
         program = self._program(command[0])
         content = secret.reveal().encode() + b"\n"
         try:
@@ -57,12 +64,12 @@ class CommandSink:
                 [program, *command[1:]], input=content, cwd=self._root, env=self._environment(), timeout=TIMEOUT_SECONDS
             )
         except subprocess.TimeoutExpired as error:
-            message = f'"{command[0]}" did not take the key of {address} within {TIMEOUT_SECONDS:.0f} seconds'
+            message = f'"{command[0]}" did not accept the key of {address} within {TIMEOUT_SECONDS:.0f} seconds'
             raise SinkError(message + self._said(error.stdout, error.stderr)) from None
         except OSError as error:
             raise SinkError(f'"{command[0]}" cannot be run: {error.strerror or error}') from error
         if ended.returncode != 0:
-            message = f'"{command[0]}" did not take the key of {address}: {_how(ended.returncode)}'
+            message = f'"{command[0]}" did not accept the key of {address}: {_how(ended.returncode)}'
             raise SinkError(message + self._said(ended.stdout, ended.stderr), hint="run it by hand to see why")
         return {"sink": "command", "command": list(command), "digest": digests.digest(content)}
 
@@ -97,9 +104,11 @@ def run_program(
     timeout: float,
     stop: Event | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program in a session of its own: Ctrl-C does not reach it, and a time-out ends its children too.
+    """Run a program in a session of its own: Ctrl-C does not reach it, and a time-out ends its
+    children too.
 
-    Once `stop` is set it has a few more seconds to take the key, then it is ended and Interrupted is raised.
+    Once `stop` is set it has a few more seconds to take the key, then it is ended and Interrupted
+    is raised.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603 - the command is the user's own, and no shell reads it
@@ -127,7 +136,7 @@ def _talked(process: subprocess.Popen[bytes], input: bytes, timeout: float, stop
             if time.monotonic() >= ends_at:
                 raise subprocess.TimeoutExpired(process.args, timeout, error.output, error.stderr) from None
             if grace_ends_at is not None and time.monotonic() >= grace_ends_at:
-                raise Interrupted("the run was interrupted while a command was taking a key") from None
+                raise Interrupted("the run was interrupted while a command was receiving a key") from None
         rest = b""  # it is on its way already, and is not lost
 
 

@@ -1,8 +1,9 @@
 """Recognising what we wrote without keeping it.
 
-A key has more random bits than anyone can search, so any good digest hides it. The salt is for the other direction:
-without it, equal keys would have equal digests, and whoever holds two states or a key from elsewhere could match
-them at a glance. A slow hash would cost a noticeable part of a second for each key, and protect nothing more.
+A key has more random bits than anyone can search, so any good digest hides it. The salt is for the
+other direction: without it, equal keys would have equal digests, and whoever holds two states or a
+key from elsewhere could match them at a glance. A slow hash would cost a noticeable part of a
+second for each key, and protect nothing more.
 """
 
 from __future__ import annotations

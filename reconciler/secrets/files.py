@@ -1,8 +1,9 @@
 """Keys in files, readable by their owner alone from the first instant.
 
-A file of somebody else is never overwritten. Ours is known by a digest: the receipt in the state, or the proof that
-lies beside each key as `.NAME.reconciler`. The proof is written before the key, so that a kill between the two, or a
-lost state, does not leave a key behind that we must then refuse to replace. It holds digests and an address, no key.
+A file of somebody else is never overwritten. Ours is known by a digest: the receipt in the state,
+or the proof that lies beside each key as `.NAME.reconciler`. The proof is written before the key,
+so that a kill between the two, or a lost state, does not leave a key behind that we must then
+refuse to replace. It holds digests and an address, no key.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _LONGEST_NAME_BYTES = 200  # what systems allow, 255, less what the names beside
 
 
 class FileSink:
-    """Files below a root folder. `known` maps paths, as manifests write them, to digests of what we left there.
+    """Files below a root folder. `known` maps paths, as manifests write them, to digests of what we
+    left there.
 
     `owner` is the stack and environment; with an address it makes the name of a key's owner.
     """
@@ -44,7 +46,7 @@ class FileSink:
             self._require_ours(path, file)
             folder = next(parent for parent in file.parents if parent.exists())
             if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-                raise SinkError(f'"{path}" cannot be written: {folder} is not a folder that you may write to')
+                raise SinkError(f'"{path}" cannot be written: {folder} is not a writable folder')
 
     def put(self, path: str, secret: Secret, *, address: Address) -> Mapping[str, Any]:
         """Write the key and a newline, all or nothing; gives the receipt. Raises SinkError."""
@@ -56,8 +58,8 @@ class FileSink:
             _require_same_owner(path, file, owner)
             _make_private_folders(file.parent)
             mark = digests.digest(content)
-            # The digest of what is there now stays in the proof until the key is in place: a kill in between must
-            # leave a file that is still known as ours.
+            # The digest of what is there now stays in the proof until the key is in place: a kill
+            # in between must leave a file that is still known as ours.
             before = [known for known in self._digests(path, file) if digests.matches(_content(file), known)]
             _replace(_proof_of(file), _proof(owner, [mark, *before]))
             _replace(file, content)
@@ -65,7 +67,9 @@ class FileSink:
         return {"sink": "file", "file": path, "digest": mark}
 
     def recall(self, path: str, *, address: Address) -> Secret | None:
-        """The key that the file holds, if the proof beside it says that we wrote just that for this address."""
+        """The key that the file holds, if the proof beside it says that we wrote just that for this
+        address.
+        """
         with self._guard, _explained(path):
             file = self._locate(path)
             content, proof = _content(file), _read_proof(file)
@@ -78,13 +82,16 @@ class FileSink:
         return "/".join(part for part in (self._owner, str(address)) if part)
 
     def withdraw(self, path: str, digest: str) -> None:
-        """Remove the file if its content is still what the digest was made of. Raises SinkError where it cannot."""
+        """Remove the file if its content is still what the digest was made of. Raises SinkError
+        where it cannot.
+        """
         with self._guard, _explained(path):
             try:
                 file = self._locate(path)
             except SinkError:
                 return  # a link, or outside: not what we left
-            # A kill in here before may have left the proof alone, or with it the beginning of a delivery.
+            # A kill in here before may have left the proof alone, or with it the beginning of a
+            # delivery.
             is_half_done = not _exists(file) and digest in _read_proof(file).get("digests", ())
             if is_half_done or digests.matches(_content(file), digest):
                 file.unlink(missing_ok=True)
@@ -94,7 +101,9 @@ class FileSink:
                 _sync_folder(file.parent)
 
     def abandon(self, path: str) -> None:
-        """Remove what a delivery that was cut short has left: the key that its proof knows, the proof, their drafts."""
+        """Remove what a delivery that was cut short has left: the key that its proof knows, the
+        proof, their drafts.
+        """
         with self._guard, _explained(path):
             try:
                 file = self._locate(path)
@@ -118,7 +127,7 @@ class FileSink:
         folder = file.parent.resolve()
         if not folder.is_relative_to(self._root):
             raise SinkError(
-                f'"{path}" is outside of {self._root}', hint="keys are written below the stack's folder only"
+                f'"{path}" is outside {self._root}', hint="keys can only be written inside the stack's folder"
             )
         if (folder / file.name).is_symlink():
             raise SinkError(f'"{path}" is a symbolic link', hint="name the file itself, or remove the link")
@@ -128,11 +137,11 @@ class FileSink:
         if not _exists(file):
             return
         if not stat.S_ISREG(file.lstat().st_mode):
-            raise SinkError(f'"{path}" is not an ordinary file', hint="choose another file")
+            raise SinkError(f'"{path}" is not a regular file', hint="choose another file")
         content = _content(file)
         if content and not any(digests.matches(content, known) for known in self._digests(path, file)):
             raise SinkError(
-                f'"{path}" holds something that was not written from here, so it is not overwritten',
+                f'"{path}" exists and was not written by reconciler, so it is not overwritten',
                 hint="move it away, or choose another file",
             )
 
@@ -159,7 +168,7 @@ def _require_same_owner(path: str, file: Path, owner: str) -> None:
     if _content(file) and found != owner:
         raise SinkError(
             f'"{path}" holds the key of {found}, which would be lost',
-            hint=f"choose another file, or delete it if {found} is no more",
+            hint=f"choose another file, or delete the file if {found} no longer exists",
         )
 
 
@@ -185,7 +194,9 @@ def _read_proof(file: Path) -> Mapping[str, Any]:
 
 
 def _content(file: Path) -> bytes:
-    """The content of an ordinary file, cut where it is too long to be ours; empty where there is none."""
+    """The content of an ordinary file, cut where it is too long to be ours; empty where there is
+    none.
+    """
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
             return b""

@@ -1,7 +1,8 @@
 """Sinks: an API key goes from the API's answer into a file or a command, and is nowhere else.
 
-A target is the `write_to` of a manifest, `{file: PATH}` or `{command: [ARG, …]}`. The receipt of a delivery is what
-the state keeps; it says where the key went and can recognise it, and does not hold it.
+A target is the `write_to` of a manifest, `{file: PATH}` or `{command: [ARG, …]}`. The receipt of a
+delivery is what the state keeps; it says where the key went and can recognise it, and does not hold
+it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from reconciler.secrets.files import FileSink
 class SinkSet:
     """Every sink there is, behind the `Sinks` protocol. Safe to use from several threads.
 
-    `root` is the stack's folder: files stay below it, and commands run in it. `known` are the digests that earlier
-    receipts hold, by path (see `known_files`); a file with such a digest is ours to replace. `owner` says whose keys
-    these are, as `stack/environment`: two environments that name the same file must not replace each other's keys.
+    `root` is the stack's folder: files stay below it, and commands run in it. `known` are the
+    digests that earlier receipts hold, by path (see `known_files`); a file with such a digest is
+    ours to replace. `owner` says whose keys these are, as `stack/environment`: two environments
+    that name the same file must not replace each other's keys.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class SinkSet:
         self._commands = CommandSink(root, redactor, run)
 
     def check(self, target: Spec) -> None:
-        """Raise SinkError where the target could not take a secret now. Writes nothing and runs nothing."""
+        """Raise SinkError where the target could not take a secret now. Writes nothing and runs
+        nothing.
+        """
         match _shape(target):
             case "file", str(path):
                 self._files.check(path)
@@ -50,8 +54,8 @@ class SinkSet:
     def put(self, target: Spec, secret: Secret, *, address: Address) -> Mapping[str, Any]:
         """Deliver the secret and a newline.
 
-        The receipt is `{sink: file, file, digest}` or `{sink: command, command, digest}`.
-        Raises SinkError, and then the target has not taken the secret (a command that fails may have).
+        The receipt is `{sink: file, file, digest}` or `{sink: command, command, digest}`. Raises
+        SinkError, and then the target has not taken the secret (a command that fails may have).
         """
         self._redactor.add(secret)
         match _shape(target):
@@ -61,14 +65,17 @@ class SinkSet:
                 return self._commands.put(command, secret, address=address)
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
-        """What an earlier `put` for the address left in a file and is there still; commands do not give back."""
+        """What an earlier `put` for the address left in a file and is there still; commands do not
+        give back.
+        """
         match _shape(target):
             case "file", str(path):
                 return self._files.recall(path, address=address)
         return None
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
-        """Remove the file that `put` left, if it still holds what we left. Raises SinkError where it cannot.
+        """Remove the file that `put` left, if it still holds what we left. Raises SinkError where
+        it cannot.
 
         Without a receipt `put` did not come to its end, and what it had written by then is removed.
         """
@@ -80,7 +87,9 @@ class SinkSet:
 
 
 def known_files(specs: Iterable[Any]) -> dict[str, str]:
-    """Path and digest of every file receipt anywhere below `specs`, such as the `delivered` of all records."""
+    """Path and digest of every file receipt anywhere below `specs`, such as the `delivered` of all
+    records.
+    """
     return {receipt["file"]: receipt["digest"] for spec in specs for receipt in _receipts_in(spec)}
 
 

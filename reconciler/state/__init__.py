@@ -1,4 +1,5 @@
-"""What we remember between runs: which object each address is bound to, a journal of calls, the runs, and the lock.
+"""What we remember between runs: which object each address is bound to, a journal of calls, the
+runs, and the lock.
 
 `StateStore` is the whole interface; the other names are what it hands out.
 """

@@ -1,8 +1,8 @@
 """One connection that the workers of a run share.
 
-A write returns once it is on disk, and a disk takes milliseconds for that, whatever the size. So writers that come
-while others write join their transaction, each in a savepoint of its own, and the last one in the queue commits for
-all: ten workers wait for one sync of the disk instead of ten.
+A write returns once it is on disk, and a disk takes milliseconds for that, whatever the size. So
+writers that come while others write join their transaction, each in a savepoint of its own, and the
+last one in the queue commits for all: ten workers wait for one sync of the disk instead of ten.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class _Batch:
 
 
 class Database:
-    """An open file. `fence`, where set, runs first in every write, and raises to stop a writer that must not write."""
+    """An open file. `fence`, where set, runs first in every write, and raises to stop a writer that
+    must not write.
+    """
 
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         self._connection = connection
@@ -49,7 +51,9 @@ class Database:
 
     @contextmanager
     def write(self, *, fenced: bool = True) -> Iterator[sqlite3.Connection]:
-        """All or nothing: on disk when the block has been left, undone when it raises. Raises StateError."""
+        """All or nothing: on disk when the block has been left, undone when it raises. Raises
+        StateError.
+        """
         with translated(self._name):
             with self._turn():
                 batch = self._join()
@@ -70,10 +74,12 @@ class Database:
             yield self._connection
 
     def shrink(self) -> None:
-        """Give back the room in the file that nothing needs any more, where that is a good part of it.
+        """Give back the room in the file that nothing needs any more, where that is a good part of
+        it.
 
-        A large apply leaves the room of its journal, and every plan reads the file whole. Where it cannot be done, as
-        others have the file open or the disk is full, it is left for the next time.
+        A large apply leaves the room of its journal, and every plan reads the file whole. Where it
+        cannot be done, as others have the file open or the disk is full, it is left for the next
+        time.
         """
         with self._guard, suppress(sqlite3.OperationalError):
             if self._connection.in_transaction or self._batch is not None:
@@ -107,7 +113,8 @@ class Database:
             self._queued += change
 
     def _join(self) -> _Batch:
-        # Ctrl-C can strike between any two lines here: right after a commit, or right after a begin.
+        # Ctrl-C can strike between any two lines here: right after a commit, or right after a
+        # begin.
         if self._batch is not None and not self._connection.in_transaction:
             self._end(self._batch)
         if self._batch is None:
@@ -149,7 +156,8 @@ class Database:
         batch.end(error)
 
     def _await(self, batch: _Batch) -> None:
-        # Whoever is queued commits for us. Should it have been interrupted in the queue, we do it ourselves.
+        # Whoever is queued commits for us. Should it have been interrupted in the queue, we do it
+        # ourselves.
         while not batch.ended.wait(_PATIENCE_SECONDS):
             with self._guard:
                 self._commit(batch)
@@ -159,7 +167,9 @@ class Database:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn what SQLite and the file system raise into StateError, worded for the person who must act."""
+    """Turn what SQLite and the file system raise into StateError, worded for the person who must
+    act.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -171,14 +181,16 @@ def translated(name: str) -> Iterator[None]:
 def _explain(error: sqlite3.Error, name: str) -> StateError:
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StateError(f"the state {name} is damaged, or is no state at all: {error}", hint=DAMAGED_HINT)
+            return StateError(f"the state {name} is damaged or not a state file: {error}", hint=DAMAGED_HINT)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StateError(
-                f"the state {name} is held by another program for more than {BUSY_SECONDS:.0f} seconds",
-                hint="close whatever has the file open, and run again",
+                f"the state {name} has been locked by another program for more than {BUSY_SECONDS:.0f} seconds",
+                hint="close the program that has the file open, and run again",
             )
         case sqlite3.SQLITE_READONLY:
-            return StateError(f"the state {name} cannot be written: it is read-only, or was opened for reading")
+            return StateError(f"the state {name} cannot be written: it is read-only")
         case sqlite3.SQLITE_FULL:
-            return StateError(f"the state {name} cannot be written: the disk is full", hint="make room, and run again")
+            return StateError(
+                f"the state {name} cannot be written: the disk is full", hint="free some space, and run again"
+            )
     return StateError(f"the state {name} cannot be used: {error}")

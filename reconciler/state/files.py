@@ -1,11 +1,12 @@
 """Opening one SQLite file so that neither a kill nor a reader can harm it.
 
-Rollback journal rather than WAL: a closed state is a single file that can be copied, a reader needs no file beside it,
-and it behaves on file systems without shared memory. `synchronous=EXTRA` is FULL plus a sync of the folder after each
-commit; without it a power cut can bring back the rollback journal of a transaction that we already relied upon.
+Rollback journal rather than WAL: a closed state is a single file that can be copied, a reader needs
+no file beside it, and it behaves on file systems without shared memory. `synchronous=EXTRA` is FULL
+plus a sync of the folder after each commit; without it a power cut can bring back the rollback
+journal of a transaction that we already relied upon.
 
-Whoever only reads gets a copy in memory: the file is held for milliseconds, an older version is migrated in the copy,
-and nothing is ever written beside it.
+Whoever only reads gets a copy in memory: the file is held for milliseconds, an older version is
+migrated in the copy, and nothing is ever written beside it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def open_file(path: Path) -> Database:
 
 
 def open_copy(path: Path) -> Database:
-    """A copy of the file in memory, empty where there is no file; the disk is left alone. Raises StateError."""
+    """A copy of the file in memory, empty where there is no file; the disk is left alone. Raises
+    StateError.
+    """
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         with translated(str(path)):
@@ -58,16 +61,17 @@ def open_copy(path: Path) -> Database:
 def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
-    # Only a folder that holds nothing else is ours to hide from git; the backend may point at a folder of the user.
-    # An empty .gitignore is what a kill between creating and writing it leaves.
+    # Only a folder that holds nothing else is ours to hide from git; the backend may point at a
+    # folder of the user. An empty .gitignore is what a kill between creating and writing it leaves.
     others = any(entry.name != ignore.name for entry in folder.iterdir())
     if not others and (not ignore.exists() or ignore.stat().st_size == 0):
         ignore.write_text("*\n", encoding="utf-8")
 
 
 def _make_private(path: Path) -> None:
-    # SQLite would create the file with the umask's mode, readable to others until a chmod. The files that it makes
-    # beside this one take their mode from this one. A link is not followed: a checkout may hold one that leads away.
+    # SQLite would create the file with the umask's mode, readable to others until a chmod. The
+    # files that it makes beside this one take their mode from this one. A link is not followed: a
+    # checkout may hold one that leads away.
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -79,7 +83,8 @@ def _make_private(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Without this a power cut can take the new file's name away. Not every system can sync a folder.
+    # Without this a power cut can take the new file's name away. Not every system can sync a
+    # folder.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -100,15 +105,17 @@ def _copy_into(memory: sqlite3.Connection, path: Path) -> None:
 def _back_up(path: Path, memory: sqlite3.Connection, *, query: str) -> None:
     uri = path.absolute().as_uri() + query
     with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as source:
-        # A read transaction of our own obeys the time-out; the back-up alone would wait for a busy file for ever.
+        # A read transaction of our own obeys the time-out; the back-up alone would wait for a busy
+        # file for ever.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
         source.backup(memory)
 
 
 def _copy_interrupted(memory: sqlite3.Connection, path: Path) -> None:
-    # A writer was killed within a commit. Its half-done pages are undone in a private copy, not in the file: that is
-    # for the next writer. A writer that turns up while we copy is seen by the files' times, and we start over.
+    # A writer was killed within a commit. Its half-done pages are undone in a private copy, not in
+    # the file: that is for the next writer. A writer that turns up while we copy is seen by the
+    # files' times, and we start over.
     for _ in range(_COPY_ATTEMPTS):
         with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
             before = _fingerprint(path)
@@ -118,7 +125,7 @@ def _copy_interrupted(memory: sqlite3.Connection, path: Path) -> None:
             if _fingerprint(path) == before:
                 _back_up(Path(folder, path.name), memory, query="?mode=rw")
                 return
-    raise StateError(f"the state {path} does not hold still for reading", hint="wait for the other run to end")
+    raise StateError(f"the state {path} keeps changing while it is read", hint="wait for the other run to end")
 
 
 def _journal_of(path: Path) -> Path:

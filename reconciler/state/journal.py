@@ -1,8 +1,8 @@
 """The journal: what was about to be done, written before it was done.
 
-A change begins together with its pre-image, makes its calls as steps, and finishes together with the record it leaves,
-each in one transaction. So after a kill at any point an entry tells the next run what may have happened. Four things
-can end an entry:
+A change begins together with its pre-image, makes its calls as steps, and finishes together with
+the record it leaves, each in one transaction. So after a kill at any point an entry tells the next
+run what may have happened. Four things can end an entry:
 
 - `done`: it succeeded;
 - `failed`: it raised, so it certainly did not happen, or not as a whole;
@@ -48,10 +48,11 @@ class Status(StrEnum):
 class JournalEntry(Struct, frozen=True):
     """A change or a step of the journal. Times are unix seconds of the server.
 
-    `ended_at` is None while an entry is open, and stays so where the process died. An entry that is open although it
-    has ended had an ambiguous answer.
+    `ended_at` is None while an entry is open, and stays so where the process died. An entry that is
+    open although it has ended had an ambiguous answer.
 
-    For a change `name` is its action and `steps` are its calls in order. `id` and `result` are what `done` was given.
+    For a change `name` is its action and `steps` are its calls in order. `id` and `result` are what
+    `done` was given.
     """
 
     seq: int
@@ -93,10 +94,11 @@ class Journal:
         *,
         pre_image: runs.PreImage | None = None,
     ) -> Iterator[ChangeJournal]:
-        """Begin a change, on disk before the block starts; leaving without `finish` records a failure.
+        """Begin a change, on disk before the block starts; leaving without `finish` records a
+        failure.
 
-        `pre_image` is kept, so that the change can be undone. An abort (KeyboardInterrupt, SystemExit) and an
-        AmbiguousError leave it unfinished, for the next run to look.
+        `pre_image` is kept, so that the change can be undone. An abort (KeyboardInterrupt,
+        SystemExit) and an AmbiguousError leave it unfinished, for the next run to look.
         """
         row = self._row(address, str(action), intent or {}, change=None)
         with self._database.write() as connection:
@@ -140,8 +142,8 @@ class Journal:
     def fail(self, seq: int, error: Exception | None) -> None:
         """Write that an entry failed.
 
-        After an ambiguous answer it stays open, since nothing is known of its outcome. Only its times are written: when
-        the call was sent, and when it was clear that no answer would come.
+        After an ambiguous answer it stays open, since nothing is known of its outcome. Only its
+        times are written: when the call was sent, and when it was clear that no answer would come.
         """
         if isinstance(error, AmbiguousError):
             with self._database.write() as connection:
@@ -174,7 +176,9 @@ class ChangeJournal:
 
     @contextmanager
     def step(self, name: str, **intent: Any) -> Iterator[Step]:
-        """Write the intent, on disk before the block starts. The block makes the call and calls `done`."""
+        """Write the intent, on disk before the block starts. The block makes the call and calls
+        `done`.
+        """
         seq = self._journal.begin(self.address, name, intent, change=self._seq)
         step = _OpenStep(self._journal, seq)
         try:
@@ -187,19 +191,25 @@ class ChangeJournal:
             self._journal.fail(seq, None)
 
     def unfinished(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Intents of earlier runs at this address under `name` that are open, oldest first, with their times."""
+        """Intents of earlier runs at this address under `name` that are open, oldest first, with
+        their times.
+        """
         rows = self._earlier_steps(name, Status.BEGUN)
         return [
             {**from_json(intent), "began_at": began_at, "ended_at": ended_at} for intent, began_at, ended_at, *_ in rows
         ]
 
     def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """`id` and result of earlier runs' steps under `name` that ended, in changes that did not, oldest first."""
+        """`id` and result of earlier runs' steps under `name` that ended, in changes that did not,
+        oldest first.
+        """
         rows = self._earlier_steps(name, Status.DONE)
         return [{"id": id, **from_json(result)} for *_, id, result in rows]
 
     def finish(self, record: Record | None = None, *, remove: bool = False) -> None:
-        """End the change, settle what earlier runs left open, and put the record or remove it, in one transaction."""
+        """End the change, settle what earlier runs left open, and put the record or remove it, in
+        one transaction.
+        """
         with self._database.write() as connection:
             self._journal.mark_done(connection, self._seq, record.id if record else None, {})
             if self._pre_image is not None:
@@ -214,10 +224,9 @@ class ChangeJournal:
     def _earlier_steps(self, name: str, status: Status) -> list[tuple[Any, ...]]:
         with self._database.read() as connection:
             return connection.execute(
-                "SELECT s.intent, s.began_at, s.ended_at, s.id, s.result"
-                " FROM journal AS s JOIN journal AS c ON c.seq = s.change"
-                " WHERE s.address = ? AND s.name = ? AND s.status = ? AND c.status <> 'done' AND s.run < ?"
-                " ORDER BY s.seq",
+                "SELECT s.intent, s.began_at, s.ended_at, s.id, s.result FROM journal AS s JOIN "
+                "journal AS c ON c.seq = s.change WHERE s.address = ? AND s.name = ? AND s.status "
+                "= ? AND c.status <> 'done' AND s.run < ? ORDER BY s.seq",
                 (str(self.address), plain(name), status, self._run_id),
             ).fetchall()
 
@@ -241,11 +250,14 @@ class _OpenStep:
 
 
 def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int]) -> list[JournalEntry]:
-    """Changes that may have left something behind, oldest first: never ended, or failed after a call went out."""
+    """Changes that may have left something behind, oldest first: never ended, or failed after a
+    call went out.
+    """
     found = connection.execute(f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq")  # noqa: S608
     changes = connection.execute(
         f"SELECT {_COLUMNS} FROM journal AS c"  # noqa: S608 - constant columns and condition
-        f" WHERE change IS NULL AND (status = 'begun' OR status = 'failed' AND {_HAS_TRACES}) ORDER BY seq"
+        f" WHERE change IS NULL AND (status = 'begun' OR status = 'failed' AND {_HAS_TRACES}) "
+        "ORDER BY seq"
     )
     steps: dict[int, list[JournalEntry]] = {}
     with readable():
@@ -272,13 +284,16 @@ def settle(connection: sqlite3.Connection, address: Address) -> None:
 
 
 def prune(connection: sqlite3.Connection) -> None:
-    """Forget the changes that nobody needs to look into any more: done, or failed before any call succeeded."""
+    """Forget the changes that nobody needs to look into any more: done, or failed before any call
+    succeeded.
+    """
     moot = (
         "SELECT seq FROM journal AS c WHERE change IS NULL"  # noqa: S608 - constant condition
         f" AND (status = 'done' OR status = 'failed' AND NOT {_HAS_TRACES})"
     )
     connection.execute(f"DELETE FROM journal WHERE change IN ({moot})")  # noqa: S608 - constant condition
-    # Without their steps, changes that are done are still done, and those that failed are still without traces.
+    # Without their steps, changes that are done are still done, and those that failed are still
+    # without traces.
     connection.execute(f"DELETE FROM journal WHERE seq IN ({moot})")  # noqa: S608 - constant condition
 
 

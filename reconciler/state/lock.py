@@ -1,4 +1,4 @@
-"""The lock: one run at a time writes, and everybody else is told who.
+"""The lock: one run at a time writes, and every other run learns which one.
 
 The claim is a row in the database, so it is taken and seen in the same transaction as everything else. Its holder also
 holds the kernel's lock on a file beside the database. A holder that was killed leaves its row behind, and the kernel's
@@ -59,9 +59,11 @@ class Holder(Struct, frozen=True):
 def hold(
     database: Database, file_lock: FileLock, *, command: str, now: float, on_takeover: Callable[[Holder], None]
 ) -> Iterator[Holder]:
-    """Hold the lock for the block, and refuse every write of this store once somebody else took it away.
+    """Hold the lock for the block, and refuse every write of this store once somebody else took it
+    away.
 
-    Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once the lock is ours.
+    Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once
+    the lock is ours.
     """
     holder = Holder(user=_user(), command=command, since=now, process=Process.current(), has_file_lock=True)
     token = secrets.token_hex(16)
@@ -113,8 +115,8 @@ def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
 def _require(connection: sqlite3.Connection, token: str) -> None:
     if connection.execute("SELECT 1 FROM lock WHERE token = ?", (token,)).fetchone() is None:
         raise StateError(
-            "the lock was taken away from this run, so it must not write any more",
-            hint="see who unlocked it, then run again",
+            "this run has lost the lock, so it must not write to the state",
+            hint="find out who unlocked it, then run again",
         )
 
 
@@ -131,8 +133,8 @@ def _held(found: Holder | None, here: Holder) -> LockedError:
 
 
 def _hint(found: Holder, here: Holder) -> str:
-    where = "" if found.host == here.host else f" on {found.host}, where this machine cannot look"
-    return f"wait for it to end; if you are certain that it is dead{where}: reconciler state unlock"
+    where = "" if found.host == here.host else f" on {found.host}, which this machine cannot check"
+    return f"wait for it to end; if you are certain that it is no longer running{where}: reconciler state unlock"
 
 
 def _user() -> str:

@@ -1,4 +1,6 @@
-"""What files of manifests came to, by their digest. Every function works inside the caller's transaction."""
+"""What files of manifests came to, by their digest. Every function works inside the caller's
+transaction.
+"""
 
 from __future__ import annotations
 

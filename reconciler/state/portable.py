@@ -1,7 +1,8 @@
 """State as JSON, for moving it to another backend or repairing it by hand.
 
-What travels is what cannot be found again: the records, the outputs and the marks of the last apply. Journal, history
-and lock stay behind; they belong to the file and the machine. Reading is strict, since people edit this.
+What travels is what cannot be found again: the records, the outputs and the marks of the last
+apply. Journal, history and lock stay behind; they belong to the file and the machine. Reading is
+strict, since people edit this.
 """
 
 from __future__ import annotations
@@ -117,21 +118,21 @@ def origin_of(data: Mapping[str, Any]) -> Origin:
 
 def check_is_ours(theirs: Origin, own: Origin) -> None:
     """Raise StateError for the export of another stack, environment, place or lineage."""
-    hint = "Say --from-elsewhere if this is meant."
+    hint = "If this is intended, use --from-elsewhere."
     if theirs.name != own.name:
         raise StateError(
-            f"the export is of {theirs.name}, not of {own.name}",
-            hint="Choose the other environment with -e, or say --from-elsewhere if this is meant.",
+            f"the export belongs to {theirs.name}, not to {own.name}",
+            hint="Choose the other environment with -e, or use --from-elsewhere if this is intended.",
         )
     if theirs.identity.conflicts_with(own.identity):
         raise StateError(
-            f"the export is of {theirs.identity.place}, and this state is of {own.identity.place}",
+            f"the export belongs to {theirs.identity.place}, this state to {own.identity.place}",
             hint=hint,
         )
     if is_foreign(theirs, own):
         raise StateError(
-            "the export is of another state with the same stack and environment: its lineage is "
-            f"{theirs.identity.lineage}, and the lineage here is {own.identity.lineage}",
+            "the export belongs to another state with the same stack and environment: its lineage "
+            f"is {theirs.identity.lineage}, the lineage here is {own.identity.lineage}",
             hint=hint,
         )
 
@@ -142,9 +143,9 @@ def check_is_newer(theirs: Origin, own: Origin, forgotten: Sequence[Address]) ->
     if theirs.name != own.name or is_foreign(theirs, own) or theirs.serial >= own.serial:
         return
     raise StateError(
-        f"the export is older than this state: its serial is {theirs.serial}, and the serial here "
-        f"is {own.serial}; {_forgetting(forgotten)}",
-        hint="Say --force-older if this is meant.",
+        f"the export is older than this state: its serial is {theirs.serial}, the serial here is "
+        f"{own.serial}; {_forgetting(forgotten)}",
+        hint="If this is intended, use --force-older.",
     )
 
 
@@ -166,19 +167,19 @@ def is_foreign(theirs: Origin, own: Origin) -> bool:
 
 def _forgetting(forgotten: Sequence[Address]) -> str:
     if not forgotten:
-        return "it would forget no object, only later values"
+        return "importing it would lose later values, but no objects"
     named = ", ".join(map(str, forgotten[:_SHOWN_PROBLEMS]))
     rest = len(forgotten) - _SHOWN_PROBLEMS
-    return f"it would forget {named}" + (f" and {rest} more" if rest > 0 else "")
+    return f"importing it would forget {named}" + (f" and {rest} more" if rest > 0 else "")
 
 
 def _check_version(data: Any) -> None:
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-        raise StateError("this is not an exported state", hint="use a file written by `reconciler state export`")
+        raise StateError("this is not a state export", hint="use a file written by `reconciler state export`")
     version = data.get("version")
     if isinstance(version, int) and version > VERSION:
         raise StateError(
-            f"the export has version {version}, and this program reads versions up to {VERSION}",
+            f"the export has version {version}, but this program supports versions up to {VERSION}",
             hint="use the version of reconciler that wrote it, or a later one",
         )
     if type(version) is not int or version < 1:

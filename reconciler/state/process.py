@@ -1,8 +1,9 @@
 """Telling one process from every other, and a dead one from a living one.
 
-A pid says nothing on another machine, after a restart, inside another container, or once it has been used again. So
-a process is known by its machine, the machine's boot, the pid namespace, the pid, and when it started. "Dead" is only
-said where all of that is certain; everything else counts as alive.
+A pid says nothing on another machine, after a restart, inside another container, or once it has
+been used again. So a process is known by its machine, the machine's boot, the pid namespace, the
+pid, and when it started. "Dead" is only said where all of that is certain; everything else counts
+as alive.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _INITIAL_NAMESPACE = "pid:[4026531836]"
 class Process(Struct, frozen=True):
     """One process among all. Texts are empty where the system does not tell.
 
-    `machine` is the installation's id, `boot` changes with every start of the system, `namespace` with every
-    container, `started` is the process's start time in the system's own unit.
+    `machine` is the installation's id, `boot` changes with every start of the system, `namespace`
+    with every container, `started` is the process's start time in the system's own unit.
     """
 
     host: str
@@ -58,8 +59,9 @@ class Process(Struct, frozen=True):
         return bool(started and other.started) and started != other.started
 
     def _outlived_boot_of(self, other: Process) -> bool:
-        # Two containers, or two machines from one image, can share a host name; their boots differ although both run.
-        # Outside of containers the machine's id settles it: one machine has one boot at a time.
+        # Two containers, or two machines from one image, can share a host name; their boots differ
+        # although both run. Outside of containers the machine's id settles it: one machine has one
+        # boot at a time.
         outside = self.namespace == other.namespace == _INITIAL_NAMESPACE
         return outside and bool(self.machine) and self.machine == other.machine
 
@@ -78,7 +80,9 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When the process started; None where there is none, empty where there is one but its start cannot be read."""
+    """When the process started; None where there is none, empty where there is one but its start
+    cannot be read.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -87,7 +91,8 @@ def _started(pid: int) -> str | None:
         pass  # it exists and belongs to somebody else
     if sys.platform == "darwin":
         return _ask("/bin/ps", "-o", "lstart=", "-p", str(pid))
-    # The second field is the program's name in brackets and may hold anything, brackets and spaces too.
+    # The second field is the program's name in brackets and may hold anything, brackets and spaces
+    # too.
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     if len(fields) < 20:
         return ""

@@ -1,4 +1,6 @@
-"""Records in tables: which object each address is bound to. Every function works inside the caller's transaction."""
+"""Records in tables: which object each address is bound to. Every function works inside the
+caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _ROWS_AT_ONCE = 500
 
 
 def put(connection: sqlite3.Connection, record: Record) -> None:
-    """Insert or replace. The serial grows only where something differs, so that plans do not go stale for nothing."""
+    """Insert or replace. The serial grows only where something differs, so that plans do not go
+    stale for nothing.
+    """
     row = _to_row(record)
     dependencies = [(row[0], at, str(target)) for at, target in enumerate(record.depends_on)]
     known = _row_of(connection, row[0])
@@ -43,12 +47,14 @@ def remove(connection: sqlite3.Connection, address: Address) -> None:
 
 
 def move(connection: sqlite3.Connection, source: Address, target: Address) -> None:
-    """Give a record another address, in what depends on it and in the journal too. Raises StateError."""
+    """Give a record another address, in what depends on it and in the journal too. Raises
+    StateError.
+    """
     names = (str(target), str(source))
     if _row_of(connection, str(source)) is None:
         raise StateError(f"{source} is not in the state, so it cannot be moved")
     if _row_of(connection, str(target)) is not None:
-        raise StateError(f"{target} is in the state already", hint=f"remove it first: reconciler state rm {target}")
+        raise StateError(f"{target} is already in the state", hint=f"remove it first: reconciler state rm {target}")
     connection.execute("UPDATE resources SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET target = ? WHERE target = ?", names)

@@ -1,7 +1,7 @@
 """Between values of the model and text in columns.
 
-Specs are JSON as `model.values.encode` makes it, so a reference or a local file comes back as what it was, and a
-`Secret` is refused with a TypeError before it reaches the disk.
+Specs are JSON as `model.values.encode` makes it, so a reference or a local file comes back as what
+it was, and a `Secret` is refused with a TypeError before it reaches the disk.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ SPEC_COLUMNS = ("applied", "answered", "overwritten", "delivered")
 
 
 def to_json(value: Any) -> str:
-    """JSON text of any value of a spec. Raises TypeError for secrets, StateError for numbers that JSON has not."""
+    """JSON text of any value of a spec. Raises TypeError for secrets, StateError for numbers that
+    JSON has not.
+    """
     try:
         return _ENCODER.encode(encode(value))
     except ValueError as error:
-        raise StateError(f"a value cannot be kept in the state: {error}") from error
+        raise StateError(f"a value cannot be stored in the state: {error}") from error
 
 
 def from_json(text: str) -> Any:
@@ -38,12 +40,15 @@ def from_json(text: str) -> Any:
         return {} if text == "{}" else []
     with readable():
         value = read_json(text)
-        # Most values are plain JSON, and walking ten thousand specs for nothing would be felt in every plan.
+        # Most values are plain JSON, and walking ten thousand specs for nothing would be felt in
+        # every plan.
         return decode(value) if _TAG_TEXT in text else value
 
 
 def all_from_json(texts: Sequence[str]) -> list[Any]:
-    """What `from_json` makes of each text, with equal keys kept once: ten thousand specs have few of their own."""
+    """What `from_json` makes of each text, with equal keys kept once: ten thousand specs have few
+    of their own.
+    """
     with readable():
         values: list[Any] = read_json(f"[{','.join(texts)}]")
         if len(values) != len(texts):
@@ -52,8 +57,8 @@ def all_from_json(texts: Sequence[str]) -> list[Any]:
 
 
 DAMAGED_HINT = (
-    "restore the file from a copy, or move it away: plan and apply find the objects again by their marks, and with "
-    "--adopt by their natural keys"
+    "restore the file from a backup, or move it away: plan and apply "
+    "then find objects by their marks and, with --adopt, by their natural keys"
 )
 """What to do about a state that cannot be read; nothing in it is irreplaceable."""
 
@@ -64,11 +69,13 @@ def readable() -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StateError(f"the state holds something unreadable: {error}", hint=DAMAGED_HINT) from error
+        raise StateError(f"the state contains unreadable data: {error}", hint=DAMAGED_HINT) from error
 
 
 def plain(text: str) -> str:
-    """`text` as a column can hold it: what is no character, as in some file names, is written as an escape."""
+    """`text` as a column can hold it: what is no character, as in some file names, is written as an
+    escape.
+    """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,7 +1,8 @@
 """The tables, and how a database of an earlier version becomes one of this version.
 
-A version is a number in the file's header. Each migration takes the database from one version to the next; they run
-in one transaction, so that a kill leaves the old version whole. A migration that has been released is never edited.
+A version is a number in the file's header. Each migration takes the database from one version to
+the next; they run in one transaction, so that a kill leaves the old version whole. A migration that
+has been released is never edited.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from reconciler.errors import StateError
 Migration = Callable[[sqlite3.Connection], None]
 
 APPLICATION_ID = 0x52434E43
-"""Marks an SQLite file as ours, so that another program's database is not taken for an empty state."""
+"""Marks an SQLite file as ours, so that another program's database is not taken for an empty state.
+"""
 
 _FIRST = """
 CREATE TABLE identity (
@@ -100,7 +102,8 @@ def _first(connection: sqlite3.Connection) -> None:
 
 
 def _second(connection: sqlite3.Connection) -> None:
-    # Why an object was changed, and whether it went through: what a rollback has to know beside how it looked.
+    # Why an object was changed, and whether it went through: what a rollback has to know beside how
+    # it looked.
     connection.execute("ALTER TABLE pre_images ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
     connection.execute("ALTER TABLE pre_images ADD COLUMN done INTEGER NOT NULL DEFAULT 0")
 
@@ -111,11 +114,12 @@ def _third(connection: sqlite3.Connection) -> None:
 
 
 def _fourth(connection: sqlite3.Connection) -> None:
-    # Every id that an address was ever bound to: with it, a mark that somebody copied can be told from one of ours.
+    # Every id that an address was ever bound to: with it, a mark that somebody copied can be told
+    # from one of ours.
     connection.execute("CREATE TABLE held (address TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (address, id))")
     connection.execute("INSERT INTO held SELECT address, id FROM resources")
-    # Earlier versions recorded the default of the kind as if the manifest had set it. For these kinds the default was
-    # `retain`, so that a recorded `delete` was set by the manifest.
+    # Earlier versions recorded the default of the kind as if the manifest had set it. For these
+    # kinds the default was `retain`, so that a recorded `delete` was set by the manifest.
     retained = ("Project/%", "ProjectKey/%", "User/%", "FineTuningJob/%")
     others = " AND ".join("address NOT LIKE ?" for _ in retained)
     connection.execute(f"UPDATE resources SET on_remove = NULL WHERE on_remove = 'delete' AND {others}", retained)  # noqa: S608
@@ -138,13 +142,15 @@ MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth)
 
 
 def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
-    """Whether the database needs no migration. Raises StateError for a newer one, and for another program's."""
+    """Whether the database needs no migration. Raises StateError for a newer one, and for another
+    program's.
+    """
     version = _pragma(connection, "user_version")
     if _pragma(connection, "application_id") != APPLICATION_ID and (version or _has_tables(connection)):
         raise StateError("it is an SQLite database of another program", hint="choose another folder for the state")
     if version > len(migrations):
         raise StateError(
-            f"it has version {version}, and this program ({__version__}) reads versions up to {len(migrations)}",
+            f"it has version {version}, but this program ({__version__}) supports versions up to {len(migrations)}",
             hint=f"use reconciler {_written_by(connection)} or later",
         )
     return version == len(migrations)
@@ -171,7 +177,8 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def _written_by(connection: sqlite3.Connection) -> str:
-    # The one table that every later version keeps, so that an older program can still name the newer one.
+    # The one table that every later version keeps, so that an older program can still name the
+    # newer one.
     try:
         row = connection.execute("SELECT value FROM meta WHERE name = 'program'").fetchone()
     except sqlite3.OperationalError:

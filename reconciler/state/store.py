@@ -1,11 +1,11 @@
 """The state of one stack in one environment.
 
-The live API is the truth. This remembers only what it cannot tell: which object an address is bound to, what we
-applied last, values that we overwrote, and what was under way when a run died. Losing it loses nothing that a plan
-could not find again. No secret ever enters it.
+The live API is the truth. This remembers only what it cannot tell: which object an address is bound
+to, what we applied last, values that we overwrote, and what was under way when a run died. Losing
+it loses nothing that a plan could not find again. No secret ever enters it.
 
-Every method is a transaction of its own and may be called from any thread; all raise StateError where the file cannot
-be read or written.
+Every method is a transaction of its own and may be called from any thread; all raise StateError
+where the file cannot be read or written.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _FORMER_OWNERS = "former owners"
 
 
 class StateStore:
-    """The embedded backend: one SQLite file. Use `open` or `open_for_reading`, and `close` it (or use `with`)."""
+    """The embedded backend: one SQLite file. Use `open` or `open_for_reading`, and `close` it (or
+    use `with`).
+    """
 
     def __init__(
         self, database: Database, path: Path, *, stack: str, environment: str, clock: Callable[[], float]
@@ -63,7 +65,9 @@ class StateStore:
 
     @classmethod
     def open_for_reading(cls, folder: Path, *, stack: str, environment: str) -> StateStore:
-        """A view of the state as it is now, empty where there is none; the disk is not touched, writes are refused."""
+        """A view of the state as it is now, empty where there is none; the disk is not touched,
+        writes are refused.
+        """
         path = state_file(folder, stack, environment)
         with _named(path):
             store = cls._ready(open_copy(path), path, stack, environment, time.time)
@@ -107,11 +111,11 @@ class StateStore:
         with self._database.read() as connection:
             found = connection.execute("SELECT stack, environment FROM identity").fetchone()
             if found is None:
-                raise StateError("it does not say whose it is", hint=DAMAGED_HINT)
+                raise StateError("it does not name its stack and environment", hint=DAMAGED_HINT)
             if tuple(found) != (plain(self.stack), plain(self.environment)):
                 raise StateError(
                     f"it belongs to {found[0]}/{found[1]}, not to {self.stack}/{self.environment}",
-                    hint="give each stack and environment a file of its own",
+                    hint="use a separate file for each stack and environment",
                 )
 
     def close(self) -> None:
@@ -150,7 +154,9 @@ class StateStore:
             return resources.serial(connection)
 
     def records(self) -> Mapping[Address, Record]:
-        """Every record, in address order; read again only where the serial says that something changed."""
+        """Every record, in address order; read again only where the serial says that something
+        changed.
+        """
         with self._database.read() as connection:
             serial = resources.serial(connection)
             if self._read is None or self._read[0] != serial:
@@ -163,7 +169,9 @@ class StateStore:
             resources.put(connection, record)
 
     def put_unchanged(self, record: Record, run_id: int, image: PreImage | None) -> None:
-        """Put a record for which nothing was called, with what the run has to undo of it, in one transaction."""
+        """Put a record for which nothing was called, with what the run has to undo of it, in one
+        transaction.
+        """
         with self._database.write() as connection:
             if image is not None:
                 runs.mark_done(connection, runs.keep_pre_image(connection, run_id, image), self._clock())
@@ -175,7 +183,9 @@ class StateStore:
             resources.remove(connection, address)
 
     def move(self, source: Address, target: Address) -> None:
-        """Give a record another address. Raises StateError where `source` is unknown or `target` is taken."""
+        """Give a record another address. Raises StateError where `source` is unknown or `target` is
+        taken.
+        """
         with self._database.write() as connection:
             resources.move(connection, source, target)
 
@@ -204,13 +214,17 @@ class StateStore:
             resources.put_outputs(connection, outputs)
 
     def meta(self, name: str) -> str | None:
-        """A remark kept beside the resources, such as the digest of the configuration that was applied last."""
+        """A remark kept beside the resources, such as the digest of the configuration that was
+        applied last.
+        """
         with self._database.read() as connection:
             row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_meta(self, name: str, value: str) -> None:
-        """Keep a remark. `program` is taken: it names the version of this program that made the file."""
+        """Keep a remark. `program` is taken: it names the version of this program that made the
+        file.
+        """
         with self._database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
 
@@ -230,13 +244,17 @@ class StateStore:
     # Journal
 
     def journal(self, run_id: int, *, redact: Callable[[str], str] | None = None) -> Journal:
-        """The journal of a run. `redact` is applied to the messages of failures before they are kept."""
+        """The journal of a run. `redact` is applied to the messages of failures before they are
+        kept.
+        """
         return Journal(self._database, run_id, clock=self._clock, redact=redact or Redactor())
 
     def unfinished(self) -> Sequence[JournalEntry]:
-        """Changes of earlier runs that may have left something at the API, oldest first, with their steps.
+        """Changes of earlier runs that may have left something at the API, oldest first, with their
+        steps.
 
-        These are the changes that never ended, and those that failed after a call succeeded or remained unclear.
+        These are the changes that never ended, and those that failed after a call succeeded or
+        remained unclear.
         """
         with self._database.read() as connection:
             return journal.read_unfinished(connection, except_runs=self._own_runs)
@@ -262,7 +280,9 @@ class StateStore:
         return run_id
 
     def end_run(self, run_id: int, *, status: str, counts: Mapping[str, int]) -> None:
-        """Write that a run ended, and drop the journal entries and old pre-images that nobody needs any more."""
+        """Write that a run ended, and drop the journal entries and old pre-images that nobody needs
+        any more.
+        """
         with self._database.write() as connection:
             runs.end(connection, run_id, status=status, counts=counts, at=self._clock())
             journal.prune(connection)
@@ -280,7 +300,8 @@ class StateStore:
             return runs.read_pre_images(connection, run_id)
 
     def made_since(self, moment: float) -> Mapping[Address, float]:
-        """The addresses whose objects were created since a moment, with the latest time at which each can have been.
+        """The addresses whose objects were created since a moment, with the latest time at which
+        each can have been.
 
         Times are unix seconds of the server. Runs that are no longer remembered are left out.
         """
@@ -290,7 +311,8 @@ class StateStore:
     # Lock
 
     def lock(self, *, command: str, on_takeover: Callable[[Holder], None]) -> AbstractContextManager[Holder]:
-        """Hold the lock for a block. Raises LockedError saying who holds it, on what machine and since when.
+        """Hold the lock for a block. Raises LockedError saying who holds it, on what machine and
+        since when.
 
         A holder that is provably dead is taken over, and handed to `on_takeover` for the notice.
         """
@@ -302,7 +324,9 @@ class StateStore:
             return lock.read_holder(connection)
 
     def unlock(self) -> Holder | None:
-        """Take the lock away from whoever holds it; gives who that was. Its writes are refused from then on."""
+        """Take the lock away from whoever holds it; gives who that was. Its writes are refused from
+        then on.
+        """
         with self._database.write(fenced=False) as connection:
             holder = lock.release(connection)
         self._file_lock.break_lock()
@@ -311,7 +335,9 @@ class StateStore:
     # Export and import
 
     def export(self) -> dict[str, Any]:
-        """Records and outputs as JSON values, with a version. Journal, runs and lock are not part of it."""
+        """Records and outputs as JSON values, with a version. Journal, runs and lock are not part
+        of it.
+        """
         with self._database.read() as connection:
             return portable.to_data(
                 stack=self.stack,
@@ -381,6 +407,7 @@ def state_file(folder: Path, stack: str, environment: str) -> Path:
     """Where the state of a stack and environment is kept. Different names never share a file."""
     if not stack or not environment:
         raise StateError("a state needs the names of its stack and environment")
-    # Dots are escaped within a name, since one dot separates the two; slashes and the like by `quote`.
+    # Dots are escaped within a name, since one dot separates the two; slashes and the like by
+    # `quote`.
     parts = (quote(plain(name), safe="").replace(".", "%2E") for name in (stack, environment))
     return folder / (".".join(parts) + ".db")

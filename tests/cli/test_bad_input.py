@@ -33,48 +33,48 @@ def account(name: str, target: str) -> str:
 MANIFESTS = {
     "syntax": ("kind: [Assistant\nmetadata: x\n", "a.yaml:2:9", "Not valid YAML"),
     "tab": ("kind: Assistant\nmetadata:\n\tname: x\n", "a.yaml:3:1", "Not valid YAML"),
-    "duplicate key": (NAMED + "spec: {model: a, model: b}\n", "a.yaml:3:18", '"model" is given twice'),
+    "duplicate key": (NAMED + "spec: {model: a, model: b}\n", "a.yaml:3:18", '"model" appears twice'),
     "unknown kind": (GOOD.replace("Assistant", "Asistant"), "a.yaml:1:7", 'Did you mean "Assistant"?'),
     "unknown field": (NAMED + "spec: {model: x, instruction: y}\n", "a.yaml:3:18", 'Did you mean "instructions"?'),
     "unknown section": (GOOD + "lifecyle: {}\n", "a.yaml:4:1", 'Did you mean "lifecycle"?'),
     "wrong type": (NAMED + "spec: {model: x, temperature: hot}\n", "a.yaml:3:31", "must be a number"),
-    "over a limit": (NAMED + "spec: {model: x, temperature: 7}\n", "a.yaml:3:31", "the most is 2"),
-    "null spec": (NAMED + "spec:\n", "a.yaml:3:6", "Null is not accepted"),
+    "over a limit": (NAMED + "spec: {model: x, temperature: 7}\n", "a.yaml:3:31", "the maximum is 2"),
+    "null spec": (NAMED + "spec:\n", "a.yaml:3:6", "Null is not allowed"),
     "list as spec": (NAMED + "spec: [1]\n", "a.yaml:3:7", "spec must be a map"),
     "number as key": (NAMED + "spec: {model: x, metadata: {1: y}}\n", "a.yaml:3:29", 'write "1" in quotes'),
-    "python tag": (GOOD + "lifecycle: {adopt: !!python/name:os.system x}\n", "a.yaml:4:20", "only plain data is read"),
+    "python tag": (GOOD + "lifecycle: {adopt: !!python/name:os.system x}\n", "a.yaml:4:20", "only plain data"),
     "alias bomb": (NAMED + BOMB, "a.yaml:7:", "Aliases expand too far"),
     "deep nesting": (NAMED + "spec: " + "[" * 5000 + "]" * 5000 + "\n", "a.yaml:3:10", "Nested too deeply"),
-    "emoji as name": (GOOD.replace("bot", '"🤖"'), "a.yaml:2:18", "A name begins with a letter or digit"),
+    "emoji as name": (GOOD.replace("bot", '"🤖"'), "a.yaml:2:18", "A name starts with a letter or digit"),
     "undeclared variable": (NAMED + 'spec: {model: "${var.model}"}\n', "a.yaml:3:15", "No variable"),
     "undeclared environment": (NAMED + 'spec: {model: "${env.HOME}"}\n', "a.yaml:3:15", '--allow-env HOME'),
-    "unfinished expression": (NAMED + 'spec: {model: "${"}\n', "a.yaml:3:15", "has no }"),
+    "unfinished expression": (NAMED + 'spec: {model: "${"}\n', "a.yaml:3:15", "has no closing }"),
     "empty expression": (NAMED + 'spec: {model: "${}"}\n', "a.yaml:3:15", "Unknown expression"),
     "nameless variable": (NAMED + 'spec: {model: "${var.}"}\n', "a.yaml:3:15", "Unknown expression"),
     "nested expression": (NAMED + 'spec: {model: "${var.${var.x}}"}\n', "a.yaml:3:15", "Unfinished expression"),
     "each without for_each": (NAMED + 'spec: {model: "${each.key}"}\n', "a.yaml:3:15", "No for_each here"),
-    "number as for_each": (GOOD + "for_each: 3\n", "a.yaml:4:11", "must be a map or a list of texts"),
+    "number as for_each": (GOOD + "for_each: 3\n", "a.yaml:4:11", "must be a map or a list of strings"),
     "name twice in for_each": (GOOD + "for_each: [a, b, a]\n", "a.yaml:4:11", "more than once"),
-    "one name for all": (GOOD + "for_each: [a, b]\n", "a.yaml:2:18", "contain ${each.key}"),
+    "one name for all": (GOOD + "for_each: [a, b]\n", "a.yaml:2:18", "Use ${each.key}"),
     "missing file": (NAMED + 'spec: {model: "${file:x.md}"}\n', "a.yaml:3:15", "does not exist"),
-    "file above": (NAMED + 'spec: {model: "${file:../x.md}"}\n', "a.yaml:3:15", "leads out of the stack's folder"),
+    "file above": (NAMED + 'spec: {model: "${file:../x.md}"}\n', "a.yaml:3:15", "points outside the stack's folder"),
     "absolute file": (NAMED + 'spec: {model: "${file:/etc/hosts}"}\n', "a.yaml:3:15", "is absolute"),
     "unknown reference": (NAMED + 'spec: {model: "${File/x}"}\n', "a.yaml:3:15", 'No manifest declares "File/x"'),
-    "reference to itself": (NAMED + 'spec: {model: "${Assistant/bot}"}\n', "a.yaml:3:15", "form a cycle"),
+    "reference to itself": (NAMED + 'spec: {model: "${Assistant/bot}"}\n', "a.yaml:3:15", "Cyclic references"),
     "duplicate address": (GOOD + "---\n" + GOOD, "a.yaml:6:18", "is also declared at a.yaml:2:18"),
     "undeclared project": (GOOD.replace("bot", "bot, project: q"), "a.yaml:2:32", 'No manifest declares project "q"'),
-    "key written outside": (PROJECT + account("s", "{file: ../k}"), "a.yaml:7:40", "leads out of the stack's folder"),
+    "key written outside": (PROJECT + account("s", "{file: ../k}"), "a.yaml:7:40", "points outside the stack's folder"),
     "two keys in one file": (
         PROJECT + account("s", "{file: k}") + account("t", "{file: ./k}"), "a.yaml:11:40", "writes its key to",
     ),
     "overlap of chunks": (
         store("{path: a.yaml, chunking_strategy: {type: static, static: "
-              "{max_chunk_size_tokens: 800, chunk_overlap_tokens: 500}}}"), "a.yaml:3:", "at most half",
+              "{max_chunk_size_tokens: 800, chunk_overlap_tokens: 500}}}"), "a.yaml:3:", "the maximum is half",
     ),
     "reserved attribute": (store("{path: a.yaml, attributes: {reconciler_path: x}}"), "a.yaml:3:", "Reserved key"),
     "seventeen pairs": (
         NAMED + "spec: {model: x, metadata: {" + ", ".join(f"k{n}: v" for n in range(17)) + "}}\n",
-        "a.yaml:3:28", "at most 16",
+        "a.yaml:3:28", "the maximum is 16",
     ),
     "misspelt lifecycle": (GOOD + "lifecycle: {prevent_destory: true}\n", "a.yaml:4:13", '"prevent_destroy"?'),
     "key in use": (NAMED + "spec: {model: x, instructions: use sk-emulator}\n", "a.yaml:3:32", "a key that is in use"),
@@ -84,9 +84,9 @@ MANIFESTS = {
 STACKS = {
     "base URL": ("{base_url: http://evil.example}", "reconciler.yaml:3:8", "OPENAI_BASE_URL or --base-url only"),
     "literal key": ("{credentials: {admin: sk-abc}}", "reconciler.yaml:3:29", "does not belong in a file"),
-    "manifests above": ("{manifests: [../]}", "reconciler.yaml:3:20", "leads out of the stack's folder"),
+    "manifests above": ("{manifests: [../]}", "reconciler.yaml:3:20", "points outside the stack's folder"),
     "variable without value": ("{variables: {x: {type: string}}}", "reconciler.yaml:3:20", "--var x=VALUE"),
-    "other backend": ("{backend: {s3: {}}}", "reconciler.yaml:3:18", "no other backend than `local`"),
+    "other backend": ("{backend: {s3: {}}}", "reconciler.yaml:3:18", "only the `local` backend"),
 }
 
 
@@ -138,13 +138,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_problem(workspace: Works
 
 def test_a_manifest_that_is_a_link_out_of_the_folder_is_refused(workspace: Workspace) -> None:
     (workspace.folder / "a.yaml").symlink_to("/etc/hosts")
-    assert "leads out of the stack's folder through a link" in refused(workspace)
+    assert "points outside the stack's folder through a link" in refused(workspace)
 
 
 def test_an_upload_that_is_a_link_out_of_the_folder_is_refused(workspace: Workspace) -> None:
     workspace.write({"a.yaml": store("{path: docs/*}"), "docs/x.md": "x"})
     (workspace.folder / "docs" / "hosts").symlink_to("/etc/hosts")
-    assert '"docs/hosts" leads out of the stack\'s folder through a link' in refused(workspace)
+    assert '"docs/hosts" points outside the stack\'s folder through a link' in refused(workspace)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -215,7 +215,7 @@ def test_an_organization_whose_list_is_empty_lacks_the_person_too(workspace: Wor
     key = "kind: ProjectKey\nmetadata: {name: k, project: p}\nspec: {name: Laptop, owner: ada@example.com}\n"
     workspace.declare(PROJECT).apply()
     done = workspace.declare(PROJECT, key).run("plan", expect=1)
-    assert "Only its owner can make such a key" in done.err
+    assert "Only its owner can create such a key" in done.err
 
 
 def test_a_limit_for_an_unknown_model_says_which_one_may_be_meant(workspace: Workspace) -> None:

@@ -37,7 +37,7 @@ def test_an_older_export_is_refused_with_what_it_would_forget(applied: Workspace
     applied.write({"a.yaml": f"{ASSISTANT}---\n{second}"}).apply()
     refused = applied.run("state", "import", "s.json", expect=1).err
     assert "the export is older than this state" in refused
-    assert "it would forget Assistant/second" in refused
+    assert "importing it would forget Assistant/second" in refused
     assert "--force-older" in refused
     assert "Assistant/second" in applied.run("state", "list", expect=0).out
     taken = applied.run("state", "import", "s.json", "--force-older", expect=0).err
@@ -49,7 +49,7 @@ def test_the_export_of_a_state_that_took_the_place_of_this_one_has_to_be_meant(
 ) -> None:
     applied.write({"s.json": exported(applied, lineage="f" * 32, serial=99)})
     refused = applied.run("state", "import", "s.json", expect=1).err
-    assert "of another state with the same stack and environment" in refused
+    assert "belongs to another state with the same stack and environment" in refused
     assert "--from-elsewhere" in refused
     applied.run("state", "import", "s.json", "--from-elsewhere", expect=0)
     assert json.loads(exported(applied))["lineage"] == "f" * 32
@@ -72,7 +72,7 @@ def test_the_export_of_another_stack_has_to_be_meant(applied: Workspace) -> None
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[" * 100_000, "nested too deeply"), ("{", "is not JSON"), ("[]", "not an exported state")],
+    [("[" * 100_000, "nested too deeply"), ("{", "is not JSON"), ("[]", "not a state export")],
     ids=["deep", "cut", "list"],
 )
 def test_a_file_that_is_no_export_is_refused_in_a_sentence(applied: Workspace, text: str, message: str) -> None:

@@ -207,7 +207,7 @@ def test_a_key_that_does_not_open_says_which_one_is_needed(
 
 def test_a_server_without_assistants_points_to_agents(workspace: Workspace) -> None:
     workspace.emulator.set_options(retire_assistants=True)
-    assert "use kind Agent" in workspace.write({"a.yaml": ASSISTANT}).run("plan", expect=1).err
+    assert "Use kind Agent" in workspace.write({"a.yaml": ASSISTANT}).run("plan", expect=1).err
 
 
 def busy(workspace: Workspace) -> subprocess.Popen[str]:

@@ -186,7 +186,7 @@ def test_the_key_in_use_is_neither_changed_nor_revoked(project: Workspace) -> No
     project.variables["OPENAI_API_KEY"] = delivered(project)
     (project.folder / "k.yaml").unlink()
     done = project.run("apply", "--yes", "--allow-delete", "ServiceAccountKey/search/nightly", expect=11)
-    assert "it is a key that this program is run with" in done.err
+    assert "this run authenticates with it" in done.err
     assert works(project, delivered(project))
 
 

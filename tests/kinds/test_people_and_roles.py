@@ -163,7 +163,7 @@ def test_a_role_of_a_project_is_not_one_of_the_organization(workspace: Workspace
 def test_a_predefined_role_is_not_changed(workspace: Workspace) -> None:
     workspace.declare("kind: Role\nmetadata: {name: owner}\nspec: {role_name: owner, permissions: [api.all]}\n")
     refused = workspace.run("apply", "--yes", "--adopt", expect=11)
-    assert "Role/owner would be changed, but it is predefined" in refused.err
+    assert "Role/owner would be changed, but it is a predefined role" in refused.err
 
 
 def test_a_predefined_role_is_not_called_unmanaged(workspace: Workspace, admin: httpx.Client) -> None:

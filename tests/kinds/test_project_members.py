@@ -70,7 +70,7 @@ def test_an_answer_that_was_lost_adds_nobody_twice(project: Workspace) -> None:
     ("spec", "problem"),
     [
         ("{role: member}", 'Missing "user_id" or "email"'),
-        ("{role: member, email: a@b.c, user_id: user-1}", "These do not go together"),
+        ("{role: member, email: a@b.c, user_id: user-1}", "Fields cannot be combined"),
     ],
 )
 def test_a_person_is_named_in_exactly_one_way(project: Workspace, spec: str, problem: str) -> None:

@@ -46,7 +46,7 @@ def test_data_retention_goes_back_to_what_it_was(workspace: Workspace, admin: ht
 def test_two_declarations_of_one_setting_are_refused(workspace: Workspace) -> None:
     limit = "kind: SpendLimit\nmetadata: {name: a}\nspec: {threshold_amount: 1}\n"
     workspace.declare(limit, limit.replace("name: a", "name: b"))
-    assert "SpendLimit/a already stands for it" in workspace.run("validate", expect=1).err
+    assert "SpendLimit/a already declares it" in workspace.run("validate", expect=1).err
 
 
 def test_a_changed_alert_keeps_what_the_manifest_does_not_say_again(workspace: Workspace, admin: httpx.Client) -> None:
@@ -97,7 +97,7 @@ def test_the_key_in_use_is_neither_deleted_nor_replaced(
     workspace.apply()
     workspace.variables["OPENAI_ADMIN_KEY"] = (workspace.folder / "secrets/n.key").read_text().strip()
     refused = workspace.run(*command, expect=11)
-    assert "it is a key that this run works with" in refused.err
+    assert "this run authenticates with it" in refused.err
     assert "nightly" in [one["name"] for one in listed(admin, "/organization/admin_api_keys")]
 
 

@@ -34,7 +34,7 @@ def test_all_documents_together_come_to_a_bounded_number_of_resources(folder: Fo
     assert len(folder.load().resources) == 90
     folder.write({"m/a.yaml": "---\n".join(EACH % n for n in range(4))})
     assert folder.problems() == [
-        "m/a.yaml:16:1: error: Too much: The documents come to more than 100 resources. Split the stack into several."
+        "m/a.yaml:16:1: error: Too much: The documents expand to more than 100 resources. Split the stack into several."
     ]
 
 
@@ -53,7 +53,7 @@ def test_what_expressions_insert_is_bounded_in_all(folder: Folder, text: str) ->
     stack = (STACK % named(30)).replace("variables: {", f"variables: {{big: {big}, map: {{default: {{text: {big}}}}}, ")
     document = (EACH % 1).replace("model: m", f"model: m, instructions: '{text}'")
     folder.write({"reconciler.yaml": stack, "big.txt": big, "m/a.yaml": document})
-    assert "come to more than 20,000 characters once their expressions are expanded" in folder.problems()[0]
+    assert "exceed 20,000 characters after their expressions are expanded" in folder.problems()[0]
 
 
 @pytest.mark.usefixtures("small")
@@ -66,14 +66,14 @@ def test_a_map_that_is_inserted_counts_with_all_that_is_in_it(folder: Folder, in
         pairs = ", ".join(f"n{n}: *t" for n in range(1, 60))
         document = document.replace("${var.names}", f"{{n0: &t {tree}, {pairs}}}")
     folder.write({"reconciler.yaml": stack, "m/a.yaml": document.replace("m}", f"m, metadata: '{inserted}'}}")})
-    assert "come to more than 20,000 characters" in folder.problems()[0]
+    assert "exceed 20,000 characters" in folder.problems()[0]
 
 
 @pytest.mark.usefixtures("small")
 def test_a_document_that_is_repeated_counts_for_each_of_its_resources(folder: Folder) -> None:
     document = (EACH % 1).replace("model: m", f"model: m, instructions: {'x' * 1_000}")
     folder.write({"reconciler.yaml": STACK % named(30), "m/a.yaml": document})
-    assert "come to more than 20,000 characters" in folder.problems()[0]
+    assert "exceed 20,000 characters" in folder.problems()[0]
 
 
 def test_a_long_text_is_not_repeated_by_aliases_without_bound(folder: Folder) -> None:
@@ -90,13 +90,13 @@ def test_the_aliases_of_all_documents_of_a_file_count_together(folder: Folder) -
 
 def test_a_list_with_one_name_twice_at_its_end_is_refused_by_its_length_first(folder: Folder) -> None:
     folder.write({"reconciler.yaml": STACK % f"{named(200_000)}, n199999", "m/a.yaml": EACH % 1})
-    assert "for_each has 200,001 entries; at most 10,000 are accepted." in folder.problems()[0]
+    assert "for_each has 200,001 entries; the maximum is 10,000." in folder.problems()[0]
 
 
 @pytest.mark.parametrize("path", ["a." * 200_000 + "a", "a" * 5_000])
 def test_a_long_expression_is_refused(folder: Folder, path: str) -> None:
     folder.write({"m.yaml": f"kind: Agent\nmetadata: {{name: a}}\nspec: {{model: '${{var.{path}}}'}}\n"})
-    assert "Expression too long: An expression has at most 4,200 characters." in folder.problems()[0]
+    assert "Expression too long: An expression may have at most 4,200 characters." in folder.problems()[0]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_a_file_over_its_limit_is_refused_before_it_is_read(
     with pytest.raises(Exception, match="problem") as caught:
         load_configuration(folder.settings(), KINDS, RULE_KINDS)
     (problem,) = caught.value.diagnostics  # type: ignore[attr-defined]
-    assert f'"big.bin" has {size:,} bytes; at most {most} are accepted.' in str(problem)
+    assert f'"big.bin" has {size:,} bytes; the maximum is {most}.' in str(problem)
 
 
 def test_patterns_look_at_a_bounded_number_of_files_together(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,4 +138,4 @@ def test_patterns_look_at_a_bounded_number_of_files_together(folder: Folder, mon
     store = "kind: VectorStore\nmetadata: {name: 'a${each.key}'}\nfor_each: [x, y]\nspec: {files: [{path: 'd/*.md'}]}\n"
     assert len(folder.write({"m.yaml": store}).load().resources) == 2
     folder.write({"m.yaml": store.replace("[x, y]", "[x, y, z]")})
-    assert "all patterns together look at more than 50 files" in folder.problems()[0]
+    assert "the patterns search more than 50 files" in folder.problems()[0]

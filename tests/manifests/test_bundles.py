@@ -47,14 +47,14 @@ def test_the_name_is_that_of_the_front_matter(folder: Folder) -> None:
 
 REFUSED = {
     "no entry file": ({"a/b.md": "x"}, "[{path: a/**}]", "No SKILL.md"),
-    "two folders": ({"a/SKILL.md": ENTRY, "b/SKILL.md": ENTRY}, "[{path: '*/*'}]", "the files have 2"),
-    "outside": ({"a/b/SKILL.md": ENTRY, "a/c.md": "x"}, "[{path: a/**}]", '"a/c.md" is not below "a/b/"'),
+    "two folders": ({"a/SKILL.md": ENTRY, "b/SKILL.md": ENTRY}, "[{path: '*/*'}]", "found 2"),
+    "outside": ({"a/b/SKILL.md": ENTRY, "a/c.md": "x"}, "[{path: a/**}]", '"a/c.md" is outside "a/b/"'),
     "no front matter": ({"SKILL.md": "# Hello\n"}, "[{path: SKILL.md}]", "No front matter"),
     "open front matter": ({"SKILL.md": "---\nname: a\n"}, "[{path: SKILL.md}]", "No front matter"),
     "no description": ({"SKILL.md": "---\nname: a\n---\n"}, "[{path: SKILL.md}]", 'Missing "description"'),
     "no text": ({"SKILL.md": "---\nname: 3\n---\n"}, "[{path: SKILL.md}]", 'Missing "name"'),
     "broken": ({"SKILL.md": "---\nname: [\n---\n"}, "[{path: SKILL.md}]", "Not valid YAML"),
-    "upwards": ({}, "[{path: ../SKILL.md}]", "leads out of the stack's folder"),
+    "upwards": ({}, "[{path: ../SKILL.md}]", "points outside the stack's folder"),
     "nothing": ({}, "[]", "Wrong length"),
     "attributes": ({"SKILL.md": ENTRY}, "[{path: SKILL.md, attributes: {}}]", 'Unknown field "attributes"'),
 }
@@ -72,7 +72,7 @@ def test_a_link_that_leads_out_is_refused(folder: Folder) -> None:
     folder.write({"a/SKILL.md": ENTRY, "m.yaml": skill("[{path: a/**}]")})
     (folder.root / "a" / "link.md").symlink_to(folder.root.parent / "secret.md")
     (problem,) = folder.problems()
-    assert "leads out of the stack's folder through a link" in problem
+    assert "points outside the stack's folder through a link" in problem
 
 
 @pytest.mark.parametrize("limits", [{"max_files": 1, "max_bytes": 999}, {"max_files": 9, "max_bytes": len(ENTRY)}])

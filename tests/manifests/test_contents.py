@@ -73,14 +73,14 @@ def test_a_file_whose_name_is_no_text_is_refused(folder: Path) -> None:
     (folder / "docs" / os.fsdecode(b"c\xff.md")).write_text("c")
     with pytest.raises(ConfigurationError) as caught:
         load(folder, whole=False)
-    assert '"docs/c\\udcff.md": its name is not UTF-8' in caught.value.diagnostics[0].detail
+    assert '"docs/c\\udcff.md": its name is not valid UTF-8' in caught.value.diagnostics[0].detail
 
 
 def test_where_a_link_leads_is_known_before_anything_is_left_to_be_read(folder: Path) -> None:
     (folder / "docs/hosts.md").symlink_to("/etc/hosts")
     with pytest.raises(ConfigurationError, match="problem") as caught:
         load(folder, whole=False)
-    assert "leads out of the stack's folder through a link" in str(caught.value.diagnostics[0])
+    assert "points outside the stack's folder through a link" in str(caught.value.diagnostics[0])
 
 
 def test_a_link_within_the_folder_is_read_like_any_file(folder: Path) -> None:

@@ -73,12 +73,12 @@ def test_a_string_that_is_one_expression_keeps_the_type(folder: Folder, expressi
     assert folder.spec("RateLimit/search/m")["max_requests_per_1_minute"] == meant
 
 
-NOT_CLEAR = "For the characters themselves write $${."
+NOT_CLEAR = "To write ${ literally, use $${."
 FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or ${each.value}"
 REFUSED = {
-    "unknown form": ("${HOME}", f'Unknown expression: "${{HOME}}" is none of {FORMS}. {NOT_CLEAR}'),
-    "empty": ("${}", f'Unknown expression: "${{}}" is none of {FORMS}. {NOT_CLEAR}'),
-    "unfinished": ("a ${var.text", f"Unfinished expression: A ${{ has no }} after it. {NOT_CLEAR}"),
+    "unknown form": ("${HOME}", f'Unknown expression: "${{HOME}}" is not one of {FORMS}. {NOT_CLEAR}'),
+    "empty": ("${}", f'Unknown expression: "${{}}" is not one of {FORMS}. {NOT_CLEAR}'),
+    "unfinished": ("a ${var.text", f"Unfinished expression: A ${{ has no closing }}. {NOT_CLEAR}"),
     "unknown variable": (
         "${var.nmber}",
         'Unknown variable: No variable "nmber" is declared. Did you mean "number"?',
@@ -87,31 +87,41 @@ REFUSED = {
     "no such index": ("${var.limits.list.2}", 'No such key: "var.limits.list" has no "2".'),
     "map in text": (
         "x ${var.limits}",
-        'Cannot be part of a text: "${var.limits}" is a map; text, numbers and booleans fit into text.',
+        (
+            'Cannot be inserted into text: "${var.limits}" is a map; only strings, numbers and booleans can '
+            "be inserted into text."
+        ),
     ),
     "list in text": (
         "x ${var.limits.list}",
-        'Cannot be part of a text: "${var.limits.list}" is a list; text, numbers and booleans fit into text.',
+        (
+            'Cannot be inserted into text: "${var.limits.list}" is a list; only strings, numbers and '
+            "booleans can be inserted into text."
+        ),
     ),
     "null in text": (
         "x ${var.nothing}",
-        'Cannot be part of a text: "${var.nothing}" is null; text, numbers and booleans fit into text.',
+        (
+            'Cannot be inserted into text: "${var.nothing}" is null; only strings, numbers and booleans can '
+            "be inserted into text."
+        ),
     ),
     "variable of the process that is not allowed": (
         "${env.SECRET}",
         (
-            'Environment variable not allowed: "${env.SECRET}" may not be read here. spec.env in reconciler.yaml lists '
-            'what manifests may read: add "SECRET" to it. Whoever runs reconciler decides what manifests may read. '
-            "Run with --allow-env SECRET, or add SECRET to the variable RECONCILER_ALLOW_ENV."
+            'Environment variable not allowed: "${env.SECRET}" must not be read here. Add "SECRET" to '
+            "spec.env in reconciler.yaml, the list of variables that manifests may read. Manifests may read "
+            "only the variables that the caller allows. Run with --allow-env SECRET, or add SECRET to the "
+            "environment variable RECONCILER_ALLOW_ENV."
         ),
     ),
     "variable of the process that is not set": (
         "${env.UNSET}",
-        'Environment variable not set: "UNSET" is not set in this process.',
+        'Environment variable not set: "UNSET" is not set.',
     ),
     "each without for_each": (
         "${each.key}",
-        'No for_each here: "${each.key}" only means something in a document with for_each.',
+        'No for_each here: "${each.key}" is only valid in a document with for_each.',
     ),
     "missing file": ("${file:no.md}", 'No such file: "no.md" does not exist in the stack\'s folder.'),
     "folder": ("${file:.}", 'Not a file: "." is a folder.'),
@@ -121,11 +131,11 @@ REFUSED = {
     ),
     "path upwards": (
         "${file:../secret}",
-        'Path outside the stack: "../secret" leads out of the stack\'s folder.',
+        'Path outside the stack: "../secret" points outside the stack\'s folder.',
     ),
     "path upwards in the middle": (
         "${file:a/../../secret}",
-        'Path outside the stack: "a/../../secret" leads out of the stack\'s folder.',
+        'Path outside the stack: "a/../../secret" points outside the stack\'s folder.',
     ),
     "unknown kind": (
         "${Vectorstore/handbook}",
@@ -148,7 +158,7 @@ REFUSED = {
     ),
     "field that is no value": (
         "${VectorStore/search/handbook.files}",
-        'Field has no value to refer to: "files" of VectorStore cannot be used in a reference.',
+        'Field cannot be referenced: "files" of VectorStore cannot be used in a reference.',
     ),
 }
 
@@ -163,7 +173,7 @@ def test_an_expression_that_cannot_be_followed_is_one_problem(folder: Folder, te
 def test_a_file_that_is_not_text_is_refused(folder: Folder) -> None:
     with_name(folder, "${file:logo.png}")
     (folder.root / "logo.png").write_bytes(b"\x89PNG\xff")
-    assert folder.problems() == ['m.yaml:13:9: error: Agent/bot: Not UTF-8: "logo.png" is not text in UTF-8.']
+    assert folder.problems() == ['m.yaml:13:9: error: Agent/bot: Not UTF-8: "logo.png" is not UTF-8 text.']
 
 
 def test_a_link_out_of_the_stack_is_not_followed(folder: Folder) -> None:
@@ -171,7 +181,10 @@ def test_a_link_out_of_the_stack_is_not_followed(folder: Folder) -> None:
     (folder.root / "link").symlink_to(folder.root.parent / "secret")
     with_name(folder, "${file:link}")
     assert folder.problems() == [
-        'm.yaml:13:9: error: Agent/bot: Path outside the stack: "link" leads out of the stack\'s folder through a link.'
+        (
+            'm.yaml:13:9: error: Agent/bot: Path outside the stack: "link" points outside the stack\'s '
+            "folder through a link."
+        )
     ]
 
 
@@ -180,7 +193,7 @@ def test_a_folder_that_is_a_link_out_of_the_stack_is_not_followed(folder: Folder
     (folder.root.parent / "other" / "secret").write_text("x")
     (folder.root / "link").symlink_to(folder.root.parent / "other")
     with_name(folder, "${file:link/secret}")
-    assert "leads out of the stack's folder through a link." in folder.problems()[0]
+    assert "points outside the stack's folder through a link." in folder.problems()[0]
 
 
 @pytest.mark.parametrize("path", [".git/config", "a/../.GIT/config", "link"])
@@ -188,7 +201,7 @@ def test_what_belongs_to_git_is_not_read(folder: Folder, path: str) -> None:
     with_name(folder, f"${{file:{path}}}").write({".git/config": "token", "a/b": ""})
     (folder.root / "link").symlink_to(".git/config")
     assert folder.problems() == [
-        f'm.yaml:13:9: error: Agent/bot: Path inside .git: "{path}" belongs to git, which may keep credentials there.'
+        f'm.yaml:13:9: error: Agent/bot: Path inside .git: "{path}" is in a .git folder, which may contain credentials.'
     ]
 
 
@@ -209,8 +222,8 @@ def test_metadata_cannot_hold_a_reference(folder: Folder) -> None:
     )
     assert folder.problems() == [
         (
-            'm.yaml:6:18: error: Reference not possible here: "${Project/search}" is known only after apply; '
-            "this must be known before."
+            'm.yaml:6:18: error: Reference not possible here: "${Project/search}" is known only after '
+            "apply, but this value must be known before."
         )
     ]
 
@@ -231,8 +244,9 @@ def test_a_reference_without_its_project_is_told_how_to_name_it(folder: Folder) 
     folder.write({"m.yaml": f"{PROJECT}---\n{HANDBOOK}---\n{bot}"})
     assert folder.problems() == [
         (
-            'm.yaml:11:24: error: Agent/search/bot: Unknown reference: No manifest declares "VectorStore/handbook". '
-            'In a project, references name it: write "${VectorStore/search/handbook}".'
+            "m.yaml:11:24: error: Agent/search/bot: Unknown reference: No manifest declares "
+            '"VectorStore/handbook". A reference to an object in a project names the project: write '
+            '"${VectorStore/search/handbook}".'
         )
     ]
 

@@ -115,10 +115,10 @@ def test_a_folder_of_a_skill_that_matches_nothing_is_an_error(folder: Folder) ->
 BAD = {
     "missing file": ("[{path: no.md}]", '18: error: No such file: "no.md" does not exist in the stack\'s folder.'),
     "folder": ("[{path: docs}]", '18: error: Not a file: "docs" is a folder.'),
-    "upwards": ("[{path: ../x}]", '18: error: Path outside the stack: "../x" leads out of the stack\'s folder.'),
+    "upwards": ("[{path: ../x}]", '18: error: Path outside the stack: "../x" points outside the stack\'s folder.'),
     "glob upwards": (
         "[{path: '../*.md'}]",
-        '18: error: Path outside the stack: "../*.md" leads out of the stack\'s folder.',
+        '18: error: Path outside the stack: "../*.md" points outside the stack\'s folder.',
     ),
     "absolute": (
         "[{path: /etc/passwd}]",
@@ -128,11 +128,11 @@ BAD = {
     "both": (
         "[{path: docs/a.md, file_id: x}]",
         (
-            '12: error: Unknown field "path": "path" is not known in spec.files[0]. An item has either `path` '
+            '12: error: Unknown field "path": spec.files[0] has no field "path". An entry has either `path` '
             "(with `ignore` and `allow_empty`) or `file_id`."
         ),
     ),
-    "neither": ("[{attributes: {}}]", '11: error: Missing "path": It is needed in spec.files[0].'),
+    "neither": ("[{attributes: {}}]", '11: error: Missing "path": spec.files[0] requires it.'),
     "twice": (
         "[{path: docs/a.md}, {path: docs/*.md}]",
         '37: error: File matched twice: "docs/a.md" is matched by files[0] and by files[1].',
@@ -143,30 +143,27 @@ BAD = {
     ),
     "reserved attribute": (
         "[{path: docs/a.md, attributes: {reconciler_sha256: x}}]",
-        '42: error: Reserved key: "reconciler_sha256" is where a file\'s source is noted: choose another key.',
+        '42: error: Reserved key: reconciler stores the source of a file in "reconciler_sha256": choose another key.',
     ),
     "overlap": (
         (
             "[{path: docs/a.md, chunking_strategy: {type: static, static: {max_chunk_size_tokens: 200, "
             "chunk_overlap_tokens: 101}}}]"
         ),
-        (
-            "122: error: Out of range: chunk_overlap_tokens is 101; at most half of max_chunk_size_tokens, 100, is "
-            "accepted."
-        ),
+        ("122: error: Out of range: chunk_overlap_tokens is 101; the maximum is half of max_chunk_size_tokens: 100."),
     ),
     "reference as a path": (
         "[{path: '${Project/search}'}]",
         (
-            "18: error: Reference not possible here: spec.files[0].path must be known before anything is applied: no "
-            "reference is possible here."
+            "18: error: Reference not possible here: spec.files[0].path must be known before apply, so it "
+            "cannot contain a reference."
         ),
     ),
     "reference as an item": (
         "['${Project/search}']",
         (
-            "11: error: Reference not possible here: spec.files[0] must be known before anything is applied: no "
-            "reference is possible here."
+            "11: error: Reference not possible here: spec.files[0] must be known before apply, so it cannot "
+            "contain a reference."
         ),
     ),
 }
@@ -187,7 +184,7 @@ def test_every_bad_item_is_told(folder: Folder) -> None:
 def test_a_path_too_long_for_an_attribute_is_refused(folder: Folder) -> None:
     folder.write({"/".join(["d" * 100] * 6) + "/a.md": "x"} | {"m.yaml": store("[{path: '**/*.md'}]")})
     assert folder.problems() == [
-        f'm.yaml:4:18: error: VectorStore/s: Path too long: "{"d" * 60}…" has 610 characters; 512 fit.'
+        f'm.yaml:4:18: error: VectorStore/s: Path too long: "{"d" * 60}…" has 610 characters; the maximum is 512.'
     ]
 
 
@@ -196,7 +193,7 @@ def test_a_linked_file_that_leads_out_is_refused(folder: Folder) -> None:
     (folder.root / "docs").mkdir()
     (folder.root / "docs" / "link.md").symlink_to(folder.root.parent / "secret.md")
     folder.write({"m.yaml": store("[{path: docs/*.md}]")})
-    assert "leads out of the stack's folder through a link" in folder.problems()[0]
+    assert "points outside the stack's folder through a link" in folder.problems()[0]
 
 
 def test_a_linked_file_that_leads_out_is_refused_beside_files_that_were_read(folder: Folder) -> None:
@@ -204,7 +201,7 @@ def test_a_linked_file_that_leads_out_is_refused_beside_files_that_were_read(fol
     folder.write(HANDBOOK)
     (folder.root / "docs" / "z.md").symlink_to(folder.root.parent / "secret.md")
     folder.write({"m.yaml": store("[{path: docs/*.md}]")})
-    assert "leads out of the stack's folder through a link" in folder.problems()[0]
+    assert "points outside the stack's folder through a link" in folder.problems()[0]
 
 
 def test_every_file_of_a_linked_folder_that_leads_out_is_refused(folder: Folder) -> None:

@@ -77,23 +77,26 @@ def test_resources_of_one_document_share_its_place(folder: Folder) -> None:
 def test_a_problem_of_every_pair_is_told_once(folder: Folder) -> None:
     folder.write({"m.yaml": limits("{a: 1, b: 2}").replace("model:", "modl:")})
     assert [problem.split("error: ")[1] for problem in folder.problems()] == [
-        'RateLimit/search/a: Missing "model": It is needed in spec.',
-        'RateLimit/search/a: Unknown field "modl": "modl" is not known in spec. Did you mean "model"?',
+        'RateLimit/search/a: Missing "model": spec requires it.',
+        'RateLimit/search/a: Unknown field "modl": spec has no field "modl". Did you mean "model"?',
     ]
 
 
 REFUSED = {
-    "number": ("3", "Wrong type: for_each must be a map or a list of texts; found 3."),
-    "null": ("", "Wrong type: for_each must be a map or a list of texts; found null."),
-    "numbers": ("[1, 2]", "Wrong type: for_each must be a map or a list of texts; found a list with more than texts."),
-    "repeated": ("[a, b, a]", 'Not unique: for_each has "a" more than once.'),
+    "number": ("3", "Wrong type: for_each must be a map or a list of strings; found 3."),
+    "null": ("", "Wrong type: for_each must be a map or a list of strings; found null."),
+    "numbers": (
+        "[1, 2]",
+        "Wrong type: for_each must be a map or a list of strings; found a list that does not only contain strings.",
+    ),
+    "repeated": ("[a, b, a]", 'Not unique: for_each contains "a" more than once.'),
     "too many": (
         "[" + ", ".join(f"n{n}" for n in range(10_001)) + "]",
-        "Too many: for_each has 10,001 entries; at most 10,000 are accepted.",
+        "Too many: for_each has 10,001 entries; the maximum is 10,000.",
     ),
     "unknown before apply": (
         "'${Project/search}'",
-        "Cannot be expanded: for_each must be known before anything is applied.",
+        "Cannot expand for_each: The value of for_each must be known before apply.",
     ),
 }
 
@@ -109,8 +112,8 @@ def test_what_cannot_be_expanded_is_one_problem(folder: Folder, text: str, messa
 def test_a_name_that_does_not_vary_is_told_to(folder: Folder) -> None:
     folder.write({"m.yaml": limits("{a: 1, b: 2}", name="fixed")})
     assert folder.problems()[0] == (
-        "m.yaml:6:18: error: RateLimit/search/fixed: Duplicate address: RateLimit/search/fixed is also declared at "
-        "m.yaml:6:18. Let metadata.name or metadata.project contain ${each.key}."
+        "m.yaml:6:18: error: RateLimit/search/fixed: Duplicate address: RateLimit/search/fixed is also "
+        "declared at m.yaml:6:18. Use ${each.key} in metadata.name or metadata.project."
     )
 
 

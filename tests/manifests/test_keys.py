@@ -84,7 +84,7 @@ def test_a_key_in_the_stack_file_is_refused_and_not_printed(folder: Folder, valu
 def test_a_credential_file_outside_the_stack_is_refused(folder: Folder) -> None:
     folder.write({"reconciler.yaml": stack("{default: '${file:../a.key}'}"), "m.yaml": AGENT})
     assert folder.problems() == [
-        'reconciler.yaml:3:26: error: Path outside the stack: "../a.key" leads out of the stack\'s folder.'
+        'reconciler.yaml:3:26: error: Path outside the stack: "../a.key" points outside the stack\'s folder.'
     ]
 
 
@@ -126,8 +126,8 @@ def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
     folder.write({"reconciler.yaml": LEAKY.replace("{v", "{outputs: {a: '${var.leak}'}, v"), "m.yaml": AGENT})
     assert folder.problems(variables={"leak": KEY}) == [
         (
-            'reconciler.yaml:2:21: error: A credential does not belong in a manifest: The variable "leak" holds what '
-            "looks like an API key: no manifest may contain it."
+            'reconciler.yaml:2:21: error: A credential does not belong in a manifest: The variable "leak" '
+            "contains what looks like an API key: manifests must not contain secrets."
         )
     ]
 
@@ -149,18 +149,18 @@ def test_a_file_that_a_key_is_written_to_gets_into_no_resource(folder: Folder, d
 def test_what_only_looks_like_a_key_is_a_warning(folder: Folder) -> None:
     folder.write({"m.yaml": AGENT.replace("model: m", f"model: m, instructions: 'for example {KEY}'")})
     assert folder.warnings() == [
-        "m.yaml:3:32: warning: Agent/bot: Looks like a key: The text contains something shaped like an API key."
+        "m.yaml:3:32: warning: Agent/bot: Looks like a key: The text contains something that looks like an API key."
     ]
 
 
 SINKS = {
     "nothing": (
         "{write_to: {}}",
-        "Wrong length: spec.key.write_to has 0 pairs; at least 1 is accepted. Write either `file` or `command`.",
+        "Wrong length: spec.key.write_to has 0 pairs; the minimum is 1. Write either `file` or `command`.",
     ),
     "both": (
         "{write_to: {file: a, command: [b]}}",
-        "Too many: spec.key.write_to has 2 pairs; at most 1 is accepted. Write either `file` or `command`.",
+        "Too many: spec.key.write_to has 2 pairs; the maximum is 1. Write either `file` or `command`.",
     ),
     "command as text": (
         "{write_to: {command: a}}",
@@ -168,7 +168,7 @@ SINKS = {
     ),
     "empty command": (
         "{write_to: {command: []}}",
-        "Wrong length: spec.key.write_to.command has 0 items; at least 1 is accepted.",
+        "Wrong length: spec.key.write_to.command has 0 items; the minimum is 1.",
     ),
     "absolute": (
         "{write_to: {file: /tmp/a}}",
@@ -176,11 +176,11 @@ SINKS = {
     ),
     "upwards": (
         "{write_to: {file: ../a}}",
-        'Path outside the stack: "../a" leads out of the stack\'s folder.',
+        'Path outside the stack: "../a" points outside the stack\'s folder.',
     ),
     "upwards inside": (
         "{write_to: {file: a/../b}}",
-        'Path outside the stack: "a/../b" has a "..": write the path itself.',
+        'Path outside the stack: "a/../b" contains "..": write the path without it.',
     ),
 }
 
@@ -198,8 +198,8 @@ def test_two_keys_in_one_file_are_refused(folder: Folder) -> None:
     folder.write({"m.yaml": PROJECT + sinks})
     assert folder.problems() == [
         (
-            "m.yaml:11:40: error: ServiceAccount/search/b: Two keys in one file: ServiceAccount/search/a writes its "
-            'key to "secrets/k" too.'
+            "m.yaml:11:40: error: ServiceAccount/search/b: Two keys in one file: ServiceAccount/search/a "
+            'also writes its key to "secrets/k".'
         )
     ]
 
@@ -286,9 +286,9 @@ TARGETS = {
     "a stack file to be": ("./reconciler.yml", '"reconciler.yml" is the stack file.'),
     "a manifest": ("m.yaml", '"m.yaml" is one of the manifests.'),
     "below a manifest": ("m.yaml/k", '"m.yaml/k" is below "m.yaml", which is a file.'),
-    "the usual state folder": (".reconciler/k", '".reconciler/k" is in the folder of the state.'),
-    "the state folder": ("state/deep/k", '"state/deep/k" is in the folder of the state.'),
-    "workflows": (".github/workflows/k", '".github/workflows/k" is in .github, where files are published or run.'),
+    "the usual state folder": (".reconciler/k", '".reconciler/k" is in the state folder.'),
+    "the state folder": ("state/deep/k", '"state/deep/k" is in the state folder.'),
+    "workflows": (".github/workflows/k", '".github/workflows/k" is in .github, whose files are published or executed.'),
 }
 
 
@@ -297,7 +297,7 @@ def test_a_file_that_is_something_else_takes_no_key(folder: Folder, target: str,
     (folder.root / "d").mkdir()
     text = "kind: Stack\nspec: {backend: {local: {path: state}}}\n"
     folder.write({"reconciler.yaml": text, "m.yaml": PROJECT + account("a", f"{{write_to: {{file: {target}}}}}")})
-    where = "m.yaml:7:40: error: ServiceAccount/search/a: Not a file for a key"
+    where = "m.yaml:7:40: error: ServiceAccount/search/a: Unusable file for a key"
     assert folder.problems() == [f"{where}: {message} Choose another file."]
 
 
@@ -310,7 +310,7 @@ def test_no_key_is_written_into_a_git_folder(folder: Folder) -> None:
 def test_a_key_file_is_not_a_folder_of_another(folder: Folder, names: tuple[str, str]) -> None:
     accounts = [account(name, f"{{write_to: {{file: {file}}}}}") for name, file in zip("ab", names, strict=True)]
     (problem,) = folder.write({"m.yaml": PROJECT + "".join(accounts)}).problems()
-    assert 'writes its key to "k", so that is no folder.' in problem
+    assert 'writes its key to "k", which therefore cannot be a folder.' in problem
 
 
 def test_a_key_file_that_links_to_itself_is_no_mistake_of_ours(folder: Folder) -> None:
@@ -326,7 +326,7 @@ def test_a_key_that_is_still_to_be_written_is_kept_out_of_a_store(folder: Folder
     assert folder.problems() == [
         (
             "m.yaml:7:23: error: VectorStore/s: A credential does not belong in a manifest: "
-            f'"out/a.key" will hold a key, and "{glob}" matches it: no resource may contain it.'
+            f'"out/a.key" is the destination of a key, and "{glob}" matches it: resources must not contain it.'
         )
     ]
 
@@ -351,8 +351,8 @@ def test_a_key_for_a_project_that_nobody_declares_is_a_warning(folder: Folder) -
     folder.write({"reconciler.yaml": stack("{projects: {serch: '${env.SERCH_KEY}'}}"), "m.yaml": PROJECT})
     assert folder.warnings() == [
         (
-            'reconciler.yaml:3:28: warning: A key for no project: No manifest declares project "serch", and '
-            'spec.projects does not list it. Did you mean "search"?'
+            "reconciler.yaml:3:28: warning: Key for an unknown project: No manifest declares project "
+            '"serch", and spec.projects does not list it. Did you mean "search"?'
         )
     ]
 

@@ -86,8 +86,8 @@ def test_a_variable_that_holds_a_key_in_use_may_not_be_read_by_manifests(folder:
     document = "kind: Agent\nmetadata: {name: '${env.OPENAI_API_KEY}'}\nspec: {model: m}\n"
     assert said(folder, document, "kind: Stack\nspec: {env: [OPENAI_API_KEY]}\n") == [
         (
-            "reconciler.yaml:2:14: error: A credential may not be read by manifests: "
-            '"OPENAI_API_KEY" holds a key that is in use: take it out of spec.env.'
+            'reconciler.yaml:2:14: error: Manifests must not read credentials: "OPENAI_API_KEY" holds a key '
+            "that is in use: remove it from spec.env."
         )
     ]
 

@@ -63,7 +63,7 @@ def test_an_alias_repeats_the_value_of_its_anchor() -> None:
 
 def test_an_anchor_ends_with_its_document() -> None:
     assert problems_of("a: &x 1\n---\nb: *x\n") == [
-        'a.yaml:3:4: error: Alias "*x" cannot be followed: No anchor of that name comes before it.'
+        'a.yaml:3:4: error: Alias "*x" cannot be followed: No earlier anchor has that name.'
     ]
 
 
@@ -81,33 +81,36 @@ BROKEN = {
     "syntax": (
         "a: [1\nb: 2",
         (
-            "a.yaml:2:2: error: Not valid YAML: Did not find expected ',' or ']', while parsing a flow sequence "
-            "that begins in line 1."
+            "a.yaml:2:2: error: Not valid YAML: Did not find expected ',' or ']', while parsing a flow "
+            "sequence that starts in line 1."
         ),
     ),
     "tab": (
         "a:\n\tb: 1",
         (
-            "a.yaml:2:1: error: Not valid YAML: Found character that cannot start any token, while scanning for the "
-            "next token that begins in line 2."
+            "a.yaml:2:1: error: Not valid YAML: Found character that cannot start any token, while scanning "
+            "for the next token that starts in line 2."
         ),
     ),
     "control character": ("é: é\né: \x01", "a.yaml:2:4: error: Not valid YAML: Control characters are not allowed."),
-    "duplicate key": ("a: 1\nb: 2\na: 3", 'a.yaml:3:1: error: Duplicate key: "a" is given twice in the same map.'),
-    "number as key": ("a:\n  1: x", 'a.yaml:2:3: error: Not a key: Keys are text: write "1" in quotes.'),
-    "null as key": ("~: x", 'a.yaml:1:1: error: Not a key: Keys are text: write "~" in quotes.'),
-    "list as key": ("[a]: x", "a.yaml:1:1: error: Not a key: Keys are text."),
+    "duplicate key": ("a: 1\nb: 2\na: 3", 'a.yaml:3:1: error: Duplicate key: "a" appears twice in the same map.'),
+    "number as key": ("a:\n  1: x", 'a.yaml:2:3: error: Not a key: Keys must be strings: write "1" in quotes.'),
+    "null as key": ("~: x", 'a.yaml:1:1: error: Not a key: Keys must be strings: write "~" in quotes.'),
+    "list as key": ("[a]: x", "a.yaml:1:1: error: Not a key: Keys must be strings."),
     "merge key": (
         "a: &x {b: 1}\nc:\n  <<: *x",
         "a.yaml:3:3: error: Merge keys are not supported: Repeat the keys, or alias a whole value.",
     ),
     "python tag": (
         "a: !!python/name:os.system x",
-        "a.yaml:1:4: error: Tags are not supported: Remove !!python/name:os.system: only plain data is read.",
+        "a.yaml:1:4: error: Tags are not supported: Remove !!python/name:os.system: only plain data is supported.",
     ),
-    "own tag": ("a: !secret x", "a.yaml:1:4: error: Tags are not supported: Remove !secret: only plain data is read."),
-    "tag of another type": ("a: !!int x", "a.yaml:1:4: error: Tag does not fit: The value is no !!int."),
-    "map tagged as a list": ("a: !!seq {}", "a.yaml:1:4: error: Tag does not fit: The value is no !!seq."),
+    "own tag": (
+        "a: !secret x",
+        "a.yaml:1:4: error: Tags are not supported: Remove !secret: only plain data is supported.",
+    ),
+    "tag of another type": ("a: !!int x", "a.yaml:1:4: error: Tag does not match the value: The value is no !!int."),
+    "map tagged as a list": ("a: !!seq {}", "a.yaml:1:4: error: Tag does not match the value: The value is no !!seq."),
     "recursion": (
         "a: &x [*x]",
         'a.yaml:1:8: error: Alias "*x" cannot be followed: The value would contain itself.',
@@ -132,13 +135,13 @@ def test_all_duplicate_keys_are_told_at_once() -> None:
 @pytest.mark.parametrize("text", ["[" * 200_000, "- " * 3_000 + "a", "{a: " * 100_000, "? " * 100_000])
 def test_deep_nesting_is_refused_and_harms_nothing(text: str) -> None:
     (problem,) = problems_of(text)
-    assert problem.endswith(f"error: Nested too deeply: At most {MAX_DEPTH} levels are read.")
+    assert problem.endswith(f"error: Nested too deeply: The maximum nesting depth is {MAX_DEPTH} levels.")
 
 
 def test_an_alias_bomb_is_refused() -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     assert problems_of("\n".join(lines)) == [
-        "a.yaml:6:25: error: Aliases expand too far: They may repeat at most 100,000 values."
+        "a.yaml:6:25: error: Aliases expand too far: Aliases may expand to at most 100,000 values."
     ]
 
 
@@ -147,7 +150,8 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     problems = Problems()
     assert read_text(tmp_path / "big.yaml", "big.yaml", problems) is None
     assert (
-        str(problems.in_reading_order()[0]) == "big.yaml:1:1: error: File too large: At most 5 MB are read; split it."
+        str(problems.in_reading_order()[0])
+        == "big.yaml:1:1: error: File too large: The maximum size is 5 MB: split the file."
     )
 
 
@@ -155,7 +159,7 @@ def test_bytes_that_are_not_utf_8_are_refused_where_they_are(tmp_path: Path) -> 
     (tmp_path / "a.yaml").write_bytes(b"a: 1\nb: \xff\n")
     problems = Problems()
     assert read_text(tmp_path / "a.yaml", "a.yaml", problems) is None
-    assert str(problems.in_reading_order()[0]) == "a.yaml:2:4: error: Not UTF-8: The file is not text in UTF-8."
+    assert str(problems.in_reading_order()[0]) == "a.yaml:2:4: error: Not UTF-8: The file is not UTF-8 text."
 
 
 def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:

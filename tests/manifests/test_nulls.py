@@ -59,7 +59,7 @@ def test_a_null_for_a_required_part_is_refused(folder: Folder) -> None:
     tool = {"type": "file_search", "file_search": {"ranking_options": ranking}}
     document = {"kind": "Assistant", "metadata": {"name": "x"}, "spec": {"model": "m", "tools": [tool]}}
     [problem] = folder.write({"m.json": json.dumps(document)}).problems()
-    assert "Null is not accepted here" in problem
+    assert "Null is not allowed" in problem
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))

@@ -21,7 +21,7 @@ def test_a_cycle_is_one_problem_that_prints_it(folder: Folder) -> None:
     folder.write({"m.yaml": text})
     assert folder.problems() == [
         (
-            "m.yaml:12:14: error: VectorStore/a: References form a cycle: VectorStore/a -> VectorStore/b -> "
+            "m.yaml:12:14: error: VectorStore/a: Cyclic references: VectorStore/a -> VectorStore/b -> "
             "VectorStore/c -> VectorStore/a."
         )
     ]
@@ -30,7 +30,7 @@ def test_a_cycle_is_one_problem_that_prints_it(folder: Folder) -> None:
 def test_a_resource_that_refers_to_itself_is_a_cycle(folder: Folder) -> None:
     folder.write({"m.yaml": store("a", "${VectorStore/a}")})
     assert folder.problems() == [
-        "m.yaml:4:14: error: VectorStore/a: References form a cycle: VectorStore/a -> VectorStore/a."
+        "m.yaml:4:14: error: VectorStore/a: Cyclic references: VectorStore/a -> VectorStore/a."
     ]
 
 
@@ -39,8 +39,8 @@ def test_a_project_that_needs_what_is_in_it_is_a_cycle(folder: Folder) -> None:
     folder.write({"m.yaml": project + store("a", "x", project="search")})
     assert folder.problems() == [
         (
-            "m.yaml:3:14: error: Project/search: References form a cycle: Project/search -> VectorStore/search/a -> "
-            "Project/search."
+            "m.yaml:3:14: error: Project/search: Cyclic references: Project/search -> VectorStore/search/a "
+            "-> Project/search."
         )
     ]
 

@@ -62,21 +62,21 @@ def test_a_rule_is_made_for_each_pair(tmp_path: Path) -> None:
     [
         ("operatoin: listModels", '4:3 Unknown field "operatoin"'),
         ("{}", '3:1 Missing "operation" or "budget"'),
-        ("operation: createModeration\n  budget: {below: 3}", "5:3 These do not go together"),
+        ("operation: createModeration\n  budget: {below: 3}", "5:3 Fields cannot be combined"),
         ("operation: retrieveModel", '4:14 Missing parameter "model"'),
         ("operation: retrieveModel\n  parameters: {modle: x, model: y}", '5:16 Unknown parameter "modle"'),
         ("operation: listModels\n  body: {a: 1}", "5:3 No body here"),
-        ("operation: createResponse\n  body: {stream: true}", "5:10 Streaming is not checked"),
-        ("operation: createResponse\n  body: {conversation: c}", "5:10 A conversation would change"),
+        ("operation: createResponse\n  body: {stream: true}", "5:10 Streaming not supported"),
+        ("operation: createResponse\n  body: {conversation: c}", "5:10 Check would change a conversation"),
         ("operation: createTranscription", '4:14 Missing file "file"'),
         ("operation: createResponse\n  files: {x: m.yaml}", '5:11 Unknown file "x"'),
         ("operation: createSpeech\n  wait_seconds: 3", "5:3 Nothing to wait for"),
-        ("operation: createResponse\n  tool_outputs: {}", "5:3 Nobody asks for outputs"),
-        ('operation: listModels\n  expect: {values: {"a[": 1}}', "5:21 Not a JMESPath expression"),
-        ("operation: listModels\n  expect: {values: {a: {matches: (}}}", "5:34 Not a regular expression"),
+        ("operation: createResponse\n  tool_outputs: {}", "5:3 Unused function outputs"),
+        ('operation: listModels\n  expect: {values: {"a[": 1}}', "5:21 Invalid JMESPath expression"),
+        ("operation: listModels\n  expect: {values: {a: {matches: (}}}", "5:34 Invalid regular expression"),
         ("operation: listModels\n  expect: {values: {a: {match: b}}}", '5:25 Unknown field "match"'),
-        ("operation: listModels\n  expect: {values: {a: {}}}", "5:24 Nothing is expected"),
-        ("operation: listModels\n  expect: {schema: {type: x}}", "5:27 Not a JSON Schema"),
+        ("operation: listModels\n  expect: {values: {a: {}}}", "5:24 Missing expectation"),
+        ("operation: listModels\n  expect: {schema: {type: x}}", "5:27 Invalid JSON Schema"),
         ("operation: listModels\n  expect: {status: ok}", "5:20 Wrong type"),
     ],
 )
@@ -89,16 +89,19 @@ def test_what_is_wrong_with_a_check_is_said_where_it_stands(tmp_path: Path, spec
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ("of: File\n  match: {older_than_days: 3}", "5:3 Nothing is matched: Age alone would match everything"),
+        ("of: File\n  match: {older_than_days: 3}", "5:3 Incomplete match: Age alone would match everything"),
         ("of: File\n  match: {purpose: batch_output}", '5:3 Missing "older_than_days"'),
         ("of: File\n  match: {purpose: batch_output, older_than_days: 0}", "5:51 Out of range"),
-        ('of: File\n  match: {name: "*", older_than_days: 3}', "5:17 Nothing is matched: It would match every name"),
-        ("of: VectorStore\n  match: {metadata: {}, older_than_days: 3}", "5:21 Nothing is matched"),
+        ('of: File\n  match: {name: "*", older_than_days: 3}', "5:17 Incomplete match: The pattern matches every name"),
+        ("of: VectorStore\n  match: {metadata: {}, older_than_days: 3}", "5:21 Incomplete match"),
         ("of: VectorStore\n  match: {purpose: vision, older_than_days: 3}", "5:11 VectorStore has no purpose"),
         ("of: File\n  match: {model: gpt-5.1, older_than_days: 3}", "5:11 File has no model"),
         ("of: Response\n  match: {model: x, older_than_days: 3}", '4:7 Nothing to remove: "Response": The API has no'),
         ("of: Conversation\n  match: {name: x, older_than_days: 3}", '4:7 Nothing to remove: "Conversation": The API'),
-        ("of: Fiel\n  match: {name: x, older_than_days: 3}", '4:7 Nothing to remove: "Fiel": Files, vector stores'),
+        (
+            "of: Fiel\n  match: {name: x, older_than_days: 3}",
+            '4:7 Nothing to remove: "Fiel": Only files, vector stores',
+        ),
         (
             'of: File\n  match: {name: "${VectorStore/handbook}", older_than_days: 3}',
             "4:3 Reference not possible here",
@@ -120,7 +123,7 @@ def test_a_rule_that_removes_is_part_of_what_is_approved(tmp_path: Path) -> None
 def test_an_object_cannot_refer_to_a_rule(tmp_path: Path) -> None:
     store = STORE.replace("Handbook", '"${Check/it}"')
     [found] = problems(tmp_path, store, HEAD + "  operation: listModels\n")
-    assert "a Check declares no object" in found
+    assert "kind Check declares no object" in found
 
 
 def test_a_rule_has_no_lifecycle(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_id_of_a_project_has_the_form_of_an_id(folder: Folder, id: str) -> N
     folder.write(stack(f'{{variables: {{id: "a/b"}}, projects: {{leg: "{id}"}}}}'))
     (problem,) = folder.problems()
     assert problem.startswith("reconciler.yaml:3:")
-    assert "Wrong form: spec.projects.leg is" in problem
+    assert "Invalid format: spec.projects.leg is" in problem
 
 
 @pytest.mark.parametrize("manifests", ["", "manifests: [m], ", "manifests: [m/loop.yaml], ", "manifests: [m/*.yaml], "])
@@ -151,11 +151,11 @@ class TestWhereManifestsAre:
         ("entry", "message"),
         [
             ("x", 'No such file: "x" does not exist in the stack\'s folder.'),
-            ("../x", 'Path outside the stack: "../x" leads out of the stack\'s folder.'),
+            ("../x", 'Path outside the stack: "../x" points outside the stack\'s folder.'),
             ("/etc", 'Path outside the stack: "/etc" is absolute: write it relative to the stack\'s folder.'),
             ("z/*.yaml", 'No manifests: "z/*.yaml" matches no .yaml, .yml or .json file.'),
             ("a.txt", 'Not a manifest: "a.txt" is not a .yaml, .yml or .json file.'),
-            ("link", 'Path outside the stack: "link" leads out of the stack\'s folder through a link.'),
+            ("link", 'Path outside the stack: "link" points outside the stack\'s folder through a link.'),
         ],
     )
     def test_an_entry_that_leads_nowhere_is_told(self, folder: Folder, entry: str, message: str) -> None:
@@ -168,13 +168,13 @@ class TestWhereManifestsAre:
         folder.write({"a.yaml": named("a")})
         (folder.root / "x.yaml").symlink_to(folder.root.parent / "x.yaml")
         assert folder.problems() == [
-            'x.yaml:1:1: error: Path outside the stack: "x.yaml" leads out of the stack\'s folder through a link.'
+            'x.yaml:1:1: error: Path outside the stack: "x.yaml" points outside the stack\'s folder through a link.'
         ]
 
     def test_nothing_at_all_is_one_problem(self, folder: Folder) -> None:
         assert folder.problems() == [
             (
-                f'error: No manifests: There is no .yaml, .yml or .json document with a kind in "{folder.root}". '
+                f'error: No manifests: No .yaml, .yml or .json document with a kind was found in "{folder.root}". '
                 "Write one, or choose another folder with -C DIR."
             )
         ]
@@ -201,82 +201,82 @@ class TestWhereManifestsAre:
 BAD = {
     "unknown section": (
         "{manifest: [m]}",
-        '7: error: Unknown field "manifest": "manifest" is not known in spec. Did you mean "manifests"?',
+        '7: error: Unknown field "manifest": spec has no field "manifest". Did you mean "manifests"?',
     ),
     "base url": (
         "{base_url: https://evil.example}",
-        ('7: error: Unknown field "base_url": "base_url" is not known in spec. Known here: manifests, projects, '
-        "organization, credentials, backend, guards, refresh, variables, env, environments, pace, outputs. The base "
-        "URL comes from "
-        "OPENAI_BASE_URL or --base-url only, never from a file."),
+        ('7: error: Unknown field "base_url": spec has no field "base_url". Known fields: manifests, '
+         'projects, organization, credentials, backend, guards, refresh, variables, env, environments, '
+         'pace, outputs. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
     ),
     "base url of an environment": (
         "{environments: {a: {baseUrl: https://evil.example}}}",
-        ('26: error: Unknown field "baseUrl": "baseUrl" is not known in spec.environments.a. Known here: manifests, '
-        "projects, organization, credentials, backend, guards, refresh, variables. The base URL comes from "
-        "OPENAI_BASE_URL or "
-        "--base-url only, never from a file."),
+        ('26: error: Unknown field "baseUrl": spec.environments.a has no field "baseUrl". Known fields: '
+         'manifests, projects, organization, credentials, backend, guards, refresh, variables. The base '
+         'URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
     ),
     "another backend": (
         "{backend: {postgres: {dsn: x}}}",
-        ("27: error: Backend not supported: This version keeps its state in `local`, a folder of this machine, and in "
-        "no database."),
+        ("27: error: Backend not supported: This version supports only the `local` backend, a folder on "
+         "this machine."),
     ),
     "unknown backend": (
         "{backend: {s3: {bucket: x}}}",
-        ('17: error: Unknown field "s3": "s3" is not known in spec.backend. This version supports no other '
-        "backend than `local`, a folder of this machine."),
+        ('17: error: Unknown field "s3": spec.backend has no field "s3". This version supports only the '
+         '`local` backend, a folder on this machine.'),
     ),
     "backend elsewhere": (
         "{backend: {local: {path: /var/state}}}",
-        ('31: error: Path outside the stack: "/var/state" is absolute: write it relative to the stack\'s folder. '
-        "A folder elsewhere must come from an environment variable, as in ${env.STATE_FOLDER}."),
+        ("31: error: Path outside the stack: \"/var/state\" is absolute: write it relative to the stack's "
+         "folder. A folder outside the stack must come from an environment variable, for example "
+         "${env.STATE_FOLDER}."),
     ),
     "share over all": (
         "{guards: {max_delete_percent: 101}}",
-        "36: error: Out of range: spec.guards.max_delete_percent is 101; the most is 100.",
+        "36: error: Out of range: spec.guards.max_delete_percent is 101; the maximum is 100.",
     ),
     "negative deletes": (
         "{guards: {max_deletes: -1}}",
-        "29: error: Out of range: spec.guards.max_deletes is -1; the least is 0.",
+        "29: error: Out of range: spec.guards.max_deletes is -1; the minimum is 0.",
     ),
     "pace of nothing": (
         "{pace: {admin_requests_per_minute: 0}}",
-        "41: error: Out of range: spec.pace.admin_requests_per_minute is 0; the least is 0.01.",
+        "41: error: Out of range: spec.pace.admin_requests_per_minute is 0; the minimum is 0.01.",
     ),
     "pace next to nothing": (
         "{pace: {admin_requests_per_minute: 1.0e-308}}",
-        "41: error: Out of range: spec.pace.admin_requests_per_minute is 1e-308; the least is 0.01.",
+        "41: error: Out of range: spec.pace.admin_requests_per_minute is 1e-308; the minimum is 0.01.",
     ),
     "pace beyond counting": (
         "{pace: {admin_requests_per_minute: 1.0e+308}}",
-        "41: error: Out of range: spec.pace.admin_requests_per_minute is 1e+308; the most is 100,000.",
+        "41: error: Out of range: spec.pace.admin_requests_per_minute is 1e+308; the maximum is 100,000.",
     ),
     "overlap beyond time": (
         "{refresh: {overlap_minutes: 1.0e+308}}",
-        "34: error: Out of range: spec.refresh.overlap_minutes is 1e+308; the most is 1,440.",
+        "34: error: Out of range: spec.refresh.overlap_minutes is 1e+308; the maximum is 1,440.",
     ),
     "hours beyond time": (
         "{refresh: {full_every_hours: 1.0e+308}}",
-        "35: error: Out of range: spec.refresh.full_every_hours is 1e+308; the most is 8,760.",
+        "35: error: Out of range: spec.refresh.full_every_hours is 1e+308; the maximum is 8,760.",
     ),
     "pace in words": (
         "{pace: {admin_requests_per_minute: fast}}",
-        '41: error: Wrong form: spec.pace.admin_requests_per_minute is "fast". Expected a number, or the word auto.',
+        ('41: error: Invalid format: spec.pace.admin_requests_per_minute is "fast". Expected a number, '
+        'or the word auto.'),
     ),
     "bad variable": (
         "{variables: {1x: y}}",
-        ("19: error: Wrong form: spec.variables.1x is \"1x\". A variable is named with letters, digits, '_' and '-', "
-        "and begins with no digit."),
+        ("19: error: Invalid format: spec.variables.1x is \"1x\". Variable names consist of letters, "
+         "digits, '_' and '-', and do not start with a digit."),
     ),
     "unknown key of a variable": (
         "{variables: {x: {default: y, defualt: z}}}",
-        '35: error: Unknown field "defualt": "defualt" is not known in spec.variables.x. Did you mean "default"?',
+        '35: error: Unknown field "defualt": spec.variables.x has no field "defualt". Did you mean "default"?',
     ),
     "unknown type of a variable": (
         "{variables: {x: {type: int}}}",
-        ('29: error: Unknown value: spec.variables.x.type is "int"; it can be "string", "number", "boolean", "list", '
-        '"map".'),
+        ('29: error: Unknown value: spec.variables.x.type is "int"; expected "string", "number", '
+         '"boolean", "list", "map".'),
     ),
     "default of another type": (
         "{variables: {x: {type: number, default: y}}}",
@@ -297,9 +297,9 @@ BAD = {
     ),
     "process in an output": (
         "{outputs: {a: '${env.HOME}'}}",
-        ('20: error: Environment variable not allowed: "${env.HOME}" may not be read here. Whoever runs reconciler '
-        'decides what manifests may read. Run with --allow-env HOME, or add HOME to the variable '
-        'RECONCILER_ALLOW_ENV.'),
+        ('20: error: Environment variable not allowed: "${env.HOME}" must not be read here. Manifests '
+         'may read only the variables that the caller allows. Run with --allow-env HOME, or add HOME to '
+         'the environment variable RECONCILER_ALLOW_ENV.'),
     ),
 }  # fmt: skip
 
@@ -315,7 +315,7 @@ def test_a_bad_stack_is_one_problem(folder: Folder, spec: str, message: str) -> 
 def test_a_stack_file_holds_one_document(folder: Folder, text: str) -> None:
     folder.write({"reconciler.yaml": text, "m.yaml": PROJECT})
     (problem,) = folder.problems()
-    assert problem.endswith("error: Not a stack: The stack file holds one document, of kind Stack.")
+    assert problem.endswith("error: Not a stack: The stack file must contain exactly one document, of kind Stack.")
 
 
 def test_a_stack_file_that_is_no_yaml_is_one_problem(folder: Folder) -> None:
@@ -333,7 +333,7 @@ def test_two_stack_files_are_refused(folder: Folder) -> None:
 def test_a_linked_stack_file_that_leads_out_is_refused(folder: Folder) -> None:
     (folder.root.parent / "reconciler.yaml").write_text("kind: Stack\n")
     (folder.root / "reconciler.yaml").symlink_to(folder.root.parent / "reconciler.yaml")
-    assert "leads out of the stack's folder through a link" in folder.problems()[0]
+    assert "points outside the stack's folder through a link" in folder.problems()[0]
 
 
 class TestEnvironments:
@@ -433,7 +433,7 @@ class TestVariables:
                 'v.yaml:2:1: error: Unknown variable: No variable "y" is declared. Add it to spec.variables in '
                 "reconciler.yaml."
             ),
-            "w.yaml:1:1: error: Not a map of variables: Write NAME: VALUE, one a line.",
+            "w.yaml:1:1: error: Invalid variable file: Write one NAME: VALUE per line.",
         ]
 
     def test_a_variable_without_a_value_is_told_once(self, folder: Folder) -> None:
@@ -454,13 +454,13 @@ class TestBackend:
     def test_a_variable_of_the_process_that_is_not_set_is_told(self, folder: Folder) -> None:
         folder.write(stack("{backend: {local: {path: '${env.STATE_FOLDER}'}}}"))
         assert folder.problems(allow_env=("STATE_FOLDER",)) == [
-            'reconciler.yaml:3:32: error: Environment variable not set: "STATE_FOLDER" is not set in this process.'
+            'reconciler.yaml:3:32: error: Environment variable not set: "STATE_FOLDER" is not set.'
         ]
 
     def test_a_linked_folder_that_leads_out_is_refused(self, folder: Folder) -> None:
         (folder.root / ".reconciler").symlink_to(folder.root.parent)
         folder.write({"m.yaml": PROJECT})
-        assert "leads out of the stack's folder through a link" in folder.problems()[0]
+        assert "points outside the stack's folder through a link" in folder.problems()[0]
 
 
 class TestOutputs:

@@ -18,41 +18,41 @@ def manifest(kind: str, spec: str, *, metadata: str = "name: x", more: str = "")
 BAD: dict[str, tuple[str, str]] = {
     "unknown field": (
         manifest("Project", "{name: a, nam: b}"),
-        '3:17: error: Project/x: Unknown field "nam": "nam" is not known in spec. Did you mean "name"?',
+        '3:17: error: Project/x: Unknown field "nam": spec has no field "nam". Did you mean "name"?',
     ),
     "unknown field deep down": (
         manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 3, hours: 1}}"),
-        ('3:57: error: VectorStore/x: Unknown field "hours": "hours" is not known in spec.expires_after. '
-        "Known here: anchor, days."),
+        ('3:57: error: VectorStore/x: Unknown field "hours": spec.expires_after has no field "hours". '
+         'Known fields: anchor, days.'),
     ),
     "unknown key of a document": (
         manifest("Project", "{name: a}", more="lifecycel: {}\n"),
-        ('4:1: error: Project/x: Unknown field "lifecycel": "lifecycel" is not known in the document. '
-        'Did you mean "lifecycle"?'),
+        ('4:1: error: Project/x: Unknown field "lifecycel": the document has no field "lifecycel". Did '
+         'you mean "lifecycle"?'),
     ),
     "unknown key of metadata": (
         manifest("Project", "{name: a}", metadata="name: x, labels: {}"),
-        '2:21: error: Project/x: Unknown field "labels": "labels" is not known in metadata. Known here: name.',
+        '2:21: error: Project/x: Unknown field "labels": metadata has no field "labels". Known fields: name.',
     ),
     "missing field": (
         manifest("Project", "{}"),
-        '3:1: error: Project/x: Missing "name": It is needed in spec.',
+        '3:1: error: Project/x: Missing "name": spec requires it.',
     ),
     "missing part": (
         manifest("VectorStore", "{expires_after: {anchor: last_active_at}}"),
-        '3:8: error: VectorStore/x: Missing "days": It is needed in spec.expires_after.',
+        '3:8: error: VectorStore/x: Missing "days": spec.expires_after requires it.',
     ),
     "missing spec": (
         "kind: Project\nmetadata: {name: x}\n",
-        '1:1: error: Project/x: Missing "spec": It is needed in the document.',
+        '1:1: error: Project/x: Missing "spec": the document requires it.',
     ),
     "missing name": (
         manifest("Project", "{name: a}", metadata=""),
-        '2:1: error: Missing "name": It is needed in metadata.',
+        '2:1: error: Missing "name": metadata requires it.',
     ),
     "number for text": (
         manifest("Agent", "{model: 4.1}"),
-        "3:15: error: Agent/x: Wrong type: spec.model must be text; found 4.1. Write it in quotes.",
+        "3:15: error: Agent/x: Wrong type: spec.model must be text; found 4.1. Put it in quotes.",
     ),
     "text for a number": (
         manifest("Assistant", "{model: m, temperature: hot}"),
@@ -76,7 +76,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "null where none is taken": (
         manifest("Agent", "{model: null}"),
-        "3:15: error: Agent/x: Null is not accepted here: Leave spec.model out, or give it a value.",
+        "3:15: error: Agent/x: Null is not allowed: Omit spec.model, or give it a value.",
     ),
     "list for a map": (
         manifest("Agent", "[]"),
@@ -88,81 +88,82 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "too little": (
         manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 0}}"),
-        "3:54: error: VectorStore/x: Out of range: spec.expires_after.days is 0; the least is 1.",
+        "3:54: error: VectorStore/x: Out of range: spec.expires_after.days is 0; the minimum is 1.",
     ),
     "too much": (
         manifest("VectorStore", "{expires_after: {anchor: last_active_at, days: 366}}"),
-        "3:54: error: VectorStore/x: Out of range: spec.expires_after.days is 366; the most is 365.",
+        "3:54: error: VectorStore/x: Out of range: spec.expires_after.days is 366; the maximum is 365.",
     ),
     "too short": (
         manifest("Agent", "{model: ''}"),
-        "3:15: error: Agent/x: Wrong length: spec.model has 0 characters; at least 1 is accepted.",
+        "3:15: error: Agent/x: Wrong length: spec.model has 0 characters; the minimum is 1.",
     ),
     "too long": (
         manifest("Assistant", f"{{model: m, name: {'x' * 257}}}"),
-        "3:24: error: Assistant/x: Wrong length: spec.name has 257 characters; at most 256 are accepted.",
+        "3:24: error: Assistant/x: Wrong length: spec.name has 257 characters; the maximum is 256.",
     ),
     "too many items": (
         manifest("Assistant", "{model: m, tool_resources: {file_search: {vector_store_ids: [a, b]}}}"),
-        ("3:67: error: Assistant/x: Too many: spec.tool_resources.file_search.vector_store_ids has 2 items; "
-        "at most 1 is accepted."),
+        ("3:67: error: Assistant/x: Too many: spec.tool_resources.file_search.vector_store_ids has 2 "
+         "items; the maximum is 1."),
     ),
     "too many pairs": (
         manifest("Agent", f"{{model: m, metadata: {{{', '.join(f'k{n}: v' for n in range(17))}}}}}"),
-        "3:28: error: Agent/x: Too many: spec.metadata has 17 pairs; at most 16 are accepted.",
+        "3:28: error: Agent/x: Too many: spec.metadata has 17 pairs; the maximum is 16.",
     ),
     "key too long": (
         manifest("Agent", f"{{model: m, metadata: {{{'k' * 65}: v}}}}"),
-        f"3:29: error: Agent/x: Wrong length: spec.metadata.{'k' * 65} has 65 characters; at most 64 are accepted.",
+        f"3:29: error: Agent/x: Wrong length: spec.metadata.{'k' * 65} has 65 characters; the maximum is 64.",
     ),
     "unknown choice": (
         manifest("File", "{path: a.md, purpose: asistants}"),
-        ('3:29: error: File/x: Unknown value: spec.purpose is "asistants"; it can be "assistants", "batch", '
-        '"fine-tune", "vision", "user_data", "evals". Did you mean "assistants"?'),
+        ('3:29: error: File/x: Unknown value: spec.purpose is "asistants"; expected "assistants", '
+         '"batch", "fine-tune", "vision", "user_data", "evals". Did you mean "assistants"?'),
     ),
     "wrong form": (
         manifest("Agent", "{model: m, tools: [{type: function, name: a b, description: d, parameters: {}}]}"),
-        '3:49: error: Agent/x: Wrong form: spec.tools[0].name is "a b". It must match ^[A-Za-z0-9_-]+$.',
+        '3:49: error: Agent/x: Invalid format: spec.tools[0].name is "a b". It must match ^[A-Za-z0-9_-]+$.',
     ),
     "unknown variant": (
         manifest("Assistant", "{model: m, tools: [{type: file_serach}]}"),
-        ('3:33: error: Assistant/x: Unknown value: spec.tools[0].type is "file_serach"; it can be "code_interpreter", '
-        '"file_search", "function". Did you mean "file_search"?'),
+        ('3:33: error: Assistant/x: Unknown value: spec.tools[0].type is "file_serach"; expected '
+         '"code_interpreter", "file_search", "function". Did you mean "file_search"?'),
     ),
     "field of another variant": (
         manifest("Assistant", "{model: m, tools: [{type: code_interpreter, file_search: {}}]}"),
-        ('3:51: error: Assistant/x: Unknown field "file_search": "file_search" is not known in spec.tools[0]. '
-        "Known here: type."),
+        ('3:51: error: Assistant/x: Unknown field "file_search": spec.tools[0] has no field '
+         '"file_search". Known fields: type.'),
     ),
     "missing tag": (
         manifest("Assistant", "{model: m, tools: [{typ: function}]}"),
-        '3:26: error: Assistant/x: Missing "type": It is needed in spec.tools[0].',
+        '3:26: error: Assistant/x: Missing "type": spec.tools[0] requires it.',
     ),
     "missing part of a variant": (
         manifest("Assistant", "{model: m, tools: [{type: function}]}"),
-        '3:26: error: Assistant/x: Missing "function": It is needed in spec.tools[0].',
+        '3:26: error: Assistant/x: Missing "function": spec.tools[0] requires it.',
     ),
     "neither the text nor the map": (
         manifest("Assistant", "{model: m, response_format: atuo}"),
-        ('3:35: error: Assistant/x: Unknown value: spec.response_format is "atuo"; it can be "auto". '
-        'Did you mean "auto"?'),
+        ('3:35: error: Assistant/x: Unknown value: spec.response_format is "atuo"; expected "auto". Did '
+         'you mean "auto"?'),
     ),
     "bad name": (
         manifest("Project", "{name: a}", metadata="name: -x/y"),
-        ('2:18: error: Wrong form: metadata.name is "-x/y". A name begins with a letter or digit and goes on with '
-        "letters, digits, '.', '_' and '-'."),
+        ("2:18: error: Invalid format: metadata.name is \"-x/y\". A name starts with a letter or digit, "
+         "followed by letters, digits, '.', '_' and '-'."),
     ),
     "name with a line break": (
         manifest("Project", "{name: a}", metadata='name: "x\\n"'),
-        "2:18: error: Not a name: Project has no usable metadata.name.",
+        "2:18: error: Not a name: Project has no valid metadata.name.",
     ),
     "number as a name": (
         manifest("Project", "{name: a}", metadata="name: 4.1"),
-        "2:18: error: Wrong type: metadata.name must be text; found 4.1. Write it in quotes.",
+        "2:18: error: Wrong type: metadata.name must be text; found 4.1. Put it in quotes.",
     ),
     "project of what has none": (
         manifest("Project", "{name: a}", metadata="name: x, project: search"),
-        "2:21: error: Project/x: No project here: Project belongs to the organization: remove metadata.project.",
+        ("2:21: error: Project/x: Unexpected project: Project belongs to the organization: remove "
+        "metadata.project."),
     ),
     "missing project": (
         manifest("RateLimit", "{model: m}"),
@@ -175,7 +176,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "version of another time": (
         "apiVersion: reconciler/v2\n" + manifest("Project", "{name: a}"),
-        '1:13: error: Project/x: Unknown value: apiVersion is "reconciler/v2"; it can only be "reconciler/v1".',
+        '1:13: error: Project/x: Unknown value: apiVersion is "reconciler/v2"; expected "reconciler/v1".',
     ),
     "unknown kind": (
         manifest("project", "{name: a}"),
@@ -183,16 +184,16 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "no kind": (
         "knd: Project\nmetadata: {name: x}\nspec: {name: a}\n",
-        f'1:1: error: Missing "kind": A document says what it declares: {_KNOWN}. Did you mean "kind"?',
+        f'1:1: error: Missing "kind": A document needs a kind: {_KNOWN}. Did you mean "kind"?',
     ),
     "a list": (
         "- kind: Project\n  spec: {name: a}\n",
-        ("1:1: error: Not a manifest: A document is a map with kind, metadata and spec; a line of --- begins the next "
-        "one."),
+        ("1:1: error: Not a manifest: A document is a map with kind, metadata and spec; a --- line "
+         "starts the next document."),
     ),
     "a stack": (
         "kind: Stack\n",
-        "1:7: error: A stack among manifests: A stack is only read from reconciler.yaml in its own folder.",
+        "1:7: error: Stack in a manifest: Kind Stack is only allowed in reconciler.yaml.",
     ),
 }  # fmt: skip
 
@@ -206,7 +207,7 @@ def test_a_bad_document_is_one_problem(folder: Folder, text: str, message: str) 
 LIFECYCLE = {
     "unknown key": (
         "{prevent_destory: true}",
-        'Unknown field "prevent_destory": "prevent_destory" is not known in lifecycle. Did you mean "prevent_destroy"?',
+        'Unknown field "prevent_destory": lifecycle has no field "prevent_destory". Did you mean "prevent_destroy"?',
     ),
     "not a boolean": (
         "{prevent_destroy: maybe}",
@@ -214,12 +215,12 @@ LIFECYCLE = {
     ),
     "unknown removal": (
         "{on_remove: keep}",
-        'Unknown value: lifecycle.on_remove is "keep"; it can be "delete", "retain".',
+        'Unknown value: lifecycle.on_remove is "keep"; expected "delete", "retain".',
     ),
     "adopt what": ("{adopt: 3}", "Wrong type: lifecycle.adopt must be true or false, or text; found 3."),
     "ignore what": (
         "{ignore_changes: everything}",
-        'Wrong form: lifecycle.ignore_changes is "everything". Expected a list of field paths, or the word all.',
+        'Invalid format: lifecycle.ignore_changes is "everything". Expected a list of field paths, or the word all.',
     ),
     "unknown ignored field": (
         "{ignore_changes: [nam]}",
@@ -229,20 +230,20 @@ LIFECYCLE = {
         "{ignore_changes: [name, expires_after.dayz]}",
         'Unknown field "dayz": "expires_after.dayz": expires_after has nothing at "dayz".',
     ),
-    "no path": ("{ignore_changes: ['a[']}", 'Not a path: "a[" is not a path.'),
+    "no path": ("{ignore_changes: ['a[']}", 'Invalid path: "a[" is not a path.'),
     "no address": (
         "{renamed_from: handbook}",
-        'Not an earlier address: "handbook" is not an address: write Kind/name or Kind/project/name.',
+        'Invalid earlier address: "handbook" is not an address: write Kind/name or Kind/project/name.',
     ),
     "address of another kind": (
         "{renamed_from: File/x}",
-        'Not an earlier address: "File/x" is of another kind: an object cannot become a VectorStore.',
+        'Invalid earlier address: "File/x" has another kind: its object cannot become a VectorStore.',
     ),
     "still declared": (
         "{renamed_from: VectorStore/other}",
-        "Not an earlier address: VectorStore/other is still declared.",
+        "Invalid earlier address: VectorStore/other is still declared.",
     ),
-    "itself": ("{renamed_from: VectorStore/x}", "Not an earlier address: VectorStore/x is this resource itself."),
+    "itself": ("{renamed_from: VectorStore/x}", "Invalid earlier address: VectorStore/x is this resource itself."),
 }
 
 
@@ -277,8 +278,8 @@ def test_one_address_cannot_be_renamed_to_two(folder: Folder) -> None:
     folder.write({"x.yaml": f"{first}---\n{second}"})
     assert folder.problems() == [
         (
-            "x.yaml:9:27: error: VectorStore/b: Not an earlier address: VectorStore/a is renamed from VectorStore/old "
-            "too; an object has one address."
+            "x.yaml:9:27: error: VectorStore/b: Invalid earlier address: VectorStore/a is also renamed from "
+            "VectorStore/old; an object has only one address."
         )
     ]
 
@@ -306,8 +307,8 @@ def test_two_declarations_of_one_row_are_refused(folder: Folder) -> None:
     folder.write({"x.yaml": "---\n".join([PROJECT, *limits])})
     assert folder.problems() == [
         (
-            "x.yaml:11:15: error: RateLimit/search/b: Two declarations of one object: RateLimit/search/a already "
-            "stands for model m, and there is one object of that."
+            "x.yaml:11:15: error: RateLimit/search/b: Two declarations of one object: RateLimit/search/a "
+            "already declares model m, and there can be only one such object."
         )
     ]
 
@@ -332,7 +333,7 @@ def test_two_objects_that_only_the_state_could_tell_apart_are_refused(folder: Fo
     folder.write({"x.yaml": "---\n".join([PROJECT, *documents]), "a/x.md": "12", "b/x.md": "34"})
     (problem,) = folder.problems()
     assert problem.startswith("x.yaml:11:")
-    assert "without the state nothing else would tell the two apart" in problem
+    assert "without state nothing else distinguishes the two" in problem
 
 
 UNLIKE = {
@@ -363,7 +364,7 @@ def test_objects_that_can_be_told_apart_may_look_alike(folder: Folder, documents
 def test_an_id_to_adopt_has_the_form_of_an_id(folder: Folder, id: str) -> None:
     folder.write({"x.yaml": manifest("Project", "{name: a}", more=f'lifecycle: {{adopt: "{id}"}}\n')})
     (problem,) = folder.problems()
-    assert problem.startswith("x.yaml:4:20: error: Project/x: Wrong form: lifecycle.adopt is")
+    assert problem.startswith("x.yaml:4:20: error: Project/x: Invalid format: lifecycle.adopt is")
 
 
 @pytest.mark.parametrize("id", ["rl-gpt-4.1", "proj_abc-1", "user-X"])
@@ -376,7 +377,7 @@ def test_an_id_may_have_dots_and_dashes(folder: Folder, id: str) -> None:
 def test_a_name_that_is_too_long_is_not_printed_whole(folder: Folder, name: str) -> None:
     folder.write({"x.yaml": manifest("Agent", "{model: m}", metadata=name.format("x" * 5_000))})
     (problem,) = folder.problems()
-    assert "has 5,000 characters; at most 150 are accepted" in problem
+    assert "has 5,000 characters; the maximum is 150" in problem
     assert len(problem) < 300
 
 
@@ -384,8 +385,8 @@ def test_an_expression_in_a_key_below_spec_is_a_warning(folder: Folder) -> None:
     folder.write({"x.yaml": manifest("Agent", "{model: m, metadata: {'${var.x}': y}}")})
     assert folder.warnings() == [
         (
-            'x.yaml:3:29: warning: Agent/x: A key is not expanded: "${var.x}" is used as it is: expressions are '
-            "expanded in values, not in keys."
+            'x.yaml:3:29: warning: Agent/x: A key is not expanded: "${var.x}" is used literally: '
+            "expressions are expanded in values, not in keys."
         )
     ]
 
@@ -422,8 +423,8 @@ def test_sixteen_pairs_of_metadata_leave_no_room_for_the_mark(folder: Folder) ->
     folder.write({"x.yaml": manifest("Agent", f"{{model: m, metadata: {{{pairs}}}}}")})
     assert folder.warnings() == [
         (
-            "x.yaml:3:18: warning: Agent/x: No room for the mark: All 16 pairs are used, so no mark of ours fits: "
-            "without state the object is not found again."
+            "x.yaml:3:18: warning: Agent/x: No room for the mark: All 16 pairs are used, so there is no "
+            "room for the ownership mark: if the state is lost, the object cannot be found again."
         )
     ]
 
@@ -432,8 +433,8 @@ def test_our_mark_cannot_be_set_by_hand(folder: Folder) -> None:
     folder.write({"x.yaml": manifest("Agent", "{model: m, metadata: {reconciler: mine}}")})
     assert folder.problems() == [
         (
-            'x.yaml:3:29: error: Agent/x: Reserved key: "reconciler" is where the owner of an object is noted: choose '
-            "another key."
+            "x.yaml:3:29: error: Agent/x: Reserved key: reconciler stores the owner of an object in "
+            '"reconciler": choose another key.'
         )
     ]
 
@@ -442,8 +443,8 @@ def test_a_project_that_is_declared_cannot_be_listed_as_unmanaged(folder: Folder
     folder.write({"reconciler.yaml": "kind: Stack\nspec: {projects: {search: proj_1}}\n", "x.yaml": PROJECT})
     assert folder.problems() == [
         (
-            "reconciler.yaml:2:19: error: Project/search: Project given twice: Project/search is declared, and "
-            "spec.projects says that it is not managed here: keep one."
+            "reconciler.yaml:2:19: error: Project/search: Project declared twice: Project/search is "
+            "declared and also listed in spec.projects as not managed here: remove one of the two."
         )
     ]
 

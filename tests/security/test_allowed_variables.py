@@ -35,7 +35,7 @@ def stack(inside: Inside) -> Inside:
 def test_no_list_in_a_file_lets_manifests_read_a_variable(stack: Inside, spec: str) -> None:
     done = stack.write({"reconciler.yaml": f"{STACK}{spec}\n"}).run("validate", expect=1)
     assert "m/m.yaml:3:32  Assistant/bot" in done.err
-    assert "Run with --allow-env PLACE, or add PLACE to the variable RECONCILER_ALLOW_ENV." in done.err
+    assert "Run with --allow-env PLACE, or add PLACE to the environment variable RECONCILER_ALLOW_ENV." in done.err
     assert "prod" not in done.err
 
 
@@ -61,7 +61,7 @@ def test_a_variable_that_is_named_for_manifests_needs_no_allowance(stack: Inside
 def test_the_list_of_the_stack_narrows_what_is_allowed(stack: Inside) -> None:
     stack.write({"reconciler.yaml": f"{STACK}{{manifests: [m/], env: [ANOTHER]}}\n"})
     done = stack.run("validate", "--allow-env", "PLACE", expect=1)
-    assert 'spec.env in reconciler.yaml lists what manifests may read: add "PLACE" to it.' in done.err
+    assert 'Add "PLACE" to spec.env in reconciler.yaml, the list of variables that manifests may read.' in done.err
     assert "--allow-env" not in done.err
 
 
@@ -100,7 +100,7 @@ def test_what_looks_like_a_credential_is_refused_whoever_allows_it(stack: Inside
     stack.write({"m/m.yaml": READS.replace("${env.PLACE}", text)})
     done = stack.run("plan", *arguments, expect=1)
     assert f'"{name}"' in done.err
-    assert "A credential " in done.err
+    assert "credential" in done.err
     assert value[:12] not in done.out + done.err
 
 
@@ -138,7 +138,7 @@ def test_no_other_file_is_sent_as_a_credential(stack: Inside) -> None:
     credentials = '{default: "${file:secrets/t.token}"}'
     stack.write({"reconciler.yaml": f"{STACK}{{manifests: [m/], credentials: {credentials}}}\n"})
     stack.emulator.clear_requests()
-    assert 'reads "secrets/t.token", which does not hold an OpenAI key' in stack.run("plan", expect=1).err
+    assert 'reads "secrets/t.token", which does not contain an OpenAI key' in stack.run("plan", expect=1).err
     assert not stack.emulator.requests
 
 

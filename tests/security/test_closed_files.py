@@ -174,4 +174,4 @@ def test_a_copy_of_a_short_secret_goes_nowhere(stack: Inside) -> None:
 def test_a_file_of_secrets_that_is_too_large_for_one_is_closed_too(stack: Inside) -> None:
     stack.write({"secrets/dump.txt": "no secret by its size\n" * 10_000})
     done = stack.declare(USES["upload"]("secrets/dump.txt")).run("validate", expect=1)
-    assert '"secrets/dump.txt" is in the folder "secrets/", which no resource may read.' in done.err
+    assert '"secrets/dump.txt" is in the folder "secrets/", which resources must not read.' in done.err

@@ -187,7 +187,7 @@ def test_a_key_may_move_to_another_file_together_with_its_use(inside: Inside) ->
 
 @pytest.mark.parametrize(
     ("address", "lost"),
-    [(DOCS, "its index is deleted and has to be built again"), ("File/notes", "leaves every vector store")],
+    [(DOCS, "its index is deleted and must be rebuilt"), ("File/notes", "removed from every vector store")],
 )
 def test_a_replacement_that_destroys_data_says_so_in_every_format(inside: Inside, address: str, lost: str) -> None:
     write(inside, {address: MANIFESTS[address]}).apply()

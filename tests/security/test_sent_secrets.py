@@ -219,15 +219,15 @@ ACCOUNT = (
 SENDS = {
     "any variable": ("{from_env: GITHUB_TOKEN}", "It must match"),
     "the admin key": ("{from_env: OPENAI_ADMIN_KEY}", "It must match"),
-    "the admin key by another name": ("{from_env: RECONCILER_SECRET_ADMIN}", "A credential is not sent on"),
-    "a text with the admin key in it": ("{from_file: secrets/admin.txt}", "A credential is not sent on"),
+    "the admin key by another name": ("{from_env: RECONCILER_SECRET_ADMIN}", "Secret contains a credential"),
+    "a text with the admin key in it": ("{from_file: secrets/admin.txt}", "Secret contains a credential"),
     "a key that is delivered": ("{from_file: secrets/ci.key}", "A credential does not belong"),
     "any file": ("{from_file: .env}", "Not a file of secrets"),
     "a file beside": ("{from_file: secrets/../.env}", "Not a file of secrets"),
     "a file outside": ("{from_file: ../outside.txt}", "Path outside the stack"),
     "a link to any file": ("{from_file: secrets/link}", "Not a file of secrets"),
     "the secret itself": ("a-secret-in-the-clear", "Wrong type"),
-    "a word": ("{from_env: RECONCILER_SECRET_WORD}", "Too short for a secret"),
+    "a word": ("{from_env: RECONCILER_SECRET_WORD}", "Secret too short"),
     "lines": ("{from_env: RECONCILER_SECRET_LINES}", "Not one line"),
 }
 
@@ -269,8 +269,8 @@ def test_a_plan_does_not_tell_whether_a_guess_is_right(stack: Inside) -> None:
 READS = {
     "in the clear": ("${env.RECONCILER_SECRET_TOKEN}", "Environment variable not allowed"),
     "from its file": ("${file:secrets/a.token}", "A credential does not belong"),
-    "by a reference": ("${Credential/c.auth.token}", "A secret cannot be referred to"),
-    "with what is around it": ("${Credential/c.auth}", "A secret cannot be referred to"),
+    "by a reference": ("${Credential/c.auth.token}", "Secret cannot be referenced"),
+    "with what is around it": ("${Credential/c.auth}", "Secret cannot be referenced"),
 }
 
 
@@ -287,7 +287,7 @@ def test_a_pull_request_cannot_have_a_secret_put_elsewhere(inside: Inside, text:
 def test_a_stack_cannot_let_manifests_read_what_is_to_be_sent(inside: Inside) -> None:
     stack = "kind: Stack\nmetadata: {name: acme}\nspec: {env: [RECONCILER_SECRET_TOKEN]}\n"
     inside.write({"reconciler.yaml": stack, "m.yaml": manifest("Vault/v", "{name: V}")})
-    assert "A credential may not be read by manifests" in inside.run("validate", expect=1).err
+    assert "Manifests must not read credentials" in inside.run("validate", expect=1).err
 
 
 def test_a_file_of_secrets_is_never_uploaded(inside: Inside) -> None:

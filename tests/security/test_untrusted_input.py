@@ -152,7 +152,7 @@ def test_no_secret_of_the_process_gets_into_a_manifest(stack: Inside, name: str,
     allowing = f"{{manifests: [m/], env: [{name}], credentials: {{default: null, admin: null}}}}"
     stack.write({"reconciler.yaml": f"{STACK}{allowing}\n", "m/m.yaml": SPENT[spend](name)})
     done = stack.run("validate", expect=1)
-    assert "A credential may not be read by manifests" in done.err
+    assert "Manifests must not read credentials" in done.err
     assert stack.environment[name] not in done.out + done.err
     assert stack.environment[name][:12] not in done.out + done.err
 

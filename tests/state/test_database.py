@@ -102,7 +102,7 @@ def test_everybody_is_told_when_the_common_commit_fails(database: Database, tmp_
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM t").fetchall()  # a reader that does not end keeps the commit out
     writer = threading.Thread(target=write)
-    with pytest.raises(StateError, match="held by another program"), database.write():
+    with pytest.raises(StateError, match="locked by another program"), database.write():
         queue_up(database, [writer])
     writer.join()
     reader.close()

@@ -173,7 +173,7 @@ def test_a_run_that_was_unlocked_by_force_must_not_write_any_more(store: StateSt
         store.put(record)
         with StateStore.open(folder, stack="acme", environment="prod") as operator:
             operator.unlock()
-        with pytest.raises(StateError, match="taken away"):
+        with pytest.raises(StateError, match="has lost the lock"):
             store.remove(record.address)
     assert list(store.records()) == [record.address]
 

@@ -46,7 +46,7 @@ def test_a_secret_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_json_has_not_is_refused(value: float) -> None:
-    with pytest.raises(StateError, match="cannot be kept"):
+    with pytest.raises(StateError, match="cannot be stored"):
         to_json({"temperature": value})
 
 

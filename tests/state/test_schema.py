@@ -146,7 +146,7 @@ def test_a_file_that_is_no_database_says_what_to_do(
     file.write_bytes(content)
     with pytest.raises(StateError, match=r"acme\.prod\.db") as caught:
         opened(folder).records()
-    assert "plan and apply find the objects again" in caught.value.hint
+    assert "plan and apply then find objects" in caught.value.hint
 
 
 @either_way

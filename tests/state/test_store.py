@@ -89,7 +89,7 @@ def test_a_move_of_nothing_is_refused(store: StateStore) -> None:
 def test_a_move_onto_another_resource_is_refused(store: StateStore) -> None:
     store.put(Record(SEARCH, "proj_1"))
     store.put(Record(INDEXER, "user_1"))
-    with pytest.raises(StateError, match="ServiceAccount/search/indexer is in the state already"):
+    with pytest.raises(StateError, match="ServiceAccount/search/indexer is already in the state"):
         store.move(SEARCH, INDEXER)
     assert store.serial == 2
 
@@ -219,7 +219,7 @@ def test_a_reader_sees_what_was_committed_when_it_opened(store: StateStore, fold
 
 
 def test_what_is_opened_for_reading_cannot_be_written(store: StateStore, folder: Path) -> None:
-    with reopened(folder) as reader, pytest.raises(StateError, match="opened for reading"):
+    with reopened(folder) as reader, pytest.raises(StateError, match="it is read-only"):
         reader.put(Record(SEARCH, "proj_1"))
 
 
