@@ -97,7 +97,7 @@ def test_two_files_of_one_name_and_size_are_adopted_by_their_ids(workspace: Work
 def test_two_files_of_one_name_and_size_without_ids_are_refused_with_what_to_write(workspace: Workspace) -> None:
     documents = "---\n".join(FAQ.replace("NAME", name) for name in ("de", "en"))
     workspace.write({"de/faq.md": "ja", "en/faq.md": "no", "f.yaml": documents})
-    assert "Set another filename or purpose" in workspace.run("validate", expect=1).err
+    assert "Give one of the two another filename or purpose" in workspace.run("validate", expect=1).err
 
 
 # --- ids inside ids

@@ -223,7 +223,7 @@ def test_an_inherited_grant_alone_does_not_count_as_there(workspace: Workspace, 
     ("spec", "sentence"),
     [
         ("role_id: r", 'Missing "user_id" or "group_id"'),
-        ("role_id: r, user_id: u, group_id: g", '"group_id" is not for "user_id"'),
+        ("role_id: r, user_id: u, group_id: g", '"group_id" cannot be combined with "user_id"'),
     ],
 )
 def test_a_role_is_assigned_to_either_a_user_or_a_group(workspace: Workspace, spec: str, sentence: str) -> None:

@@ -153,7 +153,10 @@ def test_another_certificate_takes_the_place_of_an_active_one(active: Workspace,
     ("spec", "sentence"),
     [
         ("{type: aws, name: n, kms_arn: k, role_arn: r}", 'Missing "external_id"'),
-        ("{type: oci, name: n, region: r, vault_ocid: v, key_ocid: k, kms_arn: k}", '"kms_arn" is not for type: oci'),
+        (
+            "{type: oci, name: n, region: r, vault_ocid: v, key_ocid: k, kms_arn: k}",
+            '"kms_arn" cannot be combined with type: oci',
+        ),
     ],
 )
 def test_an_external_key_has_the_fields_of_its_cloud(workspace: Workspace, spec: str, sentence: str) -> None:
