@@ -6,7 +6,7 @@ value of the wrong type says that the API, or something between it and us, is br
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.model.comparing import same
@@ -54,7 +54,7 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
         case MapOf() if isinstance(shown, Mapping) and isinstance(known, Mapping):
             return {key: with_missing(kind.value, item, known.get(key)) for key, item in shown.items()}
         case ListOf() if isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known):
-            partners = [_partner(item, known) for item in shown] if kind.unordered else known
+            partners = [_partner(item, known, at) for at, item in enumerate(shown)] if kind.unordered else known
             return [with_missing(kind.item, item, other) for item, other in zip(shown, partners, strict=True)]
         case Text() if isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown:
             return shown if known is None else known
@@ -82,12 +82,22 @@ def _is_untagged(kind: Type, shown: Any) -> bool:
     return isinstance(kind, Tagged) and isinstance(shown, Mapping) and kind.tag not in shown
 
 
-def _partner(shown: Any, known: list[Any] | tuple[Any, ...]) -> Any:
-    """Of items without an order, the known one that an item may be as far as it is shown."""
+def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
+    """Of items without an order, the known one that shares most with an item as far as it is shown.
+
+    Among equals it is the one at the same place, since most answers keep the order.
+    """
     if not isinstance(shown, Mapping):
         return None
-    maps = (item for item in known if isinstance(item, Mapping))
-    return next((item for item in maps if all(same(value, item.get(key)) for key, value in shown.items())), None)
+    if not shown:
+        return known[index]
+    best, most = None, 0
+    for place in (index, *range(len(known))):
+        item = known[place]
+        shared = sum(same(value, item.get(key)) for key, value in shown.items()) if isinstance(item, Mapping) else 0
+        if shared > most:
+            best, most = item, shared
+    return best
 
 
 def misfit(kind: Type, value: Any, path: str = "") -> str:

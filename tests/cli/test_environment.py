@@ -211,7 +211,7 @@ def test_a_file_name_in_another_encoding_is_refused_offline(workspace: Workspace
     (workspace.folder / "docs" / os.fsdecode(b"caf\xe9.md")).write_text("x")
     workspace.declare(f"kind: {kind}\nmetadata: {{name: it}}\nspec: {FOLDERS[kind]}\n")
     done = workspace.run("validate", expect=1)
-    assert '"docs/caf\\udce9.md": its name is not UTF-8' in done.err
+    assert '"docs/caf\\udce9.md": its name is not valid UTF-8' in done.err
 
 
 def test_a_variable_of_the_command_line_in_another_encoding_is_refused(workspace: Workspace) -> None:

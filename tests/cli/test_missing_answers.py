@@ -109,7 +109,7 @@ def test_a_key_that_lacks_its_owner_is_an_error_and_not_a_second_key(
     before = workspace.emulator.store.counts()
     drop["/api_keys"] = "owner"
     refused = workspace.run("apply", "--yes", "--refresh", "full", expect=1)
-    assert "the answer lacks what tells it from other objects of the list" in refused.err
+    assert "the answer lacks the fields that tell it from other objects of the list" in refused.err
     assert workspace.emulator.store.counts() == before
 
 

@@ -103,8 +103,8 @@ def test_a_refused_file_that_leaves_the_folder_leaves_nothing_to_do(folder: Work
 
 def test_validate_names_what_the_api_is_known_to_refuse_with_its_place(folder: Workspace) -> None:
     done = folder.run("validate", expect=0)
-    assert 'warning: Empty file\n  manifests.yaml:3:35  VectorStore/docs\n  "kb/empty.md": the API refuses' in done.err
-    assert '"kb/logo.png": the API refuses files with other extensions' in done.err
+    assert 'warning: Empty file\n  manifests.yaml:3:35  VectorStore/docs\n  "kb/empty.md": the API rejects' in done.err
+    assert '"kb/logo.png": the API rejects files with other extensions' in done.err
 
 
 def test_validate_names_an_empty_upload(workspace: Workspace) -> None:

@@ -27,7 +27,7 @@ from tests.engine.tables import DAY, NOW, OTHERS, OURS, World, at, declared, rec
 
 STORE = "VectorStore/docs"
 DOCS = {"name": "Docs"}
-STORE_LOST = "its index is deleted and has to be built again"
+STORE_LOST = "its index is deleted and must be rebuilt"
 
 
 class Row(NamedTuple):
@@ -188,7 +188,7 @@ ROWS = [
         ),
         Action.REPLACE,
         Reason.FIELD_FORCES_REPLACEMENT,
-        "the invitation cannot be accepted any more",
+        "the invitation can no longer be accepted",
         address="Invite/fay",
     ),
     Row(

@@ -352,7 +352,7 @@ def test_a_removed_run_is_deleted_with_its_results(stack: Stack) -> None:
 def test_a_fine_tuned_model_goes_with_its_job_only_where_that_is_said(stack: Stack, lifecycle: str) -> None:
     stack.declare(EXAMPLES, TRAINING + lifecycle).applied()
     stack.time_passes()
-    assert ("destroys: the model that it made" in shown(stack.declare(EXAMPLES).plan())) == bool(lifecycle)
+    assert ("destroys: the trained model" in shown(stack.declare(EXAMPLES).plan())) == bool(lifecycle)
     stack.applied()
     assert len(stack.jobs("model")) == (0 if lifecycle else 1)
 
