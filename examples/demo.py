@@ -37,7 +37,9 @@ class Demo:
         self.emulator = emulator
         self.folder = folder
         # Credentials of the shell must not reach the commands.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")
+        }
         self.environment = {
             **inherited,
             "OPENAI_BASE_URL": emulator.base_url,

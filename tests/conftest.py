@@ -25,7 +25,11 @@ ROOM_BYTES = 1 << 30
 
 def pytest_configure() -> None:
     """Keep what tests write in memory where there is room: a disk takes its time to have each line of a journal."""
-    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK) or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+    if (
+        not MEMORY.is_dir()
+        or not os.access(MEMORY, os.W_OK)
+        or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    ):
         return
     if shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ.setdefault("TMPDIR", str(MEMORY))
@@ -81,9 +85,15 @@ class Workspace:
 
     def run(self, *arguments: str, expect: int | None = None, stdin: str = "") -> Finished:
         """Run a command in a process of its own; with `expect`, insist on the exit code."""
-        finished = Finished(*fork_server.run(arguments, folder=self.folder, environment=self.environment, stdin=stdin))
+        finished = Finished(
+            *fork_server.run(
+                arguments, folder=self.folder, environment=self.environment, stdin=stdin
+            )
+        )
         if expect is not None:
-            assert finished.code == expect, f"exit code {finished.code}\n{finished.out}\n{finished.err}"
+            assert finished.code == expect, (
+                f"exit code {finished.code}\n{finished.out}\n{finished.err}"
+            )
         return finished
 
     def apply(self, *arguments: str) -> Finished:

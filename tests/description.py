@@ -19,7 +19,9 @@ import pytest
 from reconciler.emulator.recorder import RequestRecord
 
 DESCRIPTION = os.environ.get("RECONCILER_OPENAPI")
-needs_description = pytest.mark.skipif(not DESCRIPTION, reason="RECONCILER_OPENAPI names no published description")
+needs_description = pytest.mark.skipif(
+    not DESCRIPTION, reason="RECONCILER_OPENAPI names no published description"
+)
 
 # Where the live API was recorded to differ from the description in more than a null: path, and what the error says.
 RECORDED_DIFFERENCES = [
@@ -56,7 +58,9 @@ class Description:
     def mistakes(self, value: Any, schema: dict[str, Any]) -> list[str]:
         rooted = {**schema, "components": self.document["components"]}
         errors = jsonschema.Draft202012Validator(rooted).iter_errors(value)
-        return [f"{error.json_path}: {error.message}" for error in errors if not is_about_null(error)]
+        return [
+            f"{error.json_path}: {error.message}" for error in errors if not is_about_null(error)
+        ]
 
 
 def is_about_null(error: jsonschema.ValidationError) -> bool:
@@ -101,7 +105,11 @@ def unknown_parameters(records: Iterable[RequestRecord], description: Descriptio
     found = []
     for record in records:
         operation = description.operation(record)
-        known = {item["name"] for item in (operation or {}).get("parameters", ()) if item["in"] == "query"}
+        known = {
+            item["name"]
+            for item in (operation or {}).get("parameters", ())
+            if item["in"] == "query"
+        }
         # A parameter that is an object is sent as one for each of its parts: `effective_at[gte]`.
         sent = {name: name.partition("[")[0] for name in record.query}
         unknown = [name for name, whole in sent.items() if not {name, whole} & known]
@@ -120,4 +128,6 @@ def answer_schema(record: RequestRecord, description: Description) -> dict[str, 
 
 
 def is_recorded_difference(record: RequestRecord, mistake: str) -> bool:
-    return any(re.match(path, record.path) and text in mistake for path, text in RECORDED_DIFFERENCES)
+    return any(
+        re.match(path, record.path) and text in mistake for path, text in RECORDED_DIFFERENCES
+    )

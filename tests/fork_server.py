@@ -30,7 +30,9 @@ _LATE = ("anyio", "certifi", "deepdiff", "encodings.idna", "encodings.utf_8_sig"
 """What is imported only when it is used, which takes longer than most commands."""
 
 
-def run(arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: str) -> tuple[int, str, str]:
+def run(
+    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: str
+) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command; a negative code is the signal that ended it."""
     return _commands().run(arguments, folder=folder, environment=environment, stdin=stdin)
 
@@ -62,10 +64,19 @@ class Zygote:
         self._waiting.wait()
 
     def run(
-        self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdin: str = ""
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        stdin: str = "",
     ) -> tuple[int, str, str]:
         """Exit code, standard output and standard error of a child; a negative code is the signal that ended it."""
-        request = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
+        request = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(environment),
+        }
         with (
             tempfile.TemporaryFile("w+b") as given,
             tempfile.TemporaryFile("w+b") as out,
@@ -77,7 +88,9 @@ class Zygote:
 
     def _ask(self, request: Mapping[str, object], *streams: IO[bytes]) -> int:
         descriptors = array.array("i", [stream.fileno() for stream in streams])
-        self._line.sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        self._line.sendmsg(
+            [json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
+        )
         return int(self._line.recv(64))
 
 

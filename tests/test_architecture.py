@@ -56,5 +56,16 @@ def test_a_module_and_its_name_exist(page: str, path: str, name: str) -> None:
 
 
 def test_the_walk_names_functions_of_every_phase() -> None:
-    named = {path.rpartition("/")[0] for page, path, name in MENTIONS if page == "ARCHITECTURE.md" and name}
-    assert named >= {"engine/refresh", "engine/binding", "engine/plan", "engine/apply", "api/objects", "state"}
+    named = {
+        path.rpartition("/")[0]
+        for page, path, name in MENTIONS
+        if page == "ARCHITECTURE.md" and name
+    }
+    assert named >= {
+        "engine/refresh",
+        "engine/binding",
+        "engine/plan",
+        "engine/apply",
+        "api/objects",
+        "state",
+    }

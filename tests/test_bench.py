@@ -25,7 +25,9 @@ def test_a_figure_that_only_one_run_has_is_shown_for_that_one(
     assert rows == [["calls", "10", "20", "2.00"], ["new", "-", "4", "-"], ["gone", "3", "-", "-"]]
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"figures": [{"name": "x"}]}', '{"figures": []}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", "[]", '{"figures": [{"name": "x"}]}', '{"figures": []}']
+)
 def test_what_is_no_result_is_refused_by_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
 ) -> None:
@@ -35,7 +37,10 @@ def test_what_is_no_result_is_refused_by_its_name(
     with pytest.raises(SystemExit) as ended:
         main(["compare", good, str(bad)])
     assert ended.value.code == 2
-    assert f"{bad} {'cannot be read' if text is None else 'is no result of bench'}" in capsys.readouterr().err
+    assert (
+        f"{bad} {'cannot be read' if text is None else 'is no result of bench'}"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_table_without_rows_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:

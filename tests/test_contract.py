@@ -47,20 +47,34 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RequestRe
 
 
 def test_the_story_makes_calls_of_every_sort(records: list[RequestRecord]) -> None:
-    assert {record.method for record in records if record.status == 200} == {"GET", "POST", "DELETE"}
+    assert {record.method for record in records if record.status == 200} == {
+        "GET",
+        "POST",
+        "DELETE",
+    }
 
 
-def test_every_body_that_we_send_is_valid(records: list[RequestRecord], description: Description) -> None:
+def test_every_body_that_we_send_is_valid(
+    records: list[RequestRecord], description: Description
+) -> None:
     assert mistakes_in_requests(records, description) == []
 
 
-def test_every_answer_that_we_get_is_valid(records: list[RequestRecord], description: Description) -> None:
+def test_every_answer_that_we_get_is_valid(
+    records: list[RequestRecord], description: Description
+) -> None:
     assert mistakes_in_answers(records, description) == []
 
 
-def test_every_parameter_that_we_send_is_known(records: list[RequestRecord], description: Description) -> None:
+def test_every_parameter_that_we_send_is_known(
+    records: list[RequestRecord], description: Description
+) -> None:
     assert unknown_parameters(records, description) == []
 
 
 def test_nothing_that_we_send_is_refused_as_invalid(records: list[RequestRecord]) -> None:
-    assert [(r.method, r.path, r.response_body) for r in records if r.status in (400, 401, 403, 405, 422)] == []
+    assert [
+        (r.method, r.path, r.response_body)
+        for r in records
+        if r.status in (400, 401, 403, 405, 422)
+    ] == []

@@ -36,9 +36,12 @@ from tests.conftest import Workspace
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
-    path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    path.relative_to(ROOT).as_posix(): path
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
-KIND_PAGES = {f"docs/kinds/{page_name(name)}": kind for name, kind in {**KINDS, **RULE_KINDS}.items()}
+KIND_PAGES = {
+    f"docs/kinds/{page_name(name)}": kind for name, kind in {**KINDS, **RULE_KINDS}.items()
+}
 
 EXAMPLE_FILES = {
     "prompts/support.md": "Be kind.\n",
@@ -88,8 +91,12 @@ class Block:
 
 def blocks(page: str) -> Iterator[Block]:
     text = PAGES[page].read_text(encoding="utf-8")
-    for found in re.finditer(r"(?:^<!-- ([a-z ]+) -->\n)?^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        yield Block(page, text[: found.start(2)].count("\n") + 1, found[2].strip(), found[3], found[1] or "")
+    for found in re.finditer(
+        r"(?:^<!-- ([a-z ]+) -->\n)?^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
+    ):
+        yield Block(
+            page, text[: found.start(2)].count("\n") + 1, found[2].strip(), found[3], found[1] or ""
+        )
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -136,19 +143,29 @@ def test_every_yaml_block_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("block", of("yaml manifest"), ids=str)
 def test_a_manifest_of_the_documentation_is_valid(block: Block, tmp_path: Path) -> None:
-    declares_project = re.search(r"^kind: Project\nmetadata: \{name: search\}", block.text, re.MULTILINE)
+    declares_project = re.search(
+        r"^kind: Project\nmetadata: \{name: search\}", block.text, re.MULTILINE
+    )
     stack = STACK if declares_project else STACK + "  projects: {search: proj_abc123}\n"
     root = folder_with(tmp_path, {"reconciler.yaml": stack, "manifests/example.yaml": block.text})
-    configuration = load_configuration(Settings(root=root, env={"RECONCILER_VAR_STAGE": "ci"}), KINDS, RULE_KINDS)
+    configuration = load_configuration(
+        Settings(root=root, env={"RECONCILER_VAR_STAGE": "ci"}), KINDS, RULE_KINDS
+    )
     assert configuration.resources or configuration.rules
     assert configuration.warnings == ()
 
 
 @pytest.mark.parametrize("block", of("yaml stack"), ids=str)
-def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(block: Block, tmp_path: Path) -> None:
-    root = folder_with(tmp_path, {"reconciler.yaml": block.text, "manifests/example.yaml": REFERENCED_RESOURCES})
+def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(
+    block: Block, tmp_path: Path
+) -> None:
+    root = folder_with(
+        tmp_path, {"reconciler.yaml": block.text, "manifests/example.yaml": REFERENCED_RESOURCES}
+    )
     for environment in (None, *yaml.safe_load(block.text)["spec"].get("environments", ())):
-        assert load_configuration(Settings(root=root, environment=environment), KINDS).warnings == ()
+        assert (
+            load_configuration(Settings(root=root, environment=environment), KINDS).warnings == ()
+        )
 
 
 @pytest.mark.parametrize("block", of("yaml workflow"), ids=str)
@@ -164,7 +181,9 @@ def test_the_quick_start_of_the_readme_works(workspace: Workspace) -> None:
         if first == "cd":
             workspace.folder /= words[0]
         elif first == "reconciler":
-            results.append(workspace.run(*words, *(["--yes"] if words == ["apply"] else []), expect=0))
+            results.append(
+                workspace.run(*words, *(["--yes"] if words == ["apply"] else []), expect=0)
+            )
     assert "No changes." in results[-1].out
 
 
@@ -178,8 +197,16 @@ def test_the_plan_in_the_readme_is_what_the_program_prints(workspace: Workspace)
         headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"},
         json={"max_requests_per_1_minute": 450},
     ).raise_for_status()
-    edit(workspace.folder / "manifests/support/support-bot.yaml", "temperature: 0.3", "temperature: 0.6")
-    edit(workspace.folder / "prompts/support-bot.md", "# Who you are\n", "# Who you are and what you know\n")
+    edit(
+        workspace.folder / "manifests/support/support-bot.yaml",
+        "temperature: 0.3",
+        "temperature: 0.6",
+    )
+    edit(
+        workspace.folder / "prompts/support-bot.md",
+        "# Who you are\n",
+        "# Who you are and what you know\n",
+    )
     edit(
         workspace.folder / "manifests/service-accounts.yaml",
         "  name: ${each.key}\n  role: member\n",
@@ -212,9 +239,14 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
         for offset, line in enumerate(block.text.splitlines()):
             found = re.search(r"(?:^|\brun: |^\$ )(reconciler .*)$", line.strip())
             if found and block.info != "text":
-                yield f"{block.page}:{block.line + offset + 1}", shlex.split(found[1], comments=True)[1:]
+                yield (
+                    f"{block.page}:{block.line + offset + 1}",
+                    shlex.split(found[1], comments=True)[1:],
+                )
     for page, path in PAGES.items():
-        prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        prose = re.sub(
+            r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
         for text in re.findall(r"`((?:reconciler) [^`\n]+)`", prose):
             yield f"{page}: {text}", shlex.split(text)[1:]
 
@@ -291,13 +323,24 @@ def written(parameter: click.Parameter) -> str:
 def option_table(options: list[click.Option]) -> str:
     rows = [(written(option).replace("|", "\\|"), help_of(option)) for option in options]
     return (
-        "\n".join(["| Option | Meaning |", "|---|---|", *(f"| `{option}` | {text} |" for option, text in rows)]) + "\n"
+        "\n".join(
+            [
+                "| Option | Meaning |",
+                "|---|---|",
+                *(f"| `{option}` | {text} |" for option, text in rows),
+            ]
+        )
+        + "\n"
     )
 
 
 def help_of(option: click.Option) -> str:
-    default = option.default if option.show_default or isinstance(option.type, click.Choice) else None
-    shown = f" Default: `{default}`." if isinstance(default, str | int) and not option.is_flag else ""
+    default = (
+        option.default if option.show_default or isinstance(option.type, click.Choice) else None
+    )
+    shown = (
+        f" Default: `{default}`." if isinstance(default, str | int) and not option.is_flag else ""
+    )
     return f"{option.help or ''}{shown}".strip().replace("|", "\\|")
 
 
@@ -305,7 +348,8 @@ def own_options(path: str) -> list[click.Option]:
     return [
         option
         for option in BY_PATH[path].params
-        if isinstance(option, click.Option) and (not GLOBAL.intersection(option.opts) or takes_other_formats(option))
+        if isinstance(option, click.Option)
+        and (not GLOBAL.intersection(option.opts) or takes_other_formats(option))
     ]
 
 
@@ -316,20 +360,28 @@ def takes_other_formats(option: click.Option) -> bool:
 
 def usage(path: str) -> str:
     arguments = [written(item) for item in BY_PATH[path].params if isinstance(item, click.Argument)]
-    return " ".join(["reconciler", path, *(["[OPTION…]"] if BY_PATH[path].params else []), *arguments])
+    return " ".join(
+        ["reconciler", path, *(["[OPTION…]"] if BY_PATH[path].params else []), *arguments]
+    )
 
 
 def command_section(path: str) -> str:
     if isinstance(BY_PATH[path], click.Group):
         below = {name: item for name, item in BY_PATH.items() if name.startswith(f"{path} ")}
-        rows = [f"| `{usage(name).replace(' [OPTION…]', '')}` | {item.help} |" for name, item in below.items()]
+        rows = [
+            f"| `{usage(name).replace(' [OPTION…]', '')}` | {item.help} |"
+            for name, item in below.items()
+        ]
         return "\n".join(["| Command | Does |", "|---|---|", *rows]) + "\n"
     options = own_options(path)
     return f"```text\n{usage(path)}\n```\n" + (f"\n{option_table(options)}" if options else "")
 
 
 def kinds_table() -> str:
-    rows = [f"| [`{kind.name}`](docs/kinds/{page_name(kind.name)}) | {kind.doc} |" for kind in KINDS.values()]
+    rows = [
+        f"| [`{kind.name}`](docs/kinds/{page_name(kind.name)}) | {kind.doc} |"
+        for kind in KINDS.values()
+    ]
     return "\n".join(["| Kind | What it is |", "|---|---|", *rows]) + "\n"
 
 
@@ -339,7 +391,9 @@ def refresh_kinds() -> str:
         for kind in sorted(KINDS.values(), key=lambda kind: kind.name)
         if is_reported_in_audit_log(kind)
     ]
-    return "\n".join(["| Kind | Audit log entry types that cause a read |", "|---|---|", *rows]) + "\n"
+    return (
+        "\n".join(["| Kind | Audit log entry types that cause a read |", "|---|---|", *rows]) + "\n"
+    )
 
 
 def rule_pages() -> str:
@@ -347,7 +401,10 @@ def rule_pages() -> str:
 
 
 def operations_table() -> str:
-    rows = [f"| {one.group} | `{one.name}` | `{one.call}` | {'; '.join(remarks(one))} |" for one in OPERATIONS.values()]
+    rows = [
+        f"| {one.group} | `{one.name}` | `{one.call}` | {'; '.join(remarks(one))} |"
+        for one in OPERATIONS.values()
+    ]
     return "\n".join(["| Group | `operation` | Call | Notes |", "|---|---|---|---|", *rows]) + "\n"
 
 
@@ -368,7 +425,9 @@ GENERATED = {
     "operations": operations_table(),
     "rule pages": rule_pages(),
     **{f"command {name}": command_section(name) for name in COMMANDS},
-    "global options": option_table([item for item in BY_PATH["validate"].params if isinstance(item, click.Option)]),
+    "global options": option_table(
+        [item for item in BY_PATH["validate"].params if isinstance(item, click.Option)]
+    ),
     "options emulator": option_table(own_options("emulator")),
     "faults": f"```text\n{FAULT_HELP}```\n",
     "kinds": kinds_table(),
@@ -383,7 +442,9 @@ MARKED = re.compile(r"^<!-- ([a-z ]+) -->\n\n(.*?)^<!-- end -->$", re.MULTILINE 
 def test_what_is_written_from_the_program_is_what_the_program_says(page: str) -> None:
     text = PAGES[page].read_text(encoding="utf-8")
     if os.environ.get("RECONCILER_GOLDEN") == "write":
-        fresh = MARKED.sub(lambda found: f"<!-- {found[1]} -->\n\n{GENERATED[found[1]]}\n<!-- end -->", text)
+        fresh = MARKED.sub(
+            lambda found: f"<!-- {found[1]} -->\n\n{GENERATED[found[1]]}\n<!-- end -->", text
+        )
         PAGES[page].write_text(fresh, encoding="utf-8", newline="\n")
         text = fresh
     for found in MARKED.finditer(text):
@@ -394,14 +455,19 @@ def test_the_page_on_reading_says_of_each_admin_kind_why_it_is_trusted_or_not() 
     text = PAGES["docs/refresh.md"].read_text(encoding="utf-8")
     of_admins = {kind.name for kind in KINDS.values() if kind.scope.needs_admin_key}
     trusted, _, others = text.partition("<!-- end -->")
-    said = {name for name in of_admins if f"`{name}`" in (trusted if is_reported_in_audit_log(KINDS[name]) else others)}
+    said = {
+        name
+        for name in of_admins
+        if f"`{name}`" in (trusted if is_reported_in_audit_log(KINDS[name]) else others)
+    }
     assert said == of_admins
 
 
 def test_the_terms_that_the_page_of_kinds_explains_are_those_of_the_pages() -> None:
     text = PAGES["docs/kinds.md"].read_text(encoding="utf-8").partition("<!--")[0]
     terms = [
-        term.partition(":")[0].removesuffix(" …") for term in re.findall(r"^\| ([a-z][^|]*) \|", text, re.MULTILINE)
+        term.partition(":")[0].removesuffix(" …")
+        for term in re.findall(r"^\| ([a-z][^|]*) \|", text, re.MULTILINE)
     ]
     pages = "\n".join(kind_page(kind) for kind in KIND_PAGES.values())
     assert terms
@@ -423,11 +489,17 @@ def test_explain_prints_the_page_of_a_kind(workspace: Workspace) -> None:
 
 
 def test_no_page_is_of_a_kind_that_is_gone() -> None:
-    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "kinds").iterdir()} == set(KIND_PAGES)
+    assert {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "kinds").iterdir()
+    } == set(KIND_PAGES)
 
 
 def test_everything_that_can_be_written_is_on_some_page() -> None:
-    shown = {found[1] for path in PAGES.values() for found in MARKED.finditer(path.read_text(encoding="utf-8"))}
+    shown = {
+        found[1]
+        for path in PAGES.values()
+        for found in MARKED.finditer(path.read_text(encoding="utf-8"))
+    }
     assert shown == set(GENERATED)
 
 
@@ -435,13 +507,23 @@ def test_everything_that_can_be_written_is_on_some_page() -> None:
 
 
 def readme_codes() -> dict[int, str]:
-    text = PAGES["README.md"].read_text(encoding="utf-8").partition("<!-- exit codes -->")[2].partition("\n##")[0]
-    return {int(code): meaning for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)}
+    text = (
+        PAGES["README.md"]
+        .read_text(encoding="utf-8")
+        .partition("<!-- exit codes -->")[2]
+        .partition("\n##")[0]
+    )
+    return {
+        int(code): meaning
+        for code, meaning in re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    }
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_help() -> None:
     assert cli.epilog
-    assert list(readme_codes()) == [int(code) for code in re.findall(r"(?:: |, )(\d+) ", cli.epilog)]
+    assert list(readme_codes()) == [
+        int(code) for code in re.findall(r"(?:: |, )(\d+) ", cli.epilog)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -455,19 +537,29 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_help() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
 )
-def test_an_error_ends_with_the_code_that_the_readme_gives_it(error: ReconcilerError, word: str) -> None:
+def test_an_error_ends_with_the_code_that_the_readme_gives_it(
+    error: ReconcilerError, word: str
+) -> None:
     assert word in readme_codes()[exit_code(error)]
 
 
 def links() -> Iterator[tuple[str, str]]:
     for page, path in PAGES.items():
-        prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-        yield from ((page, target) for target in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in target)
+        prose = re.sub(
+            r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
+        yield from (
+            (page, target)
+            for target in re.findall(r"\]\(([^)\s]+)\)", prose)
+            if "://" not in target
+        )
 
 
 def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(
+        r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     titles = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

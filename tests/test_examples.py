@@ -21,11 +21,15 @@ def example(workspace: Workspace, name: str) -> Workspace:
 
 
 def test_every_example_has_a_case() -> None:
-    assert {name for name, _ in CASES} == {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    assert {name for name, _ in CASES} == {
+        path.name for path in EXAMPLES.iterdir() if path.is_dir()
+    }
 
 
 @every_case
-def test_an_example_converges_and_goes_away_again(example: Workspace, options: tuple[str, ...]) -> None:
+def test_an_example_converges_and_goes_away_again(
+    example: Workspace, options: tuple[str, ...]
+) -> None:
     example.apply(*options)
     assert example.plan(*options).code == 0
     example.run("check", *options, expect=0)
@@ -33,7 +37,9 @@ def test_an_example_converges_and_goes_away_again(example: Workspace, options: t
     assert example.run("state", "list", *options, expect=0).out == ""
 
 
-@pytest.mark.parametrize(("name", "options", "calls"), [("minimal", (), 1), ("acme", ("-e", "dev"), 18)])
+@pytest.mark.parametrize(
+    ("name", "options", "calls"), [("minimal", (), 1), ("acme", ("-e", "dev"), 18)]
+)
 def test_an_empty_plan_makes_a_call_a_list_and_not_an_object(
     example: Workspace, options: tuple[str, ...], calls: int
 ) -> None:
@@ -45,15 +51,26 @@ def test_an_empty_plan_makes_a_call_a_list_and_not_an_object(
 
 def test_no_key_is_in_anything_that_an_apply_leaves_behind(workspace: Workspace) -> None:
     shutil.copytree(EXAMPLES / "acme", workspace.folder, dirs_exist_ok=True)
-    done = workspace.apply("-e", "dev", "-vv", "--report", "r.md:markdown", "--report", "r.json:json")
+    done = workspace.apply(
+        "-e", "dev", "-vv", "--report", "r.md:markdown", "--report", "r.json:json"
+    )
     planned = workspace.run("plan", "-e", "dev", "--out", "p.json", "-vv", expect=0)
     sinks = sorted((workspace.folder / "secrets").glob("*.key"))
-    keys = [path.read_text().strip() for path in sinks] + [workspace.emulator.admin_key, workspace.emulator.api_key]
+    keys = [path.read_text().strip() for path in sinks] + [
+        workspace.emulator.admin_key,
+        workspace.emulator.api_key,
+    ]
     kept = [
         path
         for path in workspace.folder.rglob("*")
         if path.is_file() and path not in sinks and path.name != "README.md"
     ]
-    texts = [done.out, done.err, planned.out, planned.err, *(path.read_bytes().decode("latin-1") for path in kept)]
+    texts = [
+        done.out,
+        done.err,
+        planned.out,
+        planned.err,
+        *(path.read_bytes().decode("latin-1") for path in kept),
+    ]
     assert len(sinks) == 3
     assert [key for key in keys if any(key in text for text in texts)] == []

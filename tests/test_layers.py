@@ -118,7 +118,9 @@ def engine_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module == "reconciler.engine":
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reconciler.engine."):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "reconciler.engine."
+        ):
             yield str(node.module).removeprefix("reconciler.engine.")
 
 
@@ -146,14 +148,20 @@ def test_planning_knows_no_provider(path: Path) -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
-    users = {relative(path) for path in MODULES if any(name.split(".")[0] == library for name in imports(path))}
+    users = {
+        relative(path)
+        for path in MODULES
+        if any(name.split(".")[0] == library for name in imports(path))
+    }
     assert users
     assert {user for user in users if not user.startswith(tuple(LIBRARIES[library]))} == set()
 
 
 def test_every_folder_has_its_line_in_the_architecture() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    folders = {
+        path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
     assert {folder for folder in folders if f"`{folder}/`" not in page} == set()
 
 

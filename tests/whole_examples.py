@@ -27,7 +27,9 @@ OTHER_PEM = PEM.replace("/eA==", "/eQ==")
 REQUEST = """\
 {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-4.1", "messages": []}}
 """
-EXAMPLE = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n'
+EXAMPLE = (
+    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n'
+)
 FILES = {
     "certificates/gateway.pem": PEM,
     "data/price-list.md": "# Prices\n",
@@ -84,8 +86,15 @@ def is_listed(kind: Kind) -> bool:
 
 
 def _with_neighbours(example: str) -> str:
-    found = [name for name in dict.fromkeys(re.findall(r"\$\{(\w+)/", example)) if f"kind: {name}\n" not in example]
+    found = [
+        name
+        for name in dict.fromkeys(re.findall(r"\$\{(\w+)/", example))
+        if f"kind: {name}\n" not in example
+    ]
     documents: dict[str, None] = {}
-    for text in [*(_with_neighbours(KINDS[name].example) for name in found if name != "Project"), example]:
+    for text in [
+        *(_with_neighbours(KINDS[name].example) for name in found if name != "Project"),
+        example,
+    ]:
         documents.update(dict.fromkeys(text.split("---\n")))
     return "---\n".join(documents)

@@ -36,7 +36,9 @@ def locked(session: Session, command: str) -> Iterator[None]:
         yield
 
 
-def apply_checked_plan(session: Session, plan: Plan, *, command: str, check: bool = False) -> ApplyResult:
+def apply_checked_plan(
+    session: Session, plan: Plan, *, command: str, check: bool = False
+) -> ApplyResult:
     """Apply a plan that the guards passed, while holding the lock.
 
     `command` goes into the history. With `check`, a complete apply also runs the checks that refer
@@ -66,7 +68,8 @@ def apply_checked_plan(session: Session, plan: Plan, *, command: str, check: boo
 def is_complete(result: ApplyResult) -> bool:
     """Whether every change was applied."""
     return not result.interrupted and all(
-        outcome.status is OutcomeStatus.APPLIED and not outcome.refused for outcome in result.outcomes
+        outcome.status is OutcomeStatus.APPLIED and not outcome.refused
+        for outcome in result.outcomes
     )
 
 

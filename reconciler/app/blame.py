@@ -25,7 +25,10 @@ def with_blame(session: Session, plan: Plan) -> Plan:
     except (ApiError, CredentialError) as error:
         warning = Diagnostic("The audit log cannot be read", str(error), severity=Severity.WARNING)
         return replace(plan, diagnostics=(*plan.diagnostics, warning))
-    drift = tuple(replace(entry, blame=culprits.get((entry.id, entry.project_id), _NO_ENTRY)) for entry in plan.drift)
+    drift = tuple(
+        replace(entry, blame=culprits.get((entry.id, entry.project_id), _NO_ENTRY))
+        for entry in plan.drift
+    )
     return replace(plan, drift=drift, calls=plan.calls + session.client.calls - calls)
 
 

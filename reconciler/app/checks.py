@@ -61,7 +61,9 @@ def checks_after(session: Session, result: ApplyResult) -> CheckReport:
         if is_concerned(rule):
             concerned.append(rule)
         else:
-            outcome = CheckOutcome(rule.address, CheckStatus.SKIPPED, place=rule.location, message=UNTOUCHED)
+            outcome = CheckOutcome(
+                rule.address, CheckStatus.SKIPPED, place=rule.location, message=UNTOUCHED
+            )
             skipped.append(outcome)
     return carry_out_checks(session, concerned, may_cost=lambda _: False, left_out=skipped)
 
@@ -69,7 +71,9 @@ def checks_after(session: Session, result: ApplyResult) -> CheckReport:
 def _concerned_by(session: Session, changed: set[Address]) -> Callable[[Rule], bool]:
     """Whether a check refers to a changed address: itself, through resources, or by its project."""
     resources = {resource.address: resource for resource in session.configuration.resources}
-    projects = {address.name: address for address in resources if KINDS[address.kind].defines_project}
+    projects = {
+        address.name: address for address in resources if KINDS[address.kind].defines_project
+    }
 
     @cache
     def reaches(address: Address) -> bool:

@@ -83,7 +83,9 @@ def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
 @cache
 def _key_fields(name: str) -> list[str]:
     kind = KINDS.get(name)
-    return [item.name for item in kind.own_calls if isinstance(item.type, KeySinkType)] if kind else []
+    return (
+        [item.name for item in kind.own_calls if isinstance(item.type, KeySinkType)] if kind else []
+    )
 
 
 def _to_open(project: str, credential: Credential, keys: Iterable[_Delivery]) -> _Delivery | None:
@@ -96,7 +98,11 @@ def _to_open(project: str, credential: Credential, keys: Iterable[_Delivery]) ->
 
 def _opens_its_project(key: _Delivery) -> bool:
     kind = KINDS.get(key.writer.kind)
-    return kind is not None and isinstance(kind.by_name[key.field].type, KeySinkType) and not kind.is_shown_once
+    return (
+        kind is not None
+        and isinstance(kind.by_name[key.field].type, KeySinkType)
+        and not kind.is_shown_once
+    )
 
 
 def _is_unset(credential: Credential) -> bool:

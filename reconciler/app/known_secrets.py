@@ -58,7 +58,9 @@ class _Known:
         with suppress(StateError):
             store = self._store()
             key = store.meta(KEY) or ""
-            values = (value for record in store.records().values() for value in secrets_in(record.applied))
+            values = (
+                value for record in store.records().values() for value in secrets_in(record.applied)
+            )
             return bytes.fromhex(
                 key,
             ), frozenset((value.source, value.digest) for value in values if value.digest)
@@ -67,7 +69,9 @@ class _Known:
     def holds(self, content: bytes) -> bool:
         """Whether these bytes are a secret that was delivered or sent."""
         key, sent = self._sent
-        if any(keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent):
+        if any(
+            keyed_digest(key, f"{source}\0".encode() + content) == digest for source, digest in sent
+        ):
             return True
         # A key is one word. Comparing every small file with every delivered key takes minutes.
         if len(content) > _LONGEST_KEY_BYTES or len(content.split()) != 1:

@@ -76,7 +76,10 @@ class Planning:
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
         """Make a plan. In mode `auto`, scopes that the log shows as unchanged come from the state."""
         started = self._asked = time.monotonic()
-        calls, trust = self._provider.calls, UnchangedScopes(full_refresh_reason="a full refresh was asked for")
+        calls, trust = (
+            self._provider.calls,
+            UnchangedScopes(full_refresh_reason="a full refresh was asked for"),
+        )
         if mode == "auto":
             memory = RefreshCheckpoint.load(store.meta(CHECKPOINT))
             log = partial(self._log_within_budget, inputs, memory)
@@ -109,10 +112,16 @@ class Planning:
         It covers only what the apply wrote if its plan had targets, was interrupted, or comes from
         another run that did not read everything.
         """
-        memory, trust, reading = RefreshCheckpoint.load(store.meta(CHECKPOINT)), self._trust, result.plan.refresh
+        memory, trust, reading = (
+            RefreshCheckpoint.load(store.meta(CHECKPOINT)),
+            self._trust,
+            result.plan.refresh,
+        )
         if trust is None and reading.whole and not reading.unchanged_scopes and reading.began_at:
             trust = UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)
-        done = RefreshOutcome(result, self._writes(result, store, run_id), reading.began_at, store.serial)
+        done = RefreshOutcome(
+            result, self._writes(result, store, run_id), reading.began_at, store.serial
+        )
         if trust is None or result.plan.destroy or result.interrupted:
             if memory is not None and memory.serial == result.plan.state_serial:
                 store.set_meta(
@@ -195,7 +204,9 @@ class Planning:
             return Estimate(inputs, self._provider, trusted).calls
 
         def pending() -> set[ScopeKey]:
-            plan = collect_and_plan(inputs, StateReader(inputs.records), parallelism=self._parallelism)
+            plan = collect_and_plan(
+                inputs, StateReader(inputs.records), parallelism=self._parallelism
+            )
             return {(change.address.kind, change.address.project) for change in plan.pending}
 
         return Costs(calls, cache(pending))

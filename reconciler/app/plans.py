@@ -125,7 +125,10 @@ def unchecked_plan(session: Session, request: PlanRequest, *, rules: Sequence[Ru
     digests = digests_of(session, keep=False)
 
     def with_digests(configuration: Configuration) -> tuple[Resource, ...]:
-        return tuple(digests.resource(resource, records.get(resource.address)) for resource in configuration.resources)
+        return tuple(
+            digests.resource(resource, records.get(resource.address))
+            for resource in configuration.resources
+        )
 
     in_use = keys_in_use(declared, records)
     settling = settle_seconds(session.settings.env)

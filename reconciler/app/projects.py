@@ -26,7 +26,10 @@ class Projects(Struct, frozen=True):
         named = {id: name for name, id in session.stack.projects.items()}
         kinds = {name for name, kind in KINDS.items() if kind.defines_project}
         records = session.store.records().items()
-        return cls(named | {record.id: address.name for address, record in records if address.kind in kinds})
+        return cls(
+            named
+            | {record.id: address.name for address, record in records if address.kind in kinds}
+        )
 
     def name(self, id: str | None) -> str:
         """The name of a project in the configuration, else its id."""

@@ -51,7 +51,9 @@ def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
     use_recorded_resources(session, before, digest=f"rollback of run {run}")
     planned = _planned(session, before, targets, request)
     plan = as_rollback(planned, before, records, KINDS)
-    obstacles = [obstacle for obstacle in before.obstacles if not targets or obstacle.address in targets]
+    obstacles = [
+        obstacle for obstacle in before.obstacles if not targets or obstacle.address in targets
+    ]
     problems = [
         *plan.diagnostics,
         *obstacles,
@@ -64,7 +66,9 @@ def rollback_plan(session: Session, run: int, request: PlanRequest) -> Plan:
     return plan
 
 
-def use_recorded_resources(session: Session, before: RollbackTarget | None = None, *, digest: str) -> None:
+def use_recorded_resources(
+    session: Session, before: RollbackTarget | None = None, *, digest: str
+) -> None:
     """Use the resources as they were before the run, in place of the manifests."""
     stack = session.stack
     resources = tuple(before.resources) if before else ()
@@ -78,7 +82,9 @@ def use_recorded_resources(session: Session, before: RollbackTarget | None = Non
 
 def drop_lost_outputs(session: Session, plan: Plan) -> None:
     """Remove the outputs that refer to a resource which the plan deletes or forgets."""
-    gone = {change.address for change in plan.changes if change.action in (Action.DELETE, Action.FORGET)}
+    gone = {
+        change.address for change in plan.changes if change.action in (Action.DELETE, Action.FORGET)
+    }
     configuration = session.configuration
     stack = configuration.stack
     left = {

@@ -83,7 +83,9 @@ def _keys_of(session: Session, plan: Plan) -> Iterator[Key]:
 
 def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
     """The error for a plan whose configuration changed since, with the cause where it is known."""
-    variables = [name for name, value in plan.variables.items() if given.variables.get(name) != value]
+    variables = [
+        name for name, value in plan.variables.items() if given.variables.get(name) != value
+    ]
     variables += [name for name in given.variables if name not in plan.variables]
     secret = _changed(plan, given, "var.")
     environment = _changed(plan, given, "env.")
@@ -91,7 +93,9 @@ def changed_inputs(plan: Plan, given: GivenInputs) -> StalePlanError:
     if variables:
         parts.append(f"other values of {_listed(variables)} (--var or --var-file)")
     if secret:
-        parts.append(f"other values of {_listed(secret)}, which are not saved because they look like secrets")
+        parts.append(
+            f"other values of {_listed(secret)}, which are not saved because they look like secrets"
+        )
     if environment:
         parts.append(f"other values of the environment variables {_listed(environment)}")
     if not parts:
@@ -113,7 +117,9 @@ def _changed(plan: Plan, given: GivenInputs, prefix: str) -> list[str]:
     before, now = plan.input_digests, given.digests
     names = sorted({*before, *now})
     return [
-        name.removeprefix(prefix) for name in names if name.startswith(prefix) and before.get(name) != now.get(name)
+        name.removeprefix(prefix)
+        for name in names
+        if name.startswith(prefix) and before.get(name) != now.get(name)
     ]
 
 

@@ -91,12 +91,22 @@ class SecretDigests:
     def unread(self, resources: Iterable[Resource]) -> Iterator[Diagnostic]:
         """A warning for each resource with missing secrets."""
         for resource in filter(_has, resources):
-            missing = [value.source for value in secrets_in(resource.spec) if _read(self._read, value) is None]
+            missing = [
+                value.source
+                for value in secrets_in(resource.spec)
+                if _read(self._read, value) is None
+            ]
             if missing:
                 sources = ", ".join(dict.fromkeys(missing))
-                detail = f"There is nothing in {sources}, so it is not known whether the secret changed."
+                detail = (
+                    f"There is nothing in {sources}, so it is not known whether the secret changed."
+                )
                 yield Diagnostic(
-                    "A secret is not here", detail, resource.address, resource.location, severity=Severity.WARNING
+                    "A secret is not here",
+                    detail,
+                    resource.address,
+                    resource.location,
+                    severity=Severity.WARNING,
                 )
 
     def plan(self, plan: Plan) -> Plan:

@@ -182,7 +182,9 @@ class Session:
                 redactor=self.redactor,
                 organization=stack.organization,
                 user_agent=f"reconciler/{__version__}",
-                answer_seconds=seconds_of(self.settings.env, "RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS),
+                answer_seconds=seconds_of(
+                    self.settings.env, "RECONCILER_ANSWER_SECONDS", ANSWER_SECONDS
+                ),
                 parallelism=self.parallelism,
                 server_clock=self.server_clock,
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
@@ -223,7 +225,9 @@ class Session:
     def planning(self) -> Planning:
         """Reads live state for plans, and saves the checkpoint of it."""
         refresh = self.declared.stack.refresh
-        policy = FullRefreshPolicy(refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs)
+        policy = FullRefreshPolicy(
+            refresh.overlap_minutes * 60, refresh.full_every_hours, refresh.full_every_runs
+        )
         return Planning(self.provider, self.client, self.keys, policy, parallelism=self.parallelism)
 
     # --- the state --------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ from reconciler.render.planfile import load_plan
 @click.option("--check", is_flag=True, help="Then run the checks that refer to a change.")
 @planning_options
 @global_options
-def command(options: GlobalOptions, request: PlanRequest, planfile: Path | None, yes: bool, check: bool) -> int:
+def command(
+    options: GlobalOptions, request: PlanRequest, planfile: Path | None, yes: bool, check: bool
+) -> int:
     """Create, update and delete objects as the manifests declare.
 
     Without PLANFILE, make a plan, show it and ask. With PLANFILE, apply exactly that plan without
@@ -53,7 +55,9 @@ def _apply_new(session: CommandSession, request: PlanRequest, *, yes: bool, chec
         return carry_out(session, plan, command="apply", check=check)
 
 
-def _apply_saved(session: CommandSession, planfile: Path, request: PlanRequest, *, check: bool) -> int:
+def _apply_saved(
+    session: CommandSession, planfile: Path, request: PlanRequest, *, check: bool
+) -> int:
     if request.changes_the_plan:
         raise UsageError(
             "a saved plan cannot be changed",

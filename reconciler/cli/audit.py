@@ -32,13 +32,28 @@ _DETAILS_CELLS = 60
 
 @click.command("audit")
 @click.argument("address", required=False)
-@click.option("--since", metavar="TIME", help="Start of the period: 2026-11-01, 30d, 12h, today, this-month.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Maximum number of entries."
+    "--since", metavar="TIME", help="Start of the period: 2026-11-01, 30d, 12h, today, this-month."
 )
-@click.option("--type", "types", multiple=True, metavar="EVENT", help="List only this event type; repeatable.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Maximum number of entries.",
+)
+@click.option(
+    "--type", "types", multiple=True, metavar="EVENT", help="List only this event type; repeatable."
+)
 @global_options
-def command(options: GlobalOptions, address: str | None, since: str | None, limit: int, types: tuple[str, ...]) -> int:
+def command(
+    options: GlobalOptions,
+    address: str | None,
+    since: str | None,
+    limit: int,
+    types: tuple[str, ...],
+) -> int:
     """List audit log entries, newest first.
 
     With ADDRESS, list only the entries about its object. Needs the admin key.
@@ -55,7 +70,11 @@ def command(options: GlobalOptions, address: str | None, since: str | None, limi
 
 
 def _wanted(
-    session: Session, projects: Projects, text: str | None, since: float | None, types: Sequence[str]
+    session: Session,
+    projects: Projects,
+    text: str | None,
+    since: float | None,
+    types: Sequence[str],
 ) -> AuditQuery:
     if text is None:
         return AuditQuery(since, types)

@@ -37,10 +37,19 @@ _TITLES = {"project": "Project", "line_item": "Line item", "day": "Day"}
     help="First day: 2026-11-01, 30d, today, this-month.",
 )
 @click.option("--until", metavar="DAY", help="End before this day; now by default.")
-@click.option("--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row sums up.")
-@click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
+@click.option(
+    "--by", type=click.Choice(tuple(_GROUPS)), default="project", help="What each row sums up."
+)
+@click.option(
+    "--project",
+    multiple=True,
+    metavar="PROJECT",
+    help="Only this project, by name or id; repeatable.",
+)
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
-def command(options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]) -> int:
+def command(
+    options: GlobalOptions, since: str, until: str | None, by: str, project: tuple[str, ...]
+) -> int:
     """Show what was paid in a period.
 
     Counts whole days of UTC. Needs the admin key.
@@ -50,17 +59,25 @@ def command(options: GlobalOptions, since: str, until: str | None, by: str, proj
     with CommandSession(options) as session:
         projects = Projects.of(session)
         ids = projects.ids(project)
-        costs = read_costs(session.client, session.keys, period, group_by=_GROUPS[by], project_ids=ids)
+        costs = read_costs(
+            session.client, session.keys, period, group_by=_GROUPS[by], project_ids=ids
+        )
     rows = _rows(costs, by, projects, period.days(today))
     _show(options, period, by, rows)
     return 0
 
 
-def _rows(costs: Sequence[Cost], by: str, projects: Projects, days: Sequence[date]) -> list[dict[str, Any]]:
+def _rows(
+    costs: Sequence[Cost], by: str, projects: Projects, days: Sequence[date]
+) -> list[dict[str, Any]]:
     """A row for each group and currency, highest first; days in order, including those without costs."""
     sums: dict[tuple[str, Any], Decimal] = {}
     if by == "day":
-        sums = {(currency, day): Decimal(0) for currency in {cost.currency for cost in costs} for day in days}
+        sums = {
+            (currency, day): Decimal(0)
+            for currency in {cost.currency for cost in costs}
+            for day in days
+        }
     for cost in costs:
         key = {"project": cost.project_id, "line_item": cost.line_item, "day": cost.day}[by]
         sums[cost.currency, key] = sums.get((cost.currency, key), Decimal(0)) + cost.amount
@@ -105,9 +122,13 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
         options,
         {
             "text": lambda: (
-                text_table((*headers, ""), _cells(rows, by, totals, bars=True), numbers={1, 3}) if rows else ""
+                text_table((*headers, ""), _cells(rows, by, totals, bars=True), numbers={1, 3})
+                if rows
+                else ""
             ),
-            "markdown": lambda: markdown_table(headers, _cells(rows, by, totals, bars=False)) if rows else "",
+            "markdown": lambda: (
+                markdown_table(headers, _cells(rows, by, totals, bars=False)) if rows else ""
+            ),
             "json": lambda: document(whole),
             "csv": lambda: csv_table(
                 columns,
@@ -117,7 +138,9 @@ def _show(options: GlobalOptions, period: Period, by: str, rows: list[dict[str, 
     )
 
 
-def _cells(rows: Sequence[dict[str, Any]], by: str, totals: dict[str, Decimal], *, bars: bool) -> list[tuple[str, ...]]:
+def _cells(
+    rows: Sequence[dict[str, Any]], by: str, totals: dict[str, Decimal], *, bars: bool
+) -> list[tuple[str, ...]]:
     """The rows of a table, with a total below the rows of each currency."""
     table: list[tuple[str, ...]] = []
     for currency, total in sorted(totals.items()):

@@ -20,7 +20,10 @@ from reconciler.errors import UsageError
     help="Port to listen on; 0 for a free one.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), metavar="FILE", help="Keep the organization's data in this file."
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep the organization's data in this file.",
 )
 @click.option(
     "--organization",
@@ -31,16 +34,38 @@ from reconciler.errors import UsageError
 )
 @click.option("--latency-ms", type=click.IntRange(0), default=0, help="Delay of each response.")
 @click.option(
-    "--admin-rpm", type=click.IntRange(0), default=0, help="Limit of admin requests per minute and route; 0 for none."
+    "--admin-rpm",
+    type=click.IntRange(0),
+    default=0,
+    help="Limit of admin requests per minute and route; 0 for none.",
 )
 @click.option("--index-delay-ms", type=click.IntRange(0), default=0, help="Time to index a file.")
-@click.option("--job-delay-ms", type=click.IntRange(0), default=0, help="Duration of a job, such as a batch.")
-@click.option("--list-lag-ms", type=click.IntRange(0), default=0, help="Time until a new object appears in lists.")
-@click.option("--read-lag-ms", type=click.IntRange(0), default=0, help="Time until a new object can be read by id.")
-@click.option("--audit-lag-ms", type=click.IntRange(0), default=0, help="Time until an entry appears in the audit log.")
+@click.option(
+    "--job-delay-ms", type=click.IntRange(0), default=0, help="Duration of a job, such as a batch."
+)
+@click.option(
+    "--list-lag-ms",
+    type=click.IntRange(0),
+    default=0,
+    help="Time until a new object appears in lists.",
+)
+@click.option(
+    "--read-lag-ms",
+    type=click.IntRange(0),
+    default=0,
+    help="Time until a new object can be read by id.",
+)
+@click.option(
+    "--audit-lag-ms",
+    type=click.IntRange(0),
+    default=0,
+    help="Time until an entry appears in the audit log.",
+)
 @click.option("--audit-off", is_flag=True, help="Keep no audit log, and refuse to list it.")
 @click.option(
-    "--retire-assistants", is_flag=True, help="Answer 404 on /assistants and /threads, as the live platform does."
+    "--retire-assistants",
+    is_flag=True,
+    help="Answer 404 on /assistants and /threads, as the live platform does.",
 )
 @click.option(
     "--retire",
@@ -48,7 +73,9 @@ from reconciler.errors import UsageError
     metavar="NAME[:STATUS]",
     help="Refuse a collection as a server without it would, such as evals or agents:410; repeatable.",
 )
-@click.option("--fault", multiple=True, metavar="SPEC", help="Inject a fault, see `--fault help`; repeatable.")
+@click.option(
+    "--fault", multiple=True, metavar="SPEC", help="Inject a fault, see `--fault help`; repeatable."
+)
 def command(port: int, fault: tuple[str, ...], **values: Any) -> int:
     """Serve the API on this machine until Ctrl-C.
 

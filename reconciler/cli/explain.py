@@ -36,7 +36,8 @@ def command(what: str | None, form: str) -> int:
     name, *path = what.split(".")
     if name not in declarable:
         raise UsageError(
-            f'there is no kind "{name}".{nearest(name, declarable)}', hint=f"Kinds: {', '.join(declarable)}."
+            f'there is no kind "{name}".{nearest(name, declarable)}',
+            hint=f"Kinds: {', '.join(declarable)}.",
         )
     if form == "markdown" and not path:
         click.echo(kind_page(declarable[name]), nl=False)

@@ -119,7 +119,11 @@ def _translated(error: Exception) -> Exception:
             hint="Raise the limit of processes or memory (`ulimit -u`, `ulimit -v`), or lower --parallelism.",
         )
     encoding = sys.getfilesystemencoding()
-    if isinstance(error, UnicodeEncodeError) and encoding not in ("utf-8", "mbcs") and error.encoding == encoding:
+    if (
+        isinstance(error, UnicodeEncodeError)
+        and encoding not in ("utf-8", "mbcs")
+        and error.encoding == encoding
+    ):
         return UsageError(
             f"The encoding of this locale ({encoding}) cannot express a file name of the stack.",
             hint="Set LC_ALL=C.UTF-8 or PYTHONUTF8=1.",

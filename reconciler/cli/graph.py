@@ -29,7 +29,11 @@ def command(options: GlobalOptions, kind: str) -> int:
         configuration = session.configuration
         keys = keys_in_use(configuration, session.store.records())
     resources = configuration.resources
-    projects = {resource.address.name: resource.address for resource in resources if resource.kind.defines_project}
+    projects = {
+        resource.address.name: resource.address
+        for resource in resources
+        if resource.kind.defines_project
+    }
     edges = {}
     for resource in resources:
         address = resource.address

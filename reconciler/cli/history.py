@@ -46,7 +46,11 @@ def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
     shown = [_view(run, alive) for run in reversed(store.runs())][:limit]
     if not shown:
         click.echo("No runs yet.", err=True)
-    _deliver(options, {"runs": shown}, lambda table: table(_HEADERS, [_row(run) for run in shown]) if shown else "")
+    _deliver(
+        options,
+        {"runs": shown},
+        lambda table: table(_HEADERS, [_row(run) for run in shown]) if shown else "",
+    )
     return 0
 
 
@@ -57,7 +61,10 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
         click.echo("The details of this run are too old and no longer kept.", err=True)
 
     def pages(table: Callable[..., str]) -> str:
-        rows = [tuple(item[name] or "" for name in ("action", "address", "id", "outcome", "why")) for item in changes]
+        rows = [
+            tuple(item[name] or "" for name in ("action", "address", "id", "outcome", "why"))
+            for item in changes
+        ]
         below = "\n" + table(_CHANGE_HEADERS, rows) if rows else ""
         return table(_HEADERS, [_row(run)]) + below
 
@@ -65,7 +72,9 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
     return 0
 
 
-def _deliver(options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]) -> None:
+def _deliver(
+    options: GlobalOptions, data: Mapping[str, Any], pages: Callable[[Callable[..., str]], str]
+) -> None:
     """Write standard output and the reports, each in its own format."""
     formats = {
         "json": lambda: document(data),
@@ -98,7 +107,9 @@ def _alive(store: StateStore) -> int | None:
 
 def _change(image: PreImage) -> dict[str, Any]:
     reason = Reason.__members__.get(image.reason)
-    former = image.record.address if image.record and image.record.address != image.address else None
+    former = (
+        image.record.address if image.record and image.record.address != image.address else None
+    )
     return {
         "action": image.action,
         "address": str(image.address),
@@ -123,4 +134,8 @@ def _row(run: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        None
+        if seconds is None
+        else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    )

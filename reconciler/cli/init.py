@@ -100,7 +100,9 @@ def command(options: GlobalOptions, folder: Path | None) -> int:
     }
     for relative, text in files.items():
         click.echo(_write(root / relative, text))
-    click.echo("\nNext: set OPENAI_API_KEY (and OPENAI_ADMIN_KEY for projects and limits), then `reconciler plan`.")
+    click.echo(
+        "\nNext: set OPENAI_API_KEY (and OPENAI_ADMIN_KEY for projects and limits), then `reconciler plan`."
+    )
     return 0
 
 

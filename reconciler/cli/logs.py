@@ -33,5 +33,10 @@ class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         message = redactor(record.getMessage())
-        entry = {"at": at, "level": record.levelname.lower(), "from": record.name, "message": message}
+        entry = {
+            "at": at,
+            "level": record.levelname.lower(),
+            "from": record.name,
+            "message": message,
+        }
         return json_safe(json.dumps(entry, ensure_ascii=True))

@@ -57,7 +57,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        name = "import_" if cmd_name == "import" else cmd_name  # a module cannot have a keyword's name
+        name = (
+            "import_" if cmd_name == "import" else cmd_name
+        )  # a module cannot have a keyword's name
         command: click.Command = importlib.import_module(f"reconciler.cli.{name}").command
         return command
 
@@ -102,7 +104,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     outcome = RunOutcome()
     try:
         with reported(outcome):
-            result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False, obj=outcome)
+            result = cli.main(
+                args=arguments, prog_name="reconciler", standalone_mode=False, obj=outcome
+            )
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

@@ -143,7 +143,9 @@ _PLANNING = (
 _PLANNING_NAMES = ("target", "replace", "adopt", "allow_delete", "refresh", "budget")
 
 
-def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FORMATS) -> Callable[..., Any]:
+def global_options(
+    function: Callable[..., Any], *, formats: Sequence[str] = FORMATS
+) -> Callable[..., Any]:
     """Add the global options to a command or the group, which receives them as `options`."""
 
     @wraps(function)
@@ -159,7 +161,9 @@ def global_options(function: Callable[..., Any], *, formats: Sequence[str] = FOR
         }
         return function(options=base.merged(given), **values)
 
-    choice = click.option("--format", type=click.Choice(formats), help="Format of the result; text by default.")
+    choice = click.option(
+        "--format", type=click.Choice(formats), help="Format of the result; text by default."
+    )
     return _decorated(with_options, (choice, *_GLOBAL))
 
 

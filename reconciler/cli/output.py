@@ -32,7 +32,10 @@ def command(options: GlobalOptions, name: str | None) -> int:
     chosen = options.format or "text"
     outputs = CommandSession(options).store.outputs()
     if name is not None and name not in outputs:
-        hint = nearest(name, outputs) or " Declare outputs in the stack file; they have values after an apply."
+        hint = (
+            nearest(name, outputs)
+            or " Declare outputs in the stack file; they have values after an apply."
+        )
         raise UsageError(f'there is no output "{name}".{hint}')
     wanted = outputs if name is None else {name: outputs[name]}
     shown = _render(wanted, chosen, bare=name is not None)
@@ -47,10 +50,14 @@ def _render(outputs: Mapping[str, Any], chosen: str, *, bare: bool) -> str:
         value = next(iter(outputs.values())) if bare else dict(outputs)
         return json_safe(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
     if chosen == "env":
-        return "".join(f"{_variable(key)}={_quoted(_text(value))}\n" for key, value in sorted(outputs.items()))
+        return "".join(
+            f"{_variable(key)}={_quoted(_text(value))}\n" for key, value in sorted(outputs.items())
+        )
     if bare:
         # Newlines stay, other control characters are escaped. JSON has the exact value.
-        return "".join("\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values())
+        return "".join(
+            "\n".join(map(terminal, _text(value).split("\n"))) + "\n" for value in outputs.values()
+        )
 
     return get("markdown" if chosen == "markdown" else "text").outputs(outputs)
 

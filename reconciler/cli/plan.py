@@ -17,7 +17,9 @@ from reconciler.render.planfile import dump_plan
 
 
 @click.command("plan")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for `apply FILE`.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for `apply FILE`."
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @click.option("--destroy", is_flag=True, help="Plan to delete everything that the stack manages.")
 @click.option("--unmanaged", is_flag=True, help="Also list objects that the stack does not manage.")

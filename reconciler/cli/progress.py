@@ -113,4 +113,6 @@ class Pending:
         waited = self._client.waited_seconds - self._waited_before
         worked = self._clock() - self._began_at - waited
         work = worked / done * (total - done) if done >= _TOO_FEW else 0.0
-        return Outlook(done, total, "changes" if self._changes else "calls", max(work, left.seconds) or None)
+        return Outlook(
+            done, total, "changes" if self._changes else "calls", max(work, left.seconds) or None
+        )

@@ -66,7 +66,9 @@ def save_reports(options: GlobalOptions, render: Callable[[Renderer], str]) -> N
 
 def publish_plan(options: GlobalOptions, plan: Plan) -> None:
     """As `publish`, for a plan; text output leaves its errors and refusals to stderr."""
-    publish(options, lambda to: to.plan(plan), printed=lambda to: to.plan(as_printed(options, plan)))
+    publish(
+        options, lambda to: to.plan(plan), printed=lambda to: to.plan(as_printed(options, plan))
+    )
 
 
 def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
@@ -95,7 +97,9 @@ def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
     for report in options.report:
         path, _, name = report.rpartition(":")
         if not path or name not in options.formats:
-            raise UsageError(f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(options.formats)}')
+            raise UsageError(
+                f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(options.formats)}'
+            )
         found.append((writable(Path(path), "--report"), name))
     return found
 

@@ -26,7 +26,9 @@ from reconciler.render.planfile import dump_plan
 
 @click.command("rollback")
 @click.argument("run", type=int)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for `apply FILE`.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for `apply FILE`."
+)
 @click.option("--yes", "-y", is_flag=True, help="Roll back without asking, as CI does.")
 @click.option(
     "--target",
@@ -110,5 +112,7 @@ def _undo(session: CommandSession, plan: Plan) -> int:
     drop_lost_outputs(session, plan)
     code = carry_out(session, plan, command=f"rollback {plan.rollback_of}")
     if code in (0, 13):
-        talk(f"Revert the manifests too, or the next apply brings back what run {plan.rollback_of} did.")
+        talk(
+            f"Revert the manifests too, or the next apply brings back what run {plan.rollback_of} did."
+        )
     return code

@@ -101,7 +101,9 @@ def rm(options: GlobalOptions, address: str) -> int:
         session.store.remove(target)
     click.echo(f"{target} is forgotten. Its object still exists.")
     if target.kind in KINDS and KINDS[target.kind].mark:
-        click.echo("It keeps our mark: while a manifest declares it a plan binds it again, else a plan deletes it.")
+        click.echo(
+            "It keeps our mark: while a manifest declares it a plan binds it again, else a plan deletes it."
+        )
     return 0
 
 
@@ -141,7 +143,9 @@ def export(options: GlobalOptions) -> int:
     is_flag=True,
     help="Accept an export of another stack, environment, server, organization or lineage.",
 )
-@click.option("--force-older", is_flag=True, help="Accept an export with a lower serial than the state.")
+@click.option(
+    "--force-older", is_flag=True, help="Accept an export with a lower serial than the state."
+)
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
     """Replace the state with an export; refuse an older one."""
@@ -153,11 +157,15 @@ def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_olde
     except RecursionError as error:
         raise UsageError(f"{file} is nested too deeply to be a state") from error
     with locked(session, "state import"):
-        forgotten = session.store.import_(data, from_elsewhere=from_elsewhere, force_older=force_older)
+        forgotten = session.store.import_(
+            data, from_elsewhere=from_elsewhere, force_older=force_older
+        )
         imported = session.store.records()
     unknown = sorted({address.kind for address in imported if address.kind not in KINDS})
     if unknown:
-        talk(f"This version knows no {', '.join(unknown)}: such resources are kept in the state and left alone.")
+        talk(
+            f"This version knows no {', '.join(unknown)}: such resources are kept in the state and left alone."
+        )
     for address in forgotten:
         talk(f"{address} is forgotten. Its object still exists.")
     click.echo(f"{count(len(imported), 'resource')} imported.")

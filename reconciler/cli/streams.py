@@ -88,7 +88,9 @@ def showable(text: str, encoding: str) -> str:
     if _fits(text, encoding):
         return text
     if not text.lstrip().startswith(("{", "[")):
-        text = "".join(char if _fits(char, encoding) else char.translate(_ASCII_TWINS) for char in text)
+        text = "".join(
+            char if _fits(char, encoding) else char.translate(_ASCII_TWINS) for char in text
+        )
     return "".join(char if _fits(char, encoding) else _json_escape(char) for char in text)
 
 
@@ -117,4 +119,6 @@ def prepare() -> None:
 
 
 def _prepared(stream: TextIO, name: str, *, optional: bool) -> TextIO:
-    return Output(stream, name, optional=optional) if isinstance(stream, io.TextIOWrapper) else stream
+    return (
+        Output(stream, name, optional=optional) if isinstance(stream, io.TextIOWrapper) else stream
+    )

@@ -37,12 +37,29 @@ LOG = logging.getLogger("reconciler.cli")
     help="First day: 2026-11-01, 30d, today, this-month.",
 )
 @click.option("--until", metavar="DAY", help="End before this day; now by default.")
-@click.option("--by", type=click.Choice(("project", "model", "day")), default="project", help="What each row sums up.")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable.")
-@click.option("--project", multiple=True, metavar="PROJECT", help="Only this project, by name or id; repeatable.")
+@click.option(
+    "--by",
+    type=click.Choice(("project", "model", "day")),
+    default="project",
+    help="What each row sums up.",
+)
+@click.option(
+    "--type", "types", multiple=True, metavar="TYPE", help="Only this type of usage; repeatable."
+)
+@click.option(
+    "--project",
+    multiple=True,
+    metavar="PROJECT",
+    help="Only this project, by name or id; repeatable.",
+)
 @partial(global_options, formats=("text", "json", "markdown", "csv"))
 def command(
-    options: GlobalOptions, since: str, until: str | None, by: str, types: tuple[str, ...], project: tuple[str, ...]
+    options: GlobalOptions,
+    since: str,
+    until: str | None,
+    by: str,
+    types: tuple[str, ...],
+    project: tuple[str, ...],
 ) -> int:
     """Show what was used in a period.
 
@@ -54,7 +71,12 @@ def command(
     with CommandSession(options) as session:
         projects = Projects.of(session)
         uses = _read(session, chosen, period, by, projects.ids(project), insist=bool(types))
-    _show(options, period, by, [_section(type, of_type, by, projects) for type, of_type in uses if of_type])
+    _show(
+        options,
+        period,
+        by,
+        [_section(type, of_type, by, projects) for type, of_type in uses if of_type],
+    )
     return 0
 
 
@@ -168,7 +190,9 @@ def _markdown(sections: list[dict[str, Any]], by: str) -> str:
     return "\n".join(tables)
 
 
-def _table(section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True) -> str:
+def _table(
+    section: dict[str, Any], by: str, table: Callable[..., str], *, bars: bool = True
+) -> str:
     """The rows and the total of a section; each bar shows the share of the first column."""
     total = section["total"]
     columns = figure_columns([total])

@@ -51,7 +51,9 @@ def strike(fault: Fault, answer: Answer | None) -> Answer | Mishap:
     """Return what the client gets instead of the response; None if no handler ran."""
     action, number = fault.action, fault.argument
     if action == "error":
-        return Answer.of_error(server_error(number)).with_headers({"x-request-id": ids.fresh("request")})
+        return Answer.of_error(server_error(number)).with_headers(
+            {"x-request-id": ids.fresh("request")}
+        )
     if action == "html":
         return _proxy_page(number)
     if action == "not-json":
@@ -85,7 +87,11 @@ def _without_ids(answer: Answer) -> Answer:
     shown = json.loads(answer.content)
     if not isinstance(shown, dict):
         return answer
-    inner = {name: {**value, "id": None} for name, value in shown.items() if isinstance(value, dict) and "id" in value}
+    inner = {
+        name: {**value, "id": None}
+        for name, value in shown.items()
+        if isinstance(value, dict) and "id" in value
+    }
     outer = {name: None for name in ("id", "version") if name in shown}
     return replace(answer, content=json.dumps({**shown, **inner, **outer}).encode())
 
@@ -126,5 +132,7 @@ async def _send_half(send: Send, answer: Answer) -> None:
 
 async def _send_head(send: Send, answer: Answer) -> None:
     headers = {**answer.headers, "content-length": str(len(answer.content))}
-    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    encoded = [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+    ]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})

@@ -23,13 +23,29 @@ from reconciler.emulator import auth, ids
 from reconciler.emulator.answers import Answer, Mishap, send_answer, send_mishap, strike
 from reconciler.emulator.bodies import read_body, read_form, read_json
 from reconciler.emulator.control import control
-from reconciler.emulator.errors import ApiError, bad_request, not_found, retired, server_error, unknown_url
+from reconciler.emulator.errors import (
+    ApiError,
+    bad_request,
+    not_found,
+    retired,
+    server_error,
+    unknown_url,
+)
 from reconciler.emulator.faults import Fault
 from reconciler.emulator.query import Query
 from reconciler.emulator.recorder import RequestRecord
 from reconciler.emulator.routes import ROUTES
 from reconciler.emulator.routes.assistants import BETA as ASSISTANTS_BETA
-from reconciler.emulator.routing import Access, Call, Form, Principal, Reply, Route, Router, wrong_method
+from reconciler.emulator.routing import (
+    Access,
+    Call,
+    Form,
+    Principal,
+    Reply,
+    Route,
+    Router,
+    wrong_method,
+)
 from reconciler.emulator.state import State
 
 _ROUTER = Router(ROUTES)
@@ -59,7 +75,9 @@ class App:
             return
         await self._serve(scope, receive, send, headers, content)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, headers: Headers, content: bytes) -> None:
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, content: bytes
+    ) -> None:
         exchange = _Exchange(self.state, scope, headers, content)
         result = await exchange.run()
         exchange.record(result)

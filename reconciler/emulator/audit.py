@@ -9,7 +9,9 @@ from reconciler.emulator.routing import Call
 from reconciler.emulator.store import ORGANIZATION, Record
 
 
-def log(call: Call, event: str, resource_id: str, /, *, project: Record | None = None, **details: Any) -> None:
+def log(
+    call: Call, event: str, resource_id: str, /, *, project: Record | None = None, **details: Any
+) -> None:
     """Write an entry, unless the log is disabled.
 
     `details` goes beside the resource's id, usually as `data` or `changes_requested`.

@@ -33,7 +33,9 @@ def key_class(store: Store, headers: Mapping[str, str]) -> str:
     return "admin" if record.kind == "admin_key" else "project"
 
 
-def authenticate(store: Store, headers: Mapping[str, str], route: Route, *, organization: str) -> Principal:
+def authenticate(
+    store: Store, headers: Mapping[str, str], route: Route, *, organization: str
+) -> Principal:
     """Return the caller, or refuse; `organization` is the id of the emulated organization."""
     secret = _secret(headers)
     if secret is None:
@@ -44,7 +46,8 @@ def authenticate(store: Store, headers: Mapping[str, str], route: Route, *, orga
     named = headers.get("openai-organization")
     if named and named != organization:
         raise unauthorized(
-            "OpenAI-Organization header should match organization for API key", code="mismatched_organization"
+            "OpenAI-Organization header should match organization for API key",
+            code="mismatched_organization",
         )
     record = store.key_record(secret)
     if record is None or _has_expired(store, record):
@@ -108,7 +111,9 @@ def _project(store: Store, key: Record, wanted: str | None) -> Record:
     project_id = key.scope if bound or not wanted else wanted
     project = store.get("project", ORGANIZATION, project_id)
     if project is None or (wanted and wanted != project_id):
-        raise unauthorized("OpenAI-Project header should match project for API key", code="mismatched_project")
+        raise unauthorized(
+            "OpenAI-Project header should match project for API key", code="mismatched_project"
+        )
     if project.body["status"] == "archived":
         raise unauthorized(
             "The project you are requesting has been archived and is no longer accessible.",

@@ -86,7 +86,11 @@ async def read_form(headers: Headers, content: bytes) -> Form:
             name = f"{name[:-1]}{number}]" if name.endswith("[]") else name
             if name in form:
                 raise _sent_twice(name)
-            form[name] = Upload(value.filename or "", await value.read()) if isinstance(value, UploadFile) else value
+            form[name] = (
+                Upload(value.filename or "", await value.read())
+                if isinstance(value, UploadFile)
+                else value
+            )
         return form
     finally:
         await parsed.close()

@@ -20,7 +20,9 @@ def control(state: State, method: str, path: str, content: bytes) -> Answer:
     handler = _ROUTES.get((method, name))
     if handler is None:
         routes = ", ".join(f"{m} /_emulator/{n}" for m, n in _ROUTES)
-        return Answer.of_json({"error": {"message": f"No such control route; there are {routes}"}}, 404)
+        return Answer.of_json(
+            {"error": {"message": f"No such control route; there are {routes}"}}, 404
+        )
     try:
         return Answer.of_json(handler(state, json.loads(content) if content.strip() else {}))
     except (ValueError, TypeError) as error:
@@ -74,7 +76,12 @@ def _state(state: State, body: Any) -> Any:  # noqa: ARG001
         objects = {kind: [record.body for record in state.store.all(kind)] for kind in counts}
         # Serialize and parse, so that the response is a copy of the records.
         copied = json.loads(json.dumps(objects))
-    return {"options": state.options.as_json(), **_faults(state), "counts": counts, "objects": copied}
+    return {
+        "options": state.options.as_json(),
+        **_faults(state),
+        "counts": counts,
+        "objects": copied,
+    }
 
 
 def _mapping(body: Any) -> dict[str, Any]:

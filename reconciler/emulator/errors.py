@@ -33,7 +33,12 @@ class ApiError(Exception):
     def envelope(self, *, detail: bool = False) -> dict[str, Any]:
         """Return the JSON body; the files endpoints repeat themselves under a second key, `detail`."""
         body: dict[str, Any] = {
-            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
         }
         if detail:
             body["detail"] = {"message": self.message, "code": self.code}

@@ -112,7 +112,9 @@ def _split(spec: str) -> dict[str, str]:
     for piece in spec.split(","):
         key, equals, value = piece.strip().partition("=")
         if not equals or key not in _KEYS:
-            raise ValueError(f"fault {spec!r}: {piece!r} is not one of {', '.join(f'{k}=…' for k in _KEYS)}")
+            raise ValueError(
+                f"fault {spec!r}: {piece!r} is not one of {', '.join(f'{k}=…' for k in _KEYS)}"
+            )
         if key in parts:
             raise ValueError(f"fault {spec!r}: {key}= appears twice")
         parts[key] = value.strip()
@@ -131,7 +133,9 @@ def _parse_action(text: str | None, spec: str) -> tuple[str, int]:
             raise ValueError(f"fault: {name} takes no argument, but got {argument!r}")
         return name, 0
     if not argument.isascii() or not argument.isdigit():
-        raise ValueError(f"fault: {name} needs a whole number, as in {name}:{503 if takes == 'status' else 2}")
+        raise ValueError(
+            f"fault: {name} needs a whole number, as in {name}:{503 if takes == 'status' else 2}"
+        )
     if takes == "status" and not 400 <= int(argument) <= 599:
         raise ValueError(f"fault: {name}:{argument} is not an error status (400 to 599)")
     return name, int(argument)
@@ -201,7 +205,9 @@ class FaultBox:
                 if not fault.matches(method, path):
                     continue
                 count[0] += 1
-                if count[0] > fault.skip and (fault.times == 0 or count[0] <= fault.skip + fault.times):
+                if count[0] > fault.skip and (
+                    fault.times == 0 or count[0] <= fault.skip + fault.times
+                ):
                     self._lost_next = fault.then
                     return fault
             return None

@@ -17,7 +17,13 @@ _BATCH_LIFETIME = 30 * 86_400
 
 
 def make_file(
-    store: Store, project_id: str, *, filename: str, purpose: str, content: bytes, seconds: int | None = None
+    store: Store,
+    project_id: str,
+    *,
+    filename: str,
+    purpose: str,
+    content: bytes,
+    seconds: int | None = None,
 ) -> Record:
     """Add a file. By default, files for batches expire after thirty days."""
     if seconds is None and purpose == "batch":

@@ -11,7 +11,9 @@ from reconciler.emulator.routing import Call, Upload
 from reconciler.emulator.validation import Check
 
 
-def from_form(call: Call, shape: Check, *, files: Collection[str], typed: Collection[str] = ()) -> dict[str, Any]:
+def from_form(
+    call: Call, shape: Check, *, files: Collection[str], typed: Collection[str] = ()
+) -> dict[str, Any]:
     """The checked fields of a form; fields in `typed` are numbers or booleans, `name[]` is a list.
 
     Only fields named in `files` may be files.
@@ -21,7 +23,9 @@ def from_form(call: Call, shape: Check, *, files: Collection[str], typed: Collec
         name, bracket, _ = sent.partition("[")
         if isinstance(value, Upload) != (name in files):
             what = "a file" if name in files else "no file"
-            raise bad_request(f"Invalid '{name}': expected {what}.", param=name, code="invalid_type")
+            raise bad_request(
+                f"Invalid '{name}': expected {what}.", param=name, code="invalid_type"
+            )
         if bracket:
             values.setdefault(name, []).append(value)
         else:

@@ -24,7 +24,14 @@ from reconciler.emulator.validation import (
     text,
 )
 
-METRICS = ("cosine", "fuzzy_match", "bleu", "gleu", "meteor", *(f"rouge_{n}" for n in (1, 2, 3, 4, 5, "l")))
+METRICS = (
+    "cosine",
+    "fuzzy_match",
+    "bleu",
+    "gleu",
+    "meteor",
+    *(f"rouge_{n}" for n in (1, 2, 3, 4, 5, "l")),
+)
 _EFFORT = nullable(choice("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 _HEAD = {"type": anything, "name": text(minimum=1)}
 _AUDIO = fields({"data": text(minimum=1), "format": choice("mp3", "wav")})
@@ -54,7 +61,8 @@ def content_text(content: Any) -> str:
 
 
 _MESSAGE = fields(
-    {"role": choice("user", "assistant", "system", "developer"), "content": _content}, {"type": choice("message")}
+    {"role": choice("user", "assistant", "system", "developer"), "content": _content},
+    {"type": choice("message")},
 )
 _SAMPLING = fields(
     {},
@@ -76,13 +84,22 @@ def _shapes(*, of_eval: bool) -> dict[str, Check]:
     scored = {**_HEAD, "model": text(minimum=1), "input": listed(_MESSAGE)}
     return {
         "string_check": fields(
-            {**_HEAD, "input": text(), "reference": text(), "operation": choice("eq", "ne", "like", "ilike")}
+            {
+                **_HEAD,
+                "input": text(),
+                "reference": text(),
+                "operation": choice("eq", "ne", "like", "ilike"),
+            }
         ),
         "text_similarity": fields({**_HEAD, **similar, **threshold}),
         "python": fields({**_HEAD, "source": text(minimum=1)}, {"image_tag": text(), **threshold}),
         "score_model": fields(
             scored,
-            {"sampling_params": _SAMPLING, "range": listed(number(-1e9, 1e9), minimum=2, maximum=2), **threshold},
+            {
+                "sampling_params": _SAMPLING,
+                "range": listed(number(-1e9, 1e9), minimum=2, maximum=2),
+                **threshold,
+            },
         ),
     }
 
@@ -91,7 +108,9 @@ def _tagged(shapes: Mapping[str, Check]) -> Check:
     tag = fields({"type": choice(*shapes)})
 
     def check(value: Any, place: str) -> dict[str, Any]:
-        kind = tag({"type": value["type"]} if isinstance(value, dict) and "type" in value else {}, place)["type"]
+        kind = tag(
+            {"type": value["type"]} if isinstance(value, dict) and "type" in value else {}, place
+        )["type"]
         result: dict[str, Any] = shapes[kind](value, place)
         return result
 
@@ -111,7 +130,10 @@ def _graders(value: Any, place: str) -> Any:
 
 
 GRADER = _tagged(
-    {**_shapes(of_eval=False), "multi": fields({**_HEAD, "graders": _graders, "calculate_output": text(minimum=1)})}
+    {
+        **_shapes(of_eval=False),
+        "multi": fields({**_HEAD, "graders": _graders, "calculate_output": text(minimum=1)}),
+    }
 )
 """A grader of a fine-tuning job."""
 

@@ -43,15 +43,22 @@ def _variables(value: Any, place: str) -> dict[str, str]:
 def _network(value: Any, place: str) -> dict[str, Any]:
     names = nullable(listed(_WORD))
     found: dict[str, Any] = fields(
-        {"access": choice("enabled", "disabled", "restricted")}, {"allowed_domains": names, "blocked_domains": names}
+        {"access": choice("enabled", "disabled", "restricted")},
+        {"allowed_domains": names, "blocked_domains": names},
     )(value, place)
-    if found.get("blocked_domains") and (found["access"] != "restricted" or found.get("allowed_domains")):
+    if found.get("blocked_domains") and (
+        found["access"] != "restricted" or found.get("allowed_domains")
+    ):
         detail = "needs access 'restricted', and goes with no allowed_domains"
-        raise bad_request(f"Invalid '{place}.blocked_domains': {detail}.", param=f"{place}.blocked_domains")
+        raise bad_request(
+            f"Invalid '{place}.blocked_domains': {detail}.", param=f"{place}.blocked_domains"
+        )
     return found
 
 
-_SOURCE = fields({"type": choice("base64"), "media_type": choice("application/zip"), "data": _base64})
+_SOURCE = fields(
+    {"type": choice("base64"), "media_type": choice("application/zip"), "data": _base64}
+)
 _INLINE = fields({"type": choice("inline"), "name": _WORD, "description": _WORD, "source": _SOURCE})
 _FILE = tagged(
     {
@@ -91,7 +98,10 @@ def shown(name: str, sent: Any) -> Any:
         case "files":
             return [_shown_file(file) for file in sent]
         case "skills":
-            return [_shown_archive(skill) if "source" in skill else {"version": None, **skill} for skill in sent]
+            return [
+                _shown_archive(skill) if "source" in skill else {"version": None, **skill}
+                for skill in sent
+            ]
         case "plugins":
             return [_shown_archive(plugin) for plugin in sent]
         case "packages":
@@ -104,7 +114,11 @@ def shown(name: str, sent: Any) -> Any:
 def _shown_file(file: dict[str, Any]) -> dict[str, Any]:
     if "data" not in file:
         return file
-    return {"type": "inline", "path": file["path"], "size_bytes": len(base64.b64decode(file["data"]))}
+    return {
+        "type": "inline",
+        "path": file["path"],
+        "size_bytes": len(base64.b64decode(file["data"])),
+    }
 
 
 def _shown_archive(archive: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,9 @@ def _checked_static(value: Any, place: str) -> dict[str, Any]:
 
 
 _tag: Check = lambda value, _place: value  # noqa: E731 - `tagged` has checked it already
-chunking: Check = tagged({"auto": fields({"type": _tag}), "static": fields({"type": _tag, "static": _checked_static})})
+chunking: Check = tagged(
+    {"auto": fields({"type": _tag}), "static": fields({"type": _tag, "static": _checked_static})}
+)
 """The request form of a chunking strategy; `auto` reads back as the static one it stands for."""
 
 
@@ -79,14 +81,18 @@ def find_store(store: Store, project_id: str, id: str, *, param: str | None = No
 
 def expires_at(vector_store: Record) -> int | None:
     after = vector_store.body["expires_after"]
-    return None if after is None else int(vector_store.body["last_active_at"] + after["days"] * _DAY)
+    return (
+        None if after is None else int(vector_store.body["last_active_at"] + after["days"] * _DAY)
+    )
 
 
 def refuse_expired(store: Store, vector_store: Record) -> None:
     """Refuse to use an expired store; it can only be read and deleted."""
     end = expires_at(vector_store)
     if end is not None and end <= store.now():
-        raise bad_request(f"Vector store '{vector_store.id}' has expired.", code="vector_store_expired")
+        raise bad_request(
+            f"Vector store '{vector_store.id}' has expired.", code="vector_store_expired"
+        )
 
 
 def touch(store: Store, vector_store: Record) -> None:
@@ -123,7 +129,9 @@ def _counts(store: Store, store_id: str, now: float) -> tuple[dict[str, int], in
         return dict(cached[1]), cached[2]
     attachments = store.collection("vector_store_file", store_id).ordered()
     statuses = [status_of(attachment, now) for attachment in attachments]
-    usage = sum(a.hidden["bytes"] for a, s in zip(attachments, statuses, strict=True) if s == "completed")
+    usage = sum(
+        a.hidden["bytes"] for a, s in zip(attachments, statuses, strict=True) if s == "completed"
+    )
     counts = tally(statuses)
     # Cache the counts only once no indexing is under way.
     settled = counts["in_progress"] == 0
@@ -144,7 +152,9 @@ def refuse_unread(files: Iterable[Record]) -> None:
     suffixes = {PurePosixPath(file.body["filename"]).suffix.lower() for file in files}
     unread = sorted(suffixes - EXTENSIONS - {""})
     if unread:
-        raise bad_request(f"Files with extensions [{', '.join(unread)}] are not supported for retrieval")
+        raise bad_request(
+            f"Files with extensions [{', '.join(unread)}] are not supported for retrieval"
+        )
 
 
 def attach(
@@ -243,6 +253,10 @@ def show_attachment(attachment: Record, now: float) -> dict[str, Any]:
 def content_of(store: Store, vector_store: Record, attachment: Record) -> tuple[Record, str] | None:
     """Return the file of an attachment and its text, or None if it is gone or not indexed."""
     file = store.get("file", vector_store.scope, attachment.id)
-    if file is None or has_expired(store, file) or status_of(attachment, store.clock()) != "completed":
+    if (
+        file is None
+        or has_expired(store, file)
+        or status_of(attachment, store.clock()) != "completed"
+    ):
         return None
     return file, file.hidden["content"].decode("utf-8", errors="replace")

@@ -17,13 +17,21 @@ from reconciler.emulator.store import Record, Store
 def timing(store: Store, options: Options) -> dict[str, Any]:
     """The hidden fields that a new job needs to compute its progress."""
     now = store.clock()
-    return {"began": now, "due": now + options.job_delay_ms / 1000, "stopped": None, "paused": None, "settled": False}
+    return {
+        "began": now,
+        "due": now + options.job_delay_ms / 1000,
+        "stopped": None,
+        "paused": None,
+        "settled": False,
+    }
 
 
 def share(job: Record, now: float) -> float:
     """The progress of a job, from 0 to 1."""
     hidden = job.hidden
-    until = min(moment for moment in (now, hidden["stopped"], hidden["paused"]) if moment is not None)
+    until = min(
+        moment for moment in (now, hidden["stopped"], hidden["paused"]) if moment is not None
+    )
     length = hidden["due"] - hidden["began"]
     return 1.0 if until >= hidden["due"] else (until - hidden["began"]) / length
 

@@ -97,7 +97,9 @@ class Journal:
         except ValueError:
             header = None
         if not isinstance(header, dict) or header.get("format") != _FORMAT:
-            raise DataFileError(f"{self.path} is not a data file of the emulator; choose another path")
+            raise DataFileError(
+                f"{self.path} is not a data file of the emulator; choose another path"
+            )
         if header.get("version") != _VERSION:
             raise DataFileError(
                 f"{self.path} has format version {header.get('version')}, this emulator reads {_VERSION}"
@@ -110,7 +112,9 @@ class Journal:
                 return list(entries)
         except (ValueError, TypeError, AttributeError):
             pass
-        raise DataFileError(f"{self.path}, line {number}, is damaged; restore the file or delete it")
+        raise DataFileError(
+            f"{self.path}, line {number}, is damaged; restore the file or delete it"
+        )
 
 
 def _encode(value: Any) -> bytes:

@@ -58,7 +58,9 @@ class Options:
         for entry in self.retire:
             name, separator, status = entry.partition(":")
             if not name or (separator and not (status.isdigit() and 400 <= int(status) <= 599)):
-                raise ValueError(f"retire {entry!r}: write NAME or NAME:STATUS, with a status from 400 to 599")
+                raise ValueError(
+                    f"retire {entry!r}: write NAME or NAME:STATUS, with a status from 400 to 599"
+                )
         if self.throttle_style not in get_args(ThrottleStyle):
             raise ValueError(f"throttle_style must be one of {', '.join(get_args(ThrottleStyle))}")
 
@@ -99,7 +101,9 @@ class Options:
 def _check_type(name: str, value: Any, expected: type) -> None:
     good = isinstance(value, list | tuple) if expected is tuple else type(value) is expected
     if not good:
-        raise ValueError(f"option {name} must be of type {expected.__name__}, not {type(value).__name__}")
+        raise ValueError(
+            f"option {name} must be of type {expected.__name__}, not {type(value).__name__}"
+        )
 
 
 def _as_fault(value: Any) -> Fault:

@@ -87,7 +87,9 @@ class Listing(Generic[T]):
         step = -1 if page.descending else 1
         if page.before is not None and page.after is None:
             # The items just before the cursor, in list order.
-            found, more = self._walk(self._find(page.before, "before") - step, -step, page.limit, keep)
+            found, more = self._walk(
+                self._find(page.before, "before") - step, -step, page.limit, keep
+            )
             return found[::-1], more
         if page.after is not None:
             start = self._find(page.after, "after") + step
@@ -97,7 +99,12 @@ class Listing(Generic[T]):
         return self._walk(start, step, page.limit, keep, stop)
 
     def _walk(
-        self, start: int, step: int, limit: int, keep: Callable[[T], bool] | None, stop: int | None = None
+        self,
+        start: int,
+        step: int,
+        limit: int,
+        keep: Callable[[T], bool] | None,
+        stop: int | None = None,
     ) -> tuple[list[T], bool]:
         found: list[T] = []
         index = start
@@ -113,7 +120,9 @@ class Listing(Generic[T]):
     def _find(self, cursor: str, param: str) -> int:
         position = self.position(cursor)
         if position is None:
-            raise bad_request(f"Invalid '{param}': no object with id '{cursor}' in this list.", param=param)
+            raise bad_request(
+                f"Invalid '{param}': no object with id '{cursor}' in this list.", param=param
+            )
         return position
 
 

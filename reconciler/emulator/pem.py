@@ -54,6 +54,8 @@ def _time(data: bytes) -> tuple[int, bytes]:
     if data[0] not in _FORMATS:
         raise ValueError("not a time")
     moment = datetime.strptime(content.decode("ascii"), _FORMATS[data[0]]).replace(tzinfo=UTC)
-    if data[0] == 0x17 and moment.year >= 2050:  # RFC 5280, 4.1.2.5.1: years 50 to 99 are 19xx; Python switches at 69
+    if (
+        data[0] == 0x17 and moment.year >= 2050
+    ):  # RFC 5280, 4.1.2.5.1: years 50 to 99 are 19xx; Python switches at 69
         moment = moment.replace(year=moment.year - 100)
     return int(moment.timestamp()), rest

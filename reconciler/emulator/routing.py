@@ -88,7 +88,9 @@ class Call:
             raise RuntimeError("an admin key acts in no project")
         return self.principal.project.id
 
-    def path_record(self, kind: str, scope: str, name: str, refusal: str, *, with_param: bool = True) -> Record:
+    def path_record(
+        self, kind: str, scope: str, name: str, refusal: str, *, with_param: bool = True
+    ) -> Record:
         """Return the record whose id stands in the path as `name`, or refuse, with that name as `param` unless told.
 
         In the refusal `{id}` stands for that id, and the name of another segment for what stands
@@ -97,7 +99,9 @@ class Call:
         id = self.params[name]
         found = self.store.get(kind, scope, id)
         if found is None:
-            raise not_found(refusal.format(id=id, **self.params), param=name if with_param else None)
+            raise not_found(
+                refusal.format(id=id, **self.params), param=name if with_param else None
+            )
         return found
 
     def removed(self, record: Record, object: str) -> dict[str, Any]:
@@ -107,9 +111,13 @@ class Call:
 
     def path_project(self, *, to_change: bool = False) -> Record:
         """Return the project in an admin path; archived projects are read-only."""
-        project = self.path_record("project", ORGANIZATION, "project_id", "No project found with id '{id}'.")
+        project = self.path_record(
+            "project", ORGANIZATION, "project_id", "No project found with id '{id}'."
+        )
         if to_change and project.body["status"] == "archived":
-            raise bad_request(f"Project '{project.id}' is archived and cannot be changed.", param="project_id")
+            raise bad_request(
+                f"Project '{project.id}' is archived and cannot be changed.", param="project_id"
+            )
         return project
 
     def scope_project(self, *, to_change: bool = False) -> Record | None:
@@ -131,7 +139,12 @@ class Call:
         if not self.options.read_lag_ms or not route.path.endswith("}"):
             return False
         id = self.params[route.path.rpartition("{")[2].removesuffix("}")]
-        born = [record.born for kind in self.store.counts() for record in self.store.all(kind) if record.id == id]
+        born = [
+            record.born
+            for kind in self.store.counts()
+            for record in self.store.all(kind)
+            if record.id == id
+        ]
         return any(moment + self.options.read_lag_ms / 1000 > self.store.clock() for moment in born)
 
     def list_answer(

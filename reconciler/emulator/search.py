@@ -26,7 +26,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "nin": lambda have, wanted: have not in wanted,
 }
 
-RANKING_OPTIONS = fields({}, {"ranker": choice("none", "auto", "default-2024-11-15"), "score_threshold": number(0, 1)})
+RANKING_OPTIONS = fields(
+    {}, {"ranker": choice("none", "auto", "default-2024-11-15"), "score_threshold": number(0, 1)}
+)
 
 
 def _value(value: Any, place: str) -> Any:
@@ -70,7 +72,9 @@ def search(store: Store, vector_store: Record, sent: dict[str, Any]) -> dict[str
     }
 
 
-def _result(store: Store, vector_store: Record, attachment: Record, words: set[str]) -> dict[str, Any] | None:
+def _result(
+    store: Store, vector_store: Record, attachment: Record, words: set[str]
+) -> dict[str, Any] | None:
     found = indexing.content_of(store, vector_store, attachment)
     if found is None:
         return None

@@ -40,7 +40,8 @@ def seed(store: Store, counts: Mapping[str, int]) -> dict[str, list[str]]:
             "projects": [_project(store, n, wanted, people) for n in range(wanted["projects"])],
             "assistants": [_assistant(store, n) for n in range(wanted["assistants"])],
             "vector_stores": [
-                _vector_store(store, n, wanted["files_per_store"]) for n in range(wanted["vector_stores"])
+                _vector_store(store, n, wanted["files_per_store"])
+                for n in range(wanted["vector_stores"])
             ],
             "files": [_file(store, f"file-{n:04}.md") for n in range(wanted["files"])],
         }
@@ -96,4 +97,6 @@ def _vector_store(store: Store, number: int, files: int) -> Record:
 
 def _file(store: Store, filename: str) -> Record:
     content = f"# {filename}\n".encode()
-    return make_file(store, world.DEFAULT_PROJECT, filename=filename, purpose="assistants", content=content)
+    return make_file(
+        store, world.DEFAULT_PROJECT, filename=filename, purpose="assistants", content=content
+    )

@@ -47,7 +47,11 @@ class Emulator:
     project_id = "proj_EmulatorDefaultProject00"
 
     def __init__(
-        self, options: Options | None = None, port: int = 0, *, clock: Callable[[], float] = time.time
+        self,
+        options: Options | None = None,
+        port: int = 0,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._options = options or Options()
         self.organization = self._options.organization
@@ -63,7 +67,10 @@ class Emulator:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 

@@ -27,7 +27,14 @@ _FAMILIES = (
     ("realtime", ("gpt-realtime",)),
     ("completion", ("gpt-3.5-turbo-instruct", "davinci-", "babbage-")),
 )
-_UNLISTED = ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002", "dall-e-2", "dall-e-3", "text-moderation-latest")
+_UNLISTED = (
+    "gpt-3.5-turbo-instruct",
+    "davinci-002",
+    "babbage-002",
+    "dall-e-2",
+    "dall-e-3",
+    "text-moderation-latest",
+)
 """Models that endpoints take although the catalogue does not show them."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -37,13 +44,18 @@ def usable(call: Call, model: str, *families: str) -> str:
     """Return the model, or refuse one that is unknown, not allowed in the project, or of another type."""
     is_own = model.startswith("ft:")
     if not is_own and model not in BY_ID and model not in _UNLISTED:
-        raise not_found(f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
+        raise not_found(
+            f"The model `{model}` does not exist or you do not have access to it.",
+            code="model_not_found",
+        )
     permissions = call.store.get("model_permissions", call.project_id, "model_permissions")
     if permissions is not None:
         listed = model in permissions.body["model_ids"]
         if listed != (permissions.body["mode"] == "allow_list"):
             raise ApiError(
-                403, f"Project `{call.project_id}` does not have access to model `{model}`", code="model_not_found"
+                403,
+                f"Project `{call.project_id}` does not have access to model `{model}`",
+                code="model_not_found",
             )
     if family_of(model) not in families:
         raise bad_request(f"The model `{model}` cannot be used with this endpoint.", param="model")
@@ -95,9 +107,13 @@ def example_of(schema: dict[str, Any], words: str = "") -> Any:
     kind = schema.get("type", "string" if "properties" not in schema else "object")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
-        return {name: example_of(part, words) for name, part in (schema.get("properties") or {}).items()}
+        return {
+            name: example_of(part, words) for name, part in (schema.get("properties") or {}).items()
+        }
     if kind == "array":
-        return [example_of(schema.get("items") or {}, words) for _ in range(schema.get("minItems", 0))]
+        return [
+            example_of(schema.get("items") or {}, words) for _ in range(schema.get("minItems", 0))
+        ]
     if kind in ("number", "integer"):
         return schema.get("minimum", 0)
     return {"boolean": False, "null": None}.get(kind, words)

@@ -20,7 +20,9 @@ class State:
 
     def __init__(self, options: Options, *, clock: Callable[[], float] = time.time) -> None:
         self.options = options
-        self.store = Store(clock=clock, journal=None if options.data is None else Journal(options.data))
+        self.store = Store(
+            clock=clock, journal=None if options.data is None else Journal(options.data)
+        )
         self.faults = FaultBox(options.faults)
         self.recorder = Recorder()
         self.throttle = Throttle()

@@ -101,7 +101,9 @@ def digest(secret: str) -> str:
 class Store:
     """All records, their indexes, and the journal that persists them."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, journal: Journal | None = None) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.time, journal: Journal | None = None
+    ) -> None:
         self.lock = threading.RLock()
         self.clock = clock
         self._journal = journal
@@ -157,7 +159,9 @@ class Store:
 
     # --- changing; code that edits a record in place must call `changed` afterwards
 
-    def add(self, kind: str, scope: str, body: dict[str, Any], *, id: str | None = None, **hidden: Any) -> Record:
+    def add(
+        self, kind: str, scope: str, body: dict[str, Any], *, id: str | None = None, **hidden: Any
+    ) -> Record:
         """Add an object; its identifier defaults to the body's `id`."""
         self._seq += 1
         record = Record(kind, scope, id or str(body["id"]), self._seq, self.clock(), body, hidden)

@@ -43,8 +43,18 @@ _TIERED = {**_MODEL, "batch": "batch", "service_tier": None}
 _TOKENS = ("input_tokens", "input_cached_tokens", "output_tokens", "num_model_requests")
 SORTS = (
     Sort("completions", _TOKENS, _TIERED, models=("gpt-4.1", "gpt-4o-mini")),
-    Sort("embeddings", ("input_tokens", "num_model_requests"), _MODEL, models=("text-embedding-3-small",)),
-    Sort("moderations", ("input_tokens", "num_model_requests"), _MODEL, models=("omni-moderation-latest",)),
+    Sort(
+        "embeddings",
+        ("input_tokens", "num_model_requests"),
+        _MODEL,
+        models=("text-embedding-3-small",),
+    ),
+    Sort(
+        "moderations",
+        ("input_tokens", "num_model_requests"),
+        _MODEL,
+        models=("omni-moderation-latest",),
+    ),
     Sort(
         "images",
         ("images", "num_model_requests"),
@@ -55,7 +65,12 @@ SORTS = (
     Sort("audio_transcriptions", ("seconds", "num_model_requests"), _MODEL, models=("whisper-1",)),
     Sort("vector_stores", ("usage_bytes",)),
     Sort("code_interpreter_sessions", ("num_sessions",)),
-    Sort("file_search_calls", ("num_requests",), {**_PEOPLE, "vector_store_id": "vector_store_ids"}, "file_searches"),
+    Sort(
+        "file_search_calls",
+        ("num_requests",),
+        {**_PEOPLE, "vector_store_id": "vector_store_ids"},
+        "file_searches",
+    ),
     Sort(
         "web_search_calls",
         ("num_requests", "num_model_requests"),
@@ -103,7 +118,9 @@ PRICES = {
     ("gpt-image-1", "images"): Price("gpt-image-1, image", "images", 40_000_000),
     ("tts-1", "characters"): Price("tts-1", "characters", 15_000),
     ("whisper-1", "seconds"): Price("whisper-1", "duration_seconds", 100_000),
-    ("code_interpreter_sessions", "num_sessions"): Price("code interpreter sessions", None, 30_000_000),
+    ("code_interpreter_sessions", "num_sessions"): Price(
+        "code interpreter sessions", None, 30_000_000
+    ),
     ("file_search_calls", "num_requests"): Price("file search, tool calls", None, 2_500_000),
     ("gpt-4.1", "num_requests"): Price("web search, tool calls", None, 10_000_000),
 }
@@ -163,9 +180,14 @@ def _make_one(store: Store, project: Record, sort: Sort, model: str, ago: int) -
     at = store.now() - ago * DAY
     body: dict[str, Any] = {"at": at, "project_id": project.id}
     body |= {name: _dimension(store, project, name, model) for name in sort.dimensions}
-    body |= {name: requests * chance.randint(*_PER_REQUEST.get(name, (20, 400))) for name in sort.measures}
+    body |= {
+        name: requests * chance.randint(*_PER_REQUEST.get(name, (20, 400)))
+        for name in sort.measures
+    }
     if "input_cached_tokens" in body:
-        body["input_cached_tokens"] = body["input_tokens"] // 4  # a part of the input, so never more than it
+        body["input_cached_tokens"] = (
+            body["input_tokens"] // 4
+        )  # a part of the input, so never more than it
     store.add("usage", sort.name, body, id=f"{project.id}/{model}/{at}")
 
 

@@ -30,14 +30,20 @@ def wrong_type(value: Any, place: str, expected: str) -> ApiError:
     got = _NAMES[type(value).__name__]
     got = got if got == "null" else f"{got} instead"
     return bad_request(
-        f"Invalid type for '{place}': expected {expected}, but got {got}.", param=place, code="invalid_type"
+        f"Invalid type for '{place}': expected {expected}, but got {got}.",
+        param=place,
+        code="invalid_type",
     )
 
 
 def invalid_value(value: str, place: str, supported: tuple[str, ...]) -> ApiError:
     listed = [f"'{item}'" for item in supported]
     text = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])}, and {listed[-1]}"
-    return bad_request(f"Invalid value: '{value}'. Supported values are: {text}.", param=place, code="invalid_value")
+    return bad_request(
+        f"Invalid value: '{value}'. Supported values are: {text}.",
+        param=place,
+        code="invalid_value",
+    )
 
 
 def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = None) -> Check:
@@ -47,9 +53,25 @@ def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = 
         if not isinstance(value, str):
             raise wrong_type(value, place, "a string")
         if len(value) < minimum:
-            raise _bound(place, "string", "short", "minimum length", minimum, len(value), "string_below_min_length")
+            raise _bound(
+                place,
+                "string",
+                "short",
+                "minimum length",
+                minimum,
+                len(value),
+                "string_below_min_length",
+            )
         if maximum is not None and len(value) > maximum:
-            raise _bound(place, "string", "long", "maximum length", maximum, len(value), "string_above_max_length")
+            raise _bound(
+                place,
+                "string",
+                "long",
+                "maximum length",
+                maximum,
+                len(value),
+                "string_above_max_length",
+            )
         if pattern is not None and not re.fullmatch(pattern, value):
             raise bad_request(
                 f"Invalid '{place}': string does not match pattern. "
@@ -62,7 +84,9 @@ def text(*, minimum: int = 0, maximum: int | None = None, pattern: str | None = 
     return check
 
 
-def _bound(place: str, what: str, how: str, bound: str, limit: int, got: int, code: str) -> ApiError:
+def _bound(
+    place: str, what: str, how: str, bound: str, limit: int, got: int, code: str
+) -> ApiError:
     article = "an" if what == "array" else "a"
     return bad_request(
         f"Invalid '{place}': {what} too {how}. Expected {article} {what} with {bound} {limit}, "
@@ -95,7 +119,9 @@ def number(minimum: float, maximum: float | None = None) -> Check:
     return check
 
 
-def _check_range(value: float, place: str, what: str, minimum: float | None, maximum: float | None) -> None:
+def _check_range(
+    value: float, place: str, what: str, minimum: float | None, maximum: float | None
+) -> None:
     if minimum is not None and not value >= minimum:
         how, sign, limit = "below minimum", ">=", minimum
     elif maximum is not None and not value <= maximum:
@@ -135,9 +161,25 @@ def listed(item: Check, *, minimum: int = 0, maximum: int | None = None) -> Chec
         if not isinstance(value, list):
             raise wrong_type(value, place, "an array")
         if len(value) < minimum:
-            raise _bound(place, "array", "short", "minimum length", minimum, len(value), "array_below_min_length")
+            raise _bound(
+                place,
+                "array",
+                "short",
+                "minimum length",
+                minimum,
+                len(value),
+                "array_below_min_length",
+            )
         if maximum is not None and len(value) > maximum:
-            raise _bound(place, "array", "long", "maximum length", maximum, len(value), "array_above_max_length")
+            raise _bound(
+                place,
+                "array",
+                "long",
+                "maximum length",
+                maximum,
+                len(value),
+                "array_above_max_length",
+            )
         return [item(element, f"{place}[{index}]") for index, element in enumerate(value)]
 
     return check
@@ -168,7 +210,9 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
         for name in value:
             if name not in known:
                 raise bad_request(
-                    f"Unknown parameter: '{prefix}{name}'.", param=prefix + name, code="unknown_parameter"
+                    f"Unknown parameter: '{prefix}{name}'.",
+                    param=prefix + name,
+                    code="unknown_parameter",
                 )
         for name in required:
             if name not in value:

@@ -52,7 +52,9 @@ def add_project(store: Store, name: str, *, id: str | None = None, **extra: Any)
     return store.add("project", ORGANIZATION, body, limits={})
 
 
-def add_user(store: Store, name: str, email: str, role: str, scim: bool = False, *, id: str | None = None) -> Record:
+def add_user(
+    store: Store, name: str, email: str, role: str, scim: bool = False, *, id: str | None = None
+) -> Record:
     now = store.now()
     user_id = id or ids.fresh("user")
     body: dict[str, Any] = {
@@ -137,7 +139,11 @@ def add_admin_key(
     """Add an admin key of the first owner; only its digest is stored."""
     owner = next(iter(store.collection("user", ORGANIZATION).ordered()), None)
     person = {} if owner is None else {name: owner.body[name] for name in ("id", "name", "role")}
-    created = {} if owner is None else {"object": "organization.user", "created_at": owner.body["added_at"]}
+    created = (
+        {}
+        if owner is None
+        else {"object": "organization.user", "created_at": owner.body["added_at"]}
+    )
     body = {
         "object": "organization.admin_api_key",
         "id": id or ids.fresh("api_key"),

@@ -58,11 +58,15 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
     for field in kind.fields:
         if field.mutability is Mutability.FIXED and record is not None:
             before = record.applied.get(field.name)
-            if not same(canonical(field.type, desired.get(field.name)), canonical(field.type, before)):
+            if not same(
+                canonical(field.type, desired.get(field.name)), canonical(field.type, before)
+            ):
                 yield field
 
 
-def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tuple[str, ...]) -> list[FieldChange]:
+def drifted_fields(
+    kind: Kind, *, live: LiveObject, record: Record, ignore: tuple[str, ...]
+) -> list[FieldChange]:
     """What moved at the API since we last wrote it: from what we applied, to what is there. Nobody can change a job."""
     if kind.job is not None:
         return []
@@ -86,9 +90,15 @@ def drifted_fields(kind: Kind, *, live: LiveObject, record: Record, ignore: tupl
 
 def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
     """What an object looks like, for the fields that can be compared: what a plan was made from."""
-    shown = {field.name: shown_value(field, live) for field in kind.fields if field.readable is not Readable.NEVER}
+    shown = {
+        field.name: shown_value(field, live)
+        for field in kind.fields
+        if field.readable is not Readable.NEVER
+    }
     return {
-        name: value if misfit(kind.by_name[name].type, value) else canonical(kind.by_name[name].type, value)
+        name: value
+        if misfit(kind.by_name[name].type, value)
+        else canonical(kind.by_name[name].type, value)
         for name, value in shown.items()
         if value is not _NOT_SHOWN and value is not None
     }
@@ -115,7 +125,12 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
     for name, value in asked.items():
         field = kind.by_name[name]
         shown = shown_value(field, live, value)
-        if value is None or shown is _NOT_SHOWN or field.readable is Readable.NEVER or misfit(field.type, shown):
+        if (
+            value is None
+            or shown is _NOT_SHOWN
+            or field.readable is Readable.NEVER
+            or misfit(field.type, shown)
+        ):
             continue
         left, right = comparable(field.type, value, with_missing(field.type, shown, value))
         if not same(left, right):
@@ -166,7 +181,9 @@ def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
         value = with_hidden(field.type, value, applied)
     if field.has_own_calls and field.name not in live.own_calls:
         return _NOT_SHOWN
-    if value is None and (field.readable is Readable.SOMETIMES or _is_missing(field, live, applied)):
+    if value is None and (
+        field.readable is Readable.SOMETIMES or _is_missing(field, live, applied)
+    ):
         return _NOT_SHOWN
     return default_of(field) if value is None else value
 
@@ -179,7 +196,11 @@ def _is_missing(field: Field, live: LiveObject, applied: Any) -> bool:
     """
     if live.shows(field.name):
         return False
-    return applied is not None or field.default is SERVER_CHOSEN or field.mutability is Mutability.REPLACES
+    return (
+        applied is not None
+        or field.default is SERVER_CHOSEN
+        or field.mutability is Mutability.REPLACES
+    )
 
 
 def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
@@ -198,10 +219,17 @@ def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
 def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
     """Whether a text or a number is shown just as it is wanted, as nearly all are: then there is no more to it."""
     shown = live.attributes.get(field.name)
-    return type(value) in _ATOMS and type(shown) is type(value) and shown == value and field.readable is Readable.ALWAYS
+    return (
+        type(value) in _ATOMS
+        and type(shown) is type(value)
+        and shown == value
+        and field.readable is Readable.ALWAYS
+    )
 
 
-def _changes_of(field: Field, value: Any, live: LiveObject, record: Record | None) -> Iterator[FieldChange]:
+def _changes_of(
+    field: Field, value: Any, live: LiveObject, record: Record | None
+) -> Iterator[FieldChange]:
     prior = record.applied.get(field.name) if record else None
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, prior)
     if shown is _NOT_SHOWN:
@@ -245,12 +273,20 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
 
 def is_unknown(field: Field, record: Record | None) -> bool:
     """Whether nothing tells the value of a field that the API does not show and that only a replacement can change."""
-    return field.mutability is Mutability.REPLACES and (record is None or field.name not in record.applied)
+    return field.mutability is Mutability.REPLACES and (
+        record is None or field.name not in record.applied
+    )
 
 
-def _reset_of(field: Field, live: LiveObject, record: Record, restored: Spec) -> Iterator[FieldChange]:
+def _reset_of(
+    field: Field, live: LiveObject, record: Record, restored: Spec
+) -> Iterator[FieldChange]:
     is_restored = restored.get(field.name) is not None
-    if field.reset is OVERWRITTEN and not is_restored and record.overwritten.get(field.name) is None:
+    if (
+        field.reset is OVERWRITTEN
+        and not is_restored
+        and record.overwritten.get(field.name) is None
+    ):
         return  # nothing says what it was before, so nothing can be written back
     target = restored[field.name] if is_restored else _reset_target(field, record)
     applied = record.applied.get(field.name)
@@ -308,16 +344,24 @@ def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[F
     found = list(_deep(*parts)) or [((), before, after)]
     for path, old, new in found:
         forces = field.replaces(path)
-        yield FieldChange((field.name, *path), old, new, origin, forces, note=_note(old, new, origin))
+        yield FieldChange(
+            (field.name, *path), old, new, origin, forces, note=_note(old, new, origin)
+        )
 
 
 def _note(before: Any, after: Any, origin: Origin) -> str:
     """What a reader should know of a secret that is sent although nothing says that it moved."""
     is_again = isinstance(after, SecretValue) and before is None and origin is not Origin.CONFIG
-    return "nobody can read it back, and no record says what it is: it is sent again" if is_again else ""
+    return (
+        "nobody can read it back, and no record says what it is: it is sent again"
+        if is_again
+        else ""
+    )
 
 
-def _unlike_parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _unlike_parts(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two maps without what is the same in both: of ten thousand files in a store, a few differ."""
     alike = {key for key, item in before.items() if key in after and same(item, after[key])}
     return (
@@ -362,7 +406,9 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
             old if level.t1 is notpresent else level.t1,
             new if level.t2 is notpresent else level.t2,
         )
-    for path in sorted(leaves, key=lambda path: [(isinstance(part, str), str(part).zfill(6)) for part in path]):
+    for path in sorted(
+        leaves, key=lambda path: [(isinstance(part, str), str(part).zfill(6)) for part in path]
+    ):
         yield path, *leaves[path]
 
 

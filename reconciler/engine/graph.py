@@ -20,9 +20,15 @@ def in_dependency_order(
 
     Raises ValueError on a cycle; `find_cycle` tells which.
     """
-    waiting = {node: sum(1 for need in set(wanted) if need in needs) for node, wanted in needs.items()}
+    waiting = {
+        node: sum(1 for need in set(wanted) if need in needs) for node, wanted in needs.items()
+    }
     dependents = invert(needs)
-    ready = [(key(node), index, node) for index, (node, count) in enumerate(waiting.items()) if count == 0]
+    ready = [
+        (key(node), index, node)
+        for index, (node, count) in enumerate(waiting.items())
+        if count == 0
+    ]
     heapq.heapify(ready)
     ordered: list[Node] = []
     tie = len(waiting)

@@ -30,7 +30,9 @@ def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
     """That the inputs differ, where no field shows which: the API does not show all that a job was started with."""
     if inputs is not None and live.inputs is not None:
         note = "not all inputs are shown by the API; what it ran with is known by a digest"
-        yield FieldChange((INPUTS_KEY,), live.inputs, inputs, Origin.UNKNOWN, forces_replacement=True, note=note)
+        yield FieldChange(
+            (INPUTS_KEY,), live.inputs, inputs, Origin.UNKNOWN, forces_replacement=True, note=note
+        )
 
 
 def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Change:
@@ -72,11 +74,17 @@ def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
     if live.runs:
         shown = replace(shown, job_progress=job.progress_of(live.attributes))
         lost = "what it has done so far is lost"
-        return replace(shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost)
+        return replace(
+            shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost
+        )
     has_product = job.product is not None and job.product in job.found(live.attributes)
     is_removable = has_product or kind.removal is Removal.DELETE
     if shown.on_remove == OnRemove.DELETE and is_removable:
         lost = job.destroys if has_product else kind.destroys
-        return replace(shown, action=Action.DELETE, reason=reason, removal=Removal.DELETE, destructive=lost)
+        return replace(
+            shown, action=Action.DELETE, reason=reason, removal=Removal.DELETE, destructive=lost
+        )
     retained = shown.on_remove == OnRemove.RETAIN and is_removable
-    return replace(shown, action=Action.FORGET, reason=Reason.RETAINED if retained else Reason.ENDED_JOB)
+    return replace(
+        shown, action=Action.FORGET, reason=Reason.RETAINED if retained else Reason.ENDED_JOB
+    )

@@ -48,7 +48,11 @@ class Ownership(Struct):
         """The address that a mark of ours names, with the present name of its project."""
         address = self.address(mark)
         project = self.renamed_projects.get(address.project or "") if address is not None else None
-        return address if address is None or project is None else Address(address.kind, address.name, project)
+        return (
+            address
+            if address is None or project is None
+            else Address(address.kind, address.name, project)
+        )
 
     def is_foreign(self, mark: str | None) -> bool:
         """Whether a mark names another stack or environment, and none that this state was imported from."""

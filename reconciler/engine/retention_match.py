@@ -53,8 +53,14 @@ def matches(match: Spec, live: LiveObject, now: float) -> bool:
     used = last_use(live)
     if used is None or now - used[1] < match["older_than_days"] * _DAY:
         return False
-    conditions = {name: value for name, value in match.items() if name != "older_than_days" and value is not None}
-    return bool(conditions) and all(_holds(name, value, live.attributes) for name, value in conditions.items())
+    conditions = {
+        name: value
+        for name, value in match.items()
+        if name != "older_than_days" and value is not None
+    }
+    return bool(conditions) and all(
+        _holds(name, value, live.attributes) for name, value in conditions.items()
+    )
 
 
 def last_use(live: LiveObject) -> tuple[str, float] | None:
@@ -74,7 +80,9 @@ def name_of(attributes: Spec) -> str | None:
 
 def rule_scopes(rule: Rule, kinds: Mapping[str, Kind]) -> list[Scope]:
     """The scopes that decide which objects a retention rule removes: the objects, and the collections around them."""
-    collections = [kind.name for kind in kinds.values() if collection_fields(kind) and not kind.parents]
+    collections = [
+        kind.name for kind in kinds.values() if collection_fields(kind) and not kind.parents
+    ]
     return [Scope(name, rule.address.project) for name in (rule.spec["of"], *collections)]
 
 
@@ -89,14 +97,20 @@ def _holds(name: str, wanted: Any, attributes: Spec) -> bool:
         return shown is not None and fnmatchcase(shown, wanted)
     shown = attributes.get(name)
     if isinstance(wanted, MAP):
-        return isinstance(shown, MAP) and bool(wanted) and all(shown.get(key) == wanted[key] for key in wanted)
+        return (
+            isinstance(shown, MAP)
+            and bool(wanted)
+            and all(shown.get(key) == wanted[key] for key in wanted)
+        )
     return bool(shown == wanted)
 
 
 def _address_of(live: LiveObject) -> Address | None:
     """The address of an object that nobody declares: its own id, where one can be written so."""
     try:
-        return Address.parse("/".join(part for part in (live.kind.name, live.project, live.id) if part))
+        return Address.parse(
+            "/".join(part for part in (live.kind.name, live.project, live.id) if part)
+        )
     except ValueError:
         return None
 
@@ -125,7 +139,10 @@ def _wanted_ids(snapshot: Snapshot) -> set[str]:
     bound = [binding.live for binding in snapshot.bindings.values() if binding.live is not None]
     sources: list[Any] = [
         [(resource.spec, resource.lifecycle.adopt) for resource in inputs.resources],
-        [(record.id, record.deposed, record.applied, record.delivered) for record in inputs.records.values()],
+        [
+            (record.id, record.deposed, record.applied, record.delivered)
+            for record in inputs.records.values()
+        ],
         [(live.id, live.attributes, live.own_calls) for live in bound],
         [rule.spec for rule in inputs.rules],
         inputs.outputs,

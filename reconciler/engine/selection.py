@@ -42,9 +42,13 @@ def select(inputs: PlanInputs) -> Selection:
     """The selection of some inputs. Raises UsageError for a target that is neither declared nor recorded."""
     _check_targets(inputs)
     projects = {
-        resource.address.name: resource.address for resource in inputs.resources if resource.kind.defines_project
+        resource.address.name: resource.address
+        for resource in inputs.resources
+        if resource.kind.defines_project
     }
-    needs = {resource.address: _needs_of(resource, projects, inputs) for resource in inputs.resources}
+    needs = {
+        resource.address: _needs_of(resource, projects, inputs) for resource in inputs.resources
+    }
     options = inputs.options
     to_destroy = _to_destroy(inputs, needs)
     selected = closure(needs, (*options.targets, *to_destroy)) if options.targets else set(needs)
@@ -71,7 +75,9 @@ def _check_targets(inputs: PlanInputs) -> None:
             raise UsageError(f'Nothing here has the address "{address}".{hint}')
 
 
-def _needs_of(resource: Resource, projects: Mapping[str, Address], inputs: PlanInputs) -> frozenset[Address]:
+def _needs_of(
+    resource: Resource, projects: Mapping[str, Address], inputs: PlanInputs
+) -> frozenset[Address]:
     address = resource.address
     needs = set(resource.references)
     if address.project is not None and address.project in projects:
@@ -83,7 +89,9 @@ def _needs_of(resource: Resource, projects: Mapping[str, Address], inputs: PlanI
     return frozenset(needs - {address}) or NO_ADDRESSES
 
 
-def _to_destroy(inputs: PlanInputs, needs: Mapping[Address, frozenset[Address]]) -> frozenset[Address]:
+def _to_destroy(
+    inputs: PlanInputs, needs: Mapping[Address, frozenset[Address]]
+) -> frozenset[Address]:
     if not inputs.options.destroy:
         return NO_ADDRESSES
     if inputs.options.targets:

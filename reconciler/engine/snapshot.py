@@ -111,7 +111,9 @@ class Snapshot(Struct, frozen=True, dict=True):
     def error_of(self, address: Address) -> Diagnostic | None:
         """The error of an address, or of the project that it is in."""
         project = self.selection.project_of(address)
-        return self.errors.get(address) or (self.errors.get(project) if project is not None else None)
+        return self.errors.get(address) or (
+            self.errors.get(project) if project is not None else None
+        )
 
     def access_dependencies(self, project: str | None) -> tuple[Address, ...]:
         """The declared project, and the resource that delivers its key: both must outlive the project's objects."""
@@ -125,7 +127,9 @@ class Snapshot(Struct, frozen=True, dict=True):
         other = self.inputs.kinds.get(resource.kind.made_unnecessary_by or "")
         if other is None:
             return None
-        identity = resource.kind.identity(resource.kind.fill_defaults(resource.resolved(self.current_value)))
+        identity = resource.kind.identity(
+            resource.kind.fill_defaults(resource.resolved(self.current_value))
+        )
         if identity is None:
             return None
         if other.name not in self._by_identity:
@@ -156,7 +160,9 @@ class Snapshot(Struct, frozen=True, dict=True):
 
     def could_read(self, scopes: Iterable[Scope]) -> bool:
         """Whether no read of these scopes was refused."""
-        return not any(scope in self.live.failed or scope in self.live.unsearched for scope in scopes)
+        return not any(
+            scope in self.live.failed or scope in self.live.unsearched for scope in scopes
+        )
 
 
 # The same lookups are needed while the bindings are still being made, one after the other.
@@ -189,6 +195,8 @@ def inputs_digest(
     """
     if resource.kind.job is None:
         return None
-    contents = {address: resources[address].spec for address in resource.references if address in resources}
+    contents = {
+        address: resources[address].spec for address in resource.references if address in resources
+    }
     spec = resource.resolved(by_content(contents, lookup))
     return resource.kind.inputs_digest(resource.kind.fill_defaults(spec))

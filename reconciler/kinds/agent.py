@@ -8,20 +8,40 @@ from __future__ import annotations
 
 from reconciler.kinds.parts import EFFORTS, EMPTY_PARAMETERS, NAME_64, metadata
 from reconciler.model.kind import Field, Kind, Readable, ScopeType
-from reconciler.model.types import Boolean, Integer, Json, ListOf, MapOf, Object, Property, Tagged, Text
+from reconciler.model.types import (
+    Boolean,
+    Integer,
+    Json,
+    ListOf,
+    MapOf,
+    Object,
+    Property,
+    Tagged,
+    Text,
+)
 
 FUNCTION = Object(
     (
         Property("name", NAME_64, "The name that the model calls.", required=True),
         Property("description", Text(), "When and how to call the function.", required=True),
-        Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as a JSON Schema.", required=True),
+        Property(
+            "parameters",
+            Json(empty=EMPTY_PARAMETERS),
+            "The arguments, as a JSON Schema.",
+            required=True,
+        ),
         Property(
             "defer_loading",
             Boolean(),
             "Whether the model finds the function through tool search instead of loading it up front.",
             default=False,
         ),
-        Property("async", Boolean(), "Whether the agent continues without waiting for the result.", default=False),
+        Property(
+            "async",
+            Boolean(),
+            "Whether the agent continues without waiting for the result.",
+            default=False,
+        ),
     )
 )
 
@@ -38,17 +58,32 @@ TRANSPORT = Tagged(
     {
         "http": Object(
             (
-                Property("server_url", Text(pattern="^https?://"), "The server's URL.", required=True),
-                Property("headers", MapOf(Text()), "Headers to send; must not contain secrets.", default={}),
+                Property(
+                    "server_url", Text(pattern="^https?://"), "The server's URL.", required=True
+                ),
+                Property(
+                    "headers",
+                    MapOf(Text()),
+                    "Headers to send; must not contain secrets.",
+                    default={},
+                ),
             )
         ),
         "stdio": Object(
             (
-                Property("command", Text(min_length=1), "The program to run as the server.", required=True),
+                Property(
+                    "command",
+                    Text(min_length=1),
+                    "The program to run as the server.",
+                    required=True,
+                ),
                 Property("cwd", Text(min_length=1), "The working directory.", required=True),
                 Property("args", ListOf(Text()), "Command-line arguments.", default=[]),
                 Property(
-                    "env_vars", ListOf(Text()), "Names of environment variables that the program inherits.", default=[]
+                    "env_vars",
+                    ListOf(Text()),
+                    "Names of environment variables that the program inherits.",
+                    default=[],
                 ),
             )
         ),
@@ -114,7 +149,14 @@ TEXT_FORMAT = Tagged(
     {
         "text": Object(()),
         "json_schema": Object(
-            (Property("schema", Json(empty={}), "The JSON Schema that the output must follow.", required=True),)
+            (
+                Property(
+                    "schema",
+                    Json(empty={}),
+                    "The JSON Schema that the output must follow.",
+                    required=True,
+                ),
+            )
         ),
     },
     default={"type": "text"},
@@ -202,7 +244,11 @@ KIND = Kind(
             Object(
                 (
                     Property(
-                        "enabled", Boolean(), "Whether the agent may start subagents.", required=True, default=False
+                        "enabled",
+                        Boolean(),
+                        "Whether the agent may start subagents.",
+                        required=True,
+                        default=False,
                     ),
                     Property(
                         "max_concurrent_subagents",
@@ -218,7 +264,16 @@ KIND = Kind(
         ),
         Field(
             "compaction",
-            Object((Property("async", Boolean(), "Whether to compact context in the background.", default=False),)),
+            Object(
+                (
+                    Property(
+                        "async",
+                        Boolean(),
+                        "Whether to compact context in the background.",
+                        default=False,
+                    ),
+                )
+            ),
             "Context compaction settings.",
             default={"async": False},
             nullable=True,
@@ -227,7 +282,14 @@ KIND = Kind(
         Field(
             "experimental",
             Object(
-                (Property("time_awareness", Boolean(), "Whether the agent is told the current time.", default=False),)
+                (
+                    Property(
+                        "time_awareness",
+                        Boolean(),
+                        "Whether the agent is told the current time.",
+                        default=False,
+                    ),
+                )
             ),
             "Experimental features. The API merges updates by key.",
             default={"time_awareness": False},

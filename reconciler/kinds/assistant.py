@@ -7,16 +7,36 @@ its default.
 
 from __future__ import annotations
 
-from reconciler.kinds.parts import EFFORTS, EMPTY_PARAMETERS, JSON_SCHEMA_FORMAT, NAME_64, RANKING, metadata
+from reconciler.kinds.parts import (
+    EFFORTS,
+    EMPTY_PARAMETERS,
+    JSON_SCHEMA_FORMAT,
+    NAME_64,
+    RANKING,
+    metadata,
+)
 from reconciler.model.kind import Field, Kind, Readable, Retirement, ScopeType
-from reconciler.model.types import Boolean, Either, Integer, Json, ListOf, Number, Object, Property, Tagged, Text
+from reconciler.model.types import (
+    Boolean,
+    Either,
+    Integer,
+    Json,
+    ListOf,
+    Number,
+    Object,
+    Property,
+    Tagged,
+    Text,
+)
 
 FUNCTION = Object(
     (
         Property("name", NAME_64, "The name that the model calls.", required=True),
         Property("description", Text(), "When and how to call the function.", default=""),
         Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as a JSON Schema."),
-        Property("strict", Boolean(), "Whether arguments must match the schema exactly.", default=False),
+        Property(
+            "strict", Boolean(), "Whether arguments must match the schema exactly.", default=False
+        ),
     )
 )
 
@@ -41,7 +61,9 @@ TOOL = Tagged(
                     "file_search",
                     FILE_SEARCH,
                     "File search settings.",
-                    default={"ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0}},
+                    default={
+                        "ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0}
+                    },
                 ),
             )
         ),
@@ -53,7 +75,16 @@ TOOL_RESOURCES = Object(
     (
         Property(
             "code_interpreter",
-            Object((Property("file_ids", ListOf(Text(), max_items=20, unordered=True), "File ids.", default=[]),)),
+            Object(
+                (
+                    Property(
+                        "file_ids",
+                        ListOf(Text(), max_items=20, unordered=True),
+                        "File ids.",
+                        default=[],
+                    ),
+                )
+            ),
             "Files for the code interpreter.",
             default={"file_ids": []},
         ),
@@ -62,7 +93,10 @@ TOOL_RESOURCES = Object(
             Object(
                 (
                     Property(
-                        "vector_store_ids", ListOf(Text(), max_items=1), "The vector store id; at most one.", default=[]
+                        "vector_store_ids",
+                        ListOf(Text(), max_items=1),
+                        "The vector store id; at most one.",
+                        default=[],
                     ),
                 )
             ),
@@ -89,7 +123,13 @@ KIND = Kind(
     fields=(
         Field("model", Text(min_length=1), "The model id.", required=True),
         Field("name", Text(max_length=256), "The display name.", default=None, nullable=True),
-        Field("description", Text(max_length=512), "A description of the assistant.", default=None, nullable=True),
+        Field(
+            "description",
+            Text(max_length=512),
+            "A description of the assistant.",
+            default=None,
+            nullable=True,
+        ),
         Field(
             "instructions",
             Text(max_length=256_000, multiline=True),
@@ -130,7 +170,11 @@ KIND = Kind(
                         "text": Object(()),
                         "json_object": Object(()),
                         "json_schema": Object(
-                            (Property("json_schema", JSON_SCHEMA_FORMAT, "The schema.", required=True),)
+                            (
+                                Property(
+                                    "json_schema", JSON_SCHEMA_FORMAT, "The schema.", required=True
+                                ),
+                            )
                         ),
                     }
                 ),

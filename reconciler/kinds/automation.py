@@ -33,40 +33,85 @@ _ENVIRONMENT = Tagged(
                     "An existing environment. Cannot be combined with a template or any other setting.",
                     default=None,
                 ),
-                Property("environment_template_id", Text(min_length=1), "The template to start from."),
-                Property("container_size", Text(choices=("small", "medium", "large")), "The container size."),
-                Property("files", FILES, "Files that replace those of the template.", default=None),
-                Property("packages", PACKAGES, "Packages that replace those of the template.", default=None),
-                Property("network", NETWORK, "Network access; cannot exceed what the template allows.", default=None),
-                Property("skills", SKILLS, "Skills that replace those of the template.", default=None),
-                Property("plugins", PLUGINS, "Plugins that replace those of the template.", default=None),
                 Property(
-                    "capability_directories", DIRECTORIES, "Folders that replace those of the template.", default=None
+                    "environment_template_id", Text(min_length=1), "The template to start from."
+                ),
+                Property(
+                    "container_size",
+                    Text(choices=("small", "medium", "large")),
+                    "The container size.",
+                ),
+                Property("files", FILES, "Files that replace those of the template.", default=None),
+                Property(
+                    "packages",
+                    PACKAGES,
+                    "Packages that replace those of the template.",
+                    default=None,
+                ),
+                Property(
+                    "network",
+                    NETWORK,
+                    "Network access; cannot exceed what the template allows.",
+                    default=None,
+                ),
+                Property(
+                    "skills", SKILLS, "Skills that replace those of the template.", default=None
+                ),
+                Property(
+                    "plugins", PLUGINS, "Plugins that replace those of the template.", default=None
+                ),
+                Property(
+                    "capability_directories",
+                    DIRECTORIES,
+                    "Folders that replace those of the template.",
+                    default=None,
                 ),
                 Property("desktop", DESKTOP, "A desktop with a browser.", default=None),
-                Property("env", ENV, "Environment variables, each a string or a secret.", default=None, hidden=True),
+                Property(
+                    "env",
+                    ENV,
+                    "Environment variables, each a string or a secret.",
+                    default=None,
+                    hidden=True,
+                ),
                 Property("setup_commands", COMMANDS, "Setup commands.", default=None, hidden=True),
             )
         ),
         "self_hosted": Object(
             (
-                Property("workspace_directory", Text(pattern=r"^/\S*$"), "The project's folder.", required=True),
-                Property("capability_directories", DIRECTORIES, "Folders with additional capabilities.", default=[]),
+                Property(
+                    "workspace_directory",
+                    Text(pattern=r"^/\S*$"),
+                    "The project's folder.",
+                    required=True,
+                ),
+                Property(
+                    "capability_directories",
+                    DIRECTORIES,
+                    "Folders with additional capabilities.",
+                    default=[],
+                ),
             )
         ),
     }
 )
 _CONTENT = Tagged(
     {
-        "input_text": Object((Property("text", Text(min_length=1, multiline=True), "The text.", required=True),)),
-        "input_image": Object((Property("image_url", Text(min_length=1), "The URL of the image.", required=True),)),
+        "input_text": Object(
+            (Property("text", Text(min_length=1, multiline=True), "The text.", required=True),)
+        ),
+        "input_image": Object(
+            (Property("image_url", Text(min_length=1), "The URL of the image.", required=True),)
+        ),
     }
 )
 _MESSAGE = Object(
     (
         Property("type", Text(choices=("message",)), "The type of item.", default="message"),
         Property("role", Text(choices=("user",)), "The author of the message.", required=True),
-        Property("content", ListOf(_CONTENT, min_items=1), "The content of the message.", required=True),
+        Property(
+            "content", ListOf(_CONTENT, min_items=1), "The content of the message.", required=True
+        ),
     )
 )
 _AGENT = Object(
@@ -82,11 +127,26 @@ _TARGET = Tagged(
         "new_session": Object(
             (
                 Property(
-                    "agent_id", Text(min_length=1), "The id of an agent. Set either this or `agent`.", default=None
+                    "agent_id",
+                    Text(min_length=1),
+                    "The id of an agent. Set either this or `agent`.",
+                    default=None,
                 ),
-                Property("agent", _AGENT, "An inline agent. Set either this or `agent_id`.", default=None),
-                Property("environment", _ENVIRONMENT, "The environment that the session runs in.", required=True),
-                Property("input", ListOf(_MESSAGE), "The input that every session starts with.", required=True),
+                Property(
+                    "agent", _AGENT, "An inline agent. Set either this or `agent_id`.", default=None
+                ),
+                Property(
+                    "environment",
+                    _ENVIRONMENT,
+                    "The environment that the session runs in.",
+                    required=True,
+                ),
+                Property(
+                    "input",
+                    ListOf(_MESSAGE),
+                    "The input that every session starts with.",
+                    required=True,
+                ),
                 Property("metadata", metadata(), "Metadata for every session.", default={}),
                 Property(
                     "vault_ids",
@@ -101,7 +161,10 @@ _TARGET = Tagged(
             (
                 Property("session_id", Text(min_length=1), "The session to wake.", required=True),
                 Property(
-                    "instructions", Text(min_length=1, multiline=True), "The instructions to give it.", required=True
+                    "instructions",
+                    Text(min_length=1, multiline=True),
+                    "The instructions to give it.",
+                    required=True,
                 ),
             )
         ),
@@ -117,10 +180,14 @@ def _without_nulls(spec: Spec) -> Spec:
     target = spec.get("target")
     if not isinstance(target, Mapping):
         return spec
-    kept = {name: value for name, value in target.items() if name not in _EITHER or value is not None}
+    kept = {
+        name: value for name, value in target.items() if name not in _EITHER or value is not None
+    }
     environment = kept.get("environment")
     if isinstance(environment, Mapping) and environment.get("environment_id", "") is None:
-        kept["environment"] = {name: value for name, value in environment.items() if name != "environment_id"}
+        kept["environment"] = {
+            name: value for name, value in environment.items() if name != "environment_id"
+        }
     return {**spec, "target": kept}
 
 
@@ -146,16 +213,32 @@ KIND = Kind(
             required=True,
             mutability=Mutability.REPLACES,
         ),
-        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
+        Field(
+            "name",
+            Text(min_length=1),
+            "The display name; defaults to the resource's name.",
+            defaults_to_name=True,
+        ),
         Field(
             "expression",
             Text(pattern=r"^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$"),
             "The schedule as a five-field cron expression (type: periodic).",
         ),
-        Field("timezone", Text(min_length=1), "The IANA time zone of the cron expression (type: periodic)."),
-        Field("run_at", Integer(minimum=1), "When to run, as a Unix timestamp in the future (type: once)."),
         Field(
-            "target", _TARGET, "What the automation starts. Changing its type replaces the automation.", required=True
+            "timezone",
+            Text(min_length=1),
+            "The IANA time zone of the cron expression (type: periodic).",
+        ),
+        Field(
+            "run_at",
+            Integer(minimum=1),
+            "When to run, as a Unix timestamp in the future (type: once).",
+        ),
+        Field(
+            "target",
+            _TARGET,
+            "What the automation starts. Changing its type replaces the automation.",
+            required=True,
         ),
         Field(
             "status",
@@ -164,9 +247,17 @@ KIND = Kind(
             default="active",
             reset="active",
             losses=(
-                LossRule(When.CHANGES, Lost.ACCESS, "pauses the automation: no scheduled sessions start", to="paused"),
+                LossRule(
+                    When.CHANGES,
+                    Lost.ACCESS,
+                    "pauses the automation: no scheduled sessions start",
+                    to="paused",
+                ),
             ),
-            action_calls={"active": "POST {collection}/{id}/resume", "paused": "POST {collection}/{id}/pause"},
+            action_calls={
+                "active": "POST {collection}/{id}/resume",
+                "paused": "POST {collection}/{id}/pause",
+            },
         ),
         Field(
             "metadata",

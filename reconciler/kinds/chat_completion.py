@@ -18,7 +18,9 @@ KIND = Kind(
     destroys="the stored messages are deleted",
     fields=(
         Field("model", Text(), "The model that answered.", mutability=Mutability.REPLACES),
-        Field("metadata", metadata(), "The metadata that the caller set.", default={}, nullable=True),
+        Field(
+            "metadata", metadata(), "The metadata that the caller set.", default={}, nullable=True
+        ),
     ),
     example="",
 )

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from reconciler.kinds.environment_template import INLINE_SKILL
 from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType, TerminalState
-from reconciler.model.types import Integer, ListOf, Object, Property, SecretValueType, Tagged, Text, Type
+from reconciler.model.types import (
+    Integer,
+    ListOf,
+    Object,
+    Property,
+    SecretValueType,
+    Tagged,
+    Text,
+    Type,
+)
 
 
 def _field(name: str, type: Type, doc: str, **rest: object) -> Field:
@@ -19,7 +28,9 @@ _SKILL = Tagged(
     {
         "skill_reference": Object(
             (
-                Property("skill_id", Text(min_length=1, max_length=64), "The skill id.", required=True),
+                Property(
+                    "skill_id", Text(min_length=1, max_length=64), "The skill id.", required=True
+                ),
                 Property("version", Text(), "The version of the skill; the latest if omitted."),
             )
         ),
@@ -28,8 +39,18 @@ _SKILL = Tagged(
 )
 _DOMAIN_SECRET = Object(
     (
-        Property("domain", Text(min_length=1), "The allowed domain whose requests carry the secret.", required=True),
-        Property("name", Text(min_length=1), "The name by which code in the container refers to it.", required=True),
+        Property(
+            "domain",
+            Text(min_length=1),
+            "The allowed domain whose requests carry the secret.",
+            required=True,
+        ),
+        Property(
+            "name",
+            Text(min_length=1),
+            "The name by which code in the container refers to it.",
+            required=True,
+        ),
         Property("value", SecretValueType(), "The secret.", required=True),
     )
 )
@@ -43,20 +64,33 @@ KIND = Kind(
     terminal_states={("status", "expired"): TerminalState.GONE},
     destroys="files and state in the container are lost",
     fields=(
-        _field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
+        _field(
+            "name",
+            Text(min_length=1),
+            "The display name; defaults to the resource's name.",
+            defaults_to_name=True,
+        ),
         _field(
             "expires_after",
             Object(
                 (
                     Property(
-                        "anchor", Text(choices=("last_active_at",)), "The event that starts the timer.", required=True
+                        "anchor",
+                        Text(choices=("last_active_at",)),
+                        "The event that starts the timer.",
+                        required=True,
                     ),
                     Property("minutes", Integer(1), "Minutes of inactivity.", required=True),
                 )
             ),
             "When an idle container expires.",
         ),
-        _field("memory_limit", Text(choices=("1g", "4g", "16g", "64g")), "The memory limit.", default="1g"),
+        _field(
+            "memory_limit",
+            Text(choices=("1g", "4g", "16g", "64g")),
+            "The memory limit.",
+            default="1g",
+        ),
         _field(
             "network_policy",
             Tagged(

@@ -21,16 +21,26 @@ _PART = Tagged(
     {
         "input_text": Object((Property("text", Text(multiline=True), "The text.", required=True),)),
         "output_text": Object(
-            (Property("text", Text(multiline=True), "The text that the model produced.", required=True),)
+            (
+                Property(
+                    "text", Text(multiline=True), "The text that the model produced.", required=True
+                ),
+            )
         ),
         "input_image": Object(
-            (Property("image_url", Text(min_length=1), "The URL or data URL of the image."), _FILE_ID, _DETAIL)
+            (
+                Property("image_url", Text(min_length=1), "The URL or data URL of the image."),
+                _FILE_ID,
+                _DETAIL,
+            )
         ),
         "input_file": Object(
             (
                 _FILE_ID,
                 Property("file_url", Text(min_length=1), "The URL of the file."),
-                Property("file_data", Text(min_length=1), "The content of the file, as a data URL."),
+                Property(
+                    "file_data", Text(min_length=1), "The content of the file, as a data URL."
+                ),
                 Property("filename", Text(min_length=1), "The name of the file."),
                 Property(
                     "detail",

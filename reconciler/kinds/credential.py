@@ -13,7 +13,12 @@ from reconciler.model.kind import Field, Kind, Mutability, ScopeType
 from reconciler.model.types import ListOf, Object, Property, SecretValueType, Tagged, Text
 
 _URL = Text(pattern=r"^https://\S+$")
-_SERVER = Property("mcp_server_url", _URL, "The https URL of the MCP server that the credential is for.", required=True)
+_SERVER = Property(
+    "mcp_server_url",
+    _URL,
+    "The https URL of the MCP server that the credential is for.",
+    required=True,
+)
 
 
 def _secret(name: str, doc: str) -> Property:
@@ -23,17 +28,35 @@ def _secret(name: str, doc: str) -> Property:
 _CLIENT_SECRET = Object((_secret("client_secret", "The secret of the OAuth client."),))
 _REFRESH = Object(
     (
-        Property("client_id", Text(min_length=1), "The OAuth client id used to refresh tokens.", required=True),
+        Property(
+            "client_id",
+            Text(min_length=1),
+            "The OAuth client id used to refresh tokens.",
+            required=True,
+        ),
         _secret("refresh_token", "The refresh token."),
         Property("token_endpoint", _URL, "The https URL of the token endpoint.", required=True),
         Property(
             "token_endpoint_auth",
-            Tagged({"none": Object(()), "client_secret_basic": _CLIENT_SECRET, "client_secret_post": _CLIENT_SECRET}),
+            Tagged(
+                {
+                    "none": Object(()),
+                    "client_secret_basic": _CLIENT_SECRET,
+                    "client_secret_post": _CLIENT_SECRET,
+                }
+            ),
             "How the client authenticates to the token endpoint.",
             required=True,
         ),
-        Property("resource", Text(min_length=1), "The resource indicator sent to the token endpoint.", default=None),
-        Property("scope", Text(min_length=1), "The scopes to request.", default=None, in_place=True),
+        Property(
+            "resource",
+            Text(min_length=1),
+            "The resource indicator sent to the token endpoint.",
+            default=None,
+        ),
+        Property(
+            "scope", Text(min_length=1), "The scopes to request.", default=None, in_place=True
+        ),
     )
 )
 _NETWORKING = Tagged(
@@ -85,7 +108,12 @@ _AUTH = Tagged(
                     required=True,
                 ),
                 _secret("secret_value", "The secret, on a single line."),
-                Property("networking", _NETWORKING, "Which outgoing requests may carry the secret.", required=True),
+                Property(
+                    "networking",
+                    _NETWORKING,
+                    "Which outgoing requests may carry the secret.",
+                    required=True,
+                ),
             )
         ),
     }
@@ -102,7 +130,13 @@ KIND = Kind(
     beta="agents=v1",
     destroys="agents can no longer authenticate with it",
     fields=(
-        Field("vault_id", Text(min_length=1), "The vault.", required=True, mutability=Mutability.REPLACES),
+        Field(
+            "vault_id",
+            Text(min_length=1),
+            "The vault.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
         Field(
             "name",
             NAME,

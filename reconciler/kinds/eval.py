@@ -22,7 +22,9 @@ RETIREMENT = Retirement(
     probe="/evals",
 )
 
-_FILTER = Object((Property("metadata", MapOf(Text(max_length=512)), "Filter by these metadata pairs."),))
+_FILTER = Object(
+    (Property("metadata", MapOf(Text(max_length=512)), "Filter by these metadata pairs."),)
+)
 
 KIND = Kind(
     name="Eval",
@@ -34,14 +36,24 @@ KIND = Kind(
     retirement=RETIREMENT,
     destroys="its runs and their results are deleted",
     fields=(
-        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
+        Field(
+            "name",
+            Text(min_length=1),
+            "The display name; defaults to the resource's name.",
+            defaults_to_name=True,
+        ),
         Field(
             "data_source_config",
             Tagged(
                 {
                     "custom": Object(
                         (
-                            Property("item_schema", Json(), "The JSON Schema of each item.", required=True),
+                            Property(
+                                "item_schema",
+                                Json(),
+                                "The JSON Schema of each item.",
+                                required=True,
+                            ),
                             Property(
                                 "include_sample_schema",
                                 Boolean(),

@@ -10,7 +10,17 @@ from reconciler.kinds.graders import MESSAGE
 from reconciler.kinds.parts import EFFORTS, WAITING, job_metadata
 from reconciler.model.job import Job
 from reconciler.model.kind import Field, Kind, Mutability, Readable, ScopeType
-from reconciler.model.types import Integer, Json, ListOf, MapOf, Number, Object, Property, Tagged, Text
+from reconciler.model.types import (
+    Integer,
+    Json,
+    ListOf,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Tagged,
+    Text,
+)
 
 _ROW = Object(
     (
@@ -20,20 +30,30 @@ _ROW = Object(
 )
 _GIVEN = {
     "file_content": Object((Property("content", ListOf(_ROW), "The items.", required=True),)),
-    "file_id": Object((Property("id", Text(min_length=1), "The id of an uploaded file of items.", required=True),)),
+    "file_id": Object(
+        (Property("id", Text(min_length=1), "The id of an uploaded file of items.", required=True),)
+    ),
 }
 _LOGGED = (
     Property("metadata", MapOf(Text(max_length=512)), "Filter by these metadata pairs."),
     Property("model", Text(min_length=1), "Filter by model."),
     Property("created_after", Integer(0), "Include only items created after this Unix timestamp."),
-    Property("created_before", Integer(0), "Include only items created before this Unix timestamp."),
+    Property(
+        "created_before", Integer(0), "Include only items created before this Unix timestamp."
+    ),
 )
 _STORED = Object((*_LOGGED, Property("limit", Integer(1), "The maximum number of items.")))
 _INPUT = Tagged(
     {
-        "template": Object((Property("template", ListOf(MESSAGE), "The messages.", required=True),)),
+        "template": Object(
+            (Property("template", ListOf(MESSAGE), "The messages.", required=True),)
+        ),
         "item_reference": Object(
-            (Property("item_reference", Text(), "The path of the messages in the item.", required=True),)
+            (
+                Property(
+                    "item_reference", Text(), "The path of the messages in the item.", required=True
+                ),
+            )
         ),
     }
 )
@@ -51,7 +71,12 @@ _SAMPLING = Object(
 def _sampled(name: str, logged: Object) -> Object:
     return Object(
         (
-            Property("source", Tagged({**_GIVEN, name: logged}), "The source of the items.", required=True),
+            Property(
+                "source",
+                Tagged({**_GIVEN, name: logged}),
+                "The source of the items.",
+                required=True,
+            ),
             Property("model", Text(min_length=1), "The model that generates the answers."),
             Property("input_messages", _INPUT, "The messages to send to the model."),
             Property("sampling_params", _SAMPLING, "Sampling settings."),
@@ -76,12 +101,24 @@ KIND = Kind(
         errors=(("error", "message"),),
     ),
     fields=(
-        Field("eval_id", Text(min_length=1), "The eval.", required=True, mutability=Mutability.REPLACES),
+        Field(
+            "eval_id",
+            Text(min_length=1),
+            "The eval.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
         Field(
             "data_source",
             Tagged(
                 {
-                    "jsonl": Object((Property("source", Tagged(_GIVEN), "The source of the items.", required=True),)),
+                    "jsonl": Object(
+                        (
+                            Property(
+                                "source", Tagged(_GIVEN), "The source of the items.", required=True
+                            ),
+                        )
+                    ),
                     "completions": _sampled("stored_completions", _STORED),
                     "responses": _sampled("responses", Object(_LOGGED)),
                 }

@@ -40,7 +40,10 @@ _VERSIONS = {
 
 
 def _fields(docs: dict[str, str]) -> tuple[Field, ...]:
-    return tuple(Field(name, Text(min_length=1), doc, mutability=Mutability.REPLACES) for name, doc in docs.items())
+    return tuple(
+        Field(name, Text(min_length=1), doc, mutability=Mutability.REPLACES)
+        for name, doc in docs.items()
+    )
 
 
 KIND = Kind(

@@ -54,7 +54,11 @@ _PROVIDER = Tagged(
 def _identify(spec: Spec) -> Spec:
     provider: Any = spec.get("provider")
     parts = provider if isinstance(provider, Mapping) else {}
-    named = [parts[name] for name in ("type", "bucket", "account_name", "container") if parts.get(name) is not None]
+    named = [
+        parts[name]
+        for name in ("type", "bucket", "account_name", "container")
+        if parts.get(name) is not None
+    ]
     is_known = len(named) > 1 and all(isinstance(part, str) for part in named)
     return {"project_id": spec.get("project_id"), "place": " ".join(named) if is_known else None}
 

@@ -19,7 +19,12 @@ KIND = Kind(
     collection="/organization/workload_identity_providers/{workload_identity_provider_id}/federation_rules",
     natural_key=("workload_identity_provider_id", "name"),
     destroys="matching tokens are no longer accepted",
-    audit_events=("workload_identity_provider_mapping.", "workload_identity_provider.", "service_account.", "project."),
+    audit_events=(
+        "workload_identity_provider_mapping.",
+        "workload_identity_provider.",
+        "service_account.",
+        "project.",
+    ),
     fields=(
         _fixed("workload_identity_provider_id", "The provider whose tokens the rule applies to."),
         _fixed("project_id", "The project of the service account."),
@@ -34,7 +39,12 @@ KIND = Kind(
                 LossRule(When.LOSES, Lost.LIMIT, "accepts tokens without {items}"),
             ),
         ),
-        Field("name", Text(), "The display name; defaults to the resource's name.", defaults_to_name=True),
+        Field(
+            "name",
+            Text(),
+            "The display name; defaults to the resource's name.",
+            defaults_to_name=True,
+        ),
         DESCRIPTION,
         ENABLED,
         Field(
@@ -43,7 +53,14 @@ KIND = Kind(
                 {
                     "service_account_default": Object(()),
                     "restricted": Object(
-                        (Property("scopes", ListOf(Text(min_length=1), unordered=True), "The scopes.", required=True),)
+                        (
+                            Property(
+                                "scopes",
+                                ListOf(Text(min_length=1), unordered=True),
+                                "The scopes.",
+                                required=True,
+                            ),
+                        )
                     ),
                 },
                 default={"type": "service_account_default"},
@@ -51,8 +68,20 @@ KIND = Kind(
             "What a token may do: everything that the service account may, or only the listed `scopes`.",
             default={"type": "service_account_default"},
             losses=(
-                LossRule(When.LOSES, Lost.ACCESS, "removes {items} from its tokens", ("scopes",), unset=EVERYTHING),
-                LossRule(When.GAINS, Lost.LIMIT, "grants {items} to its tokens", ("scopes",), unset=EVERYTHING),
+                LossRule(
+                    When.LOSES,
+                    Lost.ACCESS,
+                    "removes {items} from its tokens",
+                    ("scopes",),
+                    unset=EVERYTHING,
+                ),
+                LossRule(
+                    When.GAINS,
+                    Lost.LIMIT,
+                    "grants {items} to its tokens",
+                    ("scopes",),
+                    unset=EVERYTHING,
+                ),
             ),
             reset={"type": "service_account_default"},
         ),

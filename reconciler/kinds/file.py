@@ -66,7 +66,10 @@ KIND = Kind(
             Object(
                 (
                     Property(
-                        "anchor", Text(choices=("created_at",)), "The event that starts the timer.", required=True
+                        "anchor",
+                        Text(choices=("created_at",)),
+                        "The event that starts the timer.",
+                        required=True,
                     ),
                     Property(
                         "seconds",

@@ -10,7 +10,17 @@ from reconciler.kinds.graders import FINE_TUNING_GRADER
 from reconciler.kinds.parts import WAITING, job_metadata
 from reconciler.model.job import Job
 from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Readable, Removal, ScopeType
-from reconciler.model.types import Either, Integer, ListOf, Number, Object, Property, Tagged, Text, Type
+from reconciler.model.types import (
+    Either,
+    Integer,
+    ListOf,
+    Number,
+    Object,
+    Property,
+    Tagged,
+    Text,
+    Type,
+)
 
 
 def _input(name: str, type: Type, doc: str, *, shown: bool = False, **rest: object) -> Field:
@@ -26,26 +36,42 @@ def _method(*more: Property, grader: tuple[Property, ...] = ()) -> Object:
     common = (
         Property("n_epochs", _auto_or(Integer(1, 50)), "The number of passes over the examples."),
         Property("batch_size", _auto_or(Integer(1, 256)), "The number of examples per step."),
-        Property("learning_rate_multiplier", _auto_or(Number(0)), "A multiplier for the learning rate."),
+        Property(
+            "learning_rate_multiplier", _auto_or(Number(0)), "A multiplier for the learning rate."
+        ),
     )
-    return Object((*grader, Property("hyperparameters", Object((*common, *more)), "Hyperparameters.")))
+    return Object(
+        (*grader, Property("hyperparameters", Object((*common, *more)), "Hyperparameters."))
+    )
 
 
 _METHODS = {
     "supervised": _method(),
     "dpo": _method(
-        Property("beta", _auto_or(Number(0, 2)), "The weight of the penalty for deviating from the base model.")
+        Property(
+            "beta",
+            _auto_or(Number(0, 2)),
+            "The weight of the penalty for deviating from the base model.",
+        )
     ),
     "reinforcement": _method(
         Property(
-            "reasoning_effort", Text(choices=("default", "low", "medium", "high")), "How much reasoning the model does."
+            "reasoning_effort",
+            Text(choices=("default", "low", "medium", "high")),
+            "How much reasoning the model does.",
         ),
         Property(
-            "compute_multiplier", _auto_or(Number(0.00001, 10)), "A multiplier for the compute spent on exploration."
+            "compute_multiplier",
+            _auto_or(Number(0.00001, 10)),
+            "A multiplier for the compute spent on exploration.",
         ),
         Property("eval_interval", _auto_or(Integer(1)), "The number of steps between evaluations."),
         Property("eval_samples", _auto_or(Integer(1)), "The number of samples per evaluation."),
-        grader=(Property("grader", FINE_TUNING_GRADER, "The grader that scores answers.", required=True),),
+        grader=(
+            Property(
+                "grader", FINE_TUNING_GRADER, "The grader that scores answers.", required=True
+            ),
+        ),
     ),
 }
 _WANDB = Object(
@@ -77,7 +103,12 @@ KIND = Kind(
         destroys="the trained model and the money spent on it are lost",
     ),
     fields=(
-        _input("model", Text(min_length=1), "The base model, or a fine-tuned model to continue from.", required=True),
+        _input(
+            "model",
+            Text(min_length=1),
+            "The base model, or a fine-tuned model to continue from.",
+            required=True,
+        ),
         _input(
             "training_file",
             Text(min_length=1),
@@ -85,8 +116,15 @@ KIND = Kind(
             required=True,
             shown=True,
         ),
-        _input("validation_file", Text(min_length=1), "An uploaded file of examples for validation.", shown=True),
-        _input("suffix", Text(min_length=1, max_length=64), "A suffix for the name of the new model."),
+        _input(
+            "validation_file",
+            Text(min_length=1),
+            "An uploaded file of examples for validation.",
+            shown=True,
+        ),
+        _input(
+            "suffix", Text(min_length=1, max_length=64), "A suffix for the name of the new model."
+        ),
         _input("seed", Integer(0, 2_147_483_647), "A seed for mostly reproducible training."),
         _input(
             "method",
@@ -102,7 +140,17 @@ KIND = Kind(
         _input(
             "integrations",
             ListOf(
-                Tagged({"wandb": Object((Property("wandb", _WANDB, "Weights & Biases settings.", required=True),))}),
+                Tagged(
+                    {
+                        "wandb": Object(
+                            (
+                                Property(
+                                    "wandb", _WANDB, "Weights & Biases settings.", required=True
+                                ),
+                            )
+                        )
+                    }
+                ),
                 max_items=5,
             ),
             "Other services to report progress to.",

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from reconciler.kinds.parts import EFFORTS
-from reconciler.model.types import Either, Integer, ListOf, MapOf, Number, Object, Property, Tagged, Text
+from reconciler.model.types import (
+    Either,
+    Integer,
+    ListOf,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Tagged,
+    Text,
+)
 
 METRICS = (
     "cosine", "fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l",
@@ -49,8 +59,15 @@ MESSAGE = Object(
 
 _NAME = Property("name", Text(min_length=1), "The name of the grader.", required=True)
 _TEXTS = (
-    Property("input", Text(), "The text to grade, for example `{{sample.output_text}}`.", required=True),
-    Property("reference", Text(), "The text to compare it with, for example `{{item.answer}}`.", required=True),
+    Property(
+        "input", Text(), "The text to grade, for example `{{sample.output_text}}`.", required=True
+    ),
+    Property(
+        "reference",
+        Text(),
+        "The text to compare it with, for example `{{item.answer}}`.",
+        required=True,
+    ),
 )
 _MODEL = Property("model", Text(min_length=1), "The model that grades.", required=True)
 _INPUT = Property("input", ListOf(MESSAGE), "The messages to send to the model.", required=True)
@@ -59,7 +76,9 @@ _SAMPLING = Object(
         Property("seed", Integer(), "A seed for mostly reproducible grades."),
         Property("top_p", Number(0, 1), "Nucleus sampling probability."),
         Property("temperature", Number(0, 2), "Sampling temperature."),
-        Property("max_completions_tokens", Integer(1), "The maximum number of tokens in an answer."),
+        Property(
+            "max_completions_tokens", Integer(1), "The maximum number of tokens in an answer."
+        ),
         Property("reasoning_effort", Text(choices=EFFORTS), "How much reasoning the model does."),
     )
 )
@@ -67,12 +86,19 @@ _SAMPLING = Object(
 
 def _threshold(*, of_eval: bool, required: bool = False) -> tuple[Property, ...]:
     number = Number(-1_000_000, 1_000_000)
-    return (Property("pass_threshold", number, "The minimum score to pass.", required=required),) if of_eval else ()
+    return (
+        (Property("pass_threshold", number, "The minimum score to pass.", required=required),)
+        if of_eval
+        else ()
+    )
 
 
 def _variants(*, of_eval: bool) -> dict[str, Object]:
     similar = Property(
-        "evaluation_metric", Text(choices=METRICS, open_choices=True), "The similarity metric.", required=True
+        "evaluation_metric",
+        Text(choices=METRICS, open_choices=True),
+        "The similarity metric.",
+        required=True,
     )
     span = ListOf(Number(-1_000_000, 1_000_000), min_items=2, max_items=2)
     return {
@@ -81,11 +107,16 @@ def _variants(*, of_eval: bool) -> dict[str, Object]:
                 _NAME,
                 *_TEXTS,
                 Property(
-                    "operation", Text(choices=("eq", "ne", "like", "ilike")), "The comparison operator.", required=True
+                    "operation",
+                    Text(choices=("eq", "ne", "like", "ilike")),
+                    "The comparison operator.",
+                    required=True,
                 ),
             )
         ),
-        "text_similarity": Object((_NAME, *_TEXTS, similar, *_threshold(of_eval=of_eval, required=True))),
+        "text_similarity": Object(
+            (_NAME, *_TEXTS, similar, *_threshold(of_eval=of_eval, required=True))
+        ),
         "python": Object(
             (
                 _NAME,
@@ -117,8 +148,18 @@ _LABEL_MODEL = Object(
         _NAME,
         _MODEL,
         _INPUT,
-        Property("labels", ListOf(Text(), min_items=1), "The labels that the model may assign.", required=True),
-        Property("passing_labels", ListOf(Text(), min_items=1), "The labels that count as a pass.", required=True),
+        Property(
+            "labels",
+            ListOf(Text(), min_items=1),
+            "The labels that the model may assign.",
+            required=True,
+        ),
+        Property(
+            "passing_labels",
+            ListOf(Text(), min_items=1),
+            "The labels that count as a pass.",
+            required=True,
+        ),
     )
 )
 
@@ -134,7 +175,10 @@ FINE_TUNING_GRADER = Tagged(
                 _NAME,
                 Property("graders", MapOf(_PLAIN), "The graders by name.", required=True),
                 Property(
-                    "calculate_output", Text(min_length=1), "A formula over the names of the graders.", required=True
+                    "calculate_output",
+                    Text(min_length=1),
+                    "A formula over the names of the graders.",
+                    required=True,
                 ),
             )
         ),

@@ -18,9 +18,20 @@ KIND = Kind(
     page_limit=1000,
     own_audit_events=("group.updated",),
     fields=(
-        Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
         Field(
-            "user_id", Text(min_length=1), "The user.", required=True, mutability=Mutability.REPLACES, response_key="id"
+            "group_id",
+            Text(min_length=1),
+            "The group.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
+        Field(
+            "user_id",
+            Text(min_length=1),
+            "The user.",
+            required=True,
+            mutability=Mutability.REPLACES,
+            response_key="id",
         ),
     ),
     example="""\

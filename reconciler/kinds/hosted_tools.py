@@ -11,7 +11,9 @@ from reconciler.model.destruction import LossRule, Lost, When
 from reconciler.model.kind import OVERWRITTEN, Field, Kind, Removal, ScopeType
 from reconciler.model.types import Boolean, Object, Property
 
-_SWITCH = Object((Property("enabled", Boolean(), "Whether the project may use the tool.", required=True),))
+_SWITCH = Object(
+    (Property("enabled", Boolean(), "Whether the project may use the tool.", required=True),)
+)
 
 
 def _tool(name: str, what: str) -> Field:
@@ -21,7 +23,9 @@ def _tool(name: str, what: str) -> Field:
         f"Whether the project may use {what}.",
         reset=OVERWRITTEN,
         losses=(
-            LossRule(When.FALLS, Lost.ACCESS, f"stops the project from using {what}", at=("enabled",)),
+            LossRule(
+                When.FALLS, Lost.ACCESS, f"stops the project from using {what}", at=("enabled",)
+            ),
             LossRule(When.RISES, Lost.LIMIT, f"lets the project use {what}", at=("enabled",)),
         ),
     )

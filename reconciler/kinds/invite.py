@@ -19,11 +19,20 @@ KIND = Kind(
     natural_key=("email",),
     unique=True,
     made_unnecessary_by="User",
-    terminal_states={("status", "accepted"): TerminalState.GONE, ("status", "expired"): TerminalState.REPLACE},
+    terminal_states={
+        ("status", "accepted"): TerminalState.GONE,
+        ("status", "expired"): TerminalState.REPLACE,
+    },
     destroys="the invitation can no longer be accepted",
     own_audit_events=("invite.",),
     fields=(
-        Field("email", EMAIL, "The e-mail address to invite.", required=True, mutability=Mutability.REPLACES),
+        Field(
+            "email",
+            EMAIL,
+            "The e-mail address to invite.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
         Field(
             "role",
             Text(choices=("reader", "owner")),

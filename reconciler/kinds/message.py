@@ -31,13 +31,28 @@ def _image(source: Property) -> Object:
 
 _PART = Tagged(
     {
-        "text": Object((Property("text", Text(min_length=1, multiline=True, inside="value"), "The text.", True),)),
-        "image_file": Object((Property("image_file", _image(_FILE_ID), "An uploaded image.", True),)),
+        "text": Object(
+            (
+                Property(
+                    "text", Text(min_length=1, multiline=True, inside="value"), "The text.", True
+                ),
+            )
+        ),
+        "image_file": Object(
+            (Property("image_file", _image(_FILE_ID), "An uploaded image.", True),)
+        ),
         "image_url": Object(
             (
                 Property(
                     "image_url",
-                    _image(Property("url", Text(pattern=r"^https?://\S+$"), "The URL of the image.", required=True)),
+                    _image(
+                        Property(
+                            "url",
+                            Text(pattern=r"^https?://\S+$"),
+                            "The URL of the image.",
+                            required=True,
+                        )
+                    ),
                     "An image on the web.",
                     required=True,
                 ),
@@ -57,7 +72,11 @@ CONTENT = Either(Text(min_length=1, multiline=True), ListOf(_PART, min_items=1),
 def _identify(spec: Spec) -> Spec:
     content = spec.get("content")
     known = content is not None and not has_unknown(content)
-    says = json.dumps(canonical(CONTENT, content), ensure_ascii=False, sort_keys=True) if known else None
+    says = (
+        json.dumps(canonical(CONTENT, content), ensure_ascii=False, sort_keys=True)
+        if known
+        else None
+    )
     return {"thread_id": spec.get("thread_id"), "role": spec.get("role"), "says": says}
 
 
@@ -79,8 +98,15 @@ KIND = Kind(
     identify=_identify,
     fields=(
         _fixed("thread_id", Text(min_length=1), "The thread.", required=True),
-        _fixed("role", Text(choices=("user", "assistant")), "The author of the message.", required=True),
-        _fixed("content", CONTENT, "The content: a string, or a list of texts and images.", required=True),
+        _fixed(
+            "role", Text(choices=("user", "assistant")), "The author of the message.", required=True
+        ),
+        _fixed(
+            "content",
+            CONTENT,
+            "The content: a string, or a list of texts and images.",
+            required=True,
+        ),
         _fixed(
             "attachments",
             ListOf(
@@ -89,7 +115,10 @@ KIND = Kind(
                         _FILE_ID,
                         Property(
                             "tools",
-                            ListOf(Tagged({"code_interpreter": Object(()), "file_search": Object(())}), unordered=True),
+                            ListOf(
+                                Tagged({"code_interpreter": Object(()), "file_search": Object(())}),
+                                unordered=True,
+                            ),
                             "The tools that may use the file.",
                             required=True,
                         ),

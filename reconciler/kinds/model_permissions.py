@@ -25,7 +25,9 @@ KIND = Kind(
             Text(choices=("allow_list", "deny_list")),
             "Whether the list names the allowed models or the denied ones.",
             required=True,
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "changes the list from {before} to {after}"),),
+            losses=(
+                LossRule(When.CHANGES, Lost.ACCESS, "changes the list from {before} to {after}"),
+            ),
         ),
         Field(
             "model_ids",
@@ -41,9 +43,24 @@ KIND = Kind(
                     given=("mode", "allow_list"),
                     empties=True,
                 ),
-                LossRule(When.GAINS, Lost.LIMIT, "allows the project to use {items}", given=("mode", "allow_list")),
-                LossRule(When.GAINS, Lost.ACCESS, "stops the project from using {items}", given=("mode", "deny_list")),
-                LossRule(When.LOSES, Lost.LIMIT, "allows the project to use {items}", given=("mode", "deny_list")),
+                LossRule(
+                    When.GAINS,
+                    Lost.LIMIT,
+                    "allows the project to use {items}",
+                    given=("mode", "allow_list"),
+                ),
+                LossRule(
+                    When.GAINS,
+                    Lost.ACCESS,
+                    "stops the project from using {items}",
+                    given=("mode", "deny_list"),
+                ),
+                LossRule(
+                    When.LOSES,
+                    Lost.LIMIT,
+                    "allows the project to use {items}",
+                    given=("mode", "deny_list"),
+                ),
             ),
         ),
     ),

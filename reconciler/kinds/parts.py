@@ -103,8 +103,16 @@ CHUNKING = Tagged(
         "auto": Object(()),
         "static": Object((Property("static", STATIC_CHUNKING, "The chunk sizes.", required=True),)),
     },
-    default={"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}},
-    same_as={"auto": {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}},
+    default={
+        "type": "static",
+        "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400},
+    },
+    same_as={
+        "auto": {
+            "type": "static",
+            "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400},
+        }
+    },
 )
 
 EMPTY_PARAMETERS = {"type": "object", "properties": {}}
@@ -113,19 +121,37 @@ RANKING = Object(
     (
         Property(
             "ranker",
-            Text(choices=("auto", "default_2024_08_21"), open_choices=True, aliases={"auto": "default_2024_08_21"}),
+            Text(
+                choices=("auto", "default_2024_08_21"),
+                open_choices=True,
+                aliases={"auto": "default_2024_08_21"},
+            ),
             "The ranker.",
             default="default_2024_08_21",
         ),
-        Property("score_threshold", Number(0, 1), "The minimum score of a result.", required=True, default=0),
+        Property(
+            "score_threshold",
+            Number(0, 1),
+            "The minimum score of a result.",
+            required=True,
+            default=0,
+        ),
         Property(
             "hybrid_search",
             Object(
                 (
                     Property(
-                        "embedding_weight", Number(0), "The weight of embedding (semantic) matches.", required=True
+                        "embedding_weight",
+                        Number(0),
+                        "The weight of embedding (semantic) matches.",
+                        required=True,
                     ),
-                    Property("text_weight", Number(0), "The weight of text (keyword) matches.", required=True),
+                    Property(
+                        "text_weight",
+                        Number(0),
+                        "The weight of text (keyword) matches.",
+                        required=True,
+                    ),
                 )
             ),
             "The weights of semantic and keyword matches in hybrid search.",
@@ -139,6 +165,8 @@ JSON_SCHEMA_FORMAT = Object(
         Property("name", NAME_64, "The name of the format.", required=True),
         Property("description", Text(), "What the format is for.", default=""),
         Property("schema", Json(empty={}), "The JSON Schema that answers must follow."),
-        Property("strict", Boolean(), "Whether the model must match the schema exactly.", default=False),
+        Property(
+            "strict", Boolean(), "Whether the model must match the schema exactly.", default=False
+        ),
     )
 )

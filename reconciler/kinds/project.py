@@ -8,7 +8,15 @@ with the same name are an error, not a guess.
 from __future__ import annotations
 
 from reconciler.model.destruction import LossRule, Lost, When
-from reconciler.model.kind import Field, Kind, Mutability, OnRemove, Removal, ScopeType, TerminalState
+from reconciler.model.kind import (
+    Field,
+    Kind,
+    Mutability,
+    OnRemove,
+    Removal,
+    ScopeType,
+    TerminalState,
+)
 from reconciler.model.types import Text
 
 RESIDENCIES = (
@@ -49,7 +57,11 @@ KIND = Kind(
             "The id of a customer-managed encryption key.",
             default=None,
             nullable=True,
-            losses=(LossRule(When.CHANGES, Lost.LIMIT, "stops encrypting new data with the key {before}"),),
+            losses=(
+                LossRule(
+                    When.CHANGES, Lost.LIMIT, "stops encrypting new data with the key {before}"
+                ),
+            ),
         ),
     ),
     example="""\

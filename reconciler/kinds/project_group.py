@@ -22,7 +22,13 @@ KIND = Kind(
     destroys="the group's members lose access to the project",
     own_audit_events=("role.assignment.",),
     fields=(
-        Field("group_id", Text(min_length=1), "The group.", required=True, mutability=Mutability.REPLACES),
+        Field(
+            "group_id",
+            Text(min_length=1),
+            "The group.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
         Field(
             "role",
             ROLE_ID,

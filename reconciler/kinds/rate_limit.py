@@ -19,7 +19,9 @@ def _limit(name: str, doc: str) -> Field:
         reset=OVERWRITTEN,
         losses=(
             LossRule(When.RISES, Lost.LIMIT, f"raises {name} from {{before}} to {{after}}"),
-            LossRule(When.FALLS, Lost.ACCESS, f"sets {name} to 0: the model can no longer be used", to=0),
+            LossRule(
+                When.FALLS, Lost.ACCESS, f"sets {name} to 0: the model can no longer be used", to=0
+            ),
         ),
     )
 
@@ -48,9 +50,15 @@ KIND = Kind(
         _limit("max_requests_per_1_minute", "Requests per minute."),
         _limit("max_tokens_per_1_minute", "Tokens per minute."),
         _limit("max_images_per_1_minute", "Images per minute; only for image models."),
-        _limit("max_audio_megabytes_per_1_minute", "Megabytes of audio per minute; only for audio models."),
+        _limit(
+            "max_audio_megabytes_per_1_minute",
+            "Megabytes of audio per minute; only for audio models.",
+        ),
         _limit("max_requests_per_1_day", "Requests per day; only for models with a daily limit."),
-        _limit("batch_1_day_max_input_tokens", "Batch input tokens per day; only for models that support batches."),
+        _limit(
+            "batch_1_day_max_input_tokens",
+            "Batch input tokens per day; only for models that support batches.",
+        ),
     ),
     example="""\
 kind: RateLimit

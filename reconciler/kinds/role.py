@@ -35,7 +35,11 @@ KIND = Kind(
             "The permissions, for example `api.groups.read`; may be empty.",
             required=True,
             default=[],
-            losses=(LossRule(When.LOSES, Lost.ACCESS, "removes {items} from users and groups with the role"),),
+            losses=(
+                LossRule(
+                    When.LOSES, Lost.ACCESS, "removes {items} from users and groups with the role"
+                ),
+            ),
         ),
         Field("description", Text(), "A description of the role.", default=None, nullable=True),
     ),

@@ -37,7 +37,11 @@ KIND = Kind(
             "and one without a key has no role.",
             reset=KEEP,
             on_create=False,
-            losses=(LossRule(When.FALLS, Lost.ACCESS, "lowers its role from {before} to {after}", order=ROLES),),
+            losses=(
+                LossRule(
+                    When.FALLS, Lost.ACCESS, "lowers its role from {before} to {after}", order=ROLES
+                ),
+            ),
         ),
         Field(
             "key",

@@ -11,7 +11,17 @@ from typing import Any
 
 from reconciler.model.calls import Calls
 from reconciler.model.destruction import EVERYTHING, LossRule, Lost, When
-from reconciler.model.kind import IN_USE, IS_OVER, KEEP, Field, Kind, Mutability, Readable, ScopeType, TerminalState
+from reconciler.model.kind import (
+    IN_USE,
+    IS_OVER,
+    KEEP,
+    Field,
+    Kind,
+    Mutability,
+    Readable,
+    ScopeType,
+    TerminalState,
+)
 from reconciler.model.types import Integer, KeySinkType, ListOf, Text
 
 HELD = {(IN_USE, True): "this run authenticates with it"}
@@ -34,7 +44,9 @@ SCOPES = Field(
     reset=[],
     readable=Readable.NEVER,
     losses=(
-        LossRule(When.LOSES, Lost.ACCESS, "removes {items} from the key's scopes", unset=EVERYTHING),
+        LossRule(
+            When.LOSES, Lost.ACCESS, "removes {items} from the key's scopes", unset=EVERYTHING
+        ),
         LossRule(When.GAINS, Lost.LIMIT, "adds {items} to the key's scopes", unset=EVERYTHING),
     ),
 )
@@ -46,10 +58,16 @@ LIFETIME = Field(
     readable=Readable.NEVER,
     losses=(
         LossRule(
-            When.FALLS, Lost.ACCESS, "makes the key expire in {after} seconds instead of {before}", unset=EVERYTHING
+            When.FALLS,
+            Lost.ACCESS,
+            "makes the key expire in {after} seconds instead of {before}",
+            unset=EVERYTHING,
         ),
         LossRule(
-            When.RISES, Lost.LIMIT, "makes the key valid for {after} seconds instead of {before}", unset=EVERYTHING
+            When.RISES,
+            Lost.LIMIT,
+            "makes the key valid for {after} seconds instead of {before}",
+            unset=EVERYTHING,
         ),
     ),
 )

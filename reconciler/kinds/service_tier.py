@@ -29,14 +29,24 @@ KIND = Kind(
         ),
         Field(
             "enabled_tiers",
-            Either(Text(choices=("all",)), ListOf(Text(choices=("flex", "fast", "ultrafast")), unordered=True)),
+            Either(
+                Text(choices=("all",)),
+                ListOf(Text(choices=("flex", "fast", "ultrafast")), unordered=True),
+            ),
             "The tiers that requests may specify in addition to the standard tier: `all`, which "
             "includes future tiers, or a list. An empty list allows only the standard tier.",
             default=[],
             reset=OVERWRITTEN,
             losses=(
-                LossRule(When.LOSES, Lost.ACCESS, "refuses requests for the tier {items}", all_items="all"),
-                LossRule(When.GAINS, Lost.LIMIT, "allows requests for the tier {items}", all_items="all"),
+                LossRule(
+                    When.LOSES,
+                    Lost.ACCESS,
+                    "refuses requests for the tier {items}",
+                    all_items="all",
+                ),
+                LossRule(
+                    When.GAINS, Lost.LIMIT, "allows requests for the tier {items}", all_items="all"
+                ),
             ),
         ),
     ),

@@ -33,7 +33,9 @@ KIND = Kind(
     fields=(
         Field(
             "files",
-            BundleType(entry=_ENTRY, version="default_version", max_files=500, max_bytes=50 * 1024 * 1024),
+            BundleType(
+                entry=_ENTRY, version="default_version", max_files=500, max_bytes=50 * 1024 * 1024
+            ),
             "The folder, as globs (`path`, `ignore`). They must match exactly one SKILL.md, with "
             "`name` and `description` in its front matter; all other files must be in or below "
             "its folder.",

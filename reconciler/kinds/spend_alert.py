@@ -17,8 +17,15 @@ from reconciler.model.types import Integer, ListOf, Object, Property, Tagged, Te
 _CHANNEL: dict[str, Any] = {
     "email": Object(
         (
-            Property("recipients", ListOf(EMAIL, unordered=True), "The recipients' e-mail addresses.", required=True),
-            Property("subject_prefix", Text(), "A prefix for the subject of the e-mail.", default=None),
+            Property(
+                "recipients",
+                ListOf(EMAIL, unordered=True),
+                "The recipients' e-mail addresses.",
+                required=True,
+            ),
+            Property(
+                "subject_prefix", Text(), "A prefix for the subject of the e-mail.", default=None
+            ),
         )
     )
 }
@@ -37,7 +44,11 @@ KIND = Kind(
             Integer(minimum=0),
             "The amount, in cents.",
             required=True,
-            losses=(LossRule(When.RISES, Lost.LIMIT, "sends the e-mail at {after} cents instead of {before}"),),
+            losses=(
+                LossRule(
+                    When.RISES, Lost.LIMIT, "sends the e-mail at {after} cents instead of {before}"
+                ),
+            ),
         ),
         CURRENCY,
         INTERVAL,
@@ -46,7 +57,14 @@ KIND = Kind(
             Tagged(_CHANNEL),
             "Where to send the alert.",
             required=True,
-            losses=(LossRule(When.LOSES, Lost.LIMIT, "stops sending e-mail to {items}", at=("email", "recipients")),),
+            losses=(
+                LossRule(
+                    When.LOSES,
+                    Lost.LIMIT,
+                    "stops sending e-mail to {items}",
+                    at=("email", "recipients"),
+                ),
+            ),
         ),
     ),
     fill_defaults=lambda spec: {"currency": "USD", "interval": "month", **spec},

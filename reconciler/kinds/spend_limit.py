@@ -12,7 +12,9 @@ from reconciler.model.kind import Field, Kind, ScopeType
 from reconciler.model.types import Integer, Text
 
 CURRENCY = Field("currency", Text(choices=("USD",)), "The currency.", default="USD")
-INTERVAL = Field("interval", Text(choices=("month",)), "The period that the amount applies to.", default="month")
+INTERVAL = Field(
+    "interval", Text(choices=("month",)), "The period that the amount applies to.", default="month"
+)
 
 KIND = Kind(
     name="SpendLimit",
@@ -29,7 +31,9 @@ KIND = Kind(
             Integer(minimum=1),
             "The amount, in cents.",
             required=True,
-            losses=(LossRule(When.RISES, Lost.LIMIT, "raises the limit from {before} to {after} cents"),),
+            losses=(
+                LossRule(When.RISES, Lost.LIMIT, "raises the limit from {before} to {after} cents"),
+            ),
         ),
         CURRENCY,
         INTERVAL,

@@ -44,7 +44,10 @@ KIND = Kind(
             Object(
                 (
                     Property(
-                        "anchor", Text(choices=("last_active_at",)), "The event that starts the timer.", required=True
+                        "anchor",
+                        Text(choices=("last_active_at",)),
+                        "The event that starts the timer.",
+                        required=True,
                     ),
                     Property("days", Integer(1, 365), "Days of inactivity.", required=True),
                 )

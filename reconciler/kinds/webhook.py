@@ -29,7 +29,12 @@ KIND = Kind(
     natural_key=("name",),
     destroys="its events are no longer delivered",
     fields=(
-        Field("name", Text(min_length=1), "The display name; defaults to the resource's name.", defaults_to_name=True),
+        Field(
+            "name",
+            Text(min_length=1),
+            "The display name; defaults to the resource's name.",
+            defaults_to_name=True,
+        ),
         Field(
             "url",
             Text(pattern=r"^https://\S+$"),

@@ -32,7 +32,9 @@ _VERIFICATION = Tagged(
                 ),
             )
         ),
-        "uploaded_jwks": Object((Property("jwks", Json(), "The issuer's JSON Web Key Set.", required=True),)),
+        "uploaded_jwks": Object(
+            (Property("jwks", Json(), "The issuer's JSON Web Key Set.", required=True),)
+        ),
     },
     default={"type": "discovery"},
 )
@@ -46,7 +48,13 @@ KIND = Kind(
     audit_events=("workload_identity_provider.",),
     destroys="its federation rules are deleted, and its tokens are no longer accepted",
     fields=(
-        Field("type", Text(choices=("oidc",)), "The protocol.", required=True, mutability=Mutability.REPLACES),
+        Field(
+            "type",
+            Text(choices=("oidc",)),
+            "The protocol.",
+            required=True,
+            mutability=Mutability.REPLACES,
+        ),
         Field("name", Text(min_length=1), "The display name.", required=True),
         Field(
             "issuer",
@@ -87,13 +95,23 @@ KIND = Kind(
             "Attributes computed from a token's claims.",
             default=[],
             reset=[],
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "changes the attributes that federation rules match"),),
+            losses=(
+                LossRule(
+                    When.CHANGES, Lost.ACCESS, "changes the attributes that federation rules match"
+                ),
+            ),
         ),
         Field(
             "verification",
             _VERIFICATION,
             "The source of the keys that verify tokens.",
-            losses=(LossRule(When.CHANGES, Lost.ACCESS, "stops accepting tokens signed with the previous keys"),),
+            losses=(
+                LossRule(
+                    When.CHANGES,
+                    Lost.ACCESS,
+                    "stops accepting tokens signed with the previous keys",
+                ),
+            ),
             default={"type": "discovery"},
             reset={"type": "discovery", "discovery_url": None},
         ),

@@ -28,14 +28,21 @@ def bundle_of(found: Mapping[str, Member], type: BundleType, files: Files) -> Fi
     root = root_of(found, type.entry)
     if root is None:
         count = sum(path.rpartition("/")[2] == type.entry for path in found) or "none"
-        raise Problem(f"No {type.entry}", f"The files must contain exactly one {type.entry}; found {count}.")
+        raise Problem(
+            f"No {type.entry}", f"The files must contain exactly one {type.entry}; found {count}."
+        )
     for path in found:
         if not path.startswith(root):
-            raise Problem("File outside the folder", f'"{path}" is outside "{root}", the folder of {type.entry}.')
+            raise Problem(
+                "File outside the folder",
+                f'"{path}" is outside "{root}", the folder of {type.entry}.',
+            )
     size = sum(member.content.size for member in found.values() if member.content)
     if len(found) > type.max_files or size > type.max_bytes:
         most = f"the limit is {type.max_files} files and {type.max_bytes // 1_048_576} MiB in total"
-        raise Problem("Folder too large", f'"{root}" has {len(found)} files of {size:,} bytes; {most}.')
+        raise Problem(
+            "Folder too large", f'"{root}" has {len(found)} files of {size:,} bytes; {most}.'
+        )
     members = {path.removeprefix(root): member for path, member in found.items()}
     described = _described(members[type.entry], files)
     return FileSet(
@@ -51,7 +58,10 @@ def _described(entry: Member, files: Files) -> dict[str, str]:
     text = files.text(path)
     head, fence, _ = text.removeprefix(_FENCE).partition(f"\n{_FENCE}")
     if not text.startswith(_FENCE) or not fence:
-        raise Problem("No front matter", f'"{path}" must start with YAML front matter between two "---" lines.')
+        raise Problem(
+            "No front matter",
+            f'"{path}" must start with YAML front matter between two "---" lines.',
+        )
     found = _read(head, path)
     for name in _DESCRIBED_BY:
         if not isinstance(found.get(name), str) or not found[name].strip():

@@ -24,7 +24,9 @@ RESERVED_ATTRIBUTES = ("reconciler_path", "reconciler_sha256")
 MAX_PAIRS = 16
 
 
-def check_resource(resource: Resource, declared: AddressIndex, written: Mapping[str, Any]) -> Iterator[SchemaViolation]:
+def check_resource(
+    resource: Resource, declared: AddressIndex, written: Mapping[str, Any]
+) -> Iterator[SchemaViolation]:
     """The problems of one resource by itself; `written` is its spec before files took the place of
     paths.
     """
@@ -66,7 +68,9 @@ def _mark(resource: Resource) -> Iterator[SchemaViolation]:
             f"All {MAX_PAIRS} pairs are used, so there is no room for the ownership mark: "
             "if the state is lost, the object cannot be found again."
         )
-        yield SchemaViolation(("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING)
+        yield SchemaViolation(
+            ("spec", name), "No room for the mark", detail, at_key=True, severity=Severity.WARNING
+        )
 
 
 def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
@@ -74,21 +78,34 @@ def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
     shapes = kind.shapes
     shape = next((one for one in shapes if one.fits(spec)), None)
     if shape is None:
-        needed = " or ".join(f'"{name}"' for one in shapes if one.when is None for name in one.needs)
+        needed = " or ".join(
+            f'"{name}"' for one in shapes if one.when is None for name in one.needs
+        )
         if needed:
-            yield SchemaViolation(("spec",), f"Missing {needed}", "spec requires one of them.", at_key=True)
+            yield SchemaViolation(
+                ("spec",), f"Missing {needed}", "spec requires one of them.", at_key=True
+            )
         return
     told = f"{shape.when[0]}: {shape.when[1]}" if shape.when else f'"{shape.needs[0]}"'
     for name in shape.needs:
         if spec.get(name) is None:
             yield SchemaViolation(
-                ("spec",), f'Missing "{name}"', f"spec requires it together with {told}.", at_key=True
+                ("spec",),
+                f'Missing "{name}"',
+                f"spec requires it together with {told}.",
+                at_key=True,
             )
-    others = {name for one in shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
+    others = {name for one in shapes for name in (*one.needs, *one.takes)} - {
+        *shape.needs,
+        *shape.takes,
+    }
     for name in spec:
         if name in others and spec[name] is not None:
             yield SchemaViolation(
-                ("spec", name), "Fields cannot be combined", f'"{name}" cannot be combined with {told}.', at_key=True
+                ("spec", name),
+                "Fields cannot be combined",
+                f'"{name}" cannot be combined with {told}.',
+                at_key=True,
             )
 
 
@@ -105,15 +122,23 @@ def _ignored_paths(resource: Resource) -> Iterator[SchemaViolation]:
         field = resource.kind.by_name.get(str(name))
         if field is None:
             guess = nearest(str(name), resource.kind.by_name)
-            yield SchemaViolation(trail, f'Unknown field "{name}"', f"{resource.kind.name} has no such field.{guess}")
+            yield SchemaViolation(
+                trail, f'Unknown field "{name}"', f"{resource.kind.name} has no such field.{guess}"
+            )
         elif wrong := unknown_part(field.type, below):
-            yield SchemaViolation(trail, f'Unknown field "{wrong}"', f'"{path}": {name} has nothing at "{wrong}".')
+            yield SchemaViolation(
+                trail, f'Unknown field "{wrong}"', f'"{path}": {name} has nothing at "{wrong}".'
+            )
 
 
-def _renamed(resource: Resource, earlier: Address, declared: AddressIndex) -> Iterator[SchemaViolation]:
+def _renamed(
+    resource: Resource, earlier: Address, declared: AddressIndex
+) -> Iterator[SchemaViolation]:
     if earlier in declared:
         what = "is this resource itself" if earlier == resource.address else "is still declared"
-        yield SchemaViolation(("lifecycle", "renamed_from"), "Invalid earlier address", f"{earlier} {what}.")
+        yield SchemaViolation(
+            ("lifecycle", "renamed_from"), "Invalid earlier address", f"{earlier} {what}."
+        )
 
 
 def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
@@ -129,7 +154,9 @@ def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
     size, overlap = static.get("max_chunk_size_tokens"), static.get("chunk_overlap_tokens")
     if isinstance(size, int) and isinstance(overlap, int) and overlap * 2 > size:
         detail = f"chunk_overlap_tokens is {overlap}; the maximum is half of max_chunk_size_tokens: {size // 2}."
-        yield SchemaViolation((*trail, "chunking_strategy", "static", "chunk_overlap_tokens"), "Out of range", detail)
+        yield SchemaViolation(
+            (*trail, "chunking_strategy", "static", "chunk_overlap_tokens"), "Out of range", detail
+        )
 
 
 def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
@@ -143,4 +170,6 @@ def _sink(value: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
         yield SchemaViolation(trail, problem.summary, problem.detail)
         return
     if ".." in path.replace("\\", "/").split("/"):
-        yield SchemaViolation(trail, "Path outside the stack", f'"{path}" contains "..": write the path without it.')
+        yield SchemaViolation(
+            trail, "Path outside the stack", f'"{path}" contains "..": write the path without it.'
+        )

@@ -84,7 +84,9 @@ class ClosedFiles:
 
     def withhold(self, path: Path) -> None:
         """Close one file that holds a key, or will."""
-        self.withheld.add(os.path.realpath(path))  # Path.resolve would raise where a link leads to itself
+        self.withheld.add(
+            os.path.realpath(path)
+        )  # Path.resolve would raise where a link leads to itself
 
     def withhold_folder(self, folder: Path) -> None:
         """Close the folder of the state, unless everything is in it."""
@@ -106,7 +108,9 @@ class ClosedFiles:
         """
         self.require_no_key(text, real)
         if self.is_secret_place(real):
-            raise Problem(LEAK, f'"{text}" is in the folder "{SENT_FOLDER}/", which resources must not read.')
+            raise Problem(
+                LEAK, f'"{text}" is in the folder "{SENT_FOLDER}/", which resources must not read.'
+            )
 
     def require_no_key(self, text: str, real: str) -> None:
         """Raise Problem if a key was or will be delivered to the file, or if it belongs to the
@@ -115,7 +119,10 @@ class ClosedFiles:
         if real in self.withheld or real in self._delivered or self.has_proof(real):
             raise Problem(LEAK, f'"{text}" holds a key: resources must not contain it.')
         if as_prefix(real).startswith(self._state_folders):
-            raise Problem("File belongs to the state", f'"{text}" is part of the state: resources must not read it.')
+            raise Problem(
+                "File belongs to the state",
+                f'"{text}" is part of the state: resources must not read it.',
+            )
 
     def is_secret_place(self, real: str) -> bool:
         """Whether a resolved path is the folder of secrets or below it, however the file system
@@ -162,7 +169,9 @@ class ClosedFiles:
         folder, _, name = real.rpartition(os.sep)
         is_proof = name.startswith(".") and name.endswith(_PROOFS)
         hidden, proof = self._hidden_in(f"{folder}{os.sep}"), f".{name}{_PROOFS[0]}"
-        return is_proof or (os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden)  # noqa: PTH110
+        return is_proof or (
+            os.path.exists(f"{folder}{os.sep}{proof}") if hidden is None else proof in hidden  # noqa: PTH110
+        )
 
     def _hidden_in(self, prefix: str) -> frozenset[str] | None:
         """The hidden names in a folder; None where it can be entered and not listed."""
@@ -177,7 +186,8 @@ class ClosedFiles:
         """Raise Problem if a file has another name, by a hard link, that is closed."""
         if status.st_nlink > 1 and (status.st_dev, status.st_ino) in self._identities:
             raise Problem(
-                LEAK, f'"{text}" is a hard link to a file that holds a secret: resources must not contain it.'
+                LEAK,
+                f'"{text}" is a hard link to a file that holds a secret: resources must not contain it.',
             )
 
     @property
@@ -217,7 +227,10 @@ class ClosedFiles:
             yield from {whole.removesuffix(b"\n"), whole.strip()}
         keys = set(_KEY.findall(data)) if b"sk-" in data else set()
         if len(keys) > _MOST_TOKENS:
-            raise Problem(LEAK, f'"{text}" contains more than {_MOST_TOKENS:,} strings that look like API keys.')
+            raise Problem(
+                LEAK,
+                f'"{text}" contains more than {_MOST_TOKENS:,} strings that look like API keys.',
+            )
         yield from keys
 
     @cached_property
@@ -225,7 +238,8 @@ class ClosedFiles:
         found = {
             content
             for path in self._secret_files()
-            if not path.endswith(_PROOFS) and len(content := _content(path).strip()) >= _SHORTEST_COPY_BYTES
+            if not path.endswith(_PROOFS)
+            and len(content := _content(path).strip()) >= _SHORTEST_COPY_BYTES
         }
         parts = {content for content in found if len(content) >= _SHORTEST_PART_BYTES}
         tokens = frozenset(part for part in parts if _TOKEN.fullmatch(part))

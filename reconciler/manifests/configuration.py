@@ -69,7 +69,9 @@ class Credentials(Struct, frozen=True):
 
     def all(self) -> tuple[Credential, ...]:
         """Every credential that is configured, set or not."""
-        return tuple(item for item in (self.admin, self.default, *self.projects.values()) if item is not None)
+        return tuple(
+            item for item in (self.admin, self.default, *self.projects.values()) if item is not None
+        )
 
 
 class Guards(Struct, frozen=True):

@@ -62,7 +62,9 @@ def load_configuration(
     declared, before = AddressIndex(kinds, rules), problems.errors
     known = parsed(opened.stack)
     documents = list(
-        read_documents(opened.files, opened.manifests, declared.declarable, opened.place_of, problems, known)
+        read_documents(
+            opened.files, opened.manifests, declared.declarable, opened.place_of, problems, known
+        )
     )
     declared.complete = problems.errors == before
     if not documents and declared.complete:
@@ -72,7 +74,9 @@ def load_configuration(
     instances = Expander(opened.context, declared, leaks, problems, room).expand(documents)
     contents = DeferredFiles(opened.context.files, problems)
     made = _made(
-        instances, Resolver(opened.context, declared, leaks, opened.inputs, contents, problems, room), problems
+        instances,
+        Resolver(opened.context, declared, leaks, opened.inputs, contents, problems, room),
+        problems,
     )
     _check_together(made, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
@@ -88,7 +92,9 @@ def load_configuration(
 
     if whole or problems.errors:  # all problems are told at once
         return complete()
-    return Configuration(stack, found, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete)
+    return Configuration(
+        stack, found, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete
+    )
 
 
 class _Made(Struct, frozen=True):
@@ -110,7 +116,10 @@ def _check_together(
         made.resources,
         declared,
         projects={name: opened.place_of("projects", name, key=True) for name in stack.projects},
-        keys={name: opened.place_of("credentials", "projects", name, key=True) for name in stack.credentials.projects},
+        keys={
+            name: opened.place_of("credentials", "projects", name, key=True)
+            for name in stack.credentials.projects
+        },
         targets=KeyTargets(stack.root, stack.backend_path, manifests),
         problems=problems,
         rules=made.rules,
@@ -118,7 +127,9 @@ def _check_together(
     ).check()
 
 
-def load_stack(settings: Settings, remembered: Callable[[Stack], Remembered] = lambda _: Remembered()) -> Stack:
+def load_stack(
+    settings: Settings, remembered: Callable[[Stack], Remembered] = lambda _: Remembered()
+) -> Stack:
     """The stack alone, for commands that need no manifests; raises ConfigurationError.
 
     What references in outputs point at is read from their spelling, since nothing is declared here.
@@ -171,11 +182,15 @@ def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> 
     found = _Made()
     # Kinds that write keys come first, then those that send secrets, so that their files are known
     # before anything else reads a file.
-    for instance in sorted(instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)):
+    for instance in sorted(
+        instances, key=lambda one: (not _writes_keys(one.kind), not one.kind.takes_secrets)
+    ):
         try:
             made = resolver.made(instance)
         except NoRoomError as error:
-            problems.add("Too much", str(error), place=instance.document.place, address=instance.address)
+            problems.add(
+                "Too much", str(error), place=instance.document.place, address=instance.address
+            )
             break
         if isinstance(made, Resource):
             found.resources.setdefault(made.address, (made, instance.document))
@@ -209,12 +224,18 @@ def _outputs(opened: OpenStack, reference: Any, problems: Problems) -> Mapping[s
     def report(problem: Problem, trail: Trail) -> None:
         problems.take(problem, place=opened.place_of("outputs", *trail))
 
-    outputs = Evaluator(replace(opened.context, reference=reference), report).evaluate(opened.outputs or {})
+    outputs = Evaluator(replace(opened.context, reference=reference), report).evaluate(
+        opened.outputs or {}
+    )
     redactor = Redactor(opened.secrets)
     for name, value in outputs.items():
         if redactor.holds(json.dumps(value, default=str, ensure_ascii=False)):
             detail = "Outputs are printed, so they must not contain a key that is in use."
-            problems.add("A credential does not belong in an output", detail, place=opened.place_of("outputs", name))
+            problems.add(
+                "A credential does not belong in an output",
+                detail,
+                place=opened.place_of("outputs", name),
+            )
     return dict(outputs)
 
 

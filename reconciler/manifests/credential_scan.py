@@ -29,7 +29,9 @@ _Texts = list[tuple[Trail, str, bool]]
 class CredentialScan:
     """Looks for secrets in values. `what` is the sort of file that they are read from."""
 
-    def __init__(self, secrets: Iterable[Secret], problems: Problems, what: str = "manifest") -> None:
+    def __init__(
+        self, secrets: Iterable[Secret], problems: Problems, what: str = "manifest"
+    ) -> None:
         secrets = list(secrets)
         values = [re.escape(secret.reveal()) for secret in secrets]
         self.redact = Redactor(secrets)
@@ -38,7 +40,9 @@ class CredentialScan:
         self._problems = problems
         self._what = what
 
-    def taken_out(self, value: Any, document: Document, above: Trail = (), address: Address | None = None) -> Any:
+    def taken_out(
+        self, value: Any, document: Document, above: Trail = (), address: Address | None = None
+    ) -> Any:
         """The value without what holds a key, each noted; the value itself where there is none.
 
         `above` is where the value stands in its document. What only looks odd is noted as a warning
@@ -50,7 +54,9 @@ class CredentialScan:
         for trail, is_key in leaks:
             summary = f"A credential does not belong in a {self._what}"
             detail = _TAKE_IT_OUT.format(what=self._what)
-            self._problems.add(summary, detail, place=document.location_of(trail, key=is_key), address=address)
+            self._problems.add(
+                summary, detail, place=document.location_of(trail, key=is_key), address=address
+            )
         for trail, text, is_key in found:
             if not self.holds(text):
                 self._look_at_shape(text, document, trail, address)
@@ -80,18 +86,22 @@ class CredentialScan:
             for index, item in enumerate(value if isinstance(value, list) else value.parts):
                 self._look_into(item, (*trail, index) if isinstance(value, list) else trail, found)
 
-    def _look_at_shape(self, text: str, document: Document, trail: Trail, address: Address | None) -> None:
+    def _look_at_shape(
+        self, text: str, document: Document, trail: Trail, address: Address | None
+    ) -> None:
         if "sk-" in text and _KEY_SHAPE.search(text):
             detail = "The text contains something that looks like an API key."
-            self._problems.warn("Looks like a key", detail, place=document.location_of(trail), address=address)
+            self._problems.warn(
+                "Looks like a key", detail, place=document.location_of(trail), address=address
+            )
 
-    def _look_at_key(self, text: str, document: Document, trail: Trail, address: Address | None) -> None:
+    def _look_at_key(
+        self, text: str, document: Document, trail: Trail, address: Address | None
+    ) -> None:
         # What an expression inserted is never expanded, so only keys that the text itself has are
         # worth a word.
         if "${" in text and trail[0] == "spec" and document.has(trail):
-            detail = (
-                f"{shortened(self.redact(text))} is used literally: expressions are expanded in values, not in keys."
-            )
+            detail = f"{shortened(self.redact(text))} is used literally: expressions are expanded in values, not in keys."
             place = document.location_of(trail, key=True)
             self._problems.warn("A key is not expanded", detail, place=place, address=address)
 

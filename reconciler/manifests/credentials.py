@@ -33,7 +33,9 @@ read.
 _NOT_A_KEY = "Not an API key"
 _MIN_SECRET = 8
 _MIN_GUESSED = 16
-_TELLING = frozenset({"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"})
+_TELLING = frozenset(
+    {"KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL"}
+)
 _LOOKS_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{16,}|[a-z][a-z0-9+.-]*://[^/@\s:]*:[^/@\s]+@\S*")
 
 Report = Callable[[Problem, Trail], None]
@@ -66,7 +68,9 @@ class CredentialReader(Struct, frozen=True):
             },
         )
 
-    def _entry(self, entries: Mapping[str, Any], name: str, variable: str, report: Report) -> Credential | None:
+    def _entry(
+        self, entries: Mapping[str, Any], name: str, variable: str, report: Report
+    ) -> Credential | None:
         if name not in entries:
             return Credential(variable, self._secret(variable))
         return self._checked(entries[name], (name,), report)
@@ -92,7 +96,9 @@ class CredentialReader(Struct, frozen=True):
                 require_inside(self.files.root, self.files.root / path, part.name)
                 self._require_key_in(path, entry)
                 return Credential(f"{path} ({where})", None, path)
-        raise Problem("A key does not belong in a file", f"Write ${{env.NAME}} or ${{file:PATH}} for {entry}.")
+        raise Problem(
+            "A key does not belong in a file", f"Write ${{env.NAME}} or ${{file:PATH}} for {entry}."
+        )
 
     def _sendable(self, name: str, entry: str) -> Secret | None:
         """The value of a variable that may be sent to the API as a key; raises Problem.
@@ -123,12 +129,18 @@ class CredentialReader(Struct, frozen=True):
         return Secret(value) if value else None
 
 
-def known_secrets(credentials: Credentials, files: Files, env: Mapping[str, str]) -> tuple[Secret, ...]:
+def known_secrets(
+    credentials: Credentials, files: Files, env: Mapping[str, str]
+) -> tuple[Secret, ...]:
     """Every key that can be known now, those in files included, for redaction and for refusing them
     in manifests.
     """
     found = [one.secret for one in credentials.all() if one.secret is not None]
-    found += [Secret(env[name].strip()) for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE) if env.get(name, "").strip()]
+    found += [
+        Secret(env[name].strip())
+        for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE)
+        if env.get(name, "").strip()
+    ]
     for one in credentials.all():
         text = _file_text(files, one.file) if one.file else ""
         if text:
@@ -154,7 +166,9 @@ def _is_secret(name: str, value: str) -> bool:
         or (name.startswith(SENT_PREFIX) and len(value) >= _MIN_SECRET)
     ):
         return True
-    is_word = len(value) >= _MIN_GUESSED and not any(map(str.isspace, value)) and value[0] not in "/.~"
+    is_word = (
+        len(value) >= _MIN_GUESSED and not any(map(str.isspace, value)) and value[0] not in "/.~"
+    )
     return is_word and name.upper().rpartition("_")[2] in _TELLING
 
 
@@ -223,16 +237,24 @@ def _no_key(scope: str | None) -> str:
     return f'No key for project "{scope}"' if scope else "No key for the default scope"
 
 
-def _remedy(credential: Credential | None, scope: str | None, configuration: Configuration, count: int) -> str:
+def _remedy(
+    credential: Credential | None, scope: str | None, configuration: Configuration, count: int
+) -> str:
     file = configuration.stack.file.name if configuration.stack.file else "reconciler.yaml"
     who = f"{count} resource{'s need' if count != 1 else ' needs'} it"
     if credential is None:
         entry = "admin" if scope == "" else f"projects.{scope}" if scope else "default"
         return f"{who}: set credentials.{entry} in {file}."
     if credential.file is not None:
-        return f"{who}: {credential.source} does not exist, and no declared ServiceAccount writes it."
+        return (
+            f"{who}: {credential.source} does not exist, and no declared ServiceAccount writes it."
+        )
     variable = credential.source.partition(" ")[0]
-    own = f", or credentials.projects.{scope} in {file}" if scope and scope not in _own(configuration) else ""
+    own = (
+        f", or credentials.projects.{scope} in {file}"
+        if scope and scope not in _own(configuration)
+        else ""
+    )
     return f"{who}: set {credential.source}{own}." if variable else f"{who}."
 
 

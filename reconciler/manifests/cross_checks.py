@@ -75,10 +75,10 @@ class CrossChecks(Struct, frozen=True):
     def _projects(self) -> None:
         own = self.declared.projects()
         for name in sorted(own.keys() & self.projects.keys()):
-            detail = (
-                f"{own[name]} is declared and also listed in spec.projects as not managed here: remove one of the two."
+            detail = f"{own[name]} is declared and also listed in spec.projects as not managed here: remove one of the two."
+            self.problems.add(
+                "Project declared twice", detail, place=self.projects[name], address=own[name]
             )
-            self.problems.add("Project declared twice", detail, place=self.projects[name], address=own[name])
         self._project_ids()
         if not self.declared.complete:
             return
@@ -90,11 +90,17 @@ class CrossChecks(Struct, frozen=True):
         for address, (_, document) in (*self.resources.items(), *self.rules.items()):
             project = address.project
             if project is not None and project not in own and project not in self.projects:
-                detail = f'No manifest declares project "{project}", and spec.projects does not list it.'
+                detail = (
+                    f'No manifest declares project "{project}", and spec.projects does not list it.'
+                )
                 if project not in guesses:
-                    guesses[project] = nearest(project, known) if len(guesses) < MOST_GUESSES else ""
+                    guesses[project] = (
+                        nearest(project, known) if len(guesses) < MOST_GUESSES else ""
+                    )
                 place = document.location_of(("metadata", "project"))
-                self.problems.add("Unknown project", detail + guesses[project], place=place, address=address)
+                self.problems.add(
+                    "Unknown project", detail + guesses[project], place=place, address=address
+                )
 
     def _project_ids(self) -> None:
         """One project has one name: under two names, the values of both would be written to it in
@@ -124,10 +130,14 @@ class CrossChecks(Struct, frozen=True):
             other = seen.setdefault((kind.name, home, adopted), resource)
             if other is not resource:
                 detail = f"{other.address} ({other.location}) also adopts {adopted}: keep one of the two."
-                self._add(resource, ("lifecycle", "adopt"), "One object under two addresses", detail)
+                self._add(
+                    resource, ("lifecycle", "adopt"), "One object under two addresses", detail
+                )
 
     def _key_files(self) -> None:
-        files = [(resource, name, path) for resource in self._all() for name, path in key_files(resource)]
+        files = [
+            (resource, name, path) for resource in self._all() for name, path in key_files(resource)
+        ]
         written: dict[str, Resource] = {}
         for resource, name, path in files:
             trail: Trail = ("spec", name, "write_to", "file")
@@ -136,11 +146,15 @@ class CrossChecks(Struct, frozen=True):
                 detail = f'{other.address} also writes its key to "{path}".'
                 self._add(resource, trail, "Two keys in one file", detail)
             elif objection := self.targets.objection(path):
-                self._add(resource, trail, "Unusable file for a key", f"{objection} Choose another file.")
+                self._add(
+                    resource, trail, "Unusable file for a key", f"{objection} Choose another file."
+                )
         for resource, name, path in files:
             if above := folder_among(path, written):
                 detail = f'{written[above].address} writes its key to "{above}", which therefore cannot be a folder.'
-                self._add(resource, ("spec", name, "write_to", "file"), "Unusable file for a key", detail)
+                self._add(
+                    resource, ("spec", name, "write_to", "file"), "Unusable file for a key", detail
+                )
 
     def _one_object_each(self) -> None:
         seen: dict[tuple[Any, ...], Resource] = {}
@@ -148,7 +162,9 @@ class CrossChecks(Struct, frozen=True):
             kind = resource.kind
             # A mark tells two objects apart even if they look the same.
             identity = None if kind.mark else kind.identity(kind.fill_defaults(resource.spec))
-            if identity is None or (isinstance(resource.lifecycle.adopt, str) and not kind.unique_key):
+            if identity is None or (
+                isinstance(resource.lifecycle.adopt, str) and not kind.unique_key
+            ):
                 continue  # an id tells an object from all others
             key = (resource.kind.name, resource.address.project, *identity.items())
             other = seen.setdefault(key, resource)
@@ -157,10 +173,13 @@ class CrossChecks(Struct, frozen=True):
                 detail = f"{other.address} already declares {shown}, and {_ONE[kind.unique_key]}"
                 if not kind.unique_key:
                     names = " or ".join(name for name in identity if name in kind.by_name)
-                    detail += (
-                        f"Give one of the two another {names}, or set lifecycle: {{adopt: ID}} if both objects exist."
-                    )
-                self._add(resource, ("spec", *list(identity)[:1]), "Two declarations of one object", detail)
+                    detail += f"Give one of the two another {names}, or set lifecycle: {{adopt: ID}} if both objects exist."
+                self._add(
+                    resource,
+                    ("spec", *list(identity)[:1]),
+                    "Two declarations of one object",
+                    detail,
+                )
 
     def _renames(self) -> None:
         taken: dict[Address, Resource] = {}
@@ -169,11 +188,15 @@ class CrossChecks(Struct, frozen=True):
             other = taken.setdefault(earlier, resource) if earlier else resource
             if other is not resource:
                 detail = f"{other.address} is also renamed from {earlier}; an object has only one address."
-                self._add(resource, ("lifecycle", "renamed_from"), "Invalid earlier address", detail)
+                self._add(
+                    resource, ("lifecycle", "renamed_from"), "Invalid earlier address", detail
+                )
 
     def _cycles(self) -> None:
         projects = self.declared.projects()
-        edges = {address: needs(resource, projects) for address, (resource, _) in self.resources.items()}
+        edges = {
+            address: needs(resource, projects) for address, (resource, _) in self.resources.items()
+        }
         for ring in cycles(edges):
             resource, following = self.resources[ring[0]][0], ring[1 % len(ring)]
             trail = trail_to(resource.spec, following) or ()

@@ -41,7 +41,9 @@ class DeferredFiles:
         self._problems = problems
         self._due: dict[Address, list[_Due]] = {}
 
-    def leave(self, address: Address, field: str, document: Document, item_of: Mapping[str, int]) -> None:
+    def leave(
+        self, address: Address, field: str, document: Document, item_of: Mapping[str, int]
+    ) -> None:
         """Leave the local files among a field's members to be read."""
         self._due.setdefault(address, []).append(_Due(field, document, item_of))
 

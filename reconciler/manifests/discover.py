@@ -73,7 +73,9 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
 
 def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
     if isinstance(value, list):
-        return any(isinstance(item, Mapping) and "kind" in item and "spec" in item for item in value)
+        return any(
+            isinstance(item, Mapping) and "kind" in item and "spec" in item for item in value
+        )
     if not isinstance(value, Mapping) or not ("kind" in value or "spec" in value):
         return False
     version = value.get("apiVersion")
@@ -90,7 +92,10 @@ def _is_ours(version: str) -> bool:
 
 
 def _files(
-    files: Files, entries: list[str], place_of: Callable[..., SourceLocation | None], problems: Problems
+    files: Files,
+    entries: list[str],
+    place_of: Callable[..., SourceLocation | None],
+    problems: Problems,
 ) -> list[str]:
     found: dict[str, None] = {}
     for index, entry in enumerate(entries):
@@ -127,6 +132,8 @@ def _walk(root: Path, folder: str) -> Iterator[str]:
     def enter(path: str) -> bool:
         # A folder with a stack file of its own is another stack.
         inside = root / path
-        return inside.name.casefold() not in _SKIPPED and not any((inside / name).exists() for name in STACK_FILES)
+        return inside.name.casefold() not in _SKIPPED and not any(
+            (inside / name).exists() for name in STACK_FILES
+        )
 
     return (path for path in walk(root, folder, enter=enter) if path.endswith(SUFFIXES))

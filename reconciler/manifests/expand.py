@@ -109,7 +109,10 @@ class Expander:
             return Problem("Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml.")
         found = masked(value["kind"], self._leaks.redact)
         guess = nearest(found, known) if isinstance(found, str) else ""
-        return Problem("Unknown kind", f"There is no kind {shortened(found)}.{guess} Known: {', '.join(known)}.")
+        return Problem(
+            "Unknown kind",
+            f"There is no kind {shortened(found)}.{guess} Known: {', '.join(known)}.",
+        )
 
     def _pairs(self, document: Document) -> list[tuple[str, Any] | None] | None:
         if "for_each" not in document.value:
@@ -148,12 +151,18 @@ class Expander:
             for instance, pair in zip(instances, pairs, strict=True):
                 instance.each = pair
 
-    def _instance(self, document: Document, kind: Declaration, each: tuple[str, Any] | None) -> Instance:
+    def _instance(
+        self, document: Document, kind: Declaration, each: tuple[str, Any] | None
+    ) -> Instance:
         raw = document.value.get("metadata")
         metadata = raw
         if isinstance(raw, dict):
-            context = Context(self._context.variable, self._context.environment, self._context.files, None, each)
-            metadata = Evaluator(context, self._reporter(document), self._room).evaluate(raw, ("metadata",))
+            context = Context(
+                self._context.variable, self._context.environment, self._context.files, None, each
+            )
+            metadata = Evaluator(context, self._reporter(document), self._room).evaluate(
+                raw, ("metadata",)
+            )
             metadata = self._leaks.taken_out(metadata, document, ("metadata",))
         instance = Instance(document, kind, metadata, each)
         instance.address = _address(kind, metadata)
@@ -178,7 +187,10 @@ class Expander:
         if instance.each is not None and earlier == place:
             hint = " Use ${each.key} in metadata.name or metadata.project."
         self._problems.add(
-            "Duplicate address", f"{address} is also declared at {earlier}.{hint}", place=place, address=address
+            "Duplicate address",
+            f"{address} is also declared at {earlier}.{hint}",
+            place=place,
+            address=address,
         )
 
 
@@ -195,7 +207,9 @@ def _address(kind: Declaration, metadata: Any) -> Address | None:
     if kind.scope is ScopeType.PROJECT and project is None:
         return None
     try:
-        return Address.parse("/".join(part for part in (kind.name, project, name) if part is not None))
+        return Address.parse(
+            "/".join(part for part in (kind.name, project, name) if part is not None)
+        )
     except ValueError:
         return None
 
@@ -213,11 +227,17 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
     elif isinstance(value, Unknown):
         raise Problem("Cannot expand for_each", "The value of for_each must be known before apply.")
     else:
-        found = "a list that does not only contain strings" if isinstance(value, list) else shortened(value)
+        found = (
+            "a list that does not only contain strings"
+            if isinstance(value, list)
+            else shortened(value)
+        )
         raise Problem("Wrong type", f"for_each must be a map or a list of strings; found {found}.")
     yield from pairs
 
 
 def _require_few(pairs: Sized) -> None:
     if len(pairs) > MAX_INSTANCES:
-        raise Problem("Too many", f"for_each has {len(pairs):,} entries; the maximum is {MAX_INSTANCES:,}.")
+        raise Problem(
+            "Too many", f"for_each has {len(pairs):,} entries; the maximum is {MAX_INSTANCES:,}."
+        )

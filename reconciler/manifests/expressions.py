@@ -88,14 +88,21 @@ def parse(text: str) -> tuple[str | Expression, ...]:
 
 def _expression(text: str) -> Expression:
     if len(text) > _LONGEST:
-        raise Problem("Expression too long", f"An expression may have at most {_LONGEST:,} characters.")
+        raise Problem(
+            "Expression too long", f"An expression may have at most {_LONGEST:,} characters."
+        )
     head, dot, rest = text.partition(".")
     if text.startswith("file:"):
         return Expression(Source.FILE, text[5:].strip(), (), text)
     if _REFERENCE.fullmatch(text):
         return Expression(Source.REFERENCE, text, (), text)
     name, *path = rest.split(".") if dot else ("",)
-    if head in ("var", "env") and _NAME.fullmatch(name) and all(path) and (head == "var" or not path):
+    if (
+        head in ("var", "env")
+        and _NAME.fullmatch(name)
+        and all(path)
+        and (head == "var" or not path)
+    ):
         return Expression(Source(head), name, tuple(path), text)
     if head == "each" and all(path) and (name == "value" or (name == "key" and not path)):
         return Expression(Source.EACH, name, tuple(path), text)
@@ -113,7 +120,9 @@ class Evaluator:
     becomes `Unknown`, which every later check passes over.
     """
 
-    def __init__(self, context: Context, report: Callable[[Problem, Trail], None], room: Room | None = None) -> None:
+    def __init__(
+        self, context: Context, report: Callable[[Problem, Trail], None], room: Room | None = None
+    ) -> None:
         """What expressions insert takes `room`, where there is one; NoRoomError ends the
         evaluation.
         """
@@ -139,7 +148,9 @@ class Evaluator:
     def _map(self, value: dict[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] | None = None
         for key, item in value.items():
-            if not isinstance(item, str | dict | list) or (isinstance(item, str) and "${" not in item):
+            if not isinstance(item, str | dict | list) or (
+                isinstance(item, str) and "${" not in item
+            ):
                 continue
             self._trail.append(key)
             found = self._value(item)
@@ -224,7 +235,9 @@ def _look_up(part: Expression, context: Context) -> Any:
 
 def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
     if each is None:
-        raise Problem("No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.')
+        raise Problem(
+            "No for_each here", f'"${{{part.text}}}" is only valid in a document with for_each.'
+        )
     return each[0] if part.name == "key" else descend(each[1], part.path, "each.value")
 
 
@@ -240,10 +253,14 @@ def descend(value: Any, path: Sequence[str], name: str) -> Any:
             value, name, at = value[int(path[at])], f"{name}.{path[at]}", at + 1
             continue
         keys = value if isinstance(value, dict) else {}
-        end = next((end for end in range(len(path), at, -1) if ".".join(path[at:end]) in keys), None)
+        end = next(
+            (end for end in range(len(path), at, -1) if ".".join(path[at:end]) in keys), None
+        )
         if end is None:
             known = f" It has {_listed(keys)}." if keys else ""
-            raise Problem("No such key", f'"{name}" has no "{path[at]}".{nearest(path[at], keys) or known}')
+            raise Problem(
+                "No such key", f'"{name}" has no "{path[at]}".{nearest(path[at], keys) or known}'
+            )
         key = ".".join(path[at:end])
         value, name, at = value[key], f"{name}.{key}", end
     return value

@@ -29,7 +29,9 @@ def predicate(schema: Any) -> Predicate:
     """Whether a value satisfies a schema."""
     if schema is True:
         return lambda value: True  # noqa: ARG005
-    parts = [_part(keyword, limit, schema) for keyword, limit in schema.items() if keyword not in _SILENT]
+    parts = [
+        _part(keyword, limit, schema) for keyword, limit in schema.items() if keyword not in _SILENT
+    ]
 
     def accepts(value: Any) -> bool:
         for part in parts:
@@ -62,7 +64,9 @@ def _type(limit: Any) -> Predicate:
             return True
         if isinstance(value, bool):
             return takes_booleans
-        return isinstance(value, types) or (whole and isinstance(value, float) and value.is_integer())
+        return isinstance(value, types) or (
+            whole and isinstance(value, float) and value.is_integer()
+        )
 
     return accepts
 
@@ -101,11 +105,15 @@ def _additional(limit: Any, properties: Mapping[str, Any]) -> Predicate:
     if limit is False:
         return lambda value: not isinstance(value, dict) or known.issuperset(value)
     part = predicate(limit)
-    return lambda value: not isinstance(value, dict) or all(part(value[name]) for name in value if name not in known)
+    return lambda value: (
+        not isinstance(value, dict) or all(part(value[name]) for name in value if name not in known)
+    )
 
 
 def _variants(tag: str, branches: Any) -> Predicate:
-    parts = {branch["if"]["properties"][tag]["const"]: predicate(branch["then"]) for branch in branches}
+    parts = {
+        branch["if"]["properties"][tag]["const"]: predicate(branch["then"]) for branch in branches
+    }
 
     def accepts(value: Any) -> bool:
         name = value.get(tag) if isinstance(value, dict) else None

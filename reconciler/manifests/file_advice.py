@@ -16,7 +16,9 @@ _MOST_NAMED = 5
 _MEBIBYTE = 1024 * 1024
 
 
-def refused_by_size_or_name(members: Iterable[Member], type: FileSetType) -> Iterator[tuple[str, str]]:
+def refused_by_size_or_name(
+    members: Iterable[Member], type: FileSetType
+) -> Iterator[tuple[str, str]]:
     """A summary and a detail for each sort of file among the members that the collection does not
     take.
     """
@@ -27,13 +29,14 @@ def refused_by_size_or_name(members: Iterable[Member], type: FileSetType) -> Ite
     large = [file for file in files if type.max_bytes is not None and file.size > type.max_bytes]
     if large and type.max_bytes is not None:
         limit = type.max_bytes // _MEBIBYTE
-        yield "File too large", f"{_named(large)}: the API accepts at most {limit:,} MiB per file here."
+        yield (
+            "File too large",
+            f"{_named(large)}: the API accepts at most {limit:,} MiB per file here.",
+        )
     unread = [file for file in files if _is_unread(file, type)]
     if unread:
         known = " ".join(sorted(type.extensions))
-        detail = (
-            f"{_named(unread)}: the API accepts only files with the extensions {known}. List the others in `ignore`."
-        )
+        detail = f"{_named(unread)}: the API accepts only files with the extensions {known}. List the others in `ignore`."
         yield "Extension not supported", detail
 
 

@@ -53,7 +53,9 @@ MAX_KEY = 512
 class Files:
     """The stack's folder, seen through what manifests may read of it."""
 
-    def __init__(self, root: Path, *, withheld: Iterable[Path] = (), secrets: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self, root: Path, *, withheld: Iterable[Path] = (), secrets: Iterable[bytes] = ()
+    ) -> None:
         """`withheld` are files that hold keys: their bytes must not get into any resource, and no
         `secrets` either.
         """
@@ -164,12 +166,12 @@ class Files:
                 return False
             return ignored is None or not (ignored.fullmatch(name) or ignored.fullmatch(name[cut:]))
 
-        self._closed.require_open(pattern, str(require_inside(self.root, self.root / glob.prefix, pattern)))
+        self._closed.require_open(
+            pattern, str(require_inside(self.root, self.root / glob.prefix, pattern))
+        )
         for path in self._keys_to_come(glob):
             if is_meant(path):
-                detail = (
-                    f'"{path}" is the destination of a key, and "{pattern}" matches it: resources must not contain it.'
-                )
+                detail = f'"{path}" is the destination of a key, and "{pattern}" matches it: resources must not contain it.'
                 raise Problem(LEAK, detail)
         found = [path for path in self._walked(glob) if is_meant(path)]
         for path in found:
@@ -182,7 +184,9 @@ class Files:
             self._walked_files += 1
             if self._walked_files > MAX_WALKED:
                 detail = f'With "{glob.pattern}", the patterns search more than {MAX_WALKED:,} files in total.'
-                raise Problem("Too many files", f"{detail} Start each pattern with the folder to search.")
+                raise Problem(
+                    "Too many files", f"{detail} Start each pattern with the folder to search."
+                )
             yield path
 
     def _require_no_secret_folder(self, pattern: str, found: Iterable[str]) -> None:
@@ -198,15 +202,26 @@ class Files:
         """
         below = self.root / glob.prefix
         folder = as_prefix(below)
-        inside = (Path(path) for path in self._closed.withheld if path == str(below) or path.startswith(folder))
+        inside = (
+            Path(path)
+            for path in self._closed.withheld
+            if path == str(below) or path.startswith(folder)
+        )
         missing = (path for path in inside if not path.exists())
-        visible = (path for path in missing if not any(part[0] == "." for part in path.relative_to(below).parts))
+        visible = (
+            path
+            for path in missing
+            if not any(part[0] == "." for part in path.relative_to(below).parts)
+        )
         return sorted(path.relative_to(self.root).as_posix() for path in visible)
 
     def _read_text(self, path: str) -> str:
         text = self._decoded(path, self._allowed(path), is_secret=False)
         if what := credential_in(text):
-            raise Problem(LEAK, f'"{path}" contains what looks like {what}: manifests must not contain secrets.')
+            raise Problem(
+                LEAK,
+                f'"{path}" contains what looks like {what}: manifests must not contain secrets.',
+            )
         return text
 
     def _decoded(self, path: str, real: str, *, is_secret: bool = True) -> str:
@@ -240,7 +255,9 @@ class Files:
             while len(data) > size and (more := os.read(file, _CHUNK_BYTES)):  # it grew meanwhile
                 data += more
             self._refuse_keys(path, data)
-            return LocalFile(path if plain else relative(path), hashlib.sha256(data).hexdigest(), len(data))
+            return LocalFile(
+                path if plain else relative(path), hashlib.sha256(data).hexdigest(), len(data)
+            )
         except OSError as error:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
         finally:
@@ -259,7 +276,9 @@ class Files:
     def _refuse_keys(self, path: str, data: bytes) -> None:
         for secret in self.secrets:
             if secret in data:
-                raise Problem(LEAK, f'"{path}" contains a key that is in use: resources must not contain it.')
+                raise Problem(
+                    LEAK, f'"{path}" contains a key that is in use: resources must not contain it.'
+                )
         self._closed.require_no_copy(path, data)
 
     def _opened_plainly(self, path: str) -> tuple[int, os.stat_result] | None:
@@ -311,7 +330,9 @@ class Files:
 
         A closed file is refused before it is looked for: whether it exists is nobody's business.
         """
-        self._closed.require_open(path, str(require_inside(self.root, self.root / relative(path), path)))
+        self._closed.require_open(
+            path, str(require_inside(self.root, self.root / relative(path), path))
+        )
         return str(require_file(self.root, path))
 
 
@@ -364,27 +385,41 @@ class MemberFinder:
         """Take in one item; raises Problem, also where a pattern matches nothing and the item does
         not allow that.
         """
-        shared: dict[str, Any] = {name: item.get(name) for name in ("attributes", "chunking_strategy")}
+        shared: dict[str, Any] = {
+            name: item.get(name) for name in ("attributes", "chunking_strategy")
+        }
         if "file_id" in item:
-            self._put(index, str(item["file_id"]), Member(str(item["file_id"]), None, item["file_id"], **shared))
+            self._put(
+                index,
+                str(item["file_id"]),
+                Member(str(item["file_id"]), None, item["file_id"], **shared),
+            )
             return
         ignore = [one for one in item.get("ignore") or () if isinstance(one, str)]
         found = self._files.find(item["path"], ignore)
         for path in found:
             key = normal(path)
             if len(key) > MAX_KEY:
-                raise Problem("Path too long", f'"{key[:60]}…" has {len(key)} characters; the maximum is {MAX_KEY}.')
+                raise Problem(
+                    "Path too long",
+                    f'"{key[:60]}…" has {len(key)} characters; the maximum is {MAX_KEY}.',
+                )
             self._put(index, key, Member(key, self._content(path), **shared))
         if not found and item.get("allow_empty") is not True:
             # A build step that did not run looks the same as a folder that was emptied on purpose.
             raise Problem(
-                "No files", f'"{item["path"]}" matches no file. If this is intended, add `allow_empty: true`.'
+                "No files",
+                f'"{item["path"]}" matches no file. If this is intended, add `allow_empty: true`.',
             )
 
     def _put(self, index: int, key: str, member: Member) -> None:
         if key in self.members:
             other = self.item_of[key]
-            which = "twice by the same item" if other == index else f"by files[{other}] and by files[{index}]"
+            which = (
+                "twice by the same item"
+                if other == index
+                else f"by files[{other}] and by files[{index}]"
+            )
             raise Problem("File matched twice", f'"{key}" is matched {which}.')
         self.members[key] = member
         self.item_of[key] = index

@@ -28,7 +28,9 @@ class KeyTargets:
         self._root = root
         self._manifests = manifests
         folders = (os.path.realpath(state), str(root / STATE_FOLDER))
-        self._states = tuple(f"{folder}{os.sep}" for folder in folders if not root.is_relative_to(folder))
+        self._states = tuple(
+            f"{folder}{os.sep}" for folder in folders if not root.is_relative_to(folder)
+        )
         self._folders: dict[str, _Folder] = {}
 
     def objection(self, path: str) -> str:
@@ -53,7 +55,11 @@ class KeyTargets:
         # Symbolic links are followed as far as they lead; a loop of them is left to be found where
         # it is written to.
         is_link = os.path.islink(file)  # noqa: PTH114
-        real = os.path.realpath(file) if is_link else f"{folder.real}{os.sep}{file.rpartition(os.sep)[2]}"
+        real = (
+            os.path.realpath(file)
+            if is_link
+            else f"{folder.real}{os.sep}{file.rpartition(os.sep)[2]}"
+        )
         return f"{real}{os.sep}".startswith(self._states)
 
     def _folder(self, path: str) -> _Folder:
@@ -64,7 +70,9 @@ class KeyTargets:
     def _looked_at(self, path: str) -> _Folder:
         folder = self._root / path
         parts = PurePosixPath(path).parts
-        below = next((parent for parent in (folder, *folder.parents) if parent.exists()), self._root)
+        below = next(
+            (parent for parent in (folder, *folder.parents) if parent.exists()), self._root
+        )
         return _Folder(
             path=str(folder),
             real=os.path.realpath(folder).rstrip(os.sep),

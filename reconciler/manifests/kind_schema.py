@@ -26,7 +26,11 @@ API_VERSION = "reconciler/v1"
 
 def kind_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
     """The schema of one document of a kind."""
-    return {"$schema": DIALECT, "title": kind.name, **document_schema(kind, expressions=expressions)}
+    return {
+        "$schema": DIALECT,
+        "title": kind.name,
+        **document_schema(kind, expressions=expressions),
+    }
 
 
 def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
@@ -36,12 +40,19 @@ def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
         "description": kind.doc,
         "markdownDescription": _kind_markdown(kind),
         "properties": {
-            "apiVersion": {"const": API_VERSION, "description": "The version of this format. Optional."},
+            "apiVersion": {
+                "const": API_VERSION,
+                "description": "The version of this format. Optional.",
+            },
             "kind": {"const": kind.name, "description": kind.doc},
             "metadata": _metadata(kind, expressions=expressions),
             "for_each": _for_each(),
             "spec": _spec(kind, expressions=expressions),
-            **({"lifecycle": _lifecycle(kind, expressions=expressions)} if isinstance(kind, Kind) else {}),
+            **(
+                {"lifecycle": _lifecycle(kind, expressions=expressions)}
+                if isinstance(kind, Kind)
+                else {}
+            ),
         },
         "required": ["kind", "metadata", "spec"],
         "additionalProperties": False,
@@ -49,8 +60,13 @@ def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 
 
 def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
-    name = {"description": "The name in this configuration: letters, digits, '.', '_' and '-'.", **NAME_SCHEMA}
-    where = {"description": "The project that it belongs to: a declared Project, or an entry of the stack's projects."}
+    name = {
+        "description": "The name in this configuration: letters, digits, '.', '_' and '-'.",
+        **NAME_SCHEMA,
+    }
+    where = {
+        "description": "The project that it belongs to: a declared Project, or an entry of the stack's projects."
+    }
     properties = {"name": _or_expression(name, expressions)}
     if kind.scope is not ScopeType.ORGANIZATION:
         properties["project"] = _or_expression({**where, **NAME_SCHEMA}, expressions)
@@ -66,7 +82,9 @@ def _metadata(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
     if not expressions:
         return schema
-    limits = {key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema}
+    limits = {
+        key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema
+    }
     rest = {key: item for key, item in schema.items() if key not in limits}
     return {**rest, "anyOf": [limits, EXPRESSION_TEXT]}
 
@@ -116,11 +134,19 @@ def _field(field: Field, example: Any, *, expressions: bool, pasted: bool) -> di
 
 def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
     def flag(doc: str) -> dict[str, Any]:
-        accepted = {"type": ["boolean", "string"], **_only_expression()} if expressions else {"type": "boolean"}
+        accepted = (
+            {"type": ["boolean", "string"], **_only_expression()}
+            if expressions
+            else {"type": "boolean"}
+        )
         return {**described(doc), **accepted}
 
     choices = type_schema(Text(choices=tuple(OnRemove)), expressions=expressions)
-    written = f", in the form {' or '.join(f'`{form}`' for form in kind.id_forms)}" if kind.parents else ""
+    written = (
+        f", in the form {' or '.join(f'`{form}`' for form in kind.id_forms)}"
+        if kind.parents
+        else ""
+    )
     ignored = "Fields to ignore once the object exists: paths such as `tools[0].name`, or `all`."
     return {
         "type": "object",
@@ -146,7 +172,9 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
                 "type": ["boolean", "string"],
                 **({"minLength": 1} if expressions else id_schema(kind.id_forms)),
             },
-            "create_before_destroy": flag("On replacement, create the new object before deleting the old one."),
+            "create_before_destroy": flag(
+                "On replacement, create the new object before deleting the old one."
+            ),
             "renamed_from": {
                 **described("The earlier address of this resource; the resource keeps its object."),
                 "type": "string",
@@ -158,7 +186,10 @@ def _lifecycle(kind: Kind, *, expressions: bool) -> dict[str, Any]:
 
 
 def _only_expression() -> dict[str, Any]:
-    return {"pattern": EXPRESSION_TEXT["pattern"], "patternErrorMessage": "Expected true, false, or an expression."}
+    return {
+        "pattern": EXPRESSION_TEXT["pattern"],
+        "patternErrorMessage": "Expected true, false, or an expression.",
+    }
 
 
 def _example_spec(kind: Declaration) -> dict[str, Any]:

@@ -40,7 +40,9 @@ _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
-_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_SURROGATES = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+)
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 _EXPRESSION_AT = re.compile(r"[^\s,\[\]{}]*\$\{[^}]*\}(?:\$\{[^}]*\}|[^\s,\[\]{}])*")
 _LONGEST_EXPRESSION = 120
@@ -55,20 +57,26 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             problems.add(
-                "File too large", f"The maximum size is {MAX_BYTES // 1_000_000} MB: split the file.", place=top
+                "File too large",
+                f"The maximum size is {MAX_BYTES // 1_000_000} MB: split the file.",
+                place=top,
             )
             return None
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
-        problems.add("Not UTF-8", "The file is not UTF-8 text.", place=SourceLocation(name, line, column))
+        problems.add(
+            "Not UTF-8", "The file is not UTF-8 text.", place=SourceLocation(name, line, column)
+        )
     except OSError as error:
         problems.add("Cannot read the file", f"{error.strerror or error}.", place=top)
     return None
 
 
-def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = False) -> list[Document]:
+def load_documents(
+    text: str, name: str, problems: Problems, *, is_json: bool = False
+) -> list[Document]:
     """The documents of a text, empty ones left out. What comes after a syntax error is not read.
 
     The items of a list at the top of a JSON file are documents, since JSON has no other way to hold
@@ -82,7 +90,11 @@ def load_documents(text: str, name: str, problems: Problems, *, is_json: bool = 
         pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = SourceLocation(name, mark.line + 1, mark.column + 1) if mark else SourceLocation(name, 1, 1)
+        place = (
+            SourceLocation(name, mark.line + 1, mark.column + 1)
+            if mark
+            else SourceLocation(name, 1, 1)
+        )
         if _DEEPER_THAN_LIBYAML in (error.problem or ""):
             problems.add(*_TOO_DEEP, place=place)
         else:
@@ -166,7 +178,9 @@ class _Builder:
         start, mark = len(self._positions), event.start_mark
         self._positions.append(mark.line << COLUMN_BITS | mark.column)
         if sort is yaml.ScalarEvent and event.tag is None and event.anchor is None:
-            return plain_value(event.value) if event.implicit[0] else event.value  # as nearly all nodes are
+            return (
+                plain_value(event.value) if event.implicit[0] else event.value
+            )  # as nearly all nodes are
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         value: Any
@@ -221,10 +235,14 @@ class _Builder:
             self._problem(event, "Not a key", "Keys must be strings.")
         elif not isinstance(key, str):
             self._problem(
-                event, "Not a key", f'Keys must be strings: write "{getattr(event, "value", key)}" in quotes.'
+                event,
+                "Not a key",
+                f'Keys must be strings: write "{getattr(event, "value", key)}" in quotes.',
             )
         elif key == "<<" and getattr(event, "implicit", (False,))[0]:
-            self._problem(event, "Merge keys are not supported", "Repeat the keys, or alias a whole value.")
+            self._problem(
+                event, "Merge keys are not supported", "Repeat the keys, or alias a whole value."
+            )
         elif key in known:
             self._problem(event, "Duplicate key", f'"{key}" appears twice in the same map.')
         else:
@@ -234,12 +252,20 @@ class _Builder:
     def _alias(self, event: Any) -> Any:
         known = self._anchors.get(event.anchor, ())
         if not known:
-            what = "The value would contain itself." if known is None else "No earlier anchor has that name."
+            what = (
+                "The value would contain itself."
+                if known is None
+                else "No earlier anchor has that name."
+            )
             self._stop(event, f'Alias "*{event.anchor}" cannot be followed', what)
         value, start, end = known
         self._repeated += max(end - start, self._room.size(value) // _CHARACTERS_PER_NODE)
         if self._repeated > MAX_EXPANDED_NODES:
-            self._stop(event, "Aliases expand too far", f"Aliases may expand to at most {MAX_EXPANDED_NODES:,} values.")
+            self._stop(
+                event,
+                "Aliases expand too far",
+                f"Aliases may expand to at most {MAX_EXPANDED_NODES:,} values.",
+            )
         self._positions.extend(self._positions[start:end])
         return value
 
@@ -261,7 +287,9 @@ class _Builder:
         if event.tag.removeprefix(_TAG_PREFIX) in _SAFE_TAGS:
             self._problem(event, "Tag does not match the value", f"The value is no {tag}.")
         else:
-            self._problem(event, "Tags are not supported", f"Remove {tag}: only plain data is supported.")
+            self._problem(
+                event, "Tags are not supported", f"Remove {tag}: only plain data is supported."
+            )
 
     def _stop(self, event: Any, summary: str, detail: str) -> NoReturn:
         self._problem(event, summary, detail)
@@ -269,14 +297,20 @@ class _Builder:
 
     def _problem(self, event: Any, summary: str, detail: str) -> None:
         mark = event.start_mark
-        self._problems.add(summary, detail, place=SourceLocation(self._file, mark.line + 1, mark.column + 1))
+        self._problems.add(
+            summary, detail, place=SourceLocation(self._file, mark.line + 1, mark.column + 1)
+        )
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "it cannot be parsed").strip()
     context = f", {error.context.strip()}" if error.context else ""
     begun = error.context_mark
-    since = f" that starts in line {begun.line + 1}" if context and begun and begun != error.problem_mark else ""
+    since = (
+        f" that starts in line {begun.line + 1}"
+        if context and begun and begun != error.problem_mark
+        else ""
+    )
     return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
 
 

@@ -39,7 +39,9 @@ class ParsedFiles:
         self._known: dict[str, bytes] = {}
         self._fresh: dict[str, list[Document]] = {}
 
-    def documents(self, text: str, name: str, problems: Problems, *, is_json: bool = False) -> list[Document]:
+    def documents(
+        self, text: str, name: str, problems: Problems, *, is_json: bool = False
+    ) -> list[Document]:
         """The documents of a text."""
         digest = _digest(text, is_json=is_json)
         kept = self._find(digest) if self._find else None

@@ -47,7 +47,10 @@ def relative(text: str) -> str:
     if not text or "\0" in text:
         raise Problem("Not a path", "Write the path of a file in the stack's folder.")
     if text.startswith("/") or os.path.isabs(text):  # noqa: PTH117 - a Path takes ten times as long to say so
-        raise Problem("Path outside the stack", f'"{text}" is absolute: write it relative to the stack\'s folder.')
+        raise Problem(
+            "Path outside the stack",
+            f'"{text}" is absolute: write it relative to the stack\'s folder.',
+        )
     simple = os.path.normpath(text).replace(os.sep, "/")
     if simple == ".." or simple.startswith("../"):
         raise Problem("Path outside the stack", f'"{text}" points outside the stack\'s folder.')
@@ -62,7 +65,9 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise Problem("Cannot read the file", f'"{text}": {error}') from error
     if not real.is_relative_to(root):
-        raise Problem("Path outside the stack", f'"{text}" points outside the stack\'s folder through a link.')
+        raise Problem(
+            "Path outside the stack", f'"{text}" points outside the stack\'s folder through a link.'
+        )
     _require_no_git(real.relative_to(root).parts, text)
     return real
 
@@ -70,7 +75,9 @@ def require_inside(root: Path, path: Path, text: str) -> Path:
 def _require_no_git(parts: Iterable[str], text: str) -> None:
     # A checkout of a CI job keeps its token in .git/config.
     if any(part.casefold() == ".git" for part in parts):
-        raise Problem("Path inside .git", f'"{text}" is in a .git folder, which may contain credentials.')
+        raise Problem(
+            "Path inside .git", f'"{text}" is in a .git folder, which may contain credentials.'
+        )
 
 
 def require_file(root: Path, text: str) -> Path:
@@ -118,7 +125,9 @@ class Glob(Struct, frozen=True, dict=True):
         top.
         """
         parts = self.pattern.split("/")
-        fixed = next((index for index, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1)
+        fixed = next(
+            (index for index, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1
+        )
         return "/".join(parts[:fixed])
 
     @cached_property
@@ -142,7 +151,9 @@ def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Patt
     """
     below = "(?:/.*)?" if contents else ""
     try:
-        return re.compile("|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL)
+        return re.compile(
+            "|".join(f"(?:{_glob_regex(pattern)}){below}" for pattern in patterns), re.DOTALL
+        )
     except re.error as error:
         raise Problem("Not a glob", f"{error.msg}.") from error
 
@@ -198,7 +209,9 @@ def walk(
     Hidden names and linked folders are left out, and folders that `enter` declines. Where a linked
     file leads is for the caller to check.
     """
-    waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [(_entries(root, folder), folder, 0)]
+    waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [
+        (_entries(root, folder), folder, 0)
+    ]
     while waiting:
         entries, above, level = waiting[-1]
         entry = next(entries, None)
@@ -209,7 +222,9 @@ def walk(
         if entry.is_dir(follow_symlinks=False):
             if (depth is None or level < depth) and (enter is None or enter(path)):
                 waiting.append((_entries(root, path), path, level + 1))
-        elif entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not _leads_to_folder(entry)):
+        elif entry.is_file(follow_symlinks=False) or (
+            entry.is_symlink() and not _leads_to_folder(entry)
+        ):
             yield path
 
 
@@ -223,7 +238,9 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(root / folder) as found:
-            return iter(sorted((one for one in found if one.name[0] != "."), key=lambda entry: entry.name))
+            return iter(
+                sorted((one for one in found if one.name[0] != "."), key=lambda entry: entry.name)
+            )
     except (FileNotFoundError, NotADirectoryError):
         return iter(())
     except OSError as error:

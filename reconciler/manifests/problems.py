@@ -43,15 +43,24 @@ class Problems:
         severity: Severity = Severity.ERROR,
     ) -> None:
         """Note one problem."""
-        self._found.setdefault((summary, detail, place), Diagnostic(summary, detail, address, place, severity))
+        self._found.setdefault(
+            (summary, detail, place), Diagnostic(summary, detail, address, place, severity)
+        )
 
     def warn(
-        self, summary: str, detail: str = "", *, place: SourceLocation | None = None, address: Address | None = None
+        self,
+        summary: str,
+        detail: str = "",
+        *,
+        place: SourceLocation | None = None,
+        address: Address | None = None,
     ) -> None:
         """Note something that stops nothing."""
         self.add(summary, detail, place=place, address=address, severity=Severity.WARNING)
 
-    def take(self, problem: Problem, *, place: SourceLocation | None, address: Address | None = None) -> None:
+    def take(
+        self, problem: Problem, *, place: SourceLocation | None, address: Address | None = None
+    ) -> None:
         """Note a `Problem` that was raised by code which did not know the place."""
         self.add(problem.summary, problem.detail, place=place, address=address)
 
@@ -85,6 +94,8 @@ def _masked(item: Diagnostic, redact: Redactor) -> Diagnostic:
     """A diagnostic that anyone may read; an address with a secret in it is left out, since a part
     would mislead.
     """
-    address = item.address if item.address and redact(str(item.address)) == str(item.address) else None
+    address = (
+        item.address if item.address and redact(str(item.address)) == str(item.address) else None
+    )
     place = replace(item.location, file=redact(item.location.file)) if item.location else None
     return Diagnostic(redact(item.summary), redact(item.detail), address, place, item.severity)

@@ -12,7 +12,17 @@ from reconciler.model.kind import Declaration, Kind
 from reconciler.model.paths import Trail
 from reconciler.model.resource import Resource
 from reconciler.model.rule import RuleKind
-from reconciler.model.types import Either, Json, ListOf, MapOf, Object, SecretValueType, Tagged, Type, types_in
+from reconciler.model.types import (
+    Either,
+    Json,
+    ListOf,
+    MapOf,
+    Object,
+    SecretValueType,
+    Tagged,
+    Type,
+    types_in,
+)
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
 MOST_GUESSES = 50
@@ -28,7 +38,9 @@ class AddressIndex:
     unread part.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind], rules: Mapping[str, RuleKind] | None = None) -> None:
+    def __init__(
+        self, kinds: Mapping[str, Kind], rules: Mapping[str, RuleKind] | None = None
+    ) -> None:
         self.kinds = kinds
         self.declarable: Mapping[str, Declaration] = {**kinds, **(rules or {})}
         self.complete = True
@@ -54,7 +66,9 @@ class AddressIndex:
     def projects(self) -> dict[str, Address]:
         """The declared scopes, by name."""
         return {
-            one.name: one for one in self._places if one.kind in self.kinds and self.kinds[one.kind].defines_project
+            one.name: one
+            for one in self._places
+            if one.kind in self.kinds and self.kinds[one.kind].defines_project
         }
 
     def reference(self, text: str, project: str | None = None) -> Reference | Unknown:
@@ -70,16 +84,23 @@ class AddressIndex:
         if kind is None:
             name = text.partition("/")[0]
             if name in self.declarable:
-                detail = f'"${{{text}}}": kind {name} declares no object, so it cannot be referred to.'
+                detail = (
+                    f'"${{{text}}}": kind {name} declares no object, so it cannot be referred to.'
+                )
                 raise Problem("Reference not possible", detail)
-            raise Problem("Unknown kind", f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}')
+            raise Problem(
+                "Unknown kind",
+                f'"${{{text}}}": there is no kind "{name}".{nearest(name, self.kinds)}',
+            )
         address, path = self._longest(text)
         if address is None:
             if not self.complete:
                 return Unknown(text)
             if (text, project) not in self._guesses:
                 self._guesses[text, project] = self._guess(text, kind, project)
-            raise Problem("Unknown reference", f'No manifest declares "{text}".{self._guesses[text, project]}')
+            raise Problem(
+                "Unknown reference", f'No manifest declares "{text}".{self._guesses[text, project]}'
+            )
         if path == ("id",):
             path = ()
         check_field_path(kind, path)
@@ -134,23 +155,38 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
     if field is None:
         names = [
             "id",
-            *(field.name for field in kind.fields if not field.has_own_calls and not field.client_only),
+            *(
+                field.name
+                for field in kind.fields
+                if not field.has_own_calls and not field.client_only
+            ),
             *results,
         ]
-        raise Problem("Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}')
+        raise Problem(
+            "Unknown field", f'{kind.name} has no field "{path[0]}".{nearest(path[0], names)}'
+        )
     if field.has_own_calls:
-        raise Problem("Field cannot be referenced", f'"{path[0]}" of {kind.name} cannot be used in a reference.')
+        raise Problem(
+            "Field cannot be referenced",
+            f'"{path[0]}" of {kind.name} cannot be used in a reference.',
+        )
     wrong = unknown_part(field.type, path[1:])
     if wrong:
         raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
-    if any(isinstance(one, SecretValueType) for found in _at(field.type, path[1:]) for one in types_in(found)):
+    if any(
+        isinstance(one, SecretValueType)
+        for found in _at(field.type, path[1:])
+        for one in types_in(found)
+    ):
         detail = f'"{".".join(path)}" of {kind.name} is or contains a secret, which is sent only to the API.'
         raise Problem("Secret cannot be referenced", detail)
 
 
 def unknown_part(kind: Type, path: Sequence[str | int]) -> str:
     """The first part of a path that a type cannot have, or empty."""
-    return next((str(path[end - 1]) for end in range(1, len(path) + 1) if not _at(kind, path[:end])), "")
+    return next(
+        (str(path[end - 1]) for end in range(1, len(path) + 1) if not _at(kind, path[:end])), ""
+    )
 
 
 def _at(kind: Type, path: Iterable[str | int]) -> list[Type]:
@@ -183,7 +219,9 @@ def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
     """The path of the first reference to an address."""
     if isinstance(value, Member | FileSet) or not isinstance(value, dict | list):
         return above if any(one.address == target for one in references_in(value)) else None
-    pairs: Iterable[tuple[str | int, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    pairs: Iterable[tuple[str | int, Any]] = (
+        value.items() if isinstance(value, dict) else enumerate(value)
+    )
     for part, item in pairs:
         found = trail_to(item, target, (*above, part))
         if found is not None:

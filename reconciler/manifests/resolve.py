@@ -30,7 +30,15 @@ from reconciler.model.paths import Trail, dotted
 from reconciler.model.resource import IGNORE_ALL, Lifecycle, Resource
 from reconciler.model.rule import Rule, RuleKind
 from reconciler.model.types import BundleType, FileSetType, LocalFileType, MapOf
-from reconciler.model.values import FileSet, LocalFile, Reference, Spec, Template, Unknown, has_unknown
+from reconciler.model.values import (
+    FileSet,
+    LocalFile,
+    Reference,
+    Spec,
+    Template,
+    Unknown,
+    has_unknown,
+)
 
 _UNSAID = Lifecycle()
 MAX_SENT_BYTES = 100 * 1024 * 1024
@@ -75,17 +83,23 @@ class Resolver:
             document = {**document, "spec": spec}
         findings = list(self._checker(instance.kind).findings(document))
         if isinstance(document.get("spec"), Reference | Template):
-            findings.append(SchemaViolation(("spec",), "Reference not possible here", "spec must be a map."))
+            findings.append(
+                SchemaViolation(("spec",), "Reference not possible here", "spec must be a map.")
+            )
         for finding in findings:
             self._note(instance, _reworded(finding, instance.kind))
         if instance.address is None:
             if not findings and not has_unknown(instance.metadata):
                 place = instance.document.name_place
-                self._problems.add("Not a name", f"{instance.kind.name} has no valid metadata.name.", place=place)
+                self._problems.add(
+                    "Not a name", f"{instance.kind.name} has no valid metadata.name.", place=place
+                )
             return None
         # What is unknown without a problem of its own has one elsewhere: a variable without a
         # value, an unread file.
-        unknown = has_unknown([document.get("lifecycle")]) or isinstance(document.get("spec"), Unknown)
+        unknown = has_unknown([document.get("lifecycle")]) or isinstance(
+            document.get("spec"), Unknown
+        )
         if findings or self._failed or unknown:
             return None
         if isinstance(instance.kind, Kind):
@@ -94,14 +108,20 @@ class Resolver:
             return self._rule(instance, instance.kind, instance.address, document["spec"])
         raise TypeError(f"{instance.kind.name} is neither a kind of objects nor of rules")
 
-    def _rule(self, instance: Instance, kind: RuleKind, address: Address, spec: Spec) -> Rule | None:
+    def _rule(
+        self, instance: Instance, kind: RuleKind, address: Address, spec: Spec
+    ) -> Rule | None:
         document = instance.document
-        rule = Rule(address, kind, self._carried(instance, spec), document.place, document.spec_places)
+        rule = Rule(
+            address, kind, self._carried(instance, spec), document.place, document.spec_places
+        )
         for finding in check_rule(rule, spec):
             self._note(instance, finding)
         return rule
 
-    def _resource(self, instance: Instance, kind: Kind, address: Address, document: Mapping[str, Any]) -> Resource:
+    def _resource(
+        self, instance: Instance, kind: Kind, address: Address, document: Mapping[str, Any]
+    ) -> Resource:
         lifecycle = self._lifecycle(instance, document.get("lifecycle") or {})
         resource = Resource(
             address=address,
@@ -127,15 +147,23 @@ class Resolver:
 
         def report(problem: Problem, trail: Trail) -> None:
             self._failed = True
-            self._problems.take(problem, place=instance.document.location_of(trail), address=instance.address)
+            self._problems.take(
+                problem, place=instance.document.location_of(trail), address=instance.address
+            )
 
-        full = Context(context.variable, context.environment, context.files, reference, instance.each)
+        full = Context(
+            context.variable, context.environment, context.files, reference, instance.each
+        )
         document = {key: value for key, value in raw.items() if key != "for_each"}
         document["metadata"] = instance.metadata
         document["spec"] = Evaluator(full, report, self._room).evaluate(raw.get("spec"), ("spec",))
         if "lifecycle" in raw:
-            known = Context(context.variable, context.environment, context.files, None, instance.each)
-            document["lifecycle"] = Evaluator(known, report).evaluate(raw["lifecycle"], ("lifecycle",))
+            known = Context(
+                context.variable, context.environment, context.files, None, instance.each
+            )
+            document["lifecycle"] = Evaluator(known, report).evaluate(
+                raw["lifecycle"], ("lifecycle",)
+            )
         for name in ("metadata", "spec"):
             if name not in raw:
                 del document[name]
@@ -149,7 +177,11 @@ class Resolver:
     def _note(self, instance: Instance, finding: SchemaViolation) -> None:
         place = instance.document.location_of(finding.trail, key=finding.at_key)
         self._problems.add(
-            finding.summary, finding.detail, place=place, address=instance.address, severity=finding.severity
+            finding.summary,
+            finding.detail,
+            place=place,
+            address=instance.address,
+            severity=finding.severity,
         )
 
     def _lifecycle(self, instance: Instance, written: Mapping[str, Any]) -> Lifecycle:
@@ -186,7 +218,10 @@ class Resolver:
             detail = f'"{text}" has another kind: its object cannot become a {instance.kind.name}.'
         except ValueError as error:
             detail = f"{error}."
-        self._note(instance, SchemaViolation(("lifecycle", "renamed_from"), "Invalid earlier address", detail))
+        self._note(
+            instance,
+            SchemaViolation(("lifecycle", "renamed_from"), "Invalid earlier address", detail),
+        )
         return None
 
     def _carried(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -211,7 +246,9 @@ class Resolver:
                 finder = self._members(instance, value, trail, self._files.unread)
                 found[field.name] = _as_set(finder)
                 if instance.address is not None:
-                    self._contents.leave(instance.address, field.name, instance.document, finder.item_of)
+                    self._contents.leave(
+                        instance.address, field.name, instance.document, finder.item_of
+                    )
             elif isinstance(field.type, BundleType) and isinstance(value, list):
                 found[field.name] = self._bundle(instance, value, field.type, trail)
         return {**spec, **found} if found else spec
@@ -229,7 +266,9 @@ class Resolver:
         the apply.
         """
         if isinstance(value, Reference | Template):
-            detail = f"{dotted(trail)} must be known before apply, so it cannot contain a reference."
+            detail = (
+                f"{dotted(trail)} must be known before apply, so it cannot contain a reference."
+            )
             self._note(instance, SchemaViolation(trail, "Reference not possible here", detail))
         if isinstance(value, LATER):
             return False
@@ -237,10 +276,14 @@ class Resolver:
             parts = {key: item for key, item in value.items() if key not in _MAY_WAIT}
             return all(self._is_known(instance, item, (*trail, key)) for key, item in parts.items())
         if isinstance(value, list):
-            return all(self._is_known(instance, item, (*trail, index)) for index, item in enumerate(value))
+            return all(
+                self._is_known(instance, item, (*trail, index)) for index, item in enumerate(value)
+            )
         return True
 
-    def _local_file(self, instance: Instance, path: str, trail: Trail, *, most: int = MAX_FILE_BYTES) -> Any:
+    def _local_file(
+        self, instance: Instance, path: str, trail: Trail, *, most: int = MAX_FILE_BYTES
+    ) -> Any:
         try:
             return self._files.content(path, most=most)
         except Problem as problem:
@@ -254,7 +297,11 @@ class Resolver:
             self._problems.warn("Empty file", detail, place=place, address=instance.address)
 
     def _members(
-        self, instance: Instance, items: list[Any], trail: Trail, content: Callable[[str], LocalFile]
+        self,
+        instance: Instance,
+        items: list[Any],
+        trail: Trail,
+        content: Callable[[str], LocalFile],
     ) -> MemberFinder:
         finder = MemberFinder(self._files, content)
         for index, item in enumerate(items):
@@ -266,8 +313,12 @@ class Resolver:
                 self._failed = True
         return finder
 
-    def _bundle(self, instance: Instance, items: list[Any], type: BundleType, trail: Trail) -> FileSet:
-        found = _as_set(self._members(instance, items, trail, partial(self._files.content, most=type.max_bytes)))
+    def _bundle(
+        self, instance: Instance, items: list[Any], type: BundleType, trail: Trail
+    ) -> FileSet:
+        found = _as_set(
+            self._members(instance, items, trail, partial(self._files.content, most=type.max_bytes))
+        )
         if self._failed:  # what is missing from the folder was said already
             return found
         try:
@@ -287,7 +338,11 @@ def _as_set(finder: MemberFinder) -> FileSet:
 
 def _reworded(finding: SchemaViolation, kind: Declaration) -> SchemaViolation:
     """The problems with a project say what the kind's context is, which the schema does not know."""
-    if finding.trail == ("metadata", "project") and finding.at_key and kind.scope is ScopeType.ORGANIZATION:
+    if (
+        finding.trail == ("metadata", "project")
+        and finding.at_key
+        and kind.scope is ScopeType.ORGANIZATION
+    ):
         detail = f"{kind.name} belongs to the organization: remove metadata.project."
         return SchemaViolation(finding.trail, "Unexpected project", detail, at_key=True)
     if finding.trail == ("metadata",) and finding.summary == 'Missing "project"':
@@ -298,5 +353,9 @@ def _reworded(finding: SchemaViolation, kind: Declaration) -> SchemaViolation:
 
 def _named(kind: Kind, address: Address, spec: Spec) -> Spec:
     """The spec, where fields that are called like the resource are left out, with its name in them."""
-    named = {field.name: address.name for field in kind.fields if field.defaults_to_name and field.name not in spec}
+    named = {
+        field.name: address.name
+        for field in kind.fields
+        if field.defaults_to_name and field.name not in spec
+    }
     return {**named, **spec} if named else spec

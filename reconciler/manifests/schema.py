@@ -52,10 +52,16 @@ def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
 
 def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
     """Every schema of the editors' form, as file name and text."""
-    schemas = {f"{_file_stem(name)}.schema.json": kind_schema(kind, expressions=True) for name, kind in kinds.items()}
+    schemas = {
+        f"{_file_stem(name)}.schema.json": kind_schema(kind, expressions=True)
+        for name, kind in kinds.items()
+    }
     schemas["manifest.schema.json"] = manifest_schema(kinds)
     schemas["stack.schema.json"] = stack_schema()
-    return {name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in sorted(schemas.items())}
+    return {
+        name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        for name, schema in sorted(schemas.items())
+    }
 
 
 def write_schemas(folder: Path, kinds: Mapping[str, Declaration] | None = None) -> list[Path]:
@@ -83,7 +89,9 @@ def _stale(folder: Path, wanted: Mapping[str, str]) -> list[Path]:
         for name, text in wanted.items()
         if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
     ]
-    return differing + sorted(path for path in folder.glob("*.schema.json") if path.name not in wanted)
+    return differing + sorted(
+        path for path in folder.glob("*.schema.json") if path.name not in wanted
+    )
 
 
 def _registry() -> Mapping[str, Declaration]:

@@ -27,7 +27,11 @@ class SecretInputs:
     """Reads secrets, each once. `in_use` are the keys that this program works with."""
 
     def __init__(
-        self, files: Files, env: Mapping[str, str], in_use: Sequence[Secret], learn: Callable[[Secret], None]
+        self,
+        files: Files,
+        env: Mapping[str, str],
+        in_use: Sequence[Secret],
+        learn: Callable[[Secret], None],
     ) -> None:
         self._files = files
         self._env = env
@@ -51,11 +55,20 @@ class SecretInputs:
         """What a manifest names as the source of a secret; raises Problem. That there is none yet
         is none.
         """
-        named = SecretValue(f"env {written['from_env']}") if "from_env" in written else self._file(written["from_file"])
+        named = (
+            SecretValue(f"env {written['from_env']}")
+            if "from_env" in written
+            else self._file(written["from_file"])
+        )
         secret = self.read(named)
-        if secret is not None and not kind.multiline and any(char in secret.reveal() for char in "\r\n\0"):
+        if (
+            secret is not None
+            and not kind.multiline
+            and any(char in secret.reveal() for char in "\r\n\0")
+        ):
             raise Problem(
-                "Not one line", f"The secret from {named.source} has several lines; only one line is allowed here."
+                "Not one line",
+                f"The secret from {named.source} has several lines; only one line is allowed here.",
             )
         return named
 
@@ -85,9 +98,7 @@ class SecretInputs:
             )
             raise Problem("Secret contains a credential", detail)
         if len(text) < LEAST_LENGTH:
-            detail = (
-                f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
-            )
+            detail = f"The secret from {source} has fewer than {LEAST_LENGTH} characters, too few to redact it reliably."
             raise Problem("Secret too short", detail)
         return secret
 
@@ -113,7 +124,10 @@ def with_sources(
                 report(problem, trail)
         case Object(properties) if isinstance(value, Mapping):
             types = {part.name: part.type for part in properties}
-            return {name: below(types[name], item, name) if name in types else item for name, item in value.items()}
+            return {
+                name: below(types[name], item, name) if name in types else item
+                for name, item in value.items()
+            }
         case Tagged(variants, tag) if isinstance(value, Mapping) and value.get(tag) in variants:
             return below(variants[value[tag]], value)
         case ListOf(item=inner) if isinstance(value, list):

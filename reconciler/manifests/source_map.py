@@ -106,7 +106,9 @@ class Document:
 
     def _place(self, at: int) -> SourceLocation:
         packed = self._positions[at]
-        return SourceLocation(self.file, (packed >> COLUMN_BITS) + 1, (packed & ((1 << COLUMN_BITS) - 1)) + 1)
+        return SourceLocation(
+            self.file, (packed >> COLUMN_BITS) + 1, (packed & ((1 << COLUMN_BITS) - 1)) + 1
+        )
 
 
 class _SpecPlaces(Mapping[str, SourceLocation]):
@@ -133,7 +135,13 @@ class _SpecPlaces(Mapping[str, SourceLocation]):
 
 
 def _trails(value: Any, above: Trail = ()) -> Iterator[Trail]:
-    pairs: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    pairs: Any = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for part, item in pairs:
         yield (*above, part)
         yield from _trails(item, (*above, part))

@@ -109,7 +109,9 @@ class _Layers(Struct, frozen=True):
         if self.document is None:
             return None
         above: Trail = ("spec", "environments", self.environment, *trail)
-        return self.document.location_of(above if self.document.has(above) else ("spec", *trail), key=key)
+        return self.document.location_of(
+            above if self.document.has(above) else ("spec", *trail), key=key
+        )
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +137,9 @@ def open_stack(settings: Settings, problems: Problems) -> OpenStack:
     return _opened(settings, layers, root, file, problems)
 
 
-def _opened(settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems) -> OpenStack:
+def _opened(
+    settings: Settings, layers: _Layers, root: Path, file: Path | None, problems: Problems
+) -> OpenStack:
     variables, files = _variables(settings, layers, root, problems), Files(root)
     allowed = allowance(settings.allow_env, settings.env, problems)
     credentials = _credentials(settings, layers, files, allowed, file, problems)
@@ -185,7 +189,10 @@ def _id_of(settings: Settings, variable: str, problems: Problems) -> str | None:
     """The id in a variable of the environment. It is sent as a header, which takes plain text only."""
     found = settings.env.get(variable, "").strip()
     if not (found.isascii() and found.isprintable()):
-        problems.add("Not an id", f"{variable} contains characters that are not allowed in an id. Correct or unset it.")
+        problems.add(
+            "Not an id",
+            f"{variable} contains characters that are not allowed in an id. Correct or unset it.",
+        )
     return found or None
 
 
@@ -197,8 +204,12 @@ def _credentials(
     file: Path | None,
     problems: Problems,
 ) -> Credentials:
-    reader = CredentialReader(settings.env, files, allowed, settings.learn, file.name if file else STACK_FILES[0])
-    credentials = reader.read(layers.get("credentials") or {}, _reporter(layers, problems, "credentials"))
+    reader = CredentialReader(
+        settings.env, files, allowed, settings.learn, file.name if file else STACK_FILES[0]
+    )
+    credentials = reader.read(
+        layers.get("credentials") or {}, _reporter(layers, problems, "credentials")
+    )
     for credential in credentials.all():
         if credential.file:
             files.withhold(files.root / credential.file)
@@ -209,13 +220,20 @@ def _root(settings: Settings, problems: Problems) -> Path:
     root = Path(os.path.realpath(settings.root))
     if not root.is_dir():
         what = "is no folder" if root.exists() or root.is_symlink() else "does not exist"
-        problems.add("No such folder", f'The stack\'s folder "{settings.root}" {what}. Choose another with -C DIR.')
+        problems.add(
+            "No such folder",
+            f'The stack\'s folder "{settings.root}" {what}. Choose another with -C DIR.',
+        )
         problems.raise_errors()
     return root
 
 
-def _stack_document(root: Path, secrets: tuple[Secret, ...], problems: Problems) -> tuple[Document | None, Path | None]:
-    present = [root / name for name in STACK_FILES if (root / name).exists() or (root / name).is_symlink()]
+def _stack_document(
+    root: Path, secrets: tuple[Secret, ...], problems: Problems
+) -> tuple[Document | None, Path | None]:
+    present = [
+        root / name for name in STACK_FILES if (root / name).exists() or (root / name).is_symlink()
+    ]
     if not present:
         return None, None
     path = present[0]
@@ -234,12 +252,18 @@ def _stack_document(root: Path, secrets: tuple[Secret, ...], problems: Problems)
     return _checked(documents, name, Redactor(secrets), problems), path
 
 
-def _checked(documents: list[Document], name: str, redact: Redactor, problems: Problems) -> Document | None:
+def _checked(
+    documents: list[Document], name: str, redact: Redactor, problems: Problems
+) -> Document | None:
     if problems.errors:
         return None
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         place = documents[1].place if len(documents) > 1 else SourceLocation(name, 1, 1)
-        problems.add("Not a stack", "The stack file must contain exactly one document, of kind Stack.", place=place)
+        problems.add(
+            "Not a stack",
+            "The stack file must contain exactly one document, of kind Stack.",
+            place=place,
+        )
         return None
     document = documents[0]
     for finding in Checker(stack_schema()).findings(masked(document.value, redact)):
@@ -249,8 +273,16 @@ def _checked(documents: list[Document], name: str, redact: Redactor, problems: P
 
 
 def _about_urls(finding: SchemaViolation) -> str:
-    name = str(finding.trail[-1]).replace("_", "").replace("-", "").lower() if finding.at_key and finding.trail else ""
-    return " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file." if name in _URLS else ""
+    name = (
+        str(finding.trail[-1]).replace("_", "").replace("-", "").lower()
+        if finding.at_key and finding.trail
+        else ""
+    )
+    return (
+        " The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file."
+        if name in _URLS
+        else ""
+    )
 
 
 def _environment(settings: Settings, document: Document | None, problems: Problems) -> str:
@@ -258,9 +290,17 @@ def _environment(settings: Settings, document: Document | None, problems: Proble
     wanted = settings.environment
     if wanted is None or wanted in known or wanted == DEFAULT_ENVIRONMENT:
         return wanted or DEFAULT_ENVIRONMENT
-    listed = f"Known: {', '.join(known)}." if known else "The stack declares none: see spec.environments."
+    listed = (
+        f"Known: {', '.join(known)}."
+        if known
+        else "The stack declares none: see spec.environments."
+    )
     place = document.location_of(("spec", "environments"), key=True) if document and known else None
-    problems.add("Unknown environment", f'"{wanted}" is not declared.{nearest(wanted, known)} {listed}', place=place)
+    problems.add(
+        "Unknown environment",
+        f'"{wanted}" is not declared.{nearest(wanted, known)} {listed}',
+        place=place,
+    )
     return DEFAULT_ENVIRONMENT
 
 
@@ -294,20 +334,28 @@ def _variables(settings: Settings, layers: _Layers, root: Path, problems: Proble
     return variables
 
 
-def _reporter(layers: _Layers, problems: Problems, section: str) -> Callable[[Problem, Trail], None]:
+def _reporter(
+    layers: _Layers, problems: Problems, section: str
+) -> Callable[[Problem, Trail], None]:
     def report(problem: Problem, trail: Trail) -> None:
         problems.take(problem, place=layers.place_of(section, *trail))
 
     return report
 
 
-def _projects(layers: _Layers, context: Context, leaks: CredentialScan, problems: Problems) -> dict[str, str]:
+def _projects(
+    layers: _Layers, context: Context, leaks: CredentialScan, problems: Problems
+) -> dict[str, str]:
     report = _reporter(layers, problems, "projects")
     found = Evaluator(context, report).evaluate(layers.get("projects") or {})
     for name, id in found.items():
         if leaks.holds(name) or leaks.holds(str(id)):
             report(
-                Problem("A credential does not belong in a stack file", "The value is a key that is in use."), (name,)
+                Problem(
+                    "A credential does not belong in a stack file",
+                    "The value is a key that is in use.",
+                ),
+                (name,),
             )
         elif not isinstance(id, Unknown):
             for finding in _ID.findings(id, ("spec", "projects", name)):
@@ -316,7 +364,11 @@ def _projects(layers: _Layers, context: Context, leaks: CredentialScan, problems
 
 
 def _readable(
-    settings: Settings, layers: _Layers, allowed: Allowance, leaks: CredentialScan, problems: Problems
+    settings: Settings,
+    layers: _Layers,
+    allowed: Allowance,
+    leaks: CredentialScan,
+    problems: Problems,
 ) -> Environment:
     """What `${env.NAME}` may read: what the caller allows, narrowed by what the stack lists, and
     never a secret.
@@ -325,7 +377,11 @@ def _readable(
     def secret(name: str) -> str:
         if not name.startswith(SENT_PREFIX) and not leaks.holds(settings.env.get(name, "")):
             return ""
-        return "a key that is in use" if name in _KEY_VARIABLES else "a key that is in use, or what looks like a secret"
+        return (
+            "a key that is in use"
+            if name in _KEY_VARIABLES
+            else "a key that is in use, or what looks like a secret"
+        )
 
     listed = layers.get("env")
     noted = [name for name in listed or () if secret(name)]
@@ -359,7 +415,10 @@ def _backend(
     if not isinstance(path, str):
         return root / STATE_FOLDER
     if leaks.holds(path):
-        report(Problem("A credential does not belong in a stack file", "The path contains a key."), ("local", "path"))
+        report(
+            Problem("A credential does not belong in a stack file", "The path contains a key."),
+            ("local", "path"),
+        )
         return root / STATE_FOLDER
     if Path(path).is_absolute() and text.lstrip().startswith("${env."):
         return Path(path)
@@ -371,7 +430,9 @@ def _backend(
         return root / STATE_FOLDER
 
 
-def _organization(layers: _Layers, settings: Settings, context: Context, problems: Problems) -> tuple[str | None, str]:
+def _organization(
+    layers: _Layers, settings: Settings, context: Context, problems: Problems
+) -> tuple[str | None, str]:
     """The organization that requests name, and what names it."""
     of_process = _id_of(settings, _ORGANIZATION_VARIABLE, problems)
     if layers.get("organization") is None:
@@ -395,4 +456,6 @@ def _organization(layers: _Layers, settings: Settings, context: Context, problem
 
 def _process_secrets(settings: Settings) -> tuple[Secret, ...]:
     names = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
-    return tuple(Secret(settings.env[name].strip()) for name in names if settings.env.get(name, "").strip())
+    return tuple(
+        Secret(settings.env[name].strip()) for name in names if settings.env.get(name, "").strip()
+    )

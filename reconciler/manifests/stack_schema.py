@@ -24,7 +24,9 @@ def stack_schema() -> dict[str, Any]:
     properties = _shared_properties()
     properties["variables"] = _variables()
     properties["env"] = {
-        **described("Restricts `${env.NAME}` to these variables, out of those that --allow-env permits."),
+        **described(
+            "Restricts `${env.NAME}` to these variables, out of those that --allow-env permits."
+        ),
         "type": ["array", "null"],
         "items": {"type": "string", "pattern": VARIABLE_PATTERN},
     }
@@ -36,7 +38,9 @@ def stack_schema() -> dict[str, Any]:
     }
     properties["pace"] = _pace()
     properties["outputs"] = {
-        **described("Values to publish: expressions such as `${Assistant/search/support-bot}` give ids."),
+        **described(
+            "Values to publish: expressions such as `${Assistant/search/support-bot}` give ids."
+        ),
         "type": ["object", "null"],
     }
     return {
@@ -45,10 +49,17 @@ def stack_schema() -> dict[str, Any]:
         "description": "A stack: the location of its manifests, and its settings.",
         "type": "object",
         "properties": {
-            "apiVersion": {"const": "reconciler/v1", "description": "The version of this format. Optional."},
+            "apiVersion": {
+                "const": "reconciler/v1",
+                "description": "The version of this format. Optional.",
+            },
             "kind": {"const": "Stack", "description": "Always Stack."},
             "metadata": _metadata(),
-            "spec": {"type": ["object", "null"], "properties": properties, "additionalProperties": False},
+            "spec": {
+                "type": ["object", "null"],
+                "properties": properties,
+                "additionalProperties": False,
+            },
         },
         "required": ["kind"],
         "additionalProperties": False,
@@ -56,7 +67,9 @@ def stack_schema() -> dict[str, Any]:
 
 
 def _metadata() -> dict[str, Any]:
-    name = "The name of the stack, part of every ownership mark. Defaults to the name of the folder."
+    name = (
+        "The name of the stack, part of every ownership mark. Defaults to the name of the folder."
+    )
     return {
         "type": ["object", "null"],
         "properties": {"name": {**described(name), **NAME_SCHEMA, "maxLength": MAX_STACK_NAME}},
@@ -68,7 +81,9 @@ def _shared_properties() -> dict[str, Any]:
     """What an environment can say otherwise than the stack."""
     return {
         "manifests": {
-            **described("Files, folders or globs of manifests in the stack's folder. Defaults to the whole folder."),
+            **described(
+                "Files, folders or globs of manifests in the stack's folder. Defaults to the whole folder."
+            ),
             "type": ["array", "null"],
             "items": {"type": "string", "minLength": 1},
             "examples": [["manifests/"]],
@@ -132,9 +147,14 @@ def _credentials() -> dict[str, Any]:
         **described("The sources of keys: `${env.NAME}` or `${file:PATH}`, never a literal key."),
         "type": ["object", "null"],
         "properties": {
-            "admin": {**described("The organization's admin key. Defaults to `OPENAI_ADMIN_KEY`."), **_CREDENTIAL},
+            "admin": {
+                **described("The organization's admin key. Defaults to `OPENAI_ADMIN_KEY`."),
+                **_CREDENTIAL,
+            },
             "default": {
-                **described("The key for resources without a project. Defaults to `OPENAI_API_KEY`."),
+                **described(
+                    "The key for resources without a project. Defaults to `OPENAI_API_KEY`."
+                ),
                 **_CREDENTIAL,
             },
             "projects": {
@@ -165,7 +185,9 @@ def _backend() -> dict[str, Any]:
         "additionalProperties": False,
     }
     postgres = {
-        **described("State in a PostgreSQL database. Reserved: this version refuses to run with it."),
+        **described(
+            "State in a PostgreSQL database. Reserved: this version refuses to run with it."
+        ),
         "type": "object",
         "properties": {"dsn": {**described("The connection settings."), "type": "string"}},
         "additionalProperties": False,
@@ -198,7 +220,9 @@ def _guards() -> dict[str, Any]:
                 "default": 10,
             },
             "max_vanished_percent": {
-                **described("The maximum share of recorded objects, in percent, that may be missing at once."),
+                **described(
+                    "The maximum share of recorded objects, in percent, that may be missing at once."
+                ),
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 100,
@@ -216,7 +240,9 @@ def _refresh() -> dict[str, Any]:
         "type": ["object", "null"],
         "properties": {
             "full_every_hours": {
-                **described("Read everything after this many hours, at most a year; 0 means always."),
+                **described(
+                    "Read everything after this many hours, at most a year; 0 means always."
+                ),
                 "type": "number",
                 "minimum": 0,
                 "maximum": 8760,
@@ -230,7 +256,9 @@ def _refresh() -> dict[str, Any]:
                 "default": left_out.full_every_runs,
             },
             "overlap_minutes": {
-                **described("How late entries may appear in the audit log, in minutes; at most a day."),
+                **described(
+                    "How late entries may appear in the audit log, in minutes; at most a day."
+                ),
                 "type": "number",
                 "minimum": 1,
                 "maximum": 1440,
@@ -247,7 +275,9 @@ def _pace() -> dict[str, Any]:
         "type": ["object", "null"],
         "properties": {
             "admin_requests_per_minute": {
-                **described("Calls per minute to each admin endpoint, from 0.01 to 100000; auto adapts to the server."),
+                **described(
+                    "Calls per minute to each admin endpoint, from 0.01 to 100000; auto adapts to the server."
+                ),
                 "type": ["number", "string"],
                 "minimum": 0.01,
                 "maximum": 100_000,

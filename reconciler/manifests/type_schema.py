@@ -79,7 +79,9 @@ _WANTED = {
 }
 
 
-def type_schema(kind: Type, *, expressions: bool, nullable: bool = False, pasted: bool = False) -> dict[str, Any]:
+def type_schema(
+    kind: Type, *, expressions: bool, nullable: bool = False, pasted: bool = False
+) -> dict[str, Any]:
     """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an
     expression.
 
@@ -147,7 +149,9 @@ class _Maker:
                 return self._scalar(kind, nullable)
             case ListOf():
                 items = self.make(kind.item)
-                return self._typed("array", nullable, items=items, minItems=kind.min_items, maxItems=kind.max_items)
+                return self._typed(
+                    "array", nullable, items=items, minItems=kind.min_items, maxItems=kind.max_items
+                )
             case MapOf():
                 return self._map(kind, nullable)
             case Object():
@@ -175,7 +179,10 @@ class _Maker:
         extra: dict[str, Any] = {}
         if self._expressions and name != "string":
             names.append("string")
-            extra = {**EXPRESSION_TEXT, "patternErrorMessage": f"Expected {_WANTED[name]}, or an expression."}
+            extra = {
+                **EXPRESSION_TEXT,
+                "patternErrorMessage": f"Expected {_WANTED[name]}, or an expression.",
+            }
         if nullable:
             names.append("null")
         given = {key: limit for key, limit in limits.items() if limit is not None}
@@ -183,7 +190,11 @@ class _Maker:
 
     def _text(self, kind: Text, nullable: bool) -> dict[str, Any]:
         base = self._typed("string", nullable)
-        limits: dict[str, Any] = {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": kind.pattern}
+        limits: dict[str, Any] = {
+            "minLength": kind.min_length,
+            "maxLength": kind.max_length,
+            "pattern": kind.pattern,
+        }
         limits = {key: limit for key, limit in limits.items() if limit is not None}
         if kind.choices and not kind.open_choices:
             limits["enum"] = [*kind.choices, *([None] if nullable else [])]
@@ -198,7 +209,11 @@ class _Maker:
         if kind.max_length is None:
             return {"type": names}
         limit = {"maxLength": kind.max_length}
-        return {"type": names, "anyOf": [limit, EXPRESSION_TEXT]} if self._expressions else {"type": names, **limit}
+        return (
+            {"type": names, "anyOf": [limit, EXPRESSION_TEXT]}
+            if self._expressions
+            else {"type": names, **limit}
+        )
 
     def _map(self, kind: MapOf, nullable: bool) -> dict[str, Any]:
         names = {"maxLength": kind.max_key} if kind.max_key is not None else None
@@ -223,7 +238,9 @@ class _Maker:
         )
 
     def _property(self, part: Property) -> dict[str, Any]:
-        notes = described(part.doc, "\n\n".join(text for text in (part.doc, _limits(part.type)) if text))
+        notes = described(
+            part.doc, "\n\n".join(text for text in (part.doc, _limits(part.type)) if text)
+        )
         if is_json(part.default):
             notes["default"] = part.default
         nullable = part.default is None or (self._pasted and may_be_null(part))
@@ -275,15 +292,27 @@ class _Maker:
 
     def _member(self, kind: FileSetType) -> dict[str, Any]:
         shared = {
-            "attributes": {**described("Attributes for each file of this entry."), **self.make(kind.attributes, True)},
+            "attributes": {
+                **described("Attributes for each file of this entry."),
+                **self.make(kind.attributes, True),
+            },
             "chunking_strategy": {
                 **described("How to split the files of this entry into chunks."),
                 **self.make(kind.chunking_strategy, True),
             },
         }
         local = {**self._local(), **shared}
-        comment = {"$comment": "An entry has either `path` (with `ignore` and `allow_empty`) or `file_id`."}
-        uploaded = {"file_id": {**described("The id of an uploaded file."), "type": "string", "minLength": 1}, **shared}
+        comment = {
+            "$comment": "An entry has either `path` (with `ignore` and `allow_empty`) or `file_id`."
+        }
+        uploaded = {
+            "file_id": {
+                **described("The id of an uploaded file."),
+                "type": "string",
+                "minLength": 1,
+            },
+            **shared,
+        }
         return {
             **self._typed("object", False),
             "if": {"required": ["file_id"]},
@@ -292,19 +321,28 @@ class _Maker:
         }
 
     def _local(self) -> dict[str, Any]:
-        pattern = described("A file or a glob: `*` and `?` match within a name, `**` matches any folders.")
-        ignore = described("Globs of files to exclude, relative to the stack's folder or the fixed part of `path`.")
+        pattern = described(
+            "A file or a glob: `*` and `?` match within a name, `**` matches any folders."
+        )
+        ignore = described(
+            "Globs of files to exclude, relative to the stack's folder or the fixed part of `path`."
+        )
         return {
             "path": {**pattern, "type": "string", "minLength": 1},
             "ignore": {**ignore, **self.make(ListOf(Text(min_length=1)), True)},
-            "allow_empty": {**described("Whether `path` may match no file."), **self.make(Boolean(), True)},
+            "allow_empty": {
+                **described("Whether `path` may match no file."),
+                **self.make(Boolean(), True),
+            },
         }
 
     def _closed(self, properties: dict[str, Any], required: str) -> dict[str, Any]:
         return {"properties": properties, "required": [required], "additionalProperties": False}
 
     def _secret(self, nullable: bool) -> dict[str, Any]:
-        variable = described("The environment variable that holds the secret; its name starts with RECONCILER_SECRET_.")
+        variable = described(
+            "The environment variable that holds the secret; its name starts with RECONCILER_SECRET_."
+        )
         file = described("The file that holds the secret, in the stack's folder secrets/.")
         name = Text(pattern=f"^{SENT_PREFIX}[A-Za-z0-9_]+$")
         whole = self._typed(
@@ -318,7 +356,10 @@ class _Maker:
             maxProperties=1,
             additionalProperties=False,
         )
-        return {**whole, "$comment": "Write either `from_env` or `from_file`, never the secret itself."}
+        return {
+            **whole,
+            "$comment": "Write either `from_env` or `from_file`, never the secret itself.",
+        }
 
     def _key_sink(self, nullable: bool) -> dict[str, Any]:
         file = described("A file in the stack's folder; only its owner will be able to read it.")

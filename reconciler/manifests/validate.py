@@ -72,7 +72,10 @@ def _validator_class() -> Any:
         from jsonschema import Draft202012Validator, validators
 
         extend: Any = validators.extend
-        keywords = {name: _passing_over(keyword) for name, keyword in Draft202012Validator.VALIDATORS.items()}
+        keywords = {
+            name: _passing_over(keyword)
+            for name, keyword in Draft202012Validator.VALIDATORS.items()
+        }
         keywords["const"] = _const
         keywords["required"] = _required
         keywords["exactlyOne"] = _exactly_one
@@ -105,7 +108,11 @@ def _error(message: str) -> ValidationError:
 
 
 def _const(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
-    if isinstance(instance, LATER) or instance != wanted or isinstance(instance, bool) != isinstance(wanted, bool):
+    if (
+        isinstance(instance, LATER)
+        or instance != wanted
+        or isinstance(instance, bool) != isinstance(wanted, bool)
+    ):
         yield _error(str(wanted))
 
 
@@ -114,12 +121,22 @@ def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Iterato
         yield from (_error(name) for name in names if name not in instance)
 
 
-def _exactly_one(validator: Any, names: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
+def _exactly_one(
+    validator: Any,
+    names: Any,
+    instance: Any,
+    schema: Any,  # noqa: ARG001
+) -> Iterator[ValidationError]:
     if isinstance(instance, dict) and not has_exactly_one(names, instance):
         yield _error(" or ".join(f'"{name}"' for name in names))
 
 
-def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:  # noqa: ARG001
+def _properties(
+    validator: Any,
+    properties: Any,
+    instance: Any,
+    schema: Any,  # noqa: ARG001
+) -> Iterator[ValidationError]:
     if isinstance(instance, dict):
         for name, item in instance.items():
             part = properties.get(name)
@@ -127,7 +144,9 @@ def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> 
                 yield from validator.descend(item, part, path=name, schema_path=name)
 
 
-def _additional_properties(validator: Any, other: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _additional_properties(
+    validator: Any, other: Any, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
     known = schema.get("properties", {})
@@ -140,7 +159,9 @@ def _additional_properties(validator: Any, other: Any, instance: Any, schema: An
             yield from validator.descend(item, other, path=name)
 
 
-def _discriminator(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _discriminator(
+    validator: Any, rule: Any, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
     tag = rule["propertyName"]
     found = instance.get(tag) if isinstance(instance, dict) else None
     for branch in schema["allOf"] if isinstance(found, str) else ():
@@ -158,19 +179,31 @@ def _finding(error: ValidationError, trail: Trail) -> SchemaViolation:
 def _worded(error: ValidationError, trail: Trail) -> SchemaViolation:
     word = _WORDS.get(str(error.validator))
     if word is None:
-        return SchemaViolation(trail, "Not valid", f"{_name(trail)}: {shortened(error.instance)} is not accepted.")
+        return SchemaViolation(
+            trail, "Not valid", f"{_name(trail)}: {shortened(error.instance)} is not accepted."
+        )
     return word(error, trail)
 
 
 def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
     if error.instance is None:
-        return SchemaViolation(trail, "Null is not allowed", f"Omit {_name(trail)}, or give it a value.")
+        return SchemaViolation(
+            trail, "Null is not allowed", f"Omit {_name(trail)}, or give it a value."
+        )
     limit: Any = error.validator_value
-    wanted = [_NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"]
+    wanted = [
+        _NAMES[name] for name in ([limit] if isinstance(limit, str) else limit) if name != "null"
+    ]
     expected = (", or " if "true or false" in wanted else " or ").join(wanted)
-    quotes = " Put it in quotes." if wanted == ["text"] and not isinstance(error.instance, dict | list) else ""
+    quotes = (
+        " Put it in quotes."
+        if wanted == ["text"] and not isinstance(error.instance, dict | list)
+        else ""
+    )
     found = shortened(error.instance)
-    return SchemaViolation(trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}")
+    return SchemaViolation(
+        trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}"
+    )
 
 
 def _enum(error: ValidationError, trail: Trail) -> SchemaViolation:
@@ -178,28 +211,38 @@ def _enum(error: ValidationError, trail: Trail) -> SchemaViolation:
     found = error.instance
     guess = nearest(found, choices) if isinstance(found, str) else ""
     listed = ", ".join(f'"{one}"' for one in choices)
-    return SchemaViolation(trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; expected {listed}.{guess}")
+    return SchemaViolation(
+        trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; expected {listed}.{guess}"
+    )
 
 
 def _wrong_constant(error: ValidationError, trail: Trail) -> SchemaViolation:
     return SchemaViolation(
-        trail, "Unknown value", f'{_name(trail)} is {shortened(error.instance)}; expected "{error.message}".'
+        trail,
+        "Unknown value",
+        f'{_name(trail)} is {shortened(error.instance)}; expected "{error.message}".',
     )
 
 
 def _pattern(error: ValidationError, trail: Trail) -> SchemaViolation:
     schema: Any = error.schema
     wanted = schema.get("patternErrorMessage") or f"It must match {error.validator_value}."
-    return SchemaViolation(trail, "Invalid format", f"{_name(trail)} is {shortened(error.instance)}. {wanted}")
+    return SchemaViolation(
+        trail, "Invalid format", f"{_name(trail)} is {shortened(error.instance)}. {wanted}"
+    )
 
 
 def _missing(error: ValidationError, trail: Trail) -> SchemaViolation:
-    return SchemaViolation(trail, f'Missing "{error.message}"', f"{_name(trail)} requires it.", at_key=True)
+    return SchemaViolation(
+        trail, f'Missing "{error.message}"', f"{_name(trail)} requires it.", at_key=True
+    )
 
 
 def _not_exactly_one(error: ValidationError, trail: Trail) -> SchemaViolation:
     return SchemaViolation(
-        trail, f"Write exactly one of {error.message}", f"{_name(trail)} requires exactly one of them."
+        trail,
+        f"Write exactly one of {error.message}",
+        f"{_name(trail)} requires exactly one of them.",
     )
 
 
@@ -209,7 +252,9 @@ def _unknown_key(error: ValidationError, trail: Trail) -> SchemaViolation:
     comment = schema.get("$comment", "")
     guess = nearest(name, known).strip()
     some = f"Known fields: {', '.join(known)}." if known and not guess and len(known) <= 12 else ""
-    detail = " ".join(text for text in (f'{_name(trail)} has no field "{name}".', guess, comment or some) if text)
+    detail = " ".join(
+        text for text in (f'{_name(trail)} has no field "{name}".', guess, comment or some) if text
+    )
     return SchemaViolation((*trail, name), f'Unknown field "{name}"', detail, at_key=True)
 
 
@@ -217,7 +262,9 @@ def _bound(phrase: str) -> Callable[[ValidationError, Trail], SchemaViolation]:
     def word(error: ValidationError, trail: Trail) -> SchemaViolation:
         limit: Any = error.validator_value
         said = phrase.format(f"{limit:,}")
-        return SchemaViolation(trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {said}.")
+        return SchemaViolation(
+            trail, "Out of range", f"{_name(trail)} is {shortened(error.instance)}; {said}."
+        )
 
     return word
 
@@ -263,8 +310,12 @@ def shortened(value: Any, most: int = 40) -> str:
         return "a list"
     if isinstance(value, str):
         value = _redact_shapes(value)  # before it is cut: half a key has no shape
-        return json.dumps(value if len(value) <= most else value[: most - 1] + "…", ensure_ascii=False)
-    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else str(value)
+        return json.dumps(
+            value if len(value) <= most else value[: most - 1] + "…", ensure_ascii=False
+        )
+    return (
+        json.dumps(value) if value is None or isinstance(value, bool | int | float) else str(value)
+    )
 
 
 def _name(trail: Trail) -> str:

@@ -75,7 +75,9 @@ class Variables(Struct):
         self.harmless.discard(name)
         wanted = self.types.get(name)
         if wanted:
-            fits = isinstance(value, _TYPES[wanted]) and (wanted == "boolean" or not isinstance(value, bool))
+            fits = isinstance(value, _TYPES[wanted]) and (
+                wanted == "boolean" or not isinstance(value, bool)
+            )
             if not fits:
                 self.values[name] = Unknown(name)
                 raise Problem("Wrong type", f'The variable "{name}" must be of type {wanted}.')
@@ -116,7 +118,10 @@ class Variables(Struct):
             raise Problem("Unknown variable", self._not_declared(name))
 
     def _not_declared(self, name: str) -> str:
-        guess = nearest(name, [*self.values, *self.missing]) or " Add it to spec.variables in reconciler.yaml."
+        guess = (
+            nearest(name, [*self.values, *self.missing])
+            or " Add it to spec.variables in reconciler.yaml."
+        )
         return f'No variable "{name}" is declared.{guess}'
 
     def note_missing(self, problems: Problems) -> None:
@@ -139,7 +144,11 @@ def put_saved(variables: Variables, saved: Mapping[str, Any]) -> None:
 
 
 def put_from_command_line(
-    variables: Variables, files: Sequence[Path], texts: Mapping[str, str], root: Path, problems: Problems
+    variables: Variables,
+    files: Sequence[Path],
+    texts: Mapping[str, str],
+    root: Path,
+    problems: Problems,
 ) -> None:
     """Apply `--var-file`, in order, and then `--var`."""
     for path in files:
@@ -156,7 +165,9 @@ def _put_from_file(variables: Variables, path: Path, name: str, problems: Proble
     documents = load_documents(text, name, problems) if text is not None else []
     for document in documents:
         if not isinstance(document.value, dict):
-            problems.add("Invalid variable file", "Write one NAME: VALUE per line.", place=document.place)
+            problems.add(
+                "Invalid variable file", "Write one NAME: VALUE per line.", place=document.place
+            )
             continue
         for key, value in document.value.items():
             try:
@@ -177,7 +188,9 @@ class Allowance(Struct, frozen=True):
 def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) -> Allowance:
     """The names given with --allow-env and RECONCILER_ALLOW_ENV; what is no name is noted."""
     given = [(name, "--allow-env") for name in names]
-    given += [(name, ALLOW_VARIABLE) for name in env.get(ALLOW_VARIABLE, "").replace(",", " ").split()]
+    given += [
+        (name, ALLOW_VARIABLE) for name in env.get(ALLOW_VARIABLE, "").replace(",", " ").split()
+    ]
     for name, source in given:
         if not _VARIABLE.fullmatch(name):
             detail = f'{source}: "{name}" is not the name of an environment variable. Use exact names, not patterns.'
@@ -187,7 +200,9 @@ def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) 
 
 def how_to_allow(name: str) -> str:
     """What to run or set, so that manifests may read a variable."""
-    return f"Run with --allow-env {name}, or add {name} to the environment variable {ALLOW_VARIABLE}."
+    return (
+        f"Run with --allow-env {name}, or add {name} to the environment variable {ALLOW_VARIABLE}."
+    )
 
 
 class Environment:
@@ -224,7 +239,9 @@ class Environment:
         if name not in self._env:
             raise Problem("Environment variable not set", f'"{name}" is not set.')
         if "\ufffd" in self._env[name]:
-            raise Problem("Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.')
+            raise Problem(
+                "Environment variable not readable", f'"{name}" contains bytes that are not UTF-8.'
+            )
         if what := self._secret(name):
             raise Problem(MAY_NOT_READ, f'"{name}" holds {what}.')
         self.read[name] = self._env[name]
@@ -235,7 +252,11 @@ class Environment:
         if self._listed is not None and name not in self._listed:
             guess = nearest(name, self._listed).strip()
             parts += [guess] if guess else []
-            parts.append(f'Add "{name}" to spec.env in reconciler.yaml, the list of variables that manifests may read.')
+            parts.append(
+                f'Add "{name}" to spec.env in reconciler.yaml, the list of variables that manifests may read.'
+            )
         if name not in self._allowed:
-            parts.append(f"Manifests may read only the variables that the caller allows. {how_to_allow(name)}")
+            parts.append(
+                f"Manifests may read only the variables that the caller allows. {how_to_allow(name)}"
+            )
         return " ".join(parts)

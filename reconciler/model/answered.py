@@ -52,19 +52,38 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
             variant = kind.variants.get(str(tag), Object(()))
             return _object_with_missing(variant, {kind.tag: tag, **shown}, known)
         case MapOf() if isinstance(shown, Mapping) and isinstance(known, Mapping):
-            return {key: with_missing(kind.value, item, known.get(key)) for key, item in shown.items()}
-        case ListOf() if isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known):
-            partners = [_partner(item, known, at) for at, item in enumerate(shown)] if kind.unordered else known
-            return [with_missing(kind.item, item, other) for item, other in zip(shown, partners, strict=True)]
-        case Text() if isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown:
+            return {
+                key: with_missing(kind.value, item, known.get(key)) for key, item in shown.items()
+            }
+        case ListOf() if (
+            isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known)
+        ):
+            partners = (
+                [_partner(item, known, at) for at, item in enumerate(shown)]
+                if kind.unordered
+                else known
+            )
+            return [
+                with_missing(kind.item, item, other)
+                for item, other in zip(shown, partners, strict=True)
+            ]
+        case Text() if (
+            isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown
+        ):
             return shown if known is None else known
         case Either():
-            spelt = kind.as_other(known) if kind.as_other is not None and isinstance(known, str) else known
+            spelt = (
+                kind.as_other(known)
+                if kind.as_other is not None and isinstance(known, str)
+                else known
+            )
             return with_missing(kind.other, shown, spelt)
     return shown
 
 
-def _object_with_missing(kind: Object, shown: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+def _object_with_missing(
+    kind: Object, shown: Mapping[str, Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
     result = dict(shown)
     for part in kind.properties:
         before = known.get(part.name)
@@ -94,7 +113,11 @@ def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
     best, most = None, 0
     for place in (index, *range(len(known))):
         item = known[place]
-        shared = sum(same(value, item.get(key)) for key, value in shown.items()) if isinstance(item, Mapping) else 0
+        shared = (
+            sum(same(value, item.get(key)) for key, value in shown.items())
+            if isinstance(item, Mapping)
+            else 0
+        )
         if shared > most:
             best, most = item, shared
     return best
@@ -109,7 +132,10 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
         return ""
     match kind:
         case Object() if isinstance(value, Mapping):
-            return _first(misfit(part.type, value.get(part.name), f"{path}.{part.name}") for part in kind.properties)
+            return _first(
+                misfit(part.type, value.get(part.name), f"{path}.{part.name}")
+                for part in kind.properties
+            )
         case Tagged() if isinstance(value, Mapping):
             tag = value.get(kind.tag)
             if tag is not None and not isinstance(tag, str):
@@ -118,14 +144,20 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
         case MapOf() if isinstance(value, Mapping):
             return _first(misfit(kind.value, item, f"{path}.{key}") for key, item in value.items())
         case ListOf() if isinstance(value, list | tuple):
-            return _first(misfit(kind.item, item, f"{path}[{index}]") for index, item in enumerate(value))
+            return _first(
+                misfit(kind.item, item, f"{path}[{index}]") for index, item in enumerate(value)
+            )
         case Either():
             plain = misfit(kind.text, value, path)
             return plain and misfit(kind.other, value, path)
         case Text() if isinstance(value, Mapping) and kind.inside is not None:
             return ""
     expected = _EXPECTED.get(type(kind), "")
-    return f"{path} is {_named(value)}, not {expected}" if expected and not _is_plainly(kind, value) else ""
+    return (
+        f"{path} is {_named(value)}, not {expected}"
+        if expected and not _is_plainly(kind, value)
+        else ""
+    )
 
 
 def _is_plainly(kind: Type, value: Any) -> bool:

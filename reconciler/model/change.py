@@ -94,7 +94,9 @@ class Reason(StrEnum):
     UNMARKED = "it does not carry the mark of this stack yet"
     OTHER_OWNER = "its mark says that another stack manages it now"
     OTHER_ADDRESS = "its object is now bound to another address"
-    OTHER_PROJECT = "it is now declared in another project, and objects cannot move between projects"
+    OTHER_PROJECT = (
+        "it is now declared in another project, and objects cannot move between projects"
+    )
     PROJECT_RETAINED = "its project is kept, with everything in it"
     UNTOUCHED = "the run being rolled back did not change it"
     BLOCKED = "it has an error"
@@ -213,7 +215,9 @@ class Change(Struct, frozen=True):
             return True
         if self.is_job and not self.destructive:
             return False
-        return self.action.destroys and not (self.action is Action.DELETE and self.removal is Removal.RESTORE)
+        return self.action.destroys and not (
+            self.action is Action.DELETE and self.removal is Removal.RESTORE
+        )
 
 
 class Drift(Struct, frozen=True):
@@ -252,7 +256,11 @@ class Unmanaged(Struct, frozen=True):
 class RefreshSummary(
     Struct,
     frozen=True,
-    rename={"unchanged_scopes": "remembered", "full_refresh_reason": "because", "is_offline": "unread"},
+    rename={
+        "unchanged_scopes": "remembered",
+        "full_refresh_reason": "because",
+        "is_offline": "unread",
+    },
 ):
     """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
     them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
@@ -304,7 +312,9 @@ class Plan(Struct, frozen=True):
     """Whether the search for marked objects failed in a way that may pass, so that it is due again."""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "changes", tuple(sorted(self.changes, key=lambda change: change.address)))
+        force_setattr(
+            self, "changes", tuple(sorted(self.changes, key=lambda change: change.address))
+        )
         force_setattr(self, "drift", tuple(sorted(self.drift, key=lambda drift: drift.address)))
 
     @property

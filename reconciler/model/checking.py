@@ -55,7 +55,9 @@ class CheckReport(Struct, frozen=True):
     interrupted: bool = False
 
     def __post_init__(self) -> None:
-        force_setattr(self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.address)))
+        force_setattr(
+            self, "outcomes", tuple(sorted(self.outcomes, key=lambda outcome: outcome.address))
+        )
 
     @property
     def passed(self) -> bool:

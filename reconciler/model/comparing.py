@@ -43,7 +43,9 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
     is kept and equals nothing but itself.
     """
     if isinstance(desired, Unknown):
-        return desired, (live if live is None or isinstance(live, Unknown) else comparable(kind, live, live)[1])
+        return desired, (
+            live if live is None or isinstance(live, Unknown) else comparable(kind, live, live)[1]
+        )
     match kind:
         case Text():
             return _alias(kind, desired), _alias(kind, live)
@@ -103,14 +105,20 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
             before = applied if isinstance(applied, Mapping) else {}
             tag = shown.get(kind.tag, before.get(kind.tag))
             variant = kind.variants.get(str(tag)) or _all_variants(kind)
-            return _object_with_hidden(variant, shown, before if before.get(kind.tag) == tag else None)
+            return _object_with_hidden(
+                variant, shown, before if before.get(kind.tag) == tag else None
+            )
         case ListOf() if isinstance(shown, list):
             items = list(applied) if isinstance(applied, list | tuple) else []
             items += [None] * len(shown)
-            return [with_hidden(kind.item, one, other) for one, other in zip(shown, items, strict=False)]
+            return [
+                with_hidden(kind.item, one, other) for one, other in zip(shown, items, strict=False)
+            ]
         case MapOf() if isinstance(shown, Mapping):
             before = applied if isinstance(applied, Mapping) else {}
-            return {key: with_hidden(kind.value, item, before.get(key)) for key, item in shown.items()}
+            return {
+                key: with_hidden(kind.value, item, before.get(key)) for key, item in shown.items()
+            }
         case Either():
             return with_hidden(kind.other, shown, applied)
     return shown
@@ -145,7 +153,9 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, _SCALARS):
         return bool(left == right)
     if isinstance(left, MAP) and isinstance(right, MAP):
-        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
+        return left.keys() == right.keys() and all(
+            same(item, right[key]) for key, item in left.items()
+        )
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
     return bool(left == right)
@@ -209,8 +219,14 @@ def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
     left = {key: item for key, item in (desired or {}).items() if item is not None}
     right = {key: item for key, item in (live or {}).items() if item is not None}
     return (
-        {key: comparable(kind.value, item, right.get(key))[0] for key, item in sorted(left.items())},
-        {key: comparable(kind.value, left.get(key), item)[1] for key, item in sorted(right.items())},
+        {
+            key: comparable(kind.value, item, right.get(key))[0]
+            for key, item in sorted(left.items())
+        },
+        {
+            key: comparable(kind.value, left.get(key), item)[1]
+            for key, item in sorted(right.items())
+        },
     )
 
 
@@ -285,7 +301,11 @@ def _spelt_out(kind: Either, value: Any) -> Any:
 
 
 def _own_either(kind: Either, value: Any) -> Any:
-    return canonical(kind.other, value) if isinstance(value, Mapping | list) else canonical(kind.text, value)
+    return (
+        canonical(kind.other, value)
+        if isinstance(value, Mapping | list)
+        else canonical(kind.text, value)
+    )
 
 
 def _json(kind: Json, value: Any) -> Any:
@@ -317,8 +337,15 @@ def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any
     members = desired.members if isinstance(desired, FileSet) else ()
     left = {member.key: member for member in members if not member.refused or member.key in right}
     settled: _Settled = {}
-    pairs = {key: _comparable_member(kind, one, right.get(key, one), settled) for key, one in left.items()}
-    pairs |= {key: _comparable_member(kind, one, one, settled) for key, one in right.items() if key not in left}
+    pairs = {
+        key: _comparable_member(kind, one, right.get(key, one), settled)
+        for key, one in left.items()
+    }
+    pairs |= {
+        key: _comparable_member(kind, one, one, settled)
+        for key, one in right.items()
+        if key not in left
+    }
     return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
 
 
@@ -338,7 +365,12 @@ def _comparable_member(
 
     Most members of a set are attached alike, and then share what says how.
     """
-    shared = (desired.attributes, live.attributes, desired.chunking_strategy, live.chunking_strategy)
+    shared = (
+        desired.attributes,
+        live.attributes,
+        desired.chunking_strategy,
+        live.chunking_strategy,
+    )
     question = tuple(map(id, shared))
     if question not in settled:
         settled[question] = _attached(kind, desired, live)
@@ -350,11 +382,16 @@ def _comparable_member(
     return wanted, right if shown is None else {"sha256": shown.sha256, **right}
 
 
-def _attached(kind: FileSetType, desired: Member, live: Member) -> tuple[dict[str, Any], dict[str, Any]]:
+def _attached(
+    kind: FileSetType, desired: Member, live: Member
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """How a member is attached, on both sides; one value for both where they are the same."""
     left: dict[str, Any] = {}
     right: dict[str, Any] = {}
-    for name, part in (("attributes", kind.attributes), ("chunking_strategy", kind.chunking_strategy)):
+    for name, part in (
+        ("attributes", kind.attributes),
+        ("chunking_strategy", kind.chunking_strategy),
+    ):
         asked, shown = comparable(part, getattr(desired, name), getattr(live, name))
         _put(left, name, asked)
         _put(right, name, shown)

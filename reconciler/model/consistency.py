@@ -94,7 +94,9 @@ class ServerClock:
         lowest, highest = told - received_at, told + 1.0 - sent_at
         with self._lock:
             narrowed = max(lowest, self._lowest), min(highest, self._highest)
-            self._lowest, self._highest = narrowed if narrowed[0] <= narrowed[1] else (lowest, highest)
+            self._lowest, self._highest = (
+                narrowed if narrowed[0] <= narrowed[1] else (lowest, highest)
+            )
             self.ahead_seconds = min(max(0.0, self._lowest), self._highest)
 
 
@@ -114,7 +116,9 @@ class Window(Struct, frozen=True):
     until: float = math.inf
 
     @classmethod
-    def of(cls, began: float, ended: float | None, *, longest_seconds: float = ATTEMPT_SECONDS) -> Window:
+    def of(
+        cls, began: float, ended: float | None, *, longest_seconds: float = ATTEMPT_SECONDS
+    ) -> Window:
         """The window of an attempt that began at a time and ended without an answer, or whose end is unknown."""
         return cls(began, (began + longest_seconds if ended is None else ended) + LATE_SECONDS)
 

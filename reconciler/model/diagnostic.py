@@ -40,7 +40,9 @@ class Diagnostic(Struct, frozen=True):
     def __str__(self) -> str:
         where = f"{self.location}: " if self.location else ""
         whose = f"{self.address}: " if self.address else ""
-        return f"{where}{self.severity}: {whose}{self.summary}" + (f": {self.detail}" if self.detail else "")
+        return f"{where}{self.severity}: {whose}{self.summary}" + (
+            f": {self.detail}" if self.detail else ""
+        )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -69,7 +69,11 @@ class Job(Struct, frozen=True):
     def progress_of(self, attributes: Spec) -> str:
         """How far it is, in its own words: `in_progress, total 10, completed 3, failed 0`, or why it failed."""
         counted = attributes.get(self.counts) if self.counts else None
-        counts = [f"{name} {value}" for name, value in counted.items()] if isinstance(counted, Mapping) else []
+        counts = (
+            [f"{name} {value}" for name, value in counted.items()]
+            if isinstance(counted, Mapping)
+            else []
+        )
         why = next(self._reasons(attributes), "") if self.phase(attributes) is Phase.FAILED else ""
         text = ", ".join([str(attributes.get(self.status)), *([] if why else counts)])
         return f"{text}: {why}" if why else text
@@ -91,7 +95,9 @@ def digest_of(inputs: Spec) -> str | None:
     """The digest of a job's inputs; None while one of them is unknown. Of a file its content counts, not its name."""
     if has_unknown(inputs):
         return None
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_content)
+    text = json.dumps(
+        inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_content
+    )
     return sha256(text.encode()).hexdigest()[:32]
 
 

@@ -26,4 +26,6 @@ def sorted_json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, order="sorted", enc_hook=encode)
     except UnicodeEncodeError:  # a file's name need not be text
-        return json.dumps(msgspec.to_builtins(value, order="sorted", enc_hook=encode), sort_keys=True).encode()
+        return json.dumps(
+            msgspec.to_builtins(value, order="sorted", enc_hook=encode), sort_keys=True
+        ).encode()

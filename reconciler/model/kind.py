@@ -329,12 +329,18 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:
         """The fields that an answer has under another name, in part, or not for anybody to keep."""
-        return tuple(item for item in self.fields if item.response_key or item.has_hidden or item.takes_secrets)
+        return tuple(
+            item
+            for item in self.fields
+            if item.response_key or item.has_hidden or item.takes_secrets
+        )
 
     @property
     def is_shown_once(self) -> bool:
         """Whether making an object shows a secret that nobody can read again: found later, it is of no use."""
-        return any(isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields)
+        return any(
+            isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields
+        )
 
     @property
     def unique_key(self) -> bool:
@@ -350,18 +356,28 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         if self.job is not None:
             return []
         keys = (self.natural_key, *self.other_keys)
-        found = [self.identify(spec)] if self.identify else [{name: spec.get(name) for name in key} for key in keys]
-        texts = [{name: self._comparable(name, value) for name, value in key.items()} for key in found]
+        found = (
+            [self.identify(spec)]
+            if self.identify
+            else [{name: spec.get(name) for name in key} for key in keys]
+        )
+        texts = [
+            {name: self._comparable(name, value) for name, value in key.items()} for key in found
+        ]
         return [key for key in texts if all(isinstance(value, str | int) for value in key.values())]
 
     def inputs_digest(self, spec: Spec) -> str | None:
         """The digest of what a job with this spec is started with; None for other kinds, and while it is unknown."""
         if self.job is None:
             return None
-        inputs = [item for item in self.fields if item.in_body and item.mutability is Mutability.REPLACES]
+        inputs = [
+            item for item in self.fields if item.in_body and item.mutability is Mutability.REPLACES
+        ]
         values = {item.name: canonical(item.type, spec.get(item.name)) for item in inputs}
         defaults = {
-            item.name: canonical(item.type, item.default) for item in inputs if item.default is not SERVER_CHOSEN
+            item.name: canonical(item.type, item.default)
+            for item in inputs
+            if item.default is not SERVER_CHOSEN
         }
         return digest_of(
             {
@@ -418,7 +434,9 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     def filled(self, call: str, *, in_project: bool, within: Parent) -> tuple[str, str]:
         """Method and path of a call as it is declared, with the collection of a scope in its place."""
         method, _, path = call.partition(" ")
-        return method, path.replace("{collection}", self.collection_for(in_project=in_project, within=within))
+        return method, path.replace(
+            "{collection}", self.collection_for(in_project=in_project, within=within)
+        )
 
     def composed_id(self, within: Parent, id: str) -> str:
         """The id that tells an object from all others of the kind in its scope."""
@@ -439,7 +457,14 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
 
     def read_only_reason(self, attributes: Spec) -> str | None:
         """Why nobody may change or remove an object that looks like this, where somebody may not."""
-        return next((why for (name, value), why in self.read_only_when.items() if attributes.get(name) == value), None)
+        return next(
+            (
+                why
+                for (name, value), why in self.read_only_when.items()
+                if attributes.get(name) == value
+            ),
+            None,
+        )
 
     def terminal_state(self, attributes: Spec) -> TerminalState | None:
         """Whether an object has reached an end state, and what that means."""

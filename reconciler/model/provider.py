@@ -154,7 +154,9 @@ class LiveReader(Protocol):
         `is_optional` list is given up after few retries.
         """
 
-    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+    def get(
+        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+    ) -> LiveObject | None:
         """One object, or None where the API has none. Lists kinds without a call for one object.
 
         `anew` bypasses a cache.
@@ -178,7 +180,9 @@ class LiveWriter(Protocol):
     def newest(self, kind: Kind, project: str | None, within: Parent = ()) -> Sequence[LiveObject]:
         """The first page of a list: the most recent objects, ended objects included."""
 
-    def read_before_write(self, live: LiveObject, expected: Mapping[str, ExpectedValue]) -> LiveObject:
+    def read_before_write(
+        self, live: LiveObject, expected: Mapping[str, ExpectedValue]
+    ) -> LiveObject:
         """The object with the live values of fields with calls of their own, just before a write.
 
         Reads the parts that the change touches. For the other parts it answers what the plan saw,
@@ -230,7 +234,9 @@ class LiveWriter(Protocol):
     def job_events(self, live: LiveObject) -> Sequence[tuple[str, str]]:
         """Recent events of a job as (id, sentence), oldest first; empty where the API has none."""
 
-    def delete_leftovers(self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps) -> None:
+    def delete_leftovers(
+        self, live: LiveObject, *, address: Address, record: Record | None, steps: Steps
+    ) -> None:
         """Delete what unfinished runs created for the object; leaves the object itself alone."""
 
 

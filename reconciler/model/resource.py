@@ -105,7 +105,9 @@ class LiveObject(Struct, frozen=True):
     @property
     def is_marked(self) -> bool:
         """Whether it carries the mark of any stack, in whatever field the API shows such notes."""
-        return any(isinstance(value, MAP) and MARK_KEY in value for value in self.attributes.values())
+        return any(
+            isinstance(value, MAP) and MARK_KEY in value for value in self.attributes.values()
+        )
 
     @property
     def inputs(self) -> str | None:
@@ -141,9 +143,9 @@ def shown_to_others(live: LiveObject) -> Spec:
     job = live.kind.job
     if job is None:
         return live.attributes
-    return {name: value for name, value in live.attributes.items() if name not in job.results} | job.found(
-        live.attributes
-    )
+    return {
+        name: value for name, value in live.attributes.items() if name not in job.results
+    } | job.found(live.attributes)
 
 
 class Record(Struct, frozen=True):

@@ -67,7 +67,10 @@ class Redactor:
         value = secret.reveal()
         if len(value) >= LEAST_LENGTH:
             # Also as JSON spells it: an answer is looked through before it is parsed.
-            self._values |= {value, *(json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False))}
+            self._values |= {
+                value,
+                *(json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (True, False)),
+            }
 
     def __call__(self, text: str) -> str:
         return _KEY_SHAPE.sub(MASK, self._without_known(text))

@@ -201,7 +201,11 @@ def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
 
 def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Member:
     file_id = substitute(member.file_id, lookup)
-    key = member.key if member.content else str(file_id.source if isinstance(file_id, Unknown) else file_id)
+    key = (
+        member.key
+        if member.content
+        else str(file_id.source if isinstance(file_id, Unknown) else file_id)
+    )
     return Member(
         key=key,
         content=member.content,
@@ -212,12 +216,16 @@ def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Me
     )
 
 
-def by_content(specs: Mapping[Address, Spec], lookup: Callable[[Reference], Any]) -> Callable[[Reference], Any]:
+def by_content(
+    specs: Mapping[Address, Spec], lookup: Callable[[Reference], Any]
+) -> Callable[[Reference], Any]:
     """A lookup that answers with a file where the id of an uploaded one is asked for: what is in it, not its name."""
 
     def found(reference: Reference) -> Any:
         values = () if reference.path else specs.get(reference.address, {}).values()
-        return next((value for value in values if isinstance(value, LocalFile)), None) or lookup(reference)
+        return next((value for value in values if isinstance(value, LocalFile)), None) or lookup(
+            reference
+        )
 
     return found
 

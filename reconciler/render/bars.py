@@ -19,8 +19,12 @@ _FEW_SECONDS = 10.0
 class Bar:
     """Draws on `stream` inside a `with` block; every refresh calls `outlook`."""
 
-    def __init__(self, stream: TextIO, name: str, outlook: Callable[[], Outlook], *, color: bool) -> None:
-        self._console = _Console(file=stream, force_terminal=True, no_color=not color, highlight=False)
+    def __init__(
+        self, stream: TextIO, name: str, outlook: Callable[[], Outlook], *, color: bool
+    ) -> None:
+        self._console = _Console(
+            file=stream, force_terminal=True, no_color=not color, highlight=False
+        )
         self._drawn = _Drawn(name, outlook, self._console)
 
     def __enter__(self) -> Self:

@@ -30,12 +30,16 @@ def diff_texts(before: str, after: str) -> list[DiffLine]:
     return diff_lines(left, right)
 
 
-def diff_lines(before: Sequence[str], after: Sequence[str], context: int = CONTEXT) -> list[DiffLine]:
+def diff_lines(
+    before: Sequence[str], after: Sequence[str], context: int = CONTEXT
+) -> list[DiffLine]:
     """The diff of two lists of lines, with `context` unchanged lines around each change."""
     import difflib  # imported late: few runs show a diff
 
     # Without `autojunk`, diffs are better but take quadratic time, so large texts keep it.
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=len(before) + len(after) > _MANY)
+    matcher = difflib.SequenceMatcher(
+        None, before, after, autojunk=len(before) + len(after) > _MANY
+    )
     lines: list[DiffLine] = []
     position = 0
     for group in matcher.get_grouped_opcodes(context):

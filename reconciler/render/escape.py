@@ -17,7 +17,9 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^{}]")
 _AT_START = re.compile(r"^(\d*)([-+=.):#])")
 # Mentions, issue references, URLs, e-mail addresses, emoji names.
-_LINKS = re.compile(r"[@#!$%~&](?=[\w\"])|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE)
+_LINKS = re.compile(
+    r"[@#!$%~&](?=[\w\"])|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE
+)
 _BREAK = "&#8203;"
 _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[-+]?[0-9]+)?")

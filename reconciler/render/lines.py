@@ -55,7 +55,9 @@ def _codes(style: str) -> tuple[str, str]:
     from rich.color import ColorSystem
     from rich.style import Style
 
-    start, _, end = Style.parse(style).render("\0", color_system=ColorSystem.STANDARD).partition("\0")
+    start, _, end = (
+        Style.parse(style).render("\0", color_system=ColorSystem.STANDARD).partition("\0")
+    )
     return start, end
 
 

@@ -22,7 +22,15 @@ WORDS = {
 }
 """The figures that text and Markdown tables show, in column order; JSON and CSV have all."""
 
-_LEADING = ("input_tokens", "images", "characters", "seconds", "usage_bytes", "num_sessions", "num_requests")
+_LEADING = (
+    "input_tokens",
+    "images",
+    "characters",
+    "seconds",
+    "usage_bytes",
+    "num_sessions",
+    "num_requests",
+)
 
 
 def bar(value: Decimal | int, most: Decimal | int) -> str:

@@ -156,7 +156,9 @@ class TextRenderer:
         for problem in diagnostics:
             severity = Span(f"{problem.severity}: ", _SEVERITY_STYLES[problem.severity])
             yield line(severity, Span(problem.summary, "bold"))
-            if aside := "  ".join(str(part) for part in (problem.location, problem.address) if part):
+            if aside := "  ".join(
+                str(part) for part in (problem.location, problem.address) if part
+            ):
                 yield line("  ", Span(aside, "dim"))
             yield from (line("  ", text) for text in problem.detail.split("\n") if text)
             yield _BLANK

@@ -62,7 +62,9 @@ def flaws_of_schema(schema: Mapping[str, Any]) -> Iterator[SchemaFlaw]:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        yield SchemaFlaw(tuple(error.absolute_path), "Invalid JSON Schema", f"{error.message[:160]}.")
+        yield SchemaFlaw(
+            tuple(error.absolute_path), "Invalid JSON Schema", f"{error.message[:160]}."
+        )
     except RecursionError:
         yield SchemaFlaw((), "Invalid JSON Schema", "It is nested too deeply.")
 
@@ -145,7 +147,12 @@ class _Walk:
             if isinstance(value, dict) and name in value:
                 value = value[name]
                 trail.append(name)
-            elif isinstance(value, list) and name.isdecimal() and len(name) < 6 and int(name) < len(value):
+            elif (
+                isinstance(value, list)
+                and name.isdecimal()
+                and len(name) < 6
+                and int(name) < len(value)
+            ):
                 value = value[int(name)]
                 trail.append(int(name))
             else:
@@ -185,7 +192,9 @@ class _Walk:
                 detail = 'A schema cannot have its own URI here: remove "$id".'
                 yield SchemaFlaw((*node.trail, "$id"), "Not supported", detail)
             if has_patterns and "unevaluatedProperties" in node.schema:
-                detail = "unevaluatedProperties and patternProperties cannot be combined in one schema."
+                detail = (
+                    "unevaluatedProperties and patternProperties cannot be combined in one schema."
+                )
                 yield SchemaFlaw((*node.trail, "unevaluatedProperties"), "Not supported", detail)
             for part, pattern in _patterns(node.schema):
                 if flaw := flaw_of_pattern(pattern):
@@ -250,7 +259,9 @@ def _validator(work: Work) -> Any:
     from jsonschema.validators import extend
 
     def counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[ValidationError]]:
-        def check(validator: Any, limit: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        def check(
+            validator: Any, limit: Any, instance: Any, schema: Any
+        ) -> Iterator[ValidationError]:
             work.spend(1 + (len(limit) // 10 if isinstance(limit, list | dict) else 0))
             for error in keyword(validator, limit, instance, schema) or ():
                 work.spend(1 + len(error.message) // 100)  # a message quotes the value
@@ -262,26 +273,36 @@ def _validator(work: Work) -> Any:
         if isinstance(instance, str) and not work.search(limit, instance):
             yield ValidationError(f"{instance[:200]!r} does not match {limit!r}")
 
-    def pattern_properties(validator: Any, limit: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    def pattern_properties(
+        validator: Any, limit: Any, instance: Any, _: Any
+    ) -> Iterator[ValidationError]:
         for name, inner in limit.items() if isinstance(instance, dict) else ():
             for key, item in instance.items():
                 if work.search(name, key):
                     yield from validator.descend(item, inner, path=key, schema_path=name)
 
-    def additional_properties(validator: Any, limit: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def additional_properties(
+        validator: Any, limit: Any, instance: Any, schema: Any
+    ) -> Iterator[ValidationError]:
         known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
         for key, item in instance.items() if isinstance(instance, dict) else ():
             if key in known or any(work.search(name, key) for name in patterns):
                 continue
             if limit is False:
-                yield ValidationError(f"Additional properties are not allowed ({key!r} was unexpected)")
+                yield ValidationError(
+                    f"Additional properties are not allowed ({key!r} was unexpected)"
+                )
             else:
                 yield from validator.descend(item, limit, path=key)
 
-    def unique_items(validator: Any, limit: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def unique_items(
+        validator: Any, limit: Any, instance: Any, schema: Any
+    ) -> Iterator[ValidationError]:
         if isinstance(instance, list) and any(isinstance(item, dict | list) for item in instance):
             work.spend(len(instance) ** 2 // 10)  # such items are compared one by one
-        yield from Draft202012Validator.VALIDATORS["uniqueItems"](validator, limit, instance, schema) or ()
+        yield from (
+            Draft202012Validator.VALIDATORS["uniqueItems"](validator, limit, instance, schema) or ()
+        )
 
     own = {
         "pattern": pattern,

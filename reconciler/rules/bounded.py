@@ -162,7 +162,9 @@ class _Sizes:
 
     def check(self, value: Any) -> None:
         """Raise TooMuchWorkError where a value has become too large."""
-        if self._size(value) > MAX_STEPS and self._size(value) > MAX_STEPS + self._size(self._answer):
+        if self._size(value) > MAX_STEPS and self._size(value) > MAX_STEPS + self._size(
+            self._answer
+        ):
             raise TooMuchWorkError("its result exceeds the maximum size")
 
     def _size(self, value: Any) -> int:

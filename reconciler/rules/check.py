@@ -13,7 +13,16 @@ from typing import Any
 from reconciler.model.diagnostic import nearest
 from reconciler.model.kind import Field, ScopeType, Shape
 from reconciler.model.rule import RuleKind, RuleProblem
-from reconciler.model.types import Json, LocalFileType, MapOf, Number, Object, Property, Scalar, Text
+from reconciler.model.types import (
+    Json,
+    LocalFileType,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Scalar,
+    Text,
+)
 from reconciler.model.values import Spec
 from reconciler.rules.expectations import EXPECT, known, names, problems_of
 from reconciler.rules.operations import OPERATIONS, Operation
@@ -35,7 +44,8 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
     expect = spec.get("expect")
     if isinstance(expect, Mapping):
         yield from (
-            RuleProblem(("expect", *flaw.trail), flaw.summary, flaw.detail, flaw.at_key) for flaw in problems_of(expect)
+            RuleProblem(("expect", *flaw.trail), flaw.summary, flaw.detail, flaw.at_key)
+            for flaw in problems_of(expect)
         )
 
 
@@ -48,11 +58,15 @@ def _parameters(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
         if name not in takes:
             some = f"Its parameters: {names(takes)}." if takes else "It has none."
             detail = f"{operation.name} has no such parameter.{nearest(name, takes) or ' ' + some}"
-            yield RuleProblem(("parameters", name), f'Unknown parameter "{name}"', detail, at_key=True)
+            yield RuleProblem(
+                ("parameters", name), f'Unknown parameter "{name}"', detail, at_key=True
+            )
     for name in operation.holes:
         if name not in (given or ()):
             detail = f"{operation.call} requires spec.parameters.{name}."
-            yield RuleProblem(("parameters",) if given else ("operation",), f'Missing parameter "{name}"', detail)
+            yield RuleProblem(
+                ("parameters",) if given else ("operation",), f'Missing parameter "{name}"', detail
+            )
 
 
 def _body(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
@@ -66,7 +80,9 @@ def _body(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
         yield RuleProblem(("body", "stream"), "Streaming not supported", detail, at_key=True)
     if body.get("conversation") is not None and operation.leaves:
         detail = f"{_KEEPS} this would add to the conversation: put earlier messages into input."
-        yield RuleProblem(("body", "conversation"), "Check would change a conversation", detail, at_key=True)
+        yield RuleProblem(
+            ("body", "conversation"), "Check would change a conversation", detail, at_key=True
+        )
     for name, value in body.items() if operation.files else ():
         items = value if isinstance(value, list) else [value]
         if any(isinstance(item, dict | list) for item in items):
@@ -80,11 +96,19 @@ def _files(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
         return
     for name in given or ():
         if name not in operation.files:
-            some = f"It accepts {names(operation.files)}." if operation.files else "It accepts no files."
-            yield RuleProblem(("files", name), f'Unknown file "{name}"', f"{operation.name}: {some}", at_key=True)
+            some = (
+                f"It accepts {names(operation.files)}."
+                if operation.files
+                else "It accepts no files."
+            )
+            yield RuleProblem(
+                ("files", name), f'Unknown file "{name}"', f"{operation.name}: {some}", at_key=True
+            )
     if operation.files and operation.files[0] not in (given or ()):
         detail = f"{operation.call} requires spec.files.{operation.files[0]}, a path in the stack's folder."
-        yield RuleProblem(("files",) if given else ("operation",), f'Missing file "{operation.files[0]}"', detail)
+        yield RuleProblem(
+            ("files",) if given else ("operation",), f'Missing file "{operation.files[0]}"', detail
+        )
 
 
 def _waiting(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
@@ -108,10 +132,24 @@ KIND = RuleKind(
     doc="Checks the response of an API call, or spending. Declares no object.",
     scope=ScopeType.PROJECT_KEY,
     fields=(
-        _field("operation", Text(choices=tuple(OPERATIONS)), "The operation to call, by its name in the API."),
-        _field("parameters", MapOf(Scalar()), "Path and query parameters, for example `vector_store_id`."),
-        _field("body", Json(empty={}), "The request body, with the API's names; references give ids."),
-        _field("files", MapOf(LocalFileType()), "Files in the stack's folder to send, by form field name."),
+        _field(
+            "operation",
+            Text(choices=tuple(OPERATIONS)),
+            "The operation to call, by its name in the API.",
+        ),
+        _field(
+            "parameters",
+            MapOf(Scalar()),
+            "Path and query parameters, for example `vector_store_id`.",
+        ),
+        _field(
+            "body", Json(empty={}), "The request body, with the API's names; references give ids."
+        ),
+        _field(
+            "files",
+            MapOf(LocalFileType()),
+            "Files in the stack's folder to send, by form field name.",
+        ),
         _field(
             "tool_outputs",
             MapOf(Json()),
@@ -128,8 +166,15 @@ KIND = RuleKind(
             "budget",
             Object(
                 (
-                    Property("below", Number(minimum=0), "The amount that spending must stay below.", required=True),
-                    Property("currency", Text(min_length=3, max_length=3), "The currency.", default="USD"),
+                    Property(
+                        "below",
+                        Number(minimum=0),
+                        "The amount that spending must stay below.",
+                        required=True,
+                    ),
+                    Property(
+                        "currency", Text(min_length=3, max_length=3), "The currency.", default="USD"
+                    ),
                 )
             ),
             "The maximum spending of the project, or without one of the organization, in the current month (UTC).",

@@ -15,10 +15,28 @@ from msgspec import Struct
 
 from reconciler.model.checking import CheckFinding
 from reconciler.model.rule import RuleProblem
-from reconciler.model.types import Boolean, Either, Integer, Json, ListOf, MapOf, Number, Object, Property, Scalar, Text
+from reconciler.model.types import (
+    Boolean,
+    Either,
+    Integer,
+    Json,
+    ListOf,
+    MapOf,
+    Number,
+    Object,
+    Property,
+    Scalar,
+    Text,
+)
 from reconciler.model.values import Reference, Spec, Template, Unknown
 from reconciler.rules.answer_schema import errors_of, flaws_of_schema
-from reconciler.rules.bounded import TooMuchWorkError, Work, evaluate, flaw_of_expression, flaw_of_pattern
+from reconciler.rules.bounded import (
+    TooMuchWorkError,
+    Work,
+    evaluate,
+    flaw_of_expression,
+    flaw_of_pattern,
+)
 
 _QUOTED = 160
 _LATER = (Reference, Template, Unknown)
@@ -46,8 +64,14 @@ EXPECT = Object(
             MapOf(Either(Scalar(), Object(_TESTS))),
             "JMESPath expressions on the response, each with its expected value or with tests that must all hold.",
         ),
-        Property("schema", Json(empty={}), "A JSON Schema (draft 2020-12) that the response must satisfy."),
-        Property("latency_seconds", Number(minimum=0), "The maximum time until the response, in seconds."),
+        Property(
+            "schema",
+            Json(empty={}),
+            "A JSON Schema (draft 2020-12) that the response must satisfy.",
+        ),
+        Property(
+            "latency_seconds", Number(minimum=0), "The maximum time until the response, in seconds."
+        ),
     )
 )
 """The type of a check's `expect`."""
@@ -86,7 +110,9 @@ def _flaws_of_value(expression: str, test: Any) -> Iterator[RuleProblem]:
         return
     if not test:
         yield RuleProblem(
-            trail, "Missing expectation", f"Add at least one test: {', '.join(part.name for part in _TESTS)}."
+            trail,
+            "Missing expectation",
+            f"Add at least one test: {', '.join(part.name for part in _TESTS)}.",
         )
     for name in ("matches", "not_matches"):
         pattern = test.get(name)
@@ -131,18 +157,25 @@ def _judge_value(expression: str, tests: Spec, body: Any, work: Work) -> Iterato
         for name, wanted in tests.items():
             holds, words = _HOLDS[name]
             if not holds(value, wanted, work):
-                yield CheckFinding(expression, f"is {quoted(value)}; expected {words} {quoted(wanted)}")
+                yield CheckFinding(
+                    expression, f"is {quoted(value)}; expected {words} {quoted(wanted)}"
+                )
     except ValueError as error:
         yield CheckFinding(expression, f"cannot be evaluated: {_cut(str(error))}")
     except TooMuchWorkError as error:
         yield CheckFinding(expression, f"could not be fully evaluated: {error}")
     except RecursionError:
-        yield CheckFinding(expression, "could not be fully evaluated: its result is nested too deeply")
+        yield CheckFinding(
+            expression, "could not be fully evaluated: its result is nested too deeply"
+        )
 
 
 def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]:
     try:
-        yield from (CheckFinding(f"schema {path}", _cut(message)) for path, message in errors_of(schema, body, work))
+        yield from (
+            CheckFinding(f"schema {path}", _cut(message))
+            for path, message in errors_of(schema, body, work)
+        )
     except ValueError as error:
         yield CheckFinding("schema", _cut(str(error)))
     except TooMuchWorkError as error:
@@ -165,7 +198,9 @@ def _same(value: Any, wanted: Any) -> bool:
     if isinstance(value, list) and isinstance(wanted, list):
         return len(value) == len(wanted) and all(map(_same, value, wanted))
     if isinstance(value, Mapping) and isinstance(wanted, Mapping):
-        return value.keys() == wanted.keys() and all(_same(item, wanted[key]) for key, item in value.items())
+        return value.keys() == wanted.keys() and all(
+            _same(item, wanted[key]) for key, item in value.items()
+        )
     return bool(value == wanted)
 
 
@@ -188,7 +223,11 @@ def _plainly(holds: Callable[[Any, Any], bool]) -> _Test:
 
 def _compared(compare: Callable[[float, float], bool]) -> _Test:
     def holds(value: Any, wanted: Any, _: Work) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and compare(value, wanted)
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and compare(value, wanted)
+        )
 
     return holds
 
@@ -196,9 +235,15 @@ def _compared(compare: Callable[[float, float], bool]) -> _Test:
 _HOLDS: Mapping[str, tuple[_Test, str]] = {
     "equals": (_plainly(_same), "it to be"),
     "not_equals": (_plainly(lambda value, wanted: not _same(value, wanted)), "anything but"),
-    "one_of": (_plainly(lambda value, wanted: any(_same(value, item) for item in wanted)), "one of"),
+    "one_of": (
+        _plainly(lambda value, wanted: any(_same(value, item) for item in wanted)),
+        "one of",
+    ),
     "contains": (_plainly(_contains), "it to contain"),
-    "not_contains": (_plainly(lambda value, wanted: not _contains(value, wanted)), "it not to contain"),
+    "not_contains": (
+        _plainly(lambda value, wanted: not _contains(value, wanted)),
+        "it not to contain",
+    ),
     "matches": (_matches, "it to match"),
     "not_matches": (
         lambda value, pattern, work: isinstance(value, str) and not _matches(value, pattern, work),

@@ -104,7 +104,10 @@ _RUN = PollPlan(
     asks="requires_action",
     answer="POST /threads/{thread_id}/runs/{id}/submit_tool_outputs",
 )
-_RUN_SHOWS = {"messages": "/threads/{thread_id}/messages", "steps": "/threads/{thread_id}/runs/{id}/steps"}
+_RUN_SHOWS = {
+    "messages": "/threads/{thread_id}/messages",
+    "steps": "/threads/{thread_id}/runs/{id}/steps",
+}
 _SESSION = PollPlan(
     read="GET /agents/sessions/{id}",
     cancel="POST /agents/sessions/{id}/events",
@@ -124,33 +127,62 @@ def _read(name: str, group: str, path: str, **more: Any) -> Operation:
 
 _ALL = (
     Operation("createSpeech", "Audio", "POST /audio/speech", answers_text=True),
-    Operation("createTranscription", "Audio", "POST /audio/transcriptions", files=("file",), answers_text=True),
-    Operation("createTranslation", "Audio", "POST /audio/translations", files=("file",), answers_text=True),
+    Operation(
+        "createTranscription",
+        "Audio",
+        "POST /audio/transcriptions",
+        files=("file",),
+        answers_text=True,
+    ),
+    Operation(
+        "createTranslation", "Audio", "POST /audio/translations", files=("file",), answers_text=True
+    ),
     Operation(
         "createChatCompletion",
         "Chat",
         "POST /chat/completions",
         leaves=Leftover("DELETE /chat/completions/{id}", stored=True),
     ),
-    _read("listChatCompletions", "Chat", "/chat/completions", query=("model", "limit", "order", "after")),
+    _read(
+        "listChatCompletions",
+        "Chat",
+        "/chat/completions",
+        query=("model", "limit", "order", "after"),
+    ),
     _read("getChatCompletion", "Chat", "/chat/completions/{completion_id}"),
-    _read("getChatCompletionMessages", "Chat", "/chat/completions/{completion_id}/messages", query=("limit", "order")),
+    _read(
+        "getChatCompletionMessages",
+        "Chat",
+        "/chat/completions/{completion_id}/messages",
+        query=("limit", "order"),
+    ),
     Operation("createCompletion", "Completions", "POST /completions"),
     Operation("createEmbedding", "Embeddings", "POST /embeddings"),
     Operation("createImage", "Images", "POST /images/generations", costly=True),
-    Operation("createImageEdit", "Images", "POST /images/edits", files=("image", "mask"), costly=True),
-    Operation("createImageVariation", "Images", "POST /images/variations", files=("image",), costly=True),
+    Operation(
+        "createImageEdit", "Images", "POST /images/edits", files=("image", "mask"), costly=True
+    ),
+    Operation(
+        "createImageVariation", "Images", "POST /images/variations", files=("image",), costly=True
+    ),
     _read("listModels", "Models", "/models"),
     _read("retrieveModel", "Models", "/models/{model}"),
     Operation("createModeration", "Moderations", "POST /moderations"),
-    Operation("createRealtimeSession", "Realtime", "POST /realtime/sessions", secrets=_CLIENT_SECRET),
+    Operation(
+        "createRealtimeSession", "Realtime", "POST /realtime/sessions", secrets=_CLIENT_SECRET
+    ),
     Operation(
         "createRealtimeTranscriptionSession",
         "Realtime",
         "POST /realtime/transcription_sessions",
         secrets=_CLIENT_SECRET,
     ),
-    Operation("createRealtimeClientSecret", "Realtime", "POST /realtime/client_secrets", secrets=_CLIENT_SECRET),
+    Operation(
+        "createRealtimeClientSecret",
+        "Realtime",
+        "POST /realtime/client_secrets",
+        secrets=_CLIENT_SECRET,
+    ),
     Operation(
         "createRealtimeTranslationClientSecret",
         "Realtime",
@@ -167,8 +199,15 @@ _ALL = (
         waiting=_RESPONSE,
     ),
     _read("getResponse", "Responses", "/responses/{response_id}"),
-    _read("listInputItems", "Responses", "/responses/{response_id}/input_items", query=("limit", "order", "after")),
-    Operation("cancelResponse", "Responses", "POST /responses/{response_id}/cancel", takes_body=False),
+    _read(
+        "listInputItems",
+        "Responses",
+        "/responses/{response_id}/input_items",
+        query=("limit", "order", "after"),
+    ),
+    Operation(
+        "cancelResponse", "Responses", "POST /responses/{response_id}/cancel", takes_body=False
+    ),
     Operation("compactResponse", "Responses", "POST /responses/compact"),
     Operation("countInputTokens", "Responses", "POST /responses/input_tokens"),
     Operation(
@@ -192,7 +231,14 @@ _ALL = (
         adds_to="/threads/{thread_id}/messages",
     ),
     _read("getRun", "Threads", "/threads/{thread_id}/runs/{run_id}", beta=ASSISTANTS, ended=_ENDED),
-    _read("listRuns", "Threads", "/threads/{thread_id}/runs", query=("limit", "order"), beta=ASSISTANTS, ended=_ENDED),
+    _read(
+        "listRuns",
+        "Threads",
+        "/threads/{thread_id}/runs",
+        query=("limit", "order"),
+        beta=ASSISTANTS,
+        ended=_ENDED,
+    ),
     _read(
         "listRunSteps",
         "Threads",
@@ -201,7 +247,13 @@ _ALL = (
         beta=ASSISTANTS,
         ended=_ENDED,
     ),
-    _read("getRunStep", "Threads", "/threads/{thread_id}/runs/{run_id}/steps/{step_id}", beta=ASSISTANTS, ended=_ENDED),
+    _read(
+        "getRunStep",
+        "Threads",
+        "/threads/{thread_id}/runs/{run_id}/steps/{step_id}",
+        beta=ASSISTANTS,
+        ended=_ENDED,
+    ),
     Operation(
         "createAgentSession",
         "Agents",
@@ -214,9 +266,13 @@ _ALL = (
     ),
     Operation("searchVectorStore", "Vector stores", "POST /vector_stores/{vector_store_id}/search"),
     _read(
-        "retrieveVectorStoreFileContent", "Vector stores", "/vector_stores/{vector_store_id}/files/{file_id}/content"
+        "retrieveVectorStoreFileContent",
+        "Vector stores",
+        "/vector_stores/{vector_store_id}/files/{file_id}/content",
     ),
-    Operation("testWebhookEndpoint", "Webhooks", "POST /webhook_endpoints/{webhook_endpoint_id}/test"),
+    Operation(
+        "testWebhookEndpoint", "Webhooks", "POST /webhook_endpoints/{webhook_endpoint_id}/test"
+    ),
     Operation(
         "createChatKitSession",
         "ChatKit",

@@ -43,7 +43,11 @@ def flaws(spec: Spec) -> Iterator[RuleProblem]:
     if of not in _BY:
         yield RuleProblem(("of",), f'Nothing to remove: "{of}"', _why_not(of))
         return
-    asked = {name: value for name, value in match.items() if name != "older_than_days" and value is not None}
+    asked = {
+        name: value
+        for name, value in match.items()
+        if name != "older_than_days" and value is not None
+    }
     for name in asked:
         if name not in _BY[of]:
             detail = f"{of} objects can be matched by {_named(_BY[of])}, and by age."
@@ -67,7 +71,11 @@ def _empty(asked: Mapping[str, Any]) -> Iterator[RuleProblem]:
         detail = "The pattern matches every name: add the part that the names have in common."
         yield RuleProblem(("match", "name"), "Incomplete match", detail)
     if isinstance(metadata, Mapping) and not metadata:
-        yield RuleProblem(("match", "metadata"), "Incomplete match", "Give at least one pair that all of them have.")
+        yield RuleProblem(
+            ("match", "metadata"),
+            "Incomplete match",
+            "Give at least one pair that all of them have.",
+        )
 
 
 def _named(names: tuple[str, ...]) -> str:
@@ -80,7 +88,12 @@ KIND = RuleKind(
     scope=ScopeType.PROJECT_KEY,
     removes=True,
     fields=(
-        Field("of", Text(), "The kind of objects to remove: `File`, `VectorStore` or `ChatCompletion`.", required=True),
+        Field(
+            "of",
+            Text(),
+            "The kind of objects to remove: `File`, `VectorStore` or `ChatCompletion`.",
+            required=True,
+        ),
         Field(
             "match",
             Object(
@@ -102,7 +115,11 @@ KIND = RuleKind(
                         MapOf(Text()),
                         "Metadata pairs that the vector store or stored completion must all have.",
                     ),
-                    Property("model", Text(min_length=1), "The model of the stored completion, as the API returns it."),
+                    Property(
+                        "model",
+                        Text(min_length=1),
+                        "The model of the stored completion, as the API returns it.",
+                    ),
                 )
             ),
             "The conditions for removal. All must hold, and at least one must be other than age.",

@@ -35,7 +35,13 @@ class Runner(Protocol):
     """
 
     def __call__(
-        self, command: Sequence[str], *, input: bytes, cwd: Path, env: Mapping[str, str], timeout: float
+        self,
+        command: Sequence[str],
+        *,
+        input: bytes,
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout: float,
     ) -> subprocess.CompletedProcess[bytes]: ...
 
 
@@ -61,7 +67,11 @@ class CommandSink:
         content = secret.reveal().encode() + b"\n"
         try:
             ended = self._run(
-                [program, *command[1:]], input=content, cwd=self._root, env=self._environment(), timeout=TIMEOUT_SECONDS
+                [program, *command[1:]],
+                input=content,
+                cwd=self._root,
+                env=self._environment(),
+                timeout=TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
             message = f'"{command[0]}" did not accept the key of {address} within {TIMEOUT_SECONDS:.0f} seconds'
@@ -69,15 +79,22 @@ class CommandSink:
         except OSError as error:
             raise SinkError(f'"{command[0]}" cannot be run: {error.strerror or error}') from error
         if ended.returncode != 0:
-            message = f'"{command[0]}" did not accept the key of {address}: {_how(ended.returncode)}'
-            raise SinkError(message + self._said(ended.stdout, ended.stderr), hint="run it by hand to see why")
+            message = (
+                f'"{command[0]}" did not accept the key of {address}: {_how(ended.returncode)}'
+            )
+            raise SinkError(
+                message + self._said(ended.stdout, ended.stderr), hint="run it by hand to see why"
+            )
         return {"sink": "command", "command": list(command), "digest": digests.digest(content)}
 
     def _program(self, name: str) -> str:
         place = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot
         found = shutil.which(place)
         if found is None:
-            raise SinkError(f'there is no program "{name}"', hint="install it, or correct the command in write_to")
+            raise SinkError(
+                f'there is no program "{name}"',
+                hint="install it, or correct the command in write_to",
+            )
         return str(Path(found).absolute())
 
     def _environment(self) -> dict[str, str]:
@@ -90,7 +107,9 @@ class CommandSink:
 
     def _said(self, *outputs: bytes | None) -> str:
         # Redacted as a whole before it is cut, so that no cut leaves half a key.
-        text = self._redactor("\n".join((output or b"").decode(errors="replace") for output in outputs))
+        text = self._redactor(
+            "\n".join((output or b"").decode(errors="replace") for output in outputs)
+        )
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return "; it said: " + " / ".join(lines[-_SHOWN_LINES:]) if lines else ""
 
@@ -123,7 +142,9 @@ def run_program(
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
-def _talked(process: subprocess.Popen[bytes], input: bytes, timeout: float, stop: Event) -> tuple[bytes, bytes]:
+def _talked(
+    process: subprocess.Popen[bytes], input: bytes, timeout: float, stop: Event
+) -> tuple[bytes, bytes]:
     """What the program said until its end; looks up now and then to see whether the run is stopped."""
     ends_at, rest = time.monotonic() + timeout, input
     grace_ends_at: float | None = None
@@ -131,12 +152,18 @@ def _talked(process: subprocess.Popen[bytes], input: bytes, timeout: float, stop
         if stop.is_set() and grace_ends_at is None:
             grace_ends_at = time.monotonic() + _GRACE_SECONDS
         try:
-            return process.communicate(rest, timeout=max(0.0, min(_LOOK_SECONDS, ends_at - time.monotonic())))
+            return process.communicate(
+                rest, timeout=max(0.0, min(_LOOK_SECONDS, ends_at - time.monotonic()))
+            )
         except subprocess.TimeoutExpired as error:
             if time.monotonic() >= ends_at:
-                raise subprocess.TimeoutExpired(process.args, timeout, error.output, error.stderr) from None
+                raise subprocess.TimeoutExpired(
+                    process.args, timeout, error.output, error.stderr
+                ) from None
             if grace_ends_at is not None and time.monotonic() >= grace_ends_at:
-                raise Interrupted("the run was interrupted while a command was receiving a key") from None
+                raise Interrupted(
+                    "the run was interrupted while a command was receiving a key"
+                ) from None
         rest = b""  # it is on its way already, and is not lost
 
 

@@ -60,7 +60,11 @@ class FileSink:
             mark = digests.digest(content)
             # The digest of what is there now stays in the proof until the key is in place: a kill
             # in between must leave a file that is still known as ours.
-            before = [known for known in self._digests(path, file) if digests.matches(_content(file), known)]
+            before = [
+                known
+                for known in self._digests(path, file)
+                if digests.matches(_content(file), known)
+            ]
             _replace(_proof_of(file), _proof(owner, [mark, *before]))
             _replace(file, content)
             self._known[path] = mark
@@ -74,7 +78,9 @@ class FileSink:
             file = self._locate(path)
             content, proof = _content(file), _read_proof(file)
             known = [item for item in proof.get("digests", ()) if isinstance(item, str)]
-            if proof.get("owner") != self._owner_of(address) or not any(digests.matches(content, it) for it in known):
+            if proof.get("owner") != self._owner_of(address) or not any(
+                digests.matches(content, it) for it in known
+            ):
                 return None
             return Secret(content.decode().strip())
 
@@ -110,9 +116,15 @@ class FileSink:
             except SinkError:
                 return
             proof = _proof_of(file)
-            proven = [known for known in _read_proof(file).get("digests", ()) if isinstance(known, str)]
-            is_ours = str(_read_proof(file).get("owner", "")).startswith(f"{self._owner}/" if self._owner else "")
-            if is_ours and (not _exists(file) or any(digests.matches(_content(file), known) for known in proven)):
+            proven = [
+                known for known in _read_proof(file).get("digests", ()) if isinstance(known, str)
+            ]
+            is_ours = str(_read_proof(file).get("owner", "")).startswith(
+                f"{self._owner}/" if self._owner else ""
+            )
+            if is_ours and (
+                not _exists(file) or any(digests.matches(_content(file), known) for known in proven)
+            ):
                 file.unlink(missing_ok=True)
                 proof.unlink(missing_ok=True)
             for draft in (_temporary_of(file), _temporary_of(proof)):
@@ -121,16 +133,23 @@ class FileSink:
     def _locate(self, path: str) -> Path:
         file = self._root / path
         if file.name in ("", ".", "..") or path.endswith(("/", os.sep)) or "\0" in path:
-            raise SinkError(f"{path!r} does not name a file", hint="write a path such as secrets/indexer.key")
+            raise SinkError(
+                f"{path!r} does not name a file", hint="write a path such as secrets/indexer.key"
+            )
         if len(os.fsencode(file.name)) > _LONGEST_NAME_BYTES:
-            raise SinkError(f'the name of "{path}" is too long', hint=f"use at most {_LONGEST_NAME_BYTES} bytes")
+            raise SinkError(
+                f'the name of "{path}" is too long', hint=f"use at most {_LONGEST_NAME_BYTES} bytes"
+            )
         folder = file.parent.resolve()
         if not folder.is_relative_to(self._root):
             raise SinkError(
-                f'"{path}" is outside {self._root}', hint="keys can only be written inside the stack's folder"
+                f'"{path}" is outside {self._root}',
+                hint="keys can only be written inside the stack's folder",
             )
         if (folder / file.name).is_symlink():
-            raise SinkError(f'"{path}" is a symbolic link', hint="name the file itself, or remove the link")
+            raise SinkError(
+                f'"{path}" is a symbolic link', hint="name the file itself, or remove the link"
+            )
         return folder / file.name
 
     def _require_ours(self, path: str, file: Path) -> None:
@@ -139,7 +158,9 @@ class FileSink:
         if not stat.S_ISREG(file.lstat().st_mode):
             raise SinkError(f'"{path}" is not a regular file', hint="choose another file")
         content = _content(file)
-        if content and not any(digests.matches(content, known) for known in self._digests(path, file)):
+        if content and not any(
+            digests.matches(content, known) for known in self._digests(path, file)
+        ):
             raise SinkError(
                 f'"{path}" exists and was not written by reconciler, so it is not overwritten',
                 hint="move it away, or choose another file",
@@ -159,7 +180,10 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SinkError(f'"{path}" cannot be used for a key: {error.strerror or error}') from error
-    except (UnicodeEncodeError, RuntimeError) as error:  # what pathlib makes of a broken name, and of links in a loop
+    except (
+        UnicodeEncodeError,
+        RuntimeError,
+    ) as error:  # what pathlib makes of a broken name, and of links in a loop
         raise SinkError(f"{path!r} cannot be used for a key: {error}") from error
 
 
@@ -225,7 +249,9 @@ def _replace(file: Path, content: bytes) -> None:
     """Write a file so that at any instant it is whole, old or new, and never readable to others."""
     temporary = _temporary_of(file)
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
+    )
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

@@ -95,7 +95,9 @@ def known_files(specs: Iterable[Any]) -> dict[str, str]:
 
 def digests_in(specs: Iterable[Any]) -> Iterator[str]:
     """The digest of every receipt anywhere below `specs`, of files and of commands."""
-    return (receipt["digest"] for spec in specs for receipt in _receipts_in(spec, ("file", "command")))
+    return (
+        receipt["digest"] for spec in specs for receipt in _receipts_in(spec, ("file", "command"))
+    )
 
 
 def _receipts_in(value: Any, sinks: Collection[str] = ("file",)) -> Iterator[Mapping[str, Any]]:
@@ -114,7 +116,9 @@ def _shape(target: Spec) -> tuple[str, Any]:
     match dict(target):
         case {"file": str(path), **rest} if path and not rest:
             return "file", path
-        case {"command": [_, *_] as command, **rest} if not rest and all(isinstance(arg, str) for arg in command):
+        case {"command": [_, *_] as command, **rest} if not rest and all(
+            isinstance(arg, str) for arg in command
+        ):
             return "command", command
     raise SinkError(
         "a key can be written to a file or to a command",

@@ -10,4 +10,14 @@ from reconciler.state.lock import Holder
 from reconciler.state.runs import PreImage, Run
 from reconciler.state.store import StateStore
 
-__all__ = ["ChangeJournal", "Holder", "Identity", "Journal", "JournalEntry", "PreImage", "Run", "StateStore", "Status"]
+__all__ = [
+    "ChangeJournal",
+    "Holder",
+    "Identity",
+    "Journal",
+    "JournalEntry",
+    "PreImage",
+    "Run",
+    "StateStore",
+    "Status",
+]

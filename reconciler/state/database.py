@@ -135,7 +135,9 @@ class Database:
                 self._connection.execute("ROLLBACK TO one_write")
                 self._connection.execute("RELEASE one_write")
             elif isinstance(error, sqlite3.Error):
-                self._end(batch, error)  # a full disk, say: SQLite has undone the whole transaction by itself
+                self._end(
+                    batch, error
+                )  # a full disk, say: SQLite has undone the whole transaction by itself
             raise
 
     def _commit(self, batch: _Batch) -> None:
@@ -181,7 +183,9 @@ def translated(name: str) -> Iterator[None]:
 def _explain(error: sqlite3.Error, name: str) -> StateError:
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StateError(f"the state {name} is damaged or not a state file: {error}", hint=DAMAGED_HINT)
+            return StateError(
+                f"the state {name} is damaged or not a state file: {error}", hint=DAMAGED_HINT
+            )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StateError(
                 f"the state {name} has been locked by another program for more than {BUSY_SECONDS:.0f} seconds",
@@ -191,6 +195,7 @@ def _explain(error: sqlite3.Error, name: str) -> StateError:
             return StateError(f"the state {name} cannot be written: it is read-only")
         case sqlite3.SQLITE_FULL:
             return StateError(
-                f"the state {name} cannot be written: the disk is full", hint="free some space, and run again"
+                f"the state {name} cannot be written: the disk is full",
+                hint="free some space, and run again",
             )
     return StateError(f"the state {name} cannot be used: {error}")

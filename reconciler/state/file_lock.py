@@ -26,7 +26,9 @@ class FileLock:
             try:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError as error:
-                raise StateError(f"its lock file cannot be opened: {error.strerror or error}") from error
+                raise StateError(
+                    f"its lock file cannot be opened: {error.strerror or error}"
+                ) from error
             if not _try_lock(descriptor):
                 os.close(descriptor)
                 return False

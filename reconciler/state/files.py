@@ -30,7 +30,9 @@ def open_file(path: Path) -> Database:
     with translated(str(path)):
         _make_folder(path.parent)
         _make_private(path)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA journal_mode = DELETE")
@@ -104,7 +106,9 @@ def _copy_into(memory: sqlite3.Connection, path: Path) -> None:
 
 def _back_up(path: Path, memory: sqlite3.Connection, *, query: str) -> None:
     uri = path.absolute().as_uri() + query
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as source:
+    with closing(
+        sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    ) as source:
         # A read transaction of our own obeys the time-out; the back-up alone would wait for a busy
         # file for ever.
         source.execute("BEGIN")
@@ -125,7 +129,9 @@ def _copy_interrupted(memory: sqlite3.Connection, path: Path) -> None:
             if _fingerprint(path) == before:
                 _back_up(Path(folder, path.name), memory, query="?mode=rw")
                 return
-    raise StateError(f"the state {path} keeps changing while it is read", hint="wait for the other run to end")
+    raise StateError(
+        f"the state {path} keeps changing while it is read", hint="wait for the other run to end"
+    )
 
 
 def _journal_of(path: Path) -> Path:

@@ -78,7 +78,12 @@ class Journal:
     """The journal of one run, shared by its workers."""
 
     def __init__(
-        self, database: Database, run_id: int, *, clock: Callable[[], float], redact: Callable[[str], str]
+        self,
+        database: Database,
+        run_id: int,
+        *,
+        clock: Callable[[], float],
+        redact: Callable[[str], str],
     ) -> None:
         self._database = database
         self._run_id = run_id
@@ -102,7 +107,11 @@ class Journal:
         """
         row = self._row(address, str(action), intent or {}, change=None)
         with self._database.write() as connection:
-            image = None if pre_image is None else runs.keep_pre_image(connection, self._run_id, pre_image)
+            image = (
+                None
+                if pre_image is None
+                else runs.keep_pre_image(connection, self._run_id, pre_image)
+            )
             seq = _insert(connection, row)
         change = ChangeJournal(self, self._database, address, seq, self._run_id, image)
         try:
@@ -114,7 +123,9 @@ class Journal:
         if not change.finished_whole:
             self.fail(seq, None)
 
-    def begin(self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None) -> int:
+    def begin(
+        self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None
+    ) -> int:
         """Write that something is about to be done; gives the entry's number."""
         row = self._row(address, name, intent, change=change)
         with self._database.write() as connection:
@@ -124,15 +135,27 @@ class Journal:
         """The time, by the clock of the journal."""
         return self._clock()
 
-    def _row(self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None) -> tuple[Any, ...]:
-        return (change, self._run_id, str(address), plain(name), to_json(intent), Status.BEGUN, self._clock())
+    def _row(
+        self, address: Address, name: str, intent: Mapping[str, Any], *, change: int | None
+    ) -> tuple[Any, ...]:
+        return (
+            change,
+            self._run_id,
+            str(address),
+            plain(name),
+            to_json(intent),
+            Status.BEGUN,
+            self._clock(),
+        )
 
     def done(self, seq: int, id: str | None, result: Mapping[str, Any]) -> None:
         """Write that an entry succeeded."""
         with self._database.write() as connection:
             self.mark_done(connection, seq, id, result)
 
-    def mark_done(self, connection: sqlite3.Connection, seq: int, id: str | None, result: Mapping[str, Any]) -> None:
+    def mark_done(
+        self, connection: sqlite3.Connection, seq: int, id: str | None, result: Mapping[str, Any]
+    ) -> None:
         """The same, inside a transaction of the caller."""
         connection.execute(
             "UPDATE journal SET status = ?, id = ?, result = ?, ended_at = ? WHERE seq = ?",
@@ -164,7 +187,13 @@ class ChangeJournal:
     """The journal as seen from within one change: the `Steps` that a provider works with."""
 
     def __init__(
-        self, journal: Journal, database: Database, address: Address, seq: int, run_id: int, pre_image: int | None
+        self,
+        journal: Journal,
+        database: Database,
+        address: Address,
+        seq: int,
+        run_id: int,
+        pre_image: int | None,
     ) -> None:
         self._journal = journal
         self._database = database
@@ -196,7 +225,8 @@ class ChangeJournal:
         """
         rows = self._earlier_steps(name, Status.BEGUN)
         return [
-            {**from_json(intent), "began_at": began_at, "ended_at": ended_at} for intent, began_at, ended_at, *_ in rows
+            {**from_json(intent), "began_at": began_at, "ended_at": ended_at}
+            for intent, began_at, ended_at, *_ in rows
         ]
 
     def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
@@ -214,7 +244,10 @@ class ChangeJournal:
             self._journal.mark_done(connection, self._seq, record.id if record else None, {})
             if self._pre_image is not None:
                 runs.mark_done(connection, self._pre_image, self._journal.now())
-            connection.execute("DELETE FROM journal WHERE address = ? AND run < ?", (str(self.address), self._run_id))
+            connection.execute(
+                "DELETE FROM journal WHERE address = ? AND run < ?",
+                (str(self.address), self._run_id),
+            )
             if record is not None:
                 resources.put(connection, record)
             elif remove:
@@ -233,7 +266,8 @@ class ChangeJournal:
 
 def _insert(connection: sqlite3.Connection, row: tuple[Any, ...]) -> int:
     cursor = connection.execute(
-        "INSERT INTO journal (change, run, address, name, intent, status, began_at) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+        "INSERT INTO journal (change, run, address, name, intent, status, began_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        row,
     )
     return int(cursor.lastrowid or 0)
 
@@ -249,11 +283,15 @@ class _OpenStep:
         self.ended = True
 
 
-def read_unfinished(connection: sqlite3.Connection, *, except_runs: Sequence[int]) -> list[JournalEntry]:
+def read_unfinished(
+    connection: sqlite3.Connection, *, except_runs: Sequence[int]
+) -> list[JournalEntry]:
     """Changes that may have left something behind, oldest first: never ended, or failed after a
     call went out.
     """
-    found = connection.execute(f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq")  # noqa: S608
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE change IS NOT NULL ORDER BY seq"  # noqa: S608
+    )
     changes = connection.execute(
         f"SELECT {_COLUMNS} FROM journal AS c"  # noqa: S608 - constant columns and condition
         f" WHERE change IS NULL AND (status = 'begun' OR status = 'failed' AND {_HAS_TRACES}) "
@@ -297,7 +335,9 @@ def prune(connection: sqlite3.Connection) -> None:
     connection.execute(f"DELETE FROM journal WHERE seq IN ({moot})")  # noqa: S608 - constant condition
 
 
-_COLUMNS = "seq, run, address, name, intent, status, id, result, message, began_at, ended_at, change"
+_COLUMNS = (
+    "seq, run, address, name, intent, status, id, result, message, began_at, ended_at, change"
+)
 
 
 def _entry(row: tuple[Any, ...], steps: Sequence[JournalEntry]) -> JournalEntry:

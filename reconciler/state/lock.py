@@ -57,7 +57,12 @@ class Holder(Struct, frozen=True):
 
 @contextmanager
 def hold(
-    database: Database, file_lock: FileLock, *, command: str, now: float, on_takeover: Callable[[Holder], None]
+    database: Database,
+    file_lock: FileLock,
+    *,
+    command: str,
+    now: float,
+    on_takeover: Callable[[Holder], None],
 ) -> Iterator[Holder]:
     """Hold the lock for the block, and refuse every write of this store once somebody else took it
     away.
@@ -65,7 +70,9 @@ def hold(
     Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once
     the lock is ours.
     """
-    holder = Holder(user=_user(), command=command, since=now, process=Process.current(), has_file_lock=True)
+    holder = Holder(
+        user=_user(), command=command, since=now, process=Process.current(), has_file_lock=True
+    )
     token = secrets.token_hex(16)
     if not file_lock.acquire():
         with database.read() as connection:
@@ -108,7 +115,9 @@ def _claim(database: Database, holder: Holder, token: str) -> Holder | None:
         if found is not None and not _is_dead(found, holder):
             raise _held(found, holder)
         row = (token, json.dumps(to_builtins(holder)))
-        connection.execute("INSERT OR REPLACE INTO lock (only_row, token, holder) VALUES (1, ?, ?)", row)
+        connection.execute(
+            "INSERT OR REPLACE INTO lock (only_row, token, holder) VALUES (1, ?, ?)", row
+        )
     return found
 
 
@@ -128,7 +137,9 @@ def _is_dead(found: Holder, here: Holder) -> bool:
 
 def _held(found: Holder | None, here: Holder) -> LockedError:
     if found is None:
-        return LockedError("another run is taking the lock right now", hint="wait for it to end, then run again")
+        return LockedError(
+            "another run is taking the lock right now", hint="wait for it to end, then run again"
+        )
     return LockedError(f"another run holds the lock: {found}", hint=_hint(found, here))
 
 

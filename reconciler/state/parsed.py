@@ -22,6 +22,8 @@ def digests(connection: sqlite3.Connection) -> Collection[str]:
 def keep(connection: sqlite3.Connection, files: Mapping[str, bytes]) -> None:
     """Keep these files, and no others."""
     known = digests(connection)
-    connection.executemany("DELETE FROM parsed WHERE digest = ?", [(one,) for one in known - files.keys()])
+    connection.executemany(
+        "DELETE FROM parsed WHERE digest = ?", [(one,) for one in known - files.keys()]
+    )
     rows = [(one, documents) for one, documents in files.items() if one not in known]
     connection.executemany("INSERT INTO parsed VALUES (?, ?)", rows)

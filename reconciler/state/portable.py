@@ -50,7 +50,14 @@ _RECORD: Mapping[str, tuple[type, ...]] = {
     "depends_on": (list,),
     "deposed": (list,),
 }
-_WORDS = {str: "text", int: "a number", list: "a list", dict: "a map", bool: "true or false", type(None): "null"}
+_WORDS = {
+    str: "text",
+    int: "a number",
+    list: "a list",
+    dict: "a map",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 class Origin(Struct, frozen=True):
@@ -104,7 +111,11 @@ def from_data(data: Any) -> tuple[list[Record], dict[str, Any]]:
     records = list(_read_records(data["resources"], problems))
     outputs = _read_outputs(data["outputs"], problems)
     counts = Counter(str(record.address) for record in records)
-    problems += [f"resource {address} appears {count} times" for address, count in counts.items() if count > 1]
+    problems += [
+        f"resource {address} appears {count} times"
+        for address, count in counts.items()
+        if count > 1
+    ]
     if problems:
         raise _refuse(problems)
     return records, outputs
@@ -175,7 +186,9 @@ def _forgetting(forgotten: Sequence[Address]) -> str:
 
 def _check_version(data: Any) -> None:
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-        raise StateError("this is not a state export", hint="use a file written by `reconciler state export`")
+        raise StateError(
+            "this is not a state export", hint="use a file written by `reconciler state export`"
+        )
     version = data.get("version")
     if isinstance(version, int) and version > VERSION:
         raise StateError(
@@ -183,7 +196,9 @@ def _check_version(data: Any) -> None:
             hint="use the version of reconciler that wrote it, or a later one",
         )
     if type(version) is not int or version < 1:
-        raise StateError(f"the export has no valid version: {version!r}", hint=f"this program writes {VERSION}")
+        raise StateError(
+            f"the export has no valid version: {version!r}", hint=f"this program writes {VERSION}"
+        )
 
 
 def _check_map(data: Any, shape: Mapping[str, tuple[type, ...]], where: str) -> Iterator[str]:
@@ -203,7 +218,9 @@ def _check_map(data: Any, shape: Mapping[str, tuple[type, ...]], where: str) -> 
 def _read_records(items: list[Any], problems: list[str]) -> Iterator[Record]:
     for index, item in enumerate(items):
         address = item.get("address") if isinstance(item, Mapping) else None
-        where = f"resource {address}" if isinstance(address, str) else f"resource number {index + 1}"
+        where = (
+            f"resource {address}" if isinstance(address, str) else f"resource number {index + 1}"
+        )
         found = list(_check_map(item, _RECORD, where))
         problems += found
         if found:
@@ -232,4 +249,6 @@ def _refuse(problems: list[str]) -> StateError:
     shown = problems[:_SHOWN_PROBLEMS]
     rest = len(problems) - len(shown)
     more = f"; and {rest} more" if rest else ""
-    return StateError("the export cannot be imported: " + "; ".join(shown) + more, hint="nothing was changed")
+    return StateError(
+        "the export cannot be imported: " + "; ".join(shown) + more, hint="nothing was changed"
+    )

@@ -54,23 +54,33 @@ def move(connection: sqlite3.Connection, source: Address, target: Address) -> No
     if _row_of(connection, str(source)) is None:
         raise StateError(f"{source} is not in the state, so it cannot be moved")
     if _row_of(connection, str(target)) is not None:
-        raise StateError(f"{target} is already in the state", hint=f"remove it first: reconciler state rm {target}")
+        raise StateError(
+            f"{target} is already in the state",
+            hint=f"remove it first: reconciler state rm {target}",
+        )
     connection.execute("UPDATE resources SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET address = ? WHERE address = ?", names)
     connection.execute("UPDATE dependencies SET target = ? WHERE target = ?", names)
     connection.execute("UPDATE journal SET address = ? WHERE address = ?", names)
-    connection.execute("INSERT OR IGNORE INTO held SELECT ?, id FROM resources WHERE address = ?", (names[0], names[0]))
+    connection.execute(
+        "INSERT OR IGNORE INTO held SELECT ?, id FROM resources WHERE address = ?",
+        (names[0], names[0]),
+    )
     grow(connection)
 
 
 def held_ids(connection: sqlite3.Connection, address: Address) -> frozenset[str]:
     """Every id that an address was ever bound to."""
-    return frozenset(id for (id,) in connection.execute("SELECT id FROM held WHERE address = ?", (str(address),)))
+    return frozenset(
+        id for (id,) in connection.execute("SELECT id FROM held WHERE address = ?", (str(address),))
+    )
 
 
 def holders(connection: sqlite3.Connection, kind: str, id: str) -> set[Address]:
     """Every address of a kind that was ever bound to an id."""
-    rows = connection.execute("SELECT address FROM held WHERE id = ? AND address LIKE ? || '/%'", (id, kind))
+    rows = connection.execute(
+        "SELECT address FROM held WHERE id = ? AND address LIKE ? || '/%'", (id, kind)
+    )
     with readable():
         return {Address.parse(address) for (address,) in rows}
 
@@ -84,7 +94,9 @@ def clear(connection: sqlite3.Connection) -> None:
 def read_all(connection: sqlite3.Connection) -> dict[Address, Record]:
     """Every record, in address order."""
     dependencies: dict[str, list[Address]] = {}
-    targets = connection.execute("SELECT address, target FROM dependencies ORDER BY address, position")
+    targets = connection.execute(
+        "SELECT address, target FROM dependencies ORDER BY address, position"
+    )
     rows = connection.execute(f"SELECT {_COLUMNS} FROM resources")  # noqa: S608 - constant columns
     records: list[Record] = []
     with readable():
@@ -150,7 +162,18 @@ def _to_row(record: Record) -> tuple[Any, ...]:
 
 
 def _from_row(row: tuple[Any, ...], applied: Spec, depends_on: tuple[Address, ...]) -> Record:
-    address, id, project_id, _, answered, overwritten, delivered, prevent_destroy, on_remove, deposed = row
+    (
+        address,
+        id,
+        project_id,
+        _,
+        answered,
+        overwritten,
+        delivered,
+        prevent_destroy,
+        on_remove,
+        deposed,
+    ) = row
     return Record(
         address=Address.parse(address),
         id=id,

@@ -53,7 +53,10 @@ def all_from_json(texts: Sequence[str]) -> list[Any]:
         values: list[Any] = read_json(f"[{','.join(texts)}]")
         if len(values) != len(texts):
             raise ValueError("a column holds more than one value")
-        return [decode(value) if _TAG_TEXT in text else value for value, text in zip(values, texts, strict=True)]
+        return [
+            decode(value) if _TAG_TEXT in text else value
+            for value, text in zip(values, texts, strict=True)
+        ]
 
 
 DAMAGED_HINT = (
@@ -69,7 +72,9 @@ def readable() -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StateError(f"the state contains unreadable data: {error}", hint=DAMAGED_HINT) from error
+        raise StateError(
+            f"the state contains unreadable data: {error}", hint=DAMAGED_HINT
+        ) from error
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,14 @@ from msgspec.structs import replace
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.values import Spec
-from reconciler.state.rows import from_json, plain, readable, record_from_dict, record_to_dict, to_json
+from reconciler.state.rows import (
+    from_json,
+    plain,
+    readable,
+    record_from_dict,
+    record_to_dict,
+    to_json,
+)
 
 RUNS_WITH_PRE_IMAGES = 50
 """How many runs can be rolled back; pre-images are the bulk of the file, and old ones no longer fit anything."""
@@ -54,16 +61,31 @@ def begin(connection: sqlite3.Connection, run: Run) -> int:
     """Write a run's beginning; gives its number. The number in `run` is not looked at."""
     cursor = connection.execute(
         "INSERT INTO runs (command, user, host, pid, plan_digest, began_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (plain(run.command), plain(run.user), plain(run.host), run.pid, run.plan_digest, run.began_at),
+        (
+            plain(run.command),
+            plain(run.user),
+            plain(run.host),
+            run.pid,
+            run.plan_digest,
+            run.began_at,
+        ),
     )
     return int(cursor.lastrowid or 0)
 
 
-def end(connection: sqlite3.Connection, run_id: int, *, status: str, counts: Mapping[str, int], at: float) -> None:
+def end(
+    connection: sqlite3.Connection,
+    run_id: int,
+    *,
+    status: str,
+    counts: Mapping[str, int],
+    at: float,
+) -> None:
     """Write a run's end."""
     text = json.dumps({str(name): count for name, count in counts.items()})
     connection.execute(
-        "UPDATE runs SET status = ?, counts = ?, ended_at = ? WHERE id = ?", (str(status), text, at, run_id)
+        "UPDATE runs SET status = ?, counts = ?, ended_at = ? WHERE id = ?",
+        (str(status), text, at, run_id),
     )
 
 
@@ -80,7 +102,15 @@ def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage)
     record = None if image.record is None else json.dumps(record_to_dict(image.record))
     cursor = connection.execute(
         "INSERT INTO pre_images (run, address, action, id, before, record, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (run_id, str(image.address), str(image.action), image.id, to_json(image.before), record, image.reason),
+        (
+            run_id,
+            str(image.address),
+            str(image.action),
+            image.id,
+            to_json(image.before),
+            record,
+            image.reason,
+        ),
     )
     return int(cursor.lastrowid or 0)
 
@@ -114,11 +144,20 @@ def made_since(connection: sqlite3.Connection, moment: float) -> dict[Address, f
 def read_pre_images(connection: sqlite3.Connection, run_id: int) -> list[PreImage]:
     """The pre-images of a run, in the order they were kept."""
     rows = connection.execute(
-        "SELECT address, action, id, before, record, reason, done FROM pre_images WHERE run = ? ORDER BY seq", (run_id,)
+        "SELECT address, action, id, before, record, reason, done FROM pre_images WHERE run = ? ORDER BY seq",
+        (run_id,),
     )
     with readable():
         return [
-            PreImage(Address.parse(address), action, id, from_json(before), _record(record), reason, bool(done))
+            PreImage(
+                Address.parse(address),
+                action,
+                id,
+                from_json(before),
+                _record(record),
+                reason,
+                bool(done),
+            )
             for address, action, id, before, record, reason, done in rows
         ]
 

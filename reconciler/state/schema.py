@@ -116,13 +116,18 @@ def _third(connection: sqlite3.Connection) -> None:
 def _fourth(connection: sqlite3.Connection) -> None:
     # Every id that an address was ever bound to: with it, a mark that somebody copied can be told
     # from one of ours.
-    connection.execute("CREATE TABLE held (address TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (address, id))")
+    connection.execute(
+        "CREATE TABLE held (address TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (address, id))"
+    )
     connection.execute("INSERT INTO held SELECT address, id FROM resources")
     # Earlier versions recorded the default of the kind as if the manifest had set it. For these
     # kinds the default was `retain`, so that a recorded `delete` was set by the manifest.
     retained = ("Project/%", "ProjectKey/%", "User/%", "FineTuningJob/%")
     others = " AND ".join("address NOT LIKE ?" for _ in retained)
-    connection.execute(f"UPDATE resources SET on_remove = NULL WHERE on_remove = 'delete' AND {others}", retained)  # noqa: S608
+    connection.execute(
+        f"UPDATE resources SET on_remove = NULL WHERE on_remove = 'delete' AND {others}",
+        retained,  # noqa: S608
+    )
 
 
 def _fifth(connection: sqlite3.Connection) -> None:
@@ -141,13 +146,20 @@ def _fifth(connection: sqlite3.Connection) -> None:
 MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth)
 
 
-def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+def is_current(
+    connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS
+) -> bool:
     """Whether the database needs no migration. Raises StateError for a newer one, and for another
     program's.
     """
     version = _pragma(connection, "user_version")
-    if _pragma(connection, "application_id") != APPLICATION_ID and (version or _has_tables(connection)):
-        raise StateError("it is an SQLite database of another program", hint="choose another folder for the state")
+    if _pragma(connection, "application_id") != APPLICATION_ID and (
+        version or _has_tables(connection)
+    ):
+        raise StateError(
+            "it is an SQLite database of another program",
+            hint="choose another folder for the state",
+        )
     if version > len(migrations):
         raise StateError(
             f"it has version {version}, but this program ({__version__}) supports versions up to {len(migrations)}",
@@ -156,7 +168,9 @@ def is_current(connection: sqlite3.Connection, *, migrations: Sequence[Migration
     return version == len(migrations)
 
 
-def migrate(connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(
+    connection: sqlite3.Connection, *, migrations: Sequence[Migration] = MIGRATIONS
+) -> None:
     """Bring the database to this version. Call it within a transaction that holds the write lock."""
     # Asked again under the lock: another process may have migrated while we waited for it.
     if is_current(connection, migrations=migrations):
@@ -165,7 +179,9 @@ def migrate(connection: sqlite3.Connection, *, migrations: Sequence[Migration] =
         migration(connection)
     connection.execute(f"PRAGMA user_version = {len(migrations)}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('program', ?)", (__version__,))
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (name, value) VALUES ('program', ?)", (__version__,)
+    )
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

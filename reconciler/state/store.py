@@ -44,7 +44,13 @@ class StateStore:
     """
 
     def __init__(
-        self, database: Database, path: Path, *, stack: str, environment: str, clock: Callable[[], float]
+        self,
+        database: Database,
+        path: Path,
+        *,
+        stack: str,
+        environment: str,
+        clock: Callable[[], float],
     ) -> None:
         self._database = database
         self._file_lock = FileLock(path.with_name(f"{path.name}.lock"))
@@ -55,7 +61,9 @@ class StateStore:
         self.environment = environment
 
     @classmethod
-    def open(cls, folder: Path, *, stack: str, environment: str, clock: Callable[[], float] = time.time) -> StateStore:
+    def open(
+        cls, folder: Path, *, stack: str, environment: str, clock: Callable[[], float] = time.time
+    ) -> StateStore:
         """Open for writing; folder and file are created where absent. `clock` gives unix seconds."""
         path = state_file(folder, stack, environment)
         with _named(path):
@@ -77,7 +85,12 @@ class StateStore:
 
     @classmethod
     def _ready(
-        cls, database: Database, path: Path, stack: str, environment: str, clock: Callable[[], float]
+        cls,
+        database: Database,
+        path: Path,
+        stack: str,
+        environment: str,
+        clock: Callable[[], float],
     ) -> StateStore:
         store = cls(database, path, stack=stack, environment=environment, clock=clock)
         try:
@@ -125,7 +138,9 @@ class StateStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self.close()
 
     # Identity
@@ -174,7 +189,9 @@ class StateStore:
         """
         with self._database.write() as connection:
             if image is not None:
-                runs.mark_done(connection, runs.keep_pre_image(connection, run_id, image), self._clock())
+                runs.mark_done(
+                    connection, runs.keep_pre_image(connection, run_id, image), self._clock()
+                )
             resources.put(connection, record)
 
     def remove(self, address: Address) -> None:
@@ -226,7 +243,9 @@ class StateStore:
         file.
         """
         with self._database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+            connection.execute(
+                "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value)
+            )
 
     def parsed(self, digest: str) -> bytes | None:
         """What is kept of the manifests in a file with this digest."""
@@ -310,13 +329,21 @@ class StateStore:
 
     # Lock
 
-    def lock(self, *, command: str, on_takeover: Callable[[Holder], None]) -> AbstractContextManager[Holder]:
+    def lock(
+        self, *, command: str, on_takeover: Callable[[Holder], None]
+    ) -> AbstractContextManager[Holder]:
         """Hold the lock for a block. Raises LockedError saying who holds it, on what machine and
         since when.
 
         A holder that is provably dead is taken over, and handed to `on_takeover` for the notice.
         """
-        return lock.hold(self._database, self._file_lock, command=command, now=self._clock(), on_takeover=on_takeover)
+        return lock.hold(
+            self._database,
+            self._file_lock,
+            command=command,
+            now=self._clock(),
+            on_takeover=on_takeover,
+        )
 
     def holder(self) -> Holder | None:
         """Who holds the lock now."""
@@ -359,7 +386,9 @@ class StateStore:
         """
         records, outputs = portable.from_data(data)
         stack_of_export = f"{data['stack']}/{data['environment']}"
-        owners = sorted({*self.former_owners(), stack_of_export} - {f"{self.stack}/{self.environment}"})
+        owners = sorted(
+            {*self.former_owners(), stack_of_export} - {f"{self.stack}/{self.environment}"}
+        )
         with self._database.write() as connection:
             own = portable.Origin(
                 self.stack,
@@ -385,7 +414,10 @@ class StateStore:
             # What was read when these were not the records says nothing about them.
             connection.execute("DELETE FROM meta WHERE name <> 'program'")
             if owners:
-                connection.execute("INSERT INTO meta (name, value) VALUES (?, ?)", (_FORMER_OWNERS, json.dumps(owners)))
+                connection.execute(
+                    "INSERT INTO meta (name, value) VALUES (?, ?)",
+                    (_FORMER_OWNERS, json.dumps(owners)),
+                )
             serial = max(own.serial, theirs.serial) + 1
             connection.execute("UPDATE identity SET serial = ?", (serial,))
             identity.write(connection, portable.merged_identity(theirs, own))

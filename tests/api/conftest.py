@@ -88,7 +88,9 @@ class MemorySteps:
         ]
 
     def finished(self, name: str) -> Sequence[Mapping[str, Any]]:
-        return [{"id": e.id, **e.result} for e in self.past if e.name == name and e.status == "done"]
+        return [
+            {"id": e.id, **e.result} for e in self.past if e.name == name and e.status == "done"
+        ]
 
     def next_run(self) -> MemorySteps:
         later = MemorySteps(self.clock)
@@ -149,15 +151,26 @@ class World:
     steps: MemorySteps
     waits: list[tuple[str, float]]
 
-    def create(self, kind: str, spec: Spec, *, project: str | None = None, mark: str | None = None) -> Written:
+    def create(
+        self, kind: str, spec: Spec, *, project: str | None = None, mark: str | None = None
+    ) -> Written:
         address = Address(kind, "it", project)
-        return self.provider.create(KINDS[kind], project, spec, address=address, mark=mark, steps=self.steps)
+        return self.provider.create(
+            KINDS[kind], project, spec, address=address, mark=mark, steps=self.steps
+        )
 
     def update(
-        self, live: LiveObject, changes: Spec, *, mark: str | None = None, record: Record | None = None
+        self,
+        live: LiveObject,
+        changes: Spec,
+        *,
+        mark: str | None = None,
+        record: Record | None = None,
     ) -> Written:
         address = Address(live.kind.name, "it", live.project)
-        return self.provider.update(live, changes, address=address, mark=mark, record=record, steps=self.steps)
+        return self.provider.update(
+            live, changes, address=address, mark=mark, record=record, steps=self.steps
+        )
 
     def delete(self, live: LiveObject, *, record: Record | None = None) -> None:
         self.provider.delete(live, record=record, steps=self.steps)
@@ -227,7 +240,9 @@ def emulator(server: tuple[Emulator, Clock], clock: Clock) -> Emulator:
 def make_world(emulator: Emulator, clock: Clock, tmp_path: Path) -> Iterator[Callable[..., World]]:
     made: list[Client] = []
 
-    def make(*, throttle: Throttle | None = None, keys: Mapping[str, Any] | None = None, **options: Any) -> World:
+    def make(
+        *, throttle: Throttle | None = None, keys: Mapping[str, Any] | None = None, **options: Any
+    ) -> World:
         waits: list[tuple[str, float]] = []
         client = Client(
             emulator.base_url,
@@ -247,7 +262,9 @@ def make_world(emulator: Emulator, clock: Clock, tmp_path: Path) -> Iterator[Cal
         ring = KeyRing(**given, root=tmp_path)
         sinks = MemorySinks()
         provider = HttpProvider(client, ring, sinks, tmp_path, {}, **options)
-        return World(emulator, clock, tmp_path, client, ring, sinks, provider, MemorySteps(clock), waits)
+        return World(
+            emulator, clock, tmp_path, client, ring, sinks, provider, MemorySteps(clock), waits
+        )
 
     yield make
     for client in made:

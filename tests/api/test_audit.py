@@ -17,7 +17,10 @@ from reconciler.model.secret import Secret
 from tests.api.conftest import Given
 
 KEYS = KeyRing(
-    admin=Given("OPENAI_ADMIN_KEY", Secret("sk-admin-000000000000000")), default=None, projects={}, root=Path()
+    admin=Given("OPENAI_ADMIN_KEY", Secret("sk-admin-000000000000000")),
+    default=None,
+    projects={},
+    root=Path(),
 )
 
 
@@ -31,9 +34,14 @@ class Server:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url)
         first = 100 if "after" in request.url.params else 0
-        data = [{"id": f"audit_log-{n}", "type": "user.added", "effective_at": 1} for n in range(first, first + 100)]
+        data = [
+            {"id": f"audit_log-{n}", "type": "user.added", "effective_at": 1}
+            for n in range(first, first + 100)
+        ]
         body = {"data": data, "has_more": first == 0, "last_id": data[-1]["id"]}
-        return httpx.Response(self._status, json=body if self._status == 200 else {"error": {"message": "no"}})
+        return httpx.Response(
+            self._status, json=body if self._status == 200 else {"error": {"message": "no"}}
+        )
 
     def client(self) -> Client:
         return Client("http://127.0.0.1:1/v1", transport=httpx.MockTransport(self))
@@ -46,12 +54,21 @@ def test_a_page_of_the_log_is_asked_for_only_when_it_is_wanted() -> None:
 
 
 def test_the_last_page_of_the_log_says_that_it_is() -> None:
-    assert [page.has_more for page in read_log(Server().client(), KEYS, LogQuery())] == [True, False]
+    assert [page.has_more for page in read_log(Server().client(), KEYS, LogQuery())] == [
+        True,
+        False,
+    ]
 
 
 def test_a_query_names_types_projects_and_whole_seconds() -> None:
     server = Server()
-    next(read_log(server.client(), KEYS, LogQuery(5.5, types=("user.added", "role.created"), project_ids=("p",))))
+    next(
+        read_log(
+            server.client(),
+            KEYS,
+            LogQuery(5.5, types=("user.added", "role.created"), project_ids=("p",)),
+        )
+    )
     params = server.asked[0].params
     assert params.get_list("event_types[]") == ["user.added", "role.created"]
     assert (params.get_list("project_ids[]"), params["effective_at[gte]"]) == (["p"], "5")

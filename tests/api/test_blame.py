@@ -26,7 +26,9 @@ DELETED = Suspicion("x_1", "proj_1", deleted=True)
         (DELETED, "resource.deleted", True),
     ],
 )
-def test_an_entry_is_blamed_for_what_its_type_can_do(suspicion: Suspicion, type: str, can_be: bool) -> None:
+def test_an_entry_is_blamed_for_what_its_type_can_do(
+    suspicion: Suspicion, type: str, can_be: bool
+) -> None:
     assert suspicion.fits(type, "x_1", "proj_1") is can_be
 
 

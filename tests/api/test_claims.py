@@ -35,7 +35,9 @@ def file_in(world: World, owner: Address) -> tuple[LocalFile, str]:
     """A local file, and the object that an address has made of it."""
     local = world.write("a.md", "same")
     spec = {"path": local, "filename": "a.md", "purpose": "assistants"}
-    made = world.provider.create(kind("File"), None, spec, address=owner, mark=None, steps=world.steps)
+    made = world.provider.create(
+        kind("File"), None, spec, address=owner, mark=None, steps=world.steps
+    )
     return local, made.live.id
 
 
@@ -48,7 +50,9 @@ def file_by_hand(world: World) -> tuple[LocalFile, str]:
 
 def orphans_of(world: World) -> OrphanedUploads:
     context = ChangeContext(
-        CollectionClient(kind("VectorStore"), ScopedClient(world.client, world.key), None), STORE, world.steps
+        CollectionClient(kind("VectorStore"), ScopedClient(world.client, world.key), None),
+        STORE,
+        world.steps,
     )
     return OrphanedUploads(context, world.provider.reservations, frozenset(), "assistants", 20.0)
 
@@ -94,7 +98,9 @@ def test_what_a_create_made_is_claimed_for_its_address(world: World) -> None:
     assert not world.provider.reservations.is_free(id, G)
 
 
-def test_an_answer_with_the_id_of_another_resource_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_with_the_id_of_another_resource_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(world.provider.reservations, "reserve", lambda *_: False)
     with pytest.raises(AmbiguousError, match="the id of another resource"):
         world.create("VectorStore", {"name": "a"})
@@ -113,9 +119,13 @@ def test_a_lost_upload_is_found_where_the_file_is_nobodys(world: World) -> None:
 def finder_of(world: World) -> tuple[ObjectSearch, SearchCriteria]:
     """The engine's search for File/f, which was lost just now."""
     spec = {"path": world.write("a.md", "same"), "filename": "a.md", "purpose": "assistants"}
-    finder = ObjectSearch(world.provider, world.provider.reservations, Ownership("shop", "test"), ConsistencyWindow())
+    finder = ObjectSearch(
+        world.provider, world.provider.reservations, Ownership("shop", "test"), ConsistencyWindow()
+    )
     attempts = (CreateAttempt(Window(world.clock())),)
-    return finder, SearchCriteria(F, kind("File"), spec, is_marked=False, is_known=lambda _: False, attempts=attempts)
+    return finder, SearchCriteria(
+        F, kind("File"), spec, is_marked=False, is_known=lambda _: False, attempts=attempts
+    )
 
 
 def test_the_engine_does_not_find_what_a_concurrent_resource_has_made(world: World) -> None:
@@ -136,7 +146,12 @@ def test_an_apply_begins_with_every_id_of_the_records_and_of_the_files_that_they
     member = Member("a.md", LocalFile("a.md", "0", 4), file_id="file-1")
     held = Record(STORE, "vs_1", applied={"files": FileSet((member,))}, deposed=("vs_0",))
     books = RecordSet(Plan("shop", "test", ()), {STORE: held, F: Record(F, "file-2")})
-    assert dict(books.owned_ids(KINDS)) == {"vs_1": STORE, "vs_0": STORE, "file-1": STORE, "file-2": F}
+    assert dict(books.owned_ids(KINDS)) == {
+        "vs_1": STORE,
+        "vs_0": STORE,
+        "file-1": STORE,
+        "file-2": F,
+    }
 
 
 def test_a_renamed_resource_owns_what_it_had() -> None:

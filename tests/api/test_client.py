@@ -34,7 +34,9 @@ from reconciler.errors import (
 from reconciler.model.secret import Redactor, Secret
 from tests.api.conftest import Clock, World
 
-KEY = Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY", project="search", project_id="proj_1")
+KEY = Key(
+    Secret("sk-project-0000000000001234"), "OPENAI_API_KEY", project="search", project_id="proj_1"
+)
 ADMIN = Key(Secret("sk-admin-000000000000009876"), "credentials.admin", is_admin=True)
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -45,19 +47,26 @@ def talking_to(handler: Handler, clock: Clock, **options: Any) -> Client:
 
 
 def always(response: Any, **rest: Any) -> Handler:
-    return lambda request: response if isinstance(response, httpx.Response) else httpx.Response(response, **rest)
+    return lambda request: (
+        response if isinstance(response, httpx.Response) else httpx.Response(response, **rest)
+    )
 
 
 # --- what is sent
 
 
-def test_what_was_sent_is_let_go_with_the_answer_and_not_kept_until_garbage_is_collected(world: World) -> None:
+def test_what_was_sent_is_let_go_with_the_answer_and_not_kept_until_garbage_is_collected(
+    world: World,
+) -> None:
     sent = io.BytesIO(b"bytes")
     kept = weakref.ref(sent)
     gc.disable()
     try:
         world.client.request(
-            "POST", "/files", key=world.key, form=Form("file", "a.md", sent, {"purpose": "assistants"})
+            "POST",
+            "/files",
+            key=world.key,
+            form=Form("file", "a.md", sent, {"purpose": "assistants"}),
         )
         del sent
         assert kept() is None
@@ -95,13 +104,17 @@ def test_a_cookie_that_a_proxy_sets_is_not_sent_back(clock: Clock) -> None:
 
 
 def test_ids_in_a_path_are_quoted(clock: Clock) -> None:
-    client = talking_to(lambda request: httpx.Response(200, json={"path": request.url.raw_path.decode()}), clock)
+    client = talking_to(
+        lambda request: httpx.Response(200, json={"path": request.url.raw_path.decode()}), clock
+    )
     answer = client.request("GET", "/files/{file}", key=KEY, ids={"file": "..a b?c"})
     assert answer["path"] == "/v1/files/..a%20b%3Fc"
 
 
 @pytest.mark.parametrize("id", ["../a", "a\nb", "a\x7f", "..", ""])
-def test_an_id_that_would_lead_elsewhere_is_refused_before_it_is_sent(clock: Clock, id: str) -> None:
+def test_an_id_that_would_lead_elsewhere_is_refused_before_it_is_sent(
+    clock: Clock, id: str
+) -> None:
     client = talking_to(always(200, json={}), clock)
     with pytest.raises(ApiError, match="cannot be the id of a file"):
         client.request("GET", "/files/{file}", key=KEY, ids={"file": id})
@@ -116,14 +129,26 @@ def test_every_attempt_is_counted(world: World) -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_every_success_is_accepted(clock: Clock, status: int) -> None:
-    assert talking_to(always(status, json={"id": "a"}), clock).request("POST", "/evals", key=KEY) == {"id": "a"}
+    assert talking_to(always(status, json={"id": "a"}), clock).request(
+        "POST", "/evals", key=KEY
+    ) == {"id": "a"}
 
 
 # --- what is waited out
 
 
 @pytest.mark.parametrize(
-    "fault", ["error:500", "error:502", "error:408", "error:409", "html:503", "reset", "truncate", "retry-after:3"]
+    "fault",
+    [
+        "error:500",
+        "error:502",
+        "error:408",
+        "error:409",
+        "html:503",
+        "reset",
+        "truncate",
+        "retry-after:3",
+    ],
 )
 def test_a_read_survives_bad_weather(world: World, fault: str) -> None:
     world.emulator.add_fault(f"on=GET:/files,do={fault},times=2")
@@ -140,13 +165,17 @@ def test_a_refusal_for_pace_is_waited_out_in_each_of_its_shapes(world: World, st
     assert sum(world.clock.slept) <= 240
 
 
-def test_what_is_answered_with_an_error_shows_the_pace_too(make_world: Callable[..., World]) -> None:
+def test_what_is_answered_with_an_error_shows_the_pace_too(
+    make_world: Callable[..., World],
+) -> None:
     earlier, world = make_world(), make_world()
     world.emulator.set_options(admin_rpm=7)
     for each, times in ((earlier, 3), (world, 30)):
         for _ in range(times):
             with pytest.raises(NotFoundError):
-                each.client.request("GET", "/organization/projects/{project}", key=each.admin, ids={"project": "no"})
+                each.client.request(
+                    "GET", "/organization/projects/{project}", key=each.admin, ids={"project": "no"}
+                )
     assert sum(world.clock.slept) <= 4 * WINDOW_SECONDS
 
 
@@ -177,7 +206,9 @@ def test_what_is_expected_and_how_long_it_will_take_is_known_until_it_came(
     assert world.client.left() == Left(4, pytest.approx(WINDOW_SECONDS))
     first = world.client.request("GET", "/organization/projects", key=world.admin)
     # A further page is not what was expected.
-    world.client.request("GET", "/organization/projects", key=world.admin, query={"after": first["last_id"]})
+    world.client.request(
+        "GET", "/organization/projects", key=world.admin, query={"after": first["last_id"]}
+    )
     assert world.client.left().calls == 3
 
 
@@ -193,7 +224,10 @@ def test_a_call_that_waits_for_its_turn_is_still_to_come(clock: Clock) -> None:
         client.expect(RateLimitKey(True, "GET", "/organization/projects"))
     for _ in range(3):
         client.request("GET", "/organization/projects", key=ADMIN)
-    assert told == [Left(2, pytest.approx(2 * WINDOW_SECONDS)), Left(1, pytest.approx(WINDOW_SECONDS))]
+    assert told == [
+        Left(2, pytest.approx(2 * WINDOW_SECONDS)),
+        Left(1, pytest.approx(WINDOW_SECONDS)),
+    ]
     assert (client.answered, client.left()) == (3, Left(0, 0.0))
 
 
@@ -242,7 +276,9 @@ def test_whoever_waits_for_a_limit_that_is_only_a_guess_looks_again_twice_a_seco
 ) -> None:
     answers = [httpx.Response(status, json={}) for status in (200, 200, 200, 429, 200)]
     waits: list[str] = []
-    client = talking_to(lambda _: answers.pop(0), clock, on_wait=lambda reason, _: waits.append(reason))
+    client = talking_to(
+        lambda _: answers.pop(0), clock, on_wait=lambda reason, _: waits.append(reason)
+    )
     for _ in range(4):
         client.request("GET", "/organization/projects", key=ADMIN)
     assert sum(clock.slept) == pytest.approx(WINDOW_SECONDS)
@@ -269,7 +305,10 @@ def test_stopping_the_run_ends_a_wait(emulator: Emulator) -> None:
 def test_json_that_lost_its_end_is_asked_for_again(clock: Clock) -> None:
     bodies = ['{"data": [', '{"data": []}']
     client = talking_to(
-        lambda _: httpx.Response(200, text=bodies.pop(0), headers={"content-type": "application/json"}), clock
+        lambda _: httpx.Response(
+            200, text=bodies.pop(0), headers={"content-type": "application/json"}
+        ),
+        clock,
     )
     assert client.request("GET", "/files", key=KEY) == {"data": []}
 
@@ -296,7 +335,9 @@ STORMS: dict[str, Callable[[Clock], Handler]] = {
     ),
     "409": lambda clock: always(409, json={}),
     "page of a proxy": lambda clock: always(502, html="<html>"),
-    "broken JSON": lambda clock: always(200, text="{", headers={"content-type": "application/json"}),
+    "broken JSON": lambda clock: always(
+        200, text="{", headers={"content-type": "application/json"}
+    ),
     "silence": silent,
 }
 
@@ -341,7 +382,9 @@ def test_what_comes_after_a_route_was_given_up_three_times_is_not_tried(clock: C
         with pytest.raises(ApiError):
             client.request("GET", "/files/{file}", key=KEY, ids={"file": "a"})
     calls = client.calls
-    with pytest.raises(ApiError, match="GET /files/b was not tried, as 3 calls like it had no answer"):
+    with pytest.raises(
+        ApiError, match="GET /files/b was not tried, as 3 calls like it had no answer"
+    ):
         client.request("GET", "/files/{file}", key=KEY, ids={"file": "b"})
     assert client.calls == calls
 
@@ -369,7 +412,9 @@ def test_one_request_a_minute_sees_whether_a_route_is_back(clock: Clock) -> None
 
 def test_a_refusal_shows_that_the_server_is_there(clock: Clock) -> None:
     statuses = [503] * 10 + [404] + [503] * 20
-    client = talking_to(lambda _: httpx.Response(statuses.pop(0), json={"error": {"message": "m"}}), clock)
+    client = talking_to(
+        lambda _: httpx.Response(statuses.pop(0), json={"error": {"message": "m"}}), clock
+    )
     for _ in range(4):
         with pytest.raises(ApiError) as caught:
             client.request("GET", "/files", key=KEY)
@@ -391,7 +436,9 @@ def test_a_wait_of_minutes_is_not_waited_for(world: World) -> None:
     assert world.clock.slept == []
 
 
-@pytest.mark.parametrize("fault", ["error:500", "error:408", "error:409", "html:502", "reset", "truncate", "not-json"])
+@pytest.mark.parametrize(
+    "fault", ["error:500", "error:408", "error:409", "html:502", "reset", "truncate", "not-json"]
+)
 def test_a_create_of_unknown_outcome_is_sent_once(world: World, fault: str) -> None:
     world.emulator.add_fault(f"on=POST:/vector_stores,do={fault},when=after,times=0")
     with pytest.raises(AmbiguousError):
@@ -417,7 +464,9 @@ def test_a_write_that_says_the_same_twice_is_sent_again_after_a_conflict(world: 
     made = world.client.request("POST", "/vector_stores", key=world.key, json={"name": "a"})
     world.emulator.add_fault("on=POST:/vector_stores/*,do=error:409")
     path, ids = "/vector_stores/{id}", {"id": made["id"]}
-    changed = world.client.request("POST", path, key=world.key, ids=ids, json={"name": "b"}, repeatable=True)
+    changed = world.client.request(
+        "POST", path, key=world.key, ids=ids, json={"name": "b"}, repeatable=True
+    )
     assert changed["name"] == "b"
 
 
@@ -430,7 +479,9 @@ def test_a_create_that_never_left_is_sent_again(clock: Clock) -> None:
             raise httpx.ConnectError("refused")
         return httpx.Response(200, json={"id": "vs_1"})
 
-    assert talking_to(connect, clock).request("POST", "/vector_stores", key=KEY, json={}) == {"id": "vs_1"}
+    assert talking_to(connect, clock).request("POST", "/vector_stores", key=KEY, json={}) == {
+        "id": "vs_1"
+    }
 
 
 @pytest.mark.parametrize("fault", ["error:500", "reset", "truncate"])
@@ -443,7 +494,9 @@ def test_a_delete_is_sent_again_after_an_unclear_answer(world: World, fault: str
 
 
 def test_a_server_that_says_not_to_retry_is_obeyed(clock: Clock) -> None:
-    client = talking_to(always(429, json={"error": {"message": "no"}}, headers={"x-should-retry": "false"}), clock)
+    client = talking_to(
+        always(429, json={"error": {"message": "no"}}, headers={"x-should-retry": "false"}), clock
+    )
     with pytest.raises(ThrottledError):
         client.request("GET", "/files", key=KEY)
     assert client.calls == 1
@@ -499,7 +552,10 @@ def test_an_answer_that_is_always_cut_short_is_given_up_within_half_a_minute(wor
 def test_short_waits_are_announced_once_they_are_long_together(clock: Clock) -> None:
     waits: list[str] = []
     client = talking_to(
-        always(503, json={}), clock, on_wait=lambda reason, until: waits.append(reason), policy=Policy(random=lambda: 0)
+        always(503, json={}),
+        clock,
+        on_wait=lambda reason, until: waits.append(reason),
+        policy=Policy(random=lambda: 0),
     )
     with pytest.raises(ApiError):
         client.request("GET", "/files", key=KEY)
@@ -553,11 +609,21 @@ def test_a_refusal_keeps_what_the_api_says(clock: Clock) -> None:
     with pytest.raises(ApiError) as caught:
         client.request("POST", "/files", key=KEY)
     found = caught.value
-    assert (found.status, found.param, found.code, found.request_id) == (400, "name", "invalid_value", "req_7")
-    assert str(found) == "POST /files answered 400, param name, code invalid_value: Invalid 'name'. [request req_7]"
+    assert (found.status, found.param, found.code, found.request_id) == (
+        400,
+        "name",
+        "invalid_value",
+        "req_7",
+    )
+    assert (
+        str(found)
+        == "POST /files answered 400, param name, code invalid_value: Invalid 'name'. [request req_7]"
+    )
 
 
-@pytest.mark.parametrize("body", [{"message": "gone", "type": "x", "param": None, "code": None}, {"error": "gone"}])
+@pytest.mark.parametrize(
+    "body", [{"message": "gone", "type": "x", "param": None, "code": None}, {"error": "gone"}]
+)
 def test_an_error_without_its_envelope_is_understood(clock: Clock, body: Any) -> None:
     with pytest.raises(NotFoundError, match="gone"):
         talking_to(always(404, json=body), clock).request("GET", "/evals/x", key=KEY)
@@ -565,7 +631,9 @@ def test_an_error_without_its_envelope_is_understood(clock: Clock, body: Any) ->
 
 def test_no_secret_of_an_answer_reaches_a_message(clock: Clock) -> None:
     redactor = Redactor([Secret("hunter2secret")])
-    text = "key sk-project-0000000000001234, password hunter2secret, other sk-abcdefghijklmnopqrstuv"
+    text = (
+        "key sk-project-0000000000001234, password hunter2secret, other sk-abcdefghijklmnopqrstuv"
+    )
     client = talking_to(always(400, json={"error": {"message": text}}), clock, redactor=redactor)
     with pytest.raises(ApiError) as caught:
         client.request("GET", "/files", key=KEY)
@@ -586,7 +654,9 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(clock: Clock) -> N
     import ssl
 
     def connect(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("failed") from ssl.SSLCertVerificationError("self-signed certificate")
+        raise httpx.ConnectError("failed") from ssl.SSLCertVerificationError(
+            "self-signed certificate"
+        )
 
     client = talking_to(connect, clock)
     with pytest.raises(ApiError, match="is not trusted"):

@@ -61,7 +61,9 @@ def bomb(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("encoding", "pack"), PACKED.values(), ids=PACKED)
-def test_an_answer_is_read_in_every_encoding_that_is_asked_for(encoding: str, pack: object, clock: Clock) -> None:
+def test_an_answer_is_read_in_every_encoding_that_is_asked_for(
+    encoding: str, pack: object, clock: Clock
+) -> None:
     assert callable(pack)
     client = answering(pack(LIST), encoding, clock)
     assert client.request("GET", "/files", key=KEY) == {"object": "list", "data": []}

@@ -42,7 +42,10 @@ def test_the_key_of_a_new_account_goes_to_its_sink(world: World) -> None:
 def test_the_receipt_tells_key_target_and_what_the_sink_said(world: World) -> None:
     delivered = account(world).delivered["key"]
     assert delivered["key_id"].startswith("key_")
-    assert (delivered["target"], delivered["receipt"]) == ({"file": "a.key"}, {"sink": "file", "file": "a.key"})
+    assert (delivered["target"], delivered["receipt"]) == (
+        {"file": "a.key"},
+        {"sink": "file", "file": "a.key"},
+    )
 
 
 def test_an_account_without_a_key_gets_none(world: World) -> None:
@@ -83,7 +86,9 @@ def test_a_key_that_could_not_be_delivered_is_deleted(world: World) -> None:
 
 def test_an_account_whose_key_could_not_be_delivered_is_said_to_exist(world: World) -> None:
     world.sinks.failing = True
-    with pytest.raises(SinkError, match="was made and has no key that was delivered; the next apply makes one"):
+    with pytest.raises(
+        SinkError, match="was made and has no key that was delivered; the next apply makes one"
+    ):
         account(world)
 
 
@@ -113,7 +118,11 @@ def test_another_target_gets_another_key_and_the_old_one_dies(world: World) -> N
 def test_a_key_that_is_no_longer_declared_is_deleted_and_withdrawn(world: World) -> None:
     first = account(world)
     second = world.update(first.live, {"key": None}, record=world.record_of(first))
-    assert (second.delivered, keys_of(world, first.live), world.sinks.held) == ({"key": None}, [], {})
+    assert (second.delivered, keys_of(world, first.live), world.sinks.held) == (
+        {"key": None},
+        [],
+        {},
+    )
 
 
 def test_a_key_that_the_api_keeps_is_a_remark_and_no_failure(world: World) -> None:
@@ -257,7 +266,9 @@ def test_a_key_that_our_file_still_holds_is_kept_when_the_state_is_lost(world: W
     assert again.delivered["key"]["key_id"] == ids[0]
 
 
-def test_a_key_that_the_account_does_not_have_is_replaced_when_the_state_is_lost(world: World) -> None:
+def test_a_key_that_the_account_does_not_have_is_replaced_when_the_state_is_lost(
+    world: World,
+) -> None:
     live = account(world).live
     world.sinks.held["a.key"] = "sk-svcacct-of-somebody-else-0000000000"
     world.update(live, {"key": A})

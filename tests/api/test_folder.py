@@ -14,7 +14,18 @@ from reconciler.model.comparing import canonical
 from reconciler.model.provider import ExpectedValue
 from reconciler.model.values import Member
 from tests.api.conftest import World, kind
-from tests.api.folders import SMALL, Pair, failing, files, in_step, member, read, store_of, sync, uploaded
+from tests.api.folders import (
+    SMALL,
+    Pair,
+    failing,
+    files,
+    in_step,
+    member,
+    read,
+    store_of,
+    sync,
+    uploaded,
+)
 
 MakeWorld = Callable[..., World]
 
@@ -34,7 +45,10 @@ class Many:
     def __post_init__(self) -> None:
         members = [member(self.world, f"{number:03}.md", str(number)) for number in range(101)]
         written = store_of(self.world, *members)
-        self.live, self.applied = replace(written.live, own_calls={}), written.live.own_calls["files"]
+        self.live, self.applied = (
+            replace(written.live, own_calls={}),
+            written.live.own_calls["files"],
+        )
         self.after = files(member(self.world, "000.md", "new"), *members[1:])
 
     def read(self) -> tuple[Any, int]:
@@ -49,7 +63,9 @@ class Many:
     def call(self, method: str, number: int, body: Any = None) -> None:
         ids = {"id": self.live.id, "file": self.applied.members[number].file_id}
         path = "/vector_stores/{id}/files/{file}"
-        self.world.client.request(method, path, ids=ids, key=self.world.keys.for_project(None), json=body)
+        self.world.client.request(
+            method, path, ids=ids, key=self.world.keys.for_project(None), json=body
+        )
 
 
 def test_before_few_of_many_members_change_only_those_are_read(world: World) -> None:
@@ -63,7 +79,9 @@ def test_before_few_of_many_members_change_what_somebody_did_to_them_shows(world
     assert "000.md" not in many.read()[0]  # it lost the attributes that said what it is
 
 
-def test_before_few_of_many_members_change_all_are_read_if_there_are_not_as_many_any_more(world: World) -> None:
+def test_before_few_of_many_members_change_all_are_read_if_there_are_not_as_many_any_more(
+    world: World,
+) -> None:
     many = Many(world)
     many.call("DELETE", 7)
     members, calls = many.read()
@@ -82,8 +100,13 @@ def test_a_new_store_holds_what_was_asked(world: World) -> None:
 
 def test_the_answer_of_a_write_is_what_a_read_finds(world: World) -> None:
     written = store_of(world, member(world, "a.md", attributes={"x": True}), member(world, "b.md"))
-    shown = {item.key: (item.file_id, item.content.sha256) for item in written.live.own_calls["files"].members}
-    assert shown == {key: (item.file_id, item.content.sha256) for key, item in read(world, written.live).items()}
+    shown = {
+        item.key: (item.file_id, item.content.sha256)
+        for item in written.live.own_calls["files"].members
+    }
+    assert shown == {
+        key: (item.file_id, item.content.sha256) for key, item in read(world, written.live).items()
+    }
 
 
 def test_digest_and_path_are_kept_in_the_attributes(world: World) -> None:
@@ -109,7 +132,9 @@ def test_many_files_are_attached_in_batches(make_world: MakeWorld) -> None:
     assert [len(r.request_body["files"]) for r in world.sent("POST", "/file_batches")] == [3, 3]
 
 
-def test_the_past_is_looked_up_once_however_many_files_there_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_past_is_looked_up_once_however_many_files_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     for question in ("finished", "unfinished"):
         monkeypatch.setattr(world.steps, question, lambda name: asked.append(name) or [])
@@ -117,14 +142,18 @@ def test_the_past_is_looked_up_once_however_many_files_there_are(world: World, m
     assert len(asked) == len({"upload", "reattach"}) * len({"finished", "unfinished"})
 
 
-def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_of_one_store_keep_to_what_it_takes_in_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("reconciler.api.objects.file_set._WRITES_PER_MINUTE", 3)
     members = [member(world, f"{number}.md", str(number)) for number in range(4)]
     live, began = store_of(world, *members).live, world.clock.now
-    sync(world, live, *(replace(one, attributes={"team": "cx"}) for one in members))  # an attach, and four annotations
-    assert [reason for reason, _ in world.waits] == [f"rate limit of writes to /vector_stores/{live.id}"] * len(
-        world.waits
-    )
+    sync(
+        world, live, *(replace(one, attributes={"team": "cx"}) for one in members)
+    )  # an attach, and four annotations
+    assert [reason for reason, _ in world.waits] == [
+        f"rate limit of writes to /vector_stores/{live.id}"
+    ] * len(world.waits)
     assert world.clock.now >= began + 60
 
 
@@ -174,7 +203,9 @@ def test_changed_attributes_are_one_call(world: World, pair: Pair) -> None:
     tagged = replace(b, attributes={"n": 2, "team": "cx"})
     sync(world, live, a, tagged)
     assert in_step(world, live, a, tagged)
-    assert [request.method for request in world.emulator.requests if request.method != "GET"] == ["POST"]
+    assert [request.method for request in world.emulator.requests if request.method != "GET"] == [
+        "POST"
+    ]
 
 
 def test_changed_chunking_keeps_the_uploaded_file(world: World, pair: Pair) -> None:
@@ -193,32 +224,50 @@ def test_a_removed_file_is_detached_and_deleted(world: World, pair: Pair) -> Non
 
 
 def test_what_deleting_detached_is_not_detached_one_by_one(world: World) -> None:
-    live = store_of(world, *(member(world, f"{number}.md", str(number)) for number in range(5))).live
+    live = store_of(
+        world, *(member(world, f"{number}.md", str(number)) for number in range(5))
+    ).live
     world.emulator.clear_requests()
     sync(world, live)
-    called = Counter((request.method, request.path.split("/")[1]) for request in world.emulator.requests)
-    assert called == {("DELETE", "files"): 5, ("GET", "vector_stores"): 2}  # before the change, and after the deletes
+    called = Counter(
+        (request.method, request.path.split("/")[1]) for request in world.emulator.requests
+    )
+    assert called == {
+        ("DELETE", "files"): 5,
+        ("GET", "vector_stores"): 2,
+    }  # before the change, and after the deletes
     assert read(world, live) == {}
 
 
 def test_what_stays_attached_though_its_file_is_gone_is_detached(world: World) -> None:
-    live = store_of(world, *(member(world, f"{number}.md", str(number)) for number in range(5))).live
+    live = store_of(
+        world, *(member(world, f"{number}.md", str(number)) for number in range(5))
+    ).live
     world.emulator.add_fault("on=DELETE:/files/*,do=error:404,times=3")
     world.emulator.clear_requests()
     sync(world, live)
-    detached = [request for request in world.emulator.requests if request.path.startswith("/vector_stores/")]
+    detached = [
+        request for request in world.emulator.requests if request.path.startswith("/vector_stores/")
+    ]
     assert Counter(request.method for request in detached) == {"GET": 2, "DELETE": 3}
     assert read(world, live) == {}
 
 
 def test_a_foreign_file_is_detached_and_kept(world: World, pair: Pair) -> None:
     live, a, b = pair
-    file = world.create("File", {"path": world.write("foreign.md", "f"), "purpose": "assistants"}).live
+    file = world.create(
+        "File", {"path": world.write("foreign.md", "f"), "purpose": "assistants"}
+    ).live
     path = "/vector_stores/{id}/files"
-    world.client.request("POST", path, key=world.key, ids={"id": live.id}, json={"file_id": file.id})
+    world.client.request(
+        "POST", path, key=world.key, ids={"id": live.id}, json={"file_id": file.id}
+    )
     assert read(world, live)[file.id].content is None
     sync(world, live, a, b)
-    assert (sorted(read(world, live)), uploaded(world)) == (["a.md", "b.md"], ["a.md", "b.md", "foreign.md"])
+    assert (sorted(read(world, live)), uploaded(world)) == (
+        ["a.md", "b.md"],
+        ["a.md", "b.md", "foreign.md"],
+    )
 
 
 def test_a_second_file_for_one_path_shows_as_surplus_and_goes(world: World, pair: Pair) -> None:
@@ -227,7 +276,9 @@ def test_a_second_file_for_one_path_shows_as_surplus_and_goes(world: World, pair
     (copy,) = read(world, twin).values()
     attributes = {"reconciler_path": "a.md", "reconciler_sha256": a.content.sha256}
     body = {"file_id": copy.file_id, "attributes": attributes}
-    world.client.request("POST", "/vector_stores/{id}/files", key=world.key, ids={"id": live.id}, json=body)
+    world.client.request(
+        "POST", "/vector_stores/{id}/files", key=world.key, ids={"id": live.id}, json=body
+    )
     assert not in_step(world, live, a, b)
     sync(world, live, a, b)
     assert in_step(world, live, a, b)
@@ -239,7 +290,9 @@ def test_content_that_no_manifest_sets_any_more_is_left_alone(world: World, pair
     assert in_step(world, live, a, b)
 
 
-def test_a_file_of_ours_that_is_asked_for_by_its_id_is_no_longer_ours(world: World, pair: Pair) -> None:
+def test_a_file_of_ours_that_is_asked_for_by_its_id_is_no_longer_ours(
+    world: World, pair: Pair
+) -> None:
     live, a, _ = pair
     id = read(world, live)["b.md"].file_id
     sync(world, live, a, Member(id, None, file_id=id, attributes={}))
@@ -251,7 +304,12 @@ def test_a_file_of_ours_that_is_asked_for_by_its_id_is_no_longer_ours(world: Wor
 
 
 def test_a_file_that_fails_to_index_is_reported_with_its_reason(world: World) -> None:
-    written = store_of(world, member(world, "a.md", "a"), member(world, "b/README", "b"), member(world, "README", "c"))
+    written = store_of(
+        world,
+        member(world, "a.md", "a"),
+        member(world, "b/README", "b"),
+        member(world, "README", "c"),
+    )
     assert [text.split(":")[0] for text in sorted(written.refused)] == [
         "README could not be indexed", "b/README could not be indexed",
     ]  # fmt: skip
@@ -279,7 +337,9 @@ def test_indexing_that_takes_too_long_is_left_to_itself(make_world: MakeWorld) -
     world = make_world(index_seconds=10)
     world.emulator.set_options(index_delay_ms=60_000)
     written = store_of(world, member(world, "a.md", "a"), member(world, "b.md", "b"))
-    assert written.notes == ("Some files are still being indexed; the next plan shows those that fail.",)
+    assert written.notes == (
+        "Some files are still being indexed; the next plan shows those that fail.",
+    )
     assert sum(world.clock.slept) <= 10
 
 
@@ -288,7 +348,9 @@ def test_indexing_that_takes_too_long_is_left_to_itself(make_world: MakeWorld) -
 
 def test_deleting_a_store_deletes_the_files_that_we_uploaded(world: World, pair: Pair) -> None:
     live, a, b = pair
-    file = world.create("File", {"path": world.write("foreign.md", "f"), "purpose": "assistants"}).live
+    file = world.create(
+        "File", {"path": world.write("foreign.md", "f"), "purpose": "assistants"}
+    ).live
     sync(world, live, a, b, Member(file.id, None, file_id=file.id))
     world.delete(live)
     assert (world.objects("vector_store"), uploaded(world)) == ([], ["foreign.md"])

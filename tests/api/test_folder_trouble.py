@@ -15,7 +15,18 @@ from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject, Record
 from reconciler.model.values import Member
 from tests.api.conftest import World
-from tests.api.folders import SMALL, Pair, failing, files, in_step, member, read, store_of, sync, uploaded
+from tests.api.folders import (
+    SMALL,
+    Pair,
+    failing,
+    files,
+    in_step,
+    member,
+    read,
+    store_of,
+    sync,
+    uploaded,
+)
 
 STORE = Address("VectorStore", "it")
 
@@ -54,7 +65,11 @@ def test_an_upload_that_is_gone_meanwhile_is_sent_again(world: World) -> None:
 
 
 def test_an_upload_whose_answer_was_lost_is_found_and_not_repeated(world: World) -> None:
-    wanted = [member(world, "x/a.md", "same"), member(world, "y/a.md", "same size"[:4]), member(world, "b.md", "b")]
+    wanted = [
+        member(world, "x/a.md", "same"),
+        member(world, "y/a.md", "same size"[:4]),
+        member(world, "b.md", "b"),
+    ]
     live = store_of(world).live
     world.emulator.add_fault("on=POST:/files,do=reset,when=after")
     sync(world, live, *wanted)
@@ -98,7 +113,9 @@ def test_an_attach_whose_answer_was_lost_is_completed(world: World, count: int, 
 
 
 @pytest.mark.parametrize(("count", "path"), [(1, "/files"), (4, "/file_batches")])
-def test_an_attach_that_met_a_conflict_is_looked_for_before_it_is_repeated(world: World, count: int, path: str) -> None:
+def test_an_attach_that_met_a_conflict_is_looked_for_before_it_is_repeated(
+    world: World, count: int, path: str
+) -> None:
     wanted = [member(world, f"{n}.md", str(n)) for n in range(count)]
     live = store_of(world).live
     world.emulator.add_fault("on=POST:/vector_stores/*/file*,do=error:409,when=after")
@@ -138,13 +155,19 @@ def test_a_failed_upload_that_blames_no_file_stops_the_change(world: World, stat
 
 
 def test_a_file_that_is_refused_at_upload_is_named_and_the_rest_goes_on(world: World) -> None:
-    written = store_of(world, member(world, "a.md", "a"), member(world, "empty.md", ""), member(world, "c.md", "c"))
+    written = store_of(
+        world, member(world, "a.md", "a"), member(world, "empty.md", ""), member(world, "c.md", "c")
+    )
     assert set(read(world, written.live)) == {"a.md", "c.md"}
     assert [text.split(":")[0] for text in written.refused] == ["empty.md was refused at upload"]
 
 
-def test_a_file_that_is_refused_with_its_batch_is_named_and_the_rest_is_attached(world: World) -> None:
-    written = store_of(world, *(member(world, name, name) for name in ("a.md", "b.png", "c.md", "d.PNG", "e.bin")))
+def test_a_file_that_is_refused_with_its_batch_is_named_and_the_rest_is_attached(
+    world: World,
+) -> None:
+    written = store_of(
+        world, *(member(world, name, name) for name in ("a.md", "b.png", "c.md", "d.PNG", "e.bin"))
+    )
     assert set(read(world, written.live)) == {"a.md", "c.md"}
     assert sorted(text.split(" ")[0] for text in written.refused) == ["b.png", "d.PNG", "e.bin"]
 
@@ -173,7 +196,9 @@ def test_a_batch_that_is_refused_without_a_name_is_halved_until_the_file_is_know
     assert len(read(world, written.live)) == 6
 
 
-def test_a_store_that_takes_nothing_is_one_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_takes_nothing_is_one_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = store_of(world).live
     refusing(monkeypatch, lambda _: True)
     with pytest.raises(ApiError):
@@ -181,7 +206,9 @@ def test_a_store_that_takes_nothing_is_one_error(world: World, monkeypatch: pyte
 
 
 def test_an_id_that_no_file_has_is_named_and_the_rest_is_attached(world: World) -> None:
-    written = store_of(world, member(world, "a.md", "a"), Member("file-nowhere", None, file_id="file-nowhere"))
+    written = store_of(
+        world, member(world, "a.md", "a"), Member("file-nowhere", None, file_id="file-nowhere")
+    )
     assert set(read(world, written.live)) == {"a.md"}
     assert written.refused[0].startswith("file-nowhere was refused when it was attached")
 
@@ -258,6 +285,11 @@ def test_members_that_the_list_lacks_yet_are_not_uploaded_again(world: World) ->
     world.emulator.set_options(list_lag_ms=60_000)
     live = world.provider.read_own_calls(replace(written.live, own_calls={}), ["files"])
     world.provider.update(
-        live, {"files": files(wanted)}, address=record.address, mark=None, record=record, steps=world.steps
+        live,
+        {"files": files(wanted)},
+        address=record.address,
+        mark=None,
+        record=record,
+        steps=world.steps,
     )
     assert uploaded(world) == ["a.md"]

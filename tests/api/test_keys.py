@@ -21,7 +21,10 @@ def ring(root: Path, **given: Any) -> KeyRing:
 
 def test_a_project_uses_its_own_key(tmp_path: Path) -> None:
     keys = ring(tmp_path, default=DEFAULT, projects={"search": OWN})
-    assert (keys.for_project("search").secret, keys.for_project("search").source) == (OWN.secret, "SEARCH_KEY")
+    assert (keys.for_project("search").secret, keys.for_project("search").source) == (
+        OWN.secret,
+        "SEARCH_KEY",
+    )
 
 
 def test_a_project_without_a_credential_uses_the_default_key(tmp_path: Path) -> None:
@@ -42,14 +45,18 @@ def test_a_missing_project_key_names_the_entry_of_the_stack_file(tmp_path: Path)
 
 
 def test_a_key_file_is_read_when_it_appears(tmp_path: Path) -> None:
-    keys = ring(tmp_path, default=DEFAULT, projects={"search": Given("the key file", file="search.key")})
+    keys = ring(
+        tmp_path, default=DEFAULT, projects={"search": Given("the key file", file="search.key")}
+    )
     before = keys.has_project("search")
     (tmp_path / "search.key").write_text("  sk-from-file-00000000\n")
     assert (before, keys.for_project("search").secret) == (False, Secret("sk-from-file-00000000"))
 
 
 def test_a_project_whose_key_file_is_missing_never_uses_the_default_key(tmp_path: Path) -> None:
-    keys = ring(tmp_path, default=DEFAULT, projects={"search": Given("the key file", file="search.key")})
+    keys = ring(
+        tmp_path, default=DEFAULT, projects={"search": Given("the key file", file="search.key")}
+    )
     with pytest.raises(CredentialError, match="not there yet"):
         keys.for_project("search")
 

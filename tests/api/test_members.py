@@ -33,7 +33,9 @@ def draw_member(draw: st.DrawFn, name: str) -> Member:
     chunking = draw(st.sampled_from(CHUNKINGS))
     if name in "ef":
         return Member(f"file-{name}", None, f"file-{name}", attributes, chunking)
-    return Member(name, LocalFile(name, draw(st.sampled_from("123")), 1), None, attributes, chunking)
+    return Member(
+        name, LocalFile(name, draw(st.sampled_from("123")), 1), None, attributes, chunking
+    )
 
 
 def listed(wanted: FileSet) -> list[dict[str, Any]]:

@@ -80,18 +80,31 @@ def test_no_proxy_lists_hosts_as_for_curl(exceptions: str, host: str, expected: 
         ({"HTTPS_PROXY": "no proxy at all", "NO_PROXY": "*"}, None),
     ],
 )
-def test_the_proxy_is_the_one_that_curl_takes(environ: Mapping[str, str], expected: str | None) -> None:
+def test_the_proxy_is_the_one_that_curl_takes(
+    environ: Mapping[str, str], expected: str | None
+) -> None:
     assert proxy_of(environ) == expected
 
 
-@pytest.mark.parametrize("base_url", ["https://127.0.0.1:8443/v1", "https://[::1]/v1", "http://localhost:1/v1"])
+@pytest.mark.parametrize(
+    "base_url", ["https://127.0.0.1:8443/v1", "https://[::1]/v1", "http://localhost:1/v1"]
+)
 def test_the_loopback_is_never_reached_through_a_proxy(base_url: str) -> None:
     assert proxy_of({"ALL_PROXY": PROXY}, base_url) is None
 
 
 @pytest.mark.parametrize(
     "value",
-    ["http://", "foo:bar", "http://[::1", "http://a b", "http://h:99999", "ftp://h:1", "http://xn--/", "\udcff"],
+    [
+        "http://",
+        "foo:bar",
+        "http://[::1",
+        "http://a b",
+        "http://h:99999",
+        "ftp://h:1",
+        "http://xn--/",
+        "\udcff",
+    ],
 )
 def test_a_proxy_that_makes_no_sense_is_an_error_that_names_its_variable(value: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -106,7 +119,9 @@ def test_a_refused_proxy_does_not_show_its_password() -> None:
     assert "hunter2secret" not in str(caught.value) + caught.value.hint
 
 
-@pytest.mark.skipif(importlib.util.find_spec("socksio") is not None, reason="the package is installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("socksio") is not None, reason="the package is installed"
+)
 def test_a_socks_proxy_without_its_package_names_the_variable_and_the_cure() -> None:
     with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy") as caught:
         network_for(HOST, {"ALL_PROXY": "socks5://127.0.0.1:1080"})
@@ -143,13 +158,17 @@ def test_a_certificate_folder_that_holds_none_is_an_error_that_names_its_variabl
         network_for(HOST, {"SSL_CERT_DIR": str(certificates[which])})
 
 
-def test_a_key_log_that_cannot_be_written_is_an_error_that_names_its_variable(tmp_path: Path) -> None:
+def test_a_key_log_that_cannot_be_written_is_an_error_that_names_its_variable(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(UsageError, match=r"^SSLKEYLOGFILE \("):
         network_for(HOST, {"SSLKEYLOGFILE": str(tmp_path / "missing" / "keys")})
 
 
 def test_a_certificate_file_replaces_the_bundled_certificates(tmp_path: Path) -> None:
-    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    first, end, _ = (
+        Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    )
     single = tmp_path / "one.pem"
     single.write_text(first + end, encoding="utf-8")
     assert len(network_for(HOST, {"SSL_CERT_FILE": str(single)}).context.get_ca_certs()) == 1
@@ -182,7 +201,9 @@ def proxy() -> Iterator[tuple[str, list[bytes]]]:
                 return
             with connection:
                 heard.append(connection.recv(4096).split(b"\r\n")[0])
-                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                connection.sendall(
+                    b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -197,10 +218,15 @@ def test_calls_go_through_the_proxy_and_its_refusal_names_the_variable(
 ) -> None:
     address, heard = proxy
     client = Client(
-        HOST, clock=clock, sleep=clock.sleep, environ={"HTTPS_PROXY": f"http://user:hunter2secret@{address}"}
+        HOST,
+        clock=clock,
+        sleep=clock.sleep,
+        environ={"HTTPS_PROXY": f"http://user:hunter2secret@{address}"},
     )
     with pytest.raises(ApiError) as caught:
-        client.request("GET", "/files", key=Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY"))
+        client.request(
+            "GET", "/files", key=Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY")
+        )
     client.close()
     assert heard[0] == b"CONNECT api.example:443 HTTP/1.1"
     assert f"the proxy {address} (HTTPS_PROXY)" in caught.value.hint
@@ -211,10 +237,15 @@ def test_an_ipv6_range_in_no_proxy_leaves_other_hosts_to_the_proxy(
     proxy: tuple[str, list[bytes]], clock: Clock
 ) -> None:
     address, heard = proxy
-    environ = {"HTTPS_PROXY": address, "NO_PROXY": "localhost,127.0.0.1,::1,[::1],fd00::/8,.local,10.0.0.0/8"}
+    environ = {
+        "HTTPS_PROXY": address,
+        "NO_PROXY": "localhost,127.0.0.1,::1,[::1],fd00::/8,.local,10.0.0.0/8",
+    }
     client = Client("https://[2001:db8::7]/v1", clock=clock, sleep=clock.sleep, environ=environ)
     with pytest.raises(ApiError):
-        client.request("GET", "/files", key=Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY"))
+        client.request(
+            "GET", "/files", key=Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY")
+        )
     client.close()
     assert heard[0].startswith(b"CONNECT ")
     assert b"2001:db8::7" in heard[0]

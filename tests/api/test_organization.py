@@ -16,7 +16,9 @@ KEY = Key(Secret("sk-project-0000000000001234"), "OPENAI_API_KEY")
 OF_ACME = Expectation("acme", "the state is of acme")
 
 
-def client_of(*organizations: str, status: int = 200, code: str | None = None) -> tuple[Client, list[str]]:
+def client_of(
+    *organizations: str, status: int = 200, code: str | None = None
+) -> tuple[Client, list[str]]:
     """A client whose answers name these organizations in turn, and the methods it has sent."""
     sent: list[str] = []
 
@@ -41,7 +43,8 @@ def test_an_answer_of_another_organization_is_refused_with_both_names() -> None:
     client, _ = client_of("rival")
     client.organization.expect(OF_ACME)
     with pytest.raises(
-        OrganizationError, match="the state is of acme, and the keys in use are of the organization rival"
+        OrganizationError,
+        match="the state is of acme, and the keys in use are of the organization rival",
     ):
         client.request("GET", "/files", key=KEY)
 
@@ -79,7 +82,9 @@ def test_keys_of_two_organizations_are_refused() -> None:
 def test_a_key_that_the_api_refuses_for_its_organization_says_who_asked_for_it() -> None:
     client, _ = client_of("", status=401, code="mismatched_organization")
     client.organization.expect(Expectation("org-1", "the stack file names org-1"))
-    with pytest.raises(OrganizationError, match="the stack file names org-1, and the API refuses the key"):
+    with pytest.raises(
+        OrganizationError, match="the stack file names org-1, and the API refuses the key"
+    ):
         client.request("GET", "/files", key=KEY)
 
 
@@ -95,6 +100,8 @@ def test_two_spellings_of_one_server_are_the_same(one: str, other: str) -> None:
     assert normal_form(one) == normal_form(other)
 
 
-@pytest.mark.parametrize("other", ["https://api.example/v2", "https://api.example:8443/v1", "http://api.example/v1"])
+@pytest.mark.parametrize(
+    "other", ["https://api.example/v2", "https://api.example:8443/v1", "http://api.example/v1"]
+)
 def test_another_path_port_or_scheme_is_another_server(other: str) -> None:
     assert normal_form("https://api.example/v1") != normal_form(other)

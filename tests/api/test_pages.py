@@ -18,7 +18,9 @@ def read(*envelopes: dict[str, Any], **options: Any) -> tuple[list[str], list[di
         asked.append(dict(query))
         return next(answers)
 
-    return [item["id"] for item in pages.items(fetch, what="/things", query={"limit": 2}, **options)], asked
+    return [
+        item["id"] for item in pages.items(fetch, what="/things", query={"limit": 2}, **options)
+    ], asked
 
 
 def page(*ids: str, more: bool = False, **rest: Any) -> dict[str, Any]:
@@ -42,7 +44,11 @@ def test_a_next_token_goes_before_an_id() -> None:
 
 
 def test_a_next_page_is_asked_for_as_page() -> None:
-    _, asked = read(page("a", more=True, next_page="page_2"), page("b", more=True, next_page="page_3"), page("c"))
+    _, asked = read(
+        page("a", more=True, next_page="page_2"),
+        page("b", more=True, next_page="page_3"),
+        page("c"),
+    )
     assert asked == [{"limit": 2}, {"limit": 2, "page": "page_2"}, {"limit": 2, "page": "page_3"}]
 
 

@@ -30,7 +30,11 @@ MakeWorld = Callable[..., World]
 def test_a_listed_object_carries_its_kind_project_and_answer(world: World, search: str) -> None:
     world.create("ServiceAccount", {"name": "indexer"}, project="search")
     (live,) = world.provider.list(kind("ServiceAccount"), "search")
-    assert (live.kind.name, live.project, live.attributes["name"]) == ("ServiceAccount", "search", "indexer")
+    assert (live.kind.name, live.project, live.attributes["name"]) == (
+        "ServiceAccount",
+        "search",
+        "indexer",
+    )
 
 
 def test_rate_limits_of_a_project_are_one_call(world: World, search: str) -> None:
@@ -48,16 +52,22 @@ def test_an_object_that_is_not_there_is_none(world: World) -> None:
     assert world.provider.get(kind("VectorStore"), None, "vs_nothing") is None
 
 
-def test_a_kind_that_cannot_be_read_singly_is_picked_from_its_list(world: World, search: str) -> None:
+def test_a_kind_that_cannot_be_read_singly_is_picked_from_its_list(
+    world: World, search: str
+) -> None:
     live = world.provider.get(kind("RateLimit"), "search", "rl-gpt-4.1")
     assert live is not None
     assert live.attributes["model"] == "gpt-4.1"
 
 
-def test_objects_of_a_project_are_reached_by_the_default_key_and_the_header(world: World, search: str) -> None:
+def test_objects_of_a_project_are_reached_by_the_default_key_and_the_header(
+    world: World, search: str
+) -> None:
     world.create("VectorStore", {"name": "in search"}, project="search")
     assert world.provider.list(kind("VectorStore"), None) == ()
-    assert [live.attributes["name"] for live in world.provider.list(kind("VectorStore"), "search")] == ["in search"]
+    assert [
+        live.attributes["name"] for live in world.provider.list(kind("VectorStore"), "search")
+    ] == ["in search"]
 
 
 def test_a_project_that_does_not_exist_yet_cannot_be_read(world: World) -> None:
@@ -78,15 +88,21 @@ def test_a_project_whose_key_file_is_missing_cannot_be_read(make_world: MakeWorl
     assert world.provider.can_read(kind("RateLimit"), "search")
 
 
-def test_a_missing_admin_key_is_an_error_and_not_an_empty_organization(make_world: MakeWorld) -> None:
+def test_a_missing_admin_key_is_an_error_and_not_an_empty_organization(
+    make_world: MakeWorld,
+) -> None:
     world = make_world(keys={"admin": None})
     assert world.provider.can_read(kind("Project"), None)
     with pytest.raises(CredentialError):
         world.provider.list(kind("Project"), None)
 
 
-def test_a_key_of_another_project_is_explained(world: World, search: str, make_world: MakeWorld) -> None:
-    world.create("ServiceAccount", {"name": "a", "key": {"write_to": {"file": "k"}}}, project="search")
+def test_a_key_of_another_project_is_explained(
+    world: World, search: str, make_world: MakeWorld
+) -> None:
+    world.create(
+        "ServiceAccount", {"name": "a", "key": {"write_to": {"file": "k"}}}, project="search"
+    )
     secret = world.keys.for_project("search").secret
     other = make_world(keys={"projects": {"other": Given("OTHER_KEY", secret)}})
     other.provider.bind_project("other", other.create("Project", {"name": "Other"}).live.id)
@@ -124,7 +140,9 @@ def test_a_server_without_any_models_is_a_wrong_address_and_no_retirement(world:
         world.provider.list(kind("Assistant"), None)
 
 
-@pytest.mark.parametrize(("entry", "name"), [("evals:410", "Eval"), ("agents", "Agent"), ("agents:403", "Agent")])
+@pytest.mark.parametrize(
+    ("entry", "name"), [("evals:410", "Eval"), ("agents", "Agent"), ("agents:403", "Agent")]
+)
 def test_any_kind_whose_collection_is_gone_is_retired(world: World, entry: str, name: str) -> None:
     world.emulator.set_options(retire=[entry])
     with pytest.raises(RetiredError):
@@ -149,7 +167,9 @@ def test_a_kind_that_answers_a_page_of_a_proxy_is_not_retired(world: World) -> N
 
 
 def test_a_create_sends_what_is_set_and_the_mark(world: World) -> None:
-    world.create("VectorStore", {"name": "a", "metadata": {"team": "cx"}}, mark="acme/prod/VectorStore/it")
+    world.create(
+        "VectorStore", {"name": "a", "metadata": {"team": "cx"}}, mark="acme/prod/VectorStore/it"
+    )
     (request,) = world.sent("POST")
     assert request.request_body == {
         "name": "a", "metadata": {"team": "cx", "reconciler": "acme/prod/VectorStore/it"},
@@ -157,7 +177,9 @@ def test_a_create_sends_what_is_set_and_the_mark(world: World) -> None:
 
 
 def test_the_mark_comes_back_and_is_hidden_from_the_value(world: World) -> None:
-    live = world.create("VectorStore", {"name": "a", "metadata": {"team": "cx"}}, mark="acme/prod/x").live
+    live = world.create(
+        "VectorStore", {"name": "a", "metadata": {"team": "cx"}}, mark="acme/prod/x"
+    ).live
     assert (live.mark, live.value("metadata")) == ("acme/prod/x", {"team": "cx"})
 
 
@@ -168,7 +190,9 @@ def test_a_kind_without_metadata_is_created_unmarked(world: World) -> None:
 
 def test_a_create_is_journalled_with_its_id(world: World) -> None:
     live = world.create("VectorStore", {"name": "a"}).live
-    assert [(entry.name, entry.status, entry.id) for entry in world.steps.entries] == [("create", "done", live.id)]
+    assert [(entry.name, entry.status, entry.id) for entry in world.steps.entries] == [
+        ("create", "done", live.id)
+    ]
 
 
 def test_an_ambiguous_create_leaves_the_step_open(world: World) -> None:
@@ -178,8 +202,12 @@ def test_an_ambiguous_create_leaves_the_step_open(world: World) -> None:
     assert [entry.status for entry in world.steps.entries] == ["begun"]
 
 
-def test_a_create_answered_without_an_id_is_ambiguous(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.emulator.routes.vector_stores.indexing.show_store", lambda *_, **__: {})
+def test_a_create_answered_without_an_id_is_ambiguous(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "reconciler.emulator.routes.vector_stores.indexing.show_store", lambda *_, **__: {}
+    )
     with pytest.raises(AmbiguousError, match="no id"):
         world.create("VectorStore", {"name": "a"})
 
@@ -196,7 +224,10 @@ def test_a_field_that_the_create_does_not_take_follows_at_once(world: World, sea
 def test_a_new_object_that_is_not_visible_yet_is_waited_for(world: World, search: str) -> None:
     world.emulator.add_fault("on=POST:*/service_accounts/*,do=error:404,times=2")
     assert (
-        world.create("ServiceAccount", {"name": "a", "role": "owner"}, project="search").live.value("role") == "owner"
+        world.create("ServiceAccount", {"name": "a", "role": "owner"}, project="search").live.value(
+            "role"
+        )
+        == "owner"
     )
 
 
@@ -219,7 +250,9 @@ def test_changed_metadata_goes_as_a_whole_with_the_mark(world: World) -> None:
 
 def test_metadata_is_cleared_down_to_the_mark(world: World) -> None:
     live = world.create("VectorStore", {"name": "a", "metadata": {"x": "1"}}, mark="m").live
-    assert world.update(live, {"metadata": None}, mark="m").live.attributes["metadata"] == {"reconciler": "m"}
+    assert world.update(live, {"metadata": None}, mark="m").live.attributes["metadata"] == {
+        "reconciler": "m"
+    }
 
 
 def test_an_object_without_our_mark_gets_it_with_the_next_update(world: World) -> None:
@@ -231,7 +264,12 @@ def test_an_object_without_our_mark_gets_it_with_the_next_update(world: World) -
 def test_a_rate_limit_is_changed_by_its_live_id(world: World, search: str) -> None:
     live = world.provider.get(kind("RateLimit"), "search", "rl-gpt-4.1")
     assert live is not None
-    assert world.update(live, {"max_requests_per_1_minute": 7}).live.attributes["max_requests_per_1_minute"] == 7
+    assert (
+        world.update(live, {"max_requests_per_1_minute": 7}).live.attributes[
+            "max_requests_per_1_minute"
+        ]
+        == 7
+    )
 
 
 def test_an_update_is_sent_again_after_an_unclear_answer(world: World) -> None:
@@ -253,7 +291,10 @@ def test_deleting_what_is_gone_is_no_error(world: World) -> None:
     live = world.create("Agent", {"name": "a", "model": "gpt-5.1"}).live
     world.delete(live)
     world.delete(live)
-    assert [entry.status for entry in world.steps.entries if entry.name == "delete"] == ["done", "done"]
+    assert [entry.status for entry in world.steps.entries if entry.name == "delete"] == [
+        "done",
+        "done",
+    ]
 
 
 def test_a_delete_whose_answer_was_lost_succeeds(world: World) -> None:
@@ -289,7 +330,11 @@ def test_a_rate_limit_gets_back_what_was_overwritten(world: World, search: str) 
     assert live is not None
     before = live.attributes["max_requests_per_1_minute"]
     world.update(live, {"max_requests_per_1_minute": 7})
-    record = Record(Address("RateLimit", "it", "search"), live.id, overwritten={"max_requests_per_1_minute": before})
+    record = Record(
+        Address("RateLimit", "it", "search"),
+        live.id,
+        overwritten={"max_requests_per_1_minute": before},
+    )
     world.delete(live, record=record)
     assert world.provider.get(kind("RateLimit"), "search", live.id) == live
 
@@ -322,7 +367,9 @@ def test_a_refused_delete_in_a_living_project_is_an_error(world: World, search: 
 
 
 def test_side_by_side_keeps_the_order() -> None:
-    assert side_by_side(lambda number: number * 2, range(50), workers=8) == [number * 2 for number in range(50)]
+    assert side_by_side(lambda number: number * 2, range(50), workers=8) == [
+        number * 2 for number in range(50)
+    ]
 
 
 def test_side_by_side_begins_nothing_new_after_an_error() -> None:
@@ -340,4 +387,6 @@ def test_side_by_side_begins_nothing_new_after_an_error() -> None:
 
 def test_an_update_keeps_the_project_of_the_object(world: World, search: str) -> None:
     live: LiveObject = world.create("VectorStore", {"name": "a"}, project="search").live
-    assert replace(world.update(live, {"name": "b"}).live, attributes={}) == replace(live, attributes={})
+    assert replace(world.update(live, {"name": "b"}).live, attributes={}) == replace(
+        live, attributes={}
+    )

@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from reconciler.api.objects.refusals import is_about_the_file, refused_members
-from reconciler.errors import AmbiguousError, ApiError, AuthenticationError, NotFoundError, ThrottledError
+from reconciler.errors import (
+    AmbiguousError,
+    ApiError,
+    AuthenticationError,
+    NotFoundError,
+    ThrottledError,
+)
 from reconciler.model.values import LocalFile, Member
 
-BATCH = [Member(name, LocalFile(name, "0" * 64, 1), f"file-{name[0]}") for name in ("a.md", "b.PNG", "c.png")]
+BATCH = [
+    Member(name, LocalFile(name, "0" * 64, 1), f"file-{name[0]}")
+    for name in ("a.md", "b.PNG", "c.png")
+]
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
@@ -35,12 +44,16 @@ def test_every_other_failure_is_about_the_whole_change(error: ApiError) -> None:
 
 
 def test_a_batch_is_told_apart_by_the_extensions_that_are_named() -> None:
-    error = ApiError("Files with extensions [.png, .gif] are not supported for retrieval", status=400)
+    error = ApiError(
+        "Files with extensions [.png, .gif] are not supported for retrieval", status=400
+    )
     assert refused_members(BATCH, error) == BATCH[1:]
 
 
 def test_a_batch_is_told_apart_by_the_id_that_is_named() -> None:
-    assert refused_members(BATCH, NotFoundError("No such File object: file-b", status=404)) == [BATCH[1]]
+    assert refused_members(BATCH, NotFoundError("No such File object: file-b", status=404)) == [
+        BATCH[1]
+    ]
 
 
 def test_a_404_that_names_no_file_is_about_the_store() -> None:

@@ -7,7 +7,14 @@ import pytest
 
 from reconciler.api.transport.client import ANSWER_SECONDS
 from reconciler.api.transport.connection import CONNECT_SECONDS
-from reconciler.api.transport.retry import Failure, FailureKind, Idempotency, Policy, duration, retry_after_seconds
+from reconciler.api.transport.retry import (
+    Failure,
+    FailureKind,
+    Idempotency,
+    Policy,
+    duration,
+    retry_after_seconds,
+)
 from reconciler.errors import AmbiguousError, ApiError, ThrottledError
 
 NOW = 1_800_000_000.0
@@ -68,24 +75,30 @@ def test_a_request_that_may_have_created_something_is_never_repeated(
 
 
 @pytest.mark.parametrize(
-    "trouble", [FailureKind.UNCLEAR, FailureKind.GARBLED, FailureKind.CUT_SHORT, FailureKind.CONFLICT]
+    "trouble",
+    [FailureKind.UNCLEAR, FailureKind.GARBLED, FailureKind.CUT_SHORT, FailureKind.CONFLICT],
 )
 def test_a_create_of_unknown_outcome_is_ambiguous(trouble: FailureKind) -> None:
     assert isinstance(Policy().raised(failure(trouble), Idempotency.ONCE), AmbiguousError)
 
 
 def test_a_write_that_meets_a_conflict_to_the_end_was_refused() -> None:
-    assert not isinstance(Policy().raised(failure(FailureKind.CONFLICT), Idempotency.REPEATABLE), AmbiguousError)
+    assert not isinstance(
+        Policy().raised(failure(FailureKind.CONFLICT), Idempotency.REPEATABLE), AmbiguousError
+    )
 
 
 def test_a_read_is_never_ambiguous() -> None:
-    assert not isinstance(Policy().raised(failure(FailureKind.UNCLEAR), Idempotency.READ), AmbiguousError)
+    assert not isinstance(
+        Policy().raised(failure(FailureKind.UNCLEAR), Idempotency.READ), AmbiguousError
+    )
 
 
 def test_backing_off_doubles_up_to_thirty_seconds() -> None:
     policy = Policy(random=lambda: 1.0)
     waits = [
-        policy.wait(failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=n, spent_seconds=0) for n in range(1, 8)
+        policy.wait(failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=n, spent_seconds=0)
+        for n in range(1, 8)
     ]
     assert waits == [1, 2, 4, 8, 16, 30, 30]
 
@@ -97,11 +110,21 @@ def test_a_wait_of_over_two_minutes_is_not_waited_for() -> None:
 
 
 def test_the_waits_of_a_request_are_bounded_together() -> None:
-    assert Policy().wait(failure(FailureKind.THROTTLED, 100), Idempotency.READ, attempt=2, spent_seconds=250) is None
+    assert (
+        Policy().wait(
+            failure(FailureKind.THROTTLED, 100), Idempotency.READ, attempt=2, spent_seconds=250
+        )
+        is None
+    )
 
 
 def test_attempts_are_bounded() -> None:
-    assert Policy(attempts=3).wait(failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=3, spent_seconds=0) is None
+    assert (
+        Policy(attempts=3).wait(
+            failure(FailureKind.UNCLEAR), Idempotency.READ, attempt=3, spent_seconds=0
+        )
+        is None
+    )
 
 
 def test_the_docs_say_how_long_a_request_can_take() -> None:
@@ -116,7 +139,9 @@ def test_the_docs_say_how_long_a_request_can_take() -> None:
 def test_a_told_wait_is_kept_and_stretched_a_little(told: float, latest: float) -> None:
     busy = Failure(ThrottledError("busy", status=429), FailureKind.THROTTLED, told)
     waits = [
-        Policy(random=lambda part=part: part).wait(busy, Idempotency.READ, attempt=1, spent_seconds=0)  # type: ignore[misc]
+        Policy(random=lambda part=part: part).wait(
+            busy, Idempotency.READ, attempt=1, spent_seconds=0
+        )  # type: ignore[misc]
         for part in (0.0, 1.0)
     ]
     assert waits == [told, pytest.approx(latest)]

@@ -70,7 +70,9 @@ def test_one_request_goes_when_the_server_said_and_the_others_in_their_minute(cl
     assert send(throttle, ADMIN, clock, 3) == [5, W, W]
 
 
-def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(clock: Clock) -> None:
+def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(
+    clock: Clock,
+) -> None:
     throttle = Throttle(clock=clock)
     get_through(throttle, ADMIN, clock, 7)
     for _ in range(2):
@@ -80,7 +82,9 @@ def test_what_gets_through_one_by_one_in_our_first_minute_is_sent_as_far_apart(c
     assert get_through(throttle, ADMIN, clock, 2) == [8, 16]
 
 
-def test_what_an_earlier_run_left_over_is_taken_as_the_limit_for_a_minute_only(clock: Clock) -> None:
+def test_what_an_earlier_run_left_over_is_taken_as_the_limit_for_a_minute_only(
+    clock: Clock,
+) -> None:
     throttle = Throttle(clock=clock)
     get_through(throttle, ADMIN, clock, 4)
     send(throttle, ADMIN, clock, 1)
@@ -88,7 +92,9 @@ def test_what_an_earlier_run_left_over_is_taken_as_the_limit_for_a_minute_only(c
     assert get_through(throttle, ADMIN, clock, 20) == [W] * 20
 
 
-def test_where_nothing_gets_through_one_request_at_a_time_asks_less_and_less_often(clock: Clock) -> None:
+def test_where_nothing_gets_through_one_request_at_a_time_asks_less_and_less_often(
+    clock: Clock,
+) -> None:
     throttle, began, asked = Throttle(clock=clock), clock.now, []
     for _ in range(6):
         send(throttle, ADMIN, clock, 1)
@@ -133,7 +139,10 @@ def test_a_try_that_is_refused_is_made_less_often(clock: Clock) -> None:
     get_through(throttle, ADMIN, clock, 8)
     send(throttle, ADMIN, clock, 1)
     throttle.refused(ADMIN, wait_seconds=1, is_server_wait=False)
-    assert get_through(throttle, ADMIN, clock, 17) == [n * W for n in (1, 2, 3) for _ in range(4)] + [4 * W] * 5
+    assert (
+        get_through(throttle, ADMIN, clock, 17)
+        == [n * W for n in (1, 2, 3) for _ in range(4)] + [4 * W] * 5
+    )
 
 
 def test_a_try_that_gets_through_is_followed_by_others_at_once(clock: Clock) -> None:
@@ -147,7 +156,9 @@ def test_a_limit_that_was_configured_is_not_raised_however_long_the_calm(clock: 
     assert get_through(throttle, ADMIN, clock, 90) == [n * W for n in range(30) for _ in range(3)]
 
 
-def test_a_limit_is_a_guess_from_a_refusal_in_the_first_minute_until_one_later(clock: Clock) -> None:
+def test_a_limit_is_a_guess_from_a_refusal_in_the_first_minute_until_one_later(
+    clock: Clock,
+) -> None:
     throttle, guesses = Throttle(clock=clock), list[bool]()
     for _ in range(2):
         guesses.append(throttle.is_guessing(ADMIN))
@@ -158,15 +169,21 @@ def test_a_limit_is_a_guess_from_a_refusal_in_the_first_minute_until_one_later(c
     assert guesses == [False, True, True, False]
 
 
-def test_a_lane_without_a_limit_of_its_own_is_judged_by_what_was_measured_on_others(clock: Clock) -> None:
+def test_a_lane_without_a_limit_of_its_own_is_judged_by_what_was_measured_on_others(
+    clock: Clock,
+) -> None:
     assert measured(clock, 4).seconds_for(OTHER, 9) == pytest.approx(2 * W)
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(0, 0), (1, 0), (3, 0), (4, W), (7, 2 * W)])
-def test_how_long_requests_will_wait_is_known_beforehand(clock: Clock, count: int, seconds: float) -> None:
+def test_how_long_requests_will_wait_is_known_beforehand(
+    clock: Clock, count: int, seconds: float
+) -> None:
     throttle = Throttle(admin_requests_per_minute=3, clock=clock)
     assert throttle.seconds_for(ADMIN, count) == pytest.approx(seconds)
-    assert sum(send(throttle, ADMIN, clock, count)[-1:]) == pytest.approx(seconds)  # and nothing was taken by asking
+    assert sum(send(throttle, ADMIN, clock, count)[-1:]) == pytest.approx(
+        seconds
+    )  # and nothing was taken by asking
 
 
 # --- a long run against servers that count in their own ways; each answers how many seconds to wait, 0 for yes
@@ -232,7 +249,9 @@ def long_run(
     Workers do as the client does: as long as there is only a guess, they look again whether their turn has come.
     """
     throttle, began = throttle or Throttle(clock=clock), clock.now
-    due: list[tuple[float, int, float | None]] = [(clock.now, worker, None) for worker in range(workers)]
+    due: list[tuple[float, int, float | None]] = [
+        (clock.now, worker, None) for worker in range(workers)
+    ]
     passed = refused = 0
     while due[0][0] < began + 60 * MINUTES and passed != calls:
         clock.now, worker, answer = max(clock.now, due[0][0]), *due[0][1:]
@@ -265,7 +284,9 @@ LONG_RUNS = [
     pytest.mark.parametrize("allowed", [7, 60]),
     pytest.mark.parametrize("part", [0.0, 0.4, 0.7, 1.0], ids="{:.0%} used".format),
     pytest.mark.parametrize("workers", [1, 10], ids="{} at a time".format),
-    pytest.mark.parametrize("make", [emptied_on_the_minute, looking_back_a_minute, refilled_steadily]),
+    pytest.mark.parametrize(
+        "make", [emptied_on_the_minute, looking_back_a_minute, refilled_steadily]
+    ),
 ]
 
 
@@ -277,7 +298,12 @@ def for_every_server(test: Callable[..., None]) -> Callable[..., None]:
 
 @for_every_server
 def test_a_long_run_uses_what_it_is_given_and_is_hardly_ever_refused(
-    clock: Clock, make: Callable[[int], Server], workers: int, part: float, allowed: int, tells: bool
+    clock: Clock,
+    make: Callable[[int], Server],
+    workers: int,
+    part: float,
+    allowed: int,
+    tells: bool,
 ) -> None:
     server = used(make(allowed), clock, part, allowed, seconds=30)
     passed, refused, _ = long_run(server, clock, tells=tells, workers=workers)
@@ -288,7 +314,12 @@ def test_a_long_run_uses_what_it_is_given_and_is_hardly_ever_refused(
 
 @for_every_server
 def test_what_an_earlier_run_used_costs_a_run_of_some_minutes_no_more_than_that(
-    clock: Clock, make: Callable[[int], Server], workers: int, part: float, allowed: int, tells: bool
+    clock: Clock,
+    make: Callable[[int], Server],
+    workers: int,
+    part: float,
+    allowed: int,
+    tells: bool,
 ) -> None:
     server = used(make(allowed), clock, part, allowed, seconds=30)
     _, _, seconds = long_run(server, clock, tells=tells, workers=workers, calls=7 * allowed + 2)
@@ -317,7 +348,9 @@ def test_one_refusal_with_a_short_wait_costs_a_route_no_more_than_some_seconds(
     throttle = Throttle(clock=clock)
     clock.sleep(idle_seconds)
     server = refusing_once(number, wait_seconds=1.0)
-    _, refused, seconds = long_run(server, clock, tells=True, workers=workers, calls=100, throttle=throttle)
+    _, refused, seconds = long_run(
+        server, clock, tells=True, workers=workers, calls=100, throttle=throttle
+    )
     assert refused == 1
     assert seconds < 100 * ANSWER_SECONDS / workers + 1.0 + 4.0
 

@@ -14,7 +14,9 @@ def traffic(clock: Clock) -> InFlight:
     return InFlight(clock)
 
 
-def test_many_who_wait_for_a_turn_at_the_same_time_stand_still_once(traffic: InFlight, clock: Clock) -> None:
+def test_many_who_wait_for_a_turn_at_the_same_time_stand_still_once(
+    traffic: InFlight, clock: Clock
+) -> None:
     with traffic.waiting(), traffic.waiting():
         clock.sleep(60)
     clock.sleep(5)
@@ -30,13 +32,17 @@ def test_nothing_stands_still_while_a_request_is_in_flight(traffic: InFlight, cl
     assert traffic.still_seconds == 40
 
 
-def test_how_long_everything_stood_still_is_known_while_it_does(traffic: InFlight, clock: Clock) -> None:
+def test_how_long_everything_stood_still_is_known_while_it_does(
+    traffic: InFlight, clock: Clock
+) -> None:
     with traffic.waiting():
         clock.sleep(10)
         assert traffic.still_seconds == 10
 
 
-def test_an_expected_call_is_open_until_its_answer_and_unsent_until_it_is_in_flight(traffic: InFlight) -> None:
+def test_an_expected_call_is_open_until_its_answer_and_unsent_until_it_is_in_flight(
+    traffic: InFlight,
+) -> None:
     traffic.expect(LISTS)
     traffic.expect(LISTS)
     with traffic.call(LISTS, is_expected=True):
@@ -47,7 +53,9 @@ def test_an_expected_call_is_open_until_its_answer_and_unsent_until_it_is_in_fli
 
 
 @pytest.mark.parametrize("is_expected", [True, False], ids=["first page", "further page"])
-def test_a_call_that_nobody_expected_is_open_while_it_is_under_way(traffic: InFlight, is_expected: bool) -> None:
+def test_a_call_that_nobody_expected_is_open_while_it_is_under_way(
+    traffic: InFlight, is_expected: bool
+) -> None:
     with traffic.call(LISTS, is_expected=is_expected):
         assert traffic.open() == (1, {LISTS: 1})
     assert traffic.open() == (0, {})

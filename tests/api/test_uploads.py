@@ -19,7 +19,11 @@ CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 
 def stored(world: World, id: str) -> bytes:
     with world.emulator.store.lock:
-        return next(record.hidden["content"] for record in world.emulator.store.all("file") if record.id == id)
+        return next(
+            record.hidden["content"]
+            for record in world.emulator.store.all("file")
+            if record.id == id
+        )
 
 
 @pytest.fixture
@@ -30,15 +34,22 @@ def parts(make_world: MakeWorld) -> World:
 
 def test_a_file_arrives_with_its_name_purpose_and_bytes(world: World) -> None:
     local = world.write("data/übersicht.md", CONTENT)
-    live = world.create("File", {"path": local, "purpose": "user_data", "filename": "übersicht.md"}).live
-    assert (live.attributes["filename"], live.attributes["purpose"]) == ("übersicht.md", "user_data")
+    live = world.create(
+        "File", {"path": local, "purpose": "user_data", "filename": "übersicht.md"}
+    ).live
+    assert (live.attributes["filename"], live.attributes["purpose"]) == (
+        "übersicht.md",
+        "user_data",
+    )
     assert stored(world, live.id) == CONTENT
 
 
 def test_an_expiry_travels_in_the_form(world: World) -> None:
     local = world.write("a.md", "text")
     expiry = {"anchor": "created_at", "seconds": 3600}
-    live = world.create("File", {"path": local, "purpose": "user_data", "expires_after": expiry}).live
+    live = world.create(
+        "File", {"path": local, "purpose": "user_data", "expires_after": expiry}
+    ).live
     assert live.attributes["expires_at"] == live.attributes["created_at"] + 3600
 
 
@@ -51,7 +62,10 @@ def test_a_file_of_no_bytes_is_refused_as_such(world: World) -> None:
 def test_a_refused_upload_is_sent_again_from_its_beginning(world: World) -> None:
     world.emulator.add_fault("on=POST:/files,do=retry-after:1")
     local = world.write("a.bin", CONTENT)
-    assert stored(world, world.create("File", {"path": local, "purpose": "user_data"}).live.id) == CONTENT
+    assert (
+        stored(world, world.create("File", {"path": local, "purpose": "user_data"}).live.id)
+        == CONTENT
+    )
 
 
 def test_an_upload_of_unknown_outcome_is_sent_once(world: World) -> None:
@@ -77,10 +91,13 @@ def test_a_file_that_is_gone_since_the_plan_is_named(world: World) -> None:
         world.create("File", {"path": local, "purpose": "user_data"})
 
 
-def test_a_file_that_changes_while_it_is_sent_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_while_it_is_sent_is_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     local = world.write("a.md", "planned")
     monkeypatch.setattr(
-        "reconciler.api.objects.uploads._measured", lambda path, local: path.write_text("changed") and ""
+        "reconciler.api.objects.uploads._measured",
+        lambda path, local: path.write_text("changed") and "",
     )
     with pytest.raises(StalePlanError, match="has changed"):
         world.create("File", {"path": local, "purpose": "user_data"})
@@ -112,7 +129,10 @@ def test_the_server_checks_the_parts_by_their_digest(parts: World) -> None:
 def test_a_part_whose_answer_was_lost_is_sent_again(parts: World) -> None:
     parts.emulator.add_fault("on=POST:*/parts,do=reset,when=after,skip=3,times=2")
     local = parts.write("big.md", CONTENT)
-    assert stored(parts, parts.create("File", {"path": local, "purpose": "assistants"}).live.id) == CONTENT
+    assert (
+        stored(parts, parts.create("File", {"path": local, "purpose": "assistants"}).live.id)
+        == CONTENT
+    )
 
 
 def test_an_upload_that_fails_halfway_is_cancelled(parts: World) -> None:

@@ -27,7 +27,9 @@ def store_of(world: World, *paths: str) -> Written:
 
 
 @every_wrong_answer
-def test_an_upload_whose_answer_names_no_file_is_found_and_not_sent_again(world: World, wrong: str) -> None:
+def test_an_upload_whose_answer_names_no_file_is_found_and_not_sent_again(
+    world: World, wrong: str
+) -> None:
     world.emulator.add_fault(f"on=POST:/files,do={wrong}")
     store_of(world, "a.md")
     assert len(world.objects("file")) == len(world.objects("vector_store_file")) == 1
@@ -46,7 +48,9 @@ def test_what_was_attached_with_a_wrong_answer_is_attached_once(
 
 @every_wrong_answer
 @pytest.mark.usefixtures("search")
-def test_a_key_that_an_answer_does_not_show_is_deleted_and_another_delivered(world: World, wrong: str) -> None:
+def test_a_key_that_an_answer_does_not_show_is_deleted_and_another_delivered(
+    world: World, wrong: str
+) -> None:
     made = world.create("ServiceAccount", {"name": "indexer", "key": KEY}, project="search")
     before = len(world.objects("api_key"))
     world.emulator.add_fault(f"on=POST:*/api_keys,do={wrong}")
@@ -66,7 +70,11 @@ def test_a_new_account_whose_key_is_not_shown_whole_gets_another_and_loses_the_f
     def without_the_keys_id(client: Client, request: Any) -> Any:
         answer = exchange(client, request)
         shown = answer.body.get("api_key")
-        return replace(answer, body={**answer.body, "api_key": {**shown, "id": None}}) if shown else answer
+        return (
+            replace(answer, body={**answer.body, "api_key": {**shown, "id": None}})
+            if shown
+            else answer
+        )
 
     monkeypatch.setattr(Client, "exchange", without_the_keys_id)
     made = world.create("ServiceAccount", {"name": "indexer", "key": KEY}, project="search")
@@ -90,10 +98,14 @@ def test_a_project_is_not_taken_to_be_archived_because_an_answer_says_nothing(wo
 
 
 @every_wrong_answer
-def test_what_has_no_id_of_its_own_is_not_created_by_an_answer_that_does_not_show_it(world: World, wrong: str) -> None:
+def test_what_has_no_id_of_its_own_is_not_created_by_an_answer_that_does_not_show_it(
+    world: World, wrong: str
+) -> None:
     group = world.create("Group", {"name": "Finance"}).live.id
     user = world.objects("user")[0]["id"]
-    world.emulator.add_fault(f"on=POST:/organization/groups/*/users,do={wrong.replace('no-id', 'empty')}")
+    world.emulator.add_fault(
+        f"on=POST:/organization/groups/*/users,do={wrong.replace('no-id', 'empty')}"
+    )
     with pytest.raises(AmbiguousError):
         world.create("GroupMember", {"group_id": group, "user_id": user})
 
@@ -111,13 +123,21 @@ def client_of(answer: Answering, clock: Clock) -> Client:
     )
 
 
-def test_a_delete_that_says_that_nothing_was_deleted_is_tried_again_and_no_success(world: World) -> None:
-    client = client_of(lambda _: httpx.Response(200, json={"id": "file-1", "deleted": False}), world.clock)
+def test_a_delete_that_says_that_nothing_was_deleted_is_tried_again_and_no_success(
+    world: World,
+) -> None:
+    client = client_of(
+        lambda _: httpx.Response(200, json={"id": "file-1", "deleted": False}), world.clock
+    )
     with pytest.raises(AmbiguousError, match="nothing was deleted"):
         client.request("DELETE", "/files/{id}", key=world.key, ids={"id": "file-1"})
 
 
 def test_a_job_that_shows_the_error_it_ended_with_is_an_answer(world: World) -> None:
-    shown = {"id": "ftjob-1", "object": "fine_tuning.job", "error": {"message": "the file is broken"}}
+    shown = {
+        "id": "ftjob-1",
+        "object": "fine_tuning.job",
+        "error": {"message": "the file is broken"},
+    }
     client = client_of(lambda _: httpx.Response(200, json=shown), world.clock)
     assert client.request("GET", "/fine_tuning/jobs/ftjob-1", key=world.key) == shown

@@ -27,8 +27,12 @@ SUBJECTS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or compare; 1 where a promise is not kept."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("bench-results", time.strftime("%Y%m%d-%H%M%S.json")))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench-results", time.strftime("%Y%m%d-%H%M%S.json"))
+    )
     parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     modes = parser.add_subparsers(dest="mode")
     compare = modes.add_parser("compare")

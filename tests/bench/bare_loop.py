@@ -28,7 +28,10 @@ def read(client: httpx.Client, base_url: str, wanted: dict[str, Any]) -> int:
 def main() -> None:
     """Read all lists, and print how many pages there were."""
     told = json.load(sys.stdin)
-    with httpx.Client(verify=False, trust_env=False) as client, ThreadPoolExecutor(told["at_a_time"]) as pool:
+    with (
+        httpx.Client(verify=False, trust_env=False) as client,
+        ThreadPoolExecutor(told["at_a_time"]) as pool,
+    ):
         print(sum(pool.map(lambda wanted: read(client, told["base_url"], wanted), told["lists"])))
 
 

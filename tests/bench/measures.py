@@ -55,7 +55,9 @@ def sizes(folder: Path, results: Results, counts: tuple[int, ...] = (100, 1_000,
         about = f"{count:,} assistants"
         results.add(
             Figure(f"plan, {about}: client CPU", planned.cpu_seconds, "s", bars.get(count)),
-            Figure(f"plan, {about}: peak memory", planned.peak_mb, "MB", 150 if count in bars else None),
+            Figure(
+                f"plan, {about}: peak memory", planned.peak_mb, "MB", 150 if count in bars else None
+            ),
             Figure(f"plan, {about}: calls", pages, "calls"),
             Figure(f"plan, {about}: wall", planned.wall_seconds, "s"),
             Figure(f"apply, {about}: client CPU", made.cpu_seconds, "s"),
@@ -70,11 +72,14 @@ def linearity(folder: Path, results: Results, *, few: int = 500, many: int = 5_0
     for count in (few, many):
         # Few are quickly made, and a single short run says little.
         costs[count] = min(
-            _cost_each(folder / f"creates-{count}-{turn}", count) for turn in range(3 if count == few else 1)
+            _cost_each(folder / f"creates-{count}-{turn}", count)
+            for turn in range(3 if count == few else 1)
         )
     note = f"{costs[few] * 1000:.1f} ms and {costs[many] * 1000:.1f} ms of CPU each"
     ratio = costs[many] / costs[few]
-    results.add(Figure(f"apply, {many:,} creates against {few:,}: cost of each", ratio, "×", 1.3, note))
+    results.add(
+        Figure(f"apply, {many:,} creates against {few:,}: cost of each", ratio, "×", 1.3, note)
+    )
 
 
 def _cost_each(folder: Path, count: int) -> float:
@@ -103,12 +108,22 @@ def reference(folder: Path, results: Results) -> None:
         pairs = [(_bare(stage, lists), stage.plan()) for _ in range(5)]
     plain = min(bare.wall_seconds for bare, _ in pairs)
     ours = min(planned.wall_seconds for _, planned in pairs)
-    singles = sum(1 for request in requests[:calls] if "limit" not in request["query"] and request["method"] == "GET")
+    singles = sum(
+        1
+        for request in requests[:calls]
+        if "limit" not in request["query"] and request["method"] == "GET"
+    )
     results.add(
         Figure(
-            "plan, reference organization: calls", calls, "calls", LISTS_OF_THE_REFERENCE, f"{singles} without pages"
+            "plan, reference organization: calls",
+            calls,
+            "calls",
+            LISTS_OF_THE_REFERENCE,
+            f"{singles} without pages",
         ),
-        Figure("plan, reference organization, incremental: calls of the admin half", admin, "calls", 8),
+        Figure(
+            "plan, reference organization, incremental: calls of the admin half", admin, "calls", 8
+        ),
         Figure(
             f"plan, reference organization: wall at {LATENCY_MS} ms against a bare loop",
             ours / plain,
@@ -127,7 +142,9 @@ def _lists(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for request in requests:
         query = {name: value for name, value in request["query"].items() if name != "after"}
-        headers = {"Authorization": f"Bearer {ADMIN_KEY if request['key_class'] == 'admin' else PROJECT_KEY}"}
+        headers = {
+            "Authorization": f"Bearer {ADMIN_KEY if request['key_class'] == 'admin' else PROJECT_KEY}"
+        }
         headers |= _BETA if request["path"].startswith(_IN_BETA) else {}
         found[request["path"]] = {"path": request["path"], "query": query, "headers": headers}
     return list(found.values())
@@ -135,7 +152,9 @@ def _lists(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _bare(stage: Stage, lists: list[dict[str, Any]]) -> Usage:
     told = stage.folder.parent / "bare-loop.json"
-    told.write_text(json.dumps({"base_url": stage.base_url, "at_a_time": PARALLELISM, "lists": lists}))
+    told.write_text(
+        json.dumps({"base_url": stage.base_url, "at_a_time": PARALLELISM, "lists": lists})
+    )
     loop = Path(__file__).with_name("bare_loop.py")
     return measured(["sh", "-c", f'exec "{sys.executable}" "{loop}" <"{told}"'])
 
@@ -154,13 +173,25 @@ def folders(folder: Path, results: Results, *, files: int = 10_000, changed: int
     about = f"folder sync, {files:,} files"
     bars = (100, 200) if files == 10_000 else (None, None)
     results.add(
-        Figure(f"{about}, {changed} changed: list calls of plan and apply", calls["list"], "calls", bars[0]),
-        Figure(f"{about}, {changed} changed: peak memory", max(planned.peak_mb, synced.peak_mb), "MB", bars[1]),
+        Figure(
+            f"{about}, {changed} changed: list calls of plan and apply",
+            calls["list"],
+            "calls",
+            bars[0],
+        ),
+        Figure(
+            f"{about}, {changed} changed: peak memory",
+            max(planned.peak_mb, synced.peak_mb),
+            "MB",
+            bars[1],
+        ),
         Figure(f"{about}, {changed} changed: uploads", calls["upload"], "calls", changed),
         Figure(f"{about}, {changed} changed: attaches", calls["attach"], "calls", 1),
         Figure(f"{about}, {changed} changed: detaches", calls["detach"], "calls", changed),
         Figure(f"{about}, {changed} changed: deletes", calls["delete"], "calls", changed),
-        Figure(f"{about}, {changed} changed: single reads of plan and apply", calls["read"], "calls"),
+        Figure(
+            f"{about}, {changed} changed: single reads of plan and apply", calls["read"], "calls"
+        ),
         Figure(f"{about}, {changed} changed: client CPU of the plan", planned.cpu_seconds, "s"),
         Figure(f"{about}, {changed} changed: peak memory of the plan", planned.peak_mb, "MB"),
         Figure(f"{about}, first sync: wall", first.wall_seconds, "s"),
@@ -179,13 +210,18 @@ def _sort_of(request: dict[str, Any]) -> str:
 def peer(folder: Path, results: Results, *, records: int = 10_000) -> None:
     """octoDNS on as many records: it too compares what YAML files declare with what a provider has."""
     name = "octoDNS"
-    if subprocess.run([sys.executable, "-c", "import octodns"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [sys.executable, "-c", "import octodns"], capture_output=True, check=False
+    ).returncode:
         results.skip(name, "it is not installed here (pip install octodns)")
         return
     folder = folder / "octodns"
     for side in ("declared", "live"):
         (folder / side).mkdir(parents=True, exist_ok=True)
-        rows = (f"'{n:05}': {{ttl: 300, type: A, value: 10.0.{n // 250}.{n % 250}}}" for n in range(records))
+        rows = (
+            f"'{n:05}': {{ttl: 300, type: A, value: 10.0.{n // 250}.{n % 250}}}"
+            for n in range(records)
+        )
         (folder / side / "example.com.yaml").write_text("---\n" + "\n".join(rows) + "\n")
     (folder / "config.yaml").write_text(
         "providers:\n"
@@ -198,10 +234,16 @@ def peer(folder: Path, results: Results, *, records: int = 10_000) -> None:
     command = [str(Path(sys.executable).with_name("octodns-sync")), "--config-file", "config.yaml"]
     theirs = best(2, lambda: measured(command, cwd=folder))
     results.add(
-        Figure(f"{name}, no-op plan of {records:,} records: CPU of each", theirs.cpu_seconds / records * 1000, "ms"),
+        Figure(
+            f"{name}, no-op plan of {records:,} records: CPU of each",
+            theirs.cpu_seconds / records * 1000,
+            "ms",
+        ),
         Figure(f"{name}, no-op plan of {records:,} records: peak memory", theirs.peak_mb, "MB"),
     )
     for one in [*results.figures]:
         if one.name == f"plan, {records:,} assistants: client CPU":
             each = one.value / records * 1000
-            results.add(Figure(f"reconciler, no-op plan of {records:,} assistants: CPU of each", each, "ms"))
+            results.add(
+                Figure(f"reconciler, no-op plan of {records:,} assistants: CPU of each", each, "ms")
+            )

@@ -60,7 +60,11 @@ class Results:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = {"machine": machine(), "figures": [asdict(one) for one in self.figures], "skipped": self.skipped}
+        whole = {
+            "machine": machine(),
+            "figures": [asdict(one) for one in self.figures],
+            "skipped": self.skipped,
+        }
         path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
 

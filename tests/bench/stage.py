@@ -39,7 +39,11 @@ class Usage:
 
 
 def measured(
-    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, expect: int | None = 0
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    expect: int | None = 0,
 ) -> Usage:
     """Run a command to its end; with `expect`, insist on the exit code."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as report:
@@ -52,9 +56,16 @@ def measured(
             capture_output=True,
             check=False,
         )
-        usage = Usage(**json.load(report), code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
+        usage = Usage(
+            **json.load(report),
+            code=done.returncode,
+            out=_text(done.stdout),
+            err=_text(done.stderr),
+        )
     if expect is not None and usage.code != expect:
-        raise RuntimeError(f"{' '.join(command)}: exit code {usage.code}\n{usage.out[-2000:]}\n{usage.err[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {usage.code}\n{usage.out[-2000:]}\n{usage.err[-2000:]}"
+        )
     return usage
 
 
@@ -80,14 +91,19 @@ class Stage:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "reconciler", "emulator", "--port", "0"]
-        self._emulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=as_installed())
+        self._emulator = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=as_installed()
+        )
         assert self._emulator.stdout is not None
         line = self._emulator.stdout.readline()
         self.base_url = next(word for word in line.split() if word.startswith("http")).rstrip(".")
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._emulator.send_signal(signal.SIGTERM)
         self._emulator.communicate(timeout=20)
@@ -123,7 +139,9 @@ class Stage:
         """Ask the emulator itself for something."""
         url = self.base_url.removesuffix("/v1") + f"/_emulator/{name}"
         data = json.dumps(body or {}).encode()
-        request = urllib.request.Request(url, data=data, method=method, headers={"content-type": "application/json"})
+        request = urllib.request.Request(
+            url, data=data, method=method, headers={"content-type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 

@@ -25,7 +25,10 @@ _PEOPLE = ("ada", "ben", "cleo", "dev", "eli")
 
 def assistants(count: int) -> Files:
     """So many assistants, each a document as people write them."""
-    return {"reconciler.yaml": STACK, **_in_files("assistants", [_assistant(number) for number in range(count)])}
+    return {
+        "reconciler.yaml": STACK,
+        **_in_files("assistants", [_assistant(number) for number in range(count)]),
+    }
 
 
 def reference_organization(
@@ -43,7 +46,9 @@ def reference_organization(
     found: dict[str, str] = {"reconciler.yaml": STACK}
     found |= _in_files("users", [_user(name) for name in _PEOPLE[:users]])
     found |= _in_files("projects", [_project(name) for name in names])
-    found |= _in_files("accounts", [_account(name, number) for name in names for number in range(accounts)])
+    found |= _in_files(
+        "accounts", [_account(name, number) for name in names for number in range(accounts)]
+    )
     found |= _in_files("limits", [_limit(name) for name in names[:limits]])
     found |= _in_files("assistants", [_assistant(number) for number in range(assistants)])
     found |= _in_files("stores", [_store(f"store-{number:02}") for number in range(stores)])

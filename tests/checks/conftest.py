@@ -42,7 +42,9 @@ class Checking:
     stops_at_pause: threading.Event = field(default_factory=threading.Event)
     """Set it to stop the run at its next pause."""
 
-    def __call__(self, spec: dict[str, Any], *, project: str | None = None, **changes: Any) -> CheckOutcome:
+    def __call__(
+        self, spec: dict[str, Any], *, project: str | None = None, **changes: Any
+    ) -> CheckOutcome:
         rule = Rule(Address("Check", "it", project), CHECK, spec)
         [outcome] = run_checks([rule], replace(self.tools, **changes))
         return outcome

@@ -63,7 +63,9 @@ PATTERNS = {
         (lambda text: {"schema": {"patternProperties": {text: {}}}}, None),
     ],
 )
-def test_a_pattern_that_cannot_be_bounded_is_refused_offline(pattern: str, place: Any, trail: Any) -> None:
+def test_a_pattern_that_cannot_be_bounded_is_refused_offline(
+    pattern: str, place: Any, trail: Any
+) -> None:
     assert flaws(place(pattern)) == [
         (trail or ("schema", "patternProperties", pattern), "Invalid regular expression"),
     ]
@@ -96,12 +98,22 @@ def test_an_expression_that_doubles_its_value_ends_within_the_bound(expression: 
 
 def test_a_large_answer_may_be_looked_at_as_it_is() -> None:
     body = {"data": [{"embedding": [0.5] * 300, "text": "a" * 100_000} for _ in range(100)]}
-    assert complaints({"values": {"length(data)": 100, "data[0].embedding[0]": 0.5, "@": {"exists": True}}}, body) == []
+    assert (
+        complaints(
+            {"values": {"length(data)": 100, "data[0].embedding[0]": 0.5, "@": {"exists": True}}},
+            body,
+        )
+        == []
+    )
 
 
-@pytest.mark.parametrize("expression", ["(" * 900 + "a" + ")" * 900, "a" * 2_001, "[" * 700, "!" * 1_500 + "a"])
+@pytest.mark.parametrize(
+    "expression", ["(" * 900 + "a" + ")" * 900, "a" * 2_001, "[" * 700, "!" * 1_500 + "a"]
+)
 def test_an_expression_that_is_too_long_or_too_deep_is_refused_offline(expression: str) -> None:
-    assert flaws({"values": {expression: "x"}}) == [(("values", expression), "Invalid JMESPath expression")]
+    assert flaws({"values": {expression: "x"}}) == [
+        (("values", expression), "Invalid JMESPath expression")
+    ]
 
 
 def test_an_expression_is_bounded_by_the_clock_too() -> None:
@@ -113,7 +125,10 @@ def test_an_expression_is_bounded_by_the_clock_too() -> None:
 
 CIRCLES = {
     "itself": {"$ref": "#"},
-    "by way of another": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+    "by way of another": {
+        "$ref": "#/$defs/a",
+        "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}},
+    },
     "in allOf": {"allOf": [{"$ref": "#"}]},
     "in anyOf": {"properties": {"x": {"anyOf": [True, {"$ref": "#/properties/x"}]}}},
     "in not": {"not": {"$ref": "#"}},
@@ -143,7 +158,9 @@ REFERENCES = {
 
 @pytest.mark.parametrize(("reference", "summary"), REFERENCES.items())
 @pytest.mark.parametrize("place", [lambda ref: ref, lambda ref: {"items": {"contains": ref}}])
-def test_a_reference_that_leads_to_no_schema_in_it_is_refused_offline(reference: str, summary: str, place: Any) -> None:
+def test_a_reference_that_leads_to_no_schema_in_it_is_refused_offline(
+    reference: str, summary: str, place: Any
+) -> None:
     schema = {"required": ["a"], "allOf": [True], **place({"$ref": reference})}
     assert [found for _, found in flaws({"schema": schema})] == [summary]
 
@@ -165,7 +182,9 @@ def test_a_schema_of_a_tree_is_fine() -> None:
     tree = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}}
     assert flaws({"schema": tree}) == []
     assert complaints({"schema": tree}, {"children": [{"children": []}]}) == []
-    assert "$.children[0].children" in complaints({"schema": tree}, {"children": [{"children": 3}]})[0]
+    assert (
+        "$.children[0].children" in complaints({"schema": tree}, {"children": [{"children": 3}]})[0]
+    )
 
 
 def doubling(levels: int) -> dict[str, Any]:
@@ -211,7 +230,11 @@ def test_a_deep_answer_is_no_crash() -> None:
 
 
 def test_additional_properties_are_told_from_those_that_a_pattern_names() -> None:
-    schema = {"properties": {"a": True}, "patternProperties": {"^x-": True}, "additionalProperties": False}
+    schema = {
+        "properties": {"a": True},
+        "patternProperties": {"^x-": True},
+        "additionalProperties": False,
+    }
     assert complaints({"schema": schema}, {"a": 1, "x-b": 2}) == []
     assert "'c' was unexpected" in complaints({"schema": schema}, {"a": 1, "x-b": 2, "c": 3})[0]
 

@@ -19,7 +19,9 @@ BODY = {
 }
 
 
-def complaints(expect: dict[str, Any], *, status: int = 200, body: Any = BODY, seconds: float = 1.0) -> list[str]:
+def complaints(
+    expect: dict[str, Any], *, status: int = 200, body: Any = BODY, seconds: float = 1.0
+) -> list[str]:
     return [str(finding) for finding in judge(expect, CheckedResponse(status, body, seconds))]
 
 
@@ -80,7 +82,9 @@ def test_a_value_passes(expression: str, test: Any) -> None:
         ("length(tokens)", 3, "length(tokens) cannot be evaluated: "),
     ],
 )
-def test_a_value_that_fails_says_what_it_is_and_what_it_should_be(expression: str, test: Any, said: str) -> None:
+def test_a_value_that_fails_says_what_it_is_and_what_it_should_be(
+    expression: str, test: Any, said: str
+) -> None:
     [complaint] = complaints({"values": {expression: test}})
     assert complaint.startswith(said)
 
@@ -108,7 +112,12 @@ def test_an_answer_with_another_status_is_not_looked_into() -> None:
 
 def test_a_refusal_can_be_what_is_expected() -> None:
     body = {"error": {"code": "model_not_found"}}
-    assert complaints({"status": 403, "values": {"error.code": "model_not_found"}}, status=403, body=body) == []
+    assert (
+        complaints(
+            {"status": 403, "values": {"error.code": "model_not_found"}}, status=403, body=body
+        )
+        == []
+    )
 
 
 def test_a_long_value_is_quoted_in_part() -> None:

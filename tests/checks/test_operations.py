@@ -51,4 +51,7 @@ def test_nearly_every_operation_is_served() -> None:
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=attrgetter("name"))
 def test_what_follows_a_call_needs_nothing_but_its_answer(operation: Operation) -> None:
     follow_ups = set(calls(operation)) - {operation.call}
-    assert {hole for call in follow_ups for hole in re.findall(r"\{(\w+)\}", call)} <= {"id", "thread_id"}
+    assert {hole for call in follow_ups for hole in re.findall(r"\{(\w+)\}", call)} <= {
+        "id",
+        "thread_id",
+    }

@@ -25,15 +25,24 @@ def response(**body: Any) -> dict[str, Any]:
 
 
 def left(emulator: Emulator) -> dict[str, int]:
-    return {name: count for name, count in emulator.store.counts().items() if name in ("response", "chat_completion")}
+    return {
+        name: count
+        for name, count in emulator.store.counts().items()
+        if name in ("response", "chat_completion")
+    }
 
 
 def test_a_check_passes_when_its_answer_is_as_expected(check: Checking) -> None:
-    expect = {"values": {"output[0].content[0].text": "You said: Hello"}, "schema": {"required": ["usage"]}}
+    expect = {
+        "values": {"output[0].content[0].text": "You said: Hello"},
+        "schema": {"required": ["usage"]},
+    }
     assert check({**response(), "expect": expect}).status is CheckStatus.PASSED
 
 
-def test_a_response_is_not_even_stored_unless_the_body_says_so(check: Checking, emulator: Emulator) -> None:
+def test_a_response_is_not_even_stored_unless_the_body_says_so(
+    check: Checking, emulator: Emulator
+) -> None:
     check(response())
     assert [request.request_body["store"] for request in emulator.requests] == [False]
 
@@ -49,9 +58,13 @@ def test_a_response_is_not_even_stored_unless_the_body_says_so(check: Checking, 
     ],
     ids=["response", "background", "chat", "failed", "broken"],
 )
-def test_what_a_check_makes_is_gone_afterwards(check: Checking, emulator: Emulator, spec: dict[str, Any]) -> None:
+def test_what_a_check_makes_is_gone_afterwards(
+    check: Checking, emulator: Emulator, spec: dict[str, Any]
+) -> None:
     check(spec)
-    assert any(request.method == "DELETE" and request.status == 200 for request in emulator.requests)
+    assert any(
+        request.method == "DELETE" and request.status == 200 for request in emulator.requests
+    )
     assert left(emulator) == {}
 
 
@@ -60,14 +73,16 @@ def test_a_response_in_the_background_is_waited_for(check: Checking) -> None:
     assert outcome.status is CheckStatus.PASSED
 
 
-def test_work_that_takes_too_long_is_cancelled_and_has_failed(check: Checking, emulator: Emulator) -> None:
+def test_work_that_takes_too_long_is_cancelled_and_has_failed(
+    check: Checking, emulator: Emulator
+) -> None:
     outcome = check({**response(background=True), "wait_seconds": 0})
     assert [str(finding) for finding in outcome.findings] == [
         "wait_seconds were over, and it was queued; it was cancelled"
     ]
-    assert [request.path.rpartition("/")[2] for request in emulator.requests if request.method == "POST"][
-        -1
-    ] == "cancel"
+    assert [
+        request.path.rpartition("/")[2] for request in emulator.requests if request.method == "POST"
+    ][-1] == "cancel"
     assert left(emulator) == {}
 
 
@@ -88,7 +103,9 @@ def test_after_a_stop_no_check_is_begun(check: Checking, emulator: Emulator) -> 
 def test_what_cannot_be_removed_is_said(over_wire: Callable[[Answering], Checking]) -> None:
     refused = httpx.Response(403, json={"error": {"message": "Not you."}})
     check = over_wire(
-        lambda request: refused if request.method == "DELETE" else {"id": "resp_1", "status": "completed"}
+        lambda request: (
+            refused if request.method == "DELETE" else {"id": "resp_1", "status": "completed"}
+        )
     )
     outcome = check(response(store=True))
     assert outcome.status is CheckStatus.PASSED
@@ -119,7 +136,11 @@ def test_what_was_made_without_an_id_in_the_answer_is_said_to_be_left(
 def test_a_key_in_an_answer_is_seen_by_nobody(
     check: Checking, emulator: Emulator, operation: str, body: dict[str, Any]
 ) -> None:
-    everything = {"to_string(@)": "?", "reverse(to_string(@))": "?", "to_string(@) | contains(@, 'ek_')": False}
+    everything = {
+        "to_string(@)": "?",
+        "reverse(to_string(@))": "?",
+        "to_string(@) | contains(@, 'ek_')": False,
+    }
     outcome = check({"operation": operation, "body": body, "expect": {"values": everything}})
     [secret] = {
         value
@@ -148,7 +169,9 @@ def test_a_refusal_is_an_answer(check: Checking) -> None:
 
 
 def test_what_the_live_platform_has_ended_is_said(check: Checking) -> None:
-    found = check({"operation": "getRun", "parameters": {"thread_id": "thread_1", "run_id": "run_1"}}).findings
+    found = check(
+        {"operation": "getRun", "parameters": {"thread_id": "thread_1", "run_id": "run_1"}}
+    ).findings
     assert "2026-08-26" in str(found[-1])
     assert "createAgentSession" in str(found[-1])
 
@@ -165,12 +188,19 @@ def test_text_in_place_of_json_is_no_answer(over_wire: Callable[[Answering], Che
     assert (outcome.status, "instead of JSON" in outcome.message) == (CheckStatus.ERROR, True)
 
 
-def test_what_leaves_nothing_behind_is_sent_again_after_an_outage(check: Checking, emulator: Emulator) -> None:
+def test_what_leaves_nothing_behind_is_sent_again_after_an_outage(
+    check: Checking, emulator: Emulator
+) -> None:
     emulator.set_options(faults=["on=POST:/moderations,do=error:503"])
-    assert check({"operation": "createModeration", "body": {"input": "a coat"}}).status is CheckStatus.PASSED
+    assert (
+        check({"operation": "createModeration", "body": {"input": "a coat"}}).status
+        is CheckStatus.PASSED
+    )
 
 
-def test_what_may_have_made_something_is_not_sent_again(over_wire: Callable[[Answering], Checking]) -> None:
+def test_what_may_have_made_something_is_not_sent_again(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
     sent: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -196,16 +226,28 @@ def test_a_file_is_sent_as_part_of_a_form(check: Checking, tmp_path: Path) -> No
     spec = {
         "operation": "createTranscription",
         "files": {"file": local(tmp_path / "hello.wav", b"RIFF")},
-        "body": {"model": "whisper-1", "temperature": 0, "timestamp_granularities": ["word", "segment"]},
+        "body": {
+            "model": "whisper-1",
+            "temperature": 0,
+            "timestamp_granularities": ["word", "segment"],
+        },
         "expect": {"values": {"text": "This is hello.wav, with 4 bytes of sound."}},
     }
     assert check(spec).status is CheckStatus.PASSED
 
 
-def test_a_file_that_changed_since_it_was_read_is_not_sent(check: Checking, emulator: Emulator, tmp_path: Path) -> None:
+def test_a_file_that_changed_since_it_was_read_is_not_sent(
+    check: Checking, emulator: Emulator, tmp_path: Path
+) -> None:
     file = local(tmp_path / "hello.wav", b"RIFF")
     (tmp_path / "hello.wav").write_bytes(b"else")
-    outcome = check({"operation": "createTranscription", "files": {"file": file}, "body": {"model": "whisper-1"}})
+    outcome = check(
+        {
+            "operation": "createTranscription",
+            "files": {"file": file},
+            "body": {"model": "whisper-1"},
+        }
+    )
     assert (outcome.status, emulator.requests) == (CheckStatus.ERROR, [])
 
 
@@ -238,7 +280,9 @@ def test_a_check_of_what_was_never_applied_says_so(check: Checking) -> None:
 
 
 def costs(*amounts: tuple[str, float]) -> Answering:
-    results = [{"amount": {"value": value, "currency": "usd"}, "project_id": id} for id, value in amounts]
+    results = [
+        {"amount": {"value": value, "currency": "usd"}, "project_id": id} for id, value in amounts
+    ]
     bucket = {"start_time": 1_793_500_000, "results": results}
     return lambda _: {"data": [bucket], "has_more": False}
 
@@ -269,7 +313,11 @@ class Threads:
     def __init__(self, *, asks: bool = True, ends: bool = True) -> None:
         self.seen: list[str] = []
         self.bodies: dict[str, Any] = {}
-        self.status = iter(["in_progress", "requires_action", "in_progress", "completed"] if asks else ["in_progress"])
+        self.status = iter(
+            ["in_progress", "requires_action", "in_progress", "completed"]
+            if asks
+            else ["in_progress"]
+        )
         self.ends = ends
         self.messages = ["msg_old"]
 
@@ -287,14 +335,23 @@ class Threads:
         return self._run(request.method, path)
 
     def _run(self, method: str, path: str) -> dict[str, Any]:
-        run = {"id": "run_1", "thread_id": "thread_1", "status": "queued", "metadata": {"team": "cx"}}
+        run = {
+            "id": "run_1",
+            "thread_id": "thread_1",
+            "status": "queued",
+            "metadata": {"team": "cx"},
+        }
         if path.endswith("/cancel"):
             self.status = iter(["cancelling", "cancelled"])
             return {**run, "status": "cancelling"}
         if method == "GET":
             run["status"] = next(self.status, "in_progress" if not self.ends else "completed")
             self.messages = ["msg_new", "msg_old"]
-        call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+        call = {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "weather", "arguments": "{}"},
+        }
         if run["status"] == "requires_action":
             run["required_action"] = {"submit_tool_outputs": {"tool_calls": [call]}}  # type: ignore[assignment]
         return run
@@ -309,16 +366,24 @@ RUN = {
 }
 
 
-def test_a_run_is_followed_to_its_end_and_answered_what_it_asks(over_wire: Callable[[Answering], Checking]) -> None:
+def test_a_run_is_followed_to_its_end_and_answered_what_it_asks(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
     threads = Threads()
     assert over_wire(threads)(RUN).findings == ()
-    outputs = threads.bodies["POST /threads/thread_1/runs/run_1/submit_tool_outputs"]["tool_outputs"]
+    outputs = threads.bodies["POST /threads/thread_1/runs/run_1/submit_tool_outputs"][
+        "tool_outputs"
+    ]
     assert outputs == [{"tool_call_id": "call_1", "output": '{"degrees": 20}'}]
 
 
-def test_a_run_on_somebodys_thread_leaves_its_messages_as_they_were(check: Checking, emulator: Emulator) -> None:
+def test_a_run_on_somebodys_thread_leaves_its_messages_as_they_were(
+    check: Checking, emulator: Emulator
+) -> None:
     with httpx.Client(base_url=emulator.base_url) as http:
-        http.headers.update({"Authorization": f"Bearer {emulator.api_key}", "OpenAI-Beta": "assistants=v2"})
+        http.headers.update(
+            {"Authorization": f"Bearer {emulator.api_key}", "OpenAI-Beta": "assistants=v2"}
+        )
         tools = [{"type": "function", "function": {"name": "weather"}}]
         assistant = http.post("/assistants", json={"model": "gpt-4.1", "tools": tools}).json()["id"]
         asked = [{"role": "user", "content": "Is it warm in Oslo?"}]
@@ -335,7 +400,9 @@ def test_what_a_run_adds_to_a_thread_is_removed_and_the_run_is_marked(
 ) -> None:
     threads = Threads()
     over_wire(threads)(RUN)
-    assert [call for call in threads.seen if call.startswith("DELETE")] == ["DELETE /threads/thread_1/messages/msg_new"]
+    assert [call for call in threads.seen if call.startswith("DELETE")] == [
+        "DELETE /threads/thread_1/messages/msg_new"
+    ]
     assert threads.bodies["POST /threads/thread_1/runs/run_1"] == {
         "metadata": {"team": "cx", "reconciler_check": "Check/it", "reconciler_passed": "true"}
     }
@@ -344,16 +411,27 @@ def test_what_a_run_adds_to_a_thread_is_removed_and_the_run_is_marked(
 def test_a_thread_that_a_check_makes_is_deleted(over_wire: Callable[[Answering], Checking]) -> None:
     threads = Threads(asks=False)
     over_wire(threads)({"operation": "createThreadAndRun", "body": {"assistant_id": "asst_1"}})
-    assert [call for call in threads.seen if call.startswith("DELETE")] == ["DELETE /threads/thread_1"]
+    assert [call for call in threads.seen if call.startswith("DELETE")] == [
+        "DELETE /threads/thread_1"
+    ]
 
 
-def test_a_session_of_an_agent_is_followed_answered_and_deleted(check: Checking, emulator: Emulator) -> None:
-    tool = {"type": "function", "name": "weather", "description": "Tells it.", "parameters": {"type": "object"}}
+def test_a_session_of_an_agent_is_followed_answered_and_deleted(
+    check: Checking, emulator: Emulator
+) -> None:
+    tool = {
+        "type": "function",
+        "name": "weather",
+        "description": "Tells it.",
+        "parameters": {"type": "object"},
+    }
     spec = {
         "operation": "createAgentSession",
         "body": {"agent": {"model": "gpt-5.5", "tools": [tool]}, "input": "Is it warm?"},
         "tool_outputs": {"weather": "20"},
-        "expect": {"values": {"status": "idle", "items[0].content[0].text": "You said: Is it warm?"}},
+        "expect": {
+            "values": {"status": "idle", "items[0].content[0].text": "You said: Is it warm?"}
+        },
     }
     assert check(spec).findings == ()
     assert emulator.store.counts().get("agent_session", 0) == 0
@@ -372,7 +450,9 @@ def test_a_run_that_never_ends_is_cancelled(over_wire: Callable[[Answering], Che
     assert threads.seen[cancelled + 1 : cancelled + 3] == ["GET /threads/thread_1/runs/run_1"] * 2
 
 
-def test_a_function_without_an_output_ends_the_run(over_wire: Callable[[Answering], Checking]) -> None:
+def test_a_function_without_an_output_ends_the_run(
+    over_wire: Callable[[Answering], Checking],
+) -> None:
     threads = Threads()
     outcome = over_wire(threads)({**RUN, "tool_outputs": {}})
     assert outcome.status is CheckStatus.ERROR
@@ -384,7 +464,10 @@ def test_a_run_that_asks_for_outputs_without_end_is_ended_when_its_time_is_over(
     over_wire: Callable[[Answering], Checking],
 ) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    asking = {"status": "requires_action", "required_action": {"submit_tool_outputs": {"tool_calls": [call]}}}
+    asking = {
+        "status": "requires_action",
+        "required_action": {"submit_tool_outputs": {"tool_calls": [call]}},
+    }
 
     def answer(request: httpx.Request) -> dict[str, Any]:
         is_over = request.method == "GET" or request.url.path.endswith("/cancel")

@@ -52,7 +52,10 @@ class AuditLog:
     def age(self, seconds: float) -> None:
         """Let all entries be older."""
         with self._store.lock:
-            for body in [*(body for _, body, _ in self._held), *(entry.body for entry in self.entries())]:
+            for body in [
+                *(body for _, body, _ in self._held),
+                *(entry.body for entry in self.entries()),
+            ]:
                 body["effective_at"] -= seconds
 
     def _added(self, kind: str, scope: str, body: dict[str, Any], **hidden: Any) -> Any:
@@ -94,15 +97,24 @@ def remember(workspace: Workspace, memory: dict[str, Any]) -> None:
 
 
 def _state(workspace: Workspace) -> StateStore:
-    return StateStore.open(workspace.folder / ".reconciler", stack=workspace.folder.name, environment="default")
+    return StateStore.open(
+        workspace.folder / ".reconciler", stack=workspace.folder.name, environment="default"
+    )
 
 
 def _older(memory: dict[str, Any], seconds: int) -> dict[str, Any]:
     return {
         **memory,
-        "seen": [[*seat, read_at - seconds, checked_at - seconds] for *seat, read_at, checked_at in memory["seen"]],
+        "seen": [
+            [*seat, read_at - seconds, checked_at - seconds]
+            for *seat, read_at, checked_at in memory["seen"]
+        ],
         "writes": [
-            {**write, "began_at": write["began_at"] - seconds, "ended_at": write["ended_at"] - seconds}
+            {
+                **write,
+                "began_at": write["began_at"] - seconds,
+                "ended_at": write["ended_at"] - seconds,
+            }
             for write in memory["writes"]
         ],
         "shown": {id: at - seconds for id, at in memory["shown"].items()},

@@ -26,7 +26,11 @@ def relayed(workspace: Workspace, rewrite: Rewrite) -> Iterator[None]:
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             connection = http.client.HTTPConnection(str(target.hostname), target.port)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() != "accept-encoding"
+            }
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             content = answer.read()
@@ -51,7 +55,9 @@ def relayed(workspace: Workspace, rewrite: Rewrite) -> Iterator[None]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        workspace.variables["OPENAI_BASE_URL"] = f"http://127.0.0.1:{server.server_port}{target.path}"
+        workspace.variables["OPENAI_BASE_URL"] = (
+            f"http://127.0.0.1:{server.server_port}{target.path}"
+        )
         try:
             yield
         finally:

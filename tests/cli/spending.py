@@ -25,7 +25,9 @@ def named(workspace: Workspace) -> Workspace:
     return workspace.write({"reconciler.yaml": STACK % workspace.emulator.project_id})
 
 
-def use(emulator: Emulator, sort: str, day: str, *, project: str | None = None, **what: Any) -> None:
+def use(
+    emulator: Emulator, sort: str, day: str, *, project: str | None = None, **what: Any
+) -> None:
     """Let a project, by default the default one, use something at noon of a day."""
     at = int(datetime.fromisoformat(f"{day}T12:00+00:00").astimezone(UTC).timestamp())
     body = {"at": at, "project_id": project or emulator.project_id, **what}
@@ -33,8 +35,18 @@ def use(emulator: Emulator, sort: str, day: str, *, project: str | None = None, 
 
 
 def million(
-    emulator: Emulator, day: str, *, millions: int = 1, project: str | None = None, model: str = "gpt-4.1"
+    emulator: Emulator,
+    day: str,
+    *,
+    millions: int = 1,
+    project: str | None = None,
+    model: str = "gpt-4.1",
 ) -> None:
     """So many million tokens of input in one request; each costs two dollars with the usual model."""
-    tokens = {"input_tokens": millions * 10**6, "input_cached_tokens": 7, "output_tokens": 0, "num_model_requests": 1}
+    tokens = {
+        "input_tokens": millions * 10**6,
+        "input_cached_tokens": 7,
+        "output_tokens": 0,
+        "num_model_requests": 1,
+    }
     use(emulator, "completions", day, project=project, model=model, **tokens)

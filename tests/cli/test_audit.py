@@ -20,7 +20,10 @@ def applied(workspace: Workspace) -> Workspace:
     workspace.write({"project.yaml": PROJECT, "limit.yaml": LIMIT}).apply()
     with admin(workspace) as client:
         other = made(client, "Other")
-        client.post(f"/organization/projects/{other}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 9})
+        client.post(
+            f"/organization/projects/{other}/rate_limits/rl-gpt-4.1",
+            json={"max_requests_per_1_minute": 9},
+        )
     workspace.emulator.clear_requests()
     return workspace
 
@@ -30,9 +33,9 @@ def made(client: httpx.Client, name: str) -> str:
 
 
 def entries(workspace: Workspace, *arguments: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(workspace.run("audit", *arguments, "--format", "json", expect=0).out)[
-        "entries"
-    ]
+    found: list[dict[str, Any]] = json.loads(
+        workspace.run("audit", *arguments, "--format", "json", expect=0).out
+    )["entries"]
     return found
 
 
@@ -52,7 +55,9 @@ def test_an_entry_says_who_when_what_and_the_fields(applied: Workspace) -> None:
     assert entry["at"].endswith("Z")
     assert entry["project"] == "search"
     line = applied.run("audit", "RateLimit/search/main", expect=0).out.splitlines()[1]
-    assert "rate_limit.updated  RateLimit/search/main  search   max_requests_per_1_minute: 300" in line
+    assert (
+        "rate_limit.updated  RateLimit/search/main  search   max_requests_per_1_minute: 300" in line
+    )
 
 
 def test_an_address_in_a_project_means_that_project_alone(applied: Workspace) -> None:
@@ -86,7 +91,9 @@ def test_the_limit_is_kept_over_many_pages(applied: Workspace) -> None:
 
 
 def test_entries_are_narrowed_by_type_and_time(applied: Workspace) -> None:
-    assert {entry["type"] for entry in entries(applied, "--type", "project.created")} == {"project.created"}
+    assert {entry["type"] for entry in entries(applied, "--type", "project.created")} == {
+        "project.created"
+    }
     assert len(entries(applied, "--since", "1h")) == 4
     assert entries(applied, "--since", "2099-01-01T00:00") == []
 
@@ -122,11 +129,16 @@ def test_text_of_strangers_does_not_act(workspace: Workspace, format: str) -> No
         (["Projekt/search"], 'there is no kind "Projekt". Did you mean "Project"?'),
         (["Project"], "ADDRESS: "),
         (["Assistant/bot"], "does not report objects of the kind Assistant"),
-        (["Project/serch"], 'the state knows no object of Project/serch. Did you mean "Project/search"?'),
+        (
+            ["Project/serch"],
+            'the state knows no object of Project/serch. Did you mean "Project/search"?',
+        ),
         (["--since", "yesterday"], '--since "yesterday" is no time'),
     ],
     ids=str,
 )
-def test_a_wrong_question_is_refused_before_any_call(applied: Workspace, arguments: list[str], message: str) -> None:
+def test_a_wrong_question_is_refused_before_any_call(
+    applied: Workspace, arguments: list[str], message: str
+) -> None:
     assert message in applied.write({"a.yaml": ASSISTANT}).run("audit", *arguments, expect=1).err
     assert applied.emulator.requests == []

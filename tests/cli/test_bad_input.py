@@ -14,7 +14,8 @@ GOOD = NAMED + "spec: {model: gpt-4o}\n"
 STACK = "kind: Stack\nmetadata: {name: acme}\nspec: "
 PROJECT = "kind: Project\nmetadata: {name: p}\nspec: {name: P}\n---\n"
 BOMB = 'a: &a ["x","x","x","x","x","x","x","x","x","x"]\n' + "".join(
-    f"{here}: &{here} [{', '.join(['*' + before] * 10)}]\n" for before, here in zip("abcdefg", "bcdefgh", strict=True)
+    f"{here}: &{here} [{', '.join(['*' + before] * 10)}]\n"
+    for before, here in zip("abcdefg", "bcdefgh", strict=True)
 )
 
 
@@ -82,10 +83,26 @@ MANIFESTS = {
 
 # The spec of the stack file, where its one problem is, and what is said about it.
 STACKS = {
-    "base URL": ("{base_url: http://evil.example}", "reconciler.yaml:3:8", "OPENAI_BASE_URL or --base-url only"),
-    "literal key": ("{credentials: {admin: sk-abc}}", "reconciler.yaml:3:29", "does not belong in a file"),
-    "manifests above": ("{manifests: [../]}", "reconciler.yaml:3:20", "points outside the stack's folder"),
-    "variable without value": ("{variables: {x: {type: string}}}", "reconciler.yaml:3:20", "--var x=VALUE"),
+    "base URL": (
+        "{base_url: http://evil.example}",
+        "reconciler.yaml:3:8",
+        "OPENAI_BASE_URL or --base-url only",
+    ),
+    "literal key": (
+        "{credentials: {admin: sk-abc}}",
+        "reconciler.yaml:3:29",
+        "does not belong in a file",
+    ),
+    "manifests above": (
+        "{manifests: [../]}",
+        "reconciler.yaml:3:20",
+        "points outside the stack's folder",
+    ),
+    "variable without value": (
+        "{variables: {x: {type: string}}}",
+        "reconciler.yaml:3:20",
+        "--var x=VALUE",
+    ),
     "other backend": ("{backend: {s3: {}}}", "reconciler.yaml:3:18", "only the `local` backend"),
 }
 
@@ -120,10 +137,10 @@ def test_a_bad_stack_file_is_one_problem_with_its_place(
 
 
 def test_every_wrong_section_of_a_stack_is_told_at_once(workspace: Workspace) -> None:
-    spec = (
-        "{manifests: m, variables: [a], env: HOME, environments: [prod], projects: [x], credentials: [y], outputs: [z]}"
+    spec = "{manifests: m, variables: [a], env: HOME, environments: [prod], projects: [x], credentials: [y], outputs: [z]}"
+    assert refused(workspace.write({"a.yaml": GOOD, "reconciler.yaml": STACK + spec})).endswith(
+        "7 errors\n"
     )
-    assert refused(workspace.write({"a.yaml": GOOD, "reconciler.yaml": STACK + spec})).endswith("7 errors\n")
 
 
 def test_text_that_is_not_utf_8_is_told_by_line_and_column(workspace: Workspace) -> None:
@@ -220,8 +237,12 @@ def test_a_saved_plan_that_was_edited_is_refused(workspace: Workspace) -> None:
 
 
 def test_a_saved_plan_of_another_environment_is_refused(workspace: Workspace) -> None:
-    workspace.write({"a.yaml": GOOD, "reconciler.yaml": STACK + "{environments: {dev: {}, prod: {}}}"})
+    workspace.write(
+        {"a.yaml": GOOD, "reconciler.yaml": STACK + "{environments: {dev: {}, prod: {}}}"}
+    )
     workspace.run("plan", "-e", "dev", "--out", "p.json", expect=0)
     workspace.emulator.clear_requests()
-    assert "the plan is of acme/dev" in workspace.run("apply", "-e", "prod", "p.json", expect=10).err
+    assert (
+        "the plan is of acme/dev" in workspace.run("apply", "-e", "prod", "p.json", expect=10).err
+    )
     assert workspace.emulator.requests == []

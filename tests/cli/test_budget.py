@@ -29,13 +29,18 @@ def plan(workspace: Workspace, budget: int, *options: str, expect: int) -> tuple
 
 
 @pytest.mark.parametrize("refresh", ["auto", "full"])
-def test_what_a_plan_takes_is_a_budget_that_it_keeps_to(organization: Workspace, refresh: str) -> None:
+def test_what_a_plan_takes_is_a_budget_that_it_keeps_to(
+    organization: Workspace, refresh: str
+) -> None:
     organization.run("plan", "--refresh", refresh, expect=0)
     needed = len(organization.emulator.requests)
     assert needed == {"auto": 1, "full": READ_IN_FULL}[refresh]
     assert plan(organization, needed, "--refresh", refresh, expect=0)[1] == needed
     said, calls = plan(organization, needed - 1, "--refresh", refresh, expect=1)
-    assert f"needs at least {needed} call{'s' if needed > 1 else ''}, over the budget of {needed - 1}" in said
+    assert (
+        f"needs at least {needed} call{'s' if needed > 1 else ''}, over the budget of {needed - 1}"
+        in said
+    )
     assert calls == 0
 
 

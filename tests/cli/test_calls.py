@@ -29,7 +29,9 @@ def methods(requests: Iterable[RequestRecord]) -> Counter[str]:
     return Counter(request.method for request in requests)
 
 
-def test_a_plan_without_changes_reads_each_page_once_and_no_object_by_itself(workspace: Workspace) -> None:
+def test_a_plan_without_changes_reads_each_page_once_and_no_object_by_itself(
+    workspace: Workspace,
+) -> None:
     small = workloads.reference_organization(
         projects=3, accounts=2, limits=2, assistants=PAGE + 1, stores=2, files=PAGE + 1
     )
@@ -62,13 +64,19 @@ def test_creating_twice_as_many_costs_no_more_reads(workspace: Workspace) -> Non
     assert few["GET"] == many["GET"]
 
 
-def test_a_folder_of_which_little_changed_is_read_by_pages_once_and_written_file_by_file(workspace: Workspace) -> None:
+def test_a_folder_of_which_little_changed_is_read_by_pages_once_and_written_file_by_file(
+    workspace: Workspace,
+) -> None:
     files, changed = 3 * PAGE + 1, 2
     workspace.write(dict(workloads.folder_sync(files))).apply()
     workspace.write(dict(workloads.folder("handbook", changed, edition=2)))
     requests = calls(workspace, "apply", "--yes", "--refresh", "full")
     called = Counter(
-        (request.method, re.sub(r"/(vs_|file-|vsfb_)\w+", "/ID", request.path), "limit" in request.query)
+        (
+            request.method,
+            re.sub(r"/(vs_|file-|vsfb_)\w+", "/ID", request.path),
+            "limit" in request.query,
+        )
         for request in requests
     )
     assert called == {
@@ -93,9 +101,13 @@ def test_a_changed_object_is_looked_at_once_more_and_written_once(workspace: Wor
 
 
 def test_what_is_inside_an_object_is_read_as_soon_as_it_was_seen(workspace: Workspace) -> None:
-    small = workloads.reference_organization(users=1, projects=2, accounts=2, limits=0, assistants=1, stores=1, files=2)
+    small = workloads.reference_organization(
+        users=1, projects=2, accounts=2, limits=0, assistants=1, stores=1, files=2
+    )
     workspace.write(dict(small)).apply()
-    requests = calls(workspace, "plan", "--detailed-exitcode", "--refresh", "full", "--parallelism", "1")
+    requests = calls(
+        workspace, "plan", "--detailed-exitcode", "--refresh", "full", "--parallelism", "1"
+    )
     read = [request.path.split("/")[-1] for request in requests]
     assert read.index("files") < read.index("service_accounts")
 
@@ -136,7 +148,9 @@ def test_accounts_of_a_new_project_are_not_looked_for(workspace: Workspace) -> N
     assert called["GET", "service_accounts"] == 0
 
 
-def test_one_look_serves_all_that_is_made_in_a_project_that_the_plan_could_not_read(workspace: Workspace) -> None:
+def test_one_look_serves_all_that_is_made_in_a_project_that_the_plan_could_not_read(
+    workspace: Workspace,
+) -> None:
     called = in_new_project(workspace, "Assistant", "{model: gpt-4o}")
     assert called["POST", "assistants"] == 5
     # By the plan, in the default scope, as the state is new; that look; and one for what others made meanwhile.
@@ -166,7 +180,9 @@ def test_parallelism_bounds_the_calls_of_all_changes_together(tmp_path: Path) ->
         names = ("a", "b", "c", "d")
         files = {f"docs/{name}/{n}.md": f"{name} {n}" for name in names for n in range(5)}
         workspace = Workspace(tmp_path, emulator).write(files)
-        workspace.declare(*(STORE_WITH_FOLDER.replace("NAME", name) for name in names)).apply("--parallelism", "3")
+        workspace.declare(*(STORE_WITH_FOLDER.replace("NAME", name) for name in names)).apply(
+            "--parallelism", "3"
+        )
     assert max(at_once) <= 3
 
 
@@ -177,13 +193,19 @@ def told_calls(text: str) -> int:
 
 def test_the_last_line_of_an_apply_counts_every_call_of_the_run(workspace: Workspace) -> None:
     workspace.write(
-        dict(workloads.reference_organization(users=1, projects=2, limits=1, assistants=1, stores=1, files=1))
+        dict(
+            workloads.reference_organization(
+                users=1, projects=2, limits=1, assistants=1, stores=1, files=1
+            )
+        )
     )
     done = workspace.apply()
     assert told_calls(done.out) == len(workspace.emulator.requests)
 
 
-def test_the_last_line_of_an_apply_of_a_saved_plan_counts_only_its_own_calls(workspace: Workspace) -> None:
+def test_the_last_line_of_an_apply_of_a_saved_plan_counts_only_its_own_calls(
+    workspace: Workspace,
+) -> None:
     workspace.declare("kind: Group\nmetadata: {name: ops}\nspec: {name: Ops}\n")
     workspace.run("plan", "--out", "plan.json", expect=0)
     workspace.emulator.clear_requests()
@@ -191,15 +213,23 @@ def test_the_last_line_of_an_apply_of_a_saved_plan_counts_only_its_own_calls(wor
     assert told_calls(done.out) == len(workspace.emulator.requests)
 
 
-def test_the_last_line_of_an_apply_that_finds_nothing_to_do_counts_every_call(workspace: Workspace) -> None:
-    workspace.write(dict(workloads.reference_organization(users=1, projects=2, limits=1, assistants=1, stores=1)))
+def test_the_last_line_of_an_apply_that_finds_nothing_to_do_counts_every_call(
+    workspace: Workspace,
+) -> None:
+    workspace.write(
+        dict(
+            workloads.reference_organization(users=1, projects=2, limits=1, assistants=1, stores=1)
+        )
+    )
     workspace.apply()
     workspace.emulator.clear_requests()
     done = workspace.apply("--refresh", "full")
     assert told_calls(done.out) == len(workspace.emulator.requests)
 
 
-def test_a_first_apply_that_declares_nothing_of_a_project_lists_nothing_there(workspace: Workspace) -> None:
+def test_a_first_apply_that_declares_nothing_of_a_project_lists_nothing_there(
+    workspace: Workspace,
+) -> None:
     workspace.declare(
         "kind: Project\nmetadata: {name: search}\nspec: {name: Search}\n",
         "kind: Group\nmetadata: {name: ops}\nspec: {name: Ops}\n",
@@ -208,7 +238,9 @@ def test_a_first_apply_that_declares_nothing_of_a_project_lists_nothing_there(wo
     assert all(request.path.startswith("/organization/") for request in requests)
 
 
-def test_a_first_apply_looks_for_marked_objects_of_other_kinds_where_it_manages_some(workspace: Workspace) -> None:
+def test_a_first_apply_looks_for_marked_objects_of_other_kinds_where_it_manages_some(
+    workspace: Workspace,
+) -> None:
     workspace.declare("kind: Assistant\nmetadata: {name: bot}\nspec: {name: Bot, model: gpt-4o}\n")
     requests = calls(workspace, "apply", "--yes")
     assert "/vector_stores" in {request.path for request in requests}
@@ -235,20 +267,30 @@ def test_objects_that_are_adopted_without_a_write_are_read_by_list(workspace: Wo
 
 def test_an_object_that_moved_before_it_is_adopted_is_refused(workspace: Workspace) -> None:
     workspace.write(
-        {"all.yaml": "kind: Group\nmetadata: {name: '${each.key}'}\nfor_each: [a, b, c]\nspec: {name: '${each.key}'}\n"}
+        {
+            "all.yaml": "kind: Group\nmetadata: {name: '${each.key}'}\nfor_each: [a, b, c]\nspec: {name: '${each.key}'}\n"
+        }
     )
     workspace.apply()
     for path in (workspace.folder / ".reconciler").iterdir():
         path.unlink()
     workspace.run("plan", "--adopt", "--out", "plan.json", expect=0)
-    base, headers = workspace.emulator.base_url, {"Authorization": f"Bearer {workspace.emulator.admin_key}"}
+    base, headers = (
+        workspace.emulator.base_url,
+        {"Authorization": f"Bearer {workspace.emulator.admin_key}"},
+    )
     groups = httpx.get(f"{base}/organization/groups", headers=headers).json()["data"]
     moved = next(group["id"] for group in groups if group["name"] == "b")
-    httpx.post(f"{base}/organization/groups/{moved}", headers=headers, json={"name": "other"}).raise_for_status()
+    httpx.post(
+        f"{base}/organization/groups/{moved}", headers=headers, json={"name": "other"}
+    ).raise_for_status()
     done = workspace.run("apply", "plan.json", "--yes", expect=10)
     assert "Group/b" in done.out
     listed = workspace.run("state", "list", expect=0).out
-    assert [name for name in ("Group/a", "Group/b", "Group/c") if name in listed] == ["Group/a", "Group/c"]
+    assert [name for name in ("Group/a", "Group/b", "Group/c") if name in listed] == [
+        "Group/a",
+        "Group/c",
+    ]
 
 
 def test_one_object_that_is_adopted_is_read_singly(workspace: Workspace) -> None:

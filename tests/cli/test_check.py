@@ -72,7 +72,10 @@ def test_checks_are_run_judged_and_told_in_every_format(stack: Workspace) -> Non
 
 def test_only_the_named_checks_are_run_and_no_other(stack: Workspace) -> None:
     stack.run("check", "Check/has-no-gpt-0", "Check/budget", expect=0)
-    assert {request.path for request in stack.emulator.requests} == {"/models/gpt-0", "/organization/costs"}
+    assert {request.path for request in stack.emulator.requests} == {
+        "/models/gpt-0",
+        "/organization/costs",
+    }
     unknown = stack.run("check", "Check/has-no-gpt-1", expect=1)
     assert 'Did you mean "Check/has-no-gpt-0"?' in unknown.err
 
@@ -85,14 +88,21 @@ def test_a_check_is_no_object(stack: Workspace) -> None:
     assert stack.plan().code == 0
 
 
-def test_apply_runs_the_checks_of_what_it_changed_and_says_which_it_did_not(stack: Workspace) -> None:
+def test_apply_runs_the_checks_of_what_it_changed_and_says_which_it_did_not(
+    stack: Workspace,
+) -> None:
     first = stack.run("apply", "--yes", "--check", expect=0).out
     assert "✓ Check/finds-refunds" in first
-    assert "- Check/fails           not run: nothing that it refers to was changed by this apply" in first
+    assert (
+        "- Check/fails           not run: nothing that it refers to was changed by this apply"
+        in first
+    )
     stack.write({"refunds.md": "A hat may be returned within 30 days.\n"})
     second = stack.run("apply", "--yes", "--check", "--format", "json", expect=1)
     report = json.loads(second.out)["reconciler"]["checks"]
-    assert {item["address"]: item["status"] for item in report["checks"]}["Check/finds-refunds"] == "failed"
+    assert {item["address"]: item["status"] for item in report["checks"]}[
+        "Check/finds-refunds"
+    ] == "failed"
     stack.emulator.clear_requests()
     third = stack.run("apply", "--yes", "--check", expect=0)
     assert "No check was run, because nothing changed" in third.err
@@ -141,7 +151,10 @@ def test_ctrl_c_ends_a_check_and_leaves_nothing_behind(workspace: Workspace) -> 
     workspace.declare(waits, FAILS.replace("fails", "zz-later"))
     workspace.emulator.set_options(faults=["on=GET:/responses/*,do=hang:500"])
     process = start(workspace, "check", "--parallelism", "1")
-    until(process, lambda: any(request.path == "/responses" for request in workspace.emulator.requests))
+    until(
+        process,
+        lambda: any(request.path == "/responses" for request in workspace.emulator.requests),
+    )
     code, out, _ = ended(process, signal.SIGINT)
     assert code == 130
     assert "Check/zz-later   not run: the run was stopped" in out

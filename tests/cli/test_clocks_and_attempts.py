@@ -17,7 +17,9 @@ from tests.conftest import Workspace
 
 GROUP = "kind: Group\nmetadata: {name: g}\nspec: {name: Finance}\n"
 KEY = "kind: AdminKey\nmetadata: {name: ak}\nspec: {name: prod, key: {write_to: {file: secrets/ak.key}}}\n"
-ROLE = "kind: Role\nmetadata: {name: r}\nspec: {role_name: Reader, permissions: [api.groups.read]}\n"
+ROLE = (
+    "kind: Role\nmetadata: {name: r}\nspec: {role_name: Reader, permissions: [api.groups.read]}\n"
+)
 PROJECT = "kind: Project\nmetadata: {name: p}\nspec: {name: P}\n"
 FILE = "kind: File\nmetadata: {name: f}\nspec: {path: f.md, purpose: assistants}\n"
 KEEP = "kind: VectorStore\nmetadata: {name: keep}\nspec: {name: Keep}\n"
@@ -62,7 +64,9 @@ def by_hand(admin: httpx.Client) -> Mapping[str, str]:
         "group": ("/organization/groups", {"name": "Finance"}),
         "admin_key": ("/organization/admin_api_keys", {"name": "prod"}),
     }
-    return {kind: str(admin.post(path, json=body).json()["id"]) for kind, (path, body) in bodies.items()}
+    return {
+        kind: str(admin.post(path, json=body).json()["id"]) for kind, (path, body) in bodies.items()
+    }
 
 
 @pytest.fixture
@@ -82,33 +86,46 @@ def test_what_a_person_makes_after_a_create_was_given_up_is_a_conflict(
 ) -> None:
     theirs = by_hand(admin)
     assert "not managed here" in given_up.run("apply", "--yes", expect=1).err
-    assert {kind: id in ids(given_up, kind) for kind, id in theirs.items()} == {"group": True, "admin_key": True}
+    assert {kind: id in ids(given_up, kind) for kind, id in theirs.items()} == {
+        "group": True,
+        "admin_key": True,
+    }
 
 
 @pytest.mark.parametrize(
-    "now_declared", [[KEEP], [KEEP, GROUP.replace("Finance", "Other"), KEY.replace("prod", "other")]]
+    "now_declared",
+    [[KEEP], [KEEP, GROUP.replace("Finance", "Other"), KEY.replace("prod", "other")]],
 )
 def test_what_a_person_makes_after_a_create_was_given_up_is_never_deleted(
     given_up: Workspace, admin: httpx.Client, now_declared: Sequence[str]
 ) -> None:
     theirs = by_hand(admin)
     given_up.declare(*now_declared).apply()
-    assert {kind: id in ids(given_up, kind) for kind, id in theirs.items()} == {"group": True, "admin_key": True}
+    assert {kind: id in ids(given_up, kind) for kind, id in theirs.items()} == {
+        "group": True,
+        "admin_key": True,
+    }
 
 
 def test_an_object_that_shows_no_age_is_a_conflict_once_the_attempt_is_hours_ago(
     workspace: Workspace, clock: ShiftedClock, admin: httpx.Client
 ) -> None:
-    workspace.declare(ROLE, KEEP).emulator.add_fault("on=POST:/organization/roles,do=error:503,times=0")
+    workspace.declare(ROLE, KEEP).emulator.add_fault(
+        "on=POST:/organization/roles,do=error:503,times=0"
+    )
     workspace.run("apply", "--yes", expect=13)
     workspace.emulator.clear_faults()
     clock.ahead_seconds += 3 * 3600
-    admin.post("/organization/roles", json={"role_name": "Reader", "permissions": []}).raise_for_status()
+    admin.post(
+        "/organization/roles", json={"role_name": "Reader", "permissions": []}
+    ).raise_for_status()
     assert "not managed here" in workspace.run("plan", expect=1).err
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, -8.0, 8.0, 3600.0])
-def test_a_clock_that_is_off_makes_nothing_twice(workspace: Workspace, clock: ShiftedClock, ahead: float) -> None:
+def test_a_clock_that_is_off_makes_nothing_twice(
+    workspace: Workspace, clock: ShiftedClock, ahead: float
+) -> None:
     clock.ahead_seconds = ahead
     workspace.variables = {"RECONCILER_SETTLE_SECONDS": "1"}
     workspace.write({"f.md": "text"}).declare(PROJECT, GROUP, FILE)
@@ -124,7 +141,9 @@ def test_what_a_killed_run_made_is_found_although_a_clock_is_off(
 ) -> None:
     clock.ahead_seconds = ahead
     before = ids(workspace, "admin_key")
-    workspace.declare(KEY).emulator.add_fault("on=POST:/organization/admin_api_keys,do=hang:100000,when=after")
+    workspace.declare(KEY).emulator.add_fault(
+        "on=POST:/organization/admin_api_keys,do=hang:100000,when=after"
+    )
     process = subprocess.Popen(
         workspace.command("apply", "--yes"), cwd=workspace.folder, env=workspace.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -140,7 +159,9 @@ def test_what_a_killed_run_made_is_found_although_a_clock_is_off(
 
 
 def test_a_saved_plan_lists_each_scope_once_before_it_creates_there(workspace: Workspace) -> None:
-    groups = [GROUP.replace("{name: g}", f"{{name: g{n}}}").replace("Finance", f"F{n}") for n in range(8)]
+    groups = [
+        GROUP.replace("{name: g}", f"{{name: g{n}}}").replace("Finance", f"F{n}") for n in range(8)
+    ]
     workspace.declare(*groups).run("plan", "--out", "plan.json", expect=0)
     workspace.emulator.clear_requests()
     workspace.run("apply", "plan.json", expect=0)
@@ -148,7 +169,9 @@ def test_a_saved_plan_lists_each_scope_once_before_it_creates_there(workspace: W
     assert (calls[0], calls.count("GET /organization/groups")) == ("GET /organization/groups", 1)
 
 
-def test_an_object_that_the_log_says_is_deleted_is_not_waited_for(workspace: Workspace, admin: httpx.Client) -> None:
+def test_an_object_that_the_log_says_is_deleted_is_not_waited_for(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     """Whoever waits here ends by the time-out of the tests."""
     workspace.variables = {"RECONCILER_SETTLE_SECONDS": "90"}
     workspace.declare(GROUP).apply()

@@ -31,7 +31,9 @@ def spent(workspace: Workspace) -> Workspace:
 
 
 def costs(workspace: Workspace, *arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(workspace.run("costs", *arguments, "--format", "json", expect=0).out)
+    found: dict[str, Any] = json.loads(
+        workspace.run("costs", *arguments, "--format", "json", expect=0).out
+    )
     return found
 
 
@@ -45,8 +47,15 @@ def page(*amounts: tuple[Any, Any], **rest: Any) -> str:
         }
         for number, (value, unit) in enumerate(amounts)
     ]
-    bucket = {"object": "bucket", "start_time": 1_761_955_200, "end_time": 1_762_041_600, "results": results}
-    return json.dumps({"object": "page", "data": [bucket], "has_more": False, "next_page": None, **rest})
+    bucket = {
+        "object": "bucket",
+        "start_time": 1_761_955_200,
+        "end_time": 1_762_041_600,
+        "results": results,
+    }
+    return json.dumps(
+        {"object": "page", "data": [bucket], "has_more": False, "next_page": None, **rest}
+    )
 
 
 def test_costs_are_those_of_the_period_by_declared_project(spent: Workspace) -> None:
@@ -61,8 +70,14 @@ def test_costs_are_those_of_the_period_by_declared_project(spent: Workspace) -> 
 
 
 def test_a_project_of_the_state_has_the_name_of_its_address(workspace: Workspace) -> None:
-    workspace.write({"m.yaml": "kind: Project\nmetadata: {name: team}\nspec: {name: Somehow else}\n"}).apply()
-    (made,) = [record for record in workspace.emulator.store.all("project") if record.body["name"] == "Somehow else"]
+    workspace.write(
+        {"m.yaml": "kind: Project\nmetadata: {name: team}\nspec: {name: Somehow else}\n"}
+    ).apply()
+    (made,) = [
+        record
+        for record in workspace.emulator.store.all("project")
+        if record.body["name"] == "Somehow else"
+    ]
     million(workspace.emulator, "2025-11-03", project=made.id)
     assert [row["project"] for row in costs(workspace, *NOVEMBER)["costs"]] == ["team"]
 
@@ -87,8 +102,13 @@ def test_one_project_is_asked_for_by_name_or_id(spent: Workspace, given: str) ->
 
 
 def test_every_page_of_a_long_period_is_read(spent: Workspace) -> None:
-    assert costs(spent, "--since", "2024-01-01", "--until", "2026-02-01")["totals"] == {"USD": "12.15"}
-    assert len([record for record in spent.emulator.requests if record.path == "/organization/costs"]) == 5
+    assert costs(spent, "--since", "2024-01-01", "--until", "2026-02-01")["totals"] == {
+        "USD": "12.15"
+    }
+    assert (
+        len([record for record in spent.emulator.requests if record.path == "/organization/costs"])
+        == 5
+    )
 
 
 def test_a_table_has_bars_in_proportion_and_a_total(spent: Workspace) -> None:
@@ -102,7 +122,9 @@ def test_a_table_has_bars_in_proportion_and_a_total(spent: Workspace) -> None:
 
 
 def test_csv_is_exact_and_has_a_header(spent: Workspace) -> None:
-    rows = list(csv.reader(io.StringIO(spent.run("costs", *NOVEMBER, "--format", "csv", expect=0).out)))
+    rows = list(
+        csv.reader(io.StringIO(spent.run("costs", *NOVEMBER, "--format", "csv", expect=0).out))
+    )
     assert rows == [
         ["project", "project_id", "amount", "currency"],
         ["search", spent.emulator.project_id, "6.15", "USD"],
@@ -145,7 +167,9 @@ def test_a_name_of_a_stranger_is_no_formula_and_no_escape_sequence(workspace: Wo
     body["data"][0]["results"][0]["project_id"] = "=HYPERLINK(1)\x1b[2J"
     with listening(Liar(200, json.dumps(body), reads_too=True)) as liar:
         out = {
-            name: named(workspace).run("costs", "--format", name, "--base-url", liar.url, expect=0).out
+            name: named(workspace)
+            .run("costs", "--format", name, "--base-url", liar.url, expect=0)
+            .out
             for name in ("csv", "text", "markdown", "json")
         }
     assert out["csv"].splitlines()[1].startswith("'=HYPERLINK(1)\\x1b[2J,")
@@ -176,7 +200,9 @@ def test_nothing_paid_is_said_and_no_table_is_made(workspace: Workspace) -> None
     ],
     ids=str,
 )
-def test_a_wrong_question_is_refused_before_any_call(workspace: Workspace, arguments: list[str], message: str) -> None:
+def test_a_wrong_question_is_refused_before_any_call(
+    workspace: Workspace, arguments: list[str], message: str
+) -> None:
     assert message in named(workspace).run("costs", *arguments, expect=1).err
     assert workspace.emulator.requests == []
 
@@ -187,4 +213,7 @@ def test_a_project_key_instead_of_an_admin_key_is_explained(workspace: Workspace
 
 
 def test_a_wrong_stack_is_explained_where_the_format_is_csv(workspace: Workspace) -> None:
-    assert "Unknown environment" in named(workspace).run("costs", "-e", "nope", "--format", "csv", expect=1).err
+    assert (
+        "Unknown environment"
+        in named(workspace).run("costs", "-e", "nope", "--format", "csv", expect=1).err
+    )

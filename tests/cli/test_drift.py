@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.test_plan_and_apply import ASSISTANT, LIMIT, PROJECT, admin, assistants, project_id, user
+from tests.cli.test_plan_and_apply import (
+    ASSISTANT,
+    LIMIT,
+    PROJECT,
+    admin,
+    assistants,
+    project_id,
+    user,
+)
 from tests.conftest import Workspace
 
 
@@ -67,7 +75,8 @@ def test_blame_names_who_did_it(workspace: Workspace) -> None:
     workspace.write({"p.yaml": PROJECT, "l.yaml": LIMIT}).apply()
     with admin(workspace) as client:
         client.post(
-            f"/organization/projects/{project_id(client)}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 7}
+            f"/organization/projects/{project_id(client)}/rate_limits/rl-gpt-4.1",
+            json={"max_requests_per_1_minute": 7},
         ).raise_for_status()
     workspace.emulator.clear_requests()
     told = workspace.run("drift", "--blame", expect=2).out
@@ -102,7 +111,9 @@ def test_a_member_that_left_the_organization_is_blamed_on_the_leaving(workspace:
     assert blamed(workspace, "ProjectUser/search/cleo").startswith("user.deleted by ")
 
 
-def test_a_change_is_not_blamed_on_the_entry_of_when_the_object_was_made(workspace: Workspace) -> None:
+def test_a_change_is_not_blamed_on_the_entry_of_when_the_object_was_made(
+    workspace: Workspace,
+) -> None:
     workspace.declare(PROJECT, ACCOUNT).apply()
     store = workspace.emulator.store
     with store.lock:

@@ -23,7 +23,11 @@ JAPANESE = """
 
 
 def started(
-    workspace: Workspace, *arguments: str, redirect: str = "", folder: Path | None = None, **variables: str
+    workspace: Workspace,
+    *arguments: str,
+    redirect: str = "",
+    folder: Path | None = None,
+    **variables: str,
 ) -> subprocess.CompletedProcess[bytes]:
     """The command line in a new interpreter, whose standard streams a shell has redirected."""
     return subprocess.run(
@@ -39,7 +43,9 @@ def started(
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-16", "cp437"])
-def test_an_encoding_that_lacks_characters_changes_no_exit_code(workspace: Workspace, encoding: str) -> None:
+def test_an_encoding_that_lacks_characters_changes_no_exit_code(
+    workspace: Workspace, encoding: str
+) -> None:
     workspace.declare(JAPANESE)
     done = started(workspace, "plan", "--detailed-exitcode", PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr.decode(encoding)) == (2, "")
@@ -59,7 +65,9 @@ def test_an_apply_without_a_utf8_locale_does_its_work_and_ends_well(workspace: W
 def test_json_means_the_same_in_every_encoding(workspace: Workspace) -> None:
     workspace.declare(JAPANESE).apply()
     told = {
-        encoding: json.loads(started(workspace, "state", "export", PYTHONIOENCODING=encoding).stdout.decode(encoding))
+        encoding: json.loads(
+            started(workspace, "state", "export", PYTHONIOENCODING=encoding).stdout.decode(encoding)
+        )
         for encoding in ("utf-8", "cp1252", "ascii")
     }
     assert "日本語 😀 → ✓" in json.dumps(told["utf-8"], ensure_ascii=False)
@@ -85,14 +93,18 @@ def test_what_an_encoding_lacks_is_spelled_out(text: str, encoding: str, expecte
 
 
 @pytest.mark.parametrize("arguments", [["plan"], ["--help"], ["explain", "Project"], ["schema"]])
-def test_a_full_disk_under_standard_output_is_named(workspace: Workspace, arguments: list[str]) -> None:
+def test_a_full_disk_under_standard_output_is_named(
+    workspace: Workspace, arguments: list[str]
+) -> None:
     done = started(workspace.declare(ASSISTANT), *arguments, redirect=">/dev/full")
     assert done.returncode == 1
     assert done.stderr == b"Error: standard output cannot be written: No space left on device\n"
 
 
 def test_an_unbuffered_standard_output_on_a_full_disk_is_named_too(workspace: Workspace) -> None:
-    done = started(workspace.declare(ASSISTANT), "plan", redirect=">/dev/full", PYTHONUNBUFFERED="1")
+    done = started(
+        workspace.declare(ASSISTANT), "plan", redirect=">/dev/full", PYTHONUNBUFFERED="1"
+    )
     assert (done.returncode, b"standard output cannot be written" in done.stderr) == (1, True)
 
 
@@ -139,8 +151,12 @@ def test_a_reader_that_leaves_early_stops_no_apply(workspace: Workspace) -> None
         ("RECONCILER_SETTLE_SECONDS", "1e300"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_named(workspace: Workspace, name: str, value: str) -> None:
-    unset = dict.fromkeys(("SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy", "https_proxy", "all_proxy"), "")
+def test_a_variable_that_cannot_be_used_is_named(
+    workspace: Workspace, name: str, value: str
+) -> None:
+    unset = dict.fromkeys(
+        ("SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy", "https_proxy", "all_proxy"), ""
+    )
     workspace.variables = {**unset, "OPENAI_BASE_URL": ANYWHERE, name: value}
     done = workspace.declare(ASSISTANT).run("plan", expect=1)
     assert name in done.err
@@ -148,20 +164,32 @@ def test_a_variable_that_cannot_be_used_is_named(workspace: Workspace, name: str
     assert "Traceback" not in done.err
 
 
-def test_a_variable_in_another_encoding_is_refused_where_a_manifest_reads_it(workspace: Workspace) -> None:
+def test_a_variable_in_another_encoding_is_refused_where_a_manifest_reads_it(
+    workspace: Workspace,
+) -> None:
     workspace.variables = {"RECONCILER_VAR_MODEL": "caf\udce9"}
     stack = "kind: Stack\nmetadata: {name: s}\nspec: {manifests: [manifests.yaml], env: [RECONCILER_VAR_MODEL]}\n"
     workspace.write({"reconciler.yaml": stack})
-    done = workspace.declare(ASSISTANT.replace("gpt-4o", "${env.RECONCILER_VAR_MODEL}")).run("plan", expect=1)
+    done = workspace.declare(ASSISTANT.replace("gpt-4o", "${env.RECONCILER_VAR_MODEL}")).run(
+        "plan", expect=1
+    )
     assert '"RECONCILER_VAR_MODEL" contains bytes that are not UTF-8' in done.err
 
 
 @pytest.mark.parametrize(
     "variables",
-    [{"COLUMNS": "-1"}, {"COLUMNS": "many"}, {"TZ": "Nowhere/Land"}, {"TMPDIR": "/nowhere"}, {"LC_ALL": "xx_YY"}],
+    [
+        {"COLUMNS": "-1"},
+        {"COLUMNS": "many"},
+        {"TZ": "Nowhere/Land"},
+        {"TMPDIR": "/nowhere"},
+        {"LC_ALL": "xx_YY"},
+    ],
     ids=str,
 )
-def test_a_variable_of_no_importance_changes_nothing(workspace: Workspace, variables: dict[str, str]) -> None:
+def test_a_variable_of_no_importance_changes_nothing(
+    workspace: Workspace, variables: dict[str, str]
+) -> None:
     workspace.variables = variables
     assert workspace.declare(ASSISTANT).plan().code == 2
 
@@ -192,9 +220,14 @@ def test_a_deleted_current_folder_is_named(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize(
     ("option", "target", "named"),
-    [("--out", "/dev/full", '"/dev/full"'), ("--report", "/dev/full:json", 'the report "/dev/full"')],
+    [
+        ("--out", "/dev/full", '"/dev/full"'),
+        ("--report", "/dev/full:json", 'the report "/dev/full"'),
+    ],
 )
-def test_a_full_disk_under_a_file_names_the_file(workspace: Workspace, option: str, target: str, named: str) -> None:
+def test_a_full_disk_under_a_file_names_the_file(
+    workspace: Workspace, option: str, target: str, named: str
+) -> None:
     done = workspace.declare(ASSISTANT).run("plan", option, target, expect=1)
     assert done.err == f"Error: {named} cannot be written: No space left on device\n"
 
@@ -206,7 +239,9 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_a_file_name_in_another_encoding_is_refused_offline(workspace: Workspace, kind: str) -> None:
+def test_a_file_name_in_another_encoding_is_refused_offline(
+    workspace: Workspace, kind: str
+) -> None:
     workspace.write({"docs/SKILL.md": "---\nname: a\ndescription: b\n---\n"})
     (workspace.folder / "docs" / os.fsdecode(b"caf\xe9.md")).write_text("x")
     workspace.declare(f"kind: {kind}\nmetadata: {{name: it}}\nspec: {FOLDERS[kind]}\n")
@@ -214,7 +249,9 @@ def test_a_file_name_in_another_encoding_is_refused_offline(workspace: Workspace
     assert '"docs/caf\\udce9.md": its name is not valid UTF-8' in done.err
 
 
-def test_a_variable_of_the_command_line_in_another_encoding_is_refused(workspace: Workspace) -> None:
+def test_a_variable_of_the_command_line_in_another_encoding_is_refused(
+    workspace: Workspace,
+) -> None:
     done = workspace.declare(ASSISTANT).run("plan", "--var", "x=caf\udce9", expect=1)
     assert "--var x: the value is not text in UTF-8" in done.err
 

@@ -8,10 +8,20 @@ from reconciler.cli.failures import diagnostics_of, report
 from reconciler.cli.options import GlobalOptions
 from reconciler.errors import ApiError, CredentialError, ReconcilerError
 from reconciler.model.address import Address
-from reconciler.model.change import Action, ApplyResult, Change, Outcome, OutcomeStatus, Plan, Reason
+from reconciler.model.change import (
+    Action,
+    ApplyResult,
+    Change,
+    Outcome,
+    OutcomeStatus,
+    Plan,
+    Reason,
+)
 from reconciler.render.text import TextRenderer
 
-TWO_LINES = CredentialError("the key of a is lost\nthe key of b is lost", hint="make new ones\nor restore them")
+TWO_LINES = CredentialError(
+    "the key of a is lost\nthe key of b is lost", hint="make new ones\nor restore them"
+)
 
 
 def test_a_message_of_several_lines_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +34,9 @@ def test_a_message_of_several_lines_keeps_them(capsys: pytest.CaptureFixture[str
     ]
 
 
-def test_what_acts_on_a_terminal_is_spelled_out_within_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_acts_on_a_terminal_is_spelled_out_within_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     report(ReconcilerError("one\x1b[2J\ntwo\r"), GlobalOptions())
     assert capsys.readouterr().err.splitlines() == ["Error: one\\x1b[2J", "  two\\r"]
 

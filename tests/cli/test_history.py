@@ -27,11 +27,15 @@ def state(workspace: Workspace) -> StateStore:
 
 
 def history(workspace: Workspace, *arguments: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(workspace.run("history", *arguments, "--format", "json", expect=0).out)
+    found: dict[str, object] = json.loads(
+        workspace.run("history", *arguments, "--format", "json", expect=0).out
+    )
     return found
 
 
-def test_there_is_no_history_before_the_first_run_and_no_state_is_made(workspace: Workspace) -> None:
+def test_there_is_no_history_before_the_first_run_and_no_state_is_made(
+    workspace: Workspace,
+) -> None:
     workspace.write({"a.yaml": ASSISTANT})
     done = workspace.run("history", expect=0)
     assert (done.out, done.err) == ("", "No runs yet.\n")
@@ -77,7 +81,9 @@ def test_what_did_not_go_through_is_not_shown_as_done(applied: Workspace) -> Non
 
 def test_a_run_that_never_ended_was_killed_unless_it_holds_the_lock(applied: Workspace) -> None:
     with state(applied) as store:
-        store.begin_run(command="apply", user="ada", host="laptop", pid=os.getpid(), plan_digest="d")
+        store.begin_run(
+            command="apply", user="ada", host="laptop", pid=os.getpid(), plan_digest="d"
+        )
         with store.lock(command="apply", on_takeover=print):
             assert history(applied, "3")["status"] == "running"
     assert history(applied, "3")["status"] == "killed"

@@ -94,7 +94,13 @@ def put(workspace: Workspace, type: str) -> None:
     """Have the log say that something happened."""
     store = workspace.emulator.store
     with store.lock:
-        entry = {"id": "audit_log-1", "type": type, "effective_at": store.now(), "actor": {}, type: {"id": "x"}}
+        entry = {
+            "id": "audit_log-1",
+            "type": type,
+            "effective_at": store.now(),
+            "actor": {},
+            type: {"id": "x"},
+        }
         store.add("audit_log", ORGANIZATION, entry, resource_id="x")
 
 
@@ -107,12 +113,15 @@ def reading(workspace: Workspace, *options: str) -> dict[str, Any]:
 def outside(workspace: Workspace, project: str, limit: int) -> None:
     """Somebody changes a limit by hand."""
     with httpx.Client(
-        base_url=workspace.emulator.base_url, headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"}
+        base_url=workspace.emulator.base_url,
+        headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"},
     ) as client:
         projects = client.get("/organization/projects", params={"limit": 100}).json()["data"]
         id = next(found["id"] for found in projects if found["name"] == project)
         body = {"max_requests_per_1_minute": limit}
-        client.post(f"/organization/projects/{id}/rate_limits/rl-gpt-4o", json=body).raise_for_status()
+        client.post(
+            f"/organization/projects/{id}/rate_limits/rl-gpt-4o", json=body
+        ).raise_for_status()
     workspace.emulator.clear_requests()
 
 
@@ -139,7 +148,9 @@ def test_an_entry_that_comes_late_is_found_when_it_comes(applied: Workspace) -> 
     assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
 
 
-def test_an_entry_that_first_shows_during_an_apply_is_found_by_the_next_plan(log: AuditLog, applied: Workspace) -> None:
+def test_an_entry_that_first_shows_during_an_apply_is_found_by_the_next_plan(
+    log: AuditLog, applied: Workspace
+) -> None:
     log.delay = 1
     outside(applied, "c", 7)
     log.delay = 0
@@ -150,7 +161,9 @@ def test_an_entry_that_first_shows_during_an_apply_is_found_by_the_next_plan(log
     assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
 
 
-def test_a_change_of_another_project_is_not_taken_for_our_own(log: AuditLog, applied: Workspace) -> None:
+def test_a_change_of_another_project_is_not_taken_for_our_own(
+    log: AuditLog, applied: Workspace
+) -> None:
     pass_time(1000, log, applied)
     log.delay = 1
     outside(applied, "c", 7)
@@ -159,7 +172,9 @@ def test_a_change_of_another_project_is_not_taken_for_our_own(log: AuditLog, app
     assert "max_requests_per_1_minute: 7 → 20" in applied.plan().out
 
 
-def test_what_another_stack_writes_elsewhere_makes_nothing_be_read(applied: Workspace, tmp_path: Path) -> None:
+def test_what_another_stack_writes_elsewhere_makes_nothing_be_read(
+    applied: Workspace, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     other = Workspace(tmp_path / "other", applied.emulator)
     other.write({"all.yaml": MANIFESTS.replace("User", "Group").replace("{email: ada@example.com, role: owner}",
@@ -169,7 +184,9 @@ def test_what_another_stack_writes_elsewhere_makes_nothing_be_read(applied: Work
     assert [path.rpartition("/")[2] for path in paths(applied)] == ["audit_logs", "projects"]
 
 
-def test_a_log_that_names_one_project_for_all_hides_no_change(log: AuditLog, workspace: Workspace) -> None:
+def test_a_log_that_names_one_project_for_all_hides_no_change(
+    log: AuditLog, workspace: Workspace
+) -> None:
     log.is_vague = True
     workspace.write({"all.yaml": MANIFESTS}).apply()
     assert reading(workspace)["remembered"] == READ_IN_FULL
@@ -186,7 +203,9 @@ def test_our_own_writes_may_come_late(log: AuditLog, workspace: Workspace) -> No
     assert paths(workspace) == ["/organization/audit_logs"]
 
 
-def test_what_hid_behind_our_own_late_write_is_found_when_that_comes(log: AuditLog, applied: Workspace) -> None:
+def test_what_hid_behind_our_own_late_write_is_found_when_that_comes(
+    log: AuditLog, applied: Workspace
+) -> None:
     pass_time(1000, log, applied)
     log.delay = 99
     applied.write({"all.yaml": limit_of("a", 30)}).apply()
@@ -199,7 +218,9 @@ def test_what_hid_behind_our_own_late_write_is_found_when_that_comes(log: AuditL
 def test_what_went_with_something_that_we_deleted_is_looked_for(applied: Workspace) -> None:
     leaving = "spec: {email: dev@example.com, role: reader}\nlifecycle: {on_remove: delete}\n"
     staying = "spec: {email: dev@example.com, role: member}\n"
-    applied.write({"staying.yaml": f"kind: ProjectUser\nmetadata: {{name: dev, project: a}}\n{staying}"})
+    applied.write(
+        {"staying.yaml": f"kind: ProjectUser\nmetadata: {{name: dev, project: a}}\n{staying}"}
+    )
     applied.write({"leaving.yaml": f"kind: User\nmetadata: {{name: dev}}\n{leaving}"}).apply()
     applied.write({"leaving.yaml": ""}).apply("--allow-delete", "User/dev")
     assert "+ ProjectUser/a/dev" in applied.plan().out
@@ -247,9 +268,16 @@ def test_what_was_repaired_is_repaired_only_once(applied: Workspace) -> None:
 
 
 def test_a_new_declaration_is_looked_for_where_it_would_be(applied: Workspace) -> None:
-    applied.write({"more.yaml": "kind: ServiceAccount\nmetadata: {name: cd, project: b}\nspec: {role: member}\n"})
+    applied.write(
+        {
+            "more.yaml": "kind: ServiceAccount\nmetadata: {name: cd, project: b}\nspec: {role: member}\n"
+        }
+    )
     assert "1 to create" in applied.plan().out
-    assert [path.rpartition("/")[2] for path in paths(applied)] == ["audit_logs", "service_accounts"]
+    assert [path.rpartition("/")[2] for path in paths(applied)] == [
+        "audit_logs",
+        "service_accounts",
+    ]
 
 
 def test_a_changed_manifest_is_compared_with_what_is_really_there(applied: Workspace) -> None:
@@ -288,7 +316,9 @@ def test_a_log_that_forgot_what_it_showed_is_not_believed(applied: Workspace) ->
     ("type", "remembered"),
     [("spaceship.landed", 0), ("login.succeeded", READ_IN_FULL), ("tenant.anything", READ_IN_FULL)],
 )
-def test_an_entry_of_an_unknown_type_makes_everything_be_read(applied: Workspace, type: str, remembered: int) -> None:
+def test_an_entry_of_an_unknown_type_makes_everything_be_read(
+    applied: Workspace, type: str, remembered: int
+) -> None:
     put(applied, type)
     assert reading(applied)["remembered"] == remembered
 
@@ -296,7 +326,9 @@ def test_an_entry_of_an_unknown_type_makes_everything_be_read(applied: Workspace
 @pytest.mark.parametrize(
     ("refresh", "every"), [("full_every_hours: 0", "0 hours"), ("full_every_runs: 0", "0 applies")]
 )
-def test_everything_is_read_when_its_time_has_come(applied: Workspace, refresh: str, every: str) -> None:
+def test_everything_is_read_when_its_time_has_come(
+    applied: Workspace, refresh: str, every: str
+) -> None:
     stack = f"kind: Stack\nmetadata: {{name: stack}}\nspec: {{refresh: {{{refresh}}}}}\n"
     applied.write({"reconciler.yaml": stack})
     assert reading(applied)["because"] == f"everything is read every {every}, and it is due"
@@ -304,7 +336,11 @@ def test_everything_is_read_when_its_time_has_come(applied: Workspace, refresh: 
 
 
 def test_an_apply_that_changes_nothing_counts_too_and_begins_anew(applied: Workspace) -> None:
-    applied.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 2}}\n"})
+    applied.write(
+        {
+            "reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 2}}\n"
+        }
+    )
     counts = []
     for _ in range(7):
         applied.emulator.clear_requests()
@@ -315,7 +351,11 @@ def test_an_apply_that_changes_nothing_counts_too_and_begins_anew(applied: Works
 
 
 def test_a_saved_plan_that_is_carried_out_counts_too(applied: Workspace) -> None:
-    applied.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 1}}\n"})
+    applied.write(
+        {
+            "reconciler.yaml": "kind: Stack\nmetadata: {name: stack}\nspec: {refresh: {full_every_runs: 1}}\n"
+        }
+    )
     applied.run("plan", "--out", "plan.json", expect=0)
     applied.run("apply", "plan.json", "--yes", expect=0)
     assert reading(applied)["because"] == "everything is read every 1 applies, and it is due"
@@ -336,11 +376,15 @@ def test_a_state_that_was_imported_remembers_no_reading(applied: Workspace) -> N
 def test_a_plan_writes_no_memory(applied: Workspace) -> None:
     before = {path.name: path.read_bytes() for path in (applied.folder / ".reconciler").iterdir()}
     applied.plan()
-    assert {path.name: path.read_bytes() for path in (applied.folder / ".reconciler").iterdir()} == before
+    assert {
+        path.name: path.read_bytes() for path in (applied.folder / ".reconciler").iterdir()
+    } == before
 
 
 @pytest.mark.parametrize(("ours", "pages"), [(1, 0), (3, 1), (4, 8)])
-def test_few_objects_among_very_many_are_read_singly(workspace: Workspace, ours: int, pages: int) -> None:
+def test_few_objects_among_very_many_are_read_singly(
+    workspace: Workspace, ours: int, pages: int
+) -> None:
     bots = f"kind: Assistant\nmetadata: {{name: '${{each.key}}'}}\nfor_each: {[f'bot-{n}' for n in range(ours)]}\n"
     workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
     url = workspace.emulator.base_url.removesuffix("/v1")
@@ -362,7 +406,9 @@ def test_a_list_that_was_long_is_not_read_again_for_a_few_objects(workspace: Wor
     assert len(paths(workspace)) == 4
 
 
-def test_a_list_of_ours_is_read_to_its_end_though_little_is_on_the_last_page(workspace: Workspace) -> None:
+def test_a_list_of_ours_is_read_to_its_end_though_little_is_on_the_last_page(
+    workspace: Workspace,
+) -> None:
     bots = f"kind: Assistant\nmetadata: {{name: '${{each.key}}'}}\nfor_each: {[f'bot-{n}' for n in range(402)]}\n"
     workspace.write({"bots.yaml": bots + "spec: {name: Bot, model: gpt-4o}\n"}).apply()
     workspace.emulator.clear_requests()
@@ -385,7 +431,9 @@ def test_a_plan_says_why_everything_was_read(applied: Workspace) -> None:
     assert reading(applied)["setback"] == "the audit log answers 404"
 
 
-def test_a_plan_says_how_old_the_oldest_reading_is_that_it_relies_on(log: AuditLog, applied: Workspace) -> None:
+def test_a_plan_says_how_old_the_oldest_reading_is_that_it_relies_on(
+    log: AuditLog, applied: Workspace
+) -> None:
     pass_time(3600, log, applied)
     applied.apply()
     pass_time(3600, log, applied)
@@ -395,25 +443,40 @@ def test_a_plan_says_how_old_the_oldest_reading_is_that_it_relies_on(log: AuditL
 def test_each_scope_is_said_to_be_read_as_it_is(applied: Workspace) -> None:
     outside(applied, "c", 7)
     applied.write(
-        {"one.yaml": "kind: HostedTools\nmetadata: {name: a, project: a}\nspec: {web_search: {enabled: true}}\n"}
+        {
+            "one.yaml": "kind: HostedTools\nmetadata: {name: a, project: a}\nspec: {web_search: {enabled: true}}\n"
+        }
     )
     said = applied.plan("-v").err
     assert "RateLimit of project c: read in full: the audit log has rate_limit.updated\n" in said
-    assert "HostedTools of project a: read in full: the audit log does not tell of every change there\n" in said
+    assert (
+        "HostedTools of project a: read in full: the audit log does not tell of every change there\n"
+        in said
+    )
     assert said.count("by the audit log\n") == READ_IN_FULL - 1
     assert said.count("RateLimit of project b: unchanged since ") == 1
 
 
 def test_why_one_object_is_read_singly_is_said(workspace: Workspace) -> None:
-    workspace.write({"bot.yaml": "kind: Assistant\nmetadata: {name: bot}\nspec: {name: Bot, model: gpt-4o}\n"}).apply()
-    assert "Assistant: read singly, as few objects are wanted and the list may be long" in workspace.plan("-v").err
+    workspace.write(
+        {"bot.yaml": "kind: Assistant\nmetadata: {name: bot}\nspec: {name: Bot, model: gpt-4o}\n"}
+    ).apply()
+    assert (
+        "Assistant: read singly, as few objects are wanted and the list may be long"
+        in workspace.plan("-v").err
+    )
 
 
 @pytest.mark.parametrize("format", ["text", "markdown"])
-def test_a_plan_without_refresh_does_not_claim_to_know_live_objects(applied: Workspace, format: str) -> None:
+def test_a_plan_without_refresh_does_not_claim_to_know_live_objects(
+    applied: Workspace, format: str
+) -> None:
     outside(applied, "c", 7)
     done = applied.plan("--refresh", "none", "-v", "--format", format)
-    assert "The manifests match the state; live objects were not read. 16 resources, 0 API calls" in done.out
+    assert (
+        "The manifests match the state; live objects were not read. 16 resources, 0 API calls"
+        in done.out
+    )
     assert "Live objects match" not in done.out
     assert " read " not in done.err
 

@@ -36,10 +36,28 @@ EDITS = (
     "limit", "role", "rename account", "delete account", "add account", "rename project", "archive", "user",
     "unassign", "assign", "rename group", "delete group", "project user", "leave project", "tools",
 )  # fmt: skip
-OURS = ("apply", "apply limits", "apply account", "apply user", "apply less", "neighbour", "wait", "targeted", "saved")
-LESS = ("Group/ops", "Role/reader", "RoleAssignment/ops-reader", "GroupMember/ada", "ProjectUser/a/ada")
+OURS = (
+    "apply",
+    "apply limits",
+    "apply account",
+    "apply user",
+    "apply less",
+    "neighbour",
+    "wait",
+    "targeted",
+    "saved",
+)
+LESS = (
+    "Group/ops",
+    "Role/reader",
+    "RoleAssignment/ops-reader",
+    "GroupMember/ada",
+    "ProjectUser/a/ada",
+)
 acts = st.lists(
-    st.tuples(st.sampled_from(EDITS), st.sampled_from("abcde"), st.sampled_from((0, 0, 1, 2, 3, 99)))
+    st.tuples(
+        st.sampled_from(EDITS), st.sampled_from("abcde"), st.sampled_from((0, 0, 1, 2, 3, 99))
+    )
     | st.tuples(st.sampled_from(OURS), st.sampled_from("abcde"), st.sampled_from((0, 0, 1, 2, 99))),
     min_size=1,
     max_size=7,
@@ -107,7 +125,9 @@ class Story:
                 self.ours.run("apply", "--yes")
             case "apply less":
                 self._declare("less")
-                self.ours.run("apply", "--yes", *(word for at in LESS for word in ("--allow-delete", at)))
+                self.ours.run(
+                    "apply", "--yes", *(word for at in LESS for word in ("--allow-delete", at))
+                )
             case "targeted":
                 self._declare("limits")
                 self.ours.run("apply", "--yes", "--target", f"RateLimit/{project}/gpt-4o")
@@ -140,7 +160,9 @@ class Story:
         self.ours.write({"all.yaml": text})
 
     def _neighbour(self) -> None:
-        self.other.write({"all.yaml": NEIGHBOUR.replace("LIMIT", str(self.number))}).run("apply", "--yes")
+        self.other.write({"all.yaml": NEIGHBOUR.replace("LIMIT", str(self.number))}).run(
+            "apply", "--yes"
+        )
 
 
 def _edit(client: httpx.Client, act: str, name: str) -> None:

@@ -77,7 +77,9 @@ def begun(workspace: Workspace, count: int = 1) -> Callable[[], bool]:
     """Whether so many changes are under way, and requests in flight for them."""
 
     def look() -> bool:
-        with StateStore.open_for_reading(workspace.folder / ".reconciler", stack="stack", environment="default") as at:
+        with StateStore.open_for_reading(
+            workspace.folder / ".reconciler", stack="stack", environment="default"
+        ) as at:
             return len(at.unfinished()) >= count and workspace.emulator.requests_in_flight >= count
 
     return look
@@ -110,7 +112,9 @@ def stores(workspace: Workspace) -> int:
 
 
 def test_calls_in_flight_finish_and_what_was_not_done_is_listed(workspace: Workspace) -> None:
-    workspace.write({"s.yaml": STORES}).emulator.add_fault("on=POST:/vector_stores,do=hang:1500,times=2,when=after")
+    workspace.write({"s.yaml": STORES}).emulator.add_fault(
+        "on=POST:/vector_stores,do=hang:1500,times=2,when=after"
+    )
     process = start(workspace, "apply", "--yes", "--parallelism", "2")
     until(process, begun(workspace, 2))
     code, out, err = ended(process, signal.SIGINT)
@@ -123,24 +127,38 @@ def test_calls_in_flight_finish_and_what_was_not_done_is_listed(workspace: Works
     assert stores(workspace) == 6
 
 
-def test_an_interrupted_apply_has_recorded_what_was_in_flight_and_released_the_lock(workspace: Workspace) -> None:
-    workspace.write({"s.yaml": STORES}).emulator.add_fault("on=POST:/vector_stores,do=hang:1000,times=2,when=after")
+def test_an_interrupted_apply_has_recorded_what_was_in_flight_and_released_the_lock(
+    workspace: Workspace,
+) -> None:
+    workspace.write({"s.yaml": STORES}).emulator.add_fault(
+        "on=POST:/vector_stores,do=hang:1000,times=2,when=after"
+    )
     process = start(workspace, "apply", "--yes", "--parallelism", "2")
     until(process, begun(workspace, 2))
     ended(process, signal.SIGTERM)
-    with StateStore.open_for_reading(workspace.folder / ".reconciler", stack="stack", environment="default") as state:
+    with StateStore.open_for_reading(
+        workspace.folder / ".reconciler", stack="stack", environment="default"
+    ) as state:
         assert (len(state.records()), state.unfinished(), state.holder()) == (2, [], None)
 
 
 WAITS = {
     "for its turn": ("on=POST:/vector_stores,do=retry-after:100,times=0", [POSTED]),
-    "before trying again": ("on=GET:/vector_stores,do=error:503,times=0,skip=1", [POSTED, "GET /vector_stores"]),
-    "until a lost object can be found": ("on=POST:/vector_stores,do=reset", [POSTED, "GET /vector_stores"]),
+    "before trying again": (
+        "on=GET:/vector_stores,do=error:503,times=0,skip=1",
+        [POSTED, "GET /vector_stores"],
+    ),
+    "until a lost object can be found": (
+        "on=POST:/vector_stores,do=reset",
+        [POSTED, "GET /vector_stores"],
+    ),
 }
 
 
 @pytest.mark.parametrize(("fault", "calls"), WAITS.values(), ids=WAITS.keys())
-def test_an_apply_that_waits_wakes_up_at_once(workspace: Workspace, fault: str, calls: list[str]) -> None:
+def test_an_apply_that_waits_wakes_up_at_once(
+    workspace: Workspace, fault: str, calls: list[str]
+) -> None:
     workspace.variables["RECONCILER_SETTLE_SECONDS"] = "100"
     workspace.write({"s.yaml": STORE.format("s")}).emulator.add_fault(fault)
     workspace.emulator.add_fault("on=POST:/vector_stores,do=reset")
@@ -153,9 +171,14 @@ def test_an_apply_that_waits_wakes_up_at_once(workspace: Workspace, fault: str, 
 
 
 def test_an_apply_that_waits_for_indexing_wakes_up_at_once(workspace: Workspace) -> None:
-    workspace.write({"s.yaml": FOLDER, "docs/a.md": "a"}).emulator.set_options(index_delay_ms=AGES_MS)
+    workspace.write({"s.yaml": FOLDER, "docs/a.md": "a"}).emulator.set_options(
+        index_delay_ms=AGES_MS
+    )
     process = start(workspace, "apply", "--yes")
-    until(process, lambda: any(r.method == "GET" and "/files/" in r.path for r in workspace.emulator.requests))
+    until(
+        process,
+        lambda: any(r.method == "GET" and "/files/" in r.path for r in workspace.emulator.requests),
+    )
     code, out, _ = ended(process, signal.SIGINT)
     assert (code, "interrupted while it was under way" in " ".join(out.split())) == (130, True)
     goes_on(workspace)
@@ -163,13 +186,20 @@ def test_an_apply_that_waits_for_indexing_wakes_up_at_once(workspace: Workspace)
 
 
 @pytest.mark.parametrize(
-    ("command", "number"), [("plan", signal.SIGINT), ("apply", signal.SIGTERM)], ids=["plan", "apply"]
+    ("command", "number"),
+    [("plan", signal.SIGINT), ("apply", signal.SIGTERM)],
+    ids=["plan", "apply"],
 )
-def test_reading_is_given_up_at_once(workspace: Workspace, command: str, number: signal.Signals) -> None:
+def test_reading_is_given_up_at_once(
+    workspace: Workspace, command: str, number: signal.Signals
+) -> None:
     workspace.write({"s.yaml": STORES, "p.yaml": PROJECT, "a.yaml": AGENT})
     workspace.emulator.add_fault(f"on=GET:*,do=hang:{AGES_MS},times=0,skip=1")
     process = start(workspace, command)
-    until(process, lambda: len(workspace.emulator.requests) + workspace.emulator.requests_in_flight >= 3)
+    until(
+        process,
+        lambda: len(workspace.emulator.requests) + workspace.emulator.requests_in_flight >= 3,
+    )
     code, out, err = ended(process, number)
     assert (code, out) == (130, "")
     assert "Interrupted" in err
@@ -232,7 +262,9 @@ def test_a_second_signal_leaves_at_once_although_connections_hang(workspace: Wor
 def test_one_signal_ends_the_search_after_a_lost_answer_while_the_server_is_gone(
     workspace: Workspace, number: signal.Signals
 ) -> None:
-    workspace.write({"a.yaml": AGENT}).emulator.add_fault("on=POST:/agents,do=reset,when=after,then=100000")
+    workspace.write({"a.yaml": AGENT}).emulator.add_fault(
+        "on=POST:/agents,do=reset,when=after,then=100000"
+    )
     process = start(workspace, "apply", "--yes")
     until(process, lost(workspace, 3))
     code, out, _ = ended(process, number)
@@ -242,4 +274,6 @@ def test_one_signal_ends_the_search_after_a_lost_answer_while_the_server_is_gone
 
 def lost(workspace: Workspace, count: int) -> Callable[[], bool]:
     """Whether so many requests have had no answer."""
-    return lambda: len([request for request in workspace.emulator.requests if request.status == 0]) >= count
+    return lambda: (
+        len([request for request in workspace.emulator.requests if request.status == 0]) >= count
+    )

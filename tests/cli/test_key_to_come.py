@@ -38,7 +38,9 @@ def test_one_apply_makes_the_project_its_account_and_what_needs_the_key(stack: W
     assert stack.plan().code == 0
 
 
-def test_an_unset_variable_without_an_account_that_delivers_the_key_is_an_error(stack: Workspace) -> None:
+def test_an_unset_variable_without_an_account_that_delivers_the_key_is_an_error(
+    stack: Workspace,
+) -> None:
     done = stack.declare(PROJECT, STORE).run("plan", expect=1)
     assert "set SEARCH_API_KEY" in done.err
 
@@ -54,5 +56,7 @@ def test_a_variable_that_was_not_brought_back_stops_its_own_project_alone(stack:
 
 def test_what_needs_the_key_is_made_after_it(stack: Workspace) -> None:
     stack.declare(PROJECT, ACCOUNT, STORE).apply()
-    paths = [item.path.rpartition("/")[2] for item in stack.emulator.requests if item.method == "POST"]
+    paths = [
+        item.path.rpartition("/")[2] for item in stack.emulator.requests if item.method == "POST"
+    ]
     assert paths == ["projects", "service_accounts", "vector_stores"]

@@ -77,13 +77,19 @@ def test_drift_is_reported_although_another_resource_is_in_conflict(workspace: W
     with user(workspace) as client:
         client.post(f"/assistants/{assistants(workspace)[0]['id']}", json={"temperature": 1.5})
         client.post("/assistants", json={"model": "gpt-4o", "name": "Theirs"})
-    workspace.write({"b.yaml": ASSISTANT.replace("{name: bot}", "{name: two}").replace("Bot", "Theirs")})
+    workspace.write(
+        {"b.yaml": ASSISTANT.replace("{name: bot}", "{name: two}").replace("Bot", "Theirs")}
+    )
     assert "0.5 → 1.5" in workspace.run("drift", expect=2).out
 
 
 def test_outputs_keep_their_last_value_when_an_apply_fails_in_part(applied: Workspace) -> None:
     before = applied.run("output", "store", expect=0).out
-    applied.write({"m/b.yaml": "kind: VectorStore\nmetadata: {name: more, project: search}\nspec: {name: More}\n"})
+    applied.write(
+        {
+            "m/b.yaml": "kind: VectorStore\nmetadata: {name: more, project: search}\nspec: {name: More}\n"
+        }
+    )
     applied.emulator.add_fault("on=POST:/vector_stores,do=error:400,times=0")
     applied.run("apply", "--yes")
     assert applied.run("output", "store", expect=0).out == before
@@ -116,11 +122,17 @@ def test_destroying_a_target_destroys_what_needs_it(applied: Workspace) -> None:
     assert applied.run("state", "list", expect=0).out.split()[0] == "Project/search"
 
 
-def test_a_target_that_is_declared_no_more_is_deleted_and_not_taken_for_gone(applied: Workspace) -> None:
+def test_a_target_that_is_declared_no_more_is_deleted_and_not_taken_for_gone(
+    applied: Workspace,
+) -> None:
     (applied.folder / "m" / "v.yaml").unlink()
-    stack = STACK["reconciler.yaml"].replace('outputs: {store: "${VectorStore/search/docs}"}', "outputs: {}")
+    stack = STACK["reconciler.yaml"].replace(
+        'outputs: {store: "${VectorStore/search/docs}"}', "outputs: {}"
+    )
     applied.write({"reconciler.yaml": stack})
-    applied.apply("--target", "VectorStore/search/docs", "--allow-delete", "VectorStore/search/docs")
+    applied.apply(
+        "--target", "VectorStore/search/docs", "--allow-delete", "VectorStore/search/docs"
+    )
     assert list(applied.emulator.store.all("vector_store")) == []
 
 
@@ -153,12 +165,18 @@ def test_two_keys_of_one_project_show_each_object_once(workspace: Workspace) -> 
     workspace.write({"reconciler.yaml": stack, "a.yaml": assistant}).apply()
     (workspace.folder / STATE).unlink()
     assert workspace.plan().code == 0
-    workspace.write({"a.yaml": "kind: VectorStore\nmetadata: {name: docs, project: mine}\nspec: {name: Docs}\n"})
+    workspace.write(
+        {"a.yaml": "kind: VectorStore\nmetadata: {name: docs, project: mine}\nspec: {name: Docs}\n"}
+    )
     assert "1 to create, 0 to update, 1 to delete" in workspace.plan().out
 
 
-@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\x00" + b"\xff" * 4096], ids=len)
-def test_a_damaged_state_is_one_error_that_says_what_to_do(applied: Workspace, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"no database", b"SQLite format 3\x00" + b"\xff" * 4096], ids=len
+)
+def test_a_damaged_state_is_one_error_that_says_what_to_do(
+    applied: Workspace, content: bytes
+) -> None:
     (applied.folder / STATE).write_bytes(content)
     applied.emulator.clear_requests()
     done = applied.run("apply", "--yes")

@@ -94,7 +94,9 @@ def test_a_field_that_is_missing_is_compared_with_what_was_applied_last(
     assert workspace.plan().code == 0
 
 
-def test_a_setting_that_is_written_whole_keeps_what_an_answer_lacks(workspace: Workspace, drop: dict[str, str]) -> None:
+def test_a_setting_that_is_written_whole_keeps_what_an_answer_lacks(
+    workspace: Workspace, drop: dict[str, str]
+) -> None:
     workspace.declare(ALERT).apply()
     drop["/spend_alerts"] = "notification_channel"
     workspace.declare(ALERT.replace("100", "200")).apply()
@@ -113,7 +115,9 @@ def test_a_key_that_lacks_its_owner_is_an_error_and_not_a_second_key(
     assert workspace.emulator.store.counts() == before
 
 
-def test_nothing_is_made_beside_objects_whose_names_are_missing(workspace: Workspace, drop: dict[str, str]) -> None:
+def test_nothing_is_made_beside_objects_whose_names_are_missing(
+    workspace: Workspace, drop: dict[str, str]
+) -> None:
     workspace.declare(KEY).apply()
     workspace.run("state", "rm", "AdminKey/nightly", expect=0)
     before = count(workspace, "admin_key")
@@ -137,12 +141,16 @@ def test_a_value_of_the_wrong_type_is_an_error_and_no_plan(
     workspace: Workspace, field: str, value: Any, said: str
 ) -> None:
     broken: dict[str, Any] = {}
-    with relayed(workspace, lambda path, item: item.update(broken if "/assistants" in path else {})):
+    with relayed(
+        workspace, lambda path, item: item.update(broken if "/assistants" in path else {})
+    ):
         workspace.declare(BOT).apply()
         broken[field] = value
         for command in (("plan",), ("apply", "--yes")):
             refused = workspace.run(*command, expect=1)
-            assert re.search(rf"Assistant asst_\w+: .* of the wrong type: {re.escape(said)}", refused.err)
+            assert re.search(
+                rf"Assistant asst_\w+: .* of the wrong type: {re.escape(said)}", refused.err
+            )
 
 
 def test_drift_tells_of_no_change_where_a_value_has_the_wrong_type(workspace: Workspace) -> None:

@@ -27,12 +27,16 @@ def refuse(workspace: Workspace, route: str, how: str = "error:404") -> None:
 
 
 def writes(workspace: Workspace) -> list[str]:
-    return [item.path.split("/")[-1] for item in workspace.emulator.requests if item.method != "GET"]
+    return [
+        item.path.split("/")[-1] for item in workspace.emulator.requests if item.method != "GET"
+    ]
 
 
 def statuses(workspace: Workspace, command: str, *, expect: int) -> dict[str, str]:
     done = workspace.run(command, "--yes", "--format", "json", expect=expect)
-    return {item["address"]: item["status"] for item in json.loads(done.out)["reconciler"]["outcomes"]}
+    return {
+        item["address"]: item["status"] for item in json.loads(done.out)["reconciler"]["outcomes"]
+    }
 
 
 def count(workspace: Workspace, kind: str) -> int:
@@ -45,7 +49,9 @@ def recorded(workspace: Workspace) -> set[str]:
 
 
 def leave(emulator: Emulator, email: str) -> None:
-    with httpx.Client(base_url=emulator.base_url, headers={"authorization": f"Bearer {emulator.admin_key}"}) as admin:
+    with httpx.Client(
+        base_url=emulator.base_url, headers={"authorization": f"Bearer {emulator.admin_key}"}
+    ) as admin:
         users = admin.get("/organization/users").json()["data"]
         (id,) = [user["id"] for user in users if user["email"] == email]
         admin.delete(f"/organization/users/{id}").raise_for_status()
@@ -66,7 +72,11 @@ def test_the_note_about_kinds_that_were_not_searched_is_one(workspace: Workspace
     for route in ("GET:/agents", "GET:/assistants", "GET:/evals"):
         refuse(workspace, route)
     done = workspace.declare(STORE).run("plan", "--format", "json", expect=0)
-    notes = [item for item in json.loads(done.out)["reconciler"]["diagnostics"] if "searched" in item["summary"]]
+    notes = [
+        item
+        for item in json.loads(done.out)["reconciler"]["diagnostics"]
+        if "searched" in item["summary"]
+    ]
     assert [item["severity"] for item in notes] == ["warning"]
     assert all(f"{name}: " in notes[0]["detail"] for name in ("Agent", "Assistant", "Eval"))
     assert "404" in notes[0]["detail"]
@@ -110,14 +120,23 @@ def test_a_plan_with_an_error_shows_the_rest_and_exits_with_1(workspace: Workspa
 def test_what_needs_a_resource_with_an_error_is_skipped(workspace: Workspace) -> None:
     refuse(workspace, "GET:/vector_stores*", "error:400")
     found = statuses(workspace.declare(STORE, USING, PROJECT), "apply", expect=13)
-    assert found == {"Agent/helper": "skipped", "Project/p": "applied", "VectorStore/docs": "failed"}
+    assert found == {
+        "Agent/helper": "skipped",
+        "Project/p": "applied",
+        "VectorStore/docs": "failed",
+    }
 
 
-def test_what_refers_to_an_unreadable_object_and_is_in_order_shows_no_change(workspace: Workspace) -> None:
+def test_what_refers_to_an_unreadable_object_and_is_in_order_shows_no_change(
+    workspace: Workspace,
+) -> None:
     workspace.declare(STORE, USING).apply()
     refuse(workspace, "GET:/vector_stores*", "error:400")
     done = workspace.run("plan", "--format", "json", expect=1)
-    changes = {item["address"]: item["change"]["actions"] for item in json.loads(done.out)["resource_changes"]}
+    changes = {
+        item["address"]: item["change"]["actions"]
+        for item in json.loads(done.out)["resource_changes"]
+    }
     assert changes["Agent/helper"] == ["no-op"]
 
 
@@ -162,7 +181,9 @@ def test_a_server_that_refuses_everything_is_said_once(workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("how", ["agents", "agents:410", "agents:400"])
-def test_a_retired_kind_that_nothing_declares_is_forgotten_with_a_warning(workspace: Workspace, how: str) -> None:
+def test_a_retired_kind_that_nothing_declares_is_forgotten_with_a_warning(
+    workspace: Workspace, how: str
+) -> None:
     workspace.declare(STORE, AGENT).apply()
     workspace.emulator.set_options(retire=[how])
     done = workspace.declare(STORE).run("apply", "--yes", expect=0)
@@ -170,7 +191,9 @@ def test_a_retired_kind_that_nothing_declares_is_forgotten_with_a_warning(worksp
     assert recorded(workspace) == {"VectorStore/docs"}
 
 
-def test_a_declared_resource_of_a_retired_kind_fails_alone_and_says_the_way_out(workspace: Workspace) -> None:
+def test_a_declared_resource_of_a_retired_kind_fails_alone_and_says_the_way_out(
+    workspace: Workspace,
+) -> None:
     assistant = "kind: Assistant\nmetadata: {name: bot}\nspec: {model: gpt-4.1}\n"
     workspace.declare(assistant, STORE).apply()
     workspace.emulator.set_options(retire_assistants=True)
@@ -196,7 +219,9 @@ def test_a_server_error_of_a_list_is_no_retirement(workspace: Workspace) -> None
 # --- what cannot be created
 
 
-def test_a_person_who_is_no_member_fails_alone_and_the_message_says_invite(workspace: Workspace) -> None:
+def test_a_person_who_is_no_member_fails_alone_and_the_message_says_invite(
+    workspace: Workspace,
+) -> None:
     done = workspace.declare(LEFT, GROUP, MEMBER).run("apply", "--yes", expect=13)
     assert "declare kind Invite" in done.err
     assert count(workspace, "group") == 1
@@ -227,9 +252,12 @@ def test_a_limit_for_an_unknown_model_says_which_one_may_be_meant(workspace: Wor
 
 def test_a_conflict_refuses_its_own_resource_and_no_other(workspace: Workspace) -> None:
     with httpx.Client(
-        base_url=workspace.emulator.base_url, headers={"authorization": f"Bearer {workspace.emulator.api_key}"}
+        base_url=workspace.emulator.base_url,
+        headers={"authorization": f"Bearer {workspace.emulator.api_key}"},
     ) as http:
-        http.post("/vector_stores", json={"name": "Docs"}, headers={"OpenAI-Beta": "assistants=v2"}).raise_for_status()
+        http.post(
+            "/vector_stores", json={"name": "Docs"}, headers={"OpenAI-Beta": "assistants=v2"}
+        ).raise_for_status()
     found = statuses(workspace.declare(STORE, PROJECT), "apply", expect=13)
     assert found == {"Project/p": "applied", "VectorStore/docs": "failed"}
     assert count(workspace, "vector_store") == 1
@@ -238,12 +266,16 @@ def test_a_conflict_refuses_its_own_resource_and_no_other(workspace: Workspace) 
 # --- readings that a decision needs
 
 
-def test_a_member_is_not_invited_although_the_log_shows_no_change_of_members(workspace: Workspace) -> None:
+def test_a_member_is_not_invited_although_the_log_shows_no_change_of_members(
+    workspace: Workspace,
+) -> None:
     workspace.declare(INVITE, CLEO, PROJECT).apply()
     assert workspace.plan().code == 0
 
 
-def test_a_field_that_only_the_server_sets_is_read_although_the_log_shows_no_change(workspace: Workspace) -> None:
+def test_a_field_that_only_the_server_sets_is_read_although_the_log_shows_no_change(
+    workspace: Workspace,
+) -> None:
     agent = "kind: Agent\nmetadata: {name: a}\nspec: {model: gpt-4.1, metadata: {role: '${User/cleo.role}'}}\n"
     workspace.declare(PROJECT, CLEO, agent).apply()
     assert workspace.plan().code == 0
@@ -256,7 +288,9 @@ def test_an_invite_fails_alone_where_members_cannot_be_read(workspace: Workspace
     assert count(workspace, "invite") == 0
 
 
-def test_an_apply_whose_resources_all_have_errors_ends_with_these_alone(workspace: Workspace) -> None:
+def test_an_apply_whose_resources_all_have_errors_ends_with_these_alone(
+    workspace: Workspace,
+) -> None:
     workspace.declare(GROUP).apply()
     with httpx.Client(
         base_url=workspace.emulator.base_url,

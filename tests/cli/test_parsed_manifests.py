@@ -58,12 +58,16 @@ def test_a_plan_sees_what_was_edited(workspace: Workspace) -> None:
 def test_a_problem_of_a_manifest_that_was_kept_is_told_with_its_place(workspace: Workspace) -> None:
     stack = "kind: Stack\nmetadata: {name: acme}\nspec: {manifests: [a.yaml]}\n"
     variables = stack.replace("]}", "], variables: {model: {default: gpt-4.1}}}")
-    workspace.write({"reconciler.yaml": variables, "a.yaml": BOT.replace("gpt-4.1", '"${var.model}"')}).apply()
+    workspace.write(
+        {"reconciler.yaml": variables, "a.yaml": BOT.replace("gpt-4.1", '"${var.model}"')}
+    ).apply()
     refused = workspace.write({"reconciler.yaml": stack}).run("plan", expect=1)
     assert "a.yaml:3:26" in refused.err
 
 
-def test_a_state_that_cannot_be_read_does_not_hide_what_is_wrong_with_manifests(workspace: Workspace) -> None:
+def test_a_state_that_cannot_be_read_does_not_hide_what_is_wrong_with_manifests(
+    workspace: Workspace,
+) -> None:
     workspace.write({"a.yaml": BOT}).apply()
     (file,) = (workspace.folder / ".reconciler").glob("*.db")
     file.write_bytes(b"no database" * 100)

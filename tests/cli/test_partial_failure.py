@@ -55,10 +55,14 @@ def broken(workspace: Workspace) -> Workspace:
 
 def outcomes(workspace: Workspace, *, expect: int) -> dict[str, dict[str, Any]]:
     done = workspace.run("apply", "--yes", "--format", "json", expect=expect)
-    return {outcome["address"]: outcome for outcome in json.loads(done.out)["reconciler"]["outcomes"]}
+    return {
+        outcome["address"]: outcome for outcome in json.loads(done.out)["reconciler"]["outcomes"]
+    }
 
 
-def test_what_is_independent_goes_on_and_what_depends_is_skipped_because_of_it(broken: Workspace) -> None:
+def test_what_is_independent_goes_on_and_what_depends_is_skipped_because_of_it(
+    broken: Workspace,
+) -> None:
     found = outcomes(broken, expect=13)
     assert {address: outcome["status"] for address, outcome in found.items()} == STATUSES
     assert found["Assistant/second"]["message"] == "VectorStore/docs did not go through"

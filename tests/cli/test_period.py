@@ -33,7 +33,9 @@ def test_a_moment_is_read_in_every_spelling(text: str, meant: datetime) -> None:
     assert moment(text, "--since", now=NOW) == meant
 
 
-@pytest.mark.parametrize("text", ["", "30", "d", "-3d", "99999999d", "99999d9", "last tuesday", "2026-02-30", "12H"])
+@pytest.mark.parametrize(
+    "text", ["", "30", "d", "-3d", "99999999d", "99999d9", "last tuesday", "2026-02-30", "12H"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no day"):
         day(text, "--since", today=TODAY)

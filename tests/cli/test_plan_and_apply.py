@@ -37,7 +37,8 @@ spec:
 
 def admin(workspace: Workspace) -> httpx.Client:
     return httpx.Client(
-        base_url=workspace.emulator.base_url, headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"}
+        base_url=workspace.emulator.base_url,
+        headers={"Authorization": f"Bearer {workspace.emulator.admin_key}"},
     )
 
 
@@ -49,18 +50,25 @@ def project_id(client: httpx.Client, name: str = "Search") -> str:
 def user(workspace: Workspace) -> httpx.Client:
     return httpx.Client(
         base_url=workspace.emulator.base_url,
-        headers={"Authorization": f"Bearer {workspace.emulator.api_key}", "OpenAI-Beta": "assistants=v2"},
+        headers={
+            "Authorization": f"Bearer {workspace.emulator.api_key}",
+            "OpenAI-Beta": "assistants=v2",
+        },
     )
 
 
 def assistants(workspace: Workspace) -> list[dict[str, object]]:
     with user(workspace) as client:
-        found: list[dict[str, object]] = client.get("/assistants", params={"limit": 100}).json()["data"]
+        found: list[dict[str, object]] = client.get("/assistants", params={"limit": 100}).json()[
+            "data"
+        ]
         return found
 
 
 def writes(workspace: Workspace) -> list[tuple[str, str]]:
-    return [(item.method, item.path) for item in workspace.emulator.requests if item.method != "GET"]
+    return [
+        (item.method, item.path) for item in workspace.emulator.requests if item.method != "GET"
+    ]
 
 
 def test_a_plan_writes_nothing_anywhere(workspace: Workspace) -> None:
@@ -104,40 +112,56 @@ def test_an_explicit_null_clears_a_field(workspace: Workspace) -> None:
 
 
 def test_a_removed_declaration_deletes_its_object(workspace: Workspace) -> None:
-    workspace.write({"a.yaml": ASSISTANT, "b.yaml": ASSISTANT.replace("bot", "two").replace("Bot", "Two")}).apply()
+    workspace.write(
+        {"a.yaml": ASSISTANT, "b.yaml": ASSISTANT.replace("bot", "two").replace("Bot", "Two")}
+    ).apply()
     (workspace.folder / "b.yaml").unlink()
     workspace.apply()
     assert [item["name"] for item in assistants(workspace)] == ["Bot"]
 
 
 def test_a_retained_object_is_let_go_and_loses_its_mark(workspace: Workspace) -> None:
-    retained = ASSISTANT.replace("bot", "two").replace("Bot", "Two") + "lifecycle: {on_remove: retain}\n"
+    retained = (
+        ASSISTANT.replace("bot", "two").replace("Bot", "Two") + "lifecycle: {on_remove: retain}\n"
+    )
     workspace.write({"a.yaml": ASSISTANT, "b.yaml": retained}).apply()
     (workspace.folder / "b.yaml").unlink()
     workspace.apply()
-    assert {str(item["name"]): item["metadata"] for item in assistants(workspace)}["Two"] == {"team": "cx"}
+    assert {str(item["name"]): item["metadata"] for item in assistants(workspace)}["Two"] == {
+        "team": "cx"
+    }
 
 
 def test_limits_are_written_back_when_their_declaration_goes(workspace: Workspace) -> None:
     workspace.write({"p.yaml": PROJECT, "l.yaml": LIMIT}).apply()
     with admin(workspace) as client:
         path = f"/organization/projects/{project_id(client)}/rate_limits"
-        before = {row["model"]: row["max_requests_per_1_minute"] for row in client.get(path).json()["data"]}
+        before = {
+            row["model"]: row["max_requests_per_1_minute"]
+            for row in client.get(path).json()["data"]
+        }
         (workspace.folder / "l.yaml").unlink()
         workspace.apply()
-        after = {row["model"]: row["max_requests_per_1_minute"] for row in client.get(path).json()["data"]}
+        after = {
+            row["model"]: row["max_requests_per_1_minute"]
+            for row in client.get(path).json()["data"]
+        }
     assert before["gpt-4.1"] == 300
     assert after["gpt-4.1"] != 300
 
 
 def test_a_project_is_retained_unless_it_says_otherwise(workspace: Workspace) -> None:
-    workspace.write({"p.yaml": PROJECT.replace("lifecycle: {on_remove: delete}\n", ""), "a.yaml": ASSISTANT}).apply()
+    workspace.write(
+        {"p.yaml": PROJECT.replace("lifecycle: {on_remove: delete}\n", ""), "a.yaml": ASSISTANT}
+    ).apply()
     (workspace.folder / "p.yaml").unlink()
     workspace.apply()
     assert not [path for _, path in writes(workspace) if path.endswith("/archive")]
 
 
-def test_an_object_of_the_same_name_is_a_conflict_and_not_a_second_object(workspace: Workspace) -> None:
+def test_an_object_of_the_same_name_is_a_conflict_and_not_a_second_object(
+    workspace: Workspace,
+) -> None:
     with user(workspace) as client:
         client.post("/assistants", json={"model": "gpt-4o", "name": "Bot"})
     done = workspace.write({"a.yaml": ASSISTANT}).run("apply", "--yes", expect=1)
@@ -149,17 +173,24 @@ def test_a_conflict_is_resolved_by_adopting(workspace: Workspace) -> None:
     with user(workspace) as client:
         client.post("/assistants", json={"model": "gpt-4o", "name": "Bot"})
     workspace.write({"a.yaml": ASSISTANT}).apply("--adopt")
-    assert [(item["name"], item["instructions"]) for item in assistants(workspace)] == [("Bot", "Be kind.")]
+    assert [(item["name"], item["instructions"]) for item in assistants(workspace)] == [
+        ("Bot", "Be kind.")
+    ]
 
 
 def test_two_candidates_are_an_error_that_lists_their_ids(workspace: Workspace) -> None:
     with user(workspace) as client:
-        ids = [client.post("/assistants", json={"model": "gpt-4o", "name": "Bot"}).json()["id"] for _ in range(2)]
+        ids = [
+            client.post("/assistants", json={"model": "gpt-4o", "name": "Bot"}).json()["id"]
+            for _ in range(2)
+        ]
     done = workspace.write({"a.yaml": ASSISTANT}).run("plan", "--adopt", expect=1)
     assert all(id in done.err for id in ids)
 
 
-def test_an_object_of_another_stack_is_refused_by_the_name_of_that_stack(workspace: Workspace) -> None:
+def test_an_object_of_another_stack_is_refused_by_the_name_of_that_stack(
+    workspace: Workspace,
+) -> None:
     mark = {"reconciler": "other/prod/Assistant/bot"}
     with user(workspace) as client:
         client.post("/assistants", json={"model": "gpt-4o", "name": "Bot", "metadata": mark})
@@ -187,10 +218,16 @@ def test_what_an_imported_object_has_otherwise_is_in_the_next_plan(workspace: Wo
 def test_a_renamed_address_keeps_its_object(workspace: Workspace) -> None:
     workspace.write({"a.yaml": ASSISTANT}).apply()
     (before,) = assistants(workspace)
-    renamed = ASSISTANT.replace("{name: bot}", "{name: robot}") + "lifecycle: {renamed_from: Assistant/bot}\n"
+    renamed = (
+        ASSISTANT.replace("{name: bot}", "{name: robot}")
+        + "lifecycle: {renamed_from: Assistant/bot}\n"
+    )
     workspace.write({"a.yaml": renamed}).apply()
     (after,) = assistants(workspace)
-    assert (after["id"], after["metadata"]["reconciler"]) == (before["id"], "stack/default/Assistant/robot")  # type: ignore[index]
+    assert (after["id"], after["metadata"]["reconciler"]) == (
+        before["id"],
+        "stack/default/Assistant/robot",
+    )  # type: ignore[index]
     assert workspace.plan().code == 0
 
 
@@ -260,10 +297,14 @@ def test_an_account_without_key_has_none(workspace: Workspace) -> None:
     """
     workspace.write({"p.yaml": PROJECT, "s.yaml": account}).apply()
     with admin(workspace) as client:
-        assert client.get(f"/organization/projects/{project_id(client)}/api_keys").json()["data"] == []
+        assert (
+            client.get(f"/organization/projects/{project_id(client)}/api_keys").json()["data"] == []
+        )
 
 
-def test_what_is_in_a_new_project_is_made_with_the_key_of_a_new_account(workspace: Workspace) -> None:
+def test_what_is_in_a_new_project_is_made_with_the_key_of_a_new_account(
+    workspace: Workspace,
+) -> None:
     files = {
         "reconciler.yaml": """\
             kind: Stack
@@ -330,9 +371,13 @@ def test_a_saved_plan_is_refused_once_the_state_has_moved(workspace: Workspace) 
 
 def test_an_object_that_moved_since_the_plan_is_refused(workspace: Workspace) -> None:
     workspace.write({"a.yaml": ASSISTANT}).apply()
-    workspace.write({"a.yaml": ASSISTANT.replace("0.5", "0.7")}).run("plan", "--out", "p.json", expect=0)
+    workspace.write({"a.yaml": ASSISTANT.replace("0.5", "0.7")}).run(
+        "plan", "--out", "p.json", expect=0
+    )
     with user(workspace) as client:
-        client.post(f"/assistants/{assistants(workspace)[0]['id']}", json={"instructions": "Be rude."})
+        client.post(
+            f"/assistants/{assistants(workspace)[0]['id']}", json={"instructions": "Be rude."}
+        )
     done = workspace.run("apply", "p.json", expect=10)
     assert "Be rude." in done.out
     assert assistants(workspace)[0]["temperature"] == 0.5
@@ -365,9 +410,13 @@ def test_ignored_fields_are_left_to_others(workspace: Workspace) -> None:
     assert workspace.plan().code == 0
 
 
-def test_a_protected_object_is_not_deleted_even_after_its_block_is_gone(workspace: Workspace) -> None:
+def test_a_protected_object_is_not_deleted_even_after_its_block_is_gone(
+    workspace: Workspace,
+) -> None:
     two = ASSISTANT.replace("bot", "two").replace("Bot", "Two")
-    workspace.write({"a.yaml": ASSISTANT, "b.yaml": two + "lifecycle: {prevent_destroy: true}\n"}).apply()
+    workspace.write(
+        {"a.yaml": ASSISTANT, "b.yaml": two + "lifecycle: {prevent_destroy: true}\n"}
+    ).apply()
     workspace.write({"b.yaml": two}).apply()
     (workspace.folder / "b.yaml").unlink()
     done = workspace.run("apply", "--yes", expect=11)
@@ -377,7 +426,9 @@ def test_a_protected_object_is_not_deleted_even_after_its_block_is_gone(workspac
 
 
 def test_too_many_deletes_are_refused(workspace: Workspace) -> None:
-    many = "\n---\n".join(ASSISTANT.replace("bot", f"b{n}").replace("Bot", f"B{n}") for n in range(8))
+    many = "\n---\n".join(
+        ASSISTANT.replace("bot", f"b{n}").replace("Bot", f"B{n}") for n in range(8)
+    )
     workspace.write({"a.yaml": ASSISTANT, "b.yaml": many}).apply()
     (workspace.folder / "b.yaml").unlink()
     done = workspace.run("apply", "--yes", expect=11)
@@ -386,9 +437,15 @@ def test_too_many_deletes_are_refused(workspace: Workspace) -> None:
 
 
 def test_the_json_plan_has_the_shape_of_terraforms(workspace: Workspace) -> None:
-    plan = json.loads(workspace.write({"a.yaml": ASSISTANT}).run("plan", "--format", "json", expect=0).out)
+    plan = json.loads(
+        workspace.write({"a.yaml": ASSISTANT}).run("plan", "--format", "json", expect=0).out
+    )
     (change,) = plan["resource_changes"]
-    assert (change["address"], change["type"], change["name"]) == ("Assistant/bot", "Assistant", "bot")
+    assert (change["address"], change["type"], change["name"]) == (
+        "Assistant/bot",
+        "Assistant",
+        "bot",
+    )
     assert (change["change"]["actions"], change["change"]["before"]) == (["create"], None)
 
 
@@ -403,13 +460,18 @@ def test_outputs_are_there_for_applications(workspace: Workspace) -> None:
     workspace.write({"reconciler.yaml": stack, "m/a.yaml": ASSISTANT}).apply()
     id = str(assistants(workspace)[0]["id"])
     assert workspace.run("output", "bot-id", expect=0).out == id + "\n"
-    assert workspace.run("output", "--format", "env", expect=0).out == f"BOT_ID={id}\nBOT_MODEL=gpt-4o\n"
+    assert (
+        workspace.run("output", "--format", "env", expect=0).out
+        == f"BOT_ID={id}\nBOT_MODEL=gpt-4o\n"
+    )
     found = json.loads(workspace.run("output", "--format", "json", expect=0).out)
     assert found == {"bot-id": id, "bot_model": "gpt-4o"}
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
-def test_global_options_may_stand_before_or_after_the_command(workspace: Workspace, position: str) -> None:
+def test_global_options_may_stand_before_or_after_the_command(
+    workspace: Workspace, position: str
+) -> None:
     workspace.write({"sub/a.yaml": ASSISTANT})
     words = ["-C", "sub", "validate"] if position == "before" else ["validate", "-C", "sub"]
     assert "1 resource" in workspace.run(*words, expect=0).out
@@ -431,8 +493,12 @@ def test_a_plan_without_refresh_calls_nothing(workspace: Workspace) -> None:
     assert workspace.emulator.requests == []
 
 
-@pytest.mark.parametrize("command", [["apply", "--yes"], ["destroy", "--yes"], ["plan", "--out", "p.plan"]])
-def test_what_was_planned_without_looking_is_not_carried_out(workspace: Workspace, command: list[str]) -> None:
+@pytest.mark.parametrize(
+    "command", [["apply", "--yes"], ["destroy", "--yes"], ["plan", "--out", "p.plan"]]
+)
+def test_what_was_planned_without_looking_is_not_carried_out(
+    workspace: Workspace, command: list[str]
+) -> None:
     workspace.write({"a.yaml": ASSISTANT}).apply()
     workspace.emulator.clear_requests()
     said = workspace.run(*command, "--refresh", "none", expect=1).err
@@ -441,13 +507,17 @@ def test_what_was_planned_without_looking_is_not_carried_out(workspace: Workspac
     assert not (workspace.folder / "p.plan").exists()
 
 
-def test_a_budget_that_is_too_small_is_refused_before_anything_is_called(workspace: Workspace) -> None:
+def test_a_budget_that_is_too_small_is_refused_before_anything_is_called(
+    workspace: Workspace,
+) -> None:
     workspace.write({"p.yaml": PROJECT, "l.yaml": LIMIT, "a.yaml": ASSISTANT})
     assert "budget of 2" in workspace.run("plan", "--budget", "2", expect=1).err
     assert workspace.emulator.requests == []
 
 
-def test_a_folder_with_a_key_in_it_stops_an_apply_before_anything_is_written(workspace: Workspace) -> None:
+def test_a_folder_with_a_key_in_it_stops_an_apply_before_anything_is_written(
+    workspace: Workspace,
+) -> None:
     store = "kind: VectorStore\nmetadata: {name: s}\nspec: {name: s, files: [{path: docs/*.md}]}\n"
     workspace.write({"s.yaml": store, "a.yaml": ASSISTANT, "docs/a.md": workspace.emulator.api_key})
     refused = workspace.run("apply", "--yes", expect=1)

@@ -101,11 +101,15 @@ class Organization:
         """Somebody changes a limit by hand."""
         with self._client() as client:
             body = {"max_requests_per_1_minute": 7}
-            client.post(f"/organization/projects/{project_id}/rate_limits/rl-gpt-4o", json=body).raise_for_status()
+            client.post(
+                f"/organization/projects/{project_id}/rate_limits/rl-gpt-4o", json=body
+            ).raise_for_status()
 
     def _client(self) -> httpx.Client:
         emulator = self.workspace.emulator
-        return httpx.Client(base_url=emulator.base_url, headers={"Authorization": f"Bearer {emulator.admin_key}"})
+        return httpx.Client(
+            base_url=emulator.base_url, headers={"Authorization": f"Bearer {emulator.admin_key}"}
+        )
 
 
 def organization(tmp_path: Path, projects: int) -> Iterator[Organization]:
@@ -131,7 +135,9 @@ def of_any_size(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Orga
     yield from organization(tmp_path, request.param)
 
 
-def test_a_plan_that_asks_the_log_costs_at_most_one_call_more_than_a_full_one(of_any_size: Organization) -> None:
+def test_a_plan_that_asks_the_log_costs_at_most_one_call_more_than_a_full_one(
+    of_any_size: Organization,
+) -> None:
     ids = of_any_size.project_ids()
     others = [f"proj_other{number}" for number in range(40)]
     costs = {"right after the first apply": of_any_size.costs()}
@@ -163,7 +169,9 @@ def test_a_plan_after_a_large_first_apply_reads_little_of_its_entries(large: Org
     assert large.calls() <= FEW
 
 
-def test_a_change_after_a_large_first_apply_costs_no_more_than_its_own_scope(large: Organization) -> None:
+def test_a_change_after_a_large_first_apply_costs_no_more_than_its_own_scope(
+    large: Organization,
+) -> None:
     unchanged = large.calls()
     large.workspace.write({"all.yaml": manifests(80, changed=7)})
     assert large.calls() == unchanged + 1
@@ -176,7 +184,9 @@ def test_a_change_by_hand_right_after_a_large_apply_is_found(large: Organization
     assert "max_requests_per_1_minute: 7 → 20" in large.workspace.plan().out
 
 
-def test_a_change_by_hand_during_a_large_apply_is_found(large: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_by_hand_during_a_large_apply_is_found(
+    large: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, *_ = large.project_ids()
     changed = manifests(80).replace("minute: ", "minute: 1").replace('1"${each.value}"', "40")
     large.workspace.write({"all.yaml": changed})
@@ -189,8 +199,15 @@ def test_a_change_by_hand_during_a_large_apply_is_found(large: Organization, mon
         if kind == "audit_log" and body["type"] == "rate_limit.updated":
             limits.append(body["id"])
             if len(limits) == 40:
-                stranger = {**body, "id": "audit_log-stranger", "project": {"id": first, "name": "p0"}}
-                stranger["actor"] = {"type": "api_key", "api_key": {"id": "key_other", "user": {"id": "user-other"}}}
+                stranger = {
+                    **body,
+                    "id": "audit_log-stranger",
+                    "project": {"id": first, "name": "p0"},
+                }
+                stranger["actor"] = {
+                    "type": "api_key",
+                    "api_key": {"id": "key_other", "user": {"id": "user-other"}},
+                }
                 added(kind, scope, stranger, **hidden)
         return found
 
@@ -204,7 +221,8 @@ def test_a_change_by_hand_during_a_large_apply_is_found(large: Organization, mon
 
 
 @pytest.mark.parametrize(
-    ("type", "projects"), [("login.succeeded", ()), ("rate_limit.updated", ("proj_other",)), ("invite.sent", ())]
+    ("type", "projects"),
+    [("login.succeeded", ()), ("rate_limit.updated", ("proj_other",)), ("invite.sent", ())],
 )
 def test_many_entries_about_nothing_of_ours_are_passed_over(
     small: Organization, type: str, projects: tuple[str, ...]
@@ -213,7 +231,9 @@ def test_many_entries_about_nothing_of_ours_are_passed_over(
     assert small.calls() <= FEW
 
 
-@pytest.mark.parametrize(("type", "projects"), [("login.succeeded", ()), ("rate_limit.updated", ("proj_other",))])
+@pytest.mark.parametrize(
+    ("type", "projects"), [("login.succeeded", ()), ("rate_limit.updated", ("proj_other",))]
+)
 def test_a_change_by_hand_before_many_other_entries_is_found(
     small: Organization, type: str, projects: tuple[str, ...]
 ) -> None:
@@ -221,10 +241,18 @@ def test_a_change_by_hand_before_many_other_entries_is_found(
     small.flood(1000, type, *projects)
     small.workspace.emulator.clear_requests()
     assert "max_requests_per_1_minute: 7 → 20" in small.workspace.plan().out
-    assert sum(request.path.endswith("/service_accounts") for request in small.workspace.emulator.requests) == 0
+    assert (
+        sum(
+            request.path.endswith("/service_accounts")
+            for request in small.workspace.emulator.requests
+        )
+        == 0
+    )
 
 
-def test_a_change_by_hand_is_not_taken_for_a_write_of_ours_that_is_further_down_the_log(small: Organization) -> None:
+def test_a_change_by_hand_is_not_taken_for_a_write_of_ours_that_is_further_down_the_log(
+    small: Organization,
+) -> None:
     small.workspace.write({"all.yaml": manifests(5, changed=1)}).apply()
     small.flood(100, "login.succeeded")
     changed = next(id for id in small.project_ids() if small.name_of(id) == "p1")
@@ -233,7 +261,9 @@ def test_a_change_by_hand_is_not_taken_for_a_write_of_ours_that_is_further_down_
     assert "max_requests_per_1_minute: 7 → 30" in small.workspace.plan().out
 
 
-def test_a_change_by_hand_in_the_second_of_a_large_apply_is_not_taken_for_a_write_of_ours(large: Organization) -> None:
+def test_a_change_by_hand_in_the_second_of_a_large_apply_is_not_taken_for_a_write_of_ours(
+    large: Organization,
+) -> None:
     large.workspace.write({"all.yaml": manifests(80, changed=1)}).apply()
     for id in large.project_ids():
         large.change_a_limit(id)
@@ -245,7 +275,11 @@ def test_many_entries_about_one_scope_make_only_that_be_read(small: Organization
     small.workspace.emulator.clear_requests()
     small.workspace.run("plan", expect=0)
     last = [request.path.rpartition("/")[2] for request in small.workspace.emulator.requests]
-    assert (last.count("rate_limits"), last.count("service_accounts"), last.count("projects")) == (1, 0, 0)
+    assert (last.count("rate_limits"), last.count("service_accounts"), last.count("projects")) == (
+        1,
+        0,
+        0,
+    )
 
 
 def test_an_unknown_entry_among_many_makes_everything_be_read(small: Organization) -> None:
@@ -261,7 +295,9 @@ def test_entries_of_many_other_projects_are_given_up_after_one_page(small: Organ
     assert small.calls() == full + 1
 
 
-def test_an_apply_after_a_long_log_was_given_up_lets_the_next_plan_ask_it_again(small: Organization) -> None:
+def test_an_apply_after_a_long_log_was_given_up_lets_the_next_plan_ask_it_again(
+    small: Organization,
+) -> None:
     small.flood(1000, "rate_limit.updated", *(f"proj_other{number}" for number in range(40)))
     small.later(120)
     small.workspace.apply()

@@ -23,7 +23,9 @@ spec:
 def folder(workspace: Workspace) -> Workspace:
     """A folder with two good files, an empty one and a picture."""
     good = {"kb/a.md": "a", "kb/b.md": "b"}
-    return workspace.write({**good, "kb/empty.md": "", "kb/logo.png": "png"}).declare(STORE, ASSISTANT)
+    return workspace.write({**good, "kb/empty.md": "", "kb/logo.png": "png"}).declare(
+        STORE, ASSISTANT
+    )
 
 
 def count(workspace: Workspace, kind: str) -> int:
@@ -32,12 +34,19 @@ def count(workspace: Workspace, kind: str) -> int:
 
 
 def uploads(workspace: Workspace) -> int:
-    return sum((item.method, item.path) == ("POST", "/files") for item in workspace.emulator.requests)
+    return sum(
+        (item.method, item.path) == ("POST", "/files") for item in workspace.emulator.requests
+    )
 
 
-def test_refused_files_are_named_and_the_rest_is_applied_with_what_depends_on_it(folder: Workspace) -> None:
+def test_refused_files_are_named_and_the_rest_is_applied_with_what_depends_on_it(
+    folder: Workspace,
+) -> None:
     done = folder.run("apply", "--yes", expect=13)
-    assert "✗ kb/empty.md was refused at upload: POST /files answered 400, param file: File is empty." in done.out
+    assert (
+        "✗ kb/empty.md was refused at upload: POST /files answered 400, param file: File is empty."
+        in done.out
+    )
     assert "✗ kb/logo.png was refused when it was attached" in done.out
     assert [count(folder, kind) for kind in ("file", "vector_store_file", "assistant")] == [2, 2, 1]
 
@@ -53,10 +62,15 @@ def test_the_report_for_programs_lists_refused_files(folder: Workspace) -> None:
     done = folder.run("apply", "--yes", "--format", "json", expect=13)
     outcomes = {item["address"]: item for item in json.loads(done.out)["reconciler"]["outcomes"]}
     assert outcomes["VectorStore/docs"]["status"] == "applied"
-    assert [text.split(" ")[0] for text in outcomes["VectorStore/docs"]["refused"]] == ["kb/empty.md", "kb/logo.png"]
+    assert [text.split(" ")[0] for text in outcomes["VectorStore/docs"]["refused"]] == [
+        "kb/empty.md",
+        "kb/logo.png",
+    ]
 
 
-def test_a_file_that_was_refused_is_named_in_each_plan_and_not_sent_again(folder: Workspace) -> None:
+def test_a_file_that_was_refused_is_named_in_each_plan_and_not_sent_again(
+    folder: Workspace,
+) -> None:
     folder.run("apply", "--yes", expect=13)
     folder.emulator.clear_requests()
     plan = folder.plan()
@@ -103,8 +117,11 @@ def test_a_refused_file_that_leaves_the_folder_leaves_nothing_to_do(folder: Work
 
 def test_validate_names_what_the_api_is_known_to_refuse_with_its_place(folder: Workspace) -> None:
     done = folder.run("validate", expect=0)
-    assert 'warning: Empty file\n  manifests.yaml:3:35  VectorStore/docs\n  "kb/empty.md": the API rejects' in done.err
-    assert '"kb/logo.png": the API rejects files with other extensions' in done.err
+    assert (
+        'warning: Empty file\n  manifests.yaml:3:35  VectorStore/docs\n  "kb/empty.md": the API rejects'
+        in done.err
+    )
+    assert '"kb/logo.png": the API accepts only files with the extensions' in done.err
 
 
 def test_validate_names_an_empty_upload(workspace: Workspace) -> None:

@@ -50,7 +50,10 @@ def test_more_members_than_may_be_deleted_are_refused(workspace: Workspace) -> N
     with_pages(workspace, 60).declare(STORE % "").apply()
     without_pages(workspace, 11)
     refused = workspace.run("apply", "--yes", expect=11)
-    assert "removes 11 members (VectorStore/handbook), more than guards.max_deletes allows (10)" in refused.err
+    assert (
+        "removes 11 members (VectorStore/handbook), more than guards.max_deletes allows (10)"
+        in refused.err
+    )
     assert uploads(workspace) == 60
 
 

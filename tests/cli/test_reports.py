@@ -48,12 +48,21 @@ def assert_all_say(workspace: Workspace, words: str) -> None:
         assert words in text.replace("`", "").replace("\\", "")
 
 
-COMMANDS = [("plan",), ("apply", "--yes"), ("destroy", "--yes"), ("drift",), ("check",), ("rollback", "1", "--yes")]
+COMMANDS = [
+    ("plan",),
+    ("apply", "--yes"),
+    ("destroy", "--yes"),
+    ("drift",),
+    ("check",),
+    ("rollback", "1", "--yes"),
+]
 OF_MANIFESTS = COMMANDS[:-1]
 
 
 @pytest.mark.parametrize("command", OF_MANIFESTS, ids=" ".join)
-def test_a_mistake_in_a_manifest_is_in_every_report(reporting: Workspace, command: tuple[str, ...]) -> None:
+def test_a_mistake_in_a_manifest_is_in_every_report(
+    reporting: Workspace, command: tuple[str, ...]
+) -> None:
     reporting.declare(BROKEN).run(*command, *REPORTS, expect=1)
     assert_all_say(reporting, "modle")
     assert as_json(reporting)["applyable"] is False
@@ -61,7 +70,9 @@ def test_a_mistake_in_a_manifest_is_in_every_report(reporting: Workspace, comman
 
 
 @pytest.mark.parametrize("command", [*COMMANDS[:4], COMMANDS[5]], ids=" ".join)
-def test_a_server_that_cannot_be_reached_is_in_every_report(reporting: Workspace, command: tuple[str, ...]) -> None:
+def test_a_server_that_cannot_be_reached_is_in_every_report(
+    reporting: Workspace, command: tuple[str, ...]
+) -> None:
     reporting.variables = {"RECONCILER_ANSWER_SECONDS": "1"}
     reporting.emulator.add_fault("on=*:*,do=error:401,times=0")
     reporting.run(*command, *REPORTS, expect=1)
@@ -77,7 +88,9 @@ def test_a_missing_key_is_in_every_report(reporting: Workspace) -> None:
 @pytest.mark.parametrize(
     "command", [("apply", "--yes"), ("destroy", "--yes"), ("rollback", "1", "--yes")], ids=" ".join
 )
-def test_a_lock_that_is_held_is_in_every_report(reporting: Workspace, command: tuple[str, ...]) -> None:
+def test_a_lock_that_is_held_is_in_every_report(
+    reporting: Workspace, command: tuple[str, ...]
+) -> None:
     folder = reporting.folder / ".reconciler"
     with (
         StateStore.open(folder, stack="stack", environment="default") as store,
@@ -98,9 +111,13 @@ def guarded(reporting: Workspace) -> Workspace:
 
 
 @pytest.mark.parametrize(
-    "command", [("plan", "--destroy"), ("plan", "--destroy", "--detailed-exitcode"), ("destroy", "--yes")], ids=" ".join
+    "command",
+    [("plan", "--destroy"), ("plan", "--destroy", "--detailed-exitcode"), ("destroy", "--yes")],
+    ids=" ".join,
 )
-def test_what_a_guard_refuses_is_in_every_report_with_the_plan(guarded: Workspace, command: tuple[str, ...]) -> None:
+def test_what_a_guard_refuses_is_in_every_report_with_the_plan(
+    guarded: Workspace, command: tuple[str, ...]
+) -> None:
     guarded.run(*command, *REPORTS, expect=11)
     assert_all_say(guarded, "is protected by lifecycle.prevent_destroy")
     found = as_json(guarded)
@@ -110,7 +127,9 @@ def test_what_a_guard_refuses_is_in_every_report_with_the_plan(guarded: Workspac
 
 
 @pytest.mark.parametrize("command", [("plan", "--destroy"), ("destroy", "--yes")], ids=" ".join)
-def test_what_a_guard_refuses_is_on_standard_output_for_programs(guarded: Workspace, command: tuple[str, ...]) -> None:
+def test_what_a_guard_refuses_is_on_standard_output_for_programs(
+    guarded: Workspace, command: tuple[str, ...]
+) -> None:
     found = json.loads(guarded.run(*command, "--format", "json", expect=11).out)
     assert (found["applyable"], len(found["reconciler"]["refusals"])) == (False, 1)
     markdown = guarded.run(*command, "--format", "markdown", expect=11).out
@@ -124,7 +143,9 @@ def test_what_a_guard_refuses_is_told_once_in_text(guarded: Workspace) -> None:
 
 
 def test_a_stale_plan_is_in_every_report(reporting: Workspace) -> None:
-    reporting.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run("plan", "--out", "p.json", expect=0)
+    reporting.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run(
+        "plan", "--out", "p.json", expect=0
+    )
     reporting.apply()
     reporting.run("apply", "p.json", *REPORTS, expect=10)
     assert_all_say(reporting, "the state has moved on since the plan was made")
@@ -132,7 +153,9 @@ def test_a_stale_plan_is_in_every_report(reporting: Workspace) -> None:
 
 
 def test_objects_that_moved_are_in_every_report(reporting: Workspace) -> None:
-    reporting.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run("plan", "--out", "p.json", expect=0)
+    reporting.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run(
+        "plan", "--out", "p.json", expect=0
+    )
     store = reporting.emulator.store
     with store.lock:
         [record] = store.all("assistant")
@@ -175,7 +198,9 @@ def test_a_failure_is_on_standard_output_for_programs(reporting: Workspace, name
 
 
 @pytest.mark.parametrize("name", ["json", "markdown"])
-def test_a_mistake_in_a_manifest_is_printed_once_for_programs(reporting: Workspace, name: str) -> None:
+def test_a_mistake_in_a_manifest_is_printed_once_for_programs(
+    reporting: Workspace, name: str
+) -> None:
     done = reporting.declare(BROKEN).run("plan", "--format", name, expect=1)
     assert done.err == ""
     if name == "json":
@@ -206,7 +231,9 @@ def test_a_table_that_could_not_be_made_is_no_table_of_an_earlier_run(
 def test_outputs_that_could_not_be_read_set_no_variable(reporting: Workspace) -> None:
     reporting.write({"r.env": "BOT=asst_1\n"})
     reporting.run("output", "nothing", "--report", "r.env:env", expect=1)
-    assert all(line.startswith("#") for line in (reporting.folder / "r.env").read_text().splitlines())
+    assert all(
+        line.startswith("#") for line in (reporting.folder / "r.env").read_text().splitlines()
+    )
 
 
 def test_a_report_of_outputs_is_written(reporting: Workspace) -> None:

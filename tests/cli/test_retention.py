@@ -37,10 +37,14 @@ class Platform:
 
     def file(self, name: str, age: float, purpose: str = "batch_output") -> str:
         """A file."""
-        made = make_file(self.store, DEFAULT_PROJECT, filename=name, purpose=purpose, content=b"{}\n")
+        made = make_file(
+            self.store, DEFAULT_PROJECT, filename=name, purpose=purpose, content=b"{}\n"
+        )
         return self._aged(made, created_at=age)
 
-    def vector_store(self, name: str, age: float, unused: float | None = None, **metadata: str) -> str:
+    def vector_store(
+        self, name: str, age: float, unused: float | None = None, **metadata: str
+    ) -> str:
         """A vector store; `unused` days lie between its last use and today."""
         made = make_store(self.store, DEFAULT_PROJECT, {"name": name, "metadata": metadata})
         return self._aged(made, created_at=age, last_active_at=age if unused is None else unused)
@@ -52,7 +56,9 @@ class Platform:
         self._aged(found, **{name: days})
 
     def _aged(self, made: Record, **ages: float) -> str:
-        made.body.update({name: int(self.store.clock() - days * 86_400) for name, days in ages.items()})
+        made.body.update(
+            {name: int(self.store.clock() - days * 86_400) for name, days in ages.items()}
+        )
         return made.id
 
     def has(self, kind: str, id: str) -> bool:
@@ -68,7 +74,10 @@ def platform(workspace: Workspace) -> Platform:
 
 @pytest.fixture
 def client(workspace: Workspace) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {workspace.emulator.api_key}", "OpenAI-Beta": "assistants=v2"}
+    headers = {
+        "Authorization": f"Bearer {workspace.emulator.api_key}",
+        "OpenAI-Beta": "assistants=v2",
+    }
     with httpx.Client(base_url=workspace.emulator.base_url, headers=headers) as found:
         yield found
 
@@ -79,7 +88,9 @@ def rule(name: str, of: str, match: str) -> str:
 
 def removed(workspace: Workspace) -> set[str]:
     """The ids of all that a plan would delete, each with the rule that says so."""
-    changes = json.loads(workspace.run("plan", "--format", "json", expect=0).out)["resource_changes"]
+    changes = json.loads(workspace.run("plan", "--format", "json", expect=0).out)[
+        "resource_changes"
+    ]
     deletes = [one for one in changes if one["change"]["actions"] == ["delete"]]
     assert all(one["reconciler"]["reason"] == "a retention rule matches it" for one in deletes)
     assert all(one["reconciler"]["matched_by"].startswith("Retention/") for one in deletes)
@@ -87,7 +98,12 @@ def removed(workspace: Workspace) -> set[str]:
 
 
 def completion(client: httpx.Client, model: str, **metadata: str) -> str:
-    said: Any = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "store": True, "metadata": metadata}
+    said: Any = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "store": True,
+        "metadata": metadata,
+    }
     return str(client.post("/chat/completions", json=said).json()["id"])
 
 
@@ -111,10 +127,19 @@ def test_what_matches_in_purpose_and_age_is_listed_by_plan_and_removed_by_apply(
 def test_names_metadata_and_models_match_and_a_store_is_as_old_as_its_last_use(
     workspace: Workspace, platform: Platform, client: httpx.Client
 ) -> None:
-    scratch, kept = platform.file("tmp-1.md", 9, "assistants"), platform.file("final-1.md", 9, "assistants")
-    tests, used = platform.vector_store("it-1", 90, run="ci"), platform.vector_store("it-2", 90, 1, run="ci")
+    scratch, kept = (
+        platform.file("tmp-1.md", 9, "assistants"),
+        platform.file("final-1.md", 9, "assistants"),
+    )
+    tests, used = (
+        platform.vector_store("it-1", 90, run="ci"),
+        platform.vector_store("it-2", 90, 1, run="ci"),
+    )
     another = platform.vector_store("it-3", 90, run="nightly")
-    asked, unasked = completion(client, "gpt-4.1", app="demo"), completion(client, "gpt-4.1", app="live")
+    asked, unasked = (
+        completion(client, "gpt-4.1", app="demo"),
+        completion(client, "gpt-4.1", app="live"),
+    )
     mini = completion(client, "gpt-4.1-mini", app="demo")
     for id in (asked, unasked, mini):
         platform.age("chat_completion", id, "created", 9)
@@ -123,14 +148,23 @@ def test_names_metadata_and_models_match_and_a_store_is_as_old_as_its_last_use(
     workspace.declare(
         rule("scratch", "File", '{name: "tmp-*", older_than_days: 7}'),
         rule("ci", "VectorStore", '{name: "it-*", metadata: {run: ci}, older_than_days: 7}'),
-        rule("demo", "ChatCompletion", f"{{model: {model}, metadata: {{app: demo}}, older_than_days: 7}}"),
+        rule(
+            "demo",
+            "ChatCompletion",
+            f"{{model: {model}, metadata: {{app: demo}}, older_than_days: 7}}",
+        ),
     )
     assert removed(workspace) == {scratch, tests, asked}
     workspace.apply()
     files, stores = [platform.has("file", id) for id in (scratch, kept)], (tests, used, another)
     assert files == [False, True]
     assert [platform.has("vector_store", id) for id in stores] == [False, True, True]
-    assert [platform.has("chat_completion", id) for id in (asked, unasked, mini, fresh)] == [False, True, True, True]
+    assert [platform.has("chat_completion", id) for id in (asked, unasked, mini, fresh)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
     assert workspace.plan().code == 0
 
 
@@ -142,7 +176,10 @@ def test_nothing_that_anybody_is_known_to_want_is_removed(
     store = client.get("/vector_stores").json()["data"][0]["id"]
     own = client.get("/files").json()["data"][0]["id"]
     theirs = platform.vector_store("Theirs", 99, reconciler="other/default/VectorStore/theirs")
-    named, held = platform.file("named.md", 99, "assistants"), platform.file("held.md", 99, "assistants")
+    named, held = (
+        platform.file("named.md", 99, "assistants"),
+        platform.file("held.md", 99, "assistants"),
+    )
     client.post(f"/vector_stores/{theirs}/files", json={"file_id": held}).raise_for_status()
     shown = platform.file("shown.md", 99, "assistants")
     client.post(f"/vector_stores/{store}", json={"metadata": {"by_hand": shown}}).raise_for_status()
@@ -160,7 +197,9 @@ def test_nothing_that_anybody_is_known_to_want_is_removed(
     assert removed(workspace) == {loose, unused}
 
 
-def test_too_many_are_refused_until_the_rule_is_allowed(workspace: Workspace, platform: Platform) -> None:
+def test_too_many_are_refused_until_the_rule_is_allowed(
+    workspace: Workspace, platform: Platform
+) -> None:
     files = [platform.file(f"{number}.jsonl", 99) for number in range(12)]
     workspace.declare(RESULTS)
     refused = workspace.run("apply", "--yes", expect=11)
@@ -183,13 +222,17 @@ def test_a_saved_plan_is_refused_where_what_it_would_remove_is_not_what_it_was(
         workspace.declare(ci.replace("7}", "8}"))
     else:
         notes = {"taken over": {"metadata": {"reconciler": "other/default/VectorStore/x"}}}
-        client.post(f"/vector_stores/{store}", json=notes.get(event, {"name": "precious"})).raise_for_status()
+        client.post(
+            f"/vector_stores/{store}", json=notes.get(event, {"name": "precious"})
+        ).raise_for_status()
     refused = workspace.run("apply", "--yes", "p.json")
     assert refused.code == 10
     assert platform.has("vector_store", store)
 
 
-def test_targets_drift_and_destroy_remove_nothing_by_rules(workspace: Workspace, platform: Platform) -> None:
+def test_targets_drift_and_destroy_remove_nothing_by_rules(
+    workspace: Workspace, platform: Platform
+) -> None:
     old = platform.file("old.jsonl", 99)
     workspace.declare(STORE, RESULTS)
     workspace.apply("--target", "VectorStore/handbook")

@@ -22,7 +22,9 @@ from tests.conftest import Workspace
 
 BOT = Address.parse("Assistant/bot")
 NEWLINE = b"\n"
-LOST_WITHOUT_OUTPUTS = LOST["reconciler.yaml"].replace('  outputs: {store: "${VectorStore/search/docs}"}\n', "")
+LOST_WITHOUT_OUTPUTS = LOST["reconciler.yaml"].replace(
+    '  outputs: {store: "${VectorStore/search/docs}"}\n', ""
+)
 
 # --- all kinds and actions in one run --------------------------------------------------------------------------------
 
@@ -274,14 +276,24 @@ CONTENTS = {
     "docs/more/c.md": "# C\n",
 }
 
-OF_THEIR_TIME = {"id", "created_at", "last_active_at", "expires_at", "last_used_at", "archived_at", "updated_at"}
+OF_THEIR_TIME = {
+    "id",
+    "created_at",
+    "last_active_at",
+    "expires_at",
+    "last_used_at",
+    "archived_at",
+    "updated_at",
+}
 
 
 class Story:
     """A is applied, then B, then B is rolled back; what was live after each."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace.write({"reconciler.yaml": STACK, "m/common.yaml": COMMON, "m/a.yaml": A, **CONTENTS})
+        self.workspace = workspace.write(
+            {"reconciler.yaml": STACK, "m/common.yaml": COMMON, "m/a.yaml": A, **CONTENTS}
+        )
         workspace.apply()
         with user(workspace) as client:
             theirs = {"model": "gpt-4o", "name": "Theirs", "instructions": "Made by hand."}
@@ -303,7 +315,17 @@ class Story:
 def live(emulator: Emulator) -> dict[str, Any]:
     """Every object by kind and name, without what belongs to its moment; ids are told by whose they are."""
     store = emulator.store
-    kinds = ("project", "user", "group", "spend_limit", "service_account", "file", "vector_store", "assistant", "agent")
+    kinds = (
+        "project",
+        "user",
+        "group",
+        "spend_limit",
+        "service_account",
+        "file",
+        "vector_store",
+        "assistant",
+        "agent",
+    )
     found = [(f"{kind} {_name(item.body)}", item) for kind in kinds for item in store.all(kind)]
     names = {item.id: name for name, item in found}
 
@@ -323,9 +345,13 @@ def live(emulator: Emulator) -> dict[str, Any]:
     for name, item in found:
         if item.kind == "project":
             set_to = item.hidden["limits"]
-            seen[f"limits of {name}"] = {model.id: {**model.limits, **set_to.get(model.id, {})} for model in MODELS}
+            seen[f"limits of {name}"] = {
+                model.id: {**model.limits, **set_to.get(model.id, {})} for model in MODELS
+            }
         if item.kind == "service_account":
-            seen[f"keys of {name}"] = sum(item.id in json.dumps(key.hidden) for key in store.all("api_key"))
+            seen[f"keys of {name}"] = sum(
+                item.id in json.dumps(key.hidden) for key in store.all("api_key")
+            )
         if item.kind == "group":
             seen[f"members of {name}"] = sorted(
                 names[one.id] for one in store.collection("group_user", item.id).ordered()
@@ -334,14 +360,16 @@ def live(emulator: Emulator) -> dict[str, Any]:
             members = (plain({**member.body, "file_id": member.id}) for member in store.collection(
                 "vector_store_file", item.id
             ).ordered())  # fmt: skip
-            seen[f"content of {name}"] = sorted(members, key=lambda member: json.dumps(member, sort_keys=True))
+            seen[f"content of {name}"] = sorted(
+                members, key=lambda member: json.dumps(member, sort_keys=True)
+            )
     return seen
 
 
 def _name(body: dict[str, Any]) -> str:
-    return str(body.get("filename") or body.get("email") or body.get("name") or body["threshold_amount"]) + (
-        f" for {body['purpose']}" if "purpose" in body else ""
-    )
+    return str(
+        body.get("filename") or body.get("email") or body.get("name") or body["threshold_amount"]
+    ) + (f" for {body['purpose']}" if "purpose" in body else "")
 
 
 @pytest.fixture(scope="module")
@@ -404,12 +432,18 @@ def test_each_action_has_its_inverse(story: Story, address: str, how: str) -> No
 
 def test_what_the_run_did_not_touch_is_not_written(story: Story) -> None:
     assert "bystander" not in story.rollback.out.split("Outputs")[0]
-    ids = [item.id for item in story.workspace.emulator.store.all("agent") if item.body["name"] == "Bystander"]
+    ids = [
+        item.id
+        for item in story.workspace.emulator.store.all("agent")
+        if item.body["name"] == "Bystander"
+    ]
     assert not [path for _, path in story.calls if ids[0] in path]
 
 
 @pytest.mark.parametrize("name", ["deleted", "unkeyed"])
-def test_a_key_that_the_run_deleted_is_made_again_and_goes_to_its_sink(story: Story, name: str) -> None:
+def test_a_key_that_the_run_deleted_is_made_again_and_goes_to_its_sink(
+    story: Story, name: str
+) -> None:
     key = (story.workspace.folder / "keys" / name).read_text(encoding="utf-8").strip()
     found = story.workspace.emulator.store.key_record(key)
     assert found is not None
@@ -460,13 +494,19 @@ def test_a_deleted_object_comes_back_with_what_was_made_by_hand(bot: Workspace) 
     assert "Two" in found
 
 
-def test_a_file_that_was_attached_by_hand_and_detached_by_the_run_is_attached_again(workspace: Workspace) -> None:
+def test_a_file_that_was_attached_by_hand_and_detached_by_the_run_is_attached_again(
+    workspace: Workspace,
+) -> None:
     spec = "kind: VectorStore\nmetadata: {name: s}\nspec: {name: One, files: [{path: d/*.md}]}\n"
     workspace.write({"s.yaml": spec, "d/a.md": "a\n"}).apply()
     (store,) = workspace.emulator.store.all("vector_store")
     with user(workspace) as client:
         upload = {"file": ("theirs.md", b"t", "text/markdown")}
-        made = client.post("/files", data={"purpose": "assistants"}, files=upload).raise_for_status().json()["id"]
+        made = (
+            client.post("/files", data={"purpose": "assistants"}, files=upload)
+            .raise_for_status()
+            .json()["id"]
+        )
         client.post(f"/vector_stores/{store.id}/files", json={"file_id": made}).raise_for_status()
     before = attached(workspace, store.id)
     workspace.write({"s.yaml": spec.replace("One", "Two")}).apply()
@@ -476,7 +516,9 @@ def test_a_file_that_was_attached_by_hand_and_detached_by_the_run_is_attached_ag
 
 
 def attached(workspace: Workspace, id: str) -> set[str]:
-    return {item.id for item in workspace.emulator.store.collection("vector_store_file", id).ordered()}
+    return {
+        item.id for item in workspace.emulator.store.collection("vector_store_file", id).ordered()
+    }
 
 
 def test_a_later_change_is_undone_with_a_warning(bot: Workspace) -> None:
@@ -528,20 +570,34 @@ def test_what_is_protected_is_not_rolled_back_unless_it_is_named(workspace: Work
     assert assistants(workspace) == []
 
 
-def test_the_key_in_use_is_not_rolled_back_while_anything_stays_behind_it(workspace: Workspace) -> None:
+def test_the_key_in_use_is_not_rolled_back_while_anything_stays_behind_it(
+    workspace: Workspace,
+) -> None:
     store = LOST["m/v.yaml"]
-    workspace.write({**LOST, "m/v.yaml": ""}).write({"reconciler.yaml": LOST_WITHOUT_OUTPUTS}).apply()
+    workspace.write({**LOST, "m/v.yaml": ""}).write(
+        {"reconciler.yaml": LOST_WITHOUT_OUTPUTS}
+    ).apply()
     workspace.write({"m/v.yaml": store}).apply()
-    assert "VectorStore/search/docs still needs it" in workspace.run("rollback", "1", "--yes", expect=11).err
+    assert (
+        "VectorStore/search/docs still needs it"
+        in workspace.run("rollback", "1", "--yes", expect=11).err
+    )
 
 
 def test_the_last_owner_stays_one(workspace: Workspace) -> None:
     dev = "kind: User\nmetadata: {name: dev}\nspec: {email: dev@example.com, role: owner}\n"
     workspace.write({"u.yaml": dev}).apply()
     with admin(workspace) as client:
-        for user_id in [item.id for item in workspace.emulator.store.all("user") if item.body["role"] == "owner"][:2]:
-            client.post(f"/organization/users/{user_id}", json={"role": "reader"}).raise_for_status()
-    assert "it would leave no User with role owner" in workspace.run("rollback", "1", "--yes", expect=11).err
+        for user_id in [
+            item.id for item in workspace.emulator.store.all("user") if item.body["role"] == "owner"
+        ][:2]:
+            client.post(
+                f"/organization/users/{user_id}", json={"role": "reader"}
+            ).raise_for_status()
+    assert (
+        "it would leave no User with role owner"
+        in workspace.run("rollback", "1", "--yes", expect=11).err
+    )
 
 
 def test_a_project_that_the_run_made_is_let_go_as_its_removal_would(workspace: Workspace) -> None:
@@ -550,13 +606,18 @@ def test_a_project_that_the_run_made_is_let_go_as_its_removal_would(workspace: W
     done = workspace.run("rollback", "1", "--yes", expect=0)
     assert "Project/search   will be forgotten: the object is kept" in done.out
     assert workspace.run("state", "list", expect=0).out == ""
-    assert [item.body["status"] for item in workspace.emulator.store.all("project")] == ["active", "active"]
+    assert [item.body["status"] for item in workspace.emulator.store.all("project")] == [
+        "active",
+        "active",
+    ]
 
 
 # --- what cannot come back -------------------------------------------------------------------------------------------
 
 
-def test_an_archived_project_refuses_the_rollback_and_the_rest_can_be_named(workspace: Workspace) -> None:
+def test_an_archived_project_refuses_the_rollback_and_the_rest_can_be_named(
+    workspace: Workspace,
+) -> None:
     workspace.write({"p.yaml": PROJECT + "---\n" + LIMIT, "a.yaml": ASSISTANT}).apply()
     workspace.run("destroy", "--yes", "--allow-delete", "Project/search", expect=0)
     workspace.emulator.clear_requests()
@@ -581,7 +642,10 @@ def test_other_content_than_before_is_never_uploaded(workspace: Workspace, spec:
     workspace.apply()
     workspace.write({"d/f.md": "after\n"})
     done = workspace.run("rollback", "2", "--yes", expect=1)
-    assert f'"d/f.md" had the SHA-256 {sha256(b"before" + NEWLINE).hexdigest()} before the run' in done.err
+    assert (
+        f'"d/f.md" had the SHA-256 {sha256(b"before" + NEWLINE).hexdigest()} before the run'
+        in done.err
+    )
     assert list(workspace.emulator.store.all("file")) == []
 
 
@@ -603,9 +667,15 @@ def test_a_create_that_nobody_knows_the_end_of_refuses_the_rollback(workspace: W
     with state(workspace) as store:
         run = begin(store)
         image = PreImage(address, "create", None, {}, None)
-        with suppress(KeyboardInterrupt), store.journal(run).change(address, "create", pre_image=image):
+        with (
+            suppress(KeyboardInterrupt),
+            store.journal(run).change(address, "create", pre_image=image),
+        ):
             raise KeyboardInterrupt
-    assert "Run 2 began to create it and did not end" in workspace.run("rollback", "2", "--yes", expect=1).err
+    assert (
+        "Run 2 began to create it and did not end"
+        in workspace.run("rollback", "2", "--yes", expect=1).err
+    )
 
 
 def test_an_unknown_run_is_refused_without_making_a_state(workspace: Workspace) -> None:
@@ -633,20 +703,28 @@ spec: {name: bot%s}
 """
 
 
-def test_a_value_that_only_the_server_can_give_is_not_sent_and_a_warning_says_what_stays(workspace: Workspace) -> None:
+def test_a_value_that_only_the_server_can_give_is_not_sent_and_a_warning_says_what_stays(
+    workspace: Workspace,
+) -> None:
     workspace.declare(ACCOUNT % "").apply()
     workspace.declare(ACCOUNT % ", role: member").apply()
     rolled_back = workspace.run("rollback", "2", "--yes", expect=0)
-    assert "role is not set any more, and nothing can clear it: it stays as it is" in rolled_back.out
+    assert (
+        "role is not set any more, and nothing can clear it: it stays as it is" in rolled_back.out
+    )
     assert workspace.declare(ACCOUNT % "").plan().code == 0
 
 
-def test_a_spend_limit_that_was_there_is_written_back_and_not_deleted_later(workspace: Workspace) -> None:
+def test_a_spend_limit_that_was_there_is_written_back_and_not_deleted_later(
+    workspace: Workspace,
+) -> None:
     with admin(workspace) as client:
         body = {"threshold_amount": 500, "currency": "USD", "interval": "month"}
         client.post("/organization/spend_limit", json=body).raise_for_status()
         workspace.declare(PROJECT).apply()
-        workspace.declare(PROJECT, "kind: SpendLimit\nmetadata: {name: all}\nspec: {threshold_amount: 700}\n").apply()
+        workspace.declare(
+            PROJECT, "kind: SpendLimit\nmetadata: {name: all}\nspec: {threshold_amount: 700}\n"
+        ).apply()
         workspace.run("rollback", "2", "--yes", expect=0)
         workspace.declare(PROJECT)
         assert workspace.plan().code == 0

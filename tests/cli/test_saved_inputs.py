@@ -29,7 +29,9 @@ TOKEN = "9f86d081884c7d659a2feaa0c55ad015"
 @pytest.fixture
 def stage(workspace: Workspace) -> Workspace:
     workspace.variables = {"RECONCILER_VAR_STAGE": "dev"}
-    return workspace.write({"reconciler.yaml": STACK, "manifests.yaml": BOT, "prod.yaml": "model: gpt-4.1\n"})
+    return workspace.write(
+        {"reconciler.yaml": STACK, "manifests.yaml": BOT, "prod.yaml": "model: gpt-4.1\n"}
+    )
 
 
 def model(workspace: Workspace) -> str:
@@ -38,8 +40,12 @@ def model(workspace: Workspace) -> str:
         return str(record.body["model"])
 
 
-@pytest.mark.parametrize("given", [("--var-file", "prod.yaml"), ("--var", "model=gpt-4.1")], ids=" ".join)
-def test_a_saved_plan_is_applied_without_its_variables(stage: Workspace, given: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "given", [("--var-file", "prod.yaml"), ("--var", "model=gpt-4.1")], ids=" ".join
+)
+def test_a_saved_plan_is_applied_without_its_variables(
+    stage: Workspace, given: tuple[str, ...]
+) -> None:
     stage.run("plan", *given, "--out", "p.json", expect=0)
     stage.run("apply", "p.json", expect=0)
     assert model(stage) == "gpt-4.1"

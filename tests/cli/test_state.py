@@ -75,7 +75,9 @@ def test_the_export_of_another_stack_has_to_be_meant(applied: Workspace) -> None
     [("[" * 100_000, "nested too deeply"), ("{", "is not JSON"), ("[]", "not a state export")],
     ids=["deep", "cut", "list"],
 )
-def test_a_file_that_is_no_export_is_refused_in_a_sentence(applied: Workspace, text: str, message: str) -> None:
+def test_a_file_that_is_no_export_is_refused_in_a_sentence(
+    applied: Workspace, text: str, message: str
+) -> None:
     applied.write({"s.json": text})
     done = applied.run("state", "import", "s.json", expect=1)
     assert message in done.err

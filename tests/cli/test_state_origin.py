@@ -51,7 +51,13 @@ def test_a_state_records_its_server_and_organization(applied: Workspace) -> None
 
 @pytest.mark.parametrize(
     "command",
-    [("plan",), ("apply", "--yes"), ("destroy", "--yes"), ("drift",), ("apply", "--yes", "--refresh", "full")],
+    [
+        ("plan",),
+        ("apply", "--yes"),
+        ("destroy", "--yes"),
+        ("drift",),
+        ("apply", "--yes", "--refresh", "full"),
+    ],
     ids=" ".join,
 )
 def test_a_state_is_refused_in_another_organization_before_anything_is_written(
@@ -70,7 +76,9 @@ def test_the_state_of_a_rehearsal_is_called_so(applied: Workspace, rival: Emulat
     assert "the state of a rehearsal on the emulator" in refused
 
 
-def test_a_saved_plan_is_not_applied_with_keys_of_another_organization(workspace: Workspace) -> None:
+def test_a_saved_plan_is_not_applied_with_keys_of_another_organization(
+    workspace: Workspace,
+) -> None:
     workspace.declare(ASSISTANT).apply()
     workspace.declare(*assistants(2), ASSISTANT).run("plan", "--out", "p.json", expect=0)
     workspace.emulator.set_options(organization="org-rival")
@@ -104,7 +112,9 @@ def test_a_state_without_objects_belongs_to_nobody(applied: Workspace, rival: Em
     assert identity(applied) == (rival.base_url, "org-rival")
 
 
-def test_an_imported_object_ties_the_state_to_its_organization(workspace: Workspace, rival: Emulator) -> None:
+def test_an_imported_object_ties_the_state_to_its_organization(
+    workspace: Workspace, rival: Emulator
+) -> None:
     workspace.declare(ASSISTANT).apply()
     found = workspace.run("state", "list", expect=0).out.split()[-1]
     workspace.run("state", "rm", "Assistant/bot", expect=0)
@@ -112,15 +122,21 @@ def test_an_imported_object_ties_the_state_to_its_organization(workspace: Worksp
     assert "org-emulator" in workspace.run("plan", "--base-url", rival.base_url, expect=1).err
 
 
-def test_the_organization_of_the_stack_file_is_asserted(workspace: Workspace, rival: Emulator) -> None:
-    workspace.declare(ASSISTANT).write({"reconciler.yaml": STACK.format(spec="{organization: org-emulator}")})
+def test_the_organization_of_the_stack_file_is_asserted(
+    workspace: Workspace, rival: Emulator
+) -> None:
+    workspace.declare(ASSISTANT).write(
+        {"reconciler.yaml": STACK.format(spec="{organization: org-emulator}")}
+    )
     workspace.apply()
     refused = workspace.run("plan", "--base-url", rival.base_url, "-e", "default", expect=1).err
     assert "`organization` in the stack file names the organization org-emulator" in refused
     assert writes(rival) == []
 
 
-def test_an_environment_has_an_organization_of_its_own(workspace: Workspace, rival: Emulator) -> None:
+def test_an_environment_has_an_organization_of_its_own(
+    workspace: Workspace, rival: Emulator
+) -> None:
     spec = "{organization: org-emulator, environments: {prod: {organization: org-rival}}}"
     workspace.declare(ASSISTANT).write({"reconciler.yaml": STACK.format(spec=spec)}).apply()
     workspace.run("apply", "--yes", "-e", "prod", "--base-url", rival.base_url, expect=0)
@@ -132,7 +148,9 @@ def test_what_is_no_id_of_an_organization_is_refused(workspace: Workspace, value
     assert "reconciler.yaml:3" in workspace.run("validate", expect=1).err
 
 
-def test_a_variable_that_names_another_organization_than_the_stack_is_refused(workspace: Workspace) -> None:
+def test_a_variable_that_names_another_organization_than_the_stack_is_refused(
+    workspace: Workspace,
+) -> None:
     workspace.write({"reconciler.yaml": STACK.format(spec="{organization: org-a}")})
     workspace.variables = {"OPENAI_ORG_ID": "org-b"}
     refused = workspace.run("validate", expect=1).err
@@ -146,7 +164,9 @@ def lose(workspace: Workspace, count: int) -> None:
             store.remove(record)
 
 
-@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes"), ("destroy", "--yes")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("plan",), ("apply", "--yes"), ("destroy", "--yes")], ids=" ".join
+)
 def test_a_plan_without_a_third_of_the_recorded_objects_is_refused(
     workspace: Workspace, command: tuple[str, ...]
 ) -> None:
@@ -185,7 +205,9 @@ def test_drift_says_loudly_that_much_is_gone(workspace: Workspace) -> None:
     assert sentence in warning["detail"]
 
 
-def test_a_saved_plan_is_refused_once_another_state_took_the_place_of_its_own(workspace: Workspace) -> None:
+def test_a_saved_plan_is_refused_once_another_state_took_the_place_of_its_own(
+    workspace: Workspace,
+) -> None:
     workspace.declare(ASSISTANT).apply()
     database = next((workspace.folder / ".reconciler").glob("*.db"))
     other = workspace.folder / "other"
@@ -193,7 +215,9 @@ def test_a_saved_plan_is_refused_once_another_state_took_the_place_of_its_own(wo
     workspace.run("state", "export", expect=0)
     database.rename(other / database.name)
     workspace.apply()  # a successor of the lost state, with the same serial
-    workspace.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run("plan", "--out", "p.json", expect=0)
+    workspace.declare(ASSISTANT.replace("gpt-4o", "gpt-4.1")).run(
+        "plan", "--out", "p.json", expect=0
+    )
     (other / database.name).replace(database)
     refused = workspace.run("apply", "p.json", expect=10).err
     assert "the plan was made from another state of stack/default" in refused

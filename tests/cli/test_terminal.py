@@ -12,13 +12,17 @@ from tests.cli.test_plan_and_apply import ASSISTANT, writes
 from tests.conftest import Workspace
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_anything_is_called(workspace: Workspace) -> None:
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_called(
+    workspace: Workspace,
+) -> None:
     workspace.write({"a.yaml": ASSISTANT})
     workspace.run("apply", "--yes", "--report", "nowhere/r.json:json", expect=1)
     assert workspace.emulator.requests == []
 
 
-def test_a_plan_file_that_cannot_be_written_is_refused_before_anything_is_called(workspace: Workspace) -> None:
+def test_a_plan_file_that_cannot_be_written_is_refused_before_anything_is_called(
+    workspace: Workspace,
+) -> None:
     workspace.write({"a.yaml": ASSISTANT})
     workspace.run("plan", "--out", "nowhere/p.json", expect=1)
     assert workspace.emulator.requests == []
@@ -32,7 +36,10 @@ def test_an_older_report_loses_the_rights_of_others(workspace: Workspace) -> Non
 
 
 def test_an_unknown_format_of_a_report_is_refused(workspace: Workspace) -> None:
-    assert "FILE:FORMAT" in workspace.write({"a.yaml": ASSISTANT}).run("plan", "--report", "r.pdf", expect=1).err
+    assert (
+        "FILE:FORMAT"
+        in workspace.write({"a.yaml": ASSISTANT}).run("plan", "--report", "r.pdf", expect=1).err
+    )
 
 
 def test_a_closed_standard_output_is_no_mistake(workspace: Workspace) -> None:
@@ -71,19 +78,25 @@ def test_the_question_is_asked_on_a_line_of_its_own(workspace: Workspace) -> Non
 
 @pytest.mark.parametrize("level", ["text", "json"])
 def test_two_v_show_every_call_on_standard_error(workspace: Workspace, level: str) -> None:
-    done = workspace.write({"a.yaml": ASSISTANT}).run("plan", "-vv", "--log-format", level, expect=0)
+    done = workspace.write({"a.yaml": ASSISTANT}).run(
+        "plan", "-vv", "--log-format", level, expect=0
+    )
     assert "GET /assistants" in done.err
     assert "GET /assistants" not in done.out
 
 
 def test_allowing_the_deletion_of_nothing_known_is_an_error(workspace: Workspace) -> None:
-    done = workspace.write({"a.yaml": ASSISTANT}).run("plan", "--allow-delete", "Assistant/bit", expect=1)
+    done = workspace.write({"a.yaml": ASSISTANT}).run(
+        "plan", "--allow-delete", "Assistant/bit", expect=1
+    )
     assert "Assistant/bot" in done.err
     # Objects are found by their marks too, so it takes a look to know.
     assert {item.method for item in workspace.emulator.requests} == {"GET"}
 
 
-def test_a_terminal_shows_how_far_reading_is_and_standard_output_does_not(workspace: Workspace) -> None:
+def test_a_terminal_shows_how_far_reading_is_and_standard_output_does_not(
+    workspace: Workspace,
+) -> None:
     import pty
 
     workspace.write({"a.yaml": ASSISTANT})

@@ -19,14 +19,18 @@ def with_a_stray(workspace: Workspace) -> tuple[Workspace, str]:
     workspace.declare(ASSISTANT).apply()
     headers = {"Authorization": f"Bearer {workspace.emulator.api_key}", **BETA}
     made = httpx.post(
-        f"{workspace.emulator.base_url}/assistants", json={"model": "gpt-4o", "name": "Stray"}, headers=headers
+        f"{workspace.emulator.base_url}/assistants",
+        json={"model": "gpt-4o", "name": "Stray"},
+        headers=headers,
     )
     return workspace, made.json()["id"]
 
 
 @pytest.mark.parametrize("name", ["text", "markdown", "json"])
 @pytest.mark.parametrize("command", ["plan", "drift"])
-def test_an_object_that_nobody_declares_is_listed(with_a_stray: tuple[Workspace, str], command: str, name: str) -> None:
+def test_an_object_that_nobody_declares_is_listed(
+    with_a_stray: tuple[Workspace, str], command: str, name: str
+) -> None:
     workspace, id = with_a_stray
     done = workspace.run(command, "--unmanaged", "--format", name)
     assert id in done.out
@@ -35,7 +39,9 @@ def test_an_object_that_nobody_declares_is_listed(with_a_stray: tuple[Workspace,
 
 
 @pytest.mark.parametrize("name", ["text", "markdown", "json"])
-def test_what_nobody_declares_is_in_a_saved_plan_that_is_shown(with_a_stray: tuple[Workspace, str], name: str) -> None:
+def test_what_nobody_declares_is_in_a_saved_plan_that_is_shown(
+    with_a_stray: tuple[Workspace, str], name: str
+) -> None:
     workspace, id = with_a_stray
     workspace.run("plan", "--unmanaged", "--out", "p.json", expect=0)
     assert id in workspace.run("show", "p.json", "--format", name, expect=0).out
@@ -49,7 +55,9 @@ def test_a_plan_that_reads_nothing_lists_nothing_and_says_so(workspace: Workspac
 
 def test_unmanaged_objects_are_no_change(with_a_stray: tuple[Workspace, str]) -> None:
     workspace, _ = with_a_stray
-    done = workspace.run("plan", "--unmanaged", "--detailed-exitcode", "--report", "r.json:json", expect=0)
+    done = workspace.run(
+        "plan", "--unmanaged", "--detailed-exitcode", "--report", "r.json:json", expect=0
+    )
     assert "No changes." in done.out
     [item] = json.loads((workspace.folder / "r.json").read_text())["reconciler"]["unmanaged"]
     assert item["label"] == "Stray"

@@ -37,13 +37,18 @@ kind: File
 metadata: {name: prices}
 spec: {path: data/price-list.md, purpose: assistants}
 """
-BATCH = f"{KINDS['Batch'].example}".replace("  completion_window: 24h\n", "  completion_window: 24h\n%s")
+BATCH = f"{KINDS['Batch'].example}".replace(
+    "  completion_window: 24h\n", "  completion_window: 24h\n%s"
+)
 TUNING = KINDS["FineTuningJob"].example.replace("  seed: 7\n", "%s")
 ADDED = {
     "AdminKey.expires_in_seconds": (KEY, ", expires_in_seconds: 600000"),
     "File.expires_after": (UPLOAD, ", expires_after: {anchor: created_at, seconds: 7200}"),
     "Container.file_ids": (CONTAINER, ", file_ids: ['${File/prices}']"),
-    "Batch.output_expires_after": (BATCH, "  output_expires_after: {anchor: created_at, seconds: 7200}\n"),
+    "Batch.output_expires_after": (
+        BATCH,
+        "  output_expires_after: {anchor: created_at, seconds: 7200}\n",
+    ),
     "FineTuningJob.seed": (TUNING, "  seed: 8\n"),
 }
 
@@ -64,7 +69,9 @@ def test_a_field_that_the_api_never_shows_makes_a_difference(
     assert workspace.plan().code == 0
 
 
-def test_an_adopted_object_is_not_replaced_for_a_field_that_nothing_tells(workspace: Workspace) -> None:
+def test_an_adopted_object_is_not_replaced_for_a_field_that_nothing_tells(
+    workspace: Workspace,
+) -> None:
     workspace.declare(KEY % "").apply()
     for path in sorted((workspace.folder / ".reconciler").iterdir()):
         path.unlink()
@@ -101,29 +108,47 @@ UNSHOWN = [
     (kind, item.name)
     for kind in KINDS.values()
     for item in kind.fields
-    if item.mutability is Mutability.REPLACES and item.readable is Readable.NEVER and not item.required
+    if item.mutability is Mutability.REPLACES
+    and item.readable is Readable.NEVER
+    and not item.required
 ]
 
 
-@pytest.mark.parametrize(("kind", "name"), UNSHOWN, ids=[f"{kind.name}.{name}" for kind, name in UNSHOWN])
+@pytest.mark.parametrize(
+    ("kind", "name"), UNSHOWN, ids=[f"{kind.name}.{name}" for kind, name in UNSHOWN]
+)
 def test_a_record_that_says_what_was_not_set_tells_an_addition(kind: Kind, name: str) -> None:
     live, address = LiveObject(kind, "id", {}), Address(kind.name, "x")
     desired = {name: value_of(kind.by_name[name].type)}
     told = Record(address, "id", applied={name: None})
     silent = Record(address, "id", applied={})
-    assert all(item.forces_replacement for item in diff_fields(kind, desired=desired, live=live, record=told))
+    assert all(
+        item.forces_replacement
+        for item in diff_fields(kind, desired=desired, live=live, record=told)
+    )
     assert diff_fields(kind, desired=desired, live=live, record=told) != []
     assert diff_fields(kind, desired=desired, live=live, record=silent) == []
     assert diff_fields(kind, desired=desired, live=live, record=None) == []
 
 
-@pytest.mark.parametrize("kind", [KINDS["AdminKey"], KINDS["Container"], KINDS["File"]], ids=attrgetter("name"))
-def test_what_was_not_set_is_still_known_after_another_change(workspace: Workspace, kind: Kind) -> None:
-    workspace.write({**FILES, "reconciler.yaml": STACK}).write({"manifests.yaml": whole_example(kind)})
+@pytest.mark.parametrize(
+    "kind", [KINDS["AdminKey"], KINDS["Container"], KINDS["File"]], ids=attrgetter("name")
+)
+def test_what_was_not_set_is_still_known_after_another_change(
+    workspace: Workspace, kind: Kind
+) -> None:
+    workspace.write({**FILES, "reconciler.yaml": STACK}).write(
+        {"manifests.yaml": whole_example(kind)}
+    )
     workspace.apply()
-    workspace.write({"manifests.yaml": whole_example(kind).rstrip() + "\nlifecycle: {prevent_destroy: true}\n"})
+    workspace.write(
+        {"manifests.yaml": whole_example(kind).rstrip() + "\nlifecycle: {prevent_destroy: true}\n"}
+    )
     workspace.apply()
     state = workspace.run(
-        "state", "show", str(Address(kind.name, kind.example.split("name: ")[1].split()[0])), expect=0
+        "state",
+        "show",
+        str(Address(kind.name, kind.example.split("name: ")[1].split()[0])),
+        expect=0,
     )
     assert "null" in state.out

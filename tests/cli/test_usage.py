@@ -27,13 +27,18 @@ def used(workspace: Workspace) -> Workspace:
 
 
 def usage(workspace: Workspace, *arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(workspace.run("usage", *arguments, "--format", "json", expect=0).out)
+    found: dict[str, Any] = json.loads(
+        workspace.run("usage", *arguments, "--format", "json", expect=0).out
+    )
     return found
 
 
 def test_figures_are_those_of_each_project_and_type(used: Workspace) -> None:
     rows = usage(used, *NOVEMBER)["usage"]
-    assert [(row["type"], row["project"], row["declared"], row["figures"].get("input_tokens")) for row in rows] == [
+    assert [
+        (row["type"], row["project"], row["declared"], row["figures"].get("input_tokens"))
+        for row in rows
+    ] == [
         ("completions", OTHER, False, 1_000_000),
         ("completions", "search", True, 3_000_000),
         ("vector_stores", "search", True, None),
@@ -79,12 +84,17 @@ def test_a_table_for_each_type_has_bars_and_a_total(used: Workspace) -> None:
 def test_csv_has_a_line_for_each_figure(used: Workspace) -> None:
     out = used.run("usage", *NOVEMBER, "--type", "vector_stores", "--format", "csv", expect=0).out
     id = used.emulator.project_id
-    assert out == f"type,project,project_id,figure,value\nvector_stores,search,{id},usage_bytes,500\n"
+    assert (
+        out == f"type,project,project_id,figure,value\nvector_stores,search,{id},usage_bytes,500\n"
+    )
 
 
 def test_markdown_has_a_heading_for_each_type(used: Workspace) -> None:
     out = used.run("usage", *NOVEMBER, "--format", "markdown", expect=0).out
-    assert [line for line in out.splitlines() if line.startswith("#")] == ["### completions", "### vector_stores"]
+    assert [line for line in out.splitlines() if line.startswith("#")] == [
+        "### completions",
+        "### vector_stores",
+    ]
     assert "| `search` | `500` |" in out
 
 
@@ -102,17 +112,25 @@ def test_only_the_types_and_projects_that_are_wanted_are_asked_for(used: Workspa
 def test_a_type_that_a_server_lacks_is_left_out_unless_it_is_asked_for(used: Workspace) -> None:
     used.emulator.add_fault("on=GET:/organization/usage/vector_stores,do=error:404,times=0")
     assert list(usage(used, *NOVEMBER)["totals"]) == ["completions"]
-    assert "vector_stores answered 404" in used.run("usage", "--type", "vector_stores", expect=1).err
+    assert (
+        "vector_stores answered 404" in used.run("usage", "--type", "vector_stores", expect=1).err
+    )
 
 
 def test_months_are_read_page_by_page(used: Workspace) -> None:
     found = usage(used, "--since", "2025-09-01", "--until", "2025-12-01", "--type", "completions")
     assert found["totals"]["completions"]["input_tokens"] == 4_000_000
-    assert [record.query.get("page") is None for record in used.emulator.requests] == [True, False, False]
+    assert [record.query.get("page") is None for record in used.emulator.requests] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_an_unknown_type_names_the_nearest(workspace: Workspace) -> None:
-    assert 'Did you mean "images"?' in named(workspace).run("usage", "--type", "image", expect=1).err
+    assert (
+        'Did you mean "images"?' in named(workspace).run("usage", "--type", "image", expect=1).err
+    )
 
 
 def test_nothing_used_is_said(workspace: Workspace) -> None:

@@ -36,7 +36,11 @@ def outlooks(calls: int, changes: Callable[[], tuple[int, int]] | None = None) -
 
     throttle = Throttle(admin_requests_per_minute=7, clock=clock)
     client = Client(
-        "https://api.example/v1", transport=httpx.MockTransport(wire), throttle=throttle, clock=clock, sleep=sleep
+        "https://api.example/v1",
+        transport=httpx.MockTransport(wire),
+        throttle=throttle,
+        clock=clock,
+        sleep=sleep,
     )
     with closing(client):
         pending = Pending(client, changes, clock=clock)
@@ -49,7 +53,9 @@ def outlooks(calls: int, changes: Callable[[], tuple[int, int]] | None = None) -
 
 
 def test_a_call_that_waits_is_counted_as_one_to_come() -> None:
-    assert [(now.done, now.total) for now in outlooks(16)] == [(7, 16)] * 2 + [(14, 16)] * 2 + [(16, 16)]
+    assert [(now.done, now.total) for now in outlooks(16)] == [(7, 16)] * 2 + [(14, 16)] * 2 + [
+        (16, 16)
+    ]
 
 
 @pytest.mark.parametrize("changes", [None, lambda: (7, 26)], ids=["reading", "applying"])
@@ -62,7 +68,10 @@ def test_what_is_left_to_wait_is_known_from_the_first_wait_on_and_counts_down(
 
 def test_a_call_that_was_refused_is_one_call() -> None:
     clock = Clock()
-    answers = [httpx.Response(429, json={"error": {"message": "later"}}), httpx.Response(200, json={})]
+    answers = [
+        httpx.Response(429, json={"error": {"message": "later"}}),
+        httpx.Response(200, json={}),
+    ]
     client = Client(
         "https://api.example/v1",
         transport=httpx.MockTransport(lambda _: answers.pop(0)),

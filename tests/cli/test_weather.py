@@ -85,7 +85,9 @@ CREATED = {
         "on=GET:*,do=reset,when=before",
     ],
 )
-def test_a_create_whose_answer_is_lost_leaves_exactly_one_object(workspace: Workspace, fault: str) -> None:
+def test_a_create_whose_answer_is_lost_leaves_exactly_one_object(
+    workspace: Workspace, fault: str
+) -> None:
     workspace.write(EVERYTHING)
     workspace.emulator.add_fault(fault)
     workspace.apply()
@@ -93,7 +95,9 @@ def test_a_create_whose_answer_is_lost_leaves_exactly_one_object(workspace: Work
     assert workspace.plan().code == 0
 
 
-def test_a_create_that_is_carried_out_only_after_we_gave_up_waiting_is_found(workspace: Workspace) -> None:
+def test_a_create_that_is_carried_out_only_after_we_gave_up_waiting_is_found(
+    workspace: Workspace,
+) -> None:
     workspace.variables = {"RECONCILER_ANSWER_SECONDS": "0.5", "RECONCILER_SETTLE_SECONDS": "6"}
     workspace.write({"a.yaml": ASSISTANT}).emulator.add_fault("on=POST:/assistants,do=hang:1500")
     workspace.apply()
@@ -102,8 +106,12 @@ def test_a_create_that_is_carried_out_only_after_we_gave_up_waiting_is_found(wor
 
 
 @pytest.mark.parametrize("talk", ["text", "json"])
-def test_a_wait_is_told_with_its_reason_and_its_end_where_nobody_watches(workspace: Workspace, talk: str) -> None:
-    workspace.write({"a.yaml": ASSISTANT}).emulator.add_fault("on=POST:/assistants,do=retry-after:3")
+def test_a_wait_is_told_with_its_reason_and_its_end_where_nobody_watches(
+    workspace: Workspace, talk: str
+) -> None:
+    workspace.write({"a.yaml": ASSISTANT}).emulator.add_fault(
+        "on=POST:/assistants,do=retry-after:3"
+    )
     err = workspace.apply("--log-format", talk).err
     assert re.search(r"waiting .*until [\d:T-]*\d\d:\d\d.*: rate limit of POST /assistants", err)
 
@@ -116,7 +124,9 @@ FILE_AND_STORE = {
 
 
 @pytest.mark.parametrize("weather", ["reset,when=before", "error:500,when=after"])
-def test_a_file_and_a_store_never_share_an_upload_after_one_was_lost(workspace: Workspace, weather: str) -> None:
+def test_a_file_and_a_store_never_share_an_upload_after_one_was_lost(
+    workspace: Workspace, weather: str
+) -> None:
     workspace.write(FILE_AND_STORE)
     workspace.emulator.add_fault(f"on=POST:/files,do={weather}")
     workspace.apply()
@@ -124,7 +134,9 @@ def test_a_file_and_a_store_never_share_an_upload_after_one_was_lost(workspace: 
     assert workspace.plan().code == 0
 
 
-def test_removing_a_file_after_a_lost_upload_leaves_its_like_in_the_store(workspace: Workspace) -> None:
+def test_removing_a_file_after_a_lost_upload_leaves_its_like_in_the_store(
+    workspace: Workspace,
+) -> None:
     workspace.write(FILE_AND_STORE)
     workspace.emulator.add_fault("on=POST:/files,do=reset,when=before")
     workspace.apply()
@@ -145,7 +157,10 @@ def test_an_update_whose_answer_is_lost_converges(workspace: Workspace, fault: s
     workspace.write(EVERYTHING).apply()
     (workspace.folder / "docs" / "two.md").unlink()
     workspace.write(
-        {"assistant.yaml": ASSISTANT.replace("Bot", "New"), "project.yaml": PROJECT.replace("Search", "New")}
+        {
+            "assistant.yaml": ASSISTANT.replace("Bot", "New"),
+            "project.yaml": PROJECT.replace("Search", "New"),
+        }
     )
     workspace.write({"store.yaml": STORE.replace("Docs", "New"), "docs/one.md": "changed"})
     workspace.emulator.add_fault(fault)
@@ -166,7 +181,9 @@ def test_a_delete_whose_answer_is_lost_is_done(workspace: Workspace, fault: str)
     workspace.emulator.add_fault(fault)
     workspace.run("destroy", "--yes", expect=0)
     left = live(workspace)
-    assert [left.get(name, 0) for name in ("assistant", "service_account", "vector_store", "file")] == [0, 0, 0, 0]
+    assert [
+        left.get(name, 0) for name in ("assistant", "service_account", "vector_store", "file")
+    ] == [0, 0, 0, 0]
 
 
 REFUSED = {
@@ -178,7 +195,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("fault", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_an_answer_that_cannot_be_used_is_explained(workspace: Workspace, fault: str, sentence: str) -> None:
+def test_an_answer_that_cannot_be_used_is_explained(
+    workspace: Workspace, fault: str, sentence: str
+) -> None:
     workspace.write({"a.yaml": ASSISTANT})
     workspace.emulator.add_fault(fault)
     done = workspace.run("apply", "--yes", expect=1)
@@ -189,10 +208,20 @@ def test_an_answer_that_cannot_be_used_is_explained(workspace: Workspace, fault:
 @pytest.mark.parametrize(
     ("variable", "value", "text", "sentence"),
     [
-        ("OPENAI_API_KEY", "sk-wrong-0123456789abcdef", ASSISTANT, "the key from OPENAI_API_KEY (•••cdef)"),
+        (
+            "OPENAI_API_KEY",
+            "sk-wrong-0123456789abcdef",
+            ASSISTANT,
+            "the key from OPENAI_API_KEY (•••cdef)",
+        ),
         ("OPENAI_API_KEY", "sk-admin-emulator", ASSISTANT, "an admin key cannot make it"),
         ("OPENAI_ADMIN_KEY", "sk-emulator", PROJECT, "a project's key cannot make it"),
-        ("OPENAI_API_KEY", "sk-emulator\nX-Other: 1", ASSISTANT, "OPENAI_API_KEY does not hold a key"),
+        (
+            "OPENAI_API_KEY",
+            "sk-emulator\nX-Other: 1",
+            ASSISTANT,
+            "OPENAI_API_KEY does not hold a key",
+        ),
     ],
     ids=["wrong", "admin for project", "project for admin", "two lines"],
 )

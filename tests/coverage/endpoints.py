@@ -57,5 +57,7 @@ def _by_length() -> dict[tuple[str, int], list[tuple[re.Pattern[str], Endpoint]]
     found: dict[tuple[str, int], list[tuple[re.Pattern[str], Endpoint]]] = {}
     for endpoint in sorted(all_endpoints(), key=lambda one: one.path.count("{")):
         pattern = re.compile(_HOLE.sub("[^/]+", endpoint.path))
-        found.setdefault((endpoint.method, endpoint.path.count("/")), []).append((pattern, endpoint))
+        found.setdefault((endpoint.method, endpoint.path.count("/")), []).append(
+            (pattern, endpoint)
+        )
     return found

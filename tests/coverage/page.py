@@ -42,7 +42,10 @@ def is_covered(endpoint: Endpoint) -> bool:
 
 def _lines() -> Iterator[str]:
     yield _HEAD
-    for since, title in (("published", "The published description"), ("newer", "What has come since")):
+    for since, title in (
+        ("published", "The published description"),
+        ("newer", "What has come since"),
+    ):
         some = [endpoint for endpoint in all_endpoints() if endpoint.since == since]
         used = sum(map(is_covered, some))
         served = sum(not users_of(endpoint) and endpoint.call in witnesses() for endpoint in some)

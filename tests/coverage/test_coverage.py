@@ -24,7 +24,9 @@ def test_the_published_description_has_148_endpoints_and_no_call_is_there_twice(
 @pytest.mark.parametrize("group", dict.fromkeys(endpoint.group for endpoint in PUBLISHED))
 def test_every_endpoint_of_a_group_has_a_user_and_a_test(group: str) -> None:
     some = [endpoint for endpoint in PUBLISHED if endpoint.group == group]
-    idle = [endpoint.call for endpoint in some if not users_of(endpoint) and endpoint.call not in NO_USE]
+    idle = [
+        endpoint.call for endpoint in some if not users_of(endpoint) and endpoint.call not in NO_USE
+    ]
     untested = [endpoint.call for endpoint in some if endpoint.call not in witnesses()]
     assert (idle, untested) == ([], [])
 
@@ -35,7 +37,11 @@ def test_what_we_use_is_tested_with_our_own_client() -> None:
 
 
 def test_what_has_no_use_has_none() -> None:
-    assert [endpoint.call for endpoint in all_endpoints() if endpoint.call in NO_USE and users_of(endpoint)] == []
+    assert [
+        endpoint.call
+        for endpoint in all_endpoints()
+        if endpoint.call in NO_USE and users_of(endpoint)
+    ] == []
 
 
 def test_nobody_is_said_to_use_what_is_no_endpoint() -> None:

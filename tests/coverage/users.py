@@ -81,7 +81,12 @@ def users_of(endpoint: Endpoint) -> tuple[str, ...]:
 
 def kinds_of(endpoint: Endpoint) -> frozenset[str]:
     """The names of the kinds that declare a call of an endpoint."""
-    declared = {name for name, kind in KINDS.items() for _, call in calls_of(kind) if form_of(call) == endpoint.form}
+    declared = {
+        name
+        for name, kind in KINDS.items()
+        for _, call in calls_of(kind)
+        if form_of(call) == endpoint.form
+    }
     return frozenset(declared)
 
 

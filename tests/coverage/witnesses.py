@@ -65,7 +65,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         result = yield
     missing = sorted(claimed - reached)
     if missing and FOLDER is None:
-        pytest.fail(f"docs/coverage.md names this test, which did not reach {', '.join(missing)}: `make coverage`")
+        pytest.fail(
+            f"docs/coverage.md names this test, which did not reach {', '.join(missing)}: `make coverage`"
+        )
     if FOLDER is not None and reached:
         with (Path(FOLDER) / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"test": item.nodeid, "calls": sorted(reached)}) + "\n")
@@ -99,12 +101,25 @@ def choose(folder: Path, kinds_of: Mapping[str, Iterable[str]]) -> dict[str, str
 
     def preference(test: str, call: str) -> tuple[object, ...]:
         of_its_kind = any(f"[{name}]" in test for name in kinds_of[call])
-        return _rank(test), not of_its_kind, witnesses().get(call) != test, "[" in test, -len(reached[test]), test
+        return (
+            _rank(test),
+            not of_its_kind,
+            witnesses().get(call) != test,
+            "[" in test,
+            -len(reached[test]),
+            test,
+        )
 
     return {
         endpoint.call: min(tests, key=lambda test: preference(test, endpoint.call))
         for endpoint in all_endpoints()
-        if (tests := [test for test, calls in reached.items() if endpoint.call in calls and _rank(test) is not None])
+        if (
+            tests := [
+                test
+                for test, calls in reached.items()
+                if endpoint.call in calls and _rank(test) is not None
+            ]
+        )
     }
 
 

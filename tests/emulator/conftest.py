@@ -63,7 +63,10 @@ def connect() -> Iterator[Callable[..., httpx.Client]]:
         # No request is encrypted, so the time it takes to load certificates is saved.
         clients.append(
             httpx.Client(
-                base_url=emulator.base_url, headers={**ASSISTANTS, **authorization, **named}, timeout=5, verify=False
+                base_url=emulator.base_url,
+                headers={**ASSISTANTS, **authorization, **named},
+                timeout=5,
+                verify=False,
             )
         )
         return clients[-1]
@@ -89,7 +92,10 @@ def admin(emulator: Emulator, connect: Callable[..., httpx.Client]) -> httpx.Cli
 def client(emulator: Emulator) -> Iterator[openai.OpenAI]:
     """The official client, unchanged."""
     with openai.OpenAI(
-        base_url=emulator.base_url, api_key=emulator.api_key, admin_api_key=emulator.admin_key, max_retries=0
+        base_url=emulator.base_url,
+        api_key=emulator.api_key,
+        admin_api_key=emulator.admin_key,
+        max_retries=0,
     ) as opened:
         yield opened
 

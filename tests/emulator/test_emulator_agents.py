@@ -47,7 +47,10 @@ def test_an_agent_of_a_model_alone_shows_every_default(agents: httpx.Client) -> 
 @pytest.mark.parametrize(
     ("sent", "added"),
     [
-        ({"type": "function", "name": "f", "description": "", "parameters": {}}, {"defer_loading": False}),
+        (
+            {"type": "function", "name": "f", "description": "", "parameters": {}},
+            {"defer_loading": False},
+        ),
         ({"type": "programmatic_tool_calling"}, {"enabled": True}),
         ({"type": "computer_use"}, {"include_screenshots": False}),
         ({"type": "tool_search"}, {}),
@@ -57,7 +60,11 @@ def test_an_agent_of_a_model_alone_shows_every_default(agents: httpx.Client) -> 
             {"allowed_domains": None, "context_size": "medium", "location": None, "mode": "live"},
         ),
         (
-            {"type": "mcp", "server_label": "s", "transport": {"type": "http", "server_url": "https://x.example"}},
+            {
+                "type": "mcp",
+                "server_label": "s",
+                "transport": {"type": "http", "server_url": "https://x.example"},
+            },
             {
                 "allowed_tools": None,
                 "connection_origin": "service",
@@ -70,7 +77,9 @@ def test_an_agent_of_a_model_alone_shows_every_default(agents: httpx.Client) -> 
     ],
     ids=lambda value: value.get("type", "") if isinstance(value, dict) else "",
 )
-def test_the_server_completes_a_tool(agents: httpx.Client, sent: dict[str, Any], added: dict[str, Any]) -> None:
+def test_the_server_completes_a_tool(
+    agents: httpx.Client, sent: dict[str, Any], added: dict[str, Any]
+) -> None:
     assert make(agents, tools=[sent])["tools"] == [{**sent, **added}]
 
 
@@ -95,7 +104,9 @@ def test_null_returns_a_field_to_its_default(agents: httpx.Client, name: str) ->
     assert made[name] != blank[name]
 
 
-def test_an_update_keeps_what_it_was_not_sent_and_moves_the_time(agents: httpx.Client, clock: Any) -> None:
+def test_an_update_keeps_what_it_was_not_sent_and_moves_the_time(
+    agents: httpx.Client, clock: Any
+) -> None:
     made = make(agents, **FULL)
     clock.advance(60)
     changed = agents.post(f"/agents/{made['id']}", json={"model": "gpt-6-sol"}).json()
@@ -104,16 +115,23 @@ def test_an_update_keeps_what_it_was_not_sent_and_moves_the_time(agents: httpx.C
 
 def test_experimental_settings_are_merged_by_key(agents: httpx.Client) -> None:
     made = make(agents, experimental={"time_awareness": True})
-    assert agents.post(f"/agents/{made['id']}", json={"experimental": {}}).json()["experimental"] == {
-        "time_awareness": True
-    }
+    assert agents.post(f"/agents/{made['id']}", json={"experimental": {}}).json()[
+        "experimental"
+    ] == {"time_awareness": True}
 
 
 def test_enabled_subagents_are_six_unless_told_otherwise(agents: httpx.Client) -> None:
-    assert make(agents, multi_agent={"enabled": True})["multi_agent"]["max_concurrent_subagents"] == 6
+    assert (
+        make(agents, multi_agent={"enabled": True})["multi_agent"]["max_concurrent_subagents"] == 6
+    )
 
 
 def test_tools_of_more_than_three_mebibytes_are_refused(agents: httpx.Client) -> None:
-    tool = {"type": "function", "name": "f", "description": "x" * (3 * 1024 * 1024), "parameters": {}}
+    tool = {
+        "type": "function",
+        "name": "f",
+        "description": "x" * (3 * 1024 * 1024),
+        "parameters": {},
+    }
     answer = agents.post("/agents", json={"model": "gpt-5.5", "tools": [tool]})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tools")

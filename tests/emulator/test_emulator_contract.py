@@ -65,7 +65,9 @@ def drive_organization(admin: httpx.Client) -> None:
     admin.post(one, json={"name": "Search team"})
     admin.get(f"{one}/rate_limits")
     admin.post(f"{one}/rate_limits/rl-gpt-4.1", json={"max_requests_per_1_minute": 5})
-    admin.post(f"{one}/service_accounts", json={"name": "bare", "create_service_account_only": True})
+    admin.post(
+        f"{one}/service_accounts", json={"name": "bare", "create_service_account_only": True}
+    )
     account = admin.post(f"{one}/service_accounts", json={"name": "indexer"}).json()
     admin.get(f"{one}/service_accounts")
     admin.get(f"{one}/service_accounts/{account['id']}")
@@ -109,7 +111,9 @@ def drive_people(admin: httpx.Client, project: str) -> None:
 
 def drive_groups_and_roles(admin: httpx.Client, project: str) -> None:
     group = admin.post("/organization/groups", json={"name": "Support"}).json()["id"]
-    dev = admin.get("/organization/users", params={"emails[]": "dev@example.com"}).json()["data"][0]["id"]
+    dev = admin.get("/organization/users", params={"emails[]": "dev@example.com"}).json()["data"][
+        0
+    ]["id"]
     one = f"/organization/groups/{group}"
     admin.get("/organization/groups")
     admin.get(one)
@@ -119,7 +123,9 @@ def drive_groups_and_roles(admin: httpx.Client, project: str) -> None:
     admin.get(f"{one}/users/{dev}")
     for below in ("/organization", f"/projects/{project}"):
         roles = f"{below}/roles"
-        role = admin.post(roles, json={"role_name": "Reader", "permissions": ["api.groups.read"]}).json()["id"]
+        role = admin.post(
+            roles, json={"role_name": "Reader", "permissions": ["api.groups.read"]}
+        ).json()["id"]
         admin.get(roles)
         admin.get(f"{roles}/{role}")
         admin.post(f"{roles}/{role}", json={"description": "Looks things up"})
@@ -133,7 +139,9 @@ def drive_groups_and_roles(admin: httpx.Client, project: str) -> None:
         admin.delete(f"{roles}/{role}")
     admin.delete(f"{one}/users/{dev}")
     admin.delete(one)
-    invite = admin.post("/organization/invites", json={"email": "fay@example.com", "role": "reader"}).json()["id"]
+    invite = admin.post(
+        "/organization/invites", json={"email": "fay@example.com", "role": "reader"}
+    ).json()["id"]
     admin.get("/organization/invites")
     admin.get(f"/organization/invites/{invite}")
     admin.delete(f"/organization/invites/{invite}")
@@ -180,7 +188,10 @@ def drive_identities(admin: httpx.Client, project: str) -> None:
     admin.get(f"{keys}/{key}")
     admin.post(f"{keys}/{key}/validate")
     admin.delete(f"{keys}/{key}")
-    stored, bucket = "/organization/external_storage", {"type": "aws", "bucket": "b", "role_arn": "r"}
+    stored, bucket = (
+        "/organization/external_storage",
+        {"type": "aws", "bucket": "b", "role_arn": "r"},
+    )
     storage = admin.post(stored, json={"project_id": project, "provider": bucket}).json()["id"]
     admin.get(stored)
     admin.get(f"{stored}/{storage}")
@@ -192,8 +203,14 @@ def drive_identities(admin: httpx.Client, project: str) -> None:
     admin.get(providers)
     admin.get(one)
     admin.post(one, json={"enabled": False})
-    account = admin.post(f"/organization/projects/{project}/service_accounts", json={"name": "deploy"}).json()["id"]
-    rule = {"project_id": project, "service_account_id": account, "attribute_matchers": {"ref": "main"}}
+    account = admin.post(
+        f"/organization/projects/{project}/service_accounts", json={"name": "deploy"}
+    ).json()["id"]
+    rule = {
+        "project_id": project,
+        "service_account_id": account,
+        "attribute_matchers": {"ref": "main"},
+    }
     made = f"{one}/federation_rules/{admin.post(f'{one}/federation_rules', json=rule).json()['id']}"
     admin.get(f"{one}/federation_rules")
     admin.get(made)
@@ -208,10 +225,14 @@ def drive_project_settings(admin: httpx.Client, project: str) -> None:
     admin.get(f"{project}/groups")
     admin.get(f"{project}/groups/{group}", params={"group_type": "group"})
     admin.delete(f"{project}/groups/{group}")
-    admin.post(f"{project}/model_permissions", json={"mode": "allow_list", "model_ids": ["gpt-4.1"]})
+    admin.post(
+        f"{project}/model_permissions", json={"mode": "allow_list", "model_ids": ["gpt-4.1"]}
+    )
     admin.get(f"{project}/model_permissions")
     admin.delete(f"{project}/model_permissions")
-    admin.post(f"{project}/hosted_tool_permissions", json={"mcp": {"enabled": False}, "web_search": None})
+    admin.post(
+        f"{project}/hosted_tool_permissions", json={"mcp": {"enabled": False}, "web_search": None}
+    )
     admin.get(f"{project}/hosted_tool_permissions")
     admin.post(f"{project}/service_tier_settings", json={"default": "fast", "enabled_tiers": "all"})
     admin.get(f"{project}/service_tier_settings")
@@ -222,7 +243,9 @@ def drive_files(http: httpx.Client) -> list[str]:
     http.get("/models/gpt-4.1")
     names = ("a.md", "unindexable.md", "c.md")
     made = [
-        http.post("/files", data={"purpose": "user_data"}, files={"file": (name, b"some words")}).json()["id"]
+        http.post(
+            "/files", data={"purpose": "user_data"}, files={"file": (name, b"some words")}
+        ).json()["id"]
         for name in names
     ]
     http.get("/files", params={"purpose": "user_data", "order": "asc", "limit": 2})
@@ -238,7 +261,11 @@ def drive_files(http: httpx.Client) -> list[str]:
 
 
 def drive_vector_stores(http: httpx.Client, files: list[str]) -> str:
-    body = {"name": "Handbook", "file_ids": files[:1], "expires_after": {"anchor": "last_active_at", "days": 3}}
+    body = {
+        "name": "Handbook",
+        "file_ids": files[:1],
+        "expires_after": {"anchor": "last_active_at", "days": 3},
+    }
     store = http.post("/vector_stores", json=body).json()["id"]
     one = f"/vector_stores/{store}"
     http.post("/vector_stores", json={})
@@ -251,7 +278,9 @@ def drive_vector_stores(http: httpx.Client, files: list[str]) -> str:
     http.get(f"{one}/files/{files[0]}")
     http.post(f"{one}/files/{files[0]}", json={"attributes": {"n": 1, "s": "x", "b": True}})
     http.get(f"{one}/files/{files[0]}/content")
-    http.post(f"{one}/search", json={"query": "words", "filters": {"type": "eq", "key": "n", "value": 1}})
+    http.post(
+        f"{one}/search", json={"query": "words", "filters": {"type": "eq", "key": "n", "value": 1}}
+    )
     batch = http.post(f"{one}/file_batches", json={"files": [{"file_id": files[2]}]}).json()["id"]
     http.get(f"{one}/file_batches/{batch}")
     http.get(f"{one}/file_batches/{batch}/files")
@@ -266,8 +295,16 @@ def drive_assistants(http: httpx.Client, store: str) -> None:
         {"type": "function", "function": {"name": "weather"}},
     ]
     resources = {"file_search": {"vector_store_ids": [store]}}
-    schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
-    body = {"model": "gpt-4.1", "tools": tools, "tool_resources": resources, "response_format": schema}
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": {"type": "object"}},
+    }
+    body = {
+        "model": "gpt-4.1",
+        "tools": tools,
+        "tool_resources": resources,
+        "response_format": schema,
+    }
     assistant = http.post("/assistants", json=body).json()["id"]
     http.get("/assistants", params={"limit": 5})
     http.get(f"/assistants/{assistant}")
@@ -308,11 +345,17 @@ def drive_what_surrounds_agents(http: httpx.Client, beta: dict[str, str]) -> Non
 
 
 def drive_threads(http: httpx.Client, assistant: str, store: str) -> None:
-    file = http.post("/files", data={"purpose": "assistants"}, files={"file": ("a.md", b"words")}).json()["id"]
+    file = http.post(
+        "/files", data={"purpose": "assistants"}, files={"file": ("a.md", b"words")}
+    ).json()["id"]
     attached = [{"file_id": file, "tools": [{"type": "code_interpreter"}, {"type": "file_search"}]}]
     image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     picture = {"type": "image_file", "image_file": {"file_id": file, "detail": "low"}}
-    said = {"role": "user", "content": [{"type": "text", "text": "Hello"}, image, picture], "attachments": attached}
+    said = {
+        "role": "user",
+        "content": [{"type": "text", "text": "Hello"}, image, picture],
+        "attachments": attached,
+    }
     thread = f"/threads/{http.post('/threads', json={'messages': [said]}).json()['id']}"
     http.post(thread, json={"tool_resources": {"file_search": {"vector_store_ids": [store]}}})
     http.get(thread)
@@ -325,7 +368,10 @@ def drive_threads(http: httpx.Client, assistant: str, store: str) -> None:
     http.post(run, json={"metadata": {"team": "cx"}})
     http.get(run)
     action = http.get(run).json()["required_action"]
-    outputs = [{"tool_call_id": one["id"], "output": "42"} for one in action["submit_tool_outputs"]["tool_calls"]]
+    outputs = [
+        {"tool_call_id": one["id"], "output": "42"}
+        for one in action["submit_tool_outputs"]["tool_calls"]
+    ]
     http.post(f"{run}/submit_tool_outputs", json={"tool_outputs": outputs})
     http.get(run)
     http.get(run)
@@ -334,7 +380,10 @@ def drive_threads(http: httpx.Client, assistant: str, store: str) -> None:
     http.get(f"{thread}/runs", params={"limit": 5})
     http.get(f"{thread}/messages", params={"order": "asc"})
     http.delete(thread)
-    both = {"assistant_id": assistant, "thread": {"messages": [{"role": "user", "content": "Hello"}]}}
+    both = {
+        "assistant_id": assistant,
+        "thread": {"messages": [{"role": "user", "content": "Hello"}]},
+    }
     begun = http.post("/threads/runs", json=both).json()
     http.post(f"/threads/{begun['thread_id']}/runs/{begun['id']}/cancel")
 
@@ -343,7 +392,9 @@ def drive_skills(http: httpx.Client) -> None:
     entry = ("greeting/SKILL.md", b"---\nname: greeting\ndescription: Says hello.\n---\n")
     one = f"/skills/{http.post('/skills', files=[('files[]', entry)]).json()['id']}"
     archive = http.get(f"{one}/content").content
-    http.post(f"{one}/versions", files={"files": ("greeting.zip", archive)}, data={"default": "true"})
+    http.post(
+        f"{one}/versions", files={"files": ("greeting.zip", archive)}, data={"default": "true"}
+    )
     http.get("/skills", params={"order": "asc"})
     http.get(one)
     http.get(f"{one}/versions", params={"limit": 5})
@@ -368,7 +419,11 @@ def drive_webhooks(http: httpx.Client) -> None:
 
 def drive_containers(http: httpx.Client) -> None:
     network = {"type": "allowlist", "allowed_domains": ["example.com"]}
-    body = {"name": "Sandbox", "network_policy": network, "expires_after": {"anchor": "last_active_at", "minutes": 5}}
+    body = {
+        "name": "Sandbox",
+        "network_policy": network,
+        "expires_after": {"anchor": "last_active_at", "minutes": 5},
+    }
     one = f"/containers/{http.post('/containers', json=body).json()['id']}"
     http.get("/containers", params={"name": "Sandbox"})
     http.get(one)
@@ -393,7 +448,9 @@ def drive_conversations(http: httpx.Client) -> None:
 
 
 def uploaded(http: httpx.Client, purpose: str, text: str) -> str:
-    made = http.post("/files", data={"purpose": purpose}, files={"file": (f"{purpose}.jsonl", text.encode())})
+    made = http.post(
+        "/files", data={"purpose": purpose}, files={"file": (f"{purpose}.jsonl", text.encode())}
+    )
     return str(made.json()["id"])
 
 
@@ -411,18 +468,36 @@ def drive_batches(http: httpx.Client) -> None:
 
 def drive_fine_tuning(http: httpx.Client) -> str:
     alls = "/fine_tuning/jobs"
-    grader = {"type": "string_check", "name": "same", "input": "{{item.a}}", "reference": "b", "operation": "eq"}
-    body = {"model": "gpt-4.1-mini", "training_file": uploaded(http, "fine-tune", EXAMPLE), "metadata": {"a": "b"}}
-    method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 2}}}
+    grader = {
+        "type": "string_check",
+        "name": "same",
+        "input": "{{item.a}}",
+        "reference": "b",
+        "operation": "eq",
+    }
+    body = {
+        "model": "gpt-4.1-mini",
+        "training_file": uploaded(http, "fine-tune", EXAMPLE),
+        "metadata": {"a": "b"},
+    }
+    method = {
+        "type": "reinforcement",
+        "reinforcement": {"grader": grader, "hyperparameters": {"n_epochs": 2}},
+    }
     job = http.post(alls, json={**body, "suffix": "x", "seed": 1, "method": method}).json()["id"]
     http.get(alls, params={"metadata[a]": "b"})
     http.get(f"{alls}/{job}/events", params={"limit": 3})
     http.get(f"{alls}/{job}/checkpoints")
     http.delete(f"/models/{http.get(f'{alls}/{job}').json()['fine_tuned_model']}")
-    failing = http.post(alls, json={**body, "training_file": uploaded(http, "fine-tune", "no json")}).json()["id"]
+    failing = http.post(
+        alls, json={**body, "training_file": uploaded(http, "fine-tune", "no json")}
+    ).json()["id"]
     http.get(f"{alls}/{failing}")
     http.post("/fine_tuning/alpha/graders/validate", json={"grader": grader})
-    http.post("/fine_tuning/alpha/graders/run", json={"grader": grader, "model_sample": "a", "item": {"a": "b"}})
+    http.post(
+        "/fine_tuning/alpha/graders/run",
+        json={"grader": grader, "model_sample": "a", "item": {"a": "b"}},
+    )
     return str(body["training_file"])
 
 
@@ -436,10 +511,26 @@ def drive_paused(http: httpx.Client, training_file: str) -> None:
 
 def drive_evals(http: httpx.Client) -> str:
     message = {"role": "user", "content": {"type": "input_text", "text": "{{item.q}}"}}
-    similar = {"input": "{{sample.output_text}}", "reference": "b", "evaluation_metric": "bleu", "pass_threshold": 0.5}
-    label = {"model": "gpt-4.1", "input": [message], "labels": ["good", "bad"], "passing_labels": ["good"]}
-    criteria = [{"type": "text_similarity", "name": "like", **similar}, {"type": "label_model", "name": "l", **label}]
-    for source in ({"type": "logs", "metadata": {"a": "b"}}, {"type": "custom", "item_schema": {"type": "object"}}):
+    similar = {
+        "input": "{{sample.output_text}}",
+        "reference": "b",
+        "evaluation_metric": "bleu",
+        "pass_threshold": 0.5,
+    }
+    label = {
+        "model": "gpt-4.1",
+        "input": [message],
+        "labels": ["good", "bad"],
+        "passing_labels": ["good"],
+    }
+    criteria = [
+        {"type": "text_similarity", "name": "like", **similar},
+        {"type": "label_model", "name": "l", **label},
+    ]
+    for source in (
+        {"type": "logs", "metadata": {"a": "b"}},
+        {"type": "custom", "item_schema": {"type": "object"}},
+    ):
         body = {"name": "Quality", "data_source_config": source, "testing_criteria": criteria}
         one = f"/evals/{http.post('/evals', json=body).json()['id']}"
     http.get("/evals", params={"order": "desc", "order_by": "updated_at"})
@@ -447,8 +538,16 @@ def drive_evals(http: httpx.Client) -> str:
     http.post(one, json={"name": "Better", "metadata": {"a": "b"}})
     content = {"type": "file_content", "content": [{"item": {"q": "b"}}, {"item": {"q": "z"}}]}
     template = {"type": "template", "template": [message]}
-    asked = {"type": "completions", "source": content, "model": "gpt-4.1", "input_messages": template}
-    given = {"type": "jsonl", "source": {"type": "file_id", "id": uploaded(http, "user_data", "no json")}}
+    asked = {
+        "type": "completions",
+        "source": content,
+        "model": "gpt-4.1",
+        "input_messages": template,
+    }
+    given = {
+        "type": "jsonl",
+        "source": {"type": "file_id", "id": uploaded(http, "user_data", "no json")},
+    }
     for data in (given, asked):
         run = f"{one}/runs/{http.post(f'{one}/runs', json={'data_source': data, 'name': 'x'}).json()['id']}"
         http.get(run)
@@ -462,7 +561,9 @@ def drive_evals(http: httpx.Client) -> str:
 def drive_cancelled_runs(http: httpx.Client, one: str) -> None:
     content = {"type": "file_content", "content": [{"item": {}}]}
     for path in ("", "/cancel"):
-        run = http.post(f"{one}/runs", json={"data_source": {"type": "jsonl", "source": content}}).json()["id"]
+        run = http.post(
+            f"{one}/runs", json={"data_source": {"type": "jsonl", "source": content}}
+        ).json()["id"]
         http.post(f"{one}/runs/{run}{path}")
     http.delete(one)
 
@@ -488,11 +589,18 @@ def drive_responses(http: httpx.Client, store: str) -> None:
     body = {"model": "gpt-5.1", "input": "words", "tools": [search], "instructions": "Be kind."}
     first = http.post("/responses", json=body).json()["id"]
     call = {"type": "function", "name": "weather", "parameters": {}, "strict": False}
-    http.post("/responses", json={"model": "gpt-5.1", "input": "x", "tools": [call], "tool_choice": "required"})
+    http.post(
+        "/responses",
+        json={"model": "gpt-5.1", "input": "x", "tools": [call], "tool_choice": "required"},
+    )
     items = [{"role": "user", "content": "And now?"}]
-    http.post("/responses", json={"model": "gpt-5.1", "input": items, "previous_response_id": first})
+    http.post(
+        "/responses", json={"model": "gpt-5.1", "input": items, "previous_response_id": first}
+    )
     http.get(f"/responses/{first}/input_items")
-    later = http.post("/responses", json={"model": "gpt-5.1", "input": "later", "background": True}).json()["id"]
+    later = http.post(
+        "/responses", json={"model": "gpt-5.1", "input": "later", "background": True}
+    ).json()["id"]
     http.get(f"/responses/{later}")
     http.post(f"/responses/{later}/cancel")
     http.delete(f"/responses/{later}")
@@ -501,31 +609,54 @@ def drive_responses(http: httpx.Client, store: str) -> None:
 
 
 def drive_media(http: httpx.Client) -> None:
-    http.post("/embeddings", json={"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 8})
+    http.post(
+        "/embeddings",
+        json={"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 8},
+    )
     http.post("/moderations", json={"input": "violence"})
-    http.post("/audio/speech", json={"model": "tts-1", "voice": "alloy", "input": "Hi", "response_format": "wav"})
+    http.post(
+        "/audio/speech",
+        json={"model": "tts-1", "voice": "alloy", "input": "Hi", "response_format": "wav"},
+    )
     for name, model in (("transcriptions", "gpt-4o-transcribe"), ("translations", "whisper-1")):
         http.post(f"/audio/{name}", data={"model": model}, files={"file": ("a.wav", b"RIFF")})
     http.post("/images/generations", json={"model": "gpt-image-1", "prompt": "A dot"})
-    http.post("/images/edits", data={"prompt": "A line", "n": "2"}, files={"image": ("a.png", b"PNG")})
-    http.post("/images/variations", data={"response_format": "b64_json"}, files={"image": ("a.png", b"PNG")})
+    http.post(
+        "/images/edits", data={"prompt": "A line", "n": "2"}, files={"image": ("a.png", b"PNG")}
+    )
+    http.post(
+        "/images/variations",
+        data={"response_format": "b64_json"},
+        files={"image": ("a.png", b"PNG")},
+    )
 
 
 def drive_sessions(http: httpx.Client) -> None:
     # The description asks for a secret in the request, which is for the answer; the live API wants none.
     secret = {"client_secret": {"value": "", "expires_at": 0}}
-    http.post("/realtime/sessions", json={**secret, "model": "gpt-realtime", "instructions": "Be kind."})
-    http.post("/realtime/transcription_sessions", json={"input_audio_transcription": {"model": "whisper-1"}})
-    http.post("/realtime/client_secrets", json={"session": {"type": "realtime", "model": "gpt-realtime"}})
+    http.post(
+        "/realtime/sessions", json={**secret, "model": "gpt-realtime", "instructions": "Be kind."}
+    )
+    http.post(
+        "/realtime/transcription_sessions",
+        json={"input_audio_transcription": {"model": "whisper-1"}},
+    )
+    http.post(
+        "/realtime/client_secrets", json={"session": {"type": "realtime", "model": "gpt-realtime"}}
+    )
     http.post("/realtime/translations/client_secrets", json={"session": {"model": "gpt-realtime"}})
     agents = {"OpenAI-Beta": "agents=v1"}
     asked = {"agent": {"model": "gpt-5.5"}, "environment": {"type": "none"}, "input": "Hello"}
-    one = f"/agents/sessions/{http.post('/agents/sessions', json=asked, headers=agents).json()['id']}"
+    one = (
+        f"/agents/sessions/{http.post('/agents/sessions', json=asked, headers=agents).json()['id']}"
+    )
     http.get("/agents/sessions", headers=agents)
     http.get(one, headers=agents)
     http.get(f"{one}/items", headers=agents)
     http.post(one, json={"metadata": {"team": "cx"}}, headers=agents)
-    http.post(f"{one}/events", json={"events": [{"type": "agent.session.input.cancel"}]}, headers=agents)
+    http.post(
+        f"{one}/events", json={"events": [{"type": "agent.session.input.cancel"}]}, headers=agents
+    )
     http.delete(one, headers=agents)
     beta = {"OpenAI-Beta": "chatkit_beta=v1"}
     body = {"workflow": {"id": "wf_1"}, "user": "ada"}
@@ -555,11 +686,18 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
     drive_batches(http)
     drive_paused(http, training_file)
     drive_cancelled_runs(http, an_eval)
-    batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()["id"]
+    batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files[:1]}).json()[
+        "id"
+    ]
     http.post(f"/vector_stores/{store}/file_batches/{batch}/cancel")
     http.delete(f"/vector_stores/{store}")
     http.delete(f"/files/{files[0]}")
-    for path in ("/assistants/asst_x", "/vector_stores/vs_x", "/files/file-x", "/organization/projects"):
+    for path in (
+        "/assistants/asst_x",
+        "/vector_stores/vs_x",
+        "/files/file-x",
+        "/organization/projects",
+    ):
         http.get(path)
     http.post("/assistants", json={})
     http.delete("/models/gpt-4.1")
@@ -569,7 +707,10 @@ def records(emulator: Emulator, http: httpx.Client, admin: httpx.Client) -> list
 def test_the_run_uses_every_route_with_success(records: list[RequestRecord]) -> None:
     def is_used(method: str, template: str) -> bool:
         pattern = re.compile(re.sub(r"\{[^}]+\}", "[^/]+", template))
-        return any(r.method == method and pattern.fullmatch(r.path) and r.status in (200, 201) for r in records)
+        return any(
+            r.method == method and pattern.fullmatch(r.path) and r.status in (200, 201)
+            for r in records
+        )
 
     routes = {(route.method, route.path) for route in ROUTES}
     assert [route for route in sorted(routes) if not is_used(*route)] == []
@@ -581,9 +722,13 @@ def test_every_route_is_in_the_description(description: Description) -> None:
         for path, item in description.document["paths"].items()
         for method in item
     }
-    known = [r for r in ROUTES if r.path not in UNDESCRIBED and not r.path.startswith(UNDESCRIBED_BELOW)]
+    known = [
+        r for r in ROUTES if r.path not in UNDESCRIBED and not r.path.startswith(UNDESCRIBED_BELOW)
+    ]
     routes = {(r.method, r.path) for r in known} - UNDESCRIBED_OPERATIONS
-    assert [r for r in sorted(routes) if (r[0], re.sub(r"\{[^}]+\}", "{}", r[1])) not in described] == []
+    assert [
+        r for r in sorted(routes) if (r[0], re.sub(r"\{[^}]+\}", "{}", r[1])) not in described
+    ] == []
 
 
 def test_every_accepted_body_is_valid_by_the_description(
@@ -592,7 +737,9 @@ def test_every_accepted_body_is_valid_by_the_description(
     assert mistakes_in_requests(records, description) == []
 
 
-def test_every_answer_is_valid_by_the_description(records: list[RequestRecord], description: Description) -> None:
+def test_every_answer_is_valid_by_the_description(
+    records: list[RequestRecord], description: Description
+) -> None:
     assert mistakes_in_answers(records, description) == []
 
 

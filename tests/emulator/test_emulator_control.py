@@ -14,20 +14,31 @@ from reconciler.emulator import Emulator
 @pytest.fixture
 def control(emulator: Emulator) -> Iterator[httpx.Client]:
     """The control routes; they need no key."""
-    with httpx.Client(base_url=emulator.base_url.removesuffix("/v1") + "/_emulator", verify=False) as opened:
+    with httpx.Client(
+        base_url=emulator.base_url.removesuffix("/v1") + "/_emulator", verify=False
+    ) as opened:
         yield opened
 
 
-def test_requests_are_recorded_with_what_was_sent_and_answered(emulator: Emulator, http: httpx.Client) -> None:
+def test_requests_are_recorded_with_what_was_sent_and_answered(
+    emulator: Emulator, http: httpx.Client
+) -> None:
     made = http.post("/vector_stores", json={"name": "Handbook"}).json()
     http.get("/vector_stores", params={"limit": 5, "order": "asc"})
     first, second = emulator.requests
-    assert (first.method, first.path, first.status, first.key_class) == ("POST", "/vector_stores", 200, "project")
+    assert (first.method, first.path, first.status, first.key_class) == (
+        "POST",
+        "/vector_stores",
+        200,
+        "project",
+    )
     assert (first.request_body, first.response_body) == ({"name": "Handbook"}, made)
     assert (second.query, second.request_body) == ({"limit": "5", "order": "asc"}, None)
 
 
-@pytest.mark.parametrize(("key", "expected"), [("sk-admin-emulator", "admin"), ("sk-wrong", "unknown"), (None, "none")])
+@pytest.mark.parametrize(
+    ("key", "expected"), [("sk-admin-emulator", "admin"), ("sk-wrong", "unknown"), (None, "none")]
+)
 def test_the_record_tells_the_class_of_the_key(
     emulator: Emulator, connect: Callable[..., httpx.Client], key: str | None, expected: str
 ) -> None:
@@ -60,16 +71,24 @@ def test_the_record_tells_when_each_request_came(
     assert emulator.requests[1].at == second["at"]
 
 
-def test_a_reset_returns_to_the_beginning(control: httpx.Client, emulator: Emulator, http: httpx.Client) -> None:
+def test_a_reset_returns_to_the_beginning(
+    control: httpx.Client, emulator: Emulator, http: httpx.Client
+) -> None:
     before = emulator.store.counts()
     http.post("/vector_stores", json={})
     emulator.add_fault("on=GET:/nothing,do=reset")
     assert control.post("/reset").status_code == 200
-    assert (emulator.store.counts(), emulator.requests, emulator.state.faults.armed()) == (before, [], ())
+    assert (emulator.store.counts(), emulator.requests, emulator.state.faults.armed()) == (
+        before,
+        [],
+        (),
+    )
     assert http.get("/models").status_code == 200
 
 
-def test_a_seed_makes_many_objects(control: httpx.Client, emulator: Emulator, http: httpx.Client) -> None:
+def test_a_seed_makes_many_objects(
+    control: httpx.Client, emulator: Emulator, http: httpx.Client
+) -> None:
     counts = {
         "projects": 2,
         "service_accounts_per_project": 3,
@@ -86,7 +105,9 @@ def test_a_seed_makes_many_objects(control: httpx.Client, emulator: Emulator, ht
     assert {store["status"] for store in http.get("/vector_stores").json()["data"]} == {"completed"}
 
 
-def test_seeded_objects_look_like_those_made_by_request(emulator: Emulator, http: httpx.Client) -> None:
+def test_seeded_objects_look_like_those_made_by_request(
+    emulator: Emulator, http: httpx.Client
+) -> None:
     emulator.seed(assistants=1)
     [seeded] = http.get("/assistants").json()["data"]
     made = http.post("/assistants", json={"model": "gpt-4.1"}).json()
@@ -101,7 +122,9 @@ def test_options_are_changed_over_http(control: httpx.Client, emulator: Emulator
 
 
 def test_faults_are_armed_and_cleared_over_http(control: httpx.Client, http: httpx.Client) -> None:
-    armed = control.post("/faults", json={"faults": ["on=GET:/models,do=error:503,times=0"]}).json()["faults"]
+    armed = control.post(
+        "/faults", json={"faults": ["on=GET:/models,do=error:503,times=0"]}
+    ).json()["faults"]
     struck = http.get("/models").status_code
     control.delete("/faults")
     assert armed == ["on=GET:/models,do=error:503,when=before,times=0,skip=0"]
@@ -131,7 +154,9 @@ def test_the_state_shows_no_secret(control: httpx.Client) -> None:
     ],
     ids=str,
 )
-def test_a_bad_control_request_is_told_why(control: httpx.Client, path: str, body: Any, message: str) -> None:
+def test_a_bad_control_request_is_told_why(
+    control: httpx.Client, path: str, body: Any, message: str
+) -> None:
     answer = control.post(path, json=body)
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
@@ -152,7 +177,9 @@ def test_a_failure_of_our_own_is_answered_and_recorded(
     assert "TypeError" in (emulator.requests[0].error or "")
 
 
-def test_a_snapshot_brings_back_every_object_as_often_as_wanted(start: Any, connect: Any, tmp_path: Any) -> None:
+def test_a_snapshot_brings_back_every_object_as_often_as_wanted(
+    start: Any, connect: Any, tmp_path: Any
+) -> None:
     emulator = start(data=tmp_path / "data")
     http = connect(emulator, emulator.api_key)
     id = http.post("/vector_stores", json={"name": "kept"}).json()["id"]

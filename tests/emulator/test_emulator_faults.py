@@ -109,7 +109,9 @@ def test_a_reset_closes_the_connection_without_an_answer(
     assert emulator.requests[0].status == 0
 
 
-def test_a_truncated_answer_announces_more_than_it_sends(emulator: Emulator, http: httpx.Client) -> None:
+def test_a_truncated_answer_announces_more_than_it_sends(
+    emulator: Emulator, http: httpx.Client
+) -> None:
     emulator.add_fault("on=POST:/vector_stores,do=truncate")
     with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
         http.post("/vector_stores", json={})

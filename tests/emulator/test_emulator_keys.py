@@ -30,7 +30,9 @@ def test_no_key_is_refused(emulator: Emulator, connect: Connect) -> None:
     assert "didn't provide an API key" in answer.json()["error"]["message"]
 
 
-def test_an_unknown_key_is_refused_without_being_repeated(emulator: Emulator, connect: Connect) -> None:
+def test_an_unknown_key_is_refused_without_being_repeated(
+    emulator: Emulator, connect: Connect
+) -> None:
     answer = connect(emulator, "sk-proj-0123456789abcdefWXYZ").get("/models")
     message = answer.json()["error"]["message"]
     assert refusal(answer) == (401, "invalid_api_key")
@@ -67,12 +69,16 @@ def test_a_minted_key_cannot_be_moved_to_another_project(
     assert refusal(moved.get("/models")) == (401, "mismatched_project")
 
 
-def test_the_first_key_can_select_any_project(emulator: Emulator, connect: Connect, project: dict[str, Any]) -> None:
+def test_the_first_key_can_select_any_project(
+    emulator: Emulator, connect: Connect, project: dict[str, Any]
+) -> None:
     moved = connect(emulator, emulator.api_key, OpenAI_Project=project["id"])
     assert moved.get("/models").headers["openai-project"] == project["id"]
 
 
-def test_the_first_key_cannot_select_a_project_that_does_not_exist(emulator: Emulator, connect: Connect) -> None:
+def test_the_first_key_cannot_select_a_project_that_does_not_exist(
+    emulator: Emulator, connect: Connect
+) -> None:
     moved = connect(emulator, emulator.api_key, OpenAI_Project="proj_nothing")
     assert refusal(moved.get("/models")) == (401, "mismatched_project")
 
@@ -85,12 +91,18 @@ def test_another_organization_is_refused(emulator: Emulator, connect: Connect) -
 def test_an_emulator_can_stand_for_another_organization(connect: Connect) -> None:
     with Emulator(Options(organization="org-x")) as other:
         answer = connect(other, other.api_key, OpenAI_Organization="org-x").get("/models")
-        assert refusal(connect(other, other.api_key, OpenAI_Organization="org-emulator").get("/models"))
+        assert refusal(
+            connect(other, other.api_key, OpenAI_Organization="org-emulator").get("/models")
+        )
     assert (answer.status_code, answer.headers["openai-organization"]) == (200, "org-x")
 
 
 def test_a_deleted_key_stops_working(
-    emulator: Emulator, connect: Connect, admin: httpx.Client, account: dict[str, Any], project: dict[str, Any]
+    emulator: Emulator,
+    connect: Connect,
+    admin: httpx.Client,
+    account: dict[str, Any],
+    project: dict[str, Any],
 ) -> None:
     theirs = connect(emulator, account["api_key"]["value"])
     assert theirs.get("/models").status_code == 200
@@ -99,14 +111,25 @@ def test_a_deleted_key_stops_working(
 
 
 def test_the_keys_of_a_deleted_account_stop_working(
-    emulator: Emulator, connect: Connect, admin: httpx.Client, account: dict[str, Any], project: dict[str, Any]
+    emulator: Emulator,
+    connect: Connect,
+    admin: httpx.Client,
+    account: dict[str, Any],
+    project: dict[str, Any],
 ) -> None:
     admin.delete(f"/organization/projects/{project['id']}/service_accounts/{account['id']}")
-    assert refusal(connect(emulator, account["api_key"]["value"]).get("/models")) == (401, "invalid_api_key")
+    assert refusal(connect(emulator, account["api_key"]["value"]).get("/models")) == (
+        401,
+        "invalid_api_key",
+    )
 
 
 def test_the_keys_of_an_archived_project_stop_working(
-    emulator: Emulator, connect: Connect, admin: httpx.Client, account: dict[str, Any], project: dict[str, Any]
+    emulator: Emulator,
+    connect: Connect,
+    admin: httpx.Client,
+    account: dict[str, Any],
+    project: dict[str, Any],
 ) -> None:
     admin.post(f"/organization/projects/{project['id']}/archive")
     answer = connect(emulator, account["api_key"]["value"]).get("/models")
@@ -138,7 +161,11 @@ def test_the_value_of_a_key_is_never_answered_again(
     admin: httpx.Client, account: dict[str, Any], project: dict[str, Any]
 ) -> None:
     base = f"/organization/projects/{project['id']}"
-    reads = (f"{base}/api_keys", f"{base}/service_accounts", f"{base}/service_accounts/{account['id']}")
+    reads = (
+        f"{base}/api_keys",
+        f"{base}/service_accounts",
+        f"{base}/service_accounts/{account['id']}",
+    )
     assert all(account["api_key"]["value"] not in admin.get(path).text for path in reads)
 
 
@@ -167,7 +194,11 @@ def test_single_keys_of_accounts_can_be_made_undeletable(
 
 
 def test_a_key_remembers_when_it_was_used(
-    emulator: Emulator, connect: Connect, admin: httpx.Client, account: dict[str, Any], project: dict[str, Any]
+    emulator: Emulator,
+    connect: Connect,
+    admin: httpx.Client,
+    account: dict[str, Any],
+    project: dict[str, Any],
 ) -> None:
     path = f"/organization/projects/{project['id']}/api_keys/{account['api_key']['id']}"
     before = admin.get(path).json()["last_used_at"]

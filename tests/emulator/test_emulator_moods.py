@@ -41,7 +41,9 @@ def test_an_admin_route_refuses_after_so_many_requests_a_minute(
     assert admin.get("/organization/projects").status_code == 200
 
 
-def test_each_route_has_an_allowance_of_its_own(emulator: Emulator, admin: httpx.Client, http: httpx.Client) -> None:
+def test_each_route_has_an_allowance_of_its_own(
+    emulator: Emulator, admin: httpx.Client, http: httpx.Client
+) -> None:
     emulator.set_options(admin_rpm=1)
     assert admin.get("/organization/projects").status_code == 200
     assert admin.post("/organization/projects", json={"name": "x"}).status_code == 200
@@ -64,7 +66,9 @@ def test_a_429_tells_when_to_come_back_in_the_chosen_style(
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
 
 
-def test_a_new_object_is_missing_from_lists_for_a_while(emulator: Emulator, http: httpx.Client, clock: Any) -> None:
+def test_a_new_object_is_missing_from_lists_for_a_while(
+    emulator: Emulator, http: httpx.Client, clock: Any
+) -> None:
     emulator.set_options(list_lag_ms=2000)
     made = http.post("/vector_stores", json={}).json()["id"]
     early = http.get("/vector_stores").json()["data"]
@@ -85,7 +89,9 @@ def test_a_new_service_account_is_not_found_for_a_while(
     assert (early, admin.get(f"{path}/{account}").status_code) == (404, 200)
 
 
-def test_a_new_object_is_not_found_alone_for_a_while(emulator: Emulator, http: httpx.Client, clock: Any) -> None:
+def test_a_new_object_is_not_found_alone_for_a_while(
+    emulator: Emulator, http: httpx.Client, clock: Any
+) -> None:
     emulator.set_options(read_lag_ms=2000)
     made = http.post("/vector_stores", json={}).json()["id"]
     early = http.get(f"/vector_stores/{made}").status_code
@@ -93,7 +99,9 @@ def test_a_new_object_is_not_found_alone_for_a_while(emulator: Emulator, http: h
     assert (early, http.get(f"/vector_stores/{made}").status_code) == (404, 200)
 
 
-def test_retired_assistants_are_as_if_they_had_never_been(emulator: Emulator, http: httpx.Client) -> None:
+def test_retired_assistants_are_as_if_they_had_never_been(
+    emulator: Emulator, http: httpx.Client
+) -> None:
     emulator.set_options(retire_assistants=True)
     answer = http.get("/assistants", params={"limit": 1})
     assert (answer.status_code, http.get("/models").status_code) == (404, 200)
@@ -149,12 +157,18 @@ def test_a_log_that_is_off_is_refused_and_begins_when_it_is_switched_on(
     assert entry["project"]["name"] == "seen"
 
 
-@pytest.mark.parametrize(("entry", "status"), [("evals", 404), ("evals:410", 410), ("evals:500", 500)])
+@pytest.mark.parametrize(
+    ("entry", "status"), [("evals", 404), ("evals:410", 410), ("evals:500", 500)]
+)
 def test_any_collection_can_be_retired_with_a_status(
     emulator: Emulator, http: httpx.Client, entry: str, status: int
 ) -> None:
     emulator.set_options(retire=[entry])
-    assert [http.get(path).status_code for path in ("/evals", "/evals/eval_1", "/files")] == [status, status, 200]
+    assert [http.get(path).status_code for path in ("/evals", "/evals/eval_1", "/files")] == [
+        status,
+        status,
+        200,
+    ]
 
 
 def test_a_retirement_with_a_status_that_is_no_refusal_is_refused(emulator: Emulator) -> None:

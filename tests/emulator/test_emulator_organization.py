@@ -56,7 +56,9 @@ def test_nothing_in_an_archived_project_can_be_changed(
     assert "archived" in answer.json()["error"]["message"]
 
 
-def test_archived_projects_are_listed_only_when_asked_for(admin: httpx.Client, archived: str) -> None:
+def test_archived_projects_are_listed_only_when_asked_for(
+    admin: httpx.Client, archived: str
+) -> None:
     def ids(**params: Any) -> list[str]:
         return [p["id"] for p in admin.get("/organization/projects", params=params).json()["data"]]
 
@@ -70,11 +72,15 @@ def test_the_default_project_cannot_be_archived(emulator: Emulator, admin: httpx
 
 
 def test_two_projects_may_have_one_name(admin: httpx.Client) -> None:
-    made = [admin.post("/organization/projects", json={"name": "Twin"}).json()["id"] for _ in range(2)]
+    made = [
+        admin.post("/organization/projects", json={"name": "Twin"}).json()["id"] for _ in range(2)
+    ]
     assert made[0] != made[1]
 
 
-def test_two_service_accounts_may_have_one_name(admin: httpx.Client, project: dict[str, Any]) -> None:
+def test_two_service_accounts_may_have_one_name(
+    admin: httpx.Client, project: dict[str, Any]
+) -> None:
     path = f"/organization/projects/{project['id']}/service_accounts"
     made = [admin.post(path, json={"name": "Twin"}).json()["id"] for _ in range(2)]
     assert [account["id"] for account in admin.get(path).json()["data"]] == made
@@ -91,7 +97,9 @@ def test_two_service_accounts_may_have_one_name(admin: httpx.Client, project: di
         "/organization/users/user-x",
     ],
 )
-def test_what_does_not_exist_is_not_found(admin: httpx.Client, project: dict[str, Any], path: str) -> None:
+def test_what_does_not_exist_is_not_found(
+    admin: httpx.Client, project: dict[str, Any], path: str
+) -> None:
     assert admin.get(path.replace("{p}", project["id"])).status_code == 404
 
 
@@ -100,7 +108,9 @@ def limits(admin: httpx.Client, project: dict[str, Any]) -> dict[str, dict[str, 
     return {row["model"]: row for row in rows}
 
 
-def test_a_new_project_has_limits_for_many_models(admin: httpx.Client, project: dict[str, Any]) -> None:
+def test_a_new_project_has_limits_for_many_models(
+    admin: httpx.Client, project: dict[str, Any]
+) -> None:
     rows = limits(admin, project)
     assert 40 <= len(rows) <= 100
     assert all(row["id"] == f"rl-{model}" for model, row in rows.items())
@@ -129,16 +139,22 @@ def test_a_limit_of_one_project_is_not_that_of_another(
     path = f"/organization/projects/{project['id']}/rate_limits/rl-gpt-4.1"
     assert admin.post(path, json={"max_requests_per_1_minute": 1}).status_code == 200
     assert limits(admin, project)["gpt-4.1"]["max_requests_per_1_minute"] == 1
-    assert limits(admin, {"id": emulator.project_id})["gpt-4.1"]["max_requests_per_1_minute"] == 10_000
+    assert (
+        limits(admin, {"id": emulator.project_id})["gpt-4.1"]["max_requests_per_1_minute"] == 10_000
+    )
 
 
-def test_the_limit_of_the_organization_itself_is_allowed(admin: httpx.Client, project: dict[str, Any]) -> None:
+def test_the_limit_of_the_organization_itself_is_allowed(
+    admin: httpx.Client, project: dict[str, Any]
+) -> None:
     path = f"/organization/projects/{project['id']}/rate_limits/rl-gpt-4.1"
     assert admin.post(path, json={"max_requests_per_1_minute": 100_000}).status_code == 200
 
 
 @pytest.mark.parametrize("id", ["rl-nothing", "gpt-4.1"])
-def test_an_unknown_limit_is_not_found(admin: httpx.Client, project: dict[str, Any], id: str) -> None:
+def test_an_unknown_limit_is_not_found(
+    admin: httpx.Client, project: dict[str, Any], id: str
+) -> None:
     path = f"/organization/projects/{project['id']}/rate_limits/{id}"
     assert admin.post(path, json={"max_requests_per_1_minute": 1}).status_code == 404
 
@@ -155,9 +171,13 @@ def test_the_last_owner_stays_an_owner(admin: httpx.Client) -> None:
     assert admin.delete(f"/organization/users/{ada}").status_code == 400
 
 
-def test_a_user_that_a_directory_manages_can_change_roles_and_cannot_be_removed(admin: httpx.Client) -> None:
+def test_a_user_that_a_directory_manages_can_change_roles_and_cannot_be_removed(
+    admin: httpx.Client,
+) -> None:
     eli = person(admin, "eli")["id"]
-    assert admin.post(f"/organization/users/{eli}", json={"role": "owner"}).json()["role"] == "owner"
+    assert (
+        admin.post(f"/organization/users/{eli}", json={"role": "owner"}).json()["role"] == "owner"
+    )
     assert admin.delete(f"/organization/users/{eli}").status_code == 400
 
 
@@ -170,12 +190,16 @@ def test_a_removed_user_leaves_every_project(admin: httpx.Client, project: dict[
 
 def test_a_member_cannot_be_added_twice(admin: httpx.Client, project: dict[str, Any]) -> None:
     members = f"/organization/projects/{project['id']}/users"
-    answers = [admin.post(members, json={"role": "member", "email": "cleo@example.com"}) for _ in range(2)]
+    answers = [
+        admin.post(members, json={"role": "member", "email": "cleo@example.com"}) for _ in range(2)
+    ]
     assert [answer.status_code for answer in answers] == [200, 400]
     assert "already exists in project" in answers[1].json()["error"]["message"]
 
 
-def test_every_admin_write_is_logged_newest_first(admin: httpx.Client, project: dict[str, Any]) -> None:
+def test_every_admin_write_is_logged_newest_first(
+    admin: httpx.Client, project: dict[str, Any]
+) -> None:
     base = f"/organization/projects/{project['id']}"
     account = admin.post(f"{base}/service_accounts", json={"name": "x"}).json()
     admin.post(f"{base}/service_accounts/{account['id']}", json={"role": "owner"})
@@ -203,7 +227,9 @@ def test_reads_and_refused_writes_are_not_logged(admin: httpx.Client) -> None:
     assert events(admin) == []
 
 
-def test_an_entry_names_the_project_the_actor_and_the_change(admin: httpx.Client, project: dict[str, Any]) -> None:
+def test_an_entry_names_the_project_the_actor_and_the_change(
+    admin: httpx.Client, project: dict[str, Any]
+) -> None:
     path = f"/organization/projects/{project['id']}/rate_limits/rl-gpt-4.1"
     admin.post(path, json={"max_requests_per_1_minute": 7})
     entry = admin.get("/organization/audit_logs", params={"limit": 1}).json()["data"][0]
@@ -221,7 +247,12 @@ def test_the_log_is_filtered_by_time(admin: httpx.Client, clock: Any) -> None:
     admin.post("/organization/projects", json={"name": "new"})
     assert len(events(admin, **{"effective_at[gte]": 1_800_000_100})) == 1
     assert len(events(admin, **{"effective_at[lt]": 1_800_000_100})) == 1
-    assert len(events(admin, **{"effective_at[gt]": 1_799_999_999, "effective_at[lte]": 1_800_000_100})) == 2
+    assert (
+        len(
+            events(admin, **{"effective_at[gt]": 1_799_999_999, "effective_at[lte]": 1_800_000_100})
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +268,9 @@ def test_the_log_is_filtered_by_time(admin: httpx.Client, clock: Any) -> None:
         ("tenant_only", "true", 0),
     ],
 )
-def test_the_log_is_filtered(admin: httpx.Client, project: dict[str, Any], name: str, value: str, count: int) -> None:
+def test_the_log_is_filtered(
+    admin: httpx.Client, project: dict[str, Any], name: str, value: str, count: int
+) -> None:
     path = f"/organization/projects/{project['id']}/rate_limits/rl-gpt-4.1"
     admin.post(path, json={"max_requests_per_1_minute": 7})
     assert len(events(admin, **{name: value.replace("{p}", project["id"])})) == count

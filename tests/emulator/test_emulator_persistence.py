@@ -24,10 +24,15 @@ def data(tmp_path: Path) -> Path:
 def test_objects_are_there_after_a_restart(start: Start, connect: Connect, data: Path) -> None:
     first = start(data=data)
     http = connect(first, first.api_key)
-    file = http.post("/files", data={"purpose": "user_data"}, files={"file": ("a.md", b"\x00\xff")}).json()
+    file = http.post(
+        "/files", data={"purpose": "user_data"}, files={"file": ("a.md", b"\x00\xff")}
+    ).json()
     body = {"file_ids": [file["id"]], "metadata": {"base64": "aGk="}}
     store = http.post("/vector_stores", json=body).json()["id"]
-    before = {path: http.get(path).json() for path in ("/files", "/vector_stores", f"/vector_stores/{store}/files")}
+    before = {
+        path: http.get(path).json()
+        for path in ("/files", "/vector_stores", f"/vector_stores/{store}/files")
+    }
     first.stop()
 
     second = start(data=data)
@@ -36,7 +41,9 @@ def test_objects_are_there_after_a_restart(start: Start, connect: Connect, data:
     assert http.get(f"/files/{file['id']}/content").content == b"\x00\xff"
 
 
-def test_a_write_is_kept_even_if_the_process_dies_right_after_it(start: Start, connect: Connect, data: Path) -> None:
+def test_a_write_is_kept_even_if_the_process_dies_right_after_it(
+    start: Start, connect: Connect, data: Path
+) -> None:
     first = start(data=data)
     made = connect(first, first.api_key).post("/vector_stores", json={}).json()["id"]
     # Never stopped: the second one reads what the first had written by the time of its answer.
@@ -44,7 +51,9 @@ def test_a_write_is_kept_even_if_the_process_dies_right_after_it(start: Start, c
     assert connect(second, second.api_key).get(f"/vector_stores/{made}").status_code == 200
 
 
-def test_minted_keys_still_work_but_are_not_in_the_file(start: Start, connect: Connect, data: Path) -> None:
+def test_minted_keys_still_work_but_are_not_in_the_file(
+    start: Start, connect: Connect, data: Path
+) -> None:
     first = start(data=data)
     path = f"/organization/projects/{first.project_id}/service_accounts"
     key = connect(first, first.admin_key).post(path, json={"name": "x"}).json()["api_key"]["value"]
@@ -87,7 +96,10 @@ def test_a_line_cut_short_by_a_crash_is_dropped(start: Start, connect: Connect, 
         (b'{"version": 1}\n', "is not a data file of the emulator"),
         (b'{"format": "reconciler-emulator", "version": 99}\n', "has format version 99"),
         (b'{"format": "reconciler-emulator", "version": 1}\nrubbish\n', "line 2, is damaged"),
-        (b'{"format": "reconciler-emulator", "version": 1}\n[{"kind": "file"}]\n', "line 2, is damaged"),
+        (
+            b'{"format": "reconciler-emulator", "version": 1}\n[{"kind": "file"}]\n',
+            "line 2, is damaged",
+        ),
     ],
     ids=["text", "other JSON", "newer", "damaged", "incomplete"],
 )
@@ -108,7 +120,9 @@ def test_a_reset_empties_the_file_too(start: Start, connect: Connect, data: Path
     assert "vector_store" not in start(data=data).store.counts()
 
 
-def test_the_file_is_written_anew_when_most_of_it_is_stale(start: Start, connect: Connect, data: Path) -> None:
+def test_the_file_is_written_anew_when_most_of_it_is_stale(
+    start: Start, connect: Connect, data: Path
+) -> None:
     emulator = start(data=data)
     http = connect(emulator, emulator.api_key)
     path = f"/vector_stores/{http.post('/vector_stores', json={}).json()['id']}"

@@ -28,7 +28,10 @@ serve(Options(), port=0, on_ready=lambda url: print(url, flush=True))
 def foreground() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server in a process of its own, and its base URL."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", _SERVE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "error", "-c", _SERVE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -53,7 +56,9 @@ def test_it_starts_and_stops_within_a_blink() -> None:
     assert time.monotonic() - started < 1
 
 
-def test_it_stops_although_a_client_is_connected_and_another_waits(connect: Callable[..., httpx.Client]) -> None:
+def test_it_stops_although_a_client_is_connected_and_another_waits(
+    connect: Callable[..., httpx.Client],
+) -> None:
     with Emulator() as emulator, ThreadPoolExecutor() as pool:
         connect(emulator, emulator.api_key).get("/models")
         emulator.add_fault("do=hang:30000")
@@ -76,7 +81,9 @@ def test_it_stops_cleanly_while_a_client_is_just_connecting() -> None:
             assert is_closed(early)
 
 
-def test_it_says_nothing(capfd: pytest.CaptureFixture[str], connect: Callable[..., httpx.Client]) -> None:
+def test_it_says_nothing(
+    capfd: pytest.CaptureFixture[str], connect: Callable[..., httpx.Client]
+) -> None:
     with Emulator() as emulator:
         http = connect(emulator, emulator.api_key)
         http.get("/models")
@@ -84,7 +91,9 @@ def test_it_says_nothing(capfd: pytest.CaptureFixture[str], connect: Callable[..
             emulator.add_fault(fault)
             with pytest.raises(httpx.TransportError):
                 http.get("/models")
-        with socket.create_connection(("127.0.0.1", int(emulator.base_url.split(":")[2].partition("/")[0]))) as raw:
+        with socket.create_connection(
+            ("127.0.0.1", int(emulator.base_url.split(":")[2].partition("/")[0]))
+        ) as raw:
             raw.sendall(b"rubbish\r\n\r\n")
             raw.recv(100)
     assert capfd.readouterr() == ("", "")
@@ -130,14 +139,20 @@ def test_a_port_in_use_is_an_error() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/models", "/_emulator/state"])
 @pytest.mark.parametrize(
-    "headers", [{"Host": "evil.example"}, {"Host": "evil.example:80"}, {"Origin": "https://evil.example"}], ids=str
+    "headers",
+    [{"Host": "evil.example"}, {"Host": "evil.example:80"}, {"Origin": "https://evil.example"}],
+    ids=str,
 )
-def test_a_request_by_another_name_is_refused(emulator: Emulator, path: str, headers: dict[str, str]) -> None:
+def test_a_request_by_another_name_is_refused(
+    emulator: Emulator, path: str, headers: dict[str, str]
+) -> None:
     url = emulator.base_url.removesuffix("/v1") + path
     assert httpx.get(url, headers=headers).status_code == 421
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1234", "127.0.0.1", "[::1]:80", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:1234", "127.0.0.1", "[::1]:80", "LOCALHOST"]
+)
 def test_every_name_of_this_machine_is_accepted(emulator: Emulator, host: str) -> None:
     url = emulator.base_url.removesuffix("/v1") + "/_emulator/state"
     assert httpx.get(url, headers={"Host": host}).status_code == 200
@@ -154,9 +169,15 @@ def test_the_application_works_without_the_server() -> None:
     assert asyncio.run(ask()).status_code == 200
 
 
-def test_many_clients_at_once_each_get_their_own_object(emulator: Emulator, http: httpx.Client) -> None:
+def test_many_clients_at_once_each_get_their_own_object(
+    emulator: Emulator, http: httpx.Client
+) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda n: http.post("/vector_stores", json={"name": str(n)}).json(), range(100)))
+        made = list(
+            pool.map(
+                lambda n: http.post("/vector_stores", json={"name": str(n)}).json(), range(100)
+            )
+        )
     assert len({store["id"] for store in made}) == 100
     assert [store["name"] for store in made] == [str(n) for n in range(100)]
 
@@ -175,7 +196,9 @@ def test_a_request_that_breaks_off_has_no_effect(emulator: Emulator, http: httpx
 
 def test_a_large_file_arrives_whole(http: httpx.Client) -> None:
     content = bytes(range(256)) * 20_000
-    file = http.post("/files", data={"purpose": "user_data"}, files={"file": ("big.bin", content)}).json()
+    file = http.post(
+        "/files", data={"purpose": "user_data"}, files={"file": ("big.bin", content)}
+    ).json()
     assert file["bytes"] == len(content)
     assert http.get(f"/files/{file['id']}/content").content == content
 

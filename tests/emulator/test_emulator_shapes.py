@@ -78,7 +78,10 @@ def test_an_assistant_of_a_model_alone_shows_every_default(http: httpx.Client) -
             },
         ),
         (
-            {"type": "function", "function": {"name": "weather", "description": "Tells the weather"}},
+            {
+                "type": "function",
+                "function": {"name": "weather", "description": "Tells the weather"},
+            },
             {
                 "type": "function",
                 "function": {
@@ -93,20 +96,26 @@ def test_an_assistant_of_a_model_alone_shows_every_default(http: httpx.Client) -
     ],
     ids=["file_search", "file_search with options", "function", "code_interpreter"],
 )
-def test_the_server_completes_a_tool(http: httpx.Client, sent: dict[str, Any], shown: dict[str, Any]) -> None:
+def test_the_server_completes_a_tool(
+    http: httpx.Client, sent: dict[str, Any], shown: dict[str, Any]
+) -> None:
     answer = http.post("/assistants", json={"model": "gpt-4o", "tools": [sent]}).json()
     assert same(answer["tools"], [shown])
 
 
 def test_a_code_interpreter_makes_its_empty_file_list_appear(http: httpx.Client) -> None:
-    answer = http.post("/assistants", json={"model": "gpt-4o", "tools": [{"type": "code_interpreter"}]}).json()
+    answer = http.post(
+        "/assistants", json={"model": "gpt-4o", "tools": [{"type": "code_interpreter"}]}
+    ).json()
     assert answer["tool_resources"] == {"code_interpreter": {"file_ids": []}}
     without = http.post(f"/assistants/{answer['id']}", json={"tools": []}).json()
     assert without["tool_resources"] == {}
 
 
 def test_an_inline_vector_store_is_answered_by_its_id(http: httpx.Client, upload: Upload) -> None:
-    inline = {"file_search": {"vector_stores": [{"file_ids": [upload()["id"]], "metadata": {"a": "b"}}]}}
+    inline = {
+        "file_search": {"vector_stores": [{"file_ids": [upload()["id"]], "metadata": {"a": "b"}}]}
+    }
     answer = http.post("/assistants", json={"model": "gpt-4o", "tool_resources": inline}).json()
     [store] = http.get("/vector_stores").json()["data"]
     assert answer["tool_resources"] == {"file_search": {"vector_store_ids": [store["id"]]}}
@@ -135,14 +144,18 @@ def test_a_new_vector_store_shows_every_null(http: httpx.Client) -> None:
     )
 
 
-def test_a_vector_store_made_with_files_is_in_progress_and_computes_its_end(http: httpx.Client, upload: Upload) -> None:
+def test_a_vector_store_made_with_files_is_in_progress_and_computes_its_end(
+    http: httpx.Client, upload: Upload
+) -> None:
     body = {"file_ids": [upload()["id"]], "expires_after": {"anchor": "last_active_at", "days": 3}}
     answer = http.post("/vector_stores", json=body).json()
     assert (answer["status"], answer["file_counts"]["in_progress"]) == ("in_progress", 1)
     assert answer["expires_at"] == 1_800_000_000 + 3 * 86_400
 
 
-def test_an_attached_file_shows_static_chunking_for_auto(http: httpx.Client, upload: Upload) -> None:
+def test_an_attached_file_shows_static_chunking_for_auto(
+    http: httpx.Client, upload: Upload
+) -> None:
     store, file = http.post("/vector_stores", json={}).json(), upload()
     body = {"file_id": file["id"], "chunking_strategy": {"type": "auto"}}
     answer = http.post(f"/vector_stores/{store['id']}/files", json=body).json()
@@ -241,7 +254,9 @@ def test_deletes_answer_in_their_several_ways(http: httpx.Client, upload: Upload
         ("/models", ["object", "data"]),
     ],
 )
-def test_list_envelopes_have_their_recorded_keys(http: httpx.Client, path: str, keys: list[str]) -> None:
+def test_list_envelopes_have_their_recorded_keys(
+    http: httpx.Client, path: str, keys: list[str]
+) -> None:
     assert list(http.get(path).json()) == keys
 
 
@@ -250,7 +265,11 @@ def test_list_envelopes_have_their_recorded_keys(http: httpx.Client, path: str, 
     [
         ("/assistants", {"model": "m"}, r"asst_[A-Za-z0-9]{24}"),
         ("/vector_stores", {}, r"vs_[0-9a-f]{32}"),
-        ("/uploads", {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "t"}, r"upload_[0-9a-f]{32}"),
+        (
+            "/uploads",
+            {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "t"},
+            r"upload_[0-9a-f]{32}",
+        ),
     ],
 )
 def test_identifiers_have_their_recorded_form(
@@ -265,7 +284,10 @@ def test_answers_carry_the_recorded_headers(http: httpx.Client, emulator: Any) -
     assert headers["openai-version"] == "2020-10-01"
     assert re.fullmatch(r"req_[0-9a-f]{32}", headers["x-request-id"])
     assert int(headers["openai-processing-ms"]) >= 1
-    assert (headers["openai-organization"], headers["openai-project"]) == ("org-emulator", emulator.project_id)
+    assert (headers["openai-organization"], headers["openai-project"]) == (
+        "org-emulator",
+        emulator.project_id,
+    )
 
 
 def test_file_content_is_a_named_attachment(http: httpx.Client, upload: Upload) -> None:
@@ -314,21 +336,30 @@ def test_file_content_is_a_named_attachment(http: httpx.Client, upload: Upload) 
         ),
     ],
 )
-def test_not_found_is_worded_as_recorded(http: httpx.Client, path: str, expected: dict[str, Any]) -> None:
+def test_not_found_is_worded_as_recorded(
+    http: httpx.Client, path: str, expected: dict[str, Any]
+) -> None:
     answer = http.get(path)
     assert answer.status_code == 404
     assert same(answer.json(), expected)
 
 
 def test_an_unknown_purpose_is_refused_as_recorded(http: httpx.Client) -> None:
-    answer = http.post("/files", data={"purpose": "world_domination"}, files={"file": ("a.txt", b"x")})
+    answer = http.post(
+        "/files", data={"purpose": "world_domination"}, files={"file": ("a.txt", b"x")}
+    )
     purposes = "['fine-tune', 'assistants', 'batch', 'user_data', 'vision', 'evals']"
     message = f"'world_domination' is not one of {purposes} - 'purpose'"
     assert answer.status_code == 400
     assert same(
         answer.json(),
         {
-            "error": {"message": message, "type": "invalid_request_error", "param": "purpose", "code": None},
+            "error": {
+                "message": message,
+                "type": "invalid_request_error",
+                "param": "purpose",
+                "code": None,
+            },
             "detail": {"message": message, "code": None},
         },
     )

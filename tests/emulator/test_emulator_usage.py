@@ -10,7 +10,13 @@ import pytest
 
 from reconciler.emulator import Emulator
 from reconciler.emulator.usage import DAY, SORTS
-from tests.description import DESCRIPTION, Description, mistakes_in_answers, needs_description, unknown_parameters
+from tests.description import (
+    DESCRIPTION,
+    Description,
+    mistakes_in_answers,
+    needs_description,
+    unknown_parameters,
+)
 from tests.emulator.conftest import Clock
 
 COSTS = "/organization/costs"
@@ -34,13 +40,17 @@ def results(buckets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [result for bucket in buckets for result in bucket["results"]]
 
 
-def test_an_organization_that_used_nothing_has_empty_buckets(admin: httpx.Client, clock: Clock) -> None:
+def test_an_organization_that_used_nothing_has_empty_buckets(
+    admin: httpx.Client, clock: Clock
+) -> None:
     buckets = read(admin, COSTS, start_time=int(clock.now) - 3 * DAY)
     assert len(buckets) == 4
     assert results(buckets) == []
 
 
-def test_every_sort_is_read_with_the_official_client(used: Emulator, client: openai.OpenAI, clock: Clock) -> None:
+def test_every_sort_is_read_with_the_official_client(
+    used: Emulator, client: openai.OpenAI, clock: Clock
+) -> None:
     usage, start = client.admin.organization.usage, int(clock.now) - 9 * DAY
     for sort in SORTS:
         page = getattr(usage, sort.name)(start_time=start, limit=31, group_by=["project_id"])
@@ -63,7 +73,9 @@ def test_costs_are_read_with_the_official_client_page_by_page(
     assert (whole.has_more, whole.next_page) == (False, None)
 
 
-def test_the_audit_log_is_read_with_the_official_client(emulator: Emulator, client: openai.OpenAI) -> None:
+def test_the_audit_log_is_read_with_the_official_client(
+    emulator: Emulator, client: openai.OpenAI
+) -> None:
     made = client.admin.organization.projects.create(name="Search")
     [entry] = client.admin.organization.audit_logs.list(project_ids=[made.id])
     assert (entry.type, entry.project and entry.project.name) == ("project.created", "Search")
@@ -72,7 +84,9 @@ def test_the_audit_log_is_read_with_the_official_client(emulator: Emulator, clie
 def test_groups_add_up_to_the_whole(used: Emulator, admin: httpx.Client, clock: Clock) -> None:
     start = int(clock.now) - 9 * DAY
     totals = {
-        group: sum(round(item["amount"]["value"] * 10**9) for item in results(read(admin, COSTS, **query)))
+        group: sum(
+            round(item["amount"]["value"] * 10**9) for item in results(read(admin, COSTS, **query))
+        )
         for group in ("", "project_id", "line_item", "api_key_id")
         for query in [{"start_time": start, **({"group_by": group} if group else {})}]
     }
@@ -81,19 +95,34 @@ def test_groups_add_up_to_the_whole(used: Emulator, admin: httpx.Client, clock: 
 
 
 def test_what_is_not_grouped_by_is_null(used: Emulator, admin: httpx.Client, clock: Clock) -> None:
-    [result, *_] = results(read(admin, COMPLETIONS, start_time=int(clock.now) - DAY, **{"group_by[]": ["model"]}))
+    [result, *_] = results(
+        read(admin, COMPLETIONS, start_time=int(clock.now) - DAY, **{"group_by[]": ["model"]})
+    )
     assert (result["model"], result["project_id"], result["batch"]) == ("gpt-4.1", None, None)
 
 
-def test_only_the_projects_asked_for_are_counted(used: Emulator, admin: httpx.Client, clock: Clock) -> None:
-    query = {"start_time": int(clock.now) - DAY, "project_ids": used.project_id, "group_by": "project_id"}
+def test_only_the_projects_asked_for_are_counted(
+    used: Emulator, admin: httpx.Client, clock: Clock
+) -> None:
+    query = {
+        "start_time": int(clock.now) - DAY,
+        "project_ids": used.project_id,
+        "group_by": "project_id",
+    }
     for path in (COSTS, COMPLETIONS):
-        assert {result["project_id"] for result in results(read(admin, path, **query))} == {used.project_id}
+        assert {result["project_id"] for result in results(read(admin, path, **query))} == {
+            used.project_id
+        }
 
 
-def test_batches_can_be_left_out_or_asked_for(used: Emulator, admin: httpx.Client, clock: Clock) -> None:
+def test_batches_can_be_left_out_or_asked_for(
+    used: Emulator, admin: httpx.Client, clock: Clock
+) -> None:
     start = int(clock.now) - DAY
-    counts = [len(results(read(admin, COMPLETIONS, start_time=start, batch=batch))) for batch in ("true", "false")]
+    counts = [
+        len(results(read(admin, COMPLETIONS, start_time=start, batch=batch)))
+        for batch in ("true", "false")
+    ]
     assert counts == [0, 2]
 
 
@@ -120,10 +149,18 @@ def test_the_same_names_use_the_same(used: Emulator, admin: httpx.Client, clock:
         (COSTS, {"start_time": 1, "group_by": "model"}, "Invalid value: 'model'"),
         (COSTS, {"start_time": 1, "limit": 181}, "Expected a value <= 180"),
         (COMPLETIONS, {"start_time": 1, "limit": 32}, "Expected a value <= 31"),
-        (COMPLETIONS, {"start_time": 1, "bucket_width": "1m", "limit": 1441}, "Expected a value <= 1440"),
+        (
+            COMPLETIONS,
+            {"start_time": 1, "bucket_width": "1m", "limit": 1441},
+            "Expected a value <= 1440",
+        ),
         (COMPLETIONS, {"start_time": 5, "end_time": 5}, "must be after 'start_time'"),
         (COMPLETIONS, {"start_time": 1, "page": "page_x"}, "is no page of this list"),
-        ("/organization/usage/vector_stores", {"start_time": 1, "group_by": "model"}, "Invalid value: 'model'"),
+        (
+            "/organization/usage/vector_stores",
+            {"start_time": 1, "group_by": "model"},
+            "Invalid value: 'model'",
+        ),
     ],
     ids=str,
 )
@@ -140,12 +177,25 @@ def test_a_project_key_reads_no_costs(http: httpx.Client) -> None:
 
 
 @needs_description
-def test_answers_and_parameters_are_those_of_the_description(used: Emulator, admin: httpx.Client, clock: Clock) -> None:
+def test_answers_and_parameters_are_those_of_the_description(
+    used: Emulator, admin: httpx.Client, clock: Clock
+) -> None:
     start = int(clock.now) - 3 * DAY
     for sort in SORTS:
         filters = {parameter: "true" for parameter in sort.grouped_by.values() if parameter}
-        read(admin, f"/organization/usage/{sort.name}", start_time=start, group_by=list(sort.grouped_by))
-        read(admin, f"/organization/usage/{sort.name}", start_time=start, bucket_width="1d", **filters)
+        read(
+            admin,
+            f"/organization/usage/{sort.name}",
+            start_time=start,
+            group_by=list(sort.grouped_by),
+        )
+        read(
+            admin,
+            f"/organization/usage/{sort.name}",
+            start_time=start,
+            bucket_width="1d",
+            **filters,
+        )
     read(admin, COSTS, start_time=start, group_by=["project_id", "line_item", "api_key_id"])
     admin.get(COSTS)
     description = Description(str(DESCRIPTION))

@@ -28,7 +28,12 @@ BAD_BODIES: list[tuple[str, Any, str | None, str | None]] = [
     ("/assistants", assistant(nme="Bot"), "nme", "unknown_parameter"),
     ("/assistants", assistant(name="x" * 257), "name", "string_above_max_length"),
     ("/assistants", assistant(description="x" * 513), "description", "string_above_max_length"),
-    ("/assistants", assistant(instructions="x" * 256_001), "instructions", "string_above_max_length"),
+    (
+        "/assistants",
+        assistant(instructions="x" * 256_001),
+        "instructions",
+        "string_above_max_length",
+    ),
     ("/assistants", assistant(temperature=2.1), "temperature", "decimal_above_max_value"),
     ("/assistants", assistant(temperature="hot"), "temperature", "invalid_type"),
     ("/assistants", assistant(temperature=True), "temperature", "invalid_type"),
@@ -55,7 +60,9 @@ BAD_BODIES: list[tuple[str, Any, str | None, str | None]] = [
     ),
     (
         "/assistants",
-        assistant(tools=[{"type": "file_search", "file_search": {"ranking_options": {"ranker": "auto"}}}]),
+        assistant(
+            tools=[{"type": "file_search", "file_search": {"ranking_options": {"ranker": "auto"}}}]
+        ),
         "tools[0].file_search.ranking_options.score_threshold",
         "missing_required_parameter",
     ),
@@ -86,7 +93,12 @@ BAD_BODIES: list[tuple[str, Any, str | None, str | None]] = [
     ("/vector_stores", {"nme": "x"}, "nme", "unknown_parameter"),
     ("/vector_stores", {"name": 1}, "name", "invalid_type"),
     ("/vector_stores", {"file_ids": ["f"] * 501}, "file_ids", "array_above_max_length"),
-    ("/vector_stores", {"expires_after": {"days": 1}}, "expires_after.anchor", "missing_required_parameter"),
+    (
+        "/vector_stores",
+        {"expires_after": {"days": 1}},
+        "expires_after.anchor",
+        "missing_required_parameter",
+    ),
     (
         "/vector_stores",
         {"expires_after": {"anchor": "created_at", "days": 1}},
@@ -122,7 +134,12 @@ BAD_BODIES: list[tuple[str, Any, str | None, str | None]] = [
         "chunking_strategy.static.chunk_overlap_tokens",
         "invalid_value",
     ),
-    ("/uploads", {"filename": "a", "purpose": "batch", "bytes": 1}, "mime_type", "missing_required_parameter"),
+    (
+        "/uploads",
+        {"filename": "a", "purpose": "batch", "bytes": 1},
+        "mime_type",
+        "missing_required_parameter",
+    ),
     (
         "/uploads",
         {"filename": "a", "purpose": "fun", "bytes": 1, "mime_type": "t"},
@@ -136,10 +153,25 @@ BAD_BODIES: list[tuple[str, Any, str | None, str | None]] = [
         "integer_below_min_value",
     ),
     ("/agents", {}, "model", "missing_required_parameter"),
-    ("/agents", {"model": "m", "tools": [{"type": "file_search"}]}, "tools[0].type", "invalid_value"),
+    (
+        "/agents",
+        {"model": "m", "tools": [{"type": "file_search"}]},
+        "tools[0].type",
+        "invalid_value",
+    ),
     ("/agents", {"model": "m", "service_tier": "gold"}, "service_tier", "invalid_value"),
-    ("/agents", {"model": "m", "multi_agent": {}}, "multi_agent.enabled", "missing_required_parameter"),
-    ("/agents", {"model": "m", "text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
+    (
+        "/agents",
+        {"model": "m", "multi_agent": {}},
+        "multi_agent.enabled",
+        "missing_required_parameter",
+    ),
+    (
+        "/agents",
+        {"model": "m", "text": {"format": {"type": "xml"}}},
+        "text.format.type",
+        "invalid_value",
+    ),
 ]
 
 
@@ -177,8 +209,16 @@ BAD_ADMIN_BODIES: list[tuple[str, Any, str]] = [
         "expires_in_seconds",
     ),
     ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests_per_1_minute": -1}, "max_requests_per_1_minute"),
-    ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests_per_1_minute": None}, "max_requests_per_1_minute"),
-    ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests_per_1_minute": 100_001}, "max_requests_per_1_minute"),
+    (
+        "/{p}/rate_limits/rl-gpt-4.1",
+        {"max_requests_per_1_minute": None},
+        "max_requests_per_1_minute",
+    ),
+    (
+        "/{p}/rate_limits/rl-gpt-4.1",
+        {"max_requests_per_1_minute": 100_001},
+        "max_requests_per_1_minute",
+    ),
     ("/{p}/rate_limits/rl-gpt-5.1", {"max_images_per_1_minute": 1}, "max_images_per_1_minute"),
     ("/{p}/rate_limits/rl-gpt-4.1", {"max_requests": 1}, "max_requests"),
     ("/{p}/users", {"role": "member"}, "user_id"),
@@ -186,7 +226,9 @@ BAD_ADMIN_BODIES: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "param"), BAD_ADMIN_BODIES, ids=[f"{p} {b}" for p, b, _ in BAD_ADMIN_BODIES])
+@pytest.mark.parametrize(
+    ("path", "body", "param"), BAD_ADMIN_BODIES, ids=[f"{p} {b}" for p, b, _ in BAD_ADMIN_BODIES]
+)
 def test_a_bad_admin_body_is_refused_at_its_place(
     admin: httpx.Client, project: dict[str, Any], path: str, body: Any, param: str
 ) -> None:
@@ -199,23 +241,40 @@ def test_a_bad_admin_body_is_refused_at_its_place(
     [
         ({}, "purpose"),
         ({"purpose": "assistants", "color": "red"}, "color"),
-        ({"purpose": "assistants", "expires_after[anchor]": "created_at"}, "expires_after[seconds]"),
         (
-            {"purpose": "assistants", "expires_after[anchor]": "now", "expires_after[seconds]": "3600"},
-            "expires_after[anchor]",
-        ),
-        (
-            {"purpose": "assistants", "expires_after[anchor]": "created_at", "expires_after[seconds]": "3599"},
+            {"purpose": "assistants", "expires_after[anchor]": "created_at"},
             "expires_after[seconds]",
         ),
         (
-            {"purpose": "assistants", "expires_after[anchor]": "created_at", "expires_after[seconds]": "soon"},
+            {
+                "purpose": "assistants",
+                "expires_after[anchor]": "now",
+                "expires_after[seconds]": "3600",
+            },
+            "expires_after[anchor]",
+        ),
+        (
+            {
+                "purpose": "assistants",
+                "expires_after[anchor]": "created_at",
+                "expires_after[seconds]": "3599",
+            },
+            "expires_after[seconds]",
+        ),
+        (
+            {
+                "purpose": "assistants",
+                "expires_after[anchor]": "created_at",
+                "expires_after[seconds]": "soon",
+            },
             "expires_after[seconds]",
         ),
     ],
     ids=str,
 )
-def test_a_bad_file_form_is_refused_with_a_detail(http: httpx.Client, fields: dict[str, str], param: str) -> None:
+def test_a_bad_file_form_is_refused_with_a_detail(
+    http: httpx.Client, fields: dict[str, str], param: str
+) -> None:
     answer = http.post("/files", data=fields, files={"file": ("a.md", b"x")})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert answer.json()["detail"]["message"] == answer.json()["error"]["message"]
@@ -232,7 +291,8 @@ def test_json_where_a_form_belongs_is_refused(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"\xff\xfe", b'{"temperature": NaN}', b'{"temperature": 1e999}', b"[" * 100_000]
+    "content",
+    [b"{", b"\xff\xfe", b'{"temperature": NaN}', b'{"temperature": 1e999}', b"[" * 100_000],
 )
 def test_what_is_not_json_is_refused(http: httpx.Client, content: bytes) -> None:
     answer = http.post("/assistants", content=content, headers={"Content-Type": "application/json"})
@@ -241,7 +301,9 @@ def test_what_is_not_json_is_refused(http: httpx.Client, content: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "beta"), [("/assistants", "assistants=v2"), ("/agents", "agents=v1")], ids=["assistants", "agents"]
+    ("path", "beta"),
+    [("/assistants", "assistants=v2"), ("/agents", "agents=v1")],
+    ids=["assistants", "agents"],
 )
 def test_beta_routes_want_their_header(emulator: Emulator, path: str, beta: str) -> None:
     key = {"Authorization": f"Bearer {emulator.api_key}"}
@@ -253,7 +315,9 @@ def test_beta_routes_want_their_header(emulator: Emulator, path: str, beta: str)
     assert accepted.status_code == 200
 
 
-@pytest.mark.parametrize("body", [{"name": "x" * 256}, {"temperature": 2}, {"metadata": {"k": "x" * 512}}], ids=str)
+@pytest.mark.parametrize(
+    "body", [{"name": "x" * 256}, {"temperature": 2}, {"metadata": {"k": "x" * 512}}], ids=str
+)
 def test_what_is_just_allowed_is_accepted(http: httpx.Client, body: dict[str, Any]) -> None:
     assert http.post("/assistants", json=assistant(**body)).status_code == 200
 
@@ -267,14 +331,18 @@ def test_what_is_just_allowed_is_accepted(http: httpx.Client, body: dict[str, An
     ],
     ids=str,
 )
-def test_an_assistant_cannot_refer_to_what_does_not_exist(http: httpx.Client, resources: dict[str, Any]) -> None:
+def test_an_assistant_cannot_refer_to_what_does_not_exist(
+    http: httpx.Client, resources: dict[str, Any]
+) -> None:
     assert http.post("/assistants", json=assistant(tool_resources=resources)).status_code == 404
     assert http.get("/assistants").json()["data"] == []
     assert http.get("/vector_stores").json()["data"] == []
 
 
 def test_a_modify_keeps_what_it_was_not_sent(http: httpx.Client) -> None:
-    made = http.post("/assistants", json=assistant(name="Bot", temperature=0.5, metadata={"a": "b"})).json()
+    made = http.post(
+        "/assistants", json=assistant(name="Bot", temperature=0.5, metadata={"a": "b"})
+    ).json()
     changed = http.post(f"/assistants/{made['id']}", json={"description": "new"}).json()
     assert changed == {**made, "description": "new"}
 
@@ -290,9 +358,13 @@ def test_null_clears_back_to_the_default(http: httpx.Client) -> None:
         tool_resources={"code_interpreter": {"file_ids": []}},
     )
     made = http.post("/assistants", json=sent).json()
-    cleared = http.post(f"/assistants/{made['id']}", json=dict.fromkeys(sent.keys() - {"model"})).json()
+    cleared = http.post(
+        f"/assistants/{made['id']}", json=dict.fromkeys(sent.keys() - {"model"})
+    ).json()
     blank = http.post("/assistants", json=assistant()).json()
-    assert {k: v for k, v in cleared.items() if k != "id"} == {k: v for k, v in blank.items() if k != "id"}
+    assert {k: v for k, v in cleared.items() if k != "id"} == {
+        k: v for k, v in blank.items() if k != "id"
+    }
 
 
 def test_metadata_is_replaced_as_a_whole(http: httpx.Client) -> None:
@@ -301,7 +373,9 @@ def test_metadata_is_replaced_as_a_whole(http: httpx.Client) -> None:
     assert changed["metadata"] == {"c": "3"}
 
 
-def test_tool_resources_that_were_not_sent_are_kept(http: httpx.Client, upload: Callable[..., dict[str, Any]]) -> None:
+def test_tool_resources_that_were_not_sent_are_kept(
+    http: httpx.Client, upload: Callable[..., dict[str, Any]]
+) -> None:
     file, store = upload()["id"], http.post("/vector_stores", json={}).json()["id"]
     both = {"code_interpreter": {"file_ids": [file]}, "file_search": {"vector_store_ids": [store]}}
     made = http.post("/assistants", json=assistant(tool_resources=both)).json()
@@ -311,7 +385,11 @@ def test_tool_resources_that_were_not_sent_are_kept(http: httpx.Client, upload: 
 
 
 def test_what_was_answered_can_be_sent_back(http: httpx.Client) -> None:
-    sent = assistant(tools=[{"type": "file_search"}, {"type": "function", "function": {"name": "f"}}])
+    sent = assistant(
+        tools=[{"type": "file_search"}, {"type": "function", "function": {"name": "f"}}]
+    )
     made = http.post("/assistants", json=sent).json()
-    again = {name: value for name, value in made.items() if name not in ("id", "object", "created_at")}
+    again = {
+        name: value for name, value in made.items() if name not in ("id", "object", "created_at")
+    }
     assert http.post(f"/assistants/{made['id']}", json=again).json() == made

@@ -12,12 +12,22 @@ from reconciler.emulator import Emulator
 
 URL = "https://mcp.example.com"
 BEARER = {"type": "static_bearer", "token": "t", "mcp_server_url": URL}
-REFRESH = {"client_id": "c", "refresh_token": "r", "token_endpoint": URL, "token_endpoint_auth": {"type": "none"}}
+REFRESH = {
+    "client_id": "c",
+    "refresh_token": "r",
+    "token_endpoint": URL,
+    "token_endpoint_auth": {"type": "none"},
+}
 OAUTH = {"type": "mcp_oauth", "access_token": "a", "mcp_server_url": URL}
 VARIABLE = {"type": "environment_variable", "secret_name": "KEY", "secret_value": "s"}
 SESSION = {"type": "existing_session", "session_id": "s", "instructions": "Wake up."}
 ONCE = {"type": "once", "name": "Once", "run_at": 4_000_000_000, "target": SESSION}
-NEW = {"type": "new_session", "agent_id": "agent_none", "environment": {"type": "none"}, "input": []}
+NEW = {
+    "type": "new_session",
+    "agent_id": "agent_none",
+    "environment": {"type": "none"},
+    "input": [],
+}
 TEMPLATES, AUTOMATIONS, VAULTS = "/agents/environments/templates", "/agents/automations", "/vaults"
 
 
@@ -38,12 +48,26 @@ def http(emulator: Emulator) -> Iterator[httpx.Client]:
         (AUTOMATIONS, {**ONCE, "timezone": "UTC"}, "timezone"),
         (AUTOMATIONS, {**ONCE, "type": "periodic"}, "run_at"),
         (AUTOMATIONS, {**ONCE, "target": NEW}, "target.agent_id"),
-        (TEMPLATES, {"files": [{"type": "inline", "path": "/etc/a", "data": "YQ=="}]}, "files[0].path"),
-        (TEMPLATES, {"files": [{"type": "inline", "path": "/workspace/a", "data": "?"}]}, "files[0].data"),
-        (TEMPLATES, {"network": {"access": "enabled", "blocked_domains": ["a"]}}, "network.blocked_domains"),
+        (
+            TEMPLATES,
+            {"files": [{"type": "inline", "path": "/etc/a", "data": "YQ=="}]},
+            "files[0].path",
+        ),
+        (
+            TEMPLATES,
+            {"files": [{"type": "inline", "path": "/workspace/a", "data": "?"}]},
+            "files[0].data",
+        ),
+        (
+            TEMPLATES,
+            {"network": {"access": "enabled", "blocked_domains": ["a"]}},
+            "network.blocked_domains",
+        ),
     ],
 )
-def test_a_body_that_cannot_be_is_refused(http: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+def test_a_body_that_cannot_be_is_refused(
+    http: httpx.Client, path: str, body: dict[str, Any], param: str
+) -> None:
     answer = http.post(path, json=body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
@@ -59,7 +83,9 @@ def test_a_body_that_cannot_be_is_refused(http: httpx.Client, path: str, body: d
         ({**OAUTH, "expires_at": "tomorrow"}, "auth.expires_at"),
     ],
 )  # fmt: skip
-def test_a_credential_that_cannot_be_is_refused(http: httpx.Client, auth: dict[str, Any], param: str) -> None:
+def test_a_credential_that_cannot_be_is_refused(
+    http: httpx.Client, auth: dict[str, Any], param: str
+) -> None:
     vault = http.post(VAULTS, json={}).json()["id"]
     answer = http.post(f"{VAULTS}/{vault}/credentials", json={"name": "C", "auth": auth})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
@@ -74,8 +100,12 @@ def test_a_rotation_takes_secrets_and_nothing_else(http: httpx.Client, emulator:
         http.post(one, json={"auth": auth}).status_code
         for auth in (BEARER, {**OAUTH}, {"type": "static_bearer", "token": "x"})
     ]
-    kept = http.post(one, json={"auth": {"type": "mcp_oauth", "refresh": {"refresh_token": "r2"}}}).json()["auth"]
-    cleared = http.post(one, json={"auth": {"type": "mcp_oauth", "access_token": "a2"}}).json()["auth"]
+    kept = http.post(
+        one, json={"auth": {"type": "mcp_oauth", "refresh": {"refresh_token": "r2"}}}
+    ).json()["auth"]
+    cleared = http.post(one, json={"auth": {"type": "mcp_oauth", "access_token": "a2"}}).json()[
+        "auth"
+    ]
     (stored,) = emulator.store.all("credential")
     assert refused == [400, 400, 400]
     assert (kept["expires_at"], cleared["expires_at"]) == (expires, None)
@@ -100,6 +130,10 @@ def test_no_answer_has_what_is_confidential(http: httpx.Client) -> None:
     }
     made = http.post(TEMPLATES, json=body)
     assert made.json()["files"] == [{"type": "inline", "path": "/workspace/a", "size_bytes": 6}]
-    assert made.json()["plugins"] == made.json()["skills"] == [{"type": "inline", "name": "n", "description": "d"}]
+    assert (
+        made.json()["plugins"]
+        == made.json()["skills"]
+        == [{"type": "inline", "name": "n", "description": "d"}]
+    )
     assert "confidential" not in made.text
     assert "c2VjcmV0" not in made.text

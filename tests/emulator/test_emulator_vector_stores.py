@@ -33,8 +33,16 @@ def test_a_file_is_indexed_after_the_delay(
     early, early_store = http.get(path).json(), http.get(f"/vector_stores/{store}").json()
     clock.advance(0.2)
     late, late_store = http.get(path).json(), http.get(f"/vector_stores/{store}").json()
-    assert (early["status"], early["usage_bytes"], early_store["status"]) == ("in_progress", 0, "in_progress")
-    assert (late["status"], late["usage_bytes"], late_store["status"]) == ("completed", 10, "completed")
+    assert (early["status"], early["usage_bytes"], early_store["status"]) == (
+        "in_progress",
+        0,
+        "in_progress",
+    )
+    assert (late["status"], late["usage_bytes"], late_store["status"]) == (
+        "completed",
+        10,
+        "completed",
+    )
     assert late_store["usage_bytes"] == 10
 
 
@@ -63,14 +71,19 @@ def test_one_file_with_an_extension_that_is_not_read_refuses_its_whole_batch(
     files = [upload(name, b"x")["id"] for name in ("a.md", "b.png", "c.CSV")]
     answer = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": files})
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"] == "Files with extensions [.csv, .png] are not supported for retrieval"
+    assert (
+        answer.json()["error"]["message"]
+        == "Files with extensions [.csv, .png] are not supported for retrieval"
+    )
     assert http.get(f"/vector_stores/{store}/files").json()["data"] == []
 
 
 def test_a_single_file_with_an_extension_that_is_not_read_is_refused(
     http: httpx.Client, upload: Upload, store: str
 ) -> None:
-    answer = http.post(f"/vector_stores/{store}/files", json={"file_id": upload("a.png", b"x")["id"]})
+    answer = http.post(
+        f"/vector_stores/{store}/files", json={"file_id": upload("a.png", b"x")["id"]}
+    )
     assert answer.status_code == 400
 
 
@@ -94,7 +107,10 @@ def test_a_deleted_file_leaves_every_store(http: httpx.Client, upload: Upload, s
     for where in (store, other):
         attach(http, where, file)
     http.delete(f"/files/{file}")
-    counts = [http.get(f"/vector_stores/{where}").json()["file_counts"]["total"] for where in (store, other)]
+    counts = [
+        http.get(f"/vector_stores/{where}").json()["file_counts"]["total"]
+        for where in (store, other)
+    ]
     assert counts == [0, 0]
     assert http.post(f"/vector_stores/{store}/files", json={"file_id": file}).status_code == 404
 
@@ -129,13 +145,17 @@ def test_files_are_listed_by_status(http: httpx.Client, upload: Upload, store: s
     [{str(n): 1 for n in range(17)}, {"k" * 65: 1}, {"k": "x" * 513}, {"k": None}, {"k": []}],
     ids=["too many", "long key", "long value", "null", "list"],
 )
-def test_bad_attributes_are_refused(http: httpx.Client, upload: Upload, store: str, attributes: dict[str, Any]) -> None:
+def test_bad_attributes_are_refused(
+    http: httpx.Client, upload: Upload, store: str, attributes: dict[str, Any]
+) -> None:
     body = {"file_id": upload()["id"], "attributes": attributes}
     assert http.post(f"/vector_stores/{store}/files", json=body).status_code == 400
     assert http.get(f"/vector_stores/{store}/files").json()["data"] == []
 
 
-def test_attributes_are_replaced_and_cleared(http: httpx.Client, upload: Upload, store: str) -> None:
+def test_attributes_are_replaced_and_cleared(
+    http: httpx.Client, upload: Upload, store: str
+) -> None:
     file = upload()["id"]
     attach(http, store, file, attributes={"a": 1})
     path = f"/vector_stores/{store}/files/{file}"
@@ -144,7 +164,9 @@ def test_attributes_are_replaced_and_cleared(http: httpx.Client, upload: Upload,
     assert http.post(path, json={}).status_code == 400
 
 
-def test_a_batch_attaches_each_file_with_its_own_attributes(http: httpx.Client, upload: Upload, store: str) -> None:
+def test_a_batch_attaches_each_file_with_its_own_attributes(
+    http: httpx.Client, upload: Upload, store: str
+) -> None:
     items = [{"file_id": upload(f"{n}.md")["id"], "attributes": {"n": n}} for n in range(3)]
     http.post(f"/vector_stores/{store}/file_batches", json={"files": items})
     listed = http.get(f"/vector_stores/{store}/files", params={"order": "asc"}).json()["data"]
@@ -153,14 +175,21 @@ def test_a_batch_attaches_each_file_with_its_own_attributes(http: httpx.Client, 
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"file_ids": []}, {"file_ids": ["f"] * 2001}, {"file_ids": ["f"], "files": [{"file_id": "f"}]}],
+    [
+        {},
+        {"file_ids": []},
+        {"file_ids": ["f"] * 2001},
+        {"file_ids": ["f"], "files": [{"file_id": "f"}]},
+    ],
     ids=["neither", "empty", "too many", "both"],
 )
 def test_a_bad_batch_is_refused(http: httpx.Client, store: str, body: dict[str, Any]) -> None:
     assert http.post(f"/vector_stores/{store}/file_batches", json=body).status_code == 400
 
 
-def test_a_batch_with_an_unknown_file_attaches_nothing(http: httpx.Client, upload: Upload, store: str) -> None:
+def test_a_batch_with_an_unknown_file_attaches_nothing(
+    http: httpx.Client, upload: Upload, store: str
+) -> None:
     body = {"file_ids": [upload()["id"], "file-nothing"]}
     assert http.post(f"/vector_stores/{store}/file_batches", json=body).status_code == 404
     assert http.get(f"/vector_stores/{store}/files").json()["data"] == []
@@ -183,10 +212,14 @@ def test_use_moves_the_end_of_a_store(http: httpx.Client, clock: Any) -> None:
     store = http.post("/vector_stores", json=body).json()
     clock.advance(3600)
     http.post(f"/vector_stores/{store['id']}/search", json={"query": "x"})
-    assert http.get(f"/vector_stores/{store['id']}").json()["expires_at"] == store["expires_at"] + 3600
+    assert (
+        http.get(f"/vector_stores/{store['id']}").json()["expires_at"] == store["expires_at"] + 3600
+    )
 
 
-def test_an_expired_store_can_be_read_but_not_used(http: httpx.Client, upload: Upload, clock: Any) -> None:
+def test_an_expired_store_can_be_read_but_not_used(
+    http: httpx.Client, upload: Upload, clock: Any
+) -> None:
     body = {"expires_after": {"anchor": "last_active_at", "days": 1}}
     store = http.post("/vector_stores", json=body).json()["id"]
     clock.advance(86_400)
@@ -234,14 +267,20 @@ def test_search_filters_by_attributes(
 ) -> None:
     for number in range(3):
         attach(http, store, upload(f"{number}.md", b"word")["id"], attributes={"n": number})
-    answer = http.post(f"/vector_stores/{store}/search", json={"query": "word", "filters": condition}).json()
+    answer = http.post(
+        f"/vector_stores/{store}/search", json={"query": "word", "filters": condition}
+    ).json()
     assert sorted(result["filename"] for result in answer["data"]) == found
 
 
-def test_search_ranks_by_how_many_words_match(http: httpx.Client, upload: Upload, store: str) -> None:
+def test_search_ranks_by_how_many_words_match(
+    http: httpx.Client, upload: Upload, store: str
+) -> None:
     for name, content in {"one.md": b"apple", "both.md": b"apple pear"}.items():
         attach(http, store, upload(name, content)["id"])
-    answer = http.post(f"/vector_stores/{store}/search", json={"query": ["apple", "pear"], "max_num_results": 1})
+    answer = http.post(
+        f"/vector_stores/{store}/search", json={"query": ["apple", "pear"], "max_num_results": 1}
+    )
     page = answer.json()
     assert [(result["filename"], result["score"]) for result in page["data"]] == [("both.md", 1.0)]
     assert (page["has_more"], page["search_query"]) == (True, ["apple", "pear"])
@@ -252,7 +291,9 @@ def test_an_upload_must_have_the_bytes_it_announced(http: httpx.Client) -> None:
     upload = http.post("/uploads", json=body).json()["id"]
     part = http.post(f"/uploads/{upload}/parts", files={"data": ("blob", b"1234")}).json()["id"]
     short = http.post(f"/uploads/{upload}/complete", json={"part_ids": [part]})
-    wrong = http.post(f"/uploads/{upload}/complete", json={"part_ids": [part, part], "md5": "0" * 32})
+    wrong = http.post(
+        f"/uploads/{upload}/complete", json={"part_ids": [part, part], "md5": "0" * 32}
+    )
     assert (short.status_code, short.json()["error"]["param"]) == (400, "part_ids")
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "md5")
 

@@ -41,8 +41,12 @@ def test_a_service_account_gets_a_key_and_another_and_is_deleted(client: openai.
     projects = client.admin.organization.projects
     project = projects.create(name="Search")
     account = projects.service_accounts.create(project.id, name="indexer")
-    second = projects.service_accounts.api_keys.create(account.id, project_id=project.id, name="second")
-    renamed = projects.service_accounts.update(account.id, project_id=project.id, name="crawler", role="owner")
+    second = projects.service_accounts.api_keys.create(
+        account.id, project_id=project.id, name="second"
+    )
+    renamed = projects.service_accounts.update(
+        account.id, project_id=project.id, name="crawler", role="owner"
+    )
     keys = [key.id for key in projects.api_keys.list(project.id)]
     gone = projects.service_accounts.delete(account.id, project_id=project.id)
     assert account.api_key is not None
@@ -52,7 +56,9 @@ def test_a_service_account_gets_a_key_and_another_and_is_deleted(client: openai.
     assert list(projects.api_keys.list(project.id)) == []
 
 
-def test_a_key_that_was_minted_works_in_its_project(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_key_that_was_minted_works_in_its_project(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     projects = client.admin.organization.projects
     project = projects.create(name="Search")
     account = projects.service_accounts.create(project.id, name="indexer")
@@ -110,7 +116,9 @@ def test_model_permissions_are_set_and_taken_away(client: openai.OpenAI) -> None
 def test_hosted_tools_and_service_tiers_are_changed_in_part(client: openai.OpenAI) -> None:
     project = client.admin.organization.projects.create(name="Search")
     projects = client.admin.organization.projects
-    tools = projects.hosted_tool_permissions.update(project.id, mcp={"enabled": False}, web_search=None)
+    tools = projects.hosted_tool_permissions.update(
+        project.id, mcp={"enabled": False}, web_search=None
+    )
     tiers = projects.service_tier_settings.update(project.id, enabled_tiers=["flex"])
     assert projects.hosted_tool_permissions.retrieve(project.id) == tools
     assert (tools.mcp.enabled, tools.web_search.enabled) == (False, True)
@@ -145,21 +153,29 @@ def test_a_file_is_uploaded_listed_read_and_deleted(client: openai.OpenAI) -> No
 
 def test_a_file_can_be_told_when_to_expire(client: openai.OpenAI) -> None:
     made = client.files.create(
-        file=("notes.md", b"notes"), purpose="assistants", expires_after={"anchor": "created_at", "seconds": 7200}
+        file=("notes.md", b"notes"),
+        purpose="assistants",
+        expires_after={"anchor": "created_at", "seconds": 7200},
     )
     assert made.expires_at == made.created_at + 7200
 
 
 def test_an_upload_in_parts_becomes_a_file(client: openai.OpenAI) -> None:
-    upload = client.uploads.create(filename="big.jsonl", purpose="user_data", bytes=8, mime_type="text/jsonl")
+    upload = client.uploads.create(
+        filename="big.jsonl", purpose="user_data", bytes=8, mime_type="text/jsonl"
+    )
     parts = [client.uploads.parts.create(upload.id, data=piece).id for piece in (b"1234", b"5678")]
-    done = client.uploads.complete(upload.id, part_ids=parts, md5="25d55ad283aa400af464c76d713c07ad")
+    done = client.uploads.complete(
+        upload.id, part_ids=parts, md5="25d55ad283aa400af464c76d713c07ad"
+    )
     assert done.file is not None
     assert client.files.content(done.file.id).read() == b"12345678"
 
 
 def test_an_upload_is_cancelled(client: openai.OpenAI) -> None:
-    upload = client.uploads.create(filename="big.jsonl", purpose="batch", bytes=8, mime_type="text/jsonl")
+    upload = client.uploads.create(
+        filename="big.jsonl", purpose="batch", bytes=8, mime_type="text/jsonl"
+    )
     assert client.uploads.cancel(upload.id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
         client.uploads.parts.create(upload.id, data=b"12345678")
@@ -167,7 +183,9 @@ def test_an_upload_is_cancelled(client: openai.OpenAI) -> None:
 
 def test_a_vector_store_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     made = client.vector_stores.create(name="Handbook", metadata={"team": "cx"})
-    changed = client.vector_stores.update(made.id, expires_after={"anchor": "last_active_at", "days": 7})
+    changed = client.vector_stores.update(
+        made.id, expires_after={"anchor": "last_active_at", "days": 7}
+    )
     assert (changed.name, changed.metadata) == ("Handbook", {"team": "cx"})
     assert changed.expires_at == changed.last_active_at + 7 * 86_400  # type: ignore[operator]
     assert client.vector_stores.delete(made.id).deleted
@@ -178,7 +196,9 @@ def test_a_file_is_attached_annotated_read_and_detached(client: openai.OpenAI) -
     file = client.files.create(file=("notes.md", b"holiday rules"), purpose="assistants")
     files = client.vector_stores.files
     attached = files.create_and_poll(file.id, vector_store_id=store.id, attributes={"year": 2026})
-    changed = files.update(file.id, vector_store_id=store.id, attributes={"year": 2027, "final": True})
+    changed = files.update(
+        file.id, vector_store_id=store.id, attributes={"year": 2027, "final": True}
+    )
     text = [piece.text for piece in files.content(file.id, vector_store_id=store.id)]
     assert (attached.status, attached.attributes) == ("completed", {"year": 2026})
     assert changed.attributes == {"year": 2027, "final": True}
@@ -191,7 +211,9 @@ def test_files_are_attached_as_a_batch(client: openai.OpenAI) -> None:
     store = client.vector_stores.create(name="Handbook")
     files = [client.files.create(file=(f"{n}.md", b"x"), purpose="assistants").id for n in range(3)]
     batch = client.vector_stores.file_batches.create_and_poll(store.id, file_ids=files)
-    listed = client.vector_stores.file_batches.list_files(batch.id, vector_store_id=store.id, order="asc", limit=2)
+    listed = client.vector_stores.file_batches.list_files(
+        batch.id, vector_store_id=store.id, order="asc", limit=2
+    )
     assert (batch.status, batch.file_counts.completed) == ("completed", 3)
     assert [file.id for file in listed] == files
 
@@ -200,7 +222,9 @@ def test_a_search_finds_the_file_that_holds_the_words(client: openai.OpenAI) -> 
     store = client.vector_stores.create(name="Handbook")
     for name, content in {"a.md": b"about holidays", "b.md": b"about expenses"}.items():
         file = client.files.create(file=(name, content), purpose="assistants")
-        client.vector_stores.files.create_and_poll(file.id, vector_store_id=store.id, attributes={"name": name})
+        client.vector_stores.files.create_and_poll(
+            file.id, vector_store_id=store.id, attributes={"name": name}
+        )
     found = client.vector_stores.search(store.id, query="holidays")
     filtered = client.vector_stores.search(
         store.id, query="about", filters={"type": "eq", "key": "name", "value": "b.md"}
@@ -210,7 +234,9 @@ def test_a_search_finds_the_file_that_holds_the_words(client: openai.OpenAI) -> 
 
 
 def test_a_webhook_is_made_changed_rotated_tried_and_deleted(client: openai.OpenAI) -> None:
-    made = client.webhooks.create(name="Batches", url="https://example.com/a", event_types=["batch.completed"])
+    made = client.webhooks.create(
+        name="Batches", url="https://example.com/a", event_types=["batch.completed"]
+    )
     changed = client.webhooks.update(made.id, event_types=["batch.failed"])
     rotated = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
     tried = client.webhooks.test(made.id, event_type="batch.failed")
@@ -225,12 +251,16 @@ def test_a_webhook_is_made_changed_rotated_tried_and_deleted(client: openai.Open
 
 
 def test_a_container_is_made_filled_and_deleted(client: openai.OpenAI) -> None:
-    made = client.containers.create(name="Sandbox", memory_limit="4g", network_policy={"type": "disabled"})
+    made = client.containers.create(
+        name="Sandbox", memory_limit="4g", network_policy={"type": "disabled"}
+    )
     file = client.containers.files.create(made.id, file=("a.txt", b"words"))
     assert client.containers.retrieve(made.id).status == "running"
     assert [one.path for one in client.containers.files.list(made.id)] == ["/mnt/data/a.txt"]
     assert client.containers.files.retrieve(file.id, container_id=made.id).bytes == 5
-    assert client.containers.files.content.retrieve(file.id, container_id=made.id).read() == b"words"
+    assert (
+        client.containers.files.content.retrieve(file.id, container_id=made.id).read() == b"words"
+    )
     client.containers.files.delete(file.id, container_id=made.id)
     assert [one.id for one in client.containers.list(name="Sandbox")] == [made.id]
     client.containers.delete(made.id)
@@ -239,9 +269,16 @@ def test_a_container_is_made_filled_and_deleted(client: openai.OpenAI) -> None:
 
 def test_a_conversation_is_begun_continued_labelled_and_deleted(client: openai.OpenAI) -> None:
     conversations = client.conversations
-    made = conversations.create(items=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"})
-    added = conversations.items.create(made.id, items=[{"type": "message", "role": "assistant", "content": "Hi"}])
-    assert [item.type for item in conversations.items.list(made.id, order="asc")] == ["message", "message"]
+    made = conversations.create(
+        items=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"}
+    )
+    added = conversations.items.create(
+        made.id, items=[{"type": "message", "role": "assistant", "content": "Hi"}]
+    )
+    assert [item.type for item in conversations.items.list(made.id, order="asc")] == [
+        "message",
+        "message",
+    ]
     assert conversations.items.retrieve(added.data[0].id, conversation_id=made.id) == added.data[0]
     assert conversations.items.delete(added.data[0].id, conversation_id=made.id).id == made.id
     assert conversations.update(made.id, metadata={}).metadata == {}
@@ -253,9 +290,15 @@ def test_a_conversation_is_begun_continued_labelled_and_deleted(client: openai.O
 @retired
 def test_an_assistant_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     assistants = client.beta.assistants
-    made = assistants.create(model="gpt-4.1", name="Bot", tools=[{"type": "file_search"}], metadata={"team": "cx"})
+    made = assistants.create(
+        model="gpt-4.1", name="Bot", tools=[{"type": "file_search"}], metadata={"team": "cx"}
+    )
     changed = assistants.update(made.id, instructions="Be kind.")
-    assert (changed.name, changed.instructions, changed.metadata) == ("Bot", "Be kind.", {"team": "cx"})
+    assert (changed.name, changed.instructions, changed.metadata) == (
+        "Bot",
+        "Be kind.",
+        {"team": "cx"},
+    )
     assert [assistant.id for assistant in assistants.list()] == [made.id]
     assert assistants.delete(made.id).deleted
     assert list(assistants.list()) == []
@@ -263,9 +306,15 @@ def test_an_assistant_is_made_changed_and_deleted(client: openai.OpenAI) -> None
 
 def test_an_agent_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     agents = client.beta.agents
-    made = agents.create(model="gpt-5.5", name="Helper", metadata={"team": "cx"}, tools=[{"type": "web_search"}])
+    made = agents.create(
+        model="gpt-5.5", name="Helper", metadata={"team": "cx"}, tools=[{"type": "web_search"}]
+    )
     changed = agents.update(made.id, name=None, metadata={})
-    assert (made.service_tier, made.text.verbosity, made.multi_agent.enabled) == ("auto", "medium", False)
+    assert (made.service_tier, made.text.verbosity, made.multi_agent.enabled) == (
+        "auto",
+        "medium",
+        False,
+    )
     assert (changed.name, changed.metadata, len(changed.tools)) == (None, {}, 1)
     assert [agent.id for agent in agents.list()] == [made.id]
     assert agents.delete(made.id).deleted
@@ -275,10 +324,21 @@ def test_an_agent_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
 def test_an_environment_template_is_made_changed_and_deleted(client: openai.OpenAI) -> None:
     templates = client.beta.agents.environments.templates
     env = {"A": "confidential"}
-    made = templates.create(name="Python", packages={"python": ["httpx"]}, env=env, desktop={"enabled": True})
-    changed = templates.update(made.id, network={"access": "restricted", "allowed_domains": ["pypi.org"]}, desktop=None)
-    assert (changed.name, changed.packages.python, changed.network.access) == ("Python", ["httpx"], "restricted")
-    assert (made.desktop and made.desktop.enabled, changed.desktop and changed.desktop.enabled) == (True, False)
+    made = templates.create(
+        name="Python", packages={"python": ["httpx"]}, env=env, desktop={"enabled": True}
+    )
+    changed = templates.update(
+        made.id, network={"access": "restricted", "allowed_domains": ["pypi.org"]}, desktop=None
+    )
+    assert (changed.name, changed.packages.python, changed.network.access) == (
+        "Python",
+        ["httpx"],
+        "restricted",
+    )
+    assert (made.desktop and made.desktop.enabled, changed.desktop and changed.desktop.enabled) == (
+        True,
+        False,
+    )
     assert "confidential" not in changed.to_json()
     assert templates.retrieve(made.id) == changed
     assert [template.id for template in templates.list()] == [made.id]
@@ -286,16 +346,24 @@ def test_an_environment_template_is_made_changed_and_deleted(client: openai.Open
     assert list(templates.list()) == []
 
 
-def test_a_vault_is_filled_its_secrets_are_rotated_and_it_goes_with_all_that_is_in_it(client: openai.OpenAI) -> None:
+def test_a_vault_is_filled_its_secrets_are_rotated_and_it_goes_with_all_that_is_in_it(
+    client: openai.OpenAI,
+) -> None:
     vaults, credentials = client.beta.agents.vaults, client.beta.agents.vaults.credentials
     vault = vaults.create(name=" Tools ", metadata={"team": "cx"})
     url = "https://mcp.example.com"
     bearer = {"type": "static_bearer", "token": "first", "mcp_server_url": url}
     made = credentials.create(vault.id, name="Server", auth=bearer)  # type: ignore[arg-type]
     rotated = credentials.update(
-        made.id, vault_id=vault.id, auth={"type": "static_bearer", "token": "second"}, metadata={"a": "b"}
+        made.id,
+        vault_id=vault.id,
+        auth={"type": "static_bearer", "token": "second"},
+        metadata={"a": "b"},
     )
-    assert (vault.name, rotated.auth.to_dict()) == ("Tools", {"type": "static_bearer", "mcp_server_url": url})
+    assert (vault.name, rotated.auth.to_dict()) == (
+        "Tools",
+        {"type": "static_bearer", "mcp_server_url": url},
+    )
     assert credentials.retrieve(made.id, vault_id=vault.id) == rotated
     assert [one.id for one in credentials.list(vault.id, metadata={"a": "b"})] == [made.id]
     assert list(credentials.list(vault.id, status="archived")) == []
@@ -312,7 +380,12 @@ def test_an_automation_is_made_paused_resumed_invoked_and_deleted(client: openai
     agent = client.beta.agents.create(model="gpt-5.5")
     automations = client.beta.agents.automations
     said = {"role": "user", "content": [{"type": "input_text", "text": "Go."}]}
-    target = {"type": "new_session", "agent_id": agent.id, "environment": {"type": "none"}, "input": [said]}
+    target = {
+        "type": "new_session",
+        "agent_id": agent.id,
+        "environment": {"type": "none"},
+        "input": [said],
+    }
     made = automations.create(
         type="periodic",
         name="Weekly",
@@ -320,8 +393,15 @@ def test_an_automation_is_made_paused_resumed_invoked_and_deleted(client: openai
         timezone="Europe/Berlin",
         target=target,  # type: ignore[arg-type]
     )
-    assert (made.status, made.target.type, automations.pause(made.id).status) == ("active", "new_session", "paused")
-    assert (automations.update(made.id, name="Often").name, automations.resume(made.id).status) == ("Often", "active")
+    assert (made.status, made.target.type, automations.pause(made.id).status) == (
+        "active",
+        "new_session",
+        "paused",
+    )
+    assert (automations.update(made.id, name="Often").name, automations.resume(made.id).status) == (
+        "Often",
+        "active",
+    )
     invoked = automations.invocations.create(made.id)
     assert automations.invocations.retrieve(invoked.id, automation_id=made.id) == invoked
     assert [one.status for one in automations.invocations.list(made.id)] == ["queued"]
@@ -333,14 +413,19 @@ def test_an_automation_is_made_paused_resumed_invoked_and_deleted(client: openai
 @retired
 def test_a_thread_and_its_messages_are_made_changed_and_deleted(client: openai.OpenAI) -> None:
     threads = client.beta.threads
-    thread = threads.create(messages=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"})
+    thread = threads.create(
+        messages=[{"role": "user", "content": "Hello"}], metadata={"team": "cx"}
+    )
     part = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     made = threads.messages.create(thread.id, role="assistant", content=[part])
     changed = threads.messages.update(made.id, thread_id=thread.id, metadata={"seen": "yes"})
     first, second = threads.messages.list(thread.id, order="asc")
     assert [one.text.value for one in first.content if one.type == "text"] == ["Hello"]
     assert [one.image_url.detail for one in second.content if one.type == "image_url"] == ["auto"]
-    assert (changed.metadata, second) == ({"seen": "yes"}, threads.messages.retrieve(made.id, thread_id=thread.id))
+    assert (changed.metadata, second) == (
+        {"seen": "yes"},
+        threads.messages.retrieve(made.id, thread_id=thread.id),
+    )
     assert threads.messages.delete(made.id, thread_id=thread.id).deleted
     assert threads.update(thread.id, metadata=None).metadata == {}
     assert threads.delete(thread.id).deleted
@@ -352,7 +437,11 @@ def test_a_thread_and_its_messages_are_made_changed_and_deleted(client: openai.O
 def test_a_file_that_comes_with_a_message_joins_the_thread(client: openai.OpenAI) -> None:
     file = client.files.create(file=("a.md", b"words"), purpose="assistants")
     tools = [{"type": "code_interpreter"}, {"type": "file_search"}]
-    message = {"role": "user", "content": "Look", "attachments": [{"file_id": file.id, "tools": tools}]}
+    message = {
+        "role": "user",
+        "content": "Look",
+        "attachments": [{"file_id": file.id, "tools": tools}],
+    }
     thread = client.beta.threads.create(messages=[message])
     shared = client.beta.threads.retrieve(thread.id).tool_resources
     assert shared is not None
@@ -366,15 +455,20 @@ def test_a_file_that_comes_with_a_message_joins_the_thread(client: openai.OpenAI
 @retired
 def test_a_run_calls_its_function_and_answers(client: openai.OpenAI) -> None:
     tool = {"type": "function", "function": {"name": "weather"}}
-    assistant = client.beta.assistants.create(model="gpt-4.1", tools=[tool], instructions="Be brief.")
+    assistant = client.beta.assistants.create(
+        model="gpt-4.1", tools=[tool], instructions="Be brief."
+    )
     runs, thread = client.beta.threads.runs, client.beta.threads.create()
     messages = client.beta.threads.messages
     messages.create(thread.id, role="user", content="Rain?")
-    asking = runs.create_and_poll(thread_id=thread.id, assistant_id=assistant.id, poll_interval_ms=1)
+    asking = runs.create_and_poll(
+        thread_id=thread.id, assistant_id=assistant.id, poll_interval_ms=1
+    )
     assert (asking.status, asking.instructions) == ("requires_action", "Be brief.")
     assert asking.required_action is not None
     outputs = [
-        {"tool_call_id": one.id, "output": "No."} for one in asking.required_action.submit_tool_outputs.tool_calls
+        {"tool_call_id": one.id, "output": "No."}
+        for one in asking.required_action.submit_tool_outputs.tool_calls
     ]
     with pytest.raises(openai.BadRequestError):
         messages.create(thread.id, role="user", content="Too early")
@@ -385,7 +479,10 @@ def test_a_run_calls_its_function_and_answers(client: openai.OpenAI) -> None:
         poll_interval_ms=1,
     )
     steps = list(runs.steps.list(done.id, thread_id=thread.id, order="asc"))
-    assert (done.status, [step.type for step in steps]) == ("completed", ["tool_calls", "message_creation"])
+    assert (done.status, [step.type for step in steps]) == (
+        "completed",
+        ["tool_calls", "message_creation"],
+    )
     assert runs.steps.retrieve(steps[0].id, thread_id=thread.id, run_id=done.id) == steps[0]
     (answer,) = messages.list(thread.id, run_id=done.id)
     assert [one.text.value for one in answer.content if one.type == "text"] == ["You said: Rain?"]
@@ -411,17 +508,27 @@ SKILL = b"---\nname: greeting\ndescription: %s\n---\nSay hello.\n"
 
 def test_a_skill_has_versions_of_which_one_counts(client: openai.OpenAI) -> None:
     skills = client.skills
-    made = skills.create(files=[("greeting/SKILL.md", SKILL % b"Says hello."), ("greeting/a/words.txt", b"Hello")])
+    made = skills.create(
+        files=[("greeting/SKILL.md", SKILL % b"Says hello."), ("greeting/a/words.txt", b"Hello")]
+    )
     assert (made.name, made.description, made.default_version) == ("greeting", "Says hello.", "1")
     second = skills.versions.create(made.id, files=[("greeting/SKILL.md", SKILL % b"Says more.")])
     assert (second.version, skills.retrieve(made.id).default_version) == ("2", "1")
     pointed = skills.update(made.id, default_version="2")
-    assert (pointed.description, pointed.default_version, pointed.latest_version) == ("Says more.", "2", "2")
+    assert (pointed.description, pointed.default_version, pointed.latest_version) == (
+        "Says more.",
+        "2",
+        "2",
+    )
     assert [one.version for one in skills.versions.list(made.id, order="asc")] == ["1", "2"]
     assert skills.versions.retrieve("1", skill_id=made.id).description == "Says hello."
-    first = zipfile.ZipFile(io.BytesIO(skills.versions.content.retrieve("1", skill_id=made.id).read()))
+    first = zipfile.ZipFile(
+        io.BytesIO(skills.versions.content.retrieve("1", skill_id=made.id).read())
+    )
     assert sorted(first.namelist()) == ["greeting/SKILL.md", "greeting/a/words.txt"]
-    again = skills.versions.create(made.id, files=skills.content.retrieve(made.id).read(), default=True)
+    again = skills.versions.create(
+        made.id, files=skills.content.retrieve(made.id).read(), default=True
+    )
     assert skills.retrieve(made.id).default_version == again.version == "3"
     with pytest.raises(openai.BadRequestError):
         skills.versions.delete("3", skill_id=made.id)
@@ -440,7 +547,10 @@ def test_a_batch_is_worked_off_and_its_answers_are_downloaded(client: openai.Ope
     wrong = REQUEST.replace('"1"', '"2"').replace("gpt-4.1", "gpt-0")
     file = client.files.create(file=("requests.jsonl", (REQUEST + wrong).encode()), purpose="batch")
     made = client.batches.create(
-        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"}
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"a": "b"},
     )
     done = client.batches.retrieve(made.id)
     assert (made.status, done.status, [one.id for one in client.batches.list()]) == (
@@ -451,7 +561,8 @@ def test_a_batch_is_worked_off_and_its_answers_are_downloaded(client: openai.Ope
     assert done.request_counts is not None
     assert (done.request_counts.total, done.request_counts.failed) == (2, 1)
     answer, error = (
-        json.loads(client.files.content(id or "").text) for id in (done.output_file_id, done.error_file_id)
+        json.loads(client.files.content(id or "").text)
+        for id in (done.output_file_id, done.error_file_id)
     )
     assert (answer["custom_id"], error["custom_id"]) == ("1", "2")
     with pytest.raises(openai.BadRequestError):
@@ -461,7 +572,9 @@ def test_a_batch_is_worked_off_and_its_answers_are_downloaded(client: openai.Ope
 def test_jobs_go_on_as_time_goes_by(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.set_options(job_delay_ms=1_000_000)
     file = client.files.create(file=("requests.jsonl", REQUEST.encode()), purpose="batch")
-    made = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    made = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
     (record,) = emulator.store.all("batch")
     seen = []
     for share in (0.0, 0.5, 0.95, 1.0):
@@ -469,22 +582,34 @@ def test_jobs_go_on_as_time_goes_by(client: openai.OpenAI, emulator: Emulator) -
         record.hidden["due"] = record.hidden["began"] + 1000
         seen.append(client.batches.retrieve(made.id).status)
     assert seen == ["validating", "in_progress", "finalizing", "completed"]
-    other = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    other = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
     assert (client.batches.cancel(other.id).status, client.batches.retrieve(other.id).status) == (
         "cancelling",
         "cancelled",
     )
 
 
-def test_a_model_is_fine_tuned_listed_and_deleted(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_model_is_fine_tuned_listed_and_deleted(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     file = client.files.create(file=("examples.jsonl", EXAMPLE.encode()), purpose="fine-tune")
     jobs = client.fine_tuning.jobs
-    made = jobs.create(model="gpt-4.1-mini", training_file=file.id, suffix="tone", metadata={"a": "b"})
+    made = jobs.create(
+        model="gpt-4.1-mini", training_file=file.id, suffix="tone", metadata={"a": "b"}
+    )
     done = jobs.retrieve(made.id)
-    assert (made.status, done.status, done.model) == ("validating_files", "succeeded", "gpt-4.1-mini-2025-04-14")
+    assert (made.status, done.status, done.model) == (
+        "validating_files",
+        "succeeded",
+        "gpt-4.1-mini-2025-04-14",
+    )
     assert [one.id for one in jobs.list(metadata={"a": "b"})] == [made.id]
     assert list(jobs.list(metadata={"a": "c"})) == []
-    assert "Step 10/10: training loss=0.20" in [event.message for event in jobs.list_events(made.id)]
+    assert "Step 10/10: training loss=0.20" in [
+        event.message for event in jobs.list_events(made.id)
+    ]
     assert [one.step_number for one in jobs.checkpoints.list(made.id)] == [10, 9]
     model = str(done.fine_tuned_model)
     assert model in [one.id for one in client.models.list()]
@@ -500,7 +625,11 @@ def test_a_model_is_fine_tuned_listed_and_deleted(client: openai.OpenAI, emulato
 def test_an_eval_is_run_its_items_are_read_and_all_is_deleted(client: openai.OpenAI) -> None:
     check = {"input": "{{sample.output_text}}", "reference": "{{item.a}}", "operation": "eq"}
     made = client.evals.create(
-        data_source_config={"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True},
+        data_source_config={
+            "type": "custom",
+            "item_schema": {"type": "object"},
+            "include_sample_schema": True,
+        },
         testing_criteria=[{"type": "string_check", "name": "same", **check}],  # type: ignore[list-item,typeddict-item]
     )
     rows = [{"item": {"a": "x"}, "sample": {"output_text": "x"}}, {"item": {"a": "y"}}]
@@ -515,7 +644,10 @@ def test_an_eval_is_run_its_items_are_read_and_all_is_deleted(client: openai.Ope
     )
     items = list(client.evals.runs.output_items.list(run.id, eval_id=made.id))
     assert [item.status for item in items] == ["pass", "fail"]
-    assert client.evals.runs.output_items.retrieve(items[0].id, eval_id=made.id, run_id=run.id) is not None
+    assert (
+        client.evals.runs.output_items.retrieve(items[0].id, eval_id=made.id, run_id=run.id)
+        is not None
+    )
     assert [one.id for one in client.evals.list()] == [made.id]
     assert client.evals.update(made.id, name="Same").name == "Same"
     with pytest.raises(openai.BadRequestError):
@@ -526,19 +658,37 @@ def test_an_eval_is_run_its_items_are_read_and_all_is_deleted(client: openai.Ope
 
 
 def test_a_grader_is_validated_and_tried_on_a_sample(client: openai.OpenAI) -> None:
-    grader = {"type": "string_check", "name": "same", "input": "{{sample.output_text}}", "operation": "eq"}
+    grader = {
+        "type": "string_check",
+        "name": "same",
+        "input": "{{sample.output_text}}",
+        "operation": "eq",
+    }
     whole: Any = {**grader, "reference": "{{item.answer}}"}
     tried = client.fine_tuning.alpha.graders
     assert tried.validate(grader=whole).grader is not None
-    rewards = [tried.run(grader=whole, model_sample=text, item={"answer": "yes"}).reward for text in ("yes", "no")]
+    rewards = [
+        tried.run(grader=whole, model_sample=text, item={"answer": "yes"}).reward
+        for text in ("yes", "no")
+    ]
     assert rewards == [1.0, 0.0]
 
 
-def test_a_run_of_an_eval_is_cancelled_at_either_path(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_run_of_an_eval_is_cancelled_at_either_path(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     emulator.set_options(job_delay_ms=60_000)
     made = client.evals.create(
         data_source_config={"type": "custom", "item_schema": {"type": "object"}},
-        testing_criteria=[{"type": "string_check", "name": "same", "input": "a", "reference": "a", "operation": "eq"}],
+        testing_criteria=[
+            {
+                "type": "string_check",
+                "name": "same",
+                "input": "a",
+                "reference": "a",
+                "operation": "eq",
+            }
+        ],
     )
     source: Any = {"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {}}]}}
     first, second = (client.evals.runs.create(made.id, data_source=source) for _ in range(2))

@@ -27,7 +27,9 @@ def test_a_role_is_made_given_to_a_user_and_deleted(client: openai.OpenAI) -> No
     assert [one.name for one in organization.roles.list() if not one.predefined_role] == []
 
 
-def test_a_predefined_role_is_given_to_a_group_of_a_project(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_predefined_role_is_given_to_a_group_of_a_project(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     organization, project = client.admin.organization, emulator.project_id
     group = organization.groups.create(name="Support")
     grants = organization.projects.groups.roles
@@ -38,17 +40,24 @@ def test_a_predefined_role_is_given_to_a_group_of_a_project(client: openai.OpenA
     assert list(grants.list(group.id, project_id=project)) == []
 
 
-def test_somebody_is_invited_once_and_the_invite_is_taken_back(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_somebody_is_invited_once_and_the_invite_is_taken_back(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     invites = client.admin.organization.invites
     made = invites.create(email="fay@example.com", role="reader")
-    assert (made.status, [project.id for project in made.projects or ()]) == ("pending", [emulator.project_id])
+    assert (made.status, [project.id for project in made.projects or ()]) == (
+        "pending",
+        [emulator.project_id],
+    )
     with pytest.raises(openai.BadRequestError):
         invites.create(email="FAY@example.com", role="reader")
     assert [one.id for one in invites.list()] == [made.id]
     assert invites.delete(made.id).deleted
 
 
-def test_a_spend_alert_is_replaced_as_a_whole_and_deleted(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_spend_alert_is_replaced_as_a_whole_and_deleted(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     alerts, project = client.admin.organization.projects.spend_alerts, emulator.project_id
     channel = {**CHANNEL, "subject_prefix": "Money"}
     made = alerts.create(
@@ -71,7 +80,9 @@ def test_a_spend_alert_is_replaced_as_a_whole_and_deleted(client: openai.OpenAI,
     assert list(alerts.list(project)) == []
 
 
-def test_data_retention_is_read_under_another_name(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_data_retention_is_read_under_another_name(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     retention = client.admin.organization.projects.data_retention
     assert retention.retrieve(emulator.project_id).type == "organization_default"
     retention.update(emulator.project_id, retention_type="none")
@@ -80,24 +91,36 @@ def test_data_retention_is_read_under_another_name(client: openai.OpenAI, emulat
         client.admin.organization.data_retention.update(retention_type="none")  # type: ignore[arg-type]
 
 
-def test_an_admin_key_opens_the_organization_until_it_is_deleted(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_an_admin_key_opens_the_organization_until_it_is_deleted(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     keys = client.admin.organization.admin_api_keys
     made = keys.create(name="nightly", expires_in_seconds=60)
     assert keys.retrieve(made.id).redacted_value.endswith(made.value[-4:])
-    with openai.OpenAI(base_url=emulator.base_url, api_key="none", admin_api_key=made.value, max_retries=0) as theirs:
-        assert [one.name for one in theirs.admin.organization.admin_api_keys.list()][1:] == ["nightly"]
+    with openai.OpenAI(
+        base_url=emulator.base_url, api_key="none", admin_api_key=made.value, max_retries=0
+    ) as theirs:
+        assert [one.name for one in theirs.admin.organization.admin_api_keys.list()][1:] == [
+            "nightly"
+        ]
         assert keys.delete(made.id).deleted
         with pytest.raises(openai.AuthenticationError):
             list(theirs.admin.organization.admin_api_keys.list())
 
 
-def test_a_certificate_is_uploaded_activated_and_deleted(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_a_certificate_is_uploaded_activated_and_deleted(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     organization, project = client.admin.organization, emulator.project_id
     made = organization.certificates.create(certificate=PEM, name="gateway")
-    assert organization.certificates.retrieve(made.id, include=["content"]).certificate_details.content == PEM
-    assert [one.active for one in organization.projects.certificates.activate(project, certificate_ids=[made.id])] == [
-        True
-    ]
+    assert (
+        organization.certificates.retrieve(made.id, include=["content"]).certificate_details.content
+        == PEM
+    )
+    assert [
+        one.active
+        for one in organization.projects.certificates.activate(project, certificate_ids=[made.id])
+    ] == [True]
     assert [one.active for one in organization.certificates.list()] == [False]
     with pytest.raises(openai.BadRequestError):
         organization.certificates.delete(made.id)
@@ -128,9 +151,14 @@ def test_an_identity_provider_and_its_rules_are_made_changed_and_deleted(
     made = providers.create(type="oidc", name="CI", issuer="https://ci.example.com", audience="api")
     assert (made.enabled, made.verification.type) == (True, "discovery")
     rule = providers.federation_rules.create(
-        made.id, project_id=project, service_account_id=account.id, attribute_matchers={"ref": "main"}
+        made.id,
+        project_id=project,
+        service_account_id=account.id,
+        attribute_matchers={"ref": "main"},
     )
-    changed = providers.federation_rules.update(rule.id, workload_identity_provider_id=made.id, enabled=False)
+    changed = providers.federation_rules.update(
+        rule.id, workload_identity_provider_id=made.id, enabled=False
+    )
     assert (changed.enabled, changed.permissions.type) == (False, "service_account_default")
     assert providers.update(made.id, description="Builds").description == "Builds"
     assert providers.delete(made.id).deleted
@@ -138,26 +166,39 @@ def test_an_identity_provider_and_its_rules_are_made_changed_and_deleted(
         list(providers.federation_rules.list(made.id))
 
 
-def test_projects_are_permitted_to_use_a_checkpoint(client: openai.OpenAI, emulator: Emulator) -> None:
+def test_projects_are_permitted_to_use_a_checkpoint(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
     # The client sends the ordinary key here, although the API wants the admin key.
-    permissions = client.with_options(api_key=emulator.admin_key).fine_tuning.checkpoints.permissions
-    checkpoint, other = "ft:gpt-4.1:acme::a:ckpt-step-1", client.admin.organization.projects.create(name="Search")
+    permissions = client.with_options(
+        api_key=emulator.admin_key
+    ).fine_tuning.checkpoints.permissions
+    checkpoint, other = (
+        "ft:gpt-4.1:acme::a:ckpt-step-1",
+        client.admin.organization.projects.create(name="Search"),
+    )
     made = permissions.create(checkpoint, project_ids=[emulator.project_id, other.id]).data
     again = permissions.create(checkpoint, project_ids=[other.id]).data
     assert [one.project_id for one in made] == [emulator.project_id, other.id]
     assert [one.id for one in again] == [made[1].id]
-    assert [one.id for one in permissions.list(checkpoint, order="ascending", limit=1)] == [one.id for one in made]
+    assert [one.id for one in permissions.list(checkpoint, order="ascending", limit=1)] == [
+        one.id for one in made
+    ]
     assert [one.id for one in permissions.list(checkpoint, project_id=other.id)] == [made[1].id]
     assert permissions.delete(made[0].id, fine_tuned_model_checkpoint=checkpoint).deleted
     assert [one.id for one in permissions.list(checkpoint)] == [made[1].id]
-    events = [entry.type for entry in client.admin.organization.audit_logs.list(resource_ids=[made[0].id])]
+    events = [
+        entry.type for entry in client.admin.organization.audit_logs.list(resource_ids=[made[0].id])
+    ]
     assert events == ["checkpoint.permission.deleted", "checkpoint.permission.created"]
 
 
 def test_what_is_no_checkpoint_is_not_found_and_one_bad_project_refuses_all(
     client: openai.OpenAI, emulator: Emulator
 ) -> None:
-    permissions = client.with_options(api_key=emulator.admin_key).fine_tuning.checkpoints.permissions
+    permissions = client.with_options(
+        api_key=emulator.admin_key
+    ).fine_tuning.checkpoints.permissions
     with pytest.raises(openai.NotFoundError):
         permissions.create("gpt-4.1", project_ids=[emulator.project_id])
     with pytest.raises(openai.NotFoundError):
@@ -165,8 +206,14 @@ def test_what_is_no_checkpoint_is_not_found_and_one_bad_project_refuses_all(
     assert list(permissions.list("ft:gpt-4.1:acme::a")) == []
 
 
-def test_what_is_given_to_a_group_or_a_user_can_be_read_singly(client: openai.OpenAI, emulator: Emulator) -> None:
-    organization, project, role = client.admin.organization, emulator.project_id, "role-api-project-viewer"
+def test_what_is_given_to_a_group_or_a_user_can_be_read_singly(
+    client: openai.OpenAI, emulator: Emulator
+) -> None:
+    organization, project, role = (
+        client.admin.organization,
+        emulator.project_id,
+        "role-api-project-viewer",
+    )
     [cleo] = organization.users.list(emails=["cleo@example.com"])
     group = organization.groups.create(name="Support")
     organization.groups.users.create(group.id, user_id=cleo.id)
@@ -179,4 +226,8 @@ def test_what_is_given_to_a_group_or_a_user_can_be_read_singly(client: openai.Op
         organization.projects.users.roles.retrieve(role, project_id=project, user_id=cleo.id),
     ]
     assert organization.groups.users.retrieve(cleo.id, group_id=group.id).id == cleo.id
-    assert [one.id.partition("__")[0] for one in found] == ["role-api-organization-reader", role, role]
+    assert [one.id.partition("__")[0] for one in found] == [
+        "role-api-organization-reader",
+        role,
+        role,
+    ]

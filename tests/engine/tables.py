@@ -64,7 +64,9 @@ class MemoryReader(StateReader):
         return [
             live
             for live in self._objects
-            if live.kind is kind and live.project == project and kind.parent_and_id(live.id)[0] == within
+            if live.kind is kind
+            and live.project == project
+            and kind.parent_and_id(live.id)[0] == within
         ]
 
     def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
@@ -118,7 +120,9 @@ class World(NamedTuple):
             for change in self.plan().changes
             if change.address == at(address) and (id is None or change.id == id)
         ]
-        assert len(changes) == 1, [(str(change.address), change.reason) for change in self.plan().changes]
+        assert len(changes) == 1, [
+            (str(change.address), change.reason) for change in self.plan().changes
+        ]
         return changes[0]
 
 
@@ -134,11 +138,15 @@ def recorded(address: str, id: str, applied: dict[str, Any] | None = None, **mor
     return Record(at(address), id, applied=applied or {}, **more)
 
 
-def shown(kind: str, id: str, attributes: dict[str, Any] | None = None, project: str | None = None) -> LiveObject:
+def shown(
+    kind: str, id: str, attributes: dict[str, Any] | None = None, project: str | None = None
+) -> LiveObject:
     return LiveObject(ALL_KINDS[kind], id, attributes or {}, project)
 
 
-def store(id: str, name: str = "Docs", *, mark: str = "", project: str | None = None, **more: Any) -> LiveObject:
+def store(
+    id: str, name: str = "Docs", *, mark: str = "", project: str | None = None, **more: Any
+) -> LiveObject:
     """A vector store as the API shows it; `mark` is the address that its mark names, with the owner or without."""
     owner = "" if mark.count("/") > 2 else f"{OURS}/"
     metadata = {MARK_KEY: owner + mark} if mark else {}

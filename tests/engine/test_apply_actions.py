@@ -48,7 +48,9 @@ def references(*changes: Change) -> ReferenceValues:
 NOTHING_KNOWN = change(STORE, Action.CREATE)
 PLANNED = change(STORE, Action.UPDATE, id="vs_1", before={"name": "old"}, after={"name": "new"})
 UNCHANGED = change(STORE, Action.NO_OP, id="vs_1", before={"name": "old"})
-UNDECIDED = change(STORE, Action.UPDATE, id="vs_1", before={"name": "old"}, after={"name": Unknown("x")})
+UNDECIDED = change(
+    STORE, Action.UPDATE, id="vs_1", before={"name": "old"}, after={"name": Unknown("x")}
+)
 LOCAL_FILE = change(STORE, Action.CREATE, after={"name": LocalFile("a.md", "0", 4)})
 
 
@@ -71,7 +73,9 @@ def test_a_reference_has_the_value_of_the_plan_before_a_write(
 
 
 @pytest.mark.parametrize(("reference", "value"), [(ID, "vs_2"), (NAME, "made")])
-def test_a_written_object_gives_the_values_of_its_references(reference: Reference, value: str) -> None:
+def test_a_written_object_gives_the_values_of_its_references(
+    reference: Reference, value: str
+) -> None:
     known = references(NOTHING_KNOWN)
     known.remember(NOTHING_KNOWN, live(STORE, "vs_2", name="made"))
     assert known.lookup(reference) == value
@@ -95,7 +99,9 @@ def test_a_reference_without_a_value_fails_the_change() -> None:
         references(NOTHING_KNOWN, bot).resolve(bot)
 
 
-@pytest.mark.parametrize(("progress", "message"), [("in_progress", "still runs"), ("", "has ended without")])
+@pytest.mark.parametrize(
+    ("progress", "message"), [("in_progress", "still runs"), ("", "has ended without")]
+)
 def test_a_missing_result_is_explained_by_its_job(progress: str, message: str) -> None:
     result = Reference(BATCH, ("output_file_id",))
     job = change(BATCH, Action.NO_OP, id="batch_1", job_progress=progress)
@@ -200,7 +206,9 @@ class Timer:
         (12.0, [0.0, 0.5, 1.5, 3.5, 7.5, 11.5, 12.0]),
     ],
 )
-def test_a_poll_has_growing_pauses_and_ends_with_its_window(seconds: float, times: list[float]) -> None:
+def test_a_poll_has_growing_pauses_and_ends_with_its_window(
+    seconds: float, times: list[float]
+) -> None:
     assert Timer().polled(seconds) == times
 
 
@@ -286,7 +294,10 @@ def test_a_renamed_record_is_found_under_both_addresses_until_it_moves() -> None
     books = RecordSet(plan(renamed), {STORE: RECORD})
     assert books.for_change(renamed) == RECORD
     assert books.rename(STORE, other)
-    assert (books.get(STORE), books.get(other)) == (None, Record(other, "vs_1", applied=RECORD.applied))
+    assert (books.get(STORE), books.get(other)) == (
+        None,
+        Record(other, "vs_1", applied=RECORD.applied),
+    )
     assert not books.rename(STORE, other)
 
 
@@ -300,6 +311,11 @@ def test_an_id_is_known_as_long_as_a_record_has_it() -> None:
 
 def test_an_import_records_the_values_of_the_object() -> None:
     planned = change(
-        STORE, Action.ADOPT, id="vs_1", desired={"name": "new"}, before={"name": "old"}, after={"name": "new"}
+        STORE,
+        Action.ADOPT,
+        id="vs_1",
+        desired={"name": "new"},
+        before={"name": "old"},
+        after={"name": "new"},
     )
     assert imported_record(STORE_KIND, planned).applied == {"name": "old"}

@@ -55,12 +55,20 @@ def test_a_replacement_deletes_before_it_creates() -> None:
 
 
 def test_a_replacement_can_create_first_and_then_lets_dependents_follow_before_it_deletes() -> None:
-    graph = needs(change(STORE, Action.REPLACE, create_first=True), change(BOT, Action.UPDATE, STORE))
-    assert graph == {write(STORE): set(), write(BOT): {write(STORE)}, delete(STORE): {write(STORE), write(BOT)}}
+    graph = needs(
+        change(STORE, Action.REPLACE, create_first=True), change(BOT, Action.UPDATE, STORE)
+    )
+    assert graph == {
+        write(STORE): set(),
+        write(BOT): {write(STORE)},
+        delete(STORE): {write(STORE), write(BOT)},
+    }
 
 
 def test_an_unchanged_resource_has_no_step() -> None:
-    assert needs(change(STORE, Action.NO_OP), change(BOT, Action.UPDATE, STORE)) == {write(BOT): set()}
+    assert needs(change(STORE, Action.NO_OP), change(BOT, Action.UPDATE, STORE)) == {
+        write(BOT): set()
+    }
 
 
 ACCOUNT, OTHER = Address("ServiceAccount", "bot", "a"), Address("ServiceAccount", "bot", "b")
@@ -80,7 +88,9 @@ def test_a_key_does_not_wait_for_a_delete_that_waits_for_it() -> None:
 
 
 def test_keys_with_different_sinks_do_not_wait() -> None:
-    old = replace(change(ACCOUNT, Action.DELETE), before={"key": {"write_to": {"file": "secrets/old.key"}}})
+    old = replace(
+        change(ACCOUNT, Action.DELETE), before={"key": {"write_to": {"file": "secrets/old.key"}}}
+    )
     new = replace(change(OTHER, Action.CREATE), desired=KEY)
     assert needs(old, new) == {delete(ACCOUNT): set(), write(OTHER): set()}
 
@@ -97,7 +107,11 @@ WAITING = replace(change(Address("Batch", "nightly"), Action.CREATE), wait_for_j
 def test_a_reference_to_a_job_waits_for_its_end_if_the_apply_does() -> None:
     wait = Step(WAITING.address, StepKind.WAIT)
     graph = needs(WAITING, change(BOT, Action.CREATE, WAITING.address))
-    assert graph == {write(WAITING.address): set(), wait: {write(WAITING.address)}, write(BOT): {wait}}
+    assert graph == {
+        write(WAITING.address): set(),
+        wait: {write(WAITING.address)},
+        write(BOT): {wait},
+    }
 
 
 def test_a_left_behind_object_is_deleted_after_the_write_that_records_it() -> None:

@@ -58,8 +58,12 @@ def test_a_date_that_cannot_be_read_says_nothing(date: str | None) -> None:
     assert (clock(), clock.is_known) == (NOW, False)
 
 
-@pytest.mark.parametrize(("created_at", "holds"), [(-20, False), (-3, True), (0, True), (8, True), (60, False)])
-def test_an_attempt_without_an_answer_has_a_beginning_and_an_end(created_at: float, holds: bool) -> None:
+@pytest.mark.parametrize(
+    ("created_at", "holds"), [(-20, False), (-3, True), (0, True), (8, True), (60, False)]
+)
+def test_an_attempt_without_an_answer_has_a_beginning_and_an_end(
+    created_at: float, holds: bool
+) -> None:
     assert Window.of(NOW, NOW + 1).holds(NOW + created_at) is holds
 
 
@@ -74,14 +78,19 @@ def test_an_age_that_is_no_time_proves_nothing(created_at: object) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_taken"), [(60.0, True), (DAY, False)])
-def test_an_object_without_an_age_is_an_attempts_only_for_a_while(seconds: float, is_taken: bool) -> None:
+def test_an_object_without_an_age_is_an_attempts_only_for_a_while(
+    seconds: float, is_taken: bool
+) -> None:
     attempt = CreateAttempt(Window.of(NOW, NOW), clock=lambda: NOW + seconds)
     assert attempt.can_have_made(LiveObject(KINDS["Role"], "role_1", {})) is is_taken
 
 
 def test_an_attempt_that_was_answered_made_what_has_that_id_alone() -> None:
     attempt = CreateAttempt(Window.of(NOW, NOW), id="group_1")
-    made = {id: attempt.can_have_made(LiveObject(KINDS["Group"], id, {"created_at": NOW})) for id in ("group_1", "g2")}
+    made = {
+        id: attempt.can_have_made(LiveObject(KINDS["Group"], id, {"created_at": NOW}))
+        for id in ("group_1", "g2")
+    }
     assert made == {"group_1": True, "g2": False}
 
 

@@ -20,7 +20,9 @@ from reconciler.model.log import AuditEntry
 from tests.engine.tables import NOW
 
 
-def wrote(id: str = "proj_1", kind: str = "Project", *, project: str | None = None, at: float = NOW) -> Write:
+def wrote(
+    id: str = "proj_1", kind: str = "Project", *, project: str | None = None, at: float = NOW
+) -> Write:
     """A write that took one second."""
     project_id = f"proj_{project}" if project else None
     return Write.of(KINDS[kind], project, project_id, id, times=(at, at + 1), removes=False)
@@ -160,8 +162,12 @@ def test_entries_in_one_project_prove_nothing() -> None:
     assert reports_projects([one], ACCOUNT[:1], KINDS) is None
 
 
-@pytest.mark.parametrize(("since", "is_told"), [(NOW - 3_600, True), (NOW, False), (NOW + 60, False)])
-def test_a_write_is_surely_in_a_window_that_begins_well_before_it(since: float, is_told: bool) -> None:
+@pytest.mark.parametrize(
+    ("since", "is_told"), [(NOW - 3_600, True), (NOW, False), (NOW + 60, False)]
+)
+def test_a_write_is_surely_in_a_window_that_begins_well_before_it(
+    since: float, is_told: bool
+) -> None:
     assert wrote().is_told_since(since) is is_told
 
 
@@ -171,6 +177,8 @@ def test_an_entry_has_the_types_that_begin_as_given() -> None:
     assert not has_type(entry("a"), [])
 
 
-@pytest.mark.parametrize(("type", "removes"), [("project.deleted", True), ("project.updated", False)])
+@pytest.mark.parametrize(
+    ("type", "removes"), [("project.deleted", True), ("project.updated", False)]
+)
 def test_entries_tell_removals(type: str, removes: bool) -> None:
     assert is_removal(entry("a", type=type)) is removes

@@ -20,7 +20,9 @@ NEWEST = 10_000.0
 
 
 def entries(*times: float) -> list[AuditEntry]:
-    return [AuditEntry(f"audit_log-{number}", "login.succeeded", at) for number, at in enumerate(times)]
+    return [
+        AuditEntry(f"audit_log-{number}", "login.succeeded", at) for number, at in enumerate(times)
+    ]
 
 
 class Log:
@@ -36,7 +38,9 @@ class Log:
             yield LogPage(page, has_more=number < len(self._pages))
 
 
-def window(counted: Counted | None, *, since: float = NEWEST - 900, late: tuple[float, ...] = ()) -> Window:
+def window(
+    counted: Counted | None, *, since: float = NEWEST - 900, late: tuple[float, ...] = ()
+) -> Window:
     return window_of(since, newest=NEWEST, counted=counted, late=late)
 
 
@@ -73,8 +77,12 @@ def test_our_own_writes_that_did_not_show_yet_are_expected() -> None:
     assert window(None, late=(NEWEST + 1, NEWEST + 2)).expected == 2
 
 
-@pytest.mark.parametrize(("counted", "has_filter"), [(Counted([1.0] * 60), True), (Counted([0.0] * 61), False)])
-def test_filtered_queries_need_room_for_what_was_counted(counted: Counted, has_filter: bool) -> None:
+@pytest.mark.parametrize(
+    ("counted", "has_filter"), [(Counted([1.0] * 60), True), (Counted([0.0] * 61), False)]
+)
+def test_filtered_queries_need_room_for_what_was_counted(
+    counted: Counted, has_filter: bool
+) -> None:
     assert (window(counted).filter_start is not None) is has_filter
 
 

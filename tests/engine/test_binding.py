@@ -19,7 +19,9 @@ DESIRED = [declared(STORE, DOCS)]
 PRIOR = [recorded(STORE, "vs_1", DOCS)]
 
 
-def journal(address: str, *, id: str | None = None, name: str = "Docs", began: float = NOW - 60) -> Ownership:
+def journal(
+    address: str, *, id: str | None = None, name: str = "Docs", began: float = NOW - 60
+) -> Ownership:
     """A run that died over the create of an address."""
     attempt = CreateAttempt(Window(began, began + 60), id=id, identity={"name": name})
     created = {id: at(address)} if id else {}
@@ -122,7 +124,9 @@ ROWS = [
             DESIRED,
             PRIOR,
             [store("vs_2", mark=STORE)],
-            ownership=Ownership("shop", "prod", holders=lambda _, held: [at(STORE)] if held == "vs_2" else []),
+            ownership=Ownership(
+                "shop", "prod", holders=lambda _, held: [at(STORE)] if held == "vs_2" else []
+            ),
         ),
         BindingSource.MARK,
         "vs_2",
@@ -231,7 +235,11 @@ ROWS = [
         World(
             [declared("User/new", {"email": "fay@example.com"})],
             [recorded("User/old", "user_1", {"email": "fay@example.com"})],
-            [shown("User", "user_1", {"id": "user_1", "email": "fay@example.com", "role": "reader"})],
+            [
+                shown(
+                    "User", "user_1", {"id": "user_1", "email": "fay@example.com", "role": "reader"}
+                )
+            ],
         ),
         BindingSource.NOT,
         error="Bound to another address",
@@ -245,7 +253,11 @@ ROWS = [
                 declared("User/old", {"email": "fay@example.com"}),
             ],
             [recorded("User/old", "user_1", {"email": "fay@example.com"})],
-            [shown("User", "user_1", {"id": "user_1", "email": "fay@example.com", "role": "reader"})],
+            [
+                shown(
+                    "User", "user_1", {"id": "user_1", "email": "fay@example.com", "role": "reader"}
+                )
+            ],
         ),
         BindingSource.NOT,
         error="Two declarations of one object",
@@ -296,8 +308,12 @@ def test_one_object_is_bound_once() -> None:
 
 def test_one_object_under_two_recorded_addresses_blocks_both() -> None:
     prior = [*PRIOR, recorded("VectorStore/other", "vs_1", DOCS)]
-    snapshot = World([*DESIRED, declared("VectorStore/other", DOCS)], prior, [store("vs_1")]).snapshot()
-    assert {error.summary for error in snapshot.errors.values()} == {"One object under two addresses"}
+    snapshot = World(
+        [*DESIRED, declared("VectorStore/other", DOCS)], prior, [store("vs_1")]
+    ).snapshot()
+    assert {error.summary for error in snapshot.errors.values()} == {
+        "One object under two addresses"
+    }
     assert set(snapshot.errors) == {at(STORE), at("VectorStore/other")}
 
 
@@ -316,7 +332,9 @@ def test_a_copied_mark_is_a_warning_and_the_object_is_left_alone() -> None:
     objects = [store("vs_1", mark=STORE), store("vs_2", mark=STORE)]
     world = World(DESIRED, PRIOR, objects, options=PlanOptions(unmanaged=True))
     snapshot = world.snapshot()
-    assert [(str(address), live.id) for address, live in snapshot.leftovers.copies] == [(STORE, "vs_2")]
+    assert [(str(address), live.id) for address, live in snapshot.leftovers.copies] == [
+        (STORE, "vs_2")
+    ]
     assert "vs_2" not in {change.id for change in world.plan().changes}
     assert [item.severity.value for item in snapshot.diagnostics] == ["warning"]
 
@@ -329,7 +347,10 @@ def test_a_project_name_that_means_another_project_blocks_what_is_recorded_in_it
         [shown("Project", "proj_old", {"id": "proj_old", "name": "A", "status": "active"})],
         projects={"a": "proj_new"},
     ).snapshot()
-    assert snapshot.errors[at("ServiceAccount/a/ci")].summary == "A project has the name of another one"
+    assert (
+        snapshot.errors[at("ServiceAccount/a/ci")].summary
+        == "A project has the name of another one"
+    )
 
 
 @pytest.mark.parametrize(
@@ -343,7 +364,9 @@ def test_a_project_name_that_means_another_project_blocks_what_is_recorded_in_it
         (None, "", None),
     ],
 )
-def test_a_mark_names_an_owner_and_an_address(mark: str | None, owner: str, address: str | None) -> None:
+def test_a_mark_names_an_owner_and_an_address(
+    mark: str | None, owner: str, address: str | None
+) -> None:
     assert parse_mark(mark) == (owner, at(address) if address else None)
 
 

@@ -34,14 +34,18 @@ BASES = {"Assistant": ASSISTANT, "VectorStore": STORE, "Agent": AGENT}
 
 
 def live(kind: str, carried: dict[str, Any] | None = None, **changes: Any) -> LiveObject:
-    return LiveObject(KINDS[kind], "id", {**BASES.get(kind, {}), **changes}, own_calls=carried or {})
+    return LiveObject(
+        KINDS[kind], "id", {**BASES.get(kind, {}), **changes}, own_calls=carried or {}
+    )
 
 
 def record(kind: str, **applied: Any) -> Record:
     return Record(Address(kind, "x"), "id", applied=applied)
 
 
-def diff(kind: str, desired: dict[str, Any], shown: LiveObject, prior: Record | None = None) -> list[FieldChange]:
+def diff(
+    kind: str, desired: dict[str, Any], shown: LiveObject, prior: Record | None = None
+) -> list[FieldChange]:
     return diff_fields(KINDS[kind], desired=desired, live=shown, record=prior)
 
 
@@ -125,7 +129,9 @@ CODE_RESOURCES = {"code_interpreter": {"file_ids": []}}
         ("Agent", {"tools": [{"type": "web_search"}]}, {"tools": [{"type": "web_search", "mode": "live", "context_size": "medium", "allowed_domains": None, "location": None}]}),
     ],
 )  # fmt: skip
-def test_what_the_server_normalises_is_no_difference(kind: str, desired: dict[str, Any], shown: dict[str, Any]) -> None:
+def test_what_the_server_normalises_is_no_difference(
+    kind: str, desired: dict[str, Any], shown: dict[str, Any]
+) -> None:
     assert diff(kind, desired, live(kind, **shown)) == []
 
 
@@ -177,7 +183,9 @@ def test_a_field_that_was_never_set_is_the_servers_to_choose() -> None:
 
 
 def test_a_field_that_is_no_longer_set_goes_back_to_the_default() -> None:
-    (change,) = diff("Assistant", {}, live("Assistant", temperature=0.3), record("Assistant", temperature=0.3))
+    (change,) = diff(
+        "Assistant", {}, live("Assistant", temperature=0.3), record("Assistant", temperature=0.3)
+    )
     assert (change.before, change.after, bool(change.note)) == (0.3, 1, True)
 
 
@@ -205,7 +213,9 @@ def test_a_limit_that_is_no_longer_set_goes_back_to_what_it_was() -> None:
         ("a", "b", "c", Origin.BOTH),
     ],
 )
-def test_a_change_says_which_side_moved(applied: str, shown: str, desired: str, origin: Origin) -> None:
+def test_a_change_says_which_side_moved(
+    applied: str, shown: str, desired: str, origin: Origin
+) -> None:
     (change,) = diff(
         "Assistant",
         {"name": desired},
@@ -216,12 +226,16 @@ def test_a_change_says_which_side_moved(applied: str, shown: str, desired: str, 
 
 
 def test_an_answer_that_the_server_insists_on_is_not_asked_for_again() -> None:
-    prior = Record(Address("Assistant", "x"), "id", applied={"temperature": 0.2}, answered={"temperature": 1})
+    prior = Record(
+        Address("Assistant", "x"), "id", applied={"temperature": 0.2}, answered={"temperature": 1}
+    )
     assert diff("Assistant", {"temperature": 0.2}, live("Assistant"), prior) == []
 
 
 def test_an_answer_that_moves_again_is_a_difference() -> None:
-    prior = Record(Address("Assistant", "x"), "id", applied={"temperature": 0.2}, answered={"temperature": 1})
+    prior = Record(
+        Address("Assistant", "x"), "id", applied={"temperature": 0.2}, answered={"temperature": 1}
+    )
     assert diff("Assistant", {"temperature": 0.2}, live("Assistant", temperature=0.9), prior) != []
 
 
@@ -281,7 +295,9 @@ def test_automatic_chunking_equals_the_sizes_that_it_reads_back_as() -> None:
         "type": "static",
         "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400},
     }
-    shown = live("VectorStore", carried={"files": FileSet((member("a.md", "1", chunking_strategy=static),))})
+    shown = live(
+        "VectorStore", carried={"files": FileSet((member("a.md", "1", chunking_strategy=static),))}
+    )
     for asked in (None, {"type": "auto"}):
         assert (
             diff(
@@ -305,12 +321,16 @@ def test_drift_is_told_from_what_was_applied_to_what_is_there() -> None:
 
 def test_an_ignored_field_takes_no_part() -> None:
     shown = live("Assistant", name="theirs")
-    assert without_ignored({"name": "ours", "model": "m"}, live=shown, ignore=("name",)) == {"model": "m"}
+    assert without_ignored({"name": "ours", "model": "m"}, live=shown, ignore=("name",)) == {
+        "model": "m"
+    }
 
 
 def test_an_ignored_path_inside_a_field_takes_the_live_value() -> None:
     shown = live("Assistant", metadata={"a": "theirs", "b": "2"})
-    spec = without_ignored({"metadata": {"a": "ours", "b": "2"}}, live=shown, ignore=("metadata.a",))
+    spec = without_ignored(
+        {"metadata": {"a": "ours", "b": "2"}}, live=shown, ignore=("metadata.a",)
+    )
     assert spec == {"metadata": {"a": "theirs", "b": "2"}}
 
 
@@ -321,7 +341,9 @@ def test_the_image_of_an_object_leaves_out_what_moves_by_itself() -> None:
 
 
 def test_a_list_can_grow_by_an_id_that_is_not_known_yet() -> None:
-    asked = {"tool_resources": {"file_search": {"vector_store_ids": [Unknown("${VectorStore/new}")]}}}
+    asked = {
+        "tool_resources": {"file_search": {"vector_store_ids": [Unknown("${VectorStore/new}")]}}
+    }
     (change,) = diff(
         "Assistant",
         asked,

@@ -28,7 +28,9 @@ class Row(NamedTuple):
 
 ROWS = [
     Row("nothing changed", World(DESIRED, PRIOR, [store("vs_1")])),
-    Row("a field changed", World(DESIRED, PRIOR, [store("vs_1", "New")]), {"name": ("Docs", "New")}),
+    Row(
+        "a field changed", World(DESIRED, PRIOR, [store("vs_1", "New")]), {"name": ("Docs", "New")}
+    ),
     Row("the object is gone", World(DESIRED, PRIOR), deleted=True),
     Row(
         "the object has expired",
@@ -82,7 +84,9 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=[row.what for row in ROWS])
 def test_drift(row: Row) -> None:
     drifts = row.world.plan().drift
-    fields = {change.dotted: (change.before, change.after) for drift in drifts for change in drift.fields}
+    fields = {
+        change.dotted: (change.before, change.after) for drift in drifts for change in drift.fields
+    }
     assert fields == row.fields
     assert any(drift.deleted for drift in drifts) is row.deleted
     assert {str(drift.address) for drift in drifts} <= {STORE}
@@ -106,7 +110,9 @@ def test_an_output_follows_what_it_refers_to() -> None:
         (PlanOptions(destroy=True), ["b"]),
     ],
 )
-def test_outputs_of_targets_stay_and_those_of_a_destroy_go(options: PlanOptions, names: list[str]) -> None:
+def test_outputs_of_targets_stay_and_those_of_a_destroy_go(
+    options: PlanOptions, names: list[str]
+) -> None:
     outputs = {"outputs": {"a": "1", "b": "2"}, "previous_outputs": {"b": "2"}}
     plan = World(DESIRED, PRIOR, [store("vs_1")], options=options, more=outputs).plan()
     assert [output.name for output in plan.outputs] == names

@@ -12,13 +12,18 @@ from reconciler.engine.graph import closure, find_cycle, in_dependency_order, in
 @st.composite
 def acyclic_graphs(draw: st.DrawFn) -> dict[int, list[int]]:
     size = draw(st.integers(0, 12))
-    return {node: draw(st.lists(st.sampled_from(range(node)), unique=True)) if node else [] for node in range(size)}
+    return {
+        node: draw(st.lists(st.sampled_from(range(node)), unique=True)) if node else []
+        for node in range(size)
+    }
 
 
 @given(acyclic_graphs())
 def test_everything_comes_after_what_it_needs(needs: dict[int, list[int]]) -> None:
     order = in_dependency_order(needs)
-    assert all(order.index(need) < order.index(node) for node, wanted in needs.items() for need in wanted)
+    assert all(
+        order.index(need) < order.index(node) for node, wanted in needs.items() for need in wanted
+    )
 
 
 @given(acyclic_graphs())

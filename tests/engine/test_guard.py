@@ -34,7 +34,10 @@ def test_more_deletes_than_the_number_allows_are_refused() -> None:
 
 
 def test_a_larger_share_than_allowed_is_refused() -> None:
-    assert "4 of 10" in refusals(plan(*(change(f"d{n}") for n in range(4)), *unchanged(6)), Limits())[0]
+    assert (
+        "4 of 10"
+        in refusals(plan(*(change(f"d{n}") for n in range(4)), *unchanged(6)), Limits())[0]
+    )
 
 
 def test_a_share_says_nothing_about_a_handful_of_resources() -> None:
@@ -56,7 +59,9 @@ def test_what_a_rule_matches_counts_for_the_number_and_is_no_share_of_what_is_ma
     assert refusals(plan(*swept(9), *unchanged(9)), Limits()) == []
     [refused] = refusals(plan(*swept(9), change("a"), change("b"), *unchanged(9)), Limits())
     assert "11 objects" in refused
-    [refused] = refusals(plan(*swept(4), *(change(f"d{n}") for n in range(4)), *unchanged(6)), Limits())
+    [refused] = refusals(
+        plan(*swept(4), *(change(f"d{n}") for n in range(4)), *unchanged(6)), Limits()
+    )
     assert "deletes 4 of 10 objects (Assistant/d0" in refused
 
 
@@ -64,7 +69,10 @@ def test_a_rule_that_is_allowed_allows_all_that_it_matches_and_nothing_else() ->
     allowed = [Address("Retention", "old")]
     assert refusals(plan(*swept(50)), Limits(), allowed=allowed) == []
     assert refusals(plan(*swept(50), change("a")), Limits(max_deletes=0), allowed=allowed)
-    assert "--allow-delete Retention/old to allow all its matches" in refusals(plan(*swept(50)), Limits())[0]
+    assert (
+        "--allow-delete Retention/old to allow all its matches"
+        in refusals(plan(*swept(50)), Limits())[0]
+    )
 
 
 def test_destroying_everything_is_not_a_matter_of_numbers() -> None:
@@ -110,11 +118,15 @@ def test_the_account_before_the_one_whose_key_is_in_use_may_go() -> None:
         id="b",
         scope="project key",
     )
-    assert refusals(plan(old, bot), Limits(), keys={"search": KeyInUse(writer, "key", "file")}) == []
+    assert (
+        refusals(plan(old, bot), Limits(), keys={"search": KeyInUse(writer, "key", "file")}) == []
+    )
 
 
 def gone(count: int, reason: Reason = Reason.DELETED_OUTSIDE) -> list[Change]:
-    return [Change(Address("Assistant", f"g{number}"), Action.CREATE, reason) for number in range(count)]
+    return [
+        Change(Address("Assistant", f"g{number}"), Action.CREATE, reason) for number in range(count)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +140,8 @@ def test_a_share_of_recorded_objects_that_is_gone_at_once_is_refused(
 
 def test_what_is_gone_counts_whether_a_manifest_declares_it_or_not() -> None:
     forgotten = [
-        Change(Address("Assistant", f"f{number}"), Action.FORGET, Reason.GONE, id=f"f{number}") for number in range(2)
+        Change(Address("Assistant", f"f{number}"), Action.FORGET, Reason.GONE, id=f"f{number}")
+        for number in range(2)
     ]
     [refused] = refusals(plan(*gone(1), *forgotten, *unchanged(1), destroy=True), Limits())
     assert refused.startswith("3 of 4 recorded objects are gone at once")
@@ -139,7 +152,10 @@ def test_an_archived_project_is_still_shown_and_so_is_not_gone() -> None:
 
 
 def test_new_objects_are_no_share_of_what_is_recorded() -> None:
-    new = [Change(Address("Assistant", f"c{number}"), Action.CREATE, Reason.NEW) for number in range(50)]
+    new = [
+        Change(Address("Assistant", f"c{number}"), Action.CREATE, Reason.NEW)
+        for number in range(50)
+    ]
     assert refusals(plan(*gone(4), *unchanged(4), *new), Limits())
 
 
@@ -150,7 +166,9 @@ def test_the_percentage_that_the_refusal_names_is_enough() -> None:
 
 
 def updated(name: str, *losses: Loss, members: int = 0, **more: object) -> Change:
-    files = FileSet(tuple(Member(f"{n}.md", LocalFile(f"{n}.md", str(n), 1)) for n in range(members)))
+    files = FileSet(
+        tuple(Member(f"{n}.md", LocalFile(f"{n}.md", str(n), 1)) for n in range(members))
+    )
     before = {"files": files} if members else {}
     return change(name, Action.UPDATE, losses=losses, before=before, **more)
 
@@ -168,11 +186,15 @@ def test_replacements_count_like_deletions() -> None:
     assert "replaces 4 of 10 objects" in refusals(plan(*many[:4], *unchanged(6)), Limits())[0]
 
 
-@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.REQUESTED, Reason.KEY_LOST, Reason.HALF_REPLACED])
+@pytest.mark.parametrize(
+    "reason", [Reason.EXPIRED, Reason.REQUESTED, Reason.KEY_LOST, Reason.HALF_REPLACED]
+)
 def test_a_replacement_of_what_is_of_no_more_use_or_was_asked_for_does_not_count(
     reason: Reason,
 ) -> None:
-    many = [Change(Address("Assistant", f"r{n}"), Action.REPLACE, reason, id="x") for n in range(11)]
+    many = [
+        Change(Address("Assistant", f"r{n}"), Action.REPLACE, reason, id="x") for n in range(11)
+    ]
     assert refusals(plan(*many), Limits()) == []
 
 
@@ -216,7 +238,12 @@ def test_the_key_of_a_protected_object_is_not_revoked_unasked() -> None:
 
 def test_several_things_that_one_object_loses_count_once() -> None:
     access = Loss("stops calling a", Lost.ACCESS)
-    assert refusals(plan(*(updated(f"u{n}", access, access) for n in range(10)), *unchanged(90)), Limits()) == []
+    assert (
+        refusals(
+            plan(*(updated(f"u{n}", access, access) for n in range(10)), *unchanged(90)), Limits()
+        )
+        == []
+    )
 
 
 def test_loosened_limits_do_not_count() -> None:

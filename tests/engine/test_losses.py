@@ -23,7 +23,9 @@ def losses(kind: str, before: dict[str, Any], after: dict[str, Any]) -> tuple[Lo
     carried = {name: value for name, value in before.items() if isinstance(value, FileSet)}
     live = LiveObject(KINDS[kind], "id", before, own_calls=carried)
     address = Address(kind, "x")
-    fields = diff_fields(KINDS[kind], desired=after, live=live, record=Record(address, "id", applied=before))
+    fields = diff_fields(
+        KINDS[kind], desired=after, live=live, record=Record(address, "id", applied=before)
+    )
     change = Change(
         address,
         Action.UPDATE,
@@ -40,7 +42,9 @@ def key(file: str) -> dict[str, Any]:
 
 
 def files(*names: str, content: str = "") -> FileSet:
-    return FileSet(tuple(Member(name, LocalFile(name, content or name, 1), f"file-{name}") for name in names))
+    return FileSet(
+        tuple(Member(name, LocalFile(name, content or name, 1), f"file-{name}") for name in names)
+    )
 
 
 TAKES_AWAY: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -177,12 +181,16 @@ HARMLESS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), TAKES_AWAY)
-def test_what_stops_working_or_loses_data_counts(kind: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_what_stops_working_or_loses_data_counts(
+    kind: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
     assert any(loss.lost.counts for loss in losses(kind, before, after))
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), LOOSENS)
-def test_a_loosened_limit_is_said_and_does_not_count(kind: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_a_loosened_limit_is_said_and_does_not_count(
+    kind: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
     assert [loss.lost for loss in losses(kind, before, after)] == [Lost.LIMIT]
 
 
@@ -195,7 +203,9 @@ def test_an_update_that_takes_nothing_away_is_not_destructive(
 
 def test_a_revoked_key_is_named_by_where_it_was_delivered() -> None:
     (loss,) = losses("ServiceAccount", {"key": key("secrets/a.key")}, {"key": key("secrets/b.key")})
-    assert loss == Loss("revokes the key delivered to secrets/a.key: whatever uses it stops working", Lost.KEY)
+    assert loss == Loss(
+        "revokes the key delivered to secrets/a.key: whatever uses it stops working", Lost.KEY
+    )
 
 
 def test_each_member_that_goes_counts_and_the_last_one_empties_the_collection() -> None:
@@ -207,7 +217,9 @@ def test_each_member_that_goes_counts_and_the_last_one_empties_the_collection() 
 def test_a_limit_that_goes_back_up_with_its_declaration_is_said() -> None:
     fields = (FieldChange(("max_requests_per_1_minute",), 50, 10_000),)
     address = Address("RateLimit", "x", "p")
-    restored = Change(address, Action.DELETE, Reason.NOT_DECLARED, fields=fields, removal=Removal.RESTORE)
+    restored = Change(
+        address, Action.DELETE, Reason.NOT_DECLARED, fields=fields, removal=Removal.RESTORE
+    )
     change = with_losses(KINDS["RateLimit"], restored)
     assert change.is_destructive
     assert change.destroys == "raises max_requests_per_1_minute from 50 to 10000"

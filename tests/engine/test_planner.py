@@ -77,10 +77,14 @@ def job(status: str, *, inputs: str = "", **more: Any) -> LiveObject:
     )
 
 
-def unfinished(address: str, identity: dict[str, Any] | None = None, id: str | None = None) -> Ownership:
+def unfinished(
+    address: str, identity: dict[str, Any] | None = None, id: str | None = None
+) -> Ownership:
     """The journal of a run that died while it created an address."""
     attempt = CreateAttempt(Window(NOW - 60, NOW), id=id, identity=identity or {})
-    return Ownership("shop", "prod", unfinished={at(address): NOW - 60}, create_attempts={at(address): [attempt]})
+    return Ownership(
+        "shop", "prod", unfinished={at(address): NOW - 60}, create_attempts={at(address): [attempt]}
+    )
 
 
 def rule(days: int = 30) -> Rule:
@@ -91,7 +95,9 @@ def rule(days: int = 30) -> Rule:
     )
 
 
-IN_SYNC = World([declared(STORE, DOCS)], [recorded(STORE, "vs_1", DOCS)], [store("vs_1", mark=STORE)])
+IN_SYNC = World(
+    [declared(STORE, DOCS)], [recorded(STORE, "vs_1", DOCS)], [store("vs_1", mark=STORE)]
+)
 DESTROY = PlanOptions(destroy=True)
 PROJECT = recorded("Project/search", "proj_1", {"name": "Search"})
 INVITE = declared("Invite/fay", {"email": "fay@example.com", "role": "reader"})
@@ -215,7 +221,11 @@ ROWS = [
         World(
             [INVITE],
             [],
-            [shown("User", "user_1", {"id": "user_1", "email": "fay@example.com", "role": "owner"})],
+            [
+                shown(
+                    "User", "user_1", {"id": "user_1", "email": "fay@example.com", "role": "owner"}
+                )
+            ],
         ),
         Action.NO_OP,
         Reason.SATISFIED,
@@ -223,7 +233,9 @@ ROWS = [
     ),
     Row(
         "a job that runs, and is to be waited for",
-        World([declared("FineTuningJob/tone", {**TUNING, "wait": True})], [TUNED], [job("running")]),
+        World(
+            [declared("FineTuningJob/tone", {**TUNING, "wait": True})], [TUNED], [job("running")]
+        ),
         Action.UPDATE,
         Reason.RUNNING,
         address="FineTuningJob/tone",
@@ -391,7 +403,11 @@ ROWS = [
     Row(
         "a declaration that went to another project: the new object",
         World(
-            [declared("ServiceAccount/b/ci", {"name": "ci"}, renamed_from=at("ServiceAccount/a/ci"))],
+            [
+                declared(
+                    "ServiceAccount/b/ci", {"name": "ci"}, renamed_from=at("ServiceAccount/a/ci")
+                )
+            ],
             [recorded("ServiceAccount/a/ci", "sa_1", {"name": "ci"}, project_id="proj_a")],
             [shown("ServiceAccount", "sa_1", {"id": "sa_1", "name": "ci", "role": "member"}, "a")],
             projects={"a": "proj_a", "b": "proj_b"},
@@ -403,7 +419,11 @@ ROWS = [
     Row(
         "a declaration that went to another project: the old object",
         World(
-            [declared("ServiceAccount/b/ci", {"name": "ci"}, renamed_from=at("ServiceAccount/a/ci"))],
+            [
+                declared(
+                    "ServiceAccount/b/ci", {"name": "ci"}, renamed_from=at("ServiceAccount/a/ci")
+                )
+            ],
             [recorded("ServiceAccount/a/ci", "sa_1", {"name": "ci"}, project_id="proj_a")],
             [shown("ServiceAccount", "sa_1", {"id": "sa_1", "name": "ci", "role": "member"}, "a")],
             projects={"a": "proj_a", "b": "proj_b"},
@@ -487,7 +507,9 @@ def rolled_back() -> dict[str, Change]:
         recorded("VectorStore/other", "vs_2", {"name": "Other"}),
     ]
     before = recorded(STORE, "vs_1", {"name": "Former"})
-    image = PreImage(at(STORE), Action.UPDATE, "vs_1", {"name": "Former"}, before, Reason.CONFIG.name, done=True)
+    image = PreImage(
+        at(STORE), Action.UPDATE, "vs_1", {"name": "Former"}, before, Reason.CONFIG.name, done=True
+    )
     records = {record.address: record for record in prior}
     target = rollback_target(RunHistory(7, [image]), records, KINDS)
     live = [store("vs_1", mark=STORE), store("vs_2", "Other", mark="VectorStore/other")]

@@ -51,7 +51,9 @@ def test_what_has_to_wait_for_the_pace_of_one_route_lets_the_other_routes_go_on(
     keys = KeyRing(admin=key, default=key, projects=dict.fromkeys(PROJECTS, key), root=tmp_path)
     sinks = SinkSet(tmp_path, Redactor(), known=(), owner="stack/default")
     with closing(client):
-        reader = Reader(HttpProvider(client, keys, sinks, tmp_path, PROJECTS), KINDS, parallelism=2, pages={})
+        reader = Reader(
+            HttpProvider(client, keys, sinks, tmp_path, PROJECTS), KINDS, parallelism=2, pages={}
+        )
         paced = [Scope("ServiceAccount", project) for project in PROJECTS]
         free = [Scope("User", None), *(Scope("VectorStore", project) for project in PROJECTS)]
         reader.read_lists([*paced, *free])

@@ -23,7 +23,9 @@ DESTROY = PlanOptions(destroy=True)
 
 def journal(address: str, *, id: str | None = None, name: str = "Docs") -> Ownership:
     attempt = CreateAttempt(Window(NOW - 60, NOW), id=id, identity={"name": name})
-    return Ownership("shop", "prod", unfinished={at(address): NOW - 60}, create_attempts={at(address): [attempt]})
+    return Ownership(
+        "shop", "prod", unfinished={at(address): NOW - 60}, create_attempts={at(address): [attempt]}
+    )
 
 
 def container(id: str = "cntr_1", name: str = "Docs", **more: object) -> LiveObject:
@@ -31,7 +33,10 @@ def container(id: str = "cntr_1", name: str = "Docs", **more: object) -> LiveObj
 
 
 def owners(*names: str) -> list[LiveObject]:
-    return [shown("User", f"user_{name}", {"id": f"user_{name}", "email": name, "role": "owner"}) for name in names]
+    return [
+        shown("User", f"user_{name}", {"id": f"user_{name}", "email": name, "role": "owner"})
+        for name in names
+    ]
 
 
 class Row(NamedTuple):
@@ -208,7 +213,9 @@ def test_a_limit_is_restored_to_what_it_was_before_our_first_write() -> None:
 
 
 def test_the_last_owner_is_kept() -> None:
-    prior = [recorded(f"User/{name}", f"user_{name}", on_remove=OnRemove.DELETE) for name in ("a", "b")]
+    prior = [
+        recorded(f"User/{name}", f"user_{name}", on_remove=OnRemove.DELETE) for name in ("a", "b")
+    ]
     changes = World([], prior, owners("a", "b")).plan().changes
     assert [change.refusal for change in changes] == ["it would leave no User with role owner"] * 2
 

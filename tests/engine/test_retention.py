@@ -84,7 +84,9 @@ def test_an_object_matches_that_is_all_a_rule_says(
         ({}, None),
     ],
 )
-def test_the_last_use_counts_more_than_the_creation(attributes: dict[str, Any], used: tuple[str, float] | None) -> None:
+def test_the_last_use_counts_more_than_the_creation(
+    attributes: dict[str, Any], used: tuple[str, float] | None
+) -> None:
     assert last_use(shown("File", "file-1", attributes)) == used
 
 
@@ -102,7 +104,9 @@ KEPT = [
     Row("it is recorded", MATCHED._replace(prior=[recorded("File/out", "file-1")])),
     Row(
         "it is named by a declared resource",
-        MATCHED._replace(desired=[declared("Assistant/bot", {"model": "m", "description": "file-1"})]),
+        MATCHED._replace(
+            desired=[declared("Assistant/bot", {"model": "m", "description": "file-1"})]
+        ),
     ),
     Row(
         "it is named by a recorded resource",
@@ -135,7 +139,9 @@ KEPT = [
     ),
     Row(
         "an unfinished change created it for another address",
-        MATCHED._replace(ownership=Ownership("shop", "prod", created_ids={"file-1": at("VectorStore/docs")})),
+        MATCHED._replace(
+            ownership=Ownership("shop", "prod", created_ids={"file-1": at("VectorStore/docs")})
+        ),
     ),
     Row(
         "an unfinished create may have made it",
@@ -143,7 +149,9 @@ KEPT = [
             ownership=Ownership(
                 "shop",
                 "prod",
-                create_attempts={at("File/out"): [CreateAttempt(Window(NOW - 50 * DAY, NOW), id="file-1")]},
+                create_attempts={
+                    at("File/out"): [CreateAttempt(Window(NOW - 50 * DAY, NOW), id="file-1")]
+                },
             )
         ),
     ),
@@ -168,7 +176,9 @@ KEPT = [
     ),
     Row(
         "only targets are planned",
-        MATCHED._replace(prior=[recorded("Group/g", "group_1")], options=PlanOptions(targets=(at("Group/g"),))),
+        MATCHED._replace(
+            prior=[recorded("Group/g", "group_1")], options=PlanOptions(targets=(at("Group/g"),))
+        ),
     ),
     Row("everything is destroyed", MATCHED._replace(options=PlanOptions(destroy=True))),
     Row(
@@ -196,7 +206,9 @@ def test_an_old_object_that_nobody_needs_goes() -> None:
 
 
 def test_a_collection_that_nobody_manages_holds_nothing() -> None:
-    holder = LiveObject(store("vs_1").kind, "vs_1", {"id": "vs_1", "metadata": {}}, own_calls={"files": HELD})
+    holder = LiveObject(
+        store("vs_1").kind, "vs_1", {"id": "vs_1", "metadata": {}}, own_calls={"files": HELD}
+    )
     assert deletions(World(live=[file(), holder], rules=[rule()])) == ["file-1"]
 
 
@@ -216,7 +228,9 @@ def test_a_deletion_says_what_is_lost_and_which_rule_matched() -> None:
 
 
 def test_two_rules_remove_an_object_once() -> None:
-    assert deletions(MATCHED._replace(rules=[rule(), rule(name="out*", older_than_days=1)])) == ["file-1"]
+    assert deletions(MATCHED._replace(rules=[rule(), rule(name="out*", older_than_days=1)])) == [
+        "file-1"
+    ]
 
 
 def test_texts_are_found_in_every_value() -> None:

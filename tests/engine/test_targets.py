@@ -23,7 +23,9 @@ STORE = "VectorStore/docs"
 PROJECT = declared("Project/search", {"name": "Search"})
 ACCOUNT = declared("ServiceAccount/search/ci", {"name": "ci"})
 GROUP = declared("Group/staff", {"name": "Staff"})
-MEMBER = declared("GroupMember/fay", {"group_id": Reference(at("Group/staff")), "user_id": "user_1"})
+MEMBER = declared(
+    "GroupMember/fay", {"group_id": Reference(at("Group/staff")), "user_id": "user_1"}
+)
 
 
 def targets(world: World) -> ReadTargets:
@@ -56,7 +58,9 @@ def test_selection(options: dict[str, Any], order: list[str], to_destroy: list[s
 
 
 def test_resources_come_after_what_they_need() -> None:
-    order = [str(address) for address in select(World([ACCOUNT, MEMBER, GROUP, PROJECT]).inputs).order]
+    order = [
+        str(address) for address in select(World([ACCOUNT, MEMBER, GROUP, PROJECT]).inputs).order
+    ]
     assert order.index("Project/search") < order.index("ServiceAccount/search/ci")
     assert order.index("Group/staff") < order.index("GroupMember/fay")
 
@@ -97,7 +101,9 @@ def test_an_invite_lists_members_too() -> None:
 def test_a_list_inside_an_object_waits_for_the_object() -> None:
     world = targets(World([GROUP, MEMBER]))
     assert world.nested(before_reading) == set()
-    assert world.nested(lambda _: "group_1") == {Scope("GroupMember", None, (("group_id", "group_1"),))}
+    assert world.nested(lambda _: "group_1") == {
+        Scope("GroupMember", None, (("group_id", "group_1"),))
+    }
 
 
 def test_a_record_with_an_id_of_another_form_has_no_scope() -> None:
@@ -132,7 +138,9 @@ KNOWN = World([declared(STORE, {})], [recorded(STORE, "vs_1", deposed=("vs_0",))
         (KNOWN._replace(ownership=Ownership("shop", "prod", unfinished={at(STORE): NOW})), None),
     ],
 )
-def test_a_list_is_read_in_part_where_only_recorded_objects_count(world: World, ids: set[str] | None) -> None:
+def test_a_list_is_read_in_part_where_only_recorded_objects_count(
+    world: World, ids: set[str] | None
+) -> None:
     scope = Scope("VectorStore", None)
     assert targets(world).only_ids({scope}).get(scope) == ids
 
@@ -141,7 +149,9 @@ def test_a_list_is_read_in_part_where_only_recorded_objects_count(world: World, 
     ("count", "pages", "singly"),
     [(0, 5, False), (1, 1, True), (2, 1, False), (4, 5, True), (5, 5, False)],
 )
-def test_objects_are_read_singly_where_that_takes_fewer_calls(count: int, pages: int, singly: bool) -> None:
+def test_objects_are_read_singly_where_that_takes_fewer_calls(
+    count: int, pages: int, singly: bool
+) -> None:
     assert reads_singly(KINDS["VectorStore"], count, pages) is singly
     assert not reads_singly(KINDS["RateLimit"], count, pages)
 
@@ -165,7 +175,9 @@ def test_each_list_is_read_once() -> None:
 
 def test_a_refusal_of_everything_is_raised() -> None:
     refusals = {kind: ApiError("no", status=500) for kind in ("VectorStore", "Assistant")}
-    world = World([declared(STORE, {}), declared("Assistant/bot", {"model": "m"})], refuses=refusals)
+    world = World(
+        [declared(STORE, {}), declared("Assistant/bot", {"model": "m"})], refuses=refusals
+    )
     with pytest.raises(ApiError, match="no"):
         world.snapshot()
 

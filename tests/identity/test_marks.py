@@ -32,7 +32,9 @@ def ids(workspace: Workspace) -> set[Any]:
 
 
 def mark_of(workspace: Workspace, id: str) -> Any:
-    return next(found["metadata"] for found in assistants(workspace) if found["id"] == id).get("reconciler")  # type: ignore[attr-defined]
+    return next(found["metadata"] for found in assistants(workspace) if found["id"] == id).get(
+        "reconciler"
+    )  # type: ignore[attr-defined]
 
 
 def save_state(workspace: Workspace) -> None:
@@ -53,14 +55,18 @@ def applied(workspace: Workspace) -> Workspace:
 # --- copies
 
 
-def test_a_copy_with_our_mark_is_not_deleted_by_a_plan_that_adds_another_object(applied: Workspace) -> None:
+def test_a_copy_with_our_mark_is_not_deleted_by_a_plan_that_adds_another_object(
+    applied: Workspace,
+) -> None:
     copy = clone(applied)
     applied.write({"b.yaml": SECOND}).apply()
     assert copy in ids(applied)
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "json"])
-def test_a_copy_with_our_mark_is_named_in_every_format_of_a_plan(applied: Workspace, format: str) -> None:
+def test_a_copy_with_our_mark_is_named_in_every_format_of_a_plan(
+    applied: Workspace, format: str
+) -> None:
     copy = clone(applied)
     said = applied.write({"b.yaml": SECOND}).run("plan", "--format", format, expect=0).out
     assert copy in said.replace("\\_", "_")
@@ -82,7 +88,9 @@ def test_a_copy_does_not_take_the_place_of_an_object_that_was_deleted(applied: W
     assert ids(applied) == {copy}
 
 
-def test_a_copy_of_a_removed_object_stays_when_nothing_declares_the_address(applied: Workspace) -> None:
+def test_a_copy_of_a_removed_object_stays_when_nothing_declares_the_address(
+    applied: Workspace,
+) -> None:
     copy = clone(applied)
     applied.write({"a.yaml": SECOND}).apply()
     applied.write({"b.yaml": SECOND.replace("second", "third").replace("Second", "Third")}).apply()
@@ -104,7 +112,9 @@ def test_without_the_state_two_objects_with_one_mark_are_a_question(applied: Wor
     assert all(id in refused.err for id in {copy, *ids(applied)})
 
 
-def test_without_the_state_an_explicit_id_settles_which_of_two_marked_objects_is_meant(applied: Workspace) -> None:
+def test_without_the_state_an_explicit_id_settles_which_of_two_marked_objects_is_meant(
+    applied: Workspace,
+) -> None:
     (original,) = ids(applied)
     clone(applied)
     shutil.rmtree(applied.folder / STATE)
@@ -116,7 +126,9 @@ def test_without_the_state_an_explicit_id_settles_which_of_two_marked_objects_is
 # --- older states
 
 
-def test_an_older_state_does_not_delete_what_another_stack_has_marked_since(workspace: Workspace) -> None:
+def test_an_older_state_does_not_delete_what_another_stack_has_marked_since(
+    workspace: Workspace,
+) -> None:
     one = {"reconciler.yaml": STACK.replace("NAME", "one")}
     workspace.write({**one, "m/a.yaml": ASSISTANT, "m/b.yaml": SECOND}).apply()
     save_state(workspace)
@@ -131,7 +143,9 @@ def test_an_older_state_does_not_delete_what_another_stack_has_marked_since(work
     assert id in ids(workspace)
 
 
-def test_a_declared_object_that_another_stack_has_marked_is_refused_by_name(applied: Workspace) -> None:
+def test_a_declared_object_that_another_stack_has_marked_is_refused_by_name(
+    applied: Workspace,
+) -> None:
     (id,) = ids(applied)
     with user(applied) as client:
         mark = {"reconciler": "two/default/Assistant/y"}
@@ -153,7 +167,9 @@ def test_an_older_state_does_not_rebuild_what_was_renamed_since(applied: Workspa
     assert applied.plan().code == 0
 
 
-def test_a_record_that_was_moved_by_hand_outweighs_the_mark_of_its_former_address(applied: Workspace) -> None:
+def test_a_record_that_was_moved_by_hand_outweighs_the_mark_of_its_former_address(
+    applied: Workspace,
+) -> None:
     (id,) = ids(applied)
     applied.run("state", "mv", "Assistant/bot", "Assistant/robot", expect=0)
     robot = ASSISTANT.replace("{name: bot}", "{name: robot}")
@@ -162,7 +178,9 @@ def test_a_record_that_was_moved_by_hand_outweighs_the_mark_of_its_former_addres
     assert mark_of(applied, id) == "stack/default/Assistant/robot"
 
 
-def test_a_saved_plan_does_not_delete_what_another_stack_has_marked_since(applied: Workspace) -> None:
+def test_a_saved_plan_does_not_delete_what_another_stack_has_marked_since(
+    applied: Workspace,
+) -> None:
     (id,) = ids(applied)
     applied.write({"b.yaml": SECOND}).apply()
     (applied.folder / "a.yaml").unlink()
@@ -175,7 +193,9 @@ def test_a_saved_plan_does_not_delete_what_another_stack_has_marked_since(applie
     assert id in ids(applied)
 
 
-def test_an_export_taken_from_elsewhere_keeps_its_objects_and_marks_them_anew(applied: Workspace) -> None:
+def test_an_export_taken_from_elsewhere_keeps_its_objects_and_marks_them_anew(
+    applied: Workspace,
+) -> None:
     before = ids(applied)
     export = applied.run("state", "export", expect=0).out
     applied.write({"s.json": export, "reconciler.yaml": "kind: Stack\nmetadata: {name: renamed}\n"})
@@ -192,11 +212,15 @@ def test_an_export_taken_from_elsewhere_keeps_its_objects_and_marks_them_anew(ap
 def make(workspace: Workspace) -> str:
     body = {"name": "Bot", "model": "gpt-4o", "instructions": "Be kind.", "temperature": 0.5}
     with user(workspace) as client:
-        return str(client.post("/assistants", json={**body, "metadata": {"team": "cx"}}).json()["id"])
+        return str(
+            client.post("/assistants", json={**body, "metadata": {"team": "cx"}}).json()["id"]
+        )
 
 
 @pytest.mark.parametrize("way", ["adopt: true", "adopt: ID"])
-def test_adopting_an_object_that_needs_no_change_writes_the_mark(workspace: Workspace, way: str) -> None:
+def test_adopting_an_object_that_needs_no_change_writes_the_mark(
+    workspace: Workspace, way: str
+) -> None:
     id = make(workspace)
     workspace.write({"a.yaml": ASSISTANT + f"lifecycle: {{{way.replace('ID', id)}}}\n"})
     assert "writes the mark stack/default/Assistant/bot" in workspace.plan().out
@@ -206,7 +230,9 @@ def test_adopting_an_object_that_needs_no_change_writes_the_mark(workspace: Work
 
 
 @pytest.mark.parametrize("way", ["adopt: true", "adopt: ID"])
-def test_a_second_stack_cannot_adopt_an_object_that_the_first_has_adopted(workspace: Workspace, way: str) -> None:
+def test_a_second_stack_cannot_adopt_an_object_that_the_first_has_adopted(
+    workspace: Workspace, way: str
+) -> None:
     id = make(workspace)
     bot = {"m/a.yaml": ASSISTANT + f"lifecycle: {{{way.replace('ID', id)}}}\n"}
     workspace.write({**bot, "reconciler.yaml": STACK.replace("NAME", "one")}).apply()
@@ -244,7 +270,9 @@ def test_metadata_without_room_for_a_mark_is_adopted_without_one(workspace: Work
 # --- twins
 
 
-def test_a_second_object_that_another_run_makes_meanwhile_is_reported_by_the_apply(workspace: Workspace) -> None:
+def test_a_second_object_that_another_run_makes_meanwhile_is_reported_by_the_apply(
+    workspace: Workspace,
+) -> None:
     workspace.write({"a.yaml": ASSISTANT}).run("plan", "--out", "p.json", expect=0)
     workspace.apply("p.json")
     shutil.rmtree(workspace.folder / STATE)

@@ -11,7 +11,9 @@ import pytest
 from tests.cli.test_plan_and_apply import admin, project_id, writes
 from tests.conftest import Workspace
 
-GROUPS = "".join(f"---\nkind: Group\nmetadata: {{name: g{n}}}\nspec: {{name: G{n}}}\n" for n in range(9))
+GROUPS = "".join(
+    f"---\nkind: Group\nmetadata: {{name: g{n}}}\nspec: {{name: G{n}}}\n" for n in range(9)
+)
 TEAM = """\
 kind: Project
 metadata: {name: team}
@@ -67,12 +69,17 @@ def test_all_that_is_in_a_project_goes_along_when_its_address_is_renamed(team: W
     assert "0 to delete" in team.plan().out
     team.apply()
     assert writes(team) == []
-    assert (limit(team), [row["email"] for row in inside(team, "users")]) == (77, ["dev@example.com"])
+    assert (limit(team), [row["email"] for row in inside(team, "users")]) == (
+        77,
+        ["dev@example.com"],
+    )
     assert team.plan().code == 0
     assert "/team/" not in team.run("state", "list", expect=0).out
 
 
-def test_what_loses_its_declaration_while_its_project_is_renamed_is_still_removed(team: Workspace) -> None:
+def test_what_loses_its_declaration_while_its_project_is_renamed_is_still_removed(
+    team: Workspace,
+) -> None:
     without = RENAMED.replace(
         "---\nkind: ProjectUser\nmetadata: {name: dev, project: crew}\nspec: {email: dev@example.com, role: member}\n",
         "",
@@ -82,7 +89,9 @@ def test_what_loses_its_declaration_while_its_project_is_renamed_is_still_remove
     assert team.plan().code == 0
 
 
-def test_a_project_that_was_renamed_alone_takes_the_rest_along_with_the_next_apply(team: Workspace) -> None:
+def test_a_project_that_was_renamed_alone_takes_the_rest_along_with_the_next_apply(
+    team: Workspace,
+) -> None:
     team.write({"team.yaml": RENAMED}).apply("--target", "Project/crew")
     team.emulator.clear_requests()
     team.apply()
@@ -90,11 +99,16 @@ def test_a_project_that_was_renamed_alone_takes_the_rest_along_with_the_next_app
     assert team.plan().code == 0
 
 
-def test_a_name_of_the_stack_for_a_project_can_be_renamed_without_a_change(workspace: Workspace) -> None:
+def test_a_name_of_the_stack_for_a_project_can_be_renamed_without_a_change(
+    workspace: Workspace,
+) -> None:
     account = "kind: ServiceAccount\nmetadata: {name: a, project: NAME}\nspec: {name: a}\n"
     stack = f"kind: Stack\nmetadata: {{name: s}}\nspec: {{projects: {{NAME: {workspace.emulator.project_id}}}}}\n"
     for name in ("legacy", "search"):
-        files = {"reconciler.yaml": stack.replace("NAME", name), "a.yaml": account.replace("NAME", name)}
+        files = {
+            "reconciler.yaml": stack.replace("NAME", name),
+            "a.yaml": account.replace("NAME", name),
+        }
         workspace.write(files).emulator.clear_requests()
         workspace.apply()
     assert writes(workspace) == []
@@ -105,7 +119,10 @@ def test_marks_name_the_new_address_after_the_project_was_renamed(workspace: Wor
     store = "kind: VectorStore\nmetadata: {name: docs, project: NAME}\nspec: {name: Docs}\n"
     stack = f"kind: Stack\nmetadata: {{name: s}}\nspec: {{projects: {{NAME: {workspace.emulator.project_id}}}}}\n"
     for name in ("legacy", "search"):
-        files = {"reconciler.yaml": stack.replace("NAME", name), "a.yaml": store.replace("NAME", name)}
+        files = {
+            "reconciler.yaml": stack.replace("NAME", name),
+            "a.yaml": store.replace("NAME", name),
+        }
         workspace.write(files).apply()
     shutil.rmtree(workspace.folder / ".reconciler")
     assert workspace.plan().code == 0
@@ -153,7 +170,9 @@ def test_the_plan_says_why_an_object_is_made_anew_in_another_project(team: Works
     assert plan.count("objects cannot move between projects") == 2
 
 
-def test_a_name_that_means_another_project_by_now_is_an_error_and_makes_nothing(workspace: Workspace) -> None:
+def test_a_name_that_means_another_project_by_now_is_an_error_and_makes_nothing(
+    workspace: Workspace,
+) -> None:
     with admin(workspace) as client:
         other = client.post("/organization/projects", json={"name": "Other"}).json()["id"]
     account = "kind: ServiceAccount\nmetadata: {name: a, project: legacy}\nspec: {name: a}\n"
@@ -177,10 +196,16 @@ def test_a_record_that_was_moved_to_another_project_by_hand_is_an_error(team: Wo
 # --- two addresses
 
 
-def test_a_declared_project_that_the_stack_names_too_is_an_error_with_both_places(workspace: Workspace) -> None:
+def test_a_declared_project_that_the_stack_names_too_is_an_error_with_both_places(
+    workspace: Workspace,
+) -> None:
     id = workspace.emulator.project_id
     with admin(workspace) as client:
-        name = next(row["name"] for row in client.get("/organization/projects").json()["data"] if row["id"] == id)
+        name = next(
+            row["name"]
+            for row in client.get("/organization/projects").json()["data"]
+            if row["id"] == id
+        )
     stack = f"kind: Stack\nmetadata: {{name: s}}\nspec: {{projects: {{legacy: {id}}}}}\n"
     project = f'kind: Project\nmetadata: {{name: search}}\nspec: {{name: "{name}"}}\nlifecycle: {{adopt: true}}\n'
     refused = workspace.write({"reconciler.yaml": stack, "p.yaml": project}).plan()
@@ -189,7 +214,9 @@ def test_a_declared_project_that_the_stack_names_too_is_an_error_with_both_place
     assert "spec.projects.legacy" in refused.err
 
 
-def test_a_member_declared_by_address_and_by_id_is_one_object_under_two_addresses(team: Workspace) -> None:
+def test_a_member_declared_by_address_and_by_id_is_one_object_under_two_addresses(
+    team: Workspace,
+) -> None:
     id = inside(team, "users")[0]["id"]
     again = f"kind: ProjectUser\nmetadata: {{name: again, project: team}}\nspec: {{user_id: {id}, role: owner}}\n"
     refused = team.write({"again.yaml": again}).plan()
@@ -198,7 +225,9 @@ def test_a_member_declared_by_address_and_by_id_is_one_object_under_two_addresse
     assert "ProjectUser/team/again" in refused.err
 
 
-def test_a_record_left_over_for_an_object_that_another_address_has_is_forgotten(team: Workspace) -> None:
+def test_a_record_left_over_for_an_object_that_another_address_has_is_forgotten(
+    team: Workspace,
+) -> None:
     export = json.loads(team.run("state", "export", expect=0).out)
     (row,) = [row for row in export["resources"] if row["address"] == "RateLimit/team/main"]
     export["resources"].append({**row, "address": "RateLimit/team/old"})
@@ -222,7 +251,9 @@ def test_what_is_in_a_retained_project_is_retained_with_it(team: Workspace) -> N
     assert team.plan().code == 0
 
 
-def test_what_says_that_it_is_to_be_deleted_is_deleted_out_of_a_retained_project(team: Workspace) -> None:
+def test_what_says_that_it_is_to_be_deleted_is_deleted_out_of_a_retained_project(
+    team: Workspace,
+) -> None:
     team.write({"team.yaml": TEAM.replace(BOT, BOT + "lifecycle: {on_remove: delete}\n")}).apply()
     (team.folder / "team.yaml").unlink()
     team.apply()
@@ -246,7 +277,9 @@ def test_a_retained_project_is_forgotten_only_after_all_that_is_in_it(workspace:
     assert "Project/search" in workspace.run("state", "list", expect=0).out
     workspace.apply()
     with workspace.emulator.store.lock:
-        assert [live.body["metadata"] for live in workspace.emulator.store.all("vector_store")] == [{}]
+        assert [live.body["metadata"] for live in workspace.emulator.store.all("vector_store")] == [
+            {}
+        ]
 
 
 # --- a new address without `renamed_from`
@@ -256,7 +289,10 @@ def test_nothing_happens_to_a_project_whose_new_address_lacks_renamed_from(team:
     team.write({"team.yaml": RENAMED.replace("\nlifecycle: {renamed_from: Project/team}", "")})
     assert "renamed_from: Project/team" in team.run("apply", "--yes", expect=1).err
     team.write({"team.yaml": RENAMED}).apply()
-    assert (limit(team), [row["email"] for row in inside(team, "users")]) == (77, ["dev@example.com"])
+    assert (limit(team), [row["email"] for row in inside(team, "users")]) == (
+        77,
+        ["dev@example.com"],
+    )
 
 
 def test_a_limit_is_not_reset_while_another_address_declares_it(team: Workspace) -> None:

@@ -16,10 +16,14 @@ AGENT = "kind: Agent\nmetadata: {name: a}\nspec: {model: gpt-5.1}\n"
 NEW = "{type: new_session, agent_id: '${Agent/a}', environment: {type: none}, input: []}"
 
 
-def declare(workspace: Workspace, when: str = PERIODIC, target: str = SESSION, **more: str) -> Workspace:
+def declare(
+    workspace: Workspace, when: str = PERIODIC, target: str = SESSION, **more: str
+) -> Workspace:
     fields = "".join(f", {name}: {value}" for name, value in more.items())
     spec = f"{{{when}, target: {target}{fields}}}"
-    return workspace.write({"a.yaml": f"{AGENT}---\nkind: Automation\nmetadata: {{name: it}}\nspec: {spec}\n"})
+    return workspace.write(
+        {"a.yaml": f"{AGENT}---\nkind: Automation\nmetadata: {{name: it}}\nspec: {spec}\n"}
+    )
 
 
 def only(workspace: Workspace) -> dict[str, Any]:
@@ -29,26 +33,42 @@ def only(workspace: Workspace) -> dict[str, Any]:
 
 def calls(workspace: Workspace) -> list[str]:
     """The writes since the last look, by the last word of their paths."""
-    found = [item.path.rpartition("/")[2] for item in workspace.emulator.requests if item.method == "POST"]
+    found = [
+        item.path.rpartition("/")[2]
+        for item in workspace.emulator.requests
+        if item.method == "POST"
+    ]
     workspace.emulator.clear_requests()
     return found
 
 
-def test_an_automation_is_paused_and_resumed_by_calls_that_say_nothing_else(workspace: Workspace) -> None:
+def test_an_automation_is_paused_and_resumed_by_calls_that_say_nothing_else(
+    workspace: Workspace,
+) -> None:
     declare(workspace, status="paused").apply()
-    assert (only(workspace)["status"], set(calls(workspace))) == ("paused", {"agents", "automations", "pause"})
+    assert (only(workspace)["status"], set(calls(workspace))) == (
+        "paused",
+        {"agents", "automations", "pause"},
+    )
     declare(workspace).apply()
     assert (only(workspace)["status"], calls(workspace)) == ("active", ["resume"])
     with httpx.Client(base_url=workspace.emulator.base_url, verify=False) as client:
-        headers = {"Authorization": f"Bearer {workspace.emulator.api_key}", "OpenAI-Beta": "agents=v1"}
+        headers = {
+            "Authorization": f"Bearer {workspace.emulator.api_key}",
+            "OpenAI-Beta": "agents=v1",
+        }
         client.post(f"/agents/automations/{only(workspace)['id']}/pause", headers=headers)
     declare(workspace, status="active", name="Other").apply()
     assert (only(workspace)["status"], only(workspace)["name"]) == ("active", "Other")
     assert workspace.plan().code == 0
 
 
-@pytest.mark.parametrize(("when", "target"), [(ONCE, SESSION), (PERIODIC, NEW)], ids=["type", "type of the target"])
-def test_another_type_takes_another_automation(workspace: Workspace, when: str, target: str) -> None:
+@pytest.mark.parametrize(
+    ("when", "target"), [(ONCE, SESSION), (PERIODIC, NEW)], ids=["type", "type of the target"]
+)
+def test_another_type_takes_another_automation(
+    workspace: Workspace, when: str, target: str
+) -> None:
     declare(workspace).apply()
     before = only(workspace)["id"]
     declare(workspace, when, target).apply()

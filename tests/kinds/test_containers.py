@@ -44,10 +44,14 @@ def test_an_expired_container_is_made_anew_and_the_plan_says_why(sandbox: Worksp
     assert sandbox.plan().code == 0
 
 
-def test_an_expired_container_that_nobody_declares_is_forgotten_without_a_call(sandbox: Workspace) -> None:
+def test_an_expired_container_that_nobody_declares_is_forgotten_without_a_call(
+    sandbox: Workspace,
+) -> None:
     expire(sandbox)
     (sandbox.folder / "c.yaml").unlink()
-    sandbox.write({"f.yaml": "kind: VectorStore\nmetadata: {name: a}\nspec: {}\n"}).emulator.clear_requests()
+    sandbox.write(
+        {"f.yaml": "kind: VectorStore\nmetadata: {name: a}\nspec: {}\n"}
+    ).emulator.clear_requests()
     sandbox.apply()
     assert "DELETE" not in {request.method for request in sandbox.emulator.requests}
     assert "Container" not in sandbox.run("state", "list", expect=0).out

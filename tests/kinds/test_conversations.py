@@ -29,7 +29,9 @@ def get(workspace: Workspace, path: str = "", **sent: Any) -> dict[str, Any]:
     (one,) = workspace.emulator.store.all("conversation")
     with user(workspace) as client:
         answer = (
-            client.post(f"/conversations/{one.id}", json=sent) if sent else client.get(f"/conversations/{one.id}{path}")
+            client.post(f"/conversations/{one.id}", json=sent)
+            if sent
+            else client.get(f"/conversations/{one.id}{path}")
         )
         found: dict[str, Any] = answer.json()
         return found

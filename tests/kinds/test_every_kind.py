@@ -16,7 +16,9 @@ from tests.conftest import Workspace
 from tests.whole_examples import FILES, is_listed, kinds_in, make_a_persons_key, whole_example
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
-every_listed_kind = pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
+every_listed_kind = pytest.mark.parametrize(
+    "kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name")
+)
 
 
 def properties(kind: Any) -> Iterator[Property]:
@@ -41,7 +43,11 @@ def with_example(workspace: Workspace, kind: Kind) -> Workspace:
 
 def objects(workspace: Workspace) -> dict[str, int]:
     """How many objects of each sort there are."""
-    return {sort: count for sort, count in workspace.emulator.store.counts().items() if sort != "audit_log"}
+    return {
+        sort: count
+        for sort, count in workspace.emulator.store.counts().items()
+        if sort != "audit_log"
+    }
 
 
 @every_kind
@@ -79,7 +85,9 @@ def test_losing_the_state_never_makes_a_second_object(with_example: Workspace, k
     unseen = kind.takes_secrets or any(
         item.on_update and item.in_body and item.readable is Readable.NEVER for item in kind.fields
     )
-    assert unseen or not [request for request in with_example.emulator.requests if request.method != "GET"]
+    assert unseen or not [
+        request for request in with_example.emulator.requests if request.method != "GET"
+    ]
     assert code == (0 if all(one.mark or one.unique_key for one in kinds) else 1)
 
 
@@ -103,7 +111,9 @@ def test_every_field_says_what_it_is(kind: Kind) -> None:
 def test_a_kind_has_a_file_of_its_own(kind: Kind) -> None:
     import reconciler.kinds
 
-    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.name).lstrip("_")
+    words = "".join(
+        f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.name
+    ).lstrip("_")
     assert (Path(reconciler.kinds.__file__).parent / f"{words}.py").is_file()
 
 

@@ -31,13 +31,17 @@ def listed(admin: httpx.Client) -> list[dict[str, str]]:
         "{type: oci, bucket: b, region: r, tenancy_ocid: t}",
     ],
 )
-def test_a_bucket_of_each_cloud_is_registered_once(workspace: Workspace, admin: httpx.Client, provider: str) -> None:
+def test_a_bucket_of_each_cloud_is_registered_once(
+    workspace: Workspace, admin: httpx.Client, provider: str
+) -> None:
     workspace.declare(PROJECT, storage(provider)).apply()
     assert len(listed(admin)) == 1
     assert workspace.plan().code == 0
 
 
-def test_another_bucket_takes_another_registration(workspace: Workspace, admin: httpx.Client) -> None:
+def test_another_bucket_takes_another_registration(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     workspace.declare(PROJECT, storage(AWS)).apply()
     (before,) = listed(admin)
     workspace.declare(PROJECT, storage(AWS.replace("bucket: b", "bucket: other")))
@@ -53,7 +57,11 @@ def test_a_field_of_another_cloud_is_refused_offline(workspace: Workspace) -> No
     assert "tenancy_ocid" in workspace.run("validate", expect=1).err
 
 
-def test_two_buckets_of_a_project_are_two_objects(workspace: Workspace, admin: httpx.Client) -> None:
-    workspace.declare(PROJECT, storage(AWS), storage(AWS.replace("bucket: b", "bucket: c"), "other")).apply()
+def test_two_buckets_of_a_project_are_two_objects(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
+    workspace.declare(
+        PROJECT, storage(AWS), storage(AWS.replace("bucket: b", "bucket: c"), "other")
+    ).apply()
     assert len(listed(admin)) == 2
     assert workspace.plan().code == 0

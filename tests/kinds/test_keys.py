@@ -54,19 +54,26 @@ def legacy(workspace: Workspace) -> Workspace:
 def keys(workspace: Workspace, project: str = "") -> list[dict[str, Any]]:
     with admin(workspace) as client:
         path = f"/organization/projects/{project or project_id(client)}/api_keys"
-        found: list[dict[str, Any]] = client.get(path, params={"owner_project_access": "any"}).json()["data"]
+        found: list[dict[str, Any]] = client.get(
+            path, params={"owner_project_access": "any"}
+        ).json()["data"]
         return found
 
 
 def stored(workspace: Workspace, name: str = "nightly") -> Record:
     """The one key of a name, with what no answer shows."""
-    (found,) = [record for record in workspace.emulator.store.all("api_key") if record.body["name"] == name]
+    (found,) = [
+        record for record in workspace.emulator.store.all("api_key") if record.body["name"] == name
+    ]
     return found
 
 
 def works(workspace: Workspace, key: str) -> bool:
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{workspace.emulator.base_url}/vector_stores", headers=headers).status_code == 200
+    return (
+        httpx.get(f"{workspace.emulator.base_url}/vector_stores", headers=headers).status_code
+        == 200
+    )
 
 
 def delivered(workspace: Workspace) -> str:
@@ -102,7 +109,11 @@ def test_a_key_that_was_made_and_never_delivered_is_replaced(project: Workspace)
     kill = 'key: {write_to: {command: [sh, -c, "kill -9 $PPID"]}}'
     project.write({"k.yaml": KEY.replace("key: {write_to: {file: secrets/nightly.key}}", kill)})
     died = subprocess.run(
-        project.command("apply", "--yes"), cwd=project.folder, env=project.environment, capture_output=True, check=False
+        project.command("apply", "--yes"),
+        cwd=project.folder,
+        env=project.environment,
+        capture_output=True,
+        check=False,
     )
     (lost,) = keys(project)
     assert died.returncode == -9
@@ -149,12 +160,16 @@ def test_the_key_that_an_account_came_with_is_not_unmanaged(project: Workspace) 
     assert [one["kind"] for one in shown["reconciler"]["unmanaged"]] == ["Project"]
 
 
-def test_a_persons_key_is_bound_by_name_and_stays_when_nobody_declares_it(legacy: Workspace) -> None:
+def test_a_persons_key_is_bound_by_name_and_stays_when_nobody_declares_it(
+    legacy: Workspace,
+) -> None:
     legacy.apply()
     one = stored(legacy, "Laptop")
     assert one.hidden["scopes"] == ["api.all.read"]
     (legacy.folder / "m" / "k.yaml").unlink()
-    legacy.write({"m/other.yaml": "kind: SpendLimit\nmetadata: {name: o}\nspec: {threshold_amount: 1}\n"}).apply()
+    legacy.write(
+        {"m/other.yaml": "kind: SpendLimit\nmetadata: {name: o}\nspec: {threshold_amount: 1}\n"}
+    ).apply()
     assert "Laptop" in [key["name"] for key in keys(legacy, DEFAULT_PROJECT)]
 
 
@@ -173,10 +188,17 @@ def test_two_keys_of_one_name_are_told_apart_by_owner_and_never_guessed(legacy: 
     store = legacy.emulator.store
     one = stored(legacy, "Laptop")
     ben = next(user for user in store.all("user") if user.body["email"] == "ben@example.com")
-    other = {**one.hidden, "digest": "of another", "owner": {"type": "user", "id": ben.id}, "scopes": []}
+    other = {
+        **one.hidden,
+        "digest": "of another",
+        "owner": {"type": "user", "id": ben.id},
+        "scopes": [],
+    }
     store.add("api_key", DEFAULT_PROJECT, {**one.body, "id": "key_bens"}, **other)
     assert "More than one object could be this resource" in legacy.run("plan", expect=1).err
-    legacy.write({"m/k.yaml": LAPTOP.replace("{name: Laptop", "{name: Laptop, owner: Ben@example.com")}).apply()
+    legacy.write(
+        {"m/k.yaml": LAPTOP.replace("{name: Laptop", "{name: Laptop, owner: Ben@example.com")}
+    ).apply()
     assert store.get("api_key", DEFAULT_PROJECT, "key_bens").hidden["scopes"] == ["api.all.read"]  # type: ignore[union-attr]
     assert one.hidden["scopes"] == []
 
@@ -185,7 +207,9 @@ def test_the_key_in_use_is_neither_changed_nor_revoked(project: Workspace) -> No
     project.apply()
     project.variables["OPENAI_API_KEY"] = delivered(project)
     (project.folder / "k.yaml").unlink()
-    done = project.run("apply", "--yes", "--allow-delete", "ServiceAccountKey/search/nightly", expect=11)
+    done = project.run(
+        "apply", "--yes", "--allow-delete", "ServiceAccountKey/search/nightly", expect=11
+    )
     assert "this run authenticates with it" in done.err
     assert works(project, delivered(project))
 
@@ -198,9 +222,13 @@ MOVES = {
 
 
 @pytest.mark.parametrize("key", MOVES.values(), ids=MOVES.keys())
-def test_an_account_whose_key_is_revoked_is_destructive_in_every_report(workspace: Workspace, key: str) -> None:
+def test_an_account_whose_key_is_revoked_is_destructive_in_every_report(
+    workspace: Workspace, key: str
+) -> None:
     account = "kind: ServiceAccount\nmetadata: {name: indexer, project: search}\n"
-    workspace.declare(PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n").apply()
+    workspace.declare(
+        PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n"
+    ).apply()
     workspace.declare(PROJECT, f"{account}spec: {{{f'key: {key}' if key else ''}}}\n")
     shown = workspace.plan("--report", "plan.md:markdown", "--report", "plan.json:json")
     said = "revokes the key delivered to secrets/indexer.key: whatever uses it stops working"
@@ -219,8 +247,12 @@ def test_an_account_whose_key_is_revoked_is_destructive_in_every_report(workspac
 
 def test_more_revoked_keys_than_may_be_deleted_are_refused(workspace: Workspace) -> None:
     account = "kind: ServiceAccount\nmetadata: {name: indexer, project: search}\n"
-    workspace.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: a}\nspec: {guards: {max_deletes: 0}}\n"})
-    workspace.declare(PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n").apply()
+    workspace.write(
+        {"reconciler.yaml": "kind: Stack\nmetadata: {name: a}\nspec: {guards: {max_deletes: 0}}\n"}
+    )
+    workspace.declare(
+        PROJECT, f"{account}spec: {{key: {{write_to: {{file: secrets/indexer.key}}}}}}\n"
+    ).apply()
     workspace.declare(PROJECT, f"{account}spec: {{}}\n")
     refused = workspace.run("apply", "--yes", expect=11)
     assert "revokes 1 key (ServiceAccount/search/indexer)" in refused.err

@@ -12,7 +12,11 @@ AGENT = "kind: Agent\nmetadata: {name: a}\nspec: {name: a, model: gpt-5.1}\n"
 
 
 def sent_to(workspace: Workspace, path: str) -> Any:
-    (found,) = [one.request_body for one in workspace.emulator.requests if (one.method, one.path) == ("POST", path)]
+    (found,) = [
+        one.request_body
+        for one in workspace.emulator.requests
+        if (one.method, one.path) == ("POST", path)
+    ]
     return found
 
 
@@ -32,12 +36,17 @@ def conversation(content: str, role: str = "user") -> str:
     ("role", "content"),
     [
         ("user", "Hi"),
-        ("user", "[{type: input_text, text: Hi}, {type: input_image, image_url: 'https://e.x/a.png', detail: low}]"),
+        (
+            "user",
+            "[{type: input_text, text: Hi}, {type: input_image, image_url: 'https://e.x/a.png', detail: low}]",
+        ),
         ("user", "[{type: input_file, file_url: 'https://e.x/a.pdf', filename: a.pdf}]"),
         ("assistant", "[{type: output_text, text: Hello}]"),
     ],
 )
-def test_what_a_conversation_begins_with_is_a_text_or_parts(workspace: Workspace, role: str, content: str) -> None:
+def test_what_a_conversation_begins_with_is_a_text_or_parts(
+    workspace: Workspace, role: str, content: str
+) -> None:
     converges(workspace.declare(conversation(content, role)))
     (item,) = sent_to(workspace, "/conversations")["items"]
     assert isinstance(item["content"], str if content == "Hi" else list)
@@ -85,7 +94,9 @@ def automation(target: str) -> str:
 
 
 def test_an_automation_may_have_an_agent_of_its_own(workspace: Workspace) -> None:
-    workspace.declare(automation("environment: {type: none}, agent: {model: gpt-5.1, instructions: Be brief.}"))
+    workspace.declare(
+        automation("environment: {type: none}, agent: {model: gpt-5.1, instructions: Be brief.}")
+    )
     converges(workspace)
     assert sent_to(workspace, "/agents/automations")["target"]["agent"] == {
         "model": "gpt-5.1",
@@ -95,7 +106,9 @@ def test_an_automation_may_have_an_agent_of_its_own(workspace: Workspace) -> Non
 
 def test_an_agent_of_an_automation_changes_in_place(workspace: Workspace) -> None:
     workspace.declare(automation("environment: {type: none}, agent: {model: gpt-5.1}")).apply()
-    workspace.declare(automation("environment: {type: none}, agent: {model: gpt-5.1, service_tier: flex}"))
+    workspace.declare(
+        automation("environment: {type: none}, agent: {model: gpt-5.1, service_tier: flex}")
+    )
     assert "will be updated" in workspace.plan().out
     converges(workspace)
 
@@ -104,11 +117,15 @@ def test_an_automation_may_work_in_an_environment_that_exists(workspace: Workspa
     environment = "environment: {type: openai_hosted, environment_id: env_1}"
     workspace.declare(AGENT, automation(f"{environment}, agent_id: '${{Agent/a}}'"))
     converges(workspace)
-    assert sent_to(workspace, "/agents/automations")["target"]["environment"]["environment_id"] == "env_1"
+    assert (
+        sent_to(workspace, "/agents/automations")["target"]["environment"]["environment_id"]
+        == "env_1"
+    )
 
 
 @pytest.mark.parametrize(
-    "agents", ["", ", agent_id: a1, agent: {model: gpt-5.1}", ", agent_id: '${Agent/a}', agent: {model: m}"]
+    "agents",
+    ["", ", agent_id: a1, agent: {model: gpt-5.1}", ", agent_id: '${Agent/a}', agent: {model: m}"],
 )
 def test_an_automation_has_exactly_one_agent(workspace: Workspace, agents: str) -> None:
     workspace.declare(AGENT, automation(f"environment: {{type: none}}{agents}"))
@@ -116,7 +133,9 @@ def test_an_automation_has_exactly_one_agent(workspace: Workspace, agents: str) 
 
 
 def test_a_null_in_place_of_the_other_agent_is_accepted(workspace: Workspace) -> None:
-    workspace.declare(AGENT, automation("environment: {type: none}, agent: null, agent_id: '${Agent/a}'"))
+    workspace.declare(
+        AGENT, automation("environment: {type: none}, agent: null, agent_id: '${Agent/a}'")
+    )
     converges(workspace)
 
 

@@ -29,7 +29,9 @@ TO_CLEO, TO_SUPPORT = "user_id: '${User/cleo}'", "group_id: '${Group/support}'"
 
 
 def person(admin: httpx.Client, name: str) -> dict[str, Any]:
-    found = admin.get("/organization/users", params={"emails[]": f"{name}@example.com"}).json()["data"]
+    found = admin.get("/organization/users", params={"emails[]": f"{name}@example.com"}).json()[
+        "data"
+    ]
     return found[0]  # type: ignore[no-any-return]
 
 
@@ -38,7 +40,9 @@ def roles_of(admin: httpx.Client, path: str) -> list[str]:
 
 
 def writes(workspace: Workspace) -> list[str]:
-    return [f"{one.method} {one.path}" for one in workspace.emulator.requests if one.method != "GET"]
+    return [
+        f"{one.method} {one.path}" for one in workspace.emulator.requests if one.method != "GET"
+    ]
 
 
 # --- users and groups
@@ -46,14 +50,18 @@ def writes(workspace: Workspace) -> list[str]:
 
 def test_the_last_owner_is_not_made_a_reader(workspace: Workspace, admin: httpx.Client) -> None:
     admin.post(f"/organization/users/{person(admin, 'ben')['id']}", json={"role": "reader"})
-    workspace.declare("kind: User\nmetadata: {name: ada}\nspec: {email: ada@example.com, role: reader}\n")
+    workspace.declare(
+        "kind: User\nmetadata: {name: ada}\nspec: {email: ada@example.com, role: reader}\n"
+    )
     refused = workspace.run("apply", "--yes", expect=11)
     assert "it would leave no User with role owner" in refused.err
     assert person(admin, "ada")["role"] == "owner"
 
 
 def test_one_of_two_owners_may_become_a_reader(workspace: Workspace, admin: httpx.Client) -> None:
-    workspace.declare("kind: User\nmetadata: {name: ada}\nspec: {email: ada@example.com, role: reader}\n")
+    workspace.declare(
+        "kind: User\nmetadata: {name: ada}\nspec: {email: ada@example.com, role: reader}\n"
+    )
     workspace.apply()
     assert person(admin, "ada")["role"] == "reader"
 
@@ -61,13 +69,17 @@ def test_one_of_two_owners_may_become_a_reader(workspace: Workspace, admin: http
 ELI = "kind: User\nmetadata: {name: eli}\nspec: {email: eli@example.com, role: owner}\n"
 
 
-def test_a_user_of_the_identity_provider_can_get_another_role(workspace: Workspace, admin: httpx.Client) -> None:
+def test_a_user_of_the_identity_provider_can_get_another_role(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     workspace.declare(ELI).apply()
     assert person(admin, "eli")["role"] == "owner"
     assert workspace.plan().code == 0
 
 
-def test_a_user_of_the_identity_provider_is_not_removed(workspace: Workspace, admin: httpx.Client) -> None:
+def test_a_user_of_the_identity_provider_is_not_removed(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     workspace.declare(ELI + "lifecycle: {on_remove: delete}\n").apply()
     workspace.declare(SUPPORT)
     refused = workspace.run("apply", "--yes", "--allow-delete", "User/eli", expect=11)
@@ -75,8 +87,12 @@ def test_a_user_of_the_identity_provider_is_not_removed(workspace: Workspace, ad
     assert person(admin, "eli")["role"] == "owner"
 
 
-def test_a_user_has_a_technical_level_and_a_persona(workspace: Workspace, admin: httpx.Client) -> None:
-    workspace.declare(CLEO.replace("com}", "com, technical_level: expert, developer_persona: data}")).apply()
+def test_a_user_has_a_technical_level_and_a_persona(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
+    workspace.declare(
+        CLEO.replace("com}", "com, technical_level: expert, developer_persona: data}")
+    ).apply()
     found = person(admin, "cleo")
     assert (found["technical_level"], found["developer_persona"]) == ("expert", "data")
     assert workspace.plan().code == 0
@@ -90,14 +106,18 @@ def test_a_group_of_the_identity_provider_is_not_deleted(workspace: Workspace) -
     (group,) = workspace.emulator.store.collection("group", ORGANIZATION).ordered()
     group.body["is_scim_managed"] = True
     refused = workspace.run("destroy", "--yes", expect=11)
-    assert "Group/support would be deleted, but it is managed by the identity provider" in refused.err
+    assert (
+        "Group/support would be deleted, but it is managed by the identity provider" in refused.err
+    )
 
 
 # --- invites
 
 
 def test_who_is_a_member_already_is_not_invited(workspace: Workspace) -> None:
-    workspace.declare("kind: Invite\nmetadata: {name: cleo}\nspec: {email: CLEO@example.com, role: owner}\n")
+    workspace.declare(
+        "kind: Invite\nmetadata: {name: cleo}\nspec: {email: CLEO@example.com, role: owner}\n"
+    )
     workspace.apply()
     assert writes(workspace) == []
     assert workspace.plan().code == 0
@@ -137,7 +157,9 @@ def test_an_accepted_invite_is_no_more_to_do_and_stays_when_it_is_undeclared(
     assert person(admin, "fay")["role"] == "reader"
 
 
-def test_who_left_after_accepting_is_invited_again(workspace: Workspace, admin: httpx.Client) -> None:
+def test_who_left_after_accepting_is_invited_again(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     workspace.declare(INVITE)
     workspace.apply()
     store = workspace.emulator.store
@@ -145,31 +167,48 @@ def test_who_left_after_accepting_is_invited_again(workspace: Workspace, admin: 
     admin.delete(f"/organization/users/{invites.accept(store, invite).id}").raise_for_status()
     assert "it has ended, and the manifest still declares it" in workspace.plan().out
     workspace.apply()
-    assert [one["status"] for one in admin.get("/organization/invites").json()["data"]] == ["accepted", "pending"]
+    assert [one["status"] for one in admin.get("/organization/invites").json()["data"]] == [
+        "accepted",
+        "pending",
+    ]
 
 
 # --- roles and who has them
 
 
-def test_a_role_of_a_project_is_not_one_of_the_organization(workspace: Workspace, admin: httpx.Client) -> None:
-    workspace.declare(PROJECT, READER, READER.replace("name: reader", "name: reader, project: search"))
+def test_a_role_of_a_project_is_not_one_of_the_organization(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
+    workspace.declare(
+        PROJECT, READER, READER.replace("name: reader", "name: reader, project: search")
+    )
     workspace.apply()
     project = admin.get("/organization/projects").json()["data"][-1]["id"]
     for path in ("/organization", f"/projects/{project}"):
-        names = [role["name"] for role in admin.get(f"{path}/roles").json()["data"] if not role["predefined_role"]]
+        names = [
+            role["name"]
+            for role in admin.get(f"{path}/roles").json()["data"]
+            if not role["predefined_role"]
+        ]
         assert names == ["Group reader"]
 
 
 def test_a_predefined_role_is_not_changed(workspace: Workspace) -> None:
-    workspace.declare("kind: Role\nmetadata: {name: owner}\nspec: {role_name: owner, permissions: [api.all]}\n")
+    workspace.declare(
+        "kind: Role\nmetadata: {name: owner}\nspec: {role_name: owner, permissions: [api.all]}\n"
+    )
     refused = workspace.run("apply", "--yes", "--adopt", expect=11)
     assert "Role/owner would be changed, but it is a predefined role" in refused.err
 
 
-def test_a_predefined_role_is_not_called_unmanaged(workspace: Workspace, admin: httpx.Client) -> None:
+def test_a_predefined_role_is_not_called_unmanaged(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     workspace.declare(READER)
     workspace.apply()
-    admin.post("/organization/roles", json={"role_name": "Other", "permissions": []}).raise_for_status()
+    admin.post(
+        "/organization/roles", json={"role_name": "Other", "permissions": []}
+    ).raise_for_status()
     found = json.loads(workspace.run("drift", "--unmanaged", "--format", "json").out)
     assert [one["label"] for one in found["reconciler"]["unmanaged"]] == ["Other"]
 
@@ -181,7 +220,9 @@ def test_both_spellings_of_a_predefined_role_are_the_same(
     long = f"role-api-project-viewer__api-project__{workspace.emulator.project_id}"
     stack = f"kind: Stack\nspec: {{projects: {{main: {workspace.emulator.project_id}}}}}\nmetadata: {{name: it}}\n"
     workspace.write({"reconciler.yaml": stack})
-    workspace.declare(CLEO, grant(TO_CLEO, "role-api-project-viewer" if spelling == "short" else long, "main"))
+    workspace.declare(
+        CLEO, grant(TO_CLEO, "role-api-project-viewer" if spelling == "short" else long, "main")
+    )
     workspace.apply()
     path = f"/projects/{workspace.emulator.project_id}/users/{person(admin, 'cleo')['id']}"
     assert roles_of(admin, path) == [long]
@@ -193,7 +234,9 @@ def test_both_spellings_of_a_predefined_role_are_the_same(
     assert roles_of(admin, path) == []
 
 
-def test_an_inherited_grant_is_not_taken_for_one_of_the_user(workspace: Workspace, admin: httpx.Client) -> None:
+def test_an_inherited_grant_is_not_taken_for_one_of_the_user(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     everything = (CLEO, SUPPORT, MEMBER, READER, grant(TO_SUPPORT, "${Role/reader}", name="group"))
     workspace.declare(*everything)
     workspace.apply()
@@ -208,7 +251,9 @@ def test_an_inherited_grant_is_not_taken_for_one_of_the_user(workspace: Workspac
     assert roles_of(admin, path) == [inherited]
 
 
-def test_an_inherited_grant_alone_does_not_count_as_there(workspace: Workspace, admin: httpx.Client) -> None:
+def test_an_inherited_grant_alone_does_not_count_as_there(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     everything = (CLEO, SUPPORT, MEMBER, READER, grant(TO_SUPPORT, "${Role/reader}", name="group"))
     workspace.declare(*everything, grant(TO_CLEO, "${Role/reader}", name="own"))
     workspace.apply()
@@ -226,6 +271,8 @@ def test_an_inherited_grant_alone_does_not_count_as_there(workspace: Workspace, 
         ("role_id: r, user_id: u, group_id: g", '"group_id" cannot be combined with "user_id"'),
     ],
 )
-def test_a_role_is_assigned_to_either_a_user_or_a_group(workspace: Workspace, spec: str, sentence: str) -> None:
+def test_a_role_is_assigned_to_either_a_user_or_a_group(
+    workspace: Workspace, spec: str, sentence: str
+) -> None:
     workspace.declare(f"kind: RoleAssignment\nmetadata: {{name: it}}\nspec: {{{spec}}}\n")
     assert sentence in workspace.run("validate", expect=1).err

@@ -32,15 +32,23 @@ def project(workspace: Workspace) -> Workspace:
 
 def members(workspace: Workspace, what: str = "users") -> list[dict[str, Any]]:
     with admin(workspace) as client:
-        found: list[dict[str, Any]] = client.get(f"/organization/projects/{project_id(client)}/{what}").json()["data"]
+        found: list[dict[str, Any]] = client.get(
+            f"/organization/projects/{project_id(client)}/{what}"
+        ).json()["data"]
         return found
 
 
 def writes(workspace: Workspace) -> list[str]:
-    return [f"{one.method} {one.path.rpartition('/')[2]}" for one in workspace.emulator.requests if one.method != "GET"]
+    return [
+        f"{one.method} {one.path.rpartition('/')[2]}"
+        for one in workspace.emulator.requests
+        if one.method != "GET"
+    ]
 
 
-def test_a_person_who_is_in_the_project_already_is_bound_and_only_the_role_is_changed(project: Workspace) -> None:
+def test_a_person_who_is_in_the_project_already_is_bound_and_only_the_role_is_changed(
+    project: Workspace,
+) -> None:
     project.apply()
     with admin(project) as client:
         place = f"/organization/projects/{project_id(client)}/users"
@@ -51,7 +59,9 @@ def test_a_person_who_is_in_the_project_already_is_bound_and_only_the_role_is_ch
     assert [(one["id"], one["role"]) for one in members(project)] == [(id, "member")]
 
 
-def test_a_person_may_be_named_by_id_instead_of_address_without_a_change(project: Workspace) -> None:
+def test_a_person_may_be_named_by_id_instead_of_address_without_a_change(
+    project: Workspace,
+) -> None:
     project.write({"m.yaml": MEMBER}).apply()
     id = members(project)[0]["id"]
     project.write({"m.yaml": MEMBER.replace("email: Ada@example.com", f"user_id: {id}")})
@@ -80,7 +90,9 @@ def test_a_person_is_named_in_exactly_one_way(project: Workspace, spec: str, pro
 
 def test_another_role_adds_a_group_anew(project: Workspace) -> None:
     project.write({"g.yaml": GROUP}).apply()
-    project.write({"g.yaml": GROUP.replace("project-member", "project-owner")}).emulator.clear_requests()
+    project.write(
+        {"g.yaml": GROUP.replace("project-member", "project-owner")}
+    ).emulator.clear_requests()
     project.apply("--allow-delete", "ProjectGroup/search/support")
     id = members(project, "groups")[0]["group_id"]
     assert writes(project) == [f"DELETE {id}", "POST groups"]

@@ -61,8 +61,12 @@ def test_removed_model_permissions_are_deleted(project: Workspace) -> None:
     assert setting(project, "model_permissions")["error"]["type"] == "invalid_request_error"
 
 
-def test_removing_a_setting_that_cannot_be_deleted_writes_back_only_what_we_overwrote(project: Workspace) -> None:
-    setting(project, "hosted_tool_permissions", mcp={"enabled": True}, web_search={"enabled": False})
+def test_removing_a_setting_that_cannot_be_deleted_writes_back_only_what_we_overwrote(
+    project: Workspace,
+) -> None:
+    setting(
+        project, "hosted_tool_permissions", mcp={"enabled": True}, web_search={"enabled": False}
+    )
     project.write({"s.yaml": TOOLS}).apply()
     setting(project, "hosted_tool_permissions", image_generation={"enabled": False})
     (project.folder / "s.yaml").unlink()
@@ -74,7 +78,9 @@ def test_removing_a_setting_that_cannot_be_deleted_writes_back_only_what_we_over
 
 def test_a_switch_that_somebody_turned_is_drift_of_that_switch(project: Workspace) -> None:
     project.write({"s.yaml": TOOLS}).apply()
-    setting(project, "hosted_tool_permissions", mcp={"enabled": True}, web_search={"enabled": False})
+    setting(
+        project, "hosted_tool_permissions", mcp={"enabled": True}, web_search={"enabled": False}
+    )
     out = project.run("drift", expect=2).out
     assert "mcp" in out
     assert "web_search" not in out

@@ -11,7 +11,9 @@ from tests.conftest import Workspace
 from tests.whole_examples import OTHER_PEM, PEM, PROJECT
 
 NIGHTLY = "kind: AdminKey\nmetadata: {name: nightly}\nspec: {name: nightly, key: {write_to: {file: secrets/n.key}}}\n"
-GATEWAY = "kind: Certificate\nmetadata: {name: gateway}\nspec: {certificate: '${file:gateway.pem}'}\n"
+GATEWAY = (
+    "kind: Certificate\nmetadata: {name: gateway}\nspec: {certificate: '${file:gateway.pem}'}\n"
+)
 ACTIVE = "kind: CertificateActivation\nmetadata: {name: all}\nspec: {certificate_id: '${Certificate/gateway}'}\n"
 IN_PROJECT = ACTIVE.replace("name: all", "name: one, project: search")
 
@@ -24,13 +26,13 @@ def listed(admin: httpx.Client, path: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("removal", ["undeclared", "destroyed"])
-def test_data_retention_goes_back_to_what_it_was(workspace: Workspace, admin: httpx.Client, removal: str) -> None:
+def test_data_retention_goes_back_to_what_it_was(
+    workspace: Workspace, admin: httpx.Client, removal: str
+) -> None:
     path = f"/organization/projects/{workspace.emulator.project_id}/data_retention"
     admin.post(path, json={"retention_type": "none"})
     stack = f"kind: Stack\nspec: {{projects: {{main: {workspace.emulator.project_id}}}}}\nmetadata: {{name: it}}\n"
-    retention = (
-        "kind: DataRetention\nmetadata: {name: it, project: main}\nspec: {retention_type: zero_data_retention}\n"
-    )
+    retention = "kind: DataRetention\nmetadata: {name: it, project: main}\nspec: {retention_type: zero_data_retention}\n"
     workspace.write({"reconciler.yaml": stack})
     workspace.declare(PROJECT, retention)
     workspace.apply()
@@ -49,7 +51,9 @@ def test_two_declarations_of_one_setting_are_refused(workspace: Workspace) -> No
     assert "SpendLimit/a already declares it" in workspace.run("validate", expect=1).err
 
 
-def test_a_changed_alert_keeps_what_the_manifest_does_not_say_again(workspace: Workspace, admin: httpx.Client) -> None:
+def test_a_changed_alert_keeps_what_the_manifest_does_not_say_again(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     alert = (
         "kind: SpendAlert\nmetadata: {name: it}\nspec: {threshold_amount: 100, notification_channel: "
         "{type: email, recipients: [b@example.com, A@example.com], subject_prefix: Money}}\n"
@@ -59,7 +63,10 @@ def test_a_changed_alert_keeps_what_the_manifest_does_not_say_again(workspace: W
     workspace.declare(alert.replace("100", "200"))
     workspace.apply()
     (found,) = listed(admin, "/organization/spend_alerts")
-    assert (found["threshold_amount"], found["notification_channel"]["subject_prefix"]) == (200, "Money")
+    assert (found["threshold_amount"], found["notification_channel"]["subject_prefix"]) == (
+        200,
+        "Money",
+    )
     others = ("[b@example.com, A@example.com]", "[a@example.com, B@example.com]")
     workspace.declare(alert.replace("100", "200").replace(*others))
     assert workspace.plan().code == 0
@@ -68,15 +75,21 @@ def test_a_changed_alert_keeps_what_the_manifest_does_not_say_again(workspace: W
 # --- admin keys
 
 
-def test_an_admin_key_is_delivered_works_and_is_withdrawn(workspace: Workspace, admin: httpx.Client) -> None:
+def test_an_admin_key_is_delivered_works_and_is_withdrawn(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     workspace.declare(NIGHTLY)
     done = workspace.apply()
     key = (workspace.folder / "secrets/n.key").read_text().strip()
-    answer = httpx.get(admin.base_url.join("organization/users"), headers={"Authorization": f"Bearer {key}"})
+    answer = httpx.get(
+        admin.base_url.join("organization/users"), headers={"Authorization": f"Bearer {key}"}
+    )
     assert (answer.status_code, key in done.out + done.err) == (200, False)
     workspace.run("destroy", "--yes", expect=0)
     assert not (workspace.folder / "secrets/n.key").exists()
-    assert [one["name"] for one in listed(admin, "/organization/admin_api_keys")] == ["Emulator admin key"]
+    assert [one["name"] for one in listed(admin, "/organization/admin_api_keys")] == [
+        "Emulator admin key"
+    ]
 
 
 def test_another_sink_gets_another_key(workspace: Workspace, admin: httpx.Client) -> None:
@@ -89,13 +102,17 @@ def test_another_sink_gets_another_key(workspace: Workspace, admin: httpx.Client
     assert [path.name for path in (workspace.folder / "secrets").glob("*.key")] == ["m.key"]
 
 
-@pytest.mark.parametrize("command", [("destroy", "--yes"), ("apply", "--yes", "--replace", "AdminKey/nightly")])
+@pytest.mark.parametrize(
+    "command", [("destroy", "--yes"), ("apply", "--yes", "--replace", "AdminKey/nightly")]
+)
 def test_the_key_in_use_is_neither_deleted_nor_replaced(
     workspace: Workspace, admin: httpx.Client, command: tuple[str, ...]
 ) -> None:
     workspace.declare(NIGHTLY)
     workspace.apply()
-    workspace.variables["OPENAI_ADMIN_KEY"] = (workspace.folder / "secrets/n.key").read_text().strip()
+    workspace.variables["OPENAI_ADMIN_KEY"] = (
+        (workspace.folder / "secrets/n.key").read_text().strip()
+    )
     refused = workspace.run(*command, expect=11)
     assert "this run authenticates with it" in refused.err
     assert "nightly" in [one["name"] for one in listed(admin, "/organization/admin_api_keys")]
@@ -117,25 +134,35 @@ def where_active(admin: httpx.Client) -> list[tuple[str, str]]:
     project = listed(admin, "/organization/projects")[-1]["id"]
     places = {"organization": "/organization", "project": f"/organization/projects/{project}"}
     certificates = {name: listed(admin, f"{path}/certificates") for name, path in places.items()}
-    return [(name, one["id"]) for name, found in certificates.items() for one in found if one["active"]]
+    return [
+        (name, one["id"]) for name, found in certificates.items() for one in found if one["active"]
+    ]
 
 
-def test_a_certificate_is_active_where_it_is_declared_to_be(active: Workspace, admin: httpx.Client) -> None:
+def test_a_certificate_is_active_where_it_is_declared_to_be(
+    active: Workspace, admin: httpx.Client
+) -> None:
     assert [place for place, _ in where_active(admin)] == ["organization", "project"]
     active.declare(PROJECT, GATEWAY, IN_PROJECT)
     active.apply()
     assert [place for place, _ in where_active(admin)] == ["project"]
 
 
-def test_switching_a_certificate_off_elsewhere_is_repaired(active: Workspace, admin: httpx.Client) -> None:
+def test_switching_a_certificate_off_elsewhere_is_repaired(
+    active: Workspace, admin: httpx.Client
+) -> None:
     ((_, id), _) = where_active(admin)
-    admin.post("/organization/certificates/deactivate", json={"certificate_ids": [id]}).raise_for_status()
+    admin.post(
+        "/organization/certificates/deactivate", json={"certificate_ids": [id]}
+    ).raise_for_status()
     assert "CertificateActivation/all   will be created" in active.plan().out
     active.apply()
     assert len(where_active(admin)) == 2
 
 
-def test_another_certificate_takes_the_place_of_an_active_one(active: Workspace, admin: httpx.Client) -> None:
+def test_another_certificate_takes_the_place_of_an_active_one(
+    active: Workspace, admin: httpx.Client
+) -> None:
     before = where_active(admin)
     active.write({"gateway.pem": OTHER_PEM})
     active.apply()
@@ -159,17 +186,24 @@ def test_another_certificate_takes_the_place_of_an_active_one(active: Workspace,
         ),
     ],
 )
-def test_an_external_key_has_the_fields_of_its_cloud(workspace: Workspace, spec: str, sentence: str) -> None:
+def test_an_external_key_has_the_fields_of_its_cloud(
+    workspace: Workspace, spec: str, sentence: str
+) -> None:
     workspace.declare(f"kind: ExternalKey\nmetadata: {{name: it}}\nspec: {spec}\n")
     assert sentence in workspace.run("validate", expect=1).err
 
 
-def test_a_project_gives_its_external_key_up_before_the_key_goes(workspace: Workspace, admin: httpx.Client) -> None:
+def test_a_project_gives_its_external_key_up_before_the_key_goes(
+    workspace: Workspace, admin: httpx.Client
+) -> None:
     key = (
         "kind: ExternalKey\nmetadata: {name: k}\n"
         "spec: {type: azure, name: K, tenant_id: t, vault_uri: v, key_name: n}\n"
     )
-    workspace.declare(key, PROJECT.replace("{name: Search}", "{name: Search, external_key_id: '${ExternalKey/k}'}"))
+    workspace.declare(
+        key,
+        PROJECT.replace("{name: Search}", "{name: Search, external_key_id: '${ExternalKey/k}'}"),
+    )
     workspace.apply()
     assert len(listed(admin, "/organization/external_keys")[0]["api_project_ids"]) == 1
     workspace.declare(PROJECT)
@@ -180,9 +214,7 @@ def test_a_project_gives_its_external_key_up_before_the_key_goes(workspace: Work
 def test_a_federation_rule_is_changed_in_place_and_goes_with_its_provider(
     workspace: Workspace, admin: httpx.Client
 ) -> None:
-    provider = (
-        "kind: WorkloadIdentityProvider\nmetadata: {name: ci}\nspec: {type: oidc, name: CI, issuer: i, audience: a}\n"
-    )
+    provider = "kind: WorkloadIdentityProvider\nmetadata: {name: ci}\nspec: {type: oidc, name: CI, issuer: i, audience: a}\n"
     account = "kind: ServiceAccount\nmetadata: {name: deploy, project: search}\nspec: {}\n"
     rule = (
         "kind: FederationRule\nmetadata: {name: main}\nspec:\n"
@@ -197,6 +229,9 @@ def test_a_federation_rule_is_changed_in_place_and_goes_with_its_provider(
     workspace.declare(PROJECT, account, provider, rule.replace("ref: main", "ref: next"))
     workspace.apply()
     (second,) = listed(admin, rules)
-    assert (second["id"], second["attribute_matchers"]) == (first["id"], {"ref": "next", "count": 1})
+    assert (second["id"], second["attribute_matchers"]) == (
+        first["id"],
+        {"ref": "next", "count": 1},
+    )
     workspace.run("destroy", "--yes", expect=0)
     assert listed(admin, providers) == []

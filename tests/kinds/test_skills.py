@@ -49,7 +49,9 @@ def skill(life: Life) -> dict[str, Any]:
 
 def contents(life: Life, version: str) -> dict[str, bytes]:
     """The files of a version, as it is kept."""
-    kept = next(one for one in life.emulator.store.all("skill_version") if one.body["version"] == version)
+    kept = next(
+        one for one in life.emulator.store.all("skill_version") if one.body["version"] == version
+    )
     with zipfile.ZipFile(io.BytesIO(kept.hidden["content"])) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -76,7 +78,10 @@ def test_a_changed_file_makes_a_version_that_counts_and_leaves_the_old_one(life:
     life.applied()
     assert (skill(life)["id"], skill(life)["default_version"]) == (before["id"], "2")
     assert contents(life, "1")["greeting/words/hello.txt"] == b"Hello\n"
-    assert contents(life, "2") == {"greeting/SKILL.md": life.texts[ENTRY].encode(), "greeting/words/hello.txt": b"Hi\n"}
+    assert contents(life, "2") == {
+        "greeting/SKILL.md": life.texts[ENTRY].encode(),
+        "greeting/words/hello.txt": b"Hi\n",
+    }
 
 
 def test_a_plan_downloads_nothing_while_the_version_that_we_left_counts(life: Life) -> None:
@@ -95,13 +100,17 @@ def test_another_pointer_is_drift_of_files_and_is_put_back(life: Life, http: htt
     assert contents(life, skill(life)["default_version"])["greeting/words/hello.txt"] == b"Hello\n"
 
 
-def test_another_version_that_does_not_count_is_no_difference(life: Life, http: httpx.Client) -> None:
+def test_another_version_that_does_not_count_is_no_difference(
+    life: Life, http: httpx.Client
+) -> None:
     upload(http, life, "Bye\n")
     assert pending(life.plan()) == []
     assert downloads(life) == 0
 
 
-def test_a_version_with_the_same_files_is_no_difference_and_is_looked_into_once(life: Life, http: httpx.Client) -> None:
+def test_a_version_with_the_same_files_is_no_difference_and_is_looked_into_once(
+    life: Life, http: httpx.Client
+) -> None:
     upload(http, life, "Hello\n", default="true")
     life.applied()
     seen = downloads(life)
@@ -109,7 +118,9 @@ def test_a_version_with_the_same_files_is_no_difference_and_is_looked_into_once(
     assert (life.writes(), seen, downloads(life)) == (["POST"], 1, 1)
 
 
-def test_what_was_looked_into_is_not_taken_for_what_another_version_holds(life: Life, http: httpx.Client) -> None:
+def test_what_was_looked_into_is_not_taken_for_what_another_version_holds(
+    life: Life, http: httpx.Client
+) -> None:
     life.write({WORDS: "Hi\n"})
     upload(http, life, "Hi\n", default="true")
     life.applied()
@@ -126,7 +137,9 @@ def test_a_lost_state_is_found_again_by_name_and_content(life: Life) -> None:
     assert (life.writes(), downloads(life)) == ([], seen)
 
 
-def test_files_that_the_api_does_not_give_out_are_as_we_left_them(life: Life, http: httpx.Client) -> None:
+def test_files_that_the_api_does_not_give_out_are_as_we_left_them(
+    life: Life, http: httpx.Client
+) -> None:
     upload(http, life, "Bye\n", default="true")
     life.emulator.add_fault("on=GET:/skills/*/content,do=error:404,times=0")
     assert pending(life.plan()) == []
@@ -139,7 +152,9 @@ def test_a_version_whose_answer_was_lost_is_not_made_twice(life: Life) -> None:
     assert len(list(life.emulator.store.all("skill_version"))) == 2
 
 
-def test_a_file_that_moved_since_the_plan_is_refused(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_moved_since_the_plan_is_refused(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
     life.write({WORDS: "Hi\n"})
     planned = Life._planned
 

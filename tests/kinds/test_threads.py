@@ -16,7 +16,9 @@ from tests.properties.bench import pending
 from tests.properties.lifecycle import Clock, Life
 
 THREAD = "kind: Thread\nmetadata: {name: t}\nspec: {}\n"
-MESSAGE = "kind: Message\nmetadata: {name: m}\nspec: {thread_id: thread_1, role: user, content: Hello}\n"
+MESSAGE = (
+    "kind: Message\nmetadata: {name: m}\nspec: {thread_id: thread_1, role: user, content: Hello}\n"
+)
 ASSISTANT = "kind: Assistant\nmetadata: {name: a}\nspec: {model: gpt-4.1}\n"
 
 
@@ -65,7 +67,9 @@ def test_other_metadata_changes_the_message_in_place(life: Life) -> None:
     (before,) = messages(life)
     life.write({"manifests.yaml": said("Hello", ", metadata: {team: cx}")})
     life.applied()
-    assert [(one["id"], one["metadata"]["team"]) for one in messages(life)] == [(before["id"], "cx")]
+    assert [(one["id"], one["metadata"]["team"]) for one in messages(life)] == [
+        (before["id"], "cx")
+    ]
 
 
 def test_a_file_that_comes_with_a_message_is_no_drift_of_the_thread(life: Life) -> None:
@@ -85,7 +89,9 @@ def test_a_thread_that_was_deleted_outside_is_made_again_with_its_message(life: 
     assert [one["thread_id"] == before["thread_id"] for one in messages(life)] == [False]
 
 
-@pytest.mark.parametrize("text", [THREAD, MESSAGE, f"{ASSISTANT}---\n{THREAD}"], ids=["Thread", "Message", "both"])
+@pytest.mark.parametrize(
+    "text", [THREAD, MESSAGE, f"{ASSISTANT}---\n{THREAD}"], ids=["Thread", "Message", "both"]
+)
 def test_a_server_without_threads_says_so_once_a_kind_and_before_anything_is_made(
     workspace: Workspace, text: str
 ) -> None:

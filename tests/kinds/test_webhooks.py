@@ -36,7 +36,10 @@ def hooks(workspace: Workspace) -> list[dict[str, Any]]:
 def is_delivered(workspace: Workspace) -> bool:
     """Whether the sink has the secret of the one webhook that there is."""
     (one,) = workspace.emulator.store.all("webhook")
-    return bool(digest((workspace.folder / "secrets" / "hook.key").read_text().strip()) == one.hidden["digest"])
+    return bool(
+        digest((workspace.folder / "secrets" / "hook.key").read_text().strip())
+        == one.hidden["digest"]
+    )
 
 
 def test_the_signing_secret_is_delivered_and_is_nowhere_else(hook: Workspace) -> None:
@@ -48,10 +51,14 @@ def test_the_signing_secret_is_delivered_and_is_nowhere_else(hook: Workspace) ->
     assert [path for path in others if secret.encode() in path.read_bytes()] == []
 
 
-def test_events_in_another_order_are_no_difference_and_others_are_changed_in_place(hook: Workspace) -> None:
+def test_events_in_another_order_are_no_difference_and_others_are_changed_in_place(
+    hook: Workspace,
+) -> None:
     hook.apply()
     (before,) = hooks(hook)
-    hook.write({"w.yaml": HOOK.replace("batch.completed, batch.failed", "batch.failed, batch.completed")})
+    hook.write(
+        {"w.yaml": HOOK.replace("batch.completed, batch.failed", "batch.failed, batch.completed")}
+    )
     assert hook.plan().code == 0
     hook.write({"w.yaml": HOOK.replace("batch.failed", "video.failed")}).apply()
     (after,) = hooks(hook)
@@ -63,7 +70,11 @@ def test_events_in_another_order_are_no_difference_and_others_are_changed_in_pla
 def test_a_webhook_whose_secret_was_lost_is_replaced(hook: Workspace) -> None:
     hook.write({"w.yaml": HOOK.replace(SINK, '{write_to: {command: [sh, -c, "kill -9 $PPID"]}}')})
     died = subprocess.run(
-        hook.command("apply", "--yes"), cwd=hook.folder, env=hook.environment, capture_output=True, check=False
+        hook.command("apply", "--yes"),
+        cwd=hook.folder,
+        env=hook.environment,
+        capture_output=True,
+        check=False,
     )
     (lost,) = hooks(hook)
     assert died.returncode == -9

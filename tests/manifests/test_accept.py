@@ -26,17 +26,25 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("nam
 def words_of(schema: Any) -> set[str]:
     """Every name and choice in a schema: values made of them come close to being right."""
     if isinstance(schema, dict):
-        return {word for part in schema.values() for word in words_of(part)} | set(schema.get("properties", {}))
+        return {word for part in schema.values() for word in words_of(part)} | set(
+            schema.get("properties", {})
+        )
     if isinstance(schema, list):
-        return {word for part in schema for word in words_of(part)} | {one for one in schema if isinstance(one, str)}
+        return {word for part in schema for word in words_of(part)} | {
+            one for one in schema if isinstance(one, str)
+        }
     return set()
 
 
 def values(words: set[str]) -> st.SearchStrategy[Any]:
     text = st.sampled_from(sorted(words)) | st.text("aZ0./$ é", max_size=5)
-    scalars = st.none() | st.booleans() | st.integers(-1, 5000) | st.floats(-1, 3) | st.just(5.0) | text
+    scalars = (
+        st.none() | st.booleans() | st.integers(-1, 5000) | st.floats(-1, 3) | st.just(5.0) | text
+    )
     return st.recursive(
-        scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=4), max_leaves=12
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=4),
+        max_leaves=12,
     )
 
 
@@ -44,12 +52,17 @@ def shaped(schema: dict[str, Any], free: st.SearchStrategy[Any]) -> st.SearchStr
     """Values that mostly follow a schema and lie at its limits, so that both answers come up."""
     properties = schema.get("properties", {})
     if "allOf" in schema:
-        branches = [{**part["then"], "tag": part["if"]["properties"]["type"]["const"]} for part in schema["allOf"]]
+        branches = [
+            {**part["then"], "tag": part["if"]["properties"]["type"]["const"]}
+            for part in schema["allOf"]
+        ]
         return st.one_of([free, *(shaped(branch, free) for branch in branches)])
     if "anyOf" in schema:
         return st.one_of([free, *(shaped(branch, free) for branch in schema["anyOf"])])
     if properties:
-        parts = {name: shaped(part, free) for name, part in properties.items() if isinstance(part, dict)}
+        parts = {
+            name: shaped(part, free) for name, part in properties.items() if isinstance(part, dict)
+        }
         if "tag" in schema:
             parts["type"] = st.just(schema["tag"])
         needed = {name: parts.pop(name) for name in schema.get("required", ()) if name in parts}
@@ -65,10 +78,18 @@ def shaped(schema: dict[str, Any], free: st.SearchStrategy[Any]) -> st.SearchStr
 
 def at_the_limits(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Numbers and texts that a schema just takes, or just does not."""
-    numbers = [schema[name] for name in ("minimum", "maximum", "exclusiveMinimum") if name in schema]
+    numbers = [
+        schema[name] for name in ("minimum", "maximum", "exclusiveMinimum") if name in schema
+    ]
     sizes = [schema[name] for name in ("minLength", "maxLength") if schema.get(name, 1000) < 1000]
-    found = [near for limit in numbers for near in (limit, limit - 1, limit + 1, float(limit), limit + 0.5)]
-    return st.sampled_from([*found, *("x" * max(0, size + by) for size in sizes for by in (0, -1, 1))] or ["x"])
+    found = [
+        near
+        for limit in numbers
+        for near in (limit, limit - 1, limit + 1, float(limit), limit + 0.5)
+    ]
+    return st.sampled_from(
+        [*found, *("x" * max(0, size + by) for size in sizes for by in (0, -1, 1))] or ["x"]
+    )
 
 
 def near(schema: dict[str, Any]) -> st.SearchStrategy[Any]:

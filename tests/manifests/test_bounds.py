@@ -30,7 +30,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_all_documents_together_come_to_a_bounded_number_of_resources(folder: Folder) -> None:
-    folder.write({"reconciler.yaml": STACK % named(30), "m/a.yaml": "---\n".join(EACH % n for n in range(3))})
+    folder.write(
+        {"reconciler.yaml": STACK % named(30), "m/a.yaml": "---\n".join(EACH % n for n in range(3))}
+    )
     assert len(folder.load().resources) == 90
     folder.write({"m/a.yaml": "---\n".join(EACH % n for n in range(4))})
     assert folder.problems() == [
@@ -50,7 +52,9 @@ INSERTED = {
 @pytest.mark.parametrize("text", INSERTED.values(), ids=INSERTED)
 def test_what_expressions_insert_is_bounded_in_all(folder: Folder, text: str) -> None:
     big = "x" * 1_000
-    stack = (STACK % named(30)).replace("variables: {", f"variables: {{big: {big}, map: {{default: {{text: {big}}}}}, ")
+    stack = (STACK % named(30)).replace(
+        "variables: {", f"variables: {{big: {big}, map: {{default: {{text: {big}}}}}, "
+    )
     document = (EACH % 1).replace("model: m", f"model: m, instructions: '{text}'")
     folder.write({"reconciler.yaml": stack, "big.txt": big, "m/a.yaml": document})
     assert "exceed 20,000 characters after their expressions are expanded" in folder.problems()[0]
@@ -58,14 +62,21 @@ def test_what_expressions_insert_is_bounded_in_all(folder: Folder, text: str) ->
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("inserted", ["${var.tree}", "${each.value}"])
-def test_a_map_that_is_inserted_counts_with_all_that_is_in_it(folder: Folder, inserted: str) -> None:
+def test_a_map_that_is_inserted_counts_with_all_that_is_in_it(
+    folder: Folder, inserted: str
+) -> None:
     tree = "{" + ", ".join(f"k{n}: v" for n in range(16)) + "}"
     stack = (STACK % named(60)).replace("variables: {", f"variables: {{tree: {{default: {tree}}}, ")
     document = EACH % 1
     if "each" in inserted:
         pairs = ", ".join(f"n{n}: *t" for n in range(1, 60))
         document = document.replace("${var.names}", f"{{n0: &t {tree}, {pairs}}}")
-    folder.write({"reconciler.yaml": stack, "m/a.yaml": document.replace("m}", f"m, metadata: '{inserted}'}}")})
+    folder.write(
+        {
+            "reconciler.yaml": stack,
+            "m/a.yaml": document.replace("m}", f"m, metadata: '{inserted}'}}"),
+        }
+    )
     assert "exceed 20,000 characters" in folder.problems()[0]
 
 
@@ -78,7 +89,11 @@ def test_a_document_that_is_repeated_counts_for_each_of_its_resources(folder: Fo
 
 def test_a_long_text_is_not_repeated_by_aliases_without_bound(folder: Folder) -> None:
     aliases = ", ".join(["*t"] * 2_000)
-    folder.write({"m.yaml": f"kind: Agent\nmetadata: {{name: a}}\nspec: {{x: &t [{'x' * 20_000}], y: [{aliases}]}}\n"})
+    folder.write(
+        {
+            "m.yaml": f"kind: Agent\nmetadata: {{name: a}}\nspec: {{x: &t [{'x' * 20_000}], y: [{aliases}]}}\n"
+        }
+    )
     assert "Aliases expand too far" in folder.problems()[0]
 
 
@@ -88,15 +103,22 @@ def test_the_aliases_of_all_documents_of_a_file_count_together(folder: Folder) -
     assert any("Aliases expand too far" in problem for problem in folder.problems())
 
 
-def test_a_list_with_one_name_twice_at_its_end_is_refused_by_its_length_first(folder: Folder) -> None:
+def test_a_list_with_one_name_twice_at_its_end_is_refused_by_its_length_first(
+    folder: Folder,
+) -> None:
     folder.write({"reconciler.yaml": STACK % f"{named(200_000)}, n199999", "m/a.yaml": EACH % 1})
     assert "for_each has 200,001 entries; the maximum is 10,000." in folder.problems()[0]
 
 
 @pytest.mark.parametrize("path", ["a." * 200_000 + "a", "a" * 5_000])
 def test_a_long_expression_is_refused(folder: Folder, path: str) -> None:
-    folder.write({"m.yaml": f"kind: Agent\nmetadata: {{name: a}}\nspec: {{model: '${{var.{path}}}'}}\n"})
-    assert "Expression too long: An expression may have at most 4,200 characters." in folder.problems()[0]
+    folder.write(
+        {"m.yaml": f"kind: Agent\nmetadata: {{name: a}}\nspec: {{model: '${{var.{path}}}'}}\n"}
+    )
+    assert (
+        "Expression too long: An expression may have at most 4,200 characters."
+        in folder.problems()[0]
+    )
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -119,7 +141,13 @@ def test_a_file_over_its_limit_is_refused_before_it_is_read(
     folder: Folder, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, size, most = LARGE[kind]
-    folder.write({"m.yaml": f"kind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n", "SKILL.md": SKILL, "big.bin": ""})
+    folder.write(
+        {
+            "m.yaml": f"kind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n",
+            "SKILL.md": SKILL,
+            "big.bin": "",
+        }
+    )
     os.truncate(folder.root / "big.bin", size)
 
     def read(self: Any, path: str, file: int) -> None:
@@ -132,7 +160,9 @@ def test_a_file_over_its_limit_is_refused_before_it_is_read(
     assert f'"big.bin" has {size:,} bytes; the maximum is {most}.' in str(problem)
 
 
-def test_patterns_look_at_a_bounded_number_of_files_together(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_look_at_a_bounded_number_of_files_together(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files, "MAX_WALKED", 50)
     folder.write({f"d/{number}.md": "x" for number in range(20)})
     store = "kind: VectorStore\nmetadata: {name: 'a${each.key}'}\nfor_each: [x, y]\nspec: {files: [{path: 'd/*.md'}]}\n"

@@ -30,11 +30,22 @@ def bundle(folder: Folder, files: str) -> FileSet:
     [
         ("[{path: skills/a/**}]", ["SKILL.md", "scripts/SKILL.md", "scripts/run.py"]),
         ("[{path: skills/a/**, ignore: [scripts]}]", ["SKILL.md"]),
-        ("[{path: skills/a/SKILL.md}, {path: skills/a/scripts/*.py}]", ["SKILL.md", "scripts/run.py"]),
+        (
+            "[{path: skills/a/SKILL.md}, {path: skills/a/scripts/*.py}]",
+            ["SKILL.md", "scripts/run.py"],
+        ),
     ],
 )
-def test_files_go_by_their_path_below_the_entry_files_folder(folder: Folder, files: str, found: list[str]) -> None:
-    folder.write({"skills/a/SKILL.md": ENTRY, "skills/a/scripts/run.py": "", "skills/a/scripts/SKILL.md": "Other."})
+def test_files_go_by_their_path_below_the_entry_files_folder(
+    folder: Folder, files: str, found: list[str]
+) -> None:
+    folder.write(
+        {
+            "skills/a/SKILL.md": ENTRY,
+            "skills/a/scripts/run.py": "",
+            "skills/a/scripts/SKILL.md": "Other.",
+        }
+    )
     assert [member.key for member in bundle(folder, files).members] == found
 
 
@@ -42,26 +53,43 @@ def test_the_name_is_that_of_the_front_matter(folder: Folder) -> None:
     folder.write({"SKILL.md": ENTRY})
     spec = {"files": bundle(folder, "[{path: SKILL.md}]")}
     assert KINDS["Skill"].identity(spec) == {"name": "greeting"}
-    assert spec["files"].members[0].attributes == {"name": "greeting", "description": "Says hello. Always."}
+    assert spec["files"].members[0].attributes == {
+        "name": "greeting",
+        "description": "Says hello. Always.",
+    }
 
 
 REFUSED = {
     "no entry file": ({"a/b.md": "x"}, "[{path: a/**}]", "No SKILL.md"),
     "two folders": ({"a/SKILL.md": ENTRY, "b/SKILL.md": ENTRY}, "[{path: '*/*'}]", "found 2"),
-    "outside": ({"a/b/SKILL.md": ENTRY, "a/c.md": "x"}, "[{path: a/**}]", '"a/c.md" is outside "a/b/"'),
+    "outside": (
+        {"a/b/SKILL.md": ENTRY, "a/c.md": "x"},
+        "[{path: a/**}]",
+        '"a/c.md" is outside "a/b/"',
+    ),
     "no front matter": ({"SKILL.md": "# Hello\n"}, "[{path: SKILL.md}]", "No front matter"),
     "open front matter": ({"SKILL.md": "---\nname: a\n"}, "[{path: SKILL.md}]", "No front matter"),
-    "no description": ({"SKILL.md": "---\nname: a\n---\n"}, "[{path: SKILL.md}]", 'Missing "description"'),
+    "no description": (
+        {"SKILL.md": "---\nname: a\n---\n"},
+        "[{path: SKILL.md}]",
+        'Missing "description"',
+    ),
     "no text": ({"SKILL.md": "---\nname: 3\n---\n"}, "[{path: SKILL.md}]", 'Missing "name"'),
     "broken": ({"SKILL.md": "---\nname: [\n---\n"}, "[{path: SKILL.md}]", "Not valid YAML"),
     "upwards": ({}, "[{path: ../SKILL.md}]", "points outside the stack's folder"),
     "nothing": ({}, "[]", "Wrong length"),
-    "attributes": ({"SKILL.md": ENTRY}, "[{path: SKILL.md, attributes: {}}]", 'Unknown field "attributes"'),
+    "attributes": (
+        {"SKILL.md": ENTRY},
+        "[{path: SKILL.md, attributes: {}}]",
+        'Unknown field "attributes"',
+    ),
 }
 
 
 @pytest.mark.parametrize("row", REFUSED.values(), ids=list(REFUSED))
-def test_what_is_no_bundle_is_refused_with_one_sentence(folder: Folder, row: tuple[dict[str, str], str, str]) -> None:
+def test_what_is_no_bundle_is_refused_with_one_sentence(
+    folder: Folder, row: tuple[dict[str, str], str, str]
+) -> None:
     files, items, sentence = row
     (problem,) = folder.write({**files, "m.yaml": skill(items)}).problems()
     assert sentence in problem
@@ -75,7 +103,9 @@ def test_a_link_that_leads_out_is_refused(folder: Folder) -> None:
     assert "points outside the stack's folder through a link" in problem
 
 
-@pytest.mark.parametrize("limits", [{"max_files": 1, "max_bytes": 999}, {"max_files": 9, "max_bytes": len(ENTRY)}])
+@pytest.mark.parametrize(
+    "limits", [{"max_files": 1, "max_bytes": 999}, {"max_files": 9, "max_bytes": len(ENTRY)}]
+)
 def test_a_folder_that_is_too_large_is_refused(
     folder: Folder, limits: dict[str, int], request: pytest.FixtureRequest
 ) -> None:

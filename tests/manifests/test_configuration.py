@@ -44,14 +44,22 @@ def test_the_example_of_every_kind_loads(folder: Folder, kind: Kind) -> None:
 
 def test_resources_come_in_the_order_of_their_addresses(folder: Folder) -> None:
     names = ["b", "a", "c"]
-    folder.write({f"{n}.yaml": PROJECT.replace("search", name).replace("Search", name) for n, name in enumerate(names)})
+    folder.write(
+        {
+            f"{n}.yaml": PROJECT.replace("search", name).replace("Search", name)
+            for n, name in enumerate(names)
+        }
+    )
     assert [resource.address.name for resource in folder.load().resources] == ["a", "b", "c"]
 
 
 def test_a_resource_knows_its_place_and_its_fields_places(folder: Folder) -> None:
     folder.write({"m.yaml": f"# first\n---\n{PROJECT}"})
     (resource,) = folder.load().resources
-    assert (str(resource.location), str(resource.locations["name"])) == ("m.yaml:3:1", "m.yaml:5:14")
+    assert (str(resource.location), str(resource.locations["name"])) == (
+        "m.yaml:3:1",
+        "m.yaml:5:14",
+    )
 
 
 def test_a_lifecycle_is_read_whole(folder: Folder) -> None:
@@ -80,7 +88,9 @@ BASE = {
 }
 
 
-def digest(folder: Folder, changes: Mapping[str, str | None], environment: str | None = None) -> str:
+def digest(
+    folder: Folder, changes: Mapping[str, str | None], environment: str | None = None
+) -> str:
     for path in folder.root.rglob("*"):
         if path.is_file():
             path.unlink()
@@ -100,7 +110,9 @@ def digest(folder: Folder, changes: Mapping[str, str | None], environment: str |
         {"docs/b.txt": "matches no glob"},
     ],
 )  # fmt: skip
-def test_the_digest_does_not_care_how_it_is_written(folder: Folder, changes: dict[str, str]) -> None:
+def test_the_digest_does_not_care_how_it_is_written(
+    folder: Folder, changes: dict[str, str]
+) -> None:
     assert digest(folder, changes) == digest(folder, {})
 
 
@@ -114,12 +126,26 @@ def test_the_digest_does_not_care_how_it_is_written(folder: Folder, changes: dic
         {"docs/a.md": "other bytes"},
         {"docs/b.md": "another file"},
         {"reconciler.yaml": BASE["reconciler.yaml"].replace("acme", "other")},
-        {"reconciler.yaml": BASE["reconciler.yaml"].replace("spec: {", "spec: {guards: {max_deletes: 3}, ")},
-        {"reconciler.yaml": BASE["reconciler.yaml"].replace("spec: {", "spec: {outputs: {a: '${Agent/bot}'}, ")},
-        {"reconciler.yaml": BASE["reconciler.yaml"].replace("spec: {", "spec: {projects: {old: p_1}, ")},
+        {
+            "reconciler.yaml": BASE["reconciler.yaml"].replace(
+                "spec: {", "spec: {guards: {max_deletes: 3}, "
+            )
+        },
+        {
+            "reconciler.yaml": BASE["reconciler.yaml"].replace(
+                "spec: {", "spec: {outputs: {a: '${Agent/bot}'}, "
+            )
+        },
+        {
+            "reconciler.yaml": BASE["reconciler.yaml"].replace(
+                "spec: {", "spec: {projects: {old: p_1}, "
+            )
+        },
     ],
 )
-def test_the_digest_changes_with_what_would_be_applied(folder: Folder, changes: dict[str, str]) -> None:
+def test_the_digest_changes_with_what_would_be_applied(
+    folder: Folder, changes: dict[str, str]
+) -> None:
     assert digest(folder, changes) != digest(folder, {})
 
 
@@ -148,20 +174,29 @@ def loaded(files: Mapping[int, list[str]]) -> Configuration:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.permutations(DOCUMENTS), st.lists(st.integers(0, 3), min_size=len(DOCUMENTS), max_size=len(DOCUMENTS)))
-def test_the_order_of_files_and_documents_does_not_matter(documents: list[str], where: list[int]) -> None:
+@given(
+    st.permutations(DOCUMENTS),
+    st.lists(st.integers(0, 3), min_size=len(DOCUMENTS), max_size=len(DOCUMENTS)),
+)
+def test_the_order_of_files_and_documents_does_not_matter(
+    documents: list[str], where: list[int]
+) -> None:
     files: dict[int, list[str]] = {}
     for document, number in zip(documents, where, strict=True):
         files.setdefault(number, []).append(document)
     found, wanted = loaded(files), loaded({0: DOCUMENTS})
     assert found.digest == wanted.digest
-    assert [(one.address, one.spec) for one in found.resources] == [(one.address, one.spec) for one in wanted.resources]
+    assert [(one.address, one.spec) for one in found.resources] == [
+        (one.address, one.spec) for one in wanted.resources
+    ]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(st.sampled_from("kind:AgetmadnsporjcV{}[]'\"$ \n-&*!|>0"), max_size=80))
 def test_no_text_at_all_breaks_the_loader(text: str) -> None:
     with tempfile.TemporaryDirectory() as root:
-        (Path(root) / "a.yaml").write_text(f"kind: Agent\nmetadata: {{name: a}}\nspec:\n  model: m\n{text}")
+        (Path(root) / "a.yaml").write_text(
+            f"kind: Agent\nmetadata: {{name: a}}\nspec:\n  model: m\n{text}"
+        )
         with contextlib.suppress(ConfigurationError):
             load_configuration(Settings(root=Path(root)), KINDS)

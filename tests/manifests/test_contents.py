@@ -39,7 +39,10 @@ def load(folder: Path, *, whole: bool) -> Configuration:
 
 def test_what_is_completed_is_what_is_read_at_once(folder: Path) -> None:
     completed, whole = load(folder, whole=False).completed(), load(folder, whole=True)
-    assert (completed.resources[0].spec, completed.digest) == (whole.resources[0].spec, whole.digest)
+    assert (completed.resources[0].spec, completed.digest) == (
+        whole.resources[0].spec,
+        whole.digest,
+    )
 
 
 def test_what_is_not_completed_has_no_digest_that_could_approve_anything(folder: Path) -> None:
@@ -52,7 +55,9 @@ def test_every_file_that_must_not_be_read_is_told_with_the_item_that_found_it(fo
     declared = load(folder, whole=False)
     with pytest.raises(ConfigurationError) as caught:
         declared.completed()
-    assert [(one.location.line, one.location.column) for one in caught.value.diagnostics if one.location] == [
+    assert [
+        (one.location.line, one.location.column) for one in caught.value.diagnostics if one.location
+    ] == [
         (6, 13),
         (8, 13),
     ]
@@ -60,10 +65,14 @@ def test_every_file_that_must_not_be_read_is_told_with_the_item_that_found_it(fo
 
 def test_problems_of_files_and_of_manifests_are_told_together(folder: Path) -> None:
     (folder / "docs/a.md").write_text(KEY)
-    (folder / "other.yaml").write_text("kind: Assistant\nmetadata: {name: bot}\nspec: {modle: gpt-4.1}\n")
+    (folder / "other.yaml").write_text(
+        "kind: Assistant\nmetadata: {name: bot}\nspec: {modle: gpt-4.1}\n"
+    )
     with pytest.raises(ConfigurationError) as caught:
         load(folder, whole=False)
-    assert {one.location.file.rpartition("/")[2] for one in caught.value.diagnostics if one.location} == {
+    assert {
+        one.location.file.rpartition("/")[2] for one in caught.value.diagnostics if one.location
+    } == {
         "other.yaml",
         "store.yaml",
     }

@@ -25,7 +25,9 @@ spec:
     limits: {gpt-4.1: {requests: 5}, list: [a, b]}
     nothing: {default: null}
 """
-HANDBOOK = "kind: VectorStore\nmetadata: {name: handbook, project: search}\nspec: {name: Handbook}\n"
+HANDBOOK = (
+    "kind: VectorStore\nmetadata: {name: handbook, project: search}\nspec: {name: Handbook}\n"
+)
 
 
 def agent(name: str) -> str:
@@ -33,7 +35,9 @@ def agent(name: str) -> str:
 
 
 def with_name(folder: Folder, name: str) -> Folder:
-    return folder.write({"reconciler.yaml": STACK, "m.yaml": f"{PROJECT}---\n{HANDBOOK}---\n{agent(name)}"})
+    return folder.write(
+        {"reconciler.yaml": STACK, "m.yaml": f"{PROJECT}---\n{HANDBOOK}---\n{agent(name)}"}
+    )
 
 
 STORE = Reference(Address("VectorStore", "handbook", "search"))
@@ -57,7 +61,10 @@ STORE_NAME = Reference(Address("VectorStore", "handbook", "search"), ("name",))
         ("${VectorStore/search/handbook}", STORE),
         ("${VectorStore/search/handbook.id}", STORE),
         ("${VectorStore/search/handbook.name}", STORE_NAME),
-        ("see ${VectorStore/search/handbook} for ${var.text}", Template(("see ", STORE, " for hello"))),
+        (
+            "see ${VectorStore/search/handbook} for ${var.text}",
+            Template(("see ", STORE, " for hello")),
+        ),
     ],
 )
 def test_an_expression_comes_to_its_value(folder: Folder, text: str, meant: Any) -> None:
@@ -66,8 +73,12 @@ def test_an_expression_comes_to_its_value(folder: Folder, text: str, meant: Any)
     assert folder.spec("Agent/bot")["name"] == meant
 
 
-@pytest.mark.parametrize(("expression", "meant"), [("${var.number}", 3), ("${var.limits.gpt-4.1.requests}", 5)])
-def test_a_string_that_is_one_expression_keeps_the_type(folder: Folder, expression: str, meant: Any) -> None:
+@pytest.mark.parametrize(
+    ("expression", "meant"), [("${var.number}", 3), ("${var.limits.gpt-4.1.requests}", 5)]
+)
+def test_a_string_that_is_one_expression_keeps_the_type(
+    folder: Folder, expression: str, meant: Any
+) -> None:
     limit = f"kind: RateLimit\nmetadata: {{name: m, project: search}}\nspec: {{model: m, max_requests_per_1_minute: '{expression}'}}\n"  # noqa: E501
     folder.write({"reconciler.yaml": STACK, "m.yaml": f"{PROJECT}---\n{limit}"})
     assert folder.spec("RateLimit/search/m")["max_requests_per_1_minute"] == meant
@@ -76,14 +87,20 @@ def test_a_string_that_is_one_expression_keeps_the_type(folder: Folder, expressi
 NOT_CLEAR = "To write ${ literally, use $${."
 FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or ${each.value}"
 REFUSED = {
-    "unknown form": ("${HOME}", f'Unknown expression: "${{HOME}}" is not one of {FORMS}. {NOT_CLEAR}'),
+    "unknown form": (
+        "${HOME}",
+        f'Unknown expression: "${{HOME}}" is not one of {FORMS}. {NOT_CLEAR}',
+    ),
     "empty": ("${}", f'Unknown expression: "${{}}" is not one of {FORMS}. {NOT_CLEAR}'),
     "unfinished": ("a ${var.text", f"Unfinished expression: A ${{ has no closing }}. {NOT_CLEAR}"),
     "unknown variable": (
         "${var.nmber}",
         'Unknown variable: No variable "nmber" is declared. Did you mean "number"?',
     ),
-    "unknown key": ("${var.limits.lst}", 'No such key: "var.limits" has no "lst". Did you mean "list"?'),
+    "unknown key": (
+        "${var.limits.lst}",
+        'No such key: "var.limits" has no "lst". Did you mean "list"?',
+    ),
     "no such index": ("${var.limits.list.2}", 'No such key: "var.limits.list" has no "2".'),
     "map in text": (
         "x ${var.limits}",
@@ -123,7 +140,10 @@ REFUSED = {
         "${each.key}",
         'No for_each here: "${each.key}" is only valid in a document with for_each.',
     ),
-    "missing file": ("${file:no.md}", 'No such file: "no.md" does not exist in the stack\'s folder.'),
+    "missing file": (
+        "${file:no.md}",
+        'No such file: "no.md" does not exist in the stack\'s folder.',
+    ),
     "folder": ("${file:.}", 'Not a file: "." is a folder.'),
     "absolute path": (
         "${file:/etc/passwd}",
@@ -164,7 +184,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_an_expression_that_cannot_be_followed_is_one_problem(folder: Folder, text: str, message: str) -> None:
+def test_an_expression_that_cannot_be_followed_is_one_problem(
+    folder: Folder, text: str, message: str
+) -> None:
     folder.env |= {"SECRET": "not for manifests", "RECONCILER_ALLOW_ENV": "UNSET"}
     with_name(folder, f"'{text}'")
     assert folder.problems() == [f"m.yaml:13:9: error: Agent/bot: {message}"]
@@ -173,7 +195,9 @@ def test_an_expression_that_cannot_be_followed_is_one_problem(folder: Folder, te
 def test_a_file_that_is_not_text_is_refused(folder: Folder) -> None:
     with_name(folder, "${file:logo.png}")
     (folder.root / "logo.png").write_bytes(b"\x89PNG\xff")
-    assert folder.problems() == ['m.yaml:13:9: error: Agent/bot: Not UTF-8: "logo.png" is not UTF-8 text.']
+    assert folder.problems() == [
+        'm.yaml:13:9: error: Agent/bot: Not UTF-8: "logo.png" is not UTF-8 text.'
+    ]
 
 
 def test_a_link_out_of_the_stack_is_not_followed(folder: Folder) -> None:
@@ -212,13 +236,19 @@ def test_a_link_within_the_stack_is_followed(folder: Folder) -> None:
 
 
 def test_keys_are_not_expanded(folder: Folder) -> None:
-    folder.write({"m.yaml": "kind: Agent\nmetadata: {name: bot}\nspec: {model: m, metadata: {'${var.x}': v}}\n"})
+    folder.write(
+        {
+            "m.yaml": "kind: Agent\nmetadata: {name: bot}\nspec: {model: m, metadata: {'${var.x}': v}}\n"
+        }
+    )
     assert folder.spec("Agent/bot")["metadata"] == {"${var.x}": "v"}
 
 
 def test_metadata_cannot_hold_a_reference(folder: Folder) -> None:
     folder.write(
-        {"m.yaml": f"{PROJECT}---\nkind: Agent\nmetadata: {{name: '${{Project/search}}'}}\nspec: {{model: m}}\n"}
+        {
+            "m.yaml": f"{PROJECT}---\nkind: Agent\nmetadata: {{name: '${{Project/search}}'}}\nspec: {{model: m}}\n"
+        }
     )
     assert folder.problems() == [
         (

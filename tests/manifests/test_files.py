@@ -43,8 +43,14 @@ HANDBOOK = {
         ("{path: docs/*.md}", ["docs/a.md"]),
         ("{path: docs/a.md}", ["docs/a.md"]),
         ("{path: ./docs//a.md}", ["docs/a.md"]),
-        ("{path: docs/**/*.md}", ["docs/a.md", "docs/deep/c.md", "docs/deep/er/d.md", "docs/drafts/e.md"]),
-        ("{path: docs/**}", ["docs/a.md", "docs/b.txt", "docs/deep/c.md", "docs/deep/er/d.md", "docs/drafts/e.md"]),
+        (
+            "{path: docs/**/*.md}",
+            ["docs/a.md", "docs/deep/c.md", "docs/deep/er/d.md", "docs/drafts/e.md"],
+        ),
+        (
+            "{path: docs/**}",
+            ["docs/a.md", "docs/b.txt", "docs/deep/c.md", "docs/deep/er/d.md", "docs/drafts/e.md"],
+        ),
         ("{path: '*/?.md'}", ["docs/a.md", "other/g.md"]),
         ("{path: 'docs/[ab].*'}", ["docs/a.md", "docs/b.txt"]),
         ("{path: 'docs/[!a].*'}", ["docs/b.txt"]),
@@ -56,7 +62,10 @@ HANDBOOK = {
         ("{path: docs/**/*.md, ignore: [docs/deep/**]}", ["docs/a.md", "docs/drafts/e.md"]),
         ("{path: docs/**/*.md, ignore: [deep/**, drafts/e.md]}", ["docs/a.md"]),
         ("{path: docs/**/*.md, ignore: [deep, drafts/]}", ["docs/a.md"]),
-        ("{path: docs/**/*.md, ignore: ['**/drafts/**', '**/c.md']}", ["docs/a.md", "docs/deep/er/d.md"]),
+        (
+            "{path: docs/**/*.md, ignore: ['**/drafts/**', '**/c.md']}",
+            ["docs/a.md", "docs/deep/er/d.md"],
+        ),
     ],
 )
 def test_a_glob_finds_files(folder: Folder, item: str, found: list[str]) -> None:
@@ -72,7 +81,9 @@ def test_a_member_carries_what_its_bytes_are_and_what_the_item_says(folder: Fold
 
 
 def test_an_uploaded_file_is_a_member_by_its_id(folder: Folder) -> None:
-    folder.write({"a.md": "x", "m.yaml": upload("a.md") + "---\n" + store("[{file_id: '${File/f}'}]")})
+    folder.write(
+        {"a.md": "x", "m.yaml": upload("a.md") + "---\n" + store("[{file_id: '${File/f}'}]")}
+    )
     (member,) = folder.spec("VectorStore/s")["files"].members
     assert (member.key, member.content) == ("${File/f}", None)
 
@@ -80,7 +91,9 @@ def test_an_uploaded_file_is_a_member_by_its_id(folder: Folder) -> None:
 def test_a_key_is_in_composed_unicode_whatever_the_disk_says(folder: Folder) -> None:
     name = unicodedata.normalize("NFD", "docs/schön.md")
     folder.write({name: "x"})
-    assert members(folder, "[{path: 'docs/sch*.md'}]") == [unicodedata.normalize("NFC", "docs/schön.md")]
+    assert members(folder, "[{path: 'docs/sch*.md'}]") == [
+        unicodedata.normalize("NFC", "docs/schön.md")
+    ]
 
 
 EMPTY_FOLDERS = {
@@ -95,12 +108,16 @@ EMPTY_FOLDERS = {
 def test_a_glob_without_a_match_is_an_error(folder: Folder, files: dict[str, str]) -> None:
     folder.write({**files, "m.yaml": store("[{path: docs/*.md, ignore: [drafts.md]}]")})
     (problem,) = folder.problems()
-    assert problem.startswith('m.yaml:4:18: error: VectorStore/s: No files: "docs/*.md" matches no file.')
+    assert problem.startswith(
+        'm.yaml:4:18: error: VectorStore/s: No files: "docs/*.md" matches no file.'
+    )
     assert "allow_empty: true" in problem
 
 
 def test_a_glob_may_match_nothing_where_its_item_allows_that(folder: Folder) -> None:
-    folder.write({"a.md": "x", "m.yaml": store("[{path: docs/*.md, allow_empty: true}, {path: a.md}]")})
+    folder.write(
+        {"a.md": "x", "m.yaml": store("[{path: docs/*.md, allow_empty: true}, {path: a.md}]")}
+    )
     assert [member.key for member in folder.spec("VectorStore/s")["files"].members] == ["a.md"]
     assert folder.warnings() == []
 
@@ -113,9 +130,15 @@ def test_a_folder_of_a_skill_that_matches_nothing_is_an_error(folder: Folder) ->
 
 
 BAD = {
-    "missing file": ("[{path: no.md}]", '18: error: No such file: "no.md" does not exist in the stack\'s folder.'),
+    "missing file": (
+        "[{path: no.md}]",
+        '18: error: No such file: "no.md" does not exist in the stack\'s folder.',
+    ),
     "folder": ("[{path: docs}]", '18: error: Not a file: "docs" is a folder.'),
-    "upwards": ("[{path: ../x}]", '18: error: Path outside the stack: "../x" points outside the stack\'s folder.'),
+    "upwards": (
+        "[{path: ../x}]",
+        '18: error: Path outside the stack: "../x" points outside the stack\'s folder.',
+    ),
     "glob upwards": (
         "[{path: '../*.md'}]",
         '18: error: Path outside the stack: "../*.md" points outside the stack\'s folder.',
@@ -150,7 +173,9 @@ BAD = {
             "[{path: docs/a.md, chunking_strategy: {type: static, static: {max_chunk_size_tokens: 200, "
             "chunk_overlap_tokens: 101}}}]"
         ),
-        ("122: error: Out of range: chunk_overlap_tokens is 101; the maximum is half of max_chunk_size_tokens: 100."),
+        (
+            "122: error: Out of range: chunk_overlap_tokens is 101; the maximum is half of max_chunk_size_tokens: 100."
+        ),
     ),
     "reference as a path": (
         "[{path: '${Project/search}'}]",
@@ -182,7 +207,9 @@ def test_every_bad_item_is_told(folder: Folder) -> None:
 
 
 def test_a_path_too_long_for_an_attribute_is_refused(folder: Folder) -> None:
-    folder.write({"/".join(["d" * 100] * 6) + "/a.md": "x"} | {"m.yaml": store("[{path: '**/*.md'}]")})
+    folder.write(
+        {"/".join(["d" * 100] * 6) + "/a.md": "x"} | {"m.yaml": store("[{path: '**/*.md'}]")}
+    )
     assert folder.problems() == [
         f'm.yaml:4:18: error: VectorStore/s: Path too long: "{"d" * 60}…" has 610 characters; the maximum is 512.'
     ]
@@ -196,7 +223,9 @@ def test_a_linked_file_that_leads_out_is_refused(folder: Folder) -> None:
     assert "points outside the stack's folder through a link" in folder.problems()[0]
 
 
-def test_a_linked_file_that_leads_out_is_refused_beside_files_that_were_read(folder: Folder) -> None:
+def test_a_linked_file_that_leads_out_is_refused_beside_files_that_were_read(
+    folder: Folder,
+) -> None:
     (folder.root.parent / "secret.md").write_text("x")
     folder.write(HANDBOOK)
     (folder.root / "docs" / "z.md").symlink_to(folder.root.parent / "secret.md")
@@ -210,7 +239,12 @@ def test_every_file_of_a_linked_folder_that_leads_out_is_refused(folder: Folder)
     for name in ("a.md", "b.md"):
         (other / name).write_text("x")
     (folder.root / "link").symlink_to(other)
-    folder.write({f"{name}.yaml": upload(f"link/{name}.md").replace("name: f", f"name: {name}") for name in "ab"})
+    folder.write(
+        {
+            f"{name}.yaml": upload(f"link/{name}.md").replace("name: f", f"name: {name}")
+            for name in "ab"
+        }
+    )
     assert ["through a link" in problem for problem in folder.problems()] == [True, True]
 
 
@@ -225,12 +259,16 @@ def test_a_linked_folder_is_not_entered(folder: Folder) -> None:
 def test_what_is_no_regular_file_is_refused(folder: Folder) -> None:
     os.mkfifo(folder.root / "pipe")
     folder.write({"m.yaml": upload("pipe")})
-    assert folder.problems() == ['m.yaml:3:14: error: File/f: Not a file: "pipe" is not a regular file.']
+    assert folder.problems() == [
+        'm.yaml:3:14: error: File/f: Not a file: "pipe" is not a regular file.'
+    ]
 
 
 def test_a_file_is_known_by_its_digest(folder: Folder) -> None:
     folder.write({"data/a.md": "hello", "m.yaml": upload("data/../data/a.md")})
-    assert folder.spec("File/f")["path"] == LocalFile("data/a.md", hashlib.sha256(b"hello").hexdigest(), 5)
+    assert folder.spec("File/f")["path"] == LocalFile(
+        "data/a.md", hashlib.sha256(b"hello").hexdigest(), 5
+    )
 
 
 def test_manifests_lie_in_a_folder_whose_name_looks_like_a_pattern(folder: Folder) -> None:
@@ -242,7 +280,8 @@ def test_manifests_lie_in_a_folder_whose_name_looks_like_a_pattern(folder: Folde
 
 
 @pytest.mark.parametrize(
-    "pattern", ["**/" * 12 + "x", "*a" * 20 + "b", "/".join(["*", "**"] * 12) + "/x", "?*" * 20 + "z"]
+    "pattern",
+    ["**/" * 12 + "x", "*a" * 20 + "b", "/".join(["*", "**"] * 12) + "/x", "?*" * 20 + "z"],
 )
 def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
     assert compile_globs([pattern]).fullmatch("/".join(["a" * 30] * 25)) is None
@@ -250,7 +289,13 @@ def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "prefix", "depth"),
-    [("a/b/*.md", "a/b", 0), ("a/*/c.md", "a", 1), ("*.md", "", 0), ("a/**/b.md", "a", None), ("a/b.md", "a", 0)],
+    [
+        ("a/b/*.md", "a/b", 0),
+        ("a/*/c.md", "a", 1),
+        ("*.md", "", 0),
+        ("a/**/b.md", "a", None),
+        ("a/b.md", "a", 0),
+    ],
 )
 def test_a_glob_knows_where_to_look(pattern: str, prefix: str, depth: int | None) -> None:
     assert (Glob(pattern).prefix, Glob(pattern).depth) == (prefix, depth)

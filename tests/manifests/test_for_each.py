@@ -47,7 +47,10 @@ def test_an_empty_map_declares_nothing(folder: Folder) -> None:
 
 def test_an_expression_can_give_the_map(folder: Folder) -> None:
     folder.write(
-        {"m.yaml": limits("${var.models}"), "reconciler.yaml": "kind: Stack\nspec: {variables: {models: {a: 1}}}\n"}
+        {
+            "m.yaml": limits("${var.models}"),
+            "reconciler.yaml": "kind: Stack\nspec: {variables: {models: {a: 1}}}\n",
+        }
     )
     assert addresses(folder) == ["Project/search", "RateLimit/search/a"]
 

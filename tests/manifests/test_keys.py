@@ -14,7 +14,9 @@ AGENT = "kind: Agent\nmetadata: {name: bot}\nspec: {model: m}\n"
 
 def account(name: str, target: str) -> str:
     metadata = f"{{name: {name}, project: search}}"
-    return f"---\nkind: ServiceAccount\nmetadata: {metadata}\nspec: {{name: {name}, key: {target}}}\n"
+    return (
+        f"---\nkind: ServiceAccount\nmetadata: {metadata}\nspec: {{name: {name}, key: {target}}}\n"
+    )
 
 
 def stack(credentials: str) -> str:
@@ -28,7 +30,9 @@ def missing(folder: Folder) -> list[str]:
 def test_without_a_stack_the_usual_variables_hold_the_keys(folder: Folder) -> None:
     folder.env.update(OPENAI_API_KEY="sk-project-key", OPENAI_ADMIN_KEY="sk-admin-key")
     credentials = folder.write({"m.yaml": AGENT}).load().stack.credentials
-    assert [(one.source, one.secret.reveal() if one.secret else None) for one in credentials.all()] == [
+    assert [
+        (one.source, one.secret.reveal() if one.secret else None) for one in credentials.all()
+    ] == [
         ("OPENAI_ADMIN_KEY", "sk-admin-key"),
         ("OPENAI_API_KEY", "sk-project-key"),
     ]
@@ -36,7 +40,9 @@ def test_without_a_stack_the_usual_variables_hold_the_keys(folder: Folder) -> No
 
 def test_a_credential_says_which_variable_and_which_entry_it_is(folder: Folder) -> None:
     folder.env["SEARCH_KEY"] = "sk-of-search"
-    folder.write({"reconciler.yaml": stack("{projects: {search: '${env.SEARCH_KEY}'}}"), "m.yaml": AGENT})
+    folder.write(
+        {"reconciler.yaml": stack("{projects: {search: '${env.SEARCH_KEY}'}}"), "m.yaml": AGENT}
+    )
     found = folder.load().stack.credentials.projects["search"]
     assert found.source == "SEARCH_KEY (credentials.projects.search in reconciler.yaml)"
     assert found.secret is not None
@@ -65,9 +71,19 @@ def test_a_credential_of_a_file_is_left_to_be_read_later(folder: Folder) -> None
 
 def test_an_environment_replaces_single_credentials(folder: Folder) -> None:
     text = stack("{default: '${env.A}', projects: {one: '${env.B}', two: '${env.C}'}}")
-    folder.write({"reconciler.yaml": text + "  environments: {prod: {credentials: {projects: {two: '${env.D}'}}}}\n"})
+    folder.write(
+        {
+            "reconciler.yaml": text
+            + "  environments: {prod: {credentials: {projects: {two: '${env.D}'}}}}\n"
+        }
+    )
     credentials = folder.load_stack(environment="prod").credentials
-    assert [one.source.split(" ")[0] for one in credentials.all()] == ["OPENAI_ADMIN_KEY", "A", "B", "D"]
+    assert [one.source.split(" ")[0] for one in credentials.all()] == [
+        "OPENAI_ADMIN_KEY",
+        "A",
+        "B",
+        "D",
+    ]
 
 
 @pytest.mark.parametrize("value", [KEY, "x ${env.A}", "${var.key}", "plain"])
@@ -102,7 +118,9 @@ def test_a_credential_file_outside_the_stack_is_refused(folder: Folder) -> None:
         AGENT.replace("model: m", f"model: m, tools: '{KEY}'"),
     ],
 )
-def test_a_key_in_use_is_refused_in_any_manifest_and_never_printed(folder: Folder, document: str) -> None:
+def test_a_key_in_use_is_refused_in_any_manifest_and_never_printed(
+    folder: Folder, document: str
+) -> None:
     folder.env["OPENAI_API_KEY"] = KEY
     folder.write({"reconciler.yaml": LEAKY, "m.yaml": document, "copy.txt": KEY})
     problems = folder.problems(variables={"leak": KEY})
@@ -123,7 +141,9 @@ def test_the_key_in_a_credential_file_is_refused_in_manifests_too(folder: Folder
 
 def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
     folder.env["OPENAI_API_KEY"] = KEY
-    folder.write({"reconciler.yaml": LEAKY.replace("{v", "{outputs: {a: '${var.leak}'}, v"), "m.yaml": AGENT})
+    folder.write(
+        {"reconciler.yaml": LEAKY.replace("{v", "{outputs: {a: '${var.leak}'}, v"), "m.yaml": AGENT}
+    )
     assert folder.problems(variables={"leak": KEY}) == [
         (
             'reconciler.yaml:2:21: error: A credential does not belong in a manifest: The variable "leak" '
@@ -140,14 +160,18 @@ def test_a_key_in_use_is_refused_in_an_output(folder: Folder) -> None:
         "---\n" + AGENT.replace("model: m", "model: m, instructions: '${file:secrets/a.key}'"),
     ],
 )
-def test_a_file_that_a_key_is_written_to_gets_into_no_resource(folder: Folder, document: str) -> None:
+def test_a_file_that_a_key_is_written_to_gets_into_no_resource(
+    folder: Folder, document: str
+) -> None:
     text = PROJECT + document + account("a", "{write_to: {file: secrets/a.key}}")
     folder.write({"m.yaml": text, "secrets/a.key": "sk-whatever-it-is"})
     assert "A credential does not belong in a manifest" in folder.problems()[0]
 
 
 def test_what_only_looks_like_a_key_is_a_warning(folder: Folder) -> None:
-    folder.write({"m.yaml": AGENT.replace("model: m", f"model: m, instructions: 'for example {KEY}'")})
+    folder.write(
+        {"m.yaml": AGENT.replace("model: m", f"model: m, instructions: 'for example {KEY}'")}
+    )
     assert folder.warnings() == [
         "m.yaml:3:32: warning: Agent/bot: Looks like a key: The text contains something that looks like an API key."
     ]
@@ -194,7 +218,9 @@ def test_a_bad_sink_is_one_problem(folder: Folder, target: str, message: str) ->
 
 
 def test_two_keys_in_one_file_are_refused(folder: Folder) -> None:
-    sinks = account("a", "{write_to: {file: secrets/k}}") + account("b", "{write_to: {file: ./secrets//k}}")
+    sinks = account("a", "{write_to: {file: secrets/k}}") + account(
+        "b", "{write_to: {file: ./secrets//k}}"
+    )
     folder.write({"m.yaml": PROJECT + sinks})
     assert folder.problems() == [
         (
@@ -211,7 +237,8 @@ def test_a_configuration_is_valid_without_any_key(folder: Folder) -> None:
 
 def test_each_scope_without_a_key_is_one_problem_at_its_first_resource(folder: Folder) -> None:
     more = "".join(
-        f"---\nkind: Agent\nmetadata: {{name: {name}, project: search}}\nspec: {{model: m}}\n" for name in "ab"
+        f"---\nkind: Agent\nmetadata: {{name: {name}, project: search}}\nspec: {{model: m}}\n"
+        for name in "ab"
     )
     folder.write({"m.yaml": f"{PROJECT}---\n{AGENT}{more}"})
     assert missing(folder) == [
@@ -226,14 +253,18 @@ def test_each_scope_without_a_key_is_one_problem_at_its_first_resource(folder: F
 
 def test_the_default_key_serves_every_project_without_its_own(folder: Folder) -> None:
     folder.env.update(OPENAI_API_KEY="sk-project-key", OPENAI_ADMIN_KEY="sk-admin-key")
-    folder.write({"m.yaml": PROJECT + "---\n" + AGENT.replace("name: bot", "name: bot, project: search")})
+    folder.write(
+        {"m.yaml": PROJECT + "---\n" + AGENT.replace("name: bot", "name: bot, project: search")}
+    )
     assert missing(folder) == []
 
 
 def test_a_project_whose_own_key_is_not_set_does_not_fall_back_to_another(folder: Folder) -> None:
     folder.env.update(OPENAI_API_KEY="sk-project-key", OPENAI_ADMIN_KEY="sk-admin-key")
     document = PROJECT + "---\n" + AGENT.replace("name: bot", "name: bot, project: search")
-    folder.write({"reconciler.yaml": stack("{projects: {search: '${env.NOPE}'}}"), "m.yaml": document})
+    folder.write(
+        {"reconciler.yaml": stack("{projects: {search: '${env.NOPE}'}}"), "m.yaml": document}
+    )
     assert missing(folder) == [
         (
             'm.yaml:5:1: error: Agent/search/bot: No key for project "search": 1 resource needs it: set NOPE '
@@ -250,13 +281,20 @@ def test_a_key_file_that_exists_or_will_be_written_is_a_key(folder: Folder, how:
         folder.write({"secrets/a.key": "sk-search-key"})
     else:
         document += account("a", "{write_to: {file: ./secrets/a.key}}")
-    folder.write({"reconciler.yaml": stack("{projects: {search: '${file:secrets/a.key}'}}"), "m.yaml": document})
+    folder.write(
+        {
+            "reconciler.yaml": stack("{projects: {search: '${file:secrets/a.key}'}}"),
+            "m.yaml": document,
+        }
+    )
     assert missing(folder) == []
 
 
 def test_a_key_file_that_nobody_writes_is_no_key(folder: Folder) -> None:
     document = AGENT
-    folder.write({"reconciler.yaml": stack("{default: '${file:secrets/a.key}'}"), "m.yaml": document})
+    folder.write(
+        {"reconciler.yaml": stack("{default: '${file:secrets/a.key}'}"), "m.yaml": document}
+    )
     assert missing(folder) == [
         (
             "m.yaml:1:1: error: Agent/bot: No key for the default scope: 1 resource needs it: secrets/a.key "
@@ -266,7 +304,9 @@ def test_a_key_file_that_nobody_writes_is_no_key(folder: Folder) -> None:
 
 
 def test_all_known_keys_are_listed_for_redaction(folder: Folder) -> None:
-    folder.env.update(OPENAI_API_KEY="sk-project-key", OPENAI_ADMIN_KEY="sk-admin-key", OTHER="sk-other-key")
+    folder.env.update(
+        OPENAI_API_KEY="sk-project-key", OPENAI_ADMIN_KEY="sk-admin-key", OTHER="sk-other-key"
+    )
     text = stack("{default: '${env.OTHER}', projects: {a: '${file:secrets/a.key}'}}")
     folder.write({"reconciler.yaml": text, "m.yaml": AGENT, "secrets/a.key": "sk-file-key\n"})
     secrets = {secret.reveal() for secret in folder.load().secrets}
@@ -288,27 +328,42 @@ TARGETS = {
     "below a manifest": ("m.yaml/k", '"m.yaml/k" is below "m.yaml", which is a file.'),
     "the usual state folder": (".reconciler/k", '".reconciler/k" is in the state folder.'),
     "the state folder": ("state/deep/k", '"state/deep/k" is in the state folder.'),
-    "workflows": (".github/workflows/k", '".github/workflows/k" is in .github, whose files are published or executed.'),
+    "workflows": (
+        ".github/workflows/k",
+        '".github/workflows/k" is in .github, whose files are published or executed.',
+    ),
 }
 
 
 @pytest.mark.parametrize(("target", "message"), TARGETS.values(), ids=TARGETS.keys())
-def test_a_file_that_is_something_else_takes_no_key(folder: Folder, target: str, message: str) -> None:
+def test_a_file_that_is_something_else_takes_no_key(
+    folder: Folder, target: str, message: str
+) -> None:
     (folder.root / "d").mkdir()
     text = "kind: Stack\nspec: {backend: {local: {path: state}}}\n"
-    folder.write({"reconciler.yaml": text, "m.yaml": PROJECT + account("a", f"{{write_to: {{file: {target}}}}}")})
+    folder.write(
+        {
+            "reconciler.yaml": text,
+            "m.yaml": PROJECT + account("a", f"{{write_to: {{file: {target}}}}}"),
+        }
+    )
     where = "m.yaml:7:40: error: ServiceAccount/search/a: Unusable file for a key"
     assert folder.problems() == [f"{where}: {message} Choose another file."]
 
 
 def test_no_key_is_written_into_a_git_folder(folder: Folder) -> None:
     folder.write({"m.yaml": PROJECT + account("a", "{write_to: {file: .git/k}}")})
-    assert folder.problems()[0].startswith("m.yaml:7:40: error: ServiceAccount/search/a: Path inside .git")
+    assert folder.problems()[0].startswith(
+        "m.yaml:7:40: error: ServiceAccount/search/a: Path inside .git"
+    )
 
 
 @pytest.mark.parametrize("names", [("k", "k/x"), ("k/x", "k")])
 def test_a_key_file_is_not_a_folder_of_another(folder: Folder, names: tuple[str, str]) -> None:
-    accounts = [account(name, f"{{write_to: {{file: {file}}}}}") for name, file in zip("ab", names, strict=True)]
+    accounts = [
+        account(name, f"{{write_to: {{file: {file}}}}}")
+        for name, file in zip("ab", names, strict=True)
+    ]
     (problem,) = folder.write({"m.yaml": PROJECT + "".join(accounts)}).problems()
     assert 'writes its key to "k", which therefore cannot be a folder.' in problem
 
@@ -320,9 +375,18 @@ def test_a_key_file_that_links_to_itself_is_no_mistake_of_ours(folder: Folder) -
 
 
 @pytest.mark.parametrize("glob", ["out/*", "**/*", "out/**/*.key", "*/a.key"])
-def test_a_key_that_is_still_to_be_written_is_kept_out_of_a_store(folder: Folder, glob: str) -> None:
-    store = f"---\nkind: VectorStore\nmetadata: {{name: s}}\nspec: {{files: [{{path: '{glob}'}}]}}\n"
-    folder.write({"m.yaml": PROJECT + store + account("a", "{write_to: {file: out/a.key}}"), "out/b.key": "x"})
+def test_a_key_that_is_still_to_be_written_is_kept_out_of_a_store(
+    folder: Folder, glob: str
+) -> None:
+    store = (
+        f"---\nkind: VectorStore\nmetadata: {{name: s}}\nspec: {{files: [{{path: '{glob}'}}]}}\n"
+    )
+    folder.write(
+        {
+            "m.yaml": PROJECT + store + account("a", "{write_to: {file: out/a.key}}"),
+            "out/b.key": "x",
+        }
+    )
     assert folder.problems() == [
         (
             "m.yaml:7:23: error: VectorStore/s: A credential does not belong in a manifest: "
@@ -348,7 +412,9 @@ def test_a_key_that_no_glob_finds_is_no_problem(folder: Folder, files: str) -> N
 
 def test_a_key_for_a_project_that_nobody_declares_is_a_warning(folder: Folder) -> None:
     folder.env["SERCH_KEY"] = "sk-of-search"
-    folder.write({"reconciler.yaml": stack("{projects: {serch: '${env.SERCH_KEY}'}}"), "m.yaml": PROJECT})
+    folder.write(
+        {"reconciler.yaml": stack("{projects: {serch: '${env.SERCH_KEY}'}}"), "m.yaml": PROJECT}
+    )
     assert folder.warnings() == [
         (
             "reconciler.yaml:3:28: warning: Key for an unknown project: No manifest declares project "

@@ -22,14 +22,25 @@ def said(folder: Folder, document: str, stack: str = STACK) -> list[str]:
     """The problems of a manifest that may read a key in use through a variable."""
     folder.env["OPENAI_API_KEY"] = KEY
     variables = {"leak": KEY} if stack is STACK else {}
-    return folder.write({"reconciler.yaml": stack, "m.yaml": document}).problems(variables=variables)
+    return folder.write({"reconciler.yaml": stack, "m.yaml": document}).problems(
+        variables=variables
+    )
 
 
 DOCUMENTS = {
     "name": (f"kind: Agent\nmetadata: {{name: {LEAK}}}\nspec: {{model: m}}\n", "2:18"),
-    "part of a name": ("kind: Agent\nmetadata: {name: 'a-${var.leak}'}\nspec: {model: m}\n", "2:18"),
-    "project": (f"kind: Agent\nmetadata: {{name: a, project: {LEAK}}}\nspec: {{model: m}}\n", "2:30"),
-    "name of a project": (f"kind: Project\nmetadata: {{name: {LEAK}}}\nspec: {{name: x}}\n", "2:18"),
+    "part of a name": (
+        "kind: Agent\nmetadata: {name: 'a-${var.leak}'}\nspec: {model: m}\n",
+        "2:18",
+    ),
+    "project": (
+        f"kind: Agent\nmetadata: {{name: a, project: {LEAK}}}\nspec: {{model: m}}\n",
+        "2:30",
+    ),
+    "name of a project": (
+        f"kind: Project\nmetadata: {{name: {LEAK}}}\nspec: {{name: x}}\n",
+        "2:18",
+    ),
     "key of for_each": (f"{EACH}for_each: {{{KEY}: 1}}\nspec: {{model: m}}\n", "3:12"),
     "item of for_each": (f"{EACH}for_each: [{LEAK}]\nspec: {{model: m}}\n", "3:12"),
     "all of for_each": (f"{BOT}for_each: {LEAK}\nspec: {{model: m}}\n", "3:11"),
@@ -46,7 +57,9 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize(("document", "place"), DOCUMENTS.values(), ids=DOCUMENTS.keys())
-def test_a_key_in_use_is_one_problem_that_prints_nothing_of_it(folder: Folder, document: str, place: str) -> None:
+def test_a_key_in_use_is_one_problem_that_prints_nothing_of_it(
+    folder: Folder, document: str, place: str
+) -> None:
     (problem,) = said(folder, document)
     assert problem.startswith(f"m.yaml:{place}")
     assert "A credential does not belong in a manifest" in problem
@@ -54,7 +67,10 @@ def test_a_key_in_use_is_one_problem_that_prints_nothing_of_it(folder: Folder, d
 
 
 def test_an_unknown_kind_that_is_a_key_in_use_is_not_quoted(folder: Folder) -> None:
-    assert not any(KEY[:8] in problem for problem in said(folder, f"kind: {KEY}\nmetadata: {{name: a}}\nspec: {{}}\n"))
+    assert not any(
+        KEY[:8] in problem
+        for problem in said(folder, f"kind: {KEY}\nmetadata: {{name: a}}\nspec: {{}}\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,14 +81,18 @@ def test_an_unknown_kind_that_is_a_key_in_use_is_not_quoted(folder: Folder) -> N
         f"{{projects: {{{KEY}: p}}}}",
     ],
 )
-def test_a_wrong_value_of_the_stack_is_not_quoted_where_it_is_a_key(folder: Folder, spec: str) -> None:
+def test_a_wrong_value_of_the_stack_is_not_quoted_where_it_is_a_key(
+    folder: Folder, spec: str
+) -> None:
     (problem,) = said(folder, PROJECT, f"kind: Stack\nspec: {spec}\n")
     assert KEY[:8] not in problem
 
 
 def test_what_is_shaped_like_a_key_is_masked_before_a_message_cuts_it(folder: Folder) -> None:
     value = "x" * 30 + " sk-proj-abcdefghijklmnopqrstuv"
-    problems = folder.write({"m.yaml": f"{BOT}spec: {{model: m, temperature: {value}}}\n"}).problems()
+    problems = folder.write(
+        {"m.yaml": f"{BOT}spec: {{model: m, temperature: {value}}}\n"}
+    ).problems()
     assert not any("sk-proj" in problem for problem in problems)
 
 
@@ -92,12 +112,16 @@ def test_a_variable_that_holds_a_key_in_use_may_not_be_read_by_manifests(folder:
     ]
 
 
-def test_secrets_are_told_as_soon_as_they_are_known_also_where_loading_fails(folder: Folder) -> None:
+def test_secrets_are_told_as_soon_as_they_are_known_also_where_loading_fails(
+    folder: Folder,
+) -> None:
     learnt: list[Secret] = []
     folder.env["OTHER"] = KEY
     stack = "kind: Stack\nspec: {credentials: {default: '${env.OTHER}'}}\n"
     with pytest.raises(ConfigurationError):
-        folder.write({"reconciler.yaml": stack, "m.yaml": "kind: Nothing\n"}).load(learn=learnt.append)
+        folder.write({"reconciler.yaml": stack, "m.yaml": "kind: Nothing\n"}).load(
+            learn=learnt.append
+        )
     assert Secret(KEY) in learnt
 
 

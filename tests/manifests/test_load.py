@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.manifests.load import MAX_BYTES, MAX_DEPTH, load_documents, parse_flow, plain_value, read_text
+from reconciler.manifests.load import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    load_documents,
+    parse_flow,
+    plain_value,
+    read_text,
+)
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.source_map import Document
 
@@ -74,7 +81,10 @@ def test_json_with_surrogate_pairs_and_escaped_slashes_is_read() -> None:
 
 def test_the_items_of_a_json_list_are_documents() -> None:
     found = documents('[{"a": 1},\n {"b": 2}]', is_json=True)
-    assert [(one.value, str(one.place)) for one in found] == [({"a": 1}, "a.yaml:1:2"), ({"b": 2}, "a.yaml:2:2")]
+    assert [(one.value, str(one.place)) for one in found] == [
+        ({"a": 1}, "a.yaml:1:2"),
+        ({"b": 2}, "a.yaml:2:2"),
+    ]
 
 
 BROKEN = {
@@ -92,10 +102,22 @@ BROKEN = {
             "for the next token that starts in line 2."
         ),
     ),
-    "control character": ("é: é\né: \x01", "a.yaml:2:4: error: Not valid YAML: Control characters are not allowed."),
-    "duplicate key": ("a: 1\nb: 2\na: 3", 'a.yaml:3:1: error: Duplicate key: "a" appears twice in the same map.'),
-    "number as key": ("a:\n  1: x", 'a.yaml:2:3: error: Not a key: Keys must be strings: write "1" in quotes.'),
-    "null as key": ("~: x", 'a.yaml:1:1: error: Not a key: Keys must be strings: write "~" in quotes.'),
+    "control character": (
+        "é: é\né: \x01",
+        "a.yaml:2:4: error: Not valid YAML: Control characters are not allowed.",
+    ),
+    "duplicate key": (
+        "a: 1\nb: 2\na: 3",
+        'a.yaml:3:1: error: Duplicate key: "a" appears twice in the same map.',
+    ),
+    "number as key": (
+        "a:\n  1: x",
+        'a.yaml:2:3: error: Not a key: Keys must be strings: write "1" in quotes.',
+    ),
+    "null as key": (
+        "~: x",
+        'a.yaml:1:1: error: Not a key: Keys must be strings: write "~" in quotes.',
+    ),
     "list as key": ("[a]: x", "a.yaml:1:1: error: Not a key: Keys must be strings."),
     "merge key": (
         "a: &x {b: 1}\nc:\n  <<: *x",
@@ -109,8 +131,14 @@ BROKEN = {
         "a: !secret x",
         "a.yaml:1:4: error: Tags are not supported: Remove !secret: only plain data is supported.",
     ),
-    "tag of another type": ("a: !!int x", "a.yaml:1:4: error: Tag does not match the value: The value is no !!int."),
-    "map tagged as a list": ("a: !!seq {}", "a.yaml:1:4: error: Tag does not match the value: The value is no !!seq."),
+    "tag of another type": (
+        "a: !!int x",
+        "a.yaml:1:4: error: Tag does not match the value: The value is no !!int.",
+    ),
+    "map tagged as a list": (
+        "a: !!seq {}",
+        "a.yaml:1:4: error: Tag does not match the value: The value is no !!seq.",
+    ),
     "recursion": (
         "a: &x [*x]",
         'a.yaml:1:8: error: Alias "*x" cannot be followed: The value would contain itself.',
@@ -132,14 +160,20 @@ def test_all_duplicate_keys_are_told_at_once() -> None:
     assert len(problems_of("a: 1\na: 2\nb: {c: 1, c: 2}\n")) == 2
 
 
-@pytest.mark.parametrize("text", ["[" * 200_000, "- " * 3_000 + "a", "{a: " * 100_000, "? " * 100_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, "- " * 3_000 + "a", "{a: " * 100_000, "? " * 100_000]
+)
 def test_deep_nesting_is_refused_and_harms_nothing(text: str) -> None:
     (problem,) = problems_of(text)
-    assert problem.endswith(f"error: Nested too deeply: The maximum nesting depth is {MAX_DEPTH} levels.")
+    assert problem.endswith(
+        f"error: Nested too deeply: The maximum nesting depth is {MAX_DEPTH} levels."
+    )
 
 
 def test_an_alias_bomb_is_refused() -> None:
-    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    lines = ["a0: &a0 [x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)
+    ]
     assert problems_of("\n".join(lines)) == [
         "a.yaml:6:25: error: Aliases expand too far: Aliases may expand to at most 100,000 values."
     ]
@@ -159,7 +193,10 @@ def test_bytes_that_are_not_utf_8_are_refused_where_they_are(tmp_path: Path) -> 
     (tmp_path / "a.yaml").write_bytes(b"a: 1\nb: \xff\n")
     problems = Problems()
     assert read_text(tmp_path / "a.yaml", "a.yaml", problems) is None
-    assert str(problems.in_reading_order()[0]) == "a.yaml:2:4: error: Not UTF-8: The file is not UTF-8 text."
+    assert (
+        str(problems.in_reading_order()[0])
+        == "a.yaml:2:4: error: Not UTF-8: The file is not UTF-8 text."
+    )
 
 
 def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
@@ -182,8 +219,13 @@ def test_a_broken_value_of_the_command_line_is_refused() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -209,7 +251,9 @@ def test_json_means_the_same_as_to_a_json_parser(wanted: Any) -> None:
         ("spec: {a: '${var.y}', model: ${var.x}}\n", '"${var.x}"'),
     ],
 )
-def test_an_expression_that_yaml_cannot_read_without_quotes_is_told_to_be_quoted(text: str, quoted: str) -> None:
+def test_an_expression_that_yaml_cannot_read_without_quotes_is_told_to_be_quoted(
+    text: str, quoted: str
+) -> None:
     problems = Problems()
     load_documents(text, "m.yaml", problems)
     [problem] = problems.in_reading_order()

@@ -21,11 +21,15 @@ spec: {role: member}
 def test_an_account_without_a_name_is_called_like_its_resource(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(ACCOUNT)
     resources = load_configuration(Settings(root=tmp_path), KINDS).resources
-    assert [item.spec["name"] for item in resources if item.address.kind == "ServiceAccount"] == ["indexer"]
+    assert [item.spec["name"] for item in resources if item.address.kind == "ServiceAccount"] == [
+        "indexer"
+    ]
 
 
 def test_a_backend_of_an_environment_that_is_not_used_is_no_problem(tmp_path: Path) -> None:
     stack = "{environments: {prod: {backend: {postgres: {dsn: x}}}}}"
-    (tmp_path / "reconciler.yaml").write_text(f"kind: Stack\nmetadata: {{name: s}}\nspec: {stack}\n")
+    (tmp_path / "reconciler.yaml").write_text(
+        f"kind: Stack\nmetadata: {{name: s}}\nspec: {stack}\n"
+    )
     (tmp_path / "a.yaml").write_text(ACCOUNT)
     assert len(load_configuration(Settings(root=tmp_path), KINDS).resources) == 2

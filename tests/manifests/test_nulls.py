@@ -34,7 +34,11 @@ def test_a_key_that_is_read_back_as_null_is_left_out(folder: Folder) -> None:
     ("kind", "spec", "name"),
     [
         ("VectorStore", {"name": "a", "description": None}, "description"),
-        ("FineTuningJob", {"model": "m", "training_file": "file-1", "validation_file": None}, "validation_file"),
+        (
+            "FineTuningJob",
+            {"model": "m", "training_file": "file-1", "validation_file": None},
+            "validation_file",
+        ),
         ("FineTuningJob", {"model": "m", "training_file": "file-1", "metadata": None}, "metadata"),
     ],
 )
@@ -50,20 +54,28 @@ def test_a_null_that_clears_a_field_stays(folder: Folder) -> None:
 
 def test_a_null_inside_free_json_stays(folder: Folder) -> None:
     function = {"name": "f", "parameters": {"type": "object", "default": None}}
-    spec = spec_of(folder, "Assistant", {"model": "m", "tools": [{"type": "function", "function": function}]})
+    spec = spec_of(
+        folder, "Assistant", {"model": "m", "tools": [{"type": "function", "function": function}]}
+    )
     assert spec["tools"][0]["function"]["parameters"] == {"type": "object", "default": None}
 
 
 def test_a_null_for_a_required_part_is_refused(folder: Folder) -> None:
     ranking = {"ranker": "auto", "score_threshold": None}
     tool = {"type": "file_search", "file_search": {"ranking_options": ranking}}
-    document = {"kind": "Assistant", "metadata": {"name": "x"}, "spec": {"model": "m", "tools": [tool]}}
+    document = {
+        "kind": "Assistant",
+        "metadata": {"name": "x"},
+        "spec": {"model": "m", "tools": [tool]},
+    }
     [problem] = folder.write({"m.json": json.dumps(document)}).problems()
     assert "Null is not allowed" in problem
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_every_optional_field_of_every_kind_takes_the_null_of_an_answer(folder: Folder, name: str) -> None:
+def test_every_optional_field_of_every_kind_takes_the_null_of_an_answer(
+    folder: Folder, name: str
+) -> None:
     nulls = {item.name: None for item in KINDS[name].fields if may_be_null(item) or item.nullable}
     document = {"kind": name, "metadata": {"name": "x"}, "spec": {**nulls, "unknown": 1}}
     problems = folder.write({"m.json": json.dumps(document)}).problems()
@@ -73,7 +85,14 @@ def test_every_optional_field_of_every_kind_takes_the_null_of_an_answer(folder: 
 
 def test_hybrid_search_can_be_set(folder: Folder) -> None:
     weights = {"embedding_weight": 1, "text_weight": 0.5}
-    tool = {"type": "file_search", "file_search": {"ranking_options": {**SEARCH, "hybrid_search": weights}}}
+    tool = {
+        "type": "file_search",
+        "file_search": {"ranking_options": {**SEARCH, "hybrid_search": weights}},
+    }
     spec = spec_of(folder, "Assistant", {"model": "m", "tools": [tool]})
     assert spec["tools"][0]["file_search"]["ranking_options"]["hybrid_search"] == weights
-    assert {item.name for item in RANKING.properties} == {"ranker", "score_threshold", "hybrid_search"}
+    assert {item.name for item in RANKING.properties} == {
+        "ranker",
+        "score_threshold",
+        "hybrid_search",
+    }

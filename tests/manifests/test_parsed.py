@@ -45,13 +45,22 @@ def test_a_text_that_is_known_is_not_parsed() -> None:
 
 @pytest.mark.parametrize(
     ("text", "is_json"),
-    [(TWO, False), ("", False), ("spec: {a: [[y], {b: c}]}", False), ('[{"a": 1}, {"a": [2]}]', True)],
+    [
+        (TWO, False),
+        ("", False),
+        ("spec: {a: [[y], {b: c}]}", False),
+        ('[{"a": 1}, {"a": [2]}]', True),
+    ],
 )
-def test_what_is_found_again_has_the_same_values_in_the_same_places(text: str, is_json: bool) -> None:
+def test_what_is_found_again_has_the_same_values_in_the_same_places(
+    text: str, is_json: bool
+) -> None:
     fresh = read(ParsedFiles(), text, is_json=is_json)
     again = read(ParsedFiles(kept(text, is_json=is_json).get), text, is_json=is_json)
     assert [document.packed for document in again] == [document.packed for document in fresh]
-    assert [dict(document.spec_places) for document in again] == [dict(document.spec_places) for document in fresh]
+    assert [dict(document.spec_places) for document in again] == [
+        dict(document.spec_places) for document in fresh
+    ]
 
 
 @given(st.text(min_size=1))

@@ -17,7 +17,11 @@ def store(name: str, description: str, project: str = "") -> str:
 
 
 def test_a_cycle_is_one_problem_that_prints_it(folder: Folder) -> None:
-    text = store("c", "${VectorStore/a}") + store("b", "x ${VectorStore/c.name}") + store("a", "${VectorStore/b}")
+    text = (
+        store("c", "${VectorStore/a}")
+        + store("b", "x ${VectorStore/c.name}")
+        + store("a", "${VectorStore/b}")
+    )
     folder.write({"m.yaml": text})
     assert folder.problems() == [
         (
@@ -51,8 +55,12 @@ def test_two_cycles_are_two_problems(folder: Folder) -> None:
 
 
 def test_an_unread_file_keeps_references_into_it_from_being_called_unknown(folder: Folder) -> None:
-    folder.write({"a.yaml": "kind: [", "m.yaml": store("a", "${VectorStore/b}", project="elsewhere")})
-    assert [problem.split(" error: ")[1].split(":")[0] for problem in folder.problems()] == ["Not valid YAML"]
+    folder.write(
+        {"a.yaml": "kind: [", "m.yaml": store("a", "${VectorStore/b}", project="elsewhere")}
+    )
+    assert [problem.split(" error: ")[1].split(":")[0] for problem in folder.problems()] == [
+        "Not valid YAML"
+    ]
 
 
 def test_resources_know_what_they_refer_to(folder: Folder) -> None:
@@ -62,18 +70,24 @@ def test_resources_know_what_they_refer_to(folder: Folder) -> None:
 
 def test_an_undeclared_reference_is_read_by_its_spelling() -> None:
     found = guess_reference("RateLimit/search/gpt-4.1.max_requests_per_1_minute")
-    assert found == Reference(Address("RateLimit", "gpt-4.1", "search"), ("max_requests_per_1_minute",))
+    assert found == Reference(
+        Address("RateLimit", "gpt-4.1", "search"), ("max_requests_per_1_minute",)
+    )
 
 
 NODES = [Address("Agent", name) for name in "abcdef"]
 
 
 @given(st.dictionaries(st.sampled_from(NODES), st.lists(st.sampled_from(NODES), unique=True)))
-def test_rings_are_found_exactly_where_an_order_is_impossible(edges: dict[Address, list[Address]]) -> None:
+def test_rings_are_found_exactly_where_an_order_is_impossible(
+    edges: dict[Address, list[Address]],
+) -> None:
     left = {node: {need for need in needs if need in edges} for node, needs in edges.items()}
     while ready := {node for node, needs in left.items() if not needs}:
         left = {node: needs - ready for node, needs in left.items() if node not in ready}
     rings = list(cycles(edges))
     assert bool(rings) == bool(left)
     for ring in rings:
-        assert all(after in edges[before] for before, after in zip(ring, [*ring[1:], ring[0]], strict=True))
+        assert all(
+            after in edges[before] for before, after in zip(ring, [*ring[1:], ring[0]], strict=True)
+        )

@@ -41,11 +41,18 @@ def test_a_rule_does_not_change_what_would_be_applied(tmp_path: Path) -> None:
 
 def test_a_rule_may_refer_to_resources_and_read_files(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    search = HEAD + '  operation: searchVectorStore\n  parameters: {vector_store_id: "${VectorStore/handbook}"}\n'
-    hears = HEAD.replace("it", "hears") + "  operation: createTranscription\n  files: {file: a.wav}\n"
+    search = (
+        HEAD
+        + '  operation: searchVectorStore\n  parameters: {vector_store_id: "${VectorStore/handbook}"}\n'
+    )
+    hears = (
+        HEAD.replace("it", "hears") + "  operation: createTranscription\n  files: {file: a.wav}\n"
+    )
     first, second = load(tmp_path, STORE, hears, search).rules
     assert isinstance(first.spec["files"]["file"], LocalFile)
-    assert second.spec["parameters"]["vector_store_id"] == Reference(Address("VectorStore", "handbook"))
+    assert second.spec["parameters"]["vector_store_id"] == Reference(
+        Address("VectorStore", "handbook")
+    )
     assert second.references == {Address("VectorStore", "handbook")}
 
 
@@ -54,7 +61,10 @@ def test_a_rule_is_made_for_each_pair(tmp_path: Path) -> None:
         'kind: Check\nmetadata: {name: "has-${each.key}"}\nfor_each: [gpt-5.1, gpt-4.1]\n'
         'spec: {operation: retrieveModel, parameters: {model: "${each.key}"}}\n'
     )
-    assert [rule.spec["parameters"]["model"] for rule in load(tmp_path, text).rules] == ["gpt-4.1", "gpt-5.1"]
+    assert [rule.spec["parameters"]["model"] for rule in load(tmp_path, text).rules] == [
+        "gpt-4.1",
+        "gpt-5.1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -64,23 +74,40 @@ def test_a_rule_is_made_for_each_pair(tmp_path: Path) -> None:
         ("{}", '3:1 Missing "operation" or "budget"'),
         ("operation: createModeration\n  budget: {below: 3}", "5:3 Fields cannot be combined"),
         ("operation: retrieveModel", '4:14 Missing parameter "model"'),
-        ("operation: retrieveModel\n  parameters: {modle: x, model: y}", '5:16 Unknown parameter "modle"'),
+        (
+            "operation: retrieveModel\n  parameters: {modle: x, model: y}",
+            '5:16 Unknown parameter "modle"',
+        ),
         ("operation: listModels\n  body: {a: 1}", "5:3 No body here"),
         ("operation: createResponse\n  body: {stream: true}", "5:10 Streaming not supported"),
-        ("operation: createResponse\n  body: {conversation: c}", "5:10 Check would change a conversation"),
+        (
+            "operation: createResponse\n  body: {conversation: c}",
+            "5:10 Check would change a conversation",
+        ),
         ("operation: createTranscription", '4:14 Missing file "file"'),
         ("operation: createResponse\n  files: {x: m.yaml}", '5:11 Unknown file "x"'),
         ("operation: createSpeech\n  wait_seconds: 3", "5:3 Nothing to wait for"),
         ("operation: createResponse\n  tool_outputs: {}", "5:3 Unused function outputs"),
-        ('operation: listModels\n  expect: {values: {"a[": 1}}', "5:21 Invalid JMESPath expression"),
-        ("operation: listModels\n  expect: {values: {a: {matches: (}}}", "5:34 Invalid regular expression"),
-        ("operation: listModels\n  expect: {values: {a: {match: b}}}", '5:25 Unknown field "match"'),
+        (
+            'operation: listModels\n  expect: {values: {"a[": 1}}',
+            "5:21 Invalid JMESPath expression",
+        ),
+        (
+            "operation: listModels\n  expect: {values: {a: {matches: (}}}",
+            "5:34 Invalid regular expression",
+        ),
+        (
+            "operation: listModels\n  expect: {values: {a: {match: b}}}",
+            '5:25 Unknown field "match"',
+        ),
         ("operation: listModels\n  expect: {values: {a: {}}}", "5:24 Missing expectation"),
         ("operation: listModels\n  expect: {schema: {type: x}}", "5:27 Invalid JSON Schema"),
         ("operation: listModels\n  expect: {status: ok}", "5:20 Wrong type"),
     ],
 )
-def test_what_is_wrong_with_a_check_is_said_where_it_stands(tmp_path: Path, spec: str, problem: str) -> None:
+def test_what_is_wrong_with_a_check_is_said_where_it_stands(
+    tmp_path: Path, spec: str, problem: str
+) -> None:
     [found] = problems(tmp_path, f"{HEAD}  {spec}\n")
     place, summary = problem.split(" ", 1)
     assert found.startswith(f"m.yaml:{place}: error: Check/it: {summary}")
@@ -89,15 +116,30 @@ def test_what_is_wrong_with_a_check_is_said_where_it_stands(tmp_path: Path, spec
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ("of: File\n  match: {older_than_days: 3}", "5:3 Incomplete match: Age alone would match everything"),
+        (
+            "of: File\n  match: {older_than_days: 3}",
+            "5:3 Incomplete match: Age alone would match everything",
+        ),
         ("of: File\n  match: {purpose: batch_output}", '5:3 Missing "older_than_days"'),
         ("of: File\n  match: {purpose: batch_output, older_than_days: 0}", "5:51 Out of range"),
-        ('of: File\n  match: {name: "*", older_than_days: 3}', "5:17 Incomplete match: The pattern matches every name"),
+        (
+            'of: File\n  match: {name: "*", older_than_days: 3}',
+            "5:17 Incomplete match: The pattern matches every name",
+        ),
         ("of: VectorStore\n  match: {metadata: {}, older_than_days: 3}", "5:21 Incomplete match"),
-        ("of: VectorStore\n  match: {purpose: vision, older_than_days: 3}", "5:11 VectorStore has no purpose"),
+        (
+            "of: VectorStore\n  match: {purpose: vision, older_than_days: 3}",
+            "5:11 VectorStore has no purpose",
+        ),
         ("of: File\n  match: {model: gpt-5.1, older_than_days: 3}", "5:11 File has no model"),
-        ("of: Response\n  match: {model: x, older_than_days: 3}", '4:7 Nothing to remove: "Response": The API has no'),
-        ("of: Conversation\n  match: {name: x, older_than_days: 3}", '4:7 Nothing to remove: "Conversation": The API'),
+        (
+            "of: Response\n  match: {model: x, older_than_days: 3}",
+            '4:7 Nothing to remove: "Response": The API has no',
+        ),
+        (
+            "of: Conversation\n  match: {name: x, older_than_days: 3}",
+            '4:7 Nothing to remove: "Conversation": The API',
+        ),
         (
             "of: Fiel\n  match: {name: x, older_than_days: 3}",
             '4:7 Nothing to remove: "Fiel": Only files, vector stores',
@@ -108,15 +150,21 @@ def test_what_is_wrong_with_a_check_is_said_where_it_stands(tmp_path: Path, spec
         ),
     ],
 )
-def test_what_is_wrong_with_a_retention_is_said_where_it_stands(tmp_path: Path, spec: str, problem: str) -> None:
-    [found] = problems(tmp_path, f"kind: Retention\nmetadata: {{name: it}}\nspec:\n  {spec}\n", STORE)
+def test_what_is_wrong_with_a_retention_is_said_where_it_stands(
+    tmp_path: Path, spec: str, problem: str
+) -> None:
+    [found] = problems(
+        tmp_path, f"kind: Retention\nmetadata: {{name: it}}\nspec:\n  {spec}\n", STORE
+    )
     place, summary = problem.split(" ", 1)
     assert found.startswith(f"m.yaml:{place}: error: Retention/it: {summary}")
 
 
 def test_a_rule_that_removes_is_part_of_what_is_approved(tmp_path: Path) -> None:
     rule = "kind: Retention\nmetadata: {name: it}\nspec: {of: File, match: {name: tmp, older_than_days: 3}}\n"
-    digests = {load(tmp_path, STORE, *rules).digest for rules in ([], [rule], [rule.replace("3", "4")])}
+    digests = {
+        load(tmp_path, STORE, *rules).digest for rules in ([], [rule], [rule.replace("3", "4")])
+    }
     assert len(digests) == 3
 
 
@@ -127,7 +175,9 @@ def test_an_object_cannot_refer_to_a_rule(tmp_path: Path) -> None:
 
 
 def test_a_rule_has_no_lifecycle(tmp_path: Path) -> None:
-    [found] = problems(tmp_path, HEAD + "  operation: listModels\nlifecycle: {prevent_destroy: true}\n")
+    [found] = problems(
+        tmp_path, HEAD + "  operation: listModels\nlifecycle: {prevent_destroy: true}\n"
+    )
     assert 'Unknown field "lifecycle"' in found
 
 

@@ -27,7 +27,9 @@ from reconciler.rules import RULE_KINDS
 
 KINDS = {**OBJECT_KINDS, **RULE_KINDS}
 REPOSITORY = Path(__file__).parents[2]
-EXAMPLES = sorted(path for path in (REPOSITORY / "examples").rglob("*.yaml") if "secrets" not in path.parts)
+EXAMPLES = sorted(
+    path for path in (REPOSITORY / "examples").rglob("*.yaml") if "secrets" not in path.parts
+)
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 
 
@@ -41,7 +43,9 @@ def errors(schema: dict[str, Any], value: Any) -> list[str]:
 
 def fields_of(schema: Any) -> Iterator[dict[str, Any]]:
     if isinstance(schema, dict):
-        yield from (part for part in schema.get("properties", {}).values() if isinstance(part, dict))
+        yield from (
+            part for part in schema.get("properties", {}).values() if isinstance(part, dict)
+        )
         for part in schema.values():
             yield from fields_of(part)
     elif isinstance(schema, list):
@@ -49,7 +53,9 @@ def fields_of(schema: Any) -> Iterator[dict[str, Any]]:
             yield from fields_of(part)
 
 
-@pytest.mark.parametrize(("name", "text"), schema_files(KINDS).items(), ids=schema_files(KINDS).keys())
+@pytest.mark.parametrize(
+    ("name", "text"), schema_files(KINDS).items(), ids=schema_files(KINDS).keys()
+)
 def test_the_committed_schema_is_what_the_kinds_say(name: str, text: str) -> None:
     committed = (REPOSITORY / "schemas" / name).read_text(encoding="utf-8")
     assert committed == text, "run python -m reconciler.manifests.schema schemas"
@@ -68,21 +74,29 @@ def test_every_schema_is_a_valid_schema(text: str) -> None:
 @pytest.mark.parametrize("expressions", [True, False])
 def test_the_example_of_a_kind_satisfies_its_schema(kind: Kind, expressions: bool) -> None:
     schema = kind_schema(kind, expressions=expressions)
-    assert [errors(schema, document) for document in documents(kind.example) if document["kind"] == kind.name] == [[]]
+    assert [
+        errors(schema, document)
+        for document in documents(kind.example)
+        if document["kind"] == kind.name
+    ] == [[]]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.relative_to(REPOSITORY / "examples").as_posix())
+@pytest.mark.parametrize(
+    "path", EXAMPLES, ids=lambda path: path.relative_to(REPOSITORY / "examples").as_posix()
+)
 def test_every_example_satisfies_the_editors_schema(path: Path) -> None:
     schema = stack_schema() if path.name == "reconciler.yaml" else manifest_schema(KINDS)
-    assert [errors(schema, document) for document in documents(path.read_text(encoding="utf-8"))] == [
-        [] for _ in documents(path.read_text(encoding="utf-8"))
-    ]
+    assert [
+        errors(schema, document) for document in documents(path.read_text(encoding="utf-8"))
+    ] == [[] for _ in documents(path.read_text(encoding="utf-8"))]
 
 
 @every_kind
 def test_every_field_has_words_to_hover_over(kind: Kind) -> None:
     schema = kind_schema(kind, expressions=True)["properties"]
-    wordless = [part for part in fields_of(schema) if "const" not in part and not part.get("description")]
+    wordless = [
+        part for part in fields_of(schema) if "const" not in part and not part.get("description")
+    ]
     assert wordless == []
 
 
@@ -92,7 +106,12 @@ def test_an_expression_may_stand_for_any_field_in_an_editor(kind: Kind, expressi
     carried = {field.name for field in kind.own_calls if field.name != "files"}
     spec = {field.name: expression for field in kind.fields if field.name not in carried}
     example = documents(kind.example)[0]
-    assert errors(kind_schema(kind, expressions=True), {**example, "spec": {**example["spec"], **spec}}) == []
+    assert (
+        errors(
+            kind_schema(kind, expressions=True), {**example, "spec": {**example["spec"], **spec}}
+        )
+        == []
+    )
 
 
 @every_kind
@@ -102,7 +121,8 @@ def test_a_plain_text_does_not_stand_for_what_is_no_text(kind: Kind) -> None:
         schema = kind_schema(kind, expressions=True)["properties"]["spec"]["properties"][field.name]
         if "string" not in schema["type"] or "pattern" in schema:
             assert errors(
-                kind_schema(kind, expressions=True), {**example, "spec": {**example["spec"], field.name: "x"}}
+                kind_schema(kind, expressions=True),
+                {**example, "spec": {**example["spec"], field.name: "x"}},
             )
 
 
@@ -111,18 +131,49 @@ def test_a_plain_text_does_not_stand_for_what_is_no_text(kind: Kind) -> None:
     [
         ({"kind": "Project", "metadata": {"name": "a"}, "spec": {"name": "A"}}, True),
         ({"kind": "Project", "metadata": {"name": "a"}, "spec": {"name": "A", "x": 1}}, False),
-        ({"kind": "Project", "metadata": {"name": "a", "project": "b"}, "spec": {"name": "A"}}, False),
+        (
+            {"kind": "Project", "metadata": {"name": "a", "project": "b"}, "spec": {"name": "A"}},
+            False,
+        ),
         ({"kind": "RateLimit", "metadata": {"name": "a"}, "spec": {"model": "A"}}, False),
-        ({"kind": "RateLimit", "metadata": {"name": "a", "project": "b"}, "spec": {"model": "A"}}, True),
+        (
+            {
+                "kind": "RateLimit",
+                "metadata": {"name": "a", "project": "b"},
+                "spec": {"model": "A"},
+            },
+            True,
+        ),
         ({"kind": "Nothing", "metadata": {"name": "a"}, "spec": {}}, False),
         ({"metadata": {"name": "a"}, "spec": {}}, False),
-        ({"kind": "Agent", "metadata": {"name": "${each.key}"}, "for_each": ["a"], "spec": {"model": "m"}}, True),
+        (
+            {
+                "kind": "Agent",
+                "metadata": {"name": "${each.key}"},
+                "for_each": ["a"],
+                "spec": {"model": "m"},
+            },
+            True,
+        ),
         ({"kind": "Agent", "metadata": {"name": "a b"}, "spec": {"model": "m"}}, False),
-        ({"kind": "Agent", "metadata": {"name": "a"}, "for_each": "x", "spec": {"model": "m"}}, False),
-        ({"kind": "Agent", "metadata": {"name": "a"}, "for_each": "${var.x}", "spec": {"model": "m"}}, True),
+        (
+            {"kind": "Agent", "metadata": {"name": "a"}, "for_each": "x", "spec": {"model": "m"}},
+            False,
+        ),
+        (
+            {
+                "kind": "Agent",
+                "metadata": {"name": "a"},
+                "for_each": "${var.x}",
+                "spec": {"model": "m"},
+            },
+            True,
+        ),
     ],
 )
-def test_the_manifest_schema_knows_each_kind_by_its_name(document: dict[str, Any], accepted: bool) -> None:
+def test_the_manifest_schema_knows_each_kind_by_its_name(
+    document: dict[str, Any], accepted: bool
+) -> None:
     assert (errors(manifest_schema(KINDS), document) == []) is accepted
 
 

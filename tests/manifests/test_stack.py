@@ -16,7 +16,10 @@ from tests.manifests.conftest import PROJECT, Folder
 
 
 def stack(spec: str, name: str = "") -> dict[str, str]:
-    return {"reconciler.yaml": f"kind: Stack\nmetadata: {{{name}}}\nspec: {spec}\n", "m/p.yaml": PROJECT}
+    return {
+        "reconciler.yaml": f"kind: Stack\nmetadata: {{{name}}}\nspec: {spec}\n",
+        "m/p.yaml": PROJECT,
+    }
 
 
 def addresses(folder: Folder, **more: Any) -> list[str]:
@@ -49,8 +52,12 @@ def test_the_id_of_a_project_has_the_form_of_an_id(folder: Folder, id: str) -> N
     assert "Invalid format: spec.projects.leg is" in problem
 
 
-@pytest.mark.parametrize("manifests", ["", "manifests: [m], ", "manifests: [m/loop.yaml], ", "manifests: [m/*.yaml], "])
-def test_a_manifest_that_links_to_itself_is_one_problem_with_its_place(folder: Folder, manifests: str) -> None:
+@pytest.mark.parametrize(
+    "manifests", ["", "manifests: [m], ", "manifests: [m/loop.yaml], ", "manifests: [m/*.yaml], "]
+)
+def test_a_manifest_that_links_to_itself_is_one_problem_with_its_place(
+    folder: Folder, manifests: str
+) -> None:
     folder.write(stack(f"{{{manifests}guards: {{}}}}"))
     (folder.root / "m" / "loop.yaml").symlink_to("loop.yaml")
     (problem,) = folder.problems()
@@ -70,10 +77,17 @@ def test_organization_and_project_come_from_the_process(folder: Folder) -> None:
 
 def test_a_stack_says_everything_that_it_can(folder: Folder) -> None:
     folder.write(
-        stack("{guards: {max_deletes: 3}, pace: {admin_requests_per_minute: 5}, projects: {old: p_1}}", "name: acme")
+        stack(
+            "{guards: {max_deletes: 3}, pace: {admin_requests_per_minute: 5}, projects: {old: p_1}}",
+            "name: acme",
+        )
     )
     found = folder.load().stack
-    assert (found.name, found.guards, found.admin_requests_per_minute) == ("acme", Guards(30, 3), 5.0)
+    assert (found.name, found.guards, found.admin_requests_per_minute) == (
+        "acme",
+        Guards(30, 3),
+        5.0,
+    )
     assert found.projects == {"old": "p_1"}
 
 
@@ -98,7 +112,9 @@ class TestWhereManifestsAre:
         assert addresses(folder) == ["Project/a"]
 
     def test_a_folder_with_a_stack_of_its_own_is_another_stack(self, folder: Folder) -> None:
-        folder.write({"a.yaml": named("a"), "sub/reconciler.yaml": "kind: Stack\n", "sub/x.yaml": named("x")})
+        folder.write(
+            {"a.yaml": named("a"), "sub/reconciler.yaml": "kind: Stack\n", "sub/x.yaml": named("x")}
+        )
         assert addresses(folder) == ["Project/a"]
 
     @pytest.mark.parametrize("version", ["reconcilr/v1", "Reconciler/v1", "v1", "apps/v1"])
@@ -107,16 +123,23 @@ class TestWhereManifestsAre:
     ) -> None:
         folder.write({"a.yaml": named("a"), "x.yaml": f"apiVersion: {version}\n{named('x')}"})
         (problem,) = folder.problems()
-        assert problem.startswith(f'x.yaml:1:13: error: Project/x: Unknown value: apiVersion is "{version}"')
+        assert problem.startswith(
+            f'x.yaml:1:13: error: Project/x: Unknown value: apiVersion is "{version}"'
+        )
 
     def test_a_misspelt_version_is_refused_whatever_the_kind(self, folder: Folder) -> None:
-        folder.write({"a.yaml": named("a"), "x.yaml": "apiVersion: reconcilr/v1\nkind: Projct\nspec: {}\n"})
+        folder.write(
+            {"a.yaml": named("a"), "x.yaml": "apiVersion: reconcilr/v1\nkind: Projct\nspec: {}\n"}
+        )
         assert folder.problems()[0].startswith("x.yaml:2:7: error: Unknown kind")
 
     def test_a_document_of_another_program_is_not_passed_over_where_the_stack_names_its_folder(
         self, folder: Folder
     ) -> None:
-        folder.write(stack("{manifests: [m/]}") | {"m/x.yaml": "apiVersion: reconcilr/v1\nkind: A\nspec: {}\n"})
+        folder.write(
+            stack("{manifests: [m/]}")
+            | {"m/x.yaml": "apiVersion: reconcilr/v1\nkind: A\nspec: {}\n"}
+        )
         assert folder.problems()[0].startswith("m/x.yaml:2:7: error: Unknown kind")
 
     @pytest.mark.parametrize(
@@ -130,7 +153,9 @@ class TestWhereManifestsAre:
             "on: [push]\njobs: {a: !reference [x]}\n",
         ],
     )
-    def test_what_is_no_manifest_is_passed_over_where_the_stack_does_not_say(self, folder: Folder, text: str) -> None:
+    def test_what_is_no_manifest_is_passed_over_where_the_stack_does_not_say(
+        self, folder: Folder, text: str
+    ) -> None:
         folder.write({"a.yaml": named("a"), "other.yaml": text})
         assert addresses(folder) == ["Project/a"]
 
@@ -139,7 +164,13 @@ class TestWhereManifestsAre:
         assert folder.problems()[0].startswith('m/x.yaml:1:1: error: Missing "kind"')
 
     def test_only_what_the_stack_names_is_read(self, folder: Folder) -> None:
-        folder.write({**stack("{manifests: [m, b.yaml, 'c/*/x.yaml']}"), "a.yaml": named("a"), "b.yaml": named("b")})
+        folder.write(
+            {
+                **stack("{manifests: [m, b.yaml, 'c/*/x.yaml']}"),
+                "a.yaml": named("a"),
+                "b.yaml": named("b"),
+            }
+        )
         folder.write({"c/d/x.yaml": named("c"), "c/d/y.yaml": named("y")})
         assert addresses(folder) == ["Project/b", "Project/c", "Project/search"]
 
@@ -152,13 +183,21 @@ class TestWhereManifestsAre:
         [
             ("x", 'No such file: "x" does not exist in the stack\'s folder.'),
             ("../x", 'Path outside the stack: "../x" points outside the stack\'s folder.'),
-            ("/etc", 'Path outside the stack: "/etc" is absolute: write it relative to the stack\'s folder.'),
+            (
+                "/etc",
+                'Path outside the stack: "/etc" is absolute: write it relative to the stack\'s folder.',
+            ),
             ("z/*.yaml", 'No manifests: "z/*.yaml" matches no .yaml, .yml or .json file.'),
             ("a.txt", 'Not a manifest: "a.txt" is not a .yaml, .yml or .json file.'),
-            ("link", 'Path outside the stack: "link" points outside the stack\'s folder through a link.'),
+            (
+                "link",
+                'Path outside the stack: "link" points outside the stack\'s folder through a link.',
+            ),
         ],
     )
-    def test_an_entry_that_leads_nowhere_is_told(self, folder: Folder, entry: str, message: str) -> None:
+    def test_an_entry_that_leads_nowhere_is_told(
+        self, folder: Folder, entry: str, message: str
+    ) -> None:
         folder.write({**stack(f"{{manifests: [m, '{entry}']}}"), "a.txt": ""})
         (folder.root / "link").symlink_to(folder.root.parent)
         assert folder.problems() == [f"reconciler.yaml:3:23: error: {message}"]
@@ -184,7 +223,9 @@ class TestWhereManifestsAre:
             'error: No such folder: The stack\'s folder "nowhere" does not exist. Choose another with -C DIR.'
         ]
 
-    def test_places_are_shown_from_the_current_folder(self, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_places_are_shown_from_the_current_folder(
+        self, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         folder.write({"m/p.yaml": "kind: Projekt\n"})
         monkeypatch.chdir(folder.root.parent)
         assert folder.problems(root=folder.root)[0].startswith("shop/m/p.yaml:1:7:")
@@ -315,7 +356,9 @@ def test_a_bad_stack_is_one_problem(folder: Folder, spec: str, message: str) -> 
 def test_a_stack_file_holds_one_document(folder: Folder, text: str) -> None:
     folder.write({"reconciler.yaml": text, "m.yaml": PROJECT})
     (problem,) = folder.problems()
-    assert problem.endswith("error: Not a stack: The stack file must contain exactly one document, of kind Stack.")
+    assert problem.endswith(
+        "error: Not a stack: The stack file must contain exactly one document, of kind Stack."
+    )
 
 
 def test_a_stack_file_that_is_no_yaml_is_one_problem(folder: Folder) -> None:
@@ -324,7 +367,9 @@ def test_a_stack_file_that_is_no_yaml_is_one_problem(folder: Folder) -> None:
 
 
 def test_two_stack_files_are_refused(folder: Folder) -> None:
-    folder.write({"reconciler.yaml": "kind: Stack\n", "reconciler.yml": "kind: Stack\n", "m.yaml": PROJECT})
+    folder.write(
+        {"reconciler.yaml": "kind: Stack\n", "reconciler.yml": "kind: Stack\n", "m.yaml": PROJECT}
+    )
     assert folder.problems() == [
         "reconciler.yaml:1:1: error: Two stack files: Both reconciler.yaml and reconciler.yml exist: keep one."
     ]
@@ -345,10 +390,17 @@ class TestEnvironments:
         assert (found.environment, found.guards) == ("prod", Guards(2, 5))
         assert found.projects == {"x": "p_1", "y": "p_2"}
 
-    @pytest.mark.parametrize(("environment", "model"), [(None, "a"), ("default", "a"), ("dev", "a"), ("prod", "b")])
-    def test_variables_have_the_environments_value(self, folder: Folder, environment: str | None, model: str) -> None:
+    @pytest.mark.parametrize(
+        ("environment", "model"), [(None, "a"), ("default", "a"), ("dev", "a"), ("prod", "b")]
+    )
+    def test_variables_have_the_environments_value(
+        self, folder: Folder, environment: str | None, model: str
+    ) -> None:
         folder.write(
-            {**stack(self.SPEC), "m.yaml": "kind: Agent\nmetadata: {name: a}\nspec: {model: '${var.model}'}\n"}
+            {
+                **stack(self.SPEC),
+                "m.yaml": "kind: Agent\nmetadata: {name: a}\nspec: {model: '${var.model}'}\n",
+            }
         )
         assert folder.spec("Agent/a", environment=environment)["model"] == model
 
@@ -386,15 +438,23 @@ class TestVariables:
             ("{x: {default: null}}", "0x1F", "0x1F"),
         ],
     )
-    def test_text_stays_text_on_the_command_line(self, folder: Folder, variables: str, text: str, value: str) -> None:
+    def test_text_stays_text_on_the_command_line(
+        self, folder: Folder, variables: str, text: str, value: str
+    ) -> None:
         with_variables(folder, variables, "${var.x}")
         assert folder.spec("Agent/a", variables={"x": text})["name"] == value
 
     @pytest.mark.parametrize(
         ("variables", "text", "value"),
-        [("{x: 1}", "2", "2 2"), ("{x: }", "true", "true true"), ("{x: {type: number}}", "1.5", "1.5 1.5")],
+        [
+            ("{x: 1}", "2", "2 2"),
+            ("{x: }", "true", "true true"),
+            ("{x: {type: number}}", "1.5", "1.5 1.5"),
+        ],
     )
-    def test_other_values_are_read_as_yaml(self, folder: Folder, variables: str, text: str, value: str) -> None:
+    def test_other_values_are_read_as_yaml(
+        self, folder: Folder, variables: str, text: str, value: str
+    ) -> None:
         with_variables(folder, variables, "${var.x} ${var.x}")
         assert folder.spec("Agent/a", variables={"x": text})["name"] == value
 
@@ -411,10 +471,19 @@ class TestVariables:
     @pytest.mark.parametrize(
         ("variables", "message"),
         [
-            ({"y": "1"}, '--var y: No variable "y" is declared. Add it to spec.variables in reconciler.yaml.'),
-            ({"zz": "1"}, '--var zz: No variable "zz" is declared. Add it to spec.variables in reconciler.yaml.'),
+            (
+                {"y": "1"},
+                '--var y: No variable "y" is declared. Add it to spec.variables in reconciler.yaml.',
+            ),
+            (
+                {"zz": "1"},
+                '--var zz: No variable "zz" is declared. Add it to spec.variables in reconciler.yaml.',
+            ),
             ({"number": "a"}, '--var number: The variable "number" must be of type number.'),
-            ({"numbr": "1"}, '--var numbr: No variable "numbr" is declared. Did you mean "number"?'),
+            (
+                {"numbr": "1"},
+                '--var numbr: No variable "numbr" is declared. Did you mean "number"?',
+            ),
         ],
     )
     def test_a_bad_value_of_the_command_line_is_told(
@@ -427,7 +496,9 @@ class TestVariables:
     def test_a_bad_file_of_variables_is_told(self, folder: Folder) -> None:
         with_variables(folder, "{x: a}", "n")
         folder.write({"v.yaml": "x: 1\ny: 2\n", "w.yaml": "- a\n"})
-        assert folder.problems(variable_files=[Path("v.yaml"), Path("w.yaml"), Path("no.yaml")]) == [
+        assert folder.problems(
+            variable_files=[Path("v.yaml"), Path("w.yaml"), Path("no.yaml")]
+        ) == [
             "no.yaml:1:1: error: Cannot read the file: No such file or directory.",
             (
                 'v.yaml:2:1: error: Unknown variable: No variable "y" is declared. Add it to spec.variables in '
@@ -480,7 +551,9 @@ class TestOutputs:
 
 
 def test_a_stack_alone_needs_no_manifests_and_no_values(folder: Folder) -> None:
-    folder.write({"reconciler.yaml": "kind: Stack\nmetadata: {name: acme}\nspec: {variables: {x: }}\n"})
+    folder.write(
+        {"reconciler.yaml": "kind: Stack\nmetadata: {name: acme}\nspec: {variables: {x: }}\n"}
+    )
     assert folder.load_stack().name == "acme"
 
 

@@ -217,7 +217,10 @@ LIFECYCLE = {
         "{on_remove: keep}",
         'Unknown value: lifecycle.on_remove is "keep"; expected "delete", "retain".',
     ),
-    "adopt what": ("{adopt: 3}", "Wrong type: lifecycle.adopt must be true or false, or text; found 3."),
+    "adopt what": (
+        "{adopt: 3}",
+        "Wrong type: lifecycle.adopt must be true or false, or text; found 3.",
+    ),
     "ignore what": (
         "{ignore_changes: everything}",
         'Invalid format: lifecycle.ignore_changes is "everything". Expected a list of field paths, or the word all.',
@@ -243,38 +246,57 @@ LIFECYCLE = {
         "{renamed_from: VectorStore/other}",
         "Invalid earlier address: VectorStore/other is still declared.",
     ),
-    "itself": ("{renamed_from: VectorStore/x}", "Invalid earlier address: VectorStore/x is this resource itself."),
+    "itself": (
+        "{renamed_from: VectorStore/x}",
+        "Invalid earlier address: VectorStore/x is this resource itself.",
+    ),
 }
 
 
 @pytest.mark.parametrize(("lifecycle", "message"), LIFECYCLE.values(), ids=LIFECYCLE.keys())
 def test_a_bad_lifecycle_is_one_problem(folder: Folder, lifecycle: str, message: str) -> None:
     other = manifest("VectorStore", "{}", metadata="name: other")
-    folder.write({"a.yaml": other, "x.yaml": manifest("VectorStore", "{}", more=f"lifecycle: {lifecycle}\n")})
+    folder.write(
+        {"a.yaml": other, "x.yaml": manifest("VectorStore", "{}", more=f"lifecycle: {lifecycle}\n")}
+    )
     (problem,) = folder.problems()
     assert problem.startswith("x.yaml:4:")
     assert problem.endswith(f"error: VectorStore/x: {message}")
 
 
 @pytest.mark.parametrize(
-    "path", ["name", "expires_after.days", "metadata.team", 'metadata["cost.center"]', "tools[0].name", "tools.0.type"]
+    "path",
+    [
+        "name",
+        "expires_after.days",
+        "metadata.team",
+        'metadata["cost.center"]',
+        "tools[0].name",
+        "tools.0.type",
+    ],
 )
 def test_any_path_that_a_kind_can_have_may_be_ignored(folder: Folder, path: str) -> None:
     kind = "Agent" if path.startswith("tools") else "VectorStore"
     spec = "{model: m}" if kind == "Agent" else "{}"
-    folder.write({"x.yaml": manifest(kind, spec, more=f"lifecycle: {{ignore_changes: ['{path}']}}\n")})
+    folder.write(
+        {"x.yaml": manifest(kind, spec, more=f"lifecycle: {{ignore_changes: ['{path}']}}\n")}
+    )
     assert folder.load().resources[0].lifecycle.ignore_changes == (path,)
 
 
 def test_a_lifecycle_reads_expressions(folder: Folder) -> None:
-    text = manifest("Project", "{name: a}", metadata="name: 'new-${each.key}'", more="for_each: [a]\n")
+    text = manifest(
+        "Project", "{name: a}", metadata="name: 'new-${each.key}'", more="for_each: [a]\n"
+    )
     folder.write({"x.yaml": text + "lifecycle: {renamed_from: 'Project/${each.key}'}\n"})
     assert str(folder.load().resources[0].lifecycle.renamed_from) == "Project/a"
 
 
 def test_one_address_cannot_be_renamed_to_two(folder: Folder) -> None:
     more = "lifecycle: {renamed_from: VectorStore/old}\n"
-    first, second = (manifest("VectorStore", "{}", metadata=f"name: {name}", more=more) for name in "ab")
+    first, second = (
+        manifest("VectorStore", "{}", metadata=f"name: {name}", more=more) for name in "ab"
+    )
     folder.write({"x.yaml": f"{first}---\n{second}"})
     assert folder.problems() == [
         (
@@ -288,7 +310,9 @@ def test_all_problems_of_all_files_are_told_in_reading_order(folder: Folder) -> 
     folder.write(
         {
             "b.yaml": manifest("Project", "{nam: a}"),
-            "a.yaml": manifest("Agent", "{model: 1, tools: x}") + "---\n" + manifest("Nothing", "{}"),
+            "a.yaml": manifest("Agent", "{model: 1, tools: x}")
+            + "---\n"
+            + manifest("Nothing", "{}"),
         }
     )
     places = [problem.split(" ")[0] for problem in folder.problems()]
@@ -303,7 +327,10 @@ def test_a_duplicate_address_names_both_places(folder: Folder) -> None:
 
 
 def test_two_declarations_of_one_row_are_refused(folder: Folder) -> None:
-    limits = [manifest("RateLimit", "{model: m}", metadata=f"name: {name}, project: search") for name in "ab"]
+    limits = [
+        manifest("RateLimit", "{model: m}", metadata=f"name: {name}, project: search")
+        for name in "ab"
+    ]
     folder.write({"x.yaml": "---\n".join([PROJECT, *limits])})
     assert folder.problems() == [
         (
@@ -316,20 +343,26 @@ def test_two_declarations_of_one_row_are_refused(folder: Folder) -> None:
 ALIKE = {
     "projects": [manifest("Project", "{name: Same}", metadata=f"name: {name}") for name in "ab"],
     "service accounts": [
-        manifest("ServiceAccount", "{name: same}", metadata=f"name: {name}, project: search") for name in "ab"
+        manifest("ServiceAccount", "{name: same}", metadata=f"name: {name}, project: search")
+        for name in "ab"
     ],
     "files": [
-        manifest("File", f"{{path: {name}/x.md, purpose: assistants}}", metadata=f"name: {name}") for name in "ab"
+        manifest("File", f"{{path: {name}/x.md, purpose: assistants}}", metadata=f"name: {name}")
+        for name in "ab"
     ],
     "files under one name": [
-        manifest("File", f"{{path: {name}/x.md, purpose: batch, filename: x}}", metadata=f"name: {name}")
+        manifest(
+            "File", f"{{path: {name}/x.md, purpose: batch, filename: x}}", metadata=f"name: {name}"
+        )
         for name in "ab"
     ],
 }
 
 
 @pytest.mark.parametrize("documents", ALIKE.values(), ids=ALIKE.keys())
-def test_two_objects_that_only_the_state_could_tell_apart_are_refused(folder: Folder, documents: list[str]) -> None:
+def test_two_objects_that_only_the_state_could_tell_apart_are_refused(
+    folder: Folder, documents: list[str]
+) -> None:
     folder.write({"x.yaml": "---\n".join([PROJECT, *documents]), "a/x.md": "12", "b/x.md": "34"})
     (problem,) = folder.problems()
     assert problem.startswith("x.yaml:11:")
@@ -337,7 +370,9 @@ def test_two_objects_that_only_the_state_could_tell_apart_are_refused(folder: Fo
 
 
 UNLIKE = {
-    "marked": [manifest("Agent", "{model: m, name: same}", metadata=f"name: {name}") for name in "ab"],
+    "marked": [
+        manifest("Agent", "{model: m, name: same}", metadata=f"name: {name}") for name in "ab"
+    ],
     "in two projects": [
         manifest("ServiceAccount", "{name: same}", metadata=f"name: x, project: {project}")
         for project in ("search", "old")
@@ -347,22 +382,34 @@ UNLIKE = {
         for purpose in ("batch", "vision")
     ],
     "names known later": [
-        manifest("ServiceAccount", f"{{name: '${{Project/search}} {name}'}}", metadata=f"name: {name}, project: search")
+        manifest(
+            "ServiceAccount",
+            f"{{name: '${{Project/search}} {name}'}}",
+            metadata=f"name: {name}, project: search",
+        )
         for name in "ab"
     ],
 }
 
 
 @pytest.mark.parametrize("documents", UNLIKE.values(), ids=UNLIKE.keys())
-def test_objects_that_can_be_told_apart_may_look_alike(folder: Folder, documents: list[str]) -> None:
+def test_objects_that_can_be_told_apart_may_look_alike(
+    folder: Folder, documents: list[str]
+) -> None:
     stack = "kind: Stack\nspec: {projects: {old: proj_1}}\n"
-    folder.write({"reconciler.yaml": stack, "x.yaml": "---\n".join([PROJECT, *documents]), "a/x.md": "12"})
+    folder.write(
+        {"reconciler.yaml": stack, "x.yaml": "---\n".join([PROJECT, *documents]), "a/x.md": "12"}
+    )
     assert len(folder.load().resources) == 3
 
 
-@pytest.mark.parametrize("id", ["../files/x", "a\\r\\nX: b", "a b", "..", "", "a\\n", "é", "x" * 201])
+@pytest.mark.parametrize(
+    "id", ["../files/x", "a\\r\\nX: b", "a b", "..", "", "a\\n", "é", "x" * 201]
+)
 def test_an_id_to_adopt_has_the_form_of_an_id(folder: Folder, id: str) -> None:
-    folder.write({"x.yaml": manifest("Project", "{name: a}", more=f'lifecycle: {{adopt: "{id}"}}\n')})
+    folder.write(
+        {"x.yaml": manifest("Project", "{name: a}", more=f'lifecycle: {{adopt: "{id}"}}\n')}
+    )
     (problem,) = folder.problems()
     assert problem.startswith("x.yaml:4:20: error: Project/x: Invalid format: lifecycle.adopt is")
 
@@ -399,20 +446,35 @@ def test_a_nullable_field_takes_null(folder: Folder, field: str) -> None:
 
 def test_values_that_are_known_only_after_apply_are_passed_over(folder: Folder) -> None:
     spec = "{model: m, temperature: '${VectorStore/s}', tools: ['${VectorStore/s}', {type: '${VectorStore/s}', a: 1}]}"
-    folder.write({"x.yaml": manifest("Assistant", spec) + "---\n" + manifest("VectorStore", "{}", metadata="name: s")})
+    folder.write(
+        {
+            "x.yaml": manifest("Assistant", spec)
+            + "---\n"
+            + manifest("VectorStore", "{}", metadata="name: s")
+        }
+    )
     assert len(folder.load().resources) == 2
 
 
 @pytest.mark.parametrize("spec", ["${VectorStore/s}", "a ${VectorStore/s} b"])
 def test_a_whole_spec_cannot_be_a_reference(folder: Folder, spec: str) -> None:
     folder.write(
-        {"s.yaml": manifest("VectorStore", "{}", metadata="name: s"), "x.yaml": manifest("Agent", f"'{spec}'")}
+        {
+            "s.yaml": manifest("VectorStore", "{}", metadata="name: s"),
+            "x.yaml": manifest("Agent", f"'{spec}'"),
+        }
     )
-    assert folder.problems() == ["x.yaml:3:7: error: Agent/x: Reference not possible here: spec must be a map."]
+    assert folder.problems() == [
+        "x.yaml:3:7: error: Agent/x: Reference not possible here: spec must be a map."
+    ]
 
 
-@pytest.mark.parametrize("more", ["lifecycle: '${var.x}'\n", "lifecycle: {ignore_changes: '${var.x}'}\n"])
-def test_a_variable_without_a_value_is_the_only_problem_wherever_it_stands(folder: Folder, more: str) -> None:
+@pytest.mark.parametrize(
+    "more", ["lifecycle: '${var.x}'\n", "lifecycle: {ignore_changes: '${var.x}'}\n"]
+)
+def test_a_variable_without_a_value_is_the_only_problem_wherever_it_stands(
+    folder: Folder, more: str
+) -> None:
     stack = "kind: Stack\nspec: {variables: {x: }}\n"
     folder.write({"reconciler.yaml": stack, "x.yaml": manifest("Agent", "{model: m}", more=more)})
     assert [problem.split(": ")[2] for problem in folder.problems()] == ["Variable without a value"]
@@ -440,7 +502,9 @@ def test_our_mark_cannot_be_set_by_hand(folder: Folder) -> None:
 
 
 def test_a_project_that_is_declared_cannot_be_listed_as_unmanaged(folder: Folder) -> None:
-    folder.write({"reconciler.yaml": "kind: Stack\nspec: {projects: {search: proj_1}}\n", "x.yaml": PROJECT})
+    folder.write(
+        {"reconciler.yaml": "kind: Stack\nspec: {projects: {search: proj_1}}\n", "x.yaml": PROJECT}
+    )
     assert folder.problems() == [
         (
             "reconciler.yaml:2:19: error: Project/search: Project declared twice: Project/search is "
@@ -451,5 +515,7 @@ def test_a_project_that_is_declared_cannot_be_listed_as_unmanaged(folder: Folder
 
 def test_a_project_of_the_stack_is_a_scope(folder: Folder) -> None:
     limit = manifest("RateLimit", "{model: m}", metadata="name: x, project: legacy")
-    folder.write({"reconciler.yaml": "kind: Stack\nspec: {projects: {legacy: proj_1}}\n", "x.yaml": limit})
+    folder.write(
+        {"reconciler.yaml": "kind: Stack\nspec: {projects: {legacy: proj_1}}\n", "x.yaml": limit}
+    )
     assert str(folder.load().resources[0].address) == "RateLimit/legacy/x"

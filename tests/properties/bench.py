@@ -152,39 +152,90 @@ class Bench:
         store = self.emulator.store
         with store.lock:
             for id in FILE_IDS:
-                made = make_file(store, world.DEFAULT_PROJECT, filename=f"{id}.md", purpose="assistants", content=b"x")
+                made = make_file(
+                    store,
+                    world.DEFAULT_PROJECT,
+                    filename=f"{id}.md",
+                    purpose="assistants",
+                    content=b"x",
+                )
                 store.remove(made)
                 store.add("file", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
             for id, (purpose, text) in FILES_OF_JOBS.items():
-                made = make_file(store, world.DEFAULT_PROJECT, filename=id, purpose=purpose, content=text.encode())
+                made = make_file(
+                    store,
+                    world.DEFAULT_PROJECT,
+                    filename=id,
+                    purpose=purpose,
+                    content=text.encode(),
+                )
                 store.remove(made)
                 store.add("file", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
             for id in EVAL_IDS:
-                store.add("eval", world.DEFAULT_PROJECT, {"id": id, "name": id, "testing_criteria": [], "metadata": {}})
+                store.add(
+                    "eval",
+                    world.DEFAULT_PROJECT,
+                    {"id": id, "name": id, "testing_criteria": [], "metadata": {}},
+                )
             for id in STORE_IDS:
                 made = make_store(store, world.DEFAULT_PROJECT, {})
                 store.remove(made)
-                store.add("vector_store", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden)
+                store.add(
+                    "vector_store", world.DEFAULT_PROJECT, {**made.body, "id": id}, **made.hidden
+                )
             for id in THREAD_IDS:
-                body = {"id": id, "object": "thread", "created_at": 0, "metadata": {}, "tool_resources": {}}
+                body = {
+                    "id": id,
+                    "object": "thread",
+                    "created_at": 0,
+                    "metadata": {},
+                    "tool_resources": {},
+                }
                 store.add("thread", world.DEFAULT_PROJECT, body)
             for id in USER_IDS:
                 world.add_user(store, id, f"{id}@Example.com", "reader", id=id)
             for id in GROUP_IDS:
-                store.add("group", ORGANIZATION, {"id": id, "name": id, "created_at": 0, "is_scim_managed": False})
+                store.add(
+                    "group",
+                    ORGANIZATION,
+                    {"id": id, "name": id, "created_at": 0, "is_scim_managed": False},
+                )
             for id in CERTIFICATE_IDS:
-                body = {"id": id, "object": "certificate", "name": id, "created_at": 0, "certificate_details": {}}
+                body = {
+                    "id": id,
+                    "object": "certificate",
+                    "name": id,
+                    "created_at": 0,
+                    "certificate_details": {},
+                }
                 store.add("certificate", ORGANIZATION, body, pem=PEM)
             for id in PROVIDER_IDS:
                 store.add("identity_provider", ORGANIZATION, {"id": id, "name": id})
             for id in ACCOUNT_IDS:
                 body = {"id": id, "name": id, "role": "none", "created_at": 0}
                 store.add("service_account", world.DEFAULT_PROJECT, body)
-            for kind, ids in (("agent", AGENT_IDS), ("environment_template", TEMPLATE_IDS), ("vault", VAULT_IDS)):
+            for kind, ids in (
+                ("agent", AGENT_IDS),
+                ("environment_template", TEMPLATE_IDS),
+                ("vault", VAULT_IDS),
+            ):
                 for id in ids:
-                    store.add(kind, world.DEFAULT_PROJECT, {"id": id, "name": id, "created_at": 0, "metadata": {}})
-            role = {"id": ROLE_IDS[1], "name": "Existing", "permissions": [], "predefined_role": False}
-            store.add("role", ORGANIZATION, {"object": "role", "resource_type": "api.organization", **role})
+                    store.add(
+                        kind,
+                        world.DEFAULT_PROJECT,
+                        {"id": id, "name": id, "created_at": 0, "metadata": {}},
+                    )
+            role = {
+                "id": ROLE_IDS[1],
+                "name": "Existing",
+                "permissions": [],
+                "predefined_role": False,
+            }
+            store.add(
+                "role",
+                ORGANIZATION,
+                {"object": "role", "resource_type": "api.organization", **role},
+            )
             other = world.add_project(store, "Other")
             for project in store.all("project"):
                 _furnish(store, project)
@@ -225,7 +276,9 @@ class Stack:
         )
         sinks = SinkSet(self.root, Redactor())
         projects = dict(self.projects)
-        self.provider = HttpProvider(self.bench.client, self.keys, sinks, self.root, projects, reveal=revealed)
+        self.provider = HttpProvider(
+            self.bench.client, self.keys, sinks, self.root, projects, reveal=revealed
+        )
 
     def __enter__(self) -> Stack:
         return self
@@ -243,7 +296,9 @@ class Stack:
             projects=self.projects,
             options=PlanOptions(**options),
         )
-        refreshing = Planning(self.provider, self.bench.client, self.keys, FullRefreshPolicy(), parallelism=1)
+        refreshing = Planning(
+            self.provider, self.bench.client, self.keys, FullRefreshPolicy(), parallelism=1
+        )
         return refreshing.plan(inputs, self.store, mode="full")
 
     def apply(self, *resources: Resource, **options: Any) -> ApplyResult:
@@ -251,10 +306,17 @@ class Stack:
         plan = self.plan(*resources, **options)
         assert plan.diagnostics == ()
         run = self.store.begin_run(command="test", user="u", host="h", pid=1, plan_digest="d")
-        result = apply_plan(plan, ApplyContext(self.provider, self.store, KINDS, self._ownership, run, parallelism=1))
-        assert [one.message for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
+        result = apply_plan(
+            plan,
+            ApplyContext(self.provider, self.store, KINDS, self._ownership, run, parallelism=1),
+        )
+        assert [
+            one.message for one in result.outcomes if one.status is not OutcomeStatus.APPLIED
+        ] == []
         assert {
-            str(record.address): record.answered for record in self.store.records().values() if record.answered
+            str(record.address): record.answered
+            for record in self.store.records().values()
+            if record.answered
         } == {}
         return result
 
@@ -269,18 +331,26 @@ class Stack:
         if kind.always_exists:
             live = self.natural(resource)
             changes = {name: value for name, value in spec.items() if kind.by_name[name].on_update}
-            return self.provider.update(live, changes, address=address, mark=None, record=None, steps=Steps()).live
-        return self.provider.create(kind, address.project, spec, address=address, mark=None, steps=Steps()).live
+            return self.provider.update(
+                live, changes, address=address, mark=None, record=None, steps=Steps()
+            ).live
+        return self.provider.create(
+            kind, address.project, spec, address=address, mark=None, steps=Steps()
+        ).live
 
     def natural(self, resource: Resource) -> LiveObject:
         found = self.provider.list(resource.kind, resource.address.project)
         return next(
-            one for one in found if resource.kind.identity(resource.spec) in resource.kind.identities(one.attributes)
+            one
+            for one in found
+            if resource.kind.identity(resource.spec) in resource.kind.identities(one.attributes)
         )
 
     def live(self, resource: Resource) -> LiveObject:
         """The object that an address is bound to, as the API shows it now, with its carried fields."""
-        found = self.provider.get(resource.kind, resource.address.project, self.store.records()[resource.address].id)
+        found = self.provider.get(
+            resource.kind, resource.address.project, self.store.records()[resource.address].id
+        )
         assert found is not None
         return self.provider.read_own_calls(found, {item.name for item in resource.kind.own_calls})
 
@@ -289,10 +359,16 @@ class Stack:
         return Ownership("shop", "test")
 
 
-def resource(kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, name: str = "it") -> Resource:
+def resource(
+    kind: Kind, spec: Mapping[str, Any], *, project: str = PROJECT, name: str = "it"
+) -> Resource:
     """A spec as the loader makes a resource of it; objects that the key alone places have no project here."""
     address = Address(kind.name, name, project if kind.scope is ScopeType.PROJECT else None)
-    return Resource(address, kind, {**{item.name: name for item in kind.fields if item.defaults_to_name}, **spec})
+    return Resource(
+        address,
+        kind,
+        {**{item.name: name for item in kind.fields if item.defaults_to_name}, **spec},
+    )
 
 
 @cache  # making a strategy takes as long as drawing from it
@@ -308,10 +384,14 @@ def valid_specs(
         found = _specs(kind.name, having)
         known = kind.identity(like) if like is not None and kind.unique_key else None
         return found if known is None else found.filter(lambda spec: kind.identity(spec) == known)
-    return st.sampled_from([model for model in MODELS if like is None or model.id == like["model"]]).flatmap(
+    return st.sampled_from(
+        [model for model in MODELS if like is None or model.id == like["model"]]
+    ).flatmap(
         lambda model: st.fixed_dictionaries(
             {"model": st.just(model.id)},
-            optional={name: st.integers(0, most * MAXIMUM_FACTOR) for name, most in model.limits.items()},
+            optional={
+                name: st.integers(0, most * MAXIMUM_FACTOR) for name, most in model.limits.items()
+            },
         )
     )
 

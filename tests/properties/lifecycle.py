@@ -87,7 +87,12 @@ class Life:
         self.emulator.clear_requests()
         make_a_persons_key(self.emulator)
         self.clock.now += 86_400
-        self.write({"manifests.yaml": whole_example(self.kind), **{name: dedent(text) for name, text in FILES.items()}})
+        self.write(
+            {
+                "manifests.yaml": whole_example(self.kind),
+                **{name: dedent(text) for name, text in FILES.items()},
+            }
+        )
 
     # --- what happens in it
 
@@ -114,27 +119,39 @@ class Life:
 
         Secrets are content too.
         """
-        manifests = re.sub(r"(?<!from_)file: secrets/", "file: others/", self.texts["manifests.yaml"])
+        manifests = re.sub(
+            r"(?<!from_)file: secrets/", "file: others/", self.texts["manifests.yaml"]
+        )
         contents = {
-            name: text.rstrip("\n") + " changed\n" for name, text in self.texts.items() if not name.endswith(".yaml")
+            name: text.rstrip("\n") + " changed\n"
+            for name, text in self.texts.items()
+            if not name.endswith(".yaml")
         }
         self.write({"manifests.yaml": manifests, **contents})
         for address, record in self.records().items():
-            names = [item.name for item in KINDS[address.kind].fields if item.on_update and item.in_body]
+            names = [
+                item.name for item in KINDS[address.kind].fields if item.on_update and item.in_body
+            ]
             self._edit(record.id, [name for name in names if name in record.applied])
 
     def vanish(self, id: str) -> None:
         """Somebody deletes an object."""
         store = self.emulator.store
         with store.lock:
-            for live in [live for kind in store.counts() for live in store.all(kind) if live.id == id]:
+            for live in [
+                live for kind in store.counts() for live in store.all(kind) if live.id == id
+            ]:
                 store.remove(live)
 
     def _edit(self, id: str, names: list[str]) -> None:
         store = self.emulator.store
         with store.lock:
-            for live in [live for kind in store.counts() for live in store.all(kind) if live.id == id]:
-                live.body.update({name: _other(live.body[name]) for name in names if name in live.body})
+            for live in [
+                live for kind in store.counts() for live in store.all(kind) if live.id == id
+            ]:
+                live.body.update(
+                    {name: _other(live.body[name]) for name in names if name in live.body}
+                )
                 store.changed(live)
 
     # --- the commands
@@ -153,7 +170,9 @@ class Life:
         other.root = root
         return other
 
-    def apply(self, *, meanwhile: Callable[[], object] | None = None, **options: Any) -> ApplyResult:
+    def apply(
+        self, *, meanwhile: Callable[[], object] | None = None, **options: Any
+    ) -> ApplyResult:
         """Plan and apply as the command does. What happens `meanwhile` takes longer than a plan counts as current."""
         with self._store() as store, self._client() as client:
             provider = self._provider(store, client)
@@ -170,7 +189,11 @@ class Life:
         """Apply, and insist that all of it went through, and that nothing is left to plan."""
         failed: list[str] = []
         for _ in range(self.runs):
-            outcomes = [one for one in self.apply(**options).outcomes if one.status is not OutcomeStatus.APPLIED]
+            outcomes = [
+                one
+                for one in self.apply(**options).outcomes
+                if one.status is not OutcomeStatus.APPLIED
+            ]
             failed = [f"{one.change.address}: {one.message}" for one in outcomes]
             if not failed:
                 break
@@ -190,7 +213,11 @@ class Life:
         """How many objects there are of each sort; the log of what was done to them is not counted."""
         with self.emulator.store.lock:
             found = self.emulator.store.counts()
-        return {name: count for name, count in found.items() if count and name not in ("audit_log", "file_batch")}
+        return {
+            name: count
+            for name, count in found.items()
+            if count and name not in ("audit_log", "file_batch")
+        }
 
     def writes(self) -> list[str]:
         """The method of every write so far, in order."""
@@ -200,18 +227,28 @@ class Life:
 
     @property
     def _configuration(self) -> Configuration:
-        keys = {"OPENAI_ADMIN_KEY": self.emulator.admin_key, "OPENAI_API_KEY": self.emulator.api_key}
+        keys = {
+            "OPENAI_ADMIN_KEY": self.emulator.admin_key,
+            "OPENAI_API_KEY": self.emulator.api_key,
+        }
         return load_configuration(Settings(self.root, env=keys), KINDS)
 
     @property
     def _keys(self) -> KeyRing:
         given = self._configuration.stack.credentials
-        return KeyRing(admin=given.admin, default=given.default, projects=given.projects, root=self.root)
+        return KeyRing(
+            admin=given.admin, default=given.default, projects=given.projects, root=self.root
+        )
 
     def _store(self) -> StateStore:
-        self._server_clock = ServerClock(self._machine_clock)  # each command has to learn the time anew
+        self._server_clock = ServerClock(
+            self._machine_clock
+        )  # each command has to learn the time anew
         return StateStore.open(
-            self.root / ".reconciler", stack="stack", environment="default", clock=self._server_clock
+            self.root / ".reconciler",
+            stack="stack",
+            environment="default",
+            clock=self._server_clock,
         )
 
     def _machine_clock(self) -> float:
@@ -248,12 +285,16 @@ class Life:
         """What the command line puts between the planner and the client, memory of answers included."""
         return Planning(provider, client, self._keys, FullRefreshPolicy(), parallelism=1)
 
-    def _planned(self, store: StateStore, provider: HttpProvider, client: Client, **options: Any) -> Plan:
+    def _planned(
+        self, store: StateStore, provider: HttpProvider, client: Client, **options: Any
+    ) -> Plan:
         configuration = self._configuration
         records = store.records()
         seal = SecretDigests(configuration.stack.read_secret, "00")
         inputs = PlanInputs(
-            tuple(seal.resource(item, records.get(item.address)) for item in configuration.resources),
+            tuple(
+                seal.resource(item, records.get(item.address)) for item in configuration.resources
+            ),
             KINDS,
             records,
             self._ownership(store),

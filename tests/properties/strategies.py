@@ -69,7 +69,11 @@ class Surroundings:
 
     def of(self, kind: Kind) -> Surroundings:
         """The same as one kind sees it."""
-        own = {name.removeprefix(f"{kind.name}."): ids for name, ids in self.ids.items() if name.startswith(kind.name)}
+        own = {
+            name.removeprefix(f"{kind.name}."): ids
+            for name, ids in self.ids.items()
+            if name.startswith(kind.name)
+        }
         return Surroundings(self.contents, {**self.ids, **own})
 
 
@@ -82,8 +86,14 @@ TRICKY = (
     "\x00", "\x7f", "$", "$$", "${", "${var.x}", "$${x}", "}", "$reconciler", "reconciler", "__private", "a.b", "a[0]",
 )  # fmt: skip
 characters = st.characters(exclude_categories=["Cs"])
-free_texts = st.sampled_from(TRICKY) | st.text(characters, max_size=12) | st.lists(st.sampled_from(TRICKY)).map("".join)
-long_texts = st.builds(lambda text, end: text * 200 + end, st.text(characters, min_size=5, max_size=20), free_texts)
+free_texts = (
+    st.sampled_from(TRICKY)
+    | st.text(characters, max_size=12)
+    | st.lists(st.sampled_from(TRICKY)).map("".join)
+)
+long_texts = st.builds(
+    lambda text, end: text * 200 + end, st.text(characters, min_size=5, max_size=20), free_texts
+)
 
 numbers = st.one_of(
     st.integers(-(2**53), 2**53),
@@ -110,7 +120,9 @@ def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
                 "description": free_texts,
             },
         ),
-        st.fixed_dictionaries({"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 9)}),
+        st.fixed_dictionaries(
+            {"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 9)}
+        ),
         st.fixed_dictionaries({"anyOf": st.lists(inner, max_size=3)}),
     )
 
@@ -140,7 +152,9 @@ json_objects = st.one_of(
 )
 
 
-def specs(kind: Kind, around: Surroundings, *, having: str = "") -> st.SearchStrategy[dict[str, Any]]:
+def specs(
+    kind: Kind, around: Surroundings, *, having: str = ""
+) -> st.SearchStrategy[dict[str, Any]]:
     """Valid specs of a kind, over all its optional fields; explicit nulls where a field takes them.
 
     They are of the shapes that take the field `having`, and have it.
@@ -152,17 +166,28 @@ def specs(kind: Kind, around: Surroundings, *, having: str = "") -> st.SearchStr
 
 def _foreign(kind: Kind, shape: Shape) -> set[str]:
     """The fields that a shape does not take."""
-    return {name for one in kind.shapes for name in (*one.needs, *one.takes)} - {*shape.needs, *shape.takes}
+    return {name for one in kind.shapes for name in (*one.needs, *one.takes)} - {
+        *shape.needs,
+        *shape.takes,
+    }
 
 
-def _shaped(kind: Kind, shape: Shape, around: Surroundings, having: str) -> st.SearchStrategy[dict[str, Any]]:
+def _shaped(
+    kind: Kind, shape: Shape, around: Surroundings, having: str
+) -> st.SearchStrategy[dict[str, Any]]:
     foreign = _foreign(kind, shape)
     told = {shape.when[0]: st.just(shape.when[1])} if shape.when else {}
     found = {item.name: _field(item, around) for item in kind.fields if item.name not in foreign}
-    needed = {item.name for item in kind.fields if item.required} | {*shape.needs} | ({having} & found.keys())
+    needed = (
+        {item.name for item in kind.fields if item.required}
+        | {*shape.needs}
+        | ({having} & found.keys())
+    )
     return st.fixed_dictionaries(
         {name: one for name, one in found.items() if name in needed} | told,
-        optional={name: one for name, one in found.items() if name not in needed and name not in told},
+        optional={
+            name: one for name, one in found.items() if name not in needed and name not in told
+        },
     )
 
 
@@ -178,7 +203,9 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
                 else st.integers(least, 2**40 if most is None else most)
             )
         case Number(minimum=least, maximum=most):
-            return st.floats(least, most, allow_nan=False) | st.integers(int(least or 0), int(most or 9))
+            return st.floats(least, most, allow_nan=False) | st.integers(
+                int(least or 0), int(most or 9)
+            )
         case Boolean():
             return st.booleans()
         case Scalar(max_length=most):
@@ -187,7 +214,10 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
             items = values(kind.item, around, name)
             most = 3 if kind.max_items is None else min(3, kind.max_items)
             return st.lists(
-                items, min_size=kind.min_items or 0, max_size=most, unique_by=repr if kind.unordered else None
+                items,
+                min_size=kind.min_items or 0,
+                max_size=most,
+                unique_by=repr if kind.unordered else None,
             )
         case MapOf():
             return _maps(kind, around)
@@ -200,15 +230,21 @@ def values(kind: Type, around: Surroundings, name: str = "") -> st.SearchStrateg
         case Json():
             return json_objects
         case LocalFileType():
-            return st.sampled_from(sorted(around.contents)).map(lambda path: local_file(path, around.contents[path]))
+            return st.sampled_from(sorted(around.contents)).map(
+                lambda path: local_file(path, around.contents[path])
+            )
         case FileSetType():
             return _file_sets(kind, around)
         case BundleType():
             return _bundles(kind, around)
         case KeySinkType():
-            return st.sampled_from(["a", "b"]).map(lambda name: {"write_to": {"file": f"secrets/{name}.key"}})
+            return st.sampled_from(["a", "b"]).map(
+                lambda name: {"write_to": {"file": f"secrets/{name}.key"}}
+            )
         case SecretValueType():
-            return st.builds(SecretValue, st.sampled_from(SOURCES), st.sampled_from(["digest1", "digest2"]))
+            return st.builds(
+                SecretValue, st.sampled_from(SOURCES), st.sampled_from(["digest1", "digest2"])
+            )
 
 
 def local_file(path: str, content: bytes) -> LocalFile:
@@ -240,25 +276,36 @@ def _texts(kind: Text) -> st.SearchStrategy[str]:
 
 
 def _maps(kind: MapOf, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
-    keys = _texts(Text(min_length=1, max_length=kind.max_key)).filter(lambda key: key not in OUR_KEYS)
+    keys = _texts(Text(min_length=1, max_length=kind.max_key)).filter(
+        lambda key: key not in OUR_KEYS
+    )
     found = st.dictionaries(keys, values(kind.value, around), max_size=3)
     if kind.max_items is None:
         return found
-    full = st.sampled_from([kind.max_items - 1, kind.max_items]).map(lambda n: {f"key{i}": "v" * i for i in range(n)})
+    full = st.sampled_from([kind.max_items - 1, kind.max_items]).map(
+        lambda n: {f"key{i}": "v" * i for i in range(n)}
+    )
     return found | full
 
 
 def _objects(kind: Object, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
-    return st.one_of(*(_having(kind, name, around) for name in kind.exactly_one or ("",))).map(_fitting)
+    return st.one_of(*(_having(kind, name, around) for name in kind.exactly_one or ("",))).map(
+        _fitting
+    )
 
 
 def _having(kind: Object, name: str, around: Surroundings) -> st.SearchStrategy[dict[str, Any]]:
     """Objects with the one named of those of which exactly one is there."""
-    parts = [part for part in kind.properties if part.name == name or part.name not in kind.exactly_one]
+    parts = [
+        part for part in kind.properties if part.name == name or part.name not in kind.exactly_one
+    ]
     needed = {part.name: _part(part, around) for part in parts if part.required}
-    needed |= {part.name: values(part.type, around, part.name) for part in parts if part.name == name}
+    needed |= {
+        part.name: values(part.type, around, part.name) for part in parts if part.name == name
+    }
     return st.fixed_dictionaries(
-        needed, optional={part.name: _part(part, around) for part in parts if part.name not in needed}
+        needed,
+        optional={part.name: _part(part, around) for part in parts if part.name not in needed},
     )
 
 
@@ -271,7 +318,9 @@ def _fitting(value: dict[str, Any]) -> dict[str, Any]:
     size, overlap = value.get("max_chunk_size_tokens"), value.get("chunk_overlap_tokens")
     if size is not None and overlap is not None:
         return {**value, "chunk_overlap_tokens": min(overlap, size // 2)}
-    if value.get("blocked_domains") and (value["access"] != "restricted" or value.get("allowed_domains")):
+    if value.get("blocked_domains") and (
+        value["access"] != "restricted" or value.get("allowed_domains")
+    ):
         return {**value, "blocked_domains": []}
     return {"enabled": False} if value.get("enabled") is False else value
 
@@ -281,15 +330,24 @@ def _variant(kind: Tagged, tag: str, around: Surroundings) -> st.SearchStrategy[
 
 
 def _file_sets(kind: FileSetType, around: Surroundings) -> st.SearchStrategy[FileSet]:
-    details = st.tuples(st.none() | values(kind.attributes, around), st.none() | values(kind.chunking_strategy, around))
+    details = st.tuples(
+        st.none() | values(kind.attributes, around),
+        st.none() | values(kind.chunking_strategy, around),
+    )
     keys = st.sampled_from(sorted({*around.contents, *around.ids["file_ids"]}))
     return st.dictionaries(keys, details, max_size=4).map(lambda found: _file_set(found, around))
 
 
 def _bundles(kind: BundleType, around: Surroundings) -> st.SearchStrategy[FileSet]:
-    entries = st.sampled_from([path for path in sorted(around.contents) if path.endswith(f"/{kind.entry}")])
-    others = st.sets(st.sampled_from([path for path in sorted(around.contents) if not path.endswith(kind.entry)]))
-    return st.builds(lambda entry, paths: _bundle(kind, entry, sorted(paths), around), entries, others)
+    entries = st.sampled_from(
+        [path for path in sorted(around.contents) if path.endswith(f"/{kind.entry}")]
+    )
+    others = st.sets(
+        st.sampled_from([path for path in sorted(around.contents) if not path.endswith(kind.entry)])
+    )
+    return st.builds(
+        lambda entry, paths: _bundle(kind, entry, sorted(paths), around), entries, others
+    )
 
 
 def _bundle(kind: BundleType, entry: str, paths: list[str], around: Surroundings) -> FileSet:
@@ -297,7 +355,10 @@ def _bundle(kind: BundleType, entry: str, paths: list[str], around: Surroundings
     name = re.findall(rb"name: (\w+)", around.contents[entry])[0].decode()
     described = {"name": name, "description": "Some."}
     first = Member(kind.entry, local_file(entry, around.contents[entry]), attributes=described)
-    rest = [Member(unicodedata.normalize("NFC", path), local_file(path, around.contents[path])) for path in paths]
+    rest = [
+        Member(unicodedata.normalize("NFC", path), local_file(path, around.contents[path]))
+        for path in paths
+    ]
     return FileSet(tuple(sorted([first, *rest], key=lambda member: member.key)))
 
 

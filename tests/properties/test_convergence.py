@@ -16,7 +16,17 @@ from reconciler.model.comparing import with_hidden
 from reconciler.model.kind import KEEP, Field, Kind, Mutability, Readable, ScopeType
 from reconciler.model.resource import METADATA_PAIRS, OUR_KEYS, Lifecycle, LiveObject, Resource
 from reconciler.model.types import Either, Json, ListOf, MapOf, Object, Tagged, Type
-from tests.properties.bench import OTHER_PROJECT, PROJECT, Bench, Stack, Steps, only, pending, resource, valid_specs
+from tests.properties.bench import (
+    OTHER_PROJECT,
+    PROJECT,
+    Bench,
+    Stack,
+    Steps,
+    only,
+    pending,
+    resource,
+    valid_specs,
+)
 from tests.properties.strategies import examples
 
 
@@ -36,7 +46,11 @@ def has_optional_parts(type: Type) -> bool:
 
 def editable_fields(kind: Kind) -> list[Field]:
     """The fields that somebody can change at the API, and anybody can see."""
-    return [item for item in kind.fields if item.on_update and item.in_body and item.readable is not Readable.NEVER]
+    return [
+        item
+        for item in kind.fields
+        if item.on_update and item.in_body and item.readable is not Readable.NEVER
+    ]
 
 
 def droppable(kind: Kind) -> list[str]:
@@ -66,7 +80,9 @@ def test_what_was_applied_leaves_nothing_to_plan(kind: Kind, bench: Bench) -> No
 
 
 @every_kind
-def test_a_spec_in_place_of_another_leaves_what_it_would_have_made_by_itself(kind: Kind, bench: Bench) -> None:
+def test_a_spec_in_place_of_another_leaves_what_it_would_have_made_by_itself(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(15)
     @given(first=valid_specs(kind), second=valid_specs(kind))
     def check(first: dict[str, Any], second: dict[str, Any]) -> None:
@@ -77,8 +93,12 @@ def test_a_spec_in_place_of_another_leaves_what_it_would_have_made_by_itself(kin
     check()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if droppable(kind)], ids=attrgetter("name"))
-def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(kind: Kind, bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if droppable(kind)], ids=attrgetter("name")
+)
+def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(
+    kind: Kind, bench: Bench
+) -> None:
     optional = droppable(kind)
 
     @examples(15)
@@ -87,13 +107,23 @@ def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(kind
         spec = data.draw(valid_specs(kind, having=min(dropped)))
         with bench.fresh() as stack:
             stack.apply(resource(kind, spec))
-            rest = resource(kind, {name: value for name, value in spec.items() if name not in dropped})
+            rest = resource(
+                kind, {name: value for name, value in spec.items() if name not in dropped}
+            )
             plan = stack.plan(rest)
-            hidden = {item.name for item in kind.fields if item.readable is Readable.NEVER and can_be_reset(item)}
+            hidden = {
+                item.name
+                for item in kind.fields
+                if item.readable is Readable.NEVER and can_be_reset(item)
+            }
             unseen = [name for name in dropped & hidden if spec.get(name)]
             assert [name for name in unseen if name not in only(plan).field_names] == []
             warnings = " ".join(only(plan).warnings)
-            kept = [name for name in dropped if kind.by_name[name].reset is KEEP and spec.get(name) is not None]
+            kept = [
+                name
+                for name in dropped
+                if kind.by_name[name].reset is KEEP and spec.get(name) is not None
+            ]
             assert [name for name in kept if f"{name} is not set any more" not in warnings] == []
             converges_to(stack, rest)
 
@@ -105,7 +135,9 @@ def test_dropping_optional_fields_takes_them_back_to_what_they_were_without(kind
     [kind for kind in KINDS.values() if any(has_optional_parts(item.type) for item in kind.fields)],
     ids=attrgetter("name"),
 )
-def test_dropping_one_nested_part_takes_it_back_to_what_it_was_without(kind: Kind, bench: Bench) -> None:
+def test_dropping_one_nested_part_takes_it_back_to_what_it_was_without(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(15)
     @given(spec=valid_specs(kind), data=st.data())
     def check(spec: dict[str, Any], data: st.DataObject) -> None:
@@ -134,7 +166,9 @@ def test_an_adopted_object_of_the_same_body_is_not_changed(kind: Kind, bench: Be
 
 
 @adoptable_kind
-def test_an_imported_object_of_the_same_body_leaves_nothing_to_plan(kind: Kind, bench: Bench) -> None:
+def test_an_imported_object_of_the_same_body_leaves_nothing_to_plan(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(15)
     @given(spec=valid_specs(kind))
     def check(spec: dict[str, Any]) -> None:
@@ -147,8 +181,12 @@ def test_an_imported_object_of_the_same_body_leaves_nothing_to_plan(kind: Kind, 
     check()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if editable_fields(kind)], ids=attrgetter("name"))
-def test_an_outside_edit_is_drift_of_that_field_alone_and_is_repaired(kind: Kind, bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if editable_fields(kind)], ids=attrgetter("name")
+)
+def test_an_outside_edit_is_drift_of_that_field_alone_and_is_repaired(
+    kind: Kind, bench: Bench
+) -> None:
     fields = editable_fields(kind)
 
     @examples(24)
@@ -169,7 +207,9 @@ def test_an_outside_edit_is_drift_of_that_field_alone_and_is_repaired(kind: Kind
             plan = stack.plan(wanted)
             drifted = {field.name for drift in plan.drift for field in drift.fields}
             assert drifted == set(only(plan).field_names) <= {item.name}
-            if declared(spec[item.name], before, item) != declared(spec[item.name], stack.live(wanted), item):
+            if declared(spec[item.name], before, item) != declared(
+                spec[item.name], stack.live(wanted), item
+            ):
                 assert moved
                 assert drifted == {item.name}
             stack.apply(wanted)
@@ -198,7 +238,9 @@ def test_losing_the_state_after_an_apply_changes_no_field(kind: Kind, bench: Ben
 
 def can_be_reset(item: Field) -> bool:
     """Whether a field that is not set any more is taken back to something."""
-    return item.reset is not KEEP and item.mutability is not Mutability.FIXED and not item.client_only
+    return (
+        item.reset is not KEEP and item.mutability is not Mutability.FIXED and not item.client_only
+    )
 
 
 def converges_to(stack: Stack, wanted: Resource) -> None:
@@ -209,10 +251,14 @@ def converges_to(stack: Stack, wanted: Resource) -> None:
         return
     is_elsewhere = wanted.address.project == PROJECT or wanted.kind.scope is ScopeType.EITHER
     place = OTHER_PROJECT if is_elsewhere else wanted.address.project
-    fresh = stack.make(replace(wanted, address=replace(wanted.address, name="fresh", project=place)))
+    fresh = stack.make(
+        replace(wanted, address=replace(wanted.address, name="fresh", project=place))
+    )
     names = [item.name for item in wanted.kind.fields if shows_its_spec(item, wanted)]
     live = stack.live(wanted)
-    assert {name: plain(live.value(name)) for name in names} == {name: plain(fresh.value(name)) for name in names}
+    assert {name: plain(live.value(name)) for name in names} == {
+        name: plain(fresh.value(name)) for name in names
+    }
 
 
 def shows_its_spec(item: Field, wanted: Resource) -> bool:
@@ -224,7 +270,11 @@ def shows_its_spec(item: Field, wanted: Resource) -> bool:
 def unexplained(wanted: Resource, names: tuple[str, ...]) -> list[str]:
     """The fields of a plan that the API shows with all that is asked for: for these, nothing excuses a change."""
     fields = [wanted.kind.by_name[name] for name in names]
-    return [item.name for item in fields if item.readable is not Readable.NEVER and shows_all(item, wanted)]
+    return [
+        item.name
+        for item in fields
+        if item.readable is not Readable.NEVER and shows_all(item, wanted)
+    ]
 
 
 def shows_all(item: Field, wanted: Resource) -> bool:
@@ -234,12 +284,18 @@ def shows_all(item: Field, wanted: Resource) -> bool:
 
 def can_become(item: Field, value: Any, other: Any) -> bool:
     """Whether somebody can change one value of a field into another: not where that takes another object."""
-    return not (isinstance(item.type, Tagged) and item.type.fixed and value[item.type.tag] != other[item.type.tag])
+    return not (
+        isinstance(item.type, Tagged)
+        and item.type.fixed
+        and value[item.type.tag] != other[item.type.tag]
+    )
 
 
 def edit(stack: Stack, wanted: Resource, live: LiveObject, changes: dict[str, Any]) -> None:
     """Change an object behind our back, its mark apart."""
-    stack.provider.update(live, changes, address=wanted.address, mark=live.mark, record=None, steps=Steps())
+    stack.provider.update(
+        live, changes, address=wanted.address, mark=live.mark, record=None, steps=Steps()
+    )
 
 
 def declared(asked: Any, live: LiveObject, item: Field) -> Any:
@@ -266,7 +322,9 @@ def plain(value: Any) -> Any:
         return {key: item for key, item in found.items() if item not in (None, "", {}, [])} or None
     if isinstance(value, list | tuple):
         items = [plain(item) for item in value]
-        return (sorted(items) if items and all(isinstance(item, str) for item in items) else items) or None
+        return (
+            sorted(items) if items and all(isinstance(item, str) for item in items) else items
+        ) or None
     if isinstance(value, bool):
         return "<true>" if value else None
     if isinstance(value, int | float):
@@ -286,7 +344,11 @@ def _optional_parts(type: Type, value: Any) -> list[tuple[str | int, ...]]:
         case Tagged(), dict():
             return _optional_parts(type.variants[value[type.tag]], value)
         case Object(), dict():
-            free = [part.name for part in type.properties if not (part.required or part.name in type.exactly_one)]
+            free = [
+                part.name
+                for part in type.properties
+                if not (part.required or part.name in type.exactly_one)
+            ]
             own = [(name,) for name in free if name in value]
             below = [
                 (part.name, *path)
@@ -296,7 +358,11 @@ def _optional_parts(type: Type, value: Any) -> list[tuple[str | int, ...]]:
             ]
             return [*own, *below]
         case ListOf(), list():
-            return [(at, *path) for at, one in enumerate(value) for path in _optional_parts(type.item, one)]
+            return [
+                (at, *path)
+                for at, one in enumerate(value)
+                for path in _optional_parts(type.item, one)
+            ]
         case MapOf() | Json(), dict():
             return [(key,) for key in value]
     return []

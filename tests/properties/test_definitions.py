@@ -66,7 +66,9 @@ def manifest(path: Path) -> str:
     if path.stem == "long-instructions":
         _, _, prompt = text.partition("instructions: |\n")
         text += prompt * (LONG // len(prompt))
-    return f"kind: Assistant\nmetadata: {json.dumps(metadata)}\nspec:\n{textwrap.indent(text, '  ')}"
+    return (
+        f"kind: Assistant\nmetadata: {json.dumps(metadata)}\nspec:\n{textwrap.indent(text, '  ')}"
+    )
 
 
 def extremes(name: str) -> dict[str, Any]:
@@ -136,12 +138,20 @@ def test_what_the_api_shows_is_what_was_written(shop: Workspace) -> None:
 def definition(path: Path) -> dict[str, Any]:
     """What a definition says, as other parsers read it."""
     text = path.read_text("utf-8").replace("$${", "${")
-    return {**(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)), **extremes(path.stem)}
+    return {
+        **(json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)),
+        **extremes(path.stem),
+    }
 
 
 def words(body: dict[str, Any]) -> list[Any]:
     """The texts of an assistant as far as they are in its file, and its functions."""
-    texts = [body.get("name"), body.get("description"), body["model"], (body.get("instructions") or "")[:200]]
+    texts = [
+        body.get("name"),
+        body.get("description"),
+        body["model"],
+        (body.get("instructions") or "")[:200],
+    ]
     return [*texts, functions(body.get("tools") or [])]
 
 
@@ -149,7 +159,9 @@ def functions(tools: list[dict[str, Any]]) -> str:
     """The functions among tools and their parameters, as text, since 1 equals True in Python."""
     found = [tool["function"] for tool in tools if tool["type"] == "function"]
     empty = {"type": "object", "properties": {}}
-    return json.dumps([(one["name"], one.get("parameters") or empty) for one in found], sort_keys=True)
+    return json.dumps(
+        [(one["name"], one.get("parameters") or empty) for one in found], sort_keys=True
+    )
 
 
 def test_there_is_a_definition_for_each_way_of_writing_one() -> None:

@@ -97,19 +97,28 @@ def test_lost_answers_to_writes_leave_what_a_calm_day_does(life: Life, kind: Kin
     calm, _, calls = lived(life)
     routes = dict.fromkeys(filter(None, map(route_of, life.emulator.requests)))
     shift = list(KINDS).index(kind.name)
-    storm = [f"on={route},do={SHAPES[(shift + at) % len(SHAPES)]}" for at, route in enumerate(routes)]
+    storm = [
+        f"on={route},do={SHAPES[(shift + at) % len(SHAPES)]}" for at, route in enumerate(routes)
+    ]
     found, _, stormy_calls = lived(again(life, *storm))
     assert found == calm
-    assert stormy_calls >= calls + len(storm) / 2  # an answer that is lost, and found again by a list, costs one
+    assert (
+        stormy_calls >= calls + len(storm) / 2
+    )  # an answer that is lost, and found again by a list, costs one
 
 
 @every_kind
-def test_a_lost_answer_and_lost_looks_right_after_it_leave_what_a_calm_day_does(life: Life, kind: Kind) -> None:
+def test_a_lost_answer_and_lost_looks_right_after_it_leave_what_a_calm_day_does(
+    life: Life, kind: Kind
+) -> None:
     calm, _, calls = lived(life)
     routes = dict.fromkeys(filter(None, map(route_of, life.emulator.requests)))
     shift = list(KINDS).index(kind.name)
     lost = [1 + (shift + at) % 4 for at in range(len(routes))]
-    storm = [f"on={route},do=reset,when=after,then={then}" for route, then in zip(routes, lost, strict=True)]
+    storm = [
+        f"on={route},do=reset,when=after,then={then}"
+        for route, then in zip(routes, lost, strict=True)
+    ]
     # What is hit again and again within one change may be given up; the next run has to make it good.
     found, _, stormy_calls = lived(again(life, *storm, runs=3))
     assert found == calm
@@ -117,7 +126,9 @@ def test_a_lost_answer_and_lost_looks_right_after_it_leave_what_a_calm_day_does(
 
 
 @every_kind
-def test_a_clock_that_is_off_makes_nothing_twice_when_answers_are_lost(life: Life, kind: Kind) -> None:
+def test_a_clock_that_is_off_makes_nothing_twice_when_answers_are_lost(
+    life: Life, kind: Kind
+) -> None:
     calm, _, _ = lived(life)
     routes = dict.fromkeys(filter(None, map(route_of, life.emulator.requests)))
     for ahead in AHEAD_SECONDS if SOAK else (in_turn(kind, AHEAD_SECONDS),):
@@ -127,7 +138,9 @@ def test_a_clock_that_is_off_makes_nothing_twice_when_answers_are_lost(life: Lif
 
 
 @pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
-def test_an_outage_right_after_a_create_ends_the_run_and_is_made_good_by_the_next(life: Life, kind: Kind) -> None:
+def test_an_outage_right_after_a_create_ends_the_run_and_is_made_good_by_the_next(
+    life: Life, kind: Kind
+) -> None:
     life.applied()
     calm = life.counts()
     ahead = in_turn(kind, (0.0, *AHEAD_SECONDS))
@@ -143,13 +156,17 @@ def test_an_outage_right_after_a_create_ends_the_run_and_is_made_good_by_the_nex
 
 if SOAK:
 
-    @pytest.mark.parametrize("kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name"))
+    @pytest.mark.parametrize(
+        "kind", list(filter(is_listed, KINDS.values())), ids=attrgetter("name")
+    )
     @pytest.mark.parametrize("shape", [*SHAPES, SILENCE])
     def test_every_write_survives_every_mishap(life: Life, shape: str) -> None:
         calm, writes, calls = lived(life)
         for at, method in enumerate(writes):
             fault = f"on={method}:*,do={shape},skip={writes[:at].count(method)}"
-            found, _, stormy_calls = lived(again(life, fault, answer_seconds=1.0 if shape is SILENCE else 120.0))
+            found, _, stormy_calls = lived(
+                again(life, fault, answer_seconds=1.0 if shape is SILENCE else 120.0)
+            )
             assert (fault, found) == (fault, calm)
             # Only what goes up as a form may take longer than silence lasts, and so is no lost answer.
             assert stormy_calls > calls or shape is SILENCE
@@ -163,9 +180,13 @@ def test_silence_after_a_write_is_a_lost_answer(life: Life) -> None:
     assert silent_calls > calls
 
 
-@pytest.mark.parametrize("kind", [KINDS["ServiceAccount"], KINDS["VectorStore"]], ids=attrgetter("name"))
+@pytest.mark.parametrize(
+    "kind", [KINDS["ServiceAccount"], KINDS["VectorStore"]], ids=attrgetter("name")
+)
 @pytest.mark.parametrize("mishap", ["reset,when=before", "error:503,when=after"])
 def test_three_lost_answers_in_a_row_are_survived(life: Life, mishap: str) -> None:
     calm, _, _ = lived(life)
-    found, _, _ = lived(again(life, *(f"on=POST:*{end},do={mishap},times=3" for end in ("s", "/files"))))
+    found, _, _ = lived(
+        again(life, *(f"on=POST:*{end},do={mishap},times=3" for end in ("s", "/files")))
+    )
     assert found == calm

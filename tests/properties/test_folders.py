@@ -19,7 +19,16 @@ from reconciler.model.values import FileSet, Member
 from tests.properties.bench import FILE_IDS, FILES_OF_JOBS, Bench, Stack, pending, resource
 from tests.properties.strategies import examples
 
-NAMES = ("a.md", "b.txt", "sub/a.md", "sub/ünï.md", "sub/cafe\u0301.md", "x y (1).md", "empty.txt", "no extension")
+NAMES = (
+    "a.md",
+    "b.txt",
+    "sub/a.md",
+    "sub/ünï.md",
+    "sub/cafe\u0301.md",
+    "x y (1).md",
+    "empty.txt",
+    "no extension",
+)
 TEXTS = (b"-", b"one", b"two", b"one", "drei ✓".encode())
 ATTRIBUTES = (
     None,
@@ -74,7 +83,11 @@ class Rename:
 
 
 names = st.sampled_from(NAMES)
-edits = st.builds(Write, names, st.sampled_from(TEXTS)) | st.builds(Remove, names) | st.builds(Rename, names, names)
+edits = (
+    st.builds(Write, names, st.sampled_from(TEXTS))
+    | st.builds(Remove, names)
+    | st.builds(Rename, names, names)
+)
 items = st.fixed_dictionaries(
     {
         "attributes": st.sampled_from(ATTRIBUTES),
@@ -91,7 +104,9 @@ def store_of(folder: Path, item: dict[str, Any]) -> Resource:
     shared = {"attributes": item["attributes"], "chunking_strategy": item["chunking_strategy"]}
     files = Files(folder)
     finder = MemberFinder(files, files.content)
-    finder.add(0, {"path": "pages/**", "ignore": list(item["ignore"]), "allow_empty": True, **shared})
+    finder.add(
+        0, {"path": "pages/**", "ignore": list(item["ignore"]), "allow_empty": True, **shared}
+    )
     for index, id in enumerate(sorted(item["ids"]), start=1):
         finder.add(index, {"file_id": id, **shared})
     members = tuple(finder.members[key] for key in sorted(finder.members))
@@ -130,9 +145,14 @@ def test_any_edits_of_a_folder_converge_and_leave_no_file_behind(bench: Bench) -
                 wanted = store_of(stack.root, item)
                 stack.apply(wanted)
                 assert pending(stack.plan(wanted)) == []
-                assert attached(stack, wanted) == {one.key: _shown(one) for one in wanted.spec["files"].members}
+                assert attached(stack, wanted) == {
+                    one.key: _shown(one) for one in wanted.spec["files"].members
+                }
                 members = stack.live(wanted).own_calls["files"].members
-                assert uploads(bench) == {one.file_id for one in members} - {*FILE_IDS, *FILES_OF_JOBS}
+                assert uploads(bench) == {one.file_id for one in members} - {
+                    *FILE_IDS,
+                    *FILES_OF_JOBS,
+                }
             stack.apply()
             assert uploads(bench) == set()
 
@@ -152,7 +172,9 @@ def test_a_folder_converges_without_any_state(bench: Bench) -> None:
                 stack.apply(wanted)
                 stack.store.remove(wanted.address)
                 assert pending(stack.plan(wanted)) == []
-            assert len(uploads(bench)) == sum(one.content is not None for one in wanted.spec["files"].members)
+            assert len(uploads(bench)) == sum(
+                one.content is not None for one in wanted.spec["files"].members
+            )
 
     check()
 
@@ -162,5 +184,7 @@ def test_a_name_in_another_normal_form_is_the_same_member(bench: Bench) -> None:
         item = {"attributes": None, "chunking_strategy": None, "ids": set(), "ignore": ()}
         Write("cafe\u0301.md", b"x").do(stack.root / "pages")
         stack.apply(store_of(stack.root, item))
-        Rename("cafe\u0301.md", unicodedata.normalize("NFC", "cafe\u0301.md")).do(stack.root / "pages")
+        Rename("cafe\u0301.md", unicodedata.normalize("NFC", "cafe\u0301.md")).do(
+            stack.root / "pages"
+        )
         assert pending(stack.plan(store_of(stack.root, item))) == []

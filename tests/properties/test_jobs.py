@@ -33,7 +33,9 @@ from tests.properties.lifecycle import Clock, Life
 from tests.whole_examples import EXAMPLE, REQUEST
 
 FILES = {"data/requests.jsonl": REQUEST, "data/examples.jsonl": EXAMPLE}
-REQUESTS = "kind: File\nmetadata: {name: requests}\nspec: {path: data/requests.jsonl, purpose: batch}\n"
+REQUESTS = (
+    "kind: File\nmetadata: {name: requests}\nspec: {path: data/requests.jsonl, purpose: batch}\n"
+)
 EXAMPLES = "kind: File\nmetadata: {name: examples}\nspec: {path: data/examples.jsonl, purpose: fine-tune}\n"
 BATCH = """\
 kind: Batch
@@ -130,7 +132,11 @@ def shown(plan: Plan) -> str:
 
 
 def failures(result: ApplyResult) -> dict[str, str]:
-    return {str(one.change.address): one.message for one in result.outcomes if one.status is not OutcomeStatus.APPLIED}
+    return {
+        str(one.change.address): one.message
+        for one in result.outcomes
+        if one.status is not OutcomeStatus.APPLIED
+    }
 
 
 # --- once for given inputs -------------------------------------------------------------------------------------------
@@ -160,7 +166,10 @@ def test_a_changed_input_cancels_what_runs_before_it_starts_anew(stack: Stack) -
 def test_the_same_requests_uploaded_again_start_nothing(stack: Stack) -> None:
     stack.declare(REQUESTS, BATCH).applied()
     stack.vanish(stack.records()[Address.parse("File/requests")].id)  # as it is after thirty days
-    assert (stack.change("File/requests").action, stack.change("Batch/answers").action) == (Action.CREATE, Action.NO_OP)
+    assert (stack.change("File/requests").action, stack.change("Batch/answers").action) == (
+        Action.CREATE,
+        Action.NO_OP,
+    )
     stack.applied()
     assert (len(stack.jobs("batch")), stack.plan().drift) == (1, ())
 
@@ -202,7 +211,12 @@ def test_digests_stay_what_they_are_in_every_version_or_all_jobs_would_run_again
     beside = {"metadata": {"a": "b"}, "wait": True}
     assert KINDS["Batch"].inputs_digest({**batch, **beside}) == "df997a16d687a82fd91b2f161397effa"
     method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
-    training = {"model": "gpt-4.1-mini", "training_file": "file-1", "integrations": [], "method": method}
+    training = {
+        "model": "gpt-4.1-mini",
+        "training_file": "file-1",
+        "integrations": [],
+        "method": method,
+    }
     assert KINDS["FineTuningJob"].inputs_digest(training) == "452271fa4d16fad5f51bd77107b7c77b"
     source = {"type": "file_content", "content": [{"item": {"a": 1.0}}]}
     run = {"eval_id": "eval_1", "name": "x", "data_source": {"type": "jsonl", "source": source}}
@@ -243,14 +257,18 @@ def test_a_failed_job_is_told_of_and_runs_again_only_when_asked(stack: Stack) ->
     stack.declare(REQUESTS, BATCH).applied()
     stack.time_passes()
     stack.applied()
-    assert "did not succeed (failed: This line is not parseable as valid JSON.)" in shown(stack.plan())
+    assert "did not succeed (failed: This line is not parseable as valid JSON.)" in shown(
+        stack.plan()
+    )
     assert "--replace Batch/answers" in shown(stack.plan())
     assert len(stack.jobs("batch")) == 1
     stack.apply(replace=(Address.parse("Batch/answers"),))
     assert len(stack.jobs("batch")) == 2
 
 
-def test_a_job_that_fails_while_it_is_waited_for_is_an_error_and_stops_what_needs_it(stack: Stack) -> None:
+def test_a_job_that_fails_while_it_is_waited_for_is_an_error_and_stops_what_needs_it(
+    stack: Stack,
+) -> None:
     stack.write({"data/examples.jsonl": "no json\n"})
     result = stack.declare(EXAMPLES, waiting(TRAINING), AGENT).apply()
     assert exit_code_of(result) == 13
@@ -269,7 +287,9 @@ def test_a_job_that_fails_while_it_is_waited_for_is_an_error_and_stops_what_need
 
 def test_a_result_that_is_not_there_yet_is_an_error_and_later_none(stack: Stack) -> None:
     result = stack.declare(EXAMPLES, TRAINING, AGENT).apply()
-    message = "FineTuningJob/tone still runs (validating_files), so its fine_tuned_model is not known yet"
+    message = (
+        "FineTuningJob/tone still runs (validating_files), so its fine_tuned_model is not known yet"
+    )
     assert (failures(result), exit_code_of(result)) == ({"Agent/bot": message}, 13)
     stack.time_passes()
     stack.applied()
@@ -279,7 +299,9 @@ def test_a_result_that_is_not_there_yet_is_an_error_and_later_none(stack: Stack)
 def test_counts_of_a_run_that_goes_on_are_no_results_yet(stack: Stack) -> None:
     text = "passed ${EvalRun/today.result_counts.passed}"
     bot = f"kind: Agent\nmetadata: {{name: bot}}\nspec: {{name: '{text}', model: m}}\n"
-    assert "EvalRun/today still runs" in failures(stack.declare(EVAL, RUN, bot).apply())["Agent/bot"]
+    assert (
+        "EvalRun/today still runs" in failures(stack.declare(EVAL, RUN, bot).apply())["Agent/bot"]
+    )
     stack.time_passes()
     stack.applied()
     assert [agent.body["name"] for agent in stack.jobs("agent")] == ["passed 1"]
@@ -295,7 +317,9 @@ def test_what_runs_is_waited_for_by_the_next_apply_and_not_started_again(stack: 
 
 
 def test_a_wait_that_takes_too_long_ends_the_apply_and_not_the_job(stack: Stack) -> None:
-    result = stack.declare(EXAMPLES, waiting(TRAINING, minutes=10), AGENT, REQUESTS, waiting(BATCH)).apply()
+    result = stack.declare(
+        EXAMPLES, waiting(TRAINING, minutes=10), AGENT, REQUESTS, waiting(BATCH)
+    ).apply()
     assert exit_code_of(result) == 13
     assert "after 10 minutes, and goes on" in failures(result)["FineTuningJob/tone"]
     assert "Batch/answers" not in failures(result)  # which was waited for all the same
@@ -304,7 +328,9 @@ def test_a_wait_that_takes_too_long_ends_the_apply_and_not_the_job(stack: Stack)
     assert (len(stack.jobs("fine_tuning_job")), len(stack.jobs("agent"))) == (1, 1)
 
 
-def test_jobs_are_waited_for_beside_all_other_work(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_are_waited_for_beside_all_other_work(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     create = HttpProvider.create
 
@@ -313,9 +339,13 @@ def test_jobs_are_waited_for_beside_all_other_work(stack: Stack, monkeypatch: py
         return create(self, kind, *rest, **more)
 
     monkeypatch.setattr(HttpProvider, "create", noted)
-    stores = [f"kind: VectorStore\nmetadata: {{name: z{n}}}\nspec: {{name: z{n}}}\n" for n in range(3)]
+    stores = [
+        f"kind: VectorStore\nmetadata: {{name: z{n}}}\nspec: {{name: z{n}}}\n" for n in range(3)
+    ]
     began = stack.clock()
-    stack.declare(REQUESTS, waiting(BATCH), EXAMPLES, waiting(TRAINING), *stores).applied()  # one worker for all of it
+    stack.declare(
+        REQUESTS, waiting(BATCH), EXAMPLES, waiting(TRAINING), *stores
+    ).applied()  # one worker for all of it
     assert seen.count("VectorStore") == 3
     assert stack.clock() - began < 2 * HALF_AN_HOUR  # both were waited for at once
 
@@ -324,7 +354,9 @@ def test_jobs_are_waited_for_beside_all_other_work(stack: Stack, monkeypatch: py
 
 
 @pytest.mark.parametrize("is_over", [False, True])
-def test_a_removed_batch_is_cancelled_while_it_runs_and_forgotten_afterwards(stack: Stack, is_over: bool) -> None:
+def test_a_removed_batch_is_cancelled_while_it_runs_and_forgotten_afterwards(
+    stack: Stack, is_over: bool
+) -> None:
     stack.declare(REQUESTS, BATCH).applied()
     if is_over:
         stack.time_passes()
@@ -349,10 +381,14 @@ def test_a_removed_run_is_deleted_with_its_results(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("lifecycle", ["", "lifecycle: {on_remove: delete}\n"])
-def test_a_fine_tuned_model_goes_with_its_job_only_where_that_is_said(stack: Stack, lifecycle: str) -> None:
+def test_a_fine_tuned_model_goes_with_its_job_only_where_that_is_said(
+    stack: Stack, lifecycle: str
+) -> None:
     stack.declare(EXAMPLES, TRAINING + lifecycle).applied()
     stack.time_passes()
-    assert ("destroys: the trained model" in shown(stack.declare(EXAMPLES).plan())) == bool(lifecycle)
+    assert ("destroys: the trained model" in shown(stack.declare(EXAMPLES).plan())) == bool(
+        lifecycle
+    )
     stack.applied()
     assert len(stack.jobs("model")) == (0 if lifecycle else 1)
 
@@ -372,7 +408,9 @@ def test_a_rerun_keeps_the_model_that_the_job_made_before(stack: Stack) -> None:
 def test_a_saved_plan_of_jobs_is_read_again_as_it_was(stack: Stack) -> None:
     stack.declare(EVAL, RUN, EXAMPLES, TRAINING).applied()
     stack.time_passes()
-    plan = stack.declare(EVAL, waiting(RUN), EXAMPLES, TRAINING.replace("suffix: tone", "suffix: tune")).plan()
+    plan = stack.declare(
+        EVAL, waiting(RUN), EXAMPLES, TRAINING.replace("suffix: tone", "suffix: tune")
+    ).plan()
     assert plan.counts()[Action.REPLACE] == 1
     assert load_plan(dump_plan(plan)) == plan
 
@@ -397,9 +435,16 @@ def test_a_server_that_takes_no_new_evals_is_explained(stack: Stack) -> None:
 
 def test_an_apply_waits_shows_how_far_it_is_and_hands_the_results_on(workspace: Workspace) -> None:
     workspace.emulator.set_options(job_delay_ms=300)
-    outputs = "{passed: '${EvalRun/today.result_counts.passed}', file: '${Batch/answers.output_file_id}'}"
-    workspace.write(FILES | {"reconciler.yaml": f"kind: Stack\nmetadata: {{name: s}}\nspec: {{outputs: {outputs}}}\n"})
-    workspace.declare(EXAMPLES, waiting(TRAINING), AGENT, REQUESTS, waiting(BATCH), EVAL, waiting(RUN))
+    outputs = (
+        "{passed: '${EvalRun/today.result_counts.passed}', file: '${Batch/answers.output_file_id}'}"
+    )
+    workspace.write(
+        FILES
+        | {"reconciler.yaml": f"kind: Stack\nmetadata: {{name: s}}\nspec: {{outputs: {outputs}}}\n"}
+    )
+    workspace.declare(
+        EXAMPLES, waiting(TRAINING), AGENT, REQUESTS, waiting(BATCH), EVAL, waiting(RUN)
+    )
     applied = workspace.apply()
     assert "FineTuningJob/tone: Step 10/10: training loss=0.20" in applied.err
     assert "Batch/answers: completed, total 1, completed 1, failed 0" in applied.err
@@ -416,7 +461,12 @@ def test_an_interrupted_wait_leaves_the_job_to_the_next_apply(workspace: Workspa
     workspace.emulator.set_options(job_delay_ms=3_600_000)
     workspace.write(FILES).declare(REQUESTS, waiting(BATCH))
     process = start(workspace, "apply", "--yes")
-    until(process, lambda: any(r.method == "GET" and "/batches/" in r.path for r in workspace.emulator.requests))
+    until(
+        process,
+        lambda: any(
+            r.method == "GET" and "/batches/" in r.path for r in workspace.emulator.requests
+        ),
+    )
     code, out, err = ended(process, signal.SIGINT)
     assert (code, "Batch/answers: validating" in err) == (130, True)
     assert "interrupted while it was under way" in " ".join(out.split())
@@ -429,7 +479,10 @@ def test_an_interrupted_wait_leaves_the_job_to_the_next_apply(workspace: Workspa
 def test_a_protected_job_keeps_its_model_and_is_not_run_again(workspace: Workspace) -> None:
     protected = TRAINING + "lifecycle: {on_remove: delete, prevent_destroy: true}\n"
     workspace.write(FILES).declare(EXAMPLES, protected).apply()
-    for document in (EXAMPLES, f"{EXAMPLES}---\n{protected.replace('suffix: tone', 'suffix: tune')}"):
+    for document in (
+        EXAMPLES,
+        f"{EXAMPLES}---\n{protected.replace('suffix: tone', 'suffix: tune')}",
+    ):
         assert "protected" in workspace.declare(document).run("apply", "--yes", expect=11).err
     assert len(list(workspace.emulator.store.all("model"))) == 1
 
@@ -440,6 +493,10 @@ def test_a_rollback_stops_what_the_run_started_and_starts_nothing(workspace: Wor
     workspace.declare(EVAL, RUN).apply()
     workspace.declare(EVAL, RUN.replace("maybe", "surely")).apply()
     workspace.run("rollback", "3", "--yes", expect=0)
-    assert [run.hidden["stopped"] is not None for run in workspace.emulator.store.all("eval_run")] == [True, False]
+    assert [
+        run.hidden["stopped"] is not None for run in workspace.emulator.store.all("eval_run")
+    ] == [True, False]
     workspace.run("rollback", "2", "--yes", expect=0)
-    assert [run.hidden["stopped"] is not None for run in workspace.emulator.store.all("eval_run")] == [True, True]
+    assert [
+        run.hidden["stopped"] is not None for run in workspace.emulator.store.all("eval_run")
+    ] == [True, True]

@@ -33,7 +33,9 @@ few_kinds = pytest.mark.parametrize(
     "kind", [kind for kind in KINDS.values() if SOAK or kind.name in FEW], ids=attrgetter("name")
 )
 few_listed_kinds = pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS.values() if (SOAK and is_listed(kind)) or kind.name in FEW], ids=attrgetter("name")
+    "kind",
+    [kind for kind in KINDS.values() if (SOAK and is_listed(kind)) or kind.name in FEW],
+    ids=attrgetter("name"),
 )
 unmarked_kind = pytest.mark.parametrize(
     "kind",
@@ -77,7 +79,9 @@ def slow(life: Life) -> Life:
 
 @every_kind
 def test_what_does_not_show_yet_is_not_made_again(slow: Life, kind: Kind) -> None:
-    slow.emulator.add_fault(f"on=POST:*{kind.collection.rpartition('}')[2]},do=error:503,when=after")
+    slow.emulator.add_fault(
+        f"on=POST:*{kind.collection.rpartition('}')[2]},do=error:503,when=after"
+    )
     slow.applied()
     made = slow.counts()
     assert slow.apply().outcomes == ()
@@ -88,7 +92,9 @@ def test_what_does_not_show_yet_is_not_made_again(slow: Life, kind: Kind) -> Non
 @every_kind
 def test_a_second_run_within_seconds_makes_nothing_twice(life: Life) -> None:
     # A job that ends would add what it made.
-    life.emulator.set_options(list_lag_ms=LIST_LAG_MS, read_lag_ms=READ_LAG_MS, job_delay_ms=86_400_000)
+    life.emulator.set_options(
+        list_lag_ms=LIST_LAG_MS, read_lag_ms=READ_LAG_MS, job_delay_ms=86_400_000
+    )
     life.apply()
     made = life.counts()
     # The members of a store are listed late as well, so its second run may look them up and attach nothing.
@@ -111,12 +117,16 @@ def test_nothing_is_waited_for_without_asking_again(life: Life) -> None:
 
 
 @unmarked_kind
-def test_of_two_runners_with_one_cached_state_one_is_refused_what_the_other_made(life: Life, tmp_path: Path) -> None:
+def test_of_two_runners_with_one_cached_state_one_is_refused_what_the_other_made(
+    life: Life, tmp_path: Path
+) -> None:
     twin = life.twin(tmp_path / "twin")
     refused = life.apply(meanwhile=twin.applied).of(OutcomeStatus.STALE)
     made = life.counts()
     assert refused
-    assert [outcome for outcome in refused if "the plan did not know of it" not in outcome.message] == []
+    assert [
+        outcome for outcome in refused if "the plan did not know of it" not in outcome.message
+    ] == []
     assert twin.apply().outcomes == ()
     assert life.counts() == made == calm_counts(life)
 
@@ -129,14 +139,18 @@ def calm_counts(life: Life) -> dict[str, int]:
 
 
 @few_kinds
-def test_what_vanished_right_after_an_apply_is_waited_for_only_until_it_would_have_to_show(life: Life) -> None:
+def test_what_vanished_right_after_an_apply_is_waited_for_only_until_it_would_have_to_show(
+    life: Life,
+) -> None:
     life.applied()
     made_at = life.clock()
     lost = [address for address in life.records() if not KINDS[address.kind].always_exists]
     for address in lost:
         kind, id = KINDS[address.kind], life.records()[address].id
         life.vanish(id if kind.calls.id_field else kind.parent_and_id(id)[1])
-    assert {change.address for change in life.plan().changes if change.action is Action.CREATE} >= set(lost)
+    assert {
+        change.address for change in life.plan().changes if change.action is Action.CREATE
+    } >= set(lost)
     assert life.clock() - made_at <= SETTLE_SECONDS + 1  # the API tells times in whole seconds
 
 
@@ -148,7 +162,9 @@ def test_what_is_gone_for_good_is_made_again(slow: Life) -> None:
     for address in lost:
         kind, id = KINDS[address.kind], slow.records()[address].id
         slow.vanish(id if kind.calls.id_field else kind.parent_and_id(id)[1])
-    assert {change.address for change in slow.plan().changes if change.action is Action.CREATE} >= set(lost)
+    assert {
+        change.address for change in slow.plan().changes if change.action is Action.CREATE
+    } >= set(lost)
 
 
 @found_again_kind
@@ -163,16 +179,24 @@ def test_a_lost_state_is_found_again_by_marks_and_by_adopting(life: Life) -> Non
         assert set(found) <= set(map(str, unmarked))
         life.apply(adopt=True)
     else:
-        hidden = life.kind.takes_secrets or any(item.readable is Readable.NEVER for item in life.kind.fields)
+        hidden = life.kind.takes_secrets or any(
+            item.readable is Readable.NEVER for item in life.kind.fields
+        )
         assert pending(life.plan()) == [] or hidden  # what nobody can read is written once more
         life.applied()
-    assert {at: record.id for at, record in life.records().items()} == {at: r.id for at, r in known.items()}
+    assert {at: record.id for at, record in life.records().items()} == {
+        at: r.id for at, r in known.items()
+    }
     assert (life.counts(), pending(life.plan())) == (made, [])
 
 
 @marked_kind
-def test_what_we_marked_and_no_longer_declare_is_deleted_although_the_state_is_lost(life: Life, kind: Kind) -> None:
-    life.emulator.set_options(job_delay_ms=86_400_000)  # a job that has ended would be history, and left alone
+def test_what_we_marked_and_no_longer_declare_is_deleted_although_the_state_is_lost(
+    life: Life, kind: Kind
+) -> None:
+    life.emulator.set_options(
+        job_delay_ms=86_400_000
+    )  # a job that has ended would be history, and left alone
     life.applied()
     ours = [at for at in life.records() if at.kind == kind.name]
     life.forget()
@@ -198,7 +222,9 @@ def test_a_state_lost_after_half_an_apply_makes_nothing_twice(life: Life) -> Non
 @pytest.mark.parametrize("style", ["bare", "retry-after", "text"])
 @pytest.mark.parametrize("kind", [KINDS["RateLimit"]], ids=attrgetter("name"))
 def test_seven_requests_a_minute_are_enough(life: Life, kind: Kind, style: str) -> None:
-    limits = "---\n".join(LIMIT.format(model=model.id) for model in MODELS[:20] if model.id not in kind.example)
+    limits = "---\n".join(
+        LIMIT.format(model=model.id) for model in MODELS[:20] if model.id not in kind.example
+    )
     life.write({"manifests.yaml": f"{whole_example(kind)}---\n{limits}"})
     life.emulator.set_options(admin_rpm=7, throttle_style=style)
     began = life.clock()
@@ -210,7 +236,9 @@ def test_seven_requests_a_minute_are_enough(life: Life, kind: Kind, style: str) 
 
 @pytest.mark.parametrize("style", ["bare", "retry-after", "text"])
 @pytest.mark.parametrize("kind", [KINDS["Project"]], ids=attrgetter("name"))
-def test_a_first_plan_of_fifty_projects_takes_what_the_pace_allows(life: Life, kind: Kind, style: str) -> None:
+def test_a_first_plan_of_fifty_projects_takes_what_the_pace_allows(
+    life: Life, kind: Kind, style: str
+) -> None:
     """At seven requests a minute and route: fifty lists of accounts take eight minutes, and all else goes beside."""
     life.write(dict(workloads.reference_organization(accounts=2, assistants=2, stores=1, files=1)))
     (life.root / "manifests.yaml").unlink()

@@ -14,7 +14,9 @@ from reconciler.model.resource import Lifecycle, LiveObject
 from tests.properties.bench import AROUND, STORE_IDS, Bench, Stack, only, pending, resource
 from tests.properties.strategies import local_file
 
-ASSISTANT, AGENT, FILE, STORE = (KINDS[name] for name in ("Assistant", "Agent", "File", "VectorStore"))
+ASSISTANT, AGENT, FILE, STORE = (
+    KINDS[name] for name in ("Assistant", "Agent", "File", "VectorStore")
+)
 README = local_file("docs/a.md", AROUND.contents["docs/a.md"])
 
 
@@ -37,7 +39,14 @@ def after(stack: Stack, kind: Any, *specs: dict[str, Any]) -> LiveObject:
         ),
         (
             ASSISTANT,
-            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}]},
+            {
+                "tools": [
+                    {
+                        "type": "function",
+                        "function": {"name": "f", "parameters": {"type": "string"}},
+                    }
+                ]
+            },
             {"tools": [{"type": "function", "function": {"name": "f"}}]},
             "tools[0].function.parameters.type",
         ),
@@ -66,7 +75,10 @@ def test_a_nested_part_that_is_no_longer_set_goes_back(
 
 def test_resources_of_a_tool_that_are_no_longer_set_are_detached(bench: Bench) -> None:
     with bench.fresh() as stack:
-        both = {"file_search": {"vector_store_ids": [STORE_IDS[0]]}, "code_interpreter": {"file_ids": []}}
+        both = {
+            "file_search": {"vector_store_ids": [STORE_IDS[0]]},
+            "code_interpreter": {"file_ids": []},
+        }
         live = after(
             stack,
             ASSISTANT,
@@ -79,7 +91,10 @@ def test_resources_of_a_tool_that_are_no_longer_set_are_detached(bench: Bench) -
 def test_an_experimental_feature_that_is_no_longer_set_is_off(bench: Bench) -> None:
     with bench.fresh() as stack:
         live = after(
-            stack, AGENT, {"model": "m", "experimental": {"time_awareness": True}}, {"model": "m", "experimental": {}}
+            stack,
+            AGENT,
+            {"model": "m", "experimental": {"time_awareness": True}},
+            {"model": "m", "experimental": {}},
         )
         assert live.value("experimental") == {"time_awareness": False}
 
@@ -90,14 +105,24 @@ def test_no_reasoning_is_asked_for_once(bench: Bench) -> None:
 
 
 def test_an_agent_whose_effort_the_server_chose_is_left_alone() -> None:
-    live = LiveObject(AGENT, "agent_1", {"model": "m", "reasoning": {"effort": "medium", "summary": None}})
+    live = LiveObject(
+        AGENT, "agent_1", {"model": "m", "reasoning": {"effort": "medium", "summary": None}}
+    )
     for reasoning in (None, {}, {"summary": None}):
-        assert diff_fields(AGENT, desired={"model": "m", "reasoning": reasoning}, live=live, record=None) == []
+        assert (
+            diff_fields(
+                AGENT, desired={"model": "m", "reasoning": reasoning}, live=live, record=None
+            )
+            == []
+        )
 
 
 def test_what_the_server_chose_is_not_taken_back_after_an_import(bench: Bench) -> None:
     with bench.fresh() as stack:
-        theirs = {"model": "m", "tools": [{"type": "file_search", "file_search": {"max_num_results": 5}}]}
+        theirs = {
+            "model": "m",
+            "tools": [{"type": "file_search", "file_search": {"max_num_results": 5}}],
+        }
         live = stack.make(resource(ASSISTANT, theirs))
         ours = resource(ASSISTANT, {"model": "m", "tools": [{"type": "file_search"}]})
         adopting = replace(ours, lifecycle=Lifecycle(adopt=live.id))
@@ -111,7 +136,14 @@ def test_a_boolean_is_no_number(first: Any, second: Any) -> None:
         return [{"type": "function", "function": {"name": "f", "parameters": {"const": value}}}]
 
     live = LiveObject(ASSISTANT, "asst_1", {"model": "m", "tools": tools(first)})
-    assert len(diff_fields(ASSISTANT, desired={"model": "m", "tools": tools(second)}, live=live, record=None)) == 1
+    assert (
+        len(
+            diff_fields(
+                ASSISTANT, desired={"model": "m", "tools": tools(second)}, live=live, record=None
+            )
+        )
+        == 1
+    )
 
 
 def test_a_change_under_a_key_with_two_underscores_is_shown() -> None:
@@ -119,13 +151,18 @@ def test_a_change_under_a_key_with_two_underscores_is_shown() -> None:
         return [{"type": "function", "function": {"name": "f", "parameters": values}}]
 
     live = LiveObject(ASSISTANT, "asst_1", {"model": "m", "tools": tools(__a=1, b=1)})
-    found = diff_fields(ASSISTANT, desired={"model": "m", "tools": tools(__a=2, b=2)}, live=live, record=None)
+    found = diff_fields(
+        ASSISTANT, desired={"model": "m", "tools": tools(__a=2, b=2)}, live=live, record=None
+    )
     assert {change.path[-1] for change in found} == {"__a", "b"}
 
 
 def test_what_left_a_list_and_what_came_in_at_the_same_index_are_both_shown() -> None:
     def spec(*names: str) -> dict[str, Any]:
-        tool = {"type": "function", "function": {"name": "f", "parameters": {"required": list(names)}}}
+        tool = {
+            "type": "function",
+            "function": {"name": "f", "parameters": {"required": list(names)}},
+        }
         return {"model": "m", "tools": [tool]}
 
     live = LiveObject(ASSISTANT, "asst_1", spec("p", "q", "a"))
@@ -136,7 +173,9 @@ def test_what_left_a_list_and_what_came_in_at_the_same_index_are_both_shown() ->
 def test_a_lifetime_that_is_no_longer_set_replaces_the_file(bench: Bench) -> None:
     with bench.fresh() as stack:
         spec = {"path": README, "purpose": "assistants"}
-        first = after(stack, FILE, {**spec, "expires_after": {"anchor": "created_at", "seconds": 3600}})
+        first = after(
+            stack, FILE, {**spec, "expires_after": {"anchor": "created_at", "seconds": 3600}}
+        )
         second = after(stack, FILE, spec)
         assert (first.id != second.id, second.attributes["expires_at"]) == (True, None)
 
@@ -146,7 +185,9 @@ def test_a_description_that_came_too_late_is_told_again_and_again(bench: Bench) 
         stack.apply(resource(STORE, {"name": "a"}))
         late = resource(STORE, {"name": "b", "description": "too late"})
         stack.apply(late)
-        assert [text for text in only(stack.plan(late)).warnings if text.startswith("description")] != []
+        assert [
+            text for text in only(stack.plan(late)).warnings if text.startswith("description")
+        ] != []
 
 
 @pytest.mark.parametrize("create_before_destroy", [None, True])

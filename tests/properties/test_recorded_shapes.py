@@ -31,9 +31,22 @@ STORE = {
     "usage_bytes": 0, "file_counts": {"in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0, "total": 0},
     "status": "completed", "expires_after": None, "expires_at": None, "last_active_at": 1758064068, "metadata": {},
 }  # fmt: skip
-SEARCH = {"ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0.0, "hybrid_search": None}}
-TWO_RESULTS = {"max_num_results": 2, "ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0.5}}
-FUNCTION = {"name": "get_weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
+SEARCH = {
+    "ranking_options": {
+        "ranker": "default_2024_08_21",
+        "score_threshold": 0.0,
+        "hybrid_search": None,
+    }
+}
+TWO_RESULTS = {
+    "max_num_results": 2,
+    "ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0.5},
+}
+FUNCTION = {
+    "name": "get_weather",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
 
 ASSISTANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("a model alone", {}, BARE),
@@ -41,7 +54,14 @@ ASSISTANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("all nulls", {item.name: None for item in KINDS["Assistant"].fields if item.nullable}, BARE),
     (
         "all defaults",
-        {"tools": [], "top_p": 1, "temperature": 1, "tool_resources": {}, "metadata": {}, "response_format": "auto"},
+        {
+            "tools": [],
+            "top_p": 1,
+            "temperature": 1,
+            "tool_resources": {},
+            "metadata": {},
+            "response_format": "auto",
+        },
         BARE,
     ),
     ("effort, where it is not shown", {"reasoning_effort": "high"}, OLD),
@@ -49,7 +69,11 @@ ASSISTANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "an interpreter with no files",
         {"tools": [{"type": "code_interpreter"}]},
-        {**BARE, "tools": [{"type": "code_interpreter"}], "tool_resources": {"code_interpreter": {"file_ids": []}}},
+        {
+            **BARE,
+            "tools": [{"type": "code_interpreter"}],
+            "tool_resources": {"code_interpreter": {"file_ids": []}},
+        },
     ),
     (
         "search and interpreter, with one store",
@@ -60,7 +84,10 @@ ASSISTANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {
             **BARE,
             "tools": [{"type": "file_search", "file_search": SEARCH}, {"type": "code_interpreter"}],
-            "tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}, "code_interpreter": {"file_ids": []}},
+            "tool_resources": {
+                "file_search": {"vector_store_ids": ["vs_1"]},
+                "code_interpreter": {"file_ids": []},
+            },
         },
     ),
     (
@@ -73,7 +100,10 @@ ASSISTANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
                     "type": "file_search",
                     "file_search": {
                         "max_num_results": 2,
-                        "ranking_options": {**TWO_RESULTS["ranking_options"], "hybrid_search": None},
+                        "ranking_options": {
+                            **TWO_RESULTS["ranking_options"],
+                            "hybrid_search": None,
+                        },
                     },
                 }
             ],
@@ -86,17 +116,39 @@ ASSISTANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     (
         "a function with empty parameters and no strictness",
-        {"tools": [{"type": "function", "function": {"name": "get_weather", "parameters": {}, "description": ""}}]},
-        {**BARE, "tools": [{"type": "function", "function": {**FUNCTION, "description": None, "strict": None}}]},
+        {
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {"name": "get_weather", "parameters": {}, "description": ""},
+                }
+            ]
+        },
+        {
+            **BARE,
+            "tools": [
+                {"type": "function", "function": {**FUNCTION, "description": None, "strict": None}}
+            ],
+        },
     ),
     (
         "a schema format whose optional parts are null",
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "n", "schema": {"type": "object"}},
+            }
+        },
         {
             **BARE,
             "response_format": {
                 "type": "json_schema",
-                "json_schema": {"name": "n", "description": None, "schema": {"type": "object"}, "strict": None},
+                "json_schema": {
+                    "name": "n",
+                    "description": None,
+                    "schema": {"type": "object"},
+                    "strict": None,
+                },
             },
         },
     ),
@@ -143,14 +195,23 @@ def test_a_recorded_answer_is_what_was_asked_for(
     live = LiveObject(KINDS[kind], shown["id"], shown)
     record = Record(Address(kind, "it"), shown["id"], applied=asked) if is_known else None
     found = diff_fields(KINDS[kind], desired=asked, live=live, record=record)
-    never_shown = {"reasoning_effort"} if record is None and shown.get("reasoning_effort") is None else set()
+    never_shown = (
+        {"reasoning_effort"} if record is None and shown.get("reasoning_effort") is None else set()
+    )
     assert [change for change in found if change.name not in never_shown] == []
 
 
 @pytest.mark.parametrize(("kind", "asked", "shown"), ROWS, ids=IDS)
-def test_a_recorded_answer_is_no_drift(kind: str, asked: dict[str, Any], shown: dict[str, Any]) -> None:
+def test_a_recorded_answer_is_no_drift(
+    kind: str, asked: dict[str, Any], shown: dict[str, Any]
+) -> None:
     record = Record(Address(kind, "it"), shown["id"], applied=asked)
-    assert drifted_fields(KINDS[kind], live=LiveObject(KINDS[kind], "id", shown), record=record, ignore=()) == []
+    assert (
+        drifted_fields(
+            KINDS[kind], live=LiveObject(KINDS[kind], "id", shown), record=record, ignore=()
+        )
+        == []
+    )
 
 
 AUTO = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
@@ -160,16 +221,31 @@ TAGS = {"reconciler_path": "a.md", "reconciler_sha256": "1" * 64}
 @pytest.mark.parametrize(
     ("member", "shown"),
     [
-        (Member("a.md", LocalFile("a.md", "1" * 64, 9)), {"attributes": TAGS, "chunking_strategy": AUTO}),
+        (
+            Member("a.md", LocalFile("a.md", "1" * 64, 9)),
+            {"attributes": TAGS, "chunking_strategy": AUTO},
+        ),
         (Member("file-0", None, "file-0"), {"attributes": {}, "chunking_strategy": AUTO}),
         (Member("file-0", None, "file-0"), {"attributes": None}),
         (Member("file-0", None, "file-0"), {}),
-        (Member("file-0", None, "file-0", {"n": 1}), {"attributes": {"n": 1.0}, "chunking_strategy": None}),
-        (Member("file-0", None, "file-0", {}, {"type": "auto"}), {"chunking_strategy": AUTO, "usage_bytes": 0}),
+        (
+            Member("file-0", None, "file-0", {"n": 1}),
+            {"attributes": {"n": 1.0}, "chunking_strategy": None},
+        ),
+        (
+            Member("file-0", None, "file-0", {}, {"type": "auto"}),
+            {"chunking_strategy": AUTO, "usage_bytes": 0},
+        ),
     ],
 )
 def test_a_recorded_file_of_a_store_stays_as_it_is(member: Member, shown: dict[str, Any]) -> None:
-    item = {"id": "file-0", "object": "vector_store.file", "created_at": 1, "status": "completed", "last_error": None}
+    item = {
+        "id": "file-0",
+        "object": "vector_store.file",
+        "created_at": 1,
+        "status": "completed",
+        "last_error": None,
+    }
     kind = KINDS["VectorStore"].by_name["files"].type
     assert isinstance(kind, FileSetType)
     found = moves(live_set([{**item, **shown}]), FileSet((member,)), kind)
@@ -198,7 +274,14 @@ def test_nothing_may_be_absent_or_null_or_empty(kind: Kind, reshaped: Any, bench
             assert pending(stack.plan(wanted)) == []
             live = stack.live(wanted)
             record = stack.store.records()[wanted.address]
-            other = LiveObject(kind, live.id, reshaped(dict(live.attributes)), live.project, live.own_calls)
-            assert diff_fields(kind, desired=kind.fill_defaults(wanted.spec), live=other, record=record) == []
+            other = LiveObject(
+                kind, live.id, reshaped(dict(live.attributes)), live.project, live.own_calls
+            )
+            assert (
+                diff_fields(
+                    kind, desired=kind.fill_defaults(wanted.spec), live=other, record=record
+                )
+                == []
+            )
 
     check()

@@ -38,12 +38,20 @@ def roll_back(stack: Stack, run_id: int) -> None:
     targets = before.changed_by_run & {*records, *(item.address for item in before.resources)}
     if not targets:
         return
-    plan = as_rollback(stack.plan(*before.resources, targets=tuple(sorted(targets))), before, records, KINDS)
+    plan = as_rollback(
+        stack.plan(*before.resources, targets=tuple(sorted(targets))), before, records, KINDS
+    )
     assert plan.diagnostics == ()
     run = stack.store.begin_run(command="rollback", user="u", host="h", pid=1, plan_digest="d")
     ownership = Ownership("shop", "test")
-    result = apply_plan(plan, ApplyContext(stack.provider, stack.store, KINDS, ownership, run, parallelism=1))
-    assert [(str(one), one.message) for one in result.outcomes if one.status is not OutcomeStatus.APPLIED] == []
+    result = apply_plan(
+        plan, ApplyContext(stack.provider, stack.store, KINDS, ownership, run, parallelism=1)
+    )
+    assert [
+        (str(one), one.message)
+        for one in result.outcomes
+        if one.status is not OutcomeStatus.APPLIED
+    ] == []
 
 
 @each_thing
@@ -62,7 +70,9 @@ def test_an_edit_that_is_rolled_back_leaves_no_difference(kind: Kind, bench: Ben
 
 
 @each_thing
-def test_what_a_run_declared_first_is_not_managed_after_its_rollback(kind: Kind, bench: Bench) -> None:
+def test_what_a_run_declared_first_is_not_managed_after_its_rollback(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(4)
     @given(spec=valid_specs(kind))
     def check(spec: dict[str, Any]) -> None:
@@ -101,7 +111,9 @@ FOUND = [kind for kind in THINGS if kind.unique_key and kind.calls.listable]
 
 
 @pytest.mark.parametrize("kind", FOUND, ids=attrgetter("name"))
-def test_what_was_there_before_a_run_is_there_after_its_rollback_and_is_nobodys(kind: Kind, bench: Bench) -> None:
+def test_what_was_there_before_a_run_is_there_after_its_rollback_and_is_nobodys(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(6)
     @given(specs=edits(kind))
     def check(specs: tuple[dict[str, Any], dict[str, Any]]) -> None:

@@ -39,7 +39,11 @@ Dumper.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-+.0123456
 def yaml_text(value: Any, **options: Any) -> str:
     """YAML as PyYAML writes it; texts with a next line character (U+0085) it cannot write unless all is ASCII."""
     text = yaml.dump(value, Dumper=Dumper, **{"allow_unicode": True, **options})
-    return yaml.dump(value, Dumper=Dumper, **{**options, "allow_unicode": False}) if "\x85" in text else text
+    return (
+        yaml.dump(value, Dumper=Dumper, **{**options, "allow_unicode": False})
+        if "\x85" in text
+        else text
+    )
 
 
 def escaped(value: Any) -> Any:
@@ -52,7 +56,11 @@ def escaped(value: Any) -> Any:
 
 
 def document(kind: Kind, spec: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": "it"} if kind.scope is ScopeType.ORGANIZATION else {"name": "it", "project": "search"}
+    metadata = (
+        {"name": "it"}
+        if kind.scope is ScopeType.ORGANIZATION
+        else {"name": "it", "project": "search"}
+    )
     return {"kind": kind.name, "metadata": metadata, "spec": escaped(spec)}
 
 
@@ -93,14 +101,25 @@ def test_a_spec_survives_yaml(kind: Kind, folder: Path) -> None:
     plain = {item.name for item in kind.fields if not isinstance(item.type, SPECIAL)}
 
     @examples(25)
-    @given(spec=specs(kind, AROUND), flow=st.sampled_from([None, True, False]), uni=st.booleans(), width=st.just(40))
+    @given(
+        spec=specs(kind, AROUND),
+        flow=st.sampled_from([None, True, False]),
+        uni=st.booleans(),
+        width=st.just(40),
+    )
     def check(spec: dict[str, Any], flow: bool | None, uni: bool, width: int) -> None:
-        shown = without_nulls(kind.fields, {name: value for name, value in spec.items() if name in plain})
+        shown = without_nulls(
+            kind.fields, {name: value for name, value in spec.items() if name in plain}
+        )
         wanted = with_secrets(shown, as_written)
         written = {**wanted, **bundles, **({"path": "data/a.md"} if "path" in spec else {})}
-        text = yaml_text(document(kind, written), default_flow_style=flow, allow_unicode=uni, width=width)
+        text = yaml_text(
+            document(kind, written), default_flow_style=flow, allow_unicode=uni, width=width
+        )
         found = loaded(folder, "it.yaml", text)
-        assert strict(with_secrets({name: found[name] for name in wanted}, as_written)) == strict(wanted)
+        assert strict(with_secrets({name: found[name] for name in wanted}, as_written)) == strict(
+            wanted
+        )
 
     check()
 
@@ -134,10 +153,15 @@ def test_a_tricky_text_stays_what_it_is(text: str, folder: Path) -> None:
 
 def test_free_json_survives_yaml(folder: Path) -> None:
     @examples(84)
-    @example(parameters={"properties": {"on": {"const": None}, "y": {"default": 1.0}}, "minimum": -0.0})
+    @example(
+        parameters={"properties": {"on": {"const": None}, "y": {"default": 1.0}}, "minimum": -0.0}
+    )
     @given(parameters=json_objects)
     def check(parameters: dict[str, Any]) -> None:
-        spec = {"model": "m", "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
+        spec = {
+            "model": "m",
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+        }
         text = yaml_text(document(KINDS["Assistant"], spec))
         assert strict(loaded(folder, "it.yaml", text)) == strict(spec)
 

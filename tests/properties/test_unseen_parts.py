@@ -21,7 +21,9 @@ from tests.properties.strategies import examples
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=attrgetter("name"))
 
 
-def without_each_part(shown: Mapping[str, Any], names: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def without_each_part(
+    shown: Mapping[str, Any], names: set[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Copies of an answer that each lack one part of the named fields, however deep it is."""
     for path in _paths({name: value for name, value in shown.items() if name in names}):
         copy = deepcopy(dict(shown))
@@ -47,7 +49,9 @@ def compared(kind: Kind) -> set[str]:
     return {
         item.name
         for item in kind.fields
-        if item.in_body and item.readable is Readable.ALWAYS and type(item.type).__name__ not in ("MapOf", "Json")
+        if item.in_body
+        and item.readable is Readable.ALWAYS
+        and type(item.type).__name__ not in ("MapOf", "Json")
     }
 
 
@@ -67,7 +71,9 @@ def _below(one: Any, part: str) -> Iterator[Any]:
         case "Object":
             yield from (item.type for item in one.properties if item.name == part)
         case "Tagged":
-            yield from (found for variant in one.variants.values() for found in _below(variant, part))
+            yield from (
+                found for variant in one.variants.values() for found in _below(variant, part)
+            )
         case "ListOf":
             yield one.item
         case "Either":
@@ -88,14 +94,22 @@ def test_a_part_that_an_answer_lacks_is_no_difference(kind: Kind, bench: Bench) 
                 if is_free(kind, path):
                     continue
                 other = LiveObject(kind, live.id, shown, live.project, live.own_calls)
-                assert (path, diff_fields(kind, desired=desired, live=other, record=record)) == (path, [])
-                assert (path, drifted_fields(kind, live=other, record=record, ignore=())) == (path, [])
+                assert (path, diff_fields(kind, desired=desired, live=other, record=record)) == (
+                    path,
+                    [],
+                )
+                assert (path, drifted_fields(kind, live=other, record=record, ignore=())) == (
+                    path,
+                    [],
+                )
 
     check()
 
 
 @every_kind
-def test_nothing_is_replaced_for_a_part_that_an_answer_lacks_where_no_record_is_left(kind: Kind, bench: Bench) -> None:
+def test_nothing_is_replaced_for_a_part_that_an_answer_lacks_where_no_record_is_left(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(6)
     @given(spec=valid_specs(kind))
     def check(spec: dict[str, Any]) -> None:
@@ -115,7 +129,9 @@ def test_nothing_is_replaced_for_a_part_that_an_answer_lacks_where_no_record_is_
 
 
 @every_kind
-def test_a_value_of_another_type_is_an_error_that_says_where_and_what(kind: Kind, bench: Bench) -> None:
+def test_a_value_of_another_type_is_an_error_that_says_where_and_what(
+    kind: Kind, bench: Bench
+) -> None:
     @examples(4)
     @given(spec=valid_specs(kind))
     def check(spec: dict[str, Any]) -> None:
@@ -127,7 +143,9 @@ def test_a_value_of_another_type_is_an_error_that_says_where_and_what(kind: Kind
             for name in compared(kind) & desired.keys():
                 if desired[name] is None or kind.by_name[name].mutability is Mutability.FIXED:
                     continue
-                broken = LiveObject(kind, live.id, {**live.attributes, name: {1, 2}}, live.project, live.own_calls)
+                broken = LiveObject(
+                    kind, live.id, {**live.attributes, name: {1, 2}}, live.project, live.own_calls
+                )
                 with pytest.raises(ApiError) as caught:
                     diff_fields(kind, desired=desired, live=broken, record=record)
                 assert f"{kind.name} {live.id}: " in str(caught.value)

@@ -21,7 +21,15 @@ _KINDS = (
     "project", "service_account", "api_key", "file", "vector_store", "vector_store_file", "assistant", "agent",
     "batch", "fine_tuning_job", "model", "eval", "eval_run",
 )  # fmt: skip
-_MOMENTS = ("created", "created_at", "updated_at", "added_at", "last_active_at", "archived_at", "expires_at")
+_MOMENTS = (
+    "created",
+    "created_at",
+    "updated_at",
+    "added_at",
+    "last_active_at",
+    "archived_at",
+    "expires_at",
+)
 _CHOSEN_BY_CHANCE = ("redacted_value", "testing_criteria")
 
 
@@ -60,13 +68,17 @@ def aftermath(store: Store, folder: Path) -> Aftermath:
             for record in store.all(kind)
             if kind not in ("api_key", "vector_store_file")
         }
-        objects = Counter(_described(record, names) for kind in _KINDS for record in store.all(kind))
+        objects = Counter(
+            _described(record, names) for kind in _KINDS for record in store.all(kind)
+        )
         owners = {
             path.relative_to(folder).as_posix(): _content(path, store, names)
             for path in sorted(folder.rglob("*"))
             if path.is_file() and ".reconciler" not in path.parts
         }
-    with StateStore.open_for_reading(folder / ".reconciler", stack="shop", environment="default") as state:
+    with StateStore.open_for_reading(
+        folder / ".reconciler", stack="shop", environment="default"
+    ) as state:
         left = [f"{entry.address} ({entry.name})" for entry in state.unfinished()]
         bindings = {
             str(address): (
@@ -90,11 +102,17 @@ def _described(record: Record, names: Mapping[str, str]) -> str:
         hidden["was stopped"] = record.hidden["stopped"] is not None
     if record.kind == "file":
         hidden["content"] = record.hidden["content"].decode()
-    body = {name: value for name, value in record.body.items() if name not in (*_MOMENTS, *_CHOSEN_BY_CHANCE)}
+    body = {
+        name: value
+        for name, value in record.body.items()
+        if name not in (*_MOMENTS, *_CHOSEN_BY_CHANCE)
+    }
     if isinstance(noted := body.get("metadata"), dict):
         # The digest of a job's inputs is made of ids too, which chance chose.
         body["metadata"] = {name: value for name, value in noted.items() if name != INPUTS_KEY}
-    text = json.dumps([record.kind, names.get(record.scope, record.scope), body, hidden], sort_keys=True)
+    text = json.dumps(
+        [record.kind, names.get(record.scope, record.scope), body, hidden], sort_keys=True
+    )
     for id, name in names.items():
         text = text.replace(id, name)
     return text
@@ -106,11 +124,25 @@ def _content(path: Path, store: Store, names: Mapping[str, str]) -> str:
     if path.name.endswith(".reconciler"):
         return oct(stat.S_IMODE(path.stat().st_mode))
     if text.startswith("whsec_"):
-        hints = {record.body.get("signing_secret_hint") for kind in store.counts() for record in store.all(kind)}
+        hints = {
+            record.body.get("signing_secret_hint")
+            for kind in store.counts()
+            for record in store.all(kind)
+        }
         secret = text.strip()
-        return "the secret of a webhook" if f"{secret[:6]}…{secret[-4:]}" in hints else "a dead secret"
+        return (
+            "the secret of a webhook" if f"{secret[:6]}…{secret[-4:]}" in hints else "a dead secret"
+        )
     if not text.startswith("sk-"):
         return text
     key = store.key_record(text.split()[-1])
-    owner = "a dead key" if key is None else f"key of {names.get(key.hidden.get('owner', {}).get('id'))}"
-    return owner if path.name.startswith("vault") else f"{owner}, {oct(stat.S_IMODE(path.stat().st_mode))}"
+    owner = (
+        "a dead key"
+        if key is None
+        else f"key of {names.get(key.hidden.get('owner', {}).get('id'))}"
+    )
+    return (
+        owner
+        if path.name.startswith("vault")
+        else f"{owner}, {oct(stat.S_IMODE(path.stat().st_mode))}"
+    )

@@ -53,7 +53,9 @@ def _watch_requests(boundaries: Boundaries) -> None:
         name = f"{request.method} {_IDS.sub('*', request.url.path)}"
         boundaries.cross(f"before {name}")
         response = send(self, request)
-        boundaries.cross(f"after {name}")  # it is committed over there, and its answer has not been read
+        boundaries.cross(
+            f"after {name}"
+        )  # it is committed over there, and its answer has not been read
         return response
 
     httpx.HTTPTransport.handle_request = handle_request  # type: ignore[method-assign]

@@ -33,7 +33,9 @@ def _run(arguments: list[str], fate: dict[str, Any]) -> int:
     if fate["watched"]:
         boundaries.watch()
     if fate["seconds"] is not None:
-        signal.setitimer(signal.ITIMER_REAL, fate["seconds"])  # nobody handles SIGALRM, so it kills like SIGKILL
+        signal.setitimer(
+            signal.ITIMER_REAL, fate["seconds"]
+        )  # nobody handles SIGALRM, so it kills like SIGKILL
     code = run(arguments)
     signal.setitimer(signal.ITIMER_REAL, 0)
     write(report, "\n".join(boundaries.passed).encode())

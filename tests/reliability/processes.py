@@ -40,7 +40,9 @@ class Mortals:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._zygote.close()
 
     def run(
@@ -56,10 +58,17 @@ class Mortals:
     ) -> Ended:
         """Run a command line; it dies before boundary `fatal`, or after some `seconds`."""
         with tempfile.NamedTemporaryFile() as report:
-            fate = {"fatal": fatal, "watched": watched, "seconds": seconds, "whole_bytes": whole_bytes}
+            fate = {
+                "fatal": fatal,
+                "watched": watched,
+                "seconds": seconds,
+                "whole_bytes": whole_bytes,
+            }
             code, out, err = self._zygote.run(
                 [json.dumps({**fate, "report": report.name}), *arguments, "--parallelism", "1"],
                 folder=folder,
                 environment={"PATH": os.environ["PATH"], "NO_COLOR": "1", **variables},
             )
-            return Ended(None if code < 0 else code, out, err, tuple(report.read().decode().splitlines()))
+            return Ended(
+                None if code < 0 else code, out, err, tuple(report.read().decode().splitlines())
+            )

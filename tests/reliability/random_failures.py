@@ -67,7 +67,12 @@ SLOTS = (
         ("role: member" + _KEY.format("ci"), "role: owner" + _KEY.format("moved"), "role: member"),
         project="main",
     ),
-    Slot("ServiceAccount", "bot", ("role: member", "role: member" + _KEY.format("bot")), project="legacy"),
+    Slot(
+        "ServiceAccount",
+        "bot",
+        ("role: member", "role: member" + _KEY.format("bot")),
+        project="legacy",
+    ),
     Slot("ServiceAccount", "spare", ("role: owner" + _KEY.format("spare"),), project="spare"),
     Slot("Group", "team", ("name: team",)),
     Slot("File", "shared", ("path: docs/a.md, purpose: assistants",)),
@@ -97,17 +102,31 @@ SLOTS = (
         (
             "name: helper, model: gpt-4.1, instructions: One",
             "name: helper, model: gpt-4.1, instructions: Two, metadata: {team: cx}",
-            "name: helper, model: gpt-4.1, instructions: One" + _SEARCH.format("VectorStore/handbook"),
+            "name: helper, model: gpt-4.1, instructions: One"
+            + _SEARCH.format("VectorStore/handbook"),
         ),
     ),
     Slot("Assistant", "other", ("name: other, model: gpt-4.1",)),
-    Slot("Agent", "agent", ("name: agent, model: gpt-5.1", "name: agent, model: gpt-5.1, instructions: Two")),
+    Slot(
+        "Agent",
+        "agent",
+        ("name: agent, model: gpt-5.1", "name: agent, model: gpt-5.1, instructions: Two"),
+    ),
 )
 ALWAYS = "Assistant/other"
 PATHS = ("docs/a.md", "docs/b.md", "docs/c.md", "data/own.txt")
 OPTIONAL_PATH = "docs/c.md"
 
-KINDS = ("project", "service_account", "group", "file", "vector_store", "vector_store_file", "assistant", "agent")
+KINDS = (
+    "project",
+    "service_account",
+    "group",
+    "file",
+    "vector_store",
+    "vector_store_file",
+    "assistant",
+    "agent",
+)
 UNMARKED = ("project", "service_account", "group", "file")
 """What a lost state cannot tell from what is somebody else's, once no manifest declares it."""
 
@@ -151,7 +170,9 @@ class Story:
     mortals: Sequence[Mortals]
     folder: Path
     declared: dict[str, int] = field(default_factory=dict)
-    contents: dict[str, int] = field(default_factory=lambda: {path: 0 for path in PATHS if path != OPTIONAL_PATH})
+    contents: dict[str, int] = field(
+        default_factory=lambda: {path: 0 for path in PATHS if path != OPTIONAL_PATH}
+    )
     order: int = 0
     edits: int = 0
     state_was_lost: bool = False
@@ -170,7 +191,12 @@ class Story:
         self.send("POST", legacy, json={"name": "theirs"})
         self.send("POST", "/vector_stores", json={"name": "theirs"})
         self.send("POST", "/assistants", json={"name": "theirs", "model": "gpt-4.1"})
-        self.send("POST", "/files", data={"purpose": "assistants"}, files={"file": ("theirs.txt", b"theirs")})
+        self.send(
+            "POST",
+            "/files",
+            data={"purpose": "assistants"},
+            files={"file": ("theirs.txt", b"theirs")},
+        )
         self.before = self.live()
 
     # --- acts
@@ -202,8 +228,14 @@ class Story:
         with self.emulator.store.lock:
             theirs = set(self.before)
             names = (*KINDS, "rate_limit") if not delete else KINDS
-            ours = [item for kind in names for item in self.emulator.store.all(kind) if _is_live(item)]
-            ours = [item for item in ours if item.kind == "rate_limit" or self._named(item) not in theirs]
+            ours = [
+                item for kind in names for item in self.emulator.store.all(kind) if _is_live(item)
+            ]
+            ours = [
+                item
+                for item in ours
+                if item.kind == "rate_limit" or self._named(item) not in theirs
+            ]
             ours = [item for item in ours if delete or item.kind in _EDITS]
         if not ours:
             return
@@ -243,7 +275,9 @@ class Story:
         """Two applies side by side."""
         self.write()
         with ThreadPoolExecutor() as pool:
-            both = list(pool.map(lambda one: self._run(one, ("apply", "--yes", "--adopt")), self.mortals))
+            both = list(
+                pool.map(lambda one: self._run(one, ("apply", "--yes", "--adopt")), self.mortals)
+            )
         for ended in both:
             self.note("apply (one of two)", ended)
 
@@ -291,7 +325,9 @@ class Story:
             plans.append(self.run("plan", "--adopt", "--format", "json"))
         first, second = (_plan_value(ended) for ended in plans)
         if first != second:
-            self.wrong.append(f"another order of documents makes another plan: {_differing(first, second)}")
+            self.wrong.append(
+                f"another order of documents makes another plan: {_differing(first, second)}"
+            )
 
     def import_everything(self) -> list[str]:
         """Bind every object by hand in an empty state; what the next plan would change but for marks."""
@@ -303,7 +339,11 @@ class Story:
             if ended.code != 0:
                 self.wrong.append(f"{address} cannot be imported: {ended}")
         ended = self.run("plan", "--detailed-exitcode")
-        return self.wrong if ended.code == 0 else [*self.wrong, f"imported, and yet different: {ended}"]
+        return (
+            self.wrong
+            if ended.code == 0
+            else [*self.wrong, f"imported, and yet different: {ended}"]
+        )
 
     def wrong_objects(self) -> Iterator[str]:
         """Live objects against what is declared and what was there before."""
@@ -328,13 +368,17 @@ class Story:
             for path in re.findall(r"file: (secrets/\S+\.key)", spec):
                 text = (self.folder / path).read_text() if (self.folder / path).exists() else ""
                 key = self.emulator.store.key_record(text.strip())
-                owner = key and self.emulator.store.get("service_account", key.scope, key.hidden["owner"]["id"])
+                owner = key and self.emulator.store.get(
+                    "service_account", key.scope, key.hidden["owner"]["id"]
+                )
                 if owner is None or owner.body["name"] != slot.name:
                     yield f"{path} holds no key of {slot.address} that works: {owner}"
 
     def wrong_state(self) -> Iterator[str]:
         with self._state() as state:
-            yield from (f"unfinished: {entry.address} ({entry.name})" for entry in state.unfinished())
+            yield from (
+                f"unfinished: {entry.address} ({entry.name})" for entry in state.unfinished()
+            )
             bound = {str(address) for address in state.records()}
         declared = {slot.address for slot, _ in self.present()}
         if bound != declared:
@@ -346,7 +390,9 @@ class Story:
         """What is declared, each with its spec: nothing in an absent project, no dangling references."""
         for slot in SLOTS:
             way = self.declared.get(slot.address)
-            if way is None or (slot.project in ("main", "spare") and f"Project/{slot.project}" not in self.declared):
+            if way is None or (
+                slot.project in ("main", "spare") and f"Project/{slot.project}" not in self.declared
+            ):
                 continue
             spec = slot.ways[way]
             whole = all(needed in self.declared for needed in re.findall(r"\$\{(.+?)\}", spec))
@@ -372,13 +418,18 @@ class Story:
         """What exists, by kind and name."""
         with self.emulator.store.lock:
             return Counter(
-                self._named(item) for kind in KINDS for item in self.emulator.store.all(kind) if _is_live(item)
+                self._named(item)
+                for kind in KINDS
+                for item in self.emulator.store.all(kind)
+                if _is_live(item)
             )
 
     def _named(self, item: Record) -> str:
         if item.kind == "vector_store_file":
             file = next((one for one in self.emulator.store.all("file") if one.id == item.id), None)
-            store = next(one for one in self.emulator.store.all("vector_store") if one.id == item.scope)
+            store = next(
+                one for one in self.emulator.store.all("vector_store") if one.id == item.scope
+            )
             return f"{item.kind} {file and file.body['filename']} in {store.body['name']}"
         return f"{item.kind} {item.body.get('name') or item.body.get('filename') or ''}"
 
@@ -387,7 +438,9 @@ class Story:
     def send(self, method: str, url: str, **more: Any) -> None:
         key = self.emulator.admin_key if url.startswith("/organization") else self.emulator.api_key
         headers = {"OpenAI-Beta": "assistants=v2,agents=v1", "Authorization": f"Bearer {key}"}
-        httpx.request(method, self.emulator.base_url + url, headers=headers, **more).raise_for_status()
+        httpx.request(
+            method, self.emulator.base_url + url, headers=headers, **more
+        ).raise_for_status()
 
     def write(self) -> None:
         """Write the manifests as they are declared now, in the present order."""
@@ -431,12 +484,16 @@ class Story:
         self.commands.append(f"  {command}: {ended.code} {ended.passed[-1:] if ended.died else ''}")
         if (not ended.died and ended.code not in KNOWN_CODES) or "Traceback" in ended.err:
             self.wrong.append(f"{command} ended badly: {ended}")
-        written = [path.read_bytes().decode("latin-1") for path in self.folder.glob(".reconciler/*")]
+        written = [
+            path.read_bytes().decode("latin-1") for path in self.folder.glob(".reconciler/*")
+        ]
         if any(_KEY_TEXT.search(text) for text in (ended.out, ended.err, *written)):
             self.wrong.append(f"{command} gave a key away: {ended}")
 
     def _state(self) -> StateStore:
-        return StateStore.open_for_reading(self.folder / ".reconciler", stack="shop", environment="default")
+        return StateStore.open_for_reading(
+            self.folder / ".reconciler", stack="shop", environment="default"
+        )
 
 
 def _is_live(item: Record) -> bool:

@@ -56,7 +56,9 @@ def _manifests(*documents: str) -> str:
 # --- projects and what hangs on them: the admin key alone -----------------------------------------------------------
 
 _KEY = "key: {{write_to: {{file: secrets/{0}.key}}}}"
-_VAULT = 'key: {write_to: {command: [sh, -c, \'key="$(cat)" && [ "$key" ] && echo "$key" >> vault\']}}'
+_VAULT = (
+    'key: {write_to: {command: [sh, -c, \'key="$(cat)" && [ "$key" ] && echo "$key" >> vault\']}}'
+)
 
 
 def _limit(name: str, spec: str, *, lifecycle: str = "") -> str:
@@ -78,7 +80,10 @@ ORGANIZATION = Scenario(
             document("Project", "deleted", "name: Deleted", lifecycle="on_remove: delete"),
             document("Project", "forgotten", "name: Forgotten"),
             document(
-                "Project", "moved", "name: Moved, residency: EU_STORAGE_PROCESSING", lifecycle="on_remove: delete"
+                "Project",
+                "moved",
+                "name: Moved, residency: EU_STORAGE_PROCESSING",
+                lifecycle="on_remove: delete",
             ),
             document(
                 "Project",
@@ -89,7 +94,11 @@ ORGANIZATION = Scenario(
             _limit("changed", "model: gpt-4.1, max_requests_per_1_minute: 5"),
             _limit("replaced", "model: gpt-4o, max_requests_per_1_minute: 6"),
             _limit("restored", "model: gpt-4o-mini, max_requests_per_1_minute: 7"),
-            _limit("forgotten", "model: o3, max_requests_per_1_minute: 8", lifecycle="on_remove: retain"),
+            _limit(
+                "forgotten",
+                "model: o3, max_requests_per_1_minute: 8",
+                lifecycle="on_remove: retain",
+            ),
         ),
     },
     {
@@ -110,7 +119,9 @@ ORGANIZATION = Scenario(
             _limit("changed", "model: gpt-4.1, max_requests_per_1_minute: 50"),
             _limit("replaced", "model: gpt-4.1-mini, max_requests_per_1_minute: 60"),
             _limit("first", "model: o4-mini, max_requests_per_1_minute: 9"),
-            document("RateLimit", "new", "model: o3, max_requests_per_1_minute: 10", project="created"),
+            document(
+                "RateLimit", "new", "model: o3, max_requests_per_1_minute: 10", project="created"
+            ),
         ),
     },
     strangers=({"url": "/organization/projects", "json": {"name": "Adopted"}},),
@@ -156,7 +167,10 @@ ACCOUNTS = Scenario(
         *("--replace", "ServiceAccount/main/overlapping"),
     ),
     strangers=tuple(
-        {"url": f"/organization/projects/{Emulator.project_id}/service_accounts", "json": {"name": name}}
+        {
+            "url": f"/organization/projects/{Emulator.project_id}/service_accounts",
+            "json": {"name": name},
+        }
         for name in ("adopted", "theirs")
     ),
 )
@@ -210,7 +224,11 @@ FILES = Scenario(
         ),
     },
     strangers=tuple(
-        {"url": "/files", "data": {"purpose": "assistants"}, "files": {"file": (name, b"adopted\n")}}
+        {
+            "url": "/files",
+            "data": {"purpose": "assistants"},
+            "files": {"file": (name, b"adopted\n")},
+        }
         for name in ("adopted.txt", "theirs.txt")
     ),
 )
@@ -226,7 +244,11 @@ STORES = Scenario(
         "docs/chunked.md": "chunked\n",
         "m/all.yaml": _manifests(
             _store_of("synced", "{path: 'docs/*.md'}"),
-            _store_of("expired", "{path: docs/same.md}", more=", expires_after: {anchor: last_active_at, days: 1}"),
+            _store_of(
+                "expired",
+                "{path: docs/same.md}",
+                more=", expires_after: {anchor: last_active_at, days: 1}",
+            ),
             _store_of(
                 "overlapping",
                 "{path: docs/same.md}",
@@ -255,20 +277,28 @@ STORES = Scenario(
                 + "}",
                 more=", metadata: {team: cx}",
             ),
-            _store_of("expired", "{path: docs/same.md}", more=", expires_after: {anchor: last_active_at, days: 1}"),
+            _store_of(
+                "expired",
+                "{path: docs/same.md}",
+                more=", expires_after: {anchor: last_active_at, days: 1}",
+            ),
             _store_of(
                 "overlapping",
                 "{path: docs/same.md}",
                 more=", expires_after: {anchor: last_active_at, days: 1}",
                 lifecycle="create_before_destroy: true",
             ),
-            _store_of("created", "{path: 'more/*.md'}, {path: docs/same.md}", more=", description: New"),
+            _store_of(
+                "created", "{path: 'more/*.md'}, {path: docs/same.md}", more=", description: New"
+            ),
             _store_of("adopted", "", lifecycle="adopt: true"),
             _store_of("taken", "{path: more/one.md}", lifecycle="adopt: true"),
             document("VectorStore", "new", "name: Old", lifecycle="renamed_from: VectorStore/old"),
         ),
     },
-    strangers=tuple({"url": "/vector_stores", "json": {"name": name}} for name in ("Adopted", "Taken", "Theirs")),
+    strangers=tuple(
+        {"url": "/vector_stores", "json": {"name": name}} for name in ("Adopted", "Taken", "Theirs")
+    ),
 )
 
 
@@ -277,7 +307,9 @@ STORES = Scenario(
 
 def _bots(kind: str, model: str, temper: str) -> tuple[str, str]:
     def bot(name: str, spec: str = "", *, lifecycle: str = "") -> str:
-        return document(kind, name, f"name: {kind} {name}, model: {model}{spec}", lifecycle=lifecycle)
+        return document(
+            kind, name, f"name: {kind} {name}, model: {model}{spec}", lifecycle=lifecycle
+        )
 
     before = _manifests(
         bot("changed", f", instructions: One, {temper}"),
@@ -327,13 +359,16 @@ BOTS = Scenario(
 # --- a whole organization from nothing, through a key that the same apply mints; and back --------------
 
 _WHOLE = {
-    "reconciler.yaml": STACK + '  credentials: {projects: {search: "${file:secrets/search.key}"}}\n',
+    "reconciler.yaml": STACK
+    + '  credentials: {projects: {search: "${file:secrets/search.key}"}}\n',
     "docs/a.md": "a\n",
     "m/project.yaml": document("Project", "other", "name: Other"),
     "docs/b.md": "b\n",
     "m/all.yaml": _manifests(
         document("Project", "search", "name: Search", lifecycle="on_remove: delete"),
-        document("RateLimit", "limit", "model: gpt-4.1, max_requests_per_1_minute: 5", project="search"),
+        document(
+            "RateLimit", "limit", "model: gpt-4.1, max_requests_per_1_minute: 5", project="search"
+        ),
         document("ServiceAccount", "ci", "role: owner, " + _KEY.format("search"), project="search"),
         document("File", "list", "path: docs/a.md, purpose: assistants", project="search"),
         document(
@@ -429,14 +464,28 @@ MARKED = Scenario(
     arguments=("apply", "--yes", "--replace", "Assistant/replaced", "--replace", "Agent/replaced"),
 )
 
-SCENARIOS = (ORGANIZATION, ACCOUNTS, FILES, STORES, BOTS, FROM_NOTHING, DESTROYED, REMOVED, ROTATED, ADDED, MARKED)
+SCENARIOS = (
+    ORGANIZATION,
+    ACCOUNTS,
+    FILES,
+    STORES,
+    BOTS,
+    FROM_NOTHING,
+    DESTROYED,
+    REMOVED,
+    ROTATED,
+    ADDED,
+    MARKED,
+)
 
 
 _REQUESTS = document("File", "requests", "path: data/questions.jsonl, purpose: batch")
 _BATCH = 'input_file_id: "${File/requests}", endpoint: /v1/chat/completions, completion_window: 24h'
 _CRITERION = "{type: string_check, name: s, input: '{{item.a}}', reference: b, operation: eq}"
 _EVAL = document(
-    "Eval", "quality", f"data_source_config: {{type: logs}}, testing_criteria: [{_CRITERION}], name: quality"
+    "Eval",
+    "quality",
+    f"data_source_config: {{type: logs}}, testing_criteria: [{_CRITERION}], name: quality",
 )
 
 
@@ -449,7 +498,12 @@ def _run(answer: str) -> str:
 _JOBS = {"reconciler.yaml": STACK, "data/questions.jsonl": REQUEST, "data/examples.jsonl": EXAMPLE}
 JOBS = Scenario(
     "jobs",
-    {**_JOBS, "m/jobs.yaml": _manifests(_REQUESTS, document("Batch", "answers", _BATCH), _EVAL, _run("x"))},
+    {
+        **_JOBS,
+        "m/jobs.yaml": _manifests(
+            _REQUESTS, document("Batch", "answers", _BATCH), _EVAL, _run("x")
+        ),
+    },
     {
         **_JOBS,
         "data/questions.jsonl": REQUEST.replace('"1"', '"2"'),
@@ -459,7 +513,9 @@ JOBS = Scenario(
             _EVAL,
             _run("y"),
             document("File", "examples", "path: data/examples.jsonl, purpose: fine-tune"),
-            document("FineTuningJob", "tone", 'model: gpt-4.1-mini, training_file: "${File/examples}"'),
+            document(
+                "FineTuningJob", "tone", 'model: gpt-4.1-mini, training_file: "${File/examples}"'
+            ),
         ),
     },
 )
@@ -469,6 +525,14 @@ JOBS = Scenario(
 def example_of(kind: Kind) -> Scenario:
     """The example of a kind made from nothing, with all that it refers to; guards let its removal pass."""
     files = {name: textwrap.dedent(text) for name, text in FILES_OF_EXAMPLES.items()}
-    stack = files.pop("reconciler.yaml").replace("spec: {", "spec: {manifests: [m/], guards: {max_deletes: 100}, ")
-    before = {"reconciler.yaml": stack, "m/bystander.yaml": document("Group", "bystander", "name: Bystander"), **files}
-    return Scenario(f"example of {kind.name}", before, {**before, "m/all.yaml": whole_example(kind)})
+    stack = files.pop("reconciler.yaml").replace(
+        "spec: {", "spec: {manifests: [m/], guards: {max_deletes: 100}, "
+    )
+    before = {
+        "reconciler.yaml": stack,
+        "m/bystander.yaml": document("Group", "bystander", "name: Bystander"),
+        **files,
+    }
+    return Scenario(
+        f"example of {kind.name}", before, {**before, "m/all.yaml": whole_example(kind)}
+    )

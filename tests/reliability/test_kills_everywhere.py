@@ -33,7 +33,9 @@ from tests.reliability.scenarios import (
 from tests.reliability.trials import Stage, spread, staged
 from tests.soak import SOAK
 
-every_scenario = pytest.mark.parametrize("scenario", [*SCENARIOS, *([JOBS] if SOAK else [])], ids=attrgetter("name"))
+every_scenario = pytest.mark.parametrize(
+    "scenario", [*SCENARIOS, *([JOBS] if SOAK else [])], ids=attrgetter("name")
+)
 
 FEW = 4
 """Boundaries that `make test` tries in each scenario."""
@@ -70,8 +72,14 @@ def fatal_boundaries(stage: Stage, *, few: int = FEW) -> list[int]:
     """Which boundaries to die at: every one in a soak, else a few of those that matter, spread over the run."""
     if SOAK:
         return list(range(len(stage.boundaries)))
-    telling = [at for at, name in enumerate(stage.boundaries) if not name.startswith(RUN_OF_THE_MILL)]
-    known = [at for name, after in FOUND.get(stage.scenario.name, ()) for at in [stage.boundary(name) + after]]
+    telling = [
+        at for at, name in enumerate(stage.boundaries) if not name.startswith(RUN_OF_THE_MILL)
+    ]
+    known = [
+        at
+        for name, after in FOUND.get(stage.scenario.name, ())
+        for at in [stage.boundary(name) + after]
+    ]
     return sorted({telling[at] for at in spread(len(telling), few)} | set(known))
 
 
@@ -97,11 +105,16 @@ def test_a_death_at_any_boundary_is_mended_by_the_same_command(
 
 @every_scenario
 @pytest.mark.skipif(not SOAK, reason="the single deaths are what make test has time for")
-def test_a_death_of_the_repair_is_mended_as_well(scenario: Scenario, mortals: Mortals, tmp_path: Path) -> None:
+def test_a_death_of_the_repair_is_mended_as_well(
+    scenario: Scenario, mortals: Mortals, tmp_path: Path
+) -> None:
     chance = random.Random(SOAK)
     with staged(scenario, mortals, tmp_path) as stage:
         for _ in range(40 * SOAK):
-            first, second = chance.randrange(len(stage.boundaries)), chance.randrange(len(stage.boundaries))
+            first, second = (
+                chance.randrange(len(stage.boundaries)),
+                chance.randrange(len(stage.boundaries)),
+            )
             stage.begin()
             stage.die(first)
             stage.die(second)
@@ -109,7 +122,9 @@ def test_a_death_of_the_repair_is_mended_as_well(scenario: Scenario, mortals: Mo
 
 
 @every_scenario
-@pytest.mark.skipif(not SOAK, reason="where it strikes depends on the machine, so it says little in a single run")
+@pytest.mark.skipif(
+    not SOAK, reason="where it strikes depends on the machine, so it says little in a single run"
+)
 def test_a_death_at_any_instant_is_mended_by_the_same_command(
     scenario: Scenario, mortals: Mortals, tmp_path: Path
 ) -> None:
@@ -125,7 +140,9 @@ def test_a_death_at_any_instant_is_mended_by_the_same_command(
 @pytest.mark.parametrize(
     "scenario", [item for item in SCENARIOS if SOAK or item.name == "added"], ids=attrgetter("name")
 )
-def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mortals: Mortals, tmp_path: Path) -> None:
+def test_what_a_dead_run_made_is_found_although_lists_lag(
+    scenario: Scenario, mortals: Mortals, tmp_path: Path
+) -> None:
     with staged(scenario, mortals, tmp_path) as stage:
         stage.settle_seconds = 2.0
         stage.list_lag_ms = 700
@@ -136,36 +153,52 @@ def test_what_a_dead_run_made_is_found_although_lists_lag(scenario: Scenario, mo
 
 @pytest.mark.parametrize(
     "kind",
-    [kind for kind in KINDS.values() if SOAK or kind.name in ("AdminKey", "RoleAssignment", "SpendLimit")],
+    [
+        kind
+        for kind in KINDS.values()
+        if SOAK or kind.name in ("AdminKey", "RoleAssignment", "SpendLimit")
+    ],
     ids=attrgetter("name"),
 )
-def test_a_death_while_the_example_of_a_kind_is_made_is_mended(kind: Kind, mortals: Mortals, tmp_path: Path) -> None:
+def test_a_death_while_the_example_of_a_kind_is_made_is_mended(
+    kind: Kind, mortals: Mortals, tmp_path: Path
+) -> None:
     with staged(example_of(kind), mortals, tmp_path) as stage:
         assert problems_after(stage, fatal_boundaries(stage, few=8), stage.repair) == []
 
 
-def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(mortals: Mortals, tmp_path: Path) -> None:
+def test_losing_the_state_as_well_makes_no_second_object_of_a_marked_kind(
+    mortals: Mortals, tmp_path: Path
+) -> None:
     with staged(MARKED, mortals, tmp_path) as stage:
 
         def recover() -> list[str]:
             stage.lose_state()
             # A file that was uploaded and is in no store yet was known to the lost journal alone.
-            return [problem for problem in stage.repair() if not problem.startswith('too much: ["file"')]
+            return [
+                problem for problem in stage.repair() if not problem.startswith('too much: ["file"')
+            ]
 
         assert problems_after(stage, fatal_boundaries(stage), recover) == []
 
 
-def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(mortals: Mortals, tmp_path: Path) -> None:
+def test_an_edit_that_is_taken_back_after_a_death_leaves_nothing(
+    mortals: Mortals, tmp_path: Path
+) -> None:
     with staged(ADDED, mortals, tmp_path) as stage:
         assert problems_after(stage, fatal_boundaries(stage, few=12), stage.withdraw) == []
 
 
-def test_the_scenarios_have_every_action_on_every_kind_in_them(mortals: Mortals, tmp_path: Path) -> None:
+def test_the_scenarios_have_every_action_on_every_kind_in_them(
+    mortals: Mortals, tmp_path: Path
+) -> None:
     seen: set[tuple[str, Action]] = set()
     for number, scenario in enumerate((ORGANIZATION, ACCOUNTS, FILES, STORES, BOTS)):
         with staged(scenario, mortals, tmp_path / str(number), rehearse=False) as stage:
             seen |= stage.planned()
-    wanted = {(kind, action) for kind in {kind for kind, _ in seen} for action in expected(KINDS[kind])}
+    wanted = {
+        (kind, action) for kind in {kind for kind, _ in seen} for action in expected(KINDS[kind])
+    }
     assert sorted(wanted - seen) == []
 
 

@@ -21,9 +21,20 @@ from tests.soak import SOAK
 QUICK = 14
 LONG = 150
 
-WRITES = ("POST:*", "DELETE:*", "POST:*/service_accounts*", "POST:/files", "POST:/vector_stores*", "POST:/assistants*")
+WRITES = (
+    "POST:*",
+    "DELETE:*",
+    "POST:*/service_accounts*",
+    "POST:/files",
+    "POST:/vector_stores*",
+    "POST:/assistants*",
+)
 MISHAPS = (
-    *(f"do={what},when={when}" for what in ("error:500", "error:503", "reset") for when in ("before", "after")),
+    *(
+        f"do={what},when={when}"
+        for what in ("error:500", "error:503", "reset")
+        for when in ("before", "after")
+    ),
     *("do=truncate", "do=error:429", "do=retry-after:0", "do=quota"),
 )
 faults = st.builds(
@@ -33,7 +44,9 @@ faults = st.builds(
     st.sampled_from([1, 1, 2, 12]),
     st.integers(0, 6),
 )
-edits = st.lists(st.tuples(st.integers(0, len(SLOTS) - 1), st.integers(0, 3)), min_size=1, max_size=8)
+edits = st.lists(
+    st.tuples(st.integers(0, len(SLOTS) - 1), st.integers(0, 3)), min_size=1, max_size=8
+)
 fatal = st.integers(0, 80) | st.integers(0, 500)
 acts = st.one_of(
     st.tuples(st.just("write"), st.sampled_from(PATHS)),
@@ -96,7 +109,13 @@ def test_what_is_imported_into_an_empty_state_is_in_sync(
 
 def declared(*addresses: str) -> Act:
     """An edit after which these are declared, each in its first way, and nothing else."""
-    return ("edit", *((at, 0 if slot.address in addresses else len(slot.ways)) for at, slot in enumerate(SLOTS)))
+    return (
+        "edit",
+        *(
+            (at, 0 if slot.address in addresses else len(slot.ways))
+            for at, slot in enumerate(SLOTS)
+        ),
+    )
 
 
 SHARED, HANDBOOK = declared("File/shared"), declared("VectorStore/handbook")
@@ -134,7 +153,9 @@ def test_what_a_dead_run_uploaded_for_a_store_is_not_taken_for_a_file_of_the_sam
     rehearsed.live_through([HANDBOOK])
     uploaded = rehearsed.run("apply", "--yes", fatal=10_000).passed.index("after POST /v1/files")
     told = Story(emulator, mortals, base / "stack")
-    told.live_through([HANDBOOK, ("die", uploaded + 8), declared("VectorStore/handbook", "File/shared")])
+    told.live_through(
+        [HANDBOOK, ("die", uploaded + 8), declared("VectorStore/handbook", "File/shared")]
+    )
     assert (told.run("apply", "--yes").code, told.tell([])) == (0, [])
 
 
@@ -149,14 +170,22 @@ def test_uploads_that_somebody_detached_are_attached_again_or_deleted(
         told.send("DELETE", f"/vector_stores/{store}/files/{id}")
     assert told.tell([("write", "docs/a.md")]) == []
     with emulator.store.lock:
-        assert len({item.id for item in emulator.store.all("vector_store_file")} & {id for _, id in held}) == 1
+        assert (
+            len(
+                {item.id for item in emulator.store.all("vector_store_file")}
+                & {id for _, id in held}
+            )
+            == 1
+        )
 
 
 def test_what_was_marked_and_is_declared_no_more_goes_after_the_state_is_lost_and_something_imported(
     emulator: Emulator, mortals: tuple[Mortals, Mortals], base: Path
 ) -> None:
     told = Story(emulator, mortals, base / "stack")
-    told.live_through([declared("VectorStore/second", "File/shared"), ("apply",), ("lose_state",), SHARED])
+    told.live_through(
+        [declared("VectorStore/second", "File/shared"), ("apply",), ("lose_state",), SHARED]
+    )
     with emulator.store.lock:
         (id,) = [item.id for item in emulator.store.all("file") if item.body["filename"] == "a.md"]
     assert told.run("import", "File/shared", id).code == 0

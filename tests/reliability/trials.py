@@ -104,7 +104,9 @@ class Stage:
     def _finish(self, arguments: Sequence[str], expected: Aftermath) -> list[str]:
         dead = self._dead_holder()
         done = self.run(*arguments, watched=False)
-        self.emulator.set_options(list_lag_ms=0)  # what lags is what the repair had to do with; the look is at what is
+        self.emulator.set_options(
+            list_lag_ms=0
+        )  # what lags is what the repair had to do with; the look is at what is
         problems = [] if done.code == 0 else [str(done)]
         if dead and "Taking over the lock" not in done.err:
             problems.append("no notice of the lock of a dead holder")
@@ -129,8 +131,14 @@ class Stage:
 
     def _wrong(self, expected: Aftermath) -> list[str]:
         found = aftermath(self.emulator.store, self._folder).differences(expected)
-        found += [f"{path.name} is readable to others" for path in self._states() if path.stat().st_mode & 0o077]
-        found += [f"{path.name} holds a key" for path in self._states() if b"sk-" in path.read_bytes()]
+        found += [
+            f"{path.name} is readable to others"
+            for path in self._states()
+            if path.stat().st_mode & 0o077
+        ]
+        found += [
+            f"{path.name} holds a key" for path in self._states() if b"sk-" in path.read_bytes()
+        ]
         if self.scenario.arguments[0] == "apply":
             plan = self.run("plan", "--detailed-exitcode", watched=False)
             found += [] if plan.code == 0 else [f"the next plan is not empty: {plan}"]
@@ -149,12 +157,19 @@ class Stage:
         if not path.exists():
             return False
         copy = self.base / "copy.db"
-        for suffix in ("", "-journal"):  # opened for writing, it would be mended: that is for the next run to do
+        for suffix in (
+            "",
+            "-journal",
+        ):  # opened for writing, it would be mended: that is for the next run to do
             copy.with_name(f"copy.db{suffix}").unlink(missing_ok=True)
             if path.with_name(path.name + suffix).exists():
-                shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(f"copy.db{suffix}"))
+                shutil.copyfile(
+                    path.with_name(path.name + suffix), copy.with_name(f"copy.db{suffix}")
+                )
         with closing(sqlite3.connect(copy)) as connection:
-            has_lock = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'lock'").fetchone()
+            has_lock = connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = 'lock'"
+            ).fetchone()
             return bool(has_lock and connection.execute("SELECT 1 FROM lock").fetchone())
 
     def _invite_strangers(self) -> None:
@@ -163,7 +178,9 @@ class Stage:
             for request in self.scenario.strangers:
                 is_admin = request["url"].startswith("/organization")
                 key = self.emulator.admin_key if is_admin else self.emulator.api_key
-                client.post(**request, headers={"Authorization": f"Bearer {key}"}).raise_for_status()
+                client.post(
+                    **request, headers={"Authorization": f"Bearer {key}"}
+                ).raise_for_status()
 
     def _must(self, done: Ended) -> None:
         if done.code != 0:
@@ -171,7 +188,9 @@ class Stage:
 
 
 @contextmanager
-def staged(scenario: Scenario, mortals: Mortals, base: Path, *, rehearse: bool = True) -> Iterator[Stage]:
+def staged(
+    scenario: Scenario, mortals: Mortals, base: Path, *, rehearse: bool = True
+) -> Iterator[Stage]:
     """A stage of its own for a scenario, whose past is two days ago."""
     ago = [float(_TWO_DAYS)]
     with Emulator(clock=lambda: time.time() - ago[0]) as emulator:
@@ -185,7 +204,9 @@ def staged(scenario: Scenario, mortals: Mortals, base: Path, *, rehearse: bool =
 
 def spread(count: int, most: int) -> Sequence[int]:
     """At most so many numbers below `count`, evenly spread."""
-    return range(count) if most >= count else sorted({round(at * count / most) for at in range(most)})
+    return (
+        range(count) if most >= count else sorted({round(at * count / most) for at in range(most)})
+    )
 
 
 def _write(folder: Path, files: Files) -> None:

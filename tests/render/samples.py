@@ -33,12 +33,30 @@ def member(path: str, **attributes: object) -> Member:
     return Member(path, LocalFile(path, DIGEST, 1234), attributes=attributes or None)
 
 
-PAGES = ("billing", "cancellations", "holidays", "refunds", "returns", "shipping", "slas", "tone", "warranty")
+PAGES = (
+    "billing",
+    "cancellations",
+    "holidays",
+    "refunds",
+    "returns",
+    "shipping",
+    "slas",
+    "tone",
+    "warranty",
+)
 HANDBOOK = FileSet(tuple(member(f"handbook/{page}.md", team="cx") for page in PAGES))
 PROMPT = "\n".join(
-    ["You are the support bot of Acme.", "", *(f"Rule {number}: be kind." for number in range(1, 61)), "Goodbye.", ""]
+    [
+        "You are the support bot of Acme.",
+        "",
+        *(f"Rule {number}: be kind." for number in range(1, 61)),
+        "Goodbye.",
+        "",
+    ]
 )
-NEW_PROMPT = PROMPT.replace("Rule 3: be kind.", "Rule 3: be very kind.\nRule 3b: be brief.").replace("Goodbye.\n", "")
+NEW_PROMPT = PROMPT.replace(
+    "Rule 3: be kind.", "Rule 3: be very kind.\nRule 3b: be brief."
+).replace("Goodbye.\n", "")
 LOOKUP = {
     "type": "function",
     "function": {
@@ -46,7 +64,10 @@ LOOKUP = {
         "description": "Look up an order by its number.\nCall it before you promise anything.",
         "parameters": {
             "type": "object",
-            "properties": {"order": {"type": "string"}, "zip": {"type": "string", "enum": ["a", "b"]}},
+            "properties": {
+                "order": {"type": "string"},
+                "zip": {"type": "string", "enum": ["a", "b"]},
+            },
             "required": ["order"],
         },
     },
@@ -92,7 +113,9 @@ BOT = Change(
         "model": "gpt-4.1",
         "instructions": PROMPT,
         "tools": [{"type": "file_search"}, LOOKUP],
-        "tool_resources": {"file_search": {"vector_store_ids": [Unknown("${VectorStore/search/handbook}")]}},
+        "tool_resources": {
+            "file_search": {"vector_store_ids": [Unknown("${VectorStore/search/handbook}")]}
+        },
         "temperature": 0.2,
     },
     desired={"tool_resources": {"file_search": {"vector_store_ids": [Reference(STORE.address)]}}},
@@ -128,7 +151,9 @@ TRIAGE = Change(
         FieldChange(("temperature",), 0.7, None, note="back to the API's default"),
         FieldChange(("metadata", "cost centre"), "12", "34", Origin.DRIFT),
         FieldChange(
-            ("tool_resources", "file_search", "vector_store_ids", 0), "vs_old", Unknown("${VectorStore/support/faq}")
+            ("tool_resources", "file_search", "vector_store_ids", 0),
+            "vs_old",
+            Unknown("${VectorStore/support/faq}"),
         ),
     ),
     id="asst_7r1",
@@ -159,7 +184,11 @@ PRICES = Change(
     ),
     id="file-1",
     before={"path": DIGEST, "filename": "old.md", "purpose": "assistants"},
-    after={"path": LocalFile("data/prices.md", OTHER_DIGEST, 24_310), "filename": "prices.md", "purpose": "assistants"},
+    after={
+        "path": LocalFile("data/prices.md", OTHER_DIGEST, 24_310),
+        "filename": "prices.md",
+        "purpose": "assistants",
+    },
     create_before_destroy=True,
     destructive="the uploaded file is deleted and leaves every vector store",
     location=at("support", 60),
@@ -185,7 +214,11 @@ ACCOUNT = Change(
     Action.DELETE,
     Reason.NOT_DECLARED,
     id="user-1",
-    before={"name": "indexer", "role": "member", "key": {"write_to": {"file": "secrets/indexer.key"}}},
+    before={
+        "name": "indexer",
+        "role": "member",
+        "key": {"write_to": {"file": "secrets/indexer.key"}},
+    },
     removal=Removal.DELETE,
     destructive="its keys stop working at once",
 )
@@ -193,7 +226,9 @@ LIMIT_BACK = Change(
     Address("RateLimit", "o3", "support"),
     Action.DELETE,
     Reason.NOT_DECLARED,
-    fields=(FieldChange(("max_tokens_per_1_minute",), 5000, 1000, note="back to what it was before"),),
+    fields=(
+        FieldChange(("max_tokens_per_1_minute",), 5000, 1000, note="back to what it was before"),
+    ),
     id="rl-o3",
     before={"model": "o3", "max_tokens_per_1_minute": 5000},
     removal=Removal.RESTORE,
@@ -210,10 +245,19 @@ TAKEN = Change(
     location=at("support", 99),
 )
 FORGOTTEN = Change(
-    Address("VectorStore", "retained", "support"), Action.FORGET, Reason.RETAINED, id="vs_r", before={"name": "Kept"}
+    Address("VectorStore", "retained", "support"),
+    Action.FORGET,
+    Reason.RETAINED,
+    id="vs_r",
+    before={"name": "Kept"},
 )
 QUIET = tuple(
-    Change(Address("Agent", f"quiet-{number}", "support"), Action.NO_OP, Reason.IN_SYNC, id=f"agent_{number}")
+    Change(
+        Address("Agent", f"quiet-{number}", "support"),
+        Action.NO_OP,
+        Reason.IN_SYNC,
+        id=f"agent_{number}",
+    )
     for number in range(12)
 )
 WARNING = Diagnostic(
@@ -303,7 +347,13 @@ RESULT = ApplyResult(
             request_id="req_123",
             seconds=0.3,
         ),
-        Outcome(STORE, OutcomeStatus.APPLIED, "vs_1", seconds=75.2, notes=("handbook/slas.md was not indexed: empty",)),
+        Outcome(
+            STORE,
+            OutcomeStatus.APPLIED,
+            "vs_1",
+            seconds=75.2,
+            notes=("handbook/slas.md was not indexed: empty",),
+        ),
         Outcome(TAKEN, OutcomeStatus.APPLIED, "vs_legacy"),
         Outcome(
             LIMIT,

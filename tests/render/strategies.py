@@ -32,12 +32,22 @@ NASTY = (
     "<!--", "@team", "#12", "&lt;", "|", "~~~", "http://x.y", "- ", "> ", "# ", "![a](b)", "[a](b)", "$reconciler",
     "\u2028", "\x7f", "</summary>", "<details>", "Ünïcode", "日本語", "a" * 90, "```\n</details>\n",
 )  # fmt: skip
-texts = st.lists(st.sampled_from(NASTY) | st.characters(exclude_categories=["Cs"]), max_size=4).map("".join)
+texts = st.lists(st.sampled_from(NASTY) | st.characters(exclude_categories=["Cs"]), max_size=4).map(
+    "".join
+)
 names = st.sampled_from(["a", "search", "gpt-4.1", "X", "handbook_2", "support-bot"])
 addresses = st.builds(Address, kind=names, name=names, project=st.none() | names)
-scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts)
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts
+)
 files = st.builds(LocalFile, texts, st.just("ab" * 32), st.integers(0, 10**10))
-members = st.builds(Member, texts, st.none() | files, scalars, st.none() | st.dictionaries(texts, scalars, max_size=2))
+members = st.builds(
+    Member,
+    texts,
+    st.none() | files,
+    scalars,
+    st.none() | st.dictionaries(texts, scalars, max_size=2),
+)
 special = st.one_of(
     st.builds(Reference, addresses, st.lists(names, max_size=2).map(tuple)),
     st.builds(Unknown, texts),
@@ -84,7 +94,12 @@ class _Deal:
     def field(self) -> FieldChange:
         path = (self.text(), *self.some(lambda: self.one_of(self.text(), 3)))
         return FieldChange(
-            path, self.value(), self.value(), self.one_of(*Origin), self.one_of(True, False), self.text()
+            path,
+            self.value(),
+            self.value(),
+            self.one_of(*Origin),
+            self.one_of(True, False),
+            self.text(),
         )
 
     def place(self) -> SourceLocation | None:
@@ -128,7 +143,16 @@ class _Deal:
         change = self.change(self.one_of(*Action))
         status = self.one_of(*OutcomeStatus)
         request_id = self.one_of(None, self.text())
-        return Outcome(change, status, change.id, self.text(), self.text(), request_id, 1.5, self.some(self.text))
+        return Outcome(
+            change,
+            status,
+            change.id,
+            self.text(),
+            self.text(),
+            request_id,
+            1.5,
+            self.some(self.text),
+        )
 
     def plan(self) -> Plan:
         return Plan(
@@ -157,4 +181,6 @@ def plans(draw: st.DrawFn) -> Plan:
 def results(draw: st.DrawFn) -> ApplyResult:
     """A result with a few outcomes."""
     deal = _Deal(draw)
-    return ApplyResult(deal.plan(), deal.some(deal.outcome), deal.spec(), 7, 1.25, deal.one_of(True, False))
+    return ApplyResult(
+        deal.plan(), deal.some(deal.outcome), deal.spec(), 7, 1.25, deal.one_of(True, False)
+    )

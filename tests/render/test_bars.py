@@ -17,7 +17,9 @@ from reconciler.render.progress import Outlook, Progress
         (Outlook(3, 10, "changes", 200.4), "3 of 10 changes, about 3 min 20 s left"),
     ],
 )
-def test_an_outlook_says_how_far_it_is_and_how_long_it_will_take(outlook: Outlook, text: str) -> None:
+def test_an_outlook_says_how_far_it_is_and_how_long_it_will_take(
+    outlook: Outlook, text: str
+) -> None:
     assert told(outlook) == text
 
 
@@ -40,7 +42,9 @@ def test_lines_go_above_the_bar_as_they_are() -> None:
     stream = io.StringIO()
     progress = Progress(stream, enabled=True, color=False, bars=True)
     with progress.phase("Reading", lambda: Outlook(4, 8, "calls")):
-        progress.waiting("[bold]rate limit[/bold] of GET /a", 60, until=60.0, left="; 3 calls to come")
+        progress.waiting(
+            "[bold]rate limit[/bold] of GET /a", 60, until=60.0, left="; 3 calls to come"
+        )
     assert (
         "… waiting 1 min 0 s, until 00:01:00 UTC: [bold]rate limit[/bold] of GET /a; 3 calls to come\n"
         in stream.getvalue()
@@ -49,6 +53,8 @@ def test_lines_go_above_the_bar_as_they_are() -> None:
 
 def test_there_is_no_bar_where_nobody_watches() -> None:
     stream = io.StringIO()
-    with Progress(stream, enabled=True, color=False).phase("Reading", lambda: Outlook(4, 8, "calls")):
+    with Progress(stream, enabled=True, color=False).phase(
+        "Reading", lambda: Outlook(4, 8, "calls")
+    ):
         pass
     assert stream.getvalue() == ""

@@ -16,7 +16,9 @@ REPORT = CheckReport(
     "acme",
     "dev",
     (
-        CheckOutcome(Address("Check", "ok", "search"), CheckStatus.PASSED, "listModels", seconds=0.5),
+        CheckOutcome(
+            Address("Check", "ok", "search"), CheckStatus.PASSED, "listModels", seconds=0.5
+        ),
         CheckOutcome(
             Address("Check", "bad", "search"),
             CheckStatus.FAILED,

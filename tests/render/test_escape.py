@@ -37,7 +37,10 @@ def test_a_quoted_text_cannot_end_its_quotes() -> None:
 
 
 def test_html_has_no_tag_of_a_stranger() -> None:
-    assert escape.code("<img src=x onerror='a'>\x1b") == "<code>&lt;img src=x onerror=&#x27;a&#x27;&gt;\\x1b</code>"
+    assert (
+        escape.code("<img src=x onerror='a'>\x1b")
+        == "<code>&lt;img src=x onerror=&#x27;a&#x27;&gt;\\x1b</code>"
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,16 +39,24 @@ def test_a_page_writes_ids_as_an_import_takes_them(kind: Kind) -> None:
     ],
 )
 def test_a_page_says_how_a_field_can_change(kind: str, field: str, says: str) -> None:
-    row = next(line for line in kind_page(KINDS[kind]).splitlines() if line.startswith(f"| `{field}` | "))
+    row = next(
+        line for line in kind_page(KINDS[kind]).splitlines() if line.startswith(f"| `{field}` | ")
+    )
     assert f" | {says} | " in row
 
 
 def test_a_page_of_a_retired_kind_begins_with_its_end() -> None:
-    assert kind_page(KINDS["Assistant"]).split("\n")[4].startswith("> **Retired.** The live platform retired")
+    assert (
+        kind_page(KINDS["Assistant"])
+        .split("\n")[4]
+        .startswith("> **Retired.** The live platform retired")
+    )
 
 
 def test_a_bar_in_a_text_does_not_end_its_cell() -> None:
-    assert all(line.replace("\\|", "").count("|") in (3, 6) for line in tables(kind_page(KINDS["Agent"])))
+    assert all(
+        line.replace("\\|", "").count("|") in (3, 6) for line in tables(kind_page(KINDS["Agent"]))
+    )
 
 
 def tables(page: str) -> list[str]:

@@ -22,7 +22,9 @@ UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(
 
 
 def view(*changes: Change) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(JSON.plan(Plan("acme", "prod", changes)))["resource_changes"]
+    found: list[dict[str, Any]] = json.loads(JSON.plan(Plan("acme", "prod", changes)))[
+        "resource_changes"
+    ]
     return found
 
 
@@ -70,14 +72,20 @@ def test_a_delete_has_nothing_after() -> None:
 
 def test_an_unknown_is_left_out_and_marked_where_it_stands() -> None:
     after = {"a": Unknown(), "b": [1, Unknown()], "c": {"d": Unknown(), "e": 1}, "f": 2}
-    change = view(Change(Address("Agent", "a"), Action.UPDATE, Reason.CONFIG, id="agent_1", after=after))[0]["change"]
+    change = view(
+        Change(Address("Agent", "a"), Action.UPDATE, Reason.CONFIG, id="agent_1", after=after)
+    )[0]["change"]
     assert change["after"] == {"id": "agent_1", "b": [1, None], "c": {"e": 1}, "f": 2}
     assert change["after_unknown"] == {"a": True, "b": [False, True], "c": {"d": True}}
 
 
 def test_an_unknown_inside_a_set_of_files_is_marked() -> None:
-    files = FileSet((Member("a", LocalFile("a", "0" * 64, 3)), Member("b", None, file_id=Unknown("${File/b}"))))
-    change = view(Change(Address("VectorStore", "a"), Action.CREATE, Reason.NEW, after={"files": files}))[0]["change"]
+    files = FileSet(
+        (Member("a", LocalFile("a", "0" * 64, 3)), Member("b", None, file_id=Unknown("${File/b}")))
+    )
+    change = view(
+        Change(Address("VectorStore", "a"), Action.CREATE, Reason.NEW, after={"files": files})
+    )[0]["change"]
     assert change["after_unknown"]["files"] == [{}, {"file_id": True}]
 
 
@@ -109,7 +117,9 @@ def test_a_key_is_replaced_and_marked() -> None:
 
 
 def test_a_plan_with_errors_cannot_be_applied() -> None:
-    found = json.loads(JSON.plan(Plan("acme", "prod", (samples.STORE,), diagnostics=(samples.ERROR,))))
+    found = json.loads(
+        JSON.plan(Plan("acme", "prod", (samples.STORE,), diagnostics=(samples.ERROR,)))
+    )
     assert found["errored"] is True
     assert found["applyable"] is False
 
@@ -131,10 +141,18 @@ def test_sources_are_file_and_line() -> None:
 @UNLIMITED
 @given(plans())
 def test_documents_are_json_for_any_content_and_act_on_no_terminal(plan: Plan) -> None:
-    for text in (JSON.plan(plan), JSON.drift(plan, unmanaged=True), JSON.diagnostics(plan.diagnostics)):
+    for text in (
+        JSON.plan(plan),
+        JSON.drift(plan, unmanaged=True),
+        JSON.diagnostics(plan.diagnostics),
+    ):
         json.loads(text)
         assert text.endswith("}\n")
-        assert not [char for char in text if char != "\n" and unicodedata.category(char) in {"Cc", "Cf", "Cs"}]
+        assert not [
+            char
+            for char in text
+            if char != "\n" and unicodedata.category(char) in {"Cc", "Cf", "Cs"}
+        ]
         text.encode()
 
 

@@ -24,11 +24,16 @@ UNLIMITED = settings(max_examples=25, deadline=None, suppress_health_check=list(
 
 
 def many(number: int, **more: object) -> Plan:
-    change = Change(Address("Agent", "a"), Action.CREATE, Reason.NEW, after={"instructions": "x" * 70}, **more)  # type: ignore[arg-type]
+    change = Change(
+        Address("Agent", "a"), Action.CREATE, Reason.NEW, after={"instructions": "x" * 70}, **more
+    )  # type: ignore[arg-type]
     return Plan(
         "acme",
         "prod",
-        tuple(structs.replace(change, address=Address("Agent", f"a{item:05}", "p")) for item in range(number)),
+        tuple(
+            structs.replace(change, address=Address("Agent", f"a{item:05}", "p"))
+            for item in range(number)
+        ),
     )
 
 
@@ -100,14 +105,20 @@ def test_one_enormous_change_does_not_crowd_out_the_others() -> None:
 def test_a_fence_is_longer_than_any_run_of_backticks_inside() -> None:
     field = FieldChange(("instructions",), "a\n```\n", "b\n`````\n</details>\n")
     text = MARKDOWN.plan(
-        Plan("acme", "prod", (Change(Address("Agent", "a"), Action.UPDATE, Reason.CONFIG, fields=(field,)),))
+        Plan(
+            "acme",
+            "prod",
+            (Change(Address("Agent", "a"), Action.UPDATE, Reason.CONFIG, fields=(field,)),),
+        )
     )
     assert "\n``````diff\n" in text
     assert_well_formed(text)
 
 
 def test_mentions_and_references_notify_nobody() -> None:
-    change = structs.replace(samples.BOT, warnings=("ask @acme/owners, see #12, GH-3 and acme/x#4, https://e.vil",))
+    change = structs.replace(
+        samples.BOT, warnings=("ask @acme/owners, see #12, GH-3 and acme/x#4, https://e.vil",)
+    )
     text = MARKDOWN.plan(Plan("acme", "prod", (change,)))
     assert not re.search(r"@acme|#12|GH-3|x#4|https://", text)
 
@@ -133,6 +144,9 @@ def test_a_comment_is_never_too_long_nor_left_open(plan: Plan, limit: int) -> No
 @UNLIMITED
 @given(results())
 def test_a_result_is_never_too_long_nor_left_open(result: ApplyResult) -> None:
-    for text in (MarkdownRenderer(2_500).result(result), MarkdownRenderer(2_500).outputs(result.outputs)):
+    for text in (
+        MarkdownRenderer(2_500).result(result),
+        MarkdownRenderer(2_500).outputs(result.outputs),
+    ):
         assert len(text) <= 2_500
         assert_well_formed(text)

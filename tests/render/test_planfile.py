@@ -24,7 +24,9 @@ def edited(**changes: Any) -> str:
     return json.dumps(view)
 
 
-@pytest.mark.parametrize("plan", [samples.FULL, samples.DRIFTED, samples.EMPTY], ids=["full", "drifted", "empty"])
+@pytest.mark.parametrize(
+    "plan", [samples.FULL, samples.DRIFTED, samples.EMPTY], ids=["full", "drifted", "empty"]
+)
 def test_a_saved_plan_comes_back_as_it_was(plan: Plan) -> None:
     assert load_plan(dump_plan(plan)) == plan
 
@@ -72,7 +74,17 @@ def test_a_plan_whose_part_for_readers_was_edited_is_refused(part: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "{}", '{"reconciler": []}', '{"reconciler": {"plan": {}}}', "kind: Project", "[" * 100_000],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"reconciler": []}',
+        '{"reconciler": {"plan": {}}}',
+        "kind: Project",
+        "[" * 100_000,
+    ],
     ids=["nothing", "cut", "list", "null", "empty", "wrong", "half", "yaml", "deep"],
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
@@ -89,6 +101,8 @@ def test_a_plan_that_makes_no_sense_is_refused(packed: Any) -> None:
 
 
 def test_a_plan_that_holds_a_secret_is_not_saved() -> None:
-    change = Change(Address("Agent", "a"), Action.CREATE, Reason.NEW, after={"key": Secret("sk-very-secret")})
+    change = Change(
+        Address("Agent", "a"), Action.CREATE, Reason.NEW, after={"key": Secret("sk-very-secret")}
+    )
     with pytest.raises(TypeError):
         dump_plan(Plan("acme", "prod", (change,)))

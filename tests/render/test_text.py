@@ -41,7 +41,9 @@ def test_a_plan_has_its_colours() -> None:
 
 
 def test_colours_change_nothing_but_colours() -> None:
-    stripped = "\n".join(text.rstrip() for text in ESCAPES.sub("", COLORED.plan(samples.FULL)).split("\n"))
+    stripped = "\n".join(
+        text.rstrip() for text in ESCAPES.sub("", COLORED.plan(samples.FULL)).split("\n")
+    )
     assert stripped == TEXT.plan(samples.FULL)
 
 
@@ -84,7 +86,9 @@ def test_unchanged_resources_are_counted_and_not_shown() -> None:
 
 def test_a_warning_about_an_unchanged_resource_is_shown() -> None:
     quiet = structs.replace(samples.QUIET[0], warnings=("a.md was not indexed",))
-    assert "warning: Agent/support/quiet-0: a.md was not indexed" in TEXT.plan(Plan("acme", "prod", (quiet,)))
+    assert "warning: Agent/support/quiet-0: a.md was not indexed" in TEXT.plan(
+        Plan("acme", "prod", (quiet,))
+    )
 
 
 def test_a_last_line_counts_what_is_archived_and_restored() -> None:
@@ -107,7 +111,9 @@ def test_a_difference_deep_in_a_very_long_line_is_shown_whole() -> None:
 
 
 def test_one_change_among_many_files_is_named() -> None:
-    fields = [FieldChange(("files", f"{number}.md"), {"sha256": "a" * 64}, None) for number in range(40)]
+    fields = [
+        FieldChange(("files", f"{number}.md"), {"sha256": "a" * 64}, None) for number in range(40)
+    ]
     text = plan_of(*fields, FieldChange(("files", "new.md"), None, {"sha256": "b" * 64}))
     assert "1 file to add, 40 files to remove" in text
     assert "+ new.md" in text
@@ -115,7 +121,11 @@ def test_one_change_among_many_files_is_named() -> None:
 
 
 def test_a_secret_prints_as_dots() -> None:
-    text = plan_of(FieldChange(("key",), None, {"api_key": Secret("sk-very-secret-value-1234"), "b": "sk-" + "x" * 30}))
+    text = plan_of(
+        FieldChange(
+            ("key",), None, {"api_key": Secret("sk-very-secret-value-1234"), "b": "sk-" + "x" * 30}
+        )
+    )
     assert "secret" not in text
     assert "xxxx" not in text
     assert "•••" in text
@@ -128,7 +138,10 @@ def test_columns_are_aligned_around_wide_characters() -> None:
 
 
 def _is_harmless(text: str) -> bool:
-    return all(char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in text)
+    return all(
+        char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        for char in text
+    )
 
 
 @UNLIMITED
@@ -142,6 +155,8 @@ def test_no_live_name_or_value_reaches_the_terminal_as_a_control_character(plan:
 
 @UNLIMITED
 @given(results())
-def test_no_message_or_id_of_a_result_reaches_the_terminal_as_a_control_character(result: samples.ApplyResult) -> None:
+def test_no_message_or_id_of_a_result_reaches_the_terminal_as_a_control_character(
+    result: samples.ApplyResult,
+) -> None:
     assert _is_harmless(TEXT.result(result))
     assert _is_harmless(TEXT.outputs(result.outputs))

@@ -31,12 +31,19 @@ def check(number: int) -> None:
     """After any death: one whole key, nobody else can read anything, and the next delivery works."""
     folder = base / str(number) / "secrets"
     for path in folder.glob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, f"death {number}: {path} is readable to others"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, (
+            f"death {number}: {path} is readable to others"
+        )
     key = folder / "indexer.key"
-    assert not key.exists() or key.read_text() in ("sk-first\n", "sk-second\n"), f"death {number}: half a key"
+    assert not key.exists() or key.read_text() in ("sk-first\n", "sk-second\n"), (
+        f"death {number}: half a key"
+    )
     assert key.exists() or not first, f"death {number}: no key at all"
     put(number, "sk-third")
-    assert sorted(path.name for path in folder.iterdir()) == [".indexer.key.reconciler", "indexer.key"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".indexer.key.reconciler",
+        "indexer.key",
+    ]
     assert key.read_text() == "sk-third\n"
 
 

@@ -35,7 +35,9 @@ def test_the_key_and_a_newline_come_on_standard_input(sinks: SinkSet, tmp_path: 
     assert (tmp_path / "out").read_text() == f"{KEY.reveal()}\n"
 
 
-def test_the_key_is_neither_an_argument_nor_in_the_environment(sinks: SinkSet, tmp_path: Path) -> None:
+def test_the_key_is_neither_an_argument_nor_in_the_environment(
+    sinks: SinkSet, tmp_path: Path
+) -> None:
     code = "import os, sys; open('out', 'w').write(repr(sys.argv) + repr(os.environ))"
     sinks.put(python(code), KEY, address=INDEXER)
     assert KEY.reveal() not in (tmp_path / "out").read_text()
@@ -47,13 +49,23 @@ def test_our_own_credentials_are_not_handed_down(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("MY_OWN_NAME_FOR_IT", ADMIN.reveal())
     monkeypatch.setenv("HARMLESS", "yes")
-    sinks.put(python("import os; open('out', 'w').write('\\n'.join(os.environ))"), KEY, address=INDEXER)
+    sinks.put(
+        python("import os; open('out', 'w').write('\\n'.join(os.environ))"), KEY, address=INDEXER
+    )
     names = (tmp_path / "out").read_text().splitlines()
-    assert ("HARMLESS" in names, "OPENAI_API_KEY" in names, "MY_OWN_NAME_FOR_IT" in names) == (True, False, False)
+    assert ("HARMLESS" in names, "OPENAI_API_KEY" in names, "MY_OWN_NAME_FOR_IT" in names) == (
+        True,
+        False,
+        False,
+    )
 
 
 def test_no_shell_reads_the_arguments(sinks: SinkSet, tmp_path: Path) -> None:
-    sinks.put(python("import sys; open('out', 'w').write(sys.argv[1])", "$(id) && *"), KEY, address=INDEXER)
+    sinks.put(
+        python("import sys; open('out', 'w').write(sys.argv[1])", "$(id) && *"),
+        KEY,
+        address=INDEXER,
+    )
     assert (tmp_path / "out").read_text() == "$(id) && *"
 
 
@@ -90,9 +102,13 @@ def test_a_program_that_does_not_read_its_input_may_still_succeed(sinks: SinkSet
 def test_a_program_that_takes_too_long_is_a_failure(tmp_path: Path) -> None:
     limits: list[float] = []
 
-    def run_out_of_time(command: Sequence[str], *, timeout: float, **_: Any) -> subprocess.CompletedProcess[bytes]:
+    def run_out_of_time(
+        command: Sequence[str], *, timeout: float, **_: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         limits.append(timeout)
-        raise subprocess.TimeoutExpired(command, timeout, output=b"waiting for " + KEY.reveal().encode())
+        raise subprocess.TimeoutExpired(
+            command, timeout, output=b"waiting for " + KEY.reveal().encode()
+        )
 
     with pytest.raises(SinkError, match=f"within 60 seconds; it said: waiting for {MASK}"):
         SinkSet(tmp_path, Redactor(), run=run_out_of_time).put(python("pass"), KEY, address=INDEXER)
@@ -107,7 +123,9 @@ def test_a_time_out_ends_the_program_and_its_children(tmp_path: Path) -> None:
         run_program(command, input=b"", cwd=tmp_path, env={}, timeout=0.5)
 
 
-@pytest.mark.parametrize("name", ["no-such-program-anywhere", "./no-such-program", "/no/such/program"])
+@pytest.mark.parametrize(
+    "name", ["no-such-program-anywhere", "./no-such-program", "/no/such/program"]
+)
 def test_a_program_that_does_not_exist_is_refused(sinks: SinkSet, name: str) -> None:
     for act in (
         lambda: sinks.check({"command": [name]}),

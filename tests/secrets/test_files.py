@@ -98,7 +98,9 @@ def test_checking_writes_nothing(sinks: SinkSet, root: Path) -> None:
 
 def test_a_file_of_somebody_else_is_not_overwritten(sinks: SinkSet, file: Path) -> None:
     theirs(file)
-    with pytest.raises(SinkError, match=r"secrets/indexer\.key.*not written by reconciler") as caught:
+    with pytest.raises(
+        SinkError, match=r"secrets/indexer\.key.*not written by reconciler"
+    ) as caught:
         sinks.put(TARGET, KEY, address=INDEXER)
     assert file.read_text() == "precious\n"
     assert "move it away" in caught.value.hint
@@ -159,7 +161,8 @@ def test_a_proof_that_makes_no_sense_proves_nothing(sinks: SinkSet, file: Path) 
 
 
 @pytest.mark.parametrize(
-    ("owner", "address"), [("acme/prod", "ServiceAccount/search/worker"), ("acme/dev", str(INDEXER))]
+    ("owner", "address"),
+    [("acme/prod", "ServiceAccount/search/worker"), ("acme/dev", str(INDEXER))],
 )
 def test_the_key_of_another_resource_or_environment_is_not_overwritten(
     sinks: SinkSet, root: Path, owner: str, address: str
@@ -169,8 +172,12 @@ def test_the_key_of_another_resource_or_environment_is_not_overwritten(
         SinkSet(root, Redactor(), owner=owner).put(TARGET, OTHER, address=Address.parse(address))
 
 
-@pytest.mark.parametrize("path", ["../out.key", "/etc/out.key", "secrets/../../out.key", "away/out.key"])
-def test_a_file_outside_of_the_root_is_refused(sinks: SinkSet, root: Path, tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["../out.key", "/etc/out.key", "secrets/../../out.key", "away/out.key"]
+)
+def test_a_file_outside_of_the_root_is_refused(
+    sinks: SinkSet, root: Path, tmp_path: Path, path: str
+) -> None:
     (root / "away").symlink_to(tmp_path)
     with pytest.raises(SinkError, match="is outside "):
         sinks.check({"file": path})
@@ -206,7 +213,9 @@ def test_links_in_a_loop_are_refused(sinks: SinkSet, root: Path) -> None:
         sinks.check({"file": "loop/indexer.key"})
 
 
-def test_a_pipe_in_place_of_the_file_is_refused_without_waiting_for_it(sinks: SinkSet, root: Path) -> None:
+def test_a_pipe_in_place_of_the_file_is_refused_without_waiting_for_it(
+    sinks: SinkSet, root: Path
+) -> None:
     os.mkfifo(root / "pipe")
     with pytest.raises(SinkError, match="not a regular file"):
         sinks.check({"file": "pipe"})
@@ -227,7 +236,15 @@ def test_what_is_no_file_name_is_refused(sinks: SinkSet, path: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [{}, {"file": ""}, {"file": 7}, {"file": "a", "command": ["b"]}, {"command": []}, {"command": [1]}, {"url": "x"}],
+    [
+        {},
+        {"file": ""},
+        {"file": 7},
+        {"file": "a", "command": ["b"]},
+        {"command": []},
+        {"command": [1]},
+        {"url": "x"},
+    ],
     ids=str,
 )
 def test_what_is_no_target_is_refused(sinks: SinkSet, target: dict[str, Any]) -> None:
@@ -268,7 +285,9 @@ def test_a_withdrawal_that_was_cut_short_is_finished(sinks: SinkSet, file: Path)
     assert list(file.parent.iterdir()) == []
 
 
-def test_a_delivery_that_was_cut_short_is_taken_back_without_a_receipt(sinks: SinkSet, file: Path) -> None:
+def test_a_delivery_that_was_cut_short_is_taken_back_without_a_receipt(
+    sinks: SinkSet, file: Path
+) -> None:
     sinks.put(TARGET, KEY, address=INDEXER)
     (file.parent / ".indexer.key.reconciler-new").write_text("half")
     (file.parent / "..indexer.key.reconciler.reconciler-new").write_text("half")
@@ -277,7 +296,9 @@ def test_a_delivery_that_was_cut_short_is_taken_back_without_a_receipt(sinks: Si
 
 
 @pytest.mark.parametrize("owner", ["acme/production", "other/prod"])
-def test_without_a_receipt_nothing_of_others_is_taken_back(sinks: SinkSet, root: Path, file: Path, owner: str) -> None:
+def test_without_a_receipt_nothing_of_others_is_taken_back(
+    sinks: SinkSet, root: Path, file: Path, owner: str
+) -> None:
     SinkSet(root, Redactor(), owner=owner).put(TARGET, KEY, address=INDEXER)
     sinks.withdraw(TARGET, {})
     assert file.read_text() == f"{KEY.reveal()}\n"
@@ -285,15 +306,23 @@ def test_without_a_receipt_nothing_of_others_is_taken_back(sinks: SinkSet, root:
 
 def test_many_keys_are_delivered_at_once(sinks: SinkSet, root: Path) -> None:
     def deliver(number: int) -> None:
-        sinks.put({"file": f"keys/{number}"}, Secret(f"sk-{number}"), address=Address("ServiceAccount", f"n{number}"))
+        sinks.put(
+            {"file": f"keys/{number}"},
+            Secret(f"sk-{number}"),
+            address=Address("ServiceAccount", f"n{number}"),
+        )
 
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(deliver, range(30)))
-    assert [(root / "keys" / str(number)).read_text() for number in range(30)] == [f"sk-{n}\n" for n in range(30)]
+    assert [(root / "keys" / str(number)).read_text() for number in range(30)] == [
+        f"sk-{n}\n" for n in range(30)
+    ]
 
 
 @pytest.mark.parametrize("first", ["", "over the first"])
-def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(first: str, tmp_path: Path) -> None:
+def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(
+    first: str, tmp_path: Path
+) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "tests.secrets.dying_put", tmp_path, first],
         capture_output=True,
@@ -304,7 +333,9 @@ def test_a_death_at_any_call_leaves_a_whole_key_that_can_be_replaced(first: str,
     assert int(ended.stdout) > 10
 
 
-def test_what_we_wrote_for_an_address_can_be_recalled_for_it_alone(root: Path, sinks: SinkSet) -> None:
+def test_what_we_wrote_for_an_address_can_be_recalled_for_it_alone(
+    root: Path, sinks: SinkSet
+) -> None:
     sinks.put(TARGET, KEY, address=INDEXER)
     fresh = SinkSet(root, Redactor(), owner="acme/prod")
     other = Address.parse("ServiceAccount/search/other")

@@ -24,7 +24,12 @@ class Inside(Workspace):
 
     def run(self, *arguments: str, expect: int | None = None, stdin: str | None = "") -> Finished:
         out, err = io.StringIO(), io.StringIO()
-        with chdir(self.folder), self._as_process(stdin or ""), redirect_stdout(out), redirect_stderr(err):
+        with (
+            chdir(self.folder),
+            self._as_process(stdin or ""),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
             code = run(arguments)
         finished = Finished(code, out.getvalue(), err.getvalue())
         if expect is not None:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-EMPTY = json.dumps({"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
+EMPTY = json.dumps(
+    {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+)
 
 
 @dataclass

@@ -44,15 +44,20 @@ def manifest(address: str, spec: str, lifecycle: str = "") -> str:
     """One document."""
     kind, *project, name = address.split("/")
     metadata = f"{{name: {name}{f', project: {project[0]}' if project else ''}}}"
-    return f"kind: {kind}\nmetadata: {metadata}\nspec: {spec}\n" + (f"lifecycle: {lifecycle}\n" if lifecycle else "")
+    return f"kind: {kind}\nmetadata: {metadata}\nspec: {spec}\n" + (
+        f"lifecycle: {lifecycle}\n" if lifecycle else ""
+    )
 
 
-def write(workspace: Workspace, specs: Mapping[str, str], lifecycle: str = "", **more: str) -> Workspace:
+def write(
+    workspace: Workspace, specs: Mapping[str, str], lifecycle: str = "", **more: str
+) -> Workspace:
     """Make the manifests of a stack these, and no others."""
     for path in (workspace.folder / "m").glob("*.yaml"):
         path.unlink()
     files = {
-        f"m/{address.replace('/', '-')}.yaml": manifest(address, spec, lifecycle) for address, spec in specs.items()
+        f"m/{address.replace('/', '-')}.yaml": manifest(address, spec, lifecycle)
+        for address, spec in specs.items()
     }
     return workspace.write({"reconciler.yaml": STACK, "notes.txt": "one", **files, **more})
 
@@ -69,7 +74,9 @@ class Platform:
         key = emulator.admin_key if path.startswith("/organization") else emulator.api_key
         beta = "agents=v1" if path.startswith("/agents") else "assistants=v2"
         headers = {"Authorization": f"Bearer {key}", "OpenAI-Beta": beta}
-        answer = httpx.request(method, emulator.base_url + path, headers=headers, timeout=10, **options)
+        answer = httpx.request(
+            method, emulator.base_url + path, headers=headers, timeout=10, **options
+        )
         assert answer.is_success, f"{method} {path}: {answer.text}"
         return dict(answer.json())
 
@@ -98,7 +105,12 @@ class Platform:
     def upload(self, name: str, content: str) -> str:
         """Upload a file behind the program's back; its id."""
         return str(
-            self.call("POST", "/files", data={"purpose": "assistants"}, files={"file": (name, content.encode())})["id"]
+            self.call(
+                "POST",
+                "/files",
+                data={"purpose": "assistants"},
+                files={"file": (name, content.encode())},
+            )["id"]
         )
 
     def ids(self) -> dict[str, str]:

@@ -27,15 +27,24 @@ SHAPES = {
 
 @pytest.fixture
 def stack(inside: Inside) -> Inside:
-    inside.variables = {"PLACE": "prod", "RECONCILER_VAR_PLACE": "prod", "GITHUB_TOKEN": SHAPES["GitHub"]}
-    return inside.write({"m/m.yaml": READS}).write({"reconciler.yaml": f"{STACK}{{manifests: [m/]}}\n"})
+    inside.variables = {
+        "PLACE": "prod",
+        "RECONCILER_VAR_PLACE": "prod",
+        "GITHUB_TOKEN": SHAPES["GitHub"],
+    }
+    return inside.write({"m/m.yaml": READS}).write(
+        {"reconciler.yaml": f"{STACK}{{manifests: [m/]}}\n"}
+    )
 
 
 @pytest.mark.parametrize("spec", ["{manifests: [m/]}", "{manifests: [m/], env: [PLACE]}"])
 def test_no_list_in_a_file_lets_manifests_read_a_variable(stack: Inside, spec: str) -> None:
     done = stack.write({"reconciler.yaml": f"{STACK}{spec}\n"}).run("validate", expect=1)
     assert "m/m.yaml:3:32  Assistant/bot" in done.err
-    assert "Run with --allow-env PLACE, or add PLACE to the environment variable RECONCILER_ALLOW_ENV." in done.err
+    assert (
+        "Run with --allow-env PLACE, or add PLACE to the environment variable RECONCILER_ALLOW_ENV."
+        in done.err
+    )
     assert "prod" not in done.err
 
 
@@ -61,7 +70,10 @@ def test_a_variable_that_is_named_for_manifests_needs_no_allowance(stack: Inside
 def test_the_list_of_the_stack_narrows_what_is_allowed(stack: Inside) -> None:
     stack.write({"reconciler.yaml": f"{STACK}{{manifests: [m/], env: [ANOTHER]}}\n"})
     done = stack.run("validate", "--allow-env", "PLACE", expect=1)
-    assert 'Add "PLACE" to spec.env in reconciler.yaml, the list of variables that manifests may read.' in done.err
+    assert (
+        'Add "PLACE" to spec.env in reconciler.yaml, the list of variables that manifests may read.'
+        in done.err
+    )
     assert "--allow-env" not in done.err
 
 
@@ -74,8 +86,12 @@ def test_only_exact_names_are_allowed(stack: Inside, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("source", ["variable", "open variable", "listed", "file", "--var", "output"])
-def test_what_looks_like_a_credential_is_refused_whoever_allows_it(stack: Inside, value: str, source: str) -> None:
+@pytest.mark.parametrize(
+    "source", ["variable", "open variable", "listed", "file", "--var", "output"]
+)
+def test_what_looks_like_a_credential_is_refused_whoever_allows_it(
+    stack: Inside, value: str, source: str
+) -> None:
     text, spec, name = "${env.PLACE}", "manifests: [m/], variables: {x: {default: null}}", "PLACE"
     arguments = ["--allow-env", "PLACE"]
     stack.variables["PLACE"] = value
@@ -114,10 +130,14 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize(("name", "value"), CREDENTIALS.values(), ids=CREDENTIALS)
 @pytest.mark.parametrize("entry", ["admin: %s", "default: %s", "projects: {search: %s}"])
-def test_no_other_credential_is_sent_to_the_api(stack: Inside, name: str, value: str, entry: str) -> None:
+def test_no_other_credential_is_sent_to_the_api(
+    stack: Inside, name: str, value: str, entry: str
+) -> None:
     stack.variables[name] = value
     credentials = entry % f'"${{env.{name}}}"'
-    stack.write({"reconciler.yaml": f"{STACK}{{manifests: [m/], credentials: {{{credentials}}}}}\n"})
+    stack.write(
+        {"reconciler.yaml": f"{STACK}{{manifests: [m/], credentials: {{{credentials}}}}}\n"}
+    )
     stack.emulator.clear_requests()
     done = stack.write({"m/m.yaml": manifest("Assistant/bot", "{model: m}")}).run("plan", expect=1)
     assert f"reads {name}" in done.err
@@ -127,25 +147,41 @@ def test_no_other_credential_is_sent_to_the_api(stack: Inside, name: str, value:
 
 def test_a_credential_of_another_shape_is_sent_once_the_caller_allows_it(stack: Inside) -> None:
     stack.variables["GATEWAY_KEY"] = "gateway_key_without_a_shape"
-    stack.write({"reconciler.yaml": f'{STACK}{{manifests: [m/], credentials: {{default: "${{env.GATEWAY_KEY}}"}}}}\n'})
+    stack.write(
+        {
+            "reconciler.yaml": f'{STACK}{{manifests: [m/], credentials: {{default: "${{env.GATEWAY_KEY}}"}}}}\n'
+        }
+    )
     stack.write({"m/m.yaml": manifest("Assistant/bot", "{model: m}")})
     assert "--allow-env GATEWAY_KEY" in stack.run("validate", expect=1).err
     stack.run("validate", "--allow-env", "GATEWAY_KEY", expect=0)
 
 
 def test_no_other_file_is_sent_as_a_credential(stack: Inside) -> None:
-    stack.write({"secrets/t.token": "a token of the issues", "m/m.yaml": manifest("Assistant/bot", "{model: m}")})
+    stack.write(
+        {
+            "secrets/t.token": "a token of the issues",
+            "m/m.yaml": manifest("Assistant/bot", "{model: m}"),
+        }
+    )
     credentials = '{default: "${file:secrets/t.token}"}'
     stack.write({"reconciler.yaml": f"{STACK}{{manifests: [m/], credentials: {credentials}}}\n"})
     stack.emulator.clear_requests()
-    assert 'reads "secrets/t.token", which does not contain an OpenAI key' in stack.run("plan", expect=1).err
+    assert (
+        'reads "secrets/t.token", which does not contain an OpenAI key'
+        in stack.run("plan", expect=1).err
+    )
     assert not stack.emulator.requests
 
 
-def test_the_folder_of_the_state_is_read_from_a_variable_that_the_caller_allows(stack: Inside) -> None:
+def test_the_folder_of_the_state_is_read_from_a_variable_that_the_caller_allows(
+    stack: Inside,
+) -> None:
     state = stack.folder.parent / "state"
     stack.variables["STATE_FOLDER"] = str(state)
-    stack.write({"reconciler.yaml": f'{STACK}{{backend: {{local: {{path: "${{env.STATE_FOLDER}}"}}}}}}\n'})
+    stack.write(
+        {"reconciler.yaml": f'{STACK}{{backend: {{local: {{path: "${{env.STATE_FOLDER}}"}}}}}}\n'}
+    )
     stack.write({"m/m.yaml": manifest("Assistant/bot", "{model: m}")})
     assert "--allow-env STATE_FOLDER" in stack.run("validate", expect=1).err
     stack.run("apply", "--yes", "--allow-env", "STATE_FOLDER", expect=0)

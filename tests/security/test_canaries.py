@@ -20,7 +20,10 @@ ACME = Path(__file__).parents[2] / "examples" / "acme"
 SINKS = "secrets"
 FORMATS = ("text", "json", "markdown")
 DEPLOYER = "ServiceAccount/support/deployer"
-CREDENTIALS = {"OPENAI_ADMIN_KEY": "canary_admin_*key*_|_42", "OPENAI_API_KEY": "canary_user_*key*_|_42"}
+CREDENTIALS = {
+    "OPENAI_ADMIN_KEY": "canary_admin_*key*_|_42",
+    "OPENAI_API_KEY": "canary_user_*key*_|_42",
+}
 
 
 @pytest.fixture
@@ -76,7 +79,18 @@ def test_no_key_is_anywhere_but_in_its_sink(inside: Inside, minted: list[str]) -
     for format in FORMATS:
         life.run("plan", "-vv", "--format", format, *prod)
     life.run("apply", "--yes", "-vv", *prod)
-    life.run("apply", "--yes", "-vv", "--log-format", "json", "--format", "json", "--replace", DEPLOYER, *prod)
+    life.run(
+        "apply",
+        "--yes",
+        "-vv",
+        "--log-format",
+        "json",
+        "--format",
+        "json",
+        "--replace",
+        DEPLOYER,
+        *prod,
+    )
     life.run("plan", "-vv", "--out", "p.json", "--var", "support_model=gpt-5", *prod)
     for format in FORMATS:
         life.run("show", "p.json", "--format", format)
@@ -93,9 +107,13 @@ def test_no_key_is_anywhere_but_in_its_sink(inside: Inside, minted: list[str]) -
     assert leaks(life, [*minted, inside.emulator.admin_key, inside.emulator.api_key]) == []
 
 
-def test_no_key_is_told_when_its_delivery_fails_or_a_call_is_refused(inside: Inside, minted: list[str]) -> None:
+def test_no_key_is_told_when_its_delivery_fails_or_a_call_is_refused(
+    inside: Inside, minted: list[str]
+) -> None:
     tells = 'read key; echo "got $key" >&2; echo "$key"; exit 3'
-    account = manifest("ServiceAccount/search/ci", f"{{key: {{write_to: {{command: [sh, -c, '{tells}']}}}}}}")
+    account = manifest(
+        "ServiceAccount/search/ci", f"{{key: {{write_to: {{command: [sh, -c, '{tells}']}}}}}}"
+    )
     taken = manifest("ServiceAccount/search/other", "{key: {write_to: {file: taken.txt}}}")
     project = manifest("Project/search", "{name: Search}")
     inside.write({"m.yaml": "---\n".join((project, account, taken)), "taken.txt": "mine"})
@@ -118,10 +136,21 @@ def test_what_describes_an_organization_is_for_its_owner_alone(inside: Inside) -
     before = set(inside.folder.rglob("*"))
     inside.run("plan", "-e", "dev", "--out", "p.json", "--report", "r.md:markdown", expect=0)
     inside.apply("-e", "dev", "--report", "r.json:json")
-    made = [*(set(inside.folder.rglob("*")) - before), inside.folder / "p.json", inside.folder / "r.md"]
+    made = [
+        *(set(inside.folder.rglob("*")) - before),
+        inside.folder / "p.json",
+        inside.folder / "r.md",
+    ]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in made if path.is_file()}
     del modes[".gitignore"]
     assert {".reconciler", "secrets"} <= {path.name for path in made if path.is_dir()}
-    assert {"acme.dev.db", "p.json", "r.md", "r.json", "support.key", ".support.key.reconciler"} <= modes.keys()
+    assert {
+        "acme.dev.db",
+        "p.json",
+        "r.md",
+        "r.json",
+        "support.key",
+        ".support.key.reconciler",
+    } <= modes.keys()
     assert set(modes.values()) == {0o600}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in made if path.is_dir())

@@ -20,17 +20,30 @@ SENDS = "---\n".join(
     )
 )
 SEARCH = manifest("Project/search", "{name: Search}")
-DELIVERS = SEARCH + "---\n" + manifest("ServiceAccount/search/ci", "{name: ci, key: {write_to: {file: keys/ci.key}}}")
+DELIVERS = (
+    SEARCH
+    + "---\n"
+    + manifest("ServiceAccount/search/ci", "{name: ci, key: {write_to: {file: keys/ci.key}}}")
+)
 USES = {
-    "text": lambda path: manifest("Assistant/bot", f'{{model: m, instructions: "${{file:{path}}}"}}'),
+    "text": lambda path: manifest(
+        "Assistant/bot", f'{{model: m, instructions: "${{file:{path}}}"}}'
+    ),
     "upload": lambda path: manifest("File/f", f'{{path: "{path}", purpose: assistants}}'),
     "folder": lambda path: manifest("VectorStore/v", f'{{name: v, files: [{{path: "{path}"}}]}}'),
-    "skill": lambda path: manifest("Skill/s", f'{{files: [{{path: "skill/*"}}, {{path: "{path}"}}]}}'),
-    "check": lambda path: manifest(
-        "Check/c", f'{{operation: createTranscription, body: {{model: whisper-1}}, files: {{file: "{path}"}}}}'
+    "skill": lambda path: manifest(
+        "Skill/s", f'{{files: [{{path: "skill/*"}}, {{path: "{path}"}}]}}'
     ),
-    "name": lambda path: manifest("Assistant/bot", "{model: m}").replace("bot", f'"${{file:{path}}}"'),
-    "for_each": lambda path: manifest("Assistant/bot", "{model: m}") + f'for_each: ["${{file:{path}}}"]\n',
+    "check": lambda path: manifest(
+        "Check/c",
+        f'{{operation: createTranscription, body: {{model: whisper-1}}, files: {{file: "{path}"}}}}',
+    ),
+    "name": lambda path: manifest("Assistant/bot", "{model: m}").replace(
+        "bot", f'"${{file:{path}}}"'
+    ),
+    "for_each": lambda path: (
+        manifest("Assistant/bot", "{model: m}") + f'for_each: ["${{file:{path}}}"]\n'
+    ),
 }
 
 
@@ -85,12 +98,18 @@ def test_a_secret_that_is_no_longer_declared_stays_closed(stack: Inside, use: st
     assert SECRET not in done.out + done.err
 
 
-@pytest.mark.parametrize("entry", ["secrets/m.yaml", "secrets", "secrets/*", "./secrets/", "linked.yaml", "m"])
+@pytest.mark.parametrize(
+    "entry", ["secrets/m.yaml", "secrets", "secrets/*", "./secrets/", "linked.yaml", "m"]
+)
 def test_no_manifest_is_read_from_the_folder_of_secrets(stack: Inside, entry: str) -> None:
     stack.write({"secrets/m.yaml": f"- {SECRET}\n", "m/a.yaml": SEARCH})
     (stack.folder / "linked.yaml").symlink_to("secrets/m.yaml")
     os.link(stack.folder / "secrets" / "m.yaml", stack.folder / "m" / "b.yaml")
-    stack.write({"reconciler.yaml": f"kind: Stack\nmetadata: {{name: s}}\nspec: {{manifests: ['{entry}']}}\n"})
+    stack.write(
+        {
+            "reconciler.yaml": f"kind: Stack\nmetadata: {{name: s}}\nspec: {{manifests: ['{entry}']}}\n"
+        }
+    )
     done = stack.run("validate", expect=1)
     assert "A credential does not belong in a manifest" in done.err
     assert SECRET not in done.err
@@ -103,7 +122,9 @@ def test_the_stack_file_is_no_link_to_a_secret(stack: Inside) -> None:
     assert SECRET not in done.err
 
 
-def test_a_pattern_that_matches_the_folder_of_secrets_says_how_to_leave_it_out(stack: Inside) -> None:
+def test_a_pattern_that_matches_the_folder_of_secrets_says_how_to_leave_it_out(
+    stack: Inside,
+) -> None:
     store = USES["folder"]("**/*.t*")
     refused = stack.declare(store).run("validate", expect=1)
     assert 'Add "secrets/" to ignore.' in refused.err
@@ -111,13 +132,18 @@ def test_a_pattern_that_matches_the_folder_of_secrets_says_how_to_leave_it_out(s
 
 
 def test_whether_a_secret_exists_is_not_told(stack: Inside) -> None:
-    answers = [stack.declare(USES["text"](f"secrets/{name}")).run("validate") for name in ("t.token", "x.token")]
+    answers = [
+        stack.declare(USES["text"](f"secrets/{name}")).run("validate")
+        for name in ("t.token", "x.token")
+    ]
     there, missing = (answer.err.replace("x.token", "t.token") for answer in answers)
     assert there == missing
 
 
 @pytest.mark.parametrize("use", ["text", "upload", "folder"])
-@pytest.mark.parametrize("around", ["{}", "{}\n", "# {}\nis what we use\n", "{}{}" + "x" * (1 << 20)])
+@pytest.mark.parametrize(
+    "around", ["{}", "{}\n", "# {}\nis what we use\n", "{}{}" + "x" * (1 << 20)]
+)
 def test_a_copy_of_a_secret_goes_nowhere(stack: Inside, use: str, around: str) -> None:
     (stack.folder / "docs" / "a.txt").write_text(around.format(SECRET, "\n"))
     done = stack.declare(USES[use]("docs/a.txt")).run("validate", expect=1)
@@ -125,7 +151,9 @@ def test_a_copy_of_a_secret_goes_nowhere(stack: Inside, use: str, around: str) -
 
 
 @pytest.mark.parametrize("use", ["text", "upload", "folder"])
-def test_a_copy_of_a_secret_that_was_sent_goes_nowhere_even_once_its_file_is_gone(stack: Inside, use: str) -> None:
+def test_a_copy_of_a_secret_that_was_sent_goes_nowhere_even_once_its_file_is_gone(
+    stack: Inside, use: str
+) -> None:
     stack.declare(SENDS).apply()
     (stack.folder / "secrets" / "t.token").rename(stack.folder / "docs" / "a.txt")
     done = stack.declare(USES[use]("docs/a.txt")).run("validate", expect=1)
@@ -143,10 +171,14 @@ def test_a_copy_of_a_key_that_was_delivered_goes_nowhere(stack: Inside, use: str
 
 
 @pytest.mark.parametrize("use", ["text", "upload", "folder"])
-def test_a_file_that_a_key_was_delivered_to_stays_closed_without_its_proof(stack: Inside, use: str) -> None:
+def test_a_file_that_a_key_was_delivered_to_stays_closed_without_its_proof(
+    stack: Inside, use: str
+) -> None:
     stack.declare(DELIVERS).apply()
     (stack.folder / "keys" / ".ci.key.reconciler").unlink()
-    (stack.folder / "keys" / "ci.key").write_text("rotated by hand, to something that nobody recorded\n")
+    (stack.folder / "keys" / "ci.key").write_text(
+        "rotated by hand, to something that nobody recorded\n"
+    )
     done = stack.declare(SEARCH, USES[use]("keys/ci.key")).run("validate", expect=1)
     assert '"keys/ci.key" holds a key' in done.err
 
@@ -174,4 +206,6 @@ def test_a_copy_of_a_short_secret_goes_nowhere(stack: Inside) -> None:
 def test_a_file_of_secrets_that_is_too_large_for_one_is_closed_too(stack: Inside) -> None:
     stack.write({"secrets/dump.txt": "no secret by its size\n" * 10_000})
     done = stack.declare(USES["upload"]("secrets/dump.txt")).run("validate", expect=1)
-    assert '"secrets/dump.txt" is in the folder "secrets/", which resources must not read.' in done.err
+    assert (
+        '"secrets/dump.txt" is in the folder "secrets/", which resources must not read.' in done.err
+    )

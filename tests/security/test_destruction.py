@@ -68,7 +68,9 @@ REMOVALS = {
 
 
 @pytest.mark.parametrize(("before", "after", "address"), REMOVALS.values(), ids=REMOVALS.keys())
-def test_protection_outlives(inside: Inside, before: tuple[str, ...], after: tuple[str, ...], address: str) -> None:
+def test_protection_outlives(
+    inside: Inside, before: tuple[str, ...], after: tuple[str, ...], address: str
+) -> None:
     declare(inside, *before).apply()
     declare(inside, *after)
     is_declared = after[0].startswith("kind: Assistant\nmetadata: {name: bot}")
@@ -89,7 +91,9 @@ def test_protection_that_is_taken_back_and_applied_is_gone(inside: Inside) -> No
     assert [item["name"] for item in Platform(inside).all("Assistant")] == ["Quiet"]
 
 
-def test_a_protected_object_is_found_again_protected_where_the_state_is_lost(inside: Inside) -> None:
+def test_a_protected_object_is_found_again_protected_where_the_state_is_lost(
+    inside: Inside,
+) -> None:
     declare(inside, bot(PROTECTED), QUIET).apply()
     for path in (inside.folder / ".reconciler").rglob("*.db"):
         path.unlink()
@@ -98,13 +102,20 @@ def test_a_protected_object_is_found_again_protected_where_the_state_is_lost(ins
 
 def test_deletes_of_what_only_its_mark_tells_us_can_be_allowed_one_by_one(inside: Inside) -> None:
     names = [f"b{number}" for number in range(7)]
-    declare(inside, QUIET, *(manifest(f"Assistant/{name}", f"{{name: {name}, model: m}}") for name in names)).apply()
+    declare(
+        inside,
+        QUIET,
+        *(manifest(f"Assistant/{name}", f"{{name: {name}, model: m}}") for name in names),
+    ).apply()
     for path in (inside.folder / ".reconciler").rglob("*.db"):
         path.unlink()
     declare(inside, QUIET)
     assert "7 of 8 objects" in inside.run("plan", expect=11).err
     inside.run(
-        "apply", "--yes", *(word for name in names for word in ("--allow-delete", f"Assistant/{name}")), expect=0
+        "apply",
+        "--yes",
+        *(word for name in names for word in ("--allow-delete", f"Assistant/{name}")),
+        expect=0,
     )
     assert [item["name"] for item in Platform(inside).all("Assistant")] == ["Quiet"]
 
@@ -112,7 +123,10 @@ def test_deletes_of_what_only_its_mark_tells_us_can_be_allowed_one_by_one(inside
 def test_a_project_that_is_to_be_retained_is_not_archived_to_be_replaced(inside: Inside) -> None:
     declare(inside, manifest(PROJECT, "{name: Search}")).apply()
     refused = inside.run("plan", "--replace", PROJECT, expect=11)
-    assert "would be archived, which cannot be undone; set lifecycle: {on_remove: delete}" in refused.err
+    assert (
+        "would be archived, which cannot be undone; set lifecycle: {on_remove: delete}"
+        in refused.err
+    )
     assert offered(refused) == ["--allow-delete", PROJECT]
 
 
@@ -124,8 +138,15 @@ INSIDE = {
 
 @pytest.mark.parametrize(("lifecycle", "reason"), INSIDE.values(), ids=INSIDE.keys())
 @pytest.mark.parametrize("address", [LIMIT, ACCOUNT])
-def test_no_project_is_archived_over_what_is(inside: Inside, address: str, lifecycle: str, reason: str) -> None:
-    declare(inside, manifest(PROJECT, "{name: Search}", GOES), manifest(address, MANIFESTS[address], lifecycle), QUIET)
+def test_no_project_is_archived_over_what_is(
+    inside: Inside, address: str, lifecycle: str, reason: str
+) -> None:
+    declare(
+        inside,
+        manifest(PROJECT, "{name: Search}", GOES),
+        manifest(address, MANIFESTS[address], lifecycle),
+        QUIET,
+    )
     inside.apply()
     declare(inside, QUIET)
     reason = "protected by lifecycle" if address == ACCOUNT and lifecycle == PROTECTED else reason
@@ -150,7 +171,10 @@ def keyed(stack: str, file: str = "k.key") -> dict[str, str]:
     }
 
 
-FILES = {"project": '{projects: {search: "${file:k.key}"}}', "default": '{default: "${file:k.key}"}'}
+FILES = {
+    "project": '{projects: {search: "${file:k.key}"}}',
+    "default": '{default: "${file:k.key}"}',
+}
 
 
 @pytest.mark.parametrize("stack", FILES.values(), ids=FILES.keys())
@@ -165,14 +189,20 @@ def test_the_account_whose_key_file_is_in_use_stays(inside: Inside, stack: str) 
 
 
 @pytest.mark.parametrize("stack", FILES.values(), ids=FILES.keys())
-def test_the_account_whose_key_file_is_in_use_goes_with_all_that_it_opens(inside: Inside, stack: str) -> None:
+def test_the_account_whose_key_file_is_in_use_goes_with_all_that_it_opens(
+    inside: Inside, stack: str
+) -> None:
     inside.write(keyed(stack)).apply()
     inside.run("destroy", "--yes", expect=0)
     assert Platform(inside).all("ServiceAccount") == []
 
 
-@pytest.mark.parametrize("command", [("apply", "--yes", "--replace", ACCOUNT), ("destroy", "--yes")])
-def test_the_account_whose_key_came_out_of_a_variable_stays(inside: Inside, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [("apply", "--yes", "--replace", ACCOUNT), ("destroy", "--yes")]
+)
+def test_the_account_whose_key_came_out_of_a_variable_stays(
+    inside: Inside, command: tuple[str, ...]
+) -> None:
     inside.write(keyed("{}")).apply("--target", ACCOUNT)
     inside.variables = {"OPENAI_API_KEY": (inside.folder / "k.key").read_text().strip()}
     refused_until_allowed(inside, ACCOUNT, "the one in use (OPENAI_API_KEY)", *command)
@@ -180,18 +210,34 @@ def test_the_account_whose_key_came_out_of_a_variable_stays(inside: Inside, comm
 
 def test_a_key_may_move_to_another_file_together_with_its_use(inside: Inside) -> None:
     inside.write(keyed(FILES["project"])).apply()
-    inside.write(keyed(FILES["project"].replace("k.key", "l.key"), "l.key")).apply("--target", ACCOUNT)
+    inside.write(keyed(FILES["project"].replace("k.key", "l.key"), "l.key")).apply(
+        "--target", ACCOUNT
+    )
     inside.apply()
     assert inside.plan().code == 0
 
 
 @pytest.mark.parametrize(
     ("address", "lost"),
-    [(DOCS, "its index is deleted and must be rebuilt"), ("File/notes", "removed from every vector store")],
+    [
+        (DOCS, "its index is deleted and must be rebuilt"),
+        ("File/notes", "removed from every vector store"),
+    ],
 )
-def test_a_replacement_that_destroys_data_says_so_in_every_format(inside: Inside, address: str, lost: str) -> None:
+def test_a_replacement_that_destroys_data_says_so_in_every_format(
+    inside: Inside, address: str, lost: str
+) -> None:
     write(inside, {address: MANIFESTS[address]}).apply()
-    done = inside.run("plan", "--replace", address, "--report", "p.json:json", "--report", "p.md:markdown", expect=0)
+    done = inside.run(
+        "plan",
+        "--replace",
+        address,
+        "--report",
+        "p.json:json",
+        "--report",
+        "p.md:markdown",
+        expect=0,
+    )
     (change,) = json.loads((inside.folder / "p.json").read_text())["resource_changes"]
     assert lost in change["reconciler"]["destroys"]
     assert re.search(rf"destroys: .*{lost}", done.out)

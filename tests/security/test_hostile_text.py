@@ -70,7 +70,9 @@ def rendered(markdown: str) -> str:
 
 @pytest.mark.parametrize("format", ["text", "json", "markdown"])
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
-def test_nothing_acts_on_a_terminal_or_as_markup(poisoned: Inside, command: tuple[str, ...], format: str) -> None:
+def test_nothing_acts_on_a_terminal_or_as_markup(
+    poisoned: Inside, command: tuple[str, ...], format: str
+) -> None:
     done = poisoned.run(*command, "--format", format)
     assert acts(done.out + done.err) == []
     if format == "markdown":
@@ -101,27 +103,42 @@ def test_a_shell_reads_outputs_as_they_are_and_runs_nothing_of_them(poisoned: In
     text = poisoned.run("output", "--format", "env", expect=0).out
     script = f'{text}\nprintf %s "$SAID"'
     read = subprocess.run(
-        ["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}, timeout=10
+        ["bash", "-c", script],
+        capture_output=True,
+        check=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=10,
     )
     assert (read.stdout.decode(), read.stderr) == (said, b"")
 
 
 def test_a_result_and_a_saved_plan_do_not_act_either(poisoned: Inside) -> None:
-    reports = [word for name in ("text", "json", "markdown") for word in ("--report", f"r.{name}:{name}")]
+    reports = [
+        word for name in ("text", "json", "markdown") for word in ("--report", f"r.{name}:{name}")
+    ]
     done = poisoned.run("plan", "--out", "p.json", expect=0)
     shown = poisoned.run("show", "p.json", expect=0)
-    Platform(poisoned).change("Assistant", Platform(poisoned).ids()["Assistant/bot"], description=HOSTILE[::-1])
+    Platform(poisoned).change(
+        "Assistant", Platform(poisoned).ids()["Assistant/bot"], description=HOSTILE[::-1]
+    )
     stale = poisoned.run("apply", "p.json", *reports, expect=10)
-    files = [(poisoned.folder / name).read_text() for name in ("p.json", "r.text", "r.json", "r.markdown")]
+    files = [
+        (poisoned.folder / name).read_text()
+        for name in ("p.json", "r.text", "r.json", "r.markdown")
+    ]
     assert [acts(text) for text in (done.out, shown.out, stale.out, stale.err, *files)] == [[]] * 8
     assert not re.search(r"<img|\]\(|@everyone|(?<!\\)!\[", rendered(files[3]))
 
 
 def test_a_message_of_the_api_does_not_act(inside: Inside) -> None:
     inside.write({"m.yaml": manifest("Assistant/bot", BOT)})
-    body = json.dumps({"error": {"message": HOSTILE, "code": TERMINAL, "param": TERMINAL, "type": TERMINAL}})
+    body = json.dumps(
+        {"error": {"message": HOSTILE, "code": TERMINAL, "param": TERMINAL, "type": TERMINAL}}
+    )
     with listening(Liar(400, body, {"x-request-id": "req_\x1b[31m"})) as liar:
-        done = inside.run("apply", "--yes", "-vv", "--base-url", liar.url, "--report", "r.md:markdown", expect=1)
+        done = inside.run(
+            "apply", "--yes", "-vv", "--base-url", liar.url, "--report", "r.md:markdown", expect=1
+        )
     report = (inside.folder / "r.md").read_text()
     assert "evil.example" in done.out
     assert acts(done.out + done.err + report) == []
@@ -130,15 +147,22 @@ def test_a_message_of_the_api_does_not_act(inside: Inside) -> None:
 
 def test_an_id_of_the_api_does_not_act(inside: Inside) -> None:
     inside.write({"m.yaml": manifest("Assistant/bot", BOT)})
-    body = json.dumps({"id": f"asst_{TERMINAL}", "object": "assistant", "name": "Bot", "model": "gpt-4o"})
+    body = json.dumps(
+        {"id": f"asst_{TERMINAL}", "object": "assistant", "name": "Bot", "model": "gpt-4o"}
+    )
     with listening(Liar(200, body)) as liar:
         done = inside.run("apply", "--yes", "-vv", "--base-url", liar.url, expect=0)
-    shown = [inside.run("state", *words, expect=0).out for words in (("list",), ("show", "Assistant/bot"))]
+    shown = [
+        inside.run("state", *words, expect=0).out
+        for words in (("list",), ("show", "Assistant/bot"))
+    ]
     assert all("evil.example" in text for text in shown)
     assert [acts(text) for text in (done.out, done.err, *shown)] == [[]] * 4
 
 
-def test_a_mistake_of_ours_that_quotes_a_stranger_does_not_act(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_that_quotes_a_stranger_does_not_act(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: object, **__: object) -> None:
         raise ValueError(HOSTILE)
 

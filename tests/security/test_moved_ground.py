@@ -45,7 +45,9 @@ def kind_of(address: str) -> str:
     return address.partition("/")[0]
 
 
-def move(platform: Platform, ids: Mapping[str, str], moves: Mapping[str, Mapping[str, object]] = OUTSIDE) -> None:
+def move(
+    platform: Platform, ids: Mapping[str, str], moves: Mapping[str, Mapping[str, object]] = OUTSIDE
+) -> None:
     for address, fields in moves.items():
         platform.change(kind_of(address), ids[address].rpartition("/")[2], **fields)
 
@@ -61,7 +63,10 @@ def test_no_kind_is_updated_once_it_moved_and_what_did_not_move_is(platform: Pla
     move(platform, platform.ids())
     found = outcomes(workspace.run("apply", "p.json", "--format", "json", expect=10))
     assert statuses(found) == {**dict.fromkeys(OUTSIDE, "stale"), "Assistant/quiet": "applied"}
-    shown = {a: [(part["path"], part["before"], part["after"]) for part in found[a]["moved"]] for a in OUTSIDE}
+    shown = {
+        a: [(part["path"], part["before"], part["after"]) for part in found[a]["moved"]]
+        for a in OUTSIDE
+    }
     assert shown["RateLimit/search/main"] == [("max_requests_per_1_minute", 300, 7)]
     assert shown["ServiceAccount/search/ci"] == [("name", "ci", "theirs")]
     assert all(fields for fields in shown.values())
@@ -70,14 +75,18 @@ def test_no_kind_is_updated_once_it_moved_and_what_did_not_move_is(platform: Pla
 def test_no_kind_is_deleted_or_forgotten_once_it_moved(platform: Platform) -> None:
     kept = {"Assistant/bot", "Agent/helper", "VectorStore/docs"}
     specs = {address: spec for address, spec in MANIFESTS.items() if address not in kept}
-    retained = {f"m/kept-{kind_of(a)}.yaml": manifest(a, MANIFESTS[a], "{on_remove: retain}") for a in kept}
+    retained = {
+        f"m/kept-{kind_of(a)}.yaml": manifest(a, MANIFESTS[a], "{on_remove: retain}") for a in kept
+    }
     workspace = write(platform.workspace, specs, **retained)
     workspace.apply()
     ids = platform.ids()
     workspace.run("plan", "--destroy", "--out", "p.json", expect=0)
     move(platform, ids)
     found = outcomes(workspace.run("apply", "p.json", "--format", "json", expect=10))
-    assert {address: found[address]["status"] for address in OUTSIDE} == dict.fromkeys(OUTSIDE, "stale")
+    assert {address: found[address]["status"] for address in OUTSIDE} == dict.fromkeys(
+        OUTSIDE, "stale"
+    )
     assert {address: found[address]["action"] for address in kept} == dict.fromkeys(kept, "forget")
     assert found["Assistant/quiet"]["status"] == "applied"
     assert platform.ids().keys() >= OUTSIDE.keys()
@@ -94,7 +103,9 @@ def test_no_kind_is_replaced_once_it_moved(platform: Platform) -> None:
     assert platform.ids() == ids
 
 
-def test_a_replacement_that_makes_the_new_one_first_makes_none_once_the_old_one_moved(platform: Platform) -> None:
+def test_a_replacement_that_makes_the_new_one_first_makes_none_once_the_old_one_moved(
+    platform: Platform,
+) -> None:
     specs = {"Assistant/bot": MANIFESTS["Assistant/bot"]}
     workspace = write(platform.workspace, specs, "{create_before_destroy: true}")
     workspace.apply()
@@ -107,31 +118,42 @@ def test_a_replacement_that_makes_the_new_one_first_makes_none_once_the_old_one_
 def test_no_kind_is_adopted_once_it_moved(platform: Platform) -> None:
     workspace = write(platform.workspace, PROJECT)
     workspace.apply()
-    ids = {address: platform.make(kind_of(address), **fields) for address, fields in ADOPTABLE.items()}
+    ids = {
+        address: platform.make(kind_of(address), **fields) for address, fields in ADOPTABLE.items()
+    }
     write(workspace, PROJECT | {address: MANIFESTS[address] for address in ADOPTABLE})
     workspace.run("plan", "--adopt", "--out", "p.json", expect=0)
     move(platform, ids, {address: {"name": "theirs"} for address in ADOPTABLE})
     found = outcomes(workspace.run("apply", "p.json", "--format", "json", expect=10))
-    assert {address: (item["action"], item["status"]) for address, item in found.items()} == dict.fromkeys(
-        ADOPTABLE, ("adopt", "stale")
-    )
+    assert {
+        address: (item["action"], item["status"]) for address, item in found.items()
+    } == dict.fromkeys(ADOPTABLE, ("adopt", "stale"))
     assert platform.ids().keys() == PROJECT.keys()
 
 
-def test_no_second_object_is_made_where_somebody_made_one_since_the_plan(platform: Platform) -> None:
+def test_no_second_object_is_made_where_somebody_made_one_since_the_plan(
+    platform: Platform,
+) -> None:
     workspace = write(platform.workspace, PROJECT)
     workspace.apply()
     write(workspace, MANIFESTS | {"Project/other": "{name: Other}"})
     workspace.run("plan", "--out", "p.json", expect=0)
-    theirs = {address: platform.make(kind_of(address), **fields) for address, fields in ADOPTABLE.items()}
+    theirs = {
+        address: platform.make(kind_of(address), **fields) for address, fields in ADOPTABLE.items()
+    }
     theirs |= {
         "File/notes": platform.upload("notes.txt", "one"),
         "Project/other": platform.make("Project", name="Other"),
     }
     found = outcomes(workspace.run("apply", "p.json", "--format", "json", expect=10))
-    assert {address for address, item in found.items() if item["status"] == "stale"} == theirs.keys()
+    assert {
+        address for address, item in found.items() if item["status"] == "stale"
+    } == theirs.keys()
     assert all(theirs[address] in found[address]["message"] for address in theirs)
-    assert (found["Assistant/quiet"]["status"], found["RateLimit/search/main"]["status"]) == ("applied", "applied")
+    assert (found["Assistant/quiet"]["status"], found["RateLimit/search/main"]["status"]) == (
+        "applied",
+        "applied",
+    )
 
 
 def test_a_deleted_object_is_not_updated_and_not_made_again(platform: Platform) -> None:
@@ -144,18 +166,24 @@ def test_a_deleted_object_is_not_updated_and_not_made_again(platform: Platform) 
     assert {item["name"] for item in platform.all("Assistant")} == {"Quiet"}
 
 
-def test_an_archived_project_is_not_updated_and_what_is_in_it_is_left_alone(platform: Platform) -> None:
+def test_an_archived_project_is_not_updated_and_what_is_in_it_is_left_alone(
+    platform: Platform,
+) -> None:
     platform.workspace.apply()
     workspace = write(platform.workspace, UPDATED | {"Project/search": "{name: Search 2}"})
     workspace.run("plan", "--out", "p.json", expect=0)
-    platform.call("POST", f"{platform.collection('Project')}/{platform.ids()['Project/search']}/archive")
+    platform.call(
+        "POST", f"{platform.collection('Project')}/{platform.ids()['Project/search']}/archive"
+    )
     found = outcomes(workspace.run("apply", "p.json", "--format", "json", expect=10))
     assert "has been archived since" in found["Project/search"]["message"]
     assert found["RateLimit/search/main"]["status"] == "skipped"
     assert found["Assistant/bot"]["status"] == "applied"
 
 
-def test_a_file_that_somebody_put_into_a_store_keeps_the_store_from_being_replaced(platform: Platform) -> None:
+def test_a_file_that_somebody_put_into_a_store_keeps_the_store_from_being_replaced(
+    platform: Platform,
+) -> None:
     specs = {"VectorStore/docs": "{name: Docs, files: [{path: notes.txt}]}"}
     workspace = write(platform.workspace, specs)
     workspace.apply()

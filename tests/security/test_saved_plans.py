@@ -12,7 +12,9 @@ from tests.security.conftest import Inside
 from tests.security.platform import MANIFESTS, Platform, manifest, write
 
 BOT = {"Assistant/bot": MANIFESTS["Assistant/bot"]}
-ENVIRONMENTS = "kind: Stack\nmetadata: {name: acme}\nspec: {manifests: [m/], environments: {prod: {}}}\n"
+ENVIRONMENTS = (
+    "kind: Stack\nmetadata: {name: acme}\nspec: {manifests: [m/], environments: {prod: {}}}\n"
+)
 
 Change = Callable[[Inside], object]
 
@@ -46,8 +48,18 @@ REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
         10,
         "the plan is of acme/default, and this is umbrella/default",
     ),
-    "other environment": (lambda _: None, ("-e", "prod"), 10, "the plan is of acme/default, and this is acme/prod"),
-    "other state": (lambda inside: inside.apply(), (), 10, "the state has moved on since the plan was made (serial 0"),
+    "other environment": (
+        lambda _: None,
+        ("-e", "prod"),
+        10,
+        "the plan is of acme/default, and this is acme/prod",
+    ),
+    "other state": (
+        lambda inside: inside.apply(),
+        (),
+        10,
+        "the state has moved on since the plan was made (serial 0",
+    ),
     "other server": (
         lambda _: None,
         ("--base-url", "http://127.0.0.1:9/v1"),
@@ -55,13 +67,20 @@ REFUSALS: dict[str, tuple[Change, tuple[str, ...], int, str]] = {
         "and this is http://127.0.0.1:9/v1",
     ),
     "newer format": (edit(newer), (), 10, "saved by a newer version of reconciler"),
-    "edited": (edit(lambda text: text.replace("Be kind.", "Be rude.")), (), 1, "changed after it was saved"),
+    "edited": (
+        edit(lambda text: text.replace("Be kind.", "Be rude.")),
+        (),
+        1,
+        "changed after it was saved",
+    ),
     "cut": (edit(lambda text: text[: len(text) // 2]), (), 1, "it is not JSON"),
     "not a plan": (edit(lambda _: "{}"), (), 1, "the file is not a saved plan"),
 }
 
 
-@pytest.mark.parametrize(("change", "options", "code", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize(
+    ("change", "options", "code", "sentence"), REFUSALS.values(), ids=REFUSALS.keys()
+)
 def test_a_saved_plan_is_refused_with_a_sentence_of_its_own(
     inside: Inside, change: Change, options: tuple[str, ...], code: int, sentence: str
 ) -> None:
@@ -74,7 +93,9 @@ def test_a_saved_plan_is_refused_with_a_sentence_of_its_own(
 
 
 def test_the_guards_are_asked_again_when_a_saved_plan_is_applied(inside: Inside) -> None:
-    inside.write({"m.yaml": manifest("Assistant/bot", MANIFESTS["Assistant/bot"], "{prevent_destroy: true}")}).apply()
+    inside.write(
+        {"m.yaml": manifest("Assistant/bot", MANIFESTS["Assistant/bot"], "{prevent_destroy: true}")}
+    ).apply()
     allow = ("--allow-delete", "Assistant/bot")
     inside.run("plan", "--destroy", "--out", "p.json", expect=11)
     assert not (inside.folder / "p.json").exists()
@@ -85,7 +106,9 @@ def test_the_guards_are_asked_again_when_a_saved_plan_is_applied(inside: Inside)
 
 
 @pytest.mark.parametrize("option", ["--out", "--report"])
-def test_a_link_that_a_checkout_brought_is_not_written_through(inside: Inside, tmp_path: Path, option: str) -> None:
+def test_a_link_that_a_checkout_brought_is_not_written_through(
+    inside: Inside, tmp_path: Path, option: str
+) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
     (inside.folder / "p.json").symlink_to(precious)

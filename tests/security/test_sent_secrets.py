@@ -71,7 +71,9 @@ def rotated(inside: Inside, value: str | None = SECOND) -> Inside:
 
 def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(auth: dict[str, Any]) -> dict[str, str]:
-        raise bad_request(f"What is {json.dumps(auth)} supposed to mean? I mean {auth!r}.", param=str(auth))
+        raise bad_request(
+            f"What is {json.dumps(auth)} supposed to mean? I mean {auth!r}.", param=str(auth)
+        )
 
     monkeypatch.setattr(vaults, "_secrets_of", refuse)
 
@@ -80,7 +82,9 @@ def telling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vaults, "_shown", lambda auth: auth)
 
 
-@pytest.mark.parametrize("misbehave", [lambda _: None, refusing, telling], ids=["calm", "refusing", "telling"])
+@pytest.mark.parametrize(
+    "misbehave", [lambda _: None, refusing, telling], ids=["calm", "refusing", "telling"]
+)
 def test_a_secret_is_sent_and_is_nowhere_else(
     stack: Inside, monkeypatch: pytest.MonkeyPatch, misbehave: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
@@ -100,7 +104,11 @@ def test_a_secret_is_sent_and_is_nowhere_else(
     sent = "".join(str(body) for body in posts(stack))
     texts = {name: text for name, text in life.left().items() if not name.endswith(".token")}
     monkeypatch.setattr(life, "left", lambda: texts)
-    spelt = [spelling for value in (FIRST, SECOND) for spelling in (value, json.dumps(value)[1:-1], repr(value)[1:-1])]
+    spelt = [
+        spelling
+        for value in (FIRST, SECOND)
+        for spelling in (value, json.dumps(value)[1:-1], repr(value)[1:-1])
+    ]
     assert leaks(life, [*spelt, REFRESH, *PEM.splitlines()]) == []
     assert "canary" in sent
 
@@ -121,7 +129,10 @@ def test_a_rotated_secret_is_seen_and_is_all_that_is_sent(stack: Inside) -> None
     stack.apply()
     posts(stack)
     said = rotated(stack).run("plan", expect=0).out
-    assert re.findall(r"~ (\S+): +\(secret value changed\)", said) == ["auth.access_token", "env.PEM"]
+    assert re.findall(r"~ (\S+): +\(secret value changed\)", said) == [
+        "auth.access_token",
+        "env.PEM",
+    ]
     stack.apply()
     bodies = posts(stack)
     assert {"auth": {"type": "mcp_oauth", "access_token": SECOND}} in bodies
@@ -131,7 +142,9 @@ def test_a_rotated_secret_is_seen_and_is_all_that_is_sent(stack: Inside) -> None
     assert stack.plan().code == 0
 
 
-def test_a_secret_that_is_not_here_is_taken_as_unchanged_and_is_needed_to_be_sent(stack: Inside) -> None:
+def test_a_secret_that_is_not_here_is_taken_as_unchanged_and_is_needed_to_be_sent(
+    stack: Inside,
+) -> None:
     rotated(stack, None).run("validate", expect=0)
     refused = stack.run("apply", "--yes", expect=1)
     assert f"There is no secret in env {VARIABLE}." in refused.err
@@ -148,7 +161,10 @@ def test_a_lost_state_has_secrets_sent_once_more_and_no_more(stack: Inside) -> N
     for path in (stack.folder / ".reconciler").iterdir():
         path.unlink()
     posts(stack)
-    assert "nobody can read it back, and no record says what it is" in stack.run("plan", "--adopt", expect=0).out
+    assert (
+        "nobody can read it back, and no record says what it is"
+        in stack.run("plan", "--adopt", expect=0).out
+    )
     stack.run("apply", "--yes", "--adopt", expect=0)
     assert sorted(name for body in posts(stack) for name in body) == ["auth", "env"]
     assert stack.plan().code == 0
@@ -210,7 +226,9 @@ def test_a_rotated_secret_of_a_container_takes_another_container(inside: Inside)
 
 # --- strangers -------------------------------------------------------------------------------------------------------
 
-BEARER = "{{vault_id: v, auth: {{type: static_bearer, mcp_server_url: 'https://x.example', token: {}}}}}"
+BEARER = (
+    "{{vault_id: v, auth: {{type: static_bearer, mcp_server_url: 'https://x.example', token: {}}}}}"
+)
 ACCOUNT = (
     manifest("Project/search", "{name: Search}")
     + "---\n"
@@ -219,8 +237,14 @@ ACCOUNT = (
 SENDS = {
     "any variable": ("{from_env: GITHUB_TOKEN}", "It must match"),
     "the admin key": ("{from_env: OPENAI_ADMIN_KEY}", "It must match"),
-    "the admin key by another name": ("{from_env: RECONCILER_SECRET_ADMIN}", "Secret contains a credential"),
-    "a text with the admin key in it": ("{from_file: secrets/admin.txt}", "Secret contains a credential"),
+    "the admin key by another name": (
+        "{from_env: RECONCILER_SECRET_ADMIN}",
+        "Secret contains a credential",
+    ),
+    "a text with the admin key in it": (
+        "{from_file: secrets/admin.txt}",
+        "Secret contains a credential",
+    ),
     "a key that is delivered": ("{from_file: secrets/ci.key}", "A credential does not belong"),
     "any file": ("{from_file: .env}", "Not a file of secrets"),
     "a file beside": ("{from_file: secrets/../.env}", "Not a file of secrets"),
@@ -239,7 +263,10 @@ def test_a_pull_request_cannot_have_anything_else_sent(
     (tmp_path / "outside.txt").write_text("the secret of another folder")
     key = inside.emulator.admin_key
     inside.write(
-        {"m.yaml": f"{manifest('Credential/c', BEARER.format(source))}---\n{ACCOUNT}", ".env": "TOKEN=12345678"}
+        {
+            "m.yaml": f"{manifest('Credential/c', BEARER.format(source))}---\n{ACCOUNT}",
+            ".env": "TOKEN=12345678",
+        }
     )
     inside.write({"secrets/admin.txt": f"Bearer {key}\n"})
     (inside.folder / "secrets" / "link").symlink_to("../.env")
@@ -256,13 +283,28 @@ def test_a_pull_request_cannot_have_anything_else_sent(
 
 def test_a_plan_does_not_tell_whether_a_guess_is_right(stack: Inside) -> None:
     stack.apply()
-    stack.write({"m.yaml": MANIFESTS.replace(f"K: {{from_env: {VARIABLE}_2}}", "K: {from_file: secrets/guess}")})
+    stack.write(
+        {
+            "m.yaml": MANIFESTS.replace(
+                f"K: {{from_env: {VARIABLE}_2}}", "K: {from_file: secrets/guess}"
+            )
+        }
+    )
     for guess in (PEM, "a wrong guess"):
-        plan = stack.write({"secrets/guess": f"{guess}\n"}).run("plan", "--out", "p.json", expect=0).out
+        plan = (
+            stack.write({"secrets/guess": f"{guess}\n"})
+            .run("plan", "--out", "p.json", expect=0)
+            .out
+        )
         assert f"env.K: (secret from env {VARIABLE}_2) → (secret from file secrets/guess)" in plan
         saved = (stack.folder / "p.json").read_text()
-        digests = {tuple(reversed(pair)) for pair in re.findall(r'"digest": "(\w{64})", "source": "(.+?)"', saved)}
-        (one, other) = (dict(digests)[f"{source}"] for source in (f"env {VARIABLE}_2", "file secrets/guess"))
+        digests = {
+            tuple(reversed(pair))
+            for pair in re.findall(r'"digest": "(\w{64})", "source": "(.+?)"', saved)
+        }
+        (one, other) = (
+            dict(digests)[f"{source}"] for source in (f"env {VARIABLE}_2", "file secrets/guess")
+        )
         assert one != other
 
 
@@ -275,7 +317,9 @@ READS = {
 
 
 @pytest.mark.parametrize(("text", "summary"), READS.values(), ids=READS)
-def test_a_pull_request_cannot_have_a_secret_put_elsewhere(inside: Inside, text: str, summary: str) -> None:
+def test_a_pull_request_cannot_have_a_secret_put_elsewhere(
+    inside: Inside, text: str, summary: str
+) -> None:
     credential = manifest("Credential/c", BEARER.format("{from_file: secrets/a.token}"))
     agent = manifest("Agent/a", f'{{model: gpt-5.1, instructions: "{text}"}}')
     inside.write({"m.yaml": f"{agent}---\n{credential}", "secrets/a.token": "the token of a"})

@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(folder: Path) -> Iterator[StateStore]:
-    with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: 1_700_000_000.0) as store:
+    with StateStore.open(
+        folder, stack="acme", environment="prod", clock=lambda: 1_700_000_000.0
+    ) as store:
         yield store
 
 
@@ -33,9 +35,7 @@ def python(folder: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str) -> subprocess.Popen[str]:
-        prelude = (
-            f"import sys\nfrom pathlib import Path\nfrom reconciler.state import *\nfolder = Path({str(folder)!r})\n"
-        )
+        prelude = f"import sys\nfrom pathlib import Path\nfrom reconciler.state import *\nfolder = Path({str(folder)!r})\n"
         process = subprocess.Popen(
             [sys.executable, "-c", prelude + code],
             stdin=subprocess.PIPE,

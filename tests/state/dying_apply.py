@@ -35,8 +35,12 @@ def apply(number: int) -> None:
 def check(number: int) -> None:
     """After any death: an object at the API is known, the lock is free to take, and nobody else can read anything."""
     for path in (base / str(number)).glob("*.db*"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, f"death {number}: {path} is readable to others"
-    with StateStore.open_for_reading(base / str(number), stack="acme", environment="prod") as reader:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, (
+            f"death {number}: {path} is readable to others"
+        )
+    with StateStore.open_for_reading(
+        base / str(number), stack="acme", environment="prod"
+    ) as reader:
         known = (dict(reader.records()), [entry.address for entry in reader.unfinished()])
     with opened(number) as store, store.lock(command="apply", on_takeover=lambda _: None):
         assert (dict(store.records()), [entry.address for entry in store.unfinished()]) == known

@@ -17,7 +17,9 @@ from reconciler.state.database import Database
 
 @pytest.fixture
 def connection(tmp_path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False, timeout=0)
+    connection = sqlite3.connect(
+        tmp_path / "a.db", isolation_level=None, check_same_thread=False, timeout=0
+    )
     connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY)")
     return connection
 
@@ -46,7 +48,9 @@ def queue_up(database: Database, writers: list[threading.Thread]) -> None:
         time.sleep(0.001)
 
 
-def test_writers_that_queue_behind_another_share_its_commit(database: Database, connection: sqlite3.Connection) -> None:
+def test_writers_that_queue_behind_another_share_its_commit(
+    database: Database, connection: sqlite3.Connection
+) -> None:
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     writers = [threading.Thread(target=insert, args=(database, number)) for number in range(10)]

@@ -51,11 +51,22 @@ def test_a_state_of_the_version_before_knows_the_ids_that_it_holds(folder: Path)
     with closing(sqlite3.connect(folder / "acme.prod.db", isolation_level=None)) as raw:
         schema.migrate(raw, migrations=schema.MIGRATIONS[:3])
         raw.execute("INSERT INTO identity VALUES (1, 'acme', 'prod', 1)")
-        for address, on_remove in (("Assistant/bot", "delete"), ("Project/a", "delete"), ("Group/g", "retain")):
+        for address, on_remove in (
+            ("Assistant/bot", "delete"),
+            ("Project/a", "delete"),
+            ("Group/g", "retain"),
+        ):
             values = (address, f"id of {address}", on_remove)
-            raw.execute("INSERT INTO resources VALUES (?, ?, NULL, '{}', '{}', '{}', '{}', 0, ?, '[]')", values)
+            raw.execute(
+                "INSERT INTO resources VALUES (?, ?, NULL, '{}', '{}', '{}', '{}', 0, ?, '[]')",
+                values,
+            )
     with StateStore.open(folder, stack="acme", environment="prod") as store:
         found = {str(address): record.on_remove for address, record in store.records().items()}
         assert set(store.held_ids(BOT)) == {"id of Assistant/bot"}
     # The default of a kind was recorded like a choice, so only what is no default is taken for one.
-    assert found == {"Assistant/bot": None, "Project/a": OnRemove.DELETE, "Group/g": OnRemove.RETAIN}
+    assert found == {
+        "Assistant/bot": None,
+        "Project/a": OnRemove.DELETE,
+        "Group/g": OnRemove.RETAIN,
+    }

@@ -21,7 +21,9 @@ NOW = 1_700_000_000.0
 
 
 def begin_run(store: StateStore) -> Journal:
-    return store.journal(store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d"))
+    return store.journal(
+        store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
+    )
 
 
 @pytest.fixture
@@ -45,7 +47,11 @@ def upload(change: ChangeJournal) -> None:
 
 
 def upload_then_raise(
-    journal: Journal, error: BaseException, *, address: Address = INDEXER, pre_image: PreImage | None = None
+    journal: Journal,
+    error: BaseException,
+    *,
+    address: Address = INDEXER,
+    pre_image: PreImage | None = None,
 ) -> None:
     """A change that makes one call, which succeeds, and then ends early."""
     begun = journal.change(address, "create", pre_image=pre_image)
@@ -62,7 +68,10 @@ def test_a_pre_image_is_kept_before_anything_is_called_and_done_with_its_own_cha
         assert [image.id for image in store.pre_images(1)] == ["old"]
         change.finish()
     upload_then_raise(first_run, ApiError("no"), pre_image=new)
-    assert [(image.id, image.done) for image in store.pre_images(1)] == [("old", True), ("new", False)]
+    assert [(image.id, image.done) for image in store.pre_images(1)] == [
+        ("old", True),
+        ("new", False),
+    ]
 
 
 def test_a_change_journal_is_what_a_provider_works_with(first_run: Journal) -> None:
@@ -89,14 +98,18 @@ def test_a_finished_delete_removes_the_record(first_run: Journal, store: StateSt
     assert dict(store.records()) == {}
 
 
-def test_a_finish_without_a_record_leaves_the_state_as_it_is(first_run: Journal, store: StateStore) -> None:
+def test_a_finish_without_a_record_leaves_the_state_as_it_is(
+    first_run: Journal, store: StateStore
+) -> None:
     store.put(Record(INDEXER, "user_1"))
     with first_run.change(INDEXER, "update") as change:
         change.finish()
     assert (list(store.records()), store.serial) == ([INDEXER], 1)
 
 
-@pytest.mark.parametrize("abort", [KeyboardInterrupt, SystemExit, lambda: AmbiguousError("no answer")])
+@pytest.mark.parametrize(
+    "abort", [KeyboardInterrupt, SystemExit, lambda: AmbiguousError("no answer")]
+)
 def test_what_was_aborted_or_has_no_answer_stays_unfinished(
     first_run: Journal, folder: Path, abort: Callable[[], BaseException]
 ) -> None:
@@ -109,7 +122,12 @@ def test_what_was_aborted_or_has_no_answer_stays_unfinished(
         raise error
     with seen_later(folder) as later:
         entry = later.unfinished()[0]
-    assert (entry.address, entry.name, entry.intent, entry.status) == (INDEXER, "create", {"x": 1}, Status.BEGUN)
+    assert (entry.address, entry.name, entry.intent, entry.status) == (
+        INDEXER,
+        "create",
+        {"x": 1},
+        Status.BEGUN,
+    )
     assert [(step.name, step.intent, step.status) for step in entry.steps] == [
         ("create", {"api_name": "indexer"}, Status.BEGUN)
     ]
@@ -126,11 +144,17 @@ def test_what_the_api_refused_is_not_unfinished(first_run: Journal, folder: Path
         assert list(later.unfinished()) == []
 
 
-def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(first_run: Journal, folder: Path) -> None:
+def test_a_change_that_failed_after_a_call_succeeded_is_told_with_the_id(
+    first_run: Journal, folder: Path
+) -> None:
     upload_then_raise(first_run, ApiError("the second call failed"))
     with seen_later(folder) as later:
         entry = later.unfinished()[0]
-    assert (entry.status, entry.message, entry.ids) == (Status.FAILED, "the second call failed", ("file-1",))
+    assert (entry.status, entry.message, entry.ids) == (
+        Status.FAILED,
+        "the second call failed",
+        ("file-1",),
+    )
 
 
 def test_a_step_that_is_left_without_a_result_has_failed(first_run: Journal, folder: Path) -> None:
@@ -143,8 +167,14 @@ def test_a_step_that_is_left_without_a_result_has_failed(first_run: Journal, fol
     assert [step.status for step in entry.steps] == [Status.DONE, Status.FAILED]
 
 
-def test_a_step_that_is_done_stays_done_whatever_comes_after(first_run: Journal, folder: Path) -> None:
-    with first_run.change(INDEXER, "create") as change, suppress(ApiError), change.step("create") as step:
+def test_a_step_that_is_done_stays_done_whatever_comes_after(
+    first_run: Journal, folder: Path
+) -> None:
+    with (
+        first_run.change(INDEXER, "create") as change,
+        suppress(ApiError),
+        change.step("create") as step,
+    ):
         step.done("user_1")
         raise ApiError("too late")
     with seen_later(folder) as later:
@@ -160,39 +190,51 @@ def test_the_intent_is_on_disk_before_the_call(first_run: Journal, folder: Path)
         change.finish()
 
 
-def test_changes_under_way_in_this_run_are_not_unfinished_to_it(first_run: Journal, store: StateStore) -> None:
+def test_changes_under_way_in_this_run_are_not_unfinished_to_it(
+    first_run: Journal, store: StateStore
+) -> None:
     with first_run.change(INDEXER, "create") as change:
         assert list(store.unfinished()) == []
         change.finish()
 
 
-def test_a_provider_finds_the_open_steps_of_earlier_runs(first_run: Journal, second_run: Journal) -> None:
+def test_a_provider_finds_the_open_steps_of_earlier_runs(
+    first_run: Journal, second_run: Journal
+) -> None:
     with pytest.raises(AmbiguousError), first_run.change(INDEXER, "create") as change:  # noqa: SIM117
         with change.step("create", api_name="indexer"):
             raise AmbiguousError("no answer")
     with second_run.change(INDEXER, "create") as change:
         with change.step("create", api_name="again") as step:
-            assert change.unfinished("create") == [{"api_name": "indexer", "began_at": NOW, "ended_at": NOW}]
+            assert change.unfinished("create") == [
+                {"api_name": "indexer", "began_at": NOW, "ended_at": NOW}
+            ]
             step.done("user_1")
         assert change.unfinished("upload") == []
         change.finish()
 
 
-def test_a_provider_finds_what_succeeded_in_changes_that_did_not(first_run: Journal, second_run: Journal) -> None:
+def test_a_provider_finds_what_succeeded_in_changes_that_did_not(
+    first_run: Journal, second_run: Journal
+) -> None:
     upload_then_raise(first_run, ApiError("full"))
     with second_run.change(INDEXER, "create") as change:
         assert change.finished("upload a.md") == [{"id": "file-1", "bytes": 3}]
         change.finish()
 
 
-def test_a_provider_does_not_find_steps_of_other_addresses(first_run: Journal, second_run: Journal) -> None:
+def test_a_provider_does_not_find_steps_of_other_addresses(
+    first_run: Journal, second_run: Journal
+) -> None:
     upload_then_raise(first_run, KeyboardInterrupt(), address=Address.parse("File/search/a"))
     with second_run.change(INDEXER, "create") as change:
         assert (change.unfinished("upload a.md"), change.finished("upload a.md")) == ([], [])
         change.finish()
 
 
-def test_a_provider_does_not_find_steps_of_changes_that_went_well(first_run: Journal, second_run: Journal) -> None:
+def test_a_provider_does_not_find_steps_of_changes_that_went_well(
+    first_run: Journal, second_run: Journal
+) -> None:
     with first_run.change(INDEXER, "create") as change:
         upload(change)
         change.finish()
@@ -212,7 +254,9 @@ def test_a_finished_change_settles_what_earlier_runs_left(
         assert list(later.unfinished()) == []
 
 
-def test_a_finished_half_does_not_settle_the_other_half_of_its_run(first_run: Journal, folder: Path) -> None:
+def test_a_finished_half_does_not_settle_the_other_half_of_its_run(
+    first_run: Journal, folder: Path
+) -> None:
     with suppress(KeyboardInterrupt), first_run.change(INDEXER, "replace"):
         with first_run.change(INDEXER, "replace") as creating:
             creating.finish(Record(INDEXER, "user_2"))
@@ -221,7 +265,9 @@ def test_a_finished_half_does_not_settle_the_other_half_of_its_run(first_run: Jo
         assert len(later.unfinished()) == 1
 
 
-def test_settling_forgets_one_address_only(first_run: Journal, store: StateStore, folder: Path) -> None:
+def test_settling_forgets_one_address_only(
+    first_run: Journal, store: StateStore, folder: Path
+) -> None:
     other = Address.parse("Project/search")
     for address in (INDEXER, other):
         upload_then_raise(first_run, KeyboardInterrupt(), address=address)
@@ -230,7 +276,9 @@ def test_settling_forgets_one_address_only(first_run: Journal, store: StateStore
         assert [entry.address for entry in later.unfinished()] == [other]
 
 
-def test_a_move_takes_the_unfinished_entries_along(first_run: Journal, store: StateStore, folder: Path) -> None:
+def test_a_move_takes_the_unfinished_entries_along(
+    first_run: Journal, store: StateStore, folder: Path
+) -> None:
     target = Address.parse("ServiceAccount/search/worker")
     store.put(Record(INDEXER, "user_1"))
     with pytest.raises(KeyboardInterrupt), first_run.change(INDEXER, "update"):
@@ -240,7 +288,9 @@ def test_a_move_takes_the_unfinished_entries_along(first_run: Journal, store: St
         assert later.unfinished()[0].address == target
 
 
-def test_the_end_of_a_run_keeps_only_what_the_next_one_needs(first_run: Journal, store: StateStore) -> None:
+def test_the_end_of_a_run_keeps_only_what_the_next_one_needs(
+    first_run: Journal, store: StateStore
+) -> None:
     with first_run.change(INDEXER, "create") as change:
         upload(change)
         change.finish()
@@ -249,11 +299,18 @@ def test_the_end_of_a_run_keeps_only_what_the_next_one_needs(first_run: Journal,
     upload_then_raise(first_run, KeyboardInterrupt())
     store.end_run(1, status="interrupted", counts={})
     with store._database.read() as connection:
-        assert connection.execute("SELECT name FROM journal ORDER BY seq").fetchall() == [("create",), ("upload a.md",)]
+        assert connection.execute("SELECT name FROM journal ORDER BY seq").fetchall() == [
+            ("create",),
+            ("upload a.md",),
+        ]
 
 
 def test_the_journal_takes_no_secret(first_run: Journal, store: StateStore) -> None:
-    with pytest.raises(TypeError), first_run.change(INDEXER, "create") as change, change.step("create") as step:
+    with (
+        pytest.raises(TypeError),
+        first_run.change(INDEXER, "create") as change,
+        change.step("create") as step,
+    ):
         step.done("user_1", key=Secret("sk-something-secret"))
 
 
@@ -279,7 +336,9 @@ def test_ten_workers_share_a_journal(first_run: Journal, store: StateStore) -> N
     assert store.serial == 100
 
 
-def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(first_run: Journal, folder: Path) -> None:
+def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(
+    first_run: Journal, folder: Path
+) -> None:
     lost = AmbiguousError("no answer")
     lost.sent_at = NOW - 5
     with pytest.raises(AmbiguousError), first_run.change(INDEXER, "create") as change:  # noqa: SIM117
@@ -294,11 +353,15 @@ def test_a_lost_answer_leaves_when_the_call_was_sent_and_when_it_was_given_up(fi
 def test_what_an_apply_created_early_is_no_longer_new_when_it_ends(folder: Path) -> None:
     moments = iter(range(100, 10_000, 100))
     early, late = (Address.parse(f"VectorStore/{name}") for name in ("early", "late"))
-    with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: float(next(moments))) as store:
+    with StateStore.open(
+        folder, stack="acme", environment="prod", clock=lambda: float(next(moments))
+    ) as store:
         journal = begin_run(store)
         ended: dict[Address, float] = {}
         for address in (early, late):
-            with journal.change(address, "create", pre_image=PreImage(address, "create", None, {}, None)) as change:
+            with journal.change(
+                address, "create", pre_image=PreImage(address, "create", None, {}, None)
+            ) as change:
                 change.finish(Record(address, "vs_1"))
             ended[address] = float(next(moments))
         store.end_run(1, status="done", counts={})

@@ -49,7 +49,9 @@ with ThreadPoolExecutor(10) as pool:
 
 
 @pytest.mark.parametrize("acknowledged", [1, 20, 60])
-def test_what_was_acknowledged_before_a_kill_is_there_after_it(python: Python, folder: Path, acknowledged: int) -> None:
+def test_what_was_acknowledged_before_a_kill_is_there_after_it(
+    python: Python, folder: Path, acknowledged: int
+) -> None:
     process = python(WRITE_WITH_TEN_THREADS)
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(acknowledged)]
@@ -82,7 +84,9 @@ def half_committed(python: Python, store: StateStore, folder: Path) -> Path:
     return folder
 
 
-def test_a_reader_sees_the_state_before_half_a_commit_and_mends_nothing(half_committed: Path) -> None:
+def test_a_reader_sees_the_state_before_half_a_commit_and_mends_nothing(
+    half_committed: Path,
+) -> None:
     before = {path.name: path.read_bytes() for path in half_committed.iterdir()}
     with StateStore.open_for_reading(half_committed, stack="acme", environment="prod") as reader:
         assert list(reader.records()) == [SEARCH]

@@ -48,7 +48,9 @@ def other(python: Python) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_run_is_told_who_holds_the_lock(other: subprocess.Popen[str], store: StateStore) -> None:
+def test_a_second_run_is_told_who_holds_the_lock(
+    other: subprocess.Popen[str], store: StateStore
+) -> None:
     with (
         pytest.raises(LockedError) as caught,
         store.lock(command="apply", on_takeover=refuse_takeover),
@@ -56,7 +58,10 @@ def test_a_second_run_is_told_who_holds_the_lock(other: subprocess.Popen[str], s
         pass
     message = str(caught.value)
     assert message.startswith("another run holds the lock: ")
-    assert f"@{socket.gethostname()} (pid {other.pid}), running `apply` since 2023-11-14T22:13:20Z" in message
+    assert (
+        f"@{socket.gethostname()} (pid {other.pid}), running `apply` since 2023-11-14T22:13:20Z"
+        in message
+    )
     assert "reconciler state unlock" in caught.value.hint
 
 
@@ -67,14 +72,18 @@ def test_a_reader_sees_the_holder(other: subprocess.Popen[str], folder: Path) ->
     assert (holder.pid, holder.command) == (other.pid, "apply")
 
 
-def test_a_lock_that_was_given_back_is_free(other: subprocess.Popen[str], store: StateStore) -> None:
+def test_a_lock_that_was_given_back_is_free(
+    other: subprocess.Popen[str], store: StateStore
+) -> None:
     other.communicate("\n")
     with store.lock(command="apply", on_takeover=refuse_takeover) as holder:
         assert holder.pid == os.getpid()
     assert store.holder() is None
 
 
-def test_a_killed_holder_is_taken_over_with_a_notice(other: subprocess.Popen[str], store: StateStore) -> None:
+def test_a_killed_holder_is_taken_over_with_a_notice(
+    other: subprocess.Popen[str], store: StateStore
+) -> None:
     other.send_signal(signal.SIGKILL)
     other.wait()
     notices: list[Holder] = []
@@ -96,8 +105,15 @@ def as_in_another_container(folder: Path, **changes: object) -> None:
     """Make the holder of the lock one of another container of this host."""
     with closing(sqlite3.connect(folder / "acme.prod.db", isolation_level=None)) as raw:
         holder = json.loads(raw.execute("SELECT holder FROM lock").fetchone()[0])
-        process = {**holder["process"], "host": "another-container", "namespace": "pid:[1]", "pid": 1}
-        raw.execute("UPDATE lock SET holder = ?", (json.dumps({**holder, "process": process, **changes}),))
+        process = {
+            **holder["process"],
+            "host": "another-container",
+            "namespace": "pid:[1]",
+            "pid": 1,
+        }
+        raw.execute(
+            "UPDATE lock SET holder = ?", (json.dumps({**holder, "process": process, **changes}),)
+        )
 
 
 def test_a_holder_that_was_killed_in_another_container_is_taken_over(
@@ -167,7 +183,9 @@ def test_unlocking_says_who_held_it(other: subprocess.Popen[str], store: StateSt
     assert store.unlock() is None
 
 
-def test_a_run_that_was_unlocked_by_force_must_not_write_any_more(store: StateStore, folder: Path) -> None:
+def test_a_run_that_was_unlocked_by_force_must_not_write_any_more(
+    store: StateStore, folder: Path
+) -> None:
     record = Record(Address.parse("Project/search"), "proj_1")
     with store.lock(command="apply", on_takeover=refuse_takeover):
         store.put(record)

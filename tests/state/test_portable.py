@@ -29,7 +29,8 @@ def exported(store: StateStore) -> Any:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.lists(records, max_size=4, unique_by=lambda record: record.address), st.dictionaries(names, values, max_size=3)
+    st.lists(records, max_size=4, unique_by=lambda record: record.address),
+    st.dictionaries(names, values, max_size=3),
 )
 def test_an_export_that_is_imported_gives_the_same_state(
     tmp_path_factory: pytest.TempPathFactory, kept: list[Record], outputs: dict[str, Any]
@@ -61,12 +62,17 @@ def test_an_import_makes_every_saved_plan_stale(store: StateStore, exported: Any
 
 def test_an_older_export_is_refused_and_changes_nothing(store: StateStore, exported: Any) -> None:
     store.put(Record(Address.parse("User/ada"), "user_1"))
-    with pytest.raises(StateError, match="its serial is 1, the serial here is 2; importing it would forget User/ada"):
+    with pytest.raises(
+        StateError,
+        match="its serial is 1, the serial here is 2; importing it would forget User/ada",
+    ):
         store.import_(exported)
     assert len(store.records()) == 2
 
 
-def test_an_older_export_is_compared_by_serial_where_it_has_no_lineage(store: StateStore, exported: Any) -> None:
+def test_an_older_export_is_compared_by_serial_where_it_has_no_lineage(
+    store: StateStore, exported: Any
+) -> None:
     store.put(Record(Address.parse("User/ada"), "user_1"))
     since = ("lineage", "server", "organization")
     old = {name: value for name, value in exported.items() if name not in since} | {"version": 1}
@@ -81,7 +87,9 @@ def test_an_object_that_is_bound_anew_counts_as_forgotten(store: StateStore, exp
     assert store.import_(exported, force_older=True) == [SEARCH]
 
 
-def test_the_export_of_another_lineage_is_refused_unless_meant(store: StateStore, exported: Any) -> None:
+def test_the_export_of_another_lineage_is_refused_unless_meant(
+    store: StateStore, exported: Any
+) -> None:
     other = {**exported, "lineage": "other", "serial": 9}
     with pytest.raises(StateError, match="its lineage is other"):
         store.import_(other)
@@ -109,7 +117,11 @@ def test_a_new_state_takes_the_lineage_of_what_is_imported(tmp_path: Path, expor
     ],
 )
 def test_the_organization_decides_where_an_export_belongs_and_else_the_server(
-    store: StateStore, exported: Any, ours: tuple[str, str], theirs: tuple[str, str], is_refused: bool
+    store: StateStore,
+    exported: Any,
+    ours: tuple[str, str],
+    theirs: tuple[str, str],
+    is_refused: bool,
 ) -> None:
     store.bind(server=ours[0], organization=ours[1])
     export = {**exported, "server": theirs[0], "organization": theirs[1]}
@@ -121,7 +133,9 @@ def test_the_organization_decides_where_an_export_belongs_and_else_the_server(
 
 
 @pytest.mark.parametrize("key", ["stack", "environment"])
-def test_the_export_of_another_state_is_refused_unless_meant(store: StateStore, exported: Any, key: str) -> None:
+def test_the_export_of_another_state_is_refused_unless_meant(
+    store: StateStore, exported: Any, key: str
+) -> None:
     other = {**exported, key: "other"}
     with pytest.raises(StateError, match="not to acme/prod"):
         store.import_(other)
@@ -130,7 +144,9 @@ def test_the_export_of_another_state_is_refused_unless_meant(store: StateStore, 
 
 
 def test_a_newer_export_is_refused(store: StateStore, exported: Any) -> None:
-    with pytest.raises(StateError, match="the export has version 3, but this program supports versions up to 2"):
+    with pytest.raises(
+        StateError, match="the export has version 3, but this program supports versions up to 2"
+    ):
         store.import_({**exported, "version": 3})
 
 
@@ -141,7 +157,9 @@ def test_what_is_no_export_is_refused(store: StateStore, data: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [0, "1", None, True, 1.0])
-def test_an_export_without_a_proper_version_is_refused(store: StateStore, exported: Any, version: Any) -> None:
+def test_an_export_without_a_proper_version_is_refused(
+    store: StateStore, exported: Any, version: Any
+) -> None:
     with pytest.raises(StateError, match="no valid version"):
         store.import_({**exported, "version": version})
 

@@ -50,7 +50,9 @@ def test_a_number_that_json_has_not_is_refused(value: float) -> None:
         to_json({"temperature": value})
 
 
-@pytest.mark.parametrize("text", ["{", '{"$reconciler":"moon"}', '{"$reconciler":"reference","address":"x","path":[]}'])
+@pytest.mark.parametrize(
+    "text", ["{", '{"$reconciler":"moon"}', '{"$reconciler":"reference","address":"x","path":[]}']
+)
 def test_text_that_cannot_be_read_says_what_to_do(text: str) -> None:
     with pytest.raises(StateError, match="unreadable") as caught:
         from_json(text)

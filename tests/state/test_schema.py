@@ -57,10 +57,14 @@ def fail_halfway(connection: sqlite3.Connection) -> None:
 def test_a_migration_keeps_the_records(raw: sqlite3.Connection) -> None:
     schema.migrate(raw, migrations=[*schema.MIGRATIONS, add_colour])
     assert version(raw) == len(schema.MIGRATIONS) + 1
-    assert raw.execute("SELECT address, colour FROM resources").fetchall() == [("Project/search", "red")]
+    assert raw.execute("SELECT address, colour FROM resources").fetchall() == [
+        ("Project/search", "red")
+    ]
 
 
-def test_a_migration_that_fails_leaves_the_old_version_whole(raw: sqlite3.Connection, folder: Path) -> None:
+def test_a_migration_that_fails_leaves_the_old_version_whole(
+    raw: sqlite3.Connection, folder: Path
+) -> None:
     raw.execute("BEGIN IMMEDIATE")
     with pytest.raises(RuntimeError):
         schema.migrate(raw, migrations=[*schema.MIGRATIONS, fail_halfway])
@@ -105,7 +109,9 @@ def test_migrations_run_once(raw: sqlite3.Connection) -> None:
 
 
 @either_way
-def test_a_file_of_no_bytes_is_a_new_state(file: Path, folder: Path, opened: Callable[[Path], StateStore]) -> None:
+def test_a_file_of_no_bytes_is_a_new_state(
+    file: Path, folder: Path, opened: Callable[[Path], StateStore]
+) -> None:
     file.touch()  # what a kill between creating and filling the file leaves
     with opened(folder) as store:
         assert store.serial == 0
@@ -139,7 +145,9 @@ def test_the_database_of_another_program_is_refused(
 
 
 @either_way
-@pytest.mark.parametrize("content", [b"not a database at all\n" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"not a database at all\n" * 100, b"SQLite format 3\x00" + b"\xff" * 4096]
+)
 def test_a_file_that_is_no_database_says_what_to_do(
     file: Path, folder: Path, opened: Callable[[Path], StateStore], content: bytes
 ) -> None:

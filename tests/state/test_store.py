@@ -33,7 +33,9 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(records, max_size=4, unique_by=lambda record: record.address))
-def test_records_come_back_as_they_were_put(tmp_path_factory: pytest.TempPathFactory, kept: list[Record]) -> None:
+def test_records_come_back_as_they_were_put(
+    tmp_path_factory: pytest.TempPathFactory, kept: list[Record]
+) -> None:
     folder = tmp_path_factory.mktemp("state")
     with StateStore.open(folder, stack="acme", environment="prod") as store:
         for record in kept:
@@ -111,7 +113,12 @@ def test_a_run_has_a_beginning_and_an_end(store: StateStore) -> None:
     assert store.runs()[0].ended_at is None
     store.end_run(run_id, status="applied", counts={"create": 2})
     run = store.runs()[0]
-    assert (run.id, run.status, run.counts, run.ended_at) == (run_id, "applied", {"create": 2}, 1_700_000_000.0)
+    assert (run.id, run.status, run.counts, run.ended_at) == (
+        run_id,
+        "applied",
+        {"create": 2},
+        1_700_000_000.0,
+    )
 
 
 def keep(store: StateStore, run_id: int, image: PreImage) -> None:
@@ -121,11 +128,18 @@ def keep(store: StateStore, run_id: int, image: PreImage) -> None:
 
 def test_pre_images_belong_to_their_run(store: StateStore) -> None:
     for name in ("One", "Two"):
-        keep(store, 3, PreImage(SEARCH, "update", "proj_1", {"name": name}, Record(SEARCH, "proj_1")))
+        keep(
+            store, 3, PreImage(SEARCH, "update", "proj_1", {"name": name}, Record(SEARCH, "proj_1"))
+        )
         run_id = store.begin_run(command="apply", user="ada", host="laptop", pid=7, plan_digest="d")
         keep(store, run_id, PreImage(INDEXER, "create", None, {"name": name}, None))
     image = store.pre_images(run_id)[0]
-    assert (image.address, image.id, image.before, image.record) == (INDEXER, None, {"name": "Two"}, None)
+    assert (image.address, image.id, image.before, image.record) == (
+        INDEXER,
+        None,
+        {"name": "Two"},
+        None,
+    )
     assert store.pre_images(3)[0].record == Record(SEARCH, "proj_1")
 
 
@@ -133,7 +147,11 @@ def test_only_the_last_runs_keep_their_pre_images(store: StateStore) -> None:
     for run_id in range(1, RUNS_WITH_PRE_IMAGES + 2):
         keep(store, run_id, PreImage(SEARCH, "update", "proj_1", {}, None))
     store.end_run(run_id, status="applied", counts={})
-    assert (len(store.pre_images(1)), len(store.pre_images(2)), len(store.pre_images(run_id))) == (0, 1, 1)
+    assert (len(store.pre_images(1)), len(store.pre_images(2)), len(store.pre_images(run_id))) == (
+        0,
+        1,
+        1,
+    )
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
@@ -151,7 +169,10 @@ def test_nobody_else_can_read_the_state(folder: Path, umask: int) -> None:
 def test_the_files_that_sqlite_makes_beside_it_are_as_private(folder: Path) -> None:
     before = os.umask(0)
     try:
-        with StateStore.open(folder, stack="acme", environment="prod") as store, store._database.write() as connection:
+        with (
+            StateStore.open(folder, stack="acme", environment="prod") as store,
+            store._database.write() as connection,
+        ):
             connection.execute("INSERT INTO meta VALUES ('a', 'b')")
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.db*")}
     finally:
@@ -185,7 +206,15 @@ def test_a_link_in_place_of_the_state_is_not_followed(folder: Path, tmp_path: Pa
 
 
 def test_different_names_never_share_a_file(tmp_path: Path) -> None:
-    names = [("a.b", "c"), ("a", "b.c"), ("a/b", "c"), ("a_b", "c"), ("../a", "c"), ("a%2Eb", "c"), ("ä", "c")]
+    names = [
+        ("a.b", "c"),
+        ("a", "b.c"),
+        ("a/b", "c"),
+        ("a_b", "c"),
+        ("../a", "c"),
+        ("a%2Eb", "c"),
+        ("ä", "c"),
+    ]
     files = {state_file(tmp_path, *pair) for pair in names}
     assert len(files) == len(names)
     assert {file.parent for file in files} == {tmp_path}

@@ -11,7 +11,9 @@ from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import ORGANIZATION, Record
 from reconciler.emulator.validation import fields, integer, text
 
-_CREATE = fields({"name": text(minimum=1)}, {"expires_in_seconds": integer(minimum=1, maximum=31_536_000)})
+_CREATE = fields(
+    {"name": text(minimum=1)}, {"expires_in_seconds": integer(minimum=1, maximum=31_536_000)}
+)
 
 
 def list_keys(call: Call) -> dict[str, Any]:
@@ -43,7 +45,9 @@ def _render(key: Record) -> dict[str, Any]:
 
 
 def _key(call: Call) -> Record:
-    return call.path_record("admin_key", ORGANIZATION, "key_id", "No admin API key found with id '{id}'.")
+    return call.path_record(
+        "admin_key", ORGANIZATION, "key_id", "No admin API key found with id '{id}'."
+    )
 
 
 _ALL = "/organization/admin_api_keys"

@@ -36,7 +36,9 @@ _PART = tagged(
         "input_image": fields({"type": anything, "image_url": text()}),
     }
 )
-_MESSAGE = fields({"role": choice("user"), "content": listed(_PART, minimum=1)}, {"type": choice("message")})
+_MESSAGE = fields(
+    {"role": choice("user"), "content": listed(_PART, minimum=1)}, {"type": choice("message")}
+)
 
 
 def _input(value: Any, place: str) -> list[dict[str, Any]]:
@@ -70,7 +72,9 @@ _CREATE = fields(
 _UPDATE = fields({}, _SETTINGS)
 _EVENT = tagged(
     {
-        "agent.session.input.message": fields({"type": anything, "input": listed(_MESSAGE, minimum=1)}),
+        "agent.session.input.message": fields(
+            {"type": anything, "input": listed(_MESSAGE, minimum=1)}
+        ),
         "agent.session.input.cancel": fields({"type": anything}),
         "agent.session.input.tool_result": fields(
             {"type": anything, "call_id": text(), "turn_id": text(), "success": boolean()},
@@ -82,7 +86,9 @@ _EVENTS = fields({"events": listed(_EVENT, minimum=1)})
 
 
 def list_sessions(call: Call) -> dict[str, Any]:
-    return call.list_answer(call.store.collection("agent_session", call.project_id), page_of(call.query, before=False))
+    return call.list_answer(
+        call.store.collection("agent_session", call.project_id), page_of(call.query, before=False)
+    )
 
 
 def create_session(call: Call) -> dict[str, Any]:
@@ -131,7 +137,9 @@ def delete_session(call: Call) -> dict[str, Any]:
 
 
 def list_items(call: Call) -> dict[str, Any]:
-    return call.list_answer(call.store.collection("agent_item", _session(call).id), page_of(call.query, before=False))
+    return call.list_answer(
+        call.store.collection("agent_item", _session(call).id), page_of(call.query, before=False)
+    )
 
 
 def create_events(call: Call) -> dict[str, Any]:
@@ -161,7 +169,9 @@ def _agent(call: Call, sent: dict[str, Any]) -> dict[str, Any]:
 
 def _shown(agent: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: value for name, value in agent.items() if name not in ("object", "created_at", "updated_at", "metadata")
+        name: value
+        for name, value in agent.items()
+        if name not in ("object", "created_at", "updated_at", "metadata")
     }
 
 
@@ -175,15 +185,26 @@ def _say(call: Call, session: Record, messages: list[dict[str, Any]]) -> None:
 
 
 def _add(call: Call, session: Record, role: str, content: list[dict[str, Any]]) -> None:
-    head = {"id": ids.fresh("message"), "type": "message", "status": "completed", "turn_id": session.hidden["turn"]}
+    head = {
+        "id": ids.fresh("message"),
+        "type": "message",
+        "status": "completed",
+        "turn_id": session.hidden["turn"],
+    }
     phase = "final_answer" if role == "assistant" else None
-    call.store.add("agent_item", session.id, {**head, "role": role, "phase": phase, "content": content})
+    call.store.add(
+        "agent_item", session.id, {**head, "role": role, "phase": phase, "content": content}
+    )
 
 
 def _move_on(call: Call, session: Record) -> None:
     functions = [tool for tool in session.body["agent"]["tools"] if tool["type"] == "function"]
     if functions and not session.hidden["called"]:
-        called = {"type": "function_call", "call_id": ids.fresh("tool_call"), "turn_id": session.hidden["turn"]}
+        called = {
+            "type": "function_call",
+            "call_id": ids.fresh("tool_call"),
+            "turn_id": session.hidden["turn"],
+        }
         arguments = example_of(functions[0].get("parameters") or {"type": "object"})
         action = {**called, "name": functions[0]["name"], "arguments": arguments}
         session.hidden["called"] = True
@@ -205,7 +226,9 @@ def _move_on(call: Call, session: Record) -> None:
 def _take_result(session: Record, event: dict[str, Any]) -> None:
     asked = [action["call_id"] for action in session.body["required_actions"]]
     if event["call_id"] not in asked:
-        raise bad_request(f"No function call '{event['call_id']}' waits for a result.", param="events")
+        raise bad_request(
+            f"No function call '{event['call_id']}' waits for a result.", param="events"
+        )
     session.body.update(status="in_progress", required_actions=[])
 
 
@@ -220,7 +243,9 @@ def _usage(read: int, written: int) -> dict[str, Any]:
 
 
 def _session(call: Call) -> Record:
-    return call.path_record("agent_session", call.project_id, "session_id", "No session found with id '{id}'.")
+    return call.path_record(
+        "agent_session", call.project_id, "session_id", "No session found with id '{id}'."
+    )
 
 
 _ALL = "/agents/sessions"

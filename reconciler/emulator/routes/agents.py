@@ -40,14 +40,18 @@ def _headers(value: Any, place: str) -> dict[str, Any]:
 
 _TRANSPORT = tagged(
     {
-        "http": fields({"type": anything, "server_url": text(minimum=1)}, {"headers": nullable(_headers)}),
+        "http": fields(
+            {"type": anything, "server_url": text(minimum=1)}, {"headers": nullable(_headers)}
+        ),
         "stdio": fields(
             {"type": anything, "command": text(minimum=1), "cwd": text(minimum=1)},
             {"args": nullable(listed(text())), "env_vars": nullable(listed(text()))},
         ),
     }
 )
-_LOCATION = fields({}, {name: nullable(text()) for name in ("city", "country", "region", "timezone")})
+_LOCATION = fields(
+    {}, {name: nullable(text()) for name in ("city", "country", "region", "timezone")}
+)
 _TOOLS: dict[str, Check] = {
     "function": fields(
         {"type": anything, "name": _IDENTIFIER, "description": text(), "parameters": mapping},
@@ -88,7 +92,12 @@ _TOOL_DEFAULTS: dict[str, dict[str, Any]] = {
         "request_metadata": {},
         "required": False,
     },
-    "web_search": {"allowed_domains": None, "context_size": "medium", "location": None, "mode": "live"},
+    "web_search": {
+        "allowed_domains": None,
+        "context_size": "medium",
+        "location": None,
+        "mode": "live",
+    },
     "computer_use": {"include_screenshots": False},
 }
 _TRANSPORT_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -104,9 +113,14 @@ _REASONING = fields(
     },
 )
 _TEXT_FORMAT = tagged(
-    {"text": fields({"type": anything}), "json_schema": fields({"type": anything, "schema": mapping})}
+    {
+        "text": fields({"type": anything}),
+        "json_schema": fields({"type": anything, "schema": mapping}),
+    }
 )
-_TEXT = fields({}, {"format": nullable(_TEXT_FORMAT), "verbosity": nullable(choice("low", "medium", "high"))})
+_TEXT = fields(
+    {}, {"format": nullable(_TEXT_FORMAT), "verbosity": nullable(choice("low", "medium", "high"))}
+)
 _MULTI_AGENT = fields({"enabled": boolean()}, {"max_concurrent_subagents": integer(minimum=1)})
 _SERVICE_TIER = choice("auto", "default", "flex", "priority", "fast", "ultrafast")
 _MODEL = text(minimum=1)
@@ -124,13 +138,17 @@ _OPTIONAL = {
     "experimental": fields({}, {"time_awareness": boolean()}),
 }
 AGENT = fields({"model": _MODEL}, _OPTIONAL)
-INLINE = fields({"model": _MODEL}, {name: check for name, check in _OPTIONAL.items() if name not in _OF_SAVED})
+INLINE = fields(
+    {"model": _MODEL}, {name: check for name, check in _OPTIONAL.items() if name not in _OF_SAVED}
+)
 """An agent inside something else, which has neither a name nor metadata of its own."""
 _UPDATE = fields({}, {"model": _MODEL, **_OPTIONAL})
 
 
 def list_agents(call: Call) -> dict[str, Any]:
-    return call.list_answer(call.store.collection("agent", call.project_id), page_of(call.query, before=False))
+    return call.list_answer(
+        call.store.collection("agent", call.project_id), page_of(call.query, before=False)
+    )
 
 
 def create_agent(call: Call) -> dict[str, Any]:
@@ -190,10 +208,16 @@ def _merge(body: dict[str, Any], sent: dict[str, Any]) -> None:
 
 def _resolved_tools(sent: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
     if (
-        len(json.dumps(sent, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        len(
+            json.dumps(sent, separators=(",", ":"), ensure_ascii=False).encode(
+                "utf-8", "surrogatepass"
+            )
+        )
         > _MAXIMUM_TOOLS_BYTES
     ):
-        raise bad_request(f"'tools' must fit within {_MAXIMUM_TOOLS_BYTES} bytes of JSON.", param="tools")
+        raise bad_request(
+            f"'tools' must fit within {_MAXIMUM_TOOLS_BYTES} bytes of JSON.", param="tools"
+        )
     return [_resolved_tool(tool) for tool in sent or []]
 
 
@@ -203,7 +227,9 @@ def _resolved_tool(tool: dict[str, Any]) -> dict[str, Any]:
         transport = shown["transport"]
         shown["transport"] = _filled(transport, _TRANSPORT_DEFAULTS[transport["type"]])
     if shown.get("location") is not None:
-        shown["location"] = _filled(shown["location"], dict.fromkeys(("city", "country", "region", "timezone")))
+        shown["location"] = _filled(
+            shown["location"], dict.fromkeys(("city", "country", "region", "timezone"))
+        )
     return shown
 
 
@@ -215,7 +241,9 @@ def _resolved_multi_agent(sent: dict[str, Any] | None) -> dict[str, Any]:
     enabled = bool(sent and sent["enabled"])
     return {
         "enabled": enabled,
-        "max_concurrent_subagents": (sent or {}).get("max_concurrent_subagents", 6) if enabled else None,
+        "max_concurrent_subagents": (sent or {}).get("max_concurrent_subagents", 6)
+        if enabled
+        else None,
     }
 
 

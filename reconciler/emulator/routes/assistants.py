@@ -40,16 +40,24 @@ _EFFORT = choice("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 _FUNCTION = fields(
     {"name": _IDENTIFIER},
-    {"description": nullable(text()), "parameters": nullable(mapping), "strict": nullable(boolean())},
+    {
+        "description": nullable(text()),
+        "parameters": nullable(mapping),
+        "strict": nullable(boolean()),
+    },
 )
 _RANKING = fields(
     {"score_threshold": number(0, 1)},
     {
         "ranker": choice("auto", "default_2024_08_21"),
-        "hybrid_search": nullable(fields({"embedding_weight": number(0), "text_weight": number(0)})),
+        "hybrid_search": nullable(
+            fields({"embedding_weight": number(0), "text_weight": number(0)})
+        ),
     },
 )
-_FILE_SEARCH = fields({}, {"max_num_results": integer(1, 50), "ranking_options": nullable(_RANKING)})
+_FILE_SEARCH = fields(
+    {}, {"max_num_results": integer(1, 50), "ranking_options": nullable(_RANKING)}
+)
 TOOL = tagged(
     {
         "code_interpreter": fields({"type": anything}),
@@ -145,7 +153,9 @@ def create_assistant(call: Call) -> dict[str, Any]:
         "metadata": {},
         "response_format": None,
     }
-    return show_assistant(call.store.add("assistant", call.project_id, body | _kept(sent, resources)))
+    return show_assistant(
+        call.store.add("assistant", call.project_id, body | _kept(sent, resources))
+    )
 
 
 def retrieve_assistant(call: Call) -> dict[str, Any]:

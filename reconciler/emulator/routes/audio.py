@@ -73,7 +73,9 @@ def create_speech(call: Call) -> Reply:
     sent = call.json(_SPEECH)
     usable(call, sent["model"], "speech")
     if sent.get("stream_format") == "sse":
-        raise bad_request("The emulator does not stream.", param="stream_format", code="unsupported_value")
+        raise bad_request(
+            "The emulator does not stream.", param="stream_format", code="unsupported_value"
+        )
     kind = sent.get("response_format", "mp3")
     return Reply(_silence() if kind == "wav" else sent["input"].encode(), _TYPES[kind])
 
@@ -85,7 +87,13 @@ def create_transcription(call: Call) -> dict[str, Any] | Reply:
         raise bad_request("The emulator does not stream.", param="stream", code="unsupported_value")
     answer = _heard(sent, "transcribe")
     if isinstance(answer, dict) and sent.get("response_format") == "diarized_json":
-        segment = {"type": "transcript.text.segment", "id": "seg_1", "start": 0.0, "end": 1.0, "text": answer["text"]}
+        segment = {
+            "type": "transcript.text.segment",
+            "id": "seg_1",
+            "start": 0.0,
+            "end": 1.0,
+            "text": answer["text"],
+        }
         head = {"task": "transcribe", "duration": 1.0, "text": answer["text"]}
         return {**head, "segments": [{**segment, "speaker": "A"}]}
     return answer
@@ -111,14 +119,23 @@ def _heard(sent: dict[str, Any], task: str) -> dict[str, Any] | Reply:
         return Reply(f"{head}{span}\n{words}\n\n".encode(), "text/plain; charset=utf-8")
     if kind == "verbose_json":
         language = {"translate": "english"}.get(task, sent.get("language", "english"))
-        return {"task": task, "language": language, "duration": 1.0, "text": words, "segments": [_segment(words)]}
+        return {
+            "task": task,
+            "language": language,
+            "duration": 1.0,
+            "text": words,
+            "segments": [_segment(words)],
+        }
     if task == "translate":
         return {"text": words}
     if sent["model"] == "whisper-1":
         return {"text": words, "usage": {"type": "duration", "seconds": 1}}
     written = tokens(words)
     read = {"input_tokens": 10, "input_token_details": {"text_tokens": 0, "audio_tokens": 10}}
-    return {"text": words, "usage": {"type": "tokens", **read, "output_tokens": written, "total_tokens": 10 + written}}
+    return {
+        "text": words,
+        "usage": {"type": "tokens", **read, "output_tokens": written, "total_tokens": 10 + written},
+    }
 
 
 def _segment(words: str) -> dict[str, Any]:

@@ -41,11 +41,15 @@ def list_audit_logs(call: Call) -> dict[str, Any]:
 
     def keep(entry: Record) -> bool:
         at = entry.body["effective_at"]
-        in_time = all(bound is None or _COMPARISONS[name](at, bound) for name, bound in bounds.items())
+        in_time = all(
+            bound is None or _COMPARISONS[name](at, bound) for name, bound in bounds.items()
+        )
         has_come = entry.born + call.options.audit_lag_ms / 1000 <= call.store.clock()
         if _is_of_tenant(entry.body["type"]) is not tenant_only:
             return False
-        return has_come and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
+        return (
+            has_come and in_time and all(_FILTERS[name](entry) in wanted[name] for name in wanted)
+        )
 
     return call.list_answer(
         call.store.collection("audit_log", ORGANIZATION),

@@ -62,7 +62,9 @@ _CONTENT = tagged(
         "input_image": fields({"type": choice("input_image"), "image_url": _WORD}),
     }
 )
-_MESSAGE = fields({"role": choice("user"), "content": listed(_CONTENT, minimum=1)}, {"type": choice("message")})
+_MESSAGE = fields(
+    {"role": choice("user"), "content": listed(_CONTENT, minimum=1)}, {"type": choice("message")}
+)
 _TARGET = tagged(
     {
         "new_session": fields(
@@ -78,7 +80,9 @@ _TARGET = tagged(
                 "vault_ids": nullable(listed(_WORD)),
             },
         ),
-        "existing_session": fields({"type": choice("existing_session"), "session_id": _WORD, "instructions": _WORD}),
+        "existing_session": fields(
+            {"type": choice("existing_session"), "session_id": _WORD, "instructions": _WORD}
+        ),
     }
 )
 _SHARED: dict[str, Check] = {"name": _WORD, "target": _TARGET}
@@ -87,7 +91,10 @@ _WHEN: dict[str, dict[str, Check]] = {
     "once": {"run_at": integer(minimum=1)},
 }
 _CREATE = tagged(
-    {kind: fields({"type": choice(kind), **_SHARED, **when}, {"metadata": metadata}) for kind, when in _WHEN.items()}
+    {
+        kind: fields({"type": choice(kind), **_SHARED, **when}, {"metadata": metadata})
+        for kind, when in _WHEN.items()
+    }
 )
 _HOSTED = ("capability_directories", "desktop", "files", "network", "packages", "plugins", "skills")
 
@@ -96,7 +103,9 @@ def list_automations(call: Call) -> dict[str, Any]:
     session = call.query.get("session_id")
     found = call.store.collection("automation", call.project_id)
     page = page_of(call.query, before=False)
-    return call.list_answer(found, page, keep=lambda one: session in (None, one.body["target"].get("session_id")))
+    return call.list_answer(
+        found, page, keep=lambda one: session in (None, one.body["target"].get("session_id"))
+    )
 
 
 def create_automation(call: Call) -> dict[str, Any]:
@@ -122,11 +131,16 @@ def retrieve_automation(call: Call) -> dict[str, Any]:
 
 def update_automation(call: Call) -> dict[str, Any]:
     automation = _automation(call)
-    sent = call.json(fields({}, {**_SHARED, "metadata": metadata, **_WHEN[automation.body["type"]]}))
+    sent = call.json(
+        fields({}, {**_SHARED, "metadata": metadata, **_WHEN[automation.body["type"]]})
+    )
     _require_future(call, sent)
     if "target" in sent:
         if sent["target"]["type"] != automation.body["target"]["type"]:
-            raise bad_request("Invalid 'target.type': the type of a target cannot be changed.", param="target.type")
+            raise bad_request(
+                "Invalid 'target.type': the type of a target cannot be changed.",
+                param="target.type",
+            )
         automation.hidden["env"] = _env_of(sent["target"])
         sent = {**sent, "target": _shown_target(call, sent["target"])}
     automation.body.update(sent)
@@ -174,7 +188,9 @@ def retrieve_invocation(call: Call) -> dict[str, Any]:
 
 
 def _automation(call: Call) -> Record:
-    return call.path_record("automation", call.project_id, "automation_id", "No automation found with id '{id}'.")
+    return call.path_record(
+        "automation", call.project_id, "automation_id", "No automation found with id '{id}'."
+    )
 
 
 def _switched(call: Call, status: str) -> dict[str, Any]:
@@ -186,7 +202,9 @@ def _switched(call: Call, status: str) -> dict[str, Any]:
 
 def _require_future(call: Call, sent: dict[str, Any]) -> None:
     if sent.get("run_at", call.now + 1) <= call.now:
-        raise bad_request("Invalid 'run_at': expected a time that is still to come.", param="run_at")
+        raise bad_request(
+            "Invalid 'run_at': expected a time that is still to come.", param="run_at"
+        )
 
 
 def _shown_target(call: Call, target: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +212,9 @@ def _shown_target(call: Call, target: dict[str, Any]) -> dict[str, Any]:
         return target
     environment = target["environment"]
     if ("agent" in target) == ("agent_id" in target):
-        raise bad_request("Exactly one of 'agent' and 'agent_id' is required.", param="target.agent_id")
+        raise bad_request(
+            "Exactly one of 'agent' and 'agent_id' is required.", param="target.agent_id"
+        )
     if environment.get("environment_id") and environment.keys() - {"type", "environment_id"}:
         detail = "'environment_id' cannot be combined with a template or inline configuration."
         raise bad_request(detail, param="target.environment.environment_id")
@@ -223,7 +243,10 @@ def _shown_environment(environment: dict[str, Any]) -> dict[str, Any]:
             names = ("type", "environment_id", "environment_template_id", "container_size")
             return {
                 **{name: environment.get(name) for name in names},
-                **{name: None if value is None else hosted.shown(name, value) for name, value in parts.items()},
+                **{
+                    name: None if value is None else hosted.shown(name, value)
+                    for name, value in parts.items()
+                },
             }
     return environment
 
@@ -250,5 +273,7 @@ ROUTES = (
     Route("POST", f"{_ONE}/resume", resume_automation, Access.PROJECT, beta=BETA),
     Route("GET", _INVOCATIONS, list_invocations, Access.PROJECT, beta=BETA),
     Route("POST", _INVOCATIONS, create_invocation, Access.PROJECT, beta=BETA),
-    Route("GET", f"{_INVOCATIONS}/{{invocation_id}}", retrieve_invocation, Access.PROJECT, beta=BETA),
+    Route(
+        "GET", f"{_INVOCATIONS}/{{invocation_id}}", retrieve_invocation, Access.PROJECT, beta=BETA
+    ),
 )

@@ -22,10 +22,16 @@ ENDPOINTS = (
 _MOST_LINES = 50_000
 _DAY = 86_400
 _CREATE = fields(
-    {"input_file_id": text(minimum=1), "endpoint": choice(*ENDPOINTS), "completion_window": choice("24h")},
+    {
+        "input_file_id": text(minimum=1),
+        "endpoint": choice(*ENDPOINTS),
+        "completion_window": choice("24h"),
+    },
     {
         "metadata": nullable(metadata),
-        "output_expires_after": fields({"anchor": choice("created_at"), "seconds": integer(3600, 2_592_000)}),
+        "output_expires_after": fields(
+            {"anchor": choice("created_at"), "seconds": integer(3600, 2_592_000)}
+        ),
     },
 )
 _NO_USAGE = {
@@ -66,7 +72,9 @@ def create_batch(call: Call) -> dict[str, Any]:
     outcome = _worked_off(file.hidden["content"], sent["endpoint"])
     seconds = sent.get("output_expires_after", {}).get("seconds", 30 * _DAY)
     timing = jobs.timing(call.store, call.options)
-    batch = call.store.add("batch", call.project_id, body, **timing, outcome=outcome, seconds=seconds)
+    batch = call.store.add(
+        "batch", call.project_id, body, **timing, outcome=outcome, seconds=seconds
+    )
     answer = show(batch, timing["began"], is_new=True)
     _settle(call, batch)
     return answer
@@ -99,18 +107,29 @@ def _worked_off(content: bytes, endpoint: str) -> dict[str, Any]:
         (answers if known else errors).append(json.dumps(_answer(request, endpoint, is_good=known)))
     if not lines or len(lines) > _MOST_LINES:
         code = "too_many_tasks" if lines else "empty_file"
-        mistakes = [{"code": code, "message": f"The file has {len(lines)} requests.", "param": None, "line": None}]
+        mistakes = [
+            {
+                "code": code,
+                "message": f"The file has {len(lines)} requests.",
+                "param": None,
+                "line": None,
+            }
+        ]
     return {"mistakes": mistakes, "answers": answers, "errors": errors, "model": model}
 
 
-def _request(line: str, endpoint: str, seen: set[str]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _request(
+    line: str, endpoint: str, seen: set[str]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     try:
         request = json.loads(line)
     except ValueError:
         return {}, _mistake("invalid_json_line", "This line is not parseable as valid JSON.", None)
     for name, sort in (("custom_id", str), ("method", str), ("url", str), ("body", dict)):
         if not isinstance(request, dict) or not isinstance(request.get(name), sort):
-            return {}, _mistake("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
+            return {}, _mistake(
+                "missing_required_parameter", f"Missing required parameter: '{name}'.", name
+            )
     if request["url"] != endpoint:
         message = f"The URL provided for this request does not match the batch endpoint. Expected: {endpoint}."
         return {}, _mistake("mismatched_endpoint", message, "url")
@@ -125,18 +144,31 @@ def _mistake(code: str, message: str, param: str | None) -> dict[str, Any]:
 
 
 def _answer(request: dict[str, Any], endpoint: str, *, is_good: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {"object": endpoint.removeprefix("/v1/"), "model": request["body"].get("model")}
+    body: dict[str, Any] = {
+        "object": endpoint.removeprefix("/v1/"),
+        "model": request["body"].get("model"),
+    }
     if endpoint == "/v1/chat/completions":
         said = {"role": "assistant", "content": "An answer of the emulator."}
         body = {**body, "object": "chat.completion", "choices": [{"index": 0, "message": said}]}
     if not is_good:
         message = f"The model '{request['body'].get('model')}' does not exist"
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": "model_not_found"}
+        error = {
+            "message": message,
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "model_not_found",
+        }
         body = {"error": error}
     # The same requests give identical responses.
     mark = sha256(request["custom_id"].encode()).hexdigest()[:32]
     response = {"status_code": 200 if is_good else 404, "request_id": f"req_{mark}", "body": body}
-    return {"id": f"batch_req_{mark}", "custom_id": request["custom_id"], "response": response, "error": None}
+    return {
+        "id": f"batch_req_{mark}",
+        "custom_id": request["custom_id"],
+        "response": response,
+        "error": None,
+    }
 
 
 def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
@@ -144,7 +176,11 @@ def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     hidden, outcome = batch.hidden, batch.hidden["outcome"]
     share = 0.0 if is_new else jobs.share(batch, now)
     status = _status(batch, share)
-    total = 0 if status in ("validating", "failed") else len(outcome["answers"]) + len(outcome["errors"])
+    total = (
+        0
+        if status in ("validating", "failed")
+        else len(outcome["answers"]) + len(outcome["errors"])
+    )
     errors = min(len(outcome["errors"]), int(total * share)) if total else 0
     moments = _moments(hidden, status, share)
     return {
@@ -153,7 +189,11 @@ def show(batch: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
         "model": outcome["model"] if total else None,
         "errors": {"object": "list", "data": outcome["mistakes"]} if status == "failed" else None,
         **moments,
-        "request_counts": {"total": total, "completed": int(total * share) - errors, "failed": errors},
+        "request_counts": {
+            "total": total,
+            "completed": int(total * share) - errors,
+            "failed": errors,
+        },
         "usage": _NO_USAGE,
     }
 
@@ -190,7 +230,10 @@ def _settle(call: Call, batch: Record) -> None:
     outcome = batch.hidden["outcome"]
     if not jobs.is_to_be_settled(batch, call.store.clock()):
         return
-    for name, lines in (("output_file_id", outcome["answers"]), ("error_file_id", outcome["errors"])):
+    for name, lines in (
+        ("output_file_id", outcome["answers"]),
+        ("error_file_id", outcome["errors"]),
+    ):
         if lines and not outcome["mistakes"]:
             batch.body[name] = make_file(
                 call.store,

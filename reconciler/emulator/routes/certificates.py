@@ -25,17 +25,23 @@ _MOST = 50
 def list_certificates(call: Call) -> dict[str, Any]:
     certificates = call.store.collection("certificate", ORGANIZATION)
     page = page_of(call.query, order="desc", before=False)
-    return call.list_answer(certificates, page, render=lambda certificate: _in_list(call, certificate))
+    return call.list_answer(
+        certificates, page, render=lambda certificate: _in_list(call, certificate)
+    )
 
 
 def upload_certificate(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
     if len(call.store.collection("certificate", ORGANIZATION)) >= _MOST:
-        raise bad_request(f"An organization can have at most {_MOST} certificates.", param="certificate")
+        raise bad_request(
+            f"An organization can have at most {_MOST} certificates.", param="certificate"
+        )
     try:
         valid_at, expires_at = validity(sent["certificate"])
     except ValueError:
-        raise bad_request("The certificate is not valid PEM.", param="certificate", code="invalid_value") from None
+        raise bad_request(
+            "The certificate is not valid PEM.", param="certificate", code="invalid_value"
+        ) from None
     body = {
         "object": "certificate",
         "id": ids.fresh("certificate"),
@@ -69,7 +75,9 @@ def modify_certificate(call: Call) -> dict[str, Any]:
 def delete_certificate(call: Call) -> dict[str, Any]:
     certificate = _certificate(call, call.params["certificate_id"])
     if any(active.id == certificate.id for active in call.store.all("active_certificate")):
-        raise bad_request("The certificate is active and cannot be deleted.", param="certificate_id")
+        raise bad_request(
+            "The certificate is active and cannot be deleted.", param="certificate_id"
+        )
     call.store.remove(certificate)
     log(call, "certificate.deleted", certificate.id, name=certificate.body["name"])
     return {"object": "certificate.deleted", "id": certificate.id}
@@ -97,7 +105,10 @@ def _toggled(call: Call, *, on: bool) -> dict[str, Any]:
     word = "activated" if on else "deactivated"
     log(call, f"certificates.{word}", scope, project=project, certificates=names)
     kind = "activation" if on else "deactivation"
-    return {"object": f"{_what(call)}.{kind}", "data": [_in_list(call, certificate) for certificate in wanted]}
+    return {
+        "object": f"{_what(call)}.{kind}",
+        "data": [_in_list(call, certificate) for certificate in wanted],
+    }
 
 
 def _in_list(call: Call, certificate: Record) -> dict[str, Any]:
@@ -106,7 +117,11 @@ def _in_list(call: Call, certificate: Record) -> dict[str, Any]:
 
 
 def _what(call: Call) -> str:
-    return "organization.project.certificate" if "project_id" in call.params else "organization.certificate"
+    return (
+        "organization.project.certificate"
+        if "project_id" in call.params
+        else "organization.certificate"
+    )
 
 
 def _certificate(call: Call, id: str) -> Record:

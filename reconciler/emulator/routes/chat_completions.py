@@ -99,7 +99,11 @@ _FORMAT = tagged(
 
 
 def _tool_choice(value: Any, place: str) -> Any:
-    return mapping(value, place) if isinstance(value, dict) else choice("none", "auto", "required")(value, place)
+    return (
+        mapping(value, place)
+        if isinstance(value, dict)
+        else choice("none", "auto", "required")(value, place)
+    )
 
 
 _CREATE = fields(
@@ -123,7 +127,9 @@ _CREATE = fields(
         "prompt_cache_key": nullable(text()),
         "prompt_cache_options": mapping,
         "prompt_cache_retention": nullable(choice("in_memory", "in-memory", "24h")),
-        "reasoning_effort": nullable(choice("none", "minimal", "low", "medium", "high", "xhigh", "max")),
+        "reasoning_effort": nullable(
+            choice("none", "minimal", "low", "medium", "high", "xhigh", "max")
+        ),
         "response_format": _FORMAT,
         "safety_identifier": nullable(text(maximum=64)),
         "seed": nullable(integer()),
@@ -149,7 +155,9 @@ def create_chat_completion(call: Call) -> dict[str, Any]:
     sent = no_stream(call.json(_CREATE))
     model = usable(call, sent["model"], "chat", "realtime")
     if sent.get("metadata") and not sent.get("store"):
-        raise bad_request("The 'metadata' parameter is only allowed when 'store' is enabled.", param="metadata")
+        raise bad_request(
+            "The 'metadata' parameter is only allowed when 'store' is enabled.", param="metadata"
+        )
     choices = [_choice(sent, index) for index in range(sent.get("n") or 1)]
     read = tokens(*(_text_of(message) for message in sent["messages"]))
     written = tokens(*(one["message"]["content"] or "{}" for one in choices))
@@ -175,7 +183,10 @@ def _stored(sent: dict[str, Any]) -> dict[str, Any]:
     return {
         "request_id": ids.fresh("request"),
         "seed": sent.get("seed"),
-        **{name: unset if sent.get(name) is None else sent[name] for name, unset in settings.items()},
+        **{
+            name: unset if sent.get(name) is None else sent[name]
+            for name, unset in settings.items()
+        },
         "tools": sent.get("tools"),
         "tool_choice": sent.get("tool_choice"),
         "response_format": sent.get("response_format"),
@@ -185,11 +196,17 @@ def _stored(sent: dict[str, Any]) -> dict[str, Any]:
 
 def list_chat_completions(call: Call) -> dict[str, Any]:
     model = call.query.get("model")
-    wanted = {key[9:-1]: value for key, value in call.query.as_dict().items() if key.startswith("metadata[")}
+    wanted = {
+        key[9:-1]: value
+        for key, value in call.query.as_dict().items()
+        if key.startswith("metadata[")
+    }
     return call.list_answer(
         call.store.collection("chat_completion", call.project_id),
         page_of(call.query, order="asc", before=False),
-        keep=lambda one: model in (None, one.body["model"]) and wanted.items() <= one.body["metadata"].items(),
+        keep=lambda one: (
+            model in (None, one.body["model"]) and wanted.items() <= one.body["metadata"].items()
+        ),
     )
 
 
@@ -211,7 +228,12 @@ def delete_chat_completion(call: Call) -> dict[str, Any]:
 def list_messages(call: Call) -> dict[str, Any]:
     completion = _completion(call)
     items = [
-        {"id": f"{completion.id}-{at}", "role": message["role"], "content": _text_of(message), "refusal": None}
+        {
+            "id": f"{completion.id}-{at}",
+            "role": message["role"],
+            "content": _text_of(message),
+            "refusal": None,
+        }
         for at, message in enumerate(completion.hidden["messages"])
     ]
     places = {item["id"]: at for at, item in enumerate(items)}
@@ -274,7 +296,9 @@ def _completion(call: Call) -> Record:
     id = call.params["completion_id"]
     found = call.store.get("chat_completion", call.project_id, id)
     if found is None:
-        raise not_found(f"Chat completion with id '{id}' not found.", param="completion_id", code="not_found")
+        raise not_found(
+            f"Chat completion with id '{id}' not found.", param="completion_id", code="not_found"
+        )
     return found
 
 

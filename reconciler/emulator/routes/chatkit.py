@@ -28,7 +28,8 @@ _CREATE = fields(
             {
                 "automatic_thread_titling": fields({}, _SWITCH),
                 "file_upload": fields(
-                    {}, {**_SWITCH, "max_file_size": integer(1, 512), "max_files": integer(minimum=1)}
+                    {},
+                    {**_SWITCH, "max_file_size": integer(1, 512), "max_files": integer(minimum=1)},
                 ),
                 "history": fields({}, {**_SWITCH, "recent_threads": integer(minimum=1)}),
             },
@@ -56,8 +57,16 @@ def create_session(call: Call) -> dict[str, Any]:
         "max_requests_per_1_minute": pace,
         "status": "active",
         "chatkit_configuration": {
-            "automatic_thread_titling": {"enabled": True, **asked.get("automatic_thread_titling", {})},
-            "file_upload": {"enabled": False, "max_file_size": None, "max_files": None, **asked.get("file_upload", {})},
+            "automatic_thread_titling": {
+                "enabled": True,
+                **asked.get("automatic_thread_titling", {}),
+            },
+            "file_upload": {
+                "enabled": False,
+                "max_file_size": None,
+                "max_files": None,
+                **asked.get("file_upload", {}),
+            },
             "history": {"enabled": True, "recent_threads": None, **asked.get("history", {})},
         },
     }
@@ -66,7 +75,9 @@ def create_session(call: Call) -> dict[str, Any]:
 
 
 def cancel_session(call: Call) -> dict[str, Any]:
-    session = call.path_record("chatkit_session", call.project_id, "session_id", "No session found with id '{id}'.")
+    session = call.path_record(
+        "chatkit_session", call.project_id, "session_id", "No session found with id '{id}'."
+    )
     session.body["status"] = "cancelled"
     call.store.changed(session)
     return {**session.body, "client_secret": ""}
@@ -74,5 +85,7 @@ def cancel_session(call: Call) -> dict[str, Any]:
 
 ROUTES = (
     Route("POST", "/chatkit/sessions", create_session, Access.PROJECT, beta=BETA),
-    Route("POST", "/chatkit/sessions/{session_id}/cancel", cancel_session, Access.PROJECT, beta=BETA),
+    Route(
+        "POST", "/chatkit/sessions/{session_id}/cancel", cancel_session, Access.PROJECT, beta=BETA
+    ),
 )

@@ -35,7 +35,9 @@ def create_permissions(call: Call) -> dict[str, Any]:
     """Grant all, or none if one project does not exist; existing permissions are kept."""
     known = {one.body["project_id"]: one for one in _permissions(call).ordered()}
     wanted = [_project(call, id) for id in dict.fromkeys(call.json(_CREATE)["project_ids"])]
-    return envelope([(known.get(one.id) or _permitted(call, one)).body for one in wanted], more=False)
+    return envelope(
+        [(known.get(one.id) or _permitted(call, one)).body for one in wanted], more=False
+    )
 
 
 def delete_permission(call: Call) -> dict[str, Any]:

@@ -81,7 +81,11 @@ def create_completion(call: Call) -> dict[str, Any]:
             }
             for index, (prompt, words, is_cut) in enumerate(said)
         ],
-        "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        "usage": {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+        },
     }
 
 

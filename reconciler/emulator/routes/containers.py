@@ -13,7 +13,11 @@ from reconciler.emulator.store import Record
 from reconciler.emulator.validation import choice, fields, integer, listed, tagged, text
 
 _DOMAIN_SECRET = fields(
-    {"domain": text(minimum=1), "name": text(minimum=1), "value": text(minimum=1, maximum=10_485_760)}
+    {
+        "domain": text(minimum=1),
+        "name": text(minimum=1),
+        "value": text(minimum=1, maximum=10_485_760),
+    }
 )
 _NETWORK = tagged(
     {
@@ -24,20 +28,27 @@ _NETWORK = tagged(
         ),
     }
 )
-_SOURCE = fields({"type": choice("base64"), "media_type": choice("application/zip"), "data": text(minimum=1)})
+_SOURCE = fields(
+    {"type": choice("base64"), "media_type": choice("application/zip"), "data": text(minimum=1)}
+)
 _SKILL = tagged(
     {
         "skill_reference": fields(
-            {"type": choice("skill_reference"), "skill_id": text(minimum=1, maximum=64)}, {"version": text()}
+            {"type": choice("skill_reference"), "skill_id": text(minimum=1, maximum=64)},
+            {"version": text()},
         ),
-        "inline": fields({"type": choice("inline"), "name": text(), "description": text(), "source": _SOURCE}),
+        "inline": fields(
+            {"type": choice("inline"), "name": text(), "description": text(), "source": _SOURCE}
+        ),
     }
 )
 _CREATE = fields(
     {"name": text()},
     {
         "file_ids": listed(text()),
-        "expires_after": fields({"anchor": choice("last_active_at"), "minutes": integer(minimum=1)}),
+        "expires_after": fields(
+            {"anchor": choice("last_active_at"), "minutes": integer(minimum=1)}
+        ),
         "skills": listed(_SKILL),
         "memory_limit": choice("1g", "4g", "16g", "64g"),
         "network_policy": _NETWORK,
@@ -50,12 +61,17 @@ def list_containers(call: Call) -> dict[str, Any]:
     name = call.query.get("name")
     containers = call.store.collection("container", call.project_id)
     keep = lambda one: name in (None, one.body["name"])  # noqa: E731 - one line of a call
-    return call.list_answer(containers, page_of(call.query, before=False), render=lambda c: _show(call, c), keep=keep)
+    return call.list_answer(
+        containers, page_of(call.query, before=False), render=lambda c: _show(call, c), keep=keep
+    )
 
 
 def create_container(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
-    files = [find_file(call.store, call.project_id, id, param="file_ids") for id in sent.get("file_ids", [])]
+    files = [
+        find_file(call.store, call.project_id, id, param="file_ids")
+        for id in sent.get("file_ids", [])
+    ]
     network = sent.get("network_policy", {"type": "disabled"})
     body = {
         "id": ids.fresh("container"),
@@ -66,7 +82,9 @@ def create_container(call: Call) -> dict[str, Any]:
         "last_active_at": call.now,
         "expires_after": sent.get("expires_after", {"anchor": "last_active_at", "minutes": 20}),
         "memory_limit": sent.get("memory_limit", "1g"),
-        "network_policy": {name: value for name, value in network.items() if name != "domain_secrets"},
+        "network_policy": {
+            name: value for name, value in network.items() if name != "domain_secrets"
+        },
     }
     container = call.store.add("container", call.project_id, body)
     for file in files:
@@ -87,7 +105,9 @@ def delete_container(call: Call) -> dict[str, Any]:
 
 def list_files(call: Call) -> dict[str, Any]:
     container = _container(call)
-    return call.list_answer(call.store.collection("container_file", container.id), page_of(call.query, before=False))
+    return call.list_answer(
+        call.store.collection("container_file", container.id), page_of(call.query, before=False)
+    )
 
 
 def create_file(call: Call) -> dict[str, Any]:
@@ -131,11 +151,16 @@ def _put(call: Call, container: Record, filename: str, content: bytes) -> Record
 
 def _show(call: Call, container: Record) -> dict[str, Any]:
     until = container.body["last_active_at"] + container.body["expires_after"]["minutes"] * 60
-    return {**container.body, "status": "expired" if until <= call.now else container.body["status"]}
+    return {
+        **container.body,
+        "status": "expired" if until <= call.now else container.body["status"],
+    }
 
 
 def _container(call: Call) -> Record:
-    return call.path_record("container", call.project_id, "container_id", "Container with id '{id}' not found.")
+    return call.path_record(
+        "container", call.project_id, "container_id", "Container with id '{id}' not found."
+    )
 
 
 def _file(call: Call) -> Record:

@@ -28,8 +28,12 @@ _DETAIL = choice("auto", "low", "high", "original")
 _NAMES = {"file_id": nullable(text()), "detail": _DETAIL}
 _PART = tagged(
     {
-        "input_text": fields({"type": anything, "text": text()}, {"prompt_cache_breakpoint": anything}),
-        "output_text": fields({"type": anything, "text": text()}, {"annotations": anything, "logprobs": anything}),
+        "input_text": fields(
+            {"type": anything, "text": text()}, {"prompt_cache_breakpoint": anything}
+        ),
+        "output_text": fields(
+            {"type": anything, "text": text()}, {"annotations": anything, "logprobs": anything}
+        ),
         "input_image": fields({"type": anything}, {**_NAMES, "image_url": nullable(text())}),
         "input_file": fields({"type": anything}, {**_NAMES, **dict.fromkeys(_FILE, text())}),
     }
@@ -46,7 +50,8 @@ def _content(value: Any, place: str) -> Any:
 
 _ROLES = ("user", "assistant", "system", "developer")
 _ITEM: Check = fields(
-    {"role": choice(*_ROLES), "content": _content}, {"type": choice("message"), "status": anything, "id": text()}
+    {"role": choice(*_ROLES), "content": _content},
+    {"type": choice("message"), "status": anything, "id": text()},
 )
 _ITEMS = listed(_ITEM, maximum=20)
 _CREATE = fields({}, {"metadata": nullable(metadata), "items": nullable(_ITEMS)})
@@ -84,12 +89,16 @@ def delete_conversation(call: Call) -> dict[str, Any]:
 
 def list_items(call: Call) -> dict[str, Any]:
     conversation = _conversation(call)
-    return call.list_answer(call.store.collection("item", conversation.id), page_of(call.query, before=False))
+    return call.list_answer(
+        call.store.collection("item", conversation.id), page_of(call.query, before=False)
+    )
 
 
 def create_items(call: Call) -> dict[str, Any]:
     conversation = _conversation(call)
-    return envelope([item.body for item in _add(call, conversation, call.json(_ADD)["items"])], more=False)
+    return envelope(
+        [item.body for item in _add(call, conversation, call.json(_ADD)["items"])], more=False
+    )
 
 
 def retrieve_item(call: Call) -> dict[str, Any]:
@@ -110,7 +119,12 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
     """An item as responses show it: a string becomes a list of one part."""
     content = item["content"]
     if isinstance(content, str):
-        content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]
+        content = [
+            {
+                "type": "output_text" if item["role"] == "assistant" else "input_text",
+                "text": content,
+            }
+        ]
     parts = [_shown_part(part) for part in content]
     return {
         "id": ids.fresh("message"),

@@ -37,7 +37,10 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def _shown(call: Call, type: str) -> dict[str, Any]:
-    return {"object": f"{'project' if _in_project(call) else 'organization'}.data_retention", "type": type}
+    return {
+        "object": f"{'project' if _in_project(call) else 'organization'}.data_retention",
+        "type": type,
+    }
 
 
 def _in_project(call: Call) -> bool:
@@ -46,6 +49,9 @@ def _in_project(call: Call) -> bool:
 
 ROUTES = tuple(
     Route(method, path, handler, Access.ADMIN)
-    for path in ("/organization/data_retention", "/organization/projects/{project_id}/data_retention")
+    for path in (
+        "/organization/data_retention",
+        "/organization/projects/{project_id}/data_retention",
+    )
     for method, handler in (("GET", retrieve), ("POST", update))
 )

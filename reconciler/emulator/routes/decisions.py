@@ -11,7 +11,17 @@ from typing import Any
 
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.speaking import tokens, usable
-from reconciler.emulator.validation import anything, choice, fields, listed, mapping, nullable, tagged, text, wrong_type
+from reconciler.emulator.validation import (
+    anything,
+    choice,
+    fields,
+    listed,
+    mapping,
+    nullable,
+    tagged,
+    text,
+    wrong_type,
+)
 
 _LIKELY, _UNLIKELY = 0.9, 0.1
 
@@ -70,17 +80,22 @@ def create_decision(call: Call) -> dict[str, Any]:
 def _answer(question: dict[str, Any], said: str) -> dict[str, Any]:
     head = {"type": question["type"], "name": question.get("name")}
     if question["type"] == "predicate":
-        named = any(word in said for word in re.findall(r"\w{4,}", question["instructions"].lower()))
+        named = any(
+            word in said for word in re.findall(r"\w{4,}", question["instructions"].lower())
+        )
         return {**head, "probability": _LIKELY if named else _UNLIKELY}
     if question["type"] == "choice":
         values = [one["value"] for one in question["choices"]]
         taken = next((value for value in values if str(value).lower() in said), values[0])
-        shares = [{"value": value, "probability": _share(value == taken, len(values))} for value in values]
+        shares = [
+            {"value": value, "probability": _share(value == taken, len(values))} for value in values
+        ]
         return {**head, "choice": taken, "confidence": _LIKELY, "probabilities": shares}
     labels = [one["label"] for one in question["levels"]]
     best = next((at for at, label in enumerate(labels) if label.lower() in said), 0)
     shares = [
-        {"label": label, "value": at, "probability": _share(at == best, len(labels))} for at, label in enumerate(labels)
+        {"label": label, "value": at, "probability": _share(at == best, len(labels))}
+        for at, label in enumerate(labels)
     ]
     return {**head, "score": float(best), "confidence": _LIKELY, "probabilities": shares}
 

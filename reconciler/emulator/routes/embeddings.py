@@ -32,7 +32,11 @@ def _input(value: Any, place: str) -> list[str]:
 
 _BODY = fields(
     {"input": _input, "model": text()},
-    {"encoding_format": choice("float", "base64"), "dimensions": integer(minimum=1), "user": text()},
+    {
+        "encoding_format": choice("float", "base64"),
+        "dimensions": integer(minimum=1),
+        "user": text(),
+    },
 )
 
 
@@ -61,7 +65,9 @@ def _size(model: str, wanted: int | None) -> int:
     if model == "text-embedding-ada-002":
         raise bad_request("This model does not support specifying dimensions.", param="dimensions")
     if wanted > size:
-        raise bad_request(f"Invalid 'dimensions': at most {size} for this model.", param="dimensions")
+        raise bad_request(
+            f"Invalid 'dimensions': at most {size} for this model.", param="dimensions"
+        )
     return wanted
 
 

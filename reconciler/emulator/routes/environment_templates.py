@@ -42,7 +42,9 @@ def create_template(call: Call) -> dict[str, Any]:
         "name": None,
         **{name: hosted.shown(name, value) for name, value in _DEFAULTS.items()},
     }
-    template = call.store.add("environment_template", call.project_id, body, env={}, setup_commands=[])
+    template = call.store.add(
+        "environment_template", call.project_id, body, env={}, setup_commands=[]
+    )
     _take(template, sent)
     return template.body
 
@@ -65,7 +67,9 @@ def delete_template(call: Call) -> dict[str, Any]:
 
 def _template(call: Call) -> Record:
     refusal = "No environment template found with id '{id}'."
-    return call.path_record("environment_template", call.project_id, "environment_template_id", refusal)
+    return call.path_record(
+        "environment_template", call.project_id, "environment_template_id", refusal
+    )
 
 
 def _take(template: Record, sent: dict[str, Any]) -> None:
@@ -73,7 +77,9 @@ def _take(template: Record, sent: dict[str, Any]) -> None:
         if name in hosted.CONFIDENTIAL:
             template.hidden[name] = value or type(template.hidden[name])()
         else:
-            template.body[name] = hosted.shown(name, _DEFAULTS.get(name) if value is None else value)
+            template.body[name] = hosted.shown(
+                name, _DEFAULTS.get(name) if value is None else value
+            )
 
 
 _ALL = "/agents/environments/templates"

@@ -58,18 +58,24 @@ _INPUT = tagged(
 _SAMPLED = {"input_messages": _INPUT, "sampling_params": mapping, "model": text(minimum=1)}
 _DATA = tagged(
     {
-        "jsonl": fields({"type": anything, "source": tagged({"file_content": _CONTENT, "file_id": _FILE})}),
+        "jsonl": fields(
+            {"type": anything, "source": tagged({"file_content": _CONTENT, "file_id": _FILE})}
+        ),
         "completions": fields(
             {
                 "type": anything,
-                "source": tagged({"file_content": _CONTENT, "file_id": _FILE, "stored_completions": _STORED}),
+                "source": tagged(
+                    {"file_content": _CONTENT, "file_id": _FILE, "stored_completions": _STORED}
+                ),
             },
             _SAMPLED,
         ),
         "responses": fields(
             {
                 "type": anything,
-                "source": tagged({"file_content": _CONTENT, "file_id": _FILE, "responses": _RESPONSES}),
+                "source": tagged(
+                    {"file_content": _CONTENT, "file_id": _FILE, "responses": _RESPONSES}
+                ),
             },
             _SAMPLED,
         ),
@@ -139,7 +145,9 @@ def list_items(call: Call) -> dict[str, Any]:
     items = items[::-1] if page.descending else items
     known = [item["id"] for item in items]
     if page.after is not None and page.after not in known:
-        raise bad_request(f"Invalid 'after': no object with id '{page.after}' in this list.", param="after")
+        raise bad_request(
+            f"Invalid 'after': no object with id '{page.after}' in this list.", param="after"
+        )
     rest = items[known.index(page.after) + 1 :] if page.after is not None else items
     return envelope(rest[: page.limit], len(rest) > page.limit)
 
@@ -160,11 +168,16 @@ def _rows(call: Call, source: dict[str, Any]) -> tuple[list[dict[str, Any]], dic
         return [], None
     file = find_file(call.store, call.project_id, source["id"])
     rows = []
-    for at, line in enumerate(file.hidden["content"].decode("utf-8", "replace").splitlines(), start=1):
+    for at, line in enumerate(
+        file.hidden["content"].decode("utf-8", "replace").splitlines(), start=1
+    ):
         try:
             rows.append(_ROW(json.loads(line), "item"))
         except (ValueError, ApiError):
-            return [], {"code": "invalid_file", "message": f"Line {at} of the file is not a valid item."}
+            return [], {
+                "code": "invalid_file",
+                "message": f"Line {at} of the file is not a valid item.",
+            }
     return rows, None
 
 
@@ -255,7 +268,9 @@ def _status(run: Record, share: float) -> str:
 
 
 def _run(call: Call) -> Record:
-    return call.path_record("eval_run", find_eval(call).id, "run_id", "No run found with id '{id}'.")
+    return call.path_record(
+        "eval_run", find_eval(call).id, "run_id", "No run found with id '{id}'."
+    )
 
 
 _ALL = "/evals/{eval_id}/runs"

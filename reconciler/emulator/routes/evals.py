@@ -25,7 +25,9 @@ from reconciler.emulator.validation import (
 
 _SOURCE = tagged(
     {
-        "custom": fields({"type": anything, "item_schema": mapping}, {"include_sample_schema": boolean()}),
+        "custom": fields(
+            {"type": anything, "item_schema": mapping}, {"include_sample_schema": boolean()}
+        ),
         "logs": fields({"type": anything}, {"metadata": mapping}),
         "stored_completions": fields({"type": anything}, {"metadata": mapping}),
     }
@@ -37,7 +39,11 @@ _CREATE = fields(
 _UPDATE = fields({}, {"name": text(), "metadata": nullable(metadata)})
 _SAMPLE = {
     "type": "object",
-    "properties": {"model": {"type": "string"}, "output_text": {"type": "string"}, "choices": {"type": "array"}},
+    "properties": {
+        "model": {"type": "string"},
+        "output_text": {"type": "string"},
+        "choices": {"type": "array"},
+    },
     "required": ["model", "choices"],
 }
 
@@ -47,7 +53,8 @@ def list_evals(call: Call) -> dict[str, Any]:
     if by not in ("created_at", "updated_at"):
         raise invalid_value(by, "order_by", ("created_at", "updated_at"))
     return call.list_answer(
-        call.store.collection("eval", call.project_id), page_of(call.query, order="asc", before=False)
+        call.store.collection("eval", call.project_id),
+        page_of(call.query, order="asc", before=False),
     )
 
 
@@ -95,7 +102,10 @@ def find_eval(call: Call) -> Record:
 
 def _shown_source(sent: dict[str, Any]) -> dict[str, Any]:
     """The source as responses show it: one schema of items and, if requested, samples."""
-    schema: dict[str, Any] = {"type": "object", "properties": {"item": sent.get("item_schema", {"type": "object"})}}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"item": sent.get("item_schema", {"type": "object"})},
+    }
     if sent["type"] != "custom" or sent.get("include_sample_schema"):
         schema["properties"]["sample"] = _SAMPLE
     schema["required"] = list(schema["properties"])

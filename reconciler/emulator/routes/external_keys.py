@@ -18,7 +18,10 @@ _PURPOSE = choice("ekm", "psp_decryption")
 
 def _of(type: str, required: str, optional: str = "") -> Check:
     names = dict.fromkeys(("name", *required.split()), _SOME)
-    return fields({"type": choice(type), **names}, {"purpose": _PURPOSE, **dict.fromkeys(optional.split(), _SOME)})
+    return fields(
+        {"type": choice(type), **names},
+        {"purpose": _PURPOSE, **dict.fromkeys(optional.split(), _SOME)},
+    )
 
 
 _CREATE = tagged(
@@ -69,7 +72,9 @@ def retrieve_key(call: Call) -> dict[str, Any]:
 def remove_key(call: Call) -> dict[str, Any]:
     key = _key(call)
     if _users(call, key):
-        raise bad_request("The key is used by a project and cannot be removed.", param="external_key_id")
+        raise bad_request(
+            "The key is used by a project and cannot be removed.", param="external_key_id"
+        )
     log(call, "external_key.removed", key.id)
     shown = _render(call, key)
     call.store.remove(key)
@@ -92,7 +97,9 @@ def _users(call: Call, key: Record) -> list[str]:
 
 
 def _key(call: Call) -> Record:
-    return call.path_record("external_key", ORGANIZATION, "external_key_id", "No external key found with id '{id}'.")
+    return call.path_record(
+        "external_key", ORGANIZATION, "external_key_id", "No external key found with id '{id}'."
+    )
 
 
 _ALL = "/organization/external_keys"

@@ -53,7 +53,9 @@ def register_storage(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
     project = call.store.get("project", ORGANIZATION, sent["project_id"])
     if project is None or project.body["status"] != "active":
-        raise bad_request(f"No active project found with id '{sent['project_id']}'.", param="project_id")
+        raise bad_request(
+            f"No active project found with id '{sent['project_id']}'.", param="project_id"
+        )
     body = {
         "object": "organization.external_storage",
         "id": ids.fresh("external_storage"),

@@ -6,7 +6,14 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.emulator.errors import ApiError, bad_request
-from reconciler.emulator.files import MAXIMUM_BYTES, PURPOSES, delete_file, find_file, has_expired, make_file
+from reconciler.emulator.files import (
+    MAXIMUM_BYTES,
+    PURPOSES,
+    delete_file,
+    find_file,
+    has_expired,
+    make_file,
+)
 from reconciler.emulator.paging import page_of
 from reconciler.emulator.routing import Access, Call, Form, Reply, Route, Upload
 
@@ -30,10 +37,14 @@ def create_file(call: Call) -> dict[str, Any]:
     form = call.form
     for name in form:
         if name not in _FIELDS:
-            raise _schema_error(f"Additional properties are not allowed ('{name}' was unexpected)", name)
+            raise _schema_error(
+                f"Additional properties are not allowed ('{name}' was unexpected)", name
+            )
     upload = _required(form, "file")
     if not isinstance(upload, Upload):
-        raise _schema_error("Expected file to be of type 'file', got 'str' instead - 'file'", "file")
+        raise _schema_error(
+            "Expected file to be of type 'file', got 'str' instead - 'file'", "file"
+        )
     purpose = _required(form, "purpose")
     if purpose not in PURPOSES:
         raise _schema_error(f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'", "purpose")
@@ -69,7 +80,11 @@ def download_file(call: Call) -> Reply:
     name = file.body["filename"]
     plain = name.isascii() and name.isprintable() and '"' not in name and "\\" not in name
     shown = f'filename="{name}"' if plain else f"filename*=UTF-8''{quote(name)}"
-    return Reply(file.hidden["content"], "application/octet-stream", {"content-disposition": f"attachment; {shown}"})
+    return Reply(
+        file.hidden["content"],
+        "application/octet-stream",
+        {"content-disposition": f"attachment; {shown}"},
+    )
 
 
 def _required(form: Form, name: str) -> str | Upload:

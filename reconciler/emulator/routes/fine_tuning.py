@@ -50,18 +50,26 @@ _HYPERPARAMETERS = {
         "eval_samples": _auto_or(integer(1)),
     },
 }
-_SETTLED = {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 2.0, "beta": 0.1, "compute_multiplier": 1.0}
+_SETTLED = {
+    "n_epochs": 3,
+    "batch_size": 1,
+    "learning_rate_multiplier": 2.0,
+    "beta": 0.1,
+    "compute_multiplier": 1.0,
+}
 _METHOD = fields(
     {"type": choice(*_HYPERPARAMETERS)},
     {
         name: fields(
-            {"grader": graders.GRADER} if name == "reinforcement" else {}, {"hyperparameters": fields({}, known)}
+            {"grader": graders.GRADER} if name == "reinforcement" else {},
+            {"hyperparameters": fields({}, known)},
         )
         for name, known in _HYPERPARAMETERS.items()
     },
 )
 _WANDB = fields(
-    {"project": text(minimum=1)}, {"name": nullable(text()), "entity": nullable(text()), "tags": listed(text())}
+    {"project": text(minimum=1)},
+    {"name": nullable(text()), "entity": nullable(text()), "tags": listed(text())},
 )
 _CREATE = fields(
     {"model": text(minimum=1), "training_file": text(minimum=1)},
@@ -71,7 +79,9 @@ _CREATE = fields(
         "seed": nullable(integer(0, 2_147_483_647)),
         "method": _METHOD,
         "hyperparameters": fields({}, _SUPERVISED),
-        "integrations": nullable(listed(fields({"type": choice("wandb"), "wandb": _WANDB}), maximum=5)),
+        "integrations": nullable(
+            listed(fields({"type": choice("wandb"), "wandb": _WANDB}), maximum=5)
+        ),
         "metadata": nullable(metadata),
     },
 )
@@ -81,7 +91,11 @@ def list_jobs(call: Call) -> dict[str, Any]:
     found = call.store.collection("fine_tuning_job", call.project_id)
     for job in list(found.ordered()):
         _settle(call, job)
-    wanted = {key[9:-1]: value for key, value in call.query.as_dict().items() if key.startswith("metadata[")}
+    wanted = {
+        key[9:-1]: value
+        for key, value in call.query.as_dict().items()
+        if key.startswith("metadata[")
+    }
     answer = call.list_answer(
         found,
         page_of(call.query, order=None, before=False, descending=True),
@@ -93,11 +107,17 @@ def list_jobs(call: Call) -> dict[str, Any]:
 
 def create_job(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
-    model = FINE_TUNABLE.get(sent["model"], sent["model"] if sent["model"].startswith("ft:") else None)
+    model = FINE_TUNABLE.get(
+        sent["model"], sent["model"] if sent["model"].startswith("ft:") else None
+    )
     if model is None:
         message = f"Model {sent['model']} is not available for fine-tuning or does not exist."
         raise bad_request(message, code="model_not_available")
-    files = [_training_data(call, name, sent[name]) for name in ("training_file", "validation_file") if sent.get(name)]
+    files = [
+        _training_data(call, name, sent[name])
+        for name in ("training_file", "validation_file")
+        if sent.get(name)
+    ]
     method = sent.get("method") or {
         "type": "supervised",
         "supervised": {"hyperparameters": sent.get("hyperparameters")},
@@ -113,7 +133,9 @@ def create_job(call: Call) -> dict[str, Any]:
         "validation_file": sent.get("validation_file"),
         "training_file": sent["training_file"],
         "user_provided_suffix": sent.get("suffix"),
-        "seed": crc32(files[0].hidden["content"]) // 2 if sent.get("seed") is None else sent["seed"],
+        "seed": crc32(files[0].hidden["content"]) // 2
+        if sent.get("seed") is None
+        else sent["seed"],
         "integrations": sent.get("integrations") or [],
         "metadata": sent.get("metadata"),
         "usage_metrics": None,
@@ -125,7 +147,13 @@ def create_job(call: Call) -> dict[str, Any]:
     timing = jobs.timing(call.store, call.options)
     error = next(iter(mistakes), None)
     job = call.store.add(
-        "fine_tuning_job", call.project_id, body, **timing, method=_with_all(method), error=error, tokens=tokens
+        "fine_tuning_job",
+        call.project_id,
+        body,
+        **timing,
+        method=_with_all(method),
+        error=error,
+        tokens=tokens,
     )
     answer = show(job, timing["began"], is_new=True)
     _settle(call, job)
@@ -166,16 +194,28 @@ def list_events(call: Call) -> dict[str, Any]:
 def list_checkpoints(call: Call) -> dict[str, Any]:
     job = _job(call)
     page = page_of(call.query, default=10, order=None, before=False, descending=True)
-    checkpoints = [_checkpoint(job, step) for step in (_STEPS, _STEPS - 1)] if job.body["fine_tuned_model"] else []
+    checkpoints = (
+        [_checkpoint(job, step) for step in (_STEPS, _STEPS - 1)]
+        if job.body["fine_tuned_model"]
+        else []
+    )
     found, more = _after(checkpoints, page.after, page.limit)
-    ends = {"first_id": found[0]["id"], "last_id": found[-1]["id"]} if found else {"first_id": None, "last_id": None}
+    ends = (
+        {"first_id": found[0]["id"], "last_id": found[-1]["id"]}
+        if found
+        else {"first_id": None, "last_id": None}
+    )
     return {"object": "list", "data": found, **ends, "has_more": more}
 
 
-def _after(items: list[dict[str, Any]], cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], bool]:
+def _after(
+    items: list[dict[str, Any]], cursor: str | None, limit: int
+) -> tuple[list[dict[str, Any]], bool]:
     known = [item["id"] for item in items]
     if cursor is not None and cursor not in known:
-        raise bad_request(f"Invalid 'after': no object with id '{cursor}' in this list.", param="after")
+        raise bad_request(
+            f"Invalid 'after': no object with id '{cursor}' in this list.", param="after"
+        )
     rest = items[known.index(cursor) + 1 :] if cursor is not None else items
     return rest[:limit], len(rest) > limit
 
@@ -193,7 +233,14 @@ def _events(job: Record, now: float) -> list[dict[str, Any]]:
         for step in range(1, _STEPS + 1):
             loss = round(2.0 / step, 2)
             metrics = {"step": step, "total_steps": _STEPS, "train_loss": loss}
-            said.append((0.2 + 0.08 * step, "info", f"Step {step}/{_STEPS}: training loss={loss:.2f}", metrics))
+            said.append(
+                (
+                    0.2 + 0.08 * step,
+                    "info",
+                    f"Step {step}/{_STEPS}: training loss={loss:.2f}",
+                    metrics,
+                )
+            )
         said.append((1.0, "info", "The job has successfully completed", {}))
     reached = [one for one in said if one[0] <= share + 1e-9]
     if job.hidden["stopped"] is not None:
@@ -220,7 +267,11 @@ def _checkpoint(job: Record, step: int) -> dict[str, Any]:
         "created_at": int(job.hidden["due"]),
         "fine_tuned_model_checkpoint": model if step == _STEPS else f"{model}:ckpt-step-{step}",
         "fine_tuning_job_id": job.id,
-        "metrics": {"step": step, "train_loss": round(2.0 / step, 2), "train_mean_token_accuracy": 0.9},
+        "metrics": {
+            "step": step,
+            "train_loss": round(2.0 / step, 2),
+            "train_mean_token_accuracy": 0.9,
+        },
         "step_number": step,
     }
 
@@ -230,7 +281,11 @@ def show(job: Record, now: float, *, is_new: bool = False) -> dict[str, Any]:
     share = 0.0 if is_new else jobs.share(job, now)
     status = _status(job, share)
     over = status in ("succeeded", "failed", "cancelled")
-    method = job.hidden["method"] if status in ("validating_files", "queued") else _resolved(job.hidden["method"])
+    method = (
+        job.hidden["method"]
+        if status in ("validating_files", "queued")
+        else _resolved(job.hidden["method"])
+    )
     ended = job.hidden["stopped"] if job.hidden["stopped"] is not None else job.hidden["due"]
     hyperparameters = method[method["type"]]["hyperparameters"]
     return {
@@ -261,14 +316,18 @@ def _with_all(method: dict[str, Any]) -> dict[str, Any]:
     kind = method["type"]
     own = method.get(kind) or {}
     known = {name: "auto" for name in _HYPERPARAMETERS[kind] if name != "reasoning_effort"}
-    return {"type": kind, kind: {**own, "hyperparameters": {**known, **(own.get("hyperparameters") or {})}}}
+    return {
+        "type": kind,
+        kind: {**own, "hyperparameters": {**known, **(own.get("hyperparameters") or {})}},
+    }
 
 
 def _resolved(method: dict[str, Any]) -> dict[str, Any]:
     kind = method["type"]
     own = method[kind]
     settled = {
-        name: _SETTLED.get(name, 1) if value == "auto" else value for name, value in own["hyperparameters"].items()
+        name: _SETTLED.get(name, 1) if value == "auto" else value
+        for name, value in own["hyperparameters"].items()
     }
     return {"type": kind, kind: {**own, "hyperparameters": settled}}
 
@@ -282,13 +341,17 @@ def _training_data(call: Call, name: str, id: str) -> Record:
 
 def _mistake(file: Record) -> dict[str, Any] | None:
     """The error in a file of examples, in the wording of the job."""
-    for at, line in enumerate(file.hidden["content"].decode("utf-8", "replace").splitlines(), start=1):
+    for at, line in enumerate(
+        file.hidden["content"].decode("utf-8", "replace").splitlines(), start=1
+    ):
         try:
             is_good = isinstance(json.loads(line), dict)
         except ValueError:
             is_good = False
         if not is_good:
-            message = f"Invalid file format. Line {at} of {file.body['filename']} is not a JSON object."
+            message = (
+                f"Invalid file format. Line {at} of {file.body['filename']} is not a JSON object."
+            )
             return {"code": "invalid_training_file", "message": message, "param": "training_file"}
     return None
 
@@ -303,7 +366,13 @@ def _settle(call: Call, job: Record) -> None:
         return
     name = f"ft:{job.body['model']}:emulator:{job.body['user_provided_suffix'] or ''}:{job.id[-8:]}"
     job.body["fine_tuned_model"] = name
-    body = {"id": name, "object": "model", "created": call.now, "owned_by": ORGANIZATION, "shutdown_date": None}
+    body = {
+        "id": name,
+        "object": "model",
+        "created": call.now,
+        "owned_by": ORGANIZATION,
+        "shutdown_date": None,
+    }
     call.store.add("model", call.project_id, body)
     rows = "".join(f"{step},{2.0 / step:.2f}\n" for step in range(1, _STEPS + 1))
     results = make_file(
@@ -320,7 +389,9 @@ def _job(call: Call) -> Record:
     id = call.params["fine_tuning_job_id"]
     job = call.store.get("fine_tuning_job", call.project_id, id)
     if job is None:
-        raise not_found(f"Could not find fine tune: {id}", param="fine_tune_id", code="fine_tune_not_found")
+        raise not_found(
+            f"Could not find fine tune: {id}", param="fine_tune_id", code="fine_tune_not_found"
+        )
     _settle(call, job)
     return job
 

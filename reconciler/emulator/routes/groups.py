@@ -65,7 +65,9 @@ def delete_group(call: Call) -> dict[str, Any]:
 def list_members(call: Call) -> dict[str, Any]:
     page = page_of(call.query, default=100, maximum=1000, order="desc", before=False)
     found, more = call.page(call.store.collection("group_user", _group(call).id), page)
-    return token_envelope([_shown(call, member) for member in found], found[-1].id if more else None)
+    return token_envelope(
+        [_shown(call, member) for member in found], found[-1].id if more else None
+    )
 
 
 def add_member(call: Call) -> dict[str, Any]:
@@ -97,7 +99,9 @@ def remove_member(call: Call) -> dict[str, Any]:
 def _group(call: Call, *, to_change: bool = False) -> Record:
     group = call.path_record("group", ORGANIZATION, "group_id", "No group found with id '{id}'.")
     if to_change and group.body["is_scim_managed"]:
-        raise bad_request("The group is managed through SCIM and cannot be changed here.", param="group_id")
+        raise bad_request(
+            "The group is managed through SCIM and cannot be changed here.", param="group_id"
+        )
     return group
 
 

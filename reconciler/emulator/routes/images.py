@@ -11,9 +11,27 @@ from reconciler.emulator.errors import bad_request
 from reconciler.emulator.forms import from_form
 from reconciler.emulator.routing import Access, Call, Route, Upload
 from reconciler.emulator.speaking import no_stream, tokens, usable
-from reconciler.emulator.validation import Check, anything, boolean, choice, fields, integer, nullable, text
+from reconciler.emulator.validation import (
+    Check,
+    anything,
+    boolean,
+    choice,
+    fields,
+    integer,
+    nullable,
+    text,
+)
 
-_SIZES = ("auto", "1024x1024", "1536x1024", "1024x1536", "256x256", "512x512", "1792x1024", "1024x1792")
+_SIZES = (
+    "auto",
+    "1024x1024",
+    "1536x1024",
+    "1024x1536",
+    "256x256",
+    "512x512",
+    "1792x1024",
+    "1024x1792",
+)
 _SHARED: dict[str, Check] = {
     "model": nullable(text()),
     "n": nullable(integer(1, 10)),
@@ -33,10 +51,15 @@ _DRAWN: dict[str, Check] = {
 _PROMPT = {"prompt": text(minimum=1, maximum=32_000)}
 _GENERATE = fields(
     _PROMPT,
-    {**_DRAWN, "moderation": nullable(choice("low", "auto")), "style": nullable(choice("vivid", "natural"))},
+    {
+        **_DRAWN,
+        "moderation": nullable(choice("low", "auto")),
+        "style": nullable(choice("vivid", "natural")),
+    },
 )
 _EDIT = fields(
-    {**_PROMPT, "image": anything}, {**_DRAWN, "mask": anything, "input_fidelity": nullable(choice("high", "low"))}
+    {**_PROMPT, "image": anything},
+    {**_DRAWN, "mask": anything, "input_fidelity": nullable(choice("high", "low"))},
 )
 _VARY = fields({"image": anything}, _SHARED)
 _NUMBERS = ("n", "output_compression", "partial_images", "stream")
@@ -69,10 +92,21 @@ def _drawn(call: Call, sent: dict[str, Any], usual: str) -> dict[str, Any]:
     model = usable(call, sent.get("model") or usual, "image")
     is_old = model.startswith("dall-e")
     if not is_old and sent.get("response_format"):
-        raise bad_request("Unknown parameter: 'response_format'.", param="response_format", code="unknown_parameter")
+        raise bad_request(
+            "Unknown parameter: 'response_format'.",
+            param="response_format",
+            code="unknown_parameter",
+        )
     as_link = is_old and sent.get("response_format") != "b64_json"
-    picture = {"url": "https://images.invalid/dot.png"} if as_link else {"b64_json": base64.b64encode(_dot()).decode()}
-    answer: dict[str, Any] = {"created": call.now, "data": [dict(picture) for _ in range(sent.get("n") or 1)]}
+    picture = (
+        {"url": "https://images.invalid/dot.png"}
+        if as_link
+        else {"b64_json": base64.b64encode(_dot()).decode()}
+    )
+    answer: dict[str, Any] = {
+        "created": call.now,
+        "data": [dict(picture) for _ in range(sent.get("n") or 1)],
+    }
     if is_old:
         return answer
     read = tokens(sent.get("prompt") or "")
@@ -96,7 +130,9 @@ def _dot() -> bytes:
     """The smallest valid image: one white pixel."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
     dot = zlib.compress(b"\0\xff\xff\xff")

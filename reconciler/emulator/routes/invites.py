@@ -34,7 +34,9 @@ def create_invite(call: Call) -> dict[str, Any]:
     projects = sent.get("projects", [{"id": world.DEFAULT_PROJECT, "role": "member"}])
     for index, project in enumerate(projects):
         if call.store.get("project", ORGANIZATION, project["id"]) is None:
-            raise not_found(f"No project found with id '{project['id']}'.", param=f"projects[{index}].id")
+            raise not_found(
+                f"No project found with id '{project['id']}'.", param=f"projects[{index}].id"
+            )
     body = {
         "object": "organization.invite",
         "id": ids.fresh("invite"),
@@ -90,7 +92,9 @@ def _refuse_known(call: Call, email: str) -> None:
     invites = call.store.collection("invite", ORGANIZATION).ordered()
     pending = [invite for invite in invites if _render(call, invite)["status"] == "pending"]
     if any(record.body["email"].lower() == email.lower() for record in (*users, *pending)):
-        raise bad_request(f"'{email}' is a member of the organization or has been invited.", param="email")
+        raise bad_request(
+            f"'{email}' is a member of the organization or has been invited.", param="email"
+        )
 
 
 _ALL = "/organization/invites"

@@ -50,7 +50,11 @@ _BODY = fields({"input": _input}, {"model": text()})
 def create_moderation(call: Call) -> dict[str, Any]:
     sent = call.json(_BODY)
     model = usable(call, sent.get("model", "omni-moderation-latest"), "moderation")
-    return {"id": ids.fresh("moderation"), "model": model, "results": [_result(item) for item in sent["input"]]}
+    return {
+        "id": ids.fresh("moderation"),
+        "model": model,
+        "results": [_result(item) for item in sent["input"]],
+    }
 
 
 def _result(said: str) -> dict[str, Any]:
@@ -58,7 +62,9 @@ def _result(said: str) -> dict[str, Any]:
     return {
         "flagged": any(found.values()),
         "categories": found,
-        "category_scores": {category: 0.98 if is_so else 0.0001 for category, is_so in found.items()},
+        "category_scores": {
+            category: 0.98 if is_so else 0.0001 for category, is_so in found.items()
+        },
         "category_applied_input_types": {category: ["text"] for category in CATEGORIES},
     }
 

@@ -14,7 +14,9 @@ from reconciler.emulator.validation import choice, fields, text
 
 _ADD = fields({"group_id": text(minimum=1), "role": text(minimum=1)})
 _TYPE = choice("group", "tenant_group")
-_ROLE = re.compile(r"role_\w+|role-api-project-(member|owner|viewer)(__api-project__(?P<project>\w+))?")
+_ROLE = re.compile(
+    r"role_\w+|role-api-project-(member|owner|viewer)(__api-project__(?P<project>\w+))?"
+)
 
 
 def list_groups(call: Call) -> dict[str, Any]:

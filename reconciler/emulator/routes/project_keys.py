@@ -36,7 +36,9 @@ def update_key(call: Call) -> dict[str, Any]:
     key = _key(call)
     sent = call.json(_UPDATE)
     if not sent:
-        raise bad_request("At least one of 'scopes' and 'expires_in_seconds' is required.", param="scopes")
+        raise bad_request(
+            "At least one of 'scopes' and 'expires_in_seconds' is required.", param="scopes"
+        )
     if "scopes" in sent:
         key.hidden["scopes"] = sent["scopes"]
     if "expires_in_seconds" in sent:
@@ -52,13 +54,17 @@ def delete_key(call: Call) -> dict[str, Any]:
     key = _key(call)
     of_account = key.hidden["owner"]["type"] == "service_account"
     if of_account and not call.options.service_account_keys_deletable:
-        raise bad_request("A key of a service account cannot be deleted; delete the service account instead.")
+        raise bad_request(
+            "A key of a service account cannot be deleted; delete the service account instead."
+        )
     log(call, "api_key.deleted", key.id, project=project)
     return call.removed(key, "organization.project.api_key.deleted")
 
 
 def _key(call: Call) -> Record:
-    return call.path_record("api_key", call.path_project().id, "api_key_id", "No API key found with id '{id}'.")
+    return call.path_record(
+        "api_key", call.path_project().id, "api_key_id", "No API key found with id '{id}'."
+    )
 
 
 def _render(call: Call, key: Record) -> dict[str, Any]:

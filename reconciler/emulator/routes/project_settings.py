@@ -21,7 +21,10 @@ def _all_or(item: Check) -> Check:
 
 _TIERS = fields(
     {},
-    {"default": choice("standard", "fast", "scale"), "enabled_tiers": _all_or(choice("flex", "fast", "ultrafast"))},
+    {
+        "default": choice("standard", "fast", "scale"),
+        "enabled_tiers": _all_or(choice("flex", "fast", "ultrafast")),
+    },
 )
 
 
@@ -30,18 +33,28 @@ def retrieve_models(call: Call) -> dict[str, Any]:
 
 
 def set_models(call: Call) -> dict[str, Any]:
-    return _set(call, "model_permissions", {"object": "project.model_permissions", **call.json(_MODELS)})
+    return _set(
+        call, "model_permissions", {"object": "project.model_permissions", **call.json(_MODELS)}
+    )
 
 
 def delete_models(call: Call) -> dict[str, Any]:
     project = call.path_project(to_change=True)
     call.store.remove(_models(call))
-    log(call, "project.updated", project.id, project=project, changes_requested={"model_permissions": None})
+    log(
+        call,
+        "project.updated",
+        project.id,
+        project=project,
+        changes_requested={"model_permissions": None},
+    )
     return {"object": "project.model_permissions.deleted", "deleted": True}
 
 
 def retrieve_tools(call: Call) -> dict[str, Any]:
-    stored = call.store.get("hosted_tool_permissions", call.path_project().id, "hosted_tool_permissions")
+    stored = call.store.get(
+        "hosted_tool_permissions", call.path_project().id, "hosted_tool_permissions"
+    )
     return {tool: {"enabled": True} for tool in _TOOLS} if stored is None else stored.body
 
 
@@ -51,15 +64,23 @@ def set_tools(call: Call) -> dict[str, Any]:
 
 
 def retrieve_tiers(call: Call) -> dict[str, Any]:
-    stored = call.store.get("service_tier_settings", call.path_project().id, "service_tier_settings")
-    usual = {"object": "project.service_tier_settings", "default": "standard", "enabled_tiers": "all"}
+    stored = call.store.get(
+        "service_tier_settings", call.path_project().id, "service_tier_settings"
+    )
+    usual = {
+        "object": "project.service_tier_settings",
+        "default": "standard",
+        "enabled_tiers": "all",
+    }
     return usual if stored is None else stored.body
 
 
 def set_tiers(call: Call) -> dict[str, Any]:
     sent = call.json(_TIERS)
     if not sent:
-        raise bad_request("At least one of 'default' and 'enabled_tiers' is required.", param="default")
+        raise bad_request(
+            "At least one of 'default' and 'enabled_tiers' is required.", param="default"
+        )
     return _set(call, "service_tier_settings", {**retrieve_tiers(call), **sent})
 
 

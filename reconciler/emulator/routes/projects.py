@@ -30,7 +30,9 @@ _RESIDENCY = choice(
     "AE_STORAGE_PROCESSING",
 )
 _NAME = text(minimum=1)
-_CREATE = fields({"name": _NAME}, {"residency": nullable(_RESIDENCY), "external_key_id": nullable(text())})
+_CREATE = fields(
+    {"name": _NAME}, {"residency": nullable(_RESIDENCY), "external_key_id": nullable(text())}
+)
 _MODIFY = fields({}, {"name": nullable(_NAME), "external_key_id": nullable(text())})
 
 
@@ -67,7 +69,9 @@ def modify_project(call: Call) -> dict[str, Any]:
 def archive_project(call: Call) -> dict[str, Any]:
     project = call.path_project(to_change=True)
     if project.id == world.DEFAULT_PROJECT:
-        raise bad_request("The default project of an organization cannot be archived.", param="project_id")
+        raise bad_request(
+            "The default project of an organization cannot be archived.", param="project_id"
+        )
     project.body["status"] = "archived"
     project.body["archived_at"] = call.now
     call.store.changed(project)

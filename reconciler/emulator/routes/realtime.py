@@ -92,10 +92,14 @@ _OF_REALTIME = fields(
 _OF_TRANSCRIPTION = fields({"type": anything}, {"audio": mapping, "include": _INCLUDE})
 _SECRET = fields(
     {},
-    {"expires_after": _EXPIRES, "session": tagged({"realtime": _OF_REALTIME, "transcription": _OF_TRANSCRIPTION})},
+    {
+        "expires_after": _EXPIRES,
+        "session": tagged({"realtime": _OF_REALTIME, "transcription": _OF_TRANSCRIPTION}),
+    },
 )
 _TRANSLATED = fields(
-    {"session": fields({"model": text()}, {"audio": mapping, "include": anything})}, {"expires_after": _EXPIRES}
+    {"session": fields({"model": text()}, {"audio": mapping, "include": anything})},
+    {"expires_after": _EXPIRES},
 )
 
 
@@ -119,7 +123,9 @@ def create_transcription_session(call: Call) -> dict[str, Any]:
     sent = call.json(_TRANSCRIPTION)
     heard = sent.get("input_audio_transcription") or {}
     usable(call, heard.get("model", "gpt-4o-transcribe"), "transcription")
-    shown = {name: value for name, value in sent.items() if name != "client_secret" and value is not None}
+    shown = {
+        name: value for name, value in sent.items() if name != "client_secret" and value is not None
+    }
     return {
         "id": ids.fresh("session"),
         "object": "realtime.transcription_session",
@@ -155,7 +161,11 @@ def create_client_secret(call: Call) -> dict[str, Any]:
 def create_translation_secret(call: Call) -> dict[str, Any]:
     sent = call.json(_TRANSLATED)
     usable(call, sent["session"]["model"], "realtime", "transcription")
-    return _secret(call, sent, {**sent["session"], "type": "translation", "object": "realtime.translation_session"})
+    return _secret(
+        call,
+        sent,
+        {**sent["session"], "type": "translation", "object": "realtime.translation_session"},
+    )
 
 
 def _secret(call: Call, sent: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
@@ -172,5 +182,7 @@ ROUTES = (
     Route("POST", f"{_BASE}/sessions", create_session, Access.PROJECT),
     Route("POST", f"{_BASE}/transcription_sessions", create_transcription_session, Access.PROJECT),
     Route("POST", f"{_BASE}/client_secrets", create_client_secret, Access.PROJECT),
-    Route("POST", f"{_BASE}/translations/client_secrets", create_translation_secret, Access.PROJECT),
+    Route(
+        "POST", f"{_BASE}/translations/client_secrets", create_translation_secret, Access.PROJECT
+    ),
 )

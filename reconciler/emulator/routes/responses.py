@@ -45,7 +45,10 @@ def _content(value: Any, place: str) -> Any:
 
 
 def _part(**required: Any) -> Any:
-    return fields({"type": anything, **required}, {"annotations": anything, "logprobs": anything, "detail": anything})
+    return fields(
+        {"type": anything, **required},
+        {"annotations": anything, "logprobs": anything, "detail": anything},
+    )
 
 
 _PART = tagged(
@@ -54,7 +57,8 @@ _PART = tagged(
         "output_text": _part(text=text()),
         "refusal": _part(refusal=text()),
         "input_image": fields(
-            {"type": anything}, {"image_url": nullable(text()), "file_id": nullable(text()), "detail": anything}
+            {"type": anything},
+            {"image_url": nullable(text()), "file_id": nullable(text()), "detail": anything},
         ),
         "input_file": mapping,
     }
@@ -107,11 +111,19 @@ _FILE_SEARCH = fields(
 def _tool(value: Any, place: str) -> Any:
     sent = mapping(value, place)
     shape = {"function": _FUNCTION, "file_search": _FILE_SEARCH}.get(str(sent.get("type")))
-    return shape(sent, place) if shape else fields({"type": text(minimum=1)})({"type": sent.get("type")}, place) | sent
+    return (
+        shape(sent, place)
+        if shape
+        else fields({"type": text(minimum=1)})({"type": sent.get("type")}, place) | sent
+    )
 
 
 def _tool_choice(value: Any, place: str) -> Any:
-    return mapping(value, place) if isinstance(value, dict) else choice("none", "auto", "required")(value, place)
+    return (
+        mapping(value, place)
+        if isinstance(value, dict)
+        else choice("none", "auto", "required")(value, place)
+    )
 
 
 _FORMAT = tagged(
@@ -195,16 +207,25 @@ _COMPACT = fields(
 def create_response(call: Call) -> dict[str, Any]:
     sent = no_stream(call.json(_CREATE))
     if not sent.get("model"):
-        raise bad_request("Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
+        raise bad_request(
+            "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
+        )
     usable(call, sent["model"], "chat")
     if sent.get("conversation") is not None:
-        raise bad_request("The emulator puts no responses into conversations.", param="conversation")
+        raise bad_request(
+            "The emulator puts no responses into conversations.", param="conversation"
+        )
     stored, background = sent.get("store") is not False, bool(sent.get("background"))
     if background and not stored:
         raise bad_request("Background mode requires 'store' to be true.", param="background")
     items = _items(call, sent)
     outcome = _outcome(call, sent, items)
-    body = {**_shown(sent), "id": ids.fresh("response"), "created_at": call.now, "background": background}
+    body = {
+        **_shown(sent),
+        "id": ids.fresh("response"),
+        "created_at": call.now,
+        "background": background,
+    }
     if not background:
         body |= {**outcome, "completed_at": call.now}
     if stored:
@@ -261,7 +282,11 @@ def compact_conversation(call: Call) -> dict[str, Any]:
     usable(call, sent["model"] or "", "chat")
     items = _items(call, sent)
     kept = [_as_item(item) for item in items if item.get("role") == "user"]
-    summary = {"id": ids.fresh("compaction"), "type": "compaction", "encrypted_content": f"{len(items)} items"}
+    summary = {
+        "id": ids.fresh("compaction"),
+        "type": "compaction",
+        "encrypted_content": f"{len(items)} items",
+    }
     return {
         "id": ids.fresh("response"),
         "object": "response.compaction",
@@ -334,7 +359,14 @@ def _outcome(call: Call, sent: dict[str, Any], items: list[dict[str, Any]]) -> d
     if function is not None:
         arguments = json.dumps(example_of(function.get("parameters") or {"type": "object"}))
         head = {"id": ids.fresh("function_call"), "type": "function_call", "status": "completed"}
-        output.append({**head, "call_id": ids.fresh("tool_call"), "name": function["name"], "arguments": arguments})
+        output.append(
+            {
+                **head,
+                "call_id": ids.fresh("tool_call"),
+                "name": function["name"],
+                "arguments": arguments,
+            }
+        )
     else:
         shape = (sent.get("text") or {}).get("format") or {"type": "text"}
         found, passage = _searched(call, sent, said)
@@ -358,11 +390,17 @@ def _searched(call: Call, sent: dict[str, Any], said: str) -> tuple[list[dict[st
             continue
         for id in tool["vector_store_ids"]:
             store = indexing.find_store(call.store, call.project_id, id)
-            for result in search(call.store, store, {"query": [said], "filters": tool.get("filters")})["data"]:
+            for result in search(
+                call.store, store, {"query": [said], "filters": tool.get("filters")}
+            )["data"]:
                 if result["score"] > best[0]:
                     passage = result["content"][0]["text"][:_PASSAGE]
                     best = result["score"], f"{result['filename']} says: {passage}"
-        head = {"id": ids.fresh("file_search_call"), "type": "file_search_call", "status": "completed"}
+        head = {
+            "id": ids.fresh("file_search_call"),
+            "type": "file_search_call",
+            "status": "completed",
+        }
         calls.append({**head, "queries": [said], "results": None})
     return calls, best[1]
 
@@ -378,7 +416,13 @@ def _called(sent: dict[str, Any]) -> dict[str, Any] | None:
 
 def _said(words: str, status: str) -> dict[str, Any]:
     part = {"type": "output_text", "text": words, "annotations": [], "logprobs": []}
-    return {"id": ids.fresh("message"), "type": "message", "role": "assistant", "status": status, "content": [part]}
+    return {
+        "id": ids.fresh("message"),
+        "type": "message",
+        "role": "assistant",
+        "status": status,
+        "content": [part],
+    }
 
 
 def _as_item(item: dict[str, Any]) -> dict[str, Any]:
@@ -389,8 +433,17 @@ def _as_item(item: dict[str, Any]) -> dict[str, Any]:
     if isinstance(content, str):
         kind = "output_text" if item["role"] == "assistant" else "input_text"
         content = [{"type": kind, "text": content}]
-    parts = [{"annotations": [], "logprobs": [], **part} if part["type"] == "output_text" else part for part in content]
-    return {"id": item["id"], "type": "message", "role": item["role"], "status": "completed", "content": parts}
+    parts = [
+        {"annotations": [], "logprobs": [], **part} if part["type"] == "output_text" else part
+        for part in content
+    ]
+    return {
+        "id": item["id"],
+        "type": "message",
+        "role": item["role"],
+        "status": "completed",
+        "content": parts,
+    }
 
 
 def _text_of(item: dict[str, Any]) -> str:

@@ -32,7 +32,9 @@ def assign(call: Call) -> dict[str, Any]:
     role = role_of(call, call.json(_ASSIGN)["role_id"])
     scope = _scope(call, principal)
     if call.store.get("role_assignment", scope, role.id) is not None:
-        raise bad_request(f"The role is already assigned to this {principal.kind}.", param="role_id")
+        raise bad_request(
+            f"The role is already assigned to this {principal.kind}.", param="role_id"
+        )
     call.store.add("role_assignment", scope, {"id": role.id, "created_at": call.now})
     _log(call, "role.assignment.created", principal, role, project)
     shown = principal.body if principal.kind == "user" else _shown_group(principal)
@@ -48,7 +50,9 @@ def unassign(call: Call) -> dict[str, Any]:
     role = role_of(call, _grant(call)["id"])
     grant = call.store.get("role_assignment", _scope(call, principal), role.id)
     if grant is None:
-        raise bad_request("The role is inherited from a group and cannot be removed here.", param="role_id")
+        raise bad_request(
+            "The role is inherited from a group and cannot be removed here.", param="role_id"
+        )
     call.store.remove(grant)
     _log(call, "role.assignment.deleted", principal, role, project)
     return {"object": f"{principal.kind}.role.deleted", "deleted": True}
@@ -83,7 +87,9 @@ def _groups_of(store: Store, principal: Record) -> list[Record]:
     if principal.kind == "group":
         return []
     groups = store.collection("group", ORGANIZATION).ordered()
-    return [group for group in groups if store.get("group_user", group.id, principal.id) is not None]
+    return [
+        group for group in groups if store.get("group_user", group.id, principal.id) is not None
+    ]
 
 
 def _details(call: Call, grant: Record, sources: list[Record]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ _NAME = text(minimum=1)
 _PERMISSIONS = listed(text(minimum=1))
 _DESCRIPTION = {"description": nullable(text())}
 _CREATE = fields({"role_name": _NAME, "permissions": _PERMISSIONS}, _DESCRIPTION)
-_UPDATE = fields({}, {"role_name": nullable(_NAME), "permissions": nullable(_PERMISSIONS), **_DESCRIPTION})
+_UPDATE = fields(
+    {}, {"role_name": nullable(_NAME), "permissions": nullable(_PERMISSIONS), **_DESCRIPTION}
+)
 
 _PREDEFINED = {"organization": ("owner", "reader"), "project": ("member", "owner", "viewer")}
 
@@ -33,7 +35,11 @@ def create_role(call: Call) -> dict[str, Any]:
     _refuse_taken_name(call, sent["role_name"])
     body = _body(call, ids.fresh("role"), sent["role_name"], sent["permissions"], predefined=False)
     role = call.store.add("role", call.scope_id, {**body, "description": sent.get("description")})
-    shown = {"role_name": body["name"], "permissions": body["permissions"], "resource_type": body["resource_type"]}
+    shown = {
+        "role_name": body["name"],
+        "permissions": body["permissions"],
+        "resource_type": body["resource_type"],
+    }
     log(call, "role.created", role.id, project=project, **shown, resource_id=call.scope_id)
     return role.body
 
@@ -64,7 +70,9 @@ def delete_role(call: Call) -> dict[str, Any]:
     project = call.scope_project(to_change=True)
     role = _custom(call)
     if any(grant.id == role.id for grant in call.store.all("role_assignment")):
-        raise bad_request("The role is assigned to somebody and cannot be deleted.", param="role_id")
+        raise bad_request(
+            "The role is assigned to somebody and cannot be deleted.", param="role_id"
+        )
     log(call, "role.deleted", role.id, project=project)
     return call.removed(role, "role.deleted")
 
@@ -93,7 +101,9 @@ def _long_id(place: str, name: str, scope: str) -> str:
     return f"role-api-{place}-{name}__api-{place}__{scope}"
 
 
-def _body(call: Call, id: str, name: str, permissions: list[str], *, predefined: bool) -> dict[str, Any]:
+def _body(
+    call: Call, id: str, name: str, permissions: list[str], *, predefined: bool
+) -> dict[str, Any]:
     return {
         "object": "role",
         "id": id,

@@ -49,7 +49,9 @@ from reconciler.emulator.validation import (
 )
 
 _LIFETIME = 600
-_TRUNCATION = fields({"type": choice("auto", "last_messages")}, {"last_messages": nullable(integer(minimum=1))})
+_TRUNCATION = fields(
+    {"type": choice("auto", "last_messages")}, {"last_messages": nullable(integer(minimum=1))}
+)
 _NAMED_TOOL = tagged(
     {
         "code_interpreter": fields({"type": anything}),
@@ -92,10 +94,13 @@ _CREATE = fields(
         "additional_messages": nullable(listed(MESSAGE)),
     },
 )
-_CREATE_BOTH = fields(_ASSISTANT, {**_SETTINGS, "thread": THREAD, "tool_resources": nullable(RESOURCES)})
+_CREATE_BOTH = fields(
+    _ASSISTANT, {**_SETTINGS, "thread": THREAD, "tool_resources": nullable(RESOURCES)}
+)
 _MODIFY = fields({}, {"metadata": nullable(metadata)})
 _OUTPUTS = fields(
-    {"tool_outputs": listed(fields({}, {"tool_call_id": text(), "output": text()}))}, {"stream": nullable(boolean())}
+    {"tool_outputs": listed(fields({}, {"tool_call_id": text(), "output": text()}))},
+    {"stream": nullable(boolean())},
 )
 
 # --- runs
@@ -106,7 +111,9 @@ def create_thread_and_run(call: Call) -> dict[str, Any]:
     find_assistant(call, sent["assistant_id"])
     thread = make_thread(call, sent.get("thread", {}))
     if sent.get("tool_resources") is not None:
-        thread.body["tool_resources"] = tool_resources(call, thread.body["tool_resources"], sent["tool_resources"])
+        thread.body["tool_resources"] = tool_resources(
+            call, thread.body["tool_resources"], sent["tool_resources"]
+        )
     return _started(call, thread, sent)
 
 
@@ -155,7 +162,10 @@ def submit_tool_outputs(call: Call) -> dict[str, Any]:
     outputs = {one.get("tool_call_id"): one.get("output", "") for one in sent["tool_outputs"]}
     asked = [tool_call["id"] for tool_call in action["submit_tool_outputs"]["tool_calls"]]
     if sorted(outputs, key=str) != sorted(asked):
-        raise bad_request(f"Expected tool outputs for call_ids {asked}, got {list(outputs)}.", param="tool_outputs")
+        raise bad_request(
+            f"Expected tool outputs for call_ids {asked}, got {list(outputs)}.",
+            param="tool_outputs",
+        )
     for step in call.store.collection("run_step", run.id).ordered():
         for tool_call in step.body["step_details"].get("tool_calls", []):
             tool_call["function"]["output"] = outputs[tool_call["id"]]
@@ -167,7 +177,10 @@ def submit_tool_outputs(call: Call) -> dict[str, Any]:
 def _started(call: Call, thread: Record, sent: dict[str, Any]) -> dict[str, Any]:
     assistant = show_assistant(find_assistant(call, sent["assistant_id"]))
     tools = sent.get("tools")
-    words = [sent.get("instructions") or assistant["instructions"], sent.get("additional_instructions")]
+    words = [
+        sent.get("instructions") or assistant["instructions"],
+        sent.get("additional_instructions"),
+    ]
     body = {
         "id": ids.fresh("run"),
         "object": "thread.run",
@@ -177,7 +190,9 @@ def _started(call: Call, thread: Record, sent: dict[str, Any]) -> dict[str, Any]
         "status": "queued",
         "started_at": None,
         "expires_at": call.now + _LIFETIME,
-        **dict.fromkeys(("cancelled_at", "failed_at", "completed_at", "required_action", "last_error")),
+        **dict.fromkeys(
+            ("cancelled_at", "failed_at", "completed_at", "required_action", "last_error")
+        ),
         "model": sent.get("model") or assistant["model"],
         "instructions": " ".join(word for word in words if word),
         "tools": assistant["tools"] if tools is None else [completed(tool) for tool in tools],
@@ -186,7 +201,10 @@ def _started(call: Call, thread: Record, sent: dict[str, Any]) -> dict[str, Any]
         "top_p": _first(sent.get("top_p"), assistant["top_p"]),
         "max_prompt_tokens": sent.get("max_prompt_tokens"),
         "max_completion_tokens": sent.get("max_completion_tokens"),
-        "truncation_strategy": {"last_messages": None, **(sent.get("truncation_strategy") or {"type": "auto"})},
+        "truncation_strategy": {
+            "last_messages": None,
+            **(sent.get("truncation_strategy") or {"type": "auto"}),
+        },
         "incomplete_details": None,
         "usage": None,
         "response_format": sent.get("response_format") or assistant["response_format"],
@@ -204,12 +222,16 @@ def _first(value: Any, other: Any) -> Any:
 
 def _not_streamed(sent: dict[str, Any]) -> dict[str, Any]:
     if sent.get("stream"):
-        raise bad_request("The emulator does not stream runs.", param="stream", code="unsupported_value")
+        raise bad_request(
+            "The emulator does not stream runs.", param="stream", code="unsupported_value"
+        )
     return sent
 
 
 def _run(call: Call) -> Record:
-    return call.path_record("run", find_thread(call).id, "run_id", "No run found with id '{id}'.", with_param=False)
+    return call.path_record(
+        "run", find_thread(call).id, "run_id", "No run found with id '{id}'.", with_param=False
+    )
 
 
 def _put(call: Call, run: Record, **changes: Any) -> dict[str, Any]:
@@ -231,7 +253,9 @@ def _move_on(call: Call, run: Record) -> None:
     elif status == "cancelling":
         _put(call, run, status="cancelled", cancelled_at=call.now)
     elif status == "in_progress":
-        functions = [tool["function"]["name"] for tool in run.body["tools"] if tool["type"] == "function"]
+        functions = [
+            tool["function"]["name"] for tool in run.body["tools"] if tool["type"] == "function"
+        ]
         called = len(call.store.collection("run_step", run.id)) > 0
         if functions and not called and run.body["tool_choice"] != "none":
             _ask_for_outputs(call, run, functions[0])
@@ -240,7 +264,11 @@ def _move_on(call: Call, run: Record) -> None:
 
 
 def _ask_for_outputs(call: Call, run: Record, function: str) -> None:
-    asked = {"id": ids.fresh("tool_call"), "type": "function", "function": {"name": function, "arguments": "{}"}}
+    asked = {
+        "id": ids.fresh("tool_call"),
+        "type": "function",
+        "function": {"name": function, "arguments": "{}"},
+    }
     shown = {**asked, "function": {"name": function, "arguments": "{}", "output": None}}
     _add_step(call, run, "in_progress", {"type": "tool_calls", "tool_calls": [shown]})
     action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [asked]}}
@@ -251,7 +279,9 @@ def _complete(call: Call, run: Record) -> None:
     said = _last_words(call, run)
     words = f"You said: {said}" if said else "Hello."
     content = [{"type": "text", "text": words}]
-    message = make_message(call, find_thread(call), {"role": "assistant", "content": content}, run=run)
+    message = make_message(
+        call, find_thread(call), {"role": "assistant", "content": content}, run=run
+    )
     step = {"type": "message_creation", "message_creation": {"message_id": message.id}}
     _add_step(call, run, "completed", step)
     usage = _usage(len(said.split()), len(words.split()))

@@ -22,7 +22,9 @@ _CREATE = fields(
     {"create_service_account_only": nullable(boolean()), "expires_in_seconds": nullable(_LIFETIME)},
 )
 _UPDATE = fields({}, {"name": _NAME, "role": choice("member", "owner")})
-_CREATE_KEY = fields({}, {"name": text(), "scopes": listed(text()), "expires_in_seconds": nullable(_LIFETIME)})
+_CREATE_KEY = fields(
+    {}, {"name": text(), "scopes": listed(text()), "expires_in_seconds": nullable(_LIFETIME)}
+)
 _DEFAULT_KEY_NAME = "Secret Key"
 
 
@@ -42,9 +44,21 @@ def create_service_account(call: Call) -> dict[str, Any]:
             "'expires_in_seconds' cannot be used together with 'create_service_account_only'.",
             param="expires_in_seconds",
         )
-    account = world.add_service_account(call.store, project, sent["name"], "none" if bare else "member")
-    log(call, "service_account.created", account.id, project=project, data={"role": account.body["role"]})
-    key = None if bare else _make_key(call, project, account, name=_DEFAULT_KEY_NAME, lifetime=lifetime)
+    account = world.add_service_account(
+        call.store, project, sent["name"], "none" if bare else "member"
+    )
+    log(
+        call,
+        "service_account.created",
+        account.id,
+        project=project,
+        data={"role": account.body["role"]},
+    )
+    key = (
+        None
+        if bare
+        else _make_key(call, project, account, name=_DEFAULT_KEY_NAME, lifetime=lifetime)
+    )
     return {**account.body, "api_key": key}
 
 
@@ -119,7 +133,9 @@ def _make_key(
 
 def _account(call: Call) -> Record:
     refusal = "No service account found with id '{id}'."
-    return call.path_record("service_account", call.path_project().id, "service_account_id", refusal)
+    return call.path_record(
+        "service_account", call.path_project().id, "service_account_id", refusal
+    )
 
 
 _ALL = "/organization/projects/{project_id}/service_accounts"

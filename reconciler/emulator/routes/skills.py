@@ -28,12 +28,19 @@ _POINT = fields({"default_version": text()})
 
 def list_skills(call: Call) -> dict[str, Any]:
     skills = call.store.collection("skill", call.project_id)
-    return call.list_answer(skills, page_of(call.query, before=False), render=lambda skill: _show(call, skill))
+    return call.list_answer(
+        skills, page_of(call.query, before=False), render=lambda skill: _show(call, skill)
+    )
 
 
 def create_skill(call: Call) -> dict[str, Any]:
     content, described = _bundle(call, allowed=())
-    body = {"id": ids.fresh("skill"), "object": "skill", "created_at": call.now, "default_version": "1"}
+    body = {
+        "id": ids.fresh("skill"),
+        "object": "skill",
+        "created_at": call.now,
+        "default_version": "1",
+    }
     skill = call.store.add("skill", call.project_id, body, versions=0)
     _add_version(call, skill, content, described)
     return _show(call, skill)
@@ -67,7 +74,9 @@ def download_skill(call: Call) -> Reply:
 
 
 def list_versions(call: Call) -> dict[str, Any]:
-    return call.list_answer(call.store.collection("skill_version", _skill(call).id), page_of(call.query, before=False))
+    return call.list_answer(
+        call.store.collection("skill_version", _skill(call).id), page_of(call.query, before=False)
+    )
 
 
 def create_version(call: Call) -> dict[str, Any]:
@@ -75,7 +84,9 @@ def create_version(call: Call) -> dict[str, Any]:
     content, described = _bundle(call, allowed=("default",))
     counts = call.form.get("default", "false")
     if counts not in ("true", "false"):
-        raise bad_request(f"Invalid value: '{counts}'. Expected a boolean.", param="default", code="invalid_value")
+        raise bad_request(
+            f"Invalid value: '{counts}'. Expected a boolean.", param="default", code="invalid_value"
+        )
     version = _add_version(call, skill, content, described)
     if counts == "true":
         skill.body["default_version"] = version.body["version"]
@@ -160,10 +171,14 @@ def _bundle(call: Call, *, allowed: tuple[str, ...]) -> tuple[bytes, dict[str, s
         if name.partition("[")[0] != "files":
             raise bad_request(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
         if not isinstance(value, Upload):
-            raise bad_request("Invalid type for 'files': expected a file.", param="files", code="invalid_type")
+            raise bad_request(
+                "Invalid type for 'files': expected a file.", param="files", code="invalid_type"
+            )
         uploads.append(value)
     if not uploads:
-        raise bad_request("Missing required parameter: 'files'.", param="files", code="missing_required_parameter")
+        raise bad_request(
+            "Missing required parameter: 'files'.", param="files", code="missing_required_parameter"
+        )
     is_archive = len(uploads) == 1 and zipfile.is_zipfile(io.BytesIO(uploads[0].content))
     content = uploads[0].content if is_archive else _packed(uploads)
     if len(content) > _MOST_BYTES:
@@ -182,7 +197,9 @@ def _packed(uploads: list[Upload]) -> bytes:
 def _files_of(content: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {one.filename: archive.read(one) for one in archive.infolist() if not one.is_dir()}
+            return {
+                one.filename: archive.read(one) for one in archive.infolist() if not one.is_dir()
+            }
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError):
         raise _refused("the file is no zip archive") from None
 

@@ -25,7 +25,9 @@ _ALERT = fields(
 
 
 def list_alerts(call: Call) -> dict[str, Any]:
-    return call.list_answer(call.store.collection("spend_alert", call.scope_id), page_of(call.query, order="asc"))
+    return call.list_answer(
+        call.store.collection("spend_alert", call.scope_id), page_of(call.query, order="asc")
+    )
 
 
 def create_alert(call: Call) -> dict[str, Any]:
@@ -53,11 +55,16 @@ def delete_alert(call: Call) -> dict[str, Any]:
 
 def _whole(call: Call) -> dict[str, Any]:
     sent = call.json(_ALERT)
-    return {**sent, "notification_channel": {"subject_prefix": None, **sent["notification_channel"]}}
+    return {
+        **sent,
+        "notification_channel": {"subject_prefix": None, **sent["notification_channel"]},
+    }
 
 
 def _alert(call: Call) -> Record:
-    return call.path_record("spend_alert", call.scope_id, "alert_id", "No spend alert found with id '{id}'.")
+    return call.path_record(
+        "spend_alert", call.scope_id, "alert_id", "No spend alert found with id '{id}'."
+    )
 
 
 def _what(call: Call) -> str:

@@ -9,7 +9,9 @@ from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
 from reconciler.emulator.validation import choice, fields, integer
 
-_SET = fields({"threshold_amount": integer(minimum=1), "currency": choice("USD"), "interval": choice("month")})
+_SET = fields(
+    {"threshold_amount": integer(minimum=1), "currency": choice("USD"), "interval": choice("month")}
+)
 
 
 def retrieve(call: Call) -> dict[str, Any]:

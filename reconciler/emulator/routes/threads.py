@@ -13,7 +13,12 @@ from reconciler.emulator import ids, indexing
 from reconciler.emulator.errors import bad_request
 from reconciler.emulator.files import find_file
 from reconciler.emulator.paging import page_of
-from reconciler.emulator.routes.assistants import BETA, RESOURCES, RESOURCES_ON_CREATE, tool_resources
+from reconciler.emulator.routes.assistants import (
+    BETA,
+    RESOURCES,
+    RESOURCES_ON_CREATE,
+    tool_resources,
+)
 from reconciler.emulator.routing import Access, Call, Route
 from reconciler.emulator.store import Record
 from reconciler.emulator.validation import (
@@ -36,8 +41,12 @@ _DETAIL = {"detail": choice("auto", "low", "high")}
 _PART = tagged(
     {
         "text": fields({"type": anything, "text": text(minimum=1)}),
-        "image_file": fields({"type": anything, "image_file": fields({"file_id": text()}, _DETAIL)}),
-        "image_url": fields({"type": anything, "image_url": fields({"url": text(minimum=1)}, _DETAIL)}),
+        "image_file": fields(
+            {"type": anything, "image_file": fields({"file_id": text()}, _DETAIL)}
+        ),
+        "image_url": fields(
+            {"type": anything, "image_url": fields({"url": text(minimum=1)}, _DETAIL)}
+        ),
     }
 )
 
@@ -82,7 +91,9 @@ def retrieve_thread(call: Call) -> dict[str, Any]:
 def modify_thread(call: Call) -> dict[str, Any]:
     thread, sent = find_thread(call), call.json(_MODIFY)
     if "tool_resources" in sent:
-        sent["tool_resources"] = tool_resources(call, thread.body["tool_resources"], sent["tool_resources"])
+        sent["tool_resources"] = tool_resources(
+            call, thread.body["tool_resources"], sent["tool_resources"]
+        )
     return _changed(call, thread, sent)
 
 
@@ -112,7 +123,9 @@ def make_thread(call: Call, sent: dict[str, Any]) -> Record:
 
 
 def find_thread(call: Call) -> Record:
-    return call.path_record("thread", call.project_id, "thread_id", "No thread found with id '{id}'.", with_param=False)
+    return call.path_record(
+        "thread", call.project_id, "thread_id", "No thread found with id '{id}'.", with_param=False
+    )
 
 
 # --- messages
@@ -121,13 +134,17 @@ def find_thread(call: Call) -> Record:
 def list_messages(call: Call) -> dict[str, Any]:
     thread, run_id = find_thread(call), call.query.get("run_id")
     keep = lambda one: run_id in (None, one.body["run_id"])  # noqa: E731 - one line of a call
-    return call.list_answer(call.store.collection("thread_message", thread.id), page_of(call.query), keep=keep)
+    return call.list_answer(
+        call.store.collection("thread_message", thread.id), page_of(call.query), keep=keep
+    )
 
 
 def create_message(call: Call) -> dict[str, Any]:
     thread, sent = find_thread(call), call.json(MESSAGE)
     find_files(call, sent)
-    refuse_while_running(call, thread, "Can't add messages to {thread} while a run {run} is active.")
+    refuse_while_running(
+        call, thread, "Can't add messages to {thread} while a run {run} is active."
+    )
     return make_message(call, thread, sent).body
 
 
@@ -143,7 +160,9 @@ def delete_message(call: Call) -> dict[str, Any]:
     return call.removed(_message(call), "thread.message.deleted")
 
 
-def make_message(call: Call, thread: Record, sent: dict[str, Any], *, run: Record | None = None) -> Record:
+def make_message(
+    call: Call, thread: Record, sent: dict[str, Any], *, run: Record | None = None
+) -> Record:
     """Add a message of a user or, with `run`, of its assistant."""
     body = {
         "id": ids.fresh("thread_message"),
@@ -186,7 +205,9 @@ def find_files(call: Call, message: dict[str, Any]) -> None:
 def _share(call: Call, thread: Record, attachments: list[dict[str, Any]]) -> None:
     """Add attached files to the resources of their tools."""
     resources = deepcopy(thread.body["tool_resources"])
-    for id, tool in ((one["file_id"], tool["type"]) for one in attachments for tool in one["tools"]):
+    for id, tool in (
+        (one["file_id"], tool["type"]) for one in attachments for tool in one["tools"]
+    ):
         if tool == "code_interpreter":
             files = resources.setdefault(tool, {}).setdefault("file_ids", [])
             files += [] if id in files else [id]
@@ -203,7 +224,9 @@ def _share(call: Call, thread: Record, attachments: list[dict[str, Any]]) -> Non
 
 def _message(call: Call) -> Record:
     refusal = "No message found with id '{id}'."
-    return call.path_record("thread_message", find_thread(call).id, "message_id", refusal, with_param=False)
+    return call.path_record(
+        "thread_message", find_thread(call).id, "message_id", refusal, with_param=False
+    )
 
 
 def _changed(call: Call, record: Record, sent: dict[str, Any]) -> dict[str, Any]:

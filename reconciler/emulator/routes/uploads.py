@@ -51,7 +51,9 @@ def add_part(call: Call) -> dict[str, Any]:
             raise bad_request(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
     data = call.form.get("data")
     if data is None:
-        raise bad_request("Missing required parameter: 'data'.", param="data", code="missing_required_parameter")
+        raise bad_request(
+            "Missing required parameter: 'data'.", param="data", code="missing_required_parameter"
+        )
     content = data.content if isinstance(data, Upload) else data.encode()
     if len(content) > _MAXIMUM_PART_BYTES:
         raise ApiError(413, "A part must not be larger than 64 MB.", param="data")
@@ -73,7 +75,10 @@ def complete_upload(call: Call) -> dict[str, Any]:
             f"The parts have {len(content)} bytes in total, but the upload was created for {upload.body['bytes']}.",
             param="part_ids",
         )
-    if "md5" in sent and hashlib.md5(content, usedforsecurity=False).hexdigest() != sent["md5"].lower():
+    if (
+        "md5" in sent
+        and hashlib.md5(content, usedforsecurity=False).hexdigest() != sent["md5"].lower()
+    ):
         raise bad_request("The md5 checksum does not match the uploaded content.", param="md5")
     file = make_file(
         call.store,
@@ -113,7 +118,9 @@ def _pending(call: Call) -> Record:
 def _part(call: Call, upload: Record, id: str) -> Record:
     part = call.store.get("upload_part", upload.id, id)
     if part is None:
-        raise bad_request(f"No part found with id '{id}' in upload '{upload.id}'.", param="part_ids")
+        raise bad_request(
+            f"No part found with id '{id}' in upload '{upload.id}'.", param="part_ids"
+        )
     return part
 
 

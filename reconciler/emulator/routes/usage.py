@@ -56,7 +56,13 @@ def read_costs(call: Call) -> dict[str, Any]:
     groups = _groups(call.query, _COST_DIMENSIONS)
     keep = _filter(call.query, _COST_DIMENSIONS)
     charges = [
-        {"at": item.at, "quantity": item.quantity, "unit": item.unit, "nano": item.nano_dollars, **item.dimensions}
+        {
+            "at": item.at,
+            "quantity": item.quantity,
+            "unit": item.unit,
+            "nano": item.nano_dollars,
+            **item.dimensions,
+        }
         for item in usage.charges(call.store)
         if keep(item.dimensions)
     ]
@@ -95,7 +101,9 @@ def _window(call: Call, widths: Mapping[str, tuple[int, int, int]]) -> _Window:
 def _required(query: Query, name: str) -> int:
     sent = query.integer(name)
     if sent is None:
-        raise bad_request(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+        raise bad_request(
+            f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter"
+        )
     return sent
 
 
@@ -105,7 +113,9 @@ def _from_token(token: str | None, start: int) -> int:
     try:
         return int(token.removeprefix("page_"), 16)
     except ValueError:
-        raise bad_request(f"Invalid 'page': '{token}' is no page of this list.", param="page") from None
+        raise bad_request(
+            f"Invalid 'page': '{token}' is no page of this list.", param="page"
+        ) from None
 
 
 def _groups(query: Query, dimensions: Dimensions) -> list[str]:
@@ -134,7 +144,9 @@ def _page(
     result: Callable[[Mapping[str, Any], Iterable[Mapping[str, Any]]], dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the buckets of a page; buckets without usage have no results."""
-    found: dict[int, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {start: {} for start in window.starts}
+    found: dict[int, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {
+        start: {} for start in window.starts
+    }
     for use in uses:
         start = use["at"] // window.width * window.width
         if start in found and use["at"] < window.until:
@@ -151,13 +163,20 @@ def _page(
         }
         for start, members_of in found.items()
     ]
-    return {"object": "page", "data": buckets, "has_more": window.after is not None, "next_page": window.after}
+    return {
+        "object": "page",
+        "data": buckets,
+        "has_more": window.after is not None,
+        "next_page": window.after,
+    }
 
 
 ROUTES = (
     Route("GET", "/organization/costs", read_costs, Access.ADMIN),
     *(
-        Route("GET", f"/organization/usage/{sort.name}", partial(read_usage, sort=sort), Access.ADMIN)
+        Route(
+            "GET", f"/organization/usage/{sort.name}", partial(read_usage, sort=sort), Access.ADMIN
+        )
         for sort in usage.SORTS
     ),
 )

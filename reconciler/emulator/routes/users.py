@@ -54,7 +54,11 @@ def modify_user(call: Call) -> dict[str, Any]:
     sent = call.json(_MODIFY)
     if sent.get("role") == "reader":
         _refuse_last_owner(call, user)
-    changes = {name: value for name, value in sent.items() if name != "role_id" and (name, value) != ("role", None)}
+    changes = {
+        name: value
+        for name, value in sent.items()
+        if name != "role_id" and (name, value) != ("role", None)
+    }
     user.body.update(changes)
     call.store.changed(user)
     role = {"role": sent["role"]} if sent.get("role") else {}
@@ -127,9 +131,13 @@ def _member(call: Call) -> Record:
 def _find(call: Call, sent: dict[str, Any]) -> Record:
     for user in call.store.collection("user", ORGANIZATION).ordered():
         email = sent.get("email")
-        if user.id == sent.get("user_id") or (email and user.body["email"].lower() == email.lower()):
+        if user.id == sent.get("user_id") or (
+            email and user.body["email"].lower() == email.lower()
+        ):
             return user
-    raise not_found("No such user in the organization.", param="user_id" if sent.get("user_id") else "email")
+    raise not_found(
+        "No such user in the organization.", param="user_id" if sent.get("user_id") else "email"
+    )
 
 
 def _project_name(call: Call, id: str) -> str | None:
@@ -139,11 +147,17 @@ def _project_name(call: Call, id: str) -> str | None:
 
 def _refuse_scim(user: Record) -> None:
     if user.body["is_scim_managed"]:
-        raise bad_request("The user is managed through SCIM and cannot be changed here.", param="user_id")
+        raise bad_request(
+            "The user is managed through SCIM and cannot be changed here.", param="user_id"
+        )
 
 
 def _refuse_last_owner(call: Call, user: Record) -> None:
-    owners = [u for u in call.store.collection("user", ORGANIZATION).ordered() if u.body["role"] == "owner"]
+    owners = [
+        u
+        for u in call.store.collection("user", ORGANIZATION).ordered()
+        if u.body["role"] == "owner"
+    ]
     if owners == [user]:
         raise bad_request("The last owner of an organization cannot be removed.", param="user_id")
 

@@ -37,7 +37,9 @@ _SECRETS = ("access_token", "token", "secret_value", "refresh_token", "client_se
 def _name(value: Any, place: str) -> str:
     found: str = text()(value, place).strip()
     if not 1 <= len(found.encode("utf-8", "surrogatepass")) <= _MOST_NAME_BYTES:
-        raise bad_request(f"Invalid '{place}': expected 1 to {_MOST_NAME_BYTES} bytes of UTF-8.", param=place)
+        raise bad_request(
+            f"Invalid '{place}': expected 1 to {_MOST_NAME_BYTES} bytes of UTF-8.", param=place
+        )
     return found
 
 
@@ -49,7 +51,9 @@ def _secret(value: Any, place: str) -> str:
 
 
 def _hosts(value: Any, place: str) -> list[str]:
-    sent = listed(text(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"), minimum=1, maximum=16)(value, place)
+    sent = listed(text(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"), minimum=1, maximum=16)(
+        value, place
+    )
     hosts = [host.lower() for host in sent]
     if len(set(hosts)) < len(hosts):
         raise bad_request(f"Invalid '{place}': the hosts must be distinct.", param=place)
@@ -76,7 +80,10 @@ _CREATE_AUTH = tagged(
                             "refresh_token": _secret,
                             "token_endpoint": _URL,
                             "token_endpoint_auth": tagged(
-                                {"none": fields({"type": choice("none")}), **_token_endpoint_auth(_secret)}
+                                {
+                                    "none": fields({"type": choice("none")}),
+                                    **_token_endpoint_auth(_secret),
+                                }
                             ),
                         },
                         {"resource": nullable(_WORD), "scope": nullable(_WORD)},
@@ -84,7 +91,9 @@ _CREATE_AUTH = tagged(
                 ),
             },
         ),
-        "static_bearer": fields({"type": choice("static_bearer"), "token": _secret, "mcp_server_url": _URL}),
+        "static_bearer": fields(
+            {"type": choice("static_bearer"), "token": _secret, "mcp_server_url": _URL}
+        ),
         "environment_variable": fields(
             {
                 "type": choice("environment_variable"),
@@ -121,7 +130,9 @@ _ROTATE_AUTH = tagged(
             },
         ),
         "static_bearer": fields({"type": choice("static_bearer"), "token": _secret}),
-        "environment_variable": fields({"type": choice("environment_variable"), "secret_value": _secret}),
+        "environment_variable": fields(
+            {"type": choice("environment_variable"), "secret_value": _secret}
+        ),
     }
 )
 _CREATE_VAULT = fields({}, {"name": _name, "metadata": nullable(metadata)})
@@ -207,9 +218,15 @@ def _rotate(credential: Record, sent: dict[str, Any]) -> None:
     refresh, sent_refresh = auth.get("refresh"), sent.get("refresh") or {}
     client = sent_refresh.get("token_endpoint_auth")
     if sent["type"] != auth["type"]:
-        raise bad_request("Invalid 'auth.type': the type of a credential cannot be changed.", param="auth.type")
-    if (sent_refresh and not refresh) or (client and client["type"] != refresh["token_endpoint_auth"]["type"]):
-        raise bad_request("Invalid 'auth.refresh': nothing of the kind was configured.", param="auth.refresh")
+        raise bad_request(
+            "Invalid 'auth.type': the type of a credential cannot be changed.", param="auth.type"
+        )
+    if (sent_refresh and not refresh) or (
+        client and client["type"] != refresh["token_endpoint_auth"]["type"]
+    ):
+        raise bad_request(
+            "Invalid 'auth.refresh': nothing of the kind was configured.", param="auth.refresh"
+        )
     if sent.get("access_token") is not None:
         auth["expires_at"] = None
     if "expires_at" in sent:
@@ -228,7 +245,12 @@ def _shown(auth: dict[str, Any]) -> dict[str, Any]:
         if refresh:
             rest = {name: value for name, value in refresh.items() if name not in _SECRETS}
             client = {"type": refresh["token_endpoint_auth"]["type"]}
-            shown["refresh"] = {"resource": None, "scope": None, **rest, "token_endpoint_auth": client}
+            shown["refresh"] = {
+                "resource": None,
+                "scope": None,
+                **rest,
+                "token_endpoint_auth": client,
+            }
     return shown
 
 
@@ -239,14 +261,20 @@ def _secrets_of(auth: dict[str, Any]) -> dict[str, str]:
 
 
 def _listed(call: Call, kind: str, scope: str) -> dict[str, Any]:
-    wanted = {pair[9:-1]: value for pair, value in call.query.as_dict().items() if pair.startswith("metadata[")}
+    wanted = {
+        pair[9:-1]: value
+        for pair, value in call.query.as_dict().items()
+        if pair.startswith("metadata[")
+    }
     statuses = call.query.all("status") or _STATUSES
     for status in statuses:
         if status not in _STATUSES:
             raise invalid_value(status, "status", _STATUSES)
     collection, page = call.store.collection(kind, scope), page_of(call.query, before=False)
     return call.list_answer(
-        collection, page, keep=lambda one: "active" in statuses and wanted.items() <= one.body["metadata"].items()
+        collection,
+        page,
+        keep=lambda one: "active" in statuses and wanted.items() <= one.body["metadata"].items(),
     )
 
 
@@ -255,7 +283,9 @@ def _vault(call: Call) -> Record:
 
 
 def _credential(call: Call) -> Record:
-    return call.path_record("credential", _vault(call).id, "credential_id", "No credential found with id '{id}'.")
+    return call.path_record(
+        "credential", _vault(call).id, "credential_id", "No credential found with id '{id}'."
+    )
 
 
 _ALL, _ONE = "/vaults", "/vaults/{vault_id}"

@@ -46,7 +46,9 @@ def attach_file(call: Call) -> dict[str, Any]:
     vector_store = _store(call)
     sent = call.json(_ATTACH)
     indexing.refuse_expired(call.store, vector_store)
-    indexing.refuse_unread([find_file(call.store, call.project_id, sent["file_id"], param="file_id")])
+    indexing.refuse_unread(
+        [find_file(call.store, call.project_id, sent["file_id"], param="file_id")]
+    )
     attachment = _attach(call, vector_store, sent)
     indexing.touch(call.store, vector_store)
     return indexing.show_attachment(attachment, attachment.hidden["ready_at"] - 1)
@@ -74,7 +76,9 @@ def attached_content(call: Call) -> dict[str, Any]:
     vector_store, attachment = _store(call), _attachment(call)
     found = indexing.content_of(call.store, vector_store, attachment)
     if found is None:
-        raise bad_request(f"File '{attachment.id}' has no content in vector store '{vector_store.id}'.")
+        raise bad_request(
+            f"File '{attachment.id}' has no content in vector store '{vector_store.id}'."
+        )
     return {
         "object": "vector_store.file_content.page",
         "data": [{"type": "text", "text": found[1]}],
@@ -94,7 +98,10 @@ def create_batch(call: Call) -> dict[str, Any]:
     indexing.refuse_expired(call.store, vector_store)
     items = sent.get("files") or [{**sent, "file_id": id} for id in sent["file_ids"]]
     indexing.refuse_unread(
-        [find_file(call.store, call.project_id, item["file_id"], param="file_ids") for item in items]
+        [
+            find_file(call.store, call.project_id, item["file_id"], param="file_ids")
+            for item in items
+        ]
     )
     attached = {item["file_id"]: _attach(call, vector_store, item) for item in items}
     body = {
@@ -175,7 +182,9 @@ def _store(call: Call) -> Record:
 
 def _attachment(call: Call) -> Record:
     refusal = "No file found with id '{id}' in vector store '{vector_store_id}'."
-    return call.path_record("vector_store_file", _store(call).id, "file_id", refusal, with_param=False)
+    return call.path_record(
+        "vector_store_file", _store(call).id, "file_id", refusal, with_param=False
+    )
 
 
 def _batch(call: Call) -> Record:

@@ -37,13 +37,19 @@ _CREATE = fields(
 )
 _MODIFY = fields(
     {},
-    {"name": nullable(text()), "expires_after": nullable(_EXPIRES_AFTER), "metadata": nullable(metadata)},
+    {
+        "name": nullable(text()),
+        "expires_after": nullable(_EXPIRES_AFTER),
+        "metadata": nullable(metadata),
+    },
 )
 
 
 def list_vector_stores(call: Call) -> dict[str, Any]:
     stores = call.store.collection("vector_store", call.project_id)
-    return call.list_answer(stores, page_of(call.query), render=lambda s: indexing.show_store(call.store, s))
+    return call.list_answer(
+        stores, page_of(call.query), render=lambda s: indexing.show_store(call.store, s)
+    )
 
 
 def create_vector_store(call: Call) -> dict[str, Any]:

@@ -19,7 +19,10 @@ EVENT_TYPES = (
     "video.completed",
     "video.failed",
     *(f"agent.environment.{end}" for end in ("ready", "failed", "suspended", "expired")),
-    *(f"agent.session.{end}" for end in ("created", "action_required", "in_progress", "idle", "failed")),
+    *(
+        f"agent.session.{end}"
+        for end in ("created", "action_required", "in_progress", "idle", "failed")
+    ),
     "safety.alert.created",
 )
 _BODY = {
@@ -35,13 +38,21 @@ _TEST = fields({"event_type": choice(*EVENT_TYPES)})
 
 def list_webhooks(call: Call) -> dict[str, Any]:
     webhooks = call.store.collection("webhook", call.project_id)
-    return call.list_answer(webhooks, page_of(call.query, order=None, before=False, descending=True))
+    return call.list_answer(
+        webhooks, page_of(call.query, order=None, before=False, descending=True)
+    )
 
 
 def create_webhook(call: Call) -> dict[str, Any]:
     sent = call.json(_CREATE)
     now = call.now
-    body = {"id": ids.fresh("webhook"), "object": "webhook_endpoint", **sent, "created_at": now, "updated_at": now}
+    body = {
+        "id": ids.fresh("webhook"),
+        "object": "webhook_endpoint",
+        **sent,
+        "created_at": now,
+        "updated_at": now,
+    }
     webhook = call.store.add("webhook", call.project_id, body)
     return _with_new_secret(call, webhook)
 

@@ -31,7 +31,11 @@ _VERIFICATION = tagged(
         "uploaded_jwks": fields({"type": choice("uploaded_jwks"), "jwks": mapping}),
     }
 )
-_REST = {"enabled": boolean(), "attribute_transformations": _TRANSFORMATIONS, "verification": _VERIFICATION}
+_REST = {
+    "enabled": boolean(),
+    "attribute_transformations": _TRANSFORMATIONS,
+    "verification": _VERIFICATION,
+}
 _NAMES: dict[str, Check] = {"name": _SOME, "issuer": _SOME, "audience": _SOME}
 _CREATE = fields({"type": choice("oidc"), **_NAMES}, {"description": text(), **_REST})
 _UPDATE = fields({}, {**_NAMES, "description": nullable(text()), **_REST})
@@ -59,7 +63,13 @@ _CREATE_RULE = fields(
     {"name": text(), "description": text(), **_RULE_REST},
 )
 _UPDATE_RULE = fields(
-    {}, {"attribute_matchers": _matchers, "name": nullable(text()), "description": nullable(text()), **_RULE_REST}
+    {},
+    {
+        "attribute_matchers": _matchers,
+        "name": nullable(text()),
+        "description": nullable(text()),
+        **_RULE_REST,
+    },
 )
 
 
@@ -132,7 +142,13 @@ def create_rule(call: Call) -> dict[str, Any]:
         **sent,
     }
     rule = call.store.add("federation_rule", provider.id, body)
-    log(call, "workload_identity_provider_mapping.created", rule.id, identity_provider_id=provider.id, data={})
+    log(
+        call,
+        "workload_identity_provider_mapping.created",
+        rule.id,
+        identity_provider_id=provider.id,
+        data={},
+    )
     return body
 
 
@@ -152,18 +168,28 @@ def update_rule(call: Call) -> dict[str, Any]:
 def delete_rule(call: Call) -> dict[str, Any]:
     rule = _rule(call)
     named = {name: rule.body[name] for name in ("project_id", "service_account_id")}
-    log(call, "workload_identity_provider_mapping.deleted", rule.id, identity_provider_id=rule.scope, **named)
+    log(
+        call,
+        "workload_identity_provider_mapping.deleted",
+        rule.id,
+        identity_provider_id=rule.scope,
+        **named,
+    )
     return call.removed(rule, "organization.workload_identity_federation_rule.deleted")
 
 
 def _provider(call: Call) -> Record:
     refusal = "No workload identity provider found with id '{id}'."
-    return call.path_record("identity_provider", ORGANIZATION, "workload_identity_provider_id", refusal)
+    return call.path_record(
+        "identity_provider", ORGANIZATION, "workload_identity_provider_id", refusal
+    )
 
 
 def _rule(call: Call) -> Record:
     refusal = "No federation rule found with id '{id}'."
-    return call.path_record("federation_rule", _provider(call).id, "workload_identity_federation_rule_id", refusal)
+    return call.path_record(
+        "federation_rule", _provider(call).id, "workload_identity_federation_rule_id", refusal
+    )
 
 
 _ALL = "/organization/workload_identity_providers"

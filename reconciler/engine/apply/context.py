@@ -137,7 +137,9 @@ def action_context(plan: Plan, context: ApplyContext) -> ActionContext:
         age_seconds=context.age_seconds,
         records=records,
         references=ReferenceValues(plan, kinds, context.outputs),
-        search=ObjectSearch(provider, provider.reservations, context.ownership, context.consistency),
+        search=ObjectSearch(
+            provider, provider.reservations, context.ownership, context.consistency
+        ),
         adopted={scope: frozenset(ids) for scope, ids in adopted.items()},
         new_projects=new_projects,
     )

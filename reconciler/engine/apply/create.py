@@ -85,7 +85,9 @@ def create_once(
             return written
 
 
-def _create_new(change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal) -> Written:
+def _create_new(
+    change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal
+) -> Written:
     kind = context.kind_of(change)
     if kind.job is not None and not context.consistency.is_time_known():
         # Jobs are told apart by age, which takes the server's time at which the create was sent.
@@ -111,7 +113,9 @@ def _create_new(change: Change, desired: Spec, context: ActionContext, journal: 
     return create_once(send, find, clock=context.consistency.clock)
 
 
-def _send_create(change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal) -> Written:
+def _send_create(
+    change: Change, desired: Spec, context: ActionContext, journal: ChangeJournal
+) -> Written:
     kind = context.kind_of(change)
     spec = {**diff.beyond_defaults(kind, change.restored), **desired}
     # The digest in the metadata of a job shows later whether the manifest asks for another run.

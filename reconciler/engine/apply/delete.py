@@ -18,7 +18,9 @@ def delete(change: Change, context: ActionContext, journal: ChangeJournal) -> St
     live = reread(change, context)
     # A retention rule may delete an object without an owner. A mark says that it has one by now.
     if change.matched_by is not None and live is not None and live.is_marked:
-        raise StalePlanError("it has been taken over since the plan was made", hint="Plan again and review.")
+        raise StalePlanError(
+            "it has been taken over since the plan was made", hint="Plan again and review."
+        )
     if live is not None and change.removal is Removal.CANCEL:
         context.writer.cancel(live, steps=journal)
     elif live is not None:
@@ -44,5 +46,7 @@ def delete_leftovers(change: Change, context: ActionContext, journal: ChangeJour
     if change.id and kind.own_calls:
         live = context.search.read(change.address, kind, change.id)
         if live is not None:
-            context.writer.delete_leftovers(live, address=change.address, record=record, steps=journal)
+            context.writer.delete_leftovers(
+                live, address=change.address, record=record, steps=journal
+            )
     journal.finish(record)

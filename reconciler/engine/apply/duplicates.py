@@ -64,12 +64,16 @@ def _scope(outcome: Outcome, kinds: Mapping[str, Kind]) -> Scope:
     return Scope(address.kind, address.project, parent)
 
 
-def _other_marked(writer: LiveWriter, kind: Kind, scope: Scope, ids: set[str]) -> Iterator[LiveObject]:
+def _other_marked(
+    writer: LiveWriter, kind: Kind, scope: Scope, ids: set[str]
+) -> Iterator[LiveObject]:
     """The marked objects of a scope that this run has not created; none if the list fails."""
     try:
         newest = writer.newest(kind, scope.project, scope.parent)
     except ReconcilerError as error:
-        LOG.warning("%s: it was not possible to look for objects made by another run: %s", scope.kind, error)
+        LOG.warning(
+            "%s: it was not possible to look for objects made by another run: %s", scope.kind, error
+        )
         return
     for live in newest:
         is_gone = kind.terminal_state(live.attributes) is TerminalState.GONE

@@ -53,7 +53,9 @@ def _restore_overwritten(change: Change, context: ActionContext, journal: Change
     changes = values_to_send(change, {}, context)
     if kind.mark and live.mark is not None:
         changes = {kind.mark: dict(live.value(kind.mark) or {}), **changes}
-    context.writer.update(live, changes, address=change.address, mark=None, record=record, steps=journal)
+    context.writer.update(
+        live, changes, address=change.address, mark=None, record=record, steps=journal
+    )
 
 
 def _finish_earlier_delete(change: Change, context: ActionContext, journal: ChangeJournal) -> None:

@@ -28,7 +28,9 @@ def reread_existing(
     if live is None:
         is_archived = context.kind_of(change).removal is Removal.ARCHIVE
         gone = "archived" if is_archived else "deleted"
-        raise StalePlanError(f"{change.id} has been {gone} since the plan was made", hint="Plan again.")
+        raise StalePlanError(
+            f"{change.id} has been {gone} since the plan was made", hint="Plan again."
+        )
     return live
 
 
@@ -63,7 +65,9 @@ def reread(
     return live
 
 
-def _read(change: Change, kind: Kind, context: ActionContext, *, is_read_only: bool) -> LiveObject | None:
+def _read(
+    change: Change, kind: Kind, context: ActionContext, *, is_read_only: bool
+) -> LiveObject | None:
     id = change.id or ""
     if not is_read_only:
         return context.search.read(change.address, kind, id)
@@ -71,12 +75,16 @@ def _read(change: Change, kind: Kind, context: ActionContext, *, is_read_only: b
     return context.search.read_together(change.address, kind, id, wanted=ids)
 
 
-def _expected_values(change: Change, kind: Kind, context: ActionContext, becoming: Spec) -> dict[str, ExpectedValue]:
+def _expected_values(
+    change: Change, kind: Kind, context: ActionContext, becoming: Spec
+) -> dict[str, ExpectedValue]:
     """The fields with calls of their own that the plan read."""
     seen, record = change.pre_image, context.records.get(change.address)
     applied = record.applied if record is not None else {}
     return {
-        field.name: ExpectedValue(seen[field.name], becoming.get(field.name), applied.get(field.name))
+        field.name: ExpectedValue(
+            seen[field.name], becoming.get(field.name), applied.get(field.name)
+        )
         for field in kind.own_calls
         if field.name in seen
     }
@@ -93,4 +101,6 @@ def _refuse_changed(change: Change, kind: Kind, live: LiveObject) -> None:
     unread |= diff.unseen_fields(kind, live) - own_calls
     moved = diff.moved_fields(kind, seen=seen, now=now, but=unread)
     if moved:
-        raise StalePlanError("it moved since the plan was made", hint="Plan again and review.", moved=moved)
+        raise StalePlanError(
+            "it moved since the plan was made", hint="Plan again and review.", moved=moved
+        )

@@ -143,7 +143,11 @@ class RecordSet:
             values = {name: before.value(name) for name in applied}
             overwritten = _overwritten(kind, applied, record, before.id, values)
         receipts = {**record.delivered, **written.delivered}
-        delivered = {name: receipt for name, receipt in receipts.items() if name in applied and receipt is not None}
+        delivered = {
+            name: receipt
+            for name, receipt in receipts.items()
+            if name in applied and receipt is not None
+        }
         return replace(
             self._with_lifecycle(record, change),
             id=written.live.id,
@@ -257,7 +261,11 @@ def _imported(field: Field, desired: Any, live: Any) -> Any:
 
 def _unset_fields(kind: Kind, applied: Spec) -> dict[str, None]:
     """The fields without a value in a create, of those that only its record can tell later."""
-    return {field.name: None for field in kind.fields if _is_only_recorded(field) and field.name not in applied}
+    return {
+        field.name: None
+        for field in kind.fields
+        if _is_only_recorded(field) and field.name not in applied
+    }
 
 
 def _is_only_recorded(field: Field) -> bool:
@@ -265,7 +273,9 @@ def _is_only_recorded(field: Field) -> bool:
     return field.mutability is Mutability.REPLACES and field.readable is not Readable.ALWAYS
 
 
-def _applied(kind: Kind, desired: Spec, own_calls: Mapping[str, Any], *, earlier: Record | None) -> dict[str, Any]:
+def _applied(
+    kind: Kind, desired: Spec, own_calls: Mapping[str, Any], *, earlier: Record | None
+) -> dict[str, Any]:
     """The values that are applied now: those asked for, but for fields that only a create can set.
 
     None says that our create left a field unset. A missing entry says that nobody knows.
@@ -301,7 +311,9 @@ def _keep_earlier(field: Field, applied: dict[str, Any], earlier: Spec) -> None:
             applied.pop(name, None)
 
 
-def _overwritten(kind: Kind, applied: Spec, record: Record, id: str | None, before: Spec) -> dict[str, Any]:
+def _overwritten(
+    kind: Kind, applied: Spec, record: Record, id: str | None, before: Spec
+) -> dict[str, Any]:
     """The values to restore when the declaration is removed: those before our first write.
 
     `before` are the values until now of the object with an `id`.

@@ -37,7 +37,11 @@ class ReferenceValues:
 
     def __init__(self, plan: Plan, kinds: Mapping[str, Kind], outputs: Mapping[str, Any]) -> None:
         self._kinds = kinds
-        self._changes = {change.address: change for change in plan.changes if change.reason is not Reason.LEFT_BEHIND}
+        self._changes = {
+            change.address: change
+            for change in plan.changes
+            if change.reason is not Reason.LEFT_BEHIND
+        }
         specs = (outputs, *(change.desired for change in plan.changes))
         self._targets = {reference.address for reference in references_in(specs)}
         self._written: dict[Address, LiveObject] = {}
@@ -98,7 +102,9 @@ class ReferenceValues:
             return None
         # By content and not by id: the same file in another upload is the same input.
         targets = {reference.address for reference in references_in(change.desired)}
-        specs = {address: self._changes[address].desired for address in targets & self._changes.keys()}
+        specs = {
+            address: self._changes[address].desired for address in targets & self._changes.keys()
+        }
         return kind.inputs_digest(substitute(change.desired, by_content(specs, self.lookup)))
 
     def resolve_outputs(self, outputs: Mapping[str, Any]) -> dict[str, Any]:

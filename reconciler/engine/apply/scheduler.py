@@ -92,7 +92,9 @@ class Scheduler:
     nothing but their context.
     """
 
-    def __init__(self, steps: Mapping[Step, Change], context: ApplyContext, actions: ActionContext) -> None:
+    def __init__(
+        self, steps: Mapping[Step, Change], context: ApplyContext, actions: ActionContext
+    ) -> None:
         self.steps = steps
         self._context = context
         self._actions = actions
@@ -104,7 +106,9 @@ class Scheduler:
     def run(self) -> Mapping[Step, Outcome]:
         """Run every step that can run; the outcome of each step."""
         kinds = self._context.kinds
-        ready = ReadyQueue(self._context.parallelism, lambda step: pool_key(kinds[step.address.kind]))
+        ready = ReadyQueue(
+            self._context.parallelism, lambda step: pool_key(kinds[step.address.kind])
+        )
         ready.add(step for step in self.steps if not self._waiting_for[step])
         running: dict[Future[Outcome], Step] = {}
         ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
@@ -176,7 +180,9 @@ class Scheduler:
         except StalePlanError as error:
             return self._failure(change, error, OutcomeStatus.STALE, started)
         except Interrupted:
-            cut_off = Interrupted("interrupted while it was under way; the next apply looks how far it came")
+            cut_off = Interrupted(
+                "interrupted while it was under way; the next apply looks how far it came"
+            )
             return self._failure(change, cut_off, OutcomeStatus.SKIPPED, started)
         except ReconcilerError as error:
             return self._failure(change, error, OutcomeStatus.FAILED, started)
@@ -201,14 +207,18 @@ class Scheduler:
             reason=change.reason.name,
         )
         intent = {"half": step.kind.value, "id": change.id}
-        with journal.change(change.address, change.action.value, intent, pre_image=image) as change_journal:
+        with journal.change(
+            change.address, change.action.value, intent, pre_image=image
+        ) as change_journal:
             return run_action(step.kind, change, self._actions, change_journal)
 
     def _tell(self, change: Change, text: str) -> None:
         if self._context.listener is not None:
             self._context.listener.told(change, self._context.redact(text))
 
-    def _failure(self, change: Change, error: ReconcilerError, status: OutcomeStatus, started: float) -> Outcome:
+    def _failure(
+        self, change: Change, error: ReconcilerError, status: OutcomeStatus, started: float
+    ) -> Outcome:
         return Outcome(
             change,
             status,
@@ -216,12 +226,16 @@ class Scheduler:
             message=self._context.redact(str(error)),
             hint=self._context.redact(error.hint),
             request_id=error.request_id if isinstance(error, ApiError) else None,
-            changed_since_plan=error.changed_since_plan if isinstance(error, StalePlanError) else (),
+            changed_since_plan=error.changed_since_plan
+            if isinstance(error, StalePlanError)
+            else (),
             seconds=self._context.clock() - started,
         )
 
 
-def run_action(step: StepKind, change: Change, context: ActionContext, journal: ChangeJournal) -> StepResult:
+def run_action(
+    step: StepKind, change: Change, context: ActionContext, journal: ChangeJournal
+) -> StepResult:
     """Carry out one journalled step of a change."""
     # A renamed address takes over the record of the old one, whatever happens to its object.
     source, target = change.renamed_from, change.address
@@ -300,7 +314,9 @@ def _may_show_yet(change: Change, context: ApplyContext) -> bool:
     """Whether a run that died may have created an object too recently for any list to show it."""
     attempts = context.ownership.create_attempts.get(change.address, ())
     now, settle_seconds = context.consistency.clock(), context.consistency.seconds
-    return any(now < (attempt.ended or attempt.window.began) + settle_seconds for attempt in attempts)
+    return any(
+        now < (attempt.ended or attempt.window.began) + settle_seconds for attempt in attempts
+    )
 
 
 def _clean_up(change: Change, context: ApplyContext, actions: ActionContext) -> None:
@@ -310,7 +326,9 @@ def _clean_up(change: Change, context: ApplyContext, actions: ActionContext) -> 
         with journal.change(change.address, "tidy") as change_journal:
             delete_leftovers(change, actions, change_journal)
     except ReconcilerError as error:
-        LOG.warning("%s: what an earlier run left there could not be looked at: %s", change.address, error)
+        LOG.warning(
+            "%s: what an earlier run left there could not be looked at: %s", change.address, error
+        )
 
 
 class ReadyQueue:

@@ -79,7 +79,9 @@ class ObjectSearch:
             live = next((candidate for candidate in listed if candidate.id == id), None)
         return None if live is None else replace(live, project=address.project)
 
-    def read_together(self, address: Address, kind: Kind, id: str, *, wanted: frozenset[str]) -> LiveObject | None:
+    def read_together(
+        self, address: Address, kind: Kind, id: str, *, wanted: frozenset[str]
+    ) -> LiveObject | None:
         """The object from a list of its scope, at most a minute old; None if it is gone.
 
         `wanted` are the ids of all objects of the scope that are read like this.
@@ -108,7 +110,9 @@ class ObjectSearch:
         # Another thread may have reserved the same object since the list was filtered.
         return live if self._reservations.reserve(live.id, criteria.address) else None
 
-    def find_until_settled(self, criteria: SearchCriteria, *, by_earlier_run: bool = False) -> LiveObject | None:
+    def find_until_settled(
+        self, criteria: SearchCriteria, *, by_earlier_run: bool = False
+    ) -> LiveObject | None:
         """Repeat `find` until the object shows, or until it would have to.
 
         The time since an attempt of an earlier run counts.
@@ -132,7 +136,9 @@ class ObjectSearch:
         if parent is not None and kind.calls.listable:
             self._lists.read(kind, criteria.address.project, parent, share=True)
 
-    def lookalikes(self, criteria: SearchCriteria, *, but: Collection[str | None]) -> list[LiveObject]:
+    def lookalikes(
+        self, criteria: SearchCriteria, *, but: Collection[str | None]
+    ) -> list[LiveObject]:
         """Objects with the natural key of the criteria and without an owner.
 
         Their list is shared for a minute.
@@ -178,7 +184,9 @@ class ObjectSearch:
         is_free = self._reservations.is_free(live.id, criteria.address)
         return is_free and not criteria.is_known(live.id)
 
-    def _match(self, criteria: SearchCriteria, candidates: Sequence[LiveObject]) -> LiveObject | None:
+    def _match(
+        self, criteria: SearchCriteria, candidates: Sequence[LiveObject]
+    ) -> LiveObject | None:
         kind = criteria.kind
         mark = self._ownership.mark(criteria.address)
         marked = [live for live in candidates if live.mark == mark]

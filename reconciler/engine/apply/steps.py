@@ -77,7 +77,9 @@ def dependencies_of(steps: Mapping[Step, Change]) -> dict[Step, set[Step]]:
     return needs
 
 
-def _order_left_behind(needs: dict[Step, set[Step]], steps: Mapping[Step, Change], step: Step) -> None:
+def _order_left_behind(
+    needs: dict[Step, set[Step]], steps: Mapping[Step, Change], step: Step
+) -> None:
     """Place the delete of an object that an interrupted replacement left behind."""
     # Objects that referred to it in its lifetime may do so until they are rewritten.
     for other, change in steps.items():

@@ -41,7 +41,10 @@ def update(change: Change, context: ActionContext, journal: ChangeJournal) -> St
 def values_to_send(change: Change, desired: Spec, context: ActionContext) -> dict[str, Any]:
     """The new values of the fields that a change names, without those that are only let go."""
     kind, record = context.kind_of(change), context.records.get(change.address)
-    values = {name: _value_to_send(kind.by_name[name], change, desired, record) for name in change.field_names}
+    values = {
+        name: _value_to_send(kind.by_name[name], change, desired, record)
+        for name in change.field_names
+    }
     return {name: value for name, value in values.items() if value is not KEEP}
 
 
@@ -69,7 +72,9 @@ def write_mark(
     """Write our mark into the metadata of an object, or remove it with None."""
     name = live.kind.mark or ""
     metadata = dict(live.value(name) or {})
-    context.writer.update(live, {name: metadata}, address=change.address, mark=mark, record=None, steps=journal)
+    context.writer.update(
+        live, {name: metadata}, address=change.address, mark=mark, record=None, steps=journal
+    )
 
 
 def finish_write(

@@ -82,7 +82,9 @@ def unfinished_work(
 
 
 def _attempt(step: JournalEntry, kind: Kind | None, clock: Callable[[], float]) -> CreateAttempt:
-    is_upload = kind is not None and any(isinstance(field.type, LocalFileType) for field in kind.fields)
+    is_upload = kind is not None and any(
+        isinstance(field.type, LocalFileType) for field in kind.fields
+    )
     longest = UPLOAD_ATTEMPT_SECONDS if is_upload else ATTEMPT_SECONDS
     window = Window.of(step.began_at, step.ended_at, longest_seconds=longest)
     return CreateAttempt(window, step.id, step.intent.get("identity") or {}, step.ended_at, clock)

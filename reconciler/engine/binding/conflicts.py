@@ -83,7 +83,9 @@ def absent(resource: Resource, spec: Spec, listed: Iterable[LiveObject]) -> Diag
     kind, project = resource.kind, resource.address.project
     where = f'project "{project}"' if project else "the organization"
     names = [live.value(kind.natural_key[0]) for live in listed]
-    suggestion = nearest(str(spec.get(kind.natural_key[0]) or ""), (name for name in names if isinstance(name, str)))
+    suggestion = nearest(
+        str(spec.get(kind.natural_key[0]) or ""), (name for name in names if isinstance(name, str))
+    )
     return _error(
         resource,
         f"No such {kind.name}",

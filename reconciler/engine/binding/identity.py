@@ -26,7 +26,9 @@ def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
     for address, binding in snapshot.bindings.items():
         if binding.live is not None:
             project_id = snapshot.project_id(address.project)
-            found[identity_of(snapshot.kind(address), address.project, project_id, binding.live.id)].append(address)
+            found[
+                identity_of(snapshot.kind(address), address.project, project_id, binding.live.id)
+            ].append(address)
     return found
 
 

@@ -58,7 +58,9 @@ def unmanaged_objects(matcher: Matcher, leftovers: Leftovers) -> Iterator[LiveOb
         has_our_mark = matcher.ownership.address(live.mark) is not None
         is_copy = (live.kind.name, live.id) in copies
         is_ours = live.id in members or matcher.is_claimed(live) or (has_our_mark and not is_copy)
-        is_builtin = live.kind.always_exists or live.kind.read_only_reason(live.attributes) is not None
+        is_builtin = (
+            live.kind.always_exists or live.kind.read_only_reason(live.attributes) is not None
+        )
         if not is_ours and not is_builtin and live.kind.terminal_state(live.attributes) is None:
             yield live
 
@@ -94,12 +96,18 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
         wanted = matcher.wanted.get(address)
         if wanted is None and address in matcher.declared:
             continue  # not known yet what is wanted, so any of them may be it
-        earlier = [attempt for attempt in attempts if attempt.identity and attempt.identity != wanted]
+        earlier = [
+            attempt for attempt in attempts if attempt.identity and attempt.identity != wanted
+        ]
         yield from ((address, live) for live in _all_created(matcher, address, earlier))
 
 
-def _all_created(matcher: Matcher, address: Address, attempts: Iterable[CreateAttempt]) -> list[LiveObject]:
-    created = {live.id: live for attempt in attempts for live in _created_by(matcher, address, attempt)}
+def _all_created(
+    matcher: Matcher, address: Address, attempts: Iterable[CreateAttempt]
+) -> list[LiveObject]:
+    created = {
+        live.id: live for attempt in attempts for live in _created_by(matcher, address, attempt)
+    }
     return list(created.values())
 
 

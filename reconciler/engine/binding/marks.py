@@ -52,7 +52,9 @@ class Marks:
 
     def is_proved(self, address: Address, live: LiveObject) -> bool:
         """Whether state or journal know that an object with the mark of an address was ever ours."""
-        return self._ownership.may_have_made(address, live) or bool(self._ownership.holders(live.kind.name, live.id))
+        return self._ownership.may_have_made(address, live) or bool(
+            self._ownership.holders(live.kind.name, live.id)
+        )
 
     def has_history(self, address: Address) -> bool:
         """Whether the state knows, or once knew, what an address was bound to."""
@@ -65,7 +67,9 @@ class Marks:
         """
         if address in self._declared or address in self._records:
             return self._ownership.may_have_made(address, live)
-        is_only_trace = self._state_is_new and len(self.of(address)) == 1 and not self.has_history(address)
+        is_only_trace = (
+            self._state_is_new and len(self.of(address)) == 1 and not self.has_history(address)
+        )
         return is_only_trace or self.is_proved(address, live)
 
     def taken(self) -> Iterator[tuple[Address, Address | None]]:

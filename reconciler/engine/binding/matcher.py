@@ -105,10 +105,14 @@ class Matcher:
             for address, resource in declared.items()
             if isinstance(resource.lifecycle.adopt, str) and address not in records
         }
-        self.members = {id for record in records.values() for id in member_ids(record.applied.values())}
+        self.members = {
+            id for record in records.values() for id in member_ids(record.applied.values())
+        }
         """The ids of the files in collections of ours."""
         self.delivered_keys = {
-            str(key.get("key_id")) for record in records.values() for key in record.delivered.values()
+            str(key.get("key_id"))
+            for record in records.values()
+            for key in record.delivered.values()
         }
         self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
 
@@ -131,7 +135,9 @@ class Matcher:
             return Binding(record=record, renamed_from=stored, ended=gone, left=left)
         live, how = match
         self._claim(live, address)
-        replacement = self._replacement(resource, spec, inputs) if how is BindingSource.STATE else None
+        replacement = (
+            self._replacement(resource, spec, inputs) if how is BindingSource.STATE else None
+        )
         if replacement is not None:
             self._claim(replacement, address)
         return Binding(live, how, record, stored, replacement=replacement, left=left)
@@ -161,7 +167,9 @@ class Matcher:
         match = self._by_state(resource, record)
         if match is None and may_adopt:
             match = self._by_adoption(resource)
-        match = match or self._by_mark(resource, renamed, inputs) or self._by_journal(resource, spec)
+        match = (
+            match or self._by_mark(resource, renamed, inputs) or self._by_journal(resource, spec)
+        )
         if match is not None or not may_adopt or len(self.diagnostics) > errors:
             return match
         adopt = resource.lifecycle.adopt
@@ -226,7 +234,9 @@ class Matcher:
 
     # By mark
 
-    def _by_mark(self, resource: Resource, renamed: Address | None, inputs: str | None) -> Match | None:
+    def _by_mark(
+        self, resource: Resource, renamed: Address | None, inputs: str | None
+    ) -> Match | None:
         source = resource.lifecycle.renamed_from
         previous = source if source is not None and source not in self.declared else renamed
         for address in dict.fromkeys([resource.address, previous or resource.address]):
@@ -237,7 +247,9 @@ class Matcher:
             ]
             candidates = self._trusted(resource, address, unbound, inputs)
             if len(candidates) > 1:
-                self.diagnostics.append(conflicts.several(resource, candidates, f'carry the mark of "{address}"'))
+                self.diagnostics.append(
+                    conflicts.several(resource, candidates, f'carry the mark of "{address}"')
+                )
             if candidates:
                 return candidates[0], BindingSource.MARK
             if unbound and resource.kind.job is None and not self._destroying:
@@ -250,7 +262,9 @@ class Matcher:
     ) -> list[LiveObject]:
         """Those of some marked objects whose mark proves that they are the resource's."""
         if resource.kind.job is not None:
-            same = _latest(_with_inputs(unbound, inputs)) or _latest(live for live in unbound if live.runs)
+            same = _latest(_with_inputs(unbound, inputs)) or _latest(
+                live for live in unbound if live.runs
+            )
             return [same] if same is not None else []
         proved = [live for live in unbound if self.marks.is_proved(address, live)]
         if not proved and not self.marks.has_history(address):
@@ -264,7 +278,9 @@ class Matcher:
         self.diagnostics.append(conflicts.unproved_mark(resource, unbound))
         return None
 
-    def _job_of_undeclared_address(self, resource: Resource, inputs: str | None) -> LiveObject | None:
+    def _job_of_undeclared_address(
+        self, resource: Resource, inputs: str | None
+    ) -> LiveObject | None:
         """A job that ran for the same inputs at an address that nothing declares any more: its mark cannot move."""
         if resource.kind.job is None:
             return None
@@ -291,7 +307,9 @@ class Matcher:
         ]
         if len(created) > 1:
             self.diagnostics.append(
-                conflicts.several(resource, created, "were made since the last run began to create it")
+                conflicts.several(
+                    resource, created, "were made since the last run began to create it"
+                )
             )
         return (created[0], BindingSource.JOURNAL) if created else None
 
@@ -305,7 +323,9 @@ class Matcher:
             if not self.is_claimed(live) and self.ownership.may_have_made(resource.address, live)
         ]
         if resource.kind.job is not None:
-            created = [live for live in marked if any(attempt.can_have_made(live) for attempt in attempts)]
+            created = [
+                live for live in marked if any(attempt.can_have_made(live) for attempt in attempts)
+            ]
             return _latest(_with_inputs(created, inputs))
         match = self._by_journal(resource, spec)
         if marked:
@@ -379,7 +399,9 @@ class Matcher:
         home = (resource.address.kind, resource.address.project)
         listed = self.live.objects(*home)
         # The API makes the rows of a new project by itself, a moment later; nobody makes people and their keys.
-        is_complete = bool(listed) or (kind.removal is not Removal.RESTORE and self.live.was_listed(*home))
+        is_complete = bool(listed) or (
+            kind.removal is not Removal.RESTORE and self.live.was_listed(*home)
+        )
         owner = self._owner_of_alike(resource, spec)
         if owner is not None and owner in self.declared:
             self.diagnostics.append(conflicts.declared_twice(resource, spec, self.declared[owner]))
@@ -398,7 +420,11 @@ class Matcher:
         # Where other objects show their names, one without a name is simply one that nobody named.
         if any(all(live.shows(name) for name in kind.natural_key) for live in listed):
             return
-        nameless = [live.id for live in listed if not self.is_claimed(live) and not kind.identities(live.attributes)]
+        nameless = [
+            live.id
+            for live in listed
+            if not self.is_claimed(live) and not kind.identities(live.attributes)
+        ]
         if nameless:
             self.diagnostics.append(conflicts.nameless(resource, nameless))
 
@@ -417,7 +443,9 @@ class Matcher:
         other = self.declared.get(owner)
         if other is not None:
             # A declaration that has changed asks for another object by now, and lets go of this one.
-            wanted = self.wanted.get(owner) or other.kind.identity(other.kind.fill_defaults(other.spec))
+            wanted = self.wanted.get(owner) or other.kind.identity(
+                other.kind.fill_defaults(other.spec)
+            )
             return other.kind.unique_key and wanted in other.kind.identities(live.attributes)
         record = self.records.get(owner)
         on_remove = (record.on_remove or live.kind.on_remove) if record is not None else None
@@ -433,7 +461,9 @@ def member_ids(values: Iterable[object]) -> Iterator[str]:
     """The ids of the objects that collections hold."""
     for value in values:
         if isinstance(value, FileSet):
-            yield from (member.file_id for member in value.members if isinstance(member.file_id, str))
+            yield from (
+                member.file_id for member in value.members if isinstance(member.file_id, str)
+            )
 
 
 def _with_inputs(jobs: Iterable[LiveObject], inputs: str | None) -> list[LiveObject]:

@@ -32,26 +32,38 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
         inputs,
         options=replace(
             options,
-            targets=tuple(dict.fromkeys(stored.get(address, address) for address in options.targets)),
-            replace=tuple(dict.fromkeys(stored.get(address, address) for address in options.replace)),
+            targets=tuple(
+                dict.fromkeys(stored.get(address, address) for address in options.targets)
+            ),
+            replace=tuple(
+                dict.fromkeys(stored.get(address, address) for address in options.replace)
+            ),
         ),
         records=_moved_records(inputs.records, stored),
         moved={**inputs.moved, **moved},
         recently_written=lambda: {
-            stored.get(address, address): until for address, until in inputs.recently_written().items()
+            stored.get(address, address): until
+            for address, until in inputs.recently_written().items()
         },
         key_writers={
-            names.get(project, project): stored.get(inputs.key_writers[project], inputs.key_writers[project])
+            names.get(project, project): stored.get(
+                inputs.key_writers[project], inputs.key_writers[project]
+            )
             # A key that is declared for the present name counts more than one that is recorded for a former name.
             for project in sorted(inputs.key_writers, key=lambda name: name not in names)
         },
         ownership=replace(
             ownership,
-            unfinished={_renamed(address, names): began for address, began in ownership.unfinished.items()},
-            create_attempts={
-                _renamed(address, names): attempts for address, attempts in ownership.create_attempts.items()
+            unfinished={
+                _renamed(address, names): began for address, began in ownership.unfinished.items()
             },
-            created_ids={id: _renamed(address, names) for id, address in ownership.created_ids.items()},
+            create_attempts={
+                _renamed(address, names): attempts
+                for address, attempts in ownership.create_attempts.items()
+            },
+            created_ids={
+                id: _renamed(address, names) for id, address in ownership.created_ids.items()
+            },
             renamed_projects={**ownership.renamed_projects, **names},
         ),
     )
@@ -86,7 +98,9 @@ def _renamed(address: Address, names: Mapping[str, str]) -> Address:
     return address if present is None else Address(address.kind, address.name, present)
 
 
-def _moved_records(records: Mapping[Address, Record], stored: Mapping[Address, Address]) -> dict[Address, Record]:
+def _moved_records(
+    records: Mapping[Address, Record], stored: Mapping[Address, Address]
+) -> dict[Address, Record]:
     found = {}
     for address, record in records.items():
         present = stored.get(address, address)

@@ -28,7 +28,9 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def drift_of(snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]) -> Iterable[Drift]:
+def drift_of(
+    snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]
+) -> Iterable[Drift]:
     """What moved live since we last wrote it; `specs` are the completed specs that the changes were decided from."""
     inputs = snapshot.inputs
     for address, record in inputs.records.items():
@@ -45,11 +47,16 @@ def drift_of(snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mappi
                 yield found
     for address, change in changes.items():
         # With the record lost, a marked object is compared with what is declared: that is what we last wanted.
-        if address not in inputs.records and snapshot.bindings[address].source is BindingSource.MARK:
+        if (
+            address not in inputs.records
+            and snapshot.bindings[address].source is BindingSource.MARK
+        ):
             yield from _unrecorded_drift(change)
 
 
-def _is_as_applied(snapshot: Snapshot, record: Record, change: Change | None, spec: Spec | None) -> bool:
+def _is_as_applied(
+    snapshot: Snapshot, record: Record, change: Change | None, spec: Spec | None
+) -> bool:
     """Whether it is known already that nothing moved: there is nothing to do, and we last wrote what is declared now.
 
     So it is for nearly every resource of nearly every plan, and comparing its fields a second time would tell no more.
@@ -137,8 +144,13 @@ def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> li
 
 def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
     """Objects that neither a manifest nor the state knows, by project and kind."""
-    unmanaged = [Unmanaged(live.kind.name, live.id, _label(live), live.project) for live in snapshot.unmanaged]
-    return sorted(unmanaged, key=lambda entry: (entry.project or "", entry.kind, entry.label, entry.id))
+    unmanaged = [
+        Unmanaged(live.kind.name, live.id, _label(live), live.project)
+        for live in snapshot.unmanaged
+    ]
+    return sorted(
+        unmanaged, key=lambda entry: (entry.project or "", entry.kind, entry.label, entry.id)
+    )
 
 
 def _label(live: LiveObject) -> str:

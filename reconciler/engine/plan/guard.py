@@ -17,7 +17,9 @@ from reconciler.model.destruction import Lost
 from reconciler.model.kind import OnRemove, Removal, ScopeType
 from reconciler.model.values import FileSet
 
-_NO_GREAT_LOSS = frozenset({Reason.EXPIRED, Reason.KEY_LOST, Reason.HALF_REPLACED, Reason.REQUESTED})
+_NO_GREAT_LOSS = frozenset(
+    {Reason.EXPIRED, Reason.KEY_LOST, Reason.HALF_REPLACED, Reason.REQUESTED}
+)
 """Why a replacement does not count: the old object is of no more use, or was named on the command line."""
 
 _GONE = frozenset({Reason.DELETED_OUTSIDE, Reason.GONE})
@@ -69,7 +71,11 @@ def refusals(
 
     `keys` are those in use, by the project that they open; "" is the default scope.
     """
-    doubtful = [change for change in plan.changes if change.address not in allowed and change.matched_by not in allowed]
+    doubtful = [
+        change
+        for change in plan.changes
+        if change.address not in allowed and change.matched_by not in allowed
+    ]
     found = [sentence for change in plan.changes for sentence in _read_only_objects(change)]
     found += [sentence for change in doubtful for sentence in _of_change(change)]
     found += _of_archived(plan, doubtful)
@@ -113,7 +119,9 @@ def _of_losses(change: Change, allow: str) -> Iterator[str]:
     """What an update must not destroy unasked: the last member of a collection, and the key of a protected object."""
     for loss in change.losses:
         if loss.empties:
-            yield (f"{change.address}: the plan {loss.sentence}, which leaves it empty; pass {allow} to allow that")
+            yield (
+                f"{change.address}: the plan {loss.sentence}, which leaves it empty; pass {allow} to allow that"
+            )
         elif loss.lost is Lost.KEY and change.prevent_destroy:
             yield (
                 f"{change.address} is protected by lifecycle.prevent_destroy, "
@@ -171,7 +179,11 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
         ]
         if staying or not key.is_read_again:
             what = f" and {staying[0]} still needs it" if staying else ""
-            end = "would lose its key" if losing.action is Action.UPDATE else f"would be {_verb(losing)}"
+            end = (
+                "would lose its key"
+                if losing.action is Action.UPDATE
+                else f"would be {_verb(losing)}"
+            )
             yield (
                 f"{key.writer} {end}, and its key is the one in use ({key.source}){what}; "
                 f"configure another key first, or pass --allow-delete {key.writer}"
@@ -186,7 +198,9 @@ def _loses(change: Change, key: KeyInUse) -> bool:
             return change.reason is not Reason.LEFT_BEHIND
         case Action.REPLACE | Action.UPDATE:
             # A key that is to be delivered elsewhere is made anew, and the old one is deleted.
-            moves = any(field.name == key.field and field.before is not None for field in change.fields)
+            moves = any(
+                field.name == key.field and field.before is not None for field in change.fields
+            )
             return moves or (change.action is Action.REPLACE and not key.is_read_again)
     return False
 
@@ -204,7 +218,9 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
     # What rules match is nobody's, and no share of what is managed.
     ours = [change for change in losing if change.matched_by is None]
     lost_of_ours = sum(map(_lost, ours))
-    managed = sum(1 for change in plan.changes if change.id is not None and change.matched_by is None)
+    managed = sum(
+        1 for change in plan.changes if change.id is not None and change.matched_by is None
+    )
     whole = managed + sum(_members_before(change) for change in plan.changes)
     percent = 100 * lost_of_ours / whole if whole else 0
     if lost > limits.max_deletes:
@@ -283,7 +299,9 @@ def _takes_away(change: Change) -> bool:
 
 
 def _few(deletes: list[Change]) -> str:
-    return ", ".join(str(change.address) for change in deletes[:3]) + (" …" if len(deletes) > 3 else "")
+    return ", ".join(str(change.address) for change in deletes[:3]) + (
+        " …" if len(deletes) > 3 else ""
+    )
 
 
 def _allowing(deletes: list[Change]) -> str:

@@ -84,7 +84,9 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
     kept = {member.key: member for member in after.members} if isinstance(after, FileSet) else {}
     held_before = {member.key for member in before.members}
     arriving = Counter(
-        member.content.sha256 for member in kept.values() if member.content and member.key not in held_before
+        member.content.sha256
+        for member in kept.values()
+        if member.content and member.key not in held_before
     )
     gone = []
     for member in before.members:
@@ -103,7 +105,9 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
         yield Loss(sentence, Lost.MEMBER, count=len(gone), empties=not kept)
 
 
-def _rule_loss(rule: LossRule, field: Field, before: Any, after: Any, change: Change) -> Iterator[Loss]:
+def _rule_loss(
+    rule: LossRule, field: Field, before: Any, after: Any, change: Change
+) -> Iterator[Loss]:
     if rule.given is not None:
         path = rule.given[0].split(".")
         if any(value_at(side, path) != rule.given[1] for side in (change.before, change.after)):

@@ -74,7 +74,11 @@ class _Planner:
         missing = [Problem(diagnostic) for diagnostic in self._missing_fields()]
         snapshot = self.snapshot = self.snapshot.with_problems([*self._problems, *missing])
         # What is to be destroyed and does not exist is no change; its record is.
-        changes = [change for change in self.declared.values() if change.reason is not Reason.GONE or change.is_change]
+        changes = [
+            change
+            for change in self.declared.values()
+            if change.reason is not Reason.GONE or change.is_change
+        ]
         changes += undeclared(snapshot)
         changes = with_retention(snapshot, changes)
         changes = with_archived_projects(snapshot, changes)
@@ -89,7 +93,9 @@ class _Planner:
         if live is None and binding.record is not None and reference.address in self._errors:
             # It could not be read. Taken as recorded, what refers to it shows no difference of its own.
             return _as_recorded(reference, binding.record, self.snapshot.kind(reference.address))
-        stays = live is not None and (change is None or change.action not in (Action.CREATE, Action.REPLACE))
+        stays = live is not None and (
+            change is None or change.action not in (Action.CREATE, Action.REPLACE)
+        )
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
         found = value_at(self.specs.get(reference.address, {}), reference.path)
@@ -108,7 +114,9 @@ class _Planner:
             return blocked_by(change, error)
         waits = change.action not in (Action.NO_OP, Action.DELETE, Action.FORGET)
         needs = sorted(self.snapshot.selection.needs[resource.address]) if waits else ()
-        origin = next((need for need in needs if need in self.declared and self.declared[need].blocked), None)
+        origin = next(
+            (need for need in needs if need in self.declared and self.declared[need].blocked), None
+        )
         return change if origin is None else waiting_for(change, origin)
 
     def _decide(self, resource: Resource) -> Change:
@@ -136,7 +144,9 @@ class _Planner:
             # A key that opens a project works until the next one is in its place.
             opens = resource.address in self.snapshot.key_writers
             before_destroy = resource.kind.create_before_destroy or opens
-        depends_on = self.snapshot.selection.needs[resource.address] | set(record.depends_on if record else ())
+        depends_on = self.snapshot.selection.needs[resource.address] | set(
+            record.depends_on if record else ()
+        )
         return Change(
             address=resource.address,
             action=Action.NO_OP,
@@ -167,12 +177,18 @@ class _Planner:
             {**diff.beyond_defaults(resource.kind, resource.restored), **spec},
         )
         if binding.ended is not None:
-            reason = Reason.ARCHIVED_OUTSIDE if resource.kind.removal is Removal.ARCHIVE else Reason.ENDED
+            reason = (
+                Reason.ARCHIVED_OUTSIDE
+                if resource.kind.removal is Removal.ARCHIVE
+                else Reason.ENDED
+            )
         elif binding.record is not None:
             reason = Reason.DELETED_OUTSIDE
         elif binding.left is not None:
             reason = Reason.OTHER_PROJECT
-        fields = [FieldChange((name,), None, value) for name, value in spec.items() if value is not None]
+        fields = [
+            FieldChange((name,), None, value) for name, value in spec.items() if value is not None
+        ]
         return replace(
             self._base(resource, binding),
             action=Action.CREATE,
@@ -184,13 +200,17 @@ class _Planner:
             or resource.address in self.snapshot.inputs.ownership.unfinished,
         )
 
-    def _compare(self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec) -> Change:
+    def _compare(
+        self, resource: Resource, binding: Binding, live: LiveObject, spec: Spec
+    ) -> Change:
         kind, record, ignore = resource.kind, binding.record, resource.lifecycle.ignore_changes
         spec = with_refusals(spec, record)
         desired = diff.without_ignored(spec, live=live, ignore=ignore)
         prior = record
         if record is not None and ignore:
-            prior = replace(record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore))
+            prior = replace(
+                record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore)
+            )
         try:
             fields = self._fields(resource, desired, live, prior)
         except ApiError as error:
@@ -226,15 +246,24 @@ class _Planner:
         # Apply looks at the object again before it changes it; what stays as it is is not looked at.
         return replace(chosen, pre_image=diff.image(kind, live)) if chosen.is_change else chosen
 
-    def _note_missing(self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> None:
+    def _note_missing(
+        self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
+    ) -> None:
         """Keep in mind which fields an answer lacks that answers always have."""
         for item in resource.kind.fields:
             value = desired.get(item.name)
-            if value is None or live.shows(item.name) or not item.in_body or item.readable is not Readable.ALWAYS:
+            if (
+                value is None
+                or live.shows(item.name)
+                or not item.in_body
+                or item.readable is not Readable.ALWAYS
+            ):
                 continue
             was_applied = record is None or record.applied.get(item.name) is not None
             if was_applied and item.mutability is not Mutability.FIXED and value != item.default:
-                self._missing.setdefault((resource.kind.name, item.name), []).append(resource.address)
+                self._missing.setdefault((resource.kind.name, item.name), []).append(
+                    resource.address
+                )
 
     def _missing_fields(self) -> Iterable[Diagnostic]:
         for (kind, name), addresses in self._missing.items():
@@ -252,34 +281,48 @@ class _Planner:
         inputs = self.snapshot.inputs_digest(resource, self.lookup)
         if inputs is not None and live.inputs == inputs:
             return ()  # whatever the API shows of it, these are the inputs that it was started with
-        found = diff.diff_fields(resource.kind, desired=desired, live=live, record=record, restored=resource.restored)
+        found = diff.diff_fields(
+            resource.kind, desired=desired, live=live, record=record, restored=resource.restored
+        )
         if found or record is not None or resource.lifecycle.ignore_changes:
             return tuple(found)  # what we remember tells more than a digest does
         return tuple(jobs.other_inputs(live, inputs))
 
-    def _chosen(self, resource: Resource, binding: Binding, live: LiveObject, change: Change) -> Change:
+    def _chosen(
+        self, resource: Resource, binding: Binding, live: LiveObject, change: Change
+    ) -> Change:
         forced = any(item.forces_replacement for item in change.fields)
         expired = resource.kind.terminal_state(live.attributes) is TerminalState.REPLACE
         requested = resource.address in self.snapshot.inputs.options.replace
         if forced or expired or requested or binding.replacement is not None:
             reason = Reason.REQUESTED if requested else Reason.HALF_REPLACED
-            reason = Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
+            reason = (
+                Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
+            )
             if resource.kind.job is not None:
                 return jobs.run_again(change, reason, live, waits=bool(change.desired.get(WAIT)))
-            return replace(change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys)
+            return replace(
+                change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys
+            )
         if _lacks_its_key(resource, binding):
             return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
         if change.fields:
-            return replace(change, action=Action.UPDATE, reason=_update_reason(change.fields, binding))
+            return replace(
+                change, action=Action.UPDATE, reason=_update_reason(change.fields, binding)
+            )
         if change.wait_for_job:
             return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
-        marked = self.snapshot.inputs.ownership.address(live.mark) if resource.kind.job is None else None
+        marked = (
+            self.snapshot.inputs.ownership.address(live.mark) if resource.kind.job is None else None
+        )
         change = replace(change, mark=self._mark_to_write(resource, live, change.desired))
         if binding.renamed_from is not None or marked not in (None, resource.address):
             return replace(change, action=Action.ADOPT, reason=Reason.RENAMED)
         if binding.source is BindingSource.ADOPTED and binding.record is None:
             return replace(change, action=Action.ADOPT, reason=Reason.ADOPTED)
-        return replace(change, action=Action.ADOPT, reason=Reason.UNMARKED) if change.mark else change
+        return (
+            replace(change, action=Action.ADOPT, reason=Reason.UNMARKED) if change.mark else change
+        )
 
     def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
         """The mark that an object is to carry and does not; empty where it has it, or cannot have it."""
@@ -314,7 +357,11 @@ def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
     """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
-    return binding.source is BindingSource.JOURNAL and binding.record is None and resource.kind.is_shown_once
+    return (
+        binding.source is BindingSource.JOURNAL
+        and binding.record is None
+        and resource.kind.is_shown_once
+    )
 
 
 def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
@@ -322,10 +369,14 @@ def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
     return {name: value for name, value in resource.restored.items() if name in changed}
 
 
-def _warnings(resource: Resource, desired: Spec, live: LiveObject, record: Record | None) -> Iterable[str]:
+def _warnings(
+    resource: Resource, desired: Spec, live: LiveObject, record: Record | None
+) -> Iterable[str]:
     for item in resource.kind.fields:
         is_job = resource.kind.job is not None  # its inputs are known by their digest
-        is_shown = item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+        is_shown = (
+            item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+        )
         is_told = is_job or (is_shown and not any(secrets_in(desired.get(item.name))))
         # Of a field that the API does not show and that we did not set, only a new object can be sure.
         if not is_told and desired.get(item.name) is not None and diff.is_unknown(item, record):

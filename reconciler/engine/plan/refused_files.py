@@ -15,7 +15,11 @@ _MOST_TOLD = 10
 
 def with_refusals(spec: Spec, record: Record | None) -> Spec:
     """The spec with what the record knows of members that were refused and have not changed since."""
-    known = {name: found for name, value in (record.applied if record else {}).items() if (found := _refused(value))}
+    known = {
+        name: found
+        for name, value in (record.applied if record else {}).items()
+        if (found := _refused(value))
+    }
     if not known:
         return spec
     return {name: _marked(value, known.get(name, {})) for name, value in spec.items()}

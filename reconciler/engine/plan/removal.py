@@ -30,7 +30,9 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     if binding.live is None or (resource.kind.unique_key and binding.record is None):
         is_recorded = binding.record is not None
-        return replace(change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE)
+        return replace(
+            change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE
+        )
     if binding.record is None and jobs.is_history(binding.live):
         return replace(change, action=Action.NO_OP, reason=Reason.GONE)
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
@@ -38,7 +40,11 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
 
 def undeclared(snapshot: Snapshot) -> list[Change]:
     """The changes of everything that we made or recorded and that no manifest declares."""
-    renamed = {binding.record.address for binding in snapshot.bindings.values() if binding.record is not None}
+    renamed = {
+        binding.record.address
+        for binding in snapshot.bindings.values()
+        if binding.record is not None
+    }
     targets = snapshot.inputs.options.targets
     changes: list[Change] = []
     bound = bound_identities(snapshot)
@@ -46,19 +52,30 @@ def undeclared(snapshot: Snapshot) -> list[Change]:
     for address, record in snapshot.inputs.records.items():
         if address.kind not in snapshot.inputs.kinds:
             continue
-        if address not in snapshot.resources and address not in renamed and (not targets or address in targets):
+        if (
+            address not in snapshot.resources
+            and address not in renamed
+            and (not targets or address in targets)
+        ):
             orphan = _orphan(snapshot, address, record, bound)
-            changes.append(_with_retained_project(snapshot, orphan, record) if address.project in retained else orphan)
+            changes.append(
+                _with_retained_project(snapshot, orphan, record)
+                if address.project in retained
+                else orphan
+            )
         changes += _replaced_object(snapshot, address, record)
     changes = [
-        replace(change, renamed_from=change.renamed_from or snapshot.inputs.moved.get(change.address))
+        replace(
+            change, renamed_from=change.renamed_from or snapshot.inputs.moved.get(change.address)
+        )
         for change in changes
     ]
     if not targets:
         changes += [
             _unrecorded(snapshot, address, live)
             for address, live in snapshot.leftovers.abandoned
-            if address not in snapshot.errors  # which of several objects is the resource's is not known
+            if address
+            not in snapshot.errors  # which of several objects is the resource's is not known
         ]
         seen = {change.address for change in changes}
         changes += [
@@ -100,21 +117,30 @@ def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     for kind in snapshot.inputs.kinds.values():
         if kind.min_one:
             name, value = kind.min_one
-            kept[kind.name] = {live.id for live in snapshot.live.objects(kind.name, None) if live.value(name) == value}
+            kept[kind.name] = {
+                live.id
+                for live in snapshot.live.objects(kind.name, None)
+                if live.value(name) == value
+            }
     losing = [
-        change for change in changes if change.id in kept.get(change.address.kind, ()) and _gives_up(snapshot, change)
+        change
+        for change in changes
+        if change.id in kept.get(change.address.kind, ()) and _gives_up(snapshot, change)
     ]
     for change in losing:
         kept[change.address.kind].discard(change.id or "")
     held = {change.address for change in losing if not kept[change.address.kind]}
     return [
-        replace(change, refusal=_last(snapshot, change)) if change.address in held else change for change in changes
+        replace(change, refusal=_last(snapshot, change)) if change.address in held else change
+        for change in changes
     ]
 
 
 def _gives_up(snapshot: Snapshot, change: Change) -> bool:
     name, value = snapshot.kind(change.address).min_one or ("", None)
-    return change.action.destroys or (name in change.field_names and change.after.get(name) != value)
+    return change.action.destroys or (
+        name in change.field_names and change.after.get(name) != value
+    )
 
 
 def _last(snapshot: Snapshot, change: Change) -> str:
@@ -126,9 +152,12 @@ def _with_project(change: Change, *, is_unwanted: bool) -> Change:
     # An object that could not be read goes with its project too, unless a manifest still wants it.
     is_unread = change.reason is Reason.BLOCKED and is_unwanted
     if is_unread or (
-        change.action is Action.DELETE and (change.removal is Removal.RESTORE or change.verify_before_create)
+        change.action is Action.DELETE
+        and (change.removal is Removal.RESTORE or change.verify_before_create)
     ):
-        return replace(change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=(), blocked="")
+        return replace(
+            change, action=Action.FORGET, reason=Reason.WITH_PROJECT, fields=(), blocked=""
+        )
     return change
 
 
@@ -177,10 +206,15 @@ def _orphan(
     if snapshot.taken.get(address, address) is None:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
     project_id = snapshot.project_id(address.project) or record.project_id
-    if address in snapshot.taken or identity_of(kind, address.project, project_id, record.id) in bound:
+    if (
+        address in snapshot.taken
+        or identity_of(kind, address.project, project_id, record.id) in bound
+    ):
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_ADDRESS)
     if snapshot.is_unreadable(address) and address.project not in snapshot.missing_projects:
-        return replace(change, action=Action.DELETE, reason=Reason.NOT_DECLARED, verify_before_create=True)
+        return replace(
+            change, action=Action.DELETE, reason=Reason.NOT_DECLARED, verify_before_create=True
+        )
     if live is None or kind.terminal_state(live.attributes) is TerminalState.GONE:
         return replace(change, action=Action.FORGET, reason=Reason.GONE)
     reason = Reason.DESTROY if snapshot.inputs.options.destroy else Reason.NOT_DECLARED
@@ -237,7 +271,9 @@ def of_record(kind: Kind, record: Record, reason: Reason = Reason.IN_SYNC) -> Ch
     )
 
 
-def _removed(change: Change, kind: Kind, live: LiveObject, record: Record | None, reason: Reason) -> Change:
+def _removed(
+    change: Change, kind: Kind, live: LiveObject, record: Record | None, reason: Reason
+) -> Change:
     shown = replace(
         change,
         id=live.id,

@@ -90,7 +90,9 @@ def rollback_target(
         tuple(
             _unsettled(history.run_id, image.address)
             for image in images.values()
-            if image.action == Action.CREATE and image.address in begun and image.address not in records
+            if image.action == Action.CREATE
+            and image.address in begun
+            and image.address not in records
         ),
     )
 
@@ -141,7 +143,11 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
                 "rest of the run, name it with --target; for a new one in its place, restore the manifests and apply.",
                 address=change.address,
             )
-        elif change.action is Action.CREATE and change.address.project and change.address.project not in homes:
+        elif (
+            change.action is Action.CREATE
+            and change.address.project
+            and change.address.project not in homes
+        ):
             yield Diagnostic(
                 "Its project is not managed any more",
                 f'Nothing says which project "{change.address.project}" is. Roll back the run that let it go first.',
@@ -182,7 +188,11 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
             Reason.LEFT_BEHIND.name,
             Reason.RETENTION.name,
         }
-        is_rerun = image.address.kind in kinds and kinds[image.address.kind].job and image.action != Action.CREATE
+        is_rerun = (
+            image.address.kind in kinds
+            and kinds[image.address.kind].job
+            and image.action != Action.CREATE
+        )
         if image.address.kind in kinds and not undoes_nothing and not is_rerun:
             found.setdefault(image.address, image)
     return found
@@ -203,7 +213,9 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
     if _is_released(image, kind):
         # Declared with nothing: so all that we set since goes back, and `_rolled_back` makes a letting go of it.
         former = _sendable(kind, image.before)
-        return Resource(image.address, kind, {}, restored=former) if image.address in records else None
+        return (
+            Resource(image.address, kind, {}, restored=former) if image.address in records else None
+        )
     now = records.get(image.address)
     asked = record.applied if record else now.applied if now else image.before
     address = record.address if record else image.address
@@ -214,14 +226,20 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
         renamed_from=image.address if address != image.address else None,
     )
-    unasked = {name: value for name, value in _sendable(kind, image.before).items() if name not in spec}
+    unasked = {
+        name: value for name, value in _sendable(kind, image.before).items() if name not in spec
+    }
     return Resource(address, kind, spec, lifecycle, restored=unasked)
 
 
 def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
     """The values that an object had, without those that only the server can give it."""
     fields = ((kind.by_name[name], value) for name, value in before.items() if name in kind.by_name)
-    return {item.name: value for item, value in fields if item.has_own_calls or is_sendable(item.type, value)}
+    return {
+        item.name: value
+        for item, value in fields
+        if item.has_own_calls or is_sendable(item.type, value)
+    }
 
 
 def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
@@ -265,7 +283,9 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
 
 def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
     members = value.members if isinstance(value, FileSet) else ()
-    return {(item.content.path, item.content.sha256): item.content for item in members if item.content}
+    return {
+        (item.content.path, item.content.sha256): item.content for item in members if item.content
+    }
 
 
 def _standing(record: Record, kind: Kind) -> Resource:
@@ -275,14 +295,22 @@ def _standing(record: Record, kind: Kind) -> Resource:
 
 def _changed_later(history: RunHistory, images: Mapping[Address, PreImage]) -> Iterator[Diagnostic]:
     for address in sorted(images):
-        runs = [str(run) for run, later in sorted(history.later.items()) if any(i.address == address for i in later)]
+        runs = [
+            str(run)
+            for run, later in sorted(history.later.items())
+            if any(i.address == address for i in later)
+        ]
         if runs:
             detail = f"Run {', '.join(runs)} changed it after run {history.run_id}; that is undone with it."
-            yield Diagnostic("A later run changed it too", detail, address=address, severity=Severity.WARNING)
+            yield Diagnostic(
+                "A later run changed it too", detail, address=address, severity=Severity.WARNING
+            )
 
 
 def _swept(history: RunHistory) -> Iterator[Diagnostic]:
-    swept = [str(image.address) for image in history.images if image.reason == Reason.RETENTION.name]
+    swept = [
+        str(image.address) for image in history.images if image.reason == Reason.RETENTION.name
+    ]
     if swept:
         detail = f"Rules of retention matched {', '.join(swept[:3])}{' …' if len(swept) > 3 else ''} in that run."
         yield Diagnostic("What was nobody's does not come back", detail, severity=Severity.WARNING)
@@ -362,7 +390,9 @@ def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resou
             return "".join(map(str, kept))
         return kept[0] if len(kept) == 1 else Template(tuple(kept))
 
-    return replace(resource, spec=_mapped(resource.spec, relink), restored=_mapped(resource.restored, relink))
+    return replace(
+        resource, spec=_mapped(resource.spec, relink), restored=_mapped(resource.restored, relink)
+    )
 
 
 def _mapped(value: Any, change: Callable[[str], Any]) -> Any:

@@ -117,7 +117,12 @@ def attribute(
         if len(hits) == 1:
             ((bucket, hit),) = hits.items()
             found[bucket].append((entry, hit))
-    ours = [pair for bucket, pairs in found.items() if len(pairs) <= indexed.counts[bucket] for pair in pairs]
+    ours = [
+        pair
+        for bucket, pairs in found.items()
+        if len(pairs) <= indexed.counts[bucket]
+        for pair in pairs
+    ]
     # A run works with one key, so of entries that have several makers we do not know which are ours.
     one_maker = len({entry.actor for entry, _ in ours}) == 1
     return {entry.id: hit for entry, hit in ours} if one_maker else {}
@@ -134,7 +139,9 @@ def noted(
 
     A later reading that begins after such an entry must not take another one for the write.
     """
-    indexed = _WriteIndex([write for write in writes if write.noted_after is None], kinds, places_told=places_told)
+    indexed = _WriteIndex(
+        [write for write in writes if write.noted_after is None], kinds, places_told=places_told
+    )
     found: dict[int, float] = {}
     for entry in sorted(entries, key=lambda entry: entry.at):
         for hits in indexed.of(entry).values():
@@ -144,7 +151,9 @@ def noted(
     return [replace(write, noted_after=found.get(id(write), write.noted_after)) for write in writes]
 
 
-def reports_projects(entries: Sequence[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind]) -> bool | None:
+def reports_projects(
+    entries: Sequence[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind]
+) -> bool | None:
     """Whether entries name the projects that their objects are in; None where these ones leave that open.
 
     What is done with admin keys may be noted under the default project, whatever it was done to. So only what we wrote
@@ -169,7 +178,9 @@ def reports_projects(entries: Sequence[AuditEntry], writes: Sequence[Write], kin
 class _WriteIndex:
     """Writes, by what the entries name that may tell of them."""
 
-    def __init__(self, writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool) -> None:
+    def __init__(
+        self, writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+    ) -> None:
         self.counts: dict[EntryKey, int] = defaultdict(int)
         self._kinds = kinds
         self._places_told = places_told
@@ -177,7 +188,9 @@ class _WriteIndex:
         for kind in kinds.values():
             for type in kind.audit_event_types:
                 scopes[family_of(type)].add(kind.scope)
-        self._of_projects = {family for family, found in scopes.items() if found == {ScopeType.PROJECT}}
+        self._of_projects = {
+            family for family, found in scopes.items() if found == {ScopeType.PROJECT}
+        }
         self._by_name: dict[tuple[str, Name], list[tuple[EntryKey, Write]]] = defaultdict(list)
         for write in writes:
             self._add(write, kinds[write.kind])
@@ -194,9 +207,15 @@ class _WriteIndex:
     def _may_tell_of(self, entry: AuditEntry, write: Write) -> bool:
         kind = self._kinds[write.kind]
         is_elsewhere = (
-            self._places_told and kind.scope is ScopeType.PROJECT and entry.project_id not in (None, write.project_id)
+            self._places_told
+            and kind.scope is ScopeType.PROJECT
+            and entry.project_id not in (None, write.project_id)
         )
-        return has_type(entry, kind.audit_event_types) and write.was_in_flight(entry.at) and not is_elsewhere
+        return (
+            has_type(entry, kind.audit_event_types)
+            and write.was_in_flight(entry.at)
+            and not is_elsewhere
+        )
 
     def _add(self, write: Write, kind: Kind) -> None:
         for family in {family_of(type) for type in kind.audit_event_types}:

@@ -209,14 +209,20 @@ def decide(
     try:
         proof = _prove(log, checkpoint, scopes, inputs, sweeps, costs)
     except (ApiError, CredentialError) as error:
-        return UnchangedScopes(full_refresh_reason=f"the audit log cannot be used: {error}", setback=_in_short(error))
-    if due := _full_refresh_due(checkpoint, sweeps, inputs.server_time()):  # the server's clock is known by now
+        return UnchangedScopes(
+            full_refresh_reason=f"the audit log cannot be used: {error}", setback=_in_short(error)
+        )
+    if due := _full_refresh_due(
+        checkpoint, sweeps, inputs.server_time()
+    ):  # the server's clock is known by now
         return due
     kept = {scope: seen.read_at for scope, seen in scopes.items() if scope not in proof.touched}
     return replace(proof.trust, scopes=kept, reasons=_reasons(inputs, checkpoint, proof.touched))
 
 
-def _full_refresh_due(checkpoint: RefreshCheckpoint, sweeps: FullRefreshPolicy, now: float) -> UnchangedScopes | None:
+def _full_refresh_due(
+    checkpoint: RefreshCheckpoint, sweeps: FullRefreshPolicy, now: float
+) -> UnchangedScopes | None:
     if abs(now - checkpoint.full_at) > sweeps.hours * 3600:
         every = f"{sweeps.hours:g} hours"
     elif checkpoint.runs >= sweeps.runs:
@@ -224,7 +230,9 @@ def _full_refresh_due(checkpoint: RefreshCheckpoint, sweeps: FullRefreshPolicy, 
     else:
         return None
     because = f"everything is read every {every}, and it is due"
-    return UnchangedScopes(full_refresh_reason=because, setback=f"that is due every {every}, until an apply does it")
+    return UnchangedScopes(
+        full_refresh_reason=because, setback=f"that is due every {every}, until an apply does it"
+    )
 
 
 def _in_short(error: ApiError | CredentialError) -> str:
@@ -232,19 +240,25 @@ def _in_short(error: ApiError | CredentialError) -> str:
     return f"the audit log answers {status}" if status else f"the audit log cannot be used: {error}"
 
 
-def _trustworthy(inputs: PlanInputs, checkpoint: RefreshCheckpoint) -> Mapping[ScopeKey, VerifiedScope]:
+def _trustworthy(
+    inputs: PlanInputs, checkpoint: RefreshCheckpoint
+) -> Mapping[ScopeKey, VerifiedScope]:
     """The scopes that were in order, whose kinds the log tells about, and where nothing is declared that is new."""
     unbound = _unbound(inputs)
     recorded = {_scope_key(address) for address in inputs.records}
     return {
         scope: seen
         for scope, seen in checkpoint.by_scope.items()
-        if scope in recorded and scope not in unbound and is_reported_in_audit_log(inputs.kinds.get(scope[0]))
+        if scope in recorded
+        and scope not in unbound
+        and is_reported_in_audit_log(inputs.kinds.get(scope[0]))
     }
 
 
 def _unbound(inputs: PlanInputs) -> set[ScopeKey]:
-    return {_scope_key(item.address) for item in inputs.resources if item.address not in inputs.records}
+    return {
+        _scope_key(item.address) for item in inputs.resources if item.address not in inputs.records
+    }
 
 
 def _reasons(
@@ -254,7 +268,8 @@ def _reasons(
     reasons = {}
     unbound, scopes = _unbound(inputs), checkpoint.by_scope
     for scope in {
-        _scope_key(address) for address in chain(inputs.records, (item.address for item in inputs.resources))
+        _scope_key(address)
+        for address in chain(inputs.records, (item.address for item in inputs.resources))
     }:
         if not is_reported_in_audit_log(inputs.kinds.get(scope[0])):
             reasons[scope] = "the audit log does not tell of every change there"
@@ -302,14 +317,21 @@ def _prove(
     # One call more than all that is read without the log: a full first page is given up for no more than that.
     worth = cache(lambda: costs.saved(scopes) + 1)
     if window.pages > 1 and window.pages > worth():
-        raise ApiError(f"about {window.expected:,} entries are expected, which costs more than it saves")
+        raise ApiError(
+            f"about {window.expected:,} entries are expected, which costs more than it saves"
+        )
     reading = read_window(log, window, worth=worth)
     known = {entry.id for entry in reading.entries}
-    if any(at >= int(reading.shown_from) and id not in known for id, at in checkpoint.newest_entries.items()):
+    if any(
+        at >= int(reading.shown_from) and id not in known
+        for id, at in checkpoint.newest_entries.items()
+    ):
         raise ApiError("it does not show any more what it showed before")
     whole = checkpoint
     if not reading.is_complete or window.is_shortened:
-        checkpoint = _told_since(checkpoint, int(window.needed_from) if reading.is_complete else reading.shown_from)
+        checkpoint = _told_since(
+            checkpoint, int(window.needed_from) if reading.is_complete else reading.shown_from
+        )
     told = _told(reading.entries, checkpoint, inputs)
     if not checkpoint.newest_entries and not told.ours:
         raise ApiError("it has not shown any change of ours so far")
@@ -320,7 +342,9 @@ def _prove(
     newest = max(shown.values(), default=window.needed_from)
     if reading.is_complete:
         judged = [entry for entry in reading.entries if entry.at >= int(window.needed_from)]
-        counted = Counted.of(judged, newest, since=window.needed_from if window.is_shortened else None)
+        counted = Counted.of(
+            judged, newest, since=window.needed_from if window.is_shortened else None
+        )
         return _Proof(touched, replace(trust, counted=counted))
     touched = _touched_by_type(log, window, reading, whole, scopes, inputs, sweeps, costs)
     return _Proof(
@@ -329,7 +353,9 @@ def _prove(
     )
 
 
-def _window(checkpoint: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: FullRefreshPolicy) -> Window:
+def _window(
+    checkpoint: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: FullRefreshPolicy
+) -> Window:
     newest = newest_of(checkpoint.newest_entries)
     since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
     late = [
@@ -340,7 +366,9 @@ def _window(checkpoint: RefreshCheckpoint, seen: Collection[VerifiedScope], swee
     return window_of(since, newest=newest, counted=checkpoint.counted, late=late)
 
 
-def _told(entries: Sequence[AuditEntry], checkpoint: RefreshCheckpoint, inputs: PlanInputs) -> _AuditLog:
+def _told(
+    entries: Sequence[AuditEntry], checkpoint: RefreshCheckpoint, inputs: PlanInputs
+) -> _AuditLog:
     proved = reports_projects(entries, checkpoint.writes, inputs.kinds)
     places_told = checkpoint.projects_reported if proved is None else proved
     return _AuditLog(
@@ -375,7 +403,11 @@ def _touched_by_type(
         raise too_long(reading)
     kinds = [inputs.kinds[name] for name in sorted({kind for kind, _ in scopes})]
     common = {entry.type for entry in reading.entries}
-    settled = {kind.name for kind in kinds if not any(has_type(entry, kind.audit_events) for entry in reading.entries)}
+    settled = {
+        kind.name
+        for kind in kinds
+        if not any(has_type(entry, kind.audit_events) for entry in reading.entries)
+    }
     proved = {scope for scope in scopes if scope[0] in settled} - touched.keys()
     if costs.saved(proved) < _FEW_SEATS:
         raise too_long(reading)
@@ -389,7 +421,9 @@ def _touched_by_type(
         there = read_filtered(log, LogQuery(since, types=types, project_ids=ids))
     if there is not None:
         proved |= elsewhere
-    entries = list({entry.id: entry for entry in (*reading.entries, *rest, *(there or ()))}.values())
+    entries = list(
+        {entry.id: entry for entry in (*reading.entries, *rest, *(there or ()))}.values()
+    )
     places = ids if there is not None else ()
     told = _told_in_part(
         entries,
@@ -406,7 +440,9 @@ def _touched_by_type(
 
 def _told_since(checkpoint: RefreshCheckpoint, since: float) -> RefreshCheckpoint:
     """The checkpoint with those writes whose entries a reading from a time on shows, if the log has them."""
-    return replace(checkpoint, writes=[write for write in checkpoint.writes if write.is_told_since(since)])
+    return replace(
+        checkpoint, writes=[write for write in checkpoint.writes if write.is_told_since(since)]
+    )
 
 
 def _told_in_part(
@@ -423,7 +459,9 @@ def _told_in_part(
     projects that were asked for by id, such a family is whole too.
     """
     partly = {family_of(type) for type in common}
-    placed = replace(earlier, writes=[write for write in earlier.writes if write.project_id in project_ids])
+    placed = replace(
+        earlier, writes=[write for write in earlier.writes if write.project_id in project_ids]
+    )
     whole = [entry for entry in entries if family_of(entry.type) not in partly]
     rest = [entry for entry in entries if family_of(entry.type) in partly]
     there = [entry for entry in rest if entry.project_id in project_ids]
@@ -465,7 +503,9 @@ def _scopes_elsewhere(
             if has_type(entry, inputs.kinds[kind].audit_events)
         )
     }
-    return {(kind, project) for kind, project in scopes if project in names and kind in settled}, tuple(asked)
+    return {
+        (kind, project) for kind, project in scopes if project in names and kind in settled
+    }, tuple(asked)
 
 
 def _newest(entries: Iterable[AuditEntry]) -> Mapping[str, float]:
@@ -506,7 +546,9 @@ def _is_settled(entry: AuditEntry, mine: Sequence[Write], scope: ScopeKey) -> bo
 class _AffectedScopes:
     """The scopes that an entry may concern, indexed by kind and project."""
 
-    def __init__(self, seen: Collection[VerifiedScope], inputs: PlanInputs, *, places_told: bool) -> None:
+    def __init__(
+        self, seen: Collection[VerifiedScope], inputs: PlanInputs, *, places_told: bool
+    ) -> None:
         self._seen = seen
         self._inputs = inputs
         self._names = _project_names(inputs) if places_told else None
@@ -519,7 +561,11 @@ class _AffectedScopes:
     def of(self, entry: AuditEntry) -> Iterable[VerifiedScope]:
         """The scopes of an entry; raises ApiError for one of a type that nobody knows."""
         if entry.type == "resource.deleted":
-            found = {_scope_key(at) for at, record in self._inputs.records.items() if _has_part(record.id, entry)}
+            found = {
+                _scope_key(at)
+                for at, record in self._inputs.records.items()
+                if _has_part(record.id, entry)
+            }
             return [self._at[scope] for scope in found if scope in self._at]
         if entry.type.startswith("tenant."):
             return [one for one in self._seen if one.project is None]
@@ -539,7 +585,11 @@ class _AffectedScopes:
 
     def is_of_one_project(self, entry: AuditEntry) -> bool:
         """Whether an entry can only be about objects of kinds that live in projects."""
-        scopes = {kind.scope for kind in self._inputs.kinds.values() if has_type(entry, kind.audit_events[:1])}
+        scopes = {
+            kind.scope
+            for kind in self._inputs.kinds.values()
+            if has_type(entry, kind.audit_events[:1])
+        }
         return scopes == {ScopeType.PROJECT}
 
 
@@ -560,7 +610,9 @@ def _project_names(inputs: PlanInputs) -> dict[str, set[str]]:
     return names
 
 
-def scopes_to_reread(plan: Plan, trust: UnchangedScopes, kinds: Mapping[str, Kind]) -> set[ScopeKey]:
+def scopes_to_reread(
+    plan: Plan, trust: UnchangedScopes, kinds: Mapping[str, Kind]
+) -> set[ScopeKey]:
     """The trusted scopes that have to be read after all: a plan has something to do there, or decided by them."""
     due = {_scope_key(change.address) for change in (*plan.pending, *plan.blocked)}
     for change in plan.pending:
@@ -617,7 +669,9 @@ def read_at_the_end(trust: UnchangedScopes, done: RefreshOutcome) -> Window:
     expected = 2 * len(done.writes) + 1
     seen_by_plan = newest_of(trust.newest_entries) if trust.counted is not None else None
     if seen_by_plan is not None and trust.counted is not None:
-        same_second = sum(1 for age in trust.counted.ages if seen_by_plan - age >= int(seen_by_plan))
+        same_second = sum(
+            1 for age in trust.counted.ages if seen_by_plan - age >= int(seen_by_plan)
+        )
         return Window(seen_by_plan, seen_by_plan, expected + same_second)
     # The newest entries are asked for, however old: the next plan has to know one to tell whether the log goes on.
     return Window(None, done.asked_at - LIST_BEHIND_LOG_SECONDS, expected)
@@ -634,19 +688,25 @@ def checkpoint_after(
     """The checkpoint after an apply: what it left in order, with when that was read."""
     was = checkpoint or RefreshCheckpoint()
     entries = done.reading.entries if done.reading is not None else ()
-    in_order = {_scope_key(change.address) for change in done.result.plan.changes} - _unfinished_scopes(done.result)
+    in_order = {
+        _scope_key(change.address) for change in done.result.plan.changes
+    } - _unfinished_scopes(done.result)
     writes = [*(was.writes if trust.writes is None else trust.writes), *done.writes]
     proved = reports_projects(entries, writes, kinds)
     shown = _newest(entries) or trust.newest_entries
     fresh = RefreshCheckpoint(
         verified=[
-            VerifiedScope(*scope, read_at=trust.scopes.get(scope, done.asked_at), checked_at=done.asked_at)
+            VerifiedScope(
+                *scope, read_at=trust.scopes.get(scope, done.asked_at), checked_at=done.asked_at
+            )
             for scope in sorted(in_order, key=lambda scope: (scope[0], scope[1] or ""))
             if is_reported_in_audit_log(kinds.get(scope[0]))
         ],
         writes=_late_entries(writes, done.asked_at, sweeps),
         newest_entries=shown or was.newest_entries,
-        projects_reported=(trust.projects_reported if trust.newest_entries else was.projects_reported)
+        projects_reported=(
+            trust.projects_reported if trust.newest_entries else was.projects_reported
+        )
         if proved is None
         else proved,
         serial=done.serial,
@@ -659,7 +719,9 @@ def checkpoint_after(
     return _judged(fresh, trust, done, sweeps)
 
 
-def _covered(seen: Sequence[VerifiedScope], trust: UnchangedScopes, done: RefreshOutcome) -> Sequence[VerifiedScope]:
+def _covered(
+    seen: Sequence[VerifiedScope], trust: UnchangedScopes, done: RefreshOutcome
+) -> Sequence[VerifiedScope]:
     """Without the scopes that were read because the log was too long, as long as it may tell of changes that came
     right before and that their lists did not show yet.
     """
@@ -694,11 +756,17 @@ def _judged(
     if trust.counted is not None:
         # The end was read from the newest entry of the plan on; what is older was counted by the plan.
         moved = newest - max(trust.newest_entries.values(), default=newest)
-        recent += [age + moved for age in trust.counted.ages if newest - age - moved < int(done.read_from)]
+        recent += [
+            age + moved for age in trust.counted.ages if newest - age - moved < int(done.read_from)
+        ]
         back_to = None if trust.counted.back_to is None else trust.counted.back_to + moved
     return replace(
         fresh,
-        verified=[replace(one, checked_at=done.ended_at) for one in fresh.verified if one.key not in touched],
+        verified=[
+            replace(one, checked_at=done.ended_at)
+            for one in fresh.verified
+            if one.key not in touched
+        ],
         writes=noted(reading.entries, fresh.writes, inputs.kinds, places_told=told.places_told),
         counted=Counted(
             sorted(age for age in recent if newest - age >= done.ended_at - sweeps.overlap_seconds),
@@ -723,15 +791,23 @@ def checkpoint_after_saved_plan(
     )
 
 
-def _late_entries(writes: Iterable[Write], checked_at: float, sweeps: FullRefreshPolicy) -> Sequence[Write]:
+def _late_entries(
+    writes: Iterable[Write], checked_at: float, sweeps: FullRefreshPolicy
+) -> Sequence[Write]:
     """The writes whose entries a plan may ask for that relies on the log from then on."""
-    return [write for write in writes if write.may_be_reported_late(checked_at - sweeps.overlap_seconds)]
+    return [
+        write for write in writes if write.may_be_reported_late(checked_at - sweeps.overlap_seconds)
+    ]
 
 
 def _unfinished_scopes(result: ApplyResult) -> set[ScopeKey]:
     """The scopes in which something was to be done and was not."""
     applied = {outcome.change.address for outcome in result.of(OutcomeStatus.APPLIED)}
-    undone = {_scope_key(change.address) for change in result.plan.pending if change.address not in applied}
+    undone = {
+        _scope_key(change.address)
+        for change in result.plan.pending
+        if change.address not in applied
+    }
     return undone | {_scope_key(change.address) for change in result.plan.blocked}
 
 
@@ -742,4 +818,6 @@ def _scope_key(address: Address) -> ScopeKey:
 def refresh_summary(trust: UnchangedScopes) -> RefreshSummary:
     """For reports: how many scopes were not read again, since when, or why all were."""
     oldest = min(trust.scopes.values(), default=None)
-    return RefreshSummary(len(trust.scopes), oldest, trust.full_refresh_reason, setback=trust.setback)
+    return RefreshSummary(
+        len(trust.scopes), oldest, trust.full_refresh_reason, setback=trust.setback
+    )

@@ -100,7 +100,9 @@ class Counted(Struct, frozen=True):
         return cls(sorted(newest - at for at in times), None if since is None else newest - since)
 
 
-def window_of(since: float, *, newest: float | None, counted: Counted | None, late: Sequence[float]) -> Window:
+def window_of(
+    since: float, *, newest: float | None, counted: Counted | None, late: Sequence[float]
+) -> Window:
     """The window to read for scopes about which entries from `since` on may tell something new.
 
     `newest` is the time of the newest entry that was shown so far. `counted` is None where entries may have come
@@ -112,12 +114,16 @@ def window_of(since: float, *, newest: float | None, counted: Counted | None, la
     times = [*(newest - age for age in counted.ages), *late]
     if newest < since:
         # Nothing was judged that counts now; the newest entry only has to show that the log is the same.
-        return Window(newest, since, _count(late, since), max([since, *late]), since if not late else None)
+        return Window(
+            newest, since, _count(late, since), max([since, *late]), since if not late else None
+        )
     start = since if counted.back_to is None else max(since, newest - counted.back_to)
     start = _shortened(start, newest, times)
     is_shortened = int(start) > int(since)
     filter_start = next((at for at in (start, newest) if _count(times, at) <= _FEW_EXPECTED), None)
-    return Window(start, start, _count(times, start), max([newest, *late]), filter_start, is_shortened)
+    return Window(
+        start, start, _count(times, start), max([newest, *late]), filter_start, is_shortened
+    )
 
 
 def _count(times: Sequence[float], since: float) -> int:
@@ -132,11 +138,15 @@ def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
     within = sorted((time for time in times if time >= int(start)), reverse=True)
     if len(within) <= _MOST_COUNTED:
         return start
-    boundary = int(within[_MOST_COUNTED])  # the filter knows whole seconds, so this one is left out as a whole
+    boundary = int(
+        within[_MOST_COUNTED]
+    )  # the filter knows whole seconds, so this one is left out as a whole
     return min(float(boundary + 1), newest)
 
 
-def read_window(log: AuditLog, window: Window, *, worth: Callable[[], int], is_bold: bool = False) -> WindowReading:
+def read_window(
+    log: AuditLog, window: Window, *, worth: Callable[[], int], is_bold: bool = False
+) -> WindowReading:
     """Read a window to its end, unless that would take more calls than it is `worth`.
 
     `worth` says how many calls may be made for it at most; it is asked where there is more than a page. The first page
@@ -153,7 +163,9 @@ def read_window(log: AuditLog, window: Window, *, worth: Callable[[], int], is_b
             return WindowReading(list(entries.values()), calls, True, window.start or -math.inf)
         if oldest < int(window.needed_from):
             return WindowReading(list(entries.values()), calls, True, oldest + 1)
-        expected = window.expected - sum(1 for entry in entries.values() if entry.at <= window.reached_at)
+        expected = window.expected - sum(
+            1 for entry in entries.values() if entry.at <= window.reached_at
+        )
         is_known = oldest <= window.reached_at and expected > 0
         if calls == 1 and not (is_known or is_bold):
             break

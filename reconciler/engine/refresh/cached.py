@@ -85,11 +85,15 @@ class CachedReader:
         key = ("list", kind.name, project, within, enough)
 
         def ask() -> Sequence[LiveObject]:
-            return self._provider.list(kind, project, within, enough=enough, is_optional=is_optional)
+            return self._provider.list(
+                kind, project, within, enough=enough, is_optional=is_optional
+            )
 
         return self._once(key, ask, anew=anew)
 
-    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+    def get(
+        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+    ) -> LiveObject | None:
         """One object. Whoever waits for one to show has to ask `anew`, since its absence is remembered as well."""
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
@@ -116,7 +120,11 @@ class CachedReader:
             how = f"read singly, as few objects are wanted and the list {length}"
         else:
             return
-        why = "" if scope in trust.scopes else trust.full_refresh_reason or trust.reasons.get(scope, "")
+        why = (
+            ""
+            if scope in trust.scopes
+            else trust.full_refresh_reason or trust.reasons.get(scope, "")
+        )
         where = [
             kind.name,
             *([f"of project {project}"] if project else []),

@@ -48,7 +48,9 @@ class _Collector:
         self._provider = provider
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
-        self._resources: Mapping[Address, Resource] = {item.address: item for item in inputs.resources}
+        self._resources: Mapping[Address, Resource] = {
+            item.address: item for item in inputs.resources
+        }
         self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
         self._live = self._reader.state
         self._bindings: dict[Address, Binding] = {}
@@ -151,7 +153,9 @@ class _Collector:
         )
         if inputs.state_is_new:
             marked = targets.marked(scopes)
-            readable = [at for at in marked if self._provider.can_read(inputs.kinds[at.kind], at.project)]
+            readable = [
+                at for at in marked if self._provider.can_read(inputs.kinds[at.kind], at.project)
+            ]
             self._reader.read_lists(readable, optional=frozenset(readable))
         self._reader.confirm(targets.known_ids(scopes))
         self._reader.reread(only_ids)
@@ -203,7 +207,9 @@ class _Collector:
         """Objects that do not show and were created so recently that they need not, with when they have to."""
         listed = self._live.listed
         known = self._targets.known_ids(scopes)
-        missing = [(scope, id) for scope, id in known if scope in listed and id not in listed[scope]]
+        missing = [
+            (scope, id) for scope, id in known if scope in listed and id not in listed[scope]
+        ]
         if not missing:
             return []
         window = self._inputs.consistency
@@ -246,7 +252,9 @@ class _Collector:
                 continue
             names = self._targets.own_calls(resource, binding.record)
             if names:
-                wanted[self._live.scope_of(address.kind, address.project, live.id), live.id] |= names
+                wanted[self._live.scope_of(address.kind, address.project, live.id), live.id] |= (
+                    names
+                )
         self._reader.read_carried(wanted)
         for address, binding in self._bindings.items():
             if binding.live is not None and self._resources[address].kind.own_calls:
@@ -266,10 +274,14 @@ class _Collector:
             and live.kind.terminal_state(live.attributes) is None
             and (live.is_marked or matcher.is_claimed(live))
         ]
-        self._reader.read_carried({(scope, live.id): collection_fields(live.kind) for scope, live in collections})
+        self._reader.read_carried(
+            {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
+        )
         current = [self._live.listed[scope][live.id].own_calls for scope, live in collections]
         held = set(texts_in(current))
-        return replace(snapshot, retention_matches=[match for match in matches if match.live.id not in held])
+        return replace(
+            snapshot, retention_matches=[match for match in matches if match.live.id not in held]
+        )
 
     # Binding
 

@@ -47,7 +47,9 @@ def check_budget(
 class Estimate:
     """The calls of a full refresh, without making one."""
 
-    def __init__(self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]) -> None:
+    def __init__(
+        self, inputs: PlanInputs, provider: LiveReader, trusted: Collection[ScopeKey]
+    ) -> None:
         self._inputs = inputs
         self._targets = ReadTargets(inputs, select(inputs))
         self._resources = {resource.address: resource for resource in inputs.resources}
@@ -57,19 +59,25 @@ class Estimate:
     @property
     def calls(self) -> int:
         """How many there are at least."""
-        scopes = {scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted}
+        scopes = {
+            scope for scope in self._places() if (scope.kind, scope.project) not in self._trusted
+        }
         known: dict[Scope, set[str]] = defaultdict(set)
         for scope, id in self._targets.known_ids(scopes):
             known[scope].add(id)
         enough = self._targets.only_ids(scopes)
-        lists = sum(self._calls_of(at, known[at], enough.get(at)) for at in scopes if self._is_open(at))
+        lists = sum(
+            self._calls_of(at, known[at], enough.get(at)) for at in scopes if self._is_open(at)
+        )
         return lists + sum(self._calls_inside())
 
     def _places(self) -> Set[Scope]:
         scopes = self._targets.outer | self._targets.nested(before_reading)
         return scopes | set(self._targets.marked(scopes) if self._inputs.state_is_new else ())
 
-    def _calls_of(self, scope: Scope, known: Collection[str], enough: Collection[str] | None) -> int:
+    def _calls_of(
+        self, scope: Scope, known: Collection[str], enough: Collection[str] | None
+    ) -> int:
         """Of a list, or instead of it. Where `enough` is wanted of it, it may be left off anywhere."""
         kind = self._kind(scope)
         if not kind.calls.listable:
@@ -98,7 +106,9 @@ class Estimate:
             return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
         if project not in self._recorded_projects:
             return self._provider.can_read(kind, project)
-        return kind.scope.needs_admin_key or not {"", project}.isdisjoint(self._inputs.keyed_projects)
+        return kind.scope.needs_admin_key or not {"", project}.isdisjoint(
+            self._inputs.keyed_projects
+        )
 
     @cached_property
     def _recorded_projects(self) -> frozenset[str]:

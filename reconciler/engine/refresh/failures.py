@@ -57,7 +57,11 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
     """
     live, unsearched = snapshot.live, dict(snapshot.live.unsearched)
     refusals = [error for error in live.failed.values() if not isinstance(error, RetiredError)]
-    needed = {scope for scope in targets.needed(snapshot.current_value) if scope in live.listed or scope in live.failed}
+    needed = {
+        scope
+        for scope in targets.needed(snapshot.current_value)
+        if scope in live.listed or scope in live.failed
+    }
     if len(refusals) > 1 and needed <= live.failed.keys():
         raise refusals[0]
     problems: list[Problem] = []
@@ -79,7 +83,9 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
     if unsearched:
         problems.append(Problem(_not_searched(unsearched)))
     search_failed = any(_may_pass(error) for error in live.unsearched.values())
-    return replace(snapshot.with_problems(problems), retired=frozenset(retired), search_failed=search_failed)
+    return replace(
+        snapshot.with_problems(problems), retired=frozenset(retired), search_failed=search_failed
+    )
 
 
 def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
@@ -117,17 +123,25 @@ def _contested_with(snapshot: Snapshot, owner: Address | None) -> list[Address]:
     ]
 
 
-def _affected_by(snapshot: Snapshot, targets: ReadTargets, scope: Scope, id: str | None = None) -> list[Address]:
+def _affected_by(
+    snapshot: Snapshot, targets: ReadTargets, scope: Scope, id: str | None = None
+) -> list[Address]:
     """The addresses about which nothing is known without a list, or without one object of it."""
 
     def has_id(address: Address) -> bool:
         record, live = snapshot.inputs.records.get(address), snapshot.live_of(address)
         return id is None or id in (record.id if record else None, live.id if live else None)
 
-    affected = {address for address in targets.recorded if targets.record_scopes[address] == scope and has_id(address)}
+    affected = {
+        address
+        for address in targets.recorded
+        if targets.record_scopes[address] == scope and has_id(address)
+    }
     for address in snapshot.selection.selected:
         resource = snapshot.resources[address]
-        could_be_unnecessary = resource.kind.made_unnecessary_by == scope.kind and snapshot.live_of(address) is None
+        could_be_unnecessary = (
+            resource.kind.made_unnecessary_by == scope.kind and snapshot.live_of(address) is None
+        )
         is_in_scope = targets.declared_scope(resource, snapshot.current_value) == scope
         if could_be_unnecessary or (is_in_scope and has_id(address)):
             affected.add(address)
@@ -140,7 +154,9 @@ def _is_retired(snapshot: Snapshot, address: Address, error: ApiError) -> bool:
     return isinstance(error, RetiredError) and not is_wanted
 
 
-def _refused(snapshot: Snapshot, scope: Scope, error: ApiError, affected: Sequence[Address]) -> Problem:
+def _refused(
+    snapshot: Snapshot, scope: Scope, error: ApiError, affected: Sequence[Address]
+) -> Problem:
     """The error of resources whose list, or whose own read, the API refused."""
     kind, first = snapshot.inputs.kinds[scope.kind], snapshot.resources.get(affected[0])
     where = f' of project "{scope.project}"' if scope.project else ""

@@ -68,14 +68,18 @@ class Reader:
         """
         state = self.state
         known = (state.listed, state.failed, state.unsearched)
-        wanted = [scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)]
+        wanted = [
+            scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)
+        ]
         readable = [scope for scope in wanted if self._is_readable(scope)]
         self.state.mark_unreadable(set(wanted) - set(readable))
         ids = enough or {}
         parts = [(scope, single) for scope in readable for single in self._parts(scope, ids)]
         for scope, single in parts:
             call = "list" if single is None else "read"
-            self.provider.announce(self._kinds[scope.kind], scope.project, call, within=scope.parent)
+            self.provider.announce(
+                self._kinds[scope.kind], scope.project, call, within=scope.parent
+            )
 
         def listed(
             scope: Scope, single: str | None, pools: WorkerPools
@@ -88,7 +92,8 @@ class Reader:
 
         with WorkerPools(self._parallelism) as pools:
             begun = [
-                (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools)) for scope, single in parts
+                (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools))
+                for scope, single in parts
             ]
             if meanwhile is not None:
                 meanwhile()
@@ -116,7 +121,9 @@ class Reader:
         for scope, id in missing:
             LOG.info("get %s %s, which is not among what was listed", scope.kind, id)
         ask = partial(self._get, anew=anew)
-        for live in self._map(lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]):
+        for live in self._map(
+            lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]
+        ):
             if live is not None:
                 self.state.put(live)
 
@@ -155,7 +162,11 @@ class Reader:
 
     def reread(self, enough: Mapping[Scope, frozenset[str]]) -> None:
         """List scopes in full where a wanted object is missing: its successor may be outside of what was read."""
-        short = [at for at, ids in enough.items() if at in self.state.listed and ids - self.state.listed[at].keys()]
+        short = [
+            at
+            for at, ids in enough.items()
+            if at in self.state.listed and ids - self.state.listed[at].keys()
+        ]
         for scope in short:
             self.state.forget(scope)
         self.read_lists(short)
@@ -230,7 +241,10 @@ class Reader:
         kind_of: Callable[[Item], Kind],
     ) -> list[Result]:
         with WorkerPools(self._parallelism if len(items) > 1 else 1) as pools:
-            return [answer.result() for answer in [pools.submit(kind_of(item), work, item) for item in items]]
+            return [
+                answer.result()
+                for answer in [pools.submit(kind_of(item), work, item) for item in items]
+            ]
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:

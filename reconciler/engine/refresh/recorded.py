@@ -49,9 +49,15 @@ class StateReader:
         """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
         del enough, anew, is_optional
         records = self._scopes.get((kind.name, project), ())
-        return [_as_live(kind, record) for record in records if kind.parent_and_id(record.id)[0] == within]
+        return [
+            _as_live(kind, record)
+            for record in records
+            if kind.parent_and_id(record.id)[0] == within
+        ]
 
-    def get(self, kind: Kind, project: str | None, id: str, *, anew: bool = False) -> LiveObject | None:
+    def get(
+        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+    ) -> LiveObject | None:
         """The recorded object with an id."""
         del anew
         within = kind.parent_and_id(id)[0]
@@ -63,5 +69,11 @@ class StateReader:
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:
-    carried = {item.name: record.applied[item.name] for item in kind.own_calls if item.name in record.applied}
-    return LiveObject(kind, record.id, {**record.applied, **record.answered}, record.address.project, carried)
+    carried = {
+        item.name: record.applied[item.name]
+        for item in kind.own_calls
+        if item.name in record.applied
+    }
+    return LiveObject(
+        kind, record.id, {**record.applied, **record.answered}, record.address.project, carried
+    )

@@ -52,7 +52,10 @@ class ReadTargets:
 
     def needed(self, lookup: Lookup) -> set[Scope]:
         """The scopes of declared and recorded objects, and of objects that could make them unnecessary."""
-        declared = {self.declared_scope(self._resources[address], lookup) for address in self._selection.selected}
+        declared = {
+            self.declared_scope(self._resources[address], lookup)
+            for address in self._selection.selected
+        }
         recorded = {self.record_scopes[address] for address in self.recorded}
         scopes = {scope for scope in declared | recorded if scope is not None}
         substitutes = {self._kinds[scope.kind].made_unnecessary_by for scope in scopes}
@@ -67,7 +70,10 @@ class ReadTargets:
     @cached_property
     def record_scopes(self) -> Mapping[Address, Scope | None]:
         """The scope of each recorded object; None for unknown kinds and for ids of another form."""
-        return {address: self._scope_of(address, record.id) for address, record in self._inputs.records.items()}
+        return {
+            address: self._scope_of(address, record.id)
+            for address, record in self._inputs.records.items()
+        }
 
     @cached_property
     def recorded(self) -> frozenset[Address]:
@@ -78,7 +84,11 @@ class ReadTargets:
             address
             for address in self._inputs.records
             if (kind := self._kinds.get(address.kind)) is not None
-            and (not targets or address in targets or (kind.defines_project and address.name in homes))
+            and (
+                not targets
+                or address in targets
+                or (kind.defines_project and address.name in homes)
+            )
         )
 
     @property
@@ -86,8 +96,16 @@ class ReadTargets:
         """The scopes that can hold the objects of unfinished creates."""
         if self._inputs.options.targets:
             return set()
-        attempted = (address for address in self._inputs.ownership.create_attempts if address.kind in self._kinds)
-        return {Scope(address.kind, address.project) for address in attempted if not self._kinds[address.kind].parents}
+        attempted = (
+            address
+            for address in self._inputs.ownership.create_attempts
+            if address.kind in self._kinds
+        )
+        return {
+            Scope(address.kind, address.project)
+            for address in attempted
+            if not self._kinds[address.kind].parents
+        }
 
     @cached_property
     def retention(self) -> frozenset[Scope]:
@@ -101,10 +119,16 @@ class ReadTargets:
         The default scope is left out where no scope is read with a project's key: a stack that manages the
         organization alone has nothing there, even if the environment has such a key.
         """
-        used = {scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key}
+        used = {
+            scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key
+        }
         named = sorted(name for name in {*used, *self._inputs.keyed_projects} if name)
         projects = [None, *named] if used else named
-        marked = [kind for kind in self._kinds.values() if kind.mark and not kind.parents and kind.calls.listable]
+        marked = [
+            kind
+            for kind in self._kinds.values()
+            if kind.mark and not kind.parents and kind.calls.listable
+        ]
         return [Scope(kind.name, project) for project in projects for kind in marked]
 
     # Ids
@@ -173,7 +197,9 @@ class ReadTargets:
         if self._inputs.options.destroy:
             return set()
         managed = {*resource.spec, *(record.applied if record else ())}
-        readable = {field.name for field in resource.kind.own_calls if field.readable is not Readable.NEVER}
+        readable = {
+            field.name for field in resource.kind.own_calls if field.readable is not Readable.NEVER
+        }
         return readable & managed
 
     def _scope_of(self, address: Address, id: str) -> Scope | None:
