@@ -1,8 +1,7 @@
-"""Threads for calls. Those that wait for the pace of one route leave the other routes to go on.
+"""Worker pools.
 
-Admin routes are paced, and all threads that work on one may be waiting for a minute. So each kind behind such routes
-has a crew of its own, and all other kinds have one together. How many calls are in flight is bounded where they are
-sent.
+Admin routes are rate-limited and can block every thread that uses them for a minute, so each admin
+kind has its own pool; the rest share one. The client bounds how many calls are in flight.
 """
 
 from __future__ import annotations
@@ -19,14 +18,15 @@ Result = TypeVar("Result")
 
 
 def pool_key(kind: Kind) -> str:
-    """The name of the crew that works on a kind."""
+    """The name of the pool that serves a kind."""
     return kind.name if kind.scope.needs_admin_key else ""
 
 
 class WorkerPools:
-    """Threads that call, so many in each crew. One is none: what it is to do is done by whoever begins it.
+    """Thread pools of `size` threads each. With a size of 1 the caller's own thread does the work.
 
-    Work may begin further work. After an error or an interrupt nobody waits for the rest, which may never come.
+    Work may submit further work. After an error or an interrupt nobody waits for the rest: a call
+    that hangs must not hold up the end of the run.
     """
 
     def __init__(self, size: int) -> None:
@@ -50,7 +50,7 @@ class WorkerPools:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def submit(self, kind: Kind, work: Callable[..., Result], *arguments: object) -> Future[Result]:
-        """Have something done that calls for a kind, and come back for the result."""
+        """Run work that makes calls for a kind; the future has its result."""
         if self._size > 1:
             return self._pool(kind).submit(work, *arguments)
         done: Future[Result] = Future()
@@ -61,7 +61,7 @@ class WorkerPools:
         name = pool_key(kind)
         with self._lock:
             if self._has_ended:
-                raise RuntimeError("nobody waits for what is begun now")
+                raise RuntimeError("the pools are closed")
             if name not in self._pools:
                 self._pools[name] = ThreadPoolExecutor(self._size)
             return self._pools[name]

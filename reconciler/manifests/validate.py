@@ -122,7 +122,7 @@ def _required(validator: Any, names: Any, instance: Any, schema: Any) -> Iterato
 
 
 def _exactly_one(
-    validator: Any,
+    validator: Any,  # noqa: ARG001
     names: Any,
     instance: Any,
     schema: Any,  # noqa: ARG001

@@ -124,10 +124,8 @@ def _fourth(connection: sqlite3.Connection) -> None:
     # kinds the default was `retain`, so that a recorded `delete` was set by the manifest.
     retained = ("Project/%", "ProjectKey/%", "User/%", "FineTuningJob/%")
     others = " AND ".join("address NOT LIKE ?" for _ in retained)
-    connection.execute(
-        f"UPDATE resources SET on_remove = NULL WHERE on_remove = 'delete' AND {others}",
-        retained,  # noqa: S608
-    )
+    where = f"on_remove = 'delete' AND {others}"
+    connection.execute(f"UPDATE resources SET on_remove = NULL WHERE {where}", retained)  # noqa: S608
 
 
 def _fifth(connection: sqlite3.Connection) -> None:
