@@ -22,7 +22,7 @@ from reconciler.app.session import Session, settle_seconds
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs, PlanOptions
 from reconciler.engine.plan.guard import FEW_VANISHED, Limits, refusals, vanished
-from reconciler.engine.refresh.reader import Scope
+from reconciler.engine.scope import Scope
 from reconciler.errors import (
     ApiError,
     ConfigurationError,

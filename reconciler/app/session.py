@@ -30,8 +30,8 @@ from reconciler.app.planning import Planning
 from reconciler.app.secret_digests import new_key, revealed
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.consistency import ConsistencyWindow
+from reconciler.engine.ownership import Ownership
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.errors import StateError, UsageError
 from reconciler.kinds import ALL_KINDS, KINDS

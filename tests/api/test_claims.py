@@ -16,8 +16,8 @@ from reconciler.api.objects.uploads import Uploader
 from reconciler.engine.apply.records import RecordSet
 from reconciler.engine.apply.search import ObjectSearch, SearchCriteria
 from reconciler.engine.binding.attempts import CreateAttempt
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.consistency import ConsistencyWindow
+from reconciler.engine.ownership import Ownership
 from reconciler.errors import AmbiguousError
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address

@@ -12,7 +12,8 @@ from reconciler.api.keys import KeyRing
 from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.api.transport.throttle import Throttle
-from reconciler.engine.refresh.reader import Reader, Scope
+from reconciler.engine.refresh.reader import Reader
+from reconciler.engine.scope import Scope
 from reconciler.kinds import KINDS
 from reconciler.model.secret import Redactor, Secret
 from reconciler.secrets.sinks import SinkSet

@@ -22,8 +22,8 @@ from reconciler.emulator.indexing import make_store
 from reconciler.emulator.models import MAXIMUM_FACTOR, MODELS
 from reconciler.emulator.store import ORGANIZATION, Record, Store
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.inputs import PlanInputs, PlanOptions
+from reconciler.engine.ownership import Ownership
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.kinds import KINDS
 from reconciler.kinds.data_retention import OF_BOTH

@@ -28,9 +28,9 @@ from reconciler.app.secret_digests import SecretDigests, revealed
 from reconciler.emulator import Emulator
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.engine.binding.attempts import unfinished_work
-from reconciler.engine.binding.matcher import Ownership
 from reconciler.engine.consistency import ConsistencyWindow
 from reconciler.engine.inputs import PlanInputs, PlanOptions
+from reconciler.engine.ownership import Ownership
 from reconciler.engine.refresh.audit_trust import FullRefreshPolicy
 from reconciler.kinds import KINDS
 from reconciler.manifests import Configuration, Settings, load_configuration

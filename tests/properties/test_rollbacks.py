@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
-from reconciler.engine.binding.matcher import Ownership
+from reconciler.engine.ownership import Ownership
 from reconciler.engine.plan.rollback import RunHistory, as_rollback, rollback_target
 from reconciler.kinds import KINDS
 from reconciler.model.change import OutcomeStatus

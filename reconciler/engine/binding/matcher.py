@@ -17,7 +17,6 @@ from msgspec import Struct
 from reconciler.engine.binding import conflicts
 from reconciler.engine.binding.marks import Marks
 from reconciler.engine.inputs import PlanInputs
-from reconciler.engine.ownership import Ownership as Ownership
 from reconciler.engine.scope import LiveState
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic

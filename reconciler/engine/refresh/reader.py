@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from reconciler.engine.pool import WorkerPools
 from reconciler.engine.refresh.targets import reads_singly
-from reconciler.engine.scope import LiveState, OwnCallFields
-from reconciler.engine.scope import Scope as Scope
+from reconciler.engine.scope import LiveState, OwnCallFields, Scope
 from reconciler.errors import ApiError, CredentialError, RetiredError
 from reconciler.model.kind import Kind, TerminalState
 from reconciler.model.provider import LiveReader
