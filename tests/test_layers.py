@@ -53,6 +53,10 @@ LIBRARIES = {
     "starlette": {"emulator/"},
     "uvicorn": {"emulator/"},
     "sqlite3": {"state/"},
+    "psycopg": {"state/remote/postgres.py"},
+    "obstore": {"state/remote/object_store.py"},
+    "cryptography": {"state/encryption.py"},
+    "pyrage": {"state/encryption.py"},
 }
 """The only places, as path prefixes, that may import a library."""
 
