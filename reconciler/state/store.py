@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,13 +25,13 @@ from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.secret import Redactor
-from reconciler.state import identity, journal, lock, parsed, portable, resources, runs, schema
-from reconciler.state.database import Database
+from reconciler.state import identity, journal, parsed, portable, resources, runs, schema
+from reconciler.state.database import Database, Transactions
 from reconciler.state.file_lock import FileLock
 from reconciler.state.files import open_copy, open_file
 from reconciler.state.identity import Identity
 from reconciler.state.journal import Journal, JournalEntry
-from reconciler.state.lock import Holder
+from reconciler.state.lock import Holder, LocalLock, StateLock, present_holder
 from reconciler.state.rows import DAMAGED_HINT, plain
 from reconciler.state.runs import PreImage, Run
 
@@ -45,15 +45,15 @@ class StateStore:
 
     def __init__(
         self,
-        database: Database,
-        path: Path,
+        database: Transactions,
+        lock: StateLock,
         *,
         stack: str,
         environment: str,
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._file_lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._lock = lock
         self._clock = clock
         self._own_runs: list[int] = []
         self._read: tuple[int, Mapping[Address, Record]] | None = None
@@ -92,7 +92,8 @@ class StateStore:
         environment: str,
         clock: Callable[[], float],
     ) -> StateStore:
-        store = cls(database, path, stack=stack, environment=environment, clock=clock)
+        lock = LocalLock(database, FileLock(path.with_name(f"{path.name}.lock")))
+        store = cls(database, lock, stack=stack, environment=environment, clock=clock)
         try:
             store._migrate()
             store._check_identity()
@@ -107,15 +108,12 @@ class StateStore:
                 return
         with self._database.write() as connection:
             schema.migrate(connection)
-            connection.execute(
-                "INSERT OR IGNORE INTO identity (only_row, stack, environment, serial) VALUES (1, ?, ?, 0)",
-                (plain(self.stack), plain(self.environment)),
-            )
+            schema.name(connection, self.stack, self.environment)
 
     def _begin_lineage(self) -> None:
         if self.identity.lineage:
             return
-        with self._database.write(fenced=False) as connection:
+        with self._database.write() as connection:
             known = identity.read(connection)
             if not known.lineage:
                 identity.write(connection, replace(known, lineage=identity.new_lineage()))
@@ -329,35 +327,47 @@ class StateStore:
 
     # Lock
 
+    @contextmanager
     def lock(
-        self, *, command: str, on_takeover: Callable[[Holder], None]
-    ) -> AbstractContextManager[Holder]:
-        """Hold the lock for a block. Raises LockedError saying who holds it, on what machine and
-        since when.
+        self,
+        *,
+        command: str,
+        on_takeover: Callable[[Holder], None],
+        wait_seconds: float = 0.0,
+        on_wait: Callable[[str], None] = lambda _: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> Iterator[Holder]:
+        """Hold the lock for a block. Raises LockedError saying who holds it, where and since when.
 
-        A holder that is provably dead is taken over, and handed to `on_takeover` for the notice.
+        A dead holder is replaced, and handed to `on_takeover` for the notice. With `wait_seconds`, wait that
+        long for a living one, and call `on_wait` once with its description. `on_lost` is called from
+        another thread if this run loses the lock.
         """
-        return lock.hold(
-            self._database,
-            self._file_lock,
-            command=command,
-            now=self._clock(),
+        holder = present_holder(command, self._clock())
+        held = self._lock.hold(
+            holder,
+            wait_seconds=wait_seconds,
+            on_wait=on_wait,
             on_takeover=on_takeover,
+            on_lost=on_lost,
         )
+        with held:
+            self._begin_lineage()
+            yield holder
+
+    def permit(self) -> None:
+        """Return if this run may call the API: it holds the lock, or needs none. Raises LeaseLostError."""
+        self._lock.permit()
 
     def holder(self) -> Holder | None:
         """Who holds the lock now."""
-        with self._database.read() as connection:
-            return lock.read_holder(connection)
+        return self._lock.holder()
 
     def unlock(self) -> Holder | None:
         """Take the lock away from whoever holds it; gives who that was. Its writes are refused from
         then on.
         """
-        with self._database.write(fenced=False) as connection:
-            holder = lock.release(connection)
-        self._file_lock.break_lock()
-        return holder
+        return self._lock.release()
 
     # Export and import
 
