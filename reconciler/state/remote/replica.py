@@ -17,6 +17,7 @@ from reconciler.errors import StateError
 from reconciler.state import schema
 from reconciler.state.changes import ChangeCapture, Changes, replay
 from reconciler.state.database import translated
+from reconciler.state.file_lock import FileLock
 from reconciler.state.remote.appender import Appender
 from reconciler.state.remote.lease import Validity, held
 from reconciler.state.remote.segments import (
@@ -35,7 +36,8 @@ _LOCK_POLL_SECONDS = 1.0
 class Replica:
     """The database of one shared state. It is read whole when it is opened.
 
-    Writes need the lease: see `hold`. `describe` words the holder of a claim for messages.
+    Writes need the lease: see `hold`. `describe` words the holder of a claim for messages. Where there is a
+    `file_lock`, every holder has it, so a lease without it is that of a dead process.
     """
 
     def __init__(
@@ -47,12 +49,15 @@ class Replica:
         environment: str,
         lease_seconds: float,
         describe: Callable[[Mapping[str, Any]], str],
+        file_lock: FileLock | None = None,
     ) -> None:
         self._storage = storage
         self._log = log
         self._names = (stack, environment)
         self._lease_seconds = lease_seconds
         self._describe = describe
+        self._file_lock = file_lock
+        self._has_file_lock = False
         self._guard = threading.RLock()
         self._connection = _memory()
         self._capture: ChangeCapture | None = None
@@ -184,22 +189,31 @@ class Replica:
 
         `on_lost` is called from another thread once the lease is lost.
         """
-        dead, validity = self._claim(holder, wait_seconds, on_wait)
+        _with_retries(self._storage.prepare)
+        try:
+            dead, validity = self._claim(holder, wait_seconds, on_wait)
+            appender = self._start(validity, on_lost)
+            try:
+                if dead is not None:
+                    on_takeover(dead)
+                yield appender
+            finally:
+                appender.close()
+                self._appender = None
+        finally:
+            if self._file_lock is not None and self._has_file_lock:
+                self._file_lock.release()
+                self._has_file_lock = False
+        appender.check()
+
+    def _start(self, validity: Validity, on_lost: Callable[[], None]) -> Appender:
         with self._guard:
             if self._capture is None:
                 self._capture = ChangeCapture(self._connection)
-        appender = Appender(
-            self._log, self._storage, self, validity, schema=schema.VERSION, on_lost=on_lost
-        )
-        self._appender = appender
-        try:
-            if dead is not None:
-                on_takeover(dead)
-            yield appender
-        finally:
-            appender.close()
-            self._appender = None
-        appender.check()
+            self._appender = Appender(
+                self._log, self._storage, self, validity, schema=schema.VERSION, on_lost=on_lost
+            )
+            return self._appender
 
     def _claim(
         self, holder: Mapping[str, Any], wait_seconds: float, on_wait: Callable[[str], None]
@@ -229,6 +243,11 @@ class Replica:
     def _seconds_left(self) -> float:
         """For how long another run holds the lease; 0 or less where it is free or has ended."""
         claim, signed_at = self._log.head.claim, self._log.tail.signed_at
+        if self._appender is not None:
+            return self._lease_seconds
+        if self._file_lock is not None:
+            self._has_file_lock = self._has_file_lock or self._file_lock.acquire()
+            return 0.0 if self._has_file_lock else self._lease_seconds
         if claim is None or signed_at is None:
             return 0.0
         return signed_at + claim.lease_seconds - self._storage.now()
@@ -249,6 +268,9 @@ class Replica:
         )
         body = self._log.encode(segment)
         _with_retries(lambda: self._storage.claim(body, epoch=segment.epoch, seen=self._log.tail))
+        if self._storage.tail(segment.number).segments:
+            # This process was suspended before the claim, and meanwhile others wrote and trimmed the log.
+            raise FencedError("other runs have written since the log was read")
         self._log.advance(segment, body.body)
 
     def break_lease(self) -> Mapping[str, Any] | None:
@@ -258,6 +280,8 @@ class Replica:
             claim = self._log.head.claim
             if claim is None:
                 return None
+            if self._file_lock is not None:
+                self._file_lock.break_lock()
             try:
                 # A claim and its release in one, so that no lease is left behind if this dies in between.
                 self._append_claim(claim.holder, SegmentKind.RELEASE)

@@ -137,6 +137,12 @@ class SegmentLog:
     def follow(self) -> Iterator[Segment]:
         """Every segment behind `head`, which moves along. Raises StateError where one is missing or damaged."""
         self.tail = self._storage.tail(self.head.number)
+        # The last segment is never removed, so its absence means that the log went on without us.
+        if self.head.number and self.tail.signed_at is None:
+            raise MissingSegmentError(
+                f"{self._storage.address}: segment {self.head.number} is missing",
+                hint=_DAMAGED_HINT,
+            )
         for stored in self.tail.segments:
             if stored.number != self.head.number + 1:
                 raise MissingSegmentError(

@@ -37,7 +37,7 @@ class Tail(Struct, frozen=True):
     """The segments after some number, in order, and the signs of life of whoever wrote last.
 
     `signed_at` is when the storage last heard from the holder of the lease, by the storage's own clock, in unix
-    seconds; None for an empty log. `renewals` counts signs of life that are no segments, so that a claim can require
+    seconds; None where neither these segments nor the one before them exist. `renewals` counts signs of life that are no segments, so that a claim can require
     that there was none since this was read; storages in which every sign of life is a segment leave it at 0.
     """
 

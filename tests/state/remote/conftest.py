@@ -1,0 +1,1 @@
+"""States behind every storage, for tests that hold for all of them."""
