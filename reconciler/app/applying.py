@@ -27,12 +27,24 @@ from reconciler.state import Holder
 
 @contextmanager
 def locked(session: Session, command: str) -> Iterator[None]:
-    """Hold the state's lock. Takes over the lock of a dead process, with a notice."""
+    """Hold the state's lock. Replaces a dead holder, with a notice.
+
+    Waits for a living one as long as `session.lock_wait` says. If the lock is lost, the run stops.
+    """
 
     def notice(holder: Holder) -> None:
-        session.notice(f"Taking over the lock of {holder}: that process has ended.")
+        session.notice(
+            f"Taking over the lock of {holder}: that run has ended without releasing it."
+        )
 
-    with session.writable().lock(command=command, on_takeover=notice):
+    held = session.writable().lock(
+        command=command,
+        on_takeover=notice,
+        wait_seconds=session.lock_wait,
+        on_wait=lambda holder: session.notice(f"Waiting for the lock: {holder}"),
+        on_lost=session.stop.set,
+    )
+    with held:
         yield
 
 

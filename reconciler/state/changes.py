@@ -91,6 +91,20 @@ class ChangeCapture:
             changes.setdefault("put", []).append(list(row))
 
 
+def everything(connection: sqlite3.Connection) -> Changes:
+    """All rows of all replicated tables, as changes that make them."""
+    return {
+        table: {"put": [list(row) for row in connection.execute(f"SELECT * FROM {table}")]}  # noqa: S608 - a table of KEYS
+        for table in KEYS
+    }
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """Delete all rows of all replicated tables, inside a transaction of the caller."""
+    for table in KEYS:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a table of KEYS
+
+
 def replay(connection: sqlite3.Connection, changes: Changes) -> None:
     """Carry out collected changes, inside a transaction of the caller.
 

@@ -42,6 +42,9 @@ class Transactions(Protocol):
     def shrink(self) -> None:
         """Give back the room that nothing needs any more."""
 
+    def rewrite(self) -> None:
+        """Store everything again, as the present format and encryption ask for."""
+
     def close(self) -> None:
         """Close it; safe to call twice."""
 
@@ -110,6 +113,9 @@ class Database:
             free, pages = (self._pragma(name) for name in ("freelist_count", "page_count"))
             if free > _PAGES_WORTH_SHRINKING and free * 3 > pages:
                 self._connection.execute("VACUUM")
+
+    def rewrite(self) -> None:
+        """Do nothing: a file has one format, and is not encrypted."""
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -26,6 +26,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.model.secret import Redactor
 from reconciler.state import identity, journal, parsed, portable, resources, runs, schema
+from reconciler.state.changes import clear, everything, replay
 from reconciler.state.database import Database, Transactions
 from reconciler.state.file_lock import FileLock
 from reconciler.state.files import open_copy, open_file
@@ -36,6 +37,7 @@ from reconciler.state.rows import DAMAGED_HINT, plain
 from reconciler.state.runs import PreImage, Run
 
 _FORMER_OWNERS = "former owners"
+_MOVED_TO = "moved to"
 
 
 class StateStore:
@@ -59,6 +61,8 @@ class StateStore:
         self._read: tuple[int, Mapping[Address, Record]] | None = None
         self.stack = stack
         self.environment = environment
+        self.is_read_only = False
+        """Whether this is a copy that cannot be written."""
 
     @classmethod
     def open(
@@ -81,6 +85,7 @@ class StateStore:
             store = cls._ready(open_copy(path), path, stack, environment, time.time)
         with store._database.read() as connection:
             connection.execute("PRAGMA query_only = ON")
+        store.is_read_only = True
         return store
 
     @classmethod
@@ -368,6 +373,49 @@ class StateStore:
         then on.
         """
         return self._lock.release()
+
+    def rewrite(self) -> None:
+        """Store everything again, as the present format and encryption ask for. The caller holds the lock."""
+        self._database.rewrite()
+
+    def check(self) -> None:
+        """Raise StateError if the tables are damaged."""
+        with self._database.read() as connection:
+            result = connection.execute("PRAGMA quick_check").fetchone()[0]
+        if result != "ok":
+            raise StateError(f"the state is damaged: {result}", hint=DAMAGED_HINT)
+
+    # Moving to another backend
+
+    @property
+    def moved_to(self) -> str:
+        """Where this state was moved; empty where it was not."""
+        return self.meta(_MOVED_TO) or ""
+
+    def copy_from(self, source: StateStore) -> None:
+        """Become a copy of another state, with its journal and history. The caller holds both locks.
+
+        Raises StateError where there is a state here already, unless it is an equal one, or one that was moved
+        away and that the other continues.
+        """
+        is_related = self.identity.lineage == source.identity.lineage
+        # An earlier attempt can have died after the copy, which is one transaction.
+        may_replace = is_related and (bool(self.moved_to) or self.serial == source.serial)
+        if not may_replace and (self.records() or self.unfinished() or self.runs()):
+            raise StateError(
+                f"there is a state of {self.stack}/{self.environment} already",
+                hint="Use another prefix or database, or remove that state first.",
+            )
+        with source._database.read() as connection:
+            content = everything(connection)
+        with self._database.write() as connection:
+            clear(connection)
+            replay(connection, content)
+            connection.execute("DELETE FROM meta WHERE name = ?", (_MOVED_TO,))
+
+    def mark_moved(self, target: str) -> None:
+        """Record that another backend has this state now, so that nobody goes on with this one."""
+        self.set_meta(_MOVED_TO, target)
 
     # Export and import
 

@@ -66,6 +66,7 @@ class Appender:
         self._written_at = 0.0
         self._is_closing = False
         self._must_renew = False
+        self._must_rewrite = False
         self.failure: StateError | None = None
         self._thread = threading.Thread(target=self._run, name="state-appender", daemon=True)
         self._thread.start()
@@ -107,6 +108,14 @@ class Appender:
             self._must_renew = True
             self._state.notify_all()
             self._state.wait_for(lambda: self._validity.left > 0 or self.failure is not None)
+        self.check()
+
+    def rewrite(self) -> None:
+        """Return once a new snapshot has replaced everything before it. Raises StateError."""
+        with self._state:
+            self._must_rewrite = True
+            self._state.notify_all()
+            self._state.wait_for(lambda: not self._must_rewrite or self.failure is not None)
         self.check()
 
     def close(self) -> None:
@@ -153,12 +162,15 @@ class Appender:
         with self._state:
             self._durable = max(self._durable, number)
             self._state.notify_all()
-        if self._wants_snapshot(_SEGMENTS_WORTH_A_SNAPSHOT):
+        if self._must_rewrite:
+            self._rewrite()
+        elif self._wants_snapshot(_SEGMENTS_WORTH_A_SNAPSHOT):
             self._put_snapshot()
         return True
 
     def _is_due(self) -> bool:
-        return self._is_closing or self._must_renew or self._wanted > self._durable
+        is_asked = self._is_closing or self._must_renew or self._must_rewrite
+        return is_asked or self._wanted > self._durable
 
     def _seconds_until_due(self) -> float:
         seconds = self._validity.until_renewal
@@ -217,6 +229,18 @@ class Appender:
         except StateError as error:
             # Everything is written. The next run waits for the lease to end, or takes it over.
             LOG.info("the lease could not be released: %s", error)
+
+    def _rewrite(self) -> None:
+        # The last segment stays in the log, so it must be one of the present format and encryption.
+        self._append(SegmentKind.RENEWAL, {})
+        changes, database = self._source.serialize()
+        if changes:
+            self._append(SegmentKind.CHANGES, changes)
+        self._log.put_snapshot(database)
+        self._log.trim_all()
+        with self._state:
+            self._must_rewrite = False
+            self._state.notify_all()
 
     def _wants_snapshot(self, segments: int) -> bool:
         return (

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from reconciler.errors import StateError
 from reconciler.state.address import BackendAddress
+from reconciler.state.encryption import Cipher
 from reconciler.state.file_lock import FileLock
 from reconciler.state.remote.lock import LeaseLock, described
 from reconciler.state.remote.replica import Replica
-from reconciler.state.remote.segments import Cipher, SegmentLog
+from reconciler.state.remote.segments import SegmentLog
 from reconciler.state.remote.storage import LogStorage
 from reconciler.state.store import StateStore
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from reconciler.errors import StateError
+from reconciler.errors import ReconcilerError, StateError
 from reconciler.state import schema
 from reconciler.state.changes import ChangeCapture, Changes, replay
 from reconciler.state.database import translated
@@ -101,6 +101,12 @@ class Replica:
         """Give back the room that nothing needs any more, so that the next snapshot is small."""
         with self._guard, suppress(sqlite3.OperationalError):
             self._connection.execute("VACUUM")
+
+    def rewrite(self) -> None:
+        """Write a new snapshot, and remove everything before it. The lease is held."""
+        if self._appender is None:
+            raise StateError(f"the state {self._storage.address} is not locked by this run")
+        self._appender.rewrite()
 
     def close(self) -> None:
         """Close the copy and the connections; safe to call twice."""
@@ -197,6 +203,11 @@ class Replica:
                 if dead is not None:
                     on_takeover(dead)
                 yield appender
+            except ReconcilerError as error:
+                # Whatever the run stumbled over, the reason is the lease that it lost.
+                if appender.failure is not None:
+                    raise appender.failure from error
+                raise
             finally:
                 appender.close()
                 self._appender = None

@@ -14,13 +14,14 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from reconciler.errors import StateError
 from reconciler.state.changes import Changes
+from reconciler.state.encryption import Cipher
 from reconciler.state.remote.storage import LogStorage, StoredBody, Tail
 
 FORMAT = 1
@@ -32,16 +33,6 @@ _DAMAGED_HINT = (
 )
 
 T = TypeVar("T", "Segment", "Snapshot")
-
-
-class Cipher(Protocol):
-    """Encrypts bodies. `context` says what a body is and where it belongs; elsewhere it does not open."""
-
-    def seal(self, plain: bytes, context: str) -> bytes:
-        """The body as it is stored."""
-
-    def open(self, sealed: bytes, context: str) -> bytes:
-        """The inverse. Raises StateError where the key is missing or the body does not belong there."""
 
 
 class SegmentKind(StrEnum):
@@ -187,6 +178,11 @@ class SegmentLog:
         previous, self.snapshot_number = self.snapshot_number, self.head.number
         self.bytes_since_snapshot = 0
         self._storage.trim(previous, keep=self.head.keep)
+
+    def trim_all(self) -> None:
+        """Remove everything before the last snapshot, apart from the last segment and those that must stay."""
+        last = self.snapshot_number
+        self._storage.trim(last, keep=(*self.head.keep, last))
 
     def _encode(self, value: Segment | Snapshot, number: int, what: str) -> StoredBody:
         packed = zlib.compress(msgspec.msgpack.encode(value), 1)

@@ -37,8 +37,9 @@ class Tail(Struct, frozen=True):
     """The segments after some number, in order, and the signs of life of whoever wrote last.
 
     `signed_at` is when the storage last heard from the holder of the lease, by the storage's own clock, in unix
-    seconds; None where neither these segments nor the one before them exist. `renewals` counts signs of life that are no segments, so that a claim can require
-    that there was none since this was read; storages in which every sign of life is a segment leave it at 0.
+    seconds; None where neither these segments nor the one before them exist. `renewals` counts signs of life that are
+    no segments, so that a claim can require that there was none since this was read; storages in which every sign of
+    life is a segment leave it at 0.
     """
 
     segments: Sequence[StoredBody] = ()
