@@ -8,20 +8,20 @@ holder had no such lock, it takes over only from a process that is provably dead
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, convert, to_builtins
 
 from reconciler.errors import LockedError, StateError
+from reconciler.model.run_origin import RunOrigin
 from reconciler.state.database import Database
 from reconciler.state.file_lock import FileLock
+from reconciler.state.origin import current_origin
 from reconciler.state.process import Process
 from reconciler.state.rows import readable
 
@@ -35,6 +35,8 @@ class Holder(Struct, frozen=True):
     process: Process
     has_file_lock: bool = False
     """Whether it holds the kernel's lock too, so that its death frees that."""
+    origin: RunOrigin = RunOrigin()
+    """Where it was started. Holders of earlier versions have none."""
 
     @property
     def host(self) -> str:
@@ -52,7 +54,11 @@ class Holder(Struct, frozen=True):
         return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host} (pid {self.pid}), running `{self.command}` since {self.since_utc}"
+        who = f"{self.user}@{self.host} (pid {self.pid})"
+        # The account and the machine of a CI job are gone once it has ended; its page remains.
+        if self.origin.ci:
+            who = self.origin.describe()
+        return f"{who}, running `{self.command}` since {self.since_utc}"
 
 
 @contextmanager
@@ -70,8 +76,14 @@ def hold(
     Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once
     the lock is ours.
     """
+    origin = current_origin()
     holder = Holder(
-        user=_user(), command=command, since=now, process=Process.current(), has_file_lock=True
+        user=origin.user,
+        command=command,
+        since=now,
+        process=Process.current(),
+        has_file_lock=True,
+        origin=origin,
     )
     token = secrets.token_hex(16)
     if not file_lock.acquire():
@@ -98,8 +110,7 @@ def read_holder(connection: sqlite3.Connection) -> Holder | None:
     if row is None:
         return None
     with readable():
-        data = json.loads(row[0])
-        return Holder(**{**data, "process": Process(**data["process"])})
+        return convert(json.loads(row[0]), Holder)
 
 
 def release(connection: sqlite3.Connection) -> Holder | None:
@@ -146,10 +157,3 @@ def _held(found: Holder | None, here: Holder) -> LockedError:
 def _hint(found: Holder, here: Holder) -> str:
     where = "" if found.host == here.host else f" on {found.host}, which this machine cannot check"
     return f"wait for it to end; if you are certain that it is no longer running{where}: reconciler state unlock"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that has no name
-        return f"uid {os.getuid()}"
