@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator import Emulator
+from reconciler.model.ci import CI_SYSTEMS
 from tests import fork_server
 from tests.coverage.witnesses import pytest_runtest_call
 
@@ -24,6 +25,14 @@ ROOM_BYTES = 1 << 30
 
 
 def pytest_configure() -> None:
+    """Prepare the environment of all tests."""
+    # Where tests run in CI, their runs would otherwise be runs of that CI job.
+    for system in CI_SYSTEMS:
+        os.environ.pop(system.marker, None)
+    _keep_files_in_memory()
+
+
+def _keep_files_in_memory() -> None:
     """Keep what tests write in memory where there is room: a disk takes its time to have each line of a journal."""
     if (
         not MEMORY.is_dir()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.json_codec import sorted_json
-from reconciler.state import Holder
+from reconciler.state import Holder, current_origin
 
 
 @contextmanager
@@ -96,16 +94,14 @@ def plan_digest(plan: Plan) -> str:
 
 
 def _begin_run(session: Session, plan: Plan, command: str) -> int:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
+    origin = current_origin()
     return session.store.begin_run(
         command=command,
-        user=user,
-        host=socket.gethostname(),
+        user=origin.user,
+        host=origin.host,
         pid=os.getpid(),
         plan_digest=session.saved_plan_digest or plan_digest(plan),
+        origin=origin,
     )
 
 

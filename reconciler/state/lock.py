@@ -8,9 +8,7 @@ holder had no such lock, it takes over only from a process that is provably dead
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import secrets
 import sqlite3
 import time
@@ -19,11 +17,13 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, convert, to_builtins
 
 from reconciler.errors import LockedError, StateError
+from reconciler.model.run_origin import RunOrigin
 from reconciler.state.database import Database
 from reconciler.state.file_lock import FileLock
+from reconciler.state.origin import current_origin
 from reconciler.state.process import Process
 from reconciler.state.rows import readable
 
@@ -39,6 +39,8 @@ class Holder(Struct, frozen=True):
     process: Process
     has_file_lock: bool = False
     """Whether it holds the kernel's lock too, so that its death frees that."""
+    origin: RunOrigin = RunOrigin()
+    """Where it was started. Holders of earlier versions have none."""
 
     @property
     def host(self) -> str:
@@ -56,7 +58,11 @@ class Holder(Struct, frozen=True):
         return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host} (pid {self.pid}), running `{self.command}` since {self.since_utc}"
+        who = f"{self.user}@{self.host} (pid {self.pid})"
+        # The account and the machine of a CI job are gone once it has ended; its page remains.
+        if self.origin.ci:
+            who = self.origin.describe()
+        return f"{who}, running `{self.command}` since {self.since_utc}"
 
 
 class StateLock(Protocol):
@@ -90,8 +96,14 @@ class StateLock(Protocol):
 
 def present_holder(command: str, since: float) -> Holder:
     """This process as a holder. `since` is in unix seconds."""
+    origin = current_origin()
     return Holder(
-        user=_user(), command=command, since=since, process=Process.current(), has_file_lock=True
+        user=origin.user,
+        command=command,
+        since=since,
+        process=Process.current(),
+        has_file_lock=True,
+        origin=origin,
     )
 
 
@@ -181,8 +193,8 @@ def read_holder(connection: sqlite3.Connection) -> Holder | None:
 
 
 def holder_from(data: Mapping[str, Any]) -> Holder:
-    """A holder from its JSON. Raises KeyError or TypeError where the data is not one."""
-    return Holder(**{**data, "process": Process(**data["process"])})
+    """A holder from its JSON. Raises ValueError where the data is not one."""
+    return convert(data, Holder)
 
 
 def release(connection: sqlite3.Connection) -> Holder | None:
@@ -229,10 +241,3 @@ def _held(found: Holder | None, here: Holder) -> LockedError:
 def _hint(found: Holder, here: Holder) -> str:
     where = "" if found.host == here.host else f" on {found.host}, which this machine cannot check"
     return f"wait for it to end; if you are certain that it is no longer running{where}: reconciler state unlock"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that has no name
-        return f"uid {os.getuid()}"

@@ -142,7 +142,12 @@ def _fifth(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE identity SET lineage = ?", (lineage,))
 
 
-MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth)
+def _sixth(connection: sqlite3.Connection) -> None:
+    # From which CI job a run was started. Older runs know their account and machine alone.
+    connection.execute("ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'")
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth, _sixth)
 VERSION = len(MIGRATIONS)
 """The version that this program writes."""
 

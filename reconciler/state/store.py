@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
+from reconciler.model.run_origin import RunOrigin
 from reconciler.model.secret import Redactor
 from reconciler.state import identity, journal, parsed, portable, resources, runs, schema
 from reconciler.state.changes import clear, everything, replay
@@ -293,9 +294,27 @@ class StateStore:
 
     # Runs
 
-    def begin_run(self, *, command: str, user: str, host: str, pid: int, plan_digest: str) -> int:
+    def begin_run(
+        self,
+        *,
+        command: str,
+        user: str,
+        host: str,
+        pid: int,
+        plan_digest: str,
+        origin: RunOrigin | None = None,
+    ) -> int:
         """Write that a run begins; gives its number, which grows from 1."""
-        run = Run(0, command, user, host, pid, plan_digest, began_at=self._clock())
+        run = Run(
+            id=0,
+            command=command,
+            user=user,
+            host=host,
+            pid=pid,
+            plan_digest=plan_digest,
+            began_at=self._clock(),
+            origin=origin or RunOrigin(user=user, host=host),
+        )
         with self._database.write() as connection:
             run_id = runs.begin(connection, run)
         self._own_runs.append(run_id)
