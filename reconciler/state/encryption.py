@@ -361,7 +361,7 @@ def _read_private(path: Path) -> bytes:
 def _refuse_public(path: Path, status: os.stat_result) -> None:
     # Unlike ssh, the group may read: Kubernetes mounts secrets so where it sets `fsGroup`.
     open_to = status.st_mode & (stat.S_IRWXO | stat.S_IWGRP)
-    if os.name == "posix" and stat.S_ISREG(status.st_mode) and open_to:
+    if os.name == "posix" and open_to:
         raise StateError(
             f"the identity file {path} is accessible to other users "
             f"(mode {stat.S_IMODE(status.st_mode):04o})",

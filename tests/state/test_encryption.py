@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import json
 import os
+import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from pyrage import x25519
 
@@ -75,6 +78,18 @@ def refusal(cipher: AgeCipher | NoEncryption, sealed: bytes, context: str = HERE
     return f"{caught.value} | {caught.value.hint}"
 
 
+def wrapped_key(sealed: bytes) -> bytes:
+    (length,) = struct.unpack_from(">I", sealed, 7)
+    return sealed[11 : 11 + length]
+
+
+def rewritten(sealed: bytes, *, recipients: int, wrapped: bytes) -> bytes:
+    """The bytes with another, valid header."""
+    content = b"RCNE\x01" + struct.pack(">HI", recipients, len(wrapped)) + wrapped
+    rest = sealed[11 + len(wrapped_key(sealed)) + 8 :]
+    return content + hashlib.sha256(content).digest()[:8] + rest
+
+
 def ssh_key(folder: Path, kind: str, passphrase: str = "") -> tuple[Path, str]:
     path = folder / f"id_{kind}"
     command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "a comment", "-f", path]
@@ -104,9 +119,13 @@ def test_the_same_bytes_are_sealed_differently_each_time(anna: Person) -> None:
     assert len({value[-len(PLAIN) - 16 :] for value in sealed}) == 1000
 
 
-def test_each_cipher_has_a_data_key_of_its_own(anna: Person) -> None:
-    keys = {AgeCipher([anna.recipient]).seal(b"", HERE)[: -12 - 16] for _ in range(3)}
-    assert len(keys) == 3
+def test_each_cipher_has_a_data_key_of_its_own_wrapped_with_age(anna: Person) -> None:
+    identity = x25519.Identity.from_str(anna.secret)
+    keys = {
+        pyrage.decrypt(wrapped_key(AgeCipher([anna.recipient]).seal(PLAIN, HERE)), [identity])
+        for _ in range(3)
+    }
+    assert [len(key) for key in keys] == [32, 32, 32]
 
 
 def test_no_bytes_at_all_can_be_sealed(anna: Person, keep: Keep) -> None:
@@ -188,6 +207,25 @@ def test_a_ciphertext_under_the_header_of_another_cipher_does_not_open(
     body = len(PLAIN) + 12 + 16
     mixed = second[:-body] + first[-body:]
     assert "it was changed" in refusal(AgeCipher([], keep(anna.secret)), mixed)
+
+
+def test_the_header_is_authenticated(anna: Person, keep: Keep, sealed: bytes) -> None:
+    reader, wrapped = AgeCipher([], keep(anna.secret)), wrapped_key(sealed)
+    assert rewritten(sealed, recipients=1, wrapped=wrapped) == sealed
+    said = refusal(reader, rewritten(sealed, recipients=9, wrapped=wrapped))
+    assert "it was changed" in said
+
+
+@pytest.mark.parametrize("length", [0, 5, 16])
+def test_a_data_key_of_another_length_is_damage(
+    anna: Person, keep: Keep, sealed: bytes, length: int
+) -> None:
+    recipient = x25519.Recipient.from_str(anna.recipient)
+    wrapped = pyrage.encrypt(bytes(length), [recipient])
+    said = refusal(
+        AgeCipher([], keep(anna.secret)), rewritten(sealed, recipients=1, wrapped=wrapped)
+    )
+    assert "is damaged" in said
 
 
 def test_a_damaged_header_is_not_blamed_on_the_identity(
@@ -316,13 +354,14 @@ def test_the_group_may_read_an_identity_as_orchestrators_mount_it(
     assert AgeCipher([], keep(anna.secret, mode=mode)).open(sealed, HERE) == PLAIN
 
 
-def test_an_identity_may_come_through_a_pipe(anna: Person, sealed: bytes) -> None:
+def test_an_identity_may_come_through_a_pipe_that_can_be_read_once(anna: Person) -> None:
+    first, second = (AgeCipher([anna.recipient]).seal(PLAIN, HERE) for _ in range(2))
     reading, writing = os.pipe()
     os.write(writing, anna.secret.encode())
     os.close(writing)
     try:
         cipher = AgeCipher([], Path(f"/dev/fd/{reading}"))
-        opened = [cipher.open(sealed, HERE), cipher.open(sealed, HERE)]
+        opened = [cipher.open(first, HERE), cipher.open(second, HERE)]
     finally:
         os.close(reading)
     assert opened == [PLAIN, PLAIN]
