@@ -64,7 +64,7 @@ class StateOpener(Struct, frozen=True):
 
         log = self.log_path(folder)
         file_lock = FileLock(log.with_name(f"{log.name}.lock"))
-        return self._log(EmbeddedStorage(log, create=False), cipher, file_lock)
+        return self._log(EmbeddedStorage(log), cipher, file_lock)
 
     def storage(self, address: BackendAddress) -> LogStorage:
         """The storage behind a shared address."""

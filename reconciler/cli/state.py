@@ -10,6 +10,7 @@ import click
 
 from reconciler.app.applying import locked
 from reconciler.app.plans import parse_addresses
+from reconciler.cli import state_backend
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import talk
@@ -182,3 +183,7 @@ def unlock(options: GlobalOptions) -> int:
         return 0
     _print(f"The lock of {session.writable().unlock()} is released.")
     return 0
+
+
+for backend_command in (state_backend.migrate, state_backend.check, state_backend.rekey):
+    command.add_command(backend_command)

@@ -31,19 +31,16 @@ _TABLES = (
 
 
 class EmbeddedStorage:
-    """A `LogStorage` in a file. Without `create`, an absent file is an empty log and nothing is written."""
+    """A `LogStorage` in a file. Until something is written, an absent file is an empty log."""
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self.address = str(path)
         self._path = path
         self._database: Database | None = None
-        if create or path.exists():
-            self._database = self._open()
 
     def prepare(self) -> None:
         """Create the file and its tables."""
-        if self._database is None:
-            self._database = self._open()
+        self._opened()
 
     def snapshot(self) -> StoredBody | None:
         """The newest snapshot."""
@@ -52,9 +49,10 @@ class EmbeddedStorage:
 
     def tail(self, after: int) -> Tail:
         """The segments above a number."""
-        if self._database is None:
+        database = self._present()
+        if database is None:
             return Tail()
-        with self._database.read() as connection:
+        with database.read() as connection:
             connection.execute("BEGIN")
             try:
                 segments = connection.execute(
@@ -145,15 +143,18 @@ class EmbeddedStorage:
         return database
 
     def _opened(self) -> Database:
-        self.prepare()
         if self._database is None:
-            raise AssertionError("prepare opens the database")
+            self._database = self._open()
         return self._database
 
+    def _present(self) -> Database | None:
+        return self._opened() if self._database or self._path.exists() else None
+
     def _rows(self, query: str) -> list[tuple[int, bytes]]:
-        if self._database is None:
+        database = self._present()
+        if database is None:
             return []
-        with self._database.read() as connection:
+        with database.read() as connection:
             return connection.execute(query).fetchall()
 
     def _sign(self, connection: sqlite3.Connection, epoch: int) -> None:
