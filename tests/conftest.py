@@ -17,8 +17,9 @@ from reconciler.emulator import Emulator
 from reconciler.model.ci import CI_SYSTEMS
 from tests import fork_server
 from tests.coverage.witnesses import pytest_runtest_call
+from tests.servers.postgres import database, pgbouncer, postgres_server
 
-__all__ = ["pytest_runtest_call"]
+__all__ = ["database", "pgbouncer", "postgres_server", "pytest_runtest_call"]
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30

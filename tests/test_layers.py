@@ -53,7 +53,7 @@ LIBRARIES = {
     "starlette": {"emulator/"},
     "uvicorn": {"emulator/"},
     "sqlite3": {"state/"},
-    "psycopg": {"state/remote/postgres.py"},
+    "psycopg": {"state/remote/postgres"},
     "obstore": {"state/remote/object_store.py"},
     "cryptography": {"state/encryption.py"},
     "pyrage": {"state/encryption.py"},
