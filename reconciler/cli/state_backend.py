@@ -21,9 +21,9 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
     from reconciler.state.address import parse_address, secret_parts
 
     if print_sql:
-        from reconciler.state.remote.postgres import sql_text
+        from reconciler.state.remote.postgres import print_sql as sql_of_tables
 
-        click.echo(sql_text())
+        click.echo(sql_of_tables())
         return 0
     if not target:
         raise UsageError("Say where the state moves to: --to ADDRESS.")
