@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from reconciler.errors import StateError
 from reconciler.state.remote.postgres_address import PostgresAddress
-from reconciler.state.remote.storage import UnreachableError
+from reconciler.state.remote.storage import UnreachableError, UnusedStorageError
 
 LOST_CONNECTION = re.compile(r"08...|57P0[123]")
 """SQLSTATEs after which the connection is gone: broken, or ended by a server that shuts down."""
@@ -128,7 +128,7 @@ def statement_error(
             "?target_session_attrs=read-write",
         )
     if NO_TABLES.fullmatch(sqlstate):
-        return StateError(
+        return UnusedStorageError(
             f"cannot {operation}: the schema {address.schema!r} of {address.shown} "
             "lacks the tables of states",
             hint="create them: reconciler state migrate --print-sql",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from msgspec import Struct
 from reconciler.errors import StateError
 from reconciler.state.changes import Changes
 from reconciler.state.encryption import Cipher
-from reconciler.state.remote.storage import LogStorage, StoredBody, Tail
+from reconciler.state.remote.storage import LogStorage, StoredBody, Tail, UnusedStorageError
 
 FORMAT = 1
 _ATTEMPTS = 5
@@ -33,6 +33,7 @@ _DAMAGED_HINT = (
 )
 
 T = TypeVar("T", "Segment", "Snapshot")
+V = TypeVar("V")
 
 
 class SegmentKind(StrEnum):
@@ -113,7 +114,7 @@ class SegmentLog:
 
     def load(self) -> bytes | None:
         """Start at the newest snapshot; gives its database, or None where there is none. Then `follow` the log."""
-        stored = self._storage.snapshot()
+        stored = self._unless_unused(self._storage.snapshot, None)
         if stored is None:
             self.head = Head()
             return None
@@ -127,7 +128,7 @@ class SegmentLog:
 
     def follow(self) -> Iterator[Segment]:
         """Every segment behind `head`, which moves along. Raises StateError where one is missing or damaged."""
-        self.tail = self._storage.tail(self.head.number)
+        self.tail = self._unless_unused(lambda: self._storage.tail(self.head.number), Tail())
         # The last segment is never removed, so its absence means that the log went on without us.
         if self.head.number and self.tail.signed_at is None:
             raise MissingSegmentError(
@@ -209,6 +210,13 @@ class SegmentLog:
             return msgspec.msgpack.decode(zlib.decompress(plain[5:]), type=kind)
         except (zlib.error, msgspec.MsgspecError) as error:
             raise self._damaged(f"{name} is damaged: {error}") from error
+
+    @staticmethod
+    def _unless_unused(read: Callable[[], V], default: V) -> V:
+        try:
+            return read()
+        except UnusedStorageError:
+            return default
 
     def _context(self, what: str, number: int) -> str:
         return f"{what}\n{self._name}\n{number}"

@@ -22,6 +22,10 @@ class UnreachableError(StateError):
     """The storage did not answer, or answered that it cannot serve now. The same operation can be tried again."""
 
 
+class UnusedStorageError(StateError):
+    """Nobody has prepared the storage yet, so it holds no state. Readers take it for an empty log."""
+
+
 class FencedError(StateError):
     """Another run has taken the number of this segment, or the lease: this run must not write any more."""
 
