@@ -23,6 +23,7 @@ from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
 from reconciler.api.transport.throttle import Throttle
+from reconciler.app.backend import location_of
 from reconciler.app.known_secrets import remembered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
@@ -97,6 +98,8 @@ class Session:
         self.notice = notice
         self.lock_wait = 0.0
         """How many seconds to wait for another run that holds the lock."""
+        self.is_offline = False
+        """Whether nothing may be asked over the network, a shared state included."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -253,6 +256,8 @@ class Session:
 
     def _open_store(self, stack: Stack) -> StateStore:
         if self._store is None:
+            if self.is_offline and location_of(stack, self.settings).is_remote:
+                raise StateError("a shared state cannot be read offline")
             self._store = open_state(stack, self.settings, writable=False, clock=self.server_clock)
         return self._store
 
