@@ -20,6 +20,7 @@ from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.json_codec import sorted_json
+from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.state import Holder, current_origin
 
 
@@ -58,7 +59,8 @@ def apply_checked_plan(
         plan = digests_of(session, keep=True).plan(plan)
     started = time.monotonic()
     record_origin(session)
-    run_id = _begin_run(session, plan, command)
+    origin = current_origin()
+    run_id = _begin_run(session, plan, command, origin)
     with session.progress.applying(plan):
         result = apply_plan(plan, _context(session, run_id))
     result = with_culprits(session, result)
@@ -66,7 +68,8 @@ def apply_checked_plan(
     # A saved plan was made by another run, and waiting for approval does not count.
     planned = 0.0 if session.saved_plan_digest else plan.seconds
     seconds = planned + time.monotonic() - started
-    result = replace(result, calls=session.client.calls, seconds=seconds)
+    run = RunReference(run_id, origin)
+    result = replace(result, calls=session.client.calls, seconds=seconds, run=run)
     if check and is_complete(result):
         # Importing the checks takes longer than a small apply.
         from reconciler.app.checks import checks_after
@@ -93,8 +96,7 @@ def plan_digest(plan: Plan) -> str:
     return digest.hexdigest()
 
 
-def _begin_run(session: Session, plan: Plan, command: str) -> int:
-    origin = current_origin()
+def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:
     return session.store.begin_run(
         command=command,
         user=origin.user,

@@ -45,3 +45,10 @@ class RunOrigin(Struct, frozen=True, omit_defaults=True):
     def describe(self) -> str:
         """The summary, with the address of the CI job in brackets where there is one."""
         return f"{self.summary} ({self.url})" if self.url else self.summary
+
+
+class RunReference(Struct, frozen=True):
+    """A run as reports name it: its number in the history, and who started it."""
+
+    number: int
+    origin: RunOrigin

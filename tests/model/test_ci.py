@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from reconciler.model.ci import LONGEST_NAME, LONGEST_URL, run_origin
+from reconciler.model.ci import CI_SYSTEMS, LONGEST_NAME, LONGEST_URL, CiSystem, run_origin
 from reconciler.model.run_origin import RunOrigin
 
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 SHA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 
 GITHUB = {
@@ -92,6 +96,15 @@ def test_each_ci_system_tells_who_what_and_where(
     assert origin({**env, "CI": "true"}) == RunOrigin(
         "ada", "laptop", ci, actor, repository, commit, url
     )
+
+
+@pytest.mark.parametrize("system", CI_SYSTEMS, ids=lambda system: system.name)
+def test_the_documentation_names_every_variable(system: CiSystem) -> None:
+    rows = PAGE.read_text(encoding="utf-8").splitlines()
+    row = next(row for row in rows if row.startswith(f"| {system.name} |"))
+    templates = " ".join((*system.actor, *system.repository, *system.commit, *system.url))
+    read = set(re.findall(r"\{(\w+)\}", templates))
+    assert set(re.findall(r"`(\w+)`", row)) == read
 
 
 def test_outside_of_ci_the_account_and_the_machine_are_known() -> None:
