@@ -52,6 +52,7 @@ from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
+from reconciler.state.encryption import Cipher, cipher_of
 
 LOG = logging.getLogger("reconciler.app")
 LONGEST_SECONDS = 86_400.0
@@ -271,6 +272,11 @@ class Session:
         with suppress(StateError):
             self.parsed = ParsedFiles(self._open_store(stack).parsed)
         return self.parsed
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        """Encrypts for the recipients that the stack declares; without any, not at all."""
+        return cipher_of(self.stack.recipients, self.settings.env, learn=self.settings.learn)
 
     @cached_property
     def ownership(self) -> Ownership:

@@ -128,10 +128,10 @@ class AgeCipher:
             )
         except InvalidTag:
             raise StateError(
-                f'encrypted data cannot be opened as "{context}": it was changed, or belongs to '
+                f'the data cannot be decrypted as "{context}": it was changed, or belongs to '
                 "another state or position",
-                hint="Restore the data that was written here. Objects of a storage must not be "
-                "copied, renamed or rolled back by hand.",
+                hint="Restore what was written here. Encrypted data cannot be edited, renamed or "
+                "copied to another place.",
             ) from None
 
     def _own_key(self) -> tuple[bytes, bytes]:
@@ -158,7 +158,7 @@ class AgeCipher:
 
         if self._identity is None:
             raise StateError(
-                f"encrypted data cannot be opened: {IDENTITY_VARIABLE} is not set",
+                f"the data is encrypted, and {IDENTITY_VARIABLE} is not set",
                 hint=f"Set {IDENTITY_VARIABLE} to the path of an age identity file.",
             )
         if self._identities is None:
@@ -167,10 +167,11 @@ class AgeCipher:
             key = bytes(pyrage.decrypt(parts.wrapped, self._identities))
         except pyrage.DecryptError:
             raise StateError(
-                f"no identity in {self._identity} can open the data: it was encrypted for "
+                f"no identity in {self._identity} can decrypt the data: it was encrypted for "
                 f"{_recipients(parts.recipients)}",
-                hint=f"Set {IDENTITY_VARIABLE} to the identity of a recipient, or ask a recipient "
-                "to add yours to `encryption` and to run `reconciler state rekey`.",
+                hint=f"Set {IDENTITY_VARIABLE} to the identity file of a recipient. Or let a "
+                "recipient add yours to `encryption` and encrypt again: `reconciler state rekey` "
+                "for a state, `plan --out` for a plan.",
             ) from None
         if len(key) != _KEY_BYTES:
             raise _damaged()

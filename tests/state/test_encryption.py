@@ -286,7 +286,7 @@ def test_a_foreign_identity_says_for_how_many_others_it_was_encrypted(
     sealed = AgeCipher([anna.recipient, Person().recipient]).seal(PLAIN, HERE)
     path = keep(ben.secret)
     said = refusal(AgeCipher([ben.recipient], path), sealed)
-    assert f"no identity in {path} can open the data" in said
+    assert f"no identity in {path} can decrypt the data" in said
     assert "it was encrypted for 2 other recipients" in said
     assert anna.recipient not in said
 
