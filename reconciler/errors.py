@@ -14,6 +14,7 @@
     ├── OrganizationError        keys, state and stack file belong to different organizations
     ├── StateError               the state cannot be read, or needs a newer version
     │   └── LockedError          another run holds the lock
+    │       └── LeaseLostError   another run has taken over the lock of this one
     ├── StalePlanError           manifests, state or objects changed since the plan
     ├── GuardError               a guard refuses the plan
     ├── SinkError                a secret could not be delivered
@@ -122,6 +123,10 @@ class StateError(ReconcilerError):
 
 class LockedError(StateError):
     """Another run holds the lock; the message says whose, where and since when."""
+
+
+class LeaseLostError(LockedError):
+    """This run no longer holds the lock: it must call and write nothing more."""
 
 
 class StalePlanError(ReconcilerError):

@@ -14,16 +14,36 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator import Emulator
+from reconciler.model.ci import CI_SYSTEMS
 from tests import fork_server
 from tests.coverage.witnesses import pytest_runtest_call
+from tests.servers.object_stores import azure_place, azurite, s3_place, s3_server
+from tests.servers.postgres import database, pgbouncer, postgres_server
 
-__all__ = ["pytest_runtest_call"]
+__all__ = [
+    "azure_place",
+    "azurite",
+    "database",
+    "pgbouncer",
+    "postgres_server",
+    "pytest_runtest_call",
+    "s3_place",
+    "s3_server",
+]
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30
 
 
 def pytest_configure() -> None:
+    """Prepare the environment of all tests."""
+    # Where tests run in CI, their runs would otherwise be runs of that CI job.
+    for system in CI_SYSTEMS:
+        os.environ.pop(system.marker, None)
+    _keep_files_in_memory()
+
+
+def _keep_files_in_memory() -> None:
     """Keep what tests write in memory where there is room: a disk takes its time to have each line of a journal."""
     if (
         not MEMORY.is_dir()
@@ -68,7 +88,11 @@ class Workspace:
     @property
     def environment(self) -> dict[str, str]:
         """What the process of a command sees."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("OPENAI_", "RECONCILER_BACKEND"))
+        }
         return {
             **kept,
             "OPENAI_BASE_URL": self.emulator.base_url,

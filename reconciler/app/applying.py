@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,17 +20,30 @@ from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.json_codec import sorted_json
-from reconciler.state import Holder
+from reconciler.model.run_origin import RunOrigin, RunReference
+from reconciler.state import Holder, current_origin
 
 
 @contextmanager
 def locked(session: Session, command: str) -> Iterator[None]:
-    """Hold the state's lock. Takes over the lock of a dead process, with a notice."""
+    """Hold the state's lock. Replaces a dead holder, with a notice.
+
+    Waits for a living one as long as `session.lock_wait` says. If the lock is lost, the run stops.
+    """
 
     def notice(holder: Holder) -> None:
-        session.notice(f"Taking over the lock of {holder}: that process has ended.")
+        session.notice(
+            f"Taking over the lock of {holder}: that run has ended without releasing it."
+        )
 
-    with session.writable().lock(command=command, on_takeover=notice):
+    held = session.writable().lock(
+        command=command,
+        on_takeover=notice,
+        wait_seconds=session.lock_wait,
+        on_wait=lambda holder: session.notice(f"Waiting for the lock: {holder}"),
+        on_lost=session.stop.set,
+    )
+    with held:
         yield
 
 
@@ -48,7 +59,8 @@ def apply_checked_plan(
         plan = digests_of(session, keep=True).plan(plan)
     started = time.monotonic()
     record_origin(session)
-    run_id = _begin_run(session, plan, command)
+    origin = current_origin()
+    run_id = _begin_run(session, plan, command, origin)
     with session.progress.applying(plan):
         result = apply_plan(plan, _context(session, run_id))
     result = with_culprits(session, result)
@@ -56,7 +68,8 @@ def apply_checked_plan(
     # A saved plan was made by another run, and waiting for approval does not count.
     planned = 0.0 if session.saved_plan_digest else plan.seconds
     seconds = planned + time.monotonic() - started
-    result = replace(result, calls=session.client.calls, seconds=seconds)
+    run = RunReference(run_id, origin)
+    result = replace(result, calls=session.client.calls, seconds=seconds, run=run)
     if check and is_complete(result):
         # Importing the checks takes longer than a small apply.
         from reconciler.app.checks import checks_after
@@ -83,17 +96,14 @@ def plan_digest(plan: Plan) -> str:
     return digest.hexdigest()
 
 
-def _begin_run(session: Session, plan: Plan, command: str) -> int:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
+def _begin_run(session: Session, plan: Plan, command: str, origin: RunOrigin) -> int:
     return session.store.begin_run(
         command=command,
-        user=user,
-        host=socket.gethostname(),
+        user=origin.user,
+        host=origin.host,
         pid=os.getpid(),
         plan_digest=session.saved_plan_digest or plan_digest(plan),
+        origin=origin,
     )
 
 

@@ -23,11 +23,13 @@ from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL, check_base_url
 from reconciler.api.transport.client import ANSWER_SECONDS, Client
 from reconciler.api.transport.throttle import Throttle
+from reconciler.app.backend import location_of
 from reconciler.app.known_secrets import remembered
 from reconciler.app.origin import expect_declared, expect_recorded
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import Planning
 from reconciler.app.secret_digests import new_key, revealed
+from reconciler.app.states import open_state
 from reconciler.engine.apply.context import Listener
 from reconciler.engine.binding.attempts import unfinished_work
 from reconciler.engine.consistency import ConsistencyWindow
@@ -50,6 +52,7 @@ from reconciler.rules import RULE_KINDS
 from reconciler.secrets.commands import run_program
 from reconciler.secrets.sinks import SinkSet, known_files
 from reconciler.state import StateStore
+from reconciler.state.encryption import Cipher, cipher_of
 
 LOG = logging.getLogger("reconciler.app")
 LONGEST_SECONDS = 86_400.0
@@ -94,6 +97,10 @@ class Session:
         self.parallelism = parallelism
         self.stop = stop or threading.Event()
         self.notice = notice
+        self.lock_wait = 0.0
+        """How many seconds to wait for another run that holds the lock."""
+        self.is_offline = False
+        """Whether nothing may be asked over the network, a shared state included."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -189,6 +196,7 @@ class Session:
                 server_clock=self.server_clock,
                 on_wait=lambda reason, until: self.progress.waiting(reason, until),
                 stop=self.stop,
+                permit=self._permit,
             )
             expect_declared(client, stack)
             self._client = client
@@ -239,29 +247,36 @@ class Session:
 
     def writable(self) -> StateStore:
         """Open the state for writing; creates it if there is none."""
-        stack = self.stack
-        if self._store is not None:
-            self._store.close()
-        self._store = StateStore.open(
-            stack.backend_path,
-            stack=stack.name,
-            environment=stack.environment,
-            clock=self.server_clock,
-        )
+        if self._store is None or self._store.is_read_only:
+            if self._store is not None:
+                self._store.close()
+            self._store = open_state(
+                self.stack, self.settings, writable=True, clock=self.server_clock
+            )
         return self._store
 
     def _open_store(self, stack: Stack) -> StateStore:
         if self._store is None:
-            self._store = StateStore.open_for_reading(
-                stack.backend_path, stack=stack.name, environment=stack.environment
-            )
+            if self.is_offline and location_of(stack, self.settings).is_remote:
+                raise StateError("a shared state cannot be read offline")
+            self._store = open_state(stack, self.settings, writable=False, clock=self.server_clock)
         return self._store
+
+    def _permit(self) -> None:
+        """Return if this run may call the API; raise LeaseLostError if another run has replaced it."""
+        if self._store is not None:
+            self._store.permit()
 
     def _parsed_files(self, stack: Stack) -> ParsedFiles:
         # An unreadable state is reported by the first step that needs more of it than this cache.
         with suppress(StateError):
             self.parsed = ParsedFiles(self._open_store(stack).parsed)
         return self.parsed
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        """Encrypts for the recipients that the stack declares; without any, not at all."""
+        return cipher_of(self.stack.recipients, self.settings.env, learn=self.settings.learn)
 
     @cached_property
     def ownership(self) -> Ownership:

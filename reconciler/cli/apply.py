@@ -9,6 +9,7 @@ import click
 from msgspec.structs import replace
 
 from reconciler.app.applying import locked
+from reconciler.app.encrypted_files import decrypted
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
@@ -19,6 +20,7 @@ from reconciler.cli.session import CommandSession, read_text
 from reconciler.errors import UsageError
 from reconciler.model.change import Plan
 from reconciler.render.planfile import load_plan
+from reconciler.state.envelope import Content
 
 
 @click.command("apply")
@@ -64,7 +66,7 @@ def _apply_saved(
             hint="Give --target and the like to `plan --out`.",
         )
     text = read_text(planfile, "the plan")
-    plan = load_plan(text)
+    plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
     session.settings = replace(session.settings, saved_variables=plan.variables)
     session.saved_plan_digest = sha256(text.encode()).hexdigest()
     if plan.rollback_of is not None:

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from msgspec.structs import asdict
 
 from reconciler.app.rollback import find_run
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import deliver
 from reconciler.cli.session import CommandSession
 from reconciler.model.change import Reason
+from reconciler.model.run_origin import RunOrigin
 from reconciler.render.jsonview import document
 from reconciler.render.tables import markdown_table, text_table
 from reconciler.state import StateStore
@@ -49,7 +51,7 @@ def _all(options: GlobalOptions, store: StateStore, limit: int | None) -> int:
     _deliver(
         options,
         {"runs": shown},
-        lambda table: table(_HEADERS, [_row(run) for run in shown]) if shown else "",
+        lambda table: _runs(table, shown) if shown else "",
     )
     return 0
 
@@ -66,7 +68,7 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
             for item in changes
         ]
         below = "\n" + table(_CHANGE_HEADERS, rows) if rows else ""
-        return table(_HEADERS, [_row(run)]) + below
+        return _runs(table, [run]) + below
 
     _deliver(options, {**run, "changes": changes}, pages)
     return 0
@@ -92,6 +94,7 @@ def _view(run: Run, alive: int | None) -> dict[str, Any]:
         "ended_at": _time(run.ended_at),
         "user": run.user,
         "host": run.host,
+        "origin": asdict(run.origin),
         "command": run.command,
         "plan_digest": run.plan_digest,
         "status": status,
@@ -120,12 +123,23 @@ def _change(image: PreImage) -> dict[str, Any]:
     }
 
 
+def _runs(table: Callable[..., str], runs: Sequence[Mapping[str, Any]]) -> str:
+    """A table of runs, with the addresses of their CI jobs where there are any."""
+    headers: Sequence[str] = _HEADERS
+    rows = [_row(run) for run in runs]
+    urls = [run["origin"]["url"] for run in runs]
+    if any(urls):
+        headers = (*headers, "CI job")
+        rows = [(*row, url) for row, url in zip(rows, urls, strict=True)]
+    return table(headers, rows)
+
+
 def _row(run: Mapping[str, Any]) -> Sequence[str]:
     counts = ", ".join(f"{number} {word}" for word, number in run["counts"].items() if number)
     return (
         str(run["run"]),
         run["began_at"],
-        f"{run['user']}@{run['host']}",
+        RunOrigin(**run["origin"]).summary,
         run["command"],
         run["plan_digest"][:_DIGEST_SHOWN],
         run["status"],

@@ -26,6 +26,7 @@ class GlobalOptions:
     chdir: Path = Path()
     env: str | None = None
     base_url: str | None = None
+    backend: str | None = field(default=None, repr=False)  # it may hold a password
     var: tuple[str, ...] = ()
     var_file: tuple[Path, ...] = ()
     allow_env: tuple[str, ...] = ()
@@ -66,6 +67,12 @@ _GLOBAL = (
         "--base-url",
         metavar="URL",
         help="Address of the API; OPENAI_BASE_URL or OpenAI's own by default.",
+    ),
+    click.option(
+        "--backend",
+        metavar="ADDRESS",
+        help="Address of the state, such as postgresql://HOST/DATABASE or s3://BUCKET/PREFIX; "
+        "RECONCILER_BACKEND by default.",
     ),
     click.option("--var", multiple=True, metavar="NAME=VALUE", help="Set a variable; repeatable."),
     click.option(

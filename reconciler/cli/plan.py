@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
-from reconciler.app.plans import PlanRequest, plan_stack
+from reconciler.app.encrypted_files import check_can_encrypt, encrypted
+from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import refused
 from reconciler.cli.options import GlobalOptions, global_options, planning_options
 from reconciler.cli.reporting import publish_plan, tell_errors, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
 from reconciler.render.planfile import dump_plan
+from reconciler.state.envelope import Content
 
 
 @click.command("plan")
@@ -47,6 +49,8 @@ def command(
         if out is not None:
             request.refuse_offline()
             writable(out, "--out")
+            require_credentials(session)  # reports every problem of the manifests at once
+            check_can_encrypt(session)
         request = replace(request, destroy=destroy, unmanaged=unmanaged)
         plan = refused(session, plan_stack(session, request), request)
         tell_errors(session.options, plan)
@@ -54,7 +58,7 @@ def command(
         if plan.refusals:
             raise GuardError(plan.refusals)
     if out is not None:
-        write_private(out, dump_plan(plan))
+        write_private(out, encrypted(session, Content.PLAN, dump_plan(plan)))
     if plan.blocked:
         return 1
     return 2 if detailed_exitcode and not plan.is_empty else 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler.app.applying import locked
+from reconciler.app.encrypted_files import check_can_encrypt, encrypted
 from reconciler.app.plans import PlanRequest
 from reconciler.app.rollback import (
     drop_lost_outputs,
@@ -22,6 +23,7 @@ from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError
 from reconciler.model.change import Plan
 from reconciler.render.planfile import dump_plan
+from reconciler.state.envelope import Content
 
 
 @click.command("rollback")
@@ -59,6 +61,7 @@ def command(
     with CommandSession(options) as session:
         if out is not None:
             writable(out, "--out")
+            check_can_encrypt(session)
             return _save(session, run, request, out)
         return _roll_back(session, run, request, yes=yes)
 
@@ -83,7 +86,7 @@ def _save(session: CommandSession, run: int, request: PlanRequest, out: Path) ->
     publish_plan(session.options, plan)
     if plan.refusals:
         raise GuardError(plan.refusals)
-    write_private(out, dump_plan(plan))
+    write_private(out, encrypted(session, Content.PLAN, dump_plan(plan)))
     return 0
 
 

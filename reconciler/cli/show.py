@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from reconciler.app.encrypted_files import decrypted
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import publish
-from reconciler.cli.session import read_text
+from reconciler.cli.session import CommandSession, read_text
 from reconciler.render.planfile import load_plan
+from reconciler.state.envelope import Content
 
 
 @click.command("show")
@@ -17,6 +19,8 @@ from reconciler.render.planfile import load_plan
 @global_options
 def command(options: GlobalOptions, planfile: Path) -> int:
     """Render a saved plan again."""
-    plan = load_plan(read_text(planfile, "the plan"))
-    publish(options, lambda to: to.plan(plan))
+    with CommandSession(options) as session:
+        text = read_text(planfile, "the plan")
+        plan = load_plan(decrypted(session, Content.PLAN, text, name=str(planfile)))
+        publish(options, lambda to: to.plan(plan))
     return 0

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from reconciler.app.applying import locked
+from reconciler.app.encrypted_files import decrypted, encrypted
 from reconciler.app.plans import parse_addresses
+from reconciler.cli import state_backend
 from reconciler.cli.failures import redactor
 from reconciler.cli.options import GlobalOptions, global_options
 from reconciler.cli.reporting import talk
@@ -21,6 +23,7 @@ from reconciler.model.diagnostic import nearest
 from reconciler.model.values import encode
 from reconciler.render.escape import json_safe, terminal
 from reconciler.render.values import count
+from reconciler.state.envelope import Content
 
 
 @click.group("state")
@@ -45,8 +48,12 @@ def _print(text: str) -> None:
     click.echo(terminal(redactor(text)))
 
 
-def _print_json(value: Any, *, sort_keys: bool = False) -> None:
-    click.echo(json_safe(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys)))
+def _print_json(value: Any) -> None:
+    click.echo(_json(value))
+
+
+def _json(value: Any, *, sort_keys: bool = False) -> str:
+    return json_safe(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys))
 
 
 @command.command("list")
@@ -129,10 +136,13 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
 
 
 @command.command("export")
+@click.option("--decrypt", is_flag=True, help="Print it readable where the stack encrypts it.")
 @global_options
-def export(options: GlobalOptions) -> int:
-    """Print the whole state as JSON."""
-    _print_json(CommandSession(options).store.export(), sort_keys=True)
+def export(options: GlobalOptions, decrypt: bool) -> int:
+    """Print the whole state as JSON, encrypted where the stack declares it."""
+    session = CommandSession(options)
+    text = _json(session.store.export(), sort_keys=True) + "\n"
+    click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)
     return 0
 
 
@@ -150,8 +160,9 @@ def export(options: GlobalOptions) -> int:
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
     """Replace the state with an export; refuse an older one."""
     session = CommandSession(options)
+    text = decrypted(session, Content.STATE, read_text(file, "the state"), name=str(file))
     try:
-        data = json.loads(read_text(file, "the state"))
+        data = json.loads(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"{file} is not JSON: {error}") from error
     except RecursionError as error:
@@ -182,3 +193,7 @@ def unlock(options: GlobalOptions) -> int:
         return 0
     _print(f"The lock of {session.writable().unlock()} is released.")
     return 0
+
+
+for backend_command in (state_backend.migrate, state_backend.check, state_backend.rekey):
+    command.add_command(backend_command)

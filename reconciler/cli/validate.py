@@ -17,8 +17,9 @@ def command(options: GlobalOptions) -> int:
 
     Checks syntax, fields, limits and references.
     """
-    # The state knows which files hold secrets, so `validate` refuses what `plan` refuses.
+    # A local state knows which files hold secrets, so `validate` refuses what `plan` refuses.
     with CommandSession(options) as session:
+        session.is_offline = True
         configuration = session.configuration
     if options.format in (None, "text"):
         if configuration.warnings:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.model.diagnostic import Diagnostic
+from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.resource import Resource
 from reconciler.model.rule import Rule
 from reconciler.model.secret import Secret
@@ -24,8 +24,10 @@ class Settings(Struct, frozen=True):
     `--var-file`, os.environ.
 
     `allow_env` names the environment variables that manifests may read, in addition to those in
-    RECONCILER_ALLOW_ENV. `saved_variables` are those that a saved plan was made with. `learn` is
-    told every secret as soon as it is known, also where loading fails afterwards.
+    RECONCILER_ALLOW_ENV. `backend` is the address of the state, with its credentials. Without
+    one, RECONCILER_BACKEND in `env` holds; no file can give it. `saved_variables` are those that a
+    saved plan was made with. `learn` is told every secret as soon as it is known, also where
+    loading fails afterwards.
     """
 
     root: Path
@@ -33,6 +35,7 @@ class Settings(Struct, frozen=True):
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
     allow_env: Sequence[str] = ()
+    backend: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     saved_variables: Mapping[str, Any] = field(default_factory=dict)
     learn: Callable[[Secret], None] = lambda _: None
@@ -101,7 +104,9 @@ class Stack(Struct, frozen=True):
     `file` is None where there is no stack file. `projects` maps names to ids of projects that exist
     without being managed here. `admin_requests_per_minute` of None means that the pace is found
     out. `outputs` may hold references and templates. `organization_source` says in words what names
-    the organization. `read_secret` reads what manifests name to be sent: None where there is none,
+    the organization. `needs_remote` is `backend: remote`, said at `backend_place`; `backend_path` is
+    the folder of a local state. `recipients` are those that can decrypt the state; without any it
+    is not encrypted. `read_secret` reads what manifests name to be sent: None where there is none,
     raises Problem.
     """
 
@@ -115,6 +120,9 @@ class Stack(Struct, frozen=True):
     guards: Guards = Guards()
     admin_requests_per_minute: float | None = None
     backend_path: Path = Path(STATE_FOLDER)
+    backend_place: SourceLocation | None = None
+    needs_remote: bool = False
+    recipients: tuple[str, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     organization: str | None = None
     organization_source: str = ""

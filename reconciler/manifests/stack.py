@@ -35,6 +35,7 @@ from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.secret_inputs import SecretInputs
+from reconciler.manifests.shared_state import is_remote, quotable, recipients_of, refuse_address
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
@@ -57,6 +58,8 @@ _ID = Checker({"type": "string", **ID_SCHEMA})
 _KEY_VARIABLES = (ADMIN_VARIABLE, DEFAULT_VARIABLE)
 _ORGANIZATION_VARIABLE = "OPENAI_ORG_ID"
 _ORGANIZATION_ID = re.compile(r"org-[A-Za-z0-9_-]+")
+_WHOLE_SECTIONS = ("backend", "encryption")
+"""Sections that an environment replaces as a whole."""
 _URLS = {"baseurl", "openaibaseurl", "apibase", "apiurl", "endpoint", "url", "host"}
 
 
@@ -98,10 +101,10 @@ class _Layers(Struct, frozen=True):
 
     def get(self, section: str) -> Any:
         """What holds for a section: an environment's list or text replaces the stack's, its map
-        adds to it.
+        adds to it, apart from sections that it replaces as a whole.
         """
         below, above = self.spec.get(section), self.overlay.get(section)
-        if isinstance(below, dict) and isinstance(above, dict) and section != "backend":
+        if isinstance(below, dict) and isinstance(above, dict) and section not in _WHOLE_SECTIONS:
             return _merged(below, above)
         return below if above is None else above
 
@@ -164,6 +167,9 @@ def _opened(
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
         backend_path=_backend(layers, settings, context, allowed, leaks, problems),
+        backend_place=layers.place_of("backend"),
+        needs_remote=is_remote(layers.get("backend")),
+        recipients=recipients_of(layers.get("encryption")),
         organization=organization,
         organization_source=source,
         project=_id_of(settings, "OPENAI_PROJECT_ID", problems),
@@ -266,7 +272,12 @@ def _checked(
         )
         return None
     document = documents[0]
-    for finding in Checker(stack_schema()).findings(masked(document.value, redact)):
+
+    def report(problem: Problem, trail: Trail) -> None:
+        problems.take(problem, place=document.location_of(trail))
+
+    value = quotable(masked(document.value, redact), report)
+    for finding in Checker(stack_schema()).findings(value):
         place = document.location_of(finding.trail, key=finding.at_key)
         problems.add(finding.summary, finding.detail + _about_urls(finding), place=place)
     return document
@@ -404,12 +415,12 @@ def _backend(
     leaks: CredentialScan,
     problems: Problems,
 ) -> Path:
-    text = ((layers.get("backend") or {}).get("local") or {}).get("path", STATE_FOLDER)
+    backend = layers.get("backend") or {}
+    if is_remote(backend):
+        return context.files.root / STATE_FOLDER
+    text = (backend.get("local") or {}).get("path", STATE_FOLDER)
     anywhere = Context(context.variable, Environment(settings.env, allowed), context.files)
     report = _reporter(layers, problems, "backend")
-    if (layers.get("backend") or {}).get("postgres"):
-        detail = "This version supports only the `local` backend, a folder on this machine."
-        report(Problem("Backend not supported", detail), ("postgres",))
     path = Evaluator(anywhere, report).evaluate(text, ("local", "path"))
     root = context.files.root
     if not isinstance(path, str):
@@ -419,6 +430,11 @@ def _backend(
             Problem("A credential does not belong in a stack file", "The path contains a key."),
             ("local", "path"),
         )
+        return root / STATE_FOLDER
+    try:
+        refuse_address(path)
+    except Problem as problem:
+        report(problem, ("local", "path"))
         return root / STATE_FOLDER
     if Path(path).is_absolute() and text.lstrip().startswith("${env."):
         return Path(path)

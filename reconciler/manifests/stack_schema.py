@@ -7,6 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.manifests.configuration import Refresh
+from reconciler.manifests.shared_state import (
+    HOW_TO_SET,
+    RECIPIENT_MESSAGE,
+    RECIPIENT_PATTERN,
+    REMOTE,
+)
 from reconciler.manifests.type_schema import DIALECT, MAX_NAME, NAME_SCHEMA, described
 
 MAX_STACK_NAME = 64
@@ -105,6 +111,7 @@ def _shared_properties() -> dict[str, Any]:
         },
         "credentials": _credentials(),
         "backend": _backend(),
+        "encryption": _encryption(),
         "guards": _guards(),
         "refresh": _refresh(),
     }
@@ -184,20 +191,48 @@ def _backend() -> dict[str, Any]:
         },
         "additionalProperties": False,
     }
-    postgres = {
+    return {
         **described(
-            "State in a PostgreSQL database. Reserved: this version refuses to run with it."
+            "Where to store the state: `remote`, or `{local: {path: FOLDER}}`. The address of a remote backend comes "
+            "from RECONCILER_BACKEND or --backend only."
         ),
-        "type": "object",
-        "properties": {"dsn": {**described("The connection settings."), "type": "string"}},
+        "type": ["object", "string", "null"],
+        "pattern": f"^{REMOTE}$",
+        "patternErrorMessage": HOW_TO_SET,
+        "properties": {"local": local},
         "additionalProperties": False,
+        "examples": [REMOTE],
+        "$comment": HOW_TO_SET,
+    }
+
+
+def _encryption() -> dict[str, Any]:
+    recipient = {
+        **described("An age recipient, or a public SSH key."),
+        "type": "string",
+        "pattern": RECIPIENT_PATTERN,
+        "patternErrorMessage": RECIPIENT_MESSAGE,
+    }
+    recipients = {
+        **described("Who can decrypt the state. RECONCILER_AGE_IDENTITY names the identity file."),
+        "type": "array",
+        "minItems": 1,
+        "items": recipient,
+        "examples": [["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
     }
     return {
-        **described("Where to store the state."),
+        **described("Encrypts the state, its exports and saved plans."),
         "type": ["object", "null"],
-        "properties": {"local": local, "postgres": postgres},
+        "properties": {
+            "age": {
+                **described("Encryption with age."),
+                "type": "object",
+                "properties": {"recipients": recipients},
+                "required": ["recipients"],
+                "additionalProperties": False,
+            }
+        },
         "additionalProperties": False,
-        "$comment": "This version supports only the `local` backend, a folder on this machine.",
     }
 
 

@@ -15,6 +15,7 @@ from reconciler.model.destruction import Loss
 from reconciler.model.diagnostic import Diagnostic, SourceLocation
 from reconciler.model.kind import Removal
 from reconciler.model.paths import Trail, dotted
+from reconciler.model.run_origin import RunReference
 from reconciler.model.values import Spec
 
 
@@ -374,7 +375,10 @@ class Outcome(Struct, frozen=True):
 
 
 class ApplyResult(Struct, frozen=True):
-    """The outcomes of an apply, in address order, with what it cost; and of the checks that were run after it."""
+    """The outcomes of an apply, in address order, with what it cost; and of the checks that were run after it.
+
+    `run` is None until the run is recorded in the history.
+    """
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
@@ -383,6 +387,7 @@ class ApplyResult(Struct, frozen=True):
     seconds: float = 0.0
     interrupted: bool = False
     checks: CheckReport | None = None
+    run: RunReference | None = None
 
     def of(self, status: OutcomeStatus) -> tuple[Outcome, ...]:
         """The outcomes with one status."""

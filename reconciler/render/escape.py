@@ -23,6 +23,7 @@ _LINKS = re.compile(
 _BREAK = "&#8203;"
 _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[-+]?[0-9]+)?")
+_WEB_ADDRESS = re.compile(r"https?://[\w.~:/?=&%+,;@!$'()*\[\]-]+", re.ASCII)
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -92,6 +93,11 @@ def code_span(text: str, *, in_table: bool = False) -> str:
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     span = f"{ticks}{pad}{shown}{pad}{ticks}"
     return span.replace("|", "\\|") if in_table else span
+
+
+def web_link(url: str) -> str:
+    """A clickable address in Markdown; a code span if it is anything but a plain web address."""
+    return f"<{url}>" if _WEB_ADDRESS.fullmatch(url) else code_span(url)
 
 
 def fenced(lines: list[str], language: str = "") -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from reconciler.model.address import Address
 from reconciler.model.change import (
@@ -95,6 +96,11 @@ class JsonRenderer:
             from reconciler.render.checks import as_json
 
             view["reconciler"]["checks"] = as_json(result.checks)
+        if result.run:
+            view["reconciler"]["run"] = {
+                "number": result.run.number,
+                "origin": asdict(result.run.origin),
+            }
         return document(view)
 
     def diagnostics(self, diagnostics: Sequence[Diagnostic]) -> str:

@@ -25,9 +25,10 @@ from reconciler.model.change import (
     count_actions,
 )
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
+from reconciler.model.run_origin import RunReference
 from reconciler.render import phrases
 from reconciler.render.differences import DiffLine
-from reconciler.render.escape import code, code_span, fenced, markup, prose
+from reconciler.render.escape import code, code_span, fenced, markup, prose, web_link
 from reconciler.render.field_rows import (
     FieldRow,
     drift_entries,
@@ -101,7 +102,7 @@ class MarkdownRenderer:
             section = Section(partial(_outcome, outcome), "outcome")
             (applied if outcome.status is OutcomeStatus.APPLIED else failures).append(section)
         sections = [*failures, *applied]
-        foot = f"\n{phrases.result_totals(result)}\n"
+        foot = f"\n{phrases.result_totals(result)}\n{_run(result.run)}"
         if result.checks:
             from reconciler.render.checks import markdown_view
 
@@ -298,6 +299,15 @@ def _outcome(outcome: Outcome) -> str:
         return text
     block = "".join(f"  {row}\n" for row in changed.split("\n"))
     return f"{text}\n{block}\n"
+
+
+def _run(run: RunReference | None) -> str:
+    """A paragraph on the run in the history and who started it."""
+    if run is None:
+        return ""
+    who = code_span(shortened(run.origin.summary, 2 * _WIDTH))
+    job = f": {web_link(run.origin.url)}" if run.origin.url else "."
+    return f"\nRun {run.number}, started by {who}{job}\n"
 
 
 def _folded(head: str, parts: Iterable[str], *, is_open: bool) -> str:

@@ -7,6 +7,7 @@ runs, and the lock.
 from reconciler.state.identity import Identity
 from reconciler.state.journal import ChangeJournal, Journal, JournalEntry, Status
 from reconciler.state.lock import Holder
+from reconciler.state.origin import current_origin
 from reconciler.state.runs import PreImage, Run
 from reconciler.state.store import StateStore
 
@@ -20,4 +21,5 @@ __all__ = [
     "Run",
     "StateStore",
     "Status",
+    "current_origin",
 ]

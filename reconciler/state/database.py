@@ -10,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Protocol
 
 from reconciler.errors import StateError
 from reconciler.state.rows import DAMAGED_HINT
@@ -21,6 +22,31 @@ BUSY_SECONDS = 30.0
 _PATIENCE_SECONDS = 0.02
 _PAGES_WORTH_SHRINKING = 256
 """A megabyte."""
+
+
+class Transactions(Protocol):
+    """The tables of a state, whatever keeps them."""
+
+    def read(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The connection for one query, to be fetched whole within the block. Raises StateError."""
+
+    def write(
+        self, *, fenced: bool = True, durable: bool = False
+    ) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction, undone when the block raises. Raises StateError.
+
+        A `durable` write has reached the disk or the shared storage when the block has been left, and so has
+        everything that was written before it. Other writes can be lost if the process is killed.
+        """
+
+    def shrink(self) -> None:
+        """Give back the room that nothing needs any more."""
+
+    def rewrite(self) -> None:
+        """Store everything again, as the present format and encryption ask for."""
+
+    def close(self) -> None:
+        """Close it; safe to call twice."""
 
 
 class _Batch:
@@ -50,9 +76,9 @@ class Database:
         self.fence: Callable[[sqlite3.Connection], None] | None = None
 
     @contextmanager
-    def write(self, *, fenced: bool = True) -> Iterator[sqlite3.Connection]:
+    def write(self, *, fenced: bool = True, durable: bool = False) -> Iterator[sqlite3.Connection]:  # noqa: ARG002
         """All or nothing: on disk when the block has been left, undone when it raises. Raises
-        StateError.
+        StateError. Every write is durable here, so `durable` changes nothing.
         """
         with translated(self._name):
             with self._turn():
@@ -87,6 +113,9 @@ class Database:
             free, pages = (self._pragma(name) for name in ("freelist_count", "page_count"))
             if free > _PAGES_WORTH_SHRINKING and free * 3 > pages:
                 self._connection.execute("VACUUM")
+
+    def rewrite(self) -> None:
+        """Do nothing: a file has one format, and is not encrypted."""
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])

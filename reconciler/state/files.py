@@ -28,20 +28,30 @@ _COPY_ATTEMPTS = 20
 def open_file(path: Path) -> Database:
     """Open for writing, created where absent: folder 0700, file 0600. Raises StateError."""
     with translated(str(path)):
-        _make_folder(path.parent)
-        _make_private(path)
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = open_private(path)
         try:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = EXTRA")
             schema.is_current(connection)
         except BaseException:
             connection.close()
             raise
     return Database(connection, str(path))
+
+
+def open_private(path: Path) -> sqlite3.Connection:
+    """A connection whose commits survive a power cut. Raises OSError and sqlite3.Error."""
+    _make_folder(path.parent)
+    _make_private(path)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = EXTRA")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def open_copy(path: Path) -> Database:

@@ -27,7 +27,7 @@ from reconciler.model.address import Address
 from reconciler.model.provider import Step
 from reconciler.model.resource import Record
 from reconciler.state import resources, runs
-from reconciler.state.database import Database
+from reconciler.state.database import Transactions
 from reconciler.state.rows import from_json, plain, readable, to_json
 
 _MESSAGE_CHARACTERS = 2000
@@ -79,7 +79,7 @@ class Journal:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         run_id: int,
         *,
         clock: Callable[[], float],
@@ -99,7 +99,7 @@ class Journal:
         *,
         pre_image: runs.PreImage | None = None,
     ) -> Iterator[ChangeJournal]:
-        """Begin a change, on disk before the block starts; leaving without `finish` records a
+        """Begin a change, on disk before its first step begins; leaving without `finish` records a
         failure.
 
         `pre_image` is kept, so that the change can be undone. An abort (KeyboardInterrupt,
@@ -128,7 +128,9 @@ class Journal:
     ) -> int:
         """Write that something is about to be done; gives the entry's number."""
         row = self._row(address, name, intent, change=change)
-        with self._database.write() as connection:
+        # The only write that a run must wait for: a call follows. The change that it belongs to was
+        # written before it, so that is durable too.
+        with self._database.write(durable=True) as connection:
             return _insert(connection, row)
 
     def now(self) -> float:
@@ -189,7 +191,7 @@ class ChangeJournal:
     def __init__(
         self,
         journal: Journal,
-        database: Database,
+        database: Transactions,
         address: Address,
         seq: int,
         run_id: int,

@@ -8,22 +8,26 @@ holder had no such lock, it takes over only from a process that is provably dead
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, convert, to_builtins
 
 from reconciler.errors import LockedError, StateError
+from reconciler.model.run_origin import RunOrigin
 from reconciler.state.database import Database
 from reconciler.state.file_lock import FileLock
+from reconciler.state.origin import current_origin
 from reconciler.state.process import Process
 from reconciler.state.rows import readable
+
+_POLL_SECONDS = 0.5
 
 
 class Holder(Struct, frozen=True):
@@ -35,6 +39,8 @@ class Holder(Struct, frozen=True):
     process: Process
     has_file_lock: bool = False
     """Whether it holds the kernel's lock too, so that its death frees that."""
+    origin: RunOrigin = RunOrigin()
+    """Where it was started. Holders of earlier versions have none."""
 
     @property
     def host(self) -> str:
@@ -52,44 +58,129 @@ class Holder(Struct, frozen=True):
         return datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host} (pid {self.pid}), running `{self.command}` since {self.since_utc}"
+        who = f"{self.user}@{self.host} (pid {self.pid})"
+        # The account and the machine of a CI job are gone once it has ended; its page remains.
+        if self.origin.ci:
+            who = self.origin.describe()
+        return f"{who}, running `{self.command}` since {self.since_utc}"
 
 
-@contextmanager
-def hold(
-    database: Database,
-    file_lock: FileLock,
-    *,
-    command: str,
-    now: float,
-    on_takeover: Callable[[Holder], None],
-) -> Iterator[Holder]:
-    """Hold the lock for the block, and refuse every write of this store once somebody else took it
-    away.
+class StateLock(Protocol):
+    """Excludes other runs that write to the same state."""
 
-    Raises LockedError while a holder lives or may live; calls `on_takeover` with a dead one, once
-    the lock is ours.
-    """
-    holder = Holder(
-        user=_user(), command=command, since=now, process=Process.current(), has_file_lock=True
+    def hold(
+        self,
+        holder: Holder,
+        *,
+        wait_seconds: float,
+        on_wait: Callable[[str], None],
+        on_takeover: Callable[[Holder], None],
+        on_lost: Callable[[], None],
+    ) -> AbstractContextManager[Holder]:
+        """Hold the lock for the block, and refuse every write once another run has taken it.
+
+        Where another run holds it, call `on_wait` once with a description of its holder, and wait up to
+        `wait_seconds`; then raise LockedError. `on_takeover` gets a dead holder that was replaced. `on_lost`
+        is called, from any thread, once this run has lost the lock.
+        """
+
+    def permit(self) -> None:
+        """Return if this run still holds the lock, or needs none; raise LeaseLostError otherwise."""
+
+    def holder(self) -> Holder | None:
+        """Who holds the lock now, dead or alive."""
+
+    def release(self) -> Holder | None:
+        """Take the lock away from whoever holds it; gives who that was."""
+
+
+def present_holder(command: str, since: float) -> Holder:
+    """This process as a holder. `since` is in unix seconds."""
+    origin = current_origin()
+    return Holder(
+        user=origin.user,
+        command=command,
+        since=since,
+        process=Process.current(),
+        has_file_lock=True,
+        origin=origin,
     )
-    token = secrets.token_hex(16)
-    if not file_lock.acquire():
-        with database.read() as connection:
-            raise _held(read_holder(connection), holder)
-    try:
-        dead = _claim(database, holder, token)
-        database.fence = lambda connection: _require(connection, token)
+
+
+class LocalLock:
+    """The lock of a state in a file on this machine."""
+
+    def __init__(self, database: Database, file_lock: FileLock) -> None:
+        self._database = database
+        self._file_lock = file_lock
+
+    @contextmanager
+    def hold(
+        self,
+        holder: Holder,
+        *,
+        wait_seconds: float = 0.0,
+        on_wait: Callable[[str], None] = lambda _: None,
+        on_takeover: Callable[[Holder], None],
+        on_lost: Callable[[], None] = lambda: None,  # noqa: ARG002 - a write notices the loss
+    ) -> Iterator[Holder]:
+        """Hold the lock; see `StateLock`."""
+        token = secrets.token_hex(16)
+        dead = self._claim_or_wait(holder, token, wait_seconds, on_wait)
+        database = self._database
         try:
-            if dead is not None:
-                on_takeover(dead)
-            yield holder
+            database.fence = lambda connection: _require(connection, token)
+            try:
+                if dead is not None:
+                    on_takeover(dead)
+                yield holder
+            finally:
+                database.fence = None
+                with database.write() as connection:
+                    connection.execute("DELETE FROM lock WHERE token = ?", (token,))
         finally:
-            database.fence = None
-            with database.write() as connection:
-                connection.execute("DELETE FROM lock WHERE token = ?", (token,))
-    finally:
-        file_lock.release()
+            self._file_lock.release()
+
+    def permit(self) -> None:
+        """Return: each write checks the lock, and each call follows a write."""
+
+    def holder(self) -> Holder | None:
+        """Who holds the lock now, dead or alive."""
+        with self._database.read() as connection:
+            return read_holder(connection)
+
+    def release(self) -> Holder | None:
+        """Take the lock away from whoever holds it; gives who that was."""
+        with self._database.write(fenced=False) as connection:
+            holder = release(connection)
+        self._file_lock.break_lock()
+        return holder
+
+    def _claim_or_wait(
+        self, holder: Holder, token: str, wait_seconds: float, on_wait: Callable[[str], None]
+    ) -> Holder | None:
+        """Claim the lock, and give the dead holder that had it."""
+        give_up_at = time.monotonic() + wait_seconds
+        is_announced = False
+        while True:
+            try:
+                return self._claim(holder, token)
+            except LockedError as error:
+                if time.monotonic() >= give_up_at:
+                    raise
+                if not is_announced:
+                    on_wait(str(error))
+                    is_announced = True
+            time.sleep(_POLL_SECONDS)
+
+    def _claim(self, holder: Holder, token: str) -> Holder | None:
+        if not self._file_lock.acquire():
+            raise _held(self.holder(), holder)
+        try:
+            return _claim(self._database, holder, token)
+        except BaseException:
+            self._file_lock.release()
+            raise
 
 
 def read_holder(connection: sqlite3.Connection) -> Holder | None:
@@ -98,8 +189,12 @@ def read_holder(connection: sqlite3.Connection) -> Holder | None:
     if row is None:
         return None
     with readable():
-        data = json.loads(row[0])
-        return Holder(**{**data, "process": Process(**data["process"])})
+        return holder_from(json.loads(row[0]))
+
+
+def holder_from(data: Mapping[str, Any]) -> Holder:
+    """A holder from its JSON. Raises ValueError where the data is not one."""
+    return convert(data, Holder)
 
 
 def release(connection: sqlite3.Connection) -> Holder | None:
@@ -146,10 +241,3 @@ def _held(found: Holder | None, here: Holder) -> LockedError:
 def _hint(found: Holder, here: Holder) -> str:
     where = "" if found.host == here.host else f" on {found.host}, which this machine cannot check"
     return f"wait for it to end; if you are certain that it is no longer running{where}: reconciler state unlock"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that has no name
-        return f"uid {os.getuid()}"

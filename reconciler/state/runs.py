@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Mapping
 from math import ceil
 
-from msgspec import Struct, field
+from msgspec import Struct, convert, field, to_builtins
 from msgspec.structs import replace
 
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
+from reconciler.model.run_origin import RunOrigin
 from reconciler.model.values import Spec
 from reconciler.state.rows import (
     from_json,
@@ -27,7 +28,11 @@ RUNS_WITH_PRE_IMAGES = 50
 
 
 class Run(Struct, frozen=True):
-    """One command that could write. Times are unix seconds; a run that was killed has no end and no status."""
+    """One command that could write.
+
+    Times are unix seconds; a run that was killed has no end and no status. `origin` repeats `user`
+    and `host`, and adds the CI job.
+    """
 
     id: int
     command: str
@@ -39,6 +44,7 @@ class Run(Struct, frozen=True):
     ended_at: float | None = None
     status: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    origin: RunOrigin = RunOrigin()
 
 
 class PreImage(Struct, frozen=True):
@@ -60,7 +66,8 @@ class PreImage(Struct, frozen=True):
 def begin(connection: sqlite3.Connection, run: Run) -> int:
     """Write a run's beginning; gives its number. The number in `run` is not looked at."""
     cursor = connection.execute(
-        "INSERT INTO runs (command, user, host, pid, plan_digest, began_at) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO runs (command, user, host, pid, plan_digest, began_at, origin)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             plain(run.command),
             plain(run.user),
@@ -68,6 +75,7 @@ def begin(connection: sqlite3.Connection, run: Run) -> int:
             run.pid,
             run.plan_digest,
             run.began_at,
+            _origin_to_json(run.origin),
         ),
     )
     return int(cursor.lastrowid or 0)
@@ -92,9 +100,15 @@ def end(
 def read_runs(connection: sqlite3.Connection) -> list[Run]:
     """All runs, oldest first."""
     rows = connection.execute(
-        "SELECT id, command, user, host, pid, plan_digest, began_at, ended_at, status, counts FROM runs ORDER BY id"
+        "SELECT id, command, user, host, pid, plan_digest, began_at, ended_at, status,"
+        " counts, origin FROM runs ORDER BY id"
     )
-    return [replace(Run(*values), counts=from_json(counts)) for *values, counts in rows]
+    runs = []
+    for *values, counts, origin in rows:
+        run = Run(*values)
+        origin = _origin_from_json(origin, user=run.user, host=run.host)
+        runs.append(replace(run, counts=from_json(counts), origin=origin))
+    return runs
 
 
 def keep_pre_image(connection: sqlite3.Connection, run_id: int, image: PreImage) -> int:
@@ -168,6 +182,16 @@ def prune_pre_images(connection: sqlite3.Connection) -> None:
         "DELETE FROM pre_images WHERE run NOT IN (SELECT DISTINCT run FROM pre_images ORDER BY run DESC LIMIT ?)",
         (RUNS_WITH_PRE_IMAGES,),
     )
+
+
+def _origin_to_json(origin: RunOrigin) -> str:
+    # The account and the machine have columns of their own.
+    return to_json(to_builtins(replace(origin, user="", host="")))
+
+
+def _origin_from_json(text: str, *, user: str, host: str) -> RunOrigin:
+    with readable():
+        return replace(convert(from_json(text), RunOrigin), user=user, host=host)
 
 
 def _record(text: str | None) -> Record | None:

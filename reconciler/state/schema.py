@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from reconciler import __version__
 from reconciler.errors import StateError
+from reconciler.state.rows import plain
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -141,7 +142,14 @@ def _fifth(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE identity SET lineage = ?", (lineage,))
 
 
-MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth)
+def _sixth(connection: sqlite3.Connection) -> None:
+    # From which CI job a run was started. Older runs know their account and machine alone.
+    connection.execute("ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'")
+
+
+MIGRATIONS: Sequence[Migration] = (_first, _second, _third, _fourth, _fifth, _sixth)
+VERSION = len(MIGRATIONS)
+"""The version that this program writes."""
 
 
 def is_current(
@@ -179,6 +187,14 @@ def migrate(
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(
         "INSERT OR REPLACE INTO meta (name, value) VALUES ('program', ?)", (__version__,)
+    )
+
+
+def name(connection: sqlite3.Connection, stack: str, environment: str) -> None:
+    """Write into a new database which state it is; one that has a name keeps it."""
+    connection.execute(
+        "INSERT OR IGNORE INTO identity (only_row, stack, environment, serial) VALUES (1, ?, ?, 0)",
+        (plain(stack), plain(environment)),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,18 +24,21 @@ from msgspec.structs import replace
 from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
+from reconciler.model.run_origin import RunOrigin
 from reconciler.model.secret import Redactor
-from reconciler.state import identity, journal, lock, parsed, portable, resources, runs, schema
-from reconciler.state.database import Database
+from reconciler.state import identity, journal, parsed, portable, resources, runs, schema
+from reconciler.state.changes import clear, everything, replay
+from reconciler.state.database import Database, Transactions
 from reconciler.state.file_lock import FileLock
 from reconciler.state.files import open_copy, open_file
 from reconciler.state.identity import Identity
 from reconciler.state.journal import Journal, JournalEntry
-from reconciler.state.lock import Holder
+from reconciler.state.lock import Holder, LocalLock, StateLock, present_holder
 from reconciler.state.rows import DAMAGED_HINT, plain
 from reconciler.state.runs import PreImage, Run
 
 _FORMER_OWNERS = "former owners"
+_MOVED_TO = "moved to"
 
 
 class StateStore:
@@ -45,20 +48,22 @@ class StateStore:
 
     def __init__(
         self,
-        database: Database,
-        path: Path,
+        database: Transactions,
+        lock: StateLock,
         *,
         stack: str,
         environment: str,
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._file_lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._lock = lock
         self._clock = clock
         self._own_runs: list[int] = []
         self._read: tuple[int, Mapping[Address, Record]] | None = None
         self.stack = stack
         self.environment = environment
+        self.is_read_only = False
+        """Whether this is a copy that cannot be written."""
 
     @classmethod
     def open(
@@ -81,6 +86,7 @@ class StateStore:
             store = cls._ready(open_copy(path), path, stack, environment, time.time)
         with store._database.read() as connection:
             connection.execute("PRAGMA query_only = ON")
+        store.is_read_only = True
         return store
 
     @classmethod
@@ -92,7 +98,8 @@ class StateStore:
         environment: str,
         clock: Callable[[], float],
     ) -> StateStore:
-        store = cls(database, path, stack=stack, environment=environment, clock=clock)
+        lock = LocalLock(database, FileLock(path.with_name(f"{path.name}.lock")))
+        store = cls(database, lock, stack=stack, environment=environment, clock=clock)
         try:
             store._migrate()
             store._check_identity()
@@ -107,15 +114,12 @@ class StateStore:
                 return
         with self._database.write() as connection:
             schema.migrate(connection)
-            connection.execute(
-                "INSERT OR IGNORE INTO identity (only_row, stack, environment, serial) VALUES (1, ?, ?, 0)",
-                (plain(self.stack), plain(self.environment)),
-            )
+            schema.name(connection, self.stack, self.environment)
 
     def _begin_lineage(self) -> None:
         if self.identity.lineage:
             return
-        with self._database.write(fenced=False) as connection:
+        with self._database.write() as connection:
             known = identity.read(connection)
             if not known.lineage:
                 identity.write(connection, replace(known, lineage=identity.new_lineage()))
@@ -290,9 +294,27 @@ class StateStore:
 
     # Runs
 
-    def begin_run(self, *, command: str, user: str, host: str, pid: int, plan_digest: str) -> int:
+    def begin_run(
+        self,
+        *,
+        command: str,
+        user: str,
+        host: str,
+        pid: int,
+        plan_digest: str,
+        origin: RunOrigin | None = None,
+    ) -> int:
         """Write that a run begins; gives its number, which grows from 1."""
-        run = Run(0, command, user, host, pid, plan_digest, began_at=self._clock())
+        run = Run(
+            id=0,
+            command=command,
+            user=user,
+            host=host,
+            pid=pid,
+            plan_digest=plan_digest,
+            began_at=self._clock(),
+            origin=origin or RunOrigin(user=user, host=host),
+        )
         with self._database.write() as connection:
             run_id = runs.begin(connection, run)
         self._own_runs.append(run_id)
@@ -329,35 +351,90 @@ class StateStore:
 
     # Lock
 
+    @contextmanager
     def lock(
-        self, *, command: str, on_takeover: Callable[[Holder], None]
-    ) -> AbstractContextManager[Holder]:
-        """Hold the lock for a block. Raises LockedError saying who holds it, on what machine and
-        since when.
+        self,
+        *,
+        command: str,
+        on_takeover: Callable[[Holder], None],
+        wait_seconds: float = 0.0,
+        on_wait: Callable[[str], None] = lambda _: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> Iterator[Holder]:
+        """Hold the lock for a block. Raises LockedError saying who holds it, where and since when.
 
-        A holder that is provably dead is taken over, and handed to `on_takeover` for the notice.
+        A dead holder is replaced, and handed to `on_takeover` for the notice. With `wait_seconds`, wait that
+        long for a living one, and call `on_wait` once with its description. `on_lost` is called from
+        another thread if this run loses the lock.
         """
-        return lock.hold(
-            self._database,
-            self._file_lock,
-            command=command,
-            now=self._clock(),
+        holder = present_holder(command, self._clock())
+        held = self._lock.hold(
+            holder,
+            wait_seconds=wait_seconds,
+            on_wait=on_wait,
             on_takeover=on_takeover,
+            on_lost=on_lost,
         )
+        with held:
+            self._begin_lineage()
+            yield holder
+
+    def permit(self) -> None:
+        """Return if this run may call the API: it holds the lock, or needs none. Raises LeaseLostError."""
+        self._lock.permit()
 
     def holder(self) -> Holder | None:
         """Who holds the lock now."""
-        with self._database.read() as connection:
-            return lock.read_holder(connection)
+        return self._lock.holder()
 
     def unlock(self) -> Holder | None:
         """Take the lock away from whoever holds it; gives who that was. Its writes are refused from
         then on.
         """
-        with self._database.write(fenced=False) as connection:
-            holder = lock.release(connection)
-        self._file_lock.break_lock()
-        return holder
+        return self._lock.release()
+
+    def rewrite(self) -> None:
+        """Store everything again, as the present format and encryption ask for. The caller holds the lock."""
+        self._database.rewrite()
+
+    def check(self) -> None:
+        """Raise StateError if the tables are damaged."""
+        with self._database.read() as connection:
+            result = connection.execute("PRAGMA quick_check").fetchone()[0]
+        if result != "ok":
+            raise StateError(f"the state is damaged: {result}", hint=DAMAGED_HINT)
+
+    # Moving to another backend
+
+    @property
+    def moved_to(self) -> str:
+        """Where this state was moved; empty where it was not."""
+        return self.meta(_MOVED_TO) or ""
+
+    def copy_from(self, source: StateStore) -> None:
+        """Become a copy of another state, with its journal and history. The caller holds both locks.
+
+        Raises StateError where there is a state here already, unless it is an equal one, or one that was moved
+        away and that the other continues.
+        """
+        is_related = self.identity.lineage == source.identity.lineage
+        # An earlier attempt can have died after the copy, which is one transaction.
+        may_replace = is_related and (bool(self.moved_to) or self.serial == source.serial)
+        if not may_replace and (self.records() or self.unfinished() or self.runs()):
+            raise StateError(
+                f"there is a state of {self.stack}/{self.environment} already",
+                hint="Use another prefix or database, or remove that state first.",
+            )
+        with source._database.read() as connection:
+            content = everything(connection)
+        with self._database.write() as connection:
+            clear(connection)
+            replay(connection, content)
+            connection.execute("DELETE FROM meta WHERE name = ?", (_MOVED_TO,))
+
+    def mark_moved(self, target: str) -> None:
+        """Record that another backend has this state now, so that nobody goes on with this one."""
+        self.set_meta(_MOVED_TO, target)
 
     # Export and import
 

@@ -103,7 +103,7 @@ STACKS = {
         "reconciler.yaml:3:20",
         "--var x=VALUE",
     ),
-    "other backend": ("{backend: {s3: {}}}", "reconciler.yaml:3:18", "only the `local` backend"),
+    "other backend": ("{backend: {s3: {}}}", "reconciler.yaml:3:18", "set RECONCILER_BACKEND"),
 }
 
 

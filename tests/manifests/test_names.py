@@ -27,7 +27,7 @@ def test_an_account_without_a_name_is_called_like_its_resource(tmp_path: Path) -
 
 
 def test_a_backend_of_an_environment_that_is_not_used_is_no_problem(tmp_path: Path) -> None:
-    stack = "{environments: {prod: {backend: {postgres: {dsn: x}}}}}"
+    stack = "{environments: {prod: {backend: {local: {path: ../elsewhere}}}}}"
     (tmp_path / "reconciler.yaml").write_text(
         f"kind: Stack\nmetadata: {{name: s}}\nspec: {stack}\n"
     )

@@ -247,24 +247,72 @@ BAD = {
     "base url": (
         "{base_url: https://evil.example}",
         ('7: error: Unknown field "base_url": spec has no field "base_url". Known fields: manifests, '
-         'projects, organization, credentials, backend, guards, refresh, variables, env, environments, '
-         'pace, outputs. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
+         'projects, organization, credentials, backend, encryption, guards, refresh, variables, env, '
+         'environments, pace, outputs. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
     ),
     "base url of an environment": (
         "{environments: {a: {baseUrl: https://evil.example}}}",
         ('26: error: Unknown field "baseUrl": spec.environments.a has no field "baseUrl". Known fields: '
-         'manifests, projects, organization, credentials, backend, guards, refresh, variables. The base '
-         'URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
+         'manifests, projects, organization, credentials, backend, encryption, guards, refresh, '
+         'variables. The base URL comes from OPENAI_BASE_URL or --base-url only, never from a file.'),
     ),
-    "another backend": (
+    "address as a map": (
         "{backend: {postgres: {dsn: x}}}",
-        ("27: error: Backend not supported: This version supports only the `local` backend, a folder on "
-         "this machine."),
+        ('17: error: Unknown field "postgres": spec.backend has no field "postgres". The address of a '
+         'remote backend never stands in a file: write `backend: remote`, and set RECONCILER_BACKEND or '
+         'pass --backend.'),
     ),
-    "unknown backend": (
-        "{backend: {s3: {bucket: x}}}",
-        ('17: error: Unknown field "s3": spec.backend has no field "s3". This version supports only the '
-         '`local` backend, a folder on this machine.'),
+    "address as text": (
+        "{backend: 'postgresql://ci:tauko@db/states'}",
+        ('16: error: Unknown backend: The address of a remote backend never stands in a file: write '
+         '`backend: remote`, and set RECONCILER_BACKEND or pass --backend.'),
+    ),
+    "address of an environment": (
+        "{environments: {prod: {backend: 'postgresql://ci:tauko@db/states'}}}",
+        ('38: error: Unknown backend: The address of a remote backend never stands in a file: write '
+         '`backend: remote`, and set RECONCILER_BACKEND or pass --backend.'),
+    ),
+    "address as a key": (
+        "{backend: {'postgresql://ci:tauko@db/states': x}}",
+        ('16: error: Unknown backend: The address of a remote backend never stands in a file: write '
+         '`backend: remote`, and set RECONCILER_BACKEND or pass --backend.'),
+    ),
+    "address as a folder": (
+        "{backend: {local: {path: 'postgresql://ci:tauko@db/states'}}}",
+        ('31: error: Not a folder: The address of a remote backend never stands in a file: write '
+         '`backend: remote`, and set RECONCILER_BACKEND or pass --backend.'),
+    ),
+    "number as a backend": (
+        "{backend: 3}",
+        "16: error: Wrong type: spec.backend must be a map or text; found 3.",
+    ),
+    "recipient of another form": (
+        "{encryption: {age: {recipients: [age1qqqqqqqqqqqqq, alice@example.com]}}}",
+        ('58: error: Invalid format: spec.encryption.age.recipients[1] is "alice@example.com". Expected a '
+         'recipient of age (age1…) or a public SSH key (ssh-ed25519 … or ssh-rsa …).'),
+    ),
+    "recipient of another form in an environment": (
+        "{environments: {prod: {encryption: {age: {recipients: [age2]}}}}}",
+        ('61: error: Invalid format: spec.environments.prod.encryption.age.recipients[0] is "age2". '
+         'Expected a recipient of age (age1…) or a public SSH key (ssh-ed25519 … or ssh-rsa …).'),
+    ),
+    "identity as a recipient": (
+        "{encryption: {age: {recipients: [age-secret-key-1qqqqqqqqqqqqqqqqqqqqq]}}}",
+        ('39: error: A private key does not belong in a file: Write the public recipient, which '
+         '`age-keygen -y FILE` prints. Replace the private key: whoever can read this file can decrypt '
+         'with it.'),
+    ),
+    "encryption for nobody": (
+        "{encryption: {age: {recipients: []}}}",
+        ("38: error: Wrong length: spec.encryption.age.recipients has 0 items; the minimum is 1."),
+    ),
+    "encryption half written": (
+        "{encryption: {age: }}",
+        "25: error: Null is not allowed: Omit spec.encryption.age, or give it a value.",
+    ),
+    "encryption without recipients": (
+        "{encryption: {age: {}}}",
+        '20: error: Missing "recipients": spec.encryption.age requires it.',
     ),
     "backend elsewhere": (
         "{backend: {local: {path: /var/state}}}",
@@ -510,6 +558,90 @@ class TestVariables:
     def test_a_variable_without_a_value_is_told_once(self, folder: Folder) -> None:
         with_variables(folder, "{x: }", "${var.x} ${var.x}")
         assert len(folder.problems()) == 1
+
+
+AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice"
+
+
+class TestSharedState:
+    def test_a_stack_is_local_and_not_encrypted_by_default(self, folder: Folder) -> None:
+        folder.write(stack("{}"))
+        found = folder.load_stack()
+        assert (found.needs_remote, found.recipients) == (False, ())
+
+    def test_a_remote_backend_says_where_it_was_asked_for(self, folder: Folder) -> None:
+        folder.write(stack("{backend: remote}"))
+        found = folder.load_stack()
+        assert found.needs_remote
+        assert str(found.backend_place) == "reconciler.yaml:3:17"
+
+    @pytest.mark.parametrize(
+        ("environment", "is_remote"), [("default", True), ("dev", False), ("prod", True)]
+    )
+    def test_an_environment_replaces_the_backend(
+        self, folder: Folder, environment: str, is_remote: bool
+    ) -> None:
+        dev = "dev: {backend: {local: {path: state}}}"
+        folder.write(stack(f"{{backend: remote, environments: {{{dev}, prod: }}}}"))
+        assert folder.load_stack(environment=environment).needs_remote == is_remote
+
+    def test_an_environment_asks_for_a_remote_backend(self, folder: Folder) -> None:
+        folder.write(
+            stack("{backend: {local: {path: state}}, environments: {prod: {backend: remote}}}")
+        )
+        assert folder.load_stack(environment="prod").needs_remote
+        assert folder.load_stack().backend_path == folder.root / "state"
+
+    def test_nothing_is_left_of_a_backend_that_an_environment_replaces(
+        self, folder: Folder
+    ) -> None:
+        folder.write(stack("{backend: {local: {path: state}}, environments: {dev: {backend: {}}}}"))
+        found = folder.load_stack(environment="dev")
+        assert found.backend_path == folder.root / ".reconciler"
+
+    @pytest.mark.parametrize(
+        "recipient", [AGE, SSH, SSH.removesuffix(" alice"), f"age1yubikey1{'q' * 58}"]
+    )
+    def test_a_recipient_is_of_age_or_a_public_key(self, folder: Folder, recipient: str) -> None:
+        folder.write(stack(f"{{encryption: {{age: {{recipients: ['{recipient}']}}}}}}"))
+        assert folder.load_stack().recipients == (recipient,)
+
+    def test_recipients_keep_their_order_and_count_once(self, folder: Folder) -> None:
+        folder.write(stack(f"{{encryption: {{age: {{recipients: ['{SSH}', {AGE}, '{SSH}']}}}}}}"))
+        assert folder.load_stack().recipients == (SSH, AGE)
+
+    @pytest.mark.parametrize(
+        ("environment", "recipients"), [("default", (AGE,)), ("prod", (SSH,)), ("dev", ())]
+    )
+    def test_an_environment_replaces_the_encryption(
+        self, folder: Folder, environment: str, recipients: tuple[str, ...]
+    ) -> None:
+        prod = f"prod: {{encryption: {{age: {{recipients: ['{SSH}']}}}}}}"
+        folder.write(
+            stack(
+                f"{{encryption: {{age: {{recipients: [{AGE}]}}}}, "
+                f"environments: {{{prod}, dev: {{encryption: {{}}}}}}}}"
+            )
+        )
+        assert folder.load_stack(environment=environment).recipients == recipients
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            "{backend: 'postgresql://ci:kahvi-tauko@db/states'}",
+            "{backend: {'postgresql://ci:kahvi-tauko@db/states': }}",
+            "{backend: {postgres: 'postgresql://ci:kahvi-tauko@db/states'}}",
+            "{backend: {local: {path: 'postgresql://ci:kahvi-tauko@db/states'}}}",
+            "{encryption: {age: {recipients: [AGE-SECRET-KEY-1KAHVI-TAUKO]}}}",
+            "{encryption: {age: {recipients: [AGE-SECRET-KEY-PQ-1KAHVI-TAUKO]}}}",
+            "{encryption: {age: {recipients: ['-----BEGIN OPENSSH PRIVATE KEY----- KAHVI-TAUKO']}}}",
+        ],
+    )
+    def test_what_a_message_must_not_quote_is_not_quoted(self, folder: Folder, spec: str) -> None:
+        folder.write(stack(spec))
+        (problem,) = folder.problems()
+        assert "tauko" not in problem.lower()
 
 
 class TestBackend:

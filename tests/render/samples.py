@@ -19,6 +19,7 @@ from reconciler.model.change import (
 )
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.kind import Removal
+from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Unknown
 
 DIGEST = "0123456789abcdef" * 4
@@ -369,6 +370,18 @@ RESULT = ApplyResult(
     outputs={"support_bot": None, "triage": "asst_7r1"},
     calls=60,
     seconds=83.0,
+    run=RunReference(
+        7,
+        RunOrigin(
+            user="runner",
+            host="fv-az1",
+            ci="GitHub Actions",
+            actor="octocat",
+            repository="acme/infra",
+            commit="1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
+            url="https://github.com/acme/infra/actions/runs/1658821493",
+        ),
+    ),
 )
 DONE = ApplyResult(
     SMALL,

@@ -25,6 +25,7 @@ from reconciler.model.change import (
 )
 from reconciler.model.diagnostic import Diagnostic, Severity, SourceLocation
 from reconciler.model.kind import Removal
+from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.model.values import FileSet, LocalFile, Member, Reference, Template, Unknown
 
 NASTY = (
@@ -100,6 +101,21 @@ class _Deal:
             self.one_of(*Origin),
             self.one_of(True, False),
             self.text(),
+        )
+
+    def run(self) -> RunReference:
+        # The bar keeps the address from being one that may be followed.
+        return RunReference(
+            3,
+            RunOrigin(
+                user=self.text(),
+                host=self.text(),
+                ci=self.text(),
+                actor=self.text(),
+                repository=self.text(),
+                commit=self.text(),
+                url=f"{self.text()}|",
+            ),
         )
 
     def place(self) -> SourceLocation | None:
@@ -182,5 +198,11 @@ def results(draw: st.DrawFn) -> ApplyResult:
     """A result with a few outcomes."""
     deal = _Deal(draw)
     return ApplyResult(
-        deal.plan(), deal.some(deal.outcome), deal.spec(), 7, 1.25, deal.one_of(True, False)
+        deal.plan(),
+        deal.some(deal.outcome),
+        deal.spec(),
+        7,
+        1.25,
+        deal.one_of(True, False),
+        run=deal.run(),
     )

@@ -68,5 +68,21 @@ def test_a_code_span_outlasts_the_backticks_inside() -> None:
     assert escape.code_span("a|b", in_table=True) == r"`a\|b`"
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ci.acme.example/job/1/", "<https://ci.acme.example/job/1/>"),
+        ("https://ci.acme.example/a%20b?c=1", "<https://ci.acme.example/a%20b?c=1>"),
+        ("javascript:alert(1)", "`javascript:alert(1)`"),
+        ("https://x/><img src=y>", "`https://x/><img src=y>`"),
+        ("https://x/\n# head", r"`https://x/\n# head`"),
+        ("https://x/a b", "`https://x/a b`"),
+        ("https://x/`b`", "`` https://x/`b` ``"),
+    ],
+)
+def test_only_a_plain_web_address_can_be_followed(url: str, shown: str) -> None:
+    assert escape.web_link(url) == shown
+
+
 def test_json_keeps_its_meaning() -> None:
     assert escape.json_safe('{"a": "\u202e\U000e0041ü"}\n') == '{"a": "\\u202e\\udb40\\udc41ü"}\n'

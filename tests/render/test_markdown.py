@@ -11,6 +11,7 @@ from msgspec import structs
 
 from reconciler.model.address import Address
 from reconciler.model.change import Action, ApplyResult, Change, FieldChange, Plan, Reason
+from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.render.markdown import MarkdownRenderer
 
 from . import samples
@@ -72,6 +73,12 @@ def test_other_reports_read_as_they_did() -> None:
     assert_golden("result.md", MARKDOWN.result(samples.RESULT))
     assert_golden("diagnostics.md", MARKDOWN.diagnostics([samples.WARNING, samples.ERROR]))
     assert_golden("outputs.md", MARKDOWN.outputs(samples.DONE.outputs))
+
+
+def test_a_run_of_a_person_is_shown_without_a_ci_job() -> None:
+    run = RunReference(3, RunOrigin(user="ada", host="laptop"))
+    text = MARKDOWN.result(structs.replace(samples.DONE, run=run))
+    assert text.endswith("\n\nRun 3, started by `ada@laptop`.\n")
 
 
 def test_what_is_destroyed_comes_first_and_unfolded() -> None:

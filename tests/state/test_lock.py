@@ -31,6 +31,16 @@ with StateStore.open(folder, stack="acme", environment="prod", clock=lambda: 1_7
 """
 
 
+CI_JOB = {
+    "GITHUB_ACTIONS": "true",
+    "GITHUB_ACTOR": "octocat",
+    "GITHUB_REPOSITORY": "acme/infra",
+    "GITHUB_SHA": "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d",
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_RUN_ID": "1658821493",
+}
+
+
 def refuse_takeover(holder: Holder) -> None:
     raise AssertionError(f"{holder} was taken over")
 
@@ -63,6 +73,37 @@ def test_a_second_run_is_told_who_holds_the_lock(
         in message
     )
     assert "reconciler state unlock" in caught.value.hint
+
+
+def test_a_second_run_is_told_which_ci_job_holds_the_lock(
+    store: StateStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CI_JOB.items():
+        monkeypatch.setenv(name, value)
+    with (
+        store.lock(command="apply", on_takeover=refuse_takeover),
+        StateStore.open(folder, stack="acme", environment="prod") as second,
+        pytest.raises(LockedError) as caught,
+        second.lock(command="apply", on_takeover=refuse_takeover),
+    ):
+        pass
+    assert str(caught.value) == (
+        "another run holds the lock: octocat in acme/infra@1a2b3c4"
+        " (https://github.com/acme/infra/actions/runs/1658821493),"
+        " running `apply` since 2023-11-14T22:13:20Z"
+    )
+
+
+def test_a_holder_of_an_earlier_version_is_shown_with_its_account_and_machine(
+    other: subprocess.Popen[str], folder: Path
+) -> None:
+    with closing(sqlite3.connect(folder / "acme.prod.db", isolation_level=None)) as raw:
+        holder = json.loads(raw.execute("SELECT holder FROM lock").fetchone()[0])
+        del holder["origin"]
+        raw.execute("UPDATE lock SET holder = ?", (json.dumps({**holder, "user": "ada"}),))
+    with StateStore.open_for_reading(folder, stack="acme", environment="prod") as reader:
+        shown = str(reader.holder())
+    assert shown.startswith(f"ada@{socket.gethostname()} (pid {other.pid}), running `apply`")
 
 
 def test_a_reader_sees_the_holder(other: subprocess.Popen[str], folder: Path) -> None:

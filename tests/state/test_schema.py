@@ -12,6 +12,7 @@ import pytest
 from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
+from reconciler.model.run_origin import RunOrigin
 from reconciler.state import StateStore, schema
 
 
@@ -87,6 +88,36 @@ def test_an_older_state_has_the_same_lineage_for_every_reader(file: Path, folder
             lineages.add(store.identity.lineage)
             assert store.serial == 4
     assert len(lineages - {""}) == len(lineages) == 1
+
+
+def test_runs_of_an_older_state_keep_their_account_and_machine_and_have_no_ci_job(
+    file: Path, folder: Path
+) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as older:
+        schema.migrate(older, migrations=schema.MIGRATIONS[:5])
+        older.execute(
+            "INSERT INTO identity (only_row, stack, environment, serial)"
+            " VALUES (1, 'acme', 'prod', 4)"
+        )
+        older.execute(
+            "INSERT INTO runs (command, user, host, pid, plan_digest, began_at)"
+            " VALUES ('apply', 'ada', 'laptop', 1, 'd', 2.5)"
+        )
+    for opened in (open_reading, open_writing, open_reading):
+        with opened(folder) as store:
+            assert [run.origin for run in store.runs()] == [RunOrigin(user="ada", host="laptop")]
+
+
+def test_an_origin_that_makes_no_sense_says_what_to_do(
+    raw: sqlite3.Connection, folder: Path
+) -> None:
+    raw.execute(
+        "INSERT INTO runs (command, user, host, pid, plan_digest, began_at, origin)"
+        """ VALUES ('apply', 'ada', 'laptop', 1, 'd', 2.5, '{"actor": 7}')"""
+    )
+    with open_reading(folder) as store, pytest.raises(StateError, match="unreadable") as caught:
+        store.runs()
+    assert "restore the file" in caught.value.hint
 
 
 def test_two_states_of_one_name_have_different_lineages(tmp_path: Path) -> None:

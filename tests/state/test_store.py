@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from reconciler.errors import StateError
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
+from reconciler.model.run_origin import RunOrigin
 from reconciler.state import PreImage, StateStore
 from reconciler.state.runs import RUNS_WITH_PRE_IMAGES
 from reconciler.state.store import state_file
@@ -119,6 +120,23 @@ def test_a_run_has_a_beginning_and_an_end(store: StateStore) -> None:
         {"create": 2},
         1_700_000_000.0,
     )
+
+
+def test_a_run_keeps_the_ci_job_that_it_was_started_from(store: StateStore, folder: Path) -> None:
+    origin = RunOrigin(
+        user="runner",
+        host="vm",
+        ci="GitHub Actions",
+        actor="octocat",
+        repository="acme/infra",
+        commit="1a2b3c4",
+        url="https://github.com/acme/infra/actions/runs/1",
+    )
+    store.begin_run(
+        command="apply", user="runner", host="vm", pid=7, plan_digest="d", origin=origin
+    )
+    with reopened(folder) as reader:
+        assert reader.runs()[0].origin == origin
 
 
 def keep(store: StateStore, run_id: int, image: PreImage) -> None:

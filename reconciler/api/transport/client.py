@@ -83,8 +83,9 @@ class Client:
     its first byte. At most `parallelism` requests are in flight at a time; None for no limit.
     `clock` is the machine's, in unix seconds; `server_clock` learns the server's time from answers.
     `on_wait` is called for each wait over two seconds, with the reason and the end (unix seconds).
-    Setting `stop` ends every wait with `Interrupted` and starts no further request; requests in
-    flight run to their end. `transport` replaces the network in tests. `environ` has the settings
+    `permit` is called just before each request, and raises to keep it from being sent. Setting
+    `stop` ends every wait with `Interrupted` and starts no further request; requests in flight run
+    to their end. `transport` replaces the network in tests. `environ` has the settings
     of proxy and certificates; UsageError names a variable that cannot be used.
     """
 
@@ -104,6 +105,7 @@ class Client:
         sleep: Callable[[float], object] | None = None,
         on_wait: Callable[[str, float], None] | None = None,
         stop: threading.Event | None = None,
+        permit: Callable[[], None] = lambda: None,
         transport: httpx.BaseTransport | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -113,6 +115,7 @@ class Client:
         self.server_clock = server_clock or ServerClock(clock)
         self.organization = OrganizationCheck(self.base_url)
         self._stop = stop or threading.Event()
+        self._permit = permit
         self._sleep = sleep or self._stop.wait
         self._on_wait = on_wait
         self._throttle = throttle or Throttle()
@@ -261,6 +264,7 @@ class Client:
         with self._in_flight.sending(request.route):
             sent_at = self.clock()
             self.organization.require()
+            self._permit()
             self._counter.add(f"{request.method} {request.target}")
             outcome = self._connection.send(request)
         if isinstance(outcome, Response) or outcome.kind is not FailureKind.THROTTLED:

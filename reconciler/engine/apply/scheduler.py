@@ -30,7 +30,13 @@ from reconciler.engine.apply.update import keep_running_job, settle_unchanged, u
 from reconciler.engine.apply.wait import wait_for_job
 from reconciler.engine.graph import invert
 from reconciler.engine.pool import pool_key
-from reconciler.errors import ApiError, Interrupted, ReconcilerError, StalePlanError
+from reconciler.errors import (
+    ApiError,
+    Interrupted,
+    LeaseLostError,
+    ReconcilerError,
+    StalePlanError,
+)
 from reconciler.model.address import Address
 from reconciler.model.change import (
     Action,
@@ -179,9 +185,10 @@ class Scheduler:
         # The first two are ReconcilerErrors too. Other errors are defects, and end the apply.
         except StalePlanError as error:
             return self._failure(change, error, OutcomeStatus.STALE, started)
-        except Interrupted:
+        except (Interrupted, LeaseLostError) as error:
+            what = "interrupted" if isinstance(error, Interrupted) else "the lock was lost"
             cut_off = Interrupted(
-                "interrupted while it was under way; the next apply looks how far it came"
+                f"{what} while it was under way; the next apply looks how far it came"
             )
             return self._failure(change, cut_off, OutcomeStatus.SKIPPED, started)
         except ReconcilerError as error:

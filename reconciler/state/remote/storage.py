@@ -22,6 +22,10 @@ class UnreachableError(StateError):
     """The storage did not answer, or answered that it cannot serve now. The same operation can be tried again."""
 
 
+class UnusedStorageError(StateError):
+    """Nobody has prepared the storage yet, so it holds no state. Readers take it for an empty log."""
+
+
 class FencedError(StateError):
     """Another run has taken the number of this segment, or the lease: this run must not write any more."""
 
@@ -37,8 +41,9 @@ class Tail(Struct, frozen=True):
     """The segments after some number, in order, and the signs of life of whoever wrote last.
 
     `signed_at` is when the storage last heard from the holder of the lease, by the storage's own clock, in unix
-    seconds; None for an empty log. `renewals` counts signs of life that are no segments, so that a claim can require
-    that there was none since this was read; storages in which every sign of life is a segment leave it at 0.
+    seconds; None where neither these segments nor the one before them exist. `renewals` counts signs of life that are
+    no segments, so that a claim can require that there was none since this was read; storages in which every sign of
+    life is a segment leave it at 0.
     """
 
     segments: Sequence[StoredBody] = ()

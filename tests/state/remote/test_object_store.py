@@ -19,11 +19,25 @@ from reconciler.errors import StateError
 from reconciler.state.remote.object_store import ObjectStorage
 from reconciler.state.remote.storage import FencedError, StoredBody, Tail, UnreachableError
 from tests.servers import http_proxy as faults
-from tests.servers.http_proxy import Answer, Fault, Forward, HttpProxy, Request
+from tests.servers.http_proxy import Answer, Fault, Forward, HttpProxy, Request, http_proxy
 from tests.servers.object_stores import AZURE_KEY, Place, ignoring_conditions, keys, secret_of
 
 Opener = Callable[..., ObjectStorage]
 Proxied = Callable[[str], HttpProxy]
+
+
+@pytest.fixture(params=["s3", "azure"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """The same test against both servers."""
+    place: Place = request.getfixturevalue(f"{request.param}_place")
+    return place
+
+
+@pytest.fixture
+def proxied() -> Iterator[Callable[[str], HttpProxy]]:
+    """Puts a proxy in front of a server."""
+    with ExitStack() as running:
+        yield lambda endpoint: running.enter_context(http_proxy(endpoint))
 
 
 @pytest.fixture

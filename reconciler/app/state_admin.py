@@ -1,0 +1,142 @@
+"""Moves, checks and re-encrypts a state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from reconciler.app.applying import locked
+from reconciler.app.backend import location_of
+from reconciler.app.session import Session
+from reconciler.app.states import StateOpener, opener_for
+from reconciler.errors import StateError, UsageError
+from reconciler.state import Holder, StateStore
+from reconciler.state.address import BackendAddress
+from reconciler.state.encryption import Cipher, cipher_of, is_sealed, opener_of
+from reconciler.state.remote.storage import Finding
+
+
+def migrate(session: Session, target: BackendAddress) -> None:
+    """Move the state to another address, with its journal and history.
+
+    Raises StateError where there is a state already, and LockedError where one of both is in use.
+    """
+    here = location_of(session.stack, session.settings)
+    if target.shown == here.shown:
+        raise UsageError(f"the state is at {here.shown} already")
+    opener = opener_for(session.stack, session.settings, session.server_clock)
+    with locked(session, "state migrate"):
+        with closing(opener.at(target, _cipher(session), writable=True)) as copy:
+            _copy(session, session.store, copy)
+        # A kill before this line leaves two equal states, of which the old one is still in use.
+        session.store.mark_moved(target.shown)
+
+
+def rekey(session: Session) -> None:
+    """Store the whole state again, encrypted for the recipients that the stack declares now.
+
+    Without recipients it is stored unencrypted.
+    """
+    here = location_of(session.stack, session.settings)
+    opener = opener_for(session.stack, session.settings, session.server_clock)
+    # What is stored may be encrypted for other recipients, or not at all.
+    cipher = _ReadsBoth(lambda: opener_of(session.settings.env), _cipher(session))
+    if here.folder is None:
+        _rewrite(session, opener.at(here, cipher, writable=True))
+        return
+    plain, log = opener.plain_path(here.folder), opener.log_path(here.folder)
+    old, new = (plain, log) if session.stack.recipients else (log, plain)
+    source, copy = (_file(opener, here.folder, cipher, path) for path in (old, new))
+    if old.exists():
+        _convert(session, source, copy)
+        for file in (old, old.with_name(f"{old.name}.lock")):
+            file.unlink(missing_ok=True)
+    elif not new.exists():
+        raise UsageError(f"there is no state in {here.folder}")
+    else:
+        _rewrite(session, copy())
+
+
+def check(session: Session) -> Iterator[Finding]:
+    """Prove that the backend honours what locking and fencing need, and that the state there is whole."""
+    here = location_of(session.stack, session.settings)
+    if here.folder is None:
+        opener = opener_for(session.stack, session.settings, session.server_clock)
+        with closing(opener.storage(here)) as storage:
+            storage.prepare()
+            yield from storage.probe()
+    yield _check_content(session)
+
+
+class _ReadsBoth:
+    """Opens what is encrypted and what is not; seals as the stack declares now."""
+
+    def __init__(self, opener: Callable[[], Cipher], sealer: Cipher) -> None:
+        self._opener = opener
+        self._sealer = sealer
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        return self._sealer.seal(plain, context)
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        return self._opener().open(sealed, context) if is_sealed(sealed) else sealed
+
+
+def _check_content(session: Session) -> Finding:
+    claim = "The state can be read, and nothing in it is missing or damaged"
+    try:
+        store = session.store
+        store.check()
+        detail = f"{len(store.records())} resources, serial {store.serial}"
+    except StateError as error:
+        return Finding(claim, holds=False, detail=f"{error} {error.hint}".strip())
+    return Finding(claim, holds=True, detail=detail)
+
+
+def _file(
+    opener: StateOpener, folder: Path, cipher: Cipher, path: Path
+) -> Callable[[], StateStore]:
+    """Opens the local state in a file, which is plain or encrypted by its name."""
+    if path == opener.log_path(folder):
+        return lambda: opener.encrypted_file(folder, cipher)
+    return lambda: opener.plain_file(folder, writable=True)
+
+
+def _convert(
+    session: Session, old: Callable[[], StateStore], new: Callable[[], StateStore]
+) -> None:
+    """Copy a local state into the other kind of file. The caller removes the old file."""
+    with closing(old()) as source, source.lock(command="state rekey", on_takeover=_notice(session)):
+        # A kill after this line of an earlier attempt leaves a complete copy, and only the removal to do.
+        if not source.moved_to:
+            with closing(new()) as copy:
+                _copy(session, source, copy)
+            source.mark_moved("the other file of the same folder")
+
+
+def _copy(session: Session, source: StateStore, copy: StateStore) -> None:
+    with copy.lock(command="state migrate", on_takeover=_notice(session)):
+        copy.copy_from(source)
+        copy.rewrite()
+
+
+def _rewrite(session: Session, store: StateStore) -> None:
+    with (
+        closing(store),
+        store.lock(
+            command="state rekey",
+            on_takeover=_notice(session),
+            wait_seconds=session.lock_wait,
+            on_wait=lambda holder: session.notice(f"Waiting for the lock: {holder}"),
+        ),
+    ):
+        store.rewrite()
+
+
+def _notice(session: Session) -> Callable[[Holder], None]:
+    return lambda holder: session.notice(f"Taking over the lock of {holder}: that run has ended.")
+
+
+def _cipher(session: Session) -> Cipher:
+    return cipher_of(session.stack.recipients, session.settings.env, learn=session.settings.learn)

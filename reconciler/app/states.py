@@ -1,0 +1,151 @@
+"""Opens the state of a stack: a file, an encrypted file, or a log in a shared backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from reconciler.app.backend import location_of
+from reconciler.errors import StateError, UsageError
+from reconciler.state import StateStore
+from reconciler.state.address import BackendAddress
+from reconciler.state.encryption import Cipher, NoEncryption, cipher_of
+from reconciler.state.store import state_file
+
+# The modules of logs are imported where they are used: most runs have a local state and need none of them.
+if TYPE_CHECKING:
+    from reconciler.manifests import Settings, Stack
+    from reconciler.state.file_lock import FileLock
+    from reconciler.state.remote.storage import LogStorage
+
+LEASE_SECONDS = "RECONCILER_LEASE_SECONDS"
+_SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 3600.0
+
+
+class StateOpener(Struct, frozen=True):
+    """Opens the state of one stack in one environment. All methods raise StateError.
+
+    `env` has the credentials of backends; `clock` gives unix seconds, for journal and history.
+    """
+
+    stack: str
+    environment: str
+    env: Mapping[str, str]
+    clock: Callable[[], float]
+
+    def at(self, address: BackendAddress, cipher: Cipher, *, writable: bool) -> StateStore:
+        """The state at an address.
+
+        A plain file that is opened without `writable` is a copy of that moment, and the disk is left alone. A log
+        is read whole, and can be written once its lock is held.
+        """
+        folder = address.folder
+        if folder is None:
+            return self._log(self.storage(address), cipher)
+        self._refuse_other_form(folder, cipher)
+        if not isinstance(cipher, NoEncryption):
+            return self.encrypted_file(folder, cipher)
+        return self.plain_file(folder, writable=writable)
+
+    def plain_file(self, folder: Path, *, writable: bool) -> StateStore:
+        """The state in a plain file."""
+        names = {"stack": self.stack, "environment": self.environment}
+        if writable:
+            return StateStore.open(folder, **names, clock=self.clock)
+        return StateStore.open_for_reading(folder, **names)
+
+    def encrypted_file(self, folder: Path, cipher: Cipher) -> StateStore:
+        """The state in an encrypted file: a log."""
+        from reconciler.state.file_lock import FileLock
+        from reconciler.state.remote.embedded import EmbeddedStorage
+
+        log = self.log_path(folder)
+        file_lock = FileLock(log.with_name(f"{log.name}.lock"))
+        return self._log(EmbeddedStorage(log), cipher, file_lock)
+
+    def storage(self, address: BackendAddress) -> LogStorage:
+        """The storage behind a shared address."""
+        from reconciler.state.remote.opening import shared_storage
+
+        return shared_storage(address, stack=self.stack, environment=self.environment, env=self.env)
+
+    def plain_path(self, folder: Path) -> Path:
+        """Where a plain state is kept."""
+        return state_file(folder, self.stack, self.environment)
+
+    def log_path(self, folder: Path) -> Path:
+        """Where an encrypted state is kept."""
+        return self.plain_path(folder).with_suffix(".log.db")
+
+    def _log(
+        self, storage: LogStorage, cipher: Cipher, file_lock: FileLock | None = None
+    ) -> StateStore:
+        from reconciler.state.remote.opening import open_log
+
+        return open_log(
+            storage,
+            cipher,
+            stack=self.stack,
+            environment=self.environment,
+            lease_seconds=lease_seconds(self.env),
+            clock=self.clock,
+            file_lock=file_lock,
+        )
+
+    def _refuse_other_form(self, folder: Path, cipher: Cipher) -> None:
+        plain, log = self.plain_path(folder), self.log_path(folder)
+        if isinstance(cipher, NoEncryption):
+            if log.exists():
+                raise StateError(
+                    f"the state {log} is encrypted, but the stack declares no `encryption`",
+                    hint="Restore `encryption` in the stack file. To store the state unencrypted, run "
+                    "`reconciler state rekey`.",
+                )
+        elif plain.exists():
+            raise StateError(
+                f"the state {plain} is not encrypted, although the stack declares `encryption`",
+                hint="Run `reconciler state rekey` to encrypt it.",
+            )
+
+
+def opener_for(stack: Stack, settings: Settings, clock: Callable[[], float]) -> StateOpener:
+    """The opener for the state of a stack."""
+    return StateOpener(stack.name, stack.environment, settings.env, clock)
+
+
+def open_state(
+    stack: Stack, settings: Settings, *, writable: bool, clock: Callable[[], float]
+) -> StateStore:
+    """The state of a stack. Raises StateError, and UsageError where the stack needs an address and has none."""
+    address = location_of(stack, settings)
+    cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
+    store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
+    moved_to = store.moved_to
+    if moved_to:
+        store.close()
+        raise StateError(
+            f"the state {address.shown} was moved to {moved_to}",
+            hint="Set RECONCILER_BACKEND or --backend to that address. To move it back, run "
+            "`reconciler state migrate` there.",
+        )
+    return store
+
+
+def lease_seconds(env: Mapping[str, str]) -> float:
+    """How long a lease lasts without renewal; raises UsageError."""
+    from reconciler.state.remote.lease import DEFAULT_SECONDS
+
+    text = env.get(LEASE_SECONDS) or str(DEFAULT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not _SHORTEST_LEASE <= seconds <= _LONGEST_LEASE:
+        raise UsageError(
+            f'{LEASE_SECONDS} is "{text}": write a number of seconds from {_SHORTEST_LEASE:.0f} to '
+            f"{_LONGEST_LEASE:.0f}"
+        )
+    return seconds

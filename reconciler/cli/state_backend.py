@@ -1,0 +1,82 @@
+"""`reconciler state migrate`, `check` and `rekey`: where a state is kept, and how."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.failures import redactor
+from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.session import CommandSession
+from reconciler.errors import UsageError
+from reconciler.render.escape import terminal
+
+
+@click.command("migrate")
+@click.option("--to", "target", metavar="ADDRESS", help="The address that the state moves to.")
+@click.option("--print-sql", is_flag=True, help="Print the SQL that prepares a Postgres database.")
+@global_options
+def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
+    """Move the state to another backend, with its journal and history."""
+    from reconciler.app import state_admin
+    from reconciler.state.address import parse_address, secret_parts
+
+    if print_sql:
+        from reconciler.state.remote.postgres import print_sql as sql_of_tables
+
+        click.echo(sql_of_tables())
+        return 0
+    if not target:
+        raise UsageError("Say where the state moves to: --to ADDRESS.")
+    for secret in secret_parts(target):
+        redactor.add(secret)
+    session = CommandSession(options)
+    address = parse_address(target)
+    state_admin.migrate(session, address)
+    _print(f"The state is at {address.shown} now. Set RECONCILER_BACKEND to that address wherever")
+    _print("reconciler runs on this stack; runs that use the old one are refused.")
+    return 0
+
+
+@click.command("check")
+@global_options
+def check(options: GlobalOptions) -> int:
+    """Prove that the backend locks and fences, and that the state is whole."""
+    import json
+
+    from msgspec import to_builtins
+
+    from reconciler.app import state_admin
+
+    session = CommandSession(options)
+    findings = []
+    for finding in state_admin.check(session):
+        findings.append(finding)
+        if options.format != "json":
+            mark = "ok  " if finding.holds else "FAIL"
+            detail = f": {finding.detail}" if finding.detail else ""
+            _print(f"{mark} {finding.claim}{detail}")
+    if options.format == "json":
+        _print(json.dumps([to_builtins(finding) for finding in findings], indent=2))
+    return 0 if all(finding.holds for finding in findings) else 1
+
+
+@click.command("rekey")
+@global_options
+def rekey(options: GlobalOptions) -> int:
+    """Encrypt the state again, for the recipients that the stack declares."""
+    from reconciler.app import state_admin
+
+    session = CommandSession(options)
+    state_admin.rekey(session)
+    recipients = len(session.stack.recipients)
+    if recipients:
+        noun = "recipient" if recipients == 1 else "recipients"
+        _print(f"The state is encrypted for {recipients} {noun}.")
+    else:
+        _print("The state is stored unencrypted, since the stack declares no `encryption`.")
+    return 0
+
+
+def _print(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(terminal(redactor(line)))

@@ -1,0 +1,106 @@
+"""What a stack file says about a shared state: that it is remote, and who can decrypt it.
+
+The address never stands in a file. It can hold a password, and whoever edits a file in a pull
+request must not decide where the state of the organization is read or written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.manifests.problems import Problem
+from reconciler.manifests.shapes import credential_in
+from reconciler.model.paths import Trail
+from reconciler.model.values import Unknown
+
+REMOTE = "remote"
+HOW_TO_SET = (
+    "The address of a remote backend never stands in a file: write `backend: remote`, and set "
+    "RECONCILER_BACKEND or pass --backend."
+)
+RECIPIENT_PATTERN = (
+    r"^(age1[0-9a-z.+_-]{10,}|ssh-(ed25519|rsa) [A-Za-z0-9+/]{20,}={0,2}( [^\r\n]*)?)$"
+)
+RECIPIENT_MESSAGE = (
+    "Expected a recipient of age (age1…) or a public SSH key (ssh-ed25519 … or ssh-rsa …)."
+)
+_IDENTITY = re.compile(r"AGE-(SECRET-KEY|PLUGIN)-|PRIVATE KEY", re.IGNORECASE)
+
+Report = Callable[[Problem, Trail], None]
+
+
+def quotable(document: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+    """A stack document for the check of its schema, whose messages quote what they refuse.
+
+    Addresses and private keys are reported here, without a quote, and are left out.
+    """
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return document
+    checked = _sections(spec, ("spec",), report)
+    environments = spec.get("environments")
+    if isinstance(environments, dict):
+        checked["environments"] = {
+            name: _sections(overlay, ("spec", "environments", name), report)
+            for name, overlay in environments.items()
+        }
+    return {**document, "spec": checked}
+
+
+def is_remote(backend: Any) -> bool:
+    """Whether a checked `backend` section asks for a remote backend."""
+    return isinstance(backend, str)
+
+
+def recipients_of(encryption: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The recipients in a checked `encryption` section, each once."""
+    age = (encryption or {}).get("age") or {}
+    return tuple(dict.fromkeys(age.get("recipients") or ()))
+
+
+def refuse_address(path: str) -> None:
+    """Raise Problem where the folder of a local backend is the address of a remote one."""
+    if "://" in path:
+        raise Problem("Not a folder", HOW_TO_SET)
+
+
+def _sections(settings: Any, above: Trail, report: Report) -> Any:
+    if not isinstance(settings, dict):
+        return settings
+    checked = dict(settings)
+    if _is_address(settings.get("backend")):
+        report(Problem("Unknown backend", HOW_TO_SET), (*above, "backend"))
+        checked["backend"] = Unknown()
+    encryption = _map(settings.get("encryption"))
+    age = _map(encryption.get("age"))
+    recipients = age.get("recipients")
+    if isinstance(recipients, list):
+        trail = (*above, "encryption", "age", "recipients")
+        left = [_recipient(text, (*trail, index), report) for index, text in enumerate(recipients)]
+        checked["encryption"] = {**encryption, "age": {**age, "recipients": left}}
+    return checked
+
+
+def _map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_address(backend: Any) -> bool:
+    if isinstance(backend, str):
+        return backend != REMOTE
+    return isinstance(backend, dict) and any("://" in str(key) for key in backend)
+
+
+def _recipient(text: Any, trail: Trail, report: Report) -> Any:
+    if not isinstance(text, str):
+        return text
+    if not (_IDENTITY.search(text) or credential_in(text)):
+        return text
+    detail = (
+        "Write the public recipient, which `age-keygen -y FILE` prints. Replace the private key: "
+        "whoever can read this file can decrypt with it."
+    )
+    report(Problem("A private key does not belong in a file", detail), trail)
+    return Unknown()

@@ -1,0 +1,22 @@
+"""The origin of this process's runs, for the history and the lock."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+
+from reconciler.model.ci import run_origin
+from reconciler.model.run_origin import RunOrigin
+
+
+def current_origin() -> RunOrigin:
+    """Where this process was started, from its account, its machine and its environment."""
+    return run_origin(os.environ, user=_user(), host=socket.gethostname())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that has no name
+        return f"uid {os.getuid()}"

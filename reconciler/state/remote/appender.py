@@ -1,0 +1,261 @@
+"""Appends the writes of one run to the log, in order, on a thread of its own.
+
+Writes that happen while a segment is on its way share the next segment. A write that must be durable waits for its
+segment; any other rides along with the next one. Since segments are appended in order, whatever was written before a
+durable write is durable too.
+
+The same thread keeps the lease alive. When the storage refuses a segment, another run has taken over; when the storage
+cannot be reached for as long as the lease lasts, another run may have. Either way this run is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from reconciler.errors import StateError
+from reconciler.state.changes import Changes
+from reconciler.state.remote.lease import Validity, lost
+from reconciler.state.remote.segments import Segment, SegmentKind, SegmentLog
+from reconciler.state.remote.storage import FencedError, LogStorage, UnreachableError
+
+LOG = logging.getLogger("reconciler.state")
+_RIDE_ALONG_SECONDS = 0.2
+"""How long a write that nobody waits for may stay in memory for the next segment to take it along."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
+_SEGMENTS_WORTH_A_SNAPSHOT = 100
+_BYTES_WORTH_A_SNAPSHOT = 256 * 1024
+
+
+class Source(Protocol):
+    """The database whose changes are appended."""
+
+    def collect(self) -> Changes:
+        """The changes since the last call."""
+
+    def serialize(self) -> tuple[Changes, bytes]:
+        """The changes since the last call, and the whole database including them."""
+
+
+class Appender:
+    """Appends segments while the lease is held. `on_lost` is called once, from its thread, when the lease is lost."""
+
+    def __init__(
+        self,
+        log: SegmentLog,
+        storage: LogStorage,
+        source: Source,
+        validity: Validity,
+        *,
+        schema: int,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._log = log
+        self._storage = storage
+        self._source = source
+        self._validity = validity
+        self._epoch = log.head.epoch
+        self._schema = schema
+        self._on_lost = on_lost
+        self._state = threading.Condition()
+        self._written = 0
+        self._wanted = 0
+        self._durable = 0
+        self._written_at = 0.0
+        self._is_closing = False
+        self._must_renew = False
+        self._must_rewrite = False
+        self.failure: StateError | None = None
+        self._thread = threading.Thread(target=self._run, name="state-appender", daemon=True)
+        self._thread.start()
+
+    # --- called by the threads of the run -------------------------------------------------------
+
+    def note(self, *, durable: bool) -> int:
+        """A transaction was committed to the database in memory. Gives its number, for `wait`."""
+        with self._state:
+            if self._durable == self._written:
+                self._written_at = self._validity.begin_sign()
+            self._written += 1
+            if durable:
+                self._wanted = self._written
+            self._state.notify_all()
+            return self._written
+
+    def wait(self, number: int) -> None:
+        """Return once the write with this number is in the log. Raises LeaseLostError or StateError."""
+        with self._state:
+            self._state.wait_for(lambda: self._durable >= number or self.failure is not None)
+            if self._durable < number:
+                self.check()
+
+    def check(self) -> None:
+        """Raise what ended the run, if anything did."""
+        if self.failure is not None:
+            raise self.failure
+
+    def permit(self) -> None:
+        """Return if the lease is certainly valid, after a renewal if needed. Raises LeaseLostError.
+
+        Call it before each request to the API: another run may have taken over while this process was suspended.
+        """
+        self.check()
+        if self._validity.left > 0:
+            return
+        with self._state:
+            self._must_renew = True
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._validity.left > 0 or self.failure is not None)
+        self.check()
+
+    def rewrite(self) -> None:
+        """Return once a new snapshot has replaced everything before it. Raises StateError."""
+        with self._state:
+            self._must_rewrite = True
+            self._state.notify_all()
+            self._state.wait_for(lambda: not self._must_rewrite or self.failure is not None)
+        self.check()
+
+    def close(self) -> None:
+        """Append what is left and release the lease; a failure to release only lets the lease run out."""
+        with self._state:
+            self._is_closing = True
+            self._state.notify_all()
+        self._thread.join()
+
+    # --- the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._append_next():
+                pass
+        except StateError as error:
+            self._fail(error)
+        except BaseException as error:
+            self._fail(StateError(f"the state cannot be written: {error}"))
+            raise
+
+    def _fail(self, error: StateError) -> None:
+        with self._state:
+            self.failure = error
+            self._state.notify_all()
+        self._on_lost()
+
+    def _append_next(self) -> bool:
+        """Wait for something to append, and append it; False after the release."""
+        with self._state:
+            # Each write can bring the next segment forward, so the time is computed again after every wake-up.
+            while not self._is_due() and (seconds := self._seconds_until_due()) > 0:
+                self._state.wait(seconds)
+            number, is_last = self._written, self._is_closing
+            must_renew, self._must_renew = self._must_renew, False
+        if is_last:
+            self._release()
+            return False
+        changes = self._source.collect()
+        if changes:
+            self._append(SegmentKind.CHANGES, changes)
+        elif must_renew or self._validity.until_renewal <= 0:
+            self._renew()
+        with self._state:
+            self._durable = max(self._durable, number)
+            self._state.notify_all()
+        if self._must_rewrite:
+            self._rewrite()
+        elif self._wants_snapshot(_SEGMENTS_WORTH_A_SNAPSHOT):
+            self._put_snapshot()
+        return True
+
+    def _is_due(self) -> bool:
+        is_asked = self._is_closing or self._must_renew or self._must_rewrite
+        return is_asked or self._wanted > self._durable
+
+    def _seconds_until_due(self) -> float:
+        seconds = self._validity.until_renewal
+        if self._written > self._durable:
+            waited = self._validity.begin_sign() - self._written_at
+            seconds = min(seconds, _RIDE_ALONG_SECONDS - waited)
+        return max(0.0, seconds)
+
+    def _append(self, kind: SegmentKind, changes: Changes) -> None:
+        head = self._log.head
+        segment = Segment(
+            head.number + 1, self._epoch, head.digest, kind, self._schema, changes=changes
+        )
+        body = self._log.encode(segment)
+        self._insist(lambda: self._storage.append(body, epoch=self._epoch))
+        self._log.advance(segment, body.body)
+
+    def _renew(self) -> None:
+        if not self._insist(lambda: self._storage.renew(epoch=self._epoch)):
+            self._append(SegmentKind.RENEWAL, {})
+
+    def _insist(self, operation: Callable[[], object]) -> object:
+        """Try until the storage answers or the lease may have ended; the answer is a sign of life."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            sent_at = self._validity.begin_sign()
+            try:
+                answer = operation()
+            except FencedError as error:
+                raise lost(self._storage.address) from error
+            except UnreachableError as error:
+                if self._validity.left <= 0:
+                    raise lost(
+                        self._storage.address,
+                        f"it could not be renewed for {self._validity.seconds:.0f} s: {error}",
+                    ) from error
+                LOG.info("the state cannot be written, trying again: %s", error)
+                with self._state:
+                    self._state.wait(min(pause, max(0.01, self._validity.left)))
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            if answer is not False:
+                self._validity.signed(sent_at)
+            return answer
+
+    def _release(self) -> None:
+        changes = self._source.collect()
+        if changes:
+            self._append(SegmentKind.CHANGES, changes)
+        with self._state:
+            self._durable = self._written
+        if self._wants_snapshot(_SEGMENTS_WORTH_A_SNAPSHOT // 5):
+            self._put_snapshot()
+        try:
+            self._append(SegmentKind.RELEASE, {})
+        except StateError as error:
+            # Everything is written. The next run waits for the lease to end, or takes it over.
+            LOG.info("the lease could not be released: %s", error)
+
+    def _rewrite(self) -> None:
+        # The last segment stays in the log, so it must be one of the present format and encryption.
+        self._append(SegmentKind.RENEWAL, {})
+        changes, database = self._source.serialize()
+        if changes:
+            self._append(SegmentKind.CHANGES, changes)
+        self._log.put_snapshot(database)
+        self._log.trim_all()
+        with self._state:
+            self._must_rewrite = False
+            self._state.notify_all()
+
+    def _wants_snapshot(self, segments: int) -> bool:
+        return (
+            self._log.head.number - self._log.snapshot_number >= segments
+            or self._log.bytes_since_snapshot >= _BYTES_WORTH_A_SNAPSHOT
+        )
+
+    def _put_snapshot(self) -> None:
+        changes, database = self._source.serialize()
+        if changes:
+            self._append(SegmentKind.CHANGES, changes)
+        try:
+            self._log.put_snapshot(database)
+        except FencedError as error:
+            raise lost(self._storage.address) from error
+        except StateError as error:
+            # The log has everything; without a snapshot the next reader only takes longer.
+            LOG.info("no snapshot of the state could be written: %s", error)

@@ -1,0 +1,243 @@
+"""States in PostgreSQL 12 or later, also behind PgBouncer in transaction mode.
+
+Nothing here depends on a session: each operation is one statement (see `postgres_sql`), in
+autocommit, without prepared statements, advisory locks or settings that outlive a transaction. A
+connection may therefore break at any time, and an operation goes on with a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
+from reconciler.state.remote.postgres_connections import ATTEMPTS, Connections, unless
+from reconciler.state.remote.postgres_sql import MIGRATIONS, in_schema, print_sql
+from reconciler.state.remote.proof import prove
+from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
+
+if TYPE_CHECKING:
+    from reconciler.state.remote.postgres_connections import Connection
+
+__all__ = ["PATIENCE", "PostgresStorage", "print_sql"]
+
+PATIENCE = 15.0
+"""Seconds after which an operation has succeeded or failed, even if the server is silent."""
+PRIVILEGES_TO_READ = ("SELECT",)
+PRIVILEGES_TO_WRITE = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+Row = tuple[Any, ...]
+
+
+class PostgresStorage:
+    """Implements `LogStorage`: the log of one state, in tables that all states of a schema share.
+
+    `url` is a libpq URL; its parameter `schema`, which is ours, names the schema. The storage
+    remembers the epoch of the last claim, append or renewal: snapshots and trims, which carry none,
+    are fenced with it.
+    """
+
+    def __init__(
+        self, url: str, *, stack: str, environment: str, patience: float = PATIENCE
+    ) -> None:
+        """Nothing is connected yet. Raises StateError for an address that cannot be understood."""
+        self._target = postgres_address.parse(url)
+        self._connections = Connections(self._target, patience)
+        self._url = url
+        self._stack = stack
+        self._environment = environment
+        self._patience = patience
+        self._epoch: int | None = None
+
+    @property
+    def address(self) -> str:
+        """As in `postgresql://db.example.com:5432/infra (acme/production)`, without credentials."""
+        return f"{self._target.shown} ({self._stack}/{self._environment})"
+
+    def prepare(self) -> None:
+        """Create or migrate the tables, if they are not as this version needs them."""
+        for _ in range(ATTEMPTS):
+            version = self._read_version()
+            if version == len(MIGRATIONS) or self._migrate(version):
+                return
+        raise postgres_errors.incomplete_error(self._target)
+
+    def snapshot(self) -> StoredBody | None:
+        """The newest snapshot."""
+        rows = self._read("read the snapshot", postgres_sql.SNAPSHOT)
+        return StoredBody(*rows[0]) if rows else None
+
+    def tail(self, after: int) -> Tail:
+        """The segments above `after`."""
+        rows = self._read("read the log", postgres_sql.TAIL, {"after": after})
+        if not rows:
+            return Tail()
+        signed_at, renewals, _, _ = rows[0]
+        segments = [StoredBody(number, body) for _, _, number, body in rows if number is not None]
+        return Tail(segments, signed_at, renewals)
+
+    def now(self) -> float:
+        """The database's clock."""
+        seconds: float = self._read("read the clock", postgres_sql.NOW)[0][0]
+        return seconds
+
+    def claim(self, segment: StoredBody, *, epoch: int, seen: Tail) -> None:
+        """Take the lease if the head, the epoch and the signs of life are still as seen."""
+        operation = postgres_errors.CLAIM
+        self._write(operation, postgres_sql.ENSURE_STATE)
+        parameters = {"epoch": epoch, "renewals": seen.renewals}
+        self._take_number(operation, postgres_sql.CLAIM, segment, parameters)
+        self._epoch = epoch
+
+    def append(self, segment: StoredBody, *, epoch: int) -> None:
+        """Append a segment if the epoch holds the lease and the number is the next."""
+        self._epoch = epoch
+        self._take_number("write to the state", postgres_sql.APPEND, segment, {"epoch": epoch})
+
+    def renew(self, *, epoch: int) -> bool:
+        """Give a sign of life; always True, as none of them needs a segment."""
+        self._epoch = epoch
+        if not self._write("renew the lease", postgres_sql.RENEW, {"epoch": epoch}):
+            raise self._fenced("renew the lease")
+        return True
+
+    def put_snapshot(self, snapshot: StoredBody) -> None:
+        """Store a snapshot. Raises FencedError unless this storage's epoch holds the lease."""
+        operation = "write a snapshot"
+        parameters = {"number": snapshot.number, "body": snapshot.body, "epoch": self._epoch}
+        if not self._write(operation, postgres_sql.PUT_SNAPSHOT, parameters):
+            raise self._fenced(operation)
+
+    def trim(self, through: int, *, keep: Collection[int]) -> None:
+        """Remove old segments and snapshots; nothing while no snapshot covers `through`.
+
+        Raises FencedError unless this storage's epoch holds the lease.
+        """
+        operation = "remove old segments"
+        parameters = {"through": through, "keep": sorted(keep), "epoch": self._epoch}
+        if not self._write(operation, postgres_sql.TRIM, parameters):
+            raise self._fenced(operation)
+
+    def probe(self) -> Iterator[Finding]:
+        """Race for numbers and leases on a scratch state, which is removed in the end."""
+        scratch = f"reconciler probe {secrets.token_hex(8)}"
+
+        def open_scratch() -> PostgresStorage:
+            return PostgresStorage(
+                self._url, stack=scratch, environment="probe", patience=self._patience
+            )
+
+        try:
+            yield from prove(open_scratch)
+        finally:
+            names = {"stack": scratch, "environment": "probe"}
+            self._write("remove the scratch state", postgres_sql.REMOVE_STATE, names)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when their operation ends."""
+        self._connections.close()
+
+    def _take_number(
+        self, operation: str, statement: str, segment: StoredBody, parameters: Mapping[str, object]
+    ) -> None:
+        values = {"number": segment.number, "body": segment.body, **parameters}
+        if self._write(operation, statement, values):
+            return
+        rows = self._read(operation, postgres_sql.LOOK, {"number": segment.number})
+        digest = hashlib.sha256(segment.body).digest()
+        if not rows or rows[0][2] != digest:
+            raise self._fenced(operation, rows)
+
+    def _fenced(self, operation: str, rows: Sequence[Row] = ()) -> FencedError:
+        detail = ""
+        if rows:
+            epoch, head, _ = rows[0]
+            detail = f" (it is at segment {head}, claimed {epoch} times)"
+        return FencedError(
+            f"cannot {operation}: another run has taken over {self.address}{detail}",
+            hint="wait for that run to end, then run the command again",
+        )
+
+    def _read(
+        self, operation: str, statement: str, parameters: Mapping[str, object] | None = None
+    ) -> list[Row]:
+        return self._execute(operation, statement, parameters, PRIVILEGES_TO_READ)
+
+    def _write(
+        self, operation: str, statement: str, parameters: Mapping[str, object] | None = None
+    ) -> list[Row]:
+        return self._execute(operation, statement, parameters, PRIVILEGES_TO_WRITE)
+
+    def _execute(
+        self,
+        operation: str,
+        statement: str,
+        parameters: Mapping[str, object] | None,
+        privileges: Sequence[str],
+    ) -> list[Row]:
+        """Run one statement. An empty list says that it found, or wrote, nothing."""
+        query = in_schema(statement, self._target.schema)
+        values = {
+            "stack": self._stack,
+            "environment": self._environment,
+            "lock_timeout": self._lock_timeout,
+            **(parameters or {}),
+        }
+
+        def work(connection: Connection) -> list[Row]:
+            cursor = connection.execute(query, values, binary=True)
+            return cursor.fetchall() if cursor.description else []
+
+        return self._connections.run(operation, work, privileges=privileges)
+
+    def _read_version(self) -> int | None:
+        """The version of the tables; None where there are none. Raises StateError for a newer."""
+        query = in_schema(postgres_sql.READ_VERSION, self._target.schema)
+
+        def work(connection: Connection) -> list[Row]:
+            with unless(postgres_errors.NO_TABLES):
+                return connection.execute(query).fetchall()
+            return []
+
+        rows = self._connections.run("read the version of the tables", work)
+        if not rows:
+            return None
+        version: int = rows[0][0]
+        if version > len(MIGRATIONS):
+            raise postgres_errors.newer_error(self._target, version, len(MIGRATIONS))
+        return version
+
+    def _migrate(self, version: int | None) -> bool:
+        """Bring the tables up to date in one transaction; False if another program was faster."""
+
+        def work(connection: Connection) -> bool:
+            with unless(postgres_errors.COLLISION), connection.transaction():
+                self._migrate_within(connection, version)
+                return True
+            return False
+
+        return self._connections.run(postgres_errors.CREATE_TABLES, work, privileges=("CREATE",))
+
+    def _migrate_within(self, connection: Connection, version: int | None) -> None:
+        def execute(statement: str, **parameters: object) -> list[Row]:
+            query = in_schema(statement, self._target.schema)
+            # Without parameters psycopg accepts several statements at once.
+            cursor = connection.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+        execute(postgres_sql.LIMIT_LOCK_WAIT, lock_timeout=self._lock_timeout)
+        if version is not None:
+            execute(postgres_sql.LOCK_VERSION)
+            version = execute(postgres_sql.READ_VERSION)[0][0]
+        elif not execute(postgres_sql.SCHEMA_EXISTS, schema=self._target.schema):
+            execute(postgres_sql.CREATE_SCHEMA)
+        for migration in MIGRATIONS[version or 0 :]:
+            execute(migration)
+        execute(postgres_sql.WRITE_VERSION, version=len(MIGRATIONS))
+
+    @property
+    def _lock_timeout(self) -> str:
+        """Shorter than our patience, so that the server gives up before we hang up."""
+        return f"{int(self._patience * 800)}ms"

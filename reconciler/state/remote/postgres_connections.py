@@ -1,0 +1,270 @@
+"""Connections to Postgres that break without harm and never hang.
+
+libpq bounds neither a name lookup nor the wait for an answer, and PgBouncer passes no
+`statement_timeout` on. So a lookup and connect run in a thread that can be abandoned, and a
+watchdog hangs up on a server that stays silent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reconciler.errors import StateError
+from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
+from reconciler.state.remote.postgres_address import PostgresAddress
+from reconciler.state.remote.storage import UnreachableError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 10
+ATTEMPTS = 3
+"""How often an operation is tried whose connection breaks: it may have lost the answer alone."""
+IDLE_CONNECTIONS = 3
+OLDEST_SERVER = 120000
+"""PostgreSQL 12, as libpq writes it: the first with `AS MATERIALIZED`."""
+
+
+class Connections:
+    """Connections to one database, opened when needed and used by one thread at a time."""
+
+    def __init__(self, address: PostgresAddress, patience: float) -> None:
+        """`patience` is in seconds. Raises StateError without psycopg."""
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            raise postgres_errors.missing_extra() from None
+        self._address = address
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._is_closed = False
+
+    def run(
+        self,
+        operation: str,
+        work: Callable[[Connection], T],
+        *,
+        privileges: Sequence[str] = ("SELECT",),
+    ) -> T:
+        """Do `work`, again if the connection breaks: the work must be safe to repeat.
+
+        Raises StateError in terms of `operation`; where a permission is missing, with the grants of
+        `privileges` that would cure it.
+        """
+        import psycopg
+
+        deadline = time.monotonic() + self._patience
+        attempts_left = ATTEMPTS
+        while True:
+            attempts_left -= 1
+            try:
+                with self._lend(operation, deadline) as connection:
+                    return work(connection)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise self._permission_error(operation, str(error), privileges) from error
+            except psycopg.Error as error:
+                problem = self._problem(operation, error, deadline)
+                may_repeat = _may_repeat(error) and isinstance(problem, UnreachableError)
+                if not may_repeat or not attempts_left or time.monotonic() >= deadline:
+                    raise problem from error
+
+    def close(self) -> None:
+        """Close idle connections now, and those in use when their work ends."""
+        with self._lock:
+            self._is_closed = True
+        self._close_idle()
+
+    @contextmanager
+    def _lend(self, operation: str, deadline: float) -> Iterator[Connection]:
+        import psycopg
+
+        connection = self._take(operation, deadline)
+        try:
+            with _Watchdog(connection, deadline):
+                yield connection
+        except psycopg.Error as error:
+            if connection.closed or _is_lost(error):
+                connection.close()
+                self._close_idle()  # they are as old, and most likely broken too
+            raise
+        except BaseException:  # an interrupted statement leaves the connection in an unknown state
+            connection.close()
+            raise
+        finally:
+            self._give_back(connection)
+
+    def _take(self, operation: str, deadline: float) -> Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._connect(operation, min(CONNECT_SECONDS, deadline - time.monotonic()))
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        with self._lock:
+            is_kept = not self._is_closed and len(self._idle) < IDLE_CONNECTIONS
+            if is_kept:
+                self._idle.append(connection)
+        if not is_kept:
+            connection.close()
+
+    def _close_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _connect(self, operation: str, seconds: float) -> Connection:
+        import psycopg
+
+        outcome: Future[Connection] = Future()
+
+        def connect() -> None:
+            try:
+                connection = self._open()
+            except BaseException as error:  # noqa: BLE001 — raised again in the caller's thread
+                if outcome.set_running_or_notify_cancel():
+                    outcome.set_exception(error)
+                return
+            if outcome.set_running_or_notify_cancel():
+                outcome.set_result(connection)
+            else:
+                connection.close()
+
+        threading.Thread(target=connect, name="connect to Postgres", daemon=True).start()
+        try:
+            return self._result(outcome, seconds)
+        except TimeoutError:
+            raise postgres_errors.silent_error(self._address, operation, seconds) from None
+        except psycopg.ProgrammingError:
+            # libpq could not read the address. Its message may quote a part of the password.
+            raise postgres_address.invalid_address() from None
+        except psycopg.Error as error:
+            raise postgres_errors.connection_error(
+                self._address, str(error), seconds=seconds
+            ) from None
+
+    @staticmethod
+    def _result(outcome: Future[Connection], seconds: float) -> Connection:
+        try:
+            return outcome.result(seconds)
+        except TimeoutError:
+            if outcome.cancel():
+                raise
+        return outcome.result()  # it came at the last moment
+
+    def _open(self) -> Connection:
+        import psycopg
+
+        settings: dict[str, Any] = {
+            "application_name": "reconciler",
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives_idle": 5,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(self._patience * 1000),
+        }
+        if self._address.has_several_hosts:
+            settings["target_session_attrs"] = "read-write"
+        for name in self._address.options:
+            settings.pop(name, None)
+        connection = psycopg.connect(
+            self._address.connection_url, autocommit=True, prepare_threshold=None, **settings
+        )
+        if 0 < connection.info.server_version < OLDEST_SERVER:
+            connection.close()
+            raise postgres_errors.old_server_error(self._address)
+        return connection
+
+    def _problem(self, operation: str, error: psycopg.Error, deadline: float) -> StateError:
+        sqlstate = error.sqlstate or ""
+        if time.monotonic() >= deadline:
+            return postgres_errors.silent_error(self._address, operation, self._patience)
+        if _is_lost(error):
+            return postgres_errors.lost_error(
+                self._address, operation, sqlstate, str(error), seconds=self._patience
+            )
+        return postgres_errors.statement_error(self._address, operation, sqlstate, str(error))
+
+    def _permission_error(
+        self, operation: str, words: str, privileges: Sequence[str]
+    ) -> StateError:
+        query = postgres_sql.MISSING_PRIVILEGES.encode()
+        values = {"schema": self._address.schema, "privileges": list(privileges)}
+        missing: list[Any] = []
+        with suppress(StateError):  # the hint is less precise then
+            missing = self.run(
+                "look up permissions",
+                lambda connection: connection.execute(query, values).fetchall(),
+            )
+        return postgres_errors.permission_error(self._address, operation, words, missing)
+
+
+@contextmanager
+def unless(sqlstates: re.Pattern[str]) -> Iterator[None]:
+    """Suppress errors whose SQLSTATE matches, so that what follows the block runs."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        if not sqlstates.fullmatch(error.sqlstate or ""):
+            raise
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection is gone, so that the outcome of the statement is unknown."""
+    import psycopg
+
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return postgres_errors.LOST_CONNECTION.fullmatch(error.sqlstate) is not None
+
+
+def _may_repeat(error: psycopg.Error) -> bool:
+    return _is_lost(error) or postgres_errors.CONFLICT.fullmatch(error.sqlstate or "") is not None
+
+
+class _Watchdog:
+    """Hangs up on a connection that is still busy at the deadline, so that its user gets an error.
+
+    The socket is only shut down, and its user closes it: no other thread can then meet a file
+    descriptor that meanwhile belongs to something else.
+    """
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._is_over = False
+        seconds = max(0.0, deadline - time.monotonic())
+        self._timer = threading.Timer(seconds, self._hang_up)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_over = True
+        self._timer.cancel()
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            if self._is_over or self._connection.closed:
+                return
+            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as peer:
+                peer.shutdown(socket.SHUT_RDWR)
