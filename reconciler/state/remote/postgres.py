@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
 from reconciler.state.remote.postgres_connections import ATTEMPTS, Connections, unless
-from reconciler.state.remote.postgres_sql import MIGRATIONS, in_schema, print_sql
+from reconciler.state.remote.postgres_sql import in_schema, print_sql
 from reconciler.state.remote.proof import prove
 from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
 
@@ -60,7 +60,7 @@ class PostgresStorage:
         """Create or migrate the tables, if they are not as this version needs them."""
         for _ in range(ATTEMPTS):
             version = self._read_version()
-            if version == len(MIGRATIONS) or self._migrate(version):
+            if version == len(postgres_sql.MIGRATIONS) or self._migrate(version):
                 return
         raise postgres_errors.incomplete_error(self._target)
 
@@ -205,8 +205,8 @@ class PostgresStorage:
         if not rows:
             return None
         version: int = rows[0][0]
-        if version > len(MIGRATIONS):
-            raise postgres_errors.newer_error(self._target, version, len(MIGRATIONS))
+        if version > len(postgres_sql.MIGRATIONS):
+            raise postgres_errors.newer_error(self._target, version, len(postgres_sql.MIGRATIONS))
         return version
 
     def _migrate(self, version: int | None) -> bool:
@@ -233,9 +233,9 @@ class PostgresStorage:
             version = execute(postgres_sql.READ_VERSION)[0][0]
         elif not execute(postgres_sql.SCHEMA_EXISTS, schema=self._target.schema):
             execute(postgres_sql.CREATE_SCHEMA)
-        for migration in MIGRATIONS[version or 0 :]:
+        for migration in postgres_sql.MIGRATIONS[version or 0 :]:
             execute(migration)
-        execute(postgres_sql.WRITE_VERSION, version=len(MIGRATIONS))
+        execute(postgres_sql.WRITE_VERSION, version=len(postgres_sql.MIGRATIONS))
 
     @property
     def _lock_timeout(self) -> str:

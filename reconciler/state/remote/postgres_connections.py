@@ -150,8 +150,9 @@ class Connections:
             return self._result(outcome, seconds)
         except TimeoutError:
             raise postgres_errors.silent_error(self._address, operation, seconds) from None
-        except psycopg.ProgrammingError:
-            # libpq could not read the address. Its message may quote a part of the password.
+        except (psycopg.ProgrammingError, ValueError):
+            # libpq could not read the address, or the host is no name at all (a UnicodeError). The
+            # message may quote a part of the password.
             raise postgres_address.invalid_address() from None
         except psycopg.Error as error:
             raise postgres_errors.connection_error(
@@ -242,29 +243,30 @@ def _may_repeat(error: psycopg.Error) -> bool:
 class _Watchdog:
     """Hangs up on a connection that is still busy at the deadline, so that its user gets an error.
 
-    The socket is only shut down, and its user closes it: no other thread can then meet a file
-    descriptor that meanwhile belongs to something else.
+    It has a file descriptor of its own for the socket: libpq may close its own at any time, and the
+    number may then belong to something else.
     """
 
     def __init__(self, connection: Connection, deadline: float) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._is_over = False
-        seconds = max(0.0, deadline - time.monotonic())
-        self._timer = threading.Timer(seconds, self._hang_up)
+        self._descriptor = -1
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._hang_up)
         self._timer.daemon = True
 
     def __enter__(self) -> None:
+        self._descriptor = os.dup(self._connection.fileno())
         self._timer.start()
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._is_over = True
         self._timer.cancel()
+        with self._lock:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _hang_up(self) -> None:
         with self._lock:
-            if self._is_over or self._connection.closed:
+            if self._descriptor < 0:
                 return
-            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as peer:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as peer:
                 peer.shutdown(socket.SHUT_RDWR)

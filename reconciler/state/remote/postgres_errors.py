@@ -35,7 +35,7 @@ def connection_error(address: PostgresAddress, words: str, *, seconds: float) ->
             values = {
                 "address": address.shown,
                 "database": address.database,
-                "seconds": f"{seconds:g}",
+                "seconds": f"{seconds:.2g}",
             }
             return kind(sentence.format(**values), hint=hint.format(**values))
     return UnreachableError(
@@ -163,7 +163,7 @@ def permission_error(
 def silent_error(address: PostgresAddress, operation: str, seconds: float) -> UnreachableError:
     """The server did not answer in time. Whether it did what was asked is unknown."""
     return UnreachableError(
-        f"cannot {operation}: {address.shown} did not answer within {seconds:g} seconds",
+        f"cannot {operation}: {address.shown} did not answer within {seconds:.2g} seconds",
         hint="check the server and the network, then run the command again",
     )
 
