@@ -21,8 +21,7 @@ COLLISION = re.compile(r"23505|42P0[67]|42710|40001|40P01")
 CREATE_TABLES = "create the tables of states"
 CLAIM = "claim the state"
 NO_TABLES = re.compile(r"42P01|3F000")
-NO_PERMISSION = "42501"
-TAKEN = "23505"
+ANY = re.compile(r".*")
 _READ_ONLY = "25006"
 _CANNOT_SERVE = re.compile(r"53...|55P03|57014|40...|58...")
 
