@@ -206,8 +206,10 @@ class PostgresStorage:
         }
 
         def work(connection: Connection) -> list[Row]:
-            cursor = connection.execute(query, values, binary=True)
-            return cursor.fetchall() if cursor.description else []
+            with unless(postgres_errors.TAKEN):
+                cursor = connection.execute(query, values, binary=True)
+                return cursor.fetchall() if cursor.description else []
+            return []
 
         return self._connections.run(
             operation,

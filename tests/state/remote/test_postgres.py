@@ -325,6 +325,31 @@ def test_a_claim_that_missed_a_renewal_is_refused(routed: Opener) -> None:
     assert bodies(holder) == [b"claim 1", b"claim 2"]
 
 
+def test_a_claim_that_missed_a_segment_is_refused_even_once_it_was_trimmed(
+    routed: Opener,
+) -> None:
+    holder, claimant = routed.prepared(), routed()
+    epoch = claimed(holder)
+    seen = claimant.tail(0)
+    holder.append(StoredBody(2, b"second"), epoch=epoch)
+    holder.put_snapshot(StoredBody(2, b"snapshot"))
+    holder.trim(2, keep=())
+    with pytest.raises(FencedError):
+        claimant.claim(StoredBody(2, b"claim 2"), epoch=2, seen=seen)
+    holder.append(StoredBody(3, b"third"), epoch=epoch)
+    assert bodies(holder) == [b"third"]
+
+
+def test_a_segment_above_the_recorded_head_is_not_overwritten(direct: Opener) -> None:
+    storage = direct.prepared()
+    epoch = claimed(storage)
+    storage.append(StoredBody(2, b"second"), epoch=epoch)
+    direct.database.execute("UPDATE reconciler.states SET head = 1")
+    with pytest.raises(FencedError):
+        storage.append(StoredBody(2, b"other"), epoch=epoch)
+    assert bodies(storage) == [b"claim 1", b"second"]
+
+
 def test_a_claim_skips_no_epoch(direct: Opener) -> None:
     storage = direct.prepared()
     claimed(storage)
@@ -669,6 +694,10 @@ def test_a_role_that_may_not_create_schemas_learns_the_grant(direct: Opener) -> 
     direct(url).prepare()
 
 
+def test_the_printed_sql_is_refused_for_a_schema_that_is_no_plain_name() -> None:
+    assert "is not a plain name" in str(error_of(lambda: print_sql("x; DROP TABLE y")))
+
+
 # Addresses and refusals
 
 
@@ -729,6 +758,13 @@ def test_a_missing_database_is_named(routed: Opener) -> None:
     assert not isinstance(error, UnreachableError)
 
 
+def test_of_several_hosts_the_one_that_answers_is_used(direct: Opener) -> None:
+    url = direct.database.url().replace("127.0.0.1", f"127.0.0.1:{free_port()},127.0.0.1")
+    storage = direct.prepared(url=url)
+    claimed(storage)
+    assert numbers(direct()) == [1]
+
+
 def test_a_refused_connection_is_named(direct: Opener) -> None:
     port = free_port()
     error = error_of(direct(direct.database.url(port=port)).prepare)
@@ -743,7 +779,7 @@ def test_an_unknown_host_is_named(direct: Opener, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     url = direct.database.url().replace("127.0.0.1", "db.example.com")
     error = error_of(direct(url).prepare)
-    assert "the host of postgresql://db.example.com:" in str(error)
+    assert str(error).startswith("the host name in postgresql://db.example.com:")
     assert "DNS" in error.hint
 
 
