@@ -46,6 +46,8 @@ class ObjectStorage:
     with an error of up to one second.
     """
 
+    clock_error = 1.0
+
     def __init__(
         self,
         url: str,

@@ -261,7 +261,9 @@ class Replica:
             return 0.0 if self._has_file_lock else self._lease_seconds
         if claim is None or signed_at is None:
             return 0.0
-        return signed_at + claim.lease_seconds - self._storage.now()
+        # A store that keeps whole seconds would otherwise let a lease end a second too early.
+        ends_at = signed_at + claim.lease_seconds + self._storage.clock_error
+        return ends_at - self._storage.now()
 
     def _append_claim(
         self, holder: Mapping[str, Any], kind: SegmentKind = SegmentKind.CLAIM
