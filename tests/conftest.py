@@ -68,7 +68,11 @@ class Workspace:
     @property
     def environment(self) -> dict[str, str]:
         """What the process of a command sees."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("OPENAI_", "RECONCILER_BACKEND"))
+        }
         return {
             **kept,
             "OPENAI_BASE_URL": self.emulator.base_url,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from reconciler.app.backend import VARIABLE
 from reconciler.app.session import Session
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
@@ -17,6 +18,7 @@ from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.errors import UsageError
 from reconciler.manifests import Settings
+from reconciler.state.address import secret_parts
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -29,8 +31,12 @@ class CommandSession(Session):
         listen(options)
         self.options = options
         self.interrupts = listening()
+        self.lock_wait = options.lock_wait
+        settings = _settings_of(options)
+        for secret in secret_parts(settings.backend or ""):
+            redactor.add(secret)
         super().__init__(
-            _settings_of(options),
+            settings,
             base_url=options.base_url,
             parallelism=options.parallelism,
             redactor=redactor,
@@ -51,13 +57,15 @@ def read_text(path: Path, what: str) -> str:
 
 
 def _settings_of(options: GlobalOptions) -> Settings:
+    env = {name: _as_text(value) for name, value in os.environ.items()}
     return Settings(
         root=options.chdir,
         environment=options.env,
         variables=dict(_variables_of(options)),
         variable_files=options.var_file,
         allow_env=options.allow_env,
-        env={name: _as_text(value) for name, value in os.environ.items()},
+        backend=_as_text(options.backend or "").strip() or env.get(VARIABLE, "").strip() or None,
+        env=env,
     )
 
 

@@ -24,9 +24,10 @@ class Settings(Struct, frozen=True):
     `--var-file`, os.environ.
 
     `allow_env` names the environment variables that manifests may read, in addition to those in
-    RECONCILER_ALLOW_ENV. `backend` is the address of the backend, with its credentials; no file
-    can give it. `saved_variables` are those that a saved plan was made with. `learn` is
-    told every secret as soon as it is known, also where loading fails afterwards.
+    RECONCILER_ALLOW_ENV. `backend` is the address of the state, with its credentials. Without
+    one, RECONCILER_BACKEND in `env` holds; no file can give it. `saved_variables` are those that a
+    saved plan was made with. `learn` is told every secret as soon as it is known, also where
+    loading fails afterwards.
     """
 
     root: Path

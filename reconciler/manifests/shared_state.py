@@ -57,7 +57,8 @@ def is_remote(backend: Any) -> bool:
 def recipients_of(encryption: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The recipients in a checked `encryption` section, each once."""
     age = (encryption or {}).get("age") or {}
-    return tuple(dict.fromkeys(age.get("recipients") or ()))
+    # The end of a block of YAML text is a line break, and the pattern lets it pass.
+    return tuple(dict.fromkeys(text.strip() for text in age.get("recipients") or ()))
 
 
 def refuse_address(path: str) -> None:

@@ -607,6 +607,11 @@ class TestSharedState:
         folder.write(stack(f"{{encryption: {{age: {{recipients: ['{recipient}']}}}}}}"))
         assert folder.load_stack().recipients == (recipient,)
 
+    def test_a_recipient_in_a_block_of_text_has_no_line_break(self, folder: Folder) -> None:
+        spec = f"spec:\n  encryption:\n    age:\n      recipients:\n        - |\n          {SSH}\n"
+        folder.write({"reconciler.yaml": f"kind: Stack\n{spec}"})
+        assert folder.load_stack().recipients == (SSH,)
+
     def test_recipients_keep_their_order_and_count_once(self, folder: Folder) -> None:
         folder.write(stack(f"{{encryption: {{age: {{recipients: ['{SSH}', {AGE}, '{SSH}']}}}}}}"))
         assert folder.load_stack().recipients == (SSH, AGE)
