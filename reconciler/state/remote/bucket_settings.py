@@ -1,9 +1,11 @@
-"""Credentials, region and endpoint of a bucket, from the usual variables of the environment and nowhere else."""
+"""Credentials, region and endpoint of a bucket, from the usual environment variables alone."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -88,6 +90,7 @@ _ENDPOINTS = {
     "az": ("azure_storage_endpoint", "azure_endpoint"),
     "gs": ("google_base_url",),
 }
+_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 _REGION = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -96,7 +99,7 @@ class BucketSettings(Struct, frozen=True):
 
     config: Mapping[str, str]
     endpoint: str
-    """The endpoint as the environment gives it, without credentials; empty for the provider's own."""
+    """The endpoint that the environment gives; empty for the provider's own."""
     region: str
     allow_http: bool
 
@@ -117,6 +120,26 @@ def read_settings(address: BucketAddress, env: Mapping[str, str]) -> BucketSetti
     if endpoint:
         _check_endpoint(variable.upper(), endpoint, allow_http=allowed)
     return BucketSettings(config, endpoint, region, allow_http=endpoint.startswith("http://"))
+
+
+@contextmanager
+def only_variables_of(env: Mapping[str, str]) -> Iterator[None]:
+    """Hide the providers' variables of this process that `env` does not have, or that are empty.
+
+    The library reads the process's variables by itself, and aborts the process on some that are
+    empty, as CI systems make of a secret that is not set.
+    """
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_PREFIXES) and (not value or env.get(name) != value)
+    }
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _aws(env: Mapping[str, str]) -> dict[str, str]:
@@ -158,7 +181,7 @@ def _present(env: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
 
 
 def _refuse_unprintable(config: Mapping[str, str]) -> None:
-    """The library aborts the process on what no HTTP header may contain, such as a line break after a key."""
+    """The library aborts the process on what no HTTP header may contain, such as a line break."""
     for name, value in config.items():
         # A service account's key is a JSON document of several lines, and goes into no header.
         if name == "google_service_account_key":
