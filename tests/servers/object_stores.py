@@ -104,7 +104,7 @@ def keys(place: Place) -> Sequence[str]:
 def ignoring_conditions(place: Place) -> Fault:
     """A fault: carry writes out whatever their conditions, as servers do that do not know them.
 
-    The condition is signed, so the write is made again, signed by us, instead of being forwarded without it.
+    The condition is signed, so the write cannot be forwarded without it and is made by us.
     """
     import obstore
 
