@@ -125,7 +125,7 @@ class HttpProxy:
             return [request.operation for request in self._seen]
 
     def fault(self, operation: str, fault: Fault, *, times: int = 1, after: int = 0) -> None:
-        """Handle the next `times` requests of an operation by a fault, once `after` of them have passed."""
+        """Handle the next `times` requests of an operation by a fault, once `after` have passed."""
         with self._lock:
             self._faults.append((operation, fault, [after, times]))
 

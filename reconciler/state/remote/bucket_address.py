@@ -1,6 +1,7 @@
 """The address of a bucket and a prefix in it, and names as parts of keys.
 
-Everything that reaches a key is checked or quoted here: the HTTP library aborts on characters that no URL may contain.
+Everything that reaches a key is checked or quoted here: the library panics on characters that no
+URL may contain.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _HINT = (
 
 
 class BucketAddress(Struct, frozen=True):
-    """A bucket, or an Azure container, and the prefix of all keys in it, without slashes at its ends."""
+    """A bucket, or a container of Azure, and the prefix of all keys, without outer slashes."""
 
     scheme: str
     bucket: str
@@ -43,7 +44,10 @@ class BucketAddress(Struct, frozen=True):
 
 
 def parse_address(url: str) -> BucketAddress:
-    """Read an address such as s3://bucket/prefix. Raises StateError, which never quotes credentials in it."""
+    """Read an address such as s3://bucket/prefix.
+
+    Raises StateError, which never quotes credentials that the address contains.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in SCHEMES or not rest:
         raise StateError("The address of the state is not that of an object store.", hint=_HINT)

@@ -1,7 +1,7 @@
 """What the object store library reports, as sentences.
 
-The library's texts quote URLs, and with them signatures, so no part of them is shown apart from the status and the
-provider's error code.
+The library's texts quote URLs, and with them signatures, so no part of them is shown apart from the
+status and the provider's error code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _PERMISSIONS = {
 }
 _CREDENTIALS = {
     "s3": "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or AWS_PROFILE.",
-    "az": "Check AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN.",
+    "az": "Check AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or"
+    " AZURE_STORAGE_SAS_TOKEN.",
     "gs": "Check GOOGLE_APPLICATION_CREDENTIALS.",
 }
 _ENDPOINT_VARIABLES = {
@@ -105,12 +106,12 @@ class Failure(Struct, frozen=True):
 
     @property
     def is_conflict(self) -> bool:
-        """AWS's 409: two conditional writes of one key at the same time, which says nothing of what is there."""
+        """AWS's 409: conditional writes of a key overlapped. It does not say what is there."""
         return self.code in _CONFLICTS
 
     @property
     def is_transient(self) -> bool:
-        """The answer was lost, or the server was busy: the request may have been carried out, and can be repeated."""
+        """The answer was lost, or the server was busy. The request may have been carried out."""
         if self.is_connection or self.is_credentials or self.is_redirect:
             return False
         if self.status is None:
@@ -183,15 +184,18 @@ class Explainer(Struct, frozen=True):
         if failure.status is None:
             return self.silent(operation)
         return UnreachableError(
-            f"{self.address} answered {self._answer(failure)} to an attempt to {operation} objects.",
+            f"{self.address} answered {self._answer(failure)}"
+            f" to an attempt to {operation} objects.",
             hint="Try again; if it persists, check the state of the service.",
         )
 
     def _wrong_place(self, failure: Failure) -> StateError | None:
         if failure.is_missing_bucket:
             return StateError(
-                f"The {self.address.noun} {self.address.bucket} of {self.address} does not exist{self._at_endpoint()}.",
-                hint=f"Create the {self.address.noun} first, or correct the address or {self._endpoint_variable()}.",
+                f"The {self.address.noun} {self.address.bucket} of {self.address}"
+                f" does not exist{self._at_endpoint()}.",
+                hint=f"Create the {self.address.noun} first, or correct the address"
+                f" or {self._endpoint_variable()}.",
             )
         if failure.code in _BAD_BUCKET:
             return StateError(
@@ -201,7 +205,8 @@ class Explainer(Struct, frozen=True):
         if failure.code in _WRONG_REGION or failure.is_redirect:
             right = f": it is in {failure.right_region}" if failure.right_region else ""
             return StateError(
-                f"The bucket of {self.address} is not in the region {self.settings.region or 'us-east-1'}{right}.",
+                f"The bucket of {self.address} is not in the region"
+                f" {self.settings.region or 'us-east-1'}{right}.",
                 hint=f"Set AWS_REGION to {failure.right_region or 'the region of the bucket'}.",
             )
         return None

@@ -1,4 +1,4 @@
-"""Real races in a bucket, on names of their own, that show whether it honours what fencing needs."""
+"""Races in a bucket, on names of their own, that show whether it honours what fencing needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Probe:
         self._folder = folder
 
     def findings(self) -> Iterator[Finding]:
-        """One finding after the other. Raises StateError where the bucket cannot be tried at all."""
+        """The findings as they are made. Raises StateError where the bucket cannot be tried."""
         checks: list[tuple[str, Callable[[], str]]] = [
             ("A number can be taken only once", self._race),
             ("What was written is not replaced", self._overwrite),

@@ -1,18 +1,19 @@
-"""The log of a shared state as objects of a bucket: S3 and compatible servers, Azure Blob Storage, Google Cloud Storage.
+"""The log of a shared state as objects of a bucket in S3, Azure Blob Storage and the like.
 
     PREFIX/STACK/ENVIRONMENT/log/00000000000000000012        a segment
     PREFIX/STACK/ENVIRONMENT/snapshot/00000000000000000012   a snapshot
     PREFIX/STACK/ENVIRONMENT/clock/…, check/…                short-lived objects
 
-A segment is written only if its name is free, so the names are the lock. There is no object that says where the log
-ends: a listing that starts at the last known segment costs one request, just as reading such an object would, and
-cannot be outdated by a run that was killed between two writes.
+A segment is written only if its name is free, so the names are the lock. There is no object that
+says where the log ends: a listing from the last known segment on costs one request, just as reading
+such an object would, and no run that was killed between two writes can leave it outdated.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -29,7 +30,7 @@ from reconciler.state.remote.storage import (
     UnreachableError,
 )
 
-SECONDS = 14.0
+SECONDS = 14.5
 """The longest that an operation takes, however silent the store is."""
 READERS = 16
 """How many segments are read at a time."""
@@ -37,13 +38,15 @@ _LONGEST_HIDDEN = 16
 """A listing may lag behind by some segments; a longer gap in it is one that was trimmed."""
 _TAKES = 4
 """How often a write that met another write of the same name is tried."""
+_PAUSE = 0.1
+"""Seconds before the second of these attempts; the further pauses are longer by as much each."""
 
 
 class ObjectStorage:
     """Implements `storage.LogStorage` with conditional writes. Each sign of life is a segment.
 
-    Times have a resolution of one second, because the stores keep no more. Two times of the same store are compared
-    with an error of up to one second.
+    Times have a resolution of one second, because the stores keep no more: an age may be wrong by
+    up to a second in either direction.
     """
 
     clock_error = 1.0
@@ -57,7 +60,7 @@ class ObjectStorage:
         env: Mapping[str, str],
         seconds: float = SECONDS,
     ) -> None:
-        """`url` is an address such as s3://bucket/prefix; `env` has the credentials, region and endpoint.
+        """`url` is an address such as s3://bucket/prefix; `env` has credentials and endpoint.
 
         Nothing is sent. Raises StateError for a malformed address or setting.
         """
@@ -74,14 +77,17 @@ class ObjectStorage:
         """A sentence that users of an experimental store must see; empty for others."""
         if self._base.scheme != "gs":
             return ""
-        return "State in Google Cloud Storage is experimental: run `reconciler state check` before relying on it."
+        return (
+            "State in Google Cloud Storage is experimental:"
+            " run `reconciler state check` before relying on it."
+        )
 
     def prepare(self) -> None:
-        """Nothing: a bucket needs no tables. The first request reports a missing bucket or permission."""
+        """Nothing: the first request reports a missing bucket or permission."""
 
     def snapshot(self) -> StoredBody | None:
         deadline = self._bucket.deadline()
-        # A snapshot that was listed may be trimmed before it is read, but only after a newer one was written.
+        # A snapshot that was listed may be trimmed before it is read, once there is a newer one.
         for _ in range(_TAKES):
             listed = self._numbered("snapshot", deadline)
             if not listed:
@@ -102,11 +108,13 @@ class ObjectStorage:
         listed = self._numbered("log", deadline, after=after)
         bodies = self._read_all(_with_hidden(listed, after + 2), listed, deadline)
         bodies[after + 1] = following.result()
-        # A listing may lag behind, and a segment it lacks must not be taken for a free number.
         last = max((number for number, stored in bodies.items() if stored), default=after)
-        while (stored := self._bucket.read(self._key("log", last + 1), deadline)) is not None:
-            last += 1
-            bodies[last] = stored
+        # A listing may lag behind, and a segment it lacks must not be taken for a free number. The
+        # limit keeps a reader from following a writer that is as fast as it.
+        for number in range(last + 1, last + 1 + _LONGEST_HIDDEN):
+            bodies[number] = self._bucket.read(self._key("log", number), deadline)
+            if bodies[number] is None:
+                break
         present = {number: stored for number, stored in sorted(bodies.items()) if stored}
         return Tail(
             segments=[StoredBody(number, stored.body) for number, stored in present.items()],
@@ -130,7 +138,8 @@ class ObjectStorage:
     def claim(self, segment: StoredBody, *, epoch: int, seen: Tail) -> None:  # noqa: ARG002
         """Append a claim, and make sure that the store refuses to write it a second time.
 
-        Raises StateError where it does not: two runs could then both believe that they have the lease.
+        Raises StateError where it does not: two runs could then both believe that they hold the
+        lease.
         """
         deadline = self._bucket.deadline()
         if self._take(segment, deadline):
@@ -138,8 +147,10 @@ class ObjectStorage:
         key = self._key("log", segment.number)
         if self._bucket.create(key, segment.body, deadline) is Placed.CREATED:
             raise StateError(
-                f"{self.address} replaces objects that must not be replaced, so it cannot hold a shared state.",
-                hint="Use a store with conditional writes; `reconciler state check` tries what is needed.",
+                f"{self.address} replaces objects that must not be replaced,"
+                " so it cannot hold a shared state.",
+                hint="Use a store with conditional writes;"
+                " `reconciler state check` tries what is needed.",
             )
 
     def append(self, segment: StoredBody, *, epoch: int) -> None:  # noqa: ARG002
@@ -154,7 +165,7 @@ class ObjectStorage:
         )
 
     def trim(self, through: int, *, keep: Collection[int]) -> None:
-        """The last segment and the newest snapshot stay in any case: the one dates the last sign of life."""
+        """Keeps the newest snapshot, and the last segment, which dates the last sign of life."""
         deadline = self._bucket.deadline()
         segments = sorted(self._numbered("log", deadline))
         snapshots = sorted(self._numbered("snapshot", deadline))
@@ -173,22 +184,25 @@ class ObjectStorage:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _take(self, segment: StoredBody, deadline: Deadline) -> bool:
-        """Write a segment at its number; True if the store refused to write it again. Raises FencedError."""
+        """Write a segment at its number. True if the store refused to write it again."""
         key = self._key("log", segment.number)
-        for _ in range(_TAKES):
+        for attempt in range(_TAKES):
+            time.sleep(_PAUSE * attempt)
             placed = self._bucket.create(key, segment.body, deadline)
             if placed is Placed.CREATED:
                 return False
             present = self._bucket.read(key, deadline, size=len(segment.body))
             if present is not None and present.body == segment.body:
                 return True
-            # A number that was taken and trimmed since is lost as well. After a conflict it may still be free.
+            # A number that was taken and trimmed since is lost as well; after a conflict it may
+            # still be free.
             if present is not None or placed is Placed.TAKEN:
                 raise FencedError(
                     f"Another run has written segment {segment.number} of {self.address}."
                 )
         raise UnreachableError(
-            f"{self.address} reports a conflicting write of segment {segment.number}, which does not appear.",
+            f"{self.address} reports a conflicting write of segment {segment.number},"
+            " which does not appear.",
             hint="Try again.",
         )
 
@@ -239,7 +253,7 @@ class ObjectStorage:
 
 
 def _with_hidden(listed: Iterable[int], start: int) -> Sequence[int]:
-    """The listed numbers from `start`, and those that a lagging listing may have left out between them."""
+    """The listed numbers from `start`, and what a lagging listing may have left out among them."""
     numbers: list[int] = []
     expected = start
     for number in listed:

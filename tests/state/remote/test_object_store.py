@@ -1,8 +1,9 @@
-"""The log of a state in a real S3-compatible server and in Azurite, with proxies that misbehave before them."""
+"""The log of a state in real servers, with proxies that misbehave in front of them."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import socket
 import sys
@@ -46,7 +47,7 @@ def opened() -> Iterator[Opener]:
     with ExitStack() as closing:
 
         def open_storage(
-            place: Place, *, stack: str = "acme", environment: str = "prod", seconds: float = 14
+            place: Place, *, stack: str = "acme", environment: str = "prod", seconds: float = 14.5
         ) -> ObjectStorage:
             storage = ObjectStorage(
                 place.url, stack=stack, environment=environment, env=place.env, seconds=seconds
@@ -168,7 +169,7 @@ class TestAppending:
 
 
 class TestConflicts:
-    """AWS answers 409 where two conditional writes of a name overlap; the name may be free or taken after it."""
+    """AWS answers 409 where conditional writes of a name overlap, whether it is taken or not."""
 
     CONFLICT = staticmethod(faults.answering(409, "ConditionalRequestConflict"))
 
@@ -198,6 +199,13 @@ class TestConflicts:
         proxy.fault("write", self.CONFLICT)
         append(behind, 1)
         assert proxy.operations() == ["write", "read"]
+
+    def test_a_container_that_is_being_deleted_is_no_conflict(
+        self, behind: ObjectStorage, proxy: HttpProxy
+    ) -> None:
+        proxy.fault("write", faults.answering(409, "ContainerBeingDeleted"))
+        with pytest.raises(StateError, match="does not exist"):
+            append(behind, 1)
 
     def test_a_conflict_that_never_ends_can_be_tried_later(
         self, behind: ObjectStorage, proxy: HttpProxy
@@ -317,7 +325,7 @@ class TestTails:
 
 
 def _in_pages_of(size: int) -> Fault:
-    """Cuts the answer to the first listing into pages, because the size of a page is part of what is signed."""
+    """Cuts the answer to a listing into pages, because the size of a page is signed."""
     entries: list[str] = []
 
     def fault(request: Request, forward: Forward) -> Answer:
@@ -693,7 +701,10 @@ class TestSettings:
             ("AWS_ENDPOINT_URL", "no url"),
             ("AWS_ENDPOINT_URL", "https://key:swordfish@host"),
             ("AWS_ENDPOINT_URL", "https://host:port"),
+            ("AWS_ENDPOINT_URL", "https://host:99999"),
             ("AWS_ENDPOINT_URL", "https://host name"),
+            ("AWS_ENDPOINT_URL", "https://host/<x>"),
+            ("AWS_STS_ENDPOINT", "sts.example"),
             ("AWS_ENDPOINT_URL_S3", "ftp://host"),
         ],
     )
@@ -740,6 +751,31 @@ class TestSettings:
         append(storage, 1)
         with pytest.raises(FencedError):
             storage.append(body(1, "other"), epoch=1)
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("AWS_ENDPOINT_URL_S3", ""),
+            ("AWS_SESSION_TOKEN", ""),
+            ("AWS_SESSION_TOKEN", "another"),
+            ("AWS_SKIP_SIGNATURE", ""),
+            ("AZURE_STORAGE_TOKEN", ""),
+            ("AZURE_STORAGE_USE_EMULATOR", "true"),
+        ],
+    )
+    def test_variables_of_the_process_that_were_not_given_do_not_count(
+        self,
+        opened: Opener,
+        place: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        variable: str,
+        value: str,
+    ) -> None:
+        monkeypatch.setenv(variable, value)
+        storage = opened(place)
+        append(storage, 1)
+        assert numbers(storage.tail(0)) == [1]
+        assert os.environ[variable] == value
 
     def test_keys_come_from_a_profile(
         self, opened: Opener, s3_place: Place, tmp_path: Path
