@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class SinkSet:
     `root` is the stack's folder: files stay below it, and commands run in it. `known` are the
     digests that earlier receipts hold, by path (see `known_files`); a file with such a digest is
     ours to replace. `owner` says whose keys these are, as `stack/environment`: two environments
-    that name the same file must not replace each other's keys.
+    that name the same file must not replace each other's keys. `permit` is called just before a
+    file is replaced or removed, and raises to prevent that; give `run` the same.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class SinkSet:
         owner: str = "",
         known: Mapping[str, str] | None = None,
         run: Runner = run_program,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         self._redactor = redactor
-        self._files = FileSink(root, known or {}, owner=owner)
+        self._files = FileSink(root, known or {}, owner=owner, permit=permit)
         self._commands = CommandSink(root, redactor, run)
 
     def check(self, target: Spec) -> None:
