@@ -53,19 +53,20 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
             return _object_with_missing(variant, {kind.tag: tag, **shown}, known)
         case MapOf() if isinstance(shown, Mapping) and isinstance(known, Mapping):
             return {
-                key: with_missing(kind.value, item, known.get(key)) for key, item in shown.items()
+                key: with_missing(kind.value, element, known.get(key))
+                for key, element in shown.items()
             }
         case ListOf() if (
             isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known)
         ):
             partners = (
-                [_partner(item, known, at) for at, item in enumerate(shown)]
+                [_partner(element, known, at) for at, element in enumerate(shown)]
                 if kind.unordered
                 else known
             )
             return [
-                with_missing(kind.item, item, other)
-                for item, other in zip(shown, partners, strict=True)
+                with_missing(kind.item, element, other)
+                for element, other in zip(shown, partners, strict=True)
             ]
         case Text() if (
             isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown
@@ -112,14 +113,14 @@ def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
         return known[index]
     best, most = None, 0
     for place in (index, *range(len(known))):
-        item = known[place]
+        candidate = known[place]
         shared = (
-            sum(same(value, item.get(key)) for key, value in shown.items())
-            if isinstance(item, Mapping)
+            sum(same(value, candidate.get(key)) for key, value in shown.items())
+            if isinstance(candidate, Mapping)
             else 0
         )
         if shared > most:
-            best, most = item, shared
+            best, most = candidate, shared
     return best
 
 
@@ -142,10 +143,13 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
                 return f"{path}.{kind.tag} is {_named(tag)}, not text"
             return misfit(kind.variants.get(str(tag), Object(())), value, path)
         case MapOf() if isinstance(value, Mapping):
-            return _first(misfit(kind.value, item, f"{path}.{key}") for key, item in value.items())
+            return _first(
+                misfit(kind.value, element, f"{path}.{key}") for key, element in value.items()
+            )
         case ListOf() if isinstance(value, list | tuple):
             return _first(
-                misfit(kind.item, item, f"{path}[{index}]") for index, item in enumerate(value)
+                misfit(kind.item, element, f"{path}[{index}]")
+                for index, element in enumerate(value)
             )
         case Either():
             plain = misfit(kind.text, value, path)
@@ -187,17 +191,17 @@ def is_sendable(kind: Type, value: Any) -> bool:
             variant = kind.variants.get(str(value.get(kind.tag)))
             return variant is not None and is_sendable(variant, value)
         case ListOf() if isinstance(value, list | tuple):
-            return all(is_sendable(kind.item, item) for item in value)
+            return all(is_sendable(kind.item, element) for element in value)
         case MapOf() if isinstance(value, Mapping):
-            return all(is_sendable(kind.value, item) for item in value.values())
+            return all(is_sendable(kind.value, element) for element in value.values())
         case Either():
             plain = isinstance(value, str) and is_sendable(kind.text, value)
             return plain or (not isinstance(value, str) and is_sendable(kind.other, value))
     return True
 
 
-def _first(found: Any) -> str:
-    return next(filter(None, found), "")
+def _first(sentences: Any) -> str:
+    return next(filter(None, sentences), "")
 
 
 def _named(value: Any) -> str:

@@ -10,9 +10,9 @@ def root_of(paths: Iterable[str], entry: str) -> str | None:
 
     An entry file further below is a file like any other.
     """
-    found = [
+    roots = [
         path.removesuffix(entry) for path in paths if path == entry or path.endswith(f"/{entry}")
     ]
-    depth = min((root.count("/") for root in found), default=0)
-    highest = [root for root in found if root.count("/") == depth]
+    depth = min((root.count("/") for root in roots), default=0)
+    highest = [root for root in roots if root.count("/") == depth]
     return highest[0] if len(highest) == 1 else None

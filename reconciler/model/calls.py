@@ -72,12 +72,12 @@ def is_of_project(path: str) -> bool:
     return "{project}" in path
 
 
-def compose_id(within: Parent, id: str, *, named: bool) -> str:
+def compose_id(parent: Parent, id: str, *, named: bool) -> str:
     """The id of an object that is only unique inside another: `group_1/user_2`.
 
     `named` where the surroundings can be of several sorts, and have to say which: `group_id=group_1/role_2`.
     """
-    return "/".join([*(f"{field}={value}" if named else value for field, value in within), id])
+    return "/".join([*(f"{field}={value}" if named else value for field, value in parent), id])
 
 
 def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]:
@@ -90,9 +90,9 @@ def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]
     if len(fields) == 1 and all(len(pair) == 1 for pair in pairs):
         pairs = tuple([name, pair[0]] for name, pair in zip(fields[0], pairs, strict=False))
     if len(parts) == len(pairs) and all(len(pair) == 2 for pair in pairs):
-        within = tuple((name, value) for name, value in pairs)
-        if tuple(name for name, _ in within) in fields:
-            return within, own
+        parent = tuple((name, value) for name, value in pairs)
+        if tuple(name for name, _ in parent) in fields:
+            return parent, own
     raise ValueError(f'"{id}" is not an id of this kind: write {" or ".join(id_forms(fields))}')
 
 

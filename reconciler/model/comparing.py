@@ -112,12 +112,13 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
             items = list(applied) if isinstance(applied, list | tuple) else []
             items += [None] * len(shown)
             return [
-                with_hidden(kind.item, one, other) for one, other in zip(shown, items, strict=False)
+                with_hidden(kind.item, element, other)
+                for element, other in zip(shown, items, strict=False)
             ]
         case MapOf() if isinstance(shown, Mapping):
             before = applied if isinstance(applied, Mapping) else {}
             return {
-                key: with_hidden(kind.value, item, before.get(key)) for key, item in shown.items()
+                key: with_hidden(kind.value, part, before.get(key)) for key, part in shown.items()
             }
         case Either():
             return with_hidden(kind.other, shown, applied)
@@ -154,7 +155,7 @@ def same(left: Any, right: Any) -> bool:
         return bool(left == right)
     if isinstance(left, MAP) and isinstance(right, MAP):
         return left.keys() == right.keys() and all(
-            same(item, right[key]) for key, item in left.items()
+            same(element, right[key]) for key, element in left.items()
         )
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
@@ -162,9 +163,9 @@ def same(left: Any, right: Any) -> bool:
 
 
 def _same_items(left: dict[str, Any], right: dict[str, Any]) -> bool:
-    for key, item in left.items():
+    for key, element in left.items():
         other = right[key]
-        if item is not other and not same(item, other):
+        if element is not other and not same(element, other):
             return False
     return True
 
@@ -195,15 +196,15 @@ def _comparable_list(kind: ListOf, desired: Any, live: Any, prior: Any = None) -
     if left is None or right is None:
         return _own_list(kind, left), _own_list(kind, right)
     if kind.unordered:
-        left.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
-        right.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
+        left.sort(key=lambda element: _sort_key(canonical(kind.item, element)))
+        right.sort(key=lambda element: _sort_key(canonical(kind.item, element)))
     before = list(prior) if isinstance(prior, list | tuple) and not kind.unordered else []
     before += [None] * len(left)
     pairs = [comparable(kind.item, a, b, c) for a, b, c in zip(left, right, before, strict=False)]
     shared = len(pairs)
     return (
-        [a for a, _ in pairs] + [canonical(kind.item, item) for item in left[shared:]],
-        [b for _, b in pairs] + [canonical(kind.item, item) for item in right[shared:]],
+        [a for a, _ in pairs] + [canonical(kind.item, element) for element in left[shared:]],
+        [b for _, b in pairs] + [canonical(kind.item, element) for element in right[shared:]],
     )
 
 
@@ -216,16 +217,16 @@ def _sort_key(value: Any) -> str:
 
 
 def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
-    left = {key: item for key, item in (desired or {}).items() if item is not None}
-    right = {key: item for key, item in (live or {}).items() if item is not None}
+    left = {key: element for key, element in (desired or {}).items() if element is not None}
+    right = {key: element for key, element in (live or {}).items() if element is not None}
     return (
         {
-            key: comparable(kind.value, item, right.get(key))[0]
-            for key, item in sorted(left.items())
+            key: comparable(kind.value, element, right.get(key))[0]
+            for key, element in sorted(left.items())
         },
         {
-            key: comparable(kind.value, left.get(key), item)[1]
-            for key, item in sorted(right.items())
+            key: comparable(kind.value, left.get(key), element)[1]
+            for key, element in sorted(right.items())
         },
     )
 
@@ -251,8 +252,8 @@ def _own(kind: Object, value: Any) -> Any:
 
 
 def _part(part: Property, value: Mapping[str, Any]) -> Any:
-    found = value.get(part.name)
-    return part.default if found is None and part.default is not SERVER_CHOSEN else found
+    element = value.get(part.name)
+    return part.default if element is None and part.default is not SERVER_CHOSEN else element
 
 
 def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = False) -> None:
@@ -316,9 +317,9 @@ def _json(kind: Json, value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, MAP):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(element) for element in value]
     return _number(value)
 
 
@@ -338,12 +339,12 @@ def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any
     left = {member.key: member for member in members if not member.refused or member.key in right}
     settled: _Settled = {}
     pairs = {
-        key: _comparable_member(kind, one, right.get(key, one), settled)
-        for key, one in left.items()
+        key: _comparable_member(kind, left_member, right.get(key, left_member), settled)
+        for key, left_member in left.items()
     }
     pairs |= {
-        key: _comparable_member(kind, one, one, settled)
-        for key, one in right.items()
+        key: _comparable_member(kind, left_member, left_member, settled)
+        for key, left_member in right.items()
         if key not in left
     }
     return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}

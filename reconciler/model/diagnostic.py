@@ -50,9 +50,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     import difflib  # only where something is misspelt
 
     candidates = list(known)
-    found = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if not found:
+    matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if not matches:
         folded = {candidate.casefold().replace("_", ""): candidate for candidate in candidates}
         match = folded.get(word.casefold().replace("_", "").replace("-", ""))
-        found = [match] if match else []
-    return f' Did you mean "{found[0]}"?' if found else ""
+        matches = [match] if match else []
+    return f' Did you mean "{matches[0]}"?' if matches else ""

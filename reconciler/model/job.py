@@ -86,9 +86,9 @@ class Job(Struct, frozen=True):
 
     def _reasons(self, attributes: Spec) -> Iterator[str]:
         for path in self.errors:
-            found = value_at(attributes, path)
-            if isinstance(found, str) and found:
-                yield found
+            text = value_at(attributes, path)
+            if isinstance(text, str) and text:
+                yield text
 
 
 def digest_of(inputs: Spec) -> str | None:

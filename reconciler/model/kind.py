@@ -12,7 +12,8 @@ from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
+from msgspec import field as struct_field
 
 from reconciler.model.calls import (
     USUAL,
@@ -149,7 +150,7 @@ class Field(Struct, frozen=True, dict=True):
     defaults_to_name: bool = False
     merged: bool = False
     response_key: str | None = None
-    action_calls: Mapping[str, str] = field(default_factory=dict)
+    action_calls: Mapping[str, str] = struct_field(default_factory=dict)
     client_only: bool = False
     losses: tuple[LossRule, ...] = ()
 
@@ -177,17 +178,19 @@ class Field(Struct, frozen=True, dict=True):
     @cached_property
     def takes_secrets(self) -> bool:
         """Whether a value can name secrets that are sent to the API."""
-        return any(isinstance(one, SecretValueType) for one in types_in(self.type))
+        return any(isinstance(part, SecretValueType) for part in types_in(self.type))
 
     def replaces(self, path: Trail = ()) -> bool:
         """Whether another value at a path below the field takes another object."""
         replaces, types = self.mutability is Mutability.REPLACES, [self.type]
         for part in path:
-            if any(isinstance(one, Tagged) and one.fixed and one.tag == part for one in types):
+            if any(
+                isinstance(type_, Tagged) and type_.fixed and type_.tag == part for type_ in types
+            ):
                 return True
-            found = [pair for one in types for pair in _below(one, part)]
-            replaces = replaces and not any(item.in_place for _, item in found if item)
-            types = [one for one, _ in found]
+            steps = [pair for type_ in types for pair in _below(type_, part)]
+            replaces = replaces and not any(prop.in_place for _, prop in steps if prop)
+            types = [type_ for type_, _ in steps]
         return replaces
 
 
@@ -195,9 +198,9 @@ def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]
     """The types that a value may have at a part of another, each with the property that it is of."""
     match kind:
         case Object(properties):
-            yield from ((item.type, item) for item in properties if item.name == part)
+            yield from ((prop.type, prop) for prop in properties if prop.name == part)
         case Tagged(variants):
-            yield from (found for variant in variants.values() for found in _below(variant, part))
+            yield from (step for variant in variants.values() for step in _below(variant, part))
         case ListOf(item=inner) | MapOf(value=inner):
             yield inner, None
         case Either(other=inner):
@@ -258,17 +261,17 @@ class Declaration(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
         """The fields by name."""
-        return {item.name: item for item in self.fields}
+        return {field.name: field for field in self.fields}
 
     @cached_property
     def own_calls(self) -> tuple[Field, ...]:
         """The fields that have calls of their own: contents, members, keys."""
-        return tuple(item for item in self.fields if item.has_own_calls)
+        return tuple(field for field in self.fields if field.has_own_calls)
 
     @cached_property
     def takes_secrets(self) -> bool:
         """Whether a spec can name secrets that are sent to the API."""
-        return any(item.takes_secrets for item in self.fields)
+        return any(field.takes_secrets for field in self.fields)
 
 
 class Kind(Declaration, frozen=True, kw_only=True, dict=True):
@@ -301,14 +304,14 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     mark: str | None = None
     beta: str | None = None
     page_limit: int = 100
-    list_query: Mapping[str, str] = field(default_factory=dict)
-    terminal_states: Mapping[tuple[str, Any], TerminalState] = field(default_factory=dict)
+    list_query: Mapping[str, str] = struct_field(default_factory=dict)
+    terminal_states: Mapping[tuple[str, Any], TerminalState] = struct_field(default_factory=dict)
     create_before_destroy: bool = False
     destroys: str = ""
     calls: Calls = USUAL
     unique: bool = False
     other_keys: tuple[tuple[str, ...], ...] = ()
-    read_only_when: Mapping[tuple[str, Any], str] = field(default_factory=dict)
+    read_only_when: Mapping[tuple[str, Any], str] = struct_field(default_factory=dict)
     held_for_removal: bool = False
     shows_key: str | None = None
     min_one: tuple[str, Any] | None = None
@@ -330,16 +333,16 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     def shown_otherwise(self) -> tuple[Field, ...]:
         """The fields that an answer has under another name, in part, or not for anybody to keep."""
         return tuple(
-            item
-            for item in self.fields
-            if item.response_key or item.has_hidden or item.takes_secrets
+            field
+            for field in self.fields
+            if field.response_key or field.has_hidden or field.takes_secrets
         )
 
     @property
     def is_shown_once(self) -> bool:
         """Whether making an object shows a secret that nobody can read again: found later, it is of no use."""
         return any(
-            isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields
+            isinstance(field.type, KeySinkType) and field.type.shown_in for field in self.fields
         )
 
     @property
@@ -356,13 +359,14 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         if self.job is not None:
             return []
         keys = (self.natural_key, *self.other_keys)
-        found = (
+        candidates = (
             [self.identify(spec)]
             if self.identify
             else [{name: spec.get(name) for name in key} for key in keys]
         )
         texts = [
-            {name: self._comparable(name, value) for name, value in key.items()} for key in found
+            {name: self._comparable(name, value) for name, value in key.items()}
+            for key in candidates
         ]
         return [key for key in texts if all(isinstance(value, str | int) for value in key.values())]
 
@@ -371,13 +375,15 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         if self.job is None:
             return None
         inputs = [
-            item for item in self.fields if item.in_body and item.mutability is Mutability.REPLACES
+            field
+            for field in self.fields
+            if field.in_body and field.mutability is Mutability.REPLACES
         ]
-        values = {item.name: canonical(item.type, spec.get(item.name)) for item in inputs}
+        values = {field.name: canonical(field.type, spec.get(field.name)) for field in inputs}
         defaults = {
-            item.name: canonical(item.type, item.default)
-            for item in inputs
-            if item.default is not SERVER_CHOSEN
+            field.name: canonical(field.type, field.default)
+            for field in inputs
+            if field.default is not SERVER_CHOSEN
         }
         return digest_of(
             {
@@ -388,8 +394,12 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         )
 
     def _comparable(self, name: str, value: Any) -> Any:
-        item = self.by_name.get(name)
-        return canonical(item.type, value) if item is not None and isinstance(value, str) else value
+        declared = self.by_name.get(name)
+        return (
+            canonical(declared.type, value)
+            if declared is not None and isinstance(value, str)
+            else value
+        )
 
     @property
     def retirement_probe(self) -> str:
@@ -404,8 +414,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     @cached_property
     def parents(self) -> tuple[tuple[str, ...], ...]:
         """The sorts of surroundings that objects can be in, as the names of fields; empty for most kinds."""
-        found = dict.fromkeys(parent_fields(path) for path in self.collections)
-        return tuple(fields for fields in found if fields)
+        sorts = dict.fromkeys(parent_fields(path) for path in self.collections)
+        return tuple(fields for fields in sorts if fields)
 
     def parent_of(self, spec: Spec) -> Parent | None:
         """The surroundings that a spec names; None where a field of them is missing or unknown."""
@@ -417,30 +427,30 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
                 return tuple((name, str(value)) for name, value in zip(fields, values, strict=True))
         return None
 
-    def collection_for(self, *, in_project: bool, within: Parent = ()) -> str:
+    def collection_for(self, *, in_project: bool, parent: Parent = ()) -> str:
         """The path of the collection that has objects of a scope and surroundings."""
-        fields = tuple(name for name, _ in within)
+        fields = tuple(name for name, _ in parent)
         for path in self.collections:
             fits = is_of_project(path) == in_project or self.scope is not ScopeType.EITHER
             if fits and parent_fields(path) == fields:
                 return path
         raise ValueError(f"{self.name} has no collection for {fields or 'no parent'}")
 
-    def route(self, call: str, *, in_project: bool, within: Parent = ()) -> tuple[str, str]:
+    def route(self, call: str, *, in_project: bool, parent: Parent = ()) -> tuple[str, str]:
         """Method and path of `list`, or of one of the `calls`; ids are still holes in the path."""
         wanted = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
-        return self.filled(wanted, in_project=in_project, within=within)
+        return self.filled(wanted, in_project=in_project, parent=parent)
 
-    def filled(self, call: str, *, in_project: bool, within: Parent) -> tuple[str, str]:
+    def filled(self, call: str, *, in_project: bool, parent: Parent) -> tuple[str, str]:
         """Method and path of a call as it is declared, with the collection of a scope in its place."""
         method, _, path = call.partition(" ")
         return method, path.replace(
-            "{collection}", self.collection_for(in_project=in_project, within=within)
+            "{collection}", self.collection_for(in_project=in_project, parent=parent)
         )
 
-    def composed_id(self, within: Parent, id: str) -> str:
+    def composed_id(self, parent: Parent, id: str) -> str:
         """The id that tells an object from all others of the kind in its scope."""
-        return compose_id(within, id, named=len(self.parents) > 1)
+        return compose_id(parent, id, named=len(self.parents) > 1)
 
     def parent_and_id(self, id: str) -> tuple[Parent, str]:
         """Surroundings and own id of an object; ValueError where the id cannot be of this kind."""

@@ -65,8 +65,8 @@ class Resource(Struct, frozen=True):
     """The addresses that the spec refers to."""
 
     def __post_init__(self) -> None:
-        found = frozenset(reference.address for reference in references_in(self.spec))
-        force_setattr(self, "references", found or NO_ADDRESSES)
+        addresses = frozenset(reference.address for reference in references_in(self.spec))
+        force_setattr(self, "references", addresses or NO_ADDRESSES)
 
     def resolved(self, lookup: Callable[[Reference], Any]) -> Spec:
         """The spec with what `lookup` answers in place of references; the spec itself where there are none."""
@@ -121,8 +121,8 @@ class LiveObject(Struct, frozen=True):
 
     def _noted(self, key: str) -> str | None:
         marks = self.attributes.get(self.kind.mark) if self.kind.mark else None
-        found = marks.get(key) if isinstance(marks, MAP) else None
-        return found if isinstance(found, str) else None
+        note = marks.get(key) if isinstance(marks, MAP) else None
+        return note if isinstance(note, str) else None
 
     def shows(self, name: str) -> bool:
         """Whether the answer has a field at all, be it null: one that it lacks is unknown."""
@@ -132,10 +132,10 @@ class LiveObject(Struct, frozen=True):
         """The live value of a field, our own mark hidden."""
         if name in self.own_calls:
             return self.own_calls[name]
-        found = self.attributes.get(name)
-        if name == self.kind.mark and isinstance(found, MAP):
-            return {key: item for key, item in found.items() if key not in OUR_KEYS}
-        return found
+        shown = self.attributes.get(name)
+        if name == self.kind.mark and isinstance(shown, MAP):
+            return {key: text for key, text in shown.items() if key not in OUR_KEYS}
+        return shown
 
 
 def shown_to_others(live: LiveObject) -> Spec:

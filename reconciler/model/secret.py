@@ -80,8 +80,10 @@ class Redactor:
         if isinstance(value, str):
             return self._without_known(value)
         if isinstance(value, dict):
-            return {self._without_known(key): self.masked(item) for key, item in value.items()}
-        return [self.masked(item) for item in value] if isinstance(value, list) else value
+            return {
+                self._without_known(key): self.masked(element) for key, element in value.items()
+            }
+        return [self.masked(element) for element in value] if isinstance(value, list) else value
 
     def _without_known(self, text: str) -> str:
         for value in sorted(self._values, key=len, reverse=True):

@@ -51,9 +51,9 @@ def figures_of(uses: Iterable[Use]) -> dict[str, int]:
         day = days.setdefault(use.day, {})
         for name, value in use.figures.items():
             day[name] = day.get(name, 0) + value
-    found: dict[str, int] = {}
+    figures: dict[str, int] = {}
     for day in days.values():
         for name, value in day.items():
-            before = found.get(name, 0)
-            found[name] = max(before, value) if name in PEAKS else before + value
-    return found
+            before = figures.get(name, 0)
+            figures[name] = max(before, value) if name in PEAKS else before + value
+    return figures

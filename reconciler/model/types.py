@@ -205,11 +205,18 @@ def types_in(kind: Type) -> Iterator[Type]:
         case ListOf(item=inner) | MapOf(value=inner) | Either(other=inner):
             yield from types_in(inner)
         case Object(properties):
-            yield from (found for part in properties for found in types_in(part.type))
+            yield from (part_type for part in properties for part_type in types_in(part.type))
         case Tagged(variants):
-            yield from (found for variant in variants.values() for found in types_in(variant))
+            yield from (
+                part_type for variant in variants.values() for part_type in types_in(variant)
+            )
 
 
 def properties_in(kind: Type) -> Iterator[Property]:
     """Every named part of a type, at any depth."""
-    return (part for one in types_in(kind) if isinstance(one, Object) for part in one.properties)
+    return (
+        part
+        for part_type in types_in(kind)
+        if isinstance(part_type, Object)
+        for part in part_type.properties
+    )

@@ -258,7 +258,7 @@ def encode(value: Any) -> Any:
         case bool() | int() | float() | str():
             return value
         case list() | tuple():
-            return [encode(item) for item in value]
+            return [encode(element) for element in value]
         case Member(key, content, file_id, attributes, chunking_strategy, refused):
             return {
                 _TAG: "member",
@@ -282,7 +282,7 @@ def encode(value: Any) -> Any:
         case SecretValue(source, digest):
             return {_TAG: "secret", "source": source, "digest": digest}
         case Mapping():
-            plain = {str(key): encode(item) for key, item in value.items()}
+            plain = {str(key): encode(element) for key, element in value.items()}
             return {_TAG: "literal", "value": plain} if _TAG in plain else plain
     raise TypeError(f"a {type(value).__name__} cannot be part of a plan or a state")
 
@@ -292,14 +292,14 @@ def decode(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     if isinstance(value, list):
-        return [decode(item) for item in value]
+        return [decode(element) for element in value]
     if not isinstance(value, dict):
         return value
     match value.get(_TAG):
         case None:
-            return {key: decode(item) for key, item in value.items()}
+            return {key: decode(element) for key, element in value.items()}
         case "literal":
-            return {key: decode(item) for key, item in value["value"].items()}
+            return {key: decode(element) for key, element in value["value"].items()}
         case "reference":
             return Reference(Address.parse(value["address"]), tuple(value["path"]))
         case "template":

@@ -219,8 +219,8 @@ def _field_part(field: Field) -> Part:
     return Part(field.name, field.type, facts, field.doc)
 
 
-def _property_part(item: Property) -> Part:
-    return Part(item.name, item.type, _facts_of(item.default, required=item.required), item.doc)
+def _property_part(prop: Property) -> Part:
+    return Part(prop.name, prop.type, _facts_of(prop.default, required=prop.required), prop.doc)
 
 
 def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:

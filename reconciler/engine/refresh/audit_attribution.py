@@ -111,15 +111,15 @@ def attribute(
 ) -> WritesByEntry:
     """Which entries are ours, and the writes that each may tell of."""
     indexed = _WriteIndex(writes, kinds, places_told=places_told)
-    found: dict[EntryKey, list[tuple[AuditEntry, Sequence[Write]]]] = defaultdict(list)
+    by_bucket: dict[EntryKey, list[tuple[AuditEntry, Sequence[Write]]]] = defaultdict(list)
     for entry in entries:
         hits = indexed.of(entry)
         if len(hits) == 1:
             ((bucket, hit),) = hits.items()
-            found[bucket].append((entry, hit))
+            by_bucket[bucket].append((entry, hit))
     ours = [
         pair
-        for bucket, pairs in found.items()
+        for bucket, pairs in by_bucket.items()
         if len(pairs) <= indexed.counts[bucket]
         for pair in pairs
     ]
@@ -142,13 +142,15 @@ def noted(
     indexed = _WriteIndex(
         [write for write in writes if write.noted_after is None], kinds, places_told=places_told
     )
-    found: dict[int, float] = {}
+    delays: dict[int, float] = {}
     for entry in sorted(entries, key=lambda entry: entry.at):
         for hits in indexed.of(entry).values():
-            free = next((write for write in hits if id(write) not in found), None)
+            free = next((write for write in hits if id(write) not in delays), None)
             if free is not None:
-                found[id(free)] = entry.at - free.began_at
-    return [replace(write, noted_after=found.get(id(write), write.noted_after)) for write in writes]
+                delays[id(free)] = entry.at - free.began_at
+    return [
+        replace(write, noted_after=delays.get(id(write), write.noted_after)) for write in writes
+    ]
 
 
 def reports_projects(
@@ -189,7 +191,7 @@ class _WriteIndex:
             for type in kind.audit_event_types:
                 scopes[family_of(type)].add(kind.scope)
         self._of_projects = {
-            family for family, found in scopes.items() if found == {ScopeType.PROJECT}
+            family for family, scope_types in scopes.items() if scope_types == {ScopeType.PROJECT}
         }
         self._by_name: dict[tuple[str, Name], list[tuple[EntryKey, Write]]] = defaultdict(list)
         for write in writes:

@@ -257,7 +257,9 @@ def _trustworthy(
 
 def _unbound(inputs: PlanInputs) -> set[ScopeKey]:
     return {
-        _scope_key(item.address) for item in inputs.resources if item.address not in inputs.records
+        _scope_key(resource.address)
+        for resource in inputs.resources
+        if resource.address not in inputs.records
     }
 
 
@@ -269,7 +271,7 @@ def _reasons(
     unbound, scopes = _unbound(inputs), checkpoint.by_scope
     for scope in {
         _scope_key(address)
-        for address in chain(inputs.records, (item.address for item in inputs.resources))
+        for address in chain(inputs.records, (resource.address for resource in inputs.resources))
     }:
         if not is_reported_in_audit_log(inputs.kinds.get(scope[0])):
             reasons[scope] = "the audit log does not tell of every change there"
@@ -357,7 +359,7 @@ def _window(
     checkpoint: RefreshCheckpoint, seen: Collection[VerifiedScope], sweeps: FullRefreshPolicy
 ) -> Window:
     newest = newest_of(checkpoint.newest_entries)
-    since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
+    since = min(scope.settled_before(sweeps.overlap_seconds) for scope in seen)
     late = [
         write.ended_at
         for write in checkpoint.writes
@@ -524,16 +526,16 @@ def _affected(
         return {}  # every resource of the plan has an error
     reach = _AffectedScopes(seen, inputs, places_told=told.places_told)
     touched: dict[ScopeKey, str] = {}
-    since = min(one.settled_before(sweeps.overlap_seconds) for one in seen)
+    since = min(scope.settled_before(sweeps.overlap_seconds) for scope in seen)
     for entry in (entry for entry in told.entries if entry.at >= since):
         mine = told.ours.get(entry.id, ())
-        for one in reach.of(entry):
+        for scope in reach.of(entry):
             if (
-                one.key not in touched
-                and entry.at >= one.settled_before(sweeps.overlap_seconds)
-                and not _is_settled(entry, mine, one.key)
+                scope.key not in touched
+                and entry.at >= scope.settled_before(sweeps.overlap_seconds)
+                and not _is_settled(entry, mine, scope.key)
             ):
-                touched[one.key] = entry.type
+                touched[scope.key] = entry.type
     return touched
 
 
@@ -554,21 +556,21 @@ class _AffectedScopes:
         self._names = _project_names(inputs) if places_told else None
         self._of_kind: dict[str, list[VerifiedScope]] = defaultdict(list)
         self._at: dict[ScopeKey, VerifiedScope] = {}
-        for one in seen:
-            self._of_kind[one.kind].append(one)
-            self._at[one.key] = one
+        for scope in seen:
+            self._of_kind[scope.kind].append(scope)
+            self._at[scope.key] = scope
 
     def of(self, entry: AuditEntry) -> Iterable[VerifiedScope]:
         """The scopes of an entry; raises ApiError for one of a type that nobody knows."""
         if entry.type == "resource.deleted":
-            found = {
+            keys = {
                 _scope_key(at)
                 for at, record in self._inputs.records.items()
                 if _has_part(record.id, entry)
             }
-            return [self._at[scope] for scope in found if scope in self._at]
+            return [self._at[scope] for scope in keys if scope in self._at]
         if entry.type.startswith("tenant."):
-            return [one for one in self._seen if one.project is None]
+            return [verified for verified in self._seen if verified.project is None]
         if entry.type.startswith(_EVERYTHING):
             return self._seen
         kinds = [kind for kind in self._inputs.kinds.values() if has_type(entry, kind.audit_events)]
@@ -730,7 +732,7 @@ def _covered(
         return seen
     if newest - counted.back_to <= done.asked_at - LIST_BEHIND_LOG_SECONDS:
         return seen
-    return [one for one in seen if one.key in trust.scopes]
+    return [scope for scope in seen if scope.key in trust.scopes]
 
 
 def _judged(
@@ -763,9 +765,9 @@ def _judged(
     return replace(
         fresh,
         verified=[
-            replace(one, checked_at=done.ended_at)
-            for one in fresh.verified
-            if one.key not in touched
+            replace(scope, checked_at=done.ended_at)
+            for scope in fresh.verified
+            if scope.key not in touched
         ],
         writes=noted(reading.entries, fresh.writes, inputs.kinds, places_told=told.places_told),
         counted=Counted(
@@ -780,8 +782,8 @@ def checkpoint_after_saved_plan(
 ) -> RefreshCheckpoint:
     """The checkpoint after an apply whose plan was not made here, or not of everything: nothing new is in order."""
     undone = _unfinished_scopes(done.result)
-    seen = [one for one in checkpoint.verified if one.key not in undone]
-    checked_at = min((one.checked_at for one in seen), default=done.asked_at)
+    seen = [scope for scope in checkpoint.verified if scope.key not in undone]
+    checked_at = min((scope.checked_at for scope in seen), default=done.asked_at)
     return replace(
         checkpoint,
         verified=seen,
