@@ -38,7 +38,7 @@ class CheckClient(Struct, frozen=True):
             operation.method,
             operation.path,
             self.client.key,
-            {name: _text(parameters[name]) for name in operation.holes},
+            {name: _text(parameters[name]) for name in operation.path_parameters},
             body if operation.takes_body and form is None else None,
             {name: _text(value) for name, value in parameters.items() if name in operation.query},
             form,

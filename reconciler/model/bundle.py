@@ -1,4 +1,4 @@
-"""Folders that are uploaded as one: where such a folder begins, among the paths of its files."""
+"""The root folder of a bundle, found among the paths of its files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 
 def root_of(paths: Iterable[str], entry: str) -> str | None:
-    """The folder that has the entry file, with a `/` at its end or empty; None where no folder or no single one has.
+    """The folder that contains the entry file, with a trailing `/` or empty; None if no folder or
+    more than one contains it.
 
-    An entry file further below is a file like any other.
+    Only the topmost folder counts: deeper entry files are ordinary files.
     """
     roots = [
         path.removesuffix(entry) for path in paths if path == entry or path.endswith(f"/{entry}")

@@ -1,7 +1,7 @@
-"""Two values of one type in a form in which equal means equal, so that the diff never excuses a difference afterwards.
+"""Normalization of two values of one type, so that equal forms mean equal values.
 
-What must not show as a difference is declared in the types: defaults that the API fills in, aliases, lists that are
-sets, parts that it does not show.
+The types declare what is not a difference: server defaults, aliases, unordered lists, hidden parts.
+The diff therefore needs no exceptions afterwards.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ _NEVER_TRUE = frozenset((str, type(None)))
 
 
 def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-    """Both values in a form in which `same` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
+    """Both values in normal form for `same`: defaults filled, aliases resolved, sets sorted, nulls
+    dropped.
 
-    Keys inside objects that the manifest does not set and that have no known default are left out on both sides: they
-    are the API's to choose. Not so where `prior`, what was applied last, has them: such a part is to go. An `Unknown`
-    is kept and equals nothing but itself.
+    Keys that the manifest does not set and that have no known default are dropped from both sides,
+    because they are up to the API. Keys in `prior`, the value applied last, stay: the manifest
+    dropped them. An `Unknown` is kept and equals only itself.
     """
     if isinstance(desired, Unknown):
         return desired, (
@@ -73,9 +74,9 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
 
 
 class Comparisons:
-    """`comparable`, for very many objects of which most are set up alike: each pair of values is worked out once.
+    """A cache for `comparable`, for many objects with the same settings.
 
-    What it answers is shared, and must not be changed.
+    Results are shared and must not be modified.
     """
 
     _MOST = 200
@@ -84,7 +85,7 @@ class Comparisons:
         self._known: dict[tuple[int, str], tuple[Type, Any, Any]] = {}
 
     def __call__(self, kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-        """Both values in comparable form."""
+        """Both values in normal form."""
         if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
             return comparable(kind, desired, live, prior)
         question = (id(kind), f"{desired!r} {live!r} {prior!r}")
@@ -97,7 +98,8 @@ class Comparisons:
 
 
 def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
-    """What the API shows, with the hidden parts as they were applied last, and without those that never were."""
+    """The live value, with hidden parts as last applied; hidden parts that were never applied are
+    dropped."""
     match kind:
         case Object() if isinstance(shown, Mapping):
             return _object_with_hidden(kind, shown, applied)
@@ -126,7 +128,8 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
 
 
 def _all_variants(kind: Tagged) -> Object:
-    """What an object may have that does not say which variant it is; hidden parts must not stay in it."""
+    """The properties of all variants, for an object without its tag, so that its hidden parts can
+    be dropped."""
     return Object(tuple(part for variant in kind.variants.values() for part in variant.properties))
 
 
@@ -144,7 +147,7 @@ def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) ->
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
+    """Whether two normal forms are equal as JSON. Unlike in Python, `true` is not 1."""
     if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
         return bool(left == right)
     if type(left) is dict and type(right) is dict:
@@ -171,7 +174,7 @@ def _same_items(left: dict[str, Any], right: dict[str, Any]) -> bool:
 
 
 def canonical(kind: Type, value: Any) -> Any:
-    """One value in comparable form: what it would be compared as against itself."""
+    """The normal form of a single value."""
     return comparable(kind, value, value)[0]
 
 
@@ -356,15 +359,16 @@ def _accepted(value: Any) -> Iterator[Member]:
 
 
 _Settled = dict[tuple[int, ...], tuple[dict[str, Any], dict[str, Any]]]
-"""What members are like apart from their content, on both sides, by which objects say so."""
+"""Comparable forms of a member's settings, by the identities of the objects that hold them."""
 
 
 def _comparable_member(
     kind: FileSetType, desired: Member, live: Member, settled: _Settled
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both sides of a member: one value for both where they are the same, which is then told at a glance.
+    """Both sides of a member. If they are the same, both results are the same object, which makes
+    the comparison cheap.
 
-    Most members of a set are attached alike, and then share what says how.
+    Most members of a set have the same settings, so their normal forms are shared.
     """
     shared = (
         desired.attributes,
@@ -386,7 +390,7 @@ def _comparable_member(
 def _attached(
     kind: FileSetType, desired: Member, live: Member
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How a member is attached, on both sides; one value for both where they are the same."""
+    """The settings of a member on both sides; one shared value if they are the same."""
     left: dict[str, Any] = {}
     right: dict[str, Any] = {}
     for name, part in (

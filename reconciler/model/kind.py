@@ -49,7 +49,7 @@ from reconciler.model.values import Spec
 
 
 class ScopeType(StrEnum):
-    """Where objects of a kind live, and so which key reaches them."""
+    """Where objects of a kind live, which decides the key that reaches them."""
 
     ORGANIZATION = "organization"  # admin key
     PROJECT = "project"  # admin key, the project's id is in the path
@@ -58,12 +58,12 @@ class ScopeType(StrEnum):
 
     @property
     def needs_admin_key(self) -> bool:
-        """Whether the organization's admin key makes the calls."""
+        """Whether calls use the organization's admin key."""
         return self is not ScopeType.PROJECT_KEY
 
 
 class Mutability(StrEnum):
-    """What it takes to change a field of an existing object."""
+    """How a field of an existing object can change."""
 
     IN_PLACE = "in place"
     REPLACES = "forces replacement"
@@ -71,7 +71,7 @@ class Mutability(StrEnum):
 
 
 class Readable(StrEnum):
-    """Whether the API shows a field again."""
+    """Whether answers contain a field after it was set."""
 
     ALWAYS = "always"
     SOMETIMES = "sometimes"  # null or absent may mean "not shown"
@@ -79,7 +79,7 @@ class Readable(StrEnum):
 
 
 class Removal(StrEnum):
-    """How a delete is carried out."""
+    """How the API removes an object."""
 
     DELETE = "delete"
     ARCHIVE = "archive"  # final, and the object stays readable
@@ -88,14 +88,14 @@ class Removal(StrEnum):
 
 
 class OnRemove(StrEnum):
-    """What happens to the object when its declaration goes away."""
+    """What happens to the object when its declaration is removed."""
 
     DELETE = "delete"
     RETAIN = "retain"
 
 
 class TerminalState(StrEnum):
-    """What it means that a listed object has reached an end state."""
+    """What planning does about a listed object that has ended."""
 
     GONE = "gone"  # as if it were deleted: a new one is created
     REPLACE = "replace"  # it exists and is of no more use: it is replaced
@@ -110,10 +110,10 @@ class _Overwritten(Enum):
 
 
 KEEP = _Keep.KEEP
-"""Reset of a field that nothing can clear: the last value stays, and the plan says so."""
+"""Reset of a field that cannot be cleared: the last value stays, and the plan says so."""
 
 OVERWRITTEN = _Overwritten.OVERWRITTEN
-"""Reset of a field whose value before our first write is written back."""
+"""Reset of a field to its value before our first write."""
 
 
 IN_USE, IS_OVER = "in_use", "is_over"

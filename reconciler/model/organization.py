@@ -1,7 +1,7 @@
-"""Names of organizations, as the API gives them.
+"""Names of organizations.
 
-Requests name an organization by its id (`org-…`). Answers name it in `openai-organization`, and
-the live API puts a short name there (`acme`, `user-…`). The two forms cannot be compared.
+Requests name an organization by id (`org-…`). Answers name it in the header `openai-organization`,
+where the live API puts a short name (`acme`, `user-…`). The two forms cannot be compared.
 """
 
 from __future__ import annotations

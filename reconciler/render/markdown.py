@@ -273,8 +273,8 @@ def _named(address: Address) -> str:
     return code(shortened(str(address), 3 * _MOST_NAME))
 
 
-def _aside(place: SourceLocation | None, id: str | None) -> list[str]:
-    parts = filter(None, (phrases.where(place), id))
+def _aside(location: SourceLocation | None, id: str | None) -> list[str]:
+    parts = filter(None, (phrases.where(location), id))
     return [code_span(shortened(part, 2 * _WIDTH)) for part in parts]
 
 
