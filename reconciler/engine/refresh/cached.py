@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeVar
 
-from reconciler.engine.refresh.audit_trust import UnchangedScopes
+from reconciler.engine.refresh.checkpoint import UnchangedScopes
 from reconciler.engine.refresh.recorded import StateReader
 from reconciler.engine.scope import Scope
 from reconciler.model.calls import Parent

@@ -13,7 +13,7 @@ from functools import cached_property
 from math import ceil
 
 from reconciler.engine.inputs import PlanInputs
-from reconciler.engine.refresh.audit_trust import ScopeKey
+from reconciler.engine.refresh.checkpoint import ScopeKey
 from reconciler.engine.refresh.targets import ReadTargets, before_reading
 from reconciler.engine.scope import Scope
 from reconciler.engine.selection import select
