@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from reconciler.engine.binding.identity import other_projects, surplus_marks
 from reconciler.engine.binding.leftovers import find_leftovers, unmanaged_objects
-from reconciler.engine.binding.matcher import Binding, Matcher, is_gone
+from reconciler.engine.binding.matcher import Binding, Matcher
+from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh import failures
@@ -272,7 +273,7 @@ class _Collector:
             for live in self._live.listed.get(scope, {}).values()
             if collection_fields(live.kind)
             and live.kind.terminal_state(live.attributes) is None
-            and (live.is_marked or matcher.is_claimed(live))
+            and (live.is_marked or matcher.claims.is_claimed(live))
         ]
         self._reader.read_own_calls(
             {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
