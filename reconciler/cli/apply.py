@@ -13,7 +13,7 @@ from reconciler.app.encrypted_files import decrypted
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
-from reconciler.cli.options import GlobalOptions, global_options, planning_options
+from reconciler.cli.options import GlobalOptions, global_options, lock_option, planning_options
 from reconciler.cli.reporting import publish_plan, talk, tell_errors
 from reconciler.cli.rollback import apply_saved_rollback
 from reconciler.cli.session import CommandSession, read_text
@@ -27,6 +27,7 @@ from reconciler.state.envelope import Content
 @click.argument("planfile", required=False, type=click.Path(path_type=Path))
 @click.option("--yes", "-y", is_flag=True, help="Apply without asking, as CI does.")
 @click.option("--check", is_flag=True, help="Then run the checks that refer to a change.")
+@lock_option
 @planning_options
 @global_options
 def command(

@@ -9,13 +9,14 @@ import click
 from reconciler.app.applying import locked
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
-from reconciler.cli.options import GlobalOptions, global_options, planning_options
+from reconciler.cli.options import GlobalOptions, global_options, lock_option, planning_options
 from reconciler.cli.reporting import publish_plan, tell_errors
 from reconciler.cli.session import CommandSession
 
 
 @click.command("destroy")
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking, as CI does.")
+@lock_option
 @planning_options
 @global_options
 def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from reconciler.app.applying import locked
 from reconciler.app.origin import record_origin
 from reconciler.app.plans import PlanRequest, parse_addresses, plan_stack, require_credentials
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.session import CommandSession
 from reconciler.engine.apply.records import imported_record
 from reconciler.errors import ConfigurationError, UsageError
@@ -24,6 +24,7 @@ from reconciler.render.values import count
 @click.command("import")
 @click.argument("address")
 @click.argument("id")
+@lock_option
 @global_options
 def command(options: GlobalOptions, address: str, id: str) -> int:
     """Bind the existing object ID to ADDRESS.

@@ -33,6 +33,8 @@ class GlobalOptions:
     format: str | None = None
     report: tuple[str, ...] = ()
     parallelism: int = 10
+    lock_wait: float = 0.0
+    """How long to wait for the lock of another run, in seconds. For commands that take the lock."""
     no_color: bool = False
     verbose: int = 0
     log_format: str = "text"
@@ -172,6 +174,23 @@ def global_options(
         "--format", type=click.Choice(formats), help="Format of the result; text by default."
     )
     return _decorated(with_options, (choice, *_GLOBAL))
+
+
+def lock_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option of every command that takes the lock, above `global_options`."""
+    wait = click.option(
+        "--lock-wait",
+        metavar="DURATION",
+        callback=_wait_seconds,
+        help="If another run holds the lock, wait for it this long: 30s, 5m, 1h. Fails at once by default.",
+    )
+    return _decorated(function, (wait,))
+
+
+def _wait_seconds(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    from reconciler.cli.duration import seconds_in
+
+    return None if text is None else seconds_in(text, option.opts[0])
 
 
 def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from reconciler.app.rollback import (
 )
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, refused, show
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import publish_plan, talk, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError
@@ -44,6 +44,7 @@ from reconciler.state.envelope import Content
     metavar="ADDRESS",
     help="Let the guards pass the deletion of this address; repeatable.",
 )
+@lock_option
 @global_options
 def command(
     options: GlobalOptions,

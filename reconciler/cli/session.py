@@ -31,6 +31,7 @@ class CommandSession(Session):
         listen(options)
         self.options = options
         self.interrupts = listening()
+        self.lock_wait = options.lock_wait
         settings = _settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)

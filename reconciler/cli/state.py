@@ -13,7 +13,7 @@ from reconciler.app.encrypted_files import decrypted, encrypted
 from reconciler.app.plans import parse_addresses
 from reconciler.cli import state_backend
 from reconciler.cli.failures import redactor
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.reporting import talk
 from reconciler.cli.session import CommandSession, read_text
 from reconciler.errors import UsageError
@@ -99,6 +99,7 @@ def show(options: GlobalOptions, address: str) -> int:
 
 @command.command("rm")
 @click.argument("address")
+@lock_option
 @global_options
 def rm(options: GlobalOptions, address: str) -> int:
     """Remove the record of ADDRESS; its object stays at the API."""
@@ -117,6 +118,7 @@ def rm(options: GlobalOptions, address: str) -> int:
 @command.command("mv")
 @click.argument("source")
 @click.argument("target")
+@lock_option
 @global_options
 def mv(options: GlobalOptions, source: str, target: str) -> int:
     """Bind the object of SOURCE to TARGET instead."""
@@ -156,6 +158,7 @@ def export(options: GlobalOptions, decrypt: bool) -> int:
 @click.option(
     "--force-older", is_flag=True, help="Accept an export with a lower serial than the state."
 )
+@lock_option
 @global_options
 def import_(options: GlobalOptions, file: Path, from_elsewhere: bool, force_older: bool) -> int:
     """Replace the state with an export; refuse an older one."""
