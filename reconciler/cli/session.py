@@ -31,7 +31,6 @@ class CommandSession(Session):
         listen(options)
         self.options = options
         self.interrupts = listening()
-        self.lock_wait = options.lock_wait
         settings = _settings_of(options)
         for secret in secret_parts(settings.backend or ""):
             redactor.add(secret)
@@ -44,6 +43,7 @@ class CommandSession(Session):
             notice=talk,
             progress=partial(ProgressReporter, options),
         )
+        self.lock_wait = options.lock_wait
 
 
 def read_text(path: Path, what: str) -> str:
