@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
 .PHONY: help demo test soak check setup servers lint types schemas golden coverage bench bench-compare clean
 
@@ -26,6 +27,8 @@ setup: $(VENV)/.dev  ## The virtual environment with all development tools
 servers:  ## Install the servers that tests of shared states need (Debian, as root)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && test -x /usr/sbin/pgbouncer || { apt-get update -q && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql pgbouncer; }
+	@test -d $(AZURITE)/node_modules/azurite || ! command -v npm >/dev/null || \
+		npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@$(notdir $(AZURITE))
 
 lint: $(VENV)/.dev  ## Format and lint
 	$(BIN)/ruff format --check .

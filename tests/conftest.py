@@ -17,9 +17,19 @@ from reconciler.emulator import Emulator
 from reconciler.model.ci import CI_SYSTEMS
 from tests import fork_server
 from tests.coverage.witnesses import pytest_runtest_call
+from tests.servers.object_stores import azure_place, azurite, s3_place, s3_server
 from tests.servers.postgres import database, pgbouncer, postgres_server
 
-__all__ = ["database", "pgbouncer", "postgres_server", "pytest_runtest_call"]
+__all__ = [
+    "azure_place",
+    "azurite",
+    "database",
+    "pgbouncer",
+    "postgres_server",
+    "pytest_runtest_call",
+    "s3_place",
+    "s3_server",
+]
 
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30

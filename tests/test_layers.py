@@ -54,7 +54,7 @@ LIBRARIES = {
     "uvicorn": {"emulator/"},
     "sqlite3": {"state/"},
     "psycopg": {"state/remote/postgres"},
-    "obstore": {"state/remote/object_store.py"},
+    "obstore": {"state/remote/bucket.py"},
     "cryptography": {"state/encryption.py"},
     "pyrage": {"state/encryption.py"},
 }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from reconciler.errors import StateError
 from reconciler.manifests import Settings, Stack
+from reconciler.manifests.shared_state import ADDRESS_VARIABLE, given_address
 from reconciler.state.address import BackendAddress, local_address, parse_address, secret_parts
-
-VARIABLE = "RECONCILER_BACKEND"
 
 
 def location_of(stack: Stack, settings: Settings) -> BackendAddress:
@@ -15,7 +14,7 @@ def location_of(stack: Stack, settings: Settings) -> BackendAddress:
     Raises StateError for an address that cannot be read, and for a missing one if the stack needs
     a remote backend: with an empty local state, everything would be created again.
     """
-    text = (settings.backend or settings.env.get(VARIABLE, "")).strip()
+    text = given_address(settings)
     if text:
         for secret in secret_parts(text):
             settings.learn(secret)
@@ -24,6 +23,6 @@ def location_of(stack: Stack, settings: Settings) -> BackendAddress:
         place = stack.backend_place or stack.file
         raise StateError(
             f"{place}: the stack has `backend: remote`, and no address of a backend is given.",
-            hint=f"Set {VARIABLE}, or pass --backend ADDRESS.",
+            hint=f"Set {ADDRESS_VARIABLE}, or pass --backend ADDRESS.",
         )
     return local_address(stack.backend_path)

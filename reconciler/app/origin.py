@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _REHEARSAL = "This looks like the state of a rehearsal on the emulator. "
 _ELSEWHERE = "Use another environment (-e NAME) or another state folder (backend: {local: {path: …}} in the stack file) here."
 _RENAMED = (
-    " If the organization only has another name or address now: save `reconciler state export`, "
-    "correct `server` and `organization` in it, and run `reconciler state import --from-elsewhere`."
+    " If the organization only has another name or address now: save `reconciler state export "
+    "--decrypt`, correct `server` and `organization` in it, and run `reconciler state import "
+    "--from-elsewhere`."
 )
 
 

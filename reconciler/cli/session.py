@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from reconciler.app.backend import VARIABLE
+from msgspec.structs import replace
+
 from reconciler.app.session import Session
 from reconciler.cli.failures import redactor
 from reconciler.cli.interrupts import listening
@@ -18,6 +19,7 @@ from reconciler.cli.progress import ProgressReporter
 from reconciler.cli.reporting import reports_of, talk
 from reconciler.errors import UsageError
 from reconciler.manifests import Settings
+from reconciler.manifests.shared_state import given_address
 from reconciler.state.address import secret_parts
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -57,16 +59,16 @@ def read_text(path: Path, what: str) -> str:
 
 
 def _settings_of(options: GlobalOptions) -> Settings:
-    env = {name: _as_text(value) for name, value in os.environ.items()}
-    return Settings(
+    settings = Settings(
         root=options.chdir,
         environment=options.env,
         variables=dict(_variables_of(options)),
         variable_files=options.var_file,
         allow_env=options.allow_env,
-        backend=_as_text(options.backend or "").strip() or env.get(VARIABLE, "").strip() or None,
-        env=env,
+        backend=_as_text(options.backend or "") or None,
+        env={name: _as_text(value) for name, value in os.environ.items()},
     )
+    return replace(settings, backend=given_address(settings) or None)
 
 
 def _variables_of(options: GlobalOptions) -> Iterator[tuple[str, str]]:

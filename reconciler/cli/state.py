@@ -138,10 +138,12 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
 
 
 @command.command("export")
-@click.option("--decrypt", is_flag=True, help="Print it readable where the stack encrypts it.")
+@click.option(
+    "--decrypt", is_flag=True, help="Print it readable even if the stack declares `encryption`."
+)
 @global_options
 def export(options: GlobalOptions, decrypt: bool) -> int:
-    """Print the whole state as JSON, encrypted where the stack declares it."""
+    """Print the whole state as JSON; encrypted if the stack declares `encryption`."""
     session = CommandSession(options)
     text = _json(session.store.export(), sort_keys=True) + "\n"
     click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)

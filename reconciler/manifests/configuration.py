@@ -105,9 +105,9 @@ class Stack(Struct, frozen=True):
     without being managed here. `admin_requests_per_minute` of None means that the pace is found
     out. `outputs` may hold references and templates. `organization_source` says in words what names
     the organization. `needs_remote` is `backend: remote`, said at `backend_place`; `backend_path` is
-    the folder of a local state. `recipients` are those that can decrypt the state; without any it
-    is not encrypted. `read_secret` reads what manifests name to be sent: None where there is none,
-    raises Problem.
+    the folder of a local state, from the given address or else the stack file. `recipients` are
+    those that can decrypt the state; without any it is not encrypted. `read_secret` reads what
+    manifests name to be sent: None where there is none, raises Problem.
     """
 
     name: str

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from reconciler.manifests.configuration import Settings
 from reconciler.manifests.problems import Problem
 from reconciler.manifests.shapes import credential_in
 from reconciler.model.paths import Trail
 from reconciler.model.values import Unknown
 
+ADDRESS_VARIABLE = "RECONCILER_BACKEND"
 REMOTE = "remote"
 HOW_TO_SET = (
     "The address of a remote backend never stands in a file: write `backend: remote`, and set "
@@ -29,6 +33,22 @@ RECIPIENT_MESSAGE = (
 _IDENTITY = re.compile(r"AGE-(SECRET-KEY|PLUGIN)-|PRIVATE KEY", re.IGNORECASE)
 
 Report = Callable[[Problem, Trail], None]
+
+
+def given_address(settings: Settings) -> str:
+    """The address of the command line, else that of the environment, else an empty string."""
+    given = (settings.backend or "").strip()
+    return given or settings.env.get(ADDRESS_VARIABLE, "").strip()
+
+
+def given_folder(settings: Settings) -> Path | None:
+    """The folder that a given address names; None for an address of another form, valid or not."""
+    scheme, _, path = given_address(settings).partition(":")
+    if scheme.lower() == "file":
+        path = unquote(path.removeprefix("//").removeprefix("localhost"))
+    elif scheme.lower() != "local":
+        return None
+    return Path(path).absolute() if path and path.isprintable() else None
 
 
 def quotable(document: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
@@ -57,7 +77,8 @@ def is_remote(backend: Any) -> bool:
 def recipients_of(encryption: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The recipients in a checked `encryption` section, each once."""
     age = (encryption or {}).get("age") or {}
-    return tuple(dict.fromkeys(age.get("recipients") or ()))
+    # The end of a block of YAML text is a line break, and the pattern lets it pass.
+    return tuple(dict.fromkeys(text.strip() for text in age.get("recipients") or ()))
 
 
 def refuse_address(path: str) -> None:

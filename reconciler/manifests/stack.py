@@ -35,7 +35,13 @@ from reconciler.manifests.load import load_documents, read_text
 from reconciler.manifests.paths import relative, require_file, require_inside, shown
 from reconciler.manifests.problems import Problem, Problems
 from reconciler.manifests.secret_inputs import SecretInputs
-from reconciler.manifests.shared_state import is_remote, quotable, recipients_of, refuse_address
+from reconciler.manifests.shared_state import (
+    given_folder,
+    is_remote,
+    quotable,
+    recipients_of,
+    refuse_address,
+)
 from reconciler.manifests.source_map import Document
 from reconciler.manifests.stack_schema import MAX_STACK_NAME, stack_schema
 from reconciler.manifests.type_schema import ID_SCHEMA
@@ -156,6 +162,7 @@ def _opened(
     environment = _readable(settings, layers, allowed, leaks, problems)
     context = Context(variables, environment, files)
     organization, source = _organization(layers, settings, context, problems)
+    declared_folder = _backend(layers, settings, context, allowed, leaks, problems)
     stack = Stack(
         name=_name(layers.document, root),
         environment=layers.environment,
@@ -166,7 +173,7 @@ def _opened(
         guards=Guards(**(layers.get("guards") or {})),
         refresh=Refresh(**(layers.get("refresh") or {})),
         admin_requests_per_minute=_pace(layers),
-        backend_path=_backend(layers, settings, context, allowed, leaks, problems),
+        backend_path=given_folder(settings) or declared_folder,
         backend_place=layers.place_of("backend"),
         needs_remote=is_remote(layers.get("backend")),
         recipients=recipients_of(layers.get("encryption")),
@@ -175,6 +182,7 @@ def _opened(
         project=_id_of(settings, "OPENAI_PROJECT_ID", problems),
         read_secret=inputs.read,
     )
+    files.withhold_folder(declared_folder)
     files.withhold_folder(stack.backend_path)
     manifests = layers.get("manifests")
     return OpenStack(

@@ -10,6 +10,7 @@ import pytest
 from reconciler.app.backend import location_of
 from reconciler.errors import StateError
 from reconciler.manifests import Settings, Stack
+from reconciler.manifests.shared_state import given_folder
 from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.secret import Secret
 from tests.conftest import Workspace
@@ -48,6 +49,23 @@ def test_an_address_of_the_environment_wins_over_the_stack_file(needs_remote: bo
 def test_an_address_of_the_command_line_wins_over_the_environment() -> None:
     location = location_of(stack(), settings(backend="az://box/shop", variable="s3://bucket/shop"))
     assert location.text == "az://box/shop"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "local:/var/states",
+        "LOCAL:states",
+        "local:a b%20c",
+        "file:///var/s%20b",
+        "file://localhost/s",
+    ],
+)
+def test_manifests_are_kept_out_of_the_folder_that_the_state_is_in(text: str) -> None:
+    given = settings(variable=f"{text}\n")
+    folder = location_of(stack(), given).folder
+    assert folder is not None
+    assert given_folder(given) == folder.absolute()
 
 
 def test_a_remote_backend_without_an_address_is_refused_at_its_place() -> None:

@@ -191,7 +191,7 @@ def test_an_export_does_not_pass_for_a_plan(exported: Workspace) -> None:
         ({"data": "e30="}, "the encrypted file is damaged"),
         ({"data": None}, "the encrypted file is damaged"),
         ({"content": "secret"}, "the encrypted file is damaged"),
-        ({"format": "other"}, "the file is not a saved plan"),
+        ({"format": "other", "stack": "reconciler-encrypted"}, "the file is not a saved plan"),
         ({"version": "x"}, "the file is not a saved plan"),
     ],
     ids=str,
@@ -201,6 +201,12 @@ def test_a_damaged_file_is_refused_in_a_sentence(
 ) -> None:
     edit(saved, "p.json", **changes)
     assert message in saved.run("show", "p.json", expect=1).err
+
+
+def test_characters_that_do_not_belong_into_the_data_are_not_skipped(saved: Workspace) -> None:
+    data = json.loads((saved.folder / "p.json").read_text())["data"]
+    edit(saved, "p.json", data=f"{data[:40]}\n{data[40:]}")
+    assert "the encrypted file is damaged" in saved.run("show", "p.json", expect=1).err
 
 
 def test_a_plan_stays_readable_when_the_stack_declares_no_encryption_any_more(

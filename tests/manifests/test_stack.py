@@ -560,6 +560,33 @@ class TestVariables:
         assert len(folder.problems()) == 1
 
 
+class TestGivenAddress:
+    def test_a_local_address_wins_over_the_folder_of_the_stack(
+        self, folder: Folder, tmp_path: Path
+    ) -> None:
+        folder.write(stack("{backend: {local: {path: a}}}"))
+        assert folder.load_stack(backend="local:b").backend_path == folder.root / "b"
+        folder.env["RECONCILER_BACKEND"] = f"file://{tmp_path}/s%20b"
+        assert folder.load_stack().backend_path == tmp_path / "s b"
+
+    @pytest.mark.parametrize("address", ["s3://bucket/b", "local:", "b", ""])
+    def test_another_address_leaves_the_folder_of_the_stack(
+        self, folder: Folder, address: str
+    ) -> None:
+        folder.write(stack("{backend: {local: {path: a}}}"))
+        assert folder.load_stack(backend=address).backend_path == folder.root / "a"
+
+    @pytest.mark.parametrize("state", ["a", "b"])
+    def test_no_manifest_reads_a_state_in_either_folder(self, folder: Folder, state: str) -> None:
+        text = (
+            f"kind: Agent\nmetadata: {{name: a}}\nspec: {{name: '${{file:{state}/x}}', model: m}}\n"
+        )
+        folder.write({**stack("{backend: {local: {path: a}}}"), f"{state}/x": "x", "m.yaml": text})
+        (problem,) = folder.problems(backend="local:b")
+        assert f'"{state}/x"' in problem
+        assert "state" in problem
+
+
 AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice"
 
@@ -606,6 +633,11 @@ class TestSharedState:
     def test_a_recipient_is_of_age_or_a_public_key(self, folder: Folder, recipient: str) -> None:
         folder.write(stack(f"{{encryption: {{age: {{recipients: ['{recipient}']}}}}}}"))
         assert folder.load_stack().recipients == (recipient,)
+
+    def test_a_recipient_in_a_block_of_text_has_no_line_break(self, folder: Folder) -> None:
+        spec = f"spec:\n  encryption:\n    age:\n      recipients:\n        - |\n          {SSH}\n"
+        folder.write({"reconciler.yaml": f"kind: Stack\n{spec}"})
+        assert folder.load_stack().recipients == (SSH,)
 
     def test_recipients_keep_their_order_and_count_once(self, folder: Folder) -> None:
         folder.write(stack(f"{{encryption: {{age: {{recipients: ['{SSH}', {AGE}, '{SSH}']}}}}}}"))

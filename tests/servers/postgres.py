@@ -150,7 +150,7 @@ class PostgresServer(Server):
             "unix_socket_directories": "",
             "fsync": "off",
             "full_page_writes": "off",
-            "max_connections": "200",
+            "max_connections": "400",
             "shared_buffers": "32MB",
         }
         words = [f"--{name}={value}" for name, value in settings.items()]
@@ -191,10 +191,10 @@ class PgBouncer(Server):
                 auth_type = scram-sha-256
                 auth_file = {users}
                 pool_mode = transaction
-                default_pool_size = 4
+                default_pool_size = 3
                 max_client_conn = 200
                 server_login_retry = 1
-                server_idle_timeout = 5
+                server_idle_timeout = 1
             """),
             encoding="utf-8",
         )

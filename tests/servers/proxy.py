@@ -127,7 +127,7 @@ class Proxy:
     def lose_answer(self, marker: bytes = b"") -> threading.Event:
         """Forward the next request that contains `marker`, and reset instead of answering.
 
-        The event is set once that happened. An empty marker matches any request.
+        The event is set when the client sees the reset. An empty marker matches any request.
         """
         return self._set_trap(_Trap(marker, forwards=True))
 
@@ -196,8 +196,8 @@ class Proxy:
         while chunk := self._receive(connection.client):
             trap = self._matching_trap(connection, chunk)
             if trap is not None and not trap.forwards:
+                trap.sprung.set()  # first, so that whoever sees the reset also sees the event
                 connection.reset()
-                trap.sprung.set()
                 break
             if not self._forward(connection, chunk, connection.server):
                 break
@@ -208,8 +208,8 @@ class Proxy:
             with self._lock:
                 trap = connection.awaiting
             if trap is not None:
+                trap.sprung.set()  # first, so that whoever sees the reset also sees the event
                 connection.reset()
-                trap.sprung.set()
                 break
             if not self._forward(connection, chunk, connection.client):
                 break

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
 from reconciler.state.remote.postgres_connections import ATTEMPTS, Connections, unless
-from reconciler.state.remote.postgres_sql import MIGRATIONS, in_schema, print_sql
+from reconciler.state.remote.postgres_sql import in_schema, print_sql
 from reconciler.state.remote.proof import prove
 from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
 
@@ -58,9 +58,10 @@ class PostgresStorage:
 
     def prepare(self) -> None:
         """Create or migrate the tables, if they are not as this version needs them."""
+        deadline = self._connections.deadline()
         for _ in range(ATTEMPTS):
-            version = self._read_version()
-            if version == len(MIGRATIONS) or self._migrate(version):
+            version = self._read_version(deadline)
+            if version == len(postgres_sql.MIGRATIONS) or self._migrate(version, deadline):
                 return
         raise postgres_errors.incomplete_error(self._target)
 
@@ -76,7 +77,7 @@ class PostgresStorage:
             return Tail()
         signed_at, renewals, _, _ = rows[0]
         segments = [StoredBody(number, body) for _, _, number, body in rows if number is not None]
-        return Tail(segments, signed_at, renewals)
+        return Tail(tuple(segments), signed_at, renewals)
 
     def now(self) -> float:
         """The database's clock."""
@@ -85,16 +86,17 @@ class PostgresStorage:
 
     def claim(self, segment: StoredBody, *, epoch: int, seen: Tail) -> None:
         """Take the lease if the head, the epoch and the signs of life are still as seen."""
-        operation = postgres_errors.CLAIM
-        self._write(operation, postgres_sql.ENSURE_STATE)
+        operation, deadline = postgres_errors.CLAIM, self._connections.deadline()
+        self._write(operation, postgres_sql.ENSURE_STATE, deadline=deadline)
         parameters = {"epoch": epoch, "renewals": seen.renewals}
-        self._take_number(operation, postgres_sql.CLAIM, segment, parameters)
+        self._take_number(operation, postgres_sql.CLAIM, segment, parameters, deadline)
         self._epoch = epoch
 
     def append(self, segment: StoredBody, *, epoch: int) -> None:
         """Append a segment if the epoch holds the lease and the number is the next."""
         self._epoch = epoch
-        self._take_number("write to the state", postgres_sql.APPEND, segment, {"epoch": epoch})
+        operation, deadline = "write to the state", self._connections.deadline()
+        self._take_number(operation, postgres_sql.APPEND, segment, {"epoch": epoch}, deadline)
 
     def renew(self, *, epoch: int) -> bool:
         """Give a sign of life; always True, as none of them needs a segment."""
@@ -140,12 +142,18 @@ class PostgresStorage:
         self._connections.close()
 
     def _take_number(
-        self, operation: str, statement: str, segment: StoredBody, parameters: Mapping[str, object]
+        self,
+        operation: str,
+        statement: str,
+        segment: StoredBody,
+        parameters: Mapping[str, object],
+        deadline: float,
     ) -> None:
         values = {"number": segment.number, "body": segment.body, **parameters}
-        if self._write(operation, statement, values):
+        if self._write(operation, statement, values, deadline=deadline):
             return
-        rows = self._read(operation, postgres_sql.LOOK, {"number": segment.number})
+        values = {"number": segment.number}
+        rows = self._read(operation, postgres_sql.LOOK, values, deadline=deadline)
         digest = hashlib.sha256(segment.body).digest()
         if not rows or rows[0][2] != digest:
             raise self._fenced(operation, rows)
@@ -161,14 +169,24 @@ class PostgresStorage:
         )
 
     def _read(
-        self, operation: str, statement: str, parameters: Mapping[str, object] | None = None
+        self,
+        operation: str,
+        statement: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        deadline: float | None = None,
     ) -> list[Row]:
-        return self._execute(operation, statement, parameters, PRIVILEGES_TO_READ)
+        return self._execute(operation, statement, parameters, PRIVILEGES_TO_READ, deadline)
 
     def _write(
-        self, operation: str, statement: str, parameters: Mapping[str, object] | None = None
+        self,
+        operation: str,
+        statement: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        deadline: float | None = None,
     ) -> list[Row]:
-        return self._execute(operation, statement, parameters, PRIVILEGES_TO_WRITE)
+        return self._execute(operation, statement, parameters, PRIVILEGES_TO_WRITE, deadline)
 
     def _execute(
         self,
@@ -176,6 +194,7 @@ class PostgresStorage:
         statement: str,
         parameters: Mapping[str, object] | None,
         privileges: Sequence[str],
+        deadline: float | None,
     ) -> list[Row]:
         """Run one statement. An empty list says that it found, or wrote, nothing."""
         query = in_schema(statement, self._target.schema)
@@ -187,12 +206,19 @@ class PostgresStorage:
         }
 
         def work(connection: Connection) -> list[Row]:
-            cursor = connection.execute(query, values, binary=True)
-            return cursor.fetchall() if cursor.description else []
+            with unless(postgres_errors.TAKEN):
+                cursor = connection.execute(query, values, binary=True)
+                return cursor.fetchall() if cursor.description else []
+            return []
 
-        return self._connections.run(operation, work, privileges=privileges)
+        return self._connections.run(
+            operation,
+            work,
+            deadline=self._connections.deadline() if deadline is None else deadline,
+            privileges=privileges,
+        )
 
-    def _read_version(self) -> int | None:
+    def _read_version(self, deadline: float) -> int | None:
         """The version of the tables; None where there are none. Raises StateError for a newer."""
         query = in_schema(postgres_sql.READ_VERSION, self._target.schema)
 
@@ -201,15 +227,15 @@ class PostgresStorage:
                 return connection.execute(query).fetchall()
             return []
 
-        rows = self._connections.run("read the version of the tables", work)
+        rows = self._connections.run("read the version of the tables", work, deadline=deadline)
         if not rows:
             return None
         version: int = rows[0][0]
-        if version > len(MIGRATIONS):
-            raise postgres_errors.newer_error(self._target, version, len(MIGRATIONS))
+        if version > len(postgres_sql.MIGRATIONS):
+            raise postgres_errors.newer_error(self._target, version, len(postgres_sql.MIGRATIONS))
         return version
 
-    def _migrate(self, version: int | None) -> bool:
+    def _migrate(self, version: int | None, deadline: float) -> bool:
         """Bring the tables up to date in one transaction; False if another program was faster."""
 
         def work(connection: Connection) -> bool:
@@ -218,7 +244,9 @@ class PostgresStorage:
                 return True
             return False
 
-        return self._connections.run(postgres_errors.CREATE_TABLES, work, privileges=("CREATE",))
+        return self._connections.run(
+            postgres_errors.CREATE_TABLES, work, deadline=deadline, privileges=("CREATE",)
+        )
 
     def _migrate_within(self, connection: Connection, version: int | None) -> None:
         def execute(statement: str, **parameters: object) -> list[Row]:
@@ -233,9 +261,9 @@ class PostgresStorage:
             version = execute(postgres_sql.READ_VERSION)[0][0]
         elif not execute(postgres_sql.SCHEMA_EXISTS, schema=self._target.schema):
             execute(postgres_sql.CREATE_SCHEMA)
-        for migration in MIGRATIONS[version or 0 :]:
+        for migration in postgres_sql.MIGRATIONS[version or 0 :]:
             execute(migration)
-        execute(postgres_sql.WRITE_VERSION, version=len(MIGRATIONS))
+        execute(postgres_sql.WRITE_VERSION, version=len(postgres_sql.MIGRATIONS))
 
     @property
     def _lock_timeout(self) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from reconciler.errors import StateError
-from reconciler.state.remote.postgres_sql import DEFAULT_SCHEMA, SCHEMA_NAME
+from reconciler.state.remote.postgres_sql import DEFAULT_SCHEMA, checked_schema
 
 SCHEMES = ("postgresql", "postgres")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]{1,5})?")
@@ -49,12 +49,7 @@ def parse(url: str) -> PostgresAddress:
     if scheme not in SCHEMES or not are_hosts or "@" in user_info + database + query:
         raise invalid_address()
     options = dict(_options(query))
-    schema = options.pop("schema", DEFAULT_SCHEMA)
-    if not SCHEMA_NAME.fullmatch(schema):
-        raise StateError(
-            f"the schema {schema!r} in the address of the state is not a plain name",
-            hint="use lower-case letters, digits and underscores, as in ?schema=reconciler",
-        )
+    schema = checked_schema(options.pop("schema", DEFAULT_SCHEMA))
     _, _, password = user_info.partition(":")
     secrets = {password, options.get("password", ""), options.get("sslpassword", "")}
     kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0] != "schema"]

@@ -57,16 +57,16 @@ class Connections:
         operation: str,
         work: Callable[[Connection], T],
         *,
+        deadline: float,
         privileges: Sequence[str] = ("SELECT",),
     ) -> T:
         """Do `work`, again if the connection breaks: the work must be safe to repeat.
 
         Raises StateError in terms of `operation`; where a permission is missing, with the grants of
-        `privileges` that would cure it.
+        `privileges` that would cure it. At the latest, it does so at the `deadline`.
         """
         import psycopg
 
-        deadline = time.monotonic() + self._patience
         attempts_left = ATTEMPTS
         while True:
             attempts_left -= 1
@@ -74,12 +74,16 @@ class Connections:
                 with self._lend(operation, deadline) as connection:
                     return work(connection)
             except psycopg.errors.InsufficientPrivilege as error:
-                raise self._permission_error(operation, str(error), privileges) from error
+                raise self._permission_error(operation, str(error), privileges, deadline) from error
             except psycopg.Error as error:
                 problem = self._problem(operation, error, deadline)
                 may_repeat = _may_repeat(error) and isinstance(problem, UnreachableError)
                 if not may_repeat or not attempts_left or time.monotonic() >= deadline:
                     raise problem from error
+
+    def deadline(self) -> float:
+        """When an operation that begins now must have ended, on the monotonic clock."""
+        return time.monotonic() + self._patience
 
     def close(self) -> None:
         """Close idle connections now, and those in use when their work ends."""
@@ -110,7 +114,8 @@ class Connections:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return self._connect(operation, min(CONNECT_SECONDS, deadline - time.monotonic()))
+        seconds = max(0.0, deadline - time.monotonic())
+        return self._connect(operation, min(CONNECT_SECONDS, seconds))
 
     def _give_back(self, connection: Connection) -> None:
         if connection.closed:
@@ -150,8 +155,9 @@ class Connections:
             return self._result(outcome, seconds)
         except TimeoutError:
             raise postgres_errors.silent_error(self._address, operation, seconds) from None
-        except psycopg.ProgrammingError:
-            # libpq could not read the address. Its message may quote a part of the password.
+        except (psycopg.ProgrammingError, ValueError):
+            # libpq could not read the address, or the host is no name at all (a UnicodeError). The
+            # message may quote a part of the password.
             raise postgres_address.invalid_address() from None
         except psycopg.Error as error:
             raise postgres_errors.connection_error(
@@ -201,16 +207,19 @@ class Connections:
         return postgres_errors.statement_error(self._address, operation, sqlstate, str(error))
 
     def _permission_error(
-        self, operation: str, words: str, privileges: Sequence[str]
+        self, operation: str, words: str, privileges: Sequence[str], deadline: float
     ) -> StateError:
         query = postgres_sql.MISSING_PRIVILEGES.encode()
         values = {"schema": self._address.schema, "privileges": list(privileges)}
+
+        def look(connection: Connection) -> list[Any]:
+            with unless(postgres_errors.ANY):
+                return connection.execute(query, values).fetchall()
+            return []
+
         missing: list[Any] = []
-        with suppress(StateError):  # the hint is less precise then
-            missing = self.run(
-                "look up permissions",
-                lambda connection: connection.execute(query, values).fetchall(),
-            )
+        with suppress(StateError):  # without it, the hint is less precise
+            missing = self.run("look up permissions", look, deadline=deadline)
         return postgres_errors.permission_error(self._address, operation, words, missing)
 
 
@@ -242,29 +251,30 @@ def _may_repeat(error: psycopg.Error) -> bool:
 class _Watchdog:
     """Hangs up on a connection that is still busy at the deadline, so that its user gets an error.
 
-    The socket is only shut down, and its user closes it: no other thread can then meet a file
-    descriptor that meanwhile belongs to something else.
+    It has a file descriptor of its own for the socket: libpq may close its own at any time, and the
+    number may then belong to something else.
     """
 
     def __init__(self, connection: Connection, deadline: float) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._is_over = False
-        seconds = max(0.0, deadline - time.monotonic())
-        self._timer = threading.Timer(seconds, self._hang_up)
+        self._descriptor = -1
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._hang_up)
         self._timer.daemon = True
 
     def __enter__(self) -> None:
+        self._descriptor = os.dup(self._connection.fileno())
         self._timer.start()
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._is_over = True
         self._timer.cancel()
+        with self._lock:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _hang_up(self) -> None:
         with self._lock:
-            if self._is_over or self._connection.closed:
+            if self._descriptor < 0:
                 return
-            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as peer:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as peer:
                 peer.shutdown(socket.SHUT_RDWR)

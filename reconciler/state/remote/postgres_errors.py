@@ -21,8 +21,8 @@ COLLISION = re.compile(r"23505|42P0[67]|42710|40001|40P01")
 CREATE_TABLES = "create the tables of states"
 CLAIM = "claim the state"
 NO_TABLES = re.compile(r"42P01|3F000")
-NO_PERMISSION = "42501"
-TAKEN = "23505"
+TAKEN = re.compile(r"23505")
+ANY = re.compile(r".*")
 _READ_ONLY = "25006"
 _CANNOT_SERVE = re.compile(r"53...|55P03|57014|40...|58...")
 
@@ -35,7 +35,7 @@ def connection_error(address: PostgresAddress, words: str, *, seconds: float) ->
             values = {
                 "address": address.shown,
                 "database": address.database,
-                "seconds": f"{seconds:g}",
+                "seconds": f"{seconds:.2g}",
             }
             return kind(sentence.format(**values), hint=hint.format(**values))
     return UnreachableError(
@@ -47,7 +47,7 @@ def connection_error(address: PostgresAddress, words: str, *, seconds: float) ->
 _CONNECTION_ERRORS: Sequence[tuple[str, str, str, bool]] = (
     (
         r"resolve host|translate host name",
-        "the host of {address} has no known network address",
+        "the host name in {address} cannot be resolved",
         "check the spelling of the host, and the DNS of this machine",
         True,
     ),
@@ -107,7 +107,7 @@ _CONNECTION_ERRORS: Sequence[tuple[str, str, str, bool]] = (
     ),
     (
         r"support SSL|SSL required|SSL error|certificate|sslmode",
-        "{address} and this machine do not agree on TLS",
+        "no TLS connection to {address} could be set up",
         "check sslmode and sslrootcert in the address",
         False,
     ),
@@ -124,8 +124,8 @@ def statement_error(
         kind = StateError if operation in (CREATE_TABLES, CLAIM) else UnreachableError
         return kind(
             f"cannot {operation}: the server at {address.shown} is read-only, such as a standby is",
-            hint="use the address of the primary, or list all hosts with "
-            "?target_session_attrs=read-write",
+            hint="use the address of the primary, or list all hosts, of which the primary is used: "
+            "postgresql://user:password@one,two/database",
         )
     if NO_TABLES.fullmatch(sqlstate):
         return UnusedStorageError(
@@ -163,7 +163,7 @@ def permission_error(
 def silent_error(address: PostgresAddress, operation: str, seconds: float) -> UnreachableError:
     """The server did not answer in time. Whether it did what was asked is unknown."""
     return UnreachableError(
-        f"cannot {operation}: {address.shown} did not answer within {seconds:g} seconds",
+        f"cannot {operation}: {address.shown} did not answer within {seconds:.2g} seconds",
         hint="check the server and the network, then run the command again",
     )
 

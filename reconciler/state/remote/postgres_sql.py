@@ -14,10 +14,11 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from reconciler.errors import StateError
+
 DEFAULT_SCHEMA = "reconciler"
 
-SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-"""Schema names that need no quotes in SQL."""
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 MIGRATIONS: Sequence[str] = (
     """\
@@ -240,6 +241,16 @@ _PLACEHOLDER = re.compile(r"(?<=\bSCHEMA )SCHEMA\b|\bSCHEMA(?=\.)")
 """`SCHEMA` where it is a name: before a dot, and after the keyword `SCHEMA`."""
 
 
+def checked_schema(name: str) -> str:
+    """The name, if it needs no quotes in SQL. Raises StateError for any other."""
+    if not _SCHEMA_NAME.fullmatch(name):
+        raise StateError(
+            f"the Postgres schema {name!r} is not a plain name",
+            hint="use lower-case letters, digits and underscores, as in ?schema=reconciler",
+        )
+    return name
+
+
 @cache
 def in_schema(statement: str, schema: str) -> bytes:
     """A statement of this module for the tables of one schema."""
@@ -251,6 +262,7 @@ def print_sql(schema: str = DEFAULT_SCHEMA, *, role: str = "") -> str:
 
     With `role`, that role is granted what applying needs; without, the grants are comments.
     """
+    checked_schema(schema)
     statements = [
         "-- The tables in which reconciler keeps shared states. Run this once, as the owner of the database.",
         "BEGIN;",
