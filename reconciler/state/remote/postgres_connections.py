@@ -251,10 +251,10 @@ def _may_repeat(error: psycopg.Error) -> bool:
 
 
 class _Watchdog:
-    """Hangs up on connections that are still busy at their deadline, so that their users get errors.
+    """Hangs up on connections still busy at their deadline, so that their users get errors.
 
-    One thread serves all. It need not wake for each operation: it sleeps until the earliest deadline
-    it knows, and ends if nothing is busy then.
+    One thread serves all. It need not wake for each operation: it sleeps until the earliest
+    deadline it knows, and ends if nothing is busy then.
     """
 
     def __init__(self) -> None:
