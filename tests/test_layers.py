@@ -55,7 +55,7 @@ LIBRARIES = {
     "starlette": {"emulator/"},
     "uvicorn": {"emulator/"},
     "sqlite3": {"state/"},
-    "psycopg": {"state/remote/postgres"},
+    "psycopg": {"state/remote/postgres/"},
     "obstore": {"state/remote/bucket.py"},
     "cryptography": {"state/encryption.py"},
     "pyrage": {"state/encryption.py"},

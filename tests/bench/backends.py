@@ -17,7 +17,7 @@ from reconciler.state import StateStore
 from reconciler.state.encryption import NoEncryption
 from reconciler.state.remote.object_store import ObjectStorage
 from reconciler.state.remote.opening import open_log
-from reconciler.state.remote.postgres import PostgresStorage
+from reconciler.state.remote.postgres.storage import PostgresStorage
 from reconciler.state.remote.storage import LogStorage
 from tests.bench import workloads
 from tests.bench.results import Figure, Results

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 from reconciler.errors import StateError
-from reconciler.state.remote import postgres_sql
-from reconciler.state.remote.postgres import PostgresStorage, print_sql
+from reconciler.state.remote.postgres import sql as postgres_sql
+from reconciler.state.remote.postgres.storage import PostgresStorage, print_sql
 from reconciler.state.remote.storage import FencedError, StoredBody, Tail, UnreachableError
 from tests.servers.postgres import PASSWORD, Database, PostgresServer, free_port
 from tests.servers.proxy import Proxy

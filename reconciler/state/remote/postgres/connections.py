@@ -19,8 +19,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.errors import StateError
-from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
-from reconciler.state.remote.postgres_address import PostgresAddress
+from reconciler.state.remote.postgres import address as postgres_address
+from reconciler.state.remote.postgres import errors as postgres_errors
+from reconciler.state.remote.postgres import sql as postgres_sql
+from reconciler.state.remote.postgres.address import PostgresAddress
 from reconciler.state.remote.storage import UnreachableError
 
 if TYPE_CHECKING:
