@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -304,6 +305,25 @@ class TestTails:
         proxy.fault("list", trimmed_after)
         assert numbers(behind.tail(1)) in ([3], [2, 3])
         assert numbers(behind.tail(1)) == [3]
+
+    def test_segments_appended_during_the_reading_leave_no_gap(
+        self, behind: ObjectStorage, storage: ObjectStorage, proxy: HttpProxy
+    ) -> None:
+        first_was_absent = threading.Event()
+
+        def answered(request: Request, forward: Forward) -> Answer:
+            answer = forward(request)
+            first_was_absent.set()
+            return answer
+
+        def appended_before(request: Request, forward: Forward) -> Answer:
+            first_was_absent.wait()
+            append(storage, 1, 2)
+            return forward(request)
+
+        proxy.fault("read", answered)
+        proxy.fault("list", appended_before)
+        assert numbers(behind.tail(0)) == [1, 2]
 
     def test_more_segments_than_a_page_of_a_listing_are_read(
         self, opened: Opener, s3_place: Place, proxied: Proxied
