@@ -153,10 +153,14 @@ class TestAppending:
         append(behind, 1)
         assert numbers(behind.tail(0)) == [1]
 
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [(503, "SlowDown"), (500, "InternalError"), (429, "TooMany"), (400, "RequestTimeout")],
+    )
     def test_an_overloaded_server_is_asked_again(
-        self, behind: ObjectStorage, proxy: HttpProxy
+        self, behind: ObjectStorage, proxy: HttpProxy, status: int, code: str
     ) -> None:
-        proxy.fault("write", faults.answering(503, "SlowDown"), times=2)
+        proxy.fault("write", faults.answering(status, code))
         append(behind, 1)
         assert numbers(behind.tail(0)) == [1]
 
