@@ -25,7 +25,7 @@ from reconciler.cli.failures import exit_code
 from reconciler.cli.main import COMMANDS, cli
 from reconciler.cli.options import FORMATS
 from reconciler.emulator import FAULT_HELP
-from reconciler.engine.refresh.audit_trust import is_reported_in_audit_log
+from reconciler.engine.refresh.affected_scopes import is_reported_in_audit_log
 from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from reconciler.cli.failures import redactor
-from reconciler.cli.options import GlobalOptions, global_options
+from reconciler.cli.options import GlobalOptions, global_options, lock_option
 from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
 from reconciler.render.escape import terminal
@@ -14,6 +14,7 @@ from reconciler.render.escape import terminal
 @click.command("migrate")
 @click.option("--to", "target", metavar="ADDRESS", help="The address that the state moves to.")
 @click.option("--print-sql", is_flag=True, help="Print the SQL that prepares a Postgres database.")
+@lock_option
 @global_options
 def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
     """Move the state to another backend, with its journal and history."""
@@ -21,7 +22,7 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
     from reconciler.state.address import parse_address, secret_parts
 
     if print_sql:
-        from reconciler.state.remote.postgres import print_sql as sql_of_tables
+        from reconciler.state.remote.postgres.storage import print_sql as sql_of_tables
 
         click.echo(sql_of_tables())
         return 0
@@ -61,6 +62,7 @@ def check(options: GlobalOptions) -> int:
 
 
 @click.command("rekey")
+@lock_option
 @global_options
 def rekey(options: GlobalOptions) -> int:
     """Encrypt the state again, for the recipients that the stack declares."""

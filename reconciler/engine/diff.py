@@ -121,7 +121,7 @@ def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> 
 
 def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str, Any]:
     """The fields that the server did not take as asked, with what it shows instead."""
-    found: dict[str, Any] = {}
+    otherwise: dict[str, Any] = {}
     for name, value in asked.items():
         field = kind.by_name[name]
         shown = shown_value(field, live, value)
@@ -134,8 +134,8 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
             continue
         left, right = comparable(field.type, value, with_missing(field.type, shown, value))
         if not same(left, right):
-            found[name] = right
-    return found
+            otherwise[name] = right
+    return otherwise
 
 
 def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
@@ -237,11 +237,11 @@ def _changes_of(
         return
     if same(value, shown):  # what is equal as it stands need not be made comparable first
         return
-    found = _shown_changes(field, value, live, record, known=prior)
-    if prior is None and any(item.forces_replacement for item in found):
+    changes = _shown_changes(field, value, live, record, known=prior)
+    if prior is None and any(change.forces_replacement for change in changes):
         # Nothing is replaced for what an answer lacks or hides: without a record that is taken to be as declared.
-        found = _shown_changes(field, value, live, record, known=value)
-    yield from found
+        changes = _shown_changes(field, value, live, record, known=value)
+    yield from changes
 
 
 def _shown_changes(
@@ -341,8 +341,8 @@ def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[F
         yield FieldChange((field.name,), before, after, origin, field.replaces())
         return
     parts = _unlike_parts(before, after) if isinstance(before, Mapping) else (before, after)
-    found = list(_deep(*parts)) or [((), before, after)]
-    for path, old, new in found:
+    differences = list(_deep(*parts)) or [((), before, after)]
+    for path, old, new in differences:
         forces = field.replaces(path)
         yield FieldChange(
             (field.name, *path), old, new, origin, forces, note=_note(old, new, origin)
@@ -363,10 +363,10 @@ def _unlike_parts(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two maps without what is the same in both: of ten thousand files in a store, a few differ."""
-    alike = {key for key, item in before.items() if key in after and same(item, after[key])}
+    alike = {key for key, element in before.items() if key in after and same(element, after[key])}
     return (
-        {key: item for key, item in before.items() if key not in alike},
-        {key: item for key, item in after.items() if key not in alike},
+        {key: element for key, element in before.items() if key not in alike},
+        {key: element for key, element in after.items() if key not in alike},
     )
 
 
@@ -388,7 +388,7 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
                 diff_instance.custom_report_result("values_changed", level, {})
             return True
 
-    found = DeepDiff(
+    differences = DeepDiff(
         before,
         after,
         view="tree",
@@ -398,7 +398,7 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
         custom_operators=[AsAWhole(types=[SecretValue])],
     )
     leaves: dict[tuple[str | int, ...], tuple[Any, Any]] = {}
-    for level in (level for levels in found.values() for level in levels):
+    for level in (level for levels in differences.values() for level in levels):
         path = tuple(level.path(output_format="list"))
         # What left a list and what came into it are two findings, and may have the same index.
         old, new = leaves.get(path, (None, None))
@@ -419,14 +419,14 @@ def _overlaid(value: Any, live: Any, path: Sequence[str | int]) -> Any:
     for part in path[:-1]:
         target, source = _down(target, part), _down(source, part)
     last = path[-1]
-    found = _down(source, last)
+    element = _down(source, last)
     if isinstance(target, dict):
-        if found is None:
+        if element is None:
             target.pop(last, None)
         else:
-            target[last] = found
+            target[last] = element
     elif isinstance(target, list) and isinstance(last, int) and last < len(target):
-        target[last] = found
+        target[last] = element
     return result
 
 

@@ -78,11 +78,11 @@ def find_cycle(needs: Mapping[Node, Collection[Node]]) -> list[Node]:
 
 def closure(needs: Mapping[Node, Collection[Node]], start: Iterable[Node]) -> set[Node]:
     """The nodes of `start` and everything that they need, directly or not."""
-    found: set[Node] = set()
+    reached: set[Node] = set()
     pending = [node for node in start if node in needs]
     while pending:
         node = pending.pop()
-        if node not in found:
-            found.add(node)
+        if node not in reached:
+            reached.add(node)
             pending.extend(need for need in needs[node] if need in needs)
-    return found
+    return reached

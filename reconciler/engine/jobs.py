@@ -43,7 +43,7 @@ def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Chan
         change,
         job_progress=standing if phase is Phase.RUNNING else "",
         wait_for_job=waits and phase is Phase.RUNNING,
-        results=job.found(live.attributes),
+        results=job.final_results(live.attributes),
         warnings=(*change.warnings, f"{failed}--replace {change.address}")
         if phase is Phase.FAILED
         else change.warnings,
@@ -77,7 +77,7 @@ def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
         return replace(
             shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost
         )
-    has_product = job.product is not None and job.product in job.found(live.attributes)
+    has_product = job.product is not None and job.product in job.final_results(live.attributes)
     is_removable = has_product or kind.removal is Removal.DELETE
     if shown.on_remove == OnRemove.DELETE and is_removable:
         lost = job.destroys if has_product else kind.destroys

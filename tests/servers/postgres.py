@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -77,10 +77,21 @@ class Server:
     port: int = field(default_factory=free_port)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="server-")))
     process: subprocess.Popen[bytes] | None = None
+    stop_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
     def spawn(self, *command: str | Path) -> subprocess.Popen[bytes]:
-        """Start a command as an unprivileged user; its output goes to `log`."""
+        """Start a command as an unprivileged user; its output goes to `log`.
+
+        Where Linux can do it, the command is stopped with us, even if we are killed.
+        """
         account = user()
+        if shutil.which("setpriv"):
+            command = (
+                "setpriv",
+                "--pdeathsig",
+                self.stop_signal.name.removeprefix("SIG"),
+                *command,
+            )
         if account is not None:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         with (self.folder / "log").open("ab") as log:
@@ -113,7 +124,7 @@ class Server:
     def stop(self) -> None:
         """Stop at once, as in a crash; safe to call twice."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGQUIT)  # the postmaster takes its children along
+            self.process.send_signal(self.stop_signal)
             self.process.wait(START_SECONDS)
             self.process = None
 
@@ -127,6 +138,8 @@ class Server:
 class PostgresServer(Server):
     """PostgreSQL without fsync."""
 
+    stop_signal: ClassVar[signal.Signals] = signal.SIGQUIT
+    """An immediate shutdown: the postmaster takes its children along."""
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def initialize(self) -> None:

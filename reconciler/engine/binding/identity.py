@@ -22,14 +22,14 @@ def identity_of(kind: Kind, project: str | None, project_id: str | None, id: str
 
 def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
     """The declared addresses that are bound to each object."""
-    found: dict[Identity, list[Address]] = defaultdict(list)
+    addresses: dict[Identity, list[Address]] = defaultdict(list)
     for address, binding in snapshot.bindings.items():
         if binding.live is not None:
             project_id = snapshot.project_id(address.project)
-            found[
+            addresses[
                 identity_of(snapshot.kind(address), address.project, project_id, binding.live.id)
             ].append(address)
-    return found
+    return addresses
 
 
 def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from reconciler.engine.binding.attempts import CreateAttempt
-from reconciler.engine.binding.matcher import Matcher, is_gone, member_ids
+from reconciler.engine.binding.claims import member_ids
+from reconciler.engine.binding.matcher import Matcher
+from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject
 
@@ -51,13 +53,15 @@ def unmanaged_objects(matcher: Matcher, leftovers: Leftovers) -> Iterator[LiveOb
     """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
     copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
     listed = [live for objects in matcher.live.listed.values() for live in objects.values()]
-    members = matcher.members | matcher.delivered_keys
+    members = matcher.claims.members | matcher.claims.delivered_keys
     for live in listed:
         members |= set(member_ids(live.own_calls.values()))
     for live in listed:
         has_our_mark = matcher.ownership.address(live.mark) is not None
         is_copy = (live.kind.name, live.id) in copies
-        is_ours = live.id in members or matcher.is_claimed(live) or (has_our_mark and not is_copy)
+        is_ours = (
+            live.id in members or matcher.claims.is_claimed(live) or (has_our_mark and not is_copy)
+        )
         is_builtin = (
             live.kind.always_exists or live.kind.read_only_reason(live.attributes) is not None
         )
@@ -72,7 +76,7 @@ def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
     """
     for address, objects in matcher.marks.items():
         for live in objects:
-            if not matcher.is_claimed(live) and (live.kind.job is None or live.runs):
+            if not matcher.claims.is_claimed(live) and (live.kind.job is None or live.runs):
                 yield address, live
 
 
@@ -93,7 +97,7 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
     for address, attempts in matcher.ownership.create_attempts.items():
         if address not in matcher.declared and address not in matcher.records:
             continue
-        wanted = matcher.wanted.get(address)
+        wanted = matcher.keys.wanted.get(address)
         if wanted is None and address in matcher.declared:
             continue  # not known yet what is wanted, so any of them may be it
         earlier = [
@@ -116,9 +120,9 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         live
         for live in matcher.live.objects(address.kind, address.project)
         if live.mark is None
-        and not matcher.is_claimed(live)
+        and not matcher.claims.is_claimed(live)
         and not is_gone(live)
-        and matcher.is_free(live, address)
+        and matcher.keys.is_free(live, address)
         and attempt.can_have_made(live)
     ]
     if attempt.id is not None:
@@ -130,6 +134,6 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         if attempt.identity
         and attempt.identity in live.kind.identities(live.attributes)
         and live.attributes.get("created_at") is not None
-        and live.id not in matcher.members
+        and live.id not in matcher.claims.members
     ]
     return alike if len(alike) == 1 else []

@@ -112,4 +112,4 @@ class Marks:
                     continue
                 if live.id not in marked[address] or live.project == address.project:
                     marked[address][live.id] = live
-        return {address: list(found.values()) for address, found in marked.items()}
+        return {address: list(by_id.values()) for address, by_id in marked.items()}

@@ -71,9 +71,13 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
 
 def _present_names(inputs: PlanInputs) -> dict[str, str]:
     """For each name of a project that the configuration no longer has, the name that the project has now."""
-    definers = {item.address.name: item for item in inputs.resources if item.kind.defines_project}
+    definers = {
+        declared_project.address.name: declared_project
+        for declared_project in inputs.resources
+        if declared_project.kind.defines_project
+    }
     known = {*definers, *inputs.projects}
-    declared = {item.address for item in definers.values()}
+    declared = {declared_project.address for declared_project in definers.values()}
     by_id = {id: name for name, id in inputs.projects.items()}
     names: dict[str, str] = {}
     for name, resource in definers.items():
@@ -101,11 +105,11 @@ def _renamed(address: Address, names: Mapping[str, str]) -> Address:
 def _moved_records(
     records: Mapping[Address, Record], stored: Mapping[Address, Address]
 ) -> dict[Address, Record]:
-    found = {}
+    moved = {}
     for address, record in records.items():
         present = stored.get(address, address)
         depends_on = tuple(stored.get(need, need) for need in record.depends_on)
         if present != address or depends_on != record.depends_on:
             record = replace(record, address=present, depends_on=depends_on)
-        found[present] = record
-    return dict(sorted(found.items(), key=lambda item: item[0].sort_key))
+        moved[present] = record
+    return dict(sorted(moved.items(), key=lambda item: item[0].sort_key))

@@ -21,10 +21,10 @@ from reconciler.model.values import FileSet, Reference, Spec, substitute
 
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
     """An object as a spec: what the API shows, and what we remember of fields that it never shows."""
-    shown = {item.name: live.value(item.name) for item in live.kind.fields}
-    for item in live.kind.fields:
-        if item.readable is Readable.NEVER and record is not None:
-            shown[item.name] = record.applied.get(item.name)
+    shown = {field.name: live.value(field.name) for field in live.kind.fields}
+    for field in live.kind.fields:
+        if field.readable is Readable.NEVER and record is not None:
+            shown[field.name] = record.applied.get(field.name)
     return {name: value for name, value in shown.items() if value is not None}
 
 
@@ -42,9 +42,9 @@ def drift_of(
         if is_wanted and _is_as_applied(snapshot, record, changes.get(address), specs.get(address)):
             continue
         if is_wanted and snapshot.was_listed(address, record.id):
-            found = _recorded_drift(snapshot, address, record)
-            if found is not None:
-                yield found
+            drift = _recorded_drift(snapshot, address, record)
+            if drift is not None:
+                yield drift
     for address, change in changes.items():
         # With the record lost, a marked object is compared with what is declared: that is what we last wanted.
         if (
@@ -82,9 +82,9 @@ def _same_files(applied: FileSet, declared: Any) -> bool:
         isinstance(declared, FileSet)
         and len(applied.members) == len(declared.members)
         and all(
-            (one.key, one.content, one.attributes, one.chunking_strategy)
-            == (other.key, other.content, other.attributes, other.chunking_strategy)
-            for one, other in zip(applied.members, declared.members, strict=True)
+            (left.key, left.content, left.attributes, left.chunking_strategy)
+            == (right.key, right.content, right.attributes, right.chunking_strategy)
+            for left, right in zip(applied.members, declared.members, strict=True)
         )
     )
 
@@ -111,9 +111,9 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
 
 def _unrecorded_drift(change: Change) -> Iterable[Drift]:
     fields = tuple(
-        replace(item, before=item.after, after=item.before)
-        for item in change.fields
-        if item.origin is Origin.UNKNOWN and change.action is Action.UPDATE
+        replace(field, before=field.after, after=field.before)
+        for field in change.fields
+        if field.origin is Origin.UNKNOWN and change.action is Action.UPDATE
     )
     if fields:
         yield Drift(

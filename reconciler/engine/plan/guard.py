@@ -76,14 +76,14 @@ def refusals(
         for change in plan.changes
         if change.address not in allowed and change.matched_by not in allowed
     ]
-    found = [sentence for change in plan.changes for sentence in _read_only_objects(change)]
-    found += [sentence for change in doubtful for sentence in _of_change(change)]
-    found += _of_archived(plan, doubtful)
-    found += _of_keys(plan, doubtful, keys or {})
-    found += vanished(plan, limits)
+    sentences = [sentence for change in plan.changes for sentence in _read_only_objects(change)]
+    sentences += [sentence for change in doubtful for sentence in _of_change(change)]
+    sentences += _of_archived(plan, doubtful)
+    sentences += _of_keys(plan, doubtful, keys or {})
+    sentences += vanished(plan, limits)
     if not plan.destroy:
-        found += _of_number(plan, doubtful, limits)
-    return found
+        sentences += _of_number(plan, doubtful, limits)
+    return sentences
 
 
 def _read_only_objects(change: Change) -> Iterator[str]:

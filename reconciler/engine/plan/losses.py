@@ -53,7 +53,7 @@ def _losses_of(kind: Kind, change: Change) -> Iterator[Loss]:
 
 def _sides(change: Change, name: str) -> tuple[Any, Any]:
     """A field before and after a change, whole."""
-    own = [item for item in change.fields if item.name == name]
+    own = [field_change for field_change in change.fields if field_change.name == name]
     if len(own) == 1 and len(own[0].path) == 1 and not isinstance(change.before.get(name), FileSet):
         return own[0].before, own[0].after
     return change.before.get(name), change.after.get(name)
@@ -127,11 +127,11 @@ def _rule_loss(
 
 
 def _at(rule: LossRule, field: Field, value: Any) -> Any:
-    found = value_at(value, rule.at) if rule.at else canonical(field.type, value)
-    if rule.all_items is not None and found == rule.all_items:
+    part = value_at(value, rule.at) if rule.at else canonical(field.type, value)
+    if rule.all_items is not None and part == rule.all_items:
         return EVERYTHING
-    is_unset = found is None or (rule.unset is EVERYTHING and found in ([], {}))
-    return rule.unset if is_unset else found
+    is_unset = part is None or (rule.unset is EVERYTHING and part in ([], {}))
+    return rule.unset if is_unset else part
 
 
 def _moves(rule: LossRule, old: Any, new: Any) -> bool:
@@ -157,14 +157,14 @@ def _missing(whole: Any, part: Any) -> list[str]:
     if whole is EVERYTHING:
         return ["everything else"]
     lacking = _items(part)
-    return [item for item in _items(whole) if item not in lacking]
+    return [element for element in _items(whole) if element not in lacking]
 
 
 def _items(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [f"{key}={_short(item)}" for key, item in value.items()]
+        return [f"{key}={_short(element)}" for key, element in value.items()]
     if isinstance(value, list | tuple):
-        return [_short(item) for item in value]
+        return [_short(element) for element in value]
     return [] if value is None else [_short(value)]
 
 

@@ -98,12 +98,12 @@ class _Planner:
         )
         if not reference.path:
             return live.own_id if stays and live is not None else Unknown(str(reference))
-        found = value_at(self.specs.get(reference.address, {}), reference.path)
-        if found is None and stays and live is not None:
-            found = value_at(shown_to_others(live), reference.path)
-        if isinstance(found, LocalFile):
-            return found.path
-        return Unknown(str(reference)) if found is None else found
+        value = value_at(self.specs.get(reference.address, {}), reference.path)
+        if value is None and stays and live is not None:
+            value = value_at(shown_to_others(live), reference.path)
+        if isinstance(value, LocalFile):
+            return value.path
+        return Unknown(str(reference)) if value is None else value
 
     def _or_blocked(self, resource: Resource, change: Change) -> Change:
         """The change, unless the resource has an error or is to be written after one that has.
@@ -250,18 +250,18 @@ class _Planner:
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> None:
         """Keep in mind which fields an answer lacks that answers always have."""
-        for item in resource.kind.fields:
-            value = desired.get(item.name)
+        for field in resource.kind.fields:
+            value = desired.get(field.name)
             if (
                 value is None
-                or live.shows(item.name)
-                or not item.in_body
-                or item.readable is not Readable.ALWAYS
+                or live.shows(field.name)
+                or not field.in_body
+                or field.readable is not Readable.ALWAYS
             ):
                 continue
-            was_applied = record is None or record.applied.get(item.name) is not None
-            if was_applied and item.mutability is not Mutability.FIXED and value != item.default:
-                self._missing.setdefault((resource.kind.name, item.name), []).append(
+            was_applied = record is None or record.applied.get(field.name) is not None
+            if was_applied and field.mutability is not Mutability.FIXED and value != field.default:
+                self._missing.setdefault((resource.kind.name, field.name), []).append(
                     resource.address
                 )
 
@@ -281,17 +281,17 @@ class _Planner:
         inputs = self.snapshot.inputs_digest(resource, self.lookup)
         if inputs is not None and live.inputs == inputs:
             return ()  # whatever the API shows of it, these are the inputs that it was started with
-        found = diff.diff_fields(
+        changes = diff.diff_fields(
             resource.kind, desired=desired, live=live, record=record, restored=resource.restored
         )
-        if found or record is not None or resource.lifecycle.ignore_changes:
-            return tuple(found)  # what we remember tells more than a digest does
+        if changes or record is not None or resource.lifecycle.ignore_changes:
+            return tuple(changes)  # what we remember tells more than a digest does
         return tuple(jobs.other_inputs(live, inputs))
 
     def _chosen(
         self, resource: Resource, binding: Binding, live: LiveObject, change: Change
     ) -> Change:
-        forced = any(item.forces_replacement for item in change.fields)
+        forced = any(field_change.forces_replacement for field_change in change.fields)
         expired = resource.kind.terminal_state(live.attributes) is TerminalState.REPLACE
         requested = resource.address in self.snapshot.inputs.options.replace
         if forced or expired or requested or binding.replacement is not None:
@@ -351,8 +351,8 @@ def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Ite
 def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
     if not reference.path:
         return kind.parent_and_id(record.id)[1]
-    found = value_at(record.applied, reference.path)
-    return Unknown(str(reference)) if found is None else found
+    value = value_at(record.applied, reference.path)
+    return Unknown(str(reference)) if value is None else value
 
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
@@ -365,34 +365,36 @@ def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
 
 
 def _restored_values(resource: Resource, fields: Sequence[FieldChange]) -> Spec:
-    changed = {item.name for item in fields}
+    changed = {change.name for change in fields}
     return {name: value for name, value in resource.restored.items() if name in changed}
 
 
 def _warnings(
     resource: Resource, desired: Spec, live: LiveObject, record: Record | None
 ) -> Iterable[str]:
-    for item in resource.kind.fields:
+    for field in resource.kind.fields:
         is_job = resource.kind.job is not None  # its inputs are known by their digest
         is_shown = (
-            item.required or item.readable is Readable.ALWAYS or live.value(item.name) is not None
+            field.required
+            or field.readable is Readable.ALWAYS
+            or live.value(field.name) is not None
         )
-        is_told = is_job or (is_shown and not any(secrets_in(desired.get(item.name))))
+        is_told = is_job or (is_shown and not any(secrets_in(desired.get(field.name))))
         # Of a field that the API does not show and that we did not set, only a new object can be sure.
-        if not is_told and desired.get(item.name) is not None and diff.is_unknown(item, record):
+        if not is_told and desired.get(field.name) is not None and diff.is_unknown(field, record):
             yield (
-                f"{item.name}: the API does not show it, and no record says what it is, so it is taken to be as "
+                f"{field.name}: the API does not show it, and no record says what it is, so it is taken to be as "
                 f"declared; to be sure, pass --replace {resource.address}"
             )
-    for item in diff.fixed_fields(resource.kind, desired=desired, record=record):
-        yield f"{item.name} can only be set at creation: the API keeps the earlier value"
+    for field in diff.fixed_fields(resource.kind, desired=desired, record=record):
+        yield f"{field.name} can only be set at creation: the API keeps the earlier value"
     for name in record.answered if record else ():
         if name in desired:
             yield f"{name}: the API answered another value than asked, and keeps it"
-    for item in resource.kind.fields:
-        applied = record.applied.get(item.name) if record else None
-        if item.reset is KEEP and applied is not None and item.name not in desired:
-            yield f"{item.name} is not set any more, and nothing can clear it: it stays as it is"
+    for field in resource.kind.fields:
+        applied = record.applied.get(field.name) if record else None
+        if field.reset is KEEP and applied is not None and field.name not in desired:
+            yield f"{field.name} is not set any more, and nothing can clear it: it stays as it is"
 
 
 def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:
@@ -400,7 +402,7 @@ def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:
         return Reason.ADOPTED
     if binding.source is BindingSource.NATURAL and binding.record is None:
         return Reason.FIRST_WRITE
-    origins = {item.origin for item in fields}
+    origins = {change.origin for change in fields}
     if origins == {Origin.DRIFT}:
         return Reason.DRIFT
     if origins == {Origin.CONFIG}:

@@ -16,9 +16,9 @@ _MOST_TOLD = 10
 def with_refusals(spec: Spec, record: Record | None) -> Spec:
     """The spec with what the record knows of members that were refused and have not changed since."""
     known = {
-        name: found
+        name: refusal
         for name, value in (record.applied if record else {}).items()
-        if (found := _refused(value))
+        if (refusal := _refused(value))
     }
     if not known:
         return spec

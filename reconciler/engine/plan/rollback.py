@@ -120,7 +120,7 @@ def as_rollback(
         drift=tuple(drift for drift in plan.drift if drift.address in before.changed_by_run),
         rollback_of=before.run_id,
         diagnostics=(
-            *(item for item in before.warnings if item.address in pending),
+            *(warning for warning in before.warnings if warning.address in pending),
             *plan.diagnostics,
         ),
     )
@@ -133,7 +133,7 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
     """
     homes = {
         *projects,
-        *(item.address.name for item in before.resources if item.kind.defines_project),
+        *(resource.address.name for resource in before.resources if resource.kind.defines_project),
     }
     for change in plan.changes:
         if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
@@ -158,9 +158,9 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
 def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
     """The local files whose bytes a change has to upload."""
     values = {**change.restored, **change.desired}
-    for item in kind.fields:
-        value = values.get(item.name)
-        if isinstance(item.type, LocalFileType) and isinstance(value, LocalFile):
+    for declared in kind.fields:
+        value = values.get(declared.name)
+        if isinstance(declared.type, LocalFileType) and isinstance(value, LocalFile):
             if change.action in (Action.CREATE, Action.REPLACE):
                 yield value
         elif isinstance(value, FileSet) and change.action in (
@@ -168,8 +168,8 @@ def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
             Action.REPLACE,
             Action.UPDATE,
         ):
-            one_by_one = change.action is Action.UPDATE and isinstance(item.type, FileSetType)
-            stays = _contents(change.before.get(item.name)) if one_by_one else {}
+            one_by_one = change.action is Action.UPDATE and isinstance(declared.type, FileSetType)
+            stays = _contents(change.before.get(declared.name)) if one_by_one else {}
             yield from (file for key, file in _contents(value).items() if key not in stays)
 
 
@@ -181,7 +181,7 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
 
     What a job has done is done: a rollback stops one that the run started, and starts none.
     """
-    found: dict[Address, PreImage] = {}
+    first: dict[Address, PreImage] = {}
     for image in images:
         undoes_nothing = image.reason in {
             *_NOTHING_DONE,
@@ -194,8 +194,8 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
             and image.action != Action.CREATE
         )
         if image.address.kind in kinds and not undoes_nothing and not is_rerun:
-            found.setdefault(image.address, image)
-    return found
+            first.setdefault(image.address, image)
+    return first
 
 
 def _is_released(image: PreImage, kind: Kind) -> bool:
@@ -221,7 +221,7 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
     address = record.address if record else image.address
     spec = _spec(kind, asked, image)
     lifecycle = Lifecycle(
-        prevent_destroy=any(item.prevent_destroy for item in (record, now) if item),
+        prevent_destroy=any(source.prevent_destroy for source in (record, now) if source),
         on_remove=record.on_remove if record else None,
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
         renamed_from=image.address if address != image.address else None,
@@ -236,9 +236,9 @@ def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
     """The values that an object had, without those that only the server can give it."""
     fields = ((kind.by_name[name], value) for name, value in before.items() if name in kind.by_name)
     return {
-        item.name: value
-        for item, value in fields
-        if item.has_own_calls or is_sendable(item.type, value)
+        declared.name: value
+        for declared, value in fields
+        if declared.has_own_calls or is_sendable(declared.type, value)
     }
 
 
@@ -246,22 +246,24 @@ def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
     answered = image.record.answered if image.record else {}
     fields = ((kind.by_name[name], value) for name, value in asked.items() if name in kind.by_name)
     return {
-        item.name: value if item.name in answered else _value_before(item, value, image.before)
-        for item, value in fields
+        declared.name: value
+        if declared.name in answered
+        else _value_before(declared, value, image.before)
+        for declared, value in fields
         if value is not None
     }
 
 
-def _value_before(item: Field, asked: Any, before: Spec) -> Any:
+def _value_before(field: Field, asked: Any, before: Spec) -> Any:
     """The value that a managed field had: as asked, unless the API showed another."""
-    shown = before.get(item.name)
-    if item.readable is Readable.NEVER or (
-        shown is None and (item.readable is not Readable.ALWAYS or item.has_own_calls)
+    shown = before.get(field.name)
+    if field.readable is Readable.NEVER or (
+        shown is None and (field.readable is not Readable.ALWAYS or field.has_own_calls)
     ):
         return asked
-    shown = with_hidden(item.type, shown, asked)
-    left, right = comparable(item.type, asked, diff.default_of(item) if shown is None else shown)
-    if same(left, right) or not (item.has_own_calls or is_sendable(item.type, shown)):
+    shown = with_hidden(field.type, shown, asked)
+    left, right = comparable(field.type, asked, diff.default_of(field) if shown is None else shown)
+    if same(left, right) or not (field.has_own_calls or is_sendable(field.type, shown)):
         return asked
     if isinstance(shown, FileSet):
         return _with_sizes(shown, asked)
@@ -273,10 +275,13 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
     known = _contents(asked)
     return FileSet(
         tuple(
-            replace(item, content=known.get((item.content.path, item.content.sha256), item.content))
-            if item.content
-            else item
-            for item in shown.members
+            replace(
+                member,
+                content=known.get((member.content.path, member.content.sha256), member.content),
+            )
+            if member.content
+            else member
+            for member in shown.members
         )
     )
 
@@ -284,7 +289,9 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
 def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
     members = value.members if isinstance(value, FileSet) else ()
     return {
-        (item.content.path, item.content.sha256): item.content for item in members if item.content
+        (member.content.path, member.content.sha256): member.content
+        for member in members
+        if member.content
     }
 
 
@@ -338,7 +345,13 @@ def _rolled_back(change: Change, *, is_released: bool) -> Change:
 def _letting_go(change: Change) -> Change:
     """An object that the run took over gets its values back and is ours no more."""
     gone = change.action is Action.CREATE
-    fields = () if gone else tuple(item for item in change.fields if not item.forces_replacement)
+    fields = (
+        ()
+        if gone
+        else tuple(
+            field_change for field_change in change.fields if not field_change.forces_replacement
+        )
+    )
     return replace(
         change,
         action=Action.FORGET,
@@ -363,7 +376,10 @@ def _links(
     Records hold ids, and what was deleted or replaced comes back with another one.
     """
     links: dict[str, str | Reference] = {}
-    for image in (*images.values(), *(item for later in history.later.values() for item in later)):
+    for image in (
+        *images.values(),
+        *(later_image for later in history.later.values() for later_image in later),
+    ):
         address = image.record.address if image.record else image.address
         kind = kinds.get(address.kind)
         if image.id is None or kind is None or kind.always_exists or kind.calls.singleton:
@@ -382,9 +398,9 @@ def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resou
 
     def relink(text: str) -> Any:
         parts, at = [], 0
-        for found in ids.finditer(text):
-            parts += [text[at : found.start()], links[found[0]]]
-            at = found.end()
+        for match in ids.finditer(text):
+            parts += [text[at : match.start()], links[match[0]]]
+            at = match.end()
         kept = [part for part in (*parts, text[at:]) if part != ""]
         if all(isinstance(part, str) for part in kept):
             return "".join(map(str, kept))
@@ -407,7 +423,7 @@ def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
         case FileSet(members):
             return FileSet(tuple(_mapped(member, change) for member in members))
         case Mapping():
-            return {key: _mapped(item, change) for key, item in value.items()}
+            return {key: _mapped(element, change) for key, element in value.items()}
         case list() | tuple():
-            return [_mapped(item, change) for item in value]
+            return [_mapped(element, change) for element in value]
     return value

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from reconciler.engine.binding.identity import other_projects, surplus_marks
 from reconciler.engine.binding.leftovers import find_leftovers, unmanaged_objects
-from reconciler.engine.binding.matcher import Binding, Matcher, is_gone
+from reconciler.engine.binding.matcher import Binding, Matcher
+from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh import failures
@@ -49,7 +50,7 @@ class _Collector:
         self._selection = select(inputs)
         self._targets = ReadTargets(inputs, self._selection)
         self._resources: Mapping[Address, Resource] = {
-            item.address: item for item in inputs.resources
+            resource.address: resource for resource in inputs.resources
         }
         self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
         self._live = self._reader.state
@@ -147,9 +148,9 @@ class _Collector:
         self._reader.read_lists(
             sorted(scopes, key=lambda scope: scope.sort_key),
             optional=scopes - targets.needed(self._current_value),
-            enough=only_ids,
-            carried=targets.recorded_own_calls(),
-            meanwhile=self._read_contents,
+            only_ids=only_ids,
+            own_calls=targets.recorded_own_calls(),
+            on_wait=self._read_contents,
         )
         if inputs.state_is_new:
             marked = targets.marked(scopes)
@@ -255,7 +256,7 @@ class _Collector:
                 wanted[self._live.scope_of(address.kind, address.project, live.id), live.id] |= (
                     names
                 )
-        self._reader.read_carried(wanted)
+        self._reader.read_own_calls(wanted)
         for address, binding in self._bindings.items():
             if binding.live is not None and self._resources[address].kind.own_calls:
                 current = self._live.find(address.kind, address.project, binding.live.id)
@@ -272,9 +273,9 @@ class _Collector:
             for live in self._live.listed.get(scope, {}).values()
             if collection_fields(live.kind)
             and live.kind.terminal_state(live.attributes) is None
-            and (live.is_marked or matcher.is_claimed(live))
+            and (live.is_marked or matcher.claims.is_claimed(live))
         ]
-        self._reader.read_carried(
+        self._reader.read_own_calls(
             {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
         )
         current = [self._live.listed[scope][live.id].own_calls for scope, live in collections]

@@ -100,7 +100,7 @@ def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
         elif address is None or address in blocked:
             problems.append(Problem(diagnostic))
         else:
-            addresses = [address, *_contested_with(snapshot, matcher.contested.get(address))]
+            addresses = [address, *_contested_with(snapshot, matcher.keys.contested.get(address))]
             problems.append(Problem(diagnostic, addresses))
             blocked.update(addresses)
     if not destroying:

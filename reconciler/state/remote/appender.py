@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from reconciler.state.remote.storage import FencedError, LogStorage, Unreachable
 LOG = logging.getLogger("reconciler.state")
 _RIDE_ALONG_SECONDS = 0.2
 """How long a write that nobody waits for may stay in memory for the next segment to take it along."""
+_SHORTEST_GATHERING_SECONDS, _LONGEST_GATHERING_SECONDS = 0.002, 0.01
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _SEGMENTS_WORTH_A_SNAPSHOT = 100
 _BYTES_WORTH_A_SNAPSHOT = 256 * 1024
@@ -67,6 +69,7 @@ class Appender:
         self._is_closing = False
         self._must_renew = False
         self._must_rewrite = False
+        self._append_seconds = 0.0
         self.failure: StateError | None = None
         self._thread = threading.Thread(target=self._run, name="state-appender", daemon=True)
         self._thread.start()
@@ -154,6 +157,7 @@ class Appender:
         if is_last:
             self._release()
             return False
+        self._gather()
         changes = self._source.collect()
         if changes:
             self._append(SegmentKind.CHANGES, changes)
@@ -167,6 +171,16 @@ class Appender:
         elif self._wants_snapshot(_SEGMENTS_WORTH_A_SNAPSHOT):
             self._put_snapshot()
         return True
+
+    def _gather(self) -> None:
+        """Let writes that come at nearly the same time share a segment, where each segment takes long.
+
+        Workers whose writes shared a segment begin their calls together, and so come back together.
+        """
+        seconds = min(self._append_seconds / 4, _LONGEST_GATHERING_SECONDS)
+        if seconds >= _SHORTEST_GATHERING_SECONDS:
+            with self._state:
+                self._state.wait_for(lambda: self._is_closing, timeout=seconds)
 
     def _is_due(self) -> bool:
         is_asked = self._is_closing or self._must_renew or self._must_rewrite
@@ -185,7 +199,9 @@ class Appender:
             head.number + 1, self._epoch, head.digest, kind, self._schema, changes=changes
         )
         body = self._log.encode(segment)
+        began = time.monotonic()
         self._insist(lambda: self._storage.append(body, epoch=self._epoch))
+        self._append_seconds = time.monotonic() - began
         self._log.advance(segment, body.body)
 
     def _renew(self) -> None:

@@ -1,7 +1,7 @@
 """The address of a bucket and a prefix in it, and names as parts of keys.
 
-Everything that reaches a key is checked or quoted here: the library aborts the process on
-characters that no URL may contain.
+Everything that reaches a key is checked or quoted here: the library panics on characters that no
+URL may contain.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -91,6 +90,12 @@ _ENDPOINTS = {
     "gs": ("google_base_url",),
 }
 _PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
+_URL_VARIABLES = ("_endpoint", "_url", "_url_s3", "_full_uri", "_authority_host")
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?"
+    r"(/[A-Za-z0-9._~/?=&-]*)?"
+)
+_LAST_PORT = 65535
 _REGION = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -111,14 +116,15 @@ def read_settings(address: BucketAddress, env: Mapping[str, str]) -> BucketSetti
     """The settings of a bucket. Raises StateError where a variable is malformed or missing."""
     config = _READERS[address.scheme](env)
     _refuse_unprintable(config)
+    _check_urls(config)
     variable = next((name for name in _ENDPOINTS[address.scheme] if config.get(name)), "")
     endpoint = config.get(variable, "")
     region = config.get("aws_region") or config.get("aws_default_region") or ""
     if region and not _REGION.fullmatch(region):
         raise StateError(f"AWS_REGION {region!r} is not the name of a region.")
     allowed = _is_true(env.get("AWS_ALLOW_HTTP")) or _is_true(env.get("AZURE_ALLOW_HTTP"))
-    if endpoint:
-        _check_endpoint(variable.upper(), endpoint, allow_http=allowed)
+    if not allowed:
+        _refuse_plain_http(variable.upper(), endpoint)
     return BucketSettings(config, endpoint, region, allow_http=endpoint.startswith("http://"))
 
 
@@ -126,8 +132,8 @@ def read_settings(address: BucketAddress, env: Mapping[str, str]) -> BucketSetti
 def only_variables_of(env: Mapping[str, str]) -> Iterator[None]:
     """Hide the providers' variables of this process that `env` does not have, or that are empty.
 
-    The library reads the process's variables by itself, and aborts the process on some that are
-    empty, as CI systems make of a secret that is not set.
+    The library reads the process's variables by itself, and panics on some that are empty, as CI
+    systems make of a secret that is not set.
     """
     hidden = {
         name: value
@@ -181,7 +187,7 @@ def _present(env: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
 
 
 def _refuse_unprintable(config: Mapping[str, str]) -> None:
-    """The library aborts the process on what no HTTP header may contain, such as a line break."""
+    """The library panics on what no HTTP header may contain, such as a line break after a key."""
     for name, value in config.items():
         # A service account's key is a JSON document of several lines, and goes into no header.
         if name == "google_service_account_key":
@@ -193,20 +199,21 @@ def _refuse_unprintable(config: Mapping[str, str]) -> None:
             )
 
 
-def _check_endpoint(variable: str, endpoint: str, *, allow_http: bool) -> None:
-    try:
-        parsed = urlsplit(endpoint)
-        port_is_valid = parsed.port is None or parsed.port > 0
-    except ValueError:
-        raise StateError(f"{variable} is not a valid URL.") from None
-    if parsed.username or parsed.password:
-        raise StateError(f"{variable} must not contain credentials.")
-    malformed = parsed.scheme not in {"http", "https"} or not parsed.hostname or not port_is_valid
-    if malformed or parsed.query or parsed.fragment or " " in endpoint:
-        raise StateError(
-            f"{variable} is not a valid URL.", hint="Write https://HOST or https://HOST:PORT."
-        )
-    if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.hostname or ""):
+def _check_urls(config: Mapping[str, str]) -> None:
+    for name, value in config.items():
+        if not name.endswith(_URL_VARIABLES):
+            continue
+        match = _URL.fullmatch(value)
+        if match is None or int(match["port"] or 0) > _LAST_PORT:
+            raise StateError(
+                f"{name.upper()} is not a valid URL.",
+                hint="Write https://HOST or https://HOST:PORT, without credentials.",
+            )
+
+
+def _refuse_plain_http(variable: str, endpoint: str) -> None:
+    match = _URL.fullmatch(endpoint)
+    if match and match["scheme"] == "http" and not _is_loopback(match["host"].strip("[]")):
         raise StateError(
             f"{variable} is an http address, which would send the state unencrypted.",
             hint="Use https, or set AWS_ALLOW_HTTP=true if the network is trusted.",

@@ -163,7 +163,7 @@ class ObjectStorage:
         )
 
     def trim(self, through: int, *, keep: Collection[int]) -> None:
-        """Also keeps the newest snapshot and the last segment, which dates the last sign of life."""
+        """Keeps the newest snapshot, and the last segment, which dates the last sign of life."""
         deadline = self._bucket.deadline()
         segments = sorted(self._numbered("log", deadline))
         snapshots = sorted(self._numbered("snapshot", deadline))

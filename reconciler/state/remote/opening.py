@@ -54,7 +54,7 @@ def shared_storage(
     """The storage at a shared address. `env` has the credentials. Raises StateError."""
     # Each needs a library of an extra, and takes long to import.
     if address.scheme == "postgresql":
-        from reconciler.state.remote.postgres import PostgresStorage
+        from reconciler.state.remote.postgres.storage import PostgresStorage
 
         return PostgresStorage(address.text, stack=stack, environment=environment)
     if address.scheme in ("s3", "az", "gs"):

@@ -11,22 +11,38 @@ import pytest
 from reconciler.state import StateStore
 from reconciler.state.encryption import NoEncryption
 from reconciler.state.remote.embedded import EmbeddedStorage
+from reconciler.state.remote.object_store import ObjectStorage
 from reconciler.state.remote.opening import open_log
+from reconciler.state.remote.postgres.storage import PostgresStorage
 from reconciler.state.remote.storage import LogStorage
+from tests.servers.object_stores import Place
+from tests.servers.postgres import Database, PgBouncer
 
 Open = Callable[..., StateStore]
+NewStorage = Callable[[], LogStorage]
 STACK, ENVIRONMENT = "acme", "prod"
+STORAGES = ("file", "postgres", "pgbouncer", "s3", "azure")
 
 
-@pytest.fixture(params=["file"])
-def new_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], LogStorage]:
+@pytest.fixture(params=STORAGES)
+def new_storage(request: pytest.FixtureRequest, tmp_path: Path) -> NewStorage:
     """Makes storages of one and the same log."""
-    assert request.param == "file"
-    return lambda: EmbeddedStorage(tmp_path / "log.db")
+    if request.param == "file":
+        return lambda: EmbeddedStorage(tmp_path / "log.db")
+    if request.param in ("s3", "azure"):
+        place: Place = request.getfixturevalue(f"{request.param}_place")
+        return lambda: ObjectStorage(place.url, stack=STACK, environment=ENVIRONMENT, env=place.env)
+    database: Database = request.getfixturevalue("database")
+    port = 0
+    if request.param == "pgbouncer":
+        bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
+        port = bouncer.port
+    url = database.url(port=port)
+    return lambda: PostgresStorage(url, stack=STACK, environment=ENVIRONMENT)
 
 
 @pytest.fixture
-def open_state(new_storage: Callable[[], LogStorage]) -> Iterator[Open]:
+def open_state(new_storage: NewStorage) -> Iterator[Open]:
     """Opens the state again and again, as runs on several machines would."""
     opened: list[StateStore] = []
 

@@ -701,7 +701,10 @@ class TestSettings:
             ("AWS_ENDPOINT_URL", "no url"),
             ("AWS_ENDPOINT_URL", "https://key:swordfish@host"),
             ("AWS_ENDPOINT_URL", "https://host:port"),
+            ("AWS_ENDPOINT_URL", "https://host:99999"),
             ("AWS_ENDPOINT_URL", "https://host name"),
+            ("AWS_ENDPOINT_URL", "https://host/<x>"),
+            ("AWS_STS_ENDPOINT", "sts.example"),
             ("AWS_ENDPOINT_URL_S3", "ftp://host"),
         ],
     )

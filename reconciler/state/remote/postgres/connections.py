@@ -7,6 +7,7 @@ watchdog hangs up on a server that stays silent.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -18,8 +19,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.errors import StateError
-from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
-from reconciler.state.remote.postgres_address import PostgresAddress
+from reconciler.state.remote.postgres import address as postgres_address
+from reconciler.state.remote.postgres import errors as postgres_errors
+from reconciler.state.remote.postgres import sql as postgres_sql
+from reconciler.state.remote.postgres.address import PostgresAddress
 from reconciler.state.remote.storage import UnreachableError
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Connections:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._is_closed = False
+        self._watchdog = _Watchdog()
 
     def run(
         self,
@@ -97,7 +101,7 @@ class Connections:
 
         connection = self._take(operation, deadline)
         try:
-            with _Watchdog(connection, deadline):
+            with self._watchdog.watch(connection, deadline):
                 yield connection
         except psycopg.Error as error:
             if connection.closed or _is_lost(error):
@@ -249,32 +253,52 @@ def _may_repeat(error: psycopg.Error) -> bool:
 
 
 class _Watchdog:
-    """Hangs up on a connection that is still busy at the deadline, so that its user gets an error.
+    """Hangs up on connections still busy at their deadline, so that their users get errors.
 
-    It has a file descriptor of its own for the socket: libpq may close its own at any time, and the
-    number may then belong to something else.
+    One thread serves all. It need not wake for each operation: it sleeps until the earliest
+    deadline it knows, and ends if nothing is busy then.
     """
 
-    def __init__(self, connection: Connection, deadline: float) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._descriptor = -1
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._hang_up)
-        self._timer.daemon = True
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy: dict[int, float] = {}
+        """Deadlines by file descriptor. These are duplicates: libpq may close its own at any time,
+        and the number may then belong to something else."""
+        self._wakes_at = math.inf
+        self._is_awake = False
 
-    def __enter__(self) -> None:
-        self._descriptor = os.dup(self._connection.fileno())
-        self._timer.start()
+    @contextmanager
+    def watch(self, connection: Connection, deadline: float) -> Iterator[None]:
+        """Hang up if the block is not left by the deadline."""
+        descriptor = os.dup(connection.fileno())
+        with self._changed:
+            self._busy[descriptor] = deadline
+            if not self._is_awake:
+                self._is_awake = True
+                self._wakes_at = deadline
+                threading.Thread(target=self._run, name="Postgres watchdog", daemon=True).start()
+            elif deadline < self._wakes_at:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._busy[descriptor]
+                os.close(descriptor)
 
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        with self._lock:
-            os.close(self._descriptor)
-            self._descriptor = -1
+    def _run(self) -> None:
+        with self._changed:
+            while self._busy:
+                self._wakes_at = min(self._busy.values())
+                has_deadline = self._wakes_at < math.inf
+                self._changed.wait(self._wakes_at - time.monotonic() if has_deadline else None)
+                self._hang_up_where_due()
+            self._is_awake = False
 
-    def _hang_up(self) -> None:
-        with self._lock:
-            if self._descriptor < 0:
-                return
-            with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as peer:
-                peer.shutdown(socket.SHUT_RDWR)
+    def _hang_up_where_due(self) -> None:
+        now = time.monotonic()
+        for descriptor, deadline in self._busy.items():
+            if deadline <= now:
+                self._busy[descriptor] = math.inf
+                with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as peer:
+                    peer.shutdown(socket.SHUT_RDWR)
