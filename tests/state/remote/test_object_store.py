@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from reconciler.errors import StateError
-from reconciler.state.remote.object_store import ObjectStorage
+from reconciler.state.remote.objects.storage import ObjectStorage
 from reconciler.state.remote.storage import FencedError, StoredBody, Tail, UnreachableError
 from tests.servers import http_proxy as faults
 from tests.servers.http_proxy import Answer, Fault, Forward, HttpProxy, Request, http_proxy
@@ -753,10 +753,6 @@ class TestSettings:
             "s3://bucket/x", AWS_ENDPOINT_URL="http://store.example:9000", AWS_ALLOW_HTTP="true"
         )
         assert storage.address == "s3://bucket/x/acme/prod"
-
-    def test_google_is_said_to_be_experimental(self) -> None:
-        assert "experimental" in unsent("gs://bucket/x").warning
-        assert unsent("s3://bucket/x").warning == ""
 
     def test_switching_conditions_off_by_the_environment_has_no_effect(
         self, opened: Opener, s3_place: Place, monkeypatch: pytest.MonkeyPatch

@@ -19,9 +19,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from reconciler.errors import StateError
-from reconciler.state.remote.bucket import Bucket, Deadline, ListedObject, Placed, StoredObject
-from reconciler.state.remote.bucket_address import parse_address, quoted
-from reconciler.state.remote.object_probe import Probe
+from reconciler.state.remote.objects.address import parse_address, quoted
+from reconciler.state.remote.objects.bucket import (
+    Bucket,
+    Deadline,
+    ListedObject,
+    Placed,
+    StoredObject,
+)
+from reconciler.state.remote.objects.probe import Probe
 from reconciler.state.remote.storage import (
     FencedError,
     Finding,
@@ -69,16 +75,6 @@ class ObjectStorage:
     @property
     def address(self) -> str:
         return f"{self._base.scheme}://{self._base.bucket}/{self._root}"
-
-    @property
-    def warning(self) -> str:
-        """A sentence that users of an experimental store must see; empty for others."""
-        if self._base.scheme != "gs":
-            return ""
-        return (
-            "State in Google Cloud Storage is experimental:"
-            " run `reconciler state check` before relying on it."
-        )
 
     def prepare(self) -> None:
         """Nothing: the first request reports a missing bucket or permission."""
