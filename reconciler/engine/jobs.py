@@ -28,6 +28,7 @@ def is_history(live: LiveObject) -> bool:
 
 def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
     """That the inputs differ, where no field shows which: the API does not show all that a job was started with."""
+    # A job without the digest was started elsewhere, so nothing is known about its inputs.
     if inputs is not None and live.inputs is not None:
         note = "not all inputs are shown by the API; what it ran with is known by a digest"
         yield FieldChange(
@@ -37,6 +38,7 @@ def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
 
 def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Change:
     """A change with what the plan found of the job, and whether an apply is to wait for its end."""
+    # A failed job is never repeated automatically: it would fail again and cost money again.
     phase, standing = job.phase(live.attributes), job.progress_of(live.attributes)
     failed = f"it did not succeed ({standing}), and does not run again by itself: change an input, or pass "
     return replace(
@@ -71,12 +73,15 @@ def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
     if job is None:
         raise TypeError(f"{kind.name} is no job")
     shown = replace(shown, is_job=True, fields=(), after={})
+    # A running job is always stopped, whatever `on_remove` says: it would go on to cost money
+    # unattended.
     if live.runs:
         shown = replace(shown, job_progress=job.progress_of(live.attributes))
         lost = "what it has done so far is lost"
         return replace(
             shown, action=Action.DELETE, reason=reason, removal=Removal.CANCEL, destructive=lost
         )
+    # The job itself often cannot be deleted. What counts is the model that it produced.
     has_product = job.product is not None and job.product in job.final_results(live.attributes)
     is_removable = has_product or kind.removal is Removal.DELETE
     if shown.on_remove == OnRemove.DELETE and is_removable:

@@ -66,12 +66,14 @@ class Ownership(Struct):
         """Whether the journal knows an attempt for an address that made this object, or that may have."""
         if self.created_ids.get(live.id) == address:
             return True
+        # Attempts with an id are in `created_ids`. The others can only be matched by time.
         attempts = self.create_attempts.get(address, ())
         return any(attempt.id is None and attempt.can_have_made(live) for attempt in attempts)
 
 
 def parse_mark(mark: str | None) -> tuple[str, Address | None]:
     """The owner, as `stack/environment`, and the address that a mark names; None for text that is no mark."""
+    # Metadata is free text that anyone can edit, so anything may be in there.
     parts = (mark or "").split("/", 2)
     if len(parts) != 3 or not all(parts):
         return "", None

@@ -72,6 +72,7 @@ class LiveState:
 
     def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
         """All objects of a kind in a project, of every parent, ended ones included."""
+        # The common case without a copy: most kinds have one list per project.
         if not self.kinds[kind].parents:
             return self._listed.get(Scope(kind, project), {}).values()
         scopes = self._scopes.get((kind, project), ())
@@ -96,6 +97,7 @@ class LiveState:
     def fail(self, scope: Scope, error: ApiError) -> None:
         """Note that the API refused the list of a scope."""
         self.failed[scope] = error
+        # Indexed without the parent, because callers ask by address and do not know the parent.
         self._unreadable_kinds.add((scope.kind, scope.project))
 
     def is_unreadable(self, kind: str, project: str | None) -> bool:
@@ -104,6 +106,7 @@ class LiveState:
 
     def put(self, live: LiveObject) -> None:
         """Remember an object, in place of an earlier reading of it."""
+        # A single read can reach an object whose list was not requested.
         scope = self.scope_of(live.kind.name, live.project, live.id)
         if scope not in self._listed:
             self.list(scope, ())

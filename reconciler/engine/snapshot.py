@@ -74,6 +74,7 @@ class Snapshot(Struct, frozen=True, dict=True):
 
     def with_problems(self, problems: Iterable[Problem]) -> Snapshot:
         """The snapshot with more diagnostics. The first error of an address stays."""
+        # Never mutate: earlier phases may still hold the old snapshot.
         diagnostics, errors = list(self.diagnostics), dict(self.errors)
         for problem in problems:
             diagnostics.append(problem.diagnostic)
@@ -97,6 +98,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         """Whether the list was read that would show an object."""
         try:
             return self.live.scope_of(address.kind, address.project, id) in self.live.listed
+        # The state may come from a version whose ids had another form.
         except ValueError:  # a record with an id of another form
             return False
 
@@ -111,6 +113,7 @@ class Snapshot(Struct, frozen=True, dict=True):
     def error_of(self, address: Address) -> Diagnostic | None:
         """The error of an address, or of the project that it is in."""
         project = self.selection.project_of(address)
+        # Nothing in a project can be planned while the project itself has an error.
         return self.errors.get(address) or (
             self.errors.get(project) if project is not None else None
         )
@@ -127,6 +130,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         other = self.inputs.kinds.get(resource.kind.made_unnecessary_by or "")
         if other is None:
             return None
+        # The comparison uses completed specs, because defaults can be part of the natural key.
         identity = resource.kind.identity(
             resource.kind.fill_defaults(resource.resolved(self.current_value))
         )
@@ -193,6 +197,7 @@ def inputs_digest(
 
     An uploaded file counts by its content: the same bytes under another id are the same input.
     """
+    # Only jobs are identified by their inputs.
     if resource.kind.job is None:
         return None
     contents = {

@@ -44,6 +44,7 @@ class CreateAttempt(Struct, frozen=True):
         if self.id is not None:
             return live.id == self.id or live.own_id == self.id
         created_at = live.attributes.get("created_at")
+        # Roles and spend alerts have no creation time, so age cannot exclude them.
         if created_at is None:
             return self.clock() <= self.window.until + _AGELESS_SECONDS
         return self.window.holds(created_at)
@@ -72,9 +73,12 @@ def unfinished_work(
     made: dict[Address, list[CreateAttempt]] = {}
     noted: dict[str, Address] = {}
     for entry in entries:
+        # Several runs can have died over one address. The oldest attempt opens the window.
         began[entry.address] = min(began.get(entry.address, entry.began_at), entry.began_at)
         noted |= dict.fromkeys(entry.ids, entry.address)
         for step in entry.steps:
+            # A failed step had a definite refusal, so it created nothing. A step without an end may
+            # have.
             if step.name == CREATE and step.status is not Status.FAILED:
                 attempt = _attempt(step, kinds.get(entry.address.kind), clock)
                 made.setdefault(entry.address, []).append(attempt)
@@ -82,6 +86,7 @@ def unfinished_work(
 
 
 def _attempt(step: JournalEntry, kind: Kind | None, clock: Callable[[], float]) -> CreateAttempt:
+    # Uploads can take minutes of transfer, so their window is longer.
     is_upload = kind is not None and any(
         isinstance(field.type, LocalFileType) for field in kind.fields
     )

@@ -34,7 +34,9 @@ def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
 
 def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
     """An error for each object that is bound to two addresses: neither may write, or they would write in turn."""
+    # This covers objects that are reachable under two project names, which the matcher cannot see.
     for (_, id, _), addresses in bound_identities(snapshot).items():
+        # Sorted, so that the same address is blamed in every run.
         first, *others = sorted(addresses)
         for address in others:
             location = snapshot.resources[first].location
@@ -65,6 +67,7 @@ def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> I
     Those objects still are in the former project. Taken for deleted, they would be created again, and the old ones
     would keep working unnoticed. So everything recorded or declared in the project is blocked.
     """
+    # One diagnostic per project instead of one per object: there can be thousands.
     strays: dict[tuple[str, str, str], list[Address]] = defaultdict(list)
     for address, record in snapshot.inputs.records.items():
         now = snapshot.project_id(address.project) if address.project else None
@@ -72,6 +75,7 @@ def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> I
             strays[address.project or "", now, record.project_id].append(address)
     kind = next((kind for kind in snapshot.inputs.kinds.values() if kind.defines_project), None)
     for (name, now, before), addresses in strays.items():
+        # If the earlier project is gone, its objects are gone too and can be created anew.
         if kind is None or not exists(kind, before):
             continue
         first = addresses[0]

@@ -65,8 +65,12 @@ class Marks:
 
         Only such objects are deleted. For an address that is still in use the journal must know the attempt.
         """
+        # The address is in use, so the marked object may be a copy that somebody works with. Only a
+        # known attempt proves otherwise.
         if address in self._declared or address in self._records:
             return self._ownership.may_have_made(address, live)
+        # With the state lost, a single object with the mark is the best evidence. Two of them prove
+        # nothing, since one is a copy.
         is_only_trace = (
             self._state_is_new and len(self.of(address)) == 1 and not self.has_history(address)
         )
@@ -79,9 +83,12 @@ class Marks:
         be changed, so they tell only who started the job.
         """
         for address, record in self._records.items():
+            # Unlisted objects are treated as unchanged: absence of evidence must not release a
+            # record.
             live = self._live.find(address.kind, address.project, record.id)
             if live is None or live.mark is None or live.kind.job is not None:
                 continue
+            # Another stack adopted the object with our state in place, so our record is outdated.
             if self._ownership.is_foreign(live.mark):
                 yield address, None
                 continue
@@ -110,6 +117,8 @@ class Marks:
                 is_gone = live.kind.terminal_state(live.attributes) is TerminalState.GONE
                 if address is None or address.kind != live.kind.name or is_gone:
                     continue
+                # The copy read through the address's own project wins, because apply would use that
+                # key.
                 if live.id not in marked[address] or live.project == address.project:
                     marked[address][live.id] = live
         return {address: list(by_id.values()) for address, by_id in marked.items()}

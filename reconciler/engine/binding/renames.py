@@ -17,6 +17,7 @@ from reconciler.model.resource import Record
 
 def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
     """The inputs with every address in a renamed project under its present name; `moved` says how each is stored."""
+    # Usually empty. Then the inputs stay untouched, without copying thousands of records.
     names = _present_names(inputs)
     if not names:
         return inputs
@@ -71,6 +72,8 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
 
 def _present_names(inputs: PlanInputs) -> dict[str, str]:
     """For each name of a project that the configuration no longer has, the name that the project has now."""
+    # Project ids connect the two names: the record of the project, its adopted id, or an entry in
+    # `spec.projects`.
     definers = {
         declared_project.address.name: declared_project
         for declared_project in inputs.resources
@@ -83,6 +86,8 @@ def _present_names(inputs: PlanInputs) -> dict[str, str]:
     for name, resource in definers.items():
         source, adopted = resource.lifecycle.renamed_from, resource.lifecycle.adopt
         record = inputs.records.get(resource.address)
+        # An explicit `renamed_from` counts even without a record, because the project may not have
+        # been applied yet.
         if source is not None and source not in declared:
             record = record or inputs.records.get(source)
             if source.name not in known:
@@ -107,6 +112,7 @@ def _moved_records(
 ) -> dict[Address, Record]:
     moved = {}
     for address, record in records.items():
+        # Dependencies are addresses too and have to follow.
         present = stored.get(address, address)
         depends_on = tuple(stored.get(need, need) for need in record.depends_on)
         if present != address or depends_on != record.depends_on:

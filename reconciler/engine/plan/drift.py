@@ -41,6 +41,8 @@ def drift_of(
             continue  # what became of the object is its new owner's doing
         if is_wanted and _is_as_applied(snapshot, record, changes.get(address), specs.get(address)):
             continue
+        # Without its list, nothing is known of the object. Its absence would be reported as a
+        # deletion.
         if is_wanted and snapshot.was_listed(address, record.id):
             drift = _recorded_drift(snapshot, address, record)
             if drift is not None:
@@ -68,6 +70,7 @@ def _is_as_applied(
         or snapshot.resources[record.address].lifecycle.ignore_changes
     ):
         return False
+    # The cheap test first: usually the declared spec is exactly what was applied.
     if spec is None or record.applied == spec:
         return spec is not None
     return record.applied.keys() == spec.keys() and all(
@@ -99,6 +102,7 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
         scope=kind.scope.value,
     )
     live = snapshot.find(address, record.id)
+    # An ended object (archived, expired) is as good as deleted.
     if live is None or kind.terminal_state(live.attributes) is not None:
         return replace(drift, deleted=True)
     ignore = resource.lifecycle.ignore_changes if resource else ()
@@ -111,6 +115,8 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
 
 def _unrecorded_drift(change: Change) -> Iterable[Drift]:
     fields = tuple(
+        # Seen from the manifest, the change goes the other way: the declared value was replaced by
+        # the live one.
         replace(field, before=field.after, after=field.before)
         for field in change.fields
         if field.origin is Origin.UNKNOWN and change.action is Action.UPDATE
@@ -132,6 +138,7 @@ def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> li
     previous = inputs.previous_outputs
     if inputs.options.destroy and not inputs.options.targets:
         return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
+    # Outputs can depend on resources that were not selected, so they stay as they are.
     if inputs.options.targets:
         return []
     after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
@@ -154,6 +161,7 @@ def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
 
 
 def _label(live: LiveObject) -> str:
+    # An id says little to a person; prefer whatever identifies the object.
     for name in (*live.kind.natural_key, "name"):
         value = live.attributes.get(name)
         if isinstance(value, str) and value:

@@ -68,6 +68,8 @@ class _Planner:
         self._missing: dict[tuple[str, str], list[Address]] = {}
 
     def decide(self) -> list[Change]:
+        # In dependency order: deciding about a resource evaluates its references, which depend on
+        # the decisions about their targets.
         for address in self.snapshot.selection.order:
             resource = self.snapshot.resources[address]
             self.declared[address] = self._or_blocked(resource, self._decide(resource))
@@ -79,6 +81,8 @@ class _Planner:
             for change in self.declared.values()
             if change.reason is not Reason.GONE or change.is_change
         ]
+        # The order of these passes matters. Deletions exist before projects are archived, and only
+        # then it is known which objects of a kind remain.
         changes += undeclared(snapshot)
         changes = with_retention(snapshot, changes)
         changes = with_archived_projects(snapshot, changes)
@@ -123,10 +127,12 @@ class _Planner:
         binding = self.snapshot.bindings[resource.address]
         spec = resource.kind.fill_defaults(resource.resolved(self.lookup))
         self.specs[resource.address] = spec
+        # Do not compare a resource with an error: its spec or its live object is incomplete.
         if resource.address in self._errors:
             return self._base(resource, binding)
         if self.snapshot.inputs.options.destroy:
             return destroyed(self.snapshot, resource, binding, self._base(resource, binding))
+        # An invite is no longer needed once its address belongs to a member.
         if binding.live is None and self.snapshot.satisfied_by_object(resource) is not None:
             return replace(self._base(resource, binding), reason=Reason.SATISFIED)
         if binding.live is None:
@@ -168,6 +174,8 @@ class _Planner:
         )
 
     def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
+        # An unreadable object keeps its recorded id, so that its dependents and its record stay
+        # intact.
         is_unread = binding.record is not None and resource.address in self._errors
         return binding.record.id if is_unread and binding.record is not None else None
 
@@ -212,6 +220,8 @@ class _Planner:
                 record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore)
             )
         try:
+            # A malformed answer is an error of this resource only. Treating it as drift would
+            # overwrite values that nobody has seen.
             fields = self._fields(resource, desired, live, prior)
         except ApiError as error:
             detail = f"{error}\n{error.hint}"
@@ -240,6 +250,7 @@ class _Planner:
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
+        # Some objects may be changed but not removed, so the refusal depends on the chosen action.
         chosen = self._chosen(resource, binding, live, change)
         if kind.held_for_removal and not chosen.action.destroys:
             chosen = replace(chosen, refusal="")
@@ -304,14 +315,17 @@ class _Planner:
             return replace(
                 change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys
             )
+        # The API returns a key once. If the run died before delivery, only a new key helps.
         if _lacks_its_key(resource, binding):
             return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
         if change.fields:
             return replace(
                 change, action=Action.UPDATE, reason=_update_reason(change.fields, binding)
             )
+        # Nothing to write, but apply has to wait for the job: an update without fields does that.
         if change.wait_for_job:
             return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
+        # The mark of a job records who started it and cannot be changed.
         marked = (
             self.snapshot.inputs.ownership.address(live.mark) if resource.kind.job is None else None
         )
@@ -333,6 +347,8 @@ class _Planner:
         if not kind.by_name[kind.mark].on_update:
             return ""
         mark = self.snapshot.inputs.ownership.mark(resource.address)
+        # Metadata has a fixed number of pairs. Without room for the mark, the object stays
+        # unmarked; the record still binds it.
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
         return mark if live.mark != mark and has_room else ""
@@ -340,6 +356,8 @@ class _Planner:
 
 def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Iterable[Diagnostic]:
     """The diagnostics, where an error that blocks no change is only a warning."""
+    # Compare diagnostics by identity: several addresses can share one, and equal texts can be
+    # distinct problems.
     blocking = {id(diagnostic) for diagnostic in snapshot.errors.values()}
     blocked = [change.address for change in changes if change.reason is Reason.BLOCKED]
     effective = {id(snapshot.error_of(address)) for address in blocked}
@@ -402,6 +420,7 @@ def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:
         return Reason.ADOPTED
     if binding.source is BindingSource.NATURAL and binding.record is None:
         return Reason.FIRST_WRITE
+    # With several changed fields, the reason names both sides if both changed something.
     origins = {change.origin for change in fields}
     if origins == {Origin.DRIFT}:
         return Reason.DRIFT

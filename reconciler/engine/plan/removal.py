@@ -24,15 +24,19 @@ from reconciler.model.resource import LiveObject, Record, Resource
 
 def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:
     """The removal of a declared resource; `change` is what is common to all changes of it."""
+    # With targets, resources that the targets need are planned but not destroyed.
     if resource.address not in snapshot.selection.to_destroy:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
+    # The object belongs to another stack now. Deleting it would destroy what they manage.
     if binding.record is not None and binding.record.address in snapshot.taken:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
+    # An object with a unique key that was never recorded was not created by this stack.
     if binding.live is None or (resource.kind.unique_key and binding.record is None):
         is_recorded = binding.record is not None
         return replace(
             change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE
         )
+    # A finished job cannot be removed and blocks nothing.
     if binding.record is None and jobs.is_history(binding.live):
         return replace(change, action=Action.NO_OP, reason=Reason.GONE)
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
@@ -40,6 +44,7 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
 
 def undeclared(snapshot: Snapshot) -> list[Change]:
     """The changes of everything that we made or recorded and that no manifest declares."""
+    # Records under the earlier address of a renamed resource are still in use.
     renamed = {
         binding.record.address
         for binding in snapshot.bindings.values()
@@ -64,12 +69,14 @@ def undeclared(snapshot: Snapshot) -> list[Change]:
                 else orphan
             )
         changes += _replaced_object(snapshot, address, record)
+    # Apply moves the records of renamed projects, even of objects that it deletes.
     changes = [
         replace(
             change, renamed_from=change.renamed_from or snapshot.inputs.moved.get(change.address)
         )
         for change in changes
     ]
+    # Leftovers have no address in the configuration that a target could select.
     if not targets:
         changes += [
             _unrecorded(snapshot, address, live)
@@ -97,6 +104,8 @@ def _superseded(snapshot: Snapshot) -> Iterable[Change]:
 
 def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, where limits of a project that is archived anyway are not written back first."""
+    # Archiving a project disables everything in it. Restoring its rate limits first would cost
+    # calls and has no effect.
     archived = {
         change.address.name
         for change in changes
@@ -122,6 +131,8 @@ def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
                 for live in snapshot.live.objects(kind.name, None)
                 if live.value(name) == value
             }
+    # Changes run in any order, so all of them count together: two demotions of the last two owners
+    # are harmless one by one and lock everyone out together.
     losing = [
         change
         for change in changes
@@ -169,6 +180,7 @@ def _retained_projects(snapshot: Snapshot) -> set[str]:
         if address.kind in snapshot.inputs.kinds
         and snapshot.kind(address).defines_project
         and address not in snapshot.resources
+        # The record knows the last declaration: the manifest that set `on_remove` is gone.
         and (record.on_remove or snapshot.kind(address).on_remove) is OnRemove.RETAIN
         and not snapshot.inputs.options.destroy
     }
@@ -245,6 +257,7 @@ def _forgettable(snapshot: Snapshot, address: Address) -> Change:
 
 
 def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Change:
+    # Such an object has no record of its own, so its change starts from a minimal one.
     is_declared = address in snapshot.resources
     is_ours = is_declared or address in snapshot.inputs.records
     record = Record(address=address, id=live.id, project_id=snapshot.project_id(address.project))
@@ -285,6 +298,7 @@ def _removed(
         return jobs.removed(shown, live, reason)
     if change.on_remove == OnRemove.RETAIN:
         return replace(shown, action=Action.FORGET, reason=Reason.RETAINED)
+    # Objects that cannot be deleted (limits, settings) get back the values before our first write.
     restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}
     fields = [FieldChange((name,), live.value(name), value) for name, value in restored.items()]
     return replace(

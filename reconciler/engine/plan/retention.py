@@ -17,6 +17,7 @@ from reconciler.model.resource import LiveObject, Record
 
 def with_retention(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
     """The changes, with the deletions of all that rules match."""
+    # Addresses of matches are derived from ids, so they cannot collide with declared ones.
     removals = {match.address: _removal(snapshot, match) for match in snapshot.retention_matches}
     # What remains of such an address is the memory of a run that died deleting there.
     return [*(change for change in changes if change.address not in removals), *removals.values()]

@@ -61,15 +61,20 @@ class _Collector:
         """Ids of recently written objects that the audit log says were deleted again."""
 
     def collect(self) -> Snapshot:
+        # Objects of projects are read through their project, so its id has to be known first.
         self._read_projects()
         self._bind_projects()
         problems = list(other_projects(self._snapshot(), self._exists))
         self._read_outer_scopes()
         problems += failures.unreadable_projects(self._snapshot())
         matcher = self._bind_all()
+        # Lists inside objects need bound parents. What they show can change bindings, hence the
+        # second matcher.
         matcher = self._read_nested_scopes() or matcher
         self._read_own_calls()
         snapshot = self._snapshot().with_problems(problems)
+        # Refusals come before unbound resources: an object that could not be read must not be
+        # reported as missing.
         snapshot = failures.with_refused_reads(snapshot, self._targets)
         snapshot = failures.with_unbound(snapshot, matcher)
         leftovers = find_leftovers(matcher)
@@ -97,6 +102,7 @@ class _Collector:
     # Projects
 
     def _read_projects(self) -> None:
+        # Projects of the stack file exist outside of this stack and need no read.
         for name, id in self._inputs.projects.items():
             self._provider.bind_project(name, id)
         kinds = self._inputs.kinds
@@ -147,11 +153,14 @@ class _Collector:
         only_ids = targets.only_ids(scopes)
         self._reader.read_lists(
             sorted(scopes, key=lambda scope: scope.sort_key),
+            # A scope that nothing declared or recorded needs is only searched; its refusal blocks
+            # nothing.
             optional=scopes - targets.needed(self._current_value),
             only_ids=only_ids,
             own_calls=targets.recorded_own_calls(),
             on_wait=self._read_contents,
         )
+        # The state may have been lost. Only marks can tell what this stack once created.
         if inputs.state_is_new:
             marked = targets.marked(scopes)
             readable = [
@@ -173,6 +182,8 @@ class _Collector:
         The key is still where it was delivered, so only the account tells.
         """
         for project, writer in self._inputs.key_writers.items():
+            # The delivered key outlives its account in the sink, and using it would fail every read
+            # of the project.
             record = self._inputs.records.get(writer)
             if record is not None and writer in self._inputs.ownership.unfinished:
                 scope = Scope(writer.kind, writer.project)
@@ -232,6 +243,8 @@ class _Collector:
         own_ids: dict[str, str] = {}
         for scope, id, _ in self._recent_but_missing(scopes):
             kind = self._inputs.kinds[scope.kind]
+            # Ids of unique-key kinds repeat in every project, so a log entry would not identify the
+            # object.
             if kind.audit_event_types and not kind.unique_key:
                 own_ids[kind.parent_and_id(id)[1]] = id
         if own_ids:
@@ -258,12 +271,15 @@ class _Collector:
                 )
         self._reader.read_own_calls(wanted)
         for address, binding in self._bindings.items():
+            # The bindings still hold the objects as listed, without the fields just read.
             if binding.live is not None and self._resources[address].kind.own_calls:
                 current = self._live.find(address.kind, address.project, binding.live.id)
                 self._bindings[address] = replace(binding, live=current)
 
     def _with_retention_matches(self, snapshot: Snapshot, matcher: Matcher) -> Snapshot:
         """Add what retention rules remove. Only where they match anything, collections are read for what they hold."""
+        # Reading the contents of collections costs one call each, so it is worth only if something
+        # matches.
         matches = matched_objects(snapshot)
         if not matches:
             return snapshot
@@ -279,6 +295,8 @@ class _Collector:
             {(scope, live.id): collection_fields(live.kind) for scope, live in collections}
         )
         current = [self._live.listed[scope][live.id].own_calls for scope, live in collections]
+        # Any text counts, whatever the field: deleting a referenced file would break the
+        # collection.
         held = set(texts_in(current))
         return replace(
             snapshot, retention_matches=[match for match in matches if match.live.id not in held]

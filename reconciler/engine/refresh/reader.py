@@ -66,13 +66,18 @@ class Reader:
         other lists are still to come; `on_wait` runs while answers are awaited. `fresh` bypasses a cache.
         """
         state = self.state
+        # Every list is read at most once per plan, so that all decisions see the same state.
         known = (state.listed, state.failed, state.unsearched)
         wanted = [
             scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)
         ]
         readable = [scope for scope in wanted if self._is_readable(scope)]
+        # Without a key there is nothing to request, and no error to report yet: the scope may be
+        # irrelevant.
         self.state.mark_unreadable(set(wanted) - set(readable))
         ids = only_ids or {}
+        # Announce everything before the first call, so that the estimate of the remaining time is
+        # right.
         parts = [(scope, single) for scope in readable for single in self._parts(scope, ids)]
         for scope, single in parts:
             call = "list" if single is None else "read"
@@ -89,11 +94,13 @@ class Reader:
                 for live, names in self._own_calls_of(scope, objects, own_calls or {})
             ]
 
+        # Work on the results only in this thread: LiveState is not thread-safe.
         with WorkerPools(self._parallelism) as pools:
             begun = [
                 (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools))
                 for scope, single in parts
             ]
+            # The requests are in flight now; use the time for local work.
             if on_wait is not None:
                 on_wait()
             objects_of: dict[Scope, list[LiveObject]] = {scope: [] for scope in readable}
@@ -103,6 +110,7 @@ class Reader:
                 objects_of[scope] += objects
                 inside += further
             for scope, objects in objects_of.items():
+                # If one part of a scope was refused, the rest would look like a complete list.
                 if scope not in self.state.failed:
                     self.state.list(scope, objects)
             for live in filter(None, (read.result() for read in inside)):
@@ -110,6 +118,7 @@ class Reader:
 
     def confirm(self, wanted: Iterable[tuple[Scope, str]], *, fresh: bool = False) -> None:
         """Read objects by id that their lists lacked, and add those that exist to the state."""
+        # A kind that cannot be read singly stays missing here. `list_again` lists it once more.
         missing = [
             (scope, id)
             for scope, id in dict.fromkeys(wanted)
@@ -129,6 +138,7 @@ class Reader:
     def list_again(self, wanted: Collection[tuple[Scope, str]]) -> None:
         """Read missing objects again: by id where the kind can be read singly, else by listing again."""
         by_list = {scope for scope, _ in wanted if not self._kinds[scope.kind].readable_singly}
+        # Forget the first reading, or `read_lists` would skip the scope.
         for scope in by_list:
             self.state.forget(scope)
         self.read_lists(by_list, fresh=True)
@@ -157,6 +167,7 @@ class Reader:
         """The fields to read for objects that were just listed. Announces the calls."""
         for live in objects:
             names = wanted.get((scope, live.id))
+            # Reads inside a removed object answer 404.
             if names and live.kind.terminal_state(live.attributes) is not TerminalState.GONE:
                 self.provider.announce(live.kind, live.project, *names)
                 yield live, names
@@ -174,6 +185,7 @@ class Reader:
 
     def _is_readable(self, scope: Scope) -> bool:
         kind = self._kinds[scope.kind]
+        # Admin routes work without the project's key.
         closed = scope.project in self.revoked and not kind.scope.needs_admin_key
         return not closed and self.provider.can_read(kind, scope.project)
 
@@ -220,10 +232,12 @@ class Reader:
         try:
             live = self.provider.get(self._kinds[scope.kind], scope.project, id, fresh=fresh)
         except ApiError as error:
+            # A retired kind concerns all of its objects, so the caller has to handle it.
             if not is_refusal(error) or isinstance(error, RetiredError):
                 raise
             self.state.failed_objects[scope, id] = error
             return None
+        # A later read succeeded, such as after a lag.
         self.state.failed_objects.pop((scope, id), None)
         return replace(live, project=scope.project) if live is not None else None
 

@@ -52,6 +52,7 @@ class ReadTargets:
 
     def needed(self, lookup: Lookup) -> set[Scope]:
         """The scopes of declared and recorded objects, and of objects that could make them unnecessary."""
+        # Recorded objects count even if nothing declares them: they are to be deleted.
         declared = {
             self.declared_scope(self._resources[address], lookup)
             for address in self._selection.selected
@@ -78,6 +79,7 @@ class ReadTargets:
     @cached_property
     def recorded(self) -> frozenset[Address]:
         """The recorded addresses to read: all, or those among the targets, with the projects that they are in."""
+        # A recorded project is read along with its targets, because its id is needed to reach them.
         targets = self._inputs.options.targets
         homes = {address.project for address in targets}
         return frozenset(
@@ -94,6 +96,7 @@ class ReadTargets:
     @property
     def _created(self) -> set[Scope]:
         """The scopes that can hold the objects of unfinished creates."""
+        # Other addresses' unfinished work is left to a run without targets.
         if self._inputs.options.targets:
             return set()
         attempted = (
@@ -154,8 +157,10 @@ class ReadTargets:
         left one, and where the list itself is wanted: any object of it may be the one.
         """
         inputs = self._inputs
+        # Any object could be of interest, so lists are read completely.
         if inputs.options.unmanaged or inputs.options.adopt or inputs.state_is_new:
             return {}
+        # To find an unbound object by mark or natural key, the whole list is needed.
         unbound = {address for address in self._resources if address not in inputs.records}
         unbound.update(inputs.ownership.unfinished)
         open_scopes = {(address.kind, address.project) for address in unbound}
@@ -166,6 +171,7 @@ class ReadTargets:
             scope: set()
             for scope in scopes
             if (scope.kind, scope.project) not in open_scopes
+            # The rule "at least one owner" needs the roles of all users.
             and not self._kinds[scope.kind].min_one
             and scope.kind not in substitutes
             and scope not in self.retention
@@ -173,6 +179,7 @@ class ReadTargets:
         for address, record in inputs.records.items():
             scope = self.record_scopes[address]
             if scope in wanted:
+                # Superseded objects are still to be deleted.
                 wanted[scope].update((record.id, *record.deposed))
         return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
 
@@ -194,6 +201,7 @@ class ReadTargets:
 
     def own_calls(self, resource: Resource, record: Record | None) -> set[str]:
         """The managed fields of a resource that have calls of their own; none where all is destroyed."""
+        # Contents of an object that is deleted as a whole do not matter.
         if self._inputs.options.destroy:
             return set()
         managed = {*resource.spec, *(record.applied if record else ())}
