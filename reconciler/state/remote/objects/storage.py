@@ -55,6 +55,8 @@ class ObjectStorage:
     up to a second in either direction.
     """
 
+    clock_error = 1.0
+
     def __init__(
         self,
         url: str,
