@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
-.PHONY: help demo test test-backends soak check setup servers lint types schemas golden coverage bench bench-compare clean
+.PHONY: help demo test test-backends soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -59,6 +59,9 @@ bench: $(VENV)/.bench  ## Measure the promised figures; ARGS="--only sizes" meas
 
 bench-compare: $(VENV)/.dev  ## Two results of bench side by side: make bench-compare A=FILE B=FILE
 	$(BIN)/python -m tests.bench compare $(A) $(B)
+
+figures: $(VENV)/.dev  ## Figures of readability by folder: long lines, comments, comprehensions, class sizes
+	@$(BIN)/python -m tests.figures
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,8 +1,9 @@
 """The documentation matches the program.
 
-The info string of a code block selects its check: `yaml manifest` and `yaml stack` must validate, and `yaml workflow`
-must be YAML. Text between a marker such as `<!-- command plan -->` and `<!-- end -->` is generated from the program:
-`RECONCILER_GOLDEN=write pytest tests/test_docs.py` writes it, and the tests compare it otherwise.
+The info string of a code block selects its check: `yaml manifest` and `yaml stack` must validate, `yaml workflow` and
+`yaml gitlab` must be pipelines of GitHub and GitLab. Text between a marker such as `<!-- command plan -->` and
+`<!-- end -->` is generated from the program: `RECONCILER_GOLDEN=write pytest tests/test_docs.py` writes it, and the
+tests compare it otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from reconciler.cli.failures import exit_code
 from reconciler.cli.main import COMMANDS, cli
 from reconciler.cli.options import FORMATS
 from reconciler.emulator import FAULT_HELP
-from reconciler.engine.refresh.audit_trust import is_reported_in_audit_log
+from reconciler.engine.refresh.affected_scopes import is_reported_in_audit_log
 from reconciler.errors import GuardError, Interrupted, LockedError, ReconcilerError, StalePlanError
 from reconciler.kinds import KINDS
 from reconciler.manifests import Settings, load_configuration
@@ -136,7 +137,7 @@ def folder_with(folder: Path, files: dict[str, str]) -> Path:
 
 def test_every_yaml_block_says_what_it_is() -> None:
     wrong = [str(block) for block in BLOCKS if block.info.startswith("yaml") and block not in [
-        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow")
+        *of("yaml manifest"), *of("yaml stack"), *of("yaml workflow"), *of("yaml gitlab")
     ]]  # fmt: skip
     assert wrong == []
 
@@ -171,6 +172,14 @@ def test_a_stack_of_the_documentation_is_valid_in_all_its_environments(
 @pytest.mark.parametrize("block", of("yaml workflow"), ids=str)
 def test_a_workflow_of_the_documentation_is_yaml(block: Block) -> None:
     assert yaml.safe_load(block.text)["jobs"]
+
+
+@pytest.mark.parametrize("block", of("yaml gitlab"), ids=str)
+def test_each_job_of_a_gitlab_pipeline_has_rules_and_a_script(block: Block) -> None:
+    jobs = yaml.safe_load(block.text)
+    jobs.pop("default")
+    assert jobs
+    assert [name for name, job in jobs.items() if not (job["rules"] and job["script"])] == []
 
 
 def test_the_quick_start_of_the_readme_works(workspace: Workspace) -> None:
@@ -237,7 +246,7 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every use of the command line, in blocks and between backticks, with where it stands."""
     for block in BLOCKS:
         for offset, line in enumerate(block.text.splitlines()):
-            found = re.search(r"(?:^|\brun: |^\$ )(reconciler .*)$", line.strip())
+            found = re.search(r"(?:^|\brun: |^\$ |^- )(reconciler .*)$", line.strip())
             if found and block.info != "text":
                 yield (
                     f"{block.page}:{block.line + offset + 1}",

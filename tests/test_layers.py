@@ -23,6 +23,7 @@ ALLOWED = {
     "api": {"errors", "model", "api"},
     "checks": {"errors", "model", "rules", "api", "checks"},
     "secrets": {"errors", "model", "secrets"},
+    "export": {"errors", "model", "export"},
     "render": {"errors", "model", "render"},
     "app": {
         "errors",
@@ -35,6 +36,7 @@ ALLOWED = {
         "api",
         "checks",
         "secrets",
+        "export",
         "app",
     },
     "emulator": {"emulator"},
@@ -53,8 +55,8 @@ LIBRARIES = {
     "starlette": {"emulator/"},
     "uvicorn": {"emulator/"},
     "sqlite3": {"state/"},
-    "psycopg": {"state/remote/postgres"},
-    "obstore": {"state/remote/bucket.py"},
+    "psycopg": {"state/remote/postgres/"},
+    "obstore": {"state/remote/objects/bucket.py"},
     "cryptography": {"state/encryption.py"},
     "pyrage": {"state/encryption.py"},
 }

@@ -60,7 +60,7 @@ def newest_entries(
     """The newest entries that match, newest first. Errors explain how to switch the log on."""
     items = ScopedClient(client, keys.admin()).list(_LOG, query=wanted.query(min(limit, _PAGE)))
     try:
-        return [_entry(item) for item in islice(items, limit)]
+        return [_entry(entry) for entry in islice(items, limit)]
     except (AuthenticationError, NotFoundError) as error:
         raise type(error)(
             f"The audit log cannot be read: {error}",
@@ -86,7 +86,7 @@ def read_log(client: Client, keys: KeyRing, query: LogQuery) -> Iterator[LogPage
         query=wanted.query(_PAGE),
     )
     for items, has_more in pages_of_log:
-        yield LogPage([_entry(item) for item in items], has_more)
+        yield LogPage([_entry(entry) for entry in items], has_more)
 
 
 def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: float) -> set[str]:
@@ -100,31 +100,31 @@ def removed_lately(client: Client, keys: KeyRing, ids: Collection[str], since: f
     return {id for id in gone if id is not None and id in ids}
 
 
-def _entry(item: Mapping[str, Any]) -> AuditEntry:
-    type, at = item.get("type"), item.get("effective_at")
+def _entry(entry: Mapping[str, Any]) -> AuditEntry:
+    type, at = entry.get("type"), entry.get("effective_at")
     if (
         not isinstance(type, str)
         or not isinstance(at, int | float)
-        or not isinstance(item.get("id"), str)
+        or not isinstance(entry.get("id"), str)
     ):
         raise AnswerError("The audit log has an entry without id, type or time.")
-    details, project = dict(_map(item.get(type))), _map(item.get("project"))
+    details, project = dict(_map(entry.get(type))), _map(entry.get("project"))
     resource, name = details.pop("id", None), project.get("name")
     return AuditEntry(
-        str(item["id"]),
+        str(entry["id"]),
         type,
         float(at),
         project.get("id"),
         resource if isinstance(resource, str) else None,
-        _actor(item),
+        _actor(entry),
         name if isinstance(name, str) else None,
         details,
     )
 
 
-def _actor(item: Mapping[str, Any]) -> str:
+def _actor(entry: Mapping[str, Any]) -> str:
     """The author in words: the person or the account, and the key."""
-    actor = _map(item.get("actor"))
+    actor = _map(entry.get("actor"))
     session, api_key = _map(actor.get("session")), _map(actor.get("api_key"))
     user = _map(session.get("user") or api_key.get("user"))
     account = _map(api_key.get("service_account"))

@@ -86,9 +86,9 @@ class KeyRing:
 
     def for_project(self, name: str | None) -> Key:
         """The key for a project, None for the default key; raises CredentialError."""
-        found = self._find(name)
-        if found is not None:
-            secret, source = found
+        configured = self._find(name)
+        if configured is not None:
+            secret, source = configured
             return Key(secret, source, project=name)
         if name is None:
             raise CredentialError(
@@ -116,7 +116,7 @@ class KeyRing:
         begin, *_, end = _HIDDEN.split(redacted)
         given = (self._admin, self._default, *self._projects.values())
         secrets = [
-            item.secret.reveal() for item in given if item is not None and item.secret is not None
+            key.secret.reveal() for key in given if key is not None and key.secret is not None
         ]
         shows_enough = len(end) >= _SHOWN_END
         return shows_enough and any(

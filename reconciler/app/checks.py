@@ -62,7 +62,7 @@ def checks_after(session: Session, result: ApplyResult) -> CheckReport:
             concerned.append(rule)
         else:
             outcome = CheckOutcome(
-                rule.address, CheckStatus.SKIPPED, place=rule.location, message=UNTOUCHED
+                rule.address, CheckStatus.SKIPPED, location=rule.location, message=UNTOUCHED
             )
             skipped.append(outcome)
     return carry_out_checks(session, concerned, may_cost=lambda _: False, left_out=skipped)

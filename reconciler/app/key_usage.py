@@ -33,7 +33,7 @@ def keys_in_use(
     projects = {"", *credentials.projects, *(address.project or "" for address in addresses)}
     known, to_come = list(_delivered(records)), list(_to_come(configuration))
     keys: dict[int, _Delivery | None] = {}  # by credential, which most projects share
-    found = {}
+    in_use = {}
     for project in sorted(projects):
         credential = credentials.for_project(project or None)
         if credential is not None and id(credential) not in keys:
@@ -45,14 +45,14 @@ def keys_in_use(
                 keys[id(credential)] = _to_open(project, credential, (*to_come, *known))
         key = keys[id(credential)] if credential is not None else None
         if credential is not None and key is not None:
-            found[project] = KeyInUse(
+            in_use[project] = KeyInUse(
                 key.writer,
                 key.field,
                 credential.source,
                 is_read_again=credential.file is not None,
                 is_delivered=key in known and not _is_unset(credential),
             )
-    return found
+    return in_use
 
 
 class _Delivery(Struct, frozen=True):
@@ -84,7 +84,9 @@ def _to_come(configuration: Configuration) -> Iterator[_Delivery]:
 def _key_fields(name: str) -> list[str]:
     kind = KINDS.get(name)
     return (
-        [item.name for item in kind.own_calls if isinstance(item.type, KeySinkType)] if kind else []
+        [field.name for field in kind.own_calls if isinstance(field.type, KeySinkType)]
+        if kind
+        else []
     )
 
 

@@ -16,24 +16,24 @@ from reconciler.api.objects.provider import HttpProvider
 from reconciler.api.transport.client import Client
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.planning import collect_and_plan
+from reconciler.engine.refresh.affected_scopes import is_reported_in_audit_log
 from reconciler.engine.refresh.audit_attribution import Write
 from reconciler.engine.refresh.audit_trust import (
     Costs,
     FullRefreshPolicy,
-    RefreshCheckpoint,
-    RefreshOutcome,
-    ScopeKey,
-    UnchangedScopes,
-    checkpoint_after,
-    checkpoint_after_saved_plan,
     decide,
-    is_reported_in_audit_log,
-    read_at_the_end,
     refresh_summary,
     scopes_to_reread,
 )
 from reconciler.engine.refresh.audit_window import read_window
 from reconciler.engine.refresh.cached import CachedReader
+from reconciler.engine.refresh.checkpoint import RefreshCheckpoint, ScopeKey, UnchangedScopes
+from reconciler.engine.refresh.checkpoint_update import (
+    RefreshOutcome,
+    checkpoint_after,
+    checkpoint_after_saved_plan,
+    read_at_the_end,
+)
 from reconciler.engine.refresh.estimate import Estimate, check_budget
 from reconciler.engine.refresh.recorded import StateReader
 from reconciler.errors import ReconcilerError
@@ -60,46 +60,48 @@ class Planning:
         provider: HttpProvider,
         client: Client,
         keys: KeyRing,
-        sweeps: FullRefreshPolicy,
+        policy: FullRefreshPolicy,
         *,
         parallelism: int,
     ) -> None:
         self._provider = provider
         self._client = client
         self._keys = keys
-        self._sweeps = sweeps
+        self._policy = policy
         self._parallelism = parallelism
-        self._trust: UnchangedScopes | None = None
+        self._unchanged: UnchangedScopes | None = None
         self._inputs: PlanInputs | None = None
         self._asked = 0.0
 
     def plan(self, inputs: PlanInputs, store: StateStore, *, mode: str) -> Plan:
         """Make a plan. In mode `auto`, scopes that the log shows as unchanged come from the state."""
         started = self._asked = time.monotonic()
-        calls, trust = (
-            self._provider.calls,
-            UnchangedScopes(full_refresh_reason="a full refresh was asked for"),
-        )
+        calls = self._provider.calls
+        unchanged = UnchangedScopes(full_refresh_reason="a full refresh was asked for")
         if mode == "auto":
-            memory = RefreshCheckpoint.load(store.meta(CHECKPOINT))
-            log = partial(self._log_within_budget, inputs, memory)
-            trust = decide(inputs, memory, log, sweeps=self._sweeps, costs=self._costs(inputs))
-        check_budget(inputs, self._provider, trust.scopes, beside=self._provider.calls - calls)
-        provider = CachedReader(self._provider, StateReader(inputs.records), trust, inputs.pages)
+            checkpoint = RefreshCheckpoint.load(store.meta(CHECKPOINT))
+            log = partial(self._log_within_budget, inputs, checkpoint)
+            unchanged = decide(
+                inputs, checkpoint, log, policy=self._policy, costs=self._costs(inputs)
+            )
+        check_budget(inputs, self._provider, unchanged.scopes, beside=self._provider.calls - calls)
+        provider = CachedReader(
+            self._provider, StateReader(inputs.records), unchanged, inputs.pages
+        )
         plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
-        again = scopes_to_reread(plan, trust, inputs.kinds)
+        again = scopes_to_reread(plan, unchanged, inputs.kinds)
         if again:
-            trust = trust.without(again, "something is to be done there")
-            provider.set_unchanged(trust)
+            unchanged = unchanged.without(again, "something is to be done there")
+            provider.set_unchanged(unchanged)
             plan = collect_and_plan(inputs, provider, parallelism=self._parallelism)
-        self._trust = None if inputs.options.targets else trust
+        self._unchanged = None if inputs.options.targets else unchanged
         self._inputs = inputs
         return replace(
             plan,
             calls=self._provider.calls - calls,
             seconds=time.monotonic() - started,
             refresh=replace(
-                refresh_summary(trust),
+                refresh_summary(unchanged),
                 waited_seconds=self._client.waited_seconds,
                 whole=not inputs.options.targets,
                 began_at=self._asked_at(),
@@ -112,34 +114,38 @@ class Planning:
         It covers only what the apply wrote if its plan had targets, was interrupted, or comes from
         another run that did not read everything.
         """
-        memory, trust, reading = (
-            RefreshCheckpoint.load(store.meta(CHECKPOINT)),
-            self._trust,
-            result.plan.refresh,
-        )
-        if trust is None and reading.whole and not reading.unchanged_scopes and reading.began_at:
-            trust = UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)
-        done = RefreshOutcome(
+        checkpoint = RefreshCheckpoint.load(store.meta(CHECKPOINT))
+        unchanged, reading = self._unchanged, result.plan.refresh
+        if (
+            unchanged is None
+            and reading.whole
+            and not reading.unchanged_scopes
+            and reading.began_at
+        ):
+            unchanged = UnchangedScopes(full_refresh_reason=reading.full_refresh_reason)
+        outcome = RefreshOutcome(
             result, self._writes(result, store, run_id), reading.began_at, store.serial
         )
-        if trust is None or result.plan.destroy or result.interrupted:
-            if memory is not None and memory.serial == result.plan.state_serial:
+        if unchanged is None or result.plan.destroy or result.interrupted:
+            if checkpoint is not None and checkpoint.serial == result.plan.state_serial:
                 store.set_meta(
                     CHECKPOINT,
-                    checkpoint_after_saved_plan(memory, done, sweeps=self._sweeps).dump(),
+                    checkpoint_after_saved_plan(checkpoint, outcome, policy=self._policy).dump(),
                 )
             return
-        if memory is None and not any(
+        if checkpoint is None and not any(
             is_reported_in_audit_log(
                 ALL_KINDS[change.address.kind],
             )
             for change in result.plan.changes
         ):
             return
-        if done.writes or not trust.newest_entries:
-            done = self._with_the_end_of_the_log(trust, done, store)
-        fresh = checkpoint_after(memory, trust, done, kinds=ALL_KINDS, sweeps=self._sweeps)
-        store.set_meta(CHECKPOINT, fresh.dump())
+        if outcome.writes or not unchanged.newest_entries:
+            outcome = self._with_the_end_of_the_log(unchanged, outcome, store)
+        updated = checkpoint_after(
+            checkpoint, unchanged, outcome, kinds=ALL_KINDS, policy=self._policy
+        )
+        store.set_meta(CHECKPOINT, updated.dump())
 
     def _writes(self, result: ApplyResult, store: StateStore, run_id: int) -> list[Write]:
         """The writes of a run that the audit log reports."""
@@ -171,18 +177,18 @@ class Planning:
         return self._client.server_clock() - (time.monotonic() - self._asked)
 
     def _with_the_end_of_the_log(
-        self, trust: UnchangedScopes, done: RefreshOutcome, store: StateStore
+        self, unchanged: UnchangedScopes, outcome: RefreshOutcome, store: StateStore
     ) -> RefreshOutcome:
         """The outcome of an apply, with the log entries since its plan."""
-        window = read_at_the_end(trust, done)
+        window = read_at_the_end(unchanged, outcome)
         inputs = self._inputs
         try:
             reading = read_window(self._log, window, worth=lambda: window.pages + 2, is_bold=True)
         except ReconcilerError as error:
             LOG.info("The audit log cannot be read: %s", error)
-            return done
+            return outcome
         return replace(
-            done,
+            outcome,
             reading=reading,
             read_from=window.needed_from,
             ended_at=self._client.server_clock(),
@@ -190,10 +196,10 @@ class Planning:
         )
 
     def _log_within_budget(
-        self, inputs: PlanInputs, memory: RefreshCheckpoint | None, query: LogQuery
+        self, inputs: PlanInputs, checkpoint: RefreshCheckpoint | None, query: LogQuery
     ) -> Iterator[LogPage]:
         """Read the log, unless even the best answer would leave more to read than the budget."""
-        check_budget(inputs, self._provider, memory.by_scope if memory else (), beside=1)
+        check_budget(inputs, self._provider, checkpoint.by_scope if checkpoint else (), beside=1)
         return self._log(query)
 
     def _log(self, query: LogQuery) -> Iterator[LogPage]:

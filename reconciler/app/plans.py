@@ -90,8 +90,12 @@ def plan_stack(
         session.notice(f"warning: {sentence}")
     rules = () if tolerant else session.declared.rules
     plan = unchecked_plan(session, request, rules=rules)
-    errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
-    warnings = [item for item in plan.diagnostics if item.severity is not Severity.ERROR]
+    errors = [
+        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
+    ]
+    warnings = [
+        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is not Severity.ERROR
+    ]
     general = [error for error in errors if error.address is None]
     if general and not tolerant:
         raise ConfigurationError(general)

@@ -46,21 +46,21 @@ def digests_of(session: Session, *, keep: bool) -> SecretDigests:
 
 def key_of(store: StateStore, *, new: str, keep: bool) -> str:
     """The key of a state's digests; `new` if it has none, saved with `keep`."""
-    found = store.meta(KEY)
-    if found is None and keep:
+    stored = store.meta(KEY)
+    if stored is None and keep:
         store.set_meta(KEY, new)
-    return found or new
+    return stored or new
 
 
 def revealed(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret:
     """The secret itself; raises CredentialError if it is missing or must not be sent."""
-    found = _read(read, value)
-    if found is None:
+    secret = _read(read, value)
+    if secret is None:
         raise CredentialError(
             f"There is no secret in {value.source}.",
             hint="Set it where this program is run.",
         )
-    return found
+    return secret
 
 
 def _read(read: Callable[[SecretValue], Secret | None], value: SecretValue) -> Secret | None:
@@ -131,12 +131,12 @@ class SecretDigests:
         return self._sealed(value) or value
 
     def _sealed(self, value: SecretValue) -> SecretValue | None:
-        found = _read(self._read, value)
-        if found is None:
+        secret = _read(self._read, value)
+        if secret is None:
             return None
         return replace(
             value,
-            digest=keyed_digest(self._key, f"{value.source}\0{found.reveal()}".encode()),
+            digest=keyed_digest(self._key, f"{value.source}\0{secret.reveal()}".encode()),
         )
 
 

@@ -88,7 +88,9 @@ def _check_content(session: Session) -> Finding:
     try:
         store = session.store
         store.check()
-        detail = f"{len(store.records())} resources, serial {store.serial}"
+        records = len(store.records())
+        noun = "resource" if records == 1 else "resources"
+        detail = f"{records} {noun}, serial {store.serial}"
     except StateError as error:
         return Finding(claim, holds=False, detail=f"{error} {error.hint}".strip())
     return Finding(claim, holds=True, detail=detail)

@@ -25,7 +25,9 @@ class Cleanup:
     def look_before(self) -> None:
         """Remember the items of the list that the call adds to."""
         if self._operation.adds_to is not None:
-            self._before = {str(item.get("id")) for item in self._listed(self._operation.adds_to)}
+            self._before = {
+                str(answer.get("id")) for answer in self._listed(self._operation.adds_to)
+            }
 
     def note(self, answer: dict[str, Any]) -> None:
         """Remember the objects that a successful call created."""
@@ -54,15 +56,17 @@ class Cleanup:
         path = self._operation.adds_to
         if path is None or self._before is None:
             return
-        for item in self._listed(path, last=True):
-            if str(item.get("id")) not in self._before:
-                yield f"DELETE {path}/{{id}}", {**self._parameters, **item}
+        for answer in self._listed(path, last=True):
+            if str(answer.get("id")) not in self._before:
+                yield f"DELETE {path}/{{id}}", {**self._parameters, **answer}
 
     def _listed(self, path: str, *, last: bool = False) -> list[dict[str, Any]]:
         # The newest hundred, which is more than a run adds.
         answer = self._client.follow(f"GET {path}", self._parameters, last=last)
         items = answer.get("data")
-        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        return (
+            [entry for entry in items if isinstance(entry, dict)] if isinstance(items, list) else []
+        )
 
 
 class _Shown(dict[str, Any]):

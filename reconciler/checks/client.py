@@ -38,7 +38,7 @@ class CheckClient(Struct, frozen=True):
             operation.method,
             operation.path,
             self.client.key,
-            {name: _text(parameters[name]) for name in operation.holes},
+            {name: _text(parameters[name]) for name in operation.path_parameters},
             body if operation.takes_body and form is None else None,
             {name: _text(value) for name, value in parameters.items() if name in operation.query},
             form,
@@ -84,7 +84,7 @@ class CheckClient(Struct, frozen=True):
         fields: dict[str, str | list[str]] = {}
         for name, value in body.items():
             if isinstance(value, list):
-                fields[f"{name}[]"] = [_text(item) for item in value]
+                fields[f"{name}[]"] = [_text(element) for element in value]
             else:
                 fields[name] = _text(value)
         return Form(first, *parts.pop(first), fields, parts)
@@ -117,16 +117,16 @@ def judged(operation: Operation, answer: Response, redactor: Redactor) -> Any:
 def masked(value: Any, names: tuple[str, ...], redactor: Redactor) -> Any:
     """A value with all texts under the names masked; the redactor learns them."""
     if isinstance(value, list):
-        return [masked(item, names, redactor) for item in value]
+        return [masked(element, names, redactor) for element in value]
     if not isinstance(value, dict):
         return value
     result = {}
-    for name, item in value.items():
-        if name in names and isinstance(item, str):
-            redactor.add(Secret(item))
+    for name, element in value.items():
+        if name in names and isinstance(element, str):
+            redactor.add(Secret(element))
             result[name] = MASK
         else:
-            result[name] = masked(item, names, redactor)
+            result[name] = masked(element, names, redactor)
     return result
 
 

@@ -59,7 +59,9 @@ def run_checks(rules: Sequence[Rule], tools: CheckTools) -> list[CheckOutcome]:
 
 def _run(rule: Rule, tools: CheckTools) -> CheckOutcome:
     spec = rule.spec
-    outcome = CheckOutcome(rule.address, CheckStatus.SKIPPED, what=_what(spec), place=rule.location)
+    outcome = CheckOutcome(
+        rule.address, CheckStatus.SKIPPED, what=_what(spec), location=rule.location
+    )
     operation = OPERATIONS.get(str(spec.get("operation")))
     if operation is not None and operation.costly and not tools.may_cost(rule):
         return replace(outcome, message="it costs money each time: name it, or pass --costly")

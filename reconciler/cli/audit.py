@@ -64,8 +64,8 @@ def command(
         wanted = _wanted(session, projects, address, at, types)
         entries = newest_entries(session.client, session.keys, wanted, limit=limit)
         addresses = _addresses(session, projects)
-    found = [_view(entry, projects, addresses) for entry in entries]
-    _show(options, found)
+    rows = [_view(entry, projects, addresses) for entry in entries]
+    _show(options, rows)
     return 0
 
 
@@ -136,16 +136,16 @@ def _view(
     }
 
 
-def _show(options: GlobalOptions, found: list[dict[str, Any]]) -> None:
-    if not found:
+def _show(options: GlobalOptions, entries: list[dict[str, Any]]) -> None:
+    if not entries:
         click.echo("The audit log has no such entry. It starts when an owner enables it.", err=True)
-    rows = [_row(entry) for entry in found]
+    rows = [_row(entry) for entry in entries]
     deliver(
         options,
         {
             "text": lambda: text_table(_HEADERS, rows) if rows else "",
             "markdown": lambda: markdown_table(_HEADERS, rows) if rows else "",
-            "json": lambda: document({"entries": found}),
+            "json": lambda: document({"entries": entries}),
         },
     )
 

@@ -64,8 +64,8 @@ def _one(options: GlobalOptions, store: StateStore, number: int) -> int:
 
     def pages(table: Callable[..., str]) -> str:
         rows = [
-            tuple(item[name] or "" for name in ("action", "address", "id", "outcome", "why"))
-            for item in changes
+            tuple(change[name] or "" for name in ("action", "address", "id", "outcome", "why"))
+            for change in changes
         ]
         below = "\n" + table(_CHANGE_HEADERS, rows) if rows else ""
         return _runs(table, [run]) + below

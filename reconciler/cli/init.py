@@ -14,6 +14,10 @@ kind: Stack
 metadata:
   name: {name}
 spec:
+  # The state is in the folder .reconciler/, or at the address in RECONCILER_BACKEND if that is set.
+  # Uncomment the next line once CI or a team shares the state: runs without an address are then
+  # refused, instead of starting with an empty state in a folder.
+  # backend: remote
   manifests: [manifests/]
   variables:
     model: {{default: gpt-5.1, description: The model that agents run on.}}
@@ -34,31 +38,38 @@ spec:
 
 _WORKFLOW = """\
 # Posts the plan on pull requests, applies what is merged, and looks for drift at night.
+#
+# A runner forgets its files, so the state must be in a database or a bucket. Before the first run:
+# 1. Set the secret RECONCILER_BACKEND to its address, such as postgresql://USER:PASSWORD@HOST/DATABASE
+#    or s3://BUCKET/PREFIX. Buckets also need the variables of their provider below `env`.
+# 2. Prove that it locks: reconciler --backend ADDRESS state check
+# 3. Move the state that you have, if any: reconciler state migrate --to ADDRESS
+# 4. Uncomment `backend: remote` in reconciler.yaml.
+# 5. Set the variable RECONCILER_PACKAGE to what pip installs, with the extra of the backend, such as
+#    reconciler[postgres] @ git+https://git.example.com/reconciler@v1, or [object-store].
+# docs/state.md of reconciler has a workflow whose pull requests can read the state but not write it.
 name: reconciler
 on:
   pull_request:
   push: {branches: [main]}
   schedule: [{cron: "0 3 * * *"}]
 permissions: {contents: read, pull-requests: write}
-# Of this job, manifests read only variables RECONCILER_VAR_…, and those that RECONCILER_ALLOW_ENV names.
+# Manifests read only variables RECONCILER_VAR_…, and those that RECONCILER_ALLOW_ENV names.
 env:
   OPENAI_ADMIN_KEY: ${{ secrets.OPENAI_ADMIN_KEY }}
   OPENAI_API_KEY: ${{ secrets.OPENAI_API_KEY }}
+  RECONCILER_BACKEND: ${{ secrets.RECONCILER_BACKEND }}
 jobs:
   reconciler:
     runs-on: ubuntu-latest
-    # Applies wait for each other; plans need not.
-    concurrency: reconciler-${{ github.event_name == 'push' && 'apply' || github.run_id }}
     steps:
       - uses: actions/checkout@v4
       - uses: actions/setup-python@v5
         with: {python-version: "3.12"}
-      # The wheel or the git address of reconciler that your organization uses, as a variable of the repository.
       - run: pip install "${{ vars.RECONCILER_PACKAGE }}"
-      # A runner forgets its files: the state of the last apply comes out of a cache.
-      - uses: actions/cache/restore@v4
-        with: {path: .reconciler, key: reconciler-state-none, restore-keys: reconciler-state-}
       - run: reconciler validate
+      # Pull requests from forks get no secrets, and end here.
+      - run: test -n "$RECONCILER_BACKEND" || { echo "::error::Set the secret RECONCILER_BACKEND"; exit 1; }
       - if: github.event_name == 'pull_request'
         run: reconciler plan --report plan.md:markdown
       - if: always() && hashFiles('plan.md') != ''
@@ -67,10 +78,8 @@ jobs:
           GH_TOKEN: ${{ github.token }}
           NUMBER: ${{ github.event.number }}
       - if: github.event_name == 'push'
-        run: reconciler apply --yes
-      - if: always() && github.event_name == 'push'
-        uses: actions/cache/save@v4
-        with: {path: .reconciler, key: "reconciler-state-${{ github.run_id }}-${{ github.run_attempt }}"}
+        # Applies wait for each other; plans need no lock.
+        run: reconciler apply --yes --lock-wait 30m
       - if: github.event_name == 'schedule'
         run: reconciler drift
 """

@@ -31,10 +31,10 @@ def day(text: str, option: str, *, today: date) -> date:
         return today
     if text == "this-month":
         return today.replace(day=1)
-    found = _AGO.fullmatch(text)
+    match = _AGO.fullmatch(text)
     try:
-        if found and found[2] == "d":
-            return today - timedelta(days=int(found[1]))
+        if match and match[2] == "d":
+            return today - timedelta(days=int(match[1]))
         return date.fromisoformat(text)
     except (ValueError, OverflowError):
         raise UsageError(f'{option} "{text}" is no day: write one such as {DAYS}') from None
@@ -42,10 +42,10 @@ def day(text: str, option: str, *, today: date) -> date:
 
 def moment(text: str, option: str, *, now: datetime) -> datetime:
     """One moment; `30d` and `12h` are to the second, a date is its beginning."""
-    found = _AGO.fullmatch(text)
+    match = _AGO.fullmatch(text)
     try:
-        if found:
-            return now - timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
+        if match:
+            return now - timedelta(**{{"d": "days", "h": "hours"}[match[2]]: int(match[1])})
         if "T" in text:
             at = datetime.fromisoformat(text)
             return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -79,7 +79,9 @@ def as_printed(options: GlobalOptions, plan: Plan) -> Plan:
 
     if options.format not in (None, "text"):
         return plan
-    warnings = tuple(item for item in plan.diagnostics if item.severity is not Severity.ERROR)
+    warnings = tuple(
+        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is not Severity.ERROR
+    )
     return replace(plan, refusals=(), diagnostics=warnings)
 
 
@@ -93,15 +95,15 @@ def deliver(options: GlobalOptions, formats: Mapping[str, Callable[[], str]]) ->
 
 def reports_of(options: GlobalOptions) -> list[tuple[Path, str]]:
     """The report files and their formats; raises UsageError before anything is called."""
-    found = []
+    reports = []
     for report in options.report:
         path, _, name = report.rpartition(":")
         if not path or name not in options.formats:
             raise UsageError(
                 f'--report "{report}": write FILE:FORMAT, with a format of {", ".join(options.formats)}'
             )
-        found.append((writable(Path(path), "--report"), name))
-    return found
+        reports.append((writable(Path(path), "--report"), name))
+    return reports
 
 
 def _writable_reports(options: GlobalOptions) -> list[tuple[Path, str]]:
@@ -163,7 +165,9 @@ def tell_errors(options: GlobalOptions, plan: Plan) -> None:
     """Report the errors of a plan on standard error."""
     from reconciler.model.diagnostic import Severity
 
-    errors = [item for item in plan.diagnostics if item.severity is Severity.ERROR]
+    errors = [
+        diagnostic for diagnostic in plan.diagnostics if diagnostic.severity is Severity.ERROR
+    ]
     if errors:
         text = renderer(options, stream=sys.stderr).diagnostics(errors)
         click.echo(redactor(text), nl=not text.endswith("\n"), err=True)

@@ -22,7 +22,7 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
     from reconciler.state.address import parse_address, secret_parts
 
     if print_sql:
-        from reconciler.state.remote.postgres import print_sql as sql_of_tables
+        from reconciler.state.remote.postgres.storage import print_sql as sql_of_tables
 
         click.echo(sql_of_tables())
         return 0

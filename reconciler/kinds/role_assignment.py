@@ -15,10 +15,10 @@ from reconciler.model.kind import Field, Kind, Mutability, ScopeType, Shape
 from reconciler.model.types import Text
 
 
-def _is_direct(item: Mapping[str, Any]) -> bool:
+def _is_direct(entry: Mapping[str, Any]) -> bool:
     """Whether the principal has the grant directly, not only by inheritance."""
-    sources = item.get("assignment_sources") or ()
-    own = {item.get("user_id"), item.get("group_id")}
+    sources = entry.get("assignment_sources") or ()
+    own = {entry.get("user_id"), entry.get("group_id")}
     return not sources or any(source.get("principal_id") in own for source in sources)
 
 

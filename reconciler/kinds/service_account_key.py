@@ -31,8 +31,8 @@ OVER = {(IS_OVER, True): TerminalState.REPLACE}
 def owned_by(key: Mapping[str, Any], type: str) -> bool | None:
     """Whether the owner of a key has a given type; None if the response does not say."""
     owner = key.get("owner")
-    found = owner.get("type") if isinstance(owner, Mapping) else None
-    return None if found is None else bool(found == type)
+    owner_type = owner.get("type") if isinstance(owner, Mapping) else None
+    return None if owner_type is None else bool(owner_type == type)
 
 
 SCOPES = Field(

@@ -1,8 +1,7 @@
-"""Folders that are uploaded as one, such as a skill: which files are in them, and what their entry
-file says of them.
+"""Bundles: folders that are uploaded as one, such as a skill.
 
-The entry file begins with lines of YAML between two lines of `---`; the API takes name and
-description from there.
+The entry file begins with YAML front matter between two lines of `---`, from which the API takes
+name and description.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ _FENCE = "---\n"
 _DESCRIBED_BY = ("name", "description")
 
 
-def bundle_of(found: Mapping[str, Member], type: BundleType, files: Files) -> FileSet:
-    """The members, by their paths below the folder that the entry file is in; raises Problem."""
-    root = root_of(found, type.entry)
+def bundle_of(by_path: Mapping[str, Member], type: BundleType, files: Files) -> FileSet:
+    """The members, by path below the folder of the entry file. Raises Problem."""
+    root = root_of(by_path, type.entry)
     if root is None:
-        count = sum(path.rpartition("/")[2] == type.entry for path in found) or "none"
+        count = sum(path.rpartition("/")[2] == type.entry for path in by_path) or "none"
         raise Problem(
             f"No {type.entry}", f"The files must contain exactly one {type.entry}; found {count}."
         )
-    for path in found:
+    for path in by_path:
         if not path.startswith(root):
             raise Problem(
                 "File outside the folder",
                 f'"{path}" is outside "{root}", the folder of {type.entry}.',
             )
-    size = sum(member.content.size for member in found.values() if member.content)
-    if len(found) > type.max_files or size > type.max_bytes:
+    size = sum(member.content.size for member in by_path.values() if member.content)
+    if len(by_path) > type.max_files or size > type.max_bytes:
         most = f"the limit is {type.max_files} files and {type.max_bytes // 1_048_576} MiB in total"
         raise Problem(
-            "Folder too large", f'"{root}" has {len(found)} files of {size:,} bytes; {most}.'
+            "Folder too large", f'"{root}" has {len(by_path)} files of {size:,} bytes; {most}.'
         )
-    members = {path.removeprefix(root): member for path, member in found.items()}
+    members = {path.removeprefix(root): member for path, member in by_path.items()}
     described = _described(members[type.entry], files)
     return FileSet(
         tuple(
@@ -62,11 +61,11 @@ def _described(entry: Member, files: Files) -> dict[str, str]:
             "No front matter",
             f'"{path}" must start with YAML front matter between two "---" lines.',
         )
-    found = _read(head, path)
+    front_matter = _read(head, path)
     for name in _DESCRIBED_BY:
-        if not isinstance(found.get(name), str) or not found[name].strip():
+        if not isinstance(front_matter.get(name), str) or not front_matter[name].strip():
             raise Problem(f'Missing "{name}"', f'The front matter of "{path}" must have a {name}.')
-    return {name: found[name] for name in _DESCRIBED_BY}
+    return {name: front_matter[name] for name in _DESCRIBED_BY}
 
 
 def _read(head: str, path: str) -> Mapping[str, Any]:

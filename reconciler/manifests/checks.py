@@ -1,6 +1,5 @@
-"""What a schema cannot say of one resource: limits that span fields, names we reserve, paths that
-must exist.
-"""
+"""Checks of a single resource that a schema cannot express: limits across fields, reserved names,
+existing paths."""
 
 from __future__ import annotations
 
@@ -27,9 +26,7 @@ MAX_PAIRS = 16
 def check_resource(
     resource: Resource, declared: AddressIndex, written: Mapping[str, Any]
 ) -> Iterator[SchemaViolation]:
-    """The problems of one resource by itself; `written` is its spec before files took the place of
-    paths.
-    """
+    """Problems of one resource. `written` is its spec before files replaced paths."""
     yield from _mark(resource)
     yield from _shape(resource.kind, resource.spec)
     yield from _ignored_paths(resource)
@@ -38,20 +35,18 @@ def check_resource(
     for field in resource.kind.own_calls:
         value = written.get(field.name)
         if isinstance(field.type, FileSetType) and isinstance(value, list):
-            for index, item in enumerate(value):
-                if isinstance(item, dict):
-                    yield from _member(item, ("spec", field.name, index))
+            for index, member in enumerate(value):
+                if isinstance(member, dict):
+                    yield from _member(member, ("spec", field.name, index))
         elif isinstance(field.type, KeySinkType) and isinstance(value, dict):
             yield from _sink(value, ("spec", field.name, "write_to", "file"))
 
 
 def check_rule(rule: Rule, written: Spec) -> Iterator[SchemaViolation]:
-    """The problems of one rule by itself; `written` is its spec before files took the place of
-    paths.
-    """
-    found = list(_shape(rule.kind, written))
-    yield from found
-    for flaw in rule.kind.problems(written) if not found else ():
+    """Problems of one rule. `written` is its spec before files replaced paths."""
+    violations = list(_shape(rule.kind, written))
+    yield from violations
+    for flaw in rule.kind.problems(written) if not violations else ():
         yield SchemaViolation(("spec", *flaw.trail), flaw.summary, flaw.detail, at_key=flaw.at_key)
 
 
@@ -74,12 +69,12 @@ def _mark(resource: Resource) -> Iterator[SchemaViolation]:
 
 
 def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
-    """Of several forms a spec has one: what that one needs, and nothing that belongs to another."""
+    """A spec must have exactly one form, with the fields that it needs and none of another form."""
     shapes = kind.shapes
-    shape = next((one for one in shapes if one.fits(spec)), None)
+    shape = next((form for form in shapes if form.fits(spec)), None)
     if shape is None:
         needed = " or ".join(
-            f'"{name}"' for one in shapes if one.when is None for name in one.needs
+            f'"{name}"' for form in shapes if form.when is None for name in form.needs
         )
         if needed:
             yield SchemaViolation(
@@ -95,7 +90,7 @@ def _shape(kind: Declaration, spec: Spec) -> Iterator[SchemaViolation]:
                 f"spec requires it together with {told}.",
                 at_key=True,
             )
-    others = {name for one in shapes for name in (*one.needs, *one.takes)} - {
+    others = {name for form in shapes for name in (*form.needs, *form.takes)} - {
         *shape.needs,
         *shape.takes,
     }
@@ -141,13 +136,13 @@ def _renamed(
         )
 
 
-def _member(item: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
-    attributes = item.get("attributes")
+def _member(member: Mapping[str, Any], trail: Trail) -> Iterator[SchemaViolation]:
+    attributes = member.get("attributes")
     for name in RESERVED_ATTRIBUTES:
         if isinstance(attributes, Mapping) and name in attributes:
             detail = f'reconciler stores the source of a file in "{name}": choose another key.'
             yield SchemaViolation((*trail, "attributes", name), "Reserved key", detail, at_key=True)
-    chunking = item.get("chunking_strategy")
+    chunking = member.get("chunking_strategy")
     static = chunking.get("static") if isinstance(chunking, Mapping) else None
     if not isinstance(static, Mapping):
         return

@@ -1,10 +1,10 @@
-"""Which files are closed to manifests: secrets, delivered keys, the state, and every other way to
-the same bytes.
+"""Files that manifests cannot read: secrets, delivered keys, the state, and other paths to the same
+bytes.
 
-Manifests may come from a stranger's pull request, so nothing that they say can open a file. A file
-is closed because of where it is (`secrets/`, the state), because a key was or will be written to
-it, because it is the same file under another name (links, other spellings), or because it holds the
-same bytes.
+Manifests can come from untrusted pull requests, so nothing in them can open such a file. A file is
+closed because of its location (`secrets/`, the state), because a key was or will be written to it,
+because it is the same file under another name (links, other spellings), or because its content is
+known to be secret.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from reconciler.manifests.problems import Problem
 LEAK = "A credential does not belong in a manifest"
 
 SENT_FOLDER = "secrets"
-"""The folder of secrets: manifests may have its files sent as secrets, and can read none of them.
-"""
+"""The folder of secrets. Manifests can send its files as secrets, and cannot read them."""
 
 _PROOFS = (".reconciler", ".reconciler-new")
-"""The endings of the files that `secrets/files.py` leaves beside a key: `.NAME.reconciler`."""
+"""Suffixes of the files that `secrets/files.py` writes beside a key: `.NAME.reconciler`."""
 
 _LONGEST_SECRET_BYTES = 65_536
 _SHORTEST_COPY_BYTES = 8
@@ -47,27 +46,24 @@ def _nothing() -> Collection[str]:
 
 
 class Remembered(Struct, frozen=True):
-    """What the state knows of secrets that were delivered or sent.
-
-    `paths` gives the files that keys were delivered to, relative to the stack's folder. `holds`
-    tells whether some bytes, without the end of their line, are a secret that was delivered or
-    sent. Both are asked only when needed.
-    """
+    """What the state knows of secrets that were delivered or sent. Both functions are called only
+    when needed."""
 
     paths: Callable[[], Collection[str]] = _nothing
+    """Returns the files that keys were delivered to, relative to the stack's folder."""
     holds: Callable[[bytes], bool] = lambda _: False
+    """Whether some bytes, without the newline at the end, are a known secret."""
 
 
 class Contents(Struct, frozen=True):
-    """The contents of the files below `secrets/`, arranged for looking them up in other files.
-
-    `whole` are complete contents, `tokens` those that are one word, `phrases` those that have to be
-    searched for.
-    """
+    """The contents of the files below `secrets/`, indexed for searching them in other files."""
 
     whole: frozenset[bytes]
+    """Complete contents."""
     tokens: frozenset[bytes]
+    """Contents that are a single word."""
     phrases: tuple[bytes, ...]
+    """Contents that require a text search."""
 
 
 class ClosedFiles:
@@ -83,19 +79,19 @@ class ClosedFiles:
         self._hidden: dict[str, frozenset[str] | None] = {}
 
     def withhold(self, path: Path) -> None:
-        """Close one file that holds a key, or will."""
+        """Close a file that holds a key, or will."""
         self.withheld.add(
             os.path.realpath(path)
         )  # Path.resolve would raise where a link leads to itself
 
     def withhold_folder(self, folder: Path) -> None:
-        """Close the folder of the state, unless everything is in it."""
+        """Close the folder of the state, unless it is the stack's folder or contains it."""
         real = Path(os.path.realpath(folder))
         if not self.root.is_relative_to(real):
             self._state_folders += (as_prefix(real),)
 
     def remember(self, remembered: Remembered) -> None:
-        """Close what the state knows as a secret."""
+        """Close files that the state knows to be secret."""
         self.remembered = remembered
         self.__dict__.pop("_delivered", None)
 
@@ -103,9 +99,7 @@ class ClosedFiles:
     # ----------------------------------------------------------------------------------------------------
 
     def require_open(self, text: str, real: str) -> None:
-        """Raise Problem if the file or folder at `real` is closed to manifests, which call it
-        `text`.
-        """
+        """Raise Problem if the file or folder at `real` is closed. The message calls it `text`."""
         self.require_no_key(text, real)
         if self.is_secret_place(real):
             raise Problem(
@@ -114,8 +108,7 @@ class ClosedFiles:
 
     def require_no_key(self, text: str, real: str) -> None:
         """Raise Problem if a key was or will be delivered to the file, or if it belongs to the
-        state.
-        """
+        state."""
         if real in self.withheld or real in self._delivered or self.has_proof(real):
             raise Problem(LEAK, f'"{text}" holds a key: resources must not contain it.')
         if as_prefix(real).startswith(self._state_folders):
@@ -125,9 +118,8 @@ class ClosedFiles:
             )
 
     def is_secret_place(self, real: str) -> bool:
-        """Whether a resolved path is the folder of secrets or below it, however the file system
-        spells it.
-        """
+        """Whether a resolved path is in the folder of secrets, under any spelling that the file
+        system accepts."""
         if as_prefix(real).startswith(self._secret_folder):
             return True
         root = as_prefix(self.root)
@@ -138,9 +130,9 @@ class ClosedFiles:
         return top.rstrip(". ").casefold() == SENT_FOLDER or self._is_same_folder(f"{root}{top}")
 
     def is_open_plainly(self, prefix: str, name: str) -> bool:
-        """Whether a file, by its resolved folder and its name, needs no closer look.
+        """Whether a file needs no further checks, judging by its resolved folder and its name.
 
-        The folder itself must have passed `require_open`.
+        The folder must have passed `require_open`.
         """
         real = f"{prefix}{name}"
         if real in self.withheld or real in self._delivered or real.startswith(self._state_folders):
@@ -163,9 +155,8 @@ class ClosedFiles:
         return frozenset(os.path.realpath(self.root / path) for path in self.remembered.paths())
 
     def has_proof(self, real: str) -> bool:
-        """Whether a key was once delivered to the file: whatever manifests say today, its proof
-        lies beside it.
-        """
+        """Whether a key was ever delivered to the file. The proof beside it counts, whatever the
+        manifests say today."""
         folder, _, name = real.rpartition(os.sep)
         is_proof = name.startswith(".") and name.endswith(_PROOFS)
         hidden, proof = self._hidden_in(f"{folder}{os.sep}"), f".{name}{_PROOFS[0]}"
@@ -174,7 +165,7 @@ class ClosedFiles:
         )
 
     def _hidden_in(self, prefix: str) -> frozenset[str] | None:
-        """The hidden names in a folder; None where it can be entered and not listed."""
+        """The hidden names in a folder; None if it can be entered but not listed."""
         if prefix not in self._hidden:
             self._hidden[prefix] = _hidden_names(prefix)
         return self._hidden[prefix]
@@ -183,7 +174,7 @@ class ClosedFiles:
     # -------------------------------------------------------------------------------------------------
 
     def require_no_link(self, text: str, status: os.stat_result) -> None:
-        """Raise Problem if a file has another name, by a hard link, that is closed."""
+        """Raise Problem if a hard link of the file is closed."""
         if status.st_nlink > 1 and (status.st_dev, status.st_ino) in self._identities:
             raise Problem(
                 LEAK,
@@ -192,7 +183,7 @@ class ClosedFiles:
 
     @property
     def _identities(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of every closed file; not kept, since few files have a second name."""
+        """Device and inode of every closed file. Not cached, since few files have hard links."""
         return frozenset(
             (status.st_dev, status.st_ino)
             for path in (*self._secret_files(), *self.withheld, *self._delivered)
@@ -203,9 +194,7 @@ class ClosedFiles:
     # --------------------------------------------------------------------------------------------------
 
     def require_no_copy(self, text: str, data: bytes) -> None:
-        """Raise Problem if some bytes of a file are, or contain, a secret that is known by its
-        content.
-        """
+        """Raise Problem if the content of a file is or contains a known secret."""
         tokens = set(_TOKEN.findall(data)) if self._contents.tokens else set()
         if (
             data.strip() in self._contents.whole
@@ -219,9 +208,8 @@ class ClosedFiles:
             raise Problem(LEAK, detail)
 
     def _candidates(self, text: str, data: bytes) -> Iterator[bytes]:
-        """What could be a secret that is known by a digest alone: all of a small file, and each
-        word like a key.
-        """
+        """Parts of a file that could be secrets known only by digest: a small file as a whole, and
+        each word that looks like a key."""
         if _SHORTEST_COPY_BYTES <= len(data) <= _LONGEST_COPY_BYTES:
             whole = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
             yield from {whole.removesuffix(b"\n"), whole.strip()}
@@ -235,28 +223,28 @@ class ClosedFiles:
 
     @cached_property
     def _contents(self) -> Contents:
-        found = {
+        contents = {
             content
             for path in self._secret_files()
             if not path.endswith(_PROOFS)
             and len(content := _content(path).strip()) >= _SHORTEST_COPY_BYTES
         }
-        parts = {content for content in found if len(content) >= _SHORTEST_PART_BYTES}
+        parts = {content for content in contents if len(content) >= _SHORTEST_PART_BYTES}
         tokens = frozenset(part for part in parts if _TOKEN.fullmatch(part))
-        return Contents(frozenset(found), tokens, tuple(sorted(parts - tokens)[:_MOST_PHRASES]))
+        return Contents(frozenset(contents), tokens, tuple(sorted(parts - tokens)[:_MOST_PHRASES]))
 
     def _secret_files(self) -> list[str]:
         """The files below the folder of secrets, as far as they can be listed."""
-        found: list[str] = []
+        files: list[str] = []
         for folder, _, names in os.walk(self._secret_folder):
-            found += (os.path.join(folder, name) for name in names)  # noqa: PTH118
-            if len(found) > _MOST_FILES:
+            files += (os.path.join(folder, name) for name in names)  # noqa: PTH118
+            if len(files) > _MOST_FILES:
                 break
-        return found[:_MOST_FILES]
+        return files[:_MOST_FILES]
 
 
 def as_prefix(path: Path | str) -> str:
-    """What a path and everything below it begin with, once written with a separator at the end."""
+    """The path with a trailing separator: the prefix of all paths below it."""
     text = os.fspath(path)
     return text if text.endswith(os.sep) else f"{text}{os.sep}"
 
@@ -270,7 +258,7 @@ def _regular(path: str) -> os.stat_result | None:
 
 
 def _content(path: str) -> bytes:
-    """The content of a file that is small enough to be a secret; empty for anything else."""
+    """The content of a file that is small enough to be a secret, else empty."""
     status = _regular(path)
     if status is None or status.st_size > _LONGEST_SECRET_BYTES:
         return b""

@@ -1,4 +1,4 @@
-"""What the manifests and the stack come to: one value that the rest of the program works from."""
+"""The configuration: the value that manifests and the stack evaluate to."""
 
 from __future__ import annotations
 
@@ -20,67 +20,65 @@ STATE_FOLDER = ".reconciler"
 
 
 class Settings(Struct, frozen=True):
-    """What the command line and the process hand in: the stack's folder, `-e`, `--var`,
-    `--var-file`, os.environ.
-
-    `allow_env` names the environment variables that manifests may read, in addition to those in
-    RECONCILER_ALLOW_ENV. `backend` is the address of the state, with its credentials. Without
-    one, RECONCILER_BACKEND in `env` holds; no file can give it. `saved_variables` are those that a
-    saved plan was made with. `learn` is told every secret as soon as it is known, also where
-    loading fails afterwards.
-    """
+    """Inputs from the command line and the process: the stack's folder, `-e`, `--var`,
+    `--var-file`, os.environ."""
 
     root: Path
     environment: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     variable_files: Sequence[Path] = ()
     allow_env: Sequence[str] = ()
+    """Environment variables that manifests may read, in addition to those in RECONCILER_ALLOW_ENV.
+    """
     backend: str | None = None
+    """The address of the state, with its credentials; without one, RECONCILER_BACKEND in `env` holds."""
     env: Mapping[str, str] = field(default_factory=dict)
     saved_variables: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the saved plan that is being applied."""
     learn: Callable[[Secret], None] = lambda _: None
+    """Called with every secret as soon as it is known, even if loading fails afterwards."""
 
     def __repr__(self) -> str:
         return f"Settings({self.root})"  # the environment holds keys
 
 
 class Credential(Struct, frozen=True):
-    """A key and where it comes from. `source` is how the user knows it, fit to be printed.
-
-    `secret` is None where the variable is not set, and always where `file` is given: that file
-    (relative to the stack's folder) may only be written during the apply, so it is read when the
-    key is needed.
-    """
+    """A key and its source."""
 
     source: str
+    """A name of the source that can be printed."""
     secret: Secret | None = None
+    """None if the variable is not set, and always None if `file` is given."""
     file: str | None = None
+    """A path relative to the stack's folder. The apply may write it, so it is read when the key is
+    needed."""
 
 
 class Credentials(Struct, frozen=True):
-    """The admin key, the key of the default scope, and the keys of projects by their name in the
-    configuration.
-    """
+    """The admin key, the key of the default scope, and project keys by the project's name in the
+    configuration."""
 
     admin: Credential | None = None
     default: Credential | None = None
     projects: Mapping[str, Credential] = field(default_factory=dict)
 
     def for_project(self, project: str | None) -> Credential | None:
-        """The key that reaches a project: its own, else the default one."""
+        """The key of a project, else the default key."""
         return (self.projects.get(project) if project else None) or self.default
 
     def all(self) -> tuple[Credential, ...]:
-        """Every credential that is configured, set or not."""
+        """All configured credentials, set or not."""
         return tuple(
-            item for item in (self.admin, self.default, *self.projects.values()) if item is not None
+            credential
+            for credential in (self.admin, self.default, *self.projects.values())
+            if credential is not None
         )
 
 
 class Guards(Struct, frozen=True):
-    """How much a plan may delete before it is refused: a share of what is managed, and a number.
+    """Limits on deletions: a share of the managed objects, and a number.
 
-    `max_vanished_percent` is the share of the recorded objects that may be gone at once.
+    `max_vanished_percent` limits the share of recorded objects that may be missing at once.
     """
 
     max_delete_percent: int = 30
@@ -89,9 +87,8 @@ class Guards(Struct, frozen=True):
 
 
 class Refresh(Struct, frozen=True):
-    """When scopes that the audit log shows to be unchanged are read all the same, and how late its
-    entries may be.
-    """
+    """When scopes are read even though the audit log shows no change, and how late its entries may
+    be."""
 
     full_every_hours: float = 24
     full_every_runs: int = 20
@@ -99,42 +96,44 @@ class Refresh(Struct, frozen=True):
 
 
 class Stack(Struct, frozen=True):
-    """The settings of one stack in one environment, everything defaulted.
-
-    `file` is None where there is no stack file. `projects` maps names to ids of projects that exist
-    without being managed here. `admin_requests_per_minute` of None means that the pace is found
-    out. `outputs` may hold references and templates. `organization_source` says in words what names
-    the organization. `needs_remote` is `backend: remote`, said at `backend_place`; `backend_path` is
-    the folder of a local state, from the given address or else the stack file. `recipients` are
-    those that can decrypt the state; without any it is not encrypted. `read_secret` reads what
-    manifests name to be sent: None where there is none, raises Problem.
-    """
+    """The settings of one stack in one environment, with all defaults."""
 
     name: str
     environment: str
     root: Path
     file: Path | None = None
+    """None if there is no stack file."""
     projects: Mapping[str, str] = field(default_factory=dict)
+    """Ids of existing projects that are not managed here, by name."""
     credentials: Credentials = Credentials()
     refresh: Refresh = Refresh()
     guards: Guards = Guards()
     admin_requests_per_minute: float | None = None
+    """None to detect the rate limit."""
     backend_path: Path = Path(STATE_FOLDER)
+    """The folder of a local state."""
     backend_place: SourceLocation | None = None
+    """Where `backend: remote` stands."""
     needs_remote: bool = False
+    """Whether the stack says `backend: remote`."""
     recipients: tuple[str, ...] = ()
+    """Who can decrypt the state; without any it is not encrypted."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    """May contain references and templates."""
     organization: str | None = None
     organization_source: str = ""
+    """Names the setting that selects the organization, for messages."""
     project: str | None = None
     read_secret: Callable[[SecretValue], Secret | None] = lambda _: None
+    """Reads a secret that a manifest names. Returns None if it is not set; raises Problem if it
+    must not be read."""
 
 
 class GivenInputs(Struct, frozen=True):
-    """What the command line and the environment gave, beyond the files of the stack.
+    """Inputs from the command line and the environment, beyond the stack's files.
 
-    `variables` are values by name. `digests` stand for what must not be kept: values that contain
-    or look like a secret (`var.NAME`), and what was read of the environment (`env.NAME`).
+    `variables` are values by name. `digests` stand for values that must not be stored: values that
+    contain or look like a secret (`var.NAME`), and values from the environment (`env.NAME`).
     """
 
     variables: Mapping[str, Any] = field(default_factory=dict)
@@ -142,26 +141,23 @@ class GivenInputs(Struct, frozen=True):
 
 
 class Configuration(Struct, frozen=True):
-    """Everything that one run wants to be true.
-
-    `resources` are in address order. `digest` changes with everything that decides what would be
-    applied, and with nothing else: not with comments, white space, or which file says it. `secrets`
-    are the values of all credentials that are known now, for redaction. `rules` are the documents
-    that declare no object, in address order. Where what is in the files of folders was left to be
-    read, there is no digest, and `completed` reads it.
-    """
+    """The desired state of one run."""
 
     stack: Stack
     resources: tuple[Resource, ...]
+    """In address order."""
     digest: str
+    """Changes with everything that affects an apply, and with nothing else: not with comments,
+    white space or file names. Empty while files of folders are unread."""
     warnings: tuple[Diagnostic, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    """The values of all credentials that are known now, for redaction."""
     rules: tuple[Rule, ...] = ()
+    """In address order."""
     complete: Callable[[], Configuration] | None = None
     given: GivenInputs = GivenInputs()
 
     def completed(self) -> Configuration:
-        """The same with what is in the files of folders; raises ConfigurationError with all
-        problems found.
-        """
+        """The configuration with the contents of all folders. Raises ConfigurationError with all
+        problems."""
         return self if self.complete is None else self.complete()

@@ -1,6 +1,4 @@
-"""From the stack's folder to a configuration. Nothing here calls the API, runs a program or writes
-a file.
-"""
+"""Loads a configuration from the stack's folder. Calls no API, runs no program and writes no file."""
 
 from __future__ import annotations
 
@@ -48,12 +46,10 @@ def load_configuration(
     remembered: Callable[[Stack], Remembered] = lambda _: Remembered(),
     whole: bool = True,
 ) -> Configuration:
-    """Everything the manifests and the stack say; raises ConfigurationError with all problems
-    found.
+    """Load manifests and stack. Raises ConfigurationError with all problems.
 
-    `parsed` gives what is known of the files of a stack, `remembered` what its state knows of
-    secrets. Unless it is to be `whole`, the files of folders are left to be read by
-    `Configuration.completed`.
+    `parsed` caches parsed files, `remembered` is what the state knows of secrets. Unless `whole`,
+    files of folders are left to `Configuration.completed`.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
@@ -80,11 +76,11 @@ def load_configuration(
     )
     _check_together(made, {document.file for document in documents}, opened, declared, problems)
     stack = replace(opened.stack, outputs=_outputs(opened, declared.reference, problems))
-    found = tuple(made.resources[address][0] for address in sorted(made.resources))
+    resources = tuple(made.resources[address][0] for address in sorted(made.resources))
     ruled = tuple(made.rules[address][0] for address in sorted(made.rules))
 
     def complete() -> Configuration:
-        read = tuple(contents.read_into(found))
+        read = tuple(contents.read_into(resources))
         warnings = problems.raise_errors(opened.secrets)
         approved = digest(stack, read, (rule for rule in ruled if rule.kind.removes))
         given = _given(opened)
@@ -93,12 +89,12 @@ def load_configuration(
     if whole or problems.errors:  # all problems are told at once
         return complete()
     return Configuration(
-        stack, found, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete
+        stack, resources, "", problems.raise_errors(opened.secrets), opened.secrets, ruled, complete
     )
 
 
 class _Made(Struct, frozen=True):
-    """What the documents came to, each with its document."""
+    """The results of all documents, each with its document."""
 
     resources: dict[Address, tuple[Resource, Document]] = field(default_factory=dict)
     rules: dict[Address, tuple[Rule, Document]] = field(default_factory=dict)
@@ -130,9 +126,10 @@ def _check_together(
 def load_stack(
     settings: Settings, remembered: Callable[[Stack], Remembered] = lambda _: Remembered()
 ) -> Stack:
-    """The stack alone, for commands that need no manifests; raises ConfigurationError.
+    """Load only the stack, for commands that need no manifests. Raises ConfigurationError.
 
-    What references in outputs point at is read from their spelling, since nothing is declared here.
+    The addresses of references in outputs are guessed from their spelling, because no declarations
+    are known.
     """
     problems = Problems()
     opened = open_stack(settings, problems)
@@ -143,7 +140,7 @@ def load_stack(
 
 
 def digest(stack: Stack, resources: Iterable[Resource], rules: Iterable[Rule] = ()) -> str:
-    """SHA-256 over everything that decides what would be applied, in hexadecimal."""
+    """SHA-256, in hexadecimal, of everything that affects an apply."""
     hashed = hashlib.sha256()
     guards = stack.guards
     whole = {
@@ -179,7 +176,7 @@ def _lifecycle(resource: Resource) -> list[Any]:
 
 
 def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> _Made:
-    found = _Made()
+    results = _Made()
     # Kinds that write keys come first, then those that send secrets, so that their files are known
     # before anything else reads a file.
     for instance in sorted(
@@ -193,10 +190,10 @@ def _made(instances: list[Instance], resolver: Resolver, problems: Problems) -> 
             )
             break
         if isinstance(made, Resource):
-            found.resources.setdefault(made.address, (made, instance.document))
+            results.resources.setdefault(made.address, (made, instance.document))
         elif made is not None:
-            found.rules.setdefault(made.address, (made, instance.document))
-    return found
+            results.rules.setdefault(made.address, (made, instance.document))
+    return results
 
 
 def _writes_keys(kind: Declaration) -> bool:

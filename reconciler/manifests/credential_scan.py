@@ -1,9 +1,8 @@
-"""Keys in use that got into what people write: each told once, and taken out before anything else
-looks at it.
+"""Finds keys of this run in manifests. Each is reported once, and removed before any other check.
 
-Messages quote values, cut to a glance, and resources are called by their names. So a value that
-holds a key is replaced by an `Unknown` before a schema sees it or an address is made of it: nothing
-later can print it, not even a part.
+Messages quote shortened values, and addresses contain names. So a value with a key becomes an
+`Unknown` before the schema check and before its address is made. After that, nothing can print even
+a part of it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _Texts = list[tuple[Trail, str, bool]]
 
 
 class CredentialScan:
-    """Looks for secrets in values. `what` is the sort of file that they are read from."""
+    """Searches values for secrets. `what` describes the kind of file, for messages."""
 
     def __init__(
         self, secrets: Iterable[Secret], problems: Problems, what: str = "manifest"
@@ -43,21 +42,21 @@ class CredentialScan:
     def taken_out(
         self, value: Any, document: Document, above: Trail = (), address: Address | None = None
     ) -> Any:
-        """The value without what holds a key, each noted; the value itself where there is none.
+        """The value without secrets, each of which is reported; the value itself if there is none.
 
-        `above` is where the value stands in its document. What only looks odd is noted as a warning
-        and stays.
+        `above` is the path of the value in its document. Values that only look like a credential
+        cause a warning and stay.
         """
-        found: _Texts = []
-        self._look_into(value, above, found)
-        leaks = [(trail, is_key) for trail, text, is_key in found if self.holds(text)]
+        texts: _Texts = []
+        self._look_into(value, above, texts)
+        leaks = [(trail, is_key) for trail, text, is_key in texts if self.holds(text)]
         for trail, is_key in leaks:
             summary = f"A credential does not belong in a {self._what}"
             detail = _TAKE_IT_OUT.format(what=self._what)
             self._problems.add(
                 summary, detail, place=document.location_of(trail, key=is_key), address=address
             )
-        for trail, text, is_key in found:
+        for trail, text, is_key in texts:
             if not self.holds(text):
                 self._look_at_shape(text, document, trail, address)
             if is_key:
@@ -65,26 +64,28 @@ class CredentialScan:
         return self._without(value) if leaks else value
 
     def holds(self, text: str) -> bool:
-        """Whether a text contains a key that is in use."""
+        """Whether a text contains a key of this run."""
         return self._holds is not None and self._holds.search(text) is not None
 
-    def _look_into(self, value: Any, trail: Trail, found: _Texts) -> None:
+    def _look_into(self, value: Any, trail: Trail, texts: _Texts) -> None:
         if isinstance(value, str):
             if self._suspect.search(value):
-                found.append((trail, value, False))
+                texts.append((trail, value, False))
         elif isinstance(value, dict):
             suspect = self._suspect.search
-            for key, item in value.items():
-                if isinstance(item, str):
-                    if suspect(item):
-                        found.append(((*trail, key), item, False))
-                elif isinstance(item, dict | list | Template):
-                    self._look_into(item, (*trail, key), found)
+            for key, element in value.items():
+                if isinstance(element, str):
+                    if suspect(element):
+                        texts.append(((*trail, key), element, False))
+                elif isinstance(element, dict | list | Template):
+                    self._look_into(element, (*trail, key), texts)
                 if suspect(key):
-                    found.append(((*trail, key), key, True))
+                    texts.append(((*trail, key), key, True))
         elif isinstance(value, list | Template):
-            for index, item in enumerate(value if isinstance(value, list) else value.parts):
-                self._look_into(item, (*trail, index) if isinstance(value, list) else trail, found)
+            for index, element in enumerate(value if isinstance(value, list) else value.parts):
+                self._look_into(
+                    element, (*trail, index) if isinstance(value, list) else trail, texts
+                )
 
     def _look_at_shape(
         self, text: str, document: Document, trail: Trail, address: Address | None
@@ -102,16 +103,18 @@ class CredentialScan:
         # worth a word.
         if "${" in text and trail[0] == "spec" and document.has(trail):
             detail = f"{shortened(self.redact(text))} is used literally: expressions are expanded in values, not in keys."
-            place = document.location_of(trail, key=True)
-            self._problems.warn("A key is not expanded", detail, place=place, address=address)
+            location = document.location_of(trail, key=True)
+            self._problems.warn("A key is not expanded", detail, place=location, address=address)
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, str):
             return Unknown("") if self.holds(value) else value
         if isinstance(value, dict):
-            return {key: self._without(item) for key, item in value.items() if not self.holds(key)}
+            return {
+                key: self._without(element) for key, element in value.items() if not self.holds(key)
+            }
         if isinstance(value, list):
-            return [self._without(item) for item in value]
+            return [self._without(element) for element in value]
         if isinstance(value, Template):
             texts = (part for part in value.parts if isinstance(part, str))
             return Unknown("") if any(self.holds(text) for text in texts) else value
@@ -119,11 +122,9 @@ class CredentialScan:
 
 
 def masked(value: Any, redact: Redactor) -> Any:
-    """A value for messages: the same with every secret in it replaced by dots, before anything is
-    cut short.
-    """
+    """A value for messages: secrets are replaced by dots before anything is shortened."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {redact(key): masked(item, redact) for key, item in value.items()}
-    return [masked(item, redact) for item in value] if isinstance(value, list) else value
+        return {redact(key): masked(element, redact) for key, element in value.items()}
+    return [masked(element, redact) for element in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Keys: where they come from, and whether there is one for every scope."""
+"""Reads keys from their sources, and checks that every scope has one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ from reconciler.model.types import KeySinkType
 ADMIN_VARIABLE = "OPENAI_ADMIN_KEY"
 DEFAULT_VARIABLE = "OPENAI_API_KEY"
 SENT_PREFIX = "RECONCILER_SECRET_"
-"""What the names of variables begin with whose values manifests may send to the API, and may not
-read.
-"""
+"""The prefix of environment variables that manifests can send to the API and cannot read."""
 
 _NOT_A_KEY = "Not an API key"
 _MIN_SECRET = 8
@@ -42,9 +40,9 @@ Report = Callable[[Problem, Trail], None]
 
 
 class CredentialReader(Struct, frozen=True):
-    """Reads the `credentials` of a stack. `stack_file` is how the user knows the file they are in.
+    """Reads the `credentials` of a stack. `stack_file` is the name of the file in messages.
 
-    `learn` is told every value that is read, also where it is refused.
+    `learn` is called with every value that is read, even if it is refused.
     """
 
     env: Mapping[str, str]
@@ -54,17 +52,15 @@ class CredentialReader(Struct, frozen=True):
     stack_file: str = "reconciler.yaml"
 
     def read(self, entries: Mapping[str, Any], report: Report) -> Credentials:
-        """The credentials; `report` is told each Problem with the path of its entry below
-        `credentials`.
-        """
+        """The credentials. `report` is called with each Problem and the path below `credentials`."""
         projects = entries.get("projects") or {}
         return Credentials(
             admin=self._entry(entries, "admin", ADMIN_VARIABLE, report),
             default=self._entry(entries, "default", DEFAULT_VARIABLE, report),
             projects={
-                name: found
+                name: credential
                 for name, value in projects.items()
-                if (found := self._checked(value, ("projects", name), report)) is not None
+                if (credential := self._checked(value, ("projects", name), report)) is not None
             },
         )
 
@@ -101,10 +97,10 @@ class CredentialReader(Struct, frozen=True):
         )
 
     def _sendable(self, name: str, entry: str) -> Secret | None:
-        """The value of a variable that may be sent to the API as a key; raises Problem.
+        """The value of a variable that may be sent to the API as a key. Raises Problem.
 
-        A stack file may come from a stranger, who must not have other credentials of this process
-        sent anywhere.
+        A stack file can come from an untrusted source, which must not be able to send other
+        credentials of this process.
         """
         secret = self._secret(name)
         if secret is None or name in (ADMIN_VARIABLE, DEFAULT_VARIABLE):
@@ -132,31 +128,32 @@ class CredentialReader(Struct, frozen=True):
 def known_secrets(
     credentials: Credentials, files: Files, env: Mapping[str, str]
 ) -> tuple[Secret, ...]:
-    """Every key that can be known now, those in files included, for redaction and for refusing them
-    in manifests.
-    """
-    found = [one.secret for one in credentials.all() if one.secret is not None]
-    found += [
+    """All keys that can be known now, including those in files, for redaction and for refusing them
+    in manifests."""
+    secrets = [
+        credential.secret for credential in credentials.all() if credential.secret is not None
+    ]
+    secrets += [
         Secret(env[name].strip())
         for name in (ADMIN_VARIABLE, DEFAULT_VARIABLE)
         if env.get(name, "").strip()
     ]
-    for one in credentials.all():
-        text = _file_text(files, one.file) if one.file else ""
+    for credential in credentials.all():
+        text = _file_text(files, credential.file) if credential.file else ""
         if text:
-            found.append(Secret(text))
-    return tuple(dict.fromkeys(secret for secret in found if len(secret.reveal()) >= _MIN_SECRET))
+            secrets.append(Secret(text))
+    return tuple(dict.fromkeys(secret for secret in secrets if len(secret.reveal()) >= _MIN_SECRET))
 
 
 def environment_secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:
-    """What other programs' variables seem to hold in secret: by a name such as GITHUB_TOKEN, or by
-    how they look.
+    """Values of environment variables that seem to be secrets, by a name such as GITHUB_TOKEN or by
+    their shape.
 
-    A stack file may come from a stranger, and which variables manifests may read is in it. So it
-    takes more than that.
+    The stack file lists the variables that manifests may read. Since it can come from an untrusted
+    source, that list alone does not open a secret.
     """
-    found = (value.strip() for name, value in env.items() if _is_secret(name, value.strip()))
-    return tuple(dict.fromkeys(map(Secret, found)))
+    values = (value.strip() for name, value in env.items() if _is_secret(name, value.strip()))
+    return tuple(dict.fromkeys(map(Secret, values)))
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -180,10 +177,9 @@ def _file_text(files: Files, path: str) -> str:
 
 
 def check_credentials(configuration: Configuration) -> list[Diagnostic]:
-    """One problem for each scope that has resources and no key, nor one to come, at the first of
-    them.
+    """A problem for each scope that has resources but no key, reported at the first resource.
 
-    Apart from loading, so that a configuration can be validated where there are no keys.
+    Separate from loading, so that a configuration can be validated without keys.
     """
     problems = Problems()
     credentials, written = configuration.stack.credentials, _written(configuration)
@@ -209,10 +205,10 @@ def _written(configuration: Configuration) -> set[str]:
 
 
 def _projects_with_a_key_to_come(configuration: Configuration) -> set[str]:
-    """The projects that a declared account delivers a key of.
+    """Projects for which a declared account delivers a key.
 
-    The key reaches this run as soon as it is minted, whatever its sink. Until then an unset
-    variable is like a key file that does not exist yet.
+    The run receives such a key as soon as it is created, whatever its sink. Until then, an unset
+    variable is like a missing key file.
     """
     return {
         resource.address.project

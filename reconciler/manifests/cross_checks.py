@@ -1,6 +1,5 @@
-"""What is wrong between resources: missing projects, shared key files, two names for one object,
-cycles.
-"""
+"""Checks across resources: missing projects, shared key files, two addresses for one object,
+cycles."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ _ONE = {
 
 
 def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
-    """The files that a resource's keys are written to, with the field that says so."""
+    """The files that a resource's keys are written to, with the field that names each."""
     for field in resource.kind.own_calls:
         value = resource.spec.get(field.name) if isinstance(field.type, KeySinkType) else None
         target = value.get("write_to") if isinstance(value, Mapping) else None
@@ -41,10 +40,10 @@ def key_files(resource: Resource) -> Iterator[tuple[str, str]]:
 
 
 class CrossChecks(Struct, frozen=True):
-    """All resources and rules, with the documents that they come from.
+    """Checks all resources and rules against each other.
 
-    `projects` are the stack's own, `keys` the projects that it has keys for, each with where it
-    says so. `project_ids` are the ids of the stack's own projects.
+    `projects` are those of the stack, `keys` the projects that the stack has keys for, each with
+    its source location. `project_ids` are the ids of the stack's projects.
     """
 
     resources: Mapping[Address, tuple[Resource, Document]]
@@ -57,7 +56,7 @@ class CrossChecks(Struct, frozen=True):
     project_ids: Mapping[str, str] = {}
 
     def check(self) -> None:
-        """Note every problem."""
+        """Report every problem."""
         self._projects()
         self._key_files()
         self._one_object_each()
@@ -69,8 +68,8 @@ class CrossChecks(Struct, frozen=True):
         return (resource for resource, _ in self.resources.values())
 
     def _add(self, resource: Resource, trail: Trail, summary: str, detail: str) -> None:
-        place = self.resources[resource.address][1].location_of(trail)
-        self.problems.add(summary, detail, place=place, address=resource.address)
+        location = self.resources[resource.address][1].location_of(trail)
+        self.problems.add(summary, detail, place=location, address=resource.address)
 
     def _projects(self) -> None:
         own = self.declared.projects()
@@ -97,15 +96,14 @@ class CrossChecks(Struct, frozen=True):
                     guesses[project] = (
                         nearest(project, known) if len(guesses) < MOST_GUESSES else ""
                     )
-                place = document.location_of(("metadata", "project"))
+                location = document.location_of(("metadata", "project"))
                 self.problems.add(
-                    "Unknown project", detail + guesses[project], place=place, address=address
+                    "Unknown project", detail + guesses[project], place=location, address=address
                 )
 
     def _project_ids(self) -> None:
-        """One project has one name: under two names, the values of both would be written to it in
-        turn.
-        """
+        """A project must have one name. With two names, both sets of values would be written to it
+        in turn."""
         named: dict[str, str] = {}
         for name, id in self.project_ids.items():
             other = named.setdefault(id, name)
@@ -120,7 +118,7 @@ class CrossChecks(Struct, frozen=True):
                 self._add(resource, ("lifecycle", "adopt"), "One project under two names", detail)
 
     def _one_address_each(self) -> None:
-        """No two resources adopt the same object."""
+        """No two resources may adopt the same object."""
         seen: dict[tuple[Any, ...], Resource] = {}
         for resource in self._all():
             kind, adopted = resource.kind, resource.lifecycle.adopt

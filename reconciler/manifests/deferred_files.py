@@ -1,9 +1,7 @@
-"""What is in the files of folders, which nobody needs to know before live state is compared with
-it.
+"""Reads the contents of folders late, since only the comparison with live state needs them.
 
-The files themselves are found with everything else, so it is known which there are, where links
-lead, and that they may be read. Reading thousands of them takes as long as a plan's first calls,
-and can go on while these are answered.
+The files themselves are found and checked early. Reading thousands of them takes as long as the
+first API calls of a plan, and can overlap with these calls.
 """
 
 from __future__ import annotations
@@ -24,9 +22,8 @@ from reconciler.model.values import FileSet, Member
 
 
 class _Due(Struct, frozen=True):
-    """A field with members to be read: where its resource is declared, and by which of its items
-    each was found.
-    """
+    """A field with members to read, the location of its resource, and the item of the field that
+    found each member."""
 
     field: str
     document: Document
@@ -34,7 +31,7 @@ class _Due(Struct, frozen=True):
 
 
 class DeferredFiles:
-    """Remembers what is still to be read, and reads it."""
+    """Collects unread files, and reads them."""
 
     def __init__(self, files: Files, problems: Problems) -> None:
         self._files = files
@@ -44,37 +41,35 @@ class DeferredFiles:
     def leave(
         self, address: Address, field: str, document: Document, item_of: Mapping[str, int]
     ) -> None:
-        """Leave the local files among a field's members to be read."""
+        """Defer the local files among a field's members."""
         self._due.setdefault(address, []).append(_Due(field, document, item_of))
 
     def read_into(self, resources: Iterable[Resource]) -> Iterator[Resource]:
-        """The resources with what their files hold; what cannot be read is noted, with the item
-        that found it.
-        """
+        """The resources with file contents. Reports unreadable files at the item that found them."""
         for resource in resources:
             due = self._due.get(resource.address, ())
-            read = {one.field: self._whole(resource, one) for one in due}
+            read = {field_due.field: self._whole(resource, field_due) for field_due in due}
             yield replace(resource, spec={**resource.spec, **read}) if read else resource
 
     def _whole(self, resource: Resource, due: _Due) -> FileSet:
         members: FileSet = resource.spec[due.field]
-        found = FileSet(tuple(self._read(member, resource, due) for member in members.members))
-        self._advise(found, resource, due)
-        return found
+        files = FileSet(tuple(self._read(member, resource, due) for member in members.members))
+        self._advise(files, resource, due)
+        return files
 
-    def _advise(self, found: FileSet, resource: Resource, due: _Due) -> None:
-        """Warn, at each item of the field, of the files that the API is known to refuse."""
+    def _advise(self, files: FileSet, resource: Resource, due: _Due) -> None:
+        """Warn, at each item of the field, of files that the API is known to refuse."""
         type = resource.kind.by_name[due.field].type
         if not isinstance(type, FileSetType) or self._problems.errors:
             return  # what has to be mended is said first
         by_item: dict[int, list[Member]] = {}
-        for member in found.members:
+        for member in files.members:
             if member.content is not None and member.content.sha256:  # it could be read
                 by_item.setdefault(due.item_of[member.key], []).append(member)
         for index, members in sorted(by_item.items()):
-            place = due.document.location_of(("spec", due.field, index, "path"))
+            location = due.document.location_of(("spec", due.field, index, "path"))
             for summary, detail in refused_by_size_or_name(members, type):
-                self._problems.warn(summary, detail, place=place, address=resource.address)
+                self._problems.warn(summary, detail, place=location, address=resource.address)
 
     def _read(self, member: Member, resource: Resource, due: _Due) -> Member:
         if member.content is None:

@@ -1,4 +1,4 @@
-"""Which files hold manifests, and the documents in them."""
+"""Finds manifest files and reads their documents."""
 
 from __future__ import annotations
 
@@ -39,11 +39,10 @@ def read_documents(
     problems: Problems,
     parsed: ParsedFiles,
 ) -> Iterator[Document]:
-    """The documents of every manifest, in order of their files, as far as they have to be `parsed`.
+    """The documents of all manifests in file order, parsed unless they are in the cache `parsed`.
 
-    `entries` are the stack's `manifests`. Where the stack does not say, the whole folder is
-    searched, and what is no manifest at all is passed over: other programs keep YAML and JSON there
-    too.
+    `entries` are the stack's `manifests`. Without them the whole folder is searched, and files that
+    are no manifests are skipped, because other programs keep YAML and JSON there too.
     """
     strict, root = entries is not None, files.root
     for path in _files(files, ["."] if entries is None else list(entries), place_of, problems):
@@ -74,7 +73,8 @@ def _read(files: Files, path: str, name: str, problems: Problems) -> str | None:
 def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
     if isinstance(value, list):
         return any(
-            isinstance(item, Mapping) and "kind" in item and "spec" in item for item in value
+            isinstance(element, Mapping) and "kind" in element and "spec" in element
+            for element in value
         )
     if not isinstance(value, Mapping) or not ("kind" in value or "spec" in value):
         return False
@@ -87,7 +87,7 @@ def _is_meant_for_us(value: Any, kinds: Collection[str]) -> bool:
 
 
 def _is_ours(version: str) -> bool:
-    """Whether an apiVersion is our own, or meant to be."""
+    """Whether an apiVersion is ours or a misspelling of ours."""
     return bool(nearest(version.partition("/")[0], ["reconciler"]))
 
 
@@ -97,13 +97,13 @@ def _files(
     place_of: Callable[..., SourceLocation | None],
     problems: Problems,
 ) -> list[str]:
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     for index, entry in enumerate(entries):
         try:
-            found.update(dict.fromkeys(_expand(files, entry)))
+            paths.update(dict.fromkeys(_expand(files, entry)))
         except Problem as problem:
             problems.take(problem, place=place_of("manifests", index))
-    return sorted(path for path in found if path not in STACK_FILES)
+    return sorted(path for path in paths if path not in STACK_FILES)
 
 
 def _expand(files: Files, entry: str) -> list[str]:
@@ -114,10 +114,10 @@ def _expand(files: Files, entry: str) -> list[str]:
     if glob.is_wild and not exists_as_spelled(root, path):
         require_inside(root, root / glob.prefix, entry)
         files.require_open(glob.prefix or ".")
-        found = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]
-        if not found:
+        paths = [one for one in _walk(root, glob.prefix) if glob.matches(normal(one))]
+        if not paths:
             raise Problem("No manifests", f'"{entry}" matches no .yaml, .yml or .json file.')
-        return found
+        return paths
     real = require_inside(root, root / path, entry)
     files.require_open(path or ".")
     if real.is_dir():

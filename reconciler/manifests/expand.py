@@ -1,4 +1,4 @@
-"""Documents into instances: the kind, `for_each`, the name, and with it the address."""
+"""Expands documents into instances: kind, `for_each`, name and address."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ MAX_INSTANCES = 10_000
 
 
 class Instance(Struct):
-    """One resource or rule to be: a document, its kind, and the pair of `for_each` that it is made
-    for.
+    """A future resource or rule: a document, its kind, and its pair of `for_each`.
 
-    `address` is None where the metadata do not give one.
+    `address` is None if the metadata do not give one.
     """
 
     document: Document
@@ -41,7 +40,7 @@ class Instance(Struct):
 
 
 class Expander:
-    """Expands documents one by one, and notes in `declared` what they declare."""
+    """Expands documents, and adds their addresses to `declared`."""
 
     def __init__(
         self,
@@ -59,12 +58,12 @@ class Expander:
         self._postponed: list[tuple[Document, list[Instance]]] = []
 
     def expand(self, documents: Iterable[Document]) -> list[Instance]:
-        """The instances of all documents. A document that cannot be expanded leaves the
+        """The instances of all documents. A document that cannot be expanded makes the
         configuration incomplete.
 
-        Where they come to too much, nothing more is expanded.
+        Stops when the size limits are reached.
         """
-        found: list[Instance] = []
+        expanded: list[Instance] = []
         for document in documents:
             kind = self._kind(document)
             pairs = self._pairs(document) if kind else None
@@ -81,9 +80,9 @@ class Expander:
                 return []
             if self._postponed and self._postponed[-1][0] is document:
                 self._postponed[-1][1].extend(instances)
-            found.extend(instances)
+            expanded.extend(instances)
         self._resolve_postponed()
-        return found
+        return expanded
 
     def _kind(self, document: Document) -> Declaration | None:
         value = document.value
@@ -107,11 +106,11 @@ class Expander:
             return Problem('Missing "kind"', f"A document needs a kind: {', '.join(known)}.{guess}")
         if value["kind"] == "Stack":
             return Problem("Stack in a manifest", "Kind Stack is only allowed in reconciler.yaml.")
-        found = masked(value["kind"], self._leaks.redact)
-        guess = nearest(found, known) if isinstance(found, str) else ""
+        kind_name = masked(value["kind"], self._leaks.redact)
+        guess = nearest(kind_name, known) if isinstance(kind_name, str) else ""
         return Problem(
             "Unknown kind",
-            f"There is no kind {shortened(found)}.{guess} Known: {', '.join(known)}.",
+            f"There is no kind {shortened(kind_name)}.{guess} Known: {', '.join(known)}.",
         )
 
     def _pairs(self, document: Document) -> list[tuple[str, Any] | None] | None:
@@ -179,17 +178,17 @@ class Expander:
         return report
 
     def _declare(self, instance: Instance, address: Address) -> None:
-        place = instance.document.name_place
-        earlier = self._declared.add(address, place)
+        location = instance.document.name_place
+        earlier = self._declared.add(address, location)
         if earlier is None:
             return
         hint = ""
-        if instance.each is not None and earlier == place:
+        if instance.each is not None and earlier == location:
             hint = " Use ${each.key} in metadata.name or metadata.project."
         self._problems.add(
             "Duplicate address",
             f"{address} is also declared at {earlier}.{hint}",
-            place=place,
+            place=location,
             address=address,
         )
 
@@ -218,21 +217,23 @@ def _pairs_of(value: Any) -> Iterator[tuple[str, Any] | None]:
     if isinstance(value, dict):
         pairs = list(value.items())
         _require_few(pairs)
-    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-        pairs = [(item, item) for item in value]
+    elif isinstance(value, list) and all(isinstance(text, str) for text in value):
+        pairs = [(text, text) for text in value]
         _require_few(pairs)
-        twice = next((item for item, count in Counter(value).items() if count > 1), None)
+        twice = next((text for text, count in Counter(value).items() if count > 1), None)
         if twice is not None:
             raise Problem("Not unique", f"for_each contains {shortened(twice)} more than once.")
     elif isinstance(value, Unknown):
         raise Problem("Cannot expand for_each", "The value of for_each must be known before apply.")
     else:
-        found = (
+        description = (
             "a list that does not only contain strings"
             if isinstance(value, list)
             else shortened(value)
         )
-        raise Problem("Wrong type", f"for_each must be a map or a list of strings; found {found}.")
+        raise Problem(
+            "Wrong type", f"for_each must be a map or a list of strings; found {description}."
+        )
     yield from pairs
 
 

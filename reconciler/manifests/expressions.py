@@ -1,8 +1,7 @@
-"""Expressions: `${…}` in strings, and what they come to.
+"""Expressions: `${…}` in strings, and their evaluation.
 
-A string that is one expression takes on the value as it is; in the middle of text, values become
-text. What an expression inserts is never looked at again, so a file or a variable cannot smuggle in
-another expression.
+A string that is a single expression takes the value with its type; inside other text, values become
+text. Inserted values are never evaluated again, so a file or variable cannot inject an expression.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _FORMS = "${var.NAME}, ${env.NAME}, ${file:PATH}, ${Kind/name}, ${each.key} or $
 
 
 class Source(Enum):
-    """What an expression reads."""
+    """What an expression reads from."""
 
     VARIABLE = "var"
     ENVIRONMENT = "env"
@@ -40,9 +39,7 @@ class Source(Enum):
 
 
 class Expression(Struct, frozen=True):
-    """One `${…}`: where it reads, the name (or path, or reference) it reads there, and the keys
-    below that.
-    """
+    """One `${…}`: the source, the name, path or reference to read there, and the keys below it."""
 
     source: Source
     name: str
@@ -51,13 +48,12 @@ class Expression(Struct, frozen=True):
 
 
 Lookup = Callable[[str], Any]
-"""From a name to a value; raises Problem."""
+"""Maps a name to a value. Raises Problem."""
 
 
 class Context(Struct, frozen=True):
-    """What expressions can see at one place. `each` is the pair of `for_each`; `reference` None
-    where none may be.
-    """
+    """What expressions can read at one point. `each` is the pair of `for_each`. `reference` is None
+    where references are not allowed."""
 
     variable: Lookup
     environment: Lookup
@@ -68,7 +64,7 @@ class Context(Struct, frozen=True):
 
 @lru_cache(maxsize=20_000)
 def parse(text: str) -> tuple[str | Expression, ...]:
-    """A string as literal parts and expressions, `$${` being a literal `${`; raises Problem."""
+    """Split a string into literals and expressions; `$${` is a literal `${`. Raises Problem."""
     parts: list[str | Expression] = []
     literal, at = "", 0
     for token in _TOKEN.finditer(text):
@@ -114,25 +110,23 @@ def _literally() -> str:
 
 
 class Evaluator:
-    """Replaces the expressions of a value by what they come to, and goes on after a problem.
+    """Replaces the expressions in a value, and continues after problems.
 
-    `report` is told each problem with the path of the string it is in. What could not be evaluated
-    becomes `Unknown`, which every later check passes over.
+    `report` is called with each problem and the path of its string. What cannot be evaluated
+    becomes an `Unknown`, which later checks skip.
     """
 
     def __init__(
         self, context: Context, report: Callable[[Problem, Trail], None], room: Room | None = None
     ) -> None:
-        """What expressions insert takes `room`, where there is one; NoRoomError ends the
-        evaluation.
-        """
+        """Inserted values count against `room`, if given. NoRoomError ends the evaluation."""
         self._context = context
         self._report = report
         self._room = room
         self._trail: list[str | int] = []
 
     def evaluate(self, value: Any, trail: Trail = ()) -> Any:
-        """The value with its expressions replaced; what has none is returned as it is, not copied."""
+        """The value with expressions replaced. Parts without expressions are not copied."""
         self._trail = list(trail)
         return self._value(value)
 
@@ -147,24 +141,24 @@ class Evaluator:
 
     def _map(self, value: dict[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] | None = None
-        for key, item in value.items():
-            if not isinstance(item, str | dict | list) or (
-                isinstance(item, str) and "${" not in item
+        for key, element in value.items():
+            if not isinstance(element, str | dict | list) or (
+                isinstance(element, str) and "${" not in element
             ):
                 continue
             self._trail.append(key)
-            found = self._value(item)
+            result = self._value(element)
             self._trail.pop()
-            if found is not item:
+            if result is not element:
                 changed = dict(value) if changed is None else changed
-                changed[key] = found
+                changed[key] = result
         return value if changed is None else changed
 
     def _list(self, value: list[Any]) -> list[Any]:
         items = []
-        for index, item in enumerate(value):
+        for index, element in enumerate(value):
             self._trail.append(index)
-            items.append(self._value(item))
+            items.append(self._value(element))
             self._trail.pop()
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
 
@@ -180,7 +174,7 @@ class Evaluator:
 
 
 def evaluate_text(text: str, context: Context) -> Any:
-    """What one string comes to; raises Problem."""
+    """The value of one string. Raises Problem."""
     parts = parse(text)
     if len(parts) == 1:
         return parts[0] if isinstance(parts[0], str) else _look_up(parts[0], context)
@@ -242,9 +236,7 @@ def _each(part: Expression, each: tuple[str, Any] | None) -> Any:
 
 
 def descend(value: Any, path: Sequence[str], name: str) -> Any:
-    """The value below a dotted path. A key may have dots itself: the longest one that exists is
-    taken.
-    """
+    """The value below a dotted path. Keys can contain dots: the longest existing key wins."""
     at = 0
     while at < len(path):
         if isinstance(value, Unknown):

@@ -1,9 +1,8 @@
-"""Schemas as plain predicates: does a value satisfy one, yes or no.
+"""Compiles schemas to predicates that only answer yes or no.
 
-Nearly every value of a configuration does, and the standard validator takes most of a run's time to
-say so. So values are first held against these predicates, and only what they decline goes to the
-validator, which knows the reasons. A schema with a keyword that is not understood here declines
-everything, which is slow and never wrong.
+Nearly every value is valid, and the standard validator would take most of a run's time to confirm
+it. Only values that a predicate rejects go to the validator, which knows the reasons. A schema with
+an unsupported keyword rejects everything, which is slow but never wrong.
 """
 
 from __future__ import annotations
@@ -91,9 +90,9 @@ def _properties(limit: Mapping[str, Any]) -> Predicate:
 
     def accepts(value: Any) -> bool:
         if isinstance(value, dict):
-            for name, item in value.items():
+            for name, element in value.items():
                 part = parts.get(name)
-                if part is not None and not part(item):
+                if part is not None and not part(element):
                     return False
         return True
 
@@ -134,7 +133,7 @@ def _required(limit: Any) -> Predicate:
 
 
 def has_exactly_one(names: Any, value: Mapping[str, Any]) -> bool:
-    """Whether a map has a value for one of these names; null is none."""
+    """Whether a map has a value for exactly one of these names; null counts as none."""
     return sum(value.get(name) is not None for name in names) == 1
 
 
@@ -153,7 +152,7 @@ def _property_names(limit: Any) -> Predicate:
 
 
 def _any_of(limit: Any) -> Predicate:
-    parts = [predicate(one) for one in limit]
+    parts = [predicate(option) for option in limit]
     return lambda value: any(part(value) for part in parts)
 
 

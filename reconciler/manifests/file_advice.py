@@ -1,7 +1,7 @@
-"""Warnings about files that the API is known to refuse, by their size and their names.
+"""Warnings about files that the API is known to refuse, by size and name.
 
-They are no errors: the API has the last word, and a list of extensions grows old. What it refuses
-it refuses file by file, and the rest goes on.
+They are not errors, because the list of extensions can be outdated. The API refuses files one by
+one, and the rest continues.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ _MEBIBYTE = 1024 * 1024
 def refused_by_size_or_name(
     members: Iterable[Member], type: FileSetType
 ) -> Iterator[tuple[str, str]]:
-    """A summary and a detail for each sort of file among the members that the collection does not
-    take.
-    """
+    """Summary and detail for each group of files that the collection does not accept."""
     files = [member.content for member in members if member.content is not None]
     empty = [file for file in files if file.size == 0]
     if empty:

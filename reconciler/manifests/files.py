@@ -1,4 +1,4 @@
-"""The files that manifests name: texts to insert, bytes to upload, folders to keep in step.
+"""The files that manifests name: texts to insert, bytes to upload, folders to synchronize.
 
 Every file is read once per run, however many resources name it.
 """
@@ -34,31 +34,28 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 20
 _OVERLAP_BYTES = 4096
-"""How much of a chunk is looked at again with the next one, so that a secret across the border is
-found.
-"""
+"""How much of a chunk is searched again with the next one, so that secrets across the boundary are
+found."""
 
 MAX_FILE_BYTES = 8 << 30
-"""The largest file that the API takes, in parts."""
+"""The largest file that the API accepts, uploaded in parts."""
 
 MAX_WALKED = 2_000_000
-"""How many files all patterns of a configuration may look at together, one that several look at
-counting for each.
-"""
+"""How many files all patterns of a configuration may visit together. A file counts once per
+pattern."""
 
 MAX_KEY = 512
-"""The path of a member is kept in an attribute, and those end here."""
+"""The longest path of a member: it is stored in an attribute of this size."""
 
 
 class Files:
-    """The stack's folder, seen through what manifests may read of it."""
+    """Access to the stack's folder, restricted to what manifests may read."""
 
     def __init__(
         self, root: Path, *, withheld: Iterable[Path] = (), secrets: Iterable[bytes] = ()
     ) -> None:
-        """`withheld` are files that hold keys: their bytes must not get into any resource, and no
-        `secrets` either.
-        """
+        """`withheld` are files with keys. Neither their bytes nor any of `secrets` may get into a
+        resource."""
         self.root = root.resolve()
         self.secrets = tuple(secrets)
         self._closed = ClosedFiles(self.root)
@@ -70,21 +67,19 @@ class Files:
         self._contents: dict[str, LocalFile | Problem] = {}
 
     def withhold(self, path: Path) -> None:
-        """Keep one more file out of every resource."""
+        """Close one more file."""
         self._closed.withhold(path)
 
     def withhold_folder(self, folder: Path) -> None:
-        """Keep a folder out of every resource, unless everything is in it."""
+        """Close a folder, unless it contains the stack."""
         self._closed.withhold_folder(folder)
 
     def remember(self, remembered: Remembered) -> None:
-        """Keep out of every resource what the state knows as a secret."""
+        """Close files that the state knows to be secret."""
         self._closed.remember(remembered)
 
     def require_open(self, path: str) -> None:
-        """Raise Problem if a file or folder is closed to manifests; one that does not exist may be
-        open.
-        """
+        """Raise Problem if a file or folder is closed. Missing files are open."""
         real = str(require_inside(self.root, self.root / relative(path), path))
         self._closed.require_open(path, real)
         try:
@@ -99,11 +94,11 @@ class Files:
         return self._closed.has_proof(os.path.realpath(self.root / relative(path)))
 
     def text(self, path: str) -> str:
-        """The text of a file, for `${file:PATH}`; raises Problem."""
+        """The text of a file, for `${file:PATH}`. Raises Problem."""
         return _once(self._texts, self._read_text, path)
 
     def secret_text(self, path: str) -> str | None:
-        """What a file of secrets holds, without the end of its line; None where there is no such
+        """The content of a secret file without the newline at its end; None if there is no such
         file.
 
         Raises Problem.
@@ -117,13 +112,13 @@ class Files:
         return self._decoded(path, str(require_file(self.root, path))).removesuffix("\n")
 
     def content(self, path: str, *, most: int = MAX_FILE_BYTES) -> LocalFile:
-        """What a file's bytes are, for an upload of at most so many bytes; raises Problem."""
+        """The content of a file for an upload of at most `most` bytes. Raises Problem."""
         if most < MAX_FILE_BYTES:
             self._require_size(path, most)
         return _once(self._contents, self._read_content, path)
 
     def _require_size(self, path: str, most: int) -> None:
-        """Raise Problem if a file is too large, before anything of it is read."""
+        """Raise Problem if a file is too large, before reading it."""
         try:
             size = os.stat(self._allowed(path)).st_size  # noqa: PTH116
         except OSError:
@@ -131,10 +126,9 @@ class Files:
         _require_size(path, size, most)
 
     def unread(self, path: str) -> LocalFile:
-        """A file that may be read, and is not yet: all but its bytes is known to be right; raises
-        Problem.
+        """A readable file whose bytes are read later; everything else is checked. Raises Problem.
 
-        What needs a closer look, such as a link, is read at once.
+        Files that need a closer check, such as links, are read immediately.
         """
         real = self._plain_place(path)
         try:
@@ -147,10 +141,10 @@ class Files:
         return LocalFile(path, "", 0)
 
     def find(self, pattern: str, ignore: Sequence[str]) -> list[str]:
-        """The files that a glob matches and no ignore pattern does, sorted; raises Problem.
+        """The files that a glob matches and no ignore pattern matches, sorted. Raises Problem.
 
-        Ignore patterns are held against the path below the stack's folder and below the glob's
-        fixed part. A pattern that matches a folder ignores what is in it.
+        Ignore patterns match the path below the stack's folder and the path below the glob's fixed
+        prefix. A pattern that matches a folder ignores everything in it.
         """
         glob = Glob(normal(relative(pattern)))
         # Names such as `[slug]` are common: a file that is named just as the pattern is meant.
@@ -173,11 +167,11 @@ class Files:
             if is_meant(path):
                 detail = f'"{path}" is the destination of a key, and "{pattern}" matches it: resources must not contain it.'
                 raise Problem(LEAK, detail)
-        found = [path for path in self._walked(glob) if is_meant(path)]
-        for path in found:
+        paths = [path for path in self._walked(glob) if is_meant(path)]
+        for path in paths:
             _require_utf8_name(path)
-        self._require_no_secret_folder(pattern, found)
-        return found
+        self._require_no_secret_folder(pattern, paths)
+        return paths
 
     def _walked(self, glob: Glob) -> Iterator[str]:
         for path in walk(self.root, glob.prefix, depth=glob.depth):
@@ -189,17 +183,15 @@ class Files:
                 )
             yield path
 
-    def _require_no_secret_folder(self, pattern: str, found: Iterable[str]) -> None:
-        folders = {path.partition("/")[0] for path in found if "/" in path}
+    def _require_no_secret_folder(self, pattern: str, paths: Iterable[str]) -> None:
+        folders = {path.partition("/")[0] for path in paths if "/" in path}
         for folder in sorted(folders):
             if self._closed.is_secret_place(f"{as_prefix(self.root)}{folder}"):
                 detail = f'"{pattern}" matches files in the folder "{folder}/", which resources must not read.'
                 raise Problem(LEAK, f'{detail} Add "{folder}/" to ignore.')
 
     def _keys_to_come(self, glob: Glob) -> list[str]:
-        """The key files below a glob's fixed part that do not exist yet; hidden ones are never
-        found.
-        """
+        """Key files below a glob's fixed prefix that do not exist yet. Hidden files never match."""
         below = self.root / glob.prefix
         folder = as_prefix(below)
         inside = (
@@ -282,7 +274,7 @@ class Files:
         self._closed.require_no_copy(path, data)
 
     def _opened_plainly(self, path: str) -> tuple[int, os.stat_result] | None:
-        """A regular file and its status, where it needs no closer look."""
+        """A regular file and its status, if it needs no closer check."""
         real = self._plain_place(path)
         if real is None:
             return None
@@ -292,11 +284,11 @@ class Files:
             return None
 
     def _plain_place(self, path: str) -> str | None:
-        """Where a file is, if it is no link; None for what needs a closer look by its name, or by
-        where it is.
+        """The real path of a file that is no link; None if its name or location needs a closer
+        check.
 
-        Following each folder once, and not once for each of its files, is most of what a large
-        folder costs.
+        Resolving each folder once, instead of once per file, saves most of the time in large
+        folders.
         """
         folder, _, name = path.rpartition("/")
         if not folder or not name or name[0] == ".":
@@ -307,9 +299,9 @@ class Files:
         return f"{prefix}{name}" if prefix and self._closed.is_open_plainly(prefix, name) else None
 
     def _followed(self, folder: str, path: str) -> str:
-        """Where a folder really is, with a separator at the end.
+        """The real path of a folder, with a trailing separator.
 
-        Empty where what is in the folder needs a closer look: it is spelt in another way, or holds
+        Empty if its files need a closer check: because the spelling differs, or because it contains
         secrets.
         """
         if relative(f"{folder}/a").rpartition("/")[0] != folder:
@@ -318,7 +310,7 @@ class Files:
         return "" if self._closed.is_secret_place(real) else as_prefix(real)
 
     def _opened(self, path: str) -> tuple[int, os.stat_result]:
-        """A regular file that may be read, open, and its status; raises Problem."""
+        """An open regular file and its status. Raises Problem if it may not be read."""
         real = self._allowed(path)
         try:
             return _opened_regular(real)
@@ -326,9 +318,9 @@ class Files:
             raise Problem("Cannot read the file", f'"{path}": {error.strerror or error}') from error
 
     def _allowed(self, path: str) -> str:
-        """Where a file really is that may be read; raises Problem.
+        """The real path of a file that may be read. Raises Problem.
 
-        A closed file is refused before it is looked for: whether it exists is nobody's business.
+        Closed files are refused before their existence is checked, so that it is not revealed.
         """
         self._closed.require_open(
             path, str(require_inside(self.root, self.root / relative(path), path))
@@ -337,16 +329,16 @@ class Files:
 
 
 def _require_size(path: str, size: int, most: int) -> None:
-    """Raise Problem if a file has more bytes than it may have."""
+    """Raise Problem if a file is larger than permitted."""
     if size > most:
         detail = f'"{path}" has {size:,} bytes; the maximum is {most:,}.'
         raise Problem("File too large", detail)
 
 
 def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:
-    """A regular file, open, and its status; raises OSError where it is something else.
+    """An open regular file and its status. Raises OSError for anything else.
 
-    What is tested is what was opened, so nobody can put something else in its place in between.
+    The check applies to the open file, so that replacing it in between has no effect.
     """
     file = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     status = os.fstat(file)
@@ -357,7 +349,7 @@ def _opened_regular(real: str, flags: int = 0) -> tuple[int, os.stat_result]:
 
 
 def _require_utf8_name(path: str) -> None:
-    """Refuse a name that neither the API nor the state can hold; raises Problem."""
+    """Raise Problem if the name is not UTF-8, which neither the API nor the state can store."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -370,21 +362,19 @@ def _require_utf8_name(path: str) -> None:
 
 
 class MemberFinder:
-    """The members that the items of one `files` field come to, each found once."""
+    """Finds the members of one `files` field, each once."""
 
     def __init__(self, files: Files, content: Callable[[str], LocalFile]) -> None:
-        """`content` gives what a file is known to hold; `item_of` says by which item each member
-        was found.
-        """
+        """`content` returns what is known of a file; `item_of` receives the item that found each
+        member."""
         self._files = files
         self._content = content
         self.members: dict[str, Member] = {}
         self.item_of: dict[str, int] = {}
 
     def add(self, index: int, item: Mapping[str, Any]) -> None:
-        """Take in one item; raises Problem, also where a pattern matches nothing and the item does
-        not allow that.
-        """
+        """Add the members of one item. Raises Problem, also for a pattern without matches unless
+        the item permits that."""
         shared: dict[str, Any] = {
             name: item.get(name) for name in ("attributes", "chunking_strategy")
         }
@@ -395,9 +385,9 @@ class MemberFinder:
                 Member(str(item["file_id"]), None, item["file_id"], **shared),
             )
             return
-        ignore = [one for one in item.get("ignore") or () if isinstance(one, str)]
-        found = self._files.find(item["path"], ignore)
-        for path in found:
+        ignore = [glob for glob in item.get("ignore") or () if isinstance(glob, str)]
+        paths = self._files.find(item["path"], ignore)
+        for path in paths:
             key = normal(path)
             if len(key) > MAX_KEY:
                 raise Problem(
@@ -405,7 +395,7 @@ class MemberFinder:
                     f'"{key[:60]}…" has {len(key)} characters; the maximum is {MAX_KEY}.',
                 )
             self._put(index, key, Member(key, self._content(path), **shared))
-        if not found and item.get("allow_empty") is not True:
+        if not paths and item.get("allow_empty") is not True:
             # A build step that did not run looks the same as a folder that was emptied on purpose.
             raise Problem(
                 "No files",
@@ -426,13 +416,13 @@ class MemberFinder:
 
 
 def _once(known: dict[str, T | Problem], read: Callable[[str], T], path: str) -> T:
-    """What `read` gives for a path, or the problem that it raises, each found out once."""
+    """The result of `read` for a path, or its problem, cached."""
     if path not in known:
         try:
             known[path] = read(path)
         except Problem as problem:
             known[path] = problem
-    found = known[path]
-    if isinstance(found, Problem):
-        raise Problem(found.summary, found.detail)
-    return found
+    result = known[path]
+    if isinstance(result, Problem):
+        raise Problem(result.summary, result.detail)
+    return result

@@ -1,6 +1,4 @@
-"""Where keys may be written: to files that are nothing else, so that an apply does not find out
-after it began.
-"""
+"""Checks where keys can be written, so that an apply does not fail halfway."""
 
 from __future__ import annotations
 
@@ -17,14 +15,10 @@ _OF_OTHERS = {".git", ".github"}
 
 
 class KeyTargets:
-    """Looks at targets. What is true of a folder is found out once, since very many keys may go to
-    one.
-    """
+    """Checks targets. Facts about folders are cached, because many keys can share one."""
 
     def __init__(self, root: Path, state: Path, manifests: Collection[str]) -> None:
-        """The stack's folder, the folder of its state, and the names under which its manifests are
-        known.
-        """
+        """Takes the stack's folder, the folder of its state, and the names of the manifest files."""
         self._root = root
         self._manifests = manifests
         folders = (os.path.realpath(state), str(root / STATE_FOLDER))
@@ -34,7 +28,7 @@ class KeyTargets:
         self._folders: dict[str, _Folder] = {}
 
     def objection(self, path: str) -> str:
-        """Why no key can be written to a path (relative, in its simplest form), or an empty string."""
+        """Why no key can be written to a path (relative and normalized); empty if it can."""
         above, _, name = path.rpartition("/")
         folder = self._folder(above)
         file = f"{folder.path}{os.sep}{name}"
@@ -83,10 +77,9 @@ class KeyTargets:
 
 
 class _Folder(Struct, frozen=True):
-    """A folder, where it really is, and how manifests in it are called but for their names.
+    """A folder, its real path, and the prefix of its manifest files.
 
-    `of_others` is the part of its path that is somebody else's, `in_a_file` what would have to be a
-    folder and is none.
+    `of_others` is a parent that belongs to someone else. `in_a_file` is a parent that is a file.
     """
 
     path: str
@@ -97,5 +90,5 @@ class _Folder(Struct, frozen=True):
 
 
 def folder_among(path: str, files: Collection[str]) -> str:
-    """The one of some files that would have to be a folder for a path to exist, or an empty string."""
+    """The file that would have to be a folder for the path to exist, or an empty string."""
     return next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in files), "")

@@ -1,4 +1,4 @@
-"""One kind into the schema of its documents."""
+"""The JSON Schema of the documents of a kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ API_VERSION = "reconciler/v1"
 
 
 def kind_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
-    """The schema of one document of a kind."""
+    """The schema of one document."""
     return {
         "$schema": DIALECT,
         "title": kind.name,
@@ -34,7 +34,7 @@ def kind_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
 
 
 def document_schema(kind: Declaration, *, expressions: bool) -> dict[str, Any]:
-    """The same as a part of a larger schema."""
+    """The same, as a part of a larger schema."""
     return {
         "type": "object",
         "description": kind.doc,
@@ -85,7 +85,7 @@ def _or_expression(schema: dict[str, Any], expressions: bool) -> dict[str, Any]:
     limits = {
         key: schema[key] for key in ("pattern", "patternErrorMessage", "maxLength") if key in schema
     }
-    rest = {key: item for key, item in schema.items() if key not in limits}
+    rest = {key: limit for key, limit in schema.items() if key not in limits}
     return {**rest, "anyOf": [limits, EXPRESSION_TEXT]}
 
 

@@ -1,8 +1,8 @@
-"""Text into documents: safe YAML and JSON, bounded, with a place for every value.
+"""Parses YAML and JSON safely and within bounds, with a source position for every value.
 
-The rules are those of YAML 1.2 where 1.1 surprises: only `true` and `false` are booleans, dates
-stay text, keys are text and occur once. Whatever a file does, reading it is one bounded pass that
-ends in documents or in diagnostics.
+Where YAML 1.1 surprises, the rules of 1.2 apply: only `true` and `false` are booleans, dates stay
+text, keys are text and unique. Whatever a file contains, reading it is one bounded pass that yields
+documents or diagnostics.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from reconciler.model.diagnostic import SourceLocation
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 100
 MAX_EXPANDED_NODES = 100_000
-"""How many nodes the aliases of one file may repeat, a long text counting as several."""
+"""How many nodes the aliases of one file may repeat. A long text counts as several."""
 
 _CHARACTERS_PER_NODE = 100
 
 _TOO_DEEP = ("Nested too deeply", f"The maximum nesting depth is {MAX_DEPTH} levels.")
 _DEEPER_THAN_LIBYAML = "maximum nesting depth"
-"""In what libyaml says of a thousand levels, which it may see before it has told us of the first
-hundred.
-"""
+"""Part of libyaml's error beyond a thousand levels, which it can report before the events of the
+first hundred."""
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SAFE_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
@@ -50,7 +49,8 @@ _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_text(path: Path, name: str, problems: Problems) -> str | None:
-    """The text of a file, or None with a problem noted: unreadable, too large, not UTF-8."""
+    """The text of a file; None, with a problem reported, if it is unreadable, too large or not
+    UTF-8."""
     top = SourceLocation(name, 1, 1)
     try:
         with path.open("rb") as file:
@@ -77,10 +77,9 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
 def load_documents(
     text: str, name: str, problems: Problems, *, is_json: bool = False
 ) -> list[Document]:
-    """The documents of a text, empty ones left out. What comes after a syntax error is not read.
+    """The documents of a text, without empty ones. Stops at a syntax error.
 
-    The items of a list at the top of a JSON file are documents, since JSON has no other way to hold
-    several.
+    Items of a top-level JSON list are documents, because JSON has no document separator.
     """
     documents: list[Document] = []
     try:
@@ -90,37 +89,37 @@ def load_documents(
         pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = (
+        location = (
             SourceLocation(name, mark.line + 1, mark.column + 1)
             if mark
             else SourceLocation(name, 1, 1)
         )
         if _DEEPER_THAN_LIBYAML in (error.problem or ""):
-            problems.add(*_TOO_DEEP, place=place)
+            problems.add(*_TOO_DEEP, place=location)
         else:
             what = "Not valid JSON" if is_json else "Not valid YAML"
-            detail = _sentence(error) + ("" if is_json else _about_expression(text, place))
-            problems.add(what, detail, place=place)
+            detail = _sentence(error) + ("" if is_json else _about_expression(text, location))
+            problems.add(what, detail, place=location)
     except yaml.YAMLError as error:
         problems.add("Not valid YAML", _unreadable(error), place=_position_of(error, text, name))
     return documents
 
 
 def parse_flow(text: str) -> Any:
-    """A value from the command line: a scalar, or a list or map in brackets; raises Problem."""
+    """A value from the command line: a scalar, or a list or map in brackets. Raises Problem."""
     stripped = text.strip()
     if not stripped.startswith(("[", "{", '"', "'")):
         return plain_value(stripped) if stripped == text else text
     problems = Problems()
     documents = load_documents(text, "", problems)
-    found = problems.in_reading_order()
-    if found or len(documents) != 1:
-        raise Problem("Not valid YAML", found[0].detail if found else "")
+    diagnostics = problems.in_reading_order()
+    if diagnostics or len(documents) != 1:
+        raise Problem("Not valid YAML", diagnostics[0].detail if diagnostics else "")
     return documents[0].value
 
 
 def plain_value(text: str) -> Any:
-    """What an unquoted scalar means: null, a boolean, a number, or the text itself."""
+    """The value of an unquoted scalar: null, a boolean, a number, or the text itself."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] in "+-.0123456789" and len(text) < 100:
@@ -132,14 +131,14 @@ def plain_value(text: str) -> Any:
 
 
 class _Unbuildable(Exception):
-    """The text breaks a bound, so nothing more of it is read."""
+    """The text exceeds a bound, so parsing stops."""
 
 
 class _Builder:
-    """The parser's events into values and positions.
+    """Builds values and positions from parser events.
 
-    Events, since composing a tree of nodes first takes more memory, and its depth is bounded by the
-    C stack alone. An alias shares the value of its anchor and repeats the anchor's positions.
+    It does not compose a node tree, which takes more memory and whose depth only the C stack
+    limits. An alias shares the value of its anchor and repeats the anchor's positions.
     """
 
     def __init__(self, parser: Any, file: str, problems: Problems) -> None:
@@ -155,7 +154,7 @@ class _Builder:
         self._anchors: dict[str, tuple[Any, int, int] | None] = {}
 
     def read_into(self, documents: list[Document], *, is_json: bool) -> None:
-        """Append the documents one by one, so that those before a syntax error are kept."""
+        """Append documents one by one, so that those before a syntax error are kept."""
         while (event := self._next()) is not None:
             if type(event) is not yaml.DocumentStartEvent:
                 continue
@@ -227,7 +226,7 @@ class _Builder:
         return value
 
     def _key(self, event: Any, key: Any, known: dict[str, Any]) -> str | None:
-        """The key to store an item under, None where a problem was noted instead."""
+        """The key of an item; None if a problem was reported."""
         if type(key) is str and key != "<<" and key not in known:
             # The same few keys come in every document: kept once, they take a tenth of the memory.
             return intern(key)
@@ -314,27 +313,27 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
     return f"{problem[:1].upper()}{problem[1:]}{context}{since}."
 
 
-def _about_expression(text: str, place: SourceLocation) -> str:
-    """What to do where an expression without quotes is what YAML cannot read.
+def _about_expression(text: str, location: SourceLocation) -> str:
+    """A hint for an unquoted expression that YAML cannot parse.
 
-    In a flow collection the braces of `${…}` begin a map. In a block, a colon within them begins a
+    In a flow collection, the braces of `${…}` begin a map. In a block, a colon inside them begins a
     value. The parser stops at that brace or colon.
     """
     lines = text.splitlines()
-    if place.line > len(lines):
+    if location.line > len(lines):
         return ""
-    line, at = lines[place.line - 1], place.column - 1
+    line, at = lines[location.line - 1], location.column - 1
     begins_here = line[at - 1 : at + 1] == "${" if at else False
     start = at - 1 if begins_here else line.rfind("${", 0, at)
     if start < 0 or not (begins_here or "}" not in line[start:at]):
         return ""
     word = max(line.rfind(character, 0, start) for character in " \t,[{") + 1
-    found = _EXPRESSION_AT.match(line, word)
-    if found is None:
+    match = _EXPRESSION_AT.match(line, word)
+    if match is None:
         return ""
-    if len(found[0]) > _LONGEST_EXPRESSION:
+    if len(match[0]) > _LONGEST_EXPRESSION:
         return " Put the expression in quotes."
-    scalar = found[0].rstrip(":")
+    scalar = match[0].rstrip(":")
     quoted = f"'{scalar}'" if '"' in scalar else f'"{scalar}"'
     return f" Put the expression in quotes: {quoted}."
 
@@ -355,14 +354,14 @@ def _position_of(error: yaml.YAMLError, text: str, name: str) -> SourceLocation:
 
 
 def _as_yaml(text: str) -> str:
-    """JSON in the part that it shares with YAML.
+    """JSON text in the subset that YAML shares.
 
-    JSON writes characters beyond the first plane as two escapes, which YAML does not know, and has
-    in its texts as they are some characters that YAML refuses or takes for the end of a line.
+    JSON writes characters beyond the first plane as two escapes, which YAML does not know. It also
+    permits some raw characters that YAML rejects or takes for line breaks.
     """
 
-    def join(found: re.Match[str]) -> str:
-        pair = bytes.fromhex(found[2] + found[3]).decode("utf-16-be")
-        return found[1] + pair
+    def join(match: re.Match[str]) -> str:
+        pair = bytes.fromhex(match[2] + match[3]).decode("utf-16-be")
+        return match[1] + pair
 
-    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", _SURROGATES.sub(join, text))
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", _SURROGATES.sub(join, text))

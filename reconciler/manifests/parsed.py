@@ -1,9 +1,8 @@
-"""What the files of manifests came to when they were read last: those that nobody touched need not
-be parsed again.
+"""A cache of parsed manifest files.
 
-A file is known by the digest of its text, so it may be renamed, and whatever is changed in it makes
-it another one. Only files without a problem are known. What is found here is treated as if it had
-just been parsed: nothing that is checked afterwards is checked any less.
+A file is identified by the digest of its text, so it can be renamed, and any edit makes it a new
+file. Only files without problems are cached. Cached documents go through the same checks as new
+ones.
 """
 
 from __future__ import annotations
@@ -23,16 +22,14 @@ from reconciler.manifests.problems import Problems
 from reconciler.manifests.source_map import Document
 
 _FORMAT = 1
-"""Grows with every change of what documents a text comes to, or of how they are kept."""
+"""Increase it whenever a text parses to other documents, or the storage format changes."""
 
 _Packed = list[tuple[Any, bytes]]
 """The documents of a file: the value of each, and its packed positions."""
 
 
 class ParsedFiles:
-    """Reads texts as `load_documents` does. `find` gives what was kept for a digest, and None for
-    what was not.
-    """
+    """Reads texts like `load_documents`. `find` returns the cached entry of a digest, or None."""
 
     def __init__(self, find: Callable[[str], bytes | None] | None = None) -> None:
         self._find = find
@@ -45,18 +42,18 @@ class ParsedFiles:
         """The documents of a text."""
         digest = _digest(text, is_json=is_json)
         kept = self._find(digest) if self._find else None
-        found = None if kept is None else _unpacked(kept, name)
-        if kept is not None and found is not None:
+        documents = None if kept is None else _unpacked(kept, name)
+        if kept is not None and documents is not None:
             self._known[digest] = kept
-            return found
+            return documents
         before = problems.count
-        found = load_documents(text, name, problems, is_json=is_json)
+        documents = load_documents(text, name, problems, is_json=is_json)
         if problems.count == before:
-            self._fresh[digest] = found
-        return found
+            self._fresh[digest] = documents
+        return documents
 
     def to_keep(self) -> Mapping[str, bytes]:
-        """What was read, by digest, to be found the next time."""
+        """The entries to store, by digest."""
         return self._known | dict(self._packed())
 
     def _packed(self) -> Iterator[tuple[str, bytes]]:
@@ -75,7 +72,7 @@ def _digest(text: str, *, is_json: bool) -> str:
 
 
 def _unpacked(kept: bytes, name: str) -> list[Document] | None:
-    """The documents again; None for what is damaged."""
+    """The cached documents; None if the entry is damaged."""
     try:
         packed = msgspec.msgpack.decode(zlib.decompress(kept), type=_Packed)
         return [Document(name, value, array("Q", positions)) for value, positions in packed]

@@ -1,7 +1,7 @@
-"""Paths of the stack: how they are shown, that they stay inside the stack's folder, and globs.
+"""Paths of the stack: display, containment in the stack's folder, and globs.
 
-Manifests may come from a stranger's pull request, so a path is only followed to where it really
-leads, symbolic links included, and only if that is below the stack's folder.
+Manifests can come from untrusted pull requests. A path is accepted only if its real location,
+symbolic links resolved, is below the stack's folder.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from reconciler.manifests.problems import Problem
 
 _WILD = re.compile(r"[*?\[]")
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-"""Paths that need no closer look: relative, no name that begins with a dot, nothing to simplify."""
+"""Paths that need no further checks: relative, without names that begin with a dot, already
+normalized."""
 
 
 def shown(path: Path, root: Path) -> str:
-    """A path as the user would type it: below the current folder, else below the stack's."""
+    """A path for messages: relative to the current folder, else to the stack's."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", and resolve follows links
     for base in (Path.cwd(), Path(os.path.abspath(root))):  # noqa: PTH100
         if absolute.is_relative_to(base):
@@ -33,15 +34,13 @@ def shown(path: Path, root: Path) -> str:
 
 
 def normal(path: str) -> str:
-    """A path in the one spelling of its letters that paths are compared in (NFC)."""
+    """A path in Unicode NFC, for comparison."""
     return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
 @lru_cache(maxsize=256)  # few, as a path is asked about several times in a row
 def relative(text: str) -> str:
-    """A path of a manifest in its simplest form, with `/`; raises Problem where it cannot be below
-    the folder.
-    """
+    """A manifest's path in normal form, with `/`. Raises Problem if it cannot be below the folder."""
     if _PLAIN.fullmatch(text):
         return text
     if not text or "\0" in text:
@@ -59,7 +58,7 @@ def relative(text: str) -> str:
 
 
 def require_inside(root: Path, path: Path, text: str) -> Path:
-    """Where a path really leads; raises Problem if that is outside. `root` must be resolved."""
+    """The real path. Raises Problem if it is outside. `root` must be resolved."""
     try:
         real = path.resolve()
     except (OSError, RuntimeError) as error:
@@ -81,7 +80,7 @@ def _require_no_git(parts: Iterable[str], text: str) -> None:
 
 
 def require_file(root: Path, text: str) -> Path:
-    """The regular file that a manifest names; raises Problem for anything else."""
+    """The regular file that a manifest names. Raises Problem for anything else."""
     real = require_inside(root, root / relative(text), text)
     try:
         mode = real.stat().st_mode
@@ -97,33 +96,29 @@ def require_file(root: Path, text: str) -> Path:
 
 
 def exists_as_spelled(root: Path, path: str) -> bool:
-    """Whether a path with wildcards in it is the very name of a file or folder, as `docs/[slug]`
-    is.
-    """
+    """Whether a path with wildcards is the literal name of a file or folder, such as `docs/[slug]`."""
     return os.path.exists(root / path)  # noqa: PTH110 - Path.exists raises for names that are too long
 
 
 class Glob(Struct, frozen=True, dict=True):
-    """A pattern of paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any
+    """A pattern for paths below a folder: `*` and `?` within a name, `[…]` one character, `**` any
     number of folders.
 
-    A name that is spelled just as a part of the pattern matches too, brackets included.
+    A name that literally equals a part of the pattern matches too, including brackets.
 
-    Names that begin with a dot are only found where the pattern spells them out.
+    Names that begin with a dot match only if the pattern spells out the dot.
     """
 
     pattern: str
 
     @cached_property
     def is_wild(self) -> bool:
-        """Whether the pattern has any wildcard."""
+        """Whether the pattern contains a wildcard."""
         return bool(_WILD.search(self.pattern))
 
     @cached_property
     def prefix(self) -> str:
-        """The folder that every match is below, as far as the pattern spells it out; empty for the
-        top.
-        """
+        """The folder above every match, as far as the pattern spells it out; empty for the top."""
         parts = self.pattern.split("/")
         fixed = next(
             (index for index, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1
@@ -132,7 +127,7 @@ class Glob(Struct, frozen=True, dict=True):
 
     @cached_property
     def depth(self) -> int | None:
-        """How many folders deep below the prefix matches can be; None for any depth."""
+        """The largest number of folders below the prefix in a match; None if unlimited."""
         rest = self.pattern[len(self.prefix) :].strip("/").split("/")
         return None if "**" in rest else len(rest) - 1
 
@@ -146,9 +141,8 @@ class Glob(Struct, frozen=True, dict=True):
 
 
 def compile_globs(patterns: Iterable[str], *, contents: bool = False) -> re.Pattern[str]:
-    """One regular expression for any of some globs; with `contents`, also for what is in a folder
-    that one matches.
-    """
+    """One regular expression for all globs; with `contents`, it also matches everything in matching
+    folders."""
     below = "(?:/.*)?" if contents else ""
     try:
         return re.compile(
@@ -188,9 +182,9 @@ def _segment_regex(part: str) -> str:
             inside = part[at + 1 : end]
             negated = inside[0] in "!^"
             listed = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[1:] if negated else inside)
-            one = f"[^/{listed}]" if negated else f"[{listed}]"
+            characters = f"[^/{listed}]" if negated else f"[{listed}]"
             # `[slug]` is a set of characters to a glob, and part of a name to many frameworks.
-            literal += f"(?:{one}|{re.escape(part[at : end + 1])})"
+            literal += f"(?:{characters}|{re.escape(part[at : end + 1])})"
             at = end
         else:
             literal += "[^/]" if char == "?" else re.escape(char)
@@ -206,8 +200,8 @@ def walk(
 ) -> Iterator[str]:
     """The files below a folder, sorted, as paths relative to the root.
 
-    Hidden names and linked folders are left out, and folders that `enter` declines. Where a linked
-    file leads is for the caller to check.
+    Hidden names, linked folders and folders rejected by `enter` are skipped. The caller has to
+    check where linked files lead.
     """
     waiting: list[tuple[Iterator[os.DirEntry[str]], str, int]] = [
         (_entries(root, folder), folder, 0)
@@ -237,9 +231,9 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
     try:
-        with os.scandir(root / folder) as found:
+        with os.scandir(root / folder) as entries:
             return iter(
-                sorted((one for one in found if one.name[0] != "."), key=lambda entry: entry.name)
+                sorted((one for one in entries if one.name[0] != "."), key=lambda entry: entry.name)
             )
     except (FileNotFoundError, NotADirectoryError):
         return iter(())

@@ -1,4 +1,4 @@
-"""A place to put problems while looking for more of them."""
+"""Collects problems, so that one run reports all of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ _NOWHERE = SourceLocation("", 0, 0)
 
 
 class Problem(Exception):
-    """One thing wrong with one value. Whoever knows where the value was written turns it into a
-    diagnostic.
-    """
+    """A problem with one value. The caller that knows the value's source location turns it into a
+    diagnostic."""
 
     def __init__(self, summary: str, detail: str = "") -> None:
         super().__init__(summary)
@@ -26,9 +25,8 @@ class Problem(Exception):
 
 
 class Problems:
-    """Collects diagnostics. The same problem at the same place counts once, however often a loop
-    runs into it.
-    """
+    """Collects diagnostics. The same problem at the same location counts once, however often a loop
+    meets it."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, SourceLocation | None], Diagnostic] = {}
@@ -42,7 +40,7 @@ class Problems:
         address: Address | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Note one problem."""
+        """Add an error."""
         self._found.setdefault(
             (summary, detail, place), Diagnostic(summary, detail, address, place, severity)
         )
@@ -55,47 +53,63 @@ class Problems:
         place: SourceLocation | None = None,
         address: Address | None = None,
     ) -> None:
-        """Note something that stops nothing."""
+        """Add a warning."""
         self.add(summary, detail, place=place, address=address, severity=Severity.WARNING)
 
     def take(
         self, problem: Problem, *, place: SourceLocation | None, address: Address | None = None
     ) -> None:
-        """Note a `Problem` that was raised by code which did not know the place."""
+        """Add a `Problem` raised by code that did not know the location."""
         self.add(problem.summary, problem.detail, place=place, address=address)
 
     @property
     def count(self) -> int:
-        """How much was found so far, warnings included."""
+        """The number of diagnostics so far, warnings included."""
         return len(self._found)
 
     @property
     def errors(self) -> int:
-        """How much of what was found so far must stop the run."""
-        return sum(1 for item in self._found.values() if item.severity is Severity.ERROR)
+        """The number of errors so far."""
+        return sum(
+            1 for diagnostic in self._found.values() if diagnostic.severity is Severity.ERROR
+        )
 
     def in_reading_order(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
-        """All that was found, by file, line and column, with every secret in it masked."""
+        """All diagnostics by file, line and column, with secrets masked."""
         redact = Redactor(secrets)
-        clean = [_masked(item, redact) for item in self._found.values()]
-        return tuple(sorted(clean, key=lambda item: (item.location or _NOWHERE, item.summary)))
+        clean = [_masked(diagnostic, redact) for diagnostic in self._found.values()]
+        return tuple(
+            sorted(
+                clean, key=lambda diagnostic: (diagnostic.location or _NOWHERE, diagnostic.summary)
+            )
+        )
 
     def raise_errors(self, secrets: Iterable[Secret] = ()) -> tuple[Diagnostic, ...]:
-        """Raise ConfigurationError with all that was found if any of it is an error; else give the
-        warnings.
-        """
-        found = self.in_reading_order(secrets)
+        """Raise ConfigurationError with all diagnostics if there are errors; else return the
+        warnings."""
+        diagnostics = self.in_reading_order(secrets)
         if self.errors:
-            raise ConfigurationError(found)
-        return found
+            raise ConfigurationError(diagnostics)
+        return diagnostics
 
 
-def _masked(item: Diagnostic, redact: Redactor) -> Diagnostic:
-    """A diagnostic that anyone may read; an address with a secret in it is left out, since a part
-    would mislead.
-    """
+def _masked(diagnostic: Diagnostic, redact: Redactor) -> Diagnostic:
+    """A diagnostic without secrets. An address with a secret is dropped, because a part of it would
+    mislead."""
     address = (
-        item.address if item.address and redact(str(item.address)) == str(item.address) else None
+        diagnostic.address
+        if diagnostic.address and redact(str(diagnostic.address)) == str(diagnostic.address)
+        else None
     )
-    place = replace(item.location, file=redact(item.location.file)) if item.location else None
-    return Diagnostic(redact(item.summary), redact(item.detail), address, place, item.severity)
+    location = (
+        replace(diagnostic.location, file=redact(diagnostic.location.file))
+        if diagnostic.location
+        else None
+    )
+    return Diagnostic(
+        redact(diagnostic.summary),
+        redact(diagnostic.detail),
+        address,
+        location,
+        diagnostic.severity,
+    )

@@ -1,4 +1,4 @@
-"""What is declared, what refers to it, and the rings that references must not form."""
+"""Declared addresses, references to them, and cycles of references."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ from reconciler.model.types import (
 from reconciler.model.values import FileSet, Member, Reference, Unknown, references_in
 
 MOST_GUESSES = 50
-"""Looking for the nearest of ten thousand names takes a while; whoever has more problems than this
-has one cause.
-"""
+"""How many problems get a suggestion. Finding the nearest of ten thousand names is slow, and that
+many problems have one cause."""
 
 
 class AddressIndex:
-    """The addresses of a configuration. `complete` is False once a part of it could not be read.
+    """The addresses of a configuration. `complete` is False if a part of it could not be read.
 
-    References are only called unknown in a complete configuration: what is missing may stand in the
+    References are reported as unknown only in a complete configuration: the target may be in the
     unread part.
     """
 
@@ -50,12 +49,13 @@ class AddressIndex:
         self._found: dict[str, Reference | Unknown] = {}
         self._guesses: dict[tuple[str, str | None], str] = {}
 
-    def add(self, address: Address, place: SourceLocation) -> SourceLocation | None:
-        """Declare an address; the place of an earlier declaration of the same one, if there is any."""
+    def add(self, address: Address, location: SourceLocation) -> SourceLocation | None:
+        """Declare an address. Returns the location of an earlier declaration of the same address,
+        if any."""
         earlier = self._places.get(address)
         if earlier is None:
             text = str(address)
-            self._places[address] = place
+            self._places[address] = location
             self._by_text[text] = address
             self._by_kind.setdefault(address.kind, []).append(text)
         return earlier
@@ -64,17 +64,16 @@ class AddressIndex:
         return address in self._places
 
     def projects(self) -> dict[str, Address]:
-        """The declared scopes, by name."""
+        """The declared projects, by name."""
         return {
-            one.name: one
-            for one in self._places
-            if one.kind in self.kinds and self.kinds[one.kind].defines_project
+            address.name: address
+            for address in self._places
+            if address.kind in self.kinds and self.kinds[address.kind].defines_project
         }
 
     def reference(self, text: str, project: str | None = None) -> Reference | Unknown:
-        """The reference that `Kind/…` in an expression means; raises Problem. `project` is the
-        asking resource's.
-        """
+        """Parse `Kind/…` of an expression. Raises Problem. `project` is that of the referring
+        resource."""
         if text not in self._found:
             self._found[text] = self._reference(text, project)
         return self._found[text]
@@ -129,9 +128,8 @@ class AddressIndex:
 
 
 def guess_reference(text: str) -> Reference:
-    """A reference read without knowing what is declared: the path begins at the first dot before a
-    lower-case word.
-    """
+    """A reference without knowledge of declarations: the path begins at the first dot before a
+    lower-case word."""
     end = len(text)
     for index, char in enumerate(text):
         if char == "." and text[index + 1 : index + 2].islower():
@@ -145,7 +143,7 @@ def guess_reference(text: str) -> Reference:
 
 
 def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
-    """Raise Problem unless a kind has something at a path that can be referred to; empty is the id."""
+    """Raise Problem unless a kind has a referable value at the path. The empty path is the id."""
     if not path:
         return
     field = kind.by_name.get(path[0])
@@ -174,26 +172,26 @@ def check_field_path(kind: Kind, path: tuple[str, ...]) -> None:
     if wrong:
         raise Problem("Unknown field", f'"{path[0]}" of {kind.name} has nothing at "{wrong}".')
     if any(
-        isinstance(one, SecretValueType)
-        for found in _at(field.type, path[1:])
-        for one in types_in(found)
+        isinstance(part, SecretValueType)
+        for type_ in _at(field.type, path[1:])
+        for part in types_in(type_)
     ):
         detail = f'"{".".join(path)}" of {kind.name} is or contains a secret, which is sent only to the API.'
         raise Problem("Secret cannot be referenced", detail)
 
 
 def unknown_part(kind: Type, path: Sequence[str | int]) -> str:
-    """The first part of a path that a type cannot have, or empty."""
+    """The first part of a path that the type cannot have, or empty."""
     return next(
         (str(path[end - 1]) for end in range(1, len(path) + 1) if not _at(kind, path[:end])), ""
     )
 
 
 def _at(kind: Type, path: Iterable[str | int]) -> list[Type]:
-    """The types that a value can have at a path below a type; none where there can be none."""
+    """The types that a value can have at a path below a type; empty if there are none."""
     types = [kind]
     for part in path:
-        types = [below for one in types for below in _below(one, part)]
+        types = [below for type_ in types for below in _below(type_, part)]
     return types
 
 
@@ -205,7 +203,7 @@ def _below(kind: Type, part: str | int) -> Iterator[Type]:
     elif isinstance(kind, MapOf) and isinstance(part, str):
         yield kind.value
     elif isinstance(kind, Object):
-        yield from (one.type for one in kind.properties if one.name == part)
+        yield from (prop.type for prop in kind.properties if prop.name == part)
     elif isinstance(kind, Tagged):
         if part == kind.tag:
             yield Json()
@@ -218,32 +216,34 @@ def _below(kind: Type, part: str | int) -> Iterator[Type]:
 def trail_to(value: Any, target: Address, above: Trail = ()) -> Trail | None:
     """The path of the first reference to an address."""
     if isinstance(value, Member | FileSet) or not isinstance(value, dict | list):
-        return above if any(one.address == target for one in references_in(value)) else None
+        return (
+            above
+            if any(reference.address == target for reference in references_in(value))
+            else None
+        )
     pairs: Iterable[tuple[str | int, Any]] = (
         value.items() if isinstance(value, dict) else enumerate(value)
     )
-    for part, item in pairs:
-        found = trail_to(item, target, (*above, part))
-        if found is not None:
-            return found
+    for part, element in pairs:
+        trail = trail_to(element, target, (*above, part))
+        if trail is not None:
+            return trail
     return None
 
 
 def needs(resource: Resource, projects: Mapping[str, Address]) -> list[Address]:
-    """What must exist before a resource: what it refers to, and the project it is in where that is
-    declared.
-    """
-    found = set(resource.references)
+    """What must exist before a resource: the targets of its references, and its project if that is
+    declared."""
+    addresses = set(resource.references)
     project = projects.get(resource.address.project or "")
     if project is not None:
-        found.add(project)
-    return sorted(found)
+        addresses.add(project)
+    return sorted(addresses)
 
 
 def cycles(edges: Mapping[Address, list[Address]]) -> Iterator[list[Address]]:
-    """One ring for each group of resources that need each other, each beginning with its first
-    address.
-    """
+    """One cycle for each group of resources that depend on each other, starting with its first
+    address."""
     done: set[Address] = set()
     told: set[Address] = set()
     for start in sorted(edges):

@@ -1,6 +1,5 @@
-"""Instances into resources and rules: expressions, validation, files, and the values that wait for
-an apply.
-"""
+"""Turns instances into resources and rules: expressions, validation, files, and values that apply
+provides."""
 
 from __future__ import annotations
 
@@ -42,15 +41,13 @@ from reconciler.model.values import (
 
 _UNSAID = Lifecycle()
 MAX_SENT_BYTES = 100 * 1024 * 1024
-"""The largest file that a check sends: it is in memory as a whole."""
+"""The largest file that a check sends, since it is held in memory."""
 
 _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
 class Resolver:
-    """Makes resources and rules of instances, one by one; one that has an error is noted and left
-    out.
-    """
+    """Makes resources and rules, one per instance. Instances with errors are reported and skipped."""
 
     def __init__(
         self,
@@ -73,7 +70,7 @@ class Resolver:
         self._failed = False
 
     def made(self, instance: Instance) -> Resource | Rule | None:
-        """The resource or rule of an instance, or None after noting why there is none."""
+        """The resource or rule of an instance; None, with problems reported, if it has errors."""
         self._failed = False
         evaluated = self._evaluate(instance)
         document = self._leaks.taken_out(evaluated, instance.document, (), instance.address)
@@ -90,9 +87,11 @@ class Resolver:
             self._note(instance, _reworded(finding, instance.kind))
         if instance.address is None:
             if not findings and not has_unknown(instance.metadata):
-                place = instance.document.name_place
+                location = instance.document.name_place
                 self._problems.add(
-                    "Not a name", f"{instance.kind.name} has no valid metadata.name.", place=place
+                    "Not a name",
+                    f"{instance.kind.name} has no valid metadata.name.",
+                    place=location,
                 )
             return None
         # What is unknown without a problem of its own has one elsewhere: a variable without a
@@ -113,7 +112,11 @@ class Resolver:
     ) -> Rule | None:
         document = instance.document
         rule = Rule(
-            address, kind, self._carried(instance, spec), document.place, document.spec_places
+            address,
+            kind,
+            self._with_file_values(instance, spec),
+            document.place,
+            document.spec_places,
         )
         for finding in check_rule(rule, spec):
             self._note(instance, finding)
@@ -126,7 +129,7 @@ class Resolver:
         resource = Resource(
             address=address,
             kind=kind,
-            spec=_named(kind, address, self._carried(instance, document["spec"])),
+            spec=_named(kind, address, self._with_file_values(instance, document["spec"])),
             lifecycle=lifecycle,
             location=instance.document.place,
             locations=instance.document.spec_places,
@@ -138,7 +141,7 @@ class Resolver:
         return resource
 
     def _evaluate(self, instance: Instance) -> dict[str, Any]:
-        """The document with every expression replaced, as the schema is to see it."""
+        """The document with all expressions replaced, for schema validation."""
         context, raw = self._context, instance.document.value
         project = instance.address.project if instance.address else None
 
@@ -175,11 +178,11 @@ class Resolver:
         return self._checkers[kind.name]
 
     def _note(self, instance: Instance, finding: SchemaViolation) -> None:
-        place = instance.document.location_of(finding.trail, key=finding.at_key)
+        location = instance.document.location_of(finding.trail, key=finding.at_key)
         self._problems.add(
             finding.summary,
             finding.detail,
-            place=place,
+            place=location,
             address=instance.address,
             severity=finding.severity,
         )
@@ -198,7 +201,7 @@ class Resolver:
         )
 
     def _adopted(self, instance: Instance, adopt: bool | str) -> bool | str:
-        """The id to adopt in the one spelling that ids of the kind have."""
+        """The id to adopt, in the spelling that ids of the kind have."""
         if not isinstance(adopt, str) or not isinstance(instance.kind, Kind):
             return adopt
         try:
@@ -224,34 +227,34 @@ class Resolver:
         )
         return None
 
-    def _carried(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _with_file_values(self, instance: Instance, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         """The spec with local files, file sets and secrets in place of what names them."""
-        found: dict[str, Any] = {}
+        replaced: dict[str, Any] = {}
         for field in instance.kind.fields if instance.kind.takes_secrets else ():
             if field.name in spec:
-                found[field.name] = self._sent(instance, field, spec[field.name])
+                replaced[field.name] = self._sent(instance, field, spec[field.name])
         for field in instance.kind.own_calls:
             value, trail = spec.get(field.name), ("spec", field.name)
             if not self._is_known(instance, value, trail):
                 continue
             if isinstance(field.type, LocalFileType) and isinstance(value, str):
-                found[field.name] = self._local_file(instance, value, trail)
-                self._warn_if_empty(instance, found[field.name], trail)
+                replaced[field.name] = self._local_file(instance, value, trail)
+                self._warn_if_empty(instance, replaced[field.name], trail)
             elif isinstance(field.type, MapOf) and isinstance(value, dict):
-                found[field.name] = {
+                replaced[field.name] = {
                     key: self._local_file(instance, path, (*trail, key), most=MAX_SENT_BYTES)
                     for key, path in value.items()
                 }
             elif isinstance(field.type, FileSetType) and isinstance(value, list):
                 finder = self._members(instance, value, trail, self._files.unread)
-                found[field.name] = _as_set(finder)
+                replaced[field.name] = _as_set(finder)
                 if instance.address is not None:
                     self._contents.leave(
                         instance.address, field.name, instance.document, finder.item_of
                     )
             elif isinstance(field.type, BundleType) and isinstance(value, list):
-                found[field.name] = self._bundle(instance, value, field.type, trail)
-        return {**spec, **found} if found else spec
+                replaced[field.name] = self._bundle(instance, value, field.type, trail)
+        return {**spec, **replaced} if replaced else spec
 
     def _sent(self, instance: Instance, field: Field, value: Any) -> Any:
         """A value with the sources of secrets in place of what names them."""
@@ -262,9 +265,8 @@ class Resolver:
         return with_sources(field.type, value, self._inputs, report, ("spec", field.name))
 
     def _is_known(self, instance: Instance, value: Any, trail: Trail) -> bool:
-        """Whether everything is known that files are looked up by; ids and attributes may wait for
-        the apply.
-        """
+        """Whether everything is known that decides which files to read. Ids and attributes can be
+        unknown until apply."""
         if isinstance(value, Reference | Template):
             detail = (
                 f"{dotted(trail)} must be known before apply, so it cannot contain a reference."
@@ -273,11 +275,14 @@ class Resolver:
         if isinstance(value, LATER):
             return False
         if isinstance(value, dict):
-            parts = {key: item for key, item in value.items() if key not in _MAY_WAIT}
-            return all(self._is_known(instance, item, (*trail, key)) for key, item in parts.items())
+            parts = {key: element for key, element in value.items() if key not in _MAY_WAIT}
+            return all(
+                self._is_known(instance, element, (*trail, key)) for key, element in parts.items()
+            )
         if isinstance(value, list):
             return all(
-                self._is_known(instance, item, (*trail, index)) for index, item in enumerate(value)
+                self._is_known(instance, element, (*trail, index))
+                for index, element in enumerate(value)
             )
         return True
 
@@ -290,11 +295,11 @@ class Resolver:
             self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
             return path
 
-    def _warn_if_empty(self, instance: Instance, found: Any, trail: Trail) -> None:
-        if isinstance(found, LocalFile) and found.size == 0:
-            detail = f'"{found.path}": the API rejects empty files.'
-            place = instance.document.location_of(trail)
-            self._problems.warn("Empty file", detail, place=place, address=instance.address)
+    def _warn_if_empty(self, instance: Instance, file: Any, trail: Trail) -> None:
+        if isinstance(file, LocalFile) and file.size == 0:
+            detail = f'"{file.path}": the API rejects empty files.'
+            location = instance.document.location_of(trail)
+            self._problems.warn("Empty file", detail, place=location, address=instance.address)
 
     def _members(
         self,
@@ -304,10 +309,10 @@ class Resolver:
         content: Callable[[str], LocalFile],
     ) -> MemberFinder:
         finder = MemberFinder(self._files, content)
-        for index, item in enumerate(items):
-            at: Trail = (*trail, index, "file_id" if "file_id" in item else "path")
+        for index, entry in enumerate(items):
+            at: Trail = (*trail, index, "file_id" if "file_id" in entry else "path")
             try:
-                finder.add(index, item)
+                finder.add(index, entry)
             except Problem as problem:
                 self._note(instance, SchemaViolation(at, problem.summary, problem.detail))
                 self._failed = True
@@ -316,16 +321,16 @@ class Resolver:
     def _bundle(
         self, instance: Instance, items: list[Any], type: BundleType, trail: Trail
     ) -> FileSet:
-        found = _as_set(
+        members = _as_set(
             self._members(instance, items, trail, partial(self._files.content, most=type.max_bytes))
         )
         if self._failed:  # what is missing from the folder was said already
-            return found
+            return members
         try:
-            return bundle_of({member.key: member for member in found.members}, type, self._files)
+            return bundle_of({member.key: member for member in members.members}, type, self._files)
         except Problem as problem:
             self._note(instance, SchemaViolation(trail, problem.summary, problem.detail))
-            return found
+            return members
 
     @property
     def _files(self) -> Files:
@@ -352,7 +357,7 @@ def _reworded(finding: SchemaViolation, kind: Declaration) -> SchemaViolation:
 
 
 def _named(kind: Kind, address: Address, spec: Spec) -> Spec:
-    """The spec, where fields that are called like the resource are left out, with its name in them."""
+    """The spec with the resource's name in omitted fields that default to it."""
     named = {
         field.name: address.name
         for field in kind.fields

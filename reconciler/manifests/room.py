@@ -1,8 +1,8 @@
-"""How much the documents of one configuration may come to together.
+"""Limits on the total size of a configuration.
 
 Thirty kilobytes of YAML can ask for a million resources, and one text can be inserted ten thousand
-times. Each part has its own limit; this is the limit of what they multiply to, so that reading a
-stranger's manifests ends soon.
+times. Each part has its own limit; this one limits their product, so that reading untrusted
+manifests ends soon.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 MAX_RESOURCES = 100_000
 MAX_CHARACTERS = 250_000_000
 _NODE = 20
-"""What a node counts beside its text: about what it takes to write one."""
+"""The size of a node besides its text: about the characters needed to write one."""
 
 
 class NoRoomError(Exception):
-    """A limit was reached; the text says which, and what to do."""
+    """A limit was reached; the message names it and the remedy."""
 
 
 class Room:
-    """What is left of the limits. A value that is inserted in many places counts in each."""
+    """The remaining budget. A value that is inserted several times counts each time."""
 
     def __init__(self, resources: int = MAX_RESOURCES, characters: int = MAX_CHARACTERS) -> None:
         self._resources, self._most_resources = resources, resources
@@ -28,7 +28,7 @@ class Room:
         self._known: dict[int, tuple[Any, int]] = {}
 
     def take_resources(self, count: int, document: Any) -> None:
-        """Take what the resources of one document need; raises NoRoomError."""
+        """Reserve the resources of one document. Raises NoRoomError."""
         self._resources -= count
         if self._resources < 0:
             raise NoRoomError(
@@ -38,14 +38,14 @@ class Room:
             self.take_characters(count * self.size(document))
 
     def take_value(self, value: Any) -> None:
-        """Take what a value needs that an expression inserts; raises NoRoomError."""
+        """Reserve an inserted value. Raises NoRoomError."""
         if isinstance(value, str):
             self.take_characters(len(value))
         elif isinstance(value, dict | list):
             self.take_characters(self.size(value))
 
     def take_characters(self, count: int) -> None:
-        """Take so many characters; raises NoRoomError."""
+        """Reserve characters. Raises NoRoomError."""
         self._characters -= count
         if self._characters < 0:
             raise NoRoomError(
@@ -55,7 +55,7 @@ class Room:
             )
 
     def size(self, value: Any) -> int:
-        """The size of a value as it would be written, in characters."""
+        """The size of a value as text, in characters."""
         if isinstance(value, str):
             return _NODE + len(value)
         if not isinstance(value, dict | list):

@@ -1,9 +1,8 @@
-"""Kinds into JSON Schema (draft 2020-12): one form for editors, one for validation.
+"""JSON Schemas (draft 2020-12) of the kinds: one form for editors, one for validation.
 
-The editors' form lets an expression stand wherever a value can, since editors see manifests as they
-are written. The validation form does not: when it is used, expressions have become values, and
-those that are known only after apply are passed over by the validator. `python -m
-reconciler.manifests.schema FOLDER` writes the editors' form.
+The editors' form accepts an expression wherever a value can stand, because editors see manifests as
+written. The validation form does not: by then, expressions have become values, and the validator
+skips unknown ones. `python -m reconciler.manifests.schema FOLDER` writes the editors' form.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = ["kind_schema", "manifest_schema", "schema_files", "stack_schema", "wr
 
 
 def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
-    """The editors' schema of any manifest: the `kind` of a document decides what the rest may be."""
+    """The editors' schema of any manifest; the `kind` of a document selects the rest."""
     summary = "\n".join(f"- `{kind.name}`: {kind.doc}" for kind in kinds.values())
     return {
         "$schema": DIALECT,
@@ -51,7 +50,7 @@ def manifest_schema(kinds: Mapping[str, Declaration]) -> dict[str, Any]:
 
 
 def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
-    """Every schema of the editors' form, as file name and text."""
+    """All schemas of the editors' form, as file name and text."""
     schemas = {
         f"{_file_stem(name)}.schema.json": kind_schema(kind, expressions=True)
         for name, kind in kinds.items()
@@ -65,9 +64,7 @@ def schema_files(kinds: Mapping[str, Declaration]) -> dict[str, str]:
 
 
 def write_schemas(folder: Path, kinds: Mapping[str, Declaration] | None = None) -> list[Path]:
-    """Write every schema into a folder and remove those of kinds that are gone; the files that
-    changed.
-    """
+    """Write all schemas into a folder and remove those of former kinds. Returns the changed files."""
     wanted = schema_files(kinds if kinds is not None else _registry())
     folder.mkdir(parents=True, exist_ok=True)
     stale = _stale(folder, wanted)
@@ -102,9 +99,9 @@ def _registry() -> Mapping[str, Declaration]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the schemas into a folder; with `--check`, only say which ones are out of date."""
+    """Write the schemas into a folder; with `--check`, only list outdated ones."""
     check = "--check" in arguments
-    folders = [one for one in arguments if one != "--check"]
+    folders = [argument for argument in arguments if argument != "--check"]
     if len(folders) != 1:
         sys.stderr.write("usage: python -m reconciler.manifests.schema [--check] FOLDER\n")
         return 1

@@ -1,11 +1,9 @@
-"""Secrets that go to the API: where manifests may take them from, and what is no secret for
-anybody.
+"""Secrets to send to the API: which sources manifests may name, and which values are never sent.
 
-Manifests come from pull requests, and CI holds keys. So a manifest cannot name any variable or
-file: only variables whose name begins with a prefix that nothing else uses, and only files below
-one folder. Who runs this program puts there what may be sent, and no pull request can add to it.
-The keys that the program itself works with are refused even there. What is read is learnt at once,
-so that it is taken out of all that is ever printed or kept.
+Manifests come from pull requests, and CI holds keys. So a manifest can only name variables with a
+prefix that nothing else uses, and files below one folder. Whoever runs the program puts secrets
+there; a pull request cannot. Keys that the program itself uses are refused even there. Every value
+that is read is registered for redaction at once.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from reconciler.model.values import SecretValue
 
 
 class SecretInputs:
-    """Reads secrets, each once. `in_use` are the keys that this program works with."""
+    """Reads secrets, each once. `in_use` are the keys that the program uses."""
 
     def __init__(
         self,
@@ -40,21 +38,19 @@ class SecretInputs:
         self._known: dict[str, Secret | Problem | None] = {}
 
     def read(self, value: SecretValue) -> Secret | None:
-        """The secret, None where there is none now; raises Problem where it must not be sent."""
+        """The secret; None if it is not set. Raises Problem if it must not be sent."""
         if value.source not in self._known:
             try:
                 self._known[value.source] = self._read(value.source)
             except Problem as problem:
                 self._known[value.source] = problem
-        found = self._known[value.source]
-        if isinstance(found, Problem):
-            raise Problem(found.summary, found.detail)
-        return found
+        known = self._known[value.source]
+        if isinstance(known, Problem):
+            raise Problem(known.summary, known.detail)
+        return known
 
     def value(self, written: Mapping[str, Any], kind: SecretValueType) -> SecretValue:
-        """What a manifest names as the source of a secret; raises Problem. That there is none yet
-        is none.
-        """
+        """The source that a manifest names. Raises Problem; an unset secret is not a problem."""
         named = (
             SecretValue(f"env {written['from_env']}")
             if "from_env" in written
@@ -109,12 +105,11 @@ Report = Callable[[Problem, tuple[str | int, ...]], None]
 def with_sources(
     kind: Type, value: Any, inputs: SecretInputs, report: Report, trail: tuple[str | int, ...] = ()
 ) -> Any:
-    """A value with what names a secret made a `SecretValue`; `report` is told each Problem with its
-    path.
-    """
+    """A value with the names of secrets replaced by `SecretValue`s. `report` is called with each
+    Problem and its path."""
 
-    def below(inner: Type, item: Any, *part: str | int) -> Any:
-        return with_sources(inner, item, inputs, report, (*trail, *part))
+    def below(inner: Type, element: Any, *part: str | int) -> Any:
+        return with_sources(inner, element, inputs, report, (*trail, *part))
 
     match kind:
         case SecretValueType() if isinstance(value, Mapping):
@@ -125,15 +120,15 @@ def with_sources(
         case Object(properties) if isinstance(value, Mapping):
             types = {part.name: part.type for part in properties}
             return {
-                name: below(types[name], item, name) if name in types else item
-                for name, item in value.items()
+                name: below(types[name], element, name) if name in types else element
+                for name, element in value.items()
             }
         case Tagged(variants, tag) if isinstance(value, Mapping) and value.get(tag) in variants:
             return below(variants[value[tag]], value)
         case ListOf(item=inner) if isinstance(value, list):
-            return [below(inner, item, index) for index, item in enumerate(value)]
+            return [below(inner, element, index) for index, element in enumerate(value)]
         case MapOf(value=inner) if isinstance(value, Mapping):
-            return {name: below(inner, item, name) for name, item in value.items()}
+            return {name: below(inner, element, name) for name, element in value.items()}
         case Either(other=inner) if not isinstance(value, str):
             return below(inner, value)
     return value

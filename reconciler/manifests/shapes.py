@@ -1,4 +1,4 @@
-"""How credentials look, by the marks that their issuers give them."""
+"""Recognises credentials by the prefixes that their issuers use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 OPENAI_KEY = re.compile(r"sk-(?!ant-|or-|lf-)[A-Za-z0-9_-]{4,}")
-"""A key of the OpenAI API, and no key of another service that begins in the same way."""
+"""A key of the OpenAI API, but not of other services whose keys begin similarly."""
 
 _SHAPES: Mapping[str, str] = {
     "a private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY",
@@ -33,17 +33,15 @@ _ANY = re.compile("|".join(_SHAPES.values()))
 
 
 def credential_in(text: str) -> str:
-    """What a text seems to contain, such as "a GitHub token"; empty where it contains no known
-    credential.
-    """
-    found = _ANY.search(text)
-    if found is None:
+    """What a text seems to contain, such as "a GitHub token"; empty if no known credential."""
+    match = _ANY.search(text)
+    if match is None:
         return ""
     return next(name for name, shape in _SHAPES.items() if re.search(shape, text))
 
 
 def credential_below(value: Any) -> str:
-    """The same for every text and key below a value of JSON."""
+    """The same for all texts and keys in a JSON value."""
     return next(filter(None, map(credential_in, _texts(value))), "")
 
 
@@ -51,9 +49,9 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for key, item in value.items():
+        for key, element in value.items():
             yield str(key)
-            yield from _texts(item)
+            yield from _texts(element)
     elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
+        for element in value:
+            yield from _texts(element)

@@ -1,9 +1,8 @@
-"""Documents that know where each of their values was written.
+"""Documents with the source positions of their values.
 
-A document keeps one number per node, in reading order, beside the plain value. Finding a place
-counts its way through the value, which is slow and only happens when there is something to report
-or to show; keeping a position object per node would cost more memory than everything else in a
-large configuration.
+Beside the plain value, a document keeps one number per node in reading order. To find a position,
+the value is walked and nodes are counted. This is slow but only needed for messages; an object per
+node would take more memory than the rest of a large configuration.
 """
 
 from __future__ import annotations
@@ -16,17 +15,16 @@ from reconciler.model.diagnostic import SourceLocation
 from reconciler.model.paths import Trail, dotted, undotted
 
 COLUMN_BITS = 24
-"""A position is one number: the line above these bits, the column in them, both from 0. A file's
-limit fits.
-"""
+"""A position is one number: line and column, both from 0. The column has the lower bits, enough for
+the size limit of a file."""
 
 
 class Document:
-    """One document of a file: its value, as plain maps, lists and scalars, and the places of all
-    its parts.
+    """One document of a file: its value as plain maps, lists and scalars, and the positions of its
+    parts.
 
-    `positions` holds a packed position for every node in reading order: a map's own, then for each
-    pair the key's and those of the value; a list's own, then those of its items.
+    `positions` contains a packed position per node in reading order: for a map its own, then for
+    each pair those of key and value; for a list its own, then those of the items.
     """
 
     __slots__ = ("_name_place", "_positions", "_sizes", "file", "place", "spec_places", "value")
@@ -44,24 +42,23 @@ class Document:
 
     @property
     def packed(self) -> tuple[Any, bytes]:
-        """The value and its positions, from which the document can be made again."""
+        """Value and positions, from which the document can be rebuilt."""
         return self.value, self._positions.tobytes()
 
     def location_of(self, trail: Trail, *, key: bool = False) -> SourceLocation:
-        """Where a value was written, or its key; for a path that goes deeper than the text, its
-        deepest part.
-        """
+        """The location of a value or of its key. For a path deeper than the text, that of the
+        deepest existing part."""
         at = key_at = 0
         value = self.value
         for part in trail:
-            found = self._child(value, at, part)
-            if found is None:
+            child = self._child(value, at, part)
+            if child is None:
                 return self._place(at)
-            value, at, key_at = found
+            value, at, key_at = child
         return self._place(key_at if key else at)
 
     def has(self, trail: Trail) -> bool:
-        """Whether the text itself has something at a path."""
+        """Whether the text has something at a path."""
         value = self.value
         for part in trail:
             if isinstance(value, dict):
@@ -75,7 +72,7 @@ class Document:
 
     @property
     def name_place(self) -> SourceLocation:
-        """Where `metadata.name` was written: asked for by every resource that the document becomes."""
+        """The location of `metadata.name`, cached because every resource of the document needs it."""
         if self._name_place is None:
             self._name_place = self.location_of(("metadata", "name"))
         return self._name_place
@@ -83,13 +80,13 @@ class Document:
     def _child(self, value: Any, at: int, part: str | int) -> tuple[Any, int, int] | None:
         cursor = at + 1
         if isinstance(value, dict) and part in value:
-            for key, item in value.items():
+            for key, element in value.items():
                 if key == part:
-                    return item, cursor + 1, cursor
-                cursor += 1 + self._size(item, cursor + 1)
+                    return element, cursor + 1, cursor
+                cursor += 1 + self._size(element, cursor + 1)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            for item in value[:part]:
-                cursor += self._size(item, cursor)
+            for element in value[:part]:
+                cursor += self._size(element, cursor)
             return value[part], cursor, cursor
         return None
 
@@ -98,9 +95,9 @@ class Document:
             return 1
         if at not in self._sizes:
             cursor = at + 1
-            for item in value.values() if isinstance(value, dict) else value:
+            for element in value.values() if isinstance(value, dict) else value:
                 cursor += isinstance(value, dict)
-                cursor += self._size(item, cursor)
+                cursor += self._size(element, cursor)
             self._sizes[at] = cursor - at
         return self._sizes[at]
 
@@ -112,7 +109,7 @@ class Document:
 
 
 class _SpecPlaces(Mapping[str, SourceLocation]):
-    """Looked up in the document when asked, since most runs ask for few places or none."""
+    """Locations looked up on demand, since most runs need few or none."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -142,6 +139,6 @@ def _trails(value: Any, above: Trail = ()) -> Iterator[Trail]:
         if isinstance(value, list)
         else ()
     )
-    for part, item in pairs:
+    for part, element in pairs:
         yield (*above, part)
-        yield from _trails(item, (*above, part))
+        yield from _trails(element, (*above, part))

@@ -1,8 +1,8 @@
-"""The types of fields into JSON Schema.
+"""The JSON Schemas of field types.
 
-Limits are written as keywords that only bear on one JSON type, so that a value may also be null or
-an expression without an `anyOf` around everything, which would blur what an editor completes and
-what an error says. `exactlyOne` is a keyword of our own for the same reason; editors pass over it.
+Limits are keywords that apply to one JSON type only. Null and expressions then need no `anyOf`
+around everything, which would degrade completion in editors and error messages. For the same reason
+`exactlyOne` is a custom keyword, which editors ignore.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ ID_SCHEMA: dict[str, Any] = {
 
 
 def id_schema(forms: list[str]) -> dict[str, Any]:
-    """The schema of ids of a kind, given how they are written: `ID`, or `GROUP_ID/USER_ID` for ids
-    inside ids.
-    """
+    """The schema of ids of a kind, from their form: `ID`, or `GROUP_ID/USER_ID` for ids with a
+    parent."""
     depths = [form.count("/") for form in forms]
     if not max(depths):
         return ID_SCHEMA
@@ -82,10 +81,10 @@ _WANTED = {
 def type_schema(
     kind: Type, *, expressions: bool, nullable: bool = False, pasted: bool = False
 ) -> dict[str, Any]:
-    """The schema of one type. `nullable` also takes null; `expressions` also takes a string with an
-    expression.
+    """The schema of one type. `nullable` also accepts null; `expressions` also accepts a string
+    with an expression.
 
-    `pasted` takes null for whatever inside the type can be left out, as answers of the API have it.
+    `pasted` accepts null for all optional parts inside, as answers of the API contain it.
     """
     return _Maker(expressions, pasted).make(kind, nullable)
 
@@ -96,12 +95,12 @@ def described(doc: str, markdown: str = "") -> dict[str, Any]:
 
 
 def is_json(value: Any) -> bool:
-    """Whether a declared default is a value, and not the word that the server chooses."""
+    """Whether a declared default is a value, instead of SERVER_CHOSEN."""
     return value is not SERVER_CHOSEN
 
 
 def field_markdown(field: Field) -> str:
-    """A field's documentation with what an author wants to know before changing it."""
+    """The documentation of a field, with what an author has to know before changing it."""
     facts = [_limits(field.type)]
     if field.required:
         facts.append("Required.")
@@ -129,7 +128,7 @@ def _limits(kind: Type) -> str:
 
 
 class _Maker:
-    """Makes schemas of one form."""
+    """Generates schemas of one form."""
 
     def __init__(self, expressions: bool, pasted: bool) -> None:
         self._expressions = expressions
@@ -167,8 +166,8 @@ class _Maker:
             case FileSetType():
                 return self._typed("array", nullable, items=self._member(kind))
             case BundleType():
-                item = {**self._typed("object", False), **self._closed(self._local(), "path")}
-                return self._typed("array", nullable, items=item, minItems=1)
+                folder = {**self._typed("object", False), **self._closed(self._local(), "path")}
+                return self._typed("array", nullable, items=folder, minItems=1)
             case KeySinkType():
                 return self._key_sink(nullable)
             case SecretValueType():
@@ -247,9 +246,8 @@ class _Maker:
         return {**notes, **self.make(part.type, nullable)}
 
     def _tagged(self, kind: Tagged, nullable: bool) -> dict[str, Any]:
-        """The tag decides by if/then; `discriminator` lets our validator find the variant without
-        trying each.
-        """
+        """The tag selects the variant by if/then. `discriminator` lets our validator find it
+        without trying each."""
         tag = self._text(Text(choices=tuple(kind.variants)), nullable=False)
         notes = described(f"The variant: {', '.join(kind.variants)}.")
         branches = [

@@ -1,8 +1,9 @@
-"""Values against a schema: all problems at once, each as a sentence and at the most telling place.
+"""Validates values against schemas: all problems at once, each as a sentence at the most specific
+location.
 
-The standard validator is taught two things. A value that is known only after apply satisfies every
-keyword. And where a schema says which property discriminates its variants, only the variant that is
-meant is looked at, which keeps errors about one thing and a long list of tools quick.
+The standard validator is extended in two ways. Values that are known only after apply satisfy every
+keyword. And if a schema names the property that discriminates its variants, only the selected
+variant is checked, which keeps errors specific and long lists fast.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _NAMES = {
 
 
 class SchemaViolation(Struct, frozen=True):
-    """One problem of a value. `at_key` where the key is to blame rather than what stands under it."""
+    """One problem of a value. `at_key` if the key is wrong instead of the value."""
 
     trail: Trail
     summary: str
@@ -45,7 +46,7 @@ class SchemaViolation(Struct, frozen=True):
 
 
 class Checker:
-    """A schema, compiled once."""
+    """A compiled schema."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
@@ -56,7 +57,7 @@ class Checker:
         return _validator_class()(self._schema)
 
     def findings(self, value: Any, above: Trail = ()) -> Iterator[SchemaViolation]:
-        """What is wrong with a value that stands at `above` in its document."""
+        """The problems of a value at the path `above` in its document."""
         if self._accepts(value):
             return
         for error in self._validator.iter_errors(value):
@@ -138,10 +139,10 @@ def _properties(
     schema: Any,  # noqa: ARG001
 ) -> Iterator[ValidationError]:
     if isinstance(instance, dict):
-        for name, item in instance.items():
+        for name, element in instance.items():
             part = properties.get(name)
-            if part is not None and part is not True and not isinstance(item, LATER):
-                yield from validator.descend(item, part, path=name, schema_path=name)
+            if part is not None and part is not True and not isinstance(element, LATER):
+                yield from validator.descend(element, part, path=name, schema_path=name)
 
 
 def _additional_properties(
@@ -150,29 +151,29 @@ def _additional_properties(
     if not isinstance(instance, dict):
         return
     known = schema.get("properties", {})
-    for name, item in instance.items():
+    for name, element in instance.items():
         if name in known:
             continue
         if other is False:
             yield _error(name)
         else:
-            yield from validator.descend(item, other, path=name)
+            yield from validator.descend(element, other, path=name)
 
 
 def _discriminator(
     validator: Any, rule: Any, instance: Any, schema: Any
 ) -> Iterator[ValidationError]:
     tag = rule["propertyName"]
-    found = instance.get(tag) if isinstance(instance, dict) else None
-    for branch in schema["allOf"] if isinstance(found, str) else ():
-        if branch["if"]["properties"][tag]["const"] == found:
+    variant = instance.get(tag) if isinstance(instance, dict) else None
+    for branch in schema["allOf"] if isinstance(variant, str) else ():
+        if branch["if"]["properties"][tag]["const"] == variant:
             yield from validator.descend(instance, branch["then"])
 
 
 def _finding(error: ValidationError, trail: Trail) -> SchemaViolation:
     if "propertyNames" in list(error.relative_schema_path)[-2:-1]:
-        found = _worded(error, (*trail, str(error.instance)))
-        return SchemaViolation(found.trail, found.summary, found.detail, at_key=True)
+        violation = _worded(error, (*trail, str(error.instance)))
+        return SchemaViolation(violation.trail, violation.summary, violation.detail, at_key=True)
     return _worded(error, trail)
 
 
@@ -200,19 +201,19 @@ def _type(error: ValidationError, trail: Trail) -> SchemaViolation:
         if wanted == ["text"] and not isinstance(error.instance, dict | list)
         else ""
     )
-    found = shortened(error.instance)
+    shown = shortened(error.instance)
     return SchemaViolation(
-        trail, "Wrong type", f"{_name(trail)} must be {expected}; found {found}.{quotes}"
+        trail, "Wrong type", f"{_name(trail)} must be {expected}; found {shown}.{quotes}"
     )
 
 
 def _enum(error: ValidationError, trail: Trail) -> SchemaViolation:
-    choices = [str(one) for one in error.validator_value if one is not None]  # type: ignore[union-attr]
-    found = error.instance
-    guess = nearest(found, choices) if isinstance(found, str) else ""
-    listed = ", ".join(f'"{one}"' for one in choices)
+    choices = [str(choice) for choice in error.validator_value if choice is not None]  # type: ignore[union-attr]
+    value = error.instance
+    guess = nearest(value, choices) if isinstance(value, str) else ""
+    listed = ", ".join(f'"{choice}"' for choice in choices)
     return SchemaViolation(
-        trail, "Unknown value", f"{_name(trail)} is {shortened(found)}; expected {listed}.{guess}"
+        trail, "Unknown value", f"{_name(trail)} is {shortened(value)}; expected {listed}.{guess}"
     )
 
 
@@ -303,7 +304,7 @@ _WORDS: dict[str, Callable[[Any, Trail], SchemaViolation]] = {
 
 
 def shortened(value: Any, most: int = 40) -> str:
-    """A value as a message quotes it: never more than a glance."""
+    """A value as messages quote it, limited in length."""
     if isinstance(value, dict):
         return "a map"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Variables and the process's environment, as expressions read them."""
+"""Variables and environment variables, as expressions read them."""
 
 from __future__ import annotations
 
@@ -29,33 +29,30 @@ _DECLARES = {"default", "description", "type"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 OPEN_PREFIX = "RECONCILER_VAR_"
-"""What the names of environment variables begin with that manifests may always read."""
+"""The prefix of environment variables that manifests can always read."""
 
 ALLOW_VARIABLE = "RECONCILER_ALLOW_ENV"
-"""The environment variable that names others which manifests may read, separated by commas or
-blanks.
-"""
+"""The environment variable that lists others which manifests may read, separated by commas or
+blanks."""
 
 MAY_NOT_READ = "Manifests must not read credentials"
 
 
 class Variables(Struct):
-    """The variables that a stack declares: their values, and where those that have none were
-    declared.
-    """
+    """The variables that a stack declares: their values, and the locations of those without a
+    value."""
 
     values: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, SourceLocation] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     missing_are_noted: bool = False
     given: dict[str, Any] = field(default_factory=dict)
-    """What the command line gave, or the saved plan that is carried out."""
+    """Values from the command line or from the saved plan that is being applied."""
     harmless: set[str] = field(default_factory=set)
 
-    def declare(self, name: str, declaration: Any, place: SourceLocation) -> None:
-        """Take in one entry of the stack's `variables`: a declaration or a bare default; raises
-        Problem.
-        """
+    def declare(self, name: str, declaration: Any, location: SourceLocation) -> None:
+        """Add one entry of the stack's `variables`: a declaration or a bare default. Raises
+        Problem."""
         declares = isinstance(declaration, dict) and _DECLARES.issuperset(declaration)
         entry = declaration if declares else {} if declaration is None else {"default": declaration}
         if "type" in entry:
@@ -64,12 +61,12 @@ class Variables(Struct):
             # Nothing says that it is anything but text, so the command line keeps a text such as
             # 1234567e8 as it was typed.
             self.types[name] = ""
-        self.missing[name] = place
+        self.missing[name] = location
         if "default" in entry:
             self.put(name, entry["default"])
 
     def put(self, name: str, value: Any) -> None:
-        """Give a declared variable a value; raises Problem if its type is another."""
+        """Set a declared variable. Raises Problem if the type differs."""
         self._require_declared(name)
         self.missing.pop(name, None)
         self.harmless.discard(name)
@@ -84,18 +81,18 @@ class Variables(Struct):
         self.values[name] = value
 
     def put_text(self, name: str, text: str) -> None:
-        """Give a variable a value from the command line; raises Problem."""
+        """Set a variable from command line text. Raises Problem."""
         self._require_declared(name)
         keeps_text = self.types.get(name) in ("", "string")
         self.give(name, text if keeps_text else parse_flow(text))
 
     def give(self, name: str, value: Any) -> None:
-        """Give a variable a value from outside the stack file; raises Problem."""
+        """Set a variable from outside the stack file. Raises Problem."""
         self.put(name, value)
         self.given[name] = value
 
     def __call__(self, name: str) -> Any:
-        """The value of a variable; raises Problem."""
+        """The value of a variable. Raises Problem."""
         if name in self.values:
             self._require_harmless(name)
             return self.values[name]
@@ -125,10 +122,10 @@ class Variables(Struct):
         return f'No variable "{name}" is declared.{guess}'
 
     def note_missing(self, problems: Problems) -> None:
-        """Note every variable that still has no value, once and not again wherever it is used."""
+        """Report every variable without a value, once instead of at each use."""
         self.missing_are_noted = True
-        for name, place in self.missing.items():
-            problems.add("Variable without a value", _how_to_set(name), place=place)
+        for name, location in self.missing.items():
+            problems.add("Variable without a value", _how_to_set(name), place=location)
 
 
 def _how_to_set(name: str) -> str:
@@ -136,7 +133,7 @@ def _how_to_set(name: str) -> str:
 
 
 def put_saved(variables: Variables, saved: Mapping[str, Any]) -> None:
-    """Apply the values of a saved plan. What the command line gives takes their place."""
+    """Apply the values of a saved plan. Values from the command line take precedence."""
     for name, value in saved.items():
         # A variable that is gone, or of another type now, changes the manifests: the plan is stale.
         with suppress(Problem):
@@ -150,7 +147,7 @@ def put_from_command_line(
     root: Path,
     problems: Problems,
 ) -> None:
-    """Apply `--var-file`, in order, and then `--var`."""
+    """Apply `--var-file` in order, then `--var`."""
     for path in files:
         _put_from_file(variables, path, shown(path, root), problems)
     for name, text in texts.items():
@@ -186,7 +183,7 @@ class Allowance(Struct, frozen=True):
 
 
 def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) -> Allowance:
-    """The names given with --allow-env and RECONCILER_ALLOW_ENV; what is no name is noted."""
+    """The names given with --allow-env and RECONCILER_ALLOW_ENV. Reports malformed names."""
     given = [(name, "--allow-env") for name in names]
     given += [
         (name, ALLOW_VARIABLE) for name in env.get(ALLOW_VARIABLE, "").replace(",", " ").split()
@@ -199,7 +196,7 @@ def allowance(names: Iterable[str], env: Mapping[str, str], problems: Problems) 
 
 
 def how_to_allow(name: str) -> str:
-    """What to run or set, so that manifests may read a variable."""
+    """The command or setting that lets manifests read a variable."""
     return (
         f"Run with --allow-env {name}, or add {name} to the environment variable {ALLOW_VARIABLE}."
     )
@@ -208,9 +205,9 @@ def how_to_allow(name: str) -> str:
 class Environment:
     """The environment variables that `${env.NAME}` may read.
 
-    Whoever runs the program decides by `allowed`; the stack's list, where it has one, narrows that.
-    `secret` says what a value seems to be that nothing may read, or is empty. Variables that are
-    `noted` had a problem reported already, so they are as good as unknown wherever they are read.
+    Whoever runs the program decides with `allowed`; the stack's list, if any, narrows that.
+    `secret` describes a value that must not be read, or returns an empty string. Variables in
+    `noted` had a problem already and evaluate to an unknown.
     """
 
     def __init__(
@@ -231,7 +228,7 @@ class Environment:
         self._secret = secret
 
     def __call__(self, name: str) -> str | Unknown:
-        """The value of an environment variable; raises Problem."""
+        """The value of an environment variable. Raises Problem."""
         if name in self._noted:
             return Unknown(name)
         if name not in self._allowed or (self._listed is not None and name not in self._listed):

@@ -1,1 +1,1 @@
-"""The nouns: pure data that every other layer speaks. Nothing here reads a file, a socket or a clock."""
+"""Pure data that all layers share. Nothing here reads a file, a socket or a clock."""

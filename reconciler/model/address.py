@@ -1,7 +1,8 @@
-"""Addresses: what the configuration calls a resource.
+"""Addresses: the names of resources in a configuration.
 
-`Kind/name` for what belongs to the organization (or to the project of the default key), `Kind/project/name` for what
-lives in a project. An address is unique in a configuration and stable over time; ids are the API's business.
+`Kind/name` for objects of the organization or of the default key's project, `Kind/project/name` for
+objects of a project. An address is unique in a configuration and stable over time, whatever ids the
+API assigns.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _NAME = re.compile(NAME_PATTERN)
 
 @total_ordering
 class Address(Struct, frozen=True, cache_hash=True):
-    """Kind, project where there is one, and name. Ordered by project, kind, name, so that plans read by project."""
+    """Kind, project if any, and name. Sorted by project, kind and name."""
 
     kind: str
     name: str
@@ -26,7 +27,7 @@ class Address(Struct, frozen=True, cache_hash=True):
     @classmethod
     @lru_cache(maxsize=100_000)
     def parse(cls, text: str) -> Address:
-        """Read `Kind/name` or `Kind/project/name`; raises ValueError with a sentence for the user."""
+        """Parse `Kind/name` or `Kind/project/name`. Raises ValueError with a sentence for the user."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(_NAME.fullmatch(part) for part in parts):
             raise ValueError(f'"{text}" is not an address: write Kind/name or Kind/project/name')

@@ -1,7 +1,7 @@
-"""What an answer can lack or get wrong: parts that it leaves out, and values of another type than the kind declares.
+"""Incomplete and malformed answers: missing parts, and values of the wrong type.
 
-A part that is missing from an answer is unknown, which is not the same as null: nothing may be concluded from it. A
-value of the wrong type says that the API, or something between it and us, is broken.
+A missing part is unknown, which is not null: no conclusion may be drawn from it. A value of the
+wrong type means that the API, or something in between, is broken.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _EXPECTED: dict[type, str] = {
 
 
 def with_missing(kind: Type, shown: Any, known: Any) -> Any:
-    """What an answer shows, with the parts that it lacks as they are `known` to be, and without those that are not.
+    """An answer completed with known values for the parts that it lacks.
 
-    Parts that are null are not missing, and neither are those that no answer has (`with_hidden`).
+    Null is not missing. Parts that answers never contain (`with_hidden`) are not missing either.
     """
     match kind:
         case Object() if isinstance(shown, Mapping):
@@ -53,19 +53,20 @@ def with_missing(kind: Type, shown: Any, known: Any) -> Any:
             return _object_with_missing(variant, {kind.tag: tag, **shown}, known)
         case MapOf() if isinstance(shown, Mapping) and isinstance(known, Mapping):
             return {
-                key: with_missing(kind.value, item, known.get(key)) for key, item in shown.items()
+                key: with_missing(kind.value, element, known.get(key))
+                for key, element in shown.items()
             }
         case ListOf() if (
             isinstance(shown, list) and isinstance(known, list | tuple) and len(shown) == len(known)
         ):
             partners = (
-                [_partner(item, known, at) for at, item in enumerate(shown)]
+                [_partner(element, known, at) for at, element in enumerate(shown)]
                 if kind.unordered
                 else known
             )
             return [
-                with_missing(kind.item, item, other)
-                for item, other in zip(shown, partners, strict=True)
+                with_missing(kind.item, element, other)
+                for element, other in zip(shown, partners, strict=True)
             ]
         case Text() if (
             isinstance(shown, Mapping) and kind.inside is not None and kind.inside not in shown
@@ -102,31 +103,32 @@ def _is_untagged(kind: Type, shown: Any) -> bool:
 
 
 def _partner(shown: Any, known: Sequence[Any], index: int) -> Any:
-    """Of items without an order, the known one that shares most with an item as far as it is shown.
+    """The known item that shares the most values with an item of an unordered list.
 
-    Among equals it is the one at the same place, since most answers keep the order.
+    Ties go to the item at the same index, because most answers keep the order.
     """
     if not isinstance(shown, Mapping):
         return None
     if not shown:
         return known[index]
     best, most = None, 0
-    for place in (index, *range(len(known))):
-        item = known[place]
+    for position in (index, *range(len(known))):
+        candidate = known[position]
         shared = (
-            sum(same(value, item.get(key)) for key, value in shown.items())
-            if isinstance(item, Mapping)
+            sum(same(value, candidate.get(key)) for key, value in shown.items())
+            if isinstance(candidate, Mapping)
             else 0
         )
         if shared > most:
-            best, most = item, shared
+            best, most = candidate, shared
     return best
 
 
 def misfit(kind: Type, value: Any, path: str = "") -> str:
-    """What is wrong with the type of an answered value, such as `.days is text, not a whole number`; empty if nothing.
+    """A phrase about a value of the wrong type, such as `.days is text, not a whole number`; empty
+    if the type is right.
 
-    Null fits everywhere, and so does anything where the kind takes free JSON.
+    Null always fits. So does anything where the type is free JSON.
     """
     if value is None:
         return ""
@@ -142,10 +144,13 @@ def misfit(kind: Type, value: Any, path: str = "") -> str:
                 return f"{path}.{kind.tag} is {_named(tag)}, not text"
             return misfit(kind.variants.get(str(tag), Object(())), value, path)
         case MapOf() if isinstance(value, Mapping):
-            return _first(misfit(kind.value, item, f"{path}.{key}") for key, item in value.items())
+            return _first(
+                misfit(kind.value, element, f"{path}.{key}") for key, element in value.items()
+            )
         case ListOf() if isinstance(value, list | tuple):
             return _first(
-                misfit(kind.item, item, f"{path}[{index}]") for index, item in enumerate(value)
+                misfit(kind.item, element, f"{path}[{index}]")
+                for index, element in enumerate(value)
             )
         case Either():
             plain = misfit(kind.text, value, path)
@@ -177,7 +182,8 @@ def _is_plainly(kind: Type, value: Any) -> bool:
 
 
 def is_sendable(kind: Type, value: Any) -> bool:
-    """Whether an answered value can be sent back: some values only the server can give, such as the role `none`."""
+    """Whether an answered value can be sent back. Some values only the server assigns, such as the
+    role `none`."""
     match kind:
         case Text(choices=choices) if choices and not kind.open_choices and isinstance(value, str):
             return value in choices
@@ -187,17 +193,17 @@ def is_sendable(kind: Type, value: Any) -> bool:
             variant = kind.variants.get(str(value.get(kind.tag)))
             return variant is not None and is_sendable(variant, value)
         case ListOf() if isinstance(value, list | tuple):
-            return all(is_sendable(kind.item, item) for item in value)
+            return all(is_sendable(kind.item, element) for element in value)
         case MapOf() if isinstance(value, Mapping):
-            return all(is_sendable(kind.value, item) for item in value.values())
+            return all(is_sendable(kind.value, element) for element in value.values())
         case Either():
             plain = isinstance(value, str) and is_sendable(kind.text, value)
             return plain or (not isinstance(value, str) and is_sendable(kind.other, value))
     return True
 
 
-def _first(found: Any) -> str:
-    return next(filter(None, found), "")
+def _first(sentences: Any) -> str:
+    return next(filter(None, sentences), "")
 
 
 def _named(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Folders that are uploaded as one: where such a folder begins, among the paths of its files."""
+"""The root folder of a bundle, found among the paths of its files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 
 def root_of(paths: Iterable[str], entry: str) -> str | None:
-    """The folder that has the entry file, with a `/` at its end or empty; None where no folder or no single one has.
+    """The folder that contains the entry file, with a trailing `/` or empty; None if no folder or
+    more than one contains it.
 
-    An entry file further below is a file like any other.
+    Only the topmost folder counts: deeper entry files are ordinary files.
     """
-    found = [
+    roots = [
         path.removesuffix(entry) for path in paths if path == entry or path.endswith(f"/{entry}")
     ]
-    depth = min((root.count("/") for root in found), default=0)
-    highest = [root for root in found if root.count("/") == depth]
+    depth = min((root.count("/") for root in roots), default=0)
+    highest = [root for root in roots if root.count("/") == depth]
     return highest[0] if len(highest) == 1 else None

@@ -1,8 +1,8 @@
-"""Where the calls of a kind go, and how an object that lives inside another is named.
+"""The calls of a kind, and ids of objects that are unique only in a parent.
 
-Most kinds make an object with `POST collection` and reach it at `collection/id`. The rest say how they differ, as data:
-settings that are one object a scope, things that are switched on and off, lists that live below a group or a vault.
-The holes of a path are `{project}`, `{id}`, and fields of the spec, which are then the object's surroundings.
+Most kinds create an object with `POST collection` and reach it at `collection/id`. Others declare how they differ:
+singletons (one settings object per scope), activations, and collections below a group or a vault. The path parameters
+are `{project}`, `{id}`, and fields of the spec, which then name the parent.
 """
 
 from __future__ import annotations
@@ -14,23 +14,19 @@ from typing import Any
 from msgspec import Struct
 
 Parent = tuple[tuple[str, str], ...]
-"""The surroundings of an object: field and id, in the order of the path; empty for most."""
+"""The parent of an object: field and id, in the order of the path; empty for most kinds."""
 
 ListKey = tuple[str, str | None, Parent]
-"""What is in one list: a kind's name, a project's name in the configuration, and surroundings."""
+"""The key of a list: name of the kind, name of the project in the configuration, parent."""
 
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _NO_FIELDS = ("project", "id", "collection")
 
 
 class Calls(Struct, frozen=True):
-    """Method and path of each call, and how bodies and answers differ; `{collection}` stands for the collection's path.
+    """Method and path of each call, and how bodies and answers differ from the usual.
 
-    `also_at` are other collections of the kind: the one is used whose holes can be filled. `setting` for what is one
-    object a scope and has no id. `whole_updates` where an update replaces everything. `in_list_as` where a create takes
-    a list of ids, of which ours is one, and answers with a list. `id_field` names the field that is the object's id.
-    `listable` whether there is a list, `listed` says of an item, with its surroundings, if it is an object of the kind,
-    and None where the item does not tell.
+    In paths, `{collection}` stands for the path of the collection.
     """
 
     create: str = "POST {collection}"
@@ -38,19 +34,27 @@ class Calls(Struct, frozen=True):
     update: str = "POST {collection}/{id}"
     delete: str = "DELETE {collection}/{id}"
     also_at: tuple[str, ...] = ()
+    """Further collections of the kind. The spec selects the collection whose path parameters it sets."""
     singleton: bool = False
+    """Whether a scope has one object, which has no id."""
     whole_updates: bool = False
+    """Whether an update replaces all fields, so that every field has to be sent."""
     in_list_as: str | None = None
+    """The body key for create and delete calls that take a list of ids."""
     id_field: str | None = None
+    """The field that holds the id, if it is not `id`."""
     listable: bool = True
+    """Whether the API has a list."""
     listed: Callable[[Mapping[str, Any]], bool | None] | None = None
+    """Whether a list entry (with the fields of its parent) is of this kind, where kinds share a list. None if the
+    entry does not tell."""
 
 
 USUAL = Calls()
 
 
 def singleton(*, also_at: tuple[str, ...] = (), whole_updates: bool = False) -> Calls:
-    """The calls of something that is one object a scope, at a path of its own and without an id."""
+    """The calls of an object that exists once per scope, at a fixed path and without an id."""
     return Calls(
         create="POST {collection}",
         read="GET {collection}",
@@ -63,41 +67,41 @@ def singleton(*, also_at: tuple[str, ...] = (), whole_updates: bool = False) -> 
 
 
 def parent_fields(path: str) -> tuple[str, ...]:
-    """The fields of the spec that a path has holes for."""
+    """The path parameters that are fields of the spec."""
     return tuple(name for name in _PATH_PARAMETER.findall(path) if name not in _NO_FIELDS)
 
 
 def is_of_project(path: str) -> bool:
-    """Whether a path has a hole for a project's id."""
+    """Whether a path has the parameter `{project}`."""
     return "{project}" in path
 
 
-def compose_id(within: Parent, id: str, *, named: bool) -> str:
-    """The id of an object that is only unique inside another: `group_1/user_2`.
+def compose_id(parent: Parent, id: str, *, named: bool) -> str:
+    """The id of an object that is unique only in its parent: `group_1/user_2`.
 
-    `named` where the surroundings can be of several sorts, and have to say which: `group_id=group_1/role_2`.
+    `named` for kinds with several sorts of parents: `group_id=group_1/role_2`.
     """
-    return "/".join([*(f"{field}={value}" if named else value for field, value in within), id])
+    return "/".join([*(f"{field}={value}" if named else value for field, value in parent), id])
 
 
 def split_id(id: str, fields: tuple[tuple[str, ...], ...]) -> tuple[Parent, str]:
-    """Surroundings and own id of a composed id; `fields` are the sorts of surroundings that there are.
+    """Parent and own id of a composed id; `fields` are the possible sorts of parents.
 
-    Raises ValueError, with a sentence about what is expected, where the id is not of that form.
+    Raises ValueError with the expected form if the id is malformed.
     """
     *parts, own = id.split("/")
     pairs = tuple(part.split("=", 1) for part in parts)
     if len(fields) == 1 and all(len(pair) == 1 for pair in pairs):
         pairs = tuple([name, pair[0]] for name, pair in zip(fields[0], pairs, strict=False))
     if len(parts) == len(pairs) and all(len(pair) == 2 for pair in pairs):
-        within = tuple((name, value) for name, value in pairs)
-        if tuple(name for name, _ in within) in fields:
-            return within, own
+        parent = tuple((name, value) for name, value in pairs)
+        if tuple(name for name, _ in parent) in fields:
+            return parent, own
     raise ValueError(f'"{id}" is not an id of this kind: write {" or ".join(id_forms(fields))}')
 
 
 def id_forms(fields: tuple[tuple[str, ...], ...], own: str = "ID") -> list[str]:
-    """How composed ids are written, for each sort of surroundings; `own` stands for the object's own id."""
+    """The form of composed ids, for each sort of parent; `own` stands for the object's own id."""
     if len(fields) == 1:
         return ["/".join([*(name.upper() for name in fields[0]), own])]
     return ["/".join([*(f"{name}=ID" for name in names), own]) for names in fields]

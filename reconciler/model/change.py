@@ -1,4 +1,4 @@
-"""Plans: what would make live match desired, as a value to save, show, check and apply."""
+"""Plans and their outcomes, as values to show, save, check and apply."""
 
 from __future__ import annotations
 
@@ -115,17 +115,18 @@ class Origin(StrEnum):
 
 
 class FieldChange(Struct, frozen=True):
-    """One field, from what to what. `path` starts with the field's name and goes down by keys and indexes.
-
-    `before` is None where there was nothing, `after` where there will be nothing; `after` can be or hold an Unknown.
-    """
+    """A changed field or a changed part of one."""
 
     path: Trail
+    """The field's name, followed by keys and indexes."""
     before: Any
+    """None if there was no value."""
     after: Any
+    """None if there will be no value. It can be or contain an Unknown."""
     origin: Origin = Origin.CONFIG
     forces_replacement: bool = False
     note: str = ""
+    """A remark for the printed plan."""
 
     @property
     def name(self) -> str:
@@ -134,57 +135,68 @@ class FieldChange(Struct, frozen=True):
 
     @property
     def dotted(self) -> str:
-        """The path as people write it: `tools[1].function.name`; keys that are no words are quoted."""
+        """The path as `tools[1].function.name`; keys other than words are quoted."""
         return dotted(self.path)
 
 
 class Change(Struct, frozen=True):
-    """What is to be done about one address.
-
-    `desired` is the completed spec with its references still in place (empty for deletes); apply resolves them when
-    their time comes. `restored` are values to write that are not desired: of fields that nobody declares, and that a
-    rollback puts back. `scope` is the kind's own, as `Scope` spells it. `pre_image` is what the live object looked
-    like, field by field, for the fields that can be compared; apply refuses the change if the object no longer looks
-    so. `depends_on` orders: creates after, deletes before. `look_first` where the object could not be looked for while
-    planning. `held` says why nobody may change or remove the object from here, where that is so. `warnings` are
-    sentences about this change alone. Of a job, `standing` says how far the plan found it while it runs, `results` are
-    those that it had by then, and `awaited` whether its end is to be waited for. `matched_by` is the rule for which an
-    object is deleted that is nobody's. `sets_on_remove` where the manifest sets `on_remove` itself instead of leaving
-    it to the kind. `mark` is the ownership mark that an adoption writes to the object, empty where it writes none.
-    `destructive` says what goes with the object, and `losses` what an update in place destroys.
-    """
+    """The planned treatment of one address."""
 
     address: Address
     action: Action
     reason: Reason
     fields: tuple[FieldChange, ...] = ()
     id: str | None = None
+    """The id of the existing object; None for creates."""
     project_id: str | None = None
+    """The API's id of the project."""
     scope: str = ""
+    """The scope of the kind, as a `ScopeType` value."""
+
     desired: Spec = field(default_factory=dict)
+    """The completed spec, empty for deletions. It still contains references, which apply resolves at the step."""
     restored: Spec = field(default_factory=dict)
+    """Values that a rollback writes to fields that no manifest declares."""
     after: Spec = field(default_factory=dict)
+    """The object's fields as they will be, for display."""
     before: Spec = field(default_factory=dict)
+    """The object's fields as they are, for display."""
     pre_image: Spec = field(default_factory=dict)
+    """The live values that the plan compared. Apply refuses the change if they differ by then."""
+
     depends_on: tuple[Address, ...] = ()
+    """The addresses to create before this one, and to delete after it."""
     location: SourceLocation | None = None
     removal: Removal | None = None
     destructive: str = ""
+    """What is lost if the object is deleted or replaced, as a clause."""
     create_before_destroy: bool = False
     prevent_destroy: bool = False
     on_remove: str | None = None
     sets_on_remove: bool = False
+    """Whether the manifest sets `on_remove`, instead of inheriting it from the kind."""
     renamed_from: Address | None = None
     mark: str = ""
+    """The ownership mark that an adoption writes; empty if it writes none."""
     verify_before_create: bool = False
+    """Whether apply has to search for the object first, because planning could not."""
     refusal: str = ""
+    """Why the object must not be changed or removed here; empty if it may."""
     warnings: tuple[str, ...] = ()
+    """Sentences about this change."""
+
     is_job: bool = False
     wait_for_job: bool = False
+    """Whether apply waits until the job ends."""
     job_progress: str = ""
+    """The progress of a job that was running while the plan was made."""
     results: Spec = field(default_factory=dict)
+    """The results of a job that had ended by then."""
+
     matched_by: Address | None = None
+    """The retention rule that matched the object. Such an object belongs to no resource."""
     losses: tuple[Loss, ...] = ()
+    """What an update in place destroys."""
     blocked: str = ""
     """Why nothing can be done about the address in this plan: its own error, or that of a resource it depends on.
 
@@ -193,17 +205,17 @@ class Change(Struct, frozen=True):
 
     @property
     def is_change(self) -> bool:
-        """Whether there is anything to do, be it only in the state."""
+        """Whether there is something to do, even if only in the state."""
         return self.action is not Action.NO_OP
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """The top-level fields that change, each once, in order."""
+        """The distinct top-level fields that change, in order."""
         return tuple(dict.fromkeys(change.name for change in self.fields))
 
     @property
     def destroys(self) -> str:
-        """What stops working, loses data or loses a limit because of the change; empty where nothing does."""
+        """What the change destroys, as clauses separated by semicolons; empty if nothing."""
         whole = self.destructive if self.action.destroys else ""
         if self.action is Action.DELETE and self.removal is Removal.ARCHIVE:
             whole = whole or "archiving is permanent"
@@ -211,7 +223,7 @@ class Change(Struct, frozen=True):
 
     @property
     def is_destructive(self) -> bool:
-        """Whether something is destroyed: not so where only former values come back, or a job has ended."""
+        """Whether the change destroys something. Restoring earlier values and forgetting an ended job do not."""
         if self.losses:
             return True
         if self.is_job and not self.destructive:
@@ -222,23 +234,22 @@ class Change(Struct, frozen=True):
 
 
 class Drift(Struct, frozen=True):
-    """What moved live since we last wrote it: fields, or the whole object (`deleted`).
-
-    `blame` is what the audit log says about who did it, where it was asked.
-    """
+    """A change of a live object since our last write."""
 
     address: Address
     id: str
     fields: tuple[FieldChange, ...] = ()
     deleted: bool = False
+    """Whether the whole object is gone."""
     location: SourceLocation | None = None
     project_id: str | None = None
     scope: str = ""
     blame: str = ""
+    """Who changed it, according to the audit log; empty if the log was not read."""
 
 
 class OutputChange(Struct, frozen=True):
-    """An output of the stack: its value after apply, which can be Unknown."""
+    """An output of the stack. The value after apply can be Unknown."""
 
     name: str
     after: Any
@@ -246,7 +257,7 @@ class OutputChange(Struct, frozen=True):
 
 
 class Unmanaged(Struct, frozen=True):
-    """An object at the API that neither a manifest nor the state knows."""
+    """A live object that no manifest declares and the state does not record."""
 
     kind: str
     id: str
@@ -263,32 +274,28 @@ class RefreshSummary(
         "is_offline": "unread",
     },
 ):
-    """How live state was read for a plan: how many scopes the audit log showed to be as they were, since the oldest of
-    them was read (unix seconds), or why all were read. `waited_seconds` were spent waiting for the API's pace. `whole`
-    where nothing was left out because only targets were asked for. `setback` says in a few words why nothing could be
-    left out, where that is worth a word; `unread` where nothing was read at all. `began_at` is when reading began, in
-    unix seconds of the server.
-    """
+    """How the live state for a plan was read. The renamed keys are those of saved plans."""
 
     unchanged_scopes: int = 0
+    """The number of scopes that were not read because the audit log shows no change."""
     since: float | None = None
+    """When the oldest of these scopes was read, in unix seconds."""
     full_refresh_reason: str = ""
+    """Why all scopes were read; empty if some were not."""
     waited_seconds: float = 0.0
+    """Time spent waiting for rate limits."""
     whole: bool = False
+    """Whether the plan covers all resources, instead of only targets."""
     setback: str = ""
+    """Why no scope could be skipped, if users should know; empty otherwise."""
     is_offline: bool = False
+    """Whether nothing was read."""
     began_at: float = 0.0
+    """When reading began, in unix seconds of the server."""
 
 
 class Plan(Struct, frozen=True):
-    """The changes that would make live match desired. Order is decided here, once.
-
-    `config_digest`, `state_lineage`, `state_serial` and `base_url` tie it to what it was made from; that took `calls`
-    and `seconds`. The lineage is "" where there was no state yet. `refusals` are what guards refuse of it, one sentence
-    each; such a plan is shown and neither saved nor carried out. `variables` are those that the command line gave;
-    `input_digests` stand for what is not kept: `env.NAME`, and `var.NAME` where it looks like a secret.
-    `rollback_of` is the number of the run that a rollback undoes; such a plan is of the state, and of no manifest.
-    """
+    """The changes that would make the live state match the desired state, sorted by address."""
 
     stack: str
     environment: str
@@ -298,19 +305,29 @@ class Plan(Struct, frozen=True):
     unmanaged: tuple[Unmanaged, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     refusals: tuple[str, ...] = ()
+    """The sentences of guards that refuse the plan. A refused plan is shown, and neither saved nor applied."""
+
     variables: Mapping[str, Any] = field(default_factory=dict)
+    """Variables from the command line."""
     input_digests: Mapping[str, str] = field(default_factory=dict)
+    """Digests of inputs that are not stored: `env.NAME`, and `var.NAME` if it looks like a secret."""
     config_digest: str = ""
+    """The digest of the configuration that the plan was made from."""
     state_serial: int = 0
     state_lineage: str = ""
+    """Empty if there was no state yet."""
     base_url: str = ""
+
     destroy: bool = False
+    """Whether the plan destroys everything that the stack manages."""
     rollback_of: int | None = None
+    """The number of the run that a rollback undoes. Such a plan comes from the state, not from manifests."""
     calls: int = 0
+    """API calls made for the plan."""
     seconds: float = 0.0
     refresh: RefreshSummary = RefreshSummary()
     unsearched: bool = False
-    """Whether the search for marked objects failed in a way that may pass, so that it is due again."""
+    """Whether the search for marked objects failed temporarily and has to be repeated."""
 
     def __post_init__(self) -> None:
         force_setattr(
@@ -320,12 +337,12 @@ class Plan(Struct, frozen=True):
 
     @property
     def pending(self) -> tuple[Change, ...]:
-        """The changes that have something to do."""
+        """The changes other than no-ops."""
         return tuple(change for change in self.changes if change.is_change)
 
     @property
     def blocked(self) -> tuple[Change, ...]:
-        """The addresses that have an error, and those that wait for one of them."""
+        """The addresses with an error, and their dependents."""
         return tuple(change for change in self.changes if change.blocked)
 
     @property
@@ -339,7 +356,7 @@ class Plan(Struct, frozen=True):
         return tuple(change for change in self.pending if change.is_destructive)
 
     def counts(self) -> Mapping[Action, int]:
-        """How many changes of each action, actions without any left out."""
+        """The number of changes per action, without zeros."""
         return count_actions(self.changes)
 
 
@@ -353,32 +370,29 @@ class OutcomeStatus(StrEnum):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of one change. `message` is the API's own where it failed, or what it was skipped for.
-
-    `moved` is what somebody else changed since the plan was made, and `blame` what the audit log says about who did.
-    A job `was_started` that did not come to a good end: that much is done.
-    """
+    """The result of applying one change."""
 
     change: Change
     status: OutcomeStatus
     id: str | None = None
     message: str = ""
+    """The API's error message, or what a skipped change waited for."""
     hint: str = ""
     request_id: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     changed_since_plan: tuple[FieldChange, ...] = ()
+    """What someone else changed since the plan, for stale changes."""
     blame: str = ""
+    """Who changed it, according to the audit log."""
     was_started: bool = False
+    """Whether a job was started, even if it failed afterwards."""
     refused: tuple[str, ...] = ()
-    """A sentence for each file that the API refused while the change itself went through."""
+    """A sentence for each file that the API refused while the change itself succeeded."""
 
 
 class ApplyResult(Struct, frozen=True):
-    """The outcomes of an apply, in address order, with what it cost; and of the checks that were run after it.
-
-    `run` is None until the run is recorded in the history.
-    """
+    """The outcomes of an apply, in address order."""
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
@@ -387,7 +401,9 @@ class ApplyResult(Struct, frozen=True):
     seconds: float = 0.0
     interrupted: bool = False
     checks: CheckReport | None = None
+    """The checks that ran after the apply."""
     run: RunReference | None = None
+    """The run in the history; None until it is recorded."""
 
     def of(self, status: OutcomeStatus) -> tuple[Outcome, ...]:
         """The outcomes with one status."""
@@ -395,7 +411,7 @@ class ApplyResult(Struct, frozen=True):
 
 
 def count_actions(changes: Iterable[Change]) -> Mapping[Action, int]:
-    """How many changes of each action, in the order of `Action`, zeros left out."""
+    """The number of changes per action, in the order of `Action`, without zeros."""
     counts = dict.fromkeys(Action, 0)
     for change in changes:
         counts[change.action] += 1

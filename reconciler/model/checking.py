@@ -1,4 +1,4 @@
-"""What became of checks: values for whoever shows them."""
+"""Results of checks, as values for renderers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CheckStatus(StrEnum):
 
 
 class CheckFinding(Struct, frozen=True):
-    """One thing in which an answer is not as expected: what it is about, and a phrase."""
+    """One mismatch between an answer and its expectation: the subject, and a phrase."""
 
     about: str
     message: str
@@ -32,12 +32,13 @@ class CheckFinding(Struct, frozen=True):
 
 
 class CheckOutcome(Struct, frozen=True):
-    """What became of one check. `message` says why it was not run, or what went wrong; `notes` what was left behind."""
+    """The result of one check. `message` says why it did not run or what went wrong; `notes` lists
+    what it left behind."""
 
     address: Address
     status: CheckStatus
     what: str = ""
-    place: SourceLocation | None = None
+    location: SourceLocation | None = None
     seconds: float = 0.0
     findings: tuple[CheckFinding, ...] = ()
     message: str = ""
@@ -61,13 +62,13 @@ class CheckReport(Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no check failed."""
         return not self.interrupted and not any(
             outcome.status in (CheckStatus.FAILED, CheckStatus.ERROR) for outcome in self.outcomes
         )
 
     def counts(self) -> Mapping[CheckStatus, int]:
-        """How many checks ended in each way."""
+        """The number of checks per status."""
         counts = dict.fromkeys(CheckStatus, 0)
         for outcome in self.outcomes:
             counts[outcome.status] += 1

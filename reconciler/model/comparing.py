@@ -1,7 +1,7 @@
-"""Two values of one type in a form in which equal means equal, so that the diff never excuses a difference afterwards.
+"""Normalization of two values of one type, so that equal forms mean equal values.
 
-What must not show as a difference is declared in the types: defaults that the API fills in, aliases, lists that are
-sets, parts that it does not show.
+The types declare what is not a difference: server defaults, aliases, unordered lists, hidden parts.
+The diff therefore needs no exceptions afterwards.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ _NEVER_TRUE = frozenset((str, type(None)))
 
 
 def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-    """Both values in a form in which `same` decides: defaults filled, aliases resolved, sets sorted, nulls dropped.
+    """Both values in normal form for `same`: defaults filled, aliases resolved, sets sorted, nulls
+    dropped.
 
-    Keys inside objects that the manifest does not set and that have no known default are left out on both sides: they
-    are the API's to choose. Not so where `prior`, what was applied last, has them: such a part is to go. An `Unknown`
-    is kept and equals nothing but itself.
+    Keys that the manifest does not set and that have no known default are dropped from both sides,
+    because they are up to the API. Keys in `prior`, the value applied last, stay: the manifest
+    dropped them. An `Unknown` is kept and equals only itself.
     """
     if isinstance(desired, Unknown):
         return desired, (
@@ -73,9 +74,9 @@ def comparable(kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[
 
 
 class Comparisons:
-    """`comparable`, for very many objects of which most are set up alike: each pair of values is worked out once.
+    """A cache for `comparable`, for many objects with the same settings.
 
-    What it answers is shared, and must not be changed.
+    Results are shared and must not be modified.
     """
 
     _MOST = 200
@@ -84,7 +85,7 @@ class Comparisons:
         self._known: dict[tuple[int, str], tuple[Type, Any, Any]] = {}
 
     def __call__(self, kind: Type, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
-        """Both values in comparable form."""
+        """Both values in normal form."""
         if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
             return comparable(kind, desired, live, prior)
         question = (id(kind), f"{desired!r} {live!r} {prior!r}")
@@ -97,7 +98,8 @@ class Comparisons:
 
 
 def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
-    """What the API shows, with the hidden parts as they were applied last, and without those that never were."""
+    """The live value, with hidden parts as last applied; hidden parts that were never applied are
+    dropped."""
     match kind:
         case Object() if isinstance(shown, Mapping):
             return _object_with_hidden(kind, shown, applied)
@@ -112,12 +114,13 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
             items = list(applied) if isinstance(applied, list | tuple) else []
             items += [None] * len(shown)
             return [
-                with_hidden(kind.item, one, other) for one, other in zip(shown, items, strict=False)
+                with_hidden(kind.item, element, other)
+                for element, other in zip(shown, items, strict=False)
             ]
         case MapOf() if isinstance(shown, Mapping):
             before = applied if isinstance(applied, Mapping) else {}
             return {
-                key: with_hidden(kind.value, item, before.get(key)) for key, item in shown.items()
+                key: with_hidden(kind.value, part, before.get(key)) for key, part in shown.items()
             }
         case Either():
             return with_hidden(kind.other, shown, applied)
@@ -125,7 +128,8 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
 
 
 def _all_variants(kind: Tagged) -> Object:
-    """What an object may have that does not say which variant it is; hidden parts must not stay in it."""
+    """The properties of all variants, for an object without its tag, so that its hidden parts can
+    be dropped."""
     return Object(tuple(part for variant in kind.variants.values() for part in variant.properties))
 
 
@@ -143,7 +147,7 @@ def _object_with_hidden(kind: Object, shown: Mapping[str, Any], applied: Any) ->
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two comparable values are equal as JSON is: `true` is no 1, whatever Python thinks."""
+    """Whether two normal forms are equal as JSON. Unlike in Python, `true` is not 1."""
     if type(left) in _NEVER_TRUE:  # first, since it is the quickest to tell and nearly always so
         return bool(left == right)
     if type(left) is dict and type(right) is dict:
@@ -154,7 +158,7 @@ def same(left: Any, right: Any) -> bool:
         return bool(left == right)
     if isinstance(left, MAP) and isinstance(right, MAP):
         return left.keys() == right.keys() and all(
-            same(item, right[key]) for key, item in left.items()
+            same(element, right[key]) for key, element in left.items()
         )
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
@@ -162,15 +166,15 @@ def same(left: Any, right: Any) -> bool:
 
 
 def _same_items(left: dict[str, Any], right: dict[str, Any]) -> bool:
-    for key, item in left.items():
+    for key, element in left.items():
         other = right[key]
-        if item is not other and not same(item, other):
+        if element is not other and not same(element, other):
             return False
     return True
 
 
 def canonical(kind: Type, value: Any) -> Any:
-    """One value in comparable form: what it would be compared as against itself."""
+    """The normal form of a single value."""
     return comparable(kind, value, value)[0]
 
 
@@ -195,15 +199,15 @@ def _comparable_list(kind: ListOf, desired: Any, live: Any, prior: Any = None) -
     if left is None or right is None:
         return _own_list(kind, left), _own_list(kind, right)
     if kind.unordered:
-        left.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
-        right.sort(key=lambda item: _sort_key(canonical(kind.item, item)))
+        left.sort(key=lambda element: _sort_key(canonical(kind.item, element)))
+        right.sort(key=lambda element: _sort_key(canonical(kind.item, element)))
     before = list(prior) if isinstance(prior, list | tuple) and not kind.unordered else []
     before += [None] * len(left)
     pairs = [comparable(kind.item, a, b, c) for a, b, c in zip(left, right, before, strict=False)]
     shared = len(pairs)
     return (
-        [a for a, _ in pairs] + [canonical(kind.item, item) for item in left[shared:]],
-        [b for _, b in pairs] + [canonical(kind.item, item) for item in right[shared:]],
+        [a for a, _ in pairs] + [canonical(kind.item, element) for element in left[shared:]],
+        [b for _, b in pairs] + [canonical(kind.item, element) for element in right[shared:]],
     )
 
 
@@ -216,16 +220,16 @@ def _sort_key(value: Any) -> str:
 
 
 def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
-    left = {key: item for key, item in (desired or {}).items() if item is not None}
-    right = {key: item for key, item in (live or {}).items() if item is not None}
+    left = {key: element for key, element in (desired or {}).items() if element is not None}
+    right = {key: element for key, element in (live or {}).items() if element is not None}
     return (
         {
-            key: comparable(kind.value, item, right.get(key))[0]
-            for key, item in sorted(left.items())
+            key: comparable(kind.value, element, right.get(key))[0]
+            for key, element in sorted(left.items())
         },
         {
-            key: comparable(kind.value, left.get(key), item)[1]
-            for key, item in sorted(right.items())
+            key: comparable(kind.value, left.get(key), element)[1]
+            for key, element in sorted(right.items())
         },
     )
 
@@ -251,8 +255,8 @@ def _own(kind: Object, value: Any) -> Any:
 
 
 def _part(part: Property, value: Mapping[str, Any]) -> Any:
-    found = value.get(part.name)
-    return part.default if found is None and part.default is not SERVER_CHOSEN else found
+    element = value.get(part.name)
+    return part.default if element is None and part.default is not SERVER_CHOSEN else element
 
 
 def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = False) -> None:
@@ -316,9 +320,9 @@ def _json(kind: Json, value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, MAP):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(element) for element in value]
     return _number(value)
 
 
@@ -338,12 +342,12 @@ def _comparable_members(kind: FileSetType, desired: Any, live: Any) -> tuple[Any
     left = {member.key: member for member in members if not member.refused or member.key in right}
     settled: _Settled = {}
     pairs = {
-        key: _comparable_member(kind, one, right.get(key, one), settled)
-        for key, one in left.items()
+        key: _comparable_member(kind, left_member, right.get(key, left_member), settled)
+        for key, left_member in left.items()
     }
     pairs |= {
-        key: _comparable_member(kind, one, one, settled)
-        for key, one in right.items()
+        key: _comparable_member(kind, left_member, left_member, settled)
+        for key, left_member in right.items()
         if key not in left
     }
     return {key: pairs[key][0] for key in left}, {key: pairs[key][1] for key in right}
@@ -355,15 +359,16 @@ def _accepted(value: Any) -> Iterator[Member]:
 
 
 _Settled = dict[tuple[int, ...], tuple[dict[str, Any], dict[str, Any]]]
-"""What members are like apart from their content, on both sides, by which objects say so."""
+"""Comparable forms of a member's settings, by the identities of the objects that hold them."""
 
 
 def _comparable_member(
     kind: FileSetType, desired: Member, live: Member, settled: _Settled
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both sides of a member: one value for both where they are the same, which is then told at a glance.
+    """Both sides of a member. If they are the same, both results are the same object, which makes
+    the comparison cheap.
 
-    Most members of a set are attached alike, and then share what says how.
+    Most members of a set have the same settings, so their normal forms are shared.
     """
     shared = (
         desired.attributes,
@@ -385,7 +390,7 @@ def _comparable_member(
 def _attached(
     kind: FileSetType, desired: Member, live: Member
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How a member is attached, on both sides; one value for both where they are the same."""
+    """The settings of a member on both sides; one shared value if they are the same."""
     left: dict[str, Any] = {}
     right: dict[str, Any] = {}
     for name, part in (

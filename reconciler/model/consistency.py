@@ -1,7 +1,7 @@
-"""Time as the API tells it: one clock for every comparison with the API's timestamps, and one table of tolerances.
+"""One clock for all comparisons with the API's timestamps, and one table of tolerances.
 
-The API is eventually consistent, and its clock is not the clock of this machine. Code that waits for an object to show,
-or that decides by `created_at` whose object it is, takes its numbers and its time from here.
+The API is eventually consistent, and its clock differs from this machine's. Code that waits for new
+objects, or attributes objects by `created_at`, takes its numbers and its time from here.
 """
 
 from __future__ import annotations
@@ -16,54 +16,55 @@ from typing import Any
 from msgspec import Struct
 
 SETTLE_SECONDS = 12.0
-"""How long a new object may be missing from lists and from reads by id. Lags of several seconds were recorded; in tests
-and on slow servers `RECONCILER_SETTLE_SECONDS` replaces this value."""
+"""How long a new object may be missing from lists and reads by id. Lags of several seconds were
+observed. `RECONCILER_SETTLE_SECONDS` overrides the value in tests and for slow servers."""
 
 FIRST_PAUSE_SECONDS = 0.5
-"""The pause before the second look at something that does not show yet; most objects show within it."""
+"""The first pause between polls. Most new objects show within it."""
 
 LONGEST_PAUSE_SECONDS = 4.0
-"""The longest pause between two looks, so that an object is seen soon after it shows."""
+"""The longest pause between polls, so that a new object is noticed soon."""
 
 CLOCK_SECONDS = 5.0
-"""How far `created_at` may differ from the server's time as we know it: `Date` and `created_at` are whole seconds, and
-the hosts behind one address do not agree exactly."""
+"""How far `created_at` may differ from our estimate of the server's time. `Date` and `created_at`
+are whole seconds, and the hosts behind one address disagree slightly."""
 
 LATE_SECONDS = 5.0
-"""How long after we lost its answer a create may still be carried out: gateways queue requests for seconds."""
+"""How long after a lost answer the API may still execute the create: gateways queue requests for
+seconds."""
 
 ATTEMPT_SECONDS = 600.0
-"""How long an attempt can have lasted whose end was never recorded because the process died. A request ends within 550
-seconds after its turn."""
+"""The longest duration of an attempt whose end was not recorded because the process died. A request
+ends within 550 seconds after it was sent."""
 
 UPLOAD_ATTEMPT_SECONDS = 3600.0
 """The same for an upload, whose bytes alone can take minutes."""
 
 KEY_WITH_ACCOUNT_SECONDS = 5.0
-"""How much younger than its service account the key can be that the API makes together with it."""
+"""How much younger than its service account a key can be that the API created with the account."""
 
 AUDIT_CLOCK_SECONDS = 10.0
-"""How far the time of an audit log entry may lie outside of the call that it describes: the log is written by a service
-of its own, after the call."""
+"""How far the time of an audit log entry may lie outside the call that it describes. A separate
+service writes the log after the call."""
 
 LIST_BEHIND_LOG_SECONDS = 60.0
-"""How long a list may still lack a change that the audit log already shows."""
+"""How long a list may lack a change that the audit log already shows."""
 
 JUST_READ_SECONDS = 5.0
-"""How long a plan's own reading of a scope still counts as current when objects are created in it."""
+"""How long a list that the plan read counts as current when objects are created in its scope."""
 
 SHARED_LIST_SECONDS = 60.0
-"""How long the changes of one apply share a list. One list per scope and minute is what the pace of admin routes allows
-without slowing the writes."""
+"""How long changes of one apply share a list. The rate limits of admin routes allow about one list
+per scope and minute without delaying writes."""
 
 
 class ServerClock:
-    """The server's time, in unix seconds: the machine's clock, corrected by the `Date` headers of answers.
+    """The server's time in unix seconds: the local clock, corrected by the `Date` headers of
+    answers.
 
-    Each answer bounds the difference between the clocks by the moments at which its request was sent and received, so a
-    slow answer says little and a quick one much. Bounds are narrowed from answer to answer. Where they contradict each
-    other a clock was set, and the newest counts. The machine's own clock is believed as far as the bounds allow.
-    Safe to use from threads.
+    Each answer bounds the offset by the times of its request and response, so quick answers say
+    more than slow ones. Bounds are intersected. If they contradict each other, a clock was set, and
+    the newest answer wins. Within the bounds, the local clock is trusted. Thread-safe.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
@@ -77,16 +78,16 @@ class ServerClock:
         return self.at(self._clock())
 
     def at(self, machine_time: float) -> float:
-        """The server's time at a moment of the machine's clock."""
+        """The server's time at a local time."""
         return machine_time + self.ahead_seconds
 
     @property
     def is_known(self) -> bool:
-        """Whether an answer has told the server's time yet."""
+        """Whether an answer has shown the server's time."""
         return self._lowest > -math.inf
 
     def learn(self, date: str | None, *, sent_at: float, received_at: float) -> None:
-        """Take the `Date` of an answer into account; the moments are of the machine's clock."""
+        """Narrow the bounds with the `Date` of an answer. The other arguments are local times."""
         told = _seconds_of(date)
         if told is None or received_at < sent_at:  # the machine's clock was set meanwhile
             return
@@ -110,7 +111,7 @@ def _seconds_of(date: str | None) -> float | None:
 
 
 class Window(Struct, frozen=True):
-    """The time within which an attempt to create something can have created it. Unix seconds of the server."""
+    """The interval in which an attempt can have created an object, in unix seconds of the server."""
 
     began: float
     until: float = math.inf
@@ -119,11 +120,12 @@ class Window(Struct, frozen=True):
     def of(
         cls, began: float, ended: float | None, *, longest_seconds: float = ATTEMPT_SECONDS
     ) -> Window:
-        """The window of an attempt that began at a time and ended without an answer, or whose end is unknown."""
+        """The window of an attempt that ended without an answer, or whose end is unknown."""
         return cls(began, (began + longest_seconds if ended is None else ended) + LATE_SECONDS)
 
     def holds(self, created_at: Any) -> bool:
-        """Whether an object that was created at a time can be of the attempt; False where the time is unknown."""
+        """Whether the attempt can have created an object with this creation time; False if the time
+        is unknown."""
         if isinstance(created_at, bool) or not isinstance(created_at, int | float):
             return False
         return self.began - CLOCK_SECONDS <= created_at <= self.until + CLOCK_SECONDS
@@ -136,7 +138,7 @@ def pauses(
     longest: float = LONGEST_PAUSE_SECONDS,
     growth: float = 2.0,
 ) -> Iterator[float]:
-    """The pauses between attempts: each longer than the last, and `seconds` in all."""
+    """The growing pauses between polls, which add up to `seconds`."""
     pause, left = first, seconds
     while left > 0.0:
         yield min(pause, left)

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 
 class Lost(StrEnum):
-    """What is lost. Guards count everything but limits, which only let more happen than before."""
+    """What is lost. Guards count everything except limits: without one, more is permitted and
+    nothing is gone."""
 
     KEY = "key"
     MEMBER = "member"
@@ -24,25 +25,24 @@ class Lost(StrEnum):
 
     @property
     def counts(self) -> bool:
-        """Whether guards count it as they count a deletion."""
+        """Whether guards count the loss like a deletion."""
         return self is not Lost.LIMIT
 
 
 class Loss(Struct, frozen=True):
-    """One thing that a change destroys.
-
-    `sentence` starts with a verb and has no full stop. `count` is the number of keys or members. `empties` is set
-    where a collection holds nothing afterwards.
-    """
+    """One loss that a change causes."""
 
     sentence: str
+    """Starts with a verb and has no full stop."""
     lost: Lost
     count: int = 1
+    """The number of keys or members."""
     empties: bool = False
+    """Whether a collection is empty afterwards."""
 
 
 class When(StrEnum):
-    """How a value has to move for a rule to apply."""
+    """The direction of a change for which a rule applies."""
 
     CHANGES = "changes"  # from anything that was set to anything else
     FALLS = "falls"
@@ -52,30 +52,33 @@ class When(StrEnum):
 
 
 class LossRule(Struct, frozen=True):
-    """An update of a field in place that destroys something.
-
-    `sentence` may name `{before}`, `{after}` and, for items, `{items}`. `at` is a path below the field. `order` ranks
-    values from the least to the most; numbers rank themselves, and a value that is not in the order ranks nowhere, so
-    that both directions apply to it. `unset` is the value that null stands for: `EVERYTHING`, for which an empty list
-    stands as well, ranks above every other value and has every item. `all_items` is a text that has every item. `to`
-    is the only value that matters afterwards. `given` is the dotted path of another value of the object, and what
-    that has to be on both sides. `empties` where a list with nothing left in it has to be allowed by address.
-    """
+    """Declares that an update of a field in place destroys something."""
 
     when: When
     lost: Lost
     sentence: str
+    """May contain `{before}`, `{after}` and, for items, `{items}`."""
     at: tuple[str, ...] = ()
+    """A path below the field."""
     order: tuple[Any, ...] = ()
+    """Values from the least to the most. Numbers need no order. Both directions apply to a value
+    that the order lacks."""
     unset: Any = None
+    """The value that null stands for. EVERYTHING ranks above all values and contains every item; an
+    empty list stands for it too."""
     all_items: str | None = None
+    """A text that stands for every item."""
     to: Any = None
+    """The rule applies only if this is the new value."""
     given: tuple[str, Any] | None = None
+    """The dotted path of another value of the object, and the value that it must have on both
+    sides."""
     empties: bool = False
+    """Whether an update that leaves the list empty needs permission for the address."""
 
 
 class _Everything:
-    """More than any value, and all items: what a limit that is not set amounts to."""
+    """The rank of an unset limit: more than any value, and all items."""
 
     def __repr__(self) -> str:
         return "EVERYTHING"

@@ -1,4 +1,4 @@
-"""Diagnostics: problems for the user, each with a place to look at and a way out."""
+"""Diagnostics: problems for the user, with a source location and a remedy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from reconciler.model.address import Address
 
 
 class Severity(StrEnum):
-    """Errors stop a run before anything is called; warnings do not stop anything."""
+    """Errors stop a run before the first API call; warnings stop nothing."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class SourceLocation(Struct, frozen=True, order=True):
-    """Where something was written: file as the user would type it, line and column from 1."""
+    """A position in a file: the path as the user would type it, line and column from 1."""
 
     file: str
     line: int
@@ -29,7 +29,8 @@ class SourceLocation(Struct, frozen=True, order=True):
 
 
 class Diagnostic(Struct, frozen=True):
-    """One problem. `summary` is a headline without a full stop; `detail` is what is wrong and what to do."""
+    """One problem. `summary` is a headline without a full stop; `detail` says what is wrong and
+    what to do."""
 
     summary: str
     detail: str = ""
@@ -46,13 +47,13 @@ class Diagnostic(Struct, frozen=True):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """' Did you mean "x"?' for the closest known word, or an empty string where none is close."""
+    """' Did you mean "x"?' for the closest candidate; an empty string if none is close."""
     import difflib  # only where something is misspelt
 
     candidates = list(known)
-    found = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if not found:
+    matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if not matches:
         folded = {candidate.casefold().replace("_", ""): candidate for candidate in candidates}
         match = folded.get(word.casefold().replace("_", "").replace("-", ""))
-        found = [match] if match else []
-    return f' Did you mean "{found[0]}"?' if found else ""
+        matches = [match] if match else []
+    return f' Did you mean "{matches[0]}"?' if matches else ""

@@ -1,7 +1,7 @@
-"""Jobs: work that an object is started for, and that goes on by itself until it has ended one way or another.
+"""Jobs: objects that start work, which runs on its own until it succeeds or fails.
 
-A job runs once for its inputs. Nothing of it can be changed, so a digest of what it was started with goes into its
-metadata beside our mark: by these two a job is found again, whatever became of the state, before another is started.
+A job runs once for its inputs, and nothing about it can be changed. Its metadata holds our mark and a digest of the
+inputs. With both, a job is found again even without the state, before another one is started.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ INPUTS_KEY = "reconciler_inputs"
 """The metadata key that carries the digest of a job's inputs."""
 
 OWN_PAIRS = 2
-"""How many of a job's metadata pairs are ours: the mark, and the digest of its inputs."""
+"""The number of metadata pairs that we add to a job: the mark and the digest of the inputs."""
 
 
 class Phase(StrEnum):
-    """How a job stands."""
+    """The progress of a job, reduced to what planning needs."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -32,29 +32,33 @@ class Phase(StrEnum):
 
 
 class Job(Struct, frozen=True):
-    """How the objects of a kind run, as data.
-
-    Where `status` is one of `succeeded` or `failed`, the job has ended; any other status means that it still runs.
-    `cancel` is the call that stops it. `results` are the attributes that references may use once it has succeeded.
-    `counts` names the attribute that counts how far it is, `events` the path of the list of what it says, `errors`
-    where the reason of a failure may be found. `product` is the attribute with the id of something that stays when the
-    job has ended and can be removed by the call `remove_product`; `destroys` says what is lost then.
-    """
+    """How jobs of a kind run, and how their answers report it."""
 
     succeeded: tuple[str, ...]
+    """Values of `status` that mean success."""
     failed: tuple[str, ...]
+    """Values of `status` that mean failure or cancellation. Any other value means that the job runs."""
     results: tuple[str, ...]
+    """Attributes that references may use once the job has succeeded."""
     cancel: str = "POST {collection}/{id}/cancel"
+    """The call that stops the job."""
     status: str = "status"
+    """The attribute with the status."""
     counts: str | None = None
+    """The attribute with progress counters."""
     events: str | None = None
+    """The path of the list of events."""
     errors: tuple[tuple[str, ...], ...] = ()
+    """Paths of attributes that may hold the reason of a failure, best first."""
     product: str | None = None
+    """The attribute with the id of an object that outlives the job, such as a fine-tuned model."""
     remove_product: str = ""
+    """The call that deletes the product."""
     destroys: str = ""
+    """What the deletion of the product destroys, as a clause for the plan."""
 
     def phase(self, attributes: Spec) -> Phase | None:
-        """How a job stands that looks like this; None where nothing says so."""
+        """The phase of a job with these attributes; None if the status is missing."""
         status = attributes.get(self.status)
         if status is None:
             return None
@@ -63,36 +67,36 @@ class Job(Struct, frozen=True):
         return Phase.FAILED if status in self.failed else Phase.RUNNING
 
     def runs(self, attributes: Spec) -> bool:
-        """Whether a job that looks like this can still be stopped."""
+        """Whether a job with these attributes can still be stopped."""
         return self.phase(attributes) is Phase.RUNNING
 
     def progress_of(self, attributes: Spec) -> str:
-        """How far it is, in its own words: `in_progress, total 10, completed 3, failed 0`, or why it failed."""
-        counted = attributes.get(self.counts) if self.counts else None
-        counts = (
-            [f"{name} {value}" for name, value in counted.items()]
-            if isinstance(counted, Mapping)
-            else []
-        )
-        why = next(self._reasons(attributes), "") if self.phase(attributes) is Phase.FAILED else ""
-        text = ", ".join([str(attributes.get(self.status)), *([] if why else counts)])
-        return f"{text}: {why}" if why else text
+        """The progress or the reason of the failure: `in_progress, total 10, completed 3, failed 0`."""
+        status = str(attributes.get(self.status))
+        if self.phase(attributes) is Phase.FAILED:
+            for reason in self._reasons(attributes):
+                return f"{status}: {reason}"
+        counters = attributes.get(self.counts) if self.counts else None
+        parts = [status]
+        if isinstance(counters, Mapping):
+            parts += [f"{name} {value}" for name, value in counters.items()]
+        return ", ".join(parts)
 
-    def found(self, attributes: Spec) -> dict[str, Any]:
-        """The results of a job that has succeeded; nothing before that, as what shows earlier is not final."""
+    def final_results(self, attributes: Spec) -> dict[str, Any]:
+        """The results of a successful job. Empty before that, because earlier values are not final."""
         if self.phase(attributes) is not Phase.SUCCEEDED:
             return {}
         return {name: attributes[name] for name in self.results if attributes.get(name) is not None}
 
     def _reasons(self, attributes: Spec) -> Iterator[str]:
         for path in self.errors:
-            found = value_at(attributes, path)
-            if isinstance(found, str) and found:
-                yield found
+            text = value_at(attributes, path)
+            if isinstance(text, str) and text:
+                yield text
 
 
 def digest_of(inputs: Spec) -> str | None:
-    """The digest of a job's inputs; None while one of them is unknown. Of a file its content counts, not its name."""
+    """The digest of a job's inputs; None while an input is unknown. Files count by content, not by name."""
     if has_unknown(inputs):
         return None
     text = json.dumps(

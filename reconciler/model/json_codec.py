@@ -1,4 +1,4 @@
-"""JSON by the fastest reader and writer at hand, where it can, and by Python's own where only that does."""
+"""JSON by msgspec where it can, and by the standard library where only that one can."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reconciler.model.values import encode
 
 
 def read_json(text: bytes | str) -> Any:
-    """The value of JSON. Raises ValueError, and RecursionError where it is nested too deeply.
+    """Parse JSON. Raises ValueError, and RecursionError if it is nested too deeply.
 
-    What is a little more than JSON, as Python's own reader takes it, is taken too: halves of characters, say.
+    Accepts what the standard library accepts beyond JSON, such as lone surrogates.
     """
     try:
         return msgspec.json.decode(text)
@@ -22,7 +22,7 @@ def read_json(text: bytes | str) -> Any:
 
 
 def sorted_json(value: Any) -> bytes:
-    """The same bytes for the same value, to be hashed. Raises TypeError where it holds a secret."""
+    """Canonical bytes of a value, for hashing. Raises TypeError if it contains a secret."""
     try:
         return msgspec.json.encode(value, order="sorted", enc_hook=encode)
     except UnicodeEncodeError:  # a file's name need not be text

@@ -1,8 +1,7 @@
-"""What a kind is: the declaration that everything else is made from.
+"""Kinds: the declarations from which validation, schemas, documentation, diff, plan and apply are derived.
 
-A `Kind` says which fields a resource has, where it lives at the API, and how the API treats it: whether it can be
-created at all, what a delete does, which values only a replacement can change. Validation, schemas, documentation,
-diff, plan, apply and import read it; none of them knows a kind by name.
+A `Kind` lists the fields of a resource, the paths of its API calls, and the peculiarities of the API: whether objects
+can be created, what a delete does, which changes force a replacement. No other module knows a kind by name.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
+from msgspec import field as struct_field
 
 from reconciler.model.calls import (
     USUAL,
@@ -49,7 +49,7 @@ from reconciler.model.values import Spec
 
 
 class ScopeType(StrEnum):
-    """Where objects of a kind live, and so which key reaches them."""
+    """Where objects of a kind live, which decides the key that reaches them."""
 
     ORGANIZATION = "organization"  # admin key
     PROJECT = "project"  # admin key, the project's id is in the path
@@ -58,12 +58,12 @@ class ScopeType(StrEnum):
 
     @property
     def needs_admin_key(self) -> bool:
-        """Whether the organization's admin key makes the calls."""
+        """Whether calls use the organization's admin key."""
         return self is not ScopeType.PROJECT_KEY
 
 
 class Mutability(StrEnum):
-    """What it takes to change a field of an existing object."""
+    """How a field of an existing object can change."""
 
     IN_PLACE = "in place"
     REPLACES = "forces replacement"
@@ -71,7 +71,7 @@ class Mutability(StrEnum):
 
 
 class Readable(StrEnum):
-    """Whether the API shows a field again."""
+    """Whether answers contain a field after it was set."""
 
     ALWAYS = "always"
     SOMETIMES = "sometimes"  # null or absent may mean "not shown"
@@ -79,7 +79,7 @@ class Readable(StrEnum):
 
 
 class Removal(StrEnum):
-    """How a delete is carried out."""
+    """How the API removes an object."""
 
     DELETE = "delete"
     ARCHIVE = "archive"  # final, and the object stays readable
@@ -88,14 +88,14 @@ class Removal(StrEnum):
 
 
 class OnRemove(StrEnum):
-    """What happens to the object when its declaration goes away."""
+    """What happens to the object when its declaration is removed."""
 
     DELETE = "delete"
     RETAIN = "retain"
 
 
 class TerminalState(StrEnum):
-    """What it means that a listed object has reached an end state."""
+    """What planning does about a listed object that has ended."""
 
     GONE = "gone"  # as if it were deleted: a new one is created
     REPLACE = "replace"  # it exists and is of no more use: it is replaced
@@ -110,48 +110,48 @@ class _Overwritten(Enum):
 
 
 KEEP = _Keep.KEEP
-"""Reset of a field that nothing can clear: the last value stays, and the plan says so."""
+"""Reset of a field that cannot be cleared: the last value stays, and the plan says so."""
 
 OVERWRITTEN = _Overwritten.OVERWRITTEN
-"""Reset of a field whose value before our first write is written back."""
+"""Reset of a field to its value before our first write."""
 
 
 IN_USE, IS_OVER = "in_use", "is_over"
-"""Attributes that are told beside the API's own of an object that shows a key: whether this run works with that key,
-and whether the key's time is over."""
+"""Attributes that the reader adds to objects that show a redacted key (`Kind.shows_key`): whether this run
+authenticates with that key, and whether the key has expired."""
 
 
 class Field(Struct, frozen=True, dict=True):
-    """A settable field of a kind.
-
-    `default` is what the API shows when the field was never sent (SERVER_CHOSEN where it varies). `reset` is what an
-    update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN. A `named` field that is
-    left out takes the resource's own name. `on_create` and
-    `on_update` say which bodies accept it; a field of the update alone is sent right after the create. `merged` where
-    an update keeps the parts of the value that it was not sent, so that they have to be sent to go. `shown_as` names
-    the attribute of an answer that has the field's value, where it is not called like the field. `switched_by` has a
-    call for each value, where the field changes by calls of its own that say nothing else (pause and resume); what is
-    new has its default. What is `ours` says what we are to do, and is no part of the
-    object: it is never sent, and a change of it changes nothing there. `losses` are the updates in place that destroy
-    something.
-    """
+    """A settable field of a kind."""
 
     name: str
+    """The name in the manifest, in request bodies and, unless `response_key` says otherwise, in answers."""
     type: Type
     doc: str
+    """A sentence or two for `explain`, the schema and the documentation."""
     required: bool = False
     default: Any = SERVER_CHOSEN
+    """What the API answers if the field was never sent; SERVER_CHOSEN where that varies."""
     mutability: Mutability = Mutability.IN_PLACE
     readable: Readable = Readable.ALWAYS
     reset: Any = None
+    """What an update sends once the manifest no longer sets the field: a JSON value, KEEP or OVERWRITTEN."""
     nullable: bool = False
+    """Whether the manifest may set null."""
     on_create: bool = True
+    """Whether the create call accepts the field. If not, an update sends it right after the create."""
     defaults_to_name: bool = False
+    """Whether an omitted field takes the name of the resource."""
     merged: bool = False
+    """Whether an update merges the value into the old one, so that omitted parts are sent with their defaults."""
     response_key: str | None = None
-    action_calls: Mapping[str, str] = field(default_factory=dict)
+    """The attribute of the answer that holds the value, if its name differs; a dotted path reaches inside."""
+    action_calls: Mapping[str, str] = struct_field(default_factory=dict)
+    """Method and path per value, for a field that only changes by such calls (pause, resume)."""
     client_only: bool = False
+    """Whether the field only steers this program. It is never sent, and a change of it updates nothing at the API."""
     losses: tuple[LossRule, ...] = ()
+    """Updates in place that destroy something."""
 
     @property
     def on_update(self) -> bool:
@@ -160,7 +160,7 @@ class Field(Struct, frozen=True, dict=True):
 
     @cached_property
     def has_own_calls(self) -> bool:
-        """Whether the value is a file, files or a key: those have calls of their own, and are no JSON."""
+        """Whether the value is a file, a set of files or a key, which separate calls transfer."""
         inner = self.type.value if isinstance(self.type, MapOf) else self.type
         return isinstance(inner, LocalFileType | FileSetType | BundleType | KeySinkType)
 
@@ -171,33 +171,35 @@ class Field(Struct, frozen=True, dict=True):
 
     @cached_property
     def has_hidden(self) -> bool:
-        """Whether the API shows the field without some of its parts."""
+        """Whether answers omit parts of the field."""
         return any(part.is_hidden for part in properties_in(self.type))
 
     @cached_property
     def takes_secrets(self) -> bool:
-        """Whether a value can name secrets that are sent to the API."""
-        return any(isinstance(one, SecretValueType) for one in types_in(self.type))
+        """Whether a value can name secrets to send to the API."""
+        return any(isinstance(part, SecretValueType) for part in types_in(self.type))
 
     def replaces(self, path: Trail = ()) -> bool:
-        """Whether another value at a path below the field takes another object."""
+        """Whether a change at a path below the field forces a replacement."""
         replaces, types = self.mutability is Mutability.REPLACES, [self.type]
         for part in path:
-            if any(isinstance(one, Tagged) and one.fixed and one.tag == part for one in types):
+            if any(
+                isinstance(type_, Tagged) and type_.fixed and type_.tag == part for type_ in types
+            ):
                 return True
-            found = [pair for one in types for pair in _below(one, part)]
-            replaces = replaces and not any(item.in_place for _, item in found if item)
-            types = [one for one, _ in found]
+            steps = [pair for type_ in types for pair in _below(type_, part)]
+            replaces = replaces and not any(prop.in_place for _, prop in steps if prop)
+            types = [type_ for type_, _ in steps]
         return replaces
 
 
 def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]]:
-    """The types that a value may have at a part of another, each with the property that it is of."""
+    """The types that a value may have at one step of a path, each with the property that declares it."""
     match kind:
         case Object(properties):
-            yield from ((item.type, item) for item in properties if item.name == part)
+            yield from ((prop.type, prop) for prop in properties if prop.name == part)
         case Tagged(variants):
-            yield from (found for variant in variants.values() for found in _below(variant, part))
+            yield from (step for variant in variants.values() for step in _below(variant, part))
         case ListOf(item=inner) | MapOf(value=inner):
             yield inner, None
         case Either(other=inner):
@@ -205,32 +207,32 @@ def _below(kind: Type, part: str | int) -> Iterator[tuple[Type, Property | None]
 
 
 class Retirement(Struct, frozen=True):
-    """The live platform has ended a kind: since when (ISO date), what came after, and the sentence that says so.
-
-    `asked` is a list that went with it, for kinds that cannot be listed without an object around them, or at all.
-    What is `read_only` can still be read there, and nothing of it made or changed.
-    """
+    """The end of a kind at the API."""
 
     since: str
+    """ISO date."""
     successor: str
+    """The kind or feature to use instead."""
     sentence: str
+    """What users read about the retirement."""
     probe: str | None = None
+    """The path of a list that was retired too, for kinds whose own collection cannot be listed without a parent."""
     read_only: bool = False
+    """Whether objects remain readable, while nothing can be created or changed."""
 
 
 class Shape(Struct, frozen=True):
-    """One of several forms that the specs of a kind have: the fields that it needs, and those that it may have besides.
-
-    No field of another shape goes with it. `when` is the value of a field that tells the shape; without it, the fields
-    that are set do.
-    """
+    """One of several mutually exclusive forms of a spec."""
 
     needs: tuple[str, ...]
+    """Fields that this form requires."""
     takes: tuple[str, ...] = ()
+    """Fields that this form permits. Fields of other forms are errors."""
     when: tuple[str, Any] | None = None
+    """The field and value that select the form; None if the set fields in `needs` select it."""
 
     def fits(self, spec: Spec) -> bool:
-        """Whether a spec is meant to have this shape."""
+        """Whether a spec has this form."""
         if self.when is not None:
             name, value = self.when
             return bool(spec.get(name) == value)
@@ -242,142 +244,160 @@ def _unchanged(spec: Spec) -> Spec:
 
 
 class Declaration(Struct, frozen=True, kw_only=True, dict=True):
-    """What a document of a manifest can say: where it belongs, its fields, and an example.
-
-    `Kind` adds to it how the API treats the objects that are declared so; a `RuleKind` declares no object.
-    """
+    """What `Kind` and `RuleKind` have in common: the fields that a document can set."""
 
     name: str
     doc: str
+    """The introduction of the kind's documentation page."""
     scope: ScopeType
     fields: tuple[Field, ...]
     example: str
+    """A manifest that converges, as YAML."""
     retirement: Retirement | None = None
+    """Set if the API has retired the kind."""
     shapes: tuple[Shape, ...] = ()
+    """Forms of which a spec must have exactly one; empty if there is only one form."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
         """The fields by name."""
-        return {item.name: item for item in self.fields}
+        return {field.name: field for field in self.fields}
 
     @cached_property
     def own_calls(self) -> tuple[Field, ...]:
-        """The fields that have calls of their own: contents, members, keys."""
-        return tuple(item for item in self.fields if item.has_own_calls)
+        """The fields with calls of their own: contents, members, keys."""
+        return tuple(field for field in self.fields if field.has_own_calls)
 
     @cached_property
     def takes_secrets(self) -> bool:
-        """Whether a spec can name secrets that are sent to the API."""
-        return any(item.takes_secrets for item in self.fields)
+        """Whether a spec can name secrets to send to the API."""
+        return any(field.takes_secrets for field in self.fields)
 
 
 class Kind(Declaration, frozen=True, kw_only=True, dict=True):
-    """One kind of resource. See CONTRIBUTING.md for a walk through the arguments.
-
-    `collection` is the path below the base URL, with `{project}` for the project's id. `natural_key` names the fields
-    that recognise an object when we hold no id. `mark` is the field that carries our ownership mark, if there is one.
-    `always_exists` for objects that the API makes by itself, one a natural key; `unique` for those that can be made and
-    of which there is never a second one with the same natural key, so that finding one is enough to call it ours.
-    `complete` fills defaults that follow from other fields; `identify` gives the natural key of a completed spec.
-
-    `calls` say how its calls differ from the usual. `other_keys` are further natural keys, of which one is enough.
-    `held` gives, for what an object shows, the reason why nobody may change or remove it from here, or with
-    `held_for_removal` only why nobody may remove it; `shows_key` names
-    the attribute that shows a key redacted, so that `IN_USE` and `IS_OVER` can be told. `keep_one` names an attribute
-    and a value that at least one object must keep. `satisfied_by` names a kind whose object with the same natural key
-    makes this one unnecessary. `events` are the beginnings of the types of audit log entries that tell of every change
-    of such objects; empty where there are none that do. `logged` are those of the entries that writing such an object
-    leaves, where they are others than the first of `events`. `shapes` are forms of which a spec has exactly one. `job`
-    says how objects run that are work rather than things; all that replaces such an object is its input.
-    """
+    """One kind of resource. CONTRIBUTING.md describes how to add one."""
 
     collection: str
+    """The path below the base URL. Path parameters: `{project}`, and fields of the spec that name the parent."""
     natural_key: tuple[str, ...]
+    """The fields that identify an object without an id."""
+    other_keys: tuple[tuple[str, ...], ...] = ()
+    """Alternative natural keys. A match of any one identifies the object."""
+    identify: Callable[[Spec], Spec] | None = None
+    """Computes the natural key from a spec or an answer, where fields alone do not give it."""
+    fill_defaults: Callable[[Spec], Spec] = _unchanged
+    """Fills defaults that depend on other fields."""
+    calls: Calls = USUAL
+    """Methods and paths that differ from the usual ones."""
+    list_query: Mapping[str, str] = struct_field(default_factory=dict)
+    """Query parameters of list calls."""
+    page_limit: int = 100
+    """The largest `limit` that the list accepts."""
+    beta: str | None = None
+    """The value of the `OpenAI-Beta` header."""
+
+    mark: str | None = None
+    """The field that stores our ownership mark; None if the API stores no metadata."""
+    always_exists: bool = False
+    """Whether the API creates the objects itself, one per natural key. They are updated and never created."""
+    unique: bool = False
+    """Whether the API permits one object per natural key, so that a match on the key suffices to bind it."""
+    readable_singly: bool = True
+    """Whether the API has a call to read one object by id."""
+    defines_project: bool = False
+    """Whether the object is a project, through which other kinds are reached."""
+
     removal: Removal = Removal.DELETE
     on_remove: OnRemove = OnRemove.DELETE
-    always_exists: bool = False
-    readable_singly: bool = True
-    defines_project: bool = False
-    mark: str | None = None
-    beta: str | None = None
-    page_limit: int = 100
-    list_query: Mapping[str, str] = field(default_factory=dict)
-    terminal_states: Mapping[tuple[str, Any], TerminalState] = field(default_factory=dict)
+    """The default of `lifecycle.on_remove`."""
     create_before_destroy: bool = False
+    """The default of `lifecycle.create_before_destroy`."""
     destroys: str = ""
-    calls: Calls = USUAL
-    unique: bool = False
-    other_keys: tuple[tuple[str, ...], ...] = ()
-    read_only_when: Mapping[tuple[str, Any], str] = field(default_factory=dict)
+    """What a deletion destroys, as a clause for the plan; empty if nothing of value is lost."""
+    terminal_states: Mapping[tuple[str, Any], TerminalState] = struct_field(default_factory=dict)
+    """By attribute and value: what it means that an object has that value."""
+    read_only_when: Mapping[tuple[str, Any], str] = struct_field(default_factory=dict)
+    """By attribute and value: the reason why an object with that value must not be changed or removed here."""
     held_for_removal: bool = False
-    shows_key: str | None = None
+    """Whether `read_only_when` forbids only removal and permits changes."""
     min_one: tuple[str, Any] | None = None
+    """An attribute and a value that at least one object must keep, such as the role `owner`."""
+    shows_key: str | None = None
+    """The attribute with a redacted key, from which the reader derives `IN_USE` and `IS_OVER`."""
     made_unnecessary_by: str | None = None
-    audit_events: tuple[str, ...] = ()
-    own_audit_events: tuple[str, ...] = ()
-    job: Job | None = None
+    """A kind whose object with the same natural key fulfils the purpose of this one: a user, of an invite."""
     absent: str = ""
     """What to do where a declared object of a kind that cannot be created does not exist: one or two sentences."""
-    fill_defaults: Callable[[Spec], Spec] = _unchanged
-    identify: Callable[[Spec], Spec] | None = None
+
+    audit_events: tuple[str, ...] = ()
+    """Prefixes of the audit log event types that together report every change of such objects. Empty if the log
+    misses some changes: such scopes are read by every plan."""
+    own_audit_events: tuple[str, ...] = ()
+    """Prefixes of the event types that our own writes cause, if they differ from the first of `audit_events`."""
+
+    job: Job | None = None
+    """Set for objects that start work. Only other inputs replace such an object."""
 
     @property
     def audit_event_types(self) -> tuple[str, ...]:
-        """The beginnings of the types of audit log entries that our own writes leave."""
+        """Prefixes of the audit log event types that our own writes cause."""
         return self.own_audit_events or self.audit_events[:1]
 
     @cached_property
     def shown_otherwise(self) -> tuple[Field, ...]:
-        """The fields that an answer has under another name, in part, or not for anybody to keep."""
+        """The fields that answers rename, show in part, or show as a secret that must not be kept."""
         return tuple(
-            item
-            for item in self.fields
-            if item.response_key or item.has_hidden or item.takes_secrets
+            field
+            for field in self.fields
+            if field.response_key or field.has_hidden or field.takes_secrets
         )
 
     @property
     def is_shown_once(self) -> bool:
-        """Whether making an object shows a secret that nobody can read again: found later, it is of no use."""
+        """Whether the create call answers with a secret that cannot be read again. An object found later is useless."""
         return any(
-            isinstance(item.type, KeySinkType) and item.type.shown_in for item in self.fields
+            isinstance(field.type, KeySinkType) and field.type.shown_in for field in self.fields
         )
 
     @property
     def unique_key(self) -> bool:
-        """Whether there is at most one object a natural key and scope; ids then need not be unique across scopes."""
+        """Whether a scope has at most one object per natural key. Ids then need not be unique across scopes."""
         return self.always_exists or self.unique
 
     def identity(self, spec: Spec) -> Spec | None:
-        """The natural key of a spec or of an answer; None where a part of it is missing or unknown."""
+        """The natural key of a spec or an answer; None if a part of it is missing or unknown."""
         return next(iter(self.identities(spec)), None)
 
     def identities(self, spec: Spec) -> list[Spec]:
-        """Every natural key that a spec or an answer has. Two jobs with the same inputs are two jobs."""
+        """All natural keys of a spec or an answer. Jobs have none: two jobs with the same inputs are two jobs."""
         if self.job is not None:
             return []
         keys = (self.natural_key, *self.other_keys)
-        found = (
+        candidates = (
             [self.identify(spec)]
             if self.identify
             else [{name: spec.get(name) for name in key} for key in keys]
         )
         texts = [
-            {name: self._comparable(name, value) for name, value in key.items()} for key in found
+            {name: self._comparable(name, value) for name, value in key.items()}
+            for key in candidates
         ]
         return [key for key in texts if all(isinstance(value, str | int) for value in key.values())]
 
     def inputs_digest(self, spec: Spec) -> str | None:
-        """The digest of what a job with this spec is started with; None for other kinds, and while it is unknown."""
+        """The digest of a job's inputs; None for other kinds, and while an input is unknown."""
         if self.job is None:
             return None
         inputs = [
-            item for item in self.fields if item.in_body and item.mutability is Mutability.REPLACES
+            field
+            for field in self.fields
+            if field.in_body and field.mutability is Mutability.REPLACES
         ]
-        values = {item.name: canonical(item.type, spec.get(item.name)) for item in inputs}
+        values = {field.name: canonical(field.type, spec.get(field.name)) for field in inputs}
         defaults = {
-            item.name: canonical(item.type, item.default)
-            for item in inputs
-            if item.default is not SERVER_CHOSEN
+            field.name: canonical(field.type, field.default)
+            for field in inputs
+            if field.default is not SERVER_CHOSEN
         }
         return digest_of(
             {
@@ -388,12 +408,16 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         )
 
     def _comparable(self, name: str, value: Any) -> Any:
-        item = self.by_name.get(name)
-        return canonical(item.type, value) if item is not None and isinstance(value, str) else value
+        declared = self.by_name.get(name)
+        return (
+            canonical(declared.type, value)
+            if declared is not None and isinstance(value, str)
+            else value
+        )
 
     @property
     def retirement_probe(self) -> str:
-        """The list that is gone where the kind is retired."""
+        """The path of the list that answers 404 or 410 once the kind is retired."""
         return (self.retirement and self.retirement.probe) or self.collection
 
     @cached_property
@@ -403,12 +427,12 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def parents(self) -> tuple[tuple[str, ...], ...]:
-        """The sorts of surroundings that objects can be in, as the names of fields; empty for most kinds."""
-        found = dict.fromkeys(parent_fields(path) for path in self.collections)
-        return tuple(fields for fields in found if fields)
+        """The fields that name the parent, for each sort of parent that objects can have; empty for most kinds."""
+        sorts = dict.fromkeys(parent_fields(path) for path in self.collections)
+        return tuple(fields for fields in sorts if fields)
 
     def parent_of(self, spec: Spec) -> Parent | None:
-        """The surroundings that a spec names; None where a field of them is missing or unknown."""
+        """The parent that a spec names; None if one of its fields is missing or unknown."""
         if not self.parents:
             return ()
         for fields in self.parents:
@@ -417,38 +441,38 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
                 return tuple((name, str(value)) for name, value in zip(fields, values, strict=True))
         return None
 
-    def collection_for(self, *, in_project: bool, within: Parent = ()) -> str:
-        """The path of the collection that has objects of a scope and surroundings."""
-        fields = tuple(name for name, _ in within)
+    def collection_for(self, *, in_project: bool, parent: Parent = ()) -> str:
+        """The path of the collection for a scope and a sort of parent."""
+        fields = tuple(name for name, _ in parent)
         for path in self.collections:
             fits = is_of_project(path) == in_project or self.scope is not ScopeType.EITHER
             if fits and parent_fields(path) == fields:
                 return path
         raise ValueError(f"{self.name} has no collection for {fields or 'no parent'}")
 
-    def route(self, call: str, *, in_project: bool, within: Parent = ()) -> tuple[str, str]:
-        """Method and path of `list`, or of one of the `calls`; ids are still holes in the path."""
+    def route(self, call: str, *, in_project: bool, parent: Parent = ()) -> tuple[str, str]:
+        """Method and path of `list` or of one of the `calls`, with path parameters in place of ids."""
         wanted = "GET {collection}" if call == "list" else str(getattr(self.calls, call))
-        return self.filled(wanted, in_project=in_project, within=within)
+        return self.filled(wanted, in_project=in_project, parent=parent)
 
-    def filled(self, call: str, *, in_project: bool, within: Parent) -> tuple[str, str]:
-        """Method and path of a call as it is declared, with the collection of a scope in its place."""
+    def filled(self, call: str, *, in_project: bool, parent: Parent) -> tuple[str, str]:
+        """Method and path of a declared call, with the collection of a scope inserted."""
         method, _, path = call.partition(" ")
         return method, path.replace(
-            "{collection}", self.collection_for(in_project=in_project, within=within)
+            "{collection}", self.collection_for(in_project=in_project, parent=parent)
         )
 
-    def composed_id(self, within: Parent, id: str) -> str:
-        """The id that tells an object from all others of the kind in its scope."""
-        return compose_id(within, id, named=len(self.parents) > 1)
+    def composed_id(self, parent: Parent, id: str) -> str:
+        """An id that is unique in the scope: the API's id, preceded by the ids of the parent."""
+        return compose_id(parent, id, named=len(self.parents) > 1)
 
     def parent_and_id(self, id: str) -> tuple[Parent, str]:
-        """Surroundings and own id of an object; ValueError where the id cannot be of this kind."""
+        """Parent and own id. Raises ValueError if the id cannot belong to this kind."""
         return split_id(id, self.parents) if self.parents else ((), id)
 
     @property
     def id_forms(self) -> list[str]:
-        """How ids of such objects are written: `ID`, or what stands for it, behind the surroundings."""
+        """How to write ids of such objects, for messages: `GROUP_ID/USER_ID`."""
         if self.calls.singleton:
             own = [path.rpartition("/")[2] for path in self.collections]
             return list(dict.fromkeys(own))
@@ -456,7 +480,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         return id_forms(self.parents, own_id) if self.parents else [own_id]
 
     def read_only_reason(self, attributes: Spec) -> str | None:
-        """Why nobody may change or remove an object that looks like this, where somebody may not."""
+        """Why an object with these attributes must not be changed or removed; None if it may."""
         return next(
             (
                 why
@@ -467,7 +491,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         )
 
     def terminal_state(self, attributes: Spec) -> TerminalState | None:
-        """Whether an object has reached an end state, and what that means."""
+        """What it means that an object has these attributes; None if it has not ended."""
         for (name, value), ended in self.terminal_states.items():
             if attributes.get(name) == value:
                 return ended

@@ -1,4 +1,4 @@
-"""An entry of the organization's audit log: what may have changed, when, and who did it."""
+"""Entries of the organization's audit log."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from typing import Any
 from msgspec import Struct, field
 
 REMOVING = (".deleted", ".archived", ".removed")
-"""How the types of entries end that tell of something that is gone."""
+"""Suffixes of the event types that report a removal."""
 
 
 class AuditEntry(Struct, frozen=True):
-    """One entry: `at` in unix seconds, `project_id` None for what belongs to the organization.
-
-    `actor` is who in words. `details` is what the log says about the change: fields, as far as it tells them.
-    """
+    """One entry of the log."""
 
     id: str
     type: str
     at: float
+    """In unix seconds."""
     project_id: str | None = None
+    """None for events of the organization."""
     resource_id: str | None = None
     actor: str = ""
+    """Who made the change, as words."""
     project_name: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    """The changed fields, as far as the log reports them."""
 
 
 class LogQuery(Struct, frozen=True):
-    """Which entries of the audit log to read: from `since` (unix seconds) on, of certain types, projects and resources.
+    """A filter of the audit log: from `since` (unix seconds) on, and by types, projects and
+    resources.
 
-    All are read where nothing is said.
+    An empty filter matches everything.
     """
 
     since: float | None = None
@@ -40,7 +42,8 @@ class LogQuery(Struct, frozen=True):
 
 
 class LogPage(Struct, frozen=True):
-    """One page of the audit log, newest entry first. `has_more` is true where older entries match the query too."""
+    """One page of the log, newest entry first. `has_more` means that older entries match the query
+    too."""
 
     entries: Sequence[AuditEntry]
     has_more: bool

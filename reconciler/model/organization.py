@@ -1,7 +1,7 @@
-"""Names of organizations, as the API gives them.
+"""Names of organizations.
 
-Requests name an organization by its id (`org-…`). Answers name it in `openai-organization`, and
-the live API puts a short name there (`acme`, `user-…`). The two forms cannot be compared.
+Requests name an organization by id (`org-…`). Answers name it in the header `openai-organization`,
+where the live API puts a short name (`acme`, `user-…`). The two forms cannot be compared.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 ID_PREFIX = "org-"
 
 
-def comparable(one: str, other: str) -> bool:
+def comparable(left: str, right: str) -> bool:
     """Whether two names have the same form: both ids, or both short names."""
-    if not one or not other:
+    if not left or not right:
         return False
-    return one.startswith(ID_PREFIX) == other.startswith(ID_PREFIX)
+    return left.startswith(ID_PREFIX) == right.startswith(ID_PREFIX)

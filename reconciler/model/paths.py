@@ -1,18 +1,18 @@
-"""Paths into values: keys and indexes from the top down, and how people write them."""
+"""Paths into values: keys and indexes from the top down, and their text form."""
 
 from __future__ import annotations
 
 import re
 
 Trail = tuple[str | int, ...]
-"""Keys and indexes from the top of a value down to a part of it."""
+"""Keys and indexes from the top of a value to one of its parts."""
 
 _WORD = re.compile(r"[\w-]+")
 _STEP = re.compile(r'\.?([^.\[\]"]+)|\[(\d+)\]|\["([^"]*)"\]')
 
 
 def dotted(trail: Trail) -> str:
-    """A path as people write it: `spec.tools[1].function.name`; keys that are no words are quoted."""
+    """A path as text: `spec.tools[1].function.name`; keys other than words are quoted."""
     text = ""
     for part in trail:
         if isinstance(part, int):
@@ -25,7 +25,7 @@ def dotted(trail: Trail) -> str:
 
 
 def undotted(text: str) -> Trail:
-    """The inverse of `dotted`; raises ValueError for text that is no path."""
+    """The inverse of `dotted`. Raises ValueError if the text is no path."""
     trail: list[str | int] = []
     at = 0
     while at < len(text):

@@ -131,7 +131,7 @@ class LiveReader(Protocol):
     def can_read(self, kind: Kind, project: str | None) -> bool:
         """Whether the kind can be read now: the project exists and has a key."""
 
-    def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
+    def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
         """Announce calls, so that the remaining time can be estimated.
 
         A call is `list`, a name of `Calls`, or the name of a field with calls of its own.
@@ -141,25 +141,25 @@ class LiveReader(Protocol):
         self,
         kind: Kind,
         project: str | None,
-        within: Parent = (),
+        parent: Parent = (),
         *,
-        enough: frozenset[str] | None = None,
-        anew: bool = False,
+        only_ids: frozenset[str] | None = None,
+        fresh: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and parent, every page, ended objects included.
 
-        `enough` holds the ids that the caller needs. The list may then omit all others, and also
-        some of these where single reads take fewer calls. `anew` bypasses a cache. An
+        `only_ids` holds the ids that the caller needs. The list may then omit all others, and also
+        some of these where single reads take fewer calls. `fresh` bypasses a cache. An
         `is_optional` list is given up after few retries.
         """
 
     def get(
-        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+        self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """One object, or None where the API has none. Lists kinds without a call for one object.
 
-        `anew` bypasses a cache.
+        `fresh` bypasses a cache.
         """
 
     def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
@@ -177,7 +177,7 @@ class LiveWriter(Protocol):
     def reservations(self) -> IdReservations:
         """The ids with an owner. `create` reserves the id of its object; a search does so too."""
 
-    def newest(self, kind: Kind, project: str | None, within: Parent = ()) -> Sequence[LiveObject]:
+    def newest(self, kind: Kind, project: str | None, parent: Parent = ()) -> Sequence[LiveObject]:
         """The first page of a list: the most recent objects, ended objects included."""
 
     def read_before_write(

@@ -1,4 +1,4 @@
-"""Three views of one thing: declared (`Resource`), at the API (`LiveObject`), and as we last left it (`Record`)."""
+"""The three states of an object: desired (`Resource`), live (`LiveObject`) and prior (`Record`)."""
 
 from __future__ import annotations
 
@@ -20,151 +20,147 @@ MARK_KEY = "reconciler"
 """The metadata key that carries our ownership mark."""
 
 METADATA_PAIRS = 16
-"""How many pairs the API allows in metadata; our mark needs one of them."""
+"""The number of pairs that the API allows in metadata. Our mark takes one of them."""
 
 OUR_KEYS = frozenset({MARK_KEY, INPUTS_KEY})
-"""The metadata keys that are ours, and that nobody sees in a diff."""
+"""Our own metadata keys, which diffs hide."""
 
 
 class Lifecycle(Struct, frozen=True):
-    """How the engine treats a resource. None means that the kind's own default holds.
-
-    `prevent_destroy` is None where the manifest is silent: a protection that was recorded then goes on, and only an
-    explicit false ends it. `adopt` is False, True (the one object with the natural key) or an object id.
-    `ignore_changes` holds dotted field paths, or `IGNORE_ALL` alone.
-    """
+    """The `lifecycle` of a manifest. None means that the manifest is silent and the kind's default applies."""
 
     prevent_destroy: bool | None = None
+    """None keeps a protection that is recorded; only an explicit false ends it."""
     ignore_changes: tuple[str, ...] = ()
+    """Dotted field paths, or `IGNORE_ALL` alone."""
     on_remove: OnRemove | None = None
     adopt: bool | str = False
+    """False, an object id, or True for the only object with the natural key."""
     create_before_destroy: bool | None = None
     renamed_from: Address | None = None
 
 
 NO_ADDRESSES: frozenset[Address] = frozenset()
-"""One for all: each empty set of its own takes as much room as a full one."""
+"""Shared by all resources without references: an empty frozenset of its own takes as much memory as a full one."""
 
 
 class Resource(Struct, frozen=True):
-    """One thing declared in a manifest, expanded and resolved as far as the manifests alone allow.
-
-    `spec` may hold references, templates, local files and file sets. `places` maps dotted field paths to where they
-    were written, `place` is the document's own. `restored` are values for fields that nothing declares: a rollback
-    writes them where it would otherwise write the API's defaults.
-    """
+    """An object declared in a manifest, expanded and resolved as far as the manifests alone allow."""
 
     address: Address
     kind: Kind
     spec: Spec
+    """It may contain references, templates, local files and file sets."""
     lifecycle: Lifecycle = Lifecycle()
     location: SourceLocation | None = None
+    """The source location of the document."""
     locations: Mapping[str, SourceLocation] = field(default_factory=dict)
+    """By dotted field path: where the value was written."""
     restored: Spec = field(default_factory=dict)
+    """Values that a rollback writes to undeclared fields, instead of the API's defaults."""
     references: frozenset[Address] = NO_ADDRESSES
     """The addresses that the spec refers to."""
 
     def __post_init__(self) -> None:
-        found = frozenset(reference.address for reference in references_in(self.spec))
-        force_setattr(self, "references", found or NO_ADDRESSES)
+        addresses = frozenset(reference.address for reference in references_in(self.spec))
+        force_setattr(self, "references", addresses or NO_ADDRESSES)
 
     def resolved(self, lookup: Callable[[Reference], Any]) -> Spec:
-        """The spec with what `lookup` answers in place of references; the spec itself where there are none."""
+        """The spec with references replaced by what `lookup` returns; the spec itself if it has none."""
         resolved: Spec = substitute(self.spec, lookup) if self.references else self.spec
         return resolved
 
     @property
     def on_remove(self) -> OnRemove:
-        """What the removal of this declaration will do."""
+        """What happens to the object if its declaration is removed."""
         return self.lifecycle.on_remove or self.kind.on_remove
 
 
 class LiveObject(Struct, frozen=True):
-    """What exists at the API. `attributes` is the answer as it came, with what the path says of its surroundings.
-
-    `carried` holds the live values of fields that have calls of their own, where they were read; `project` is the
-    project's name in the configuration, None for the organization and for the project of the default key.
-    """
+    """An object at the API."""
 
     kind: Kind
     id: str
     attributes: Spec
+    """The API's answer, with the fields that name the parent."""
     project: str | None = None
+    """The project's name in the configuration; None for the organization and for the project of the default key."""
     own_calls: Mapping[str, Any] = field(default_factory=dict)
+    """The live values of fields with calls of their own, as far as they were read."""
 
     @property
     def own_id(self) -> str:
-        """The id that the API gave it, without the surroundings: what other objects refer to."""
+        """The API's id, without that of the parent. References resolve to it."""
         return self.kind.parent_and_id(self.id)[1]
 
     @property
     def mark(self) -> str | None:
-        """Our ownership mark, `stack/environment/address`, where the object carries one."""
+        """Our ownership mark, `stack/environment/address`; None if the object has none."""
         return self._noted(MARK_KEY)
 
     @property
     def is_marked(self) -> bool:
-        """Whether it carries the mark of any stack, in whatever field the API shows such notes."""
+        """Whether any metadata field holds the mark of any stack."""
         return any(
             isinstance(value, MAP) and MARK_KEY in value for value in self.attributes.values()
         )
 
     @property
     def inputs(self) -> str | None:
-        """The digest of what a job of ours was started with, where it carries one."""
+        """The digest of the inputs, if it is a job of ours."""
         return self._noted(INPUTS_KEY)
 
     @property
     def runs(self) -> bool:
-        """Whether it is a job that has not ended."""
+        """Whether it is a running job."""
         return self.kind.job is not None and self.kind.job.runs(self.attributes)
 
     def _noted(self, key: str) -> str | None:
         marks = self.attributes.get(self.kind.mark) if self.kind.mark else None
-        found = marks.get(key) if isinstance(marks, MAP) else None
-        return found if isinstance(found, str) else None
+        note = marks.get(key) if isinstance(marks, MAP) else None
+        return note if isinstance(note, str) else None
 
     def shows(self, name: str) -> bool:
-        """Whether the answer has a field at all, be it null: one that it lacks is unknown."""
+        """Whether the answer has the field, even as null. A field that it lacks is unknown."""
         return name in self.attributes or name in self.own_calls
 
     def value(self, name: str) -> Any:
-        """The live value of a field, our own mark hidden."""
+        """The live value of a field, without our own metadata keys."""
         if name in self.own_calls:
             return self.own_calls[name]
-        found = self.attributes.get(name)
-        if name == self.kind.mark and isinstance(found, MAP):
-            return {key: item for key, item in found.items() if key not in OUR_KEYS}
-        return found
+        shown = self.attributes.get(name)
+        if name == self.kind.mark and isinstance(shown, MAP):
+            return {key: text for key, text in shown.items() if key not in OUR_KEYS}
+        return shown
 
 
 def shown_to_others(live: LiveObject) -> Spec:
-    """What references may be to: all that is shown; of a job its fields, and its results once they are final."""
+    """The attributes that references may use. Results of a job are included once they are final."""
     job = live.kind.job
     if job is None:
         return live.attributes
     return {
         name: value for name, value in live.attributes.items() if name not in job.results
-    } | job.found(live.attributes)
+    } | job.final_results(live.attributes)
 
 
 class Record(Struct, frozen=True):
-    """What we remember of a resource: the binding to an object, and what the API cannot tell.
-
-    `applied` is the spec of the last apply, resolved; `answered` holds, for fields that the server kept otherwise than
-    asked, what it answered. `overwritten` are the values before our first write. `delivered` says, for each key field,
-    the key's id and the sink it went to (never the key). `project_id` is the API's id of the project at that time.
-    `deposed` are ids that a replacement has superseded and not deleted yet.
-    """
+    """What the state remembers of a resource: the object it is bound to, and facts that the API does not show."""
 
     address: Address
     id: str
     project_id: str | None = None
+    """The API's id of the project."""
     applied: Spec = field(default_factory=dict)
+    """The resolved spec of the last apply."""
     answered: Spec = field(default_factory=dict)
+    """The API's values of fields that it stored differently from what was sent."""
     overwritten: Spec = field(default_factory=dict)
+    """The values before our first write, for fields and objects that cannot be removed."""
     delivered: Spec = field(default_factory=dict)
+    """By key field: the id of the key and the sink that received it. Never the key itself."""
     prevent_destroy: bool = False
     on_remove: OnRemove | None = None
     depends_on: tuple[Address, ...] = ()
     deposed: tuple[str, ...] = ()
+    """Ids that a replacement superseded and that are not deleted yet."""

@@ -1,7 +1,8 @@
-"""Documents that declare no object: what should be so, told beside what should exist.
+"""Rules: documents that declare no object, such as checks and retention rules.
 
-A rule is declared as a resource is, with a kind, a name, a spec, references and `for_each`. It is never created, so it
-is no part of the state or of an export. What it is for is up to the command that reads it.
+A rule is declared like a resource, with a kind, a name, a spec, references and `for_each`. It is
+never created, and the state and exports do not contain it. The command that reads it gives it
+meaning.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from reconciler.model.values import Spec, references_in
 
 
 class RuleProblem(Struct, frozen=True):
-    """Something wrong with a spec that no schema can say. `trail` begins below `spec`; `at_key` blames the key."""
+    """A problem in a spec that no schema can express."""
 
     trail: Trail
+    """The path below `spec`."""
     summary: str
     detail: str
     at_key: bool = False
+    """Whether the key is wrong instead of the value."""
 
 
 def _none(spec: Spec) -> Iterable[RuleProblem]:  # noqa: ARG001 - the signature of every `flaws`
@@ -32,17 +35,18 @@ def _none(spec: Spec) -> Iterable[RuleProblem]:  # noqa: ARG001 - the signature 
 
 
 class RuleKind(Declaration, frozen=True, kw_only=True):
-    """One kind of rule. `flaws` finds what is wrong with a spec, offline and before references have values.
-
-    What rules of a kind that `removes` match is deleted by plans, so that what they say is part of what is approved.
-    """
+    """One kind of rule."""
 
     problems: Callable[[Spec], Iterable[RuleProblem]] = _none
+    """Finds problems in a spec, offline and before references are resolved."""
     removes: bool = False
+    """Whether plans delete what rules of this kind match. The rule is then part of what the user
+    approves."""
 
 
 class Rule(Struct, frozen=True, dict=True):
-    """One document, expanded and resolved as far as the manifests alone allow; `spec` may hold references."""
+    """One rule, expanded and resolved as far as the manifests alone allow; `spec` may contain
+    references."""
 
     address: Address
     kind: RuleKind

@@ -1,7 +1,7 @@
-"""Secrets: values that must never be printed, stored or sent to anything but their sink.
+"""Secrets: values that are never printed or stored, and sent only to their sink.
 
-`Secret` prints as dots wherever it is formatted and cannot be serialised; `Redactor` removes the secrets it knows from
-text that somebody else made (an API's error message, a proxy's page, a log line).
+`Secret` formats as dots and cannot be serialized. `Redactor` removes known secrets from text of
+other origin: an API's error message, a proxy's page, a log line.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 
 MASK = "•••"
 LEAST_LENGTH = 8
-"""How many characters a secret has at least, so that it can be told from ordinary words and kept out of messages."""
+"""The minimum length of a secret, in characters. Shorter values could not be told from ordinary
+words in messages."""
 
 _KEY_SHAPE = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
 
 
 class Secret:
-    """A value that only `reveal()` shows. Equality compares values; `repr`, `str` and formatting print dots."""
+    """A value that only `reveal()` returns. Equality compares values; `repr`, `str` and formatting
+    print dots."""
 
     __slots__ = ("_value",)
 
@@ -27,12 +29,13 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself: call this only where it is handed to a sink or to the wire."""
+        """The plain value. Call it only to hand the value to a sink or to the network."""
         return self._value
 
     @property
     def hint(self) -> str:
-        """The last four characters, enough for a person to tell two keys apart; dots alone for short values."""
+        """The last four characters, so that a person can tell keys apart; only dots for short
+        values."""
         return f"{MASK}{self._value[-4:]}" if len(self._value) >= 16 else MASK
 
     def __repr__(self) -> str:
@@ -55,7 +58,7 @@ class Secret:
 
 
 class Redactor:
-    """Replaces every secret it has been told, and everything shaped like an API key, by dots."""
+    """Replaces known secrets, and everything shaped like an API key, by dots."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._values: set[str] = set()
@@ -63,7 +66,8 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """Learn a secret. Values under eight characters are not learnt: they would blank ordinary words."""
+        """Register a secret. Ignores values under eight characters, which would blank ordinary
+        words."""
         value = secret.reveal()
         if len(value) >= LEAST_LENGTH:
             # Also as JSON spells it: an answer is looked through before it is parsed.
@@ -76,12 +80,15 @@ class Redactor:
         return _KEY_SHAPE.sub(MASK, self._without_known(text))
 
     def masked(self, value: Any) -> Any:
-        """A value of JSON with every known secret in it replaced by dots; what is only shaped like one stays."""
+        """A JSON value with known secrets replaced by dots. Text that is only shaped like a key
+        stays."""
         if isinstance(value, str):
             return self._without_known(value)
         if isinstance(value, dict):
-            return {self._without_known(key): self.masked(item) for key, item in value.items()}
-        return [self.masked(item) for item in value] if isinstance(value, list) else value
+            return {
+                self._without_known(key): self.masked(element) for key, element in value.items()
+            }
+        return [self.masked(element) for element in value] if isinstance(value, list) else value
 
     def _without_known(self, text: str) -> str:
         for value in sorted(self._values, key=len, reverse=True):
@@ -89,5 +96,5 @@ class Redactor:
         return text
 
     def holds(self, text: str) -> bool:
-        """Whether `text` contains a known secret (shapes are not enough)."""
+        """Whether `text` contains a known secret. Shapes are not considered."""
         return any(value in text for value in self._values)

@@ -1,4 +1,4 @@
-"""What an organization paid, and what it used: the figures of a period, in whole days of UTC."""
+"""Costs and usage of an organization, in whole UTC days."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from decimal import Decimal
 from msgspec import Struct, field
 
 PEAKS = frozenset({"usage_bytes"})
-"""Figures that say how much there was on a day. Of several days the largest counts: a sum would mean nothing."""
+"""Figures that measure a level instead of a flow. Over several days the maximum counts, since a sum
+would be meaningless."""
 
 
 class Period(Struct, frozen=True):
-    """Days from `since` on, up to and without `until`; None is to now."""
+    """Days from `since` up to but not including `until`; None means until now."""
 
     since: date
     until: date | None = None
 
     def days(self, today: date) -> list[date]:
-        """Every day of the period that has begun."""
+        """The days of the period that have begun."""
         end = self.until or today + timedelta(days=1)
         return [self.since + timedelta(days=number) for number in range((end - self.since).days)]
 
 
 class Cost(Struct, frozen=True):
-    """What one thing cost on one day. `project_id` and `line_item` are None where they were not asked for."""
+    """The cost of one item on one day. `project_id` and `line_item` are None unless the query
+    grouped by them."""
 
     day: date
     amount: Decimal
@@ -35,7 +37,8 @@ class Cost(Struct, frozen=True):
 
 
 class Use(Struct, frozen=True):
-    """What was used on one day, by the API's names of the figures. `model` is None where it was not asked for."""
+    """The usage of one day, by the API's names of the figures. `model` is None unless the query
+    grouped by it."""
 
     type: str
     day: date
@@ -45,15 +48,15 @@ class Use(Struct, frozen=True):
 
 
 def figures_of(uses: Iterable[Use]) -> dict[str, int]:
-    """The figures of many uses together."""
+    """The combined figures of many uses."""
     days: dict[date, dict[str, int]] = {}
     for use in uses:
         day = days.setdefault(use.day, {})
         for name, value in use.figures.items():
             day[name] = day.get(name, 0) + value
-    found: dict[str, int] = {}
+    figures: dict[str, int] = {}
     for day in days.values():
         for name, value in day.items():
-            before = found.get(name, 0)
-            found[name] = max(before, value) if name in PEAKS else before + value
-    return found
+            before = figures.get(name, 0)
+            figures[name] = max(before, value) if name in PEAKS else before + value
+    return figures

@@ -1,7 +1,7 @@
-"""The types of fields: what a manifest may say, and when two values mean the same.
+"""The types of fields: which values a manifest may set, and when two values mean the same.
 
-A type is data. It knows its limits (the schema and the documentation are made from them) and how the API spells the
-values that it normalises: defaults that it fills in, aliases, lists that are sets. `model/comparing.py` acts on it.
+A type is data. It declares limits, from which schema and documentation are generated, and how the
+API normalizes values: defaults, aliases, unordered lists. `model/comparing.py` applies it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 
 class _ServerChosen:
-    """The default of a field that we cannot know: the API picks it, so a manifest that is silent accepts any."""
+    """The default of a field whose value the API picks: a silent manifest accepts any value."""
 
     def __repr__(self) -> str:
         return "SERVER_CHOSEN"
@@ -23,10 +23,11 @@ SERVER_CHOSEN: Any = _ServerChosen()
 
 
 class Text(Struct, frozen=True):
-    """A string. `choices` is closed unless `open_choices`; `aliases` maps a spelling to the one that is answered.
+    """A string.
 
-    `fold` brings spellings that mean the same to one, such as `str.casefold`. `inside` names the part of an object
-    that answers have the text in.
+    `choices` is a closed set unless `open_choices`. `aliases` maps a spelling to the one that
+    answers use. `fold` normalizes equivalent spellings, such as `str.casefold`. `inside` names the
+    part that holds the text where answers contain an object instead.
     """
 
     max_length: int | None = None
@@ -41,31 +42,31 @@ class Text(Struct, frozen=True):
 
 
 class Integer(Struct, frozen=True):
-    """A whole number; both ends are inclusive."""
+    """A whole number; both bounds are inclusive."""
 
     minimum: int | None = None
     maximum: int | None = None
 
 
 class Number(Struct, frozen=True):
-    """A number; both ends are inclusive, and 1 equals 1.0."""
+    """A number; both bounds are inclusive, and 1 equals 1.0."""
 
     minimum: float | None = None
     maximum: float | None = None
 
 
 class Boolean(Struct, frozen=True):
-    """true or false."""
+    """True or false."""
 
 
 class Scalar(Struct, frozen=True):
-    """Text, a number or a boolean; `max_length` is for text."""
+    """Text, a number or a boolean; `max_length` applies to text."""
 
     max_length: int | None = None
 
 
 class ListOf(Struct, frozen=True):
-    """A list, replaced as a whole by the API. `unordered` where it is a set."""
+    """A list, which the API replaces as a whole. `unordered` if order has no meaning."""
 
     item: Type
     max_items: int | None = None
@@ -74,7 +75,7 @@ class ListOf(Struct, frozen=True):
 
 
 class MapOf(Struct, frozen=True):
-    """A map with free keys. `max_items` counts pairs, `max_key` is in characters."""
+    """A map with free keys. `max_items` limits pairs, `max_key` the characters of a key."""
 
     value: Type
     max_items: int | None = None
@@ -82,32 +83,32 @@ class MapOf(Struct, frozen=True):
 
 
 class Property(Struct, frozen=True):
-    """A named part of an `Object`. `default` is what the API shows when the part was not sent.
-
-    `keeps_empty` where an empty list says something else than no list (no tool allowed, against all of them). `hidden`
-    where the API does not show the part again, so that it is compared with what was applied last. `in_place` where it
-    can be changed although another value of its field takes another object.
-    """
+    """A named part of an `Object`."""
 
     name: str
     type: Type
     doc: str = ""
     required: bool = False
     default: Any = SERVER_CHOSEN
+    """What answers contain if the part was not sent."""
     keeps_empty: bool = False
+    """Whether an empty list differs from no list: no tool allowed, against all tools allowed."""
     hidden: bool = False
+    """Whether answers omit the part. It is then compared with the value applied last."""
     in_place: bool = False
+    """Whether the part can be changed even though other changes of the field force a replacement.
+    """
 
     @property
     def is_hidden(self) -> bool:
-        """Whether no answer has the part; secrets never come back."""
+        """Whether answers omit the part. Secrets are always hidden."""
         return self.hidden or isinstance(self.type, SecretValueType)
 
 
 class Object(Struct, frozen=True):
     """A map with known keys. Unknown keys are errors in a manifest and ignored in an answer.
 
-    Exactly one of the properties that `exactly_one` names has a value; null counts as none.
+    Exactly one of the properties in `exactly_one` must have a value; null counts as none.
     """
 
     properties: tuple[Property, ...]
@@ -115,10 +116,11 @@ class Object(Struct, frozen=True):
 
 
 class Tagged(Struct, frozen=True):
-    """An object whose `tag` key says which of `variants` it is; each variant lists its other keys.
+    """An object whose key `tag` selects one of `variants`; each variant lists its other keys.
 
-    `same_as` gives, for a tag, the whole value that the API answers instead; `default` is what it shows for nothing.
-    `fixed` where another tag takes another object, although the rest changes in place.
+    `same_as` maps a tag to the value that answers contain instead. `default` is what answers
+    contain if nothing was sent. `fixed` if another tag forces a replacement, although the rest
+    changes in place.
     """
 
     variants: Mapping[str, Object]
@@ -129,9 +131,10 @@ class Tagged(Struct, frozen=True):
 
 
 class Either(Struct, frozen=True):
-    """A plain value or something else, told apart by their JSON type (the API's `"auto"` or an object).
+    """A plain value or another type, told apart by JSON type (the API's `"auto"` or an object).
 
-    `as_other` where a text is short for a value of the other sort, and is answered as that.
+    `as_other` expands a text that is short for a value of the other type, if answers use the long
+    form.
     """
 
     text: Text | Scalar
@@ -140,31 +143,35 @@ class Either(Struct, frozen=True):
 
 
 class Json(Struct, frozen=True):
-    """Free JSON, such as a function's parameters. `empty` is what the API shows when nothing, or `{}`, was sent."""
+    """Free JSON, such as a function's parameters. `empty` is what answers contain if nothing, or
+    `{}`, was sent."""
 
     empty: Any = None
 
 
 class LocalFileType(Struct, frozen=True):
-    """A path of a file below the stack's folder; its bytes are what counts."""
+    """The path of a file below the stack's folder. Only its bytes are compared."""
 
 
 class FileSetType(Struct, frozen=True):
-    """Folder globs and file ids that a collection is kept in step with; the two types are those of each member."""
+    """Folder globs and file ids with which a collection is kept in sync. The two types are those of
+    a member's settings."""
 
     attributes: Type
     chunking_strategy: Type
     extensions: frozenset[str] = frozenset()
-    """The extensions of files that the collection reads, in lower case with the dot; empty where any will do."""
+    """The file extensions that the collection accepts, in lower case with the dot; empty if it
+    accepts all."""
     max_bytes: int | None = None
-    """The size of the largest file that the collection takes."""
+    """The size limit of a file in the collection."""
 
 
 class BundleType(Struct, frozen=True):
-    """Folder globs whose files are uploaded together, as one folder. A change of any makes a new version of them all.
+    """Folder globs whose files are uploaded together as one version. Any changed file makes a new
+    version.
 
-    `entry` is the file at the folder's root, which describes it; `version` names the attribute of an object that says
-    which version counts. Versions never change, so what one holds is asked for once.
+    `entry` is the file at the root that describes the bundle; `version` names the attribute with
+    the current version. Versions are immutable, so the contents of each are read only once.
     """
 
     entry: str
@@ -174,19 +181,20 @@ class BundleType(Struct, frozen=True):
 
 
 class KeySinkType(Struct, frozen=True):
-    """Where a key that the API shows once is delivered: `write_to` a file or a command.
+    """The destination of a key that the API shows once: `write_to` a file or a command.
 
-    `shown_in` names the part of the create's answer that has it, where the object itself is the key; without it, keys
-    are made beside the object and can be made again.
+    If the object itself is the key, `shown_in` names the part of the create call's answer that
+    contains it. Otherwise keys belong to the object and can be created again.
     """
 
     shown_in: str | None = None
 
 
 class SecretValueType(Struct, frozen=True):
-    """A secret that the API is told and never shows: a manifest names where it is read from, `from_env` or `from_file`.
+    """A secret for the API, which never returns it. The manifest names its source, `from_env` or
+    `from_file`.
 
-    Where its value is one line, `multiline` is false.
+    `multiline` is false if the value must be a single line.
     """
 
     multiline: bool = False
@@ -199,17 +207,24 @@ Type = (
 
 
 def types_in(kind: Type) -> Iterator[Type]:
-    """A type and all that its values are made of."""
+    """A type and all types that its values contain."""
     yield kind
     match kind:
         case ListOf(item=inner) | MapOf(value=inner) | Either(other=inner):
             yield from types_in(inner)
         case Object(properties):
-            yield from (found for part in properties for found in types_in(part.type))
+            yield from (part_type for part in properties for part_type in types_in(part.type))
         case Tagged(variants):
-            yield from (found for variant in variants.values() for found in types_in(variant))
+            yield from (
+                part_type for variant in variants.values() for part_type in types_in(variant)
+            )
 
 
 def properties_in(kind: Type) -> Iterator[Property]:
-    """Every named part of a type, at any depth."""
-    return (part for one in types_in(kind) if isinstance(one, Object) for part in one.properties)
+    """All properties of a type, at any depth."""
+    return (
+        part
+        for part_type in types_in(kind)
+        if isinstance(part_type, Object)
+        for part in part_type.properties
+    )

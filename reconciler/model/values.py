@@ -1,9 +1,9 @@
-"""Values of a desired state that are more than JSON: references, unknowns, local files.
+"""Values of a spec that are more than JSON: references, unknowns, local files.
 
-A spec as written is JSON. After the manifests are resolved it may also hold a `Reference` (the id or another field of a
-resource), a `Template` (text with references inside), a `LocalFile`, a `FileSet`, or a `SecretValue`. While planning,
-references become either what they point at or `Unknown`. `encode` and `decode` carry all of them through JSON, for
-saved plans and state.
+A spec as written is JSON. After resolution it may also contain a `Reference` (the id or another
+field of a resource), a `Template` (text with references inside), a `LocalFile`, a `FileSet` or a
+`SecretValue`. Planning replaces references by their values or by `Unknown`. `encode` and `decode`
+convert all of them to JSON and back, for saved plans and state.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ _TAG = "$reconciler"
 
 Spec = Mapping[str, Any]
 MAP = (dict, Mapping)
-"""What `isinstance` takes for a map. An abstract class is ten times as slow to tell, and nearly all maps are dicts."""
+"""Types for `isinstance` checks of maps. The abstract class alone is ten times slower, and nearly
+all maps are dicts."""
 
 
 class Reference(Struct, frozen=True, tag_field=_TAG, tag="reference"):
-    """A field of another resource; `path` is empty for its id, else the keys and indexes below its spec."""
+    """A field of another resource. `path` is empty for the id, else the keys and indexes below the
+    spec."""
 
     address: Address
     path: tuple[str, ...] = ()
@@ -34,7 +36,7 @@ class Reference(Struct, frozen=True, tag_field=_TAG, tag="reference"):
 
 
 class Template(Struct, frozen=True, tag_field=_TAG, tag="template"):
-    """Text with references inside: parts are strings and references, in order."""
+    """Text with references: strings and references, in order."""
 
     parts: tuple[str | Reference, ...]
 
@@ -43,7 +45,8 @@ class Template(Struct, frozen=True, tag_field=_TAG, tag="template"):
 
 
 class Unknown(Struct, frozen=True, tag_field=_TAG, tag="unknown"):
-    """A value that only an earlier step of the same apply can give. `source` is the expression it comes from."""
+    """A value that only an earlier step of the same apply provides. `source` is the expression that
+    it comes from."""
 
     source: str = ""
 
@@ -52,7 +55,8 @@ class Unknown(Struct, frozen=True, tag_field=_TAG, tag="unknown"):
 
 
 class LocalFile(Struct, frozen=True, tag_field=_TAG, tag="file"):
-    """A file of the stack: its path below the stack's folder with `/`, and what its bytes were when it was read.
+    """A file of the stack: its path below the stack's folder with `/`, and its content when it was
+    read.
 
     `sha256` is hexadecimal, `size` is in bytes.
     """
@@ -66,10 +70,11 @@ class LocalFile(Struct, frozen=True, tag_field=_TAG, tag="file"):
 
 
 class Member(Struct, frozen=True, tag_field=_TAG, tag="member"):
-    """One file that a collection should hold: either a local file or the id of an uploaded one.
+    """A file in a collection: a local file or the id of an uploaded one.
 
-    `key` identifies the member in diffs and across runs: the relative path of a local file, else the id or expression.
-    Of a folder that is uploaded as one, `file_id` is the id of the version that holds the file.
+    `key` identifies the member in diffs and across runs: the relative path of a local file, else
+    the id or the expression. In a bundle, `file_id` is the id of the version that contains the
+    file.
     """
 
     key: str
@@ -78,31 +83,31 @@ class Member(Struct, frozen=True, tag_field=_TAG, tag="member"):
     attributes: Any = None
     chunking_strategy: Any = None
     refused: str = ""
-    """What the API said when it refused the file as it is, at upload or when it was attached.
+    """The API's message if it refused the file, at upload or when it was attached.
 
-    Such a member is in no store, and is not sent again until something about it changes.
+    Such a member is not in the collection, and is not sent again until it changes.
     """
 
     @property
     def upload(self) -> LocalFile:
-        """The local file; raises TypeError where there is none to upload."""
+        """The local file. Raises TypeError if there is none."""
         if self.content is None:
             raise TypeError(f"{self.key} has no content to upload")
         return self.content
 
 
 class FileSet(Struct, frozen=True, tag_field=_TAG, tag="files"):
-    """All the members that a collection should hold, by key, in key order."""
+    """The members that a collection should contain, sorted by key."""
 
     members: tuple[Member, ...]
 
 
 class SecretValue(Struct, frozen=True, tag_field=_TAG, tag="secret"):
-    """A value that is sent to the API and is nowhere else: where it comes from, and a digest by which it is known.
+    """A value that is sent to the API and stored nowhere: its source and a digest.
 
-    `source` reads `env NAME` or `file PATH`. `digest` is made with a key that only the state has, so that nobody else
-    can try guesses against it; it is empty where the value could not be read. Another source counts as another value:
-    who may name sources and see plans must not find out whether two hold the same.
+    `source` is `env NAME` or `file PATH`. `digest` uses a key from the state, so that nobody else
+    can test guesses; it is empty if the value could not be read. Values from different sources
+    always differ: someone who may name sources and see plans must not learn whether two are equal.
     """
 
     source: str
@@ -113,10 +118,10 @@ class SecretValue(Struct, frozen=True, tag_field=_TAG, tag="secret"):
 
 
 def walk(value: Any) -> Iterator[Any]:
-    """Every leaf below `value`, in order of appearance, keys of maps left out.
+    """All leaves below `value`, in order of appearance, without the keys of maps.
 
-    The parts of a template are leaves. So are a local file, a reference, an unknown and a secret value. Of the
-    members of a file set, only the parts are walked that may hold references.
+    The parts of a template are leaves, and so are local files, references, unknowns and secret
+    values. Of the members of a file set, only parts that may contain references are visited.
     """
     if isinstance(value, str):
         yield value
@@ -136,7 +141,7 @@ def walk(value: Any) -> Iterator[Any]:
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
-    """`value` with what `change` makes of everything in its maps and lists that is neither one of them nor text."""
+    """`value` with `change` applied to everything that is neither a map, a list nor text."""
     if isinstance(value, str):
         return value
     if isinstance(value, MAP):
@@ -147,29 +152,29 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text below `value`, in order of appearance."""
+    """All texts below `value`, in order of appearance."""
     return (leaf for leaf in walk(value) if isinstance(leaf, str))
 
 
 def secrets_in(value: Any) -> Iterator[SecretValue]:
-    """Every secret value below `value`, in order of appearance."""
+    """All secret values below `value`, in order of appearance."""
     return (leaf for leaf in walk(value) if isinstance(leaf, SecretValue))
 
 
 def with_secrets(value: Any, change: Callable[[SecretValue], Any]) -> Any:
-    """`value` with what `change` makes of every secret value; the value itself where there is none."""
+    """`value` with `change` applied to every secret value; the value itself if there is none."""
     if next(secrets_in(value), None) is None:
         return value
     return map_leaves(value, lambda leaf: change(leaf) if isinstance(leaf, SecretValue) else leaf)
 
 
 def references_in(value: Any) -> Iterator[Reference]:
-    """Every reference below `value`, in order of appearance, repeats included."""
+    """All references below `value`, in order of appearance, with repeats."""
     return (leaf for leaf in walk(value) if isinstance(leaf, Reference))
 
 
 def _open_parts(members: Iterable[Member]) -> Iterator[Any]:
-    """What members have that need not be known yet: nothing, for most of very many local files."""
+    """The parts of members that can be unknown. Most of many local files have none."""
     for member in members:
         for part in (member.file_id, member.attributes, member.chunking_strategy):
             if part is not None:
@@ -177,10 +182,10 @@ def _open_parts(members: Iterable[Member]) -> Iterator[Any]:
 
 
 def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
-    """`value` with every reference replaced by what `lookup` answers, which may be an `Unknown`.
+    """`value` with every reference replaced by what `lookup` returns, which may be an `Unknown`.
 
-    Text around an unknown is unknown as a whole. A member that is named by a reference takes what it resolves to as
-    its key, so that it can be recognised in a live collection.
+    Text around an unknown becomes unknown as a whole. A member named by a reference takes the
+    resolved value as its key, so that it is recognised in the live collection.
     """
 
     def substituted(leaf: Any) -> Any:
@@ -219,7 +224,8 @@ def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Me
 def by_content(
     specs: Mapping[Address, Spec], lookup: Callable[[Reference], Any]
 ) -> Callable[[Reference], Any]:
-    """A lookup that answers with a file where the id of an uploaded one is asked for: what is in it, not its name."""
+    """A lookup that returns the file instead of the id of its upload, so that content is compared
+    instead of names."""
 
     def found(reference: Reference) -> Any:
         values = () if reference.path else specs.get(reference.address, {}).values()
@@ -231,7 +237,8 @@ def by_content(
 
 
 def value_at(value: Any, path: Iterable[str]) -> Any:
-    """What lies below `value` at a path of keys and indexes; None where there is nothing, an Unknown where it ends."""
+    """The value below `value` at a path of keys and indexes; None if there is none, an Unknown if
+    the path ends at one."""
     for part in path:
         if isinstance(value, MAP):
             value = value.get(part)
@@ -243,7 +250,7 @@ def value_at(value: Any, path: Iterable[str]) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    """Whether anything below `value` is only known after apply."""
+    """Whether anything below `value` is known only after apply."""
     return any(isinstance(leaf, Unknown) for leaf in walk(value))
 
 
@@ -251,14 +258,14 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def encode(value: Any) -> Any:
-    """JSON for any value of a spec. Secrets are not values of a spec and raise TypeError."""
+    """Any value of a spec as JSON. Raises TypeError for a Secret, which no spec contains."""
     if type(value) in _PLAIN:
         return value
     match value:
         case bool() | int() | float() | str():
             return value
         case list() | tuple():
-            return [encode(item) for item in value]
+            return [encode(element) for element in value]
         case Member(key, content, file_id, attributes, chunking_strategy, refused):
             return {
                 _TAG: "member",
@@ -282,24 +289,24 @@ def encode(value: Any) -> Any:
         case SecretValue(source, digest):
             return {_TAG: "secret", "source": source, "digest": digest}
         case Mapping():
-            plain = {str(key): encode(item) for key, item in value.items()}
+            plain = {str(key): encode(element) for key, element in value.items()}
             return {_TAG: "literal", "value": plain} if _TAG in plain else plain
     raise TypeError(f"a {type(value).__name__} cannot be part of a plan or a state")
 
 
 def decode(value: Any) -> Any:
-    """The inverse of `encode`; raises ValueError on a tag that this version does not know."""
+    """The inverse of `encode`. Raises ValueError on a tag that this version does not know."""
     if type(value) in _PLAIN:
         return value
     if isinstance(value, list):
-        return [decode(item) for item in value]
+        return [decode(element) for element in value]
     if not isinstance(value, dict):
         return value
     match value.get(_TAG):
         case None:
-            return {key: decode(item) for key, item in value.items()}
+            return {key: decode(element) for key, element in value.items()}
         case "literal":
-            return {key: decode(item) for key, item in value["value"].items()}
+            return {key: decode(element) for key, element in value["value"].items()}
         case "reference":
             return Reference(Address.parse(value["address"]), tuple(value["path"]))
         case "template":

@@ -68,8 +68,8 @@ def _lines(outcome: CheckOutcome, width: int) -> Iterator[Line]:
         yield from _notes(outcome)
         return
     yield (*head, *line(f"   {outcome.what}", Span(f"   {outcome.seconds:.1f} s", "dim")))
-    if outcome.status is not CheckStatus.PASSED and outcome.place:
-        yield line("      ", Span(str(outcome.place), "dim"))
+    if outcome.status is not CheckStatus.PASSED and outcome.location:
+        yield line("      ", Span(str(outcome.location), "dim"))
     for text in _complaints(outcome):
         yield line("      ", Span(text, style))
     yield from _notes(outcome)
@@ -128,7 +128,7 @@ def _outcome(outcome: CheckOutcome) -> dict[str, Any]:
         "address": str(outcome.address),
         "status": outcome.status.value,
         "what": outcome.what,
-        "place": str(outcome.place) if outcome.place else None,
+        "place": str(outcome.location) if outcome.location else None,
         "seconds": round(outcome.seconds, 3),
         "findings": list(map(_finding, outcome.findings)),
         "message": outcome.message,
@@ -174,9 +174,9 @@ def _case(outcome: CheckOutcome) -> str:
     address = outcome.address
     classname = ".".join(filter(None, (address.kind, address.project)))
     case = {"classname": classname, "name": address.name, "time": f"{outcome.seconds:.3f}"}
-    if outcome.place:
-        case["file"] = outcome.place.file
-        case["line"] = str(outcome.place.line)
+    if outcome.location:
+        case["file"] = outcome.location.file
+        case["line"] = str(outcome.location.line)
     notes = f"<system-err>{_xml(' '.join(outcome.notes))}</system-err>" if outcome.notes else ""
     inner = f"{_verdict(outcome)}{notes}"
     tag = f"testcase{_attributes(case)}"

@@ -85,11 +85,11 @@ def explain_kind(kind: Declaration, path: Sequence[str] = ()) -> str:
     if not path:
         return _page(_kind_lines(kind))
     part = _field_part(_lookup(kind.by_name, path[0], kind.name))
-    place = f"{kind.name}.{path[0]}"
+    dotted_path = f"{kind.name}.{path[0]}"
     for name in path[1:]:
-        part = _property_part(_lookup(children_of(part.type), name, place))
-        place = f"{place}.{name}"
-    return _page(_part_lines(place, part))
+        part = _property_part(_lookup(children_of(part.type), name, dotted_path))
+        dotted_path = f"{dotted_path}.{name}"
+    return _page(_part_lines(dotted_path, part))
 
 
 def kind_facts(kind: Declaration) -> list[tuple[str, str]]:
@@ -101,13 +101,13 @@ def _page(lines: Iterator[str]) -> str:
     return plain(line(text) for text in lines)
 
 
-def _lookup(known: Mapping[str, Entry], name: str, place: str) -> Entry:
+def _lookup(known: Mapping[str, Entry], name: str, path: str) -> Entry:
     if name in known:
         return known[name]
     if not known:
-        raise UsageError(f"{place} has no fields of its own")
+        raise UsageError(f"{path} has no fields of its own")
     raise UsageError(
-        f'{place} has no field "{name}".{nearest(name, known)}',
+        f'{path} has no field "{name}".{nearest(name, known)}',
         hint=f"its fields are {', '.join(known)}",
     )
 
@@ -199,8 +199,8 @@ def _address(kind: Kind) -> str:
     return f"{kind.name}/PROJECT/NAME"
 
 
-def _part_lines(place: str, part: Part) -> Iterator[str]:
-    yield from _wrapped(f"{place}: {part.head}", "", hanging=2)
+def _part_lines(dotted_path: str, part: Part) -> Iterator[str]:
+    yield from _wrapped(f"{dotted_path}: {part.head}", "", hanging=2)
     yield from _wrapped(part.doc, "  ")
     inner = children_of(part.type)
     if inner:
@@ -219,8 +219,8 @@ def _field_part(field: Field) -> Part:
     return Part(field.name, field.type, facts, field.doc)
 
 
-def _property_part(item: Property) -> Part:
-    return Part(item.name, item.type, _facts_of(item.default, required=item.required), item.doc)
+def _property_part(prop: Property) -> Part:
+    return Part(prop.name, prop.type, _facts_of(prop.default, required=prop.required), prop.doc)
 
 
 def _facts_of(default: Any, *, required: bool) -> tuple[str, ...]:

@@ -377,17 +377,17 @@ def _diagnostics(diagnostics: Sequence[Diagnostic]) -> dict[str, Any]:
     }
 
 
-def _diagnostic(item: Diagnostic) -> dict[str, Any]:
+def _diagnostic(diagnostic: Diagnostic) -> dict[str, Any]:
     view: dict[str, Any] = {
-        "severity": str(item.severity),
-        "summary": item.summary,
-        "detail": item.detail,
+        "severity": str(diagnostic.severity),
+        "summary": diagnostic.summary,
+        "detail": diagnostic.detail,
     }
-    if item.address:
-        view["address"] = str(item.address)
-    if item.location:
-        start = {"line": item.location.line, "column": item.location.column}
-        view["range"] = {"filename": item.location.file, "start": start}
+    if diagnostic.address:
+        view["address"] = str(diagnostic.address)
+    if diagnostic.location:
+        start = {"line": diagnostic.location.line, "column": diagnostic.location.column}
+        view["range"] = {"filename": diagnostic.location.file, "start": start}
     return view
 
 

@@ -209,12 +209,12 @@ def _note(change: Change, text: str) -> str:
     return f"- {code_span(str(change.address))}: {_spans(text)}\n"
 
 
-def _problem(item: Diagnostic) -> str:
-    icon = "❌" if item.severity is Severity.ERROR else "⚠️"
-    asides = [code_span(str(part)) for part in (item.location, item.address) if part]
-    detail = "".join(f"  \n  {_spans(text)}" for text in item.detail.split("\n") if text)
+def _problem(diagnostic: Diagnostic) -> str:
+    icon = "❌" if diagnostic.severity is Severity.ERROR else "⚠️"
+    asides = [code_span(str(part)) for part in (diagnostic.location, diagnostic.address) if part]
+    detail = "".join(f"  \n  {_spans(text)}" for text in diagnostic.detail.split("\n") if text)
     where = f" ({', '.join(asides)})" if asides else ""
-    return f"- {icon} **{item.severity}** {_spans(item.summary)}{where}{detail}\n"
+    return f"- {icon} **{diagnostic.severity}** {_spans(diagnostic.summary)}{where}{detail}\n"
 
 
 def _change(change: Change) -> str:
@@ -274,8 +274,8 @@ def _named(address: Address) -> str:
     return code(shortened(str(address), 3 * _MOST_NAME))
 
 
-def _aside(place: SourceLocation | None, id: str | None) -> list[str]:
-    parts = filter(None, (phrases.where(place), id))
+def _aside(location: SourceLocation | None, id: str | None) -> list[str]:
+    parts = filter(None, (phrases.where(location), id))
     return [code_span(shortened(part, 2 * _WIDTH)) for part in parts]
 
 
@@ -332,11 +332,11 @@ def _diff_of(entry: FieldRow) -> Iterator[str]:
     yield from map(_body_line, entry.body)
 
 
-def _body_line(item: DiffLine) -> str:
+def _body_line(diff_line: DiffLine) -> str:
     # Hosts colour a diff line by its first character; a hunk header marks omitted lines.
-    if item.sign == "…":
-        return f"@@ … {item.text} @@"
-    return f"{item.sign.replace('~', '!')}     {item.text}"
+    if diff_line.sign == "…":
+        return f"@@ … {diff_line.text} @@"
+    return f"{diff_line.sign.replace('~', '!')}     {diff_line.text}"
 
 
 def _bounded(lines: Iterable[str]) -> list[str]:

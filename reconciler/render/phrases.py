@@ -151,9 +151,9 @@ def by_importance(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
     return [(DESTRUCTIVE, destructive), *groups] if destructive else groups
 
 
-def where(place: SourceLocation | None) -> str:
+def where(location: SourceLocation | None) -> str:
     """`manifests/search.yaml:12`, or an empty string."""
-    return f"{place.file}:{place.line}" if place else ""
+    return f"{location.file}:{location.line}" if location else ""
 
 
 def field_remarks(origin: Origin, *, forces_replacement: bool, note: str) -> str:

@@ -217,10 +217,13 @@ def _entry_line(entry: FieldRow, width: int) -> Line:
     return line(sign, name, entry.value or "", remark)
 
 
-def _body_line(item: DiffLine, sign: str) -> Line:
+def _body_line(diff_line: DiffLine, sign: str) -> Line:
     # A value that is added or removed as a whole has its sign beside its name, not on each line.
-    mark = "" if item.sign == sign != "~" else f"{item.sign} "
-    return line(f"{_FIELD_INDENT}    ", Span(f"{mark}{item.text}", _SIGN_STYLES.get(item.sign, "")))
+    mark = "" if diff_line.sign == sign != "~" else f"{diff_line.sign} "
+    return line(
+        f"{_FIELD_INDENT}    ",
+        Span(f"{mark}{diff_line.text}", _SIGN_STYLES.get(diff_line.sign, "")),
+    )
 
 
 def _drift_by_scope(drifts: Sequence[Drift]) -> list[tuple[str, list[Drift]]]:

@@ -1,4 +1,4 @@
-"""The kinds of rules, one file each. A new one is a new file here and a line in the registry below."""
+"""The kinds of rules, one file each. To add one, write a file and register it below."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from reconciler.rules.retention import KIND as RETENTION
 __all__ = ["CHECK", "RULE_KINDS"]
 
 RULE_KINDS: Mapping[str, RuleKind] = {kind.name: kind for kind in (CHECK, RETENTION)}
-"""Every kind of document that declares no object, by name."""
+"""All kinds of documents that declare no object, by name."""

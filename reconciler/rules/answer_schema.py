@@ -1,8 +1,7 @@
-"""JSON Schemas that answers must satisfy: what is wrong with one offline, and what is wrong with an
-answer.
+"""JSON Schemas that answers must satisfy: problems of a schema, and problems of an answer.
 
-A schema may come from a stranger's pull request. It refers to nothing outside itself, it comes to
-an end, and holding an answer against it takes a bounded number of steps.
+A schema can come from an untrusted pull request. It cannot refer to anything outside itself, it
+must terminate, and validating an answer takes a bounded number of steps.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _ONE = ("additionalProperties", "contains", "contentSchema", "else", "if", "item
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAPS = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
 _IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"})
-"""Keywords whose schemas are held against the same value, and not against a part of it."""
+"""Keywords whose subschemas apply to the same value, instead of a part of it."""
 
 _REFERENCES = ("$ref", "$dynamicRef")
 
 
 class SchemaFlaw(Struct, frozen=True):
-    """What is wrong with a schema, and where in it."""
+    """A problem of a schema, and its path."""
 
     trail: Trail
     summary: str
@@ -40,9 +39,7 @@ class SchemaFlaw(Struct, frozen=True):
 
 
 class _Node(Struct):
-    """A schema within the schema. `same` are the nodes that are held against the same value as it
-    is.
-    """
+    """A subschema. `same` are the nodes that apply to the same value."""
 
     schema: Mapping[str, Any]
     trail: Trail
@@ -50,7 +47,7 @@ class _Node(Struct):
 
 
 def flaws_of_schema(schema: Mapping[str, Any]) -> Iterator[SchemaFlaw]:
-    """Everything that is wrong with a schema, whatever the answer will be."""
+    """All problems of a schema, independent of any answer."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
 
@@ -70,7 +67,7 @@ def flaws_of_schema(schema: Mapping[str, Any]) -> Iterator[SchemaFlaw]:
 
 
 class _Walk:
-    """Every schema within a schema, each once, with what refers to what."""
+    """Visits every subschema once, and records references between them."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
@@ -80,7 +77,7 @@ class _Walk:
         self._is_too_large = False
 
     def flaws(self) -> list[SchemaFlaw]:
-        """What is wrong with the schemas and with how they refer to each other."""
+        """Problems of the subschemas and of their references."""
         self._add(self._root, ())
         self._follow_references()
         if not self._is_too_large:
@@ -127,17 +124,17 @@ class _Walk:
             detail = f'{reference!r:.80} points outside the schema: write "#/…" or "#ANCHOR".'
             self._flaws.append(SchemaFlaw(trail, "Reference not possible here", detail))
             return
-        found = self._target(unquote(reference[1:]))
-        if found is None:
+        location = self._target(unquote(reference[1:]))
+        if location is None:
             detail = f"{reference!r:.80} does not refer to a schema."
             self._flaws.append(SchemaFlaw(trail, "Unknown reference", detail))
             return
-        target = self._add(*found)
+        target = self._add(*location)
         if target is not None:
             node.same.append(target)
 
     def _target(self, reference: str) -> tuple[Any, Trail] | None:
-        """The schema that a reference leads to, and where it is."""
+        """The subschema that a reference leads to, and its path."""
         if reference and not reference.startswith("/"):
             return self._anchors.get(reference)
         value: Any = self._root
@@ -160,9 +157,8 @@ class _Walk:
         return (value, tuple(trail)) if isinstance(value, dict | bool) else None
 
     def _circles(self) -> Iterator[SchemaFlaw]:
-        """Schemas that are held against a value because they are held against it already: that
-        never ends.
-        """
+        """Subschemas that apply to a value because they apply to it already, which never
+        terminates."""
         done: set[int] = set()
         for start in self._nodes.values():
             path: dict[int, None] = {}
@@ -202,7 +198,7 @@ class _Walk:
 
 
 def _patterns(schema: Mapping[str, Any]) -> Iterator[tuple[Trail, str]]:
-    """The regular expressions of one schema, and where they are."""
+    """The regular expressions of one subschema, and their paths."""
     pattern, named = schema.get("pattern"), schema.get("patternProperties")
     if isinstance(pattern, str):
         yield ("pattern",), pattern
@@ -211,18 +207,18 @@ def _patterns(schema: Mapping[str, Any]) -> Iterator[tuple[Trail, str]]:
 
 
 def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, Trail]]:
-    """Each schema right below a schema: its keyword, the schema, and where it is."""
+    """The direct subschemas of a schema: keyword, schema and path."""
     for keyword in _ONE:
         if keyword in schema:
             yield keyword, schema[keyword], (keyword,)
     for keyword in _LISTS:
         items = schema.get(keyword)
-        for index, item in enumerate(items if isinstance(items, list) else ()):
-            yield keyword, item, (keyword, index)
+        for index, subschema in enumerate(items if isinstance(items, list) else ()):
+            yield keyword, subschema, (keyword, index)
     for keyword in _MAPS:
         named = schema.get(keyword)
-        for name, item in named.items() if isinstance(named, dict) else ():
-            yield keyword, item, (keyword, name)
+        for name, subschema in named.items() if isinstance(named, dict) else ():
+            yield keyword, subschema, (keyword, name)
 
 
 # --- whether an answer satisfies it
@@ -230,9 +226,9 @@ def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any, Trail]]:
 
 
 def errors_of(schema: Mapping[str, Any], body: Any, work: Work) -> list[tuple[str, str]]:
-    """Where an answer does not satisfy a schema, as JSON path and message.
+    """Where an answer violates a schema, as JSON path and message.
 
-    Raises TooMuchWorkError, and ValueError where the schema cannot be used.
+    Raises TooMuchWorkError, and ValueError if the schema is unusable.
     """
     from jsonschema.exceptions import ValidationError
     from referencing import Registry
@@ -241,15 +237,15 @@ def errors_of(schema: Mapping[str, Any], body: Any, work: Work) -> list[tuple[st
     try:
         # An empty registry: a schema must not make us fetch anything.
         validator = _validator(work)(schema, registry=Registry())
-        found: list[ValidationError] = list(islice(validator.iter_errors(body), 5 * _MOST_ERRORS))
+        errors: list[ValidationError] = list(islice(validator.iter_errors(body), 5 * _MOST_ERRORS))
     except Unresolvable as error:
         raise ValueError(f"cannot be used: {str(error)[:160]}") from error
     except RecursionError:
         raise TooMuchWorkError("it is nested too deeply") from None
     except (ArithmeticError, TypeError, AttributeError) as error:
         raise ValueError(f"cannot be used: {str(error)[:160]}") from error
-    found.sort(key=lambda error: error.json_path)
-    return [(error.json_path, error.message) for error in found[:_MOST_ERRORS]]
+    errors.sort(key=lambda error: error.json_path)
+    return [(error.json_path, error.message) for error in errors[:_MOST_ERRORS]]
 
 
 def _validator(work: Work) -> Any:
@@ -277,15 +273,15 @@ def _validator(work: Work) -> Any:
         validator: Any, limit: Any, instance: Any, _: Any
     ) -> Iterator[ValidationError]:
         for name, inner in limit.items() if isinstance(instance, dict) else ():
-            for key, item in instance.items():
+            for key, element in instance.items():
                 if work.search(name, key):
-                    yield from validator.descend(item, inner, path=key, schema_path=name)
+                    yield from validator.descend(element, inner, path=key, schema_path=name)
 
     def additional_properties(
         validator: Any, limit: Any, instance: Any, schema: Any
     ) -> Iterator[ValidationError]:
         known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-        for key, item in instance.items() if isinstance(instance, dict) else ():
+        for key, element in instance.items() if isinstance(instance, dict) else ():
             if key in known or any(work.search(name, key) for name in patterns):
                 continue
             if limit is False:
@@ -293,12 +289,14 @@ def _validator(work: Work) -> Any:
                     f"Additional properties are not allowed ({key!r} was unexpected)"
                 )
             else:
-                yield from validator.descend(item, limit, path=key)
+                yield from validator.descend(element, limit, path=key)
 
     def unique_items(
         validator: Any, limit: Any, instance: Any, schema: Any
     ) -> Iterator[ValidationError]:
-        if isinstance(instance, list) and any(isinstance(item, dict | list) for item in instance):
+        if isinstance(instance, list) and any(
+            isinstance(element, dict | list) for element in instance
+        ):
             work.spend(len(instance) ** 2 // 10)  # such items are compared one by one
         yield from (
             Draft202012Validator.VALIDATORS["uniqueItems"](validator, limit, instance, schema) or ()

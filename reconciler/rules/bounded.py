@@ -1,7 +1,7 @@
-"""Work that a manifest asks for, within bounds: regular expressions and JMESPath.
+"""Bounded evaluation of what manifests ask for: regular expressions and JMESPath.
 
-A check may come from a stranger's pull request, and the text that it is held against may be chosen
-by the same person. So nothing that a check says may keep a run busy for long, or take its memory.
+A check can come from an untrusted pull request, whose author may also choose the text that it
+matches. So no check can occupy a run for long or exhaust its memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_STEPS = 500_000
 MAX_SECONDS = 2.0
 
 _SEARCHED = 100_000
-"""How much of a text a pattern is held against."""
+"""How many characters of a text a pattern is matched against."""
 
 _MOST_REPEATS = 100_000
 _REPEAT = re.compile(r"\{(\d*),?(\d*)\}")
@@ -28,11 +28,11 @@ _STEPS_PER_LOOK = 4_096
 
 
 class TooMuchWorkError(Exception):
-    """A bound was reached; the text says which."""
+    """A bound was reached; the message names it."""
 
 
 class Work:
-    """What is left of the bounds of one answer that is judged."""
+    """The remaining budget for one answer."""
 
     def __init__(self, steps: int = MAX_STEPS, seconds: float = MAX_SECONDS) -> None:
         self._steps = steps
@@ -41,7 +41,7 @@ class Work:
         self._ends_at = time.monotonic() + seconds
 
     def spend(self, steps: int = 1) -> None:
-        """Take some steps; raises TooMuchWorkError where they are used up."""
+        """Take steps from the budget. Raises TooMuchWorkError if it is used up."""
         self._steps -= steps
         if self._steps < 0:
             raise TooMuchWorkError("it exceeds the maximum number of steps")
@@ -50,10 +50,10 @@ class Work:
             self._seconds_left()
 
     def search(self, pattern: str, text: str) -> bool:
-        """Whether a pattern is found somewhere in a text.
+        """Whether a pattern occurs in a text.
 
-        Raises TooMuchWorkError where that takes too long, and ValueError where it is no pattern:
-        one that comes from a reference was not looked at before.
+        Raises TooMuchWorkError if that takes too long, and ValueError if the pattern is invalid:
+        one from a reference was not checked before.
         """
         import regex  # only where a check needs it
 
@@ -77,7 +77,7 @@ class Work:
 
 @lru_cache(maxsize=1_000)
 def flaw_of_pattern(pattern: str) -> str:
-    """What is wrong with a regular expression; empty where nothing is."""
+    """The problem of a regular expression; empty if it is valid."""
     import regex
 
     if len(pattern) > LONGEST_PATTERN:
@@ -102,7 +102,7 @@ def flaw_of_pattern(pattern: str) -> str:
 
 
 def flaw_of_expression(expression: str) -> str:
-    """What is wrong with a JMESPath expression; empty where nothing is."""
+    """The problem of a JMESPath expression; empty if it is valid."""
     import jmespath
     from jmespath.exceptions import JMESPathError
 
@@ -118,12 +118,12 @@ def flaw_of_expression(expression: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error of a library."""
+    """The first line of a library's error message."""
     return str(error).partition("\n")[0].rstrip(". :")
 
 
 def evaluate(expression: str, value: Any, work: Work) -> Any:
-    """What a JMESPath expression comes to. Raises ValueError with a reason, and TooMuchWorkError."""
+    """The value of a JMESPath expression. Raises ValueError with a reason, and TooMuchWorkError."""
     import jmespath
     from jmespath.exceptions import JMESPathError
     from jmespath.visitor import TreeInterpreter
@@ -131,15 +131,14 @@ def evaluate(expression: str, value: Any, work: Work) -> Any:
     sizes = _Sizes(work, value)
 
     class Counting(TreeInterpreter):
-        """Counts nodes, and the size of every value on the way: each step can double what the last
-        one made.
-        """
+        """Counts nodes, and the size of every intermediate value: each step can double that of the
+        last."""
 
         def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
             work.spend()
-            found = super().visit(node, *args, **kwargs)
-            sizes.check(found)
-            return found
+            result = super().visit(node, *args, **kwargs)
+            sizes.check(result)
+            return result
 
     try:
         return Counting().visit(jmespath.compile(expression).parsed, value)
@@ -150,18 +149,16 @@ def evaluate(expression: str, value: Any, work: Work) -> Any:
 
 
 class _Sizes:
-    """The sizes of values as trees: a part that is in a value twice counts twice, as it does when
-    it is written.
-    """
+    """The sizes of values as trees. A shared part counts each time, as it does when written."""
 
     def __init__(self, work: Work, answer: Any) -> None:
-        """A part of the answer may be as large as the answer."""
+        """Parts of the answer may be as large as the answer."""
         self._work = work
         self._answer = answer
         self._known: dict[int, tuple[Any, int]] = {}
 
     def check(self, value: Any) -> None:
-        """Raise TooMuchWorkError where a value has become too large."""
+        """Raise TooMuchWorkError if a value is too large."""
         if self._size(value) > MAX_STEPS and self._size(value) > MAX_STEPS + self._size(
             self._answer
         ):

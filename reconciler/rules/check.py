@@ -1,8 +1,9 @@
-"""Checks: a call of the API, and what its answer must be.
+"""Checks: an API call, and expectations on its answer.
 
-A check declares no object, so no plan shows it and no state remembers it. `reconciler check` makes
-the call with the key of the check's project, compares, and removes what the call left behind. A
-`budget` needs no call of its own: what a project has cost this month is read with the admin key.
+A check declares no object, so plans and the state do not contain it. `reconciler check` makes the
+call with the key of the check's project, evaluates the expectations, and removes what the call
+created. A `budget` needs no call of its own: the project's cost of this month is read with the
+admin key.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from reconciler.rules.expectations import EXPECT, known, names, problems_of
 from reconciler.rules.operations import OPERATIONS, Operation
 
 WAIT_SECONDS = 60.0
-"""How long runs and background responses are waited for, where a check does not say."""
+"""The default time to wait for runs and background responses."""
 
 _KEEPS = "A check must not leave anything behind, and"
 
 
 def flaws(spec: Spec) -> Iterator[RuleProblem]:
-    """What is wrong with a check, before anything is called."""
+    """Problems of a check, before any call."""
     operation = OPERATIONS.get(str(spec.get("operation")))
     if operation is not None:
         yield from _parameters(operation, spec)
@@ -53,7 +54,7 @@ def _parameters(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
     given = spec.get("parameters")
     if given is not None and not isinstance(given, Mapping):
         return
-    takes = (*operation.holes, *operation.query)
+    takes = (*operation.path_parameters, *operation.query)
     for name in given or ():
         if name not in takes:
             some = f"Its parameters: {names(takes)}." if takes else "It has none."
@@ -61,7 +62,7 @@ def _parameters(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
             yield RuleProblem(
                 ("parameters", name), f'Unknown parameter "{name}"', detail, at_key=True
             )
-    for name in operation.holes:
+    for name in operation.path_parameters:
         if name not in (given or ()):
             detail = f"{operation.call} requires spec.parameters.{name}."
             yield RuleProblem(
@@ -85,7 +86,7 @@ def _body(operation: Operation, spec: Spec) -> Iterator[RuleProblem]:
         )
     for name, value in body.items() if operation.files else ():
         items = value if isinstance(value, list) else [value]
-        if any(isinstance(item, dict | list) for item in items):
+        if any(isinstance(element, dict | list) for element in items):
             detail = "The body is sent as a form: only strings, numbers, booleans and lists of them are allowed."
             yield RuleProblem(("body", name), "Invalid form field", detail)
 

@@ -1,8 +1,7 @@
-"""What an answer must be: how a check says it, what is wrong with how it says it, and whether an
-answer is so.
+"""Expectations on an answer: their syntax, their problems, and their evaluation.
 
-Answers are of unknown origin. They are compared here and nothing else: what a finding quotes of one
-is short, and is made harmless by whoever prints it.
+Answers are untrusted. They are only compared; what a finding quotes is short, and the printer
+escapes it.
 """
 
 from __future__ import annotations
@@ -78,9 +77,8 @@ EXPECT = Object(
 
 
 class CheckedResponse(Struct, frozen=True):
-    """An answer as it is judged: JSON with its secrets masked, or what is known of an answer that
-    is no JSON.
-    """
+    """An answer to evaluate: JSON with secrets masked, or what is known of an answer that is not
+    JSON."""
 
     status: int
     body: Any
@@ -92,7 +90,7 @@ class CheckedResponse(Struct, frozen=True):
 
 
 def problems_of(expect: Spec) -> Iterator[RuleProblem]:
-    """What is wrong with expectations, whatever the answer will be."""
+    """Problems of expectations, independent of any answer."""
     values = expect.get("values")
     for expression, test in values.items() if isinstance(values, Mapping) else ():
         yield from _flaws_of_value(expression, test)
@@ -125,19 +123,19 @@ def _flaws_of_value(expression: str, test: Any) -> Iterator[RuleProblem]:
 
 
 def judge(expect: Spec, reply: CheckedResponse) -> list[CheckFinding]:
-    """Everything in which an answer is not what was expected; empty where it passes."""
+    """All mismatches between an answer and the expectations; empty if it passes."""
     wanted = expect.get("status", 200)
     if reply.status != wanted:
         # The rest is said of an answer that did not come.
         return [CheckFinding("status", f"is {reply.status}{_why(reply.body)}; expected {wanted}")]
-    found = list(_judge_latency(expect.get("latency_seconds"), reply.seconds))
+    findings = list(_judge_latency(expect.get("latency_seconds"), reply.seconds))
     work = Work()
     for expression, test in (expect.get("values") or {}).items():
         tests = test if isinstance(test, Mapping) else {"equals": test}
-        found += _judge_value(expression, tests, reply.body, work)
+        findings += _judge_value(expression, tests, reply.body, work)
     if expect.get("schema"):
-        found += _judge_schema(expect["schema"], reply.body, work)
-    return found
+        findings += _judge_schema(expect["schema"], reply.body, work)
+    return findings
 
 
 def _why(body: Any) -> str:
@@ -183,7 +181,7 @@ def _judge_schema(schema: Spec, body: Any, work: Work) -> Iterator[CheckFinding]
 
 
 def quoted(value: Any) -> str:
-    """A value as a message has it, never more than a line."""
+    """A value for messages, at most one line."""
     return _cut(json.dumps(value, ensure_ascii=False, default=str))
 
 
@@ -192,14 +190,14 @@ def _cut(text: str) -> str:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equality as JSON has it: true is no 1."""
+    """JSON equality: true is not 1."""
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     if isinstance(value, list) and isinstance(wanted, list):
         return len(value) == len(wanted) and all(map(_same, value, wanted))
     if isinstance(value, Mapping) and isinstance(wanted, Mapping):
         return value.keys() == wanted.keys() and all(
-            _same(item, wanted[key]) for key, item in value.items()
+            _same(element, wanted[key]) for key, element in value.items()
         )
     return bool(value == wanted)
 
@@ -207,7 +205,7 @@ def _same(value: Any, wanted: Any) -> bool:
 def _contains(value: Any, wanted: Any) -> bool:
     if isinstance(value, str):
         return str(wanted) in value
-    return isinstance(value, list) and any(_same(item, wanted) for item in value)
+    return isinstance(value, list) and any(_same(element, wanted) for element in value)
 
 
 _Test = Callable[[Any, Any, Work], bool]
@@ -258,10 +256,10 @@ _HOLDS: Mapping[str, tuple[_Test, str]] = {
 
 
 def known(value: Any) -> bool:
-    """Whether a value of a spec is there to be looked into, and not only known after apply."""
+    """Whether a value of a spec can be inspected now, instead of only after apply."""
     return not isinstance(value, _LATER)
 
 
 def names(items: Iterable[str]) -> str:
-    """Names as a sentence lists them."""
-    return ", ".join(f'"{item}"' for item in items)
+    """Names as a list in a sentence."""
+    return ", ".join(f'"{name}"' for name in items)

@@ -1,8 +1,8 @@
-"""What a Check may call: operations of the data half of the API, as data.
+"""The API operations that a check can call, as data.
 
-An operation is a line of `OPERATIONS`. What is special is said here and nowhere else: which header
-it wants, what it leaves behind and how that goes away, how long work is waited for, what in its
-answer nobody may see. None of them changes anything that is managed.
+An operation is an entry of `OPERATIONS`, which holds all peculiarities: headers, what the call
+creates and how to remove it, how long to wait for results, which parts of the answer are secret. No
+operation changes a managed object.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ ASSISTANTS = "assistants=v2"
 AGENTS = "agents=v1"
 CHATKIT = "chatkit_beta=v1"
 
-_HOLE = re.compile(r"\{(\w+)\}")
+_PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class Leftover(Struct, frozen=True):
-    """What an operation makes, and the call that removes it again.
+    """An object that an operation creates, and the call that removes it.
 
-    Holes of the call are filled from the answer. `stored` where that is so only if the body says
-    `store: true`.
+    Path parameters of the call are filled from the answer. `stored` if the object exists only where
+    the body says `store: true`.
     """
 
     call: str
@@ -33,34 +33,25 @@ class Leftover(Struct, frozen=True):
 
 
 class PollPlan(Struct, frozen=True):
-    """Work that goes on after the answer: how to look at it, to end it, and to answer what it asks
-    for.
-
-    `running` are the states in which it is not over; in the state `asks` it wants the outputs of
-    functions, which are told in the way of `dialect`. `marked` is the call that notes in its
-    metadata which check it was, where nothing can remove it.
-    """
+    """How to follow work that continues after the answer: read it, cancel it, and supply what it
+    asks for."""
 
     read: str
     cancel: str
     running: tuple[str, ...] = ("queued", "in_progress")
+    """The states of unfinished work."""
     asks: str | None = None
+    """The state in which it waits for the outputs of functions."""
     answer: str | None = None
     dialect: Literal["run", "session"] = "run"
+    """The format of these outputs."""
     marked: str | None = None
+    """The call that stores the name of the check in the metadata, for objects that cannot be
+    removed."""
 
 
 class Operation(Struct, frozen=True):
-    """One endpoint: `call` is its method and path, whose holes are parameters of the check.
-
-    `fills` are values of the body where it does not have them; `stores` names the field that wants
-    the answer stored. `files` names the parts of a form that hold files, the first of them needed;
-    with them the body travels as a form. `shows` are lists that belong to the answer, by the name
-    that they get there. `adds_to` is a list that the call adds to, which is undone. `secrets` are
-    keys, anywhere in the answer, whose texts nobody may see. `costly` where one call costs
-    noticeably. `answers_text` where the answer may be no JSON. `ended` says since when the live
-    platform has it no more, and what came after.
-    """
+    """One endpoint. `call` is method and path, whose path parameters are parameters of the check."""
 
     name: str
     group: str
@@ -70,16 +61,25 @@ class Operation(Struct, frozen=True):
     beta: str | None = None
     takes_body: bool = True
     fills: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults for the body."""
     stores: str | None = None
+    """The body field that asks to store the answer."""
     files: tuple[str, ...] = ()
+    """The form fields that hold files; the first is required. The body then travels as a form."""
     leaves: Leftover | None = None
     waiting: PollPlan | None = None
     shows: Mapping[str, str] = field(default_factory=dict)
+    """Lists to add to the answer, by the name that they get there."""
     adds_to: str | None = None
+    """A list to which the call adds entries, which are removed again."""
     secrets: tuple[str, ...] = ()
+    """Keys, anywhere in the answer, whose text is secret."""
     costly: bool = False
+    """Whether one call costs noticeably."""
     answers_text: bool = False
+    """Whether the answer may be something other than JSON."""
     ended: str = ""
+    """Since when the live platform lacks the operation, and its successor."""
 
     @property
     def method(self) -> str:
@@ -88,13 +88,13 @@ class Operation(Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """The path below the base URL, with holes."""
+        """The path below the base URL, with path parameters."""
         return self.call.partition(" ")[2]
 
     @property
-    def holes(self) -> tuple[str, ...]:
-        """The parameters that the path needs."""
-        return tuple(_HOLE.findall(self.path))
+    def path_parameters(self) -> tuple[str, ...]:
+        """The path parameters."""
+        return tuple(_PATH_PARAMETER.findall(self.path))
 
 
 _RUN = PollPlan(
@@ -301,4 +301,4 @@ _ALL = (
 )
 
 OPERATIONS: Mapping[str, Operation] = {operation.name: operation for operation in _ALL}
-"""Every operation by name, in the order in which the API's reference has them."""
+"""All operations by name, in the order of the API reference."""

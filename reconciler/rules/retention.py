@@ -1,8 +1,8 @@
-"""Retention: which objects that nobody manages are to go once they are old.
+"""Retention rules: which unmanaged objects to delete once they are old.
 
-Files, vector stores and stored completions pile up without anybody declaring them. A rule says
-which, by what they are and how old; plans list them as deletions, and apply removes them under the
-guards of all deletions. What is managed, or is named by what is managed, is never matched.
+Files, vector stores and stored completions accumulate without being declared. A rule selects them
+by properties and age. Plans list them as deletions, and apply removes them under the usual guards.
+Managed objects, and objects that managed ones refer to, never match.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BY = {
     "VectorStore": ("name", "metadata"),
     "ChatCompletion": ("model", "metadata"),
 }
-"""What can be removed, and what each tells of itself besides its age."""
+"""What rules can remove, and the properties of each besides its age."""
 
 _UNLISTED = ("Response", "Conversation")
 
@@ -32,7 +32,7 @@ _PURPOSES = (
 
 
 def flaws(spec: Spec) -> Iterator[RuleProblem]:
-    """What is wrong with a rule, before anything is called."""
+    """Problems of a rule, before any call."""
     if next(iter(references_in(spec)), None) is not None:
         detail = "A rule that removes objects must not depend on references: write a literal value or a variable."
         yield RuleProblem((), "Reference not possible here", detail)

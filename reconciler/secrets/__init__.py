@@ -1,4 +1,5 @@
-"""Where secrets go. Nothing else of the program holds one for longer than the call that brought it."""
+"""Destinations of keys. No other part of the program keeps a key longer than the call that returned
+it."""
 
 from reconciler.secrets.sinks import SinkSet, known_files
 

@@ -1,8 +1,8 @@
-"""Keys handed to a command, such as the client of a secret manager.
+"""Delivers keys to a command, such as the client of a secret manager.
 
-The key goes in on standard input only: arguments and environment can be read by other processes.
-There is no shell. The command does not inherit our own API keys, and what it prints is redacted
-before anybody sees it.
+The key is passed on standard input only, because other processes can read arguments and
+environment. No shell is involved. The command does not inherit our API keys, and its output is
+redacted before it is shown.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ _SHOWN_LINES = 5
 
 
 class Runner(Protocol):
-    """Runs a program to its end, like `subprocess.run`; raises subprocess.TimeoutExpired and
-    OSError.
-    """
+    """Runs a program to completion, like `subprocess.run`. Raises subprocess.TimeoutExpired and
+    OSError."""
 
     def __call__(
         self,
@@ -46,9 +45,8 @@ class Runner(Protocol):
 
 
 class CommandSink:
-    """Commands that run in the root folder. A program with a slash in it is looked for there,
-    others on PATH.
-    """
+    """Runs commands in the root folder. A program name with a slash is relative to it; others are
+    looked up on PATH."""
 
     def __init__(self, root: Path, redactor: Redactor, run: Runner) -> None:
         self._root = root.resolve()
@@ -56,13 +54,12 @@ class CommandSink:
         self._run = run
 
     def check(self, command: Sequence[str]) -> None:
-        """Raise SinkError where there is no such program; nothing is run."""
+        """Raise SinkError if the program does not exist. Runs nothing."""
         self._program(command[0])
 
     def put(self, command: Sequence[str], secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Run the command with the key and a newline on its standard input; gives the receipt.
-        Raises SinkError.
-        """
+        """Run the command with the key and a newline on its standard input, and return the receipt.
+        Raises SinkError."""
         program = self._program(command[0])
         content = secret.reveal().encode() + b"\n"
         try:
@@ -88,14 +85,14 @@ class CommandSink:
         return {"sink": "command", "command": list(command), "digest": digests.digest(content)}
 
     def _program(self, name: str) -> str:
-        place = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot
-        found = shutil.which(place)
-        if found is None:
+        command = str(self._root / name) if os.path.dirname(name) else name  # noqa: PTH120 - "./x" must keep its dot
+        executable = shutil.which(command)
+        if executable is None:
             raise SinkError(
                 f'there is no program "{name}"',
                 hint="install it, or correct the command in write_to",
             )
-        return str(Path(found).absolute())
+        return str(Path(executable).absolute())
 
     def _environment(self) -> dict[str, str]:
         # Credentials may come from variables of any name; the redactor knows all that are in use.
@@ -124,11 +121,12 @@ def run_program(
     stop: Event | None = None,
     permit: Callable[[], None] = lambda: None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program in a session of its own: Ctrl-C does not reach it, and a time-out ends its
-    children too.
+    """Run a program in its own session: Ctrl-C does not reach it, and a timeout also ends its
+    children.
 
-    Once `stop` is set it has a few more seconds to take the key, then it is ended and Interrupted
-    is raised. `permit` is called just before the program gets its input, and raises to prevent that.
+    Once `stop` is set, the program gets a few more seconds to take the key. Then it is ended and
+    Interrupted is raised. `permit` is called just before the program gets its input, and raises to
+    prevent that.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603 - the command is the user's own, and no shell reads it
@@ -147,7 +145,8 @@ def run_program(
 def _talked(
     process: subprocess.Popen[bytes], input: bytes, timeout: float, stop: Event
 ) -> tuple[bytes, bytes]:
-    """What the program said until its end; looks up now and then to see whether the run is stopped."""
+    """The output of the program until it ends. Checks periodically whether the run is being
+    stopped."""
     ends_at, rest = time.monotonic() + timeout, input
     grace_ends_at: float | None = None
     while True:

@@ -1,9 +1,9 @@
-"""Keys in files, readable by their owner alone from the first instant.
+"""Delivers keys to files that only their owner can read, from the moment they exist.
 
-A file of somebody else is never overwritten. Ours is known by a digest: the receipt in the state,
-or the proof that lies beside each key as `.NAME.reconciler`. The proof is written before the key,
-so that a kill between the two, or a lost state, does not leave a key behind that we must then
-refuse to replace. It holds digests and an address, no key.
+Foreign files are never overwritten. Ours are recognised by a digest: in the receipt in the state,
+or in the proof beside each key, `.NAME.reconciler`. The proof is written before the key. If the
+process dies in between, or the state is lost, the key can therefore still be replaced. The proof
+contains digests and an address, no key.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LONGEST_NAME_BYTES = 200  # what systems allow, 255, less what the names beside
 
 class FileSink:
     """Files below a root folder. `known` maps paths, as manifests write them, to digests of what we
-    left there.
+    wrote there.
 
-    `owner` is the stack and environment; with an address it makes the name of a key's owner.
+    `owner` is stack and environment; together with an address it names the owner of a key.
     `permit` is called just before a file is replaced or removed, and raises to prevent that.
     """
 
@@ -49,7 +49,7 @@ class FileSink:
         self._guard = threading.Lock()
 
     def check(self, path: str) -> None:
-        """Raise SinkError where the file could not take a key now; nothing is written."""
+        """Raise SinkError if the file cannot take a key now. Writes nothing."""
         with _explained(path):
             file = self._locate(path)
             self._require_ours(path, file)
@@ -58,7 +58,7 @@ class FileSink:
                 raise SinkError(f'"{path}" cannot be written: {folder} is not a writable folder')
 
     def put(self, path: str, secret: Secret, *, address: Address) -> Mapping[str, Any]:
-        """Write the key and a newline, all or nothing; gives the receipt. Raises SinkError."""
+        """Write the key and a newline atomically, and return the receipt. Raises SinkError."""
         content = secret.reveal().encode() + b"\n"
         owner = self._owner_of(address)
         with self._guard, _explained(path):
@@ -80,13 +80,15 @@ class FileSink:
         return {"sink": "file", "file": path, "digest": mark}
 
     def recall(self, path: str, *, address: Address) -> Secret | None:
-        """The key that the file holds, if the proof beside it says that we wrote just that for this
-        address.
-        """
+        """The key in the file, if the proof beside it says that we wrote it for this address."""
         with self._guard, _explained(path):
             file = self._locate(path)
             content, proof = _content(file), _read_proof(file)
-            known = [item for item in proof.get("digests", ()) if isinstance(item, str)]
+            known = [
+                known_digest
+                for known_digest in proof.get("digests", ())
+                if isinstance(known_digest, str)
+            ]
             if proof.get("owner") != self._owner_of(address) or not any(
                 digests.matches(content, it) for it in known
             ):
@@ -97,9 +99,7 @@ class FileSink:
         return "/".join(part for part in (self._owner, str(address)) if part)
 
     def withdraw(self, path: str, digest: str) -> None:
-        """Remove the file if its content is still what the digest was made of. Raises SinkError
-        where it cannot.
-        """
+        """Remove the file if its content still matches the digest. Raises SinkError on failure."""
         with self._guard, _explained(path):
             try:
                 file = self._locate(path)
@@ -117,9 +117,8 @@ class FileSink:
                 _sync_folder(file.parent)
 
     def abandon(self, path: str) -> None:
-        """Remove what a delivery that was cut short has left: the key that its proof knows, the
-        proof, their drafts.
-        """
+        """Remove what an interrupted delivery left: the key that its proof knows, the proof, and
+        temporary files."""
         with self._guard, _explained(path):
             try:
                 file = self._locate(path)
@@ -199,11 +198,11 @@ def _explained(path: str) -> Iterator[None]:
 
 
 def _require_same_owner(path: str, file: Path, owner: str) -> None:
-    found = _read_proof(file).get("owner", owner)
-    if _content(file) and found != owner:
+    holder = _read_proof(file).get("owner", owner)
+    if _content(file) and holder != owner:
         raise SinkError(
-            f'"{path}" holds the key of {found}, which would be lost',
-            hint=f"choose another file, or delete the file if {found} no longer exists",
+            f'"{path}" holds the key of {holder}, which would be lost',
+            hint=f"choose another file, or delete the file if {holder} no longer exists",
         )
 
 
@@ -222,16 +221,15 @@ def _proof(owner: str, known: list[str]) -> bytes:
 
 def _read_proof(file: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(_content(_proof_of(file)) or b"{}")
+        proof = json.loads(_content(_proof_of(file)) or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return proof if isinstance(proof, dict) else {}
 
 
 def _content(file: Path) -> bytes:
-    """The content of an ordinary file, cut where it is too long to be ours; empty where there is
-    none.
-    """
+    """The content of an ordinary file, truncated if it is too long to be ours; empty if there is
+    none."""
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
             return b""
@@ -257,7 +255,7 @@ def _make_private_folders(folder: Path) -> None:
 
 
 def _replace(file: Path, content: bytes, permit: Callable[[], None]) -> None:
-    """Write a file so that at any instant it is whole, old or new, and never readable to others."""
+    """Write a file atomically, never readable by others."""
     temporary = _temporary_of(file)
     temporary.unlink(missing_ok=True)
     descriptor = os.open(

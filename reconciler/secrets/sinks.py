@@ -1,8 +1,7 @@
-"""Sinks: an API key goes from the API's answer into a file or a command, and is nowhere else.
+"""Sinks: they move a key from the API's answer into a file or a command, and keep no copy.
 
-A target is the `write_to` of a manifest, `{file: PATH}` or `{command: [ARG, …]}`. The receipt of a
-delivery is what the state keeps; it says where the key went and can recognise it, and does not hold
-it.
+A target is the `write_to` of a manifest, `{file: PATH}` or `{command: [ARG, …]}`. The state stores
+the receipt of a delivery. It names the target and recognises the key, and does not contain it.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from reconciler.secrets.files import FileSink
 
 
 class SinkSet:
-    """Every sink there is, behind the `Sinks` protocol. Safe to use from several threads.
+    """All sinks, behind the `Sinks` protocol. Thread-safe.
 
     `root` is the stack's folder: files stay below it, and commands run in it. `known` are the
-    digests that earlier receipts hold, by path (see `known_files`); a file with such a digest is
-    ours to replace. `owner` says whose keys these are, as `stack/environment`: two environments
-    that name the same file must not replace each other's keys. `permit` is called just before a
+    digests of earlier receipts by path (see `known_files`); a file with such a digest is ours to
+    replace. `owner` names the owner of the keys as `stack/environment`: two environments that name
+    the same file must not replace each other's keys. `permit` is called just before a
     file is replaced or removed, and raises to prevent that; give `run` the same.
     """
 
@@ -44,9 +43,7 @@ class SinkSet:
         self._commands = CommandSink(root, redactor, run)
 
     def check(self, target: Spec) -> None:
-        """Raise SinkError where the target could not take a secret now. Writes nothing and runs
-        nothing.
-        """
+        """Raise SinkError if the target cannot take a secret now. Writes and runs nothing."""
         match _shape(target):
             case "file", str(path):
                 self._files.check(path)
@@ -57,7 +54,7 @@ class SinkSet:
         """Deliver the secret and a newline.
 
         The receipt is `{sink: file, file, digest}` or `{sink: command, command, digest}`. Raises
-        SinkError, and then the target has not taken the secret (a command that fails may have).
+        SinkError if the target did not take the secret (a command that fails may have).
         """
         self._redactor.add(secret)
         match _shape(target):
@@ -67,19 +64,17 @@ class SinkSet:
                 return self._commands.put(command, secret, address=address)
 
     def recall(self, target: Spec, *, address: Address) -> Secret | None:
-        """What an earlier `put` for the address left in a file and is there still; commands do not
-        give back.
-        """
+        """The secret of an earlier `put` for the address, if the file still holds it. Commands
+        return nothing."""
         match _shape(target):
             case "file", str(path):
                 return self._files.recall(path, address=address)
         return None
 
     def withdraw(self, target: Spec, receipt: Mapping[str, Any]) -> None:
-        """Remove the file that `put` left, if it still holds what we left. Raises SinkError where
-        it cannot.
+        """Remove the file that `put` wrote, if it is unchanged. Raises SinkError on failure.
 
-        Without a receipt `put` did not come to its end, and what it had written by then is removed.
+        Without a receipt, `put` was interrupted, and what it had written is removed.
         """
         path, digest = receipt.get("file", target.get("file")), receipt.get("digest")
         if isinstance(path, str) and isinstance(digest, str):
@@ -89,14 +84,12 @@ class SinkSet:
 
 
 def known_files(specs: Iterable[Any]) -> dict[str, str]:
-    """Path and digest of every file receipt anywhere below `specs`, such as the `delivered` of all
-    records.
-    """
+    """Path and digest of every file receipt below `specs`, such as the `delivered` of all records."""
     return {receipt["file"]: receipt["digest"] for spec in specs for receipt in _receipts_in(spec)}
 
 
 def digests_in(specs: Iterable[Any]) -> Iterator[str]:
-    """The digest of every receipt anywhere below `specs`, of files and of commands."""
+    """The digest of every receipt below `specs`, of files and of commands."""
     return (
         receipt["digest"] for spec in specs for receipt in _receipts_in(spec, ("file", "command"))
     )
@@ -107,11 +100,11 @@ def _receipts_in(value: Any, sinks: Collection[str] = ("file",)) -> Iterator[Map
         sink = value.get("sink")
         if sink in sinks and sink in value and "digest" in value:
             yield value
-        for item in value.values():
-            yield from _receipts_in(item, sinks)
+        for element in value.values():
+            yield from _receipts_in(element, sinks)
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _receipts_in(item, sinks)
+        for element in value:
+            yield from _receipts_in(element, sinks)
 
 
 def _shape(target: Spec) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 FILE = Path(__file__).parent / "endpoints.csv"
-_HOLE = re.compile(r"\{\w+\}")
+_PATH_PARAMETER = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Endpoint:
 
 def form_of(call: str) -> str:
     """`GET /files/{id}` and `GET /files/{file_id}` are one: `GET /files/{}`."""
-    return _HOLE.sub("{}", call)
+    return _PATH_PARAMETER.sub("{}", call)
 
 
 @cache
@@ -56,7 +56,7 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
 def _by_length() -> dict[tuple[str, int], list[tuple[re.Pattern[str], Endpoint]]]:
     found: dict[tuple[str, int], list[tuple[re.Pattern[str], Endpoint]]] = {}
     for endpoint in sorted(all_endpoints(), key=lambda one: one.path.count("{")):
-        pattern = re.compile(_HOLE.sub("[^/]+", endpoint.path))
+        pattern = re.compile(_PATH_PARAMETER.sub("[^/]+", endpoint.path))
         found.setdefault((endpoint.method, endpoint.path.count("/")), []).append(
             (pattern, endpoint)
         )

@@ -50,14 +50,14 @@ class MemoryReader(StateReader):
         self,
         kind: Kind,
         project: str | None,
-        within: Parent = (),
+        parent: Parent = (),
         *,
-        enough: frozenset[str] | None = None,
-        anew: bool = False,
+        only_ids: frozenset[str] | None = None,
+        fresh: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
         """The objects of a kind in a project, or the error that the kind has."""
-        del enough, anew, is_optional
+        del only_ids, fresh, is_optional
         self.asked.append(kind.name)
         if kind.name in self._refuses:
             raise self._refuses[kind.name]
@@ -66,7 +66,7 @@ class MemoryReader(StateReader):
             for live in self._objects
             if live.kind is kind
             and live.project == project
-            and kind.parent_and_id(live.id)[0] == within
+            and kind.parent_and_id(live.id)[0] == parent
         ]
 
     def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:

@@ -48,7 +48,7 @@ class Row(NamedTuple):
     writes: Sequence[Write]
     entries: Sequence[AuditEntry]
     ours: set[str]
-    places_told: bool = False
+    projects_reported: bool = False
 
 
 ROWS = [
@@ -97,7 +97,7 @@ ROWS = [
             entry("b", "rl-1", type="rate_limit.updated", project="proj_b"),
         ],
         {"a"},
-        places_told=True,
+        projects_reported=True,
     ),
     Row(
         "the same id in two projects, where they do not",
@@ -113,22 +113,22 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.what for row in ROWS])
 def test_attribution(row: Row) -> None:
-    ours = attribute(row.entries, row.writes, KINDS, places_told=row.places_told)
+    ours = attribute(row.entries, row.writes, KINDS, projects_reported=row.projects_reported)
     assert set(ours) == row.ours
 
 
 def test_a_write_notes_how_late_its_entry_is() -> None:
-    (write,) = noted([entry("a", at=NOW + 1)], [wrote()], KINDS, places_told=False)
+    (write,) = noted([entry("a", at=NOW + 1)], [wrote()], KINDS, projects_reported=False)
     assert write.noted_after == 1
 
 
 def test_a_write_without_an_entry_notes_nothing() -> None:
-    (write,) = noted([], [wrote()], KINDS, places_told=False)
+    (write,) = noted([], [wrote()], KINDS, projects_reported=False)
     assert write.noted_after is None
 
 
 def test_one_entry_is_noted_for_one_write() -> None:
-    writes = noted([entry("a")], [wrote(), wrote()], KINDS, places_told=False)
+    writes = noted([entry("a")], [wrote(), wrote()], KINDS, projects_reported=False)
     assert [write.noted_after for write in writes] == [0, None]
 
 
@@ -168,7 +168,7 @@ def test_entries_in_one_project_prove_nothing() -> None:
 def test_a_write_is_surely_in_a_window_that_begins_well_before_it(
     since: float, is_told: bool
 ) -> None:
-    assert wrote().is_told_since(since) is is_told
+    assert wrote().is_shown_since(since) is is_told
 
 
 def test_an_entry_has_the_types_that_begin_as_given() -> None:

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from reconciler.state import StateStore
 from reconciler.state.encryption import AgeCipher, Cipher, NoEncryption
 from reconciler.state.remote.embedded import EmbeddedStorage
-from reconciler.state.remote.object_store import ObjectStorage
+from reconciler.state.remote.objects.storage import ObjectStorage
 from reconciler.state.remote.opening import open_log
-from reconciler.state.remote.postgres import PostgresStorage
+from reconciler.state.remote.postgres.storage import PostgresStorage
 from reconciler.state.remote.segments import SegmentLog
 from reconciler.state.remote.storage import LogStorage
 from tests.reliability.scenarios import Files

@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 
-from reconciler.state.remote.object_store import ObjectStorage
-from reconciler.state.remote.postgres import PostgresStorage
+from reconciler.state.remote.objects.storage import ObjectStorage
+from reconciler.state.remote.postgres.storage import PostgresStorage
 
 SHARED_STORAGES: tuple[type[Any], ...] = (PostgresStorage, ObjectStorage)
 

@@ -23,7 +23,7 @@ REPORT = CheckReport(
             Address("Check", "bad", "search"),
             CheckStatus.FAILED,
             "createResponse",
-            place=SourceLocation("m.yaml", 3, 1),
+            location=SourceLocation("m.yaml", 3, 1),
             findings=(CheckFinding("status", HOSTILE), CheckFinding("tokens", "are many")),
             notes=(HOSTILE,),
         ),

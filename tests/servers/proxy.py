@@ -5,8 +5,8 @@
 
         proxy.cut()                      # reset all open connections; new ones work
         proxy.refuse()                   # also close the port, until `restore`
-        proxy.silence()                  # keep connections open and drop every byte, until `restore`
-        proxy.delay(0.03)                # hold each chunk this long in each direction, until `restore`
+        proxy.silence()                  # keep connections and drop every byte, until `restore`
+        proxy.delay(0.03)                # hold each chunk this long each way, until `restore`
         proxy.restore()
 
         lost = proxy.lose_answer(b"PUT /bucket/log/7")

@@ -15,8 +15,8 @@ from reconciler.model.values import Spec
 def plain(value: Any) -> Any:
     """A resolved value as JSON. Secret values stay; they are read when the body is sent."""
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain(element) for key, element in value.items()}
+    return [plain(element) for element in value] if isinstance(value, list | tuple) else value
 
 
 def create_body(

@@ -162,9 +162,9 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], *, workers: int
     raised.
     """
     if len(items) <= 1 or workers <= 1:
-        return [function(item) for item in items]
+        return [function(element) for element in items]
     with ThreadPoolExecutor(max_workers=min(workers, len(items))) as pool:
-        futures = [pool.submit(function, item) for item in items]
+        futures = [pool.submit(function, element) for element in items]
         try:
             return [future.result() for future in futures]
         except BaseException:

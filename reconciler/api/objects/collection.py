@@ -52,7 +52,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
     @cached_property
     def path(self) -> str:
         """The path of the collection, with path parameters."""
-        return self.kind.collection_for(in_project=self.project is not None, within=self.parent)
+        return self.kind.collection_for(in_project=self.project is not None, parent=self.parent)
 
     def call(
         self, name: CallName, id: str = "", *, values: Spec | None = None, **rest: Any
@@ -66,7 +66,7 @@ class CollectionClient(Struct, frozen=True, dict=True):
     def call_action(self, field: Field, value: str, id: str) -> dict[str, Any]:
         """The call that sets a field to a value, such as `activate`; its answer."""
         call = self.kind.filled(
-            field.action_calls[value], in_project=self.project is not None, within=self.parent
+            field.action_calls[value], in_project=self.project is not None, parent=self.parent
         )
         return self.send(*call, id, repeatable=True)
 
@@ -128,9 +128,9 @@ class CollectionClient(Struct, frozen=True, dict=True):
             return
         missing = set(only_ids)
         pages = max(pages, ceil(len(only_ids) / self.kind.page_limit))
-        for number, item in enumerate(items, start=1):
-            missing.discard(self.id_of(item))
-            yield item
+        for number, answer in enumerate(items, start=1):
+            missing.discard(self.id_of(answer))
+            yield answer
             page, rest = divmod(number, self.kind.page_limit)
             if not rest and _ends_early(page, of=pages, missing=len(missing), wanted=len(only_ids)):
                 LOG.info("%s: %s", self.kind.name, _early_end(page, len(missing)))
@@ -139,12 +139,12 @@ class CollectionClient(Struct, frozen=True, dict=True):
     def get(self, id: str = "") -> LiveObject | None:
         """The object with an id, None where the API has none."""
         try:
-            item = self.call("read", id)
+            answer = self.call("read", id)
         except NotFoundError:
             return None
-        if not self.counts(item):
+        if not self.counts(answer):
             return None
-        return self.live({"id": id, **item} if id else item)
+        return self.live({"id": id, **answer} if id else answer)
 
     def remove(self, id: str) -> None:
         """Delete an object, or switch it off if the kind declares that."""
@@ -169,17 +169,17 @@ class CollectionClient(Struct, frozen=True, dict=True):
         method, _, path = template.replace("{collection}", self.path).partition(" ")
         return self.client.request(method, path, ids=dict(self.parent) | {"id": id})
 
-    def counts(self, item: Spec) -> bool:
+    def counts(self, answer: Spec) -> bool:
         """Whether an item of a list is an object of the kind; some lists hold several kinds.
 
         Raises AnswerError where the item does not show that. To skip it would count it as gone.
         """
         if self.kind.calls.listed is None:
             return True
-        is_of_kind = self.kind.calls.listed({**item, **dict(self.parent)})
+        is_of_kind = self.kind.calls.listed({**answer, **dict(self.parent)})
         if is_of_kind is None:
             raise AnswerError(
-                f"{self.kind.name} {item.get('id')}: the answer lacks the fields that tell it "
+                f"{self.kind.name} {answer.get('id')}: the answer lacks the fields that tell it "
                 "from other objects of the list",
                 hint="Nothing is planned. Check the server and any proxy in between, and plan "
                 "again.",
@@ -190,59 +190,59 @@ class CollectionClient(Struct, frozen=True, dict=True):
         """The fields in the path of a call. The API refuses them in the body."""
         return frozenset(parent_fields(self._template(name)[1]))
 
-    def own_id_of(self, item: Spec) -> str:
+    def own_id_of(self, answer: Spec) -> str:
         """The id of an answered object within its parent; AnswerError where it has none."""
         if self.kind.calls.singleton:
             return self.path.rpartition("/")[2]
         id_field = self.kind.calls.id_field
         if not id_field:
-            return id_of(item, what=self.path)
-        id = id_of({"id": item[id_field]} if item.get(id_field) else item, what=self.path)
+            return id_of(answer, what=self.path)
+        id = id_of({"id": answer[id_field]} if answer.get(id_field) else answer, what=self.path)
         # Two spellings of an id would be two objects.
         return str(canonical(self.kind.by_name[id_field].type, id))
 
-    def live(self, item: Spec) -> LiveObject:
+    def live(self, answer: Spec) -> LiveObject:
         """An answer as a live object: with our names of fields, and with the ids in the path.
 
         Fields that hold secrets are dropped even where the API shows them, because the redactor
         does not know those values.
         """
         if self.parent or self.kind.shown_otherwise or self.kind.shows_key:
-            item = self._reshaped(item)
-        id = self.kind.composed_id(self.parent, self.own_id_of(item))
-        return LiveObject(self.kind, id, item, self.project)
+            answer = self._reshaped(answer)
+        id = self.kind.composed_id(self.parent, self.own_id_of(answer))
+        return LiveObject(self.kind, id, answer, self.project)
 
-    def _reshaped(self, item: Spec) -> Spec:
-        attributes = {**item, **dict(self.parent)}
+    def _reshaped(self, answer: Spec) -> Spec:
+        attributes = {**answer, **dict(self.parent)}
         for field in self.kind.shown_otherwise:
             if field.response_key:
                 source = [str(part) for part in undotted(field.response_key)]
-                _copy_value(field.name, source, item, attributes)
+                _copy_value(field.name, source, answer, attributes)
             if field.has_hidden and field.name in attributes:
                 attributes[field.name] = with_hidden(field.type, attributes[field.name], None)
             elif field.takes_secrets:
                 attributes.pop(field.name, None)
-        shown = item.get(self.kind.shows_key) if self.kind.shows_key else None
+        shown = answer.get(self.kind.shows_key) if self.kind.shows_key else None
         if isinstance(shown, str):
-            expires_at = item.get("expires_at")
+            expires_at = answer.get("expires_at")
             attributes[IN_USE] = self.is_in_use(shown)
             now = self.client.http.server_clock()
             attributes[IS_OVER] = isinstance(expires_at, int) and expires_at <= now
         return attributes
 
-    def id_of(self, item: Spec) -> str:
+    def id_of(self, answer: Spec) -> str:
         """The id of an answered object, with its parent."""
-        return self.kind.composed_id(self.parent, self.own_id_of(item))
+        return self.kind.composed_id(self.parent, self.own_id_of(answer))
 
     def _template(self, name: CallName) -> tuple[str, str]:
-        return self.kind.route(name, in_project=self.project is not None, within=self.parent)
+        return self.kind.route(name, in_project=self.project is not None, parent=self.parent)
 
 
-def _copy_value(name: str, path: list[str], item: Spec, attributes: dict[str, Any]) -> None:
+def _copy_value(name: str, path: list[str], answer: Spec, attributes: dict[str, Any]) -> None:
     """Set a field to the value at a path of an answer; leave it unset where that is missing."""
-    parent = value_at(item, path[:-1])
+    parent = value_at(answer, path[:-1])
     if isinstance(parent, Mapping) and path[-1] in parent:
-        if parent[path[-1]] is not None or name not in item:
+        if parent[path[-1]] is not None or name not in answer:
             attributes[name] = parent[path[-1]]
     elif isinstance(attributes.get(name), dict):
         del attributes[name]  # the object around the value, which is no value itself

@@ -158,8 +158,8 @@ class FileSetHandler(FieldHandler):
             for member in (recorded.members if isinstance(recorded, FileSet) else ())
             if member.key in desired_keys and member.file_id not in listed_ids
         ]
-        found = self._read_members(field_write.context.client, live, unlisted)
-        return FileSet((*before.members, *found))
+        members = self._read_members(field_write.context.client, live, unlisted)
+        return FileSet((*before.members, *members))
 
     def _sync(self, field_write: FieldWrite, live: LiveObject, before: FileSet) -> FileSet:
         if not isinstance(field_write.field.type, FileSetType):

@@ -42,8 +42,8 @@ def live_set(items: Iterable[Mapping[str, Any]]) -> FileSet:
     """The members in a list of a store's files. Files that are not ours have their id as key."""
     by_key: dict[str, Member] = {}
     alike: dict[str, Any] = {}
-    for item in sorted(items, key=_preference):
-        member = _member(item, alike)
+    for answer in sorted(items, key=_preference):
+        member = _member(answer, alike)
         if member.key in by_key:
             member = replace(member, key=f"{member.key} ({member.file_id})")
         by_key[member.key] = member
@@ -116,19 +116,22 @@ def _digest(member: Member) -> str | None:
     return member.content.sha256 if member.content else None
 
 
-def _preference(item: Mapping[str, Any]) -> tuple[bool, float, str]:
-    created = item.get("created_at")
+def _preference(answer: Mapping[str, Any]) -> tuple[bool, float, str]:
+    created = answer.get("created_at")
     newest = -float(created) if isinstance(created, int | float) else 0.0
-    return item.get("status") != "completed", newest, str(item.get("id"))
+    return answer.get("status") != "completed", newest, str(answer.get("id"))
 
 
-def _member(item: Mapping[str, Any], alike: dict[str, Any]) -> Member:
+def _member(answer: Mapping[str, Any], alike: dict[str, Any]) -> Member:
     """A member in the list of its store.
 
     Most members have equal options; `alike` shares those, so that large stores take less memory.
     """
-    id, chunking = id_of(item, what="the list of a store's files"), item.get("chunking_strategy")
-    tagged: Any = item.get("attributes") or {}
+    id, chunking = (
+        id_of(answer, what="the list of a store's files"),
+        answer.get("chunking_strategy"),
+    )
+    tagged: Any = answer.get("attributes") or {}
     path, sha256 = tagged.get(PATH_KEY), tagged.get(DIGEST_KEY)
     ours = isinstance(path, str) and isinstance(sha256, str)
     only_ours = ours and len(tagged) == len(_OURS)

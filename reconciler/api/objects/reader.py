@@ -60,12 +60,11 @@ class HttpReader:
         """
         return self._scopes.is_ready(kind, project)
 
-    def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
+    def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
         """Announce calls, so that the remaining time can be estimated.
 
         A parent that is not known yet does not change the route of a call.
         """
-        parent = within
         if not parent and kind.parents:
             parent = tuple((name, "") for name in kind.parents[0])
         for call in calls:
@@ -74,7 +73,7 @@ class HttpReader:
                 handler = self._handlers.of(kind.by_name[call])
                 route = handler.read_route(kind) if handler else None
             else:
-                route = kind.route(call, in_project=project is not None, within=parent)
+                route = kind.route(call, in_project=project is not None, parent=parent)
             if route is not None:
                 self._scopes.http.expect(RateLimitKey(kind.scope.needs_admin_key, *route))
 
@@ -82,32 +81,32 @@ class HttpReader:
         self,
         kind: Kind,
         project: str | None,
-        within: Parent = (),
+        parent: Parent = (),
         *,
-        enough: frozenset[str] | None = None,
-        anew: bool = False,
+        only_ids: frozenset[str] | None = None,
+        fresh: bool = False,
         is_optional: bool = False,
     ) -> tuple[LiveObject, ...]:
         """All objects of a kind in a scope; RetiredError where the server dropped the kind.
 
-        Empty where the API has no list of the kind, and where the parent is gone. `enough` are the
+        Empty where the API has no list of the kind, and where the parent is gone. `only_ids` are the
         only ids that matter, so that the list may end early. Every call sends its own requests.
         """
-        del anew
+        del fresh
         if not kind.calls.listable:
             if kind.retirement:  # without this check, only a create would find out
                 self._retirements.check(kind, self._scopes.client(kind, project))
             return ()
-        collection = self._scopes.collection(kind, project, within)
+        collection = self._scopes.collection(kind, project, parent)
         if kind.calls.singleton:
             live = collection.get()
             return () if live is None else (live,)
-        list_key = (kind.name, project, within)
+        list_key = (kind.name, project, parent)
         try:
             items = list(
                 collection.list(
                     {**kind.list_query, "limit": kind.page_limit},
-                    only_ids=enough,
+                    only_ids=only_ids,
                     pages=self.pages.get(list_key, 1),
                     attempts=_OPTIONAL_ATTEMPTS if is_optional else None,
                 )
@@ -118,22 +117,22 @@ class HttpReader:
             )
             if explained is not error:
                 raise explained from error
-            if within and isinstance(error, NotFoundError):
+            if parent and isinstance(error, NotFoundError):
                 return ()  # the parent is gone, and its objects with it
             raise
         # An answered list proves that the kind exists: later 404s are of single objects.
         self._retirements.seen(kind)
-        self._note_pages(list_key, ceil(len(items) / kind.page_limit), is_whole=enough is None)
-        return tuple(collection.live(item) for item in items if collection.counts(item))
+        self._note_pages(list_key, ceil(len(items) / kind.page_limit), is_whole=only_ids is None)
+        return tuple(collection.live(answer) for answer in items if collection.counts(answer))
 
     def newest(
-        self, kind: Kind, project: str | None, within: Parent = ()
+        self, kind: Kind, project: str | None, parent: Parent = ()
     ) -> tuple[LiveObject, ...]:
         """The first page of a list: the objects that were created last."""
-        collection = self._scopes.collection(kind, project, within)
+        collection = self._scopes.collection(kind, project, parent)
         query: dict[str, str | int] = {**kind.list_query, "limit": kind.page_limit}
         items = islice(collection.list(query), kind.page_limit)
-        return tuple(collection.live(item) for item in items if collection.counts(item))
+        return tuple(collection.live(answer) for answer in items if collection.counts(answer))
 
     def _note_pages(self, list_key: ListKey, pages: int, *, is_whole: bool) -> None:
         if pages > 1 and (is_whole or pages > self.pages.get(list_key, 1)):
@@ -142,10 +141,10 @@ class HttpReader:
             self.pages.pop(list_key, None)
 
     def get(
-        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+        self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """One object, None where the API has none. Every call sends its own requests."""
-        del anew
+        del fresh
         parent, own_id = kind.parent_and_id(id)
         if not kind.readable_singly:
             listed = self.list(kind, project, parent)

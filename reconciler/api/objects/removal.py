@@ -48,7 +48,7 @@ def delete_job_product(context: ChangeContext, live: LiveObject) -> None:
     job = live.kind.job
     if job is None or not job.product:
         return
-    product = job.found(live.attributes).get(job.product)
+    product = job.final_results(live.attributes).get(job.product)
     if product is None:
         return
     method, _, path = job.remove_product.partition(" ")

@@ -217,9 +217,9 @@ def _post(context: ChangeContext, body: Spec, spec: Spec, form: Form | None) -> 
 
 def _item_with(items: Any, body: Spec) -> dict[str, Any]:
     """The item of an answered list that has all the values sent; empty where none has."""
-    for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict) and all(value in item.values() for value in body.values()):
-            return item
+    for answer in items if isinstance(items, list) else ():
+        if isinstance(answer, dict) and all(value in answer.values() for value in body.values()):
+            return answer
     return {}
 
 

@@ -128,10 +128,10 @@ def _matches(entry: str, host: str, port: int) -> bool:
         return True
     entry = entry.rpartition("://")[2]
     address, network = _address(host), _network(entry)
-    if network is None and (found := re.fullmatch(r"(.+):(\d+)", entry)):
-        if int(found[2]) != port:
+    if network is None and (match := re.fullmatch(r"(.+):(\d+)", entry)):
+        if int(match[2]) != port:
             return False
-        entry = found[1]
+        entry = match[1]
         network = _network(entry)
     if network is not None:
         return address is not None and address in network
@@ -141,9 +141,9 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     with suppress(ValueError):
-        found = ipaddress.ip_address(host.strip("[]"))
-        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-        return mapped or found
+        address = ipaddress.ip_address(host.strip("[]"))
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return mapped or address
     return None
 
 

@@ -94,7 +94,10 @@ class OrganizationCheck:
             )
 
     def _refused_by_server(self, error: ApiError) -> OrganizationError:
-        named = " and ".join(item.whose for item in self._expected) or "OPENAI_ORG_ID is set"
+        named = (
+            " and ".join(organization.whose for organization in self._expected)
+            or "OPENAI_ORG_ID is set"
+        )
         return OrganizationError(
             f"{named}, and the API refuses the key: {error}",
             hint="Use keys of that organization, or correct `organization` in the stack file.",

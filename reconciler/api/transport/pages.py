@@ -52,7 +52,7 @@ def each_page(
     for _ in range(max_pages):
         envelope = fetch(parameters)
         data = envelope.get("data")
-        if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
             raise AnswerError(f"The list {what} has no list of objects in its answer.")
         has_more = envelope.get("has_more") is True
         yield data, has_more

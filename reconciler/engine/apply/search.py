@@ -90,7 +90,7 @@ class ObjectSearch:
         # For one object a list costs as much as a read, or more.
         if len(wanted) < 2 or not kind.calls.listable or not kind.readable_singly:
             return self.read(address, kind, id)
-        live = self._lists.find(kind, address.project, parent, id, enough=wanted)
+        live = self._lists.find(kind, address.project, parent, id, only_ids=wanted)
         if live is None:
             # It may only be missing from the pages that were read.
             return self.read(address, kind, id)
@@ -122,6 +122,8 @@ class ObjectSearch:
             now = self._consistency.clock()
             remaining = [attempt.seconds_to_show(seconds, now=now) for attempt in criteria.attempts]
             seconds = max(remaining, default=0.0)
+        # Lists and single reads lag behind writes by seconds, so absence proves nothing before the
+        # window ends.
         reason = f"looking for {criteria.address}, whose create had no clear answer"
         for _ in self._consistency.poll(reason, seconds):
             live = self.find(criteria)
@@ -189,6 +191,7 @@ class ObjectSearch:
     ) -> LiveObject | None:
         kind = criteria.kind
         mark = self._ownership.mark(criteria.address)
+        # The mark is part of the create request, so it identifies our object beyond doubt.
         marked = [live for live in candidates if live.mark == mark]
         if kind.job is not None:
             # Earlier jobs of the address keep its mark, so inputs and age have to match too.
@@ -247,27 +250,27 @@ class _SharedLists:
         self._lists: dict[_ListKey, _SharedList] = {}
 
     def read(
-        self, kind: Kind, project: str | None, within: Parent = (), *, share: bool = False
+        self, kind: Kind, project: str | None, parent: Parent = (), *, share: bool = False
     ) -> Sequence[LiveObject]:
         """All objects of a kind in a scope and parent; `share` accepts a shared list."""
         if not share and (kind.readable_singly or not kind.always_exists):
-            return self._reader.list(kind, project, within)
-        return self._shared(kind, project, within).objects
+            return self._reader.list(kind, project, parent)
+        return self._shared(kind, project, parent).objects
 
     def find(
-        self, kind: Kind, project: str | None, within: Parent, id: str, *, enough: frozenset[str]
+        self, kind: Kind, project: str | None, parent: Parent, id: str, *, only_ids: frozenset[str]
     ) -> LiveObject | None:
-        """One of some objects from a shared list, which may end once it has shown `enough`."""
-        return self._shared(kind, project, within, enough).by_id.get(id)
+        """One of some objects from a shared list, which may end once it has shown `only_ids`."""
+        return self._shared(kind, project, parent, only_ids).by_id.get(id)
 
     def _shared(
         self,
         kind: Kind,
         project: str | None,
-        within: Parent,
-        enough: frozenset[str] | None = None,
+        parent: Parent,
+        only_ids: frozenset[str] | None = None,
     ) -> _SharedList:
-        key = (kind.name, project, within, enough)
+        key = (kind.name, project, parent, only_ids)
         # One lock for each list: threads that need the same list wait for one read of it.
         with self._guard:
             lock = self._locks.setdefault(key, Lock())
@@ -275,7 +278,7 @@ class _SharedLists:
             shared = self._lists.get(key)
             if shared is None or not shared.read_at <= self._clock() <= shared.expires_at:
                 began = self._clock()
-                objects = self._reader.list(kind, project, within, enough=enough)
+                objects = self._reader.list(kind, project, parent, only_ids=only_ids)
                 now = self._clock()
                 # Rate limits can stretch a list to minutes. It must not expire as it arrives.
                 expires_at = now + max(self.max_age_seconds, _READ_TIMES * (now - began))

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from reconciler.engine.binding.attempts import CreateAttempt
-from reconciler.engine.binding.matcher import Matcher, is_gone, member_ids
+from reconciler.engine.binding.claims import member_ids
+from reconciler.engine.binding.matcher import Matcher
+from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.model.address import Address
 from reconciler.model.resource import LiveObject
 
@@ -37,6 +39,8 @@ def find_leftovers(matcher: Matcher) -> Leftovers:
     abandoned: list[tuple[Address, LiveObject]] = []
     copies: list[tuple[Address, LiveObject]] = []
     for address, live in _unbound_marked(matcher):
+        # Abandoned objects are deleted by the plan. Copies are only reported, since somebody may
+        # use them.
         kept = abandoned if matcher.marks.is_abandoned(address, live) else copies
         kept.append((address, live))
     return Leftovers(
@@ -49,15 +53,18 @@ def find_leftovers(matcher: Matcher) -> Leftovers:
 
 def unmanaged_objects(matcher: Matcher, leftovers: Leftovers) -> Iterator[LiveObject]:
     """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
+    # Files and keys that belong to a managed object are managed through it.
     copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
     listed = [live for objects in matcher.live.listed.values() for live in objects.values()]
-    members = matcher.members | matcher.delivered_keys
+    members = matcher.claims.members | matcher.claims.delivered_keys
     for live in listed:
         members |= set(member_ids(live.own_calls.values()))
     for live in listed:
         has_our_mark = matcher.ownership.address(live.mark) is not None
         is_copy = (live.kind.name, live.id) in copies
-        is_ours = live.id in members or matcher.is_claimed(live) or (has_our_mark and not is_copy)
+        is_ours = (
+            live.id in members or matcher.claims.is_claimed(live) or (has_our_mark and not is_copy)
+        )
         is_builtin = (
             live.kind.always_exists or live.kind.read_only_reason(live.attributes) is not None
         )
@@ -72,15 +79,18 @@ def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
     """
     for address, objects in matcher.marks.items():
         for live in objects:
-            if not matcher.is_claimed(live) and (live.kind.job is None or live.runs):
+            if not matcher.claims.is_claimed(live) and (live.kind.job is None or live.runs):
                 yield address, live
 
 
 def _created_for_nothing(matcher: Matcher) -> Iterator[tuple[Address, LiveObject | None]]:
     ownership = matcher.ownership
     for address in ownership.unfinished:
+        # Such an address was bound, or its record decides.
         if address in matcher.declared or address in matcher.records:
             continue
+        # Even without an object, the unfinished journal entry has to be closed: yield the address
+        # alone.
         created = _all_created(matcher, address, ownership.create_attempts.get(address, ()))
         if created:
             yield from ((address, live) for live in created)
@@ -93,9 +103,11 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
     for address, attempts in matcher.ownership.create_attempts.items():
         if address not in matcher.declared and address not in matcher.records:
             continue
-        wanted = matcher.wanted.get(address)
+        wanted = matcher.keys.wanted.get(address)
         if wanted is None and address in matcher.declared:
             continue  # not known yet what is wanted, so any of them may be it
+        # The journal stores the natural key of each attempt. If it differs from what is wanted now,
+        # the manifest was edited in between.
         earlier = [
             attempt for attempt in attempts if attempt.identity and attempt.identity != wanted
         ]
@@ -116,11 +128,12 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         live
         for live in matcher.live.objects(address.kind, address.project)
         if live.mark is None
-        and not matcher.is_claimed(live)
+        and not matcher.claims.is_claimed(live)
         and not is_gone(live)
-        and matcher.is_free(live, address)
+        and matcher.keys.is_free(live, address)
         and attempt.can_have_made(live)
     ]
+    # An answered create names its object, which needs no further evidence.
     if attempt.id is not None:
         return free
     # Whatever is returned here gets deleted, so an object without a creation time is left alone.
@@ -130,6 +143,6 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         if attempt.identity
         and attempt.identity in live.kind.identities(live.attributes)
         and live.attributes.get("created_at") is not None
-        and live.id not in matcher.members
+        and live.id not in matcher.claims.members
     ]
     return alike if len(alike) == 1 else []

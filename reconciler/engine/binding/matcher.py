@@ -1,28 +1,28 @@
-"""Binding addresses to objects: which live object is which resource.
+"""Binds addresses to objects: decides which live object belongs to which resource.
 
-In this order: the id in our state; the id that the manifest says to adopt; our mark on the object, where it proves
-anything (see `marks`); an unfinished journal entry; for objects that exist by themselves, the natural key. Any other
-object with the same natural key belongs to somebody else until the manifest or the command line says `adopt`. That is
-an error (see `conflicts`), and never a silent second object.
+The evidence is considered in this order: the id in our state; the id that the manifest adopts; our mark on the object,
+as far as it proves anything (see `marks`); an unfinished journal entry; for objects that exist by themselves, the
+natural key. Any other object with the same natural key is foreign until the manifest or the command line says `adopt`.
+It causes an error (see `conflicts`), never a silent second object.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct
 
 from reconciler.engine.binding import conflicts
+from reconciler.engine.binding.claims import Claims
 from reconciler.engine.binding.marks import Marks
+from reconciler.engine.binding.natural_keys import NaturalKeys, is_gone
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.scope import LiveState
 from reconciler.model.address import Address
 from reconciler.model.diagnostic import Diagnostic
-from reconciler.model.kind import OnRemove, Removal, TerminalState
 from reconciler.model.resource import LiveObject, Record, Resource
-from reconciler.model.values import FileSet, Spec
+from reconciler.model.values import Spec
 
 
 class BindingSource(StrEnum):
@@ -43,23 +43,23 @@ class Binding(Struct, frozen=True):
     source: BindingSource = BindingSource.NOT
     record: Record | None = None
     renamed_from: Address | None = None
-    """The address under which the record is stored, where the resource has another one now."""
+    """The address under which the record is stored, if it differs from that of the resource."""
     ended: LiveObject | None = None
-    """The recorded object, where it still shows but has come to its end. It is not bound."""
+    """The recorded object, if it is still listed but has ended. It is not bound."""
     replacement: LiveObject | None = None
-    """The object that an interrupted replacement created: it follows `live`."""
+    """The object that an interrupted replacement created: the successor of `live`."""
     left: Address | None = None
-    """The recorded address in another project that the resource is renamed from. Objects cannot move with it."""
+    """The recorded address in another project from which the resource was renamed. Objects cannot move along."""
 
 
 Match = tuple[LiveObject, BindingSource]
 
 
 class Matcher:
-    """Binds resources one after the other, so that no object is given to two of them.
+    """Binds resources one after the other. No object is bound twice.
 
-    Construct it once all lists are read. `bind` each resource in dependency order; afterwards `leftovers` reads here
-    what no resource was bound to.
+    Create it once all lists are read, and `bind` each resource in dependency order. Afterwards, `leftovers` finds here
+    which objects were bound to no resource.
     """
 
     def __init__(
@@ -69,88 +69,58 @@ class Matcher:
         declared: Mapping[Address, Resource],
         project_id: Callable[[str | None], str | None],
     ) -> None:
-        """`project_id` gives the id of a project by its name."""
-        options = inputs.options
+        """`project_id` returns the id of a project by its name."""
         self.live = live
-        self.records = records = inputs.records
+        self.records = inputs.records
         self.ownership = inputs.ownership
         self.declared = declared
         self.diagnostics: list[Diagnostic] = []
-        self.contested: dict[Address, Address] = {}
-        """Resources whose object is recorded for an address that no manifest declares any more: that address."""
-        self.wanted: dict[Address, Spec | None] = {}
-        """The natural key that each resource asked for, where its spec is known so far."""
-        self._adopts_all = options.adopt
-        self._destroying = options.destroy
-        self._project_id = project_id
-        self._moved = inputs.moved
         self.marks = Marks(
             live,
-            records,
+            inputs.records,
             inputs.ownership,
             declared=declared.keys(),
             state_is_new=inputs.state_is_new,
         )
         self.taken = dict(self.marks.taken())
-        """Recorded addresses whose objects another owner has marked since: the address it names, None elsewhere."""
-        # A record whose object was taken has no claim on it, but still one on the objects that it superseded.
-        self._claimed = {
-            (address.kind, address.project, id): address
-            for address, record in records.items()
-            for id in (record.deposed if address in self.taken else (record.id, *record.deposed))
-        }
-        self._reserved = {
-            (address.kind, address.project, resource.lifecycle.adopt): address
-            for address, resource in declared.items()
-            if isinstance(resource.lifecycle.adopt, str) and address not in records
-        }
-        self.members = {
-            id for record in records.values() for id in member_ids(record.applied.values())
-        }
-        """The ids of the files in collections of ours."""
-        self.delivered_keys = {
-            str(key.get("key_id"))
-            for record in records.values()
-            for key in record.delivered.values()
-        }
-        self._natural: dict[tuple[str, str | None], dict[tuple[object, ...], list[LiveObject]]] = {}
+        """Recorded addresses whose objects another owner has marked since: its address, or None for another stack."""
+        self.claims = Claims(inputs.records, declared, self.taken)
+        self.keys = NaturalKeys(
+            live, inputs.ownership, self.claims, declared=declared, records=inputs.records
+        )
+        self._adopts_all = inputs.options.adopt
+        self._destroying = inputs.options.destroy
+        self._project_id = project_id
+        self._moved = inputs.moved
 
     def bind(self, resource: Resource, spec: Spec, inputs: str | None = None) -> Binding:
-        """The object of a resource whose completed, resolved spec is `spec`; `inputs` is the digest of a job's."""
+        """Bind a resource. `spec` is completed and resolved; `inputs` is the digest of a job's inputs."""
         address, source = resource.address, self._source(resource)
         left = source if source is not None and self._is_elsewhere(resource, source) else None
         renamed = source if left is None else None
-        self.wanted[address] = resource.kind.identity(spec)
+        self.keys.wanted[address] = resource.kind.identity(spec)
         record = self.records.get(renamed or address)
         stored = self._moved.get(renamed or address, renamed)
         if record is not None and record.address in self.taken:
             if self.taken[record.address] is None:
+                # Another stack manages the object now. A new one would be a second object.
                 self._report_taken(resource, record)
                 return Binding(record=record, renamed_from=stored)
+            # The mark names another address of ours: the record is outdated and proves nothing.
             record = None
         match = self._match(resource, spec, record, renamed, inputs)
         if match is None:
             gone = self.live.find(address.kind, address.project, record.id) if record else None
             return Binding(record=record, renamed_from=stored, ended=gone, left=left)
         live, how = match
-        self._claim(live, address)
-        replacement = (
-            self._replacement(resource, spec, inputs) if how is BindingSource.STATE else None
-        )
+        self.claims.claim(live, address)
+        replacement = None
+        if how is BindingSource.STATE:
+            # Only a recorded object can be the old half of an interrupted replacement.
+            replacement = self._replacement(resource, spec, inputs)
         if replacement is not None:
-            self._claim(replacement, address)
+            self.claims.claim(replacement, address)
         return Binding(live, how, record, stored, replacement=replacement, left=left)
-
-    def is_claimed(self, live: LiveObject) -> bool:
-        """Whether an object is bound or recorded."""
-        return (live.kind.name, live.project, live.id) in self._claimed
-
-    def is_free(self, live: LiveObject, address: Address) -> bool:
-        """Whether no interrupted run created an object for another address, or as a part of another object."""
-        return self.ownership.created_ids.get(live.id, address) == address
-
-    def _claim(self, live: LiveObject, address: Address) -> None:
-        self._claimed[address.kind, address.project, live.id] = address
 
     def _match(
         self,
@@ -160,15 +130,17 @@ class Matcher:
         renamed: Address | None,
         inputs: str | None,
     ) -> Match | None:
-        # Nothing is adopted only to be destroyed.
+        # Do not adopt an object only to destroy it. With a unique key, it is ours without adoption.
         may_adopt = not self._destroying or resource.kind.unique_key
         errors = len(self.diagnostics)
         match = self._by_state(resource, record)
         if match is None and may_adopt:
             match = self._by_adoption(resource)
-        match = (
-            match or self._by_mark(resource, renamed, inputs) or self._by_journal(resource, spec)
-        )
+        if match is None:
+            match = self._by_mark(resource, renamed, inputs)
+        if match is None:
+            match = self._by_journal(resource, spec)
+        # After an error, weaker evidence must not bind another object silently.
         if match is not None or not may_adopt or len(self.diagnostics) > errors:
             return match
         adopt = resource.lifecycle.adopt
@@ -180,18 +152,19 @@ class Matcher:
     # Renamed resources
 
     def _source(self, resource: Resource) -> Address | None:
-        """The address that a resource had before, under the present name of its project."""
+        """The earlier address of a resource, with the present name of its project."""
         source = resource.lifecycle.renamed_from
         if source is None:
             return None
         project = self.ownership.renamed_projects.get(source.project or "", source.project)
         source = Address(source.kind, source.name, project)
+        # A second apply with the same `renamed_from` finds the new record and has nothing to rename.
         return None if source in self.declared or resource.address in self.records else source
 
     def _is_elsewhere(self, resource: Resource, source: Address) -> bool:
-        """Whether a recorded address is in another project than the resource that is renamed from it.
+        """Whether the record of the earlier address is in another project than the resource.
 
-        The ids of the projects decide, not their names. Objects cannot move between projects.
+        Project ids decide, not names. Objects cannot move between projects.
         """
         record, address = self.records.get(source), resource.address
         if record is None or source.project == address.project:
@@ -200,6 +173,8 @@ class Matcher:
         after = self._project_id(address.project)
         if before is not None and after is not None:
             return before != after
+        # Without both ids, where the object is listed decides. Ids of unique-key kinds repeat in every
+        # project, so they prove nothing.
         if resource.kind.unique_key:
             return True
         is_here = self.live.find(address.kind, address.project, record.id) is not None
@@ -220,11 +195,11 @@ class Matcher:
         live = self.live.find(address.kind, address.project, adopt)
         if live is None or is_gone(live):
             return None
-        owner = self._claimed.get((address.kind, address.project, adopt))
+        owner = self.claims.owner_of_id(address, adopt)
         if owner is not None and owner != address:
             self.diagnostics.append(conflicts.already_managed(resource, adopt, owner))
             return None
-        # The mark of a job cannot be changed: it only says who started it.
+        # Metadata of jobs is immutable: their mark only says who started them.
         if self.ownership.is_foreign(live.mark) and resource.kind.job is None:
             self.diagnostics.append(conflicts.foreign(resource, live))
             return None
@@ -242,7 +217,8 @@ class Matcher:
             unbound = [
                 live
                 for live in self.marks.of(address)
-                if not self.is_claimed(live) and not self._is_reserved(live, resource.address)
+                if not self.claims.is_claimed(live)
+                and not self.claims.is_reserved(live, resource.address)
             ]
             candidates = self._trusted(resource, address, unbound, inputs)
             if len(candidates) > 1:
@@ -259,19 +235,21 @@ class Matcher:
     def _trusted(
         self, resource: Resource, address: Address, unbound: list[LiveObject], inputs: str | None
     ) -> list[LiveObject]:
-        """Those of some marked objects whose mark proves that they are the resource's."""
+        """The marked objects whose mark proves that they belong to the resource."""
+        # A job belongs to its inputs: prefer one with the same inputs, else one that still runs.
         if resource.kind.job is not None:
             same = _latest(_with_inputs(unbound, inputs)) or _latest(
                 live for live in unbound if live.runs
             )
             return [same] if same is not None else []
+        # Without any history the state was lost, and the mark is the only evidence there is.
         proved = [live for live in unbound if self.marks.is_proved(address, live)]
         if not proved and not self.marks.has_history(address):
             return unbound
         return proved
 
     def _by_unproved_mark(self, resource: Resource, unbound: list[LiveObject]) -> Match | None:
-        """An object with the mark of an address whose own object is gone: a copy, or the work of a later state."""
+        """An unproved mark of an address whose own object is gone: a copy, or the state is outdated."""
         if len(unbound) == 1 and (resource.lifecycle.adopt is True or self._adopts_all):
             return unbound[0], BindingSource.ADOPTED
         self.diagnostics.append(conflicts.unproved_mark(resource, unbound))
@@ -280,7 +258,7 @@ class Matcher:
     def _job_of_undeclared_address(
         self, resource: Resource, inputs: str | None
     ) -> LiveObject | None:
-        """A job that ran for the same inputs at an address that nothing declares any more: its mark cannot move."""
+        """A job with the same inputs from an address that is no longer declared. Its mark cannot be changed."""
         if resource.kind.job is None:
             return None
         home = (resource.address.kind, resource.address.project)
@@ -289,7 +267,7 @@ class Matcher:
             for address, objects in self.marks.items()
             if (address.kind, address.project) == home and address not in self.declared
             for live in objects
-            if not self.is_claimed(live)
+            if not self.claims.is_claimed(live)
         ]
         return _latest(_with_inputs(free, inputs))
 
@@ -301,7 +279,7 @@ class Matcher:
             return None
         created = [
             live
-            for live in self._candidates(resource, spec)
+            for live in self.keys.candidates(resource, spec)
             if any(attempt.can_have_made(live) for attempt in attempts)
         ]
         if len(created) > 1:
@@ -313,13 +291,15 @@ class Matcher:
         return (created[0], BindingSource.JOURNAL) if created else None
 
     def _replacement(self, resource: Resource, spec: Spec, inputs: str | None) -> LiveObject | None:
+        """The object that an interrupted replacement created beside the recorded one."""
         attempts = self.ownership.create_attempts.get(resource.address)
         if not attempts:
             return None
         marked = [
             live
             for live in self.marks.of(resource.address)
-            if not self.is_claimed(live) and self.ownership.may_have_made(resource.address, live)
+            if not self.claims.is_claimed(live)
+            and self.ownership.may_have_made(resource.address, live)
         ]
         if resource.kind.job is not None:
             created = [
@@ -334,13 +314,13 @@ class Matcher:
     # By natural key
 
     def _by_natural_key(self, resource: Resource, spec: Spec) -> Match | None:
-        candidates = self._candidates(resource, spec)
+        candidates = self.keys.candidates(resource, spec)
         alive = [live for live in candidates if live.kind.terminal_state(live.attributes) is None]
+        # With a unique key there is at most one living object, and nobody else can mean another.
         if resource.kind.unique_key and candidates and len(alive) <= 1:
             return (alive or candidates)[0], BindingSource.NATURAL
         if not candidates:
-            self._report_absent(resource, spec)
-            self._report_nameless(resource, spec)
+            self.diagnostics += self.keys.problems_of_unbound(resource, spec)
             return None
         if len(candidates) > 1:
             same_key = "have the same " + conflicts.key_text(resource, spec)
@@ -355,114 +335,10 @@ class Matcher:
         self.diagnostics.append(conflicts.exists_already(resource, spec, live))
         return None
 
-    def _candidates(self, resource: Resource, spec: Spec) -> list[LiveObject]:
-        """Objects with the natural key of the spec that nobody has, and that are no part of a collection of ours."""
-        return [
-            live
-            for live in self._alike(resource, spec)
-            if not self.is_claimed(live)
-            and not self._is_reserved(live, resource.address)
-            and live.id not in self.members
-            and self.ownership.address(live.mark) is None
-            and self.is_free(live, resource.address)
-        ]
-
-    def _alike(self, resource: Resource, spec: Spec) -> list[LiveObject]:
-        """Every object with the natural key of the spec."""
-        identity = resource.kind.identity(spec)
-        if identity is None:
-            return []
-        home = (resource.address.kind, resource.address.project)
-        if home not in self._natural:
-            index: dict[tuple[object, ...], list[LiveObject]] = defaultdict(list)
-            for live in self.live.objects(*home):
-                if not is_gone(live):
-                    for key in resource.kind.identities(live.attributes):
-                        index[tuple(key.items())].append(live)
-            self._natural[home] = index
-        return self._natural[home].get(tuple(identity.items()), [])
-
-    def _is_reserved(self, live: LiveObject, address: Address) -> bool:
-        """Whether the manifest of another address names an object by its id."""
-        return self._reserved.get((live.kind.name, live.project, live.id), address) != address
-
-    # Errors
-
     def _report_taken(self, resource: Resource, record: Record) -> None:
         live = self.live.find(record.address.kind, record.address.project, record.id)
         if live is not None and not self._destroying:
             self.diagnostics.append(conflicts.foreign(resource, live))
-
-    def _report_absent(self, resource: Resource, spec: Spec) -> None:
-        kind = resource.kind
-        home = (resource.address.kind, resource.address.project)
-        listed = self.live.objects(*home)
-        # The API makes the rows of a new project by itself, a moment later; nobody makes people and their keys.
-        is_complete = bool(listed) or (
-            kind.removal is not Removal.RESTORE and self.live.was_listed(*home)
-        )
-        owner = self._owner_of_alike(resource, spec)
-        if owner is not None and owner in self.declared:
-            self.diagnostics.append(conflicts.declared_twice(resource, spec, self.declared[owner]))
-        elif owner is not None:
-            self.contested[resource.address] = owner
-            self.diagnostics.append(conflicts.bound_elsewhere(resource, spec, owner))
-        elif kind.always_exists and is_complete and kind.identity(spec) is not None:
-            self.diagnostics.append(conflicts.absent(resource, spec, listed))
-
-    def _report_nameless(self, resource: Resource, spec: Spec) -> None:
-        """Report objects that may be the resource, where no answer shows the natural key any more."""
-        kind = resource.kind
-        if kind.identify is not None or kind.always_exists or kind.identity(spec) is None:
-            return
-        listed = self.live.objects(resource.address.kind, resource.address.project)
-        # Where other objects show their names, one without a name is simply one that nobody named.
-        if any(all(live.shows(name) for name in kind.natural_key) for live in listed):
-            return
-        nameless = [
-            live.id
-            for live in listed
-            if not self.is_claimed(live) and not kind.identities(live.attributes)
-        ]
-        if nameless:
-            self.diagnostics.append(conflicts.nameless(resource, nameless))
-
-    def _owner_of_alike(self, resource: Resource, spec: Spec) -> Address | None:
-        """The address that has the object with the natural key of a spec, where there must not be a second one.
-
-        That is so for kinds that have one object a key, and for an object that loses its declaration and stays.
-        """
-        for live in self._alike(resource, spec):
-            owner = self._claimed.get((live.kind.name, live.project, live.id))
-            if owner is not None and self._keeps_its_object(owner, live):
-                return owner
-        return None
-
-    def _keeps_its_object(self, owner: Address, live: LiveObject) -> bool:
-        other = self.declared.get(owner)
-        if other is not None:
-            # A declaration that has changed asks for another object by now, and lets go of this one.
-            wanted = self.wanted.get(owner) or other.kind.identity(
-                other.kind.fill_defaults(other.spec)
-            )
-            return other.kind.unique_key and wanted in other.kind.identities(live.attributes)
-        record = self.records.get(owner)
-        on_remove = (record.on_remove or live.kind.on_remove) if record is not None else None
-        return live.kind.unique_key or on_remove is OnRemove.RETAIN
-
-
-def is_gone(live: LiveObject) -> bool:
-    """Whether an object still shows, but nothing is left of it."""
-    return live.kind.terminal_state(live.attributes) is TerminalState.GONE
-
-
-def member_ids(values: Iterable[object]) -> Iterator[str]:
-    """The ids of the objects that collections hold."""
-    for value in values:
-        if isinstance(value, FileSet):
-            yield from (
-                member.file_id for member in value.members if isinstance(member.file_id, str)
-            )
 
 
 def _with_inputs(jobs: Iterable[LiveObject], inputs: str | None) -> list[LiveObject]:

@@ -1,9 +1,9 @@
-"""The inverse of a run, as something to plan: what its objects were before it, from the pre-images that it kept.
+"""Plans the inverse of a run from the pre-images that it stored.
 
-A rollback is an ordinary plan of unusual resources. What the run touched is declared as it was right before: with the
-values that the API showed for what we managed, so that a change by hand that the run wrote over comes back too. What
-the run made is declared no more. Everything else stands as it is recorded, to be referred to and guarded, and is left
-alone.
+A rollback is an ordinary plan of unusual resources. Each object that the run changed is declared as
+it was right before, with the values that the API showed for managed fields; so a manual change that
+the run overwrote comes back too. Objects that the run created are no longer declared. All others
+are declared as recorded and stay unchanged.
 """
 
 from __future__ import annotations
@@ -29,31 +29,33 @@ from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec,
 from reconciler.state.runs import PreImage
 
 _OF_WHAT_WAS_THERE = frozenset({Action.UPDATE.value, Action.ADOPT.value, Action.NO_OP.value})
-"""What a run does to an object that exists before anything of it is recorded."""
+"""Actions of a run on an existing object without a record."""
 
 _NOTHING_DONE = frozenset({Reason.GONE.name, Reason.WITH_PROJECT.name})
 
 
 class RunHistory(Struct, frozen=True):
-    """What is known of a run and of the time since. `later` are the pre-images of later runs by their number."""
+    """What is known of a run and of later runs."""
 
     run_id: int
     images: Sequence[PreImage]
+    """The pre-images of the run."""
     later: Mapping[int, Sequence[PreImage]] = field(default_factory=dict)
+    """The pre-images of later runs, by run number."""
 
 
 class RollbackTarget(Struct, frozen=True):
-    """The resources to plan for a rollback. Only `touched` addresses may change; `released` are to be let go.
-
-    `obstacles` are errors that are known without looking at anything live.
-    """
+    """The resources to plan for a rollback."""
 
     run_id: int
     resources: tuple[Resource, ...]
     changed_by_run: frozenset[Address]
+    """The only addresses that the rollback may change."""
     to_release: frozenset[Address]
+    """Addresses whose objects are restored and then forgotten."""
     warnings: tuple[Diagnostic, ...] = ()
     obstacles: tuple[Diagnostic, ...] = ()
+    """Errors that are known without live state."""
 
 
 def rollback_target(
@@ -63,7 +65,10 @@ def rollback_target(
     *,
     begun: Collection[Address] = (),
 ) -> RollbackTarget:
-    """What has to be declared to undo a run, given what is recorded now; `begun` are changes that never ended."""
+    """The resources that undo a run, given the current records; `begun` are changes that never
+    ended."""
+    # The first image per address is from before the run. A replacement keeps a second one in
+    # between.
     images = _first_images(history.images, kinds)
     links = _links(history, images, records, kinds)
     resources: dict[Address, Resource] = {}
@@ -76,6 +81,8 @@ def rollback_target(
         former = _former(image, records, kinds[image.address.kind])
         if former is not None:
             resources[former.address] = _relinked(former, links)
+    # All other records are declared as they are, so that references and guards see them, and
+    # nothing of them changes.
     standing = (
         _standing(record, kinds[address.kind])
         for address, record in records.items()
@@ -100,14 +107,16 @@ def rollback_target(
 def as_rollback(
     plan: Plan, before: RollbackTarget, records: Mapping[Address, Record], kinds: Mapping[str, Kind]
 ) -> Plan:
-    """The plan of these resources as the rollback: its changes with their reasons, all else to be left alone."""
+    """The plan of these resources as a rollback: changed reasons, and everything else untouched."""
     changes = [
         _rolled_back(change, is_released=change.address in before.to_release)
         for change in plan.changes
         if change.address in before.changed_by_run and change.reason is not Reason.LEFT_BEHIND
     ]
+    # `None` keeps warnings about the rollback as a whole.
     pending = {None, *(change.address for change in changes if change.is_change)}
     planned = {change.address for change in changes}
+    # A record that moves must not be reported a second time under its former address.
     planned |= {change.renamed_from for change in changes if change.renamed_from}
     untouched = [
         of_record(kinds[address.kind], record, Reason.UNTOUCHED)
@@ -120,20 +129,20 @@ def as_rollback(
         drift=tuple(drift for drift in plan.drift if drift.address in before.changed_by_run),
         rollback_of=before.run_id,
         diagnostics=(
-            *(item for item in before.warnings if item.address in pending),
+            *(warning for warning in before.warnings if warning.address in pending),
             *plan.diagnostics,
         ),
     )
 
 
 def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> Iterator[Diagnostic]:
-    """What the plan of a rollback cannot bring back: archived projects, and what was in them.
+    """Errors for what a rollback cannot restore: archived projects and their contents.
 
-    `projects` are the names of those that exist without being managed.
+    `projects` are the names of existing unmanaged projects.
     """
     homes = {
         *projects,
-        *(item.address.name for item in before.resources if item.kind.defines_project),
+        *(resource.address.name for resource in before.resources if resource.kind.defines_project),
     }
     for change in plan.changes:
         if change.action is Action.CREATE and change.removal is Removal.ARCHIVE:
@@ -156,11 +165,11 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
 
 
 def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
-    """The local files whose bytes a change has to upload."""
+    """The local files whose content a change has to upload."""
     values = {**change.restored, **change.desired}
-    for item in kind.fields:
-        value = values.get(item.name)
-        if isinstance(item.type, LocalFileType) and isinstance(value, LocalFile):
+    for declared in kind.fields:
+        value = values.get(declared.name)
+        if isinstance(declared.type, LocalFileType) and isinstance(value, LocalFile):
             if change.action in (Action.CREATE, Action.REPLACE):
                 yield value
         elif isinstance(value, FileSet) and change.action in (
@@ -168,8 +177,9 @@ def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
             Action.REPLACE,
             Action.UPDATE,
         ):
-            one_by_one = change.action is Action.UPDATE and isinstance(item.type, FileSetType)
-            stays = _contents(change.before.get(item.name)) if one_by_one else {}
+            # A collection is updated file by file. A bundle is always uploaded as a whole.
+            one_by_one = change.action is Action.UPDATE and isinstance(declared.type, FileSetType)
+            stays = _contents(change.before.get(declared.name)) if one_by_one else {}
             yield from (file for key, file in _contents(value).items() if key not in stays)
 
 
@@ -181,7 +191,7 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
 
     What a job has done is done: a rollback stops one that the run started, and starts none.
     """
-    found: dict[Address, PreImage] = {}
+    first: dict[Address, PreImage] = {}
     for image in images:
         undoes_nothing = image.reason in {
             *_NOTHING_DONE,
@@ -194,8 +204,8 @@ def _first_images(images: Sequence[PreImage], kinds: Mapping[str, Kind]) -> dict
             and image.action != Action.CREATE
         )
         if image.address.kind in kinds and not undoes_nothing and not is_rerun:
-            found.setdefault(image.address, image)
-    return found
+            first.setdefault(image.address, image)
+    return first
 
 
 def _is_released(image: PreImage, kind: Kind) -> bool:
@@ -221,7 +231,7 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
     address = record.address if record else image.address
     spec = _spec(kind, asked, image)
     lifecycle = Lifecycle(
-        prevent_destroy=any(item.prevent_destroy for item in (record, now) if item),
+        prevent_destroy=any(source.prevent_destroy for source in (record, now) if source),
         on_remove=record.on_remove if record else None,
         adopt=image.id if image.action == Action.FORGET and image.id and now is None else False,
         renamed_from=image.address if address != image.address else None,
@@ -236,9 +246,9 @@ def _sendable(kind: Kind, before: Spec) -> dict[str, Any]:
     """The values that an object had, without those that only the server can give it."""
     fields = ((kind.by_name[name], value) for name, value in before.items() if name in kind.by_name)
     return {
-        item.name: value
-        for item, value in fields
-        if item.has_own_calls or is_sendable(item.type, value)
+        declared.name: value
+        for declared, value in fields
+        if declared.has_own_calls or is_sendable(declared.type, value)
     }
 
 
@@ -246,22 +256,24 @@ def _spec(kind: Kind, asked: Spec, image: PreImage) -> dict[str, Any]:
     answered = image.record.answered if image.record else {}
     fields = ((kind.by_name[name], value) for name, value in asked.items() if name in kind.by_name)
     return {
-        item.name: value if item.name in answered else _value_before(item, value, image.before)
-        for item, value in fields
+        declared.name: value
+        if declared.name in answered
+        else _value_before(declared, value, image.before)
+        for declared, value in fields
         if value is not None
     }
 
 
-def _value_before(item: Field, asked: Any, before: Spec) -> Any:
+def _value_before(field: Field, asked: Any, before: Spec) -> Any:
     """The value that a managed field had: as asked, unless the API showed another."""
-    shown = before.get(item.name)
-    if item.readable is Readable.NEVER or (
-        shown is None and (item.readable is not Readable.ALWAYS or item.has_own_calls)
+    shown = before.get(field.name)
+    if field.readable is Readable.NEVER or (
+        shown is None and (field.readable is not Readable.ALWAYS or field.has_own_calls)
     ):
         return asked
-    shown = with_hidden(item.type, shown, asked)
-    left, right = comparable(item.type, asked, diff.default_of(item) if shown is None else shown)
-    if same(left, right) or not (item.has_own_calls or is_sendable(item.type, shown)):
+    shown = with_hidden(field.type, shown, asked)
+    left, right = comparable(field.type, asked, diff.default_of(field) if shown is None else shown)
+    if same(left, right) or not (field.has_own_calls or is_sendable(field.type, shown)):
         return asked
     if isinstance(shown, FileSet):
         return _with_sizes(shown, asked)
@@ -273,10 +285,13 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
     known = _contents(asked)
     return FileSet(
         tuple(
-            replace(item, content=known.get((item.content.path, item.content.sha256), item.content))
-            if item.content
-            else item
-            for item in shown.members
+            replace(
+                member,
+                content=known.get((member.content.path, member.content.sha256), member.content),
+            )
+            if member.content
+            else member
+            for member in shown.members
         )
     )
 
@@ -284,7 +299,9 @@ def _with_sizes(shown: FileSet, asked: Any) -> FileSet:
 def _contents(value: Any) -> dict[tuple[str, str], LocalFile]:
     members = value.members if isinstance(value, FileSet) else ()
     return {
-        (item.content.path, item.content.sha256): item.content for item in members if item.content
+        (member.content.path, member.content.sha256): member.content
+        for member in members
+        if member.content
     }
 
 
@@ -336,9 +353,15 @@ def _rolled_back(change: Change, *, is_released: bool) -> Change:
 
 
 def _letting_go(change: Change) -> Change:
-    """An object that the run took over gets its values back and is ours no more."""
+    """An object that the run adopted gets its values back and is released."""
     gone = change.action is Action.CREATE
-    fields = () if gone else tuple(item for item in change.fields if not item.forces_replacement)
+    fields = (
+        ()
+        if gone
+        else tuple(
+            field_change for field_change in change.fields if not field_change.forces_replacement
+        )
+    )
     return replace(
         change,
         action=Action.FORGET,
@@ -358,14 +381,19 @@ def _links(
     records: Mapping[Address, Record],
     kinds: Mapping[str, Kind],
 ) -> dict[str, str | Reference]:
-    """What stands for an id of former times: a reference to what is rolled back, else the id that it has now.
+    """Replacements for ids in old values: a reference if the object is rolled back too, else its
+    current id.
 
-    Records hold ids, and what was deleted or replaced comes back with another one.
+    Old values contain ids, and objects that were deleted or replaced come back with new ones.
     """
     links: dict[str, str | Reference] = {}
-    for image in (*images.values(), *(item for later in history.later.values() for item in later)):
+    for image in (
+        *images.values(),
+        *(later_image for later in history.later.values() for later_image in later),
+    ):
         address = image.record.address if image.record else image.address
         kind = kinds.get(address.kind)
+        # Such objects keep their ids through deletes and creates.
         if image.id is None or kind is None or kind.always_exists or kind.calls.singleton:
             continue
         own_id = kind.parent_and_id(image.id)[1]
@@ -377,14 +405,16 @@ def _links(
 
 
 def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resource:
+    # A resource that referred to itself would be a cycle.
     links = {id: link for id, link in links.items() if link != Reference(resource.address)}
+    # Longest first, because one id can be the prefix of another.
     ids = re.compile("|".join(map(re.escape, sorted(links, key=len, reverse=True))) or "(?!)")
 
     def relink(text: str) -> Any:
         parts, at = [], 0
-        for found in ids.finditer(text):
-            parts += [text[at : found.start()], links[found[0]]]
-            at = found.end()
+        for match in ids.finditer(text):
+            parts += [text[at : match.start()], links[match[0]]]
+            at = match.end()
         kept = [part for part in (*parts, text[at:]) if part != ""]
         if all(isinstance(part, str) for part in kept):
             return "".join(map(str, kept))
@@ -396,7 +426,7 @@ def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resou
 
 
 def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
-    """The value with every text in it changed, paths of local files apart."""
+    """The value with `change` applied to every text except paths of local files."""
     match value:
         case str():
             return change(value)
@@ -407,7 +437,7 @@ def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
         case FileSet(members):
             return FileSet(tuple(_mapped(member, change) for member in members))
         case Mapping():
-            return {key: _mapped(item, change) for key, item in value.items()}
+            return {key: _mapped(element, change) for key, element in value.items()}
         case list() | tuple():
-            return [_mapped(item, change) for item in value]
+            return [_mapped(element, change) for element in value]
     return value

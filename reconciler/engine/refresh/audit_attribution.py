@@ -1,12 +1,14 @@
-"""Which entries of the audit log are our own writes.
+"""Identifies our own writes in the audit log.
 
-An entry does not say which run it is of. So a run remembers its writes, and an entry is taken for one of them where it
-is of such a type, names the object, and lies in the seconds in which the write was on its way. Where the log has more
-of such entries than there were writes, somebody else wrote as well, and none of them is taken for ours. Entries come
-late, so each plan counts anew: one that was taken for ours while ours was still to come is found out when ours comes.
+Entries do not name the run that caused them. So a run remembers its writes. An entry counts as ours
+if its type and object match a write and its time lies within the call. If the log has more such
+entries than there were writes, someone else wrote as well, and none of them counts as ours. Entries
+can be late, so every plan counts again: an entry that was mistaken for ours is recognised once ours
+arrives.
 
-Ids alone do not tell objects apart: those of rate limits are the same in every project. And the project of an entry
-may be the organization's default project, whichever the object is in; it counts only where it has proved true.
+Ids alone do not identify objects: rate limits have the same ids in every project. The project of an
+entry may be the organization's default project instead of the object's. It is used only if it has
+proved to be correct.
 """
 
 from __future__ import annotations
@@ -28,39 +30,39 @@ _ORGANIZATION = "organization"
 
 
 class Write(Struct, frozen=True, rename={"reported_id": "about"}):
-    """One write of a run: of which kind, in which project (its name in the configuration, its id), and when.
-
-    `id` is the object's own. `about` is what its entry names: the object, what it belongs to, or its project; None
-    where that is the organization, whose id nobody tells us. `removes` where the object was gone afterwards. Times are
-    unix seconds of the server. `noted_after` is how many seconds after its beginning the log has an entry that was
-    taken for it; None as long as it shows none.
-    """
+    """One write of a run. Times are unix seconds of the server."""
 
     kind: str
     project: str | None
+    """The name in the configuration."""
     project_id: str | None
     id: str
+    """The object's own id."""
     reported_id: str | None
+    """The id that the entry reports: that of the object, its parent or its project. None for the
+    organization, whose id is unknown."""
     began_at: float
     ended_at: float
     removes: bool = False
+    """Whether the write removed the object."""
     noted_after: float | None = None
+    """The delay in seconds until the entry that counts as this write; None if there is none yet."""
 
-    def is_told_since(self, since: float) -> bool:
-        """Whether its entry is surely among those from a time on, if the log has it.
+    def is_shown_since(self, since: float) -> bool:
+        """Whether a reading from this time on must contain the write's entry, if the log has it.
 
-        Where it may be older, another entry could be taken for it in its absence.
+        If not, another entry could be mistaken for it.
         """
         if self.noted_after is None:
             return self.began_at - AUDIT_CLOCK_SECONDS >= since
         return self.began_at + self.noted_after >= since - _ROUNDING_SECONDS
 
     def was_in_flight(self, at: float) -> bool:
-        """Whether an entry of that time can tell of it."""
+        """Whether an entry of that time can report the write."""
         return self.began_at - AUDIT_CLOCK_SECONDS <= at <= self.ended_at + AUDIT_CLOCK_SECONDS
 
     def may_be_reported_late(self, since: float) -> bool:
-        """Whether its entry may be of that time or later."""
+        """Whether the entry can have that time or a later one."""
         return self.ended_at + AUDIT_CLOCK_SECONDS >= since
 
     @classmethod
@@ -75,30 +77,30 @@ class Write(Struct, frozen=True, rename={"reported_id": "about"}):
         removes: bool,
     ) -> Write:
         """A write of an object with this id."""
-        within, own_id = kind.parent_and_id(id)
-        about: str | None = within[0][1] if within else own_id
+        parent, own_id = kind.parent_and_id(id)
+        reported_id: str | None = parent[0][1] if parent else own_id
         if kind.calls.singleton:
-            about = project_id
-        return cls(kind.name, project, project_id, own_id, about, *times, removes)
+            reported_id = project_id
+        return cls(kind.name, project, project_id, own_id, reported_id, *times, removes)
 
 
 EntryKey = tuple[str, str | None, str | None]
-"""What is counted together: the family of entries, what they are about, and the project where all of them have one."""
+"""Entries are counted by family, reported id and, if entries of the family report it, project."""
 
 Name = tuple[str, str | None]
-"""How an entry tells of an object: as its own ("id"), or as one that has to do with it ("about")."""
+"""How an entry names an object: as its subject ("id"), or anywhere ("about")."""
 
 WritesByEntry = Mapping[str, Sequence[Write]]
-"""For the ids of entries that are ours, the writes that they may tell of."""
+"""By id of an entry that is ours: the writes that it may report."""
 
 
 def has_type(entry: AuditEntry, beginnings: Sequence[str]) -> bool:
-    """Whether an entry is of one of some types, given by what they begin with; of none where there are none."""
+    """Whether an entry's type has one of some prefixes."""
     return entry.type.startswith(tuple(beginnings))
 
 
 def is_removal(entry: AuditEntry) -> bool:
-    """Whether an entry tells that something is gone, and maybe others with it."""
+    """Whether an entry reports a removal, which may include other objects."""
     return entry.type.endswith(REMOVING)
 
 
@@ -107,25 +109,27 @@ def attribute(
     writes: Sequence[Write],
     kinds: Mapping[str, Kind],
     *,
-    places_told: bool,
+    projects_reported: bool,
 ) -> WritesByEntry:
-    """Which entries are ours, and the writes that each may tell of."""
-    indexed = _WriteIndex(writes, kinds, places_told=places_told)
-    found: dict[EntryKey, list[tuple[AuditEntry, Sequence[Write]]]] = defaultdict(list)
+    """The entries that are ours, with the writes that each may report."""
+    indexed = _WriteIndex(writes, kinds, projects_reported=projects_reported)
+    by_entry_key: dict[EntryKey, list[tuple[AuditEntry, Sequence[Write]]]] = defaultdict(list)
     for entry in entries:
-        hits = indexed.of(entry)
-        if len(hits) == 1:
-            ((bucket, hit),) = hits.items()
-            found[bucket].append((entry, hit))
+        matches = indexed.of(entry)
+        # An entry that fits writes of several keys is ambiguous and counts as someone else's.
+        if len(matches) == 1:
+            # Group by key, because the comparison of counts decides whether a group is ours.
+            ((key, writes_of_entry),) = matches.items()
+            by_entry_key[key].append((entry, writes_of_entry))
     ours = [
         pair
-        for bucket, pairs in found.items()
-        if len(pairs) <= indexed.counts[bucket]
+        for key, pairs in by_entry_key.items()
+        if len(pairs) <= indexed.counts[key]
         for pair in pairs
     ]
     # A run works with one key, so of entries that have several makers we do not know which are ours.
     one_maker = len({entry.actor for entry, _ in ours}) == 1
-    return {entry.id: hit for entry, hit in ours} if one_maker else {}
+    return {entry.id: writes_of_entry for entry, writes_of_entry in ours} if one_maker else {}
 
 
 def noted(
@@ -133,42 +137,51 @@ def noted(
     writes: Sequence[Write],
     kinds: Mapping[str, Kind],
     *,
-    places_told: bool,
+    projects_reported: bool,
 ) -> list[Write]:
-    """The writes, each with the time of the entry that may be its own, one entry for each write.
+    """The writes, each with the delay of the entry that may be its own; one entry per write.
 
-    A later reading that begins after such an entry must not take another one for the write.
+    A later reading that starts after this entry must not take another one for the write.
     """
     indexed = _WriteIndex(
-        [write for write in writes if write.noted_after is None], kinds, places_told=places_told
+        [write for write in writes if write.noted_after is None],
+        kinds,
+        projects_reported=projects_reported,
     )
-    found: dict[int, float] = {}
+    delays: dict[int, float] = {}
     for entry in sorted(entries, key=lambda entry: entry.at):
-        for hits in indexed.of(entry).values():
-            free = next((write for write in hits if id(write) not in found), None)
+        for matches in indexed.of(entry).values():
+            # Oldest entry to first free write: equal writes are interchangeable, so the order is
+            # irrelevant.
+            free = next((write for write in matches if id(write) not in delays), None)
             if free is not None:
-                found[id(free)] = entry.at - free.began_at
-    return [replace(write, noted_after=found.get(id(write), write.noted_after)) for write in writes]
+                delays[id(free)] = entry.at - free.began_at
+    return [
+        replace(write, noted_after=delays.get(id(write), write.noted_after)) for write in writes
+    ]
 
 
 def reports_projects(
     entries: Sequence[AuditEntry], writes: Sequence[Write], kinds: Mapping[str, Kind]
 ) -> bool | None:
-    """Whether entries name the projects that their objects are in; None where these ones leave that open.
+    """Whether entries report the projects of their objects; None if these entries do not tell.
 
-    What is done with admin keys may be noted under the default project, whatever it was done to. So only what we wrote
-    in two projects can prove that it is not, and one entry that names another project that it is.
+    Calls with admin keys may be logged under the default project, whatever they changed. Only own
+    writes in two projects can prove the opposite, and one wrong project refutes it.
     """
-    mine = [write for write in writes if write.project_id and not kinds[write.kind].unique_key]
-    written = _WriteIndex(mine, kinds, places_told=False)
+    own_writes = [
+        write for write in writes if write.project_id and not kinds[write.kind].unique_key
+    ]
+    written = _WriteIndex(own_writes, kinds, projects_reported=False)
     pairs = {
         (write.project_id, entry.project_id)
         for entry in entries
-        for hit in written.of(entry).values()
-        for write in hit
+        for writes_of_entry in written.of(entry).values()
+        for write in writes_of_entry
         if entry.resource_id == write.id
     }
     projects = (entry for entry in entries if entry.type.startswith("project."))
+    # Project events name the project twice, which tests the log for free.
     strays = any(entry.project_id not in (None, entry.resource_id) for entry in projects)
     if strays or any(real != named for real, named in pairs):
         return False
@@ -176,38 +189,39 @@ def reports_projects(
 
 
 class _WriteIndex:
-    """Writes, by what the entries name that may tell of them."""
+    """Own writes, indexed by what their entries can name."""
 
     def __init__(
-        self, writes: Sequence[Write], kinds: Mapping[str, Kind], *, places_told: bool
+        self, writes: Sequence[Write], kinds: Mapping[str, Kind], *, projects_reported: bool
     ) -> None:
         self.counts: dict[EntryKey, int] = defaultdict(int)
         self._kinds = kinds
-        self._places_told = places_told
+        self._projects_reported = projects_reported
         scopes: dict[str, set[ScopeType]] = defaultdict(set)
         for kind in kinds.values():
             for type in kind.audit_event_types:
                 scopes[family_of(type)].add(kind.scope)
         self._of_projects = {
-            family for family, found in scopes.items() if found == {ScopeType.PROJECT}
+            family for family, scope_types in scopes.items() if scope_types == {ScopeType.PROJECT}
         }
         self._by_name: dict[tuple[str, Name], list[tuple[EntryKey, Write]]] = defaultdict(list)
         for write in writes:
             self._add(write, kinds[write.kind])
 
     def of(self, entry: AuditEntry) -> Mapping[EntryKey, Sequence[Write]]:
-        """The writes that an entry may tell of, as they are counted."""
-        hits: dict[EntryKey, list[Write]] = defaultdict(list)
+        """The writes that an entry may report, by the key under which they are counted."""
+        matches: dict[EntryKey, list[Write]] = defaultdict(list)
         for name in _names(entry):
-            for bucket, write in self._by_name.get((family_of(entry.type), name), ()):
+            for key, write in self._by_name.get((family_of(entry.type), name), ()):
                 if self._may_tell_of(entry, write):
-                    hits[bucket].append(write)
-        return hits
+                    matches[key].append(write)
+        return matches
 
     def _may_tell_of(self, entry: AuditEntry, write: Write) -> bool:
         kind = self._kinds[write.kind]
+        # A rate limit id exists in every project, so only the project tells them apart.
         is_elsewhere = (
-            self._places_told
+            self._projects_reported
             and kind.scope is ScopeType.PROJECT
             and entry.project_id not in (None, write.project_id)
         )
@@ -221,11 +235,13 @@ class _WriteIndex:
         for family in {family_of(type) for type in kind.audit_event_types}:
             # Of the organization's own settings nothing is named; it must not be taken for any project.
             if (write.reported_id is None) is (family == _ORGANIZATION):
-                is_placed = self._places_told and family in self._of_projects
-                bucket = family, write.reported_id, write.project_id if is_placed else None
-                self.counts[bucket] += 1
+                # Families shared by several scopes are counted together: not all their entries name
+                # a project.
+                is_placed = self._projects_reported and family in self._of_projects
+                key = family, write.reported_id, write.project_id if is_placed else None
+                self.counts[key] += 1
                 for name in {("about", write.reported_id), ("id", write.id)}:
-                    self._by_name[family, name].append((bucket, write))
+                    self._by_name[family, name].append((key, write))
 
 
 def _names(entry: AuditEntry) -> set[Name]:
@@ -234,5 +250,5 @@ def _names(entry: AuditEntry) -> set[Name]:
 
 
 def family_of(type: str) -> str:
-    """What a type of entries begins with: entries of one family are counted together."""
+    """The first word of an event type. Entries are counted by family."""
     return type.partition(".")[0]

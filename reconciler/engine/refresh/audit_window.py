@@ -1,9 +1,9 @@
-"""Reads the part of the audit log that a plan needs, and stops before that costs more than it saves.
+"""Reads the part of the audit log that a plan needs, and stops if that costs more than it saves.
 
-The log is read backwards, and neither the API nor a page says how many entries match. So what the last run counted
-decides how far to read: its entries are expected again, any others are new. The first page either reaches entries that
-were counted, which makes the rest a known number of pages, or it is full of new ones, and then the length is unknown
-and reading on could cost any number of calls.
+The log is read backwards, and no answer says how many entries match. The count of the last run
+decides how far to read: its entries are expected again, all others are new. If the first page
+reaches counted entries, the number of remaining pages is known. If it is full of new entries, the
+length is unknown and could be any number of calls.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from reconciler.model.kind import Kind
 from reconciler.model.log import AuditEntry, LogPage, LogQuery
 
 PAGE_ENTRIES = 100
-"""How many entries a page of the log has."""
+"""Entries per page."""
 
 _MOST_COUNTED = 180
-"""How many entries that an earlier run judged are read again, in case others were logged late among them. More would
-make each plan after a large apply read all of that apply's entries."""
+"""How many entries that an earlier run evaluated are read again, to find late entries among them.
+With more, each plan after a large apply would read all of its entries."""
 
 _FEW_EXPECTED = 60
-"""How many expected entries leave enough of a page for a filtered query to be answered with one."""
+"""How many expected entries leave enough of a page for the answer of a filtered query."""
 
 _PUBLISHED = (
     "certificate.created", "certificate.updated", "certificate.deleted", "certificates.activated",
@@ -40,62 +40,60 @@ _PUBLISHED = (
     "workload_identity_provider_mapping.created", "workload_identity_provider_mapping.updated",
     "workload_identity_provider_mapping.deleted",
 )  # fmt: skip
-"""The published types of entries that kinds are told of by. The filter of the API wants whole names."""
+"""The published event types that concern kinds. The API's filter requires complete names."""
 
 FOR_EVERY_KIND = ("organization.updated", "resource.deleted")
 """Types that may concern objects of any kind."""
 
 AuditLog = Callable[[LogQuery], Iterator[LogPage]]
-"""Gives the pages that match a query, newest entries first, and sends a request for each page only when it is wanted.
-Raises ApiError or CredentialError where the log cannot be read."""
+"""Returns the pages that match a query, newest entries first, with one request per page that is
+consumed. Raises ApiError or CredentialError if the log cannot be read."""
 
 
 class Window(Struct, frozen=True):
-    """From when on the log is read, and how many entries are expected there. Times are in unix seconds.
-
-    Entries from `needed_from` on count; the query begins at `start`, which is earlier where an entry that was shown
-    before has to show again, and None for the newest entries whatever their time. A page with an entry of `reached_at`
-    or older has reached the entries that are expected. The window `is_shortened` where entries that count, but were
-    judged before, are left out. `filter_start` is where filtered queries begin, None where too
-    many expected entries may match them.
-    """
+    """The part of the log to read. Times are unix seconds."""
 
     start: float | None
+    """The begin of the query; None for the newest entries of any time. Earlier than `needed_from`
+    if an entry that was shown before has to show again."""
     needed_from: float
+    """Entries from this time on count."""
     expected: int = 0
+    """The number of expected entries."""
     reached_at: float = math.inf
+    """A page with an entry of this time or older has reached the expected entries."""
     filter_start: float | None = None
+    """The begin of filtered queries; None if too many expected entries may match them."""
     is_shortened: bool = False
+    """Whether evaluated entries that would count are left out."""
 
     @property
     def pages(self) -> int:
-        """How many pages the expected entries fill, one at the least."""
+        """The number of pages of expected entries, at least one."""
         return max(1, ceil(self.expected / PAGE_ENTRIES))
 
 
 class WindowReading(Struct, frozen=True):
-    """What was read of a window: `is_complete` where nothing is missing that counts; all that was asked for has been
-    shown back to `shown_from`, in unix seconds.
-    """
+    """The entries of a window."""
 
     entries: Sequence[AuditEntry]
     calls: int
     is_complete: bool
+    """Whether all entries that count were read."""
     shown_from: float
+    """All entries from this time on were read, in unix seconds."""
 
 
 class Counted(Struct, frozen=True):
-    """The entries that an earlier run has judged, by their ages in seconds before the newest of them.
-
-    `back_to` is the age up to which they were all counted; None where that is all of the window of that run.
-    """
+    """The entries that an earlier run evaluated, by age in seconds before the newest of them."""
 
     ages: Sequence[float] = ()
     back_to: float | None = None
+    """The age up to which all entries were counted; None for the whole window of that run."""
 
     @classmethod
     def of(cls, entries: Collection[AuditEntry], newest: float, *, since: float | None) -> Counted:
-        """The count of what a reading shows; `since` where older entries exist and were not read."""
+        """The count of a reading. `since` is given if older entries exist and were not read."""
         times = [entry.at for entry in entries if since is None or entry.at >= since]
         return cls(sorted(newest - at for at in times), None if since is None else newest - since)
 
@@ -103,14 +101,15 @@ class Counted(Struct, frozen=True):
 def window_of(
     since: float, *, newest: float | None, counted: Counted | None, late: Sequence[float]
 ) -> Window:
-    """The window to read for scopes about which entries from `since` on may tell something new.
+    """The window for scopes about which entries from `since` on may report changes.
 
-    `newest` is the time of the newest entry that was shown so far. `counted` is None where entries may have come
-    before it that nobody has judged. `late` are the times of our own writes whose entries were not shown yet.
+    `newest` is the time of the newest entry seen so far. `counted` is None if earlier entries were
+    not evaluated. `late` are the times of own writes whose entries have not appeared.
     """
     if newest is None or counted is None:
         start = since if newest is None else min(since, newest)
         return Window(start, since, _count(late, since), max(late, default=-math.inf))
+    # Everything in `times` is expected to be read again and proves nothing new.
     times = [*(newest - age for age in counted.ages), *late]
     if newest < since:
         # Nothing was judged that counts now; the newest entry only has to show that the log is the same.
@@ -131,11 +130,12 @@ def _count(times: Sequence[float], since: float) -> int:
 
 
 def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
-    """The earliest time from which on not too many counted entries are read again.
+    """The earliest time from which on a limited number of counted entries is read again.
 
-    Never later than the newest of them: whatever is logged from now on is at least as new.
+    Never later than the newest counted entry: anything logged from now on is at least as new.
     """
     within = sorted((time for time in times if time >= int(start)), reverse=True)
+    # Reading a few known entries again is cheaper than missing a late one.
     if len(within) <= _MOST_COUNTED:
         return start
     boundary = int(
@@ -147,10 +147,11 @@ def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
 def read_window(
     log: AuditLog, window: Window, *, worth: Callable[[], int], is_bold: bool = False
 ) -> WindowReading:
-    """Read a window to its end, unless that would take more calls than it is `worth`.
+    """Read a window to its end, unless that takes more calls than it is `worth`.
 
-    `worth` says how many calls may be made for it at most; it is asked where there is more than a page. The first page
-    is read in any case. A second one is read only where it is known how many are left, or where the reader `is_bold`.
+    `worth` returns the maximum number of calls; it is called only if there is more than a page. The
+    first page is always read. A second one is read only if the number of remaining pages is known,
+    or if `is_bold`.
     """
     entries: dict[str, AuditEntry] = {}
     calls, oldest = 0, math.inf
@@ -159,13 +160,16 @@ def read_window(
         # A log that grows between two pages shows its last entries again.
         entries |= {entry.id: entry for entry in page.entries}
         oldest = min([oldest, *(entry.at for entry in page.entries)])
+        # The log ends here, so the window is complete whatever was expected.
         if not page.has_more:
             return WindowReading(list(entries.values()), calls, True, window.start or -math.inf)
+        # The page reaches beyond the window. The rest of the log is irrelevant.
         if oldest < int(window.needed_from):
             return WindowReading(list(entries.values()), calls, True, oldest + 1)
         expected = window.expected - sum(
             1 for entry in entries.values() if entry.at <= window.reached_at
         )
+        # Only if the page has reached expected entries is the number of remaining pages known.
         is_known = oldest <= window.reached_at and expected > 0
         if calls == 1 and not (is_known or is_bold):
             break
@@ -176,7 +180,8 @@ def read_window(
 
 
 def read_filtered(log: AuditLog, query: LogQuery) -> Sequence[AuditEntry] | None:
-    """What a filtered query matches, with one call; None where that is more than a page."""
+    """The entries that match a filter, with one call; None if there is more than a page."""
+    # Pages are requested lazily, so the second page costs no call.
     page = next(iter(log(query)), None)
     if page is None or page.has_more:
         return None
@@ -184,22 +189,23 @@ def read_filtered(log: AuditLog, query: LogQuery) -> Sequence[AuditEntry] | None
 
 
 def types_of(kinds: Collection[Kind], *, but: Collection[str] = ()) -> tuple[str, ...]:
-    """The published types of entries that tell of changes of the kinds, and those that may concern every kind."""
+    """The published event types that report changes of the kinds, and those that may concern every
+    kind."""
     beginnings = tuple(beginning for kind in kinds for beginning in kind.audit_events)
     told = tuple(name for name in _PUBLISHED if name.startswith(beginnings) and name not in but)
     return (*told, *FOR_EVERY_KIND)
 
 
 def is_published(type: str) -> bool:
-    """Whether a filter can ask for a type of entries."""
+    """Whether a filter can name the event type."""
     return type in _PUBLISHED
 
 
 def newest_of(shown: Mapping[str, float]) -> float | None:
-    """The time of the newest entry that was shown; None where none was."""
+    """The time of the newest entry; None if there is none."""
     return max(shown.values(), default=None)
 
 
 def too_long(reading: WindowReading) -> ApiError:
-    """The error of a log that is not worth reading to its end."""
+    """The error for a log that is not worth reading to its end."""
     return ApiError(f"it has more than {len(reading.entries):,} new entries")

@@ -1,6 +1,6 @@
-"""A provider that answers from the state what need not be read again, and asks for everything else once.
+"""A reader that answers for unchanged scopes from the state, and sends every other request once.
 
-It also says, scope by scope, how each is read and why.
+It also logs, scope by scope, how each is read and why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeVar
 
-from reconciler.engine.refresh.audit_trust import UnchangedScopes
+from reconciler.engine.refresh.checkpoint import UnchangedScopes
 from reconciler.engine.refresh.recorded import StateReader
 from reconciler.engine.scope import Scope
 from reconciler.model.calls import Parent
@@ -24,11 +24,11 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class CachedReader:
-    """Reads for planning. Objects of scopes in which one can `trust` are as recorded; no answer is asked for twice,
-    unless it is asked for `anew`.
+    """Reads for planning. Scopes in `trust` are answered from the records; other answers are cached
+    unless `fresh` is requested.
 
-    `pages` is how long lists were when they were read last, where that was more than a page.
-    Safe to use from threads. It never writes: what is applied goes through the provider itself.
+    `pages` is the length of lists at the last reading, if more than a page. Thread-safe. It never
+    writes; apply uses the provider itself.
     """
 
     def __init__(
@@ -52,61 +52,63 @@ class CachedReader:
         return self._provider.calls
 
     def set_unchanged(self, trust: UnchangedScopes) -> None:
-        """Trust in this from now on."""
+        """Replace the set of trusted scopes."""
         self._trust = trust
 
     def bind_project(self, name: str, project_id: str) -> None:
-        """Tell which API project a project name of the configuration is."""
+        """Set the API project of a project name in the configuration."""
         self._provider.bind_project(name, project_id)
 
     def can_read(self, kind: Kind, project: str | None) -> bool:
         """Whether objects of the kind can be read now."""
         return self._provider.can_read(kind, project)
 
-    def announce(self, kind: Kind, project: str | None, *calls: str, within: Parent = ()) -> None:
-        """Tell that calls will be made soon, where they will."""
-        self._say(kind, project, calls, within)
+    def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
+        """Announce calls, if they will be made."""
+        self._say(kind, project, calls, parent)
         if (kind.name, project) not in self._trust.scopes:
-            self._provider.announce(kind, project, *calls, within=within)
+            self._provider.announce(kind, project, *calls, parent=parent)
 
     def list(
         self,
         kind: Kind,
         project: str | None,
-        within: Parent = (),
+        parent: Parent = (),
         *,
-        enough: frozenset[str] | None = None,
-        anew: bool = False,
+        only_ids: frozenset[str] | None = None,
+        fresh: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope and surroundings; an answer that is asked for `anew` replaces the last."""
+        """All objects of a kind in a scope and parent. A `fresh` answer replaces the cached one."""
         if (kind.name, project) in self._trust.scopes:
-            return self._recorded.list(kind, project, within)
-        key = ("list", kind.name, project, within, enough)
+            return self._recorded.list(kind, project, parent)
+        # A partial list must not answer a request for the whole one, so the wanted ids are part of
+        # the key.
+        key = ("list", kind.name, project, parent, only_ids)
 
         def ask() -> Sequence[LiveObject]:
             return self._provider.list(
-                kind, project, within, enough=enough, is_optional=is_optional
+                kind, project, parent, only_ids=only_ids, is_optional=is_optional
             )
 
-        return self._once(key, ask, anew=anew)
+        return self._once(key, ask, fresh=fresh)
 
     def get(
-        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+        self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
-        """One object. Whoever waits for one to show has to ask `anew`, since its absence is remembered as well."""
+        """One object. A caller that polls needs `fresh`, because absence is cached as well."""
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
-        return self._once(key, lambda: self._provider.get(kind, project, id), anew=anew)
+        return self._once(key, lambda: self._provider.get(kind, project, id), fresh=fresh)
 
     def read_own_calls(self, live: LiveObject, names: Iterable[str]) -> LiveObject:
         """The object with the live values of fields that have calls of their own."""
         wanted = frozenset(names)
-        key = ("carried", live.kind.name, live.project, live.id, wanted)
+        key = ("own calls", live.kind.name, live.project, live.id, wanted)
         return self._once(key, lambda: self._provider.read_own_calls(live, wanted))
 
-    def _say(self, kind: Kind, project: str | None, calls: Sequence[str], within: Parent) -> None:
+    def _say(self, kind: Kind, project: str | None, calls: Sequence[str], parent: Parent) -> None:
         """How a scope is read, and why so."""
         scope, trust = (kind.name, project), self._trust
         if scope in trust.scopes:
@@ -115,7 +117,7 @@ class CachedReader:
         elif "list" in calls:
             how = "read in full"
         elif "read" in calls:
-            pages = self._pages.get(Scope(kind.name, project, within))
+            pages = self._pages.get(Scope(kind.name, project, parent))
             length = f"has had {pages} pages" if pages else "may be long"
             how = f"read singly, as few objects are wanted and the list {length}"
         else:
@@ -128,18 +130,20 @@ class CachedReader:
         where = [
             kind.name,
             *([f"of project {project}"] if project else []),
-            *(f"in {id}" for _, id in within),
+            *(f"in {id}" for _, id in parent),
         ]
         sentence = " ".join(where) + f": {how}" + (f": {why}" if why else "")
         if sentence not in self._said:
             self._said.add(sentence)
             LOG.info("%s", sentence)
 
-    def _once(self, key: Hashable, ask: Callable[[], T], *, anew: bool = False) -> T:
+    def _once(self, key: Hashable, ask: Callable[[], T], *, fresh: bool = False) -> T:
         with self._lock:
-            if key in self._answers and not anew:
-                found: T = self._answers[key]
-                return found
+            # The lock protects the dictionary only. Two threads can ask twice for the same key,
+            # which is harmless.
+            if key in self._answers and not fresh:
+                known: T = self._answers[key]
+                return known
         answer = ask()
         with self._lock:
             self._answers[key] = answer

@@ -54,62 +54,73 @@ class Reader:
         scopes: Iterable[Scope],
         *,
         optional: Collection[Scope] = (),
-        enough: Mapping[Scope, frozenset[str]] | None = None,
-        carried: OwnCallFields | None = None,
-        meanwhile: Callable[[], None] | None = None,
-        anew: bool = False,
+        only_ids: Mapping[Scope, frozenset[str]] | None = None,
+        own_calls: OwnCallFields | None = None,
+        on_wait: Callable[[], None] | None = None,
+        fresh: bool = False,
     ) -> None:
-        """List every scope that was not listed yet. Refusals are noted in the state, and raise nothing.
+        """List every scope that was not listed yet. Refusals are recorded in the state and raise
+        nothing.
 
-        `optional` scopes are only searched: one that fails counts as empty. `enough` are the ids of all that is wanted
-        of a scope, where nothing else is. The fields of `carried` are read as soon as their object was seen, while
-        other lists are still to come; `meanwhile` runs while answers are awaited. `anew` bypasses a cache.
+        `optional` scopes are only searched: a failed one counts as empty. `only_ids` limits scopes
+        to known objects. Fields in `own_calls` are read as soon as their object was seen, while
+        other lists are in flight. `on_wait` runs while answers are awaited. `fresh` bypasses a
+        cache.
         """
         state = self.state
+        # Every list is read at most once per plan, so that all decisions see the same state.
         known = (state.listed, state.failed, state.unsearched)
         wanted = [
             scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)
         ]
         readable = [scope for scope in wanted if self._is_readable(scope)]
+        # Without a key there is nothing to request, and no error to report yet: the scope may be
+        # irrelevant.
         self.state.mark_unreadable(set(wanted) - set(readable))
-        ids = enough or {}
+        ids = only_ids or {}
+        # Announce everything before the first call, so that the estimate of the remaining time is
+        # right.
         parts = [(scope, single) for scope in readable for single in self._parts(scope, ids)]
         for scope, single in parts:
             call = "list" if single is None else "read"
             self.provider.announce(
-                self._kinds[scope.kind], scope.project, call, within=scope.parent
+                self._kinds[scope.kind], scope.project, call, parent=scope.parent
             )
 
         def listed(
             scope: Scope, single: str | None, pools: WorkerPools
         ) -> tuple[Collection[LiveObject], list[Future[LiveObject | None]]]:
-            objects = self._list(scope, scope in optional, ids.get(scope), single, anew=anew)
+            objects = self._list(scope, scope in optional, ids.get(scope), single, fresh=fresh)
             return objects, [
-                pools.submit(live.kind, self._carried, scope, live, names)
-                for live, names in self._carrying(scope, objects, carried or {})
+                pools.submit(live.kind, self._read_own_calls, scope, live, names)
+                for live, names in self._own_calls_of(scope, objects, own_calls or {})
             ]
 
+        # Work on the results only in this thread: LiveState is not thread-safe.
         with WorkerPools(self._parallelism) as pools:
             begun = [
                 (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools))
                 for scope, single in parts
             ]
-            if meanwhile is not None:
-                meanwhile()
-            found: dict[Scope, list[LiveObject]] = {scope: [] for scope in readable}
+            # The requests are in flight now; use the time for local work.
+            if on_wait is not None:
+                on_wait()
+            objects_of: dict[Scope, list[LiveObject]] = {scope: [] for scope in readable}
             inside: list[Future[LiveObject | None]] = []
             for scope, answer in begun:
                 objects, further = answer.result()
-                found[scope] += objects
+                objects_of[scope] += objects
                 inside += further
-            for scope, objects in found.items():
+            for scope, objects in objects_of.items():
+                # If one part of a scope was refused, the rest would look like a complete list.
                 if scope not in self.state.failed:
                     self.state.list(scope, objects)
             for live in filter(None, (read.result() for read in inside)):
                 self.state.put(live)
 
-    def confirm(self, wanted: Iterable[tuple[Scope, str]], *, anew: bool = False) -> None:
+    def confirm(self, wanted: Iterable[tuple[Scope, str]], *, fresh: bool = False) -> None:
         """Read objects by id that their lists lacked, and add those that exist to the state."""
+        # A kind that cannot be read singly stays missing here. `list_again` lists it once more.
         missing = [
             (scope, id)
             for scope, id in dict.fromkeys(wanted)
@@ -119,7 +130,7 @@ class Reader:
         ]
         for scope, id in missing:
             LOG.info("get %s %s, which is not among what was listed", scope.kind, id)
-        ask = partial(self._get, anew=anew)
+        ask = partial(self._get, fresh=fresh)
         for live in self._map(
             lambda item: ask(*item), missing, lambda item: self._kinds[item[0].kind]
         ):
@@ -129,12 +140,13 @@ class Reader:
     def list_again(self, wanted: Collection[tuple[Scope, str]]) -> None:
         """Read missing objects again: by id where the kind can be read singly, else by listing again."""
         by_list = {scope for scope, _ in wanted if not self._kinds[scope.kind].readable_singly}
+        # Forget the first reading, or `read_lists` would skip the scope.
         for scope in by_list:
             self.state.forget(scope)
-        self.read_lists(by_list, anew=True)
-        self.confirm(wanted, anew=True)
+        self.read_lists(by_list, fresh=True)
+        self.confirm(wanted, fresh=True)
 
-    def read_carried(self, wanted: Mapping[tuple[Scope, str], Collection[str]]) -> None:
+    def read_own_calls(self, wanted: Mapping[tuple[Scope, str], Collection[str]]) -> None:
         """Read the named fields that have calls of their own, for objects that were seen."""
         known = [
             (scope, live, names)
@@ -145,25 +157,29 @@ class Reader:
         todo = [item for item in known if set(item[2]) - set(item[1].own_calls)]
         for _, live, names in todo:
             self.provider.announce(live.kind, live.project, *names)
-        for read in self._map(lambda item: self._carried(*item), todo, lambda item: item[1].kind):
+        for read in self._map(
+            lambda item: self._read_own_calls(*item), todo, lambda item: item[1].kind
+        ):
             if read is not None:
                 self.state.put(read)
 
-    def _carrying(
+    def _own_calls_of(
         self, scope: Scope, objects: Iterable[LiveObject], wanted: OwnCallFields
     ) -> Iterator[tuple[LiveObject, Collection[str]]]:
-        """The fields to read for objects that were just listed. Announces the calls."""
+        """The fields to read of objects that were just listed. Announces the calls."""
         for live in objects:
             names = wanted.get((scope, live.id))
+            # Reads inside a removed object answer 404.
             if names and live.kind.terminal_state(live.attributes) is not TerminalState.GONE:
                 self.provider.announce(live.kind, live.project, *names)
                 yield live, names
 
-    def reread(self, enough: Mapping[Scope, frozenset[str]]) -> None:
-        """List scopes in full where a wanted object is missing: its successor may be outside of what was read."""
+    def reread(self, only_ids: Mapping[Scope, frozenset[str]]) -> None:
+        """List scopes in full if a wanted object is missing: its successor may be outside of what
+        was read."""
         short = [
             at
-            for at, ids in enough.items()
+            for at, ids in only_ids.items()
             if at in self.state.listed and ids - self.state.listed[at].keys()
         ]
         for scope in short:
@@ -172,12 +188,16 @@ class Reader:
 
     def _is_readable(self, scope: Scope) -> bool:
         kind = self._kinds[scope.kind]
+        # Admin routes work without the project's key.
         closed = scope.project in self.revoked and not kind.scope.needs_admin_key
         return not closed and self.provider.can_read(kind, scope.project)
 
-    def _parts(self, scope: Scope, enough: Mapping[Scope, frozenset[str]]) -> Sequence[str | None]:
-        """The ids to read one by one, where that takes fewer calls than the list; else None, for the list."""
-        ids = enough.get(scope, frozenset())
+    def _parts(
+        self, scope: Scope, only_ids: Mapping[Scope, frozenset[str]]
+    ) -> Sequence[str | None]:
+        """The ids to read one by one, if that takes fewer calls than the list; else None, for the
+        list."""
+        ids = only_ids.get(scope, frozenset())
         is_single = reads_singly(self._kinds[scope.kind], len(ids), self._pages.get(scope, 1))
         return sorted(ids) if is_single else (None,)
 
@@ -185,10 +205,10 @@ class Reader:
         self,
         scope: Scope,
         optional: bool,
-        enough: frozenset[str] | None,
+        only_ids: frozenset[str] | None,
         single: str | None,
         *,
-        anew: bool,
+        fresh: bool,
     ) -> Collection[LiveObject]:
         try:
             if single is not None:
@@ -198,8 +218,8 @@ class Reader:
                 self._kinds[scope.kind],
                 scope.project,
                 scope.parent,
-                enough=enough,
-                anew=anew,
+                only_ids=only_ids,
+                fresh=fresh,
                 is_optional=optional,
             )
         except (ApiError, CredentialError) as error:
@@ -211,20 +231,25 @@ class Reader:
             self.state.fail(scope, error)
             return ()
 
-    def _get(self, scope: Scope, id: str, *, anew: bool = False) -> LiveObject | None:
-        """An object by its id; None where there is none, and where the API refuses the read."""
+    def _get(self, scope: Scope, id: str, *, fresh: bool = False) -> LiveObject | None:
+        """An object by id; None if there is none or the API refuses the read."""
         try:
-            live = self.provider.get(self._kinds[scope.kind], scope.project, id, anew=anew)
+            live = self.provider.get(self._kinds[scope.kind], scope.project, id, fresh=fresh)
         except ApiError as error:
+            # A retired kind concerns all of its objects, so the caller has to handle it.
             if not is_refusal(error) or isinstance(error, RetiredError):
                 raise
             self.state.failed_objects[scope, id] = error
             return None
+        # A later read succeeded, such as after a lag.
         self.state.failed_objects.pop((scope, id), None)
         return replace(live, project=scope.project) if live is not None else None
 
-    def _carried(self, scope: Scope, live: LiveObject, names: Collection[str]) -> LiveObject | None:
-        """The object with its fields that have calls of their own; None where the API refuses the read."""
+    def _read_own_calls(
+        self, scope: Scope, live: LiveObject, names: Collection[str]
+    ) -> LiveObject | None:
+        """The object with its fields that have calls of their own; None if the API refuses the
+        read."""
         try:
             return self.provider.read_own_calls(live, names)
         except ApiError as error:
@@ -242,13 +267,10 @@ class Reader:
         with WorkerPools(self._parallelism if len(items) > 1 else 1) as pools:
             return [
                 answer.result()
-                for answer in [pools.submit(kind_of(item), work, item) for item in items]
+                for answer in [pools.submit(kind_of(element), work, element) for element in items]
             ]
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:
-    """Whether the API itself answered, so that the error says something about one route and not about the connection.
-
-    Where nothing answers at all, no other request would fare better.
-    """
+    """Whether the API answered, so that the error concerns one route instead of the connection."""
     return isinstance(error, ApiError) and error.status is not None

@@ -40,40 +40,41 @@ class StateReader:
         self,
         kind: Kind,
         project: str | None,
-        within: Parent = (),
+        parent: Parent = (),
         *,
-        enough: frozenset[str] | None = None,
-        anew: bool = False,
+        only_ids: frozenset[str] | None = None,
+        fresh: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
-        """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
-        del enough, anew, is_optional
+        """The recorded objects of a kind in a project and parent. They cost no calls, so none is
+        left out."""
+        del only_ids, fresh, is_optional
         records = self._scopes.get((kind.name, project), ())
         return [
             _as_live(kind, record)
             for record in records
-            if kind.parent_and_id(record.id)[0] == within
+            if kind.parent_and_id(record.id)[0] == parent
         ]
 
     def get(
-        self, kind: Kind, project: str | None, id: str, *, anew: bool = False
+        self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
         """The recorded object with an id."""
-        del anew
-        within = kind.parent_and_id(id)[0]
-        return next((live for live in self.list(kind, project, within) if live.id == id), None)
+        del fresh
+        parent = kind.parent_and_id(id)[0]
+        return next((live for live in self.list(kind, project, parent) if live.id == id), None)
 
     def read_own_calls(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
-        """The object itself: its carried fields came with it."""
+        """The object itself: its fields with calls of their own are in the record."""
         return live
 
 
 def _as_live(kind: Kind, record: Record) -> LiveObject:
-    carried = {
-        item.name: record.applied[item.name]
-        for item in kind.own_calls
-        if item.name in record.applied
+    own_calls = {
+        field.name: record.applied[field.name]
+        for field in kind.own_calls
+        if field.name in record.applied
     }
     return LiveObject(
-        kind, record.id, {**record.applied, **record.answered}, record.address.project, carried
+        kind, record.id, {**record.applied, **record.answered}, record.address.project, own_calls
     )

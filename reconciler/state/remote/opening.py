@@ -54,11 +54,11 @@ def shared_storage(
     """The storage at a shared address. `env` has the credentials. Raises StateError."""
     # Each needs a library of an extra, and takes long to import.
     if address.scheme == "postgresql":
-        from reconciler.state.remote.postgres import PostgresStorage
+        from reconciler.state.remote.postgres.storage import PostgresStorage
 
         return PostgresStorage(address.text, stack=stack, environment=environment)
     if address.scheme in ("s3", "az", "gs"):
-        from reconciler.state.remote.object_store import ObjectStorage
+        from reconciler.state.remote.objects.storage import ObjectStorage
 
         return ObjectStorage(address.text, stack=stack, environment=environment, env=env)
     raise StateError(f"{address.shown} is not the address of a shared backend")

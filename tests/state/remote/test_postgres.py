@@ -8,14 +8,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
 
 from reconciler.errors import StateError
-from reconciler.state.remote import postgres_sql
-from reconciler.state.remote.postgres import PostgresStorage, print_sql
+from reconciler.state.remote.postgres import sql as postgres_sql
+from reconciler.state.remote.postgres.storage import PostgresStorage, print_sql
 from reconciler.state.remote.storage import FencedError, StoredBody, Tail, UnreachableError
 from tests.servers.postgres import PASSWORD, Database, PostgresServer, free_port
 from tests.servers.proxy import Proxy
@@ -122,6 +125,32 @@ def winners(outcomes: Sequence[BaseException | None]) -> int:
     losers = [outcome for outcome in outcomes if outcome is not None]
     assert [type(loser) for loser in losers] == [FencedError] * len(losers), losers
     return outcomes.count(None)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the server does a little later."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+@contextmanager
+def while_waiting(
+    database: Database, attempt: Callable[[], object]
+) -> Iterator[psycopg.Connection[Any]]:
+    """The block runs while `attempt` waits for rows of states, in the transaction that has them."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity "
+        f"WHERE datname = '{database.name}' AND wait_event_type = 'Lock'"
+    )
+    with psycopg.connect(database.url()) as other:
+        other.execute("SELECT 1 FROM reconciler.states FOR UPDATE")
+        with ThreadPoolExecutor(1) as pool:
+            outcome = pool.submit(attempt)
+            until(lambda: bool(database.execute(waiting)))
+            yield other
+            other.commit()
+            outcome.result()
 
 
 def error_of(attempt: Callable[[], object]) -> StateError:
@@ -235,7 +264,7 @@ def test_a_number_can_be_taken_only_once(routed: Opener) -> None:
         attempts: list[Callable[[], object]] = []
         for index, storage in enumerate(storages):
             segment = StoredBody(number, b"racer %d" % index)
-            attempts.append(lambda s=storage, b=segment: s.append(b, epoch=epoch))  # type: ignore[misc]
+            attempts.append(lambda s=storage, b=segment: s.append(b, epoch=epoch))
         return attempts
 
     assert [winners(race(appends(number))) for number in (2, 3, 4)] == [1, 1, 1]
@@ -247,24 +276,22 @@ def test_of_several_claims_at_once_exactly_one_wins(routed: Opener) -> None:
     attempts: list[Callable[[], object]] = []
     for index, storage in enumerate(storages):
         segment = StoredBody(1, b"racer %d" % index)
-        attempts.append(lambda s=storage, b=segment: s.claim(b, epoch=1, seen=Tail()))  # type: ignore[misc]
+        attempts.append(lambda s=storage, b=segment: s.claim(b, epoch=1, seen=Tail()))
     assert winners(race(attempts)) == 1
     assert numbers(storages[0]) == [1]
 
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read"])
-def test_a_stricter_isolation_of_the_database_changes_no_outcome(
-    direct: Opener, level: str
-) -> None:
+def test_a_serialization_failure_is_tried_again(direct: Opener, level: str) -> None:
     name = direct.database.name
     direct.database.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
-    storages = [direct.prepared() for _ in range(2)]
-    epoch = claimed(storages[0])
-    attempts: list[Callable[[], object]] = [
-        lambda: storages[0].append(StoredBody(2, b"one"), epoch=epoch),
-        lambda: storages[1].append(StoredBody(2, b"two"), epoch=epoch),
-    ]
-    assert winners(race(attempts)) == 1
+    storage = direct.prepared()
+    epoch = claimed(storage)
+    with while_waiting(
+        direct.database, lambda: storage.append(StoredBody(2, b"second"), epoch=epoch)
+    ) as other:
+        other.execute("UPDATE reconciler.states SET created_at = created_at")
+    assert bodies(storage) == [b"claim 1", b"second"]
 
 
 def test_a_gap_is_refused(direct: Opener) -> None:
@@ -416,7 +443,7 @@ def test_a_probe_that_is_given_up_cleans_up(direct: Opener) -> None:
     storage = direct.prepared()
     findings = storage.probe()
     next(findings)
-    findings.close()  # type: ignore[attr-defined]
+    findings.close()
     assert direct.database.execute("SELECT count(*) FROM reconciler.states") == [(0,)]
 
 
@@ -526,8 +553,6 @@ def test_a_name_server_that_never_answers_is_unreachable(
 
 
 def test_a_row_that_somebody_else_locks_is_not_waited_for_without_end(direct: Opener) -> None:
-    import psycopg
-
     storage = direct.prepared(patience=1)
     epoch = claimed(storage)
     with psycopg.connect(direct.database.url()) as other:
@@ -822,15 +847,26 @@ def test_a_missing_extra_is_named(direct: Opener, monkeypatch: pytest.MonkeyPatc
     assert error.hint == "pip install 'reconciler[postgres]'"
 
 
+def has_connections(database: Database) -> bool:
+    """Whether storages are connected to a database."""
+    rows = database.execute(
+        "SELECT 1 FROM pg_stat_activity "
+        f"WHERE application_name = 'reconciler' AND datname = '{database.name}'"
+    )
+    return bool(rows)
+
+
 def test_closing_ends_the_connections_and_may_be_repeated(direct: Opener) -> None:
     storage = direct.prepared()
     storage.close()
     storage.close()
-    database = direct.database
-    deadline = time.monotonic() + 30
-    count = (
-        "SELECT count(*) FROM pg_stat_activity "
-        f"WHERE application_name = 'reconciler' AND datname = '{database.name}'"
-    )
-    while database.execute(count) != [(0,)]:  # the server notices a little later
-        assert time.monotonic() < deadline
+    until(lambda: not has_connections(direct.database))
+
+
+def test_closing_ends_a_connection_in_use_once_its_operation_ends(direct: Opener) -> None:
+    storage = direct.prepared()
+    epoch = claimed(storage)
+    with while_waiting(direct.database, lambda: storage.renew(epoch=epoch)):
+        storage.close()
+        assert has_connections(direct.database)
+    until(lambda: not has_connections(direct.database))

@@ -19,8 +19,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.errors import StateError
-from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
-from reconciler.state.remote.postgres_address import PostgresAddress
+from reconciler.state.remote.postgres import address as postgres_address
+from reconciler.state.remote.postgres import errors as postgres_errors
+from reconciler.state.remote.postgres import sql as postgres_sql
+from reconciler.state.remote.postgres.address import PostgresAddress
 from reconciler.state.remote.storage import UnreachableError
 
 if TYPE_CHECKING:
@@ -251,10 +253,10 @@ def _may_repeat(error: psycopg.Error) -> bool:
 
 
 class _Watchdog:
-    """Hangs up on connections that are still busy at their deadline, so that their users get errors.
+    """Hangs up on connections still busy at their deadline, so that their users get errors.
 
-    One thread serves all. It need not wake for each operation: it sleeps until the earliest deadline
-    it knows, and ends if nothing is busy then.
+    One thread serves all. It need not wake for each operation: it sleeps until the earliest
+    deadline it knows, and ends if nothing is busy then.
     """
 
     def __init__(self) -> None:

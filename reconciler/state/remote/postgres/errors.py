@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from reconciler.errors import StateError
-from reconciler.state.remote.postgres_address import PostgresAddress
+from reconciler.state.remote.postgres.address import PostgresAddress
 from reconciler.state.remote.storage import UnreachableError, UnusedStorageError
 
 LOST_CONNECTION = re.compile(r"08...|57P0[123]")

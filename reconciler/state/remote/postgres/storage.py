@@ -1,6 +1,6 @@
 """States in PostgreSQL 12 or later, also behind PgBouncer in transaction mode.
 
-Nothing here depends on a session: each operation is one statement (see `postgres_sql`), in
+Nothing here depends on a session: each operation is one statement (see `sql`), in
 autocommit, without prepared statements, advisory locks or settings that outlive a transaction. A
 connection may therefore break at any time, and an operation goes on with a new one.
 """
@@ -12,14 +12,16 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reconciler.state.remote import postgres_address, postgres_errors, postgres_sql
-from reconciler.state.remote.postgres_connections import ATTEMPTS, Connections, unless
-from reconciler.state.remote.postgres_sql import in_schema, print_sql
+from reconciler.state.remote.postgres import address as postgres_address
+from reconciler.state.remote.postgres import errors as postgres_errors
+from reconciler.state.remote.postgres import sql as postgres_sql
+from reconciler.state.remote.postgres.connections import ATTEMPTS, Connections, unless
+from reconciler.state.remote.postgres.sql import in_schema, print_sql
 from reconciler.state.remote.proof import prove
 from reconciler.state.remote.storage import FencedError, Finding, StoredBody, Tail
 
 if TYPE_CHECKING:
-    from reconciler.state.remote.postgres_connections import Connection
+    from reconciler.state.remote.postgres.connections import Connection
 
 __all__ = ["PATIENCE", "PostgresStorage", "print_sql"]
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from reconciler.errors import StateError
-from reconciler.state.remote.postgres_sql import DEFAULT_SCHEMA, checked_schema
+from reconciler.state.remote.postgres.sql import DEFAULT_SCHEMA, checked_schema
 
 SCHEMES = ("postgresql", "postgres")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]{1,5})?")

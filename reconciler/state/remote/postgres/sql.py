@@ -1,8 +1,8 @@
 """The tables of states in Postgres, and every statement that reads or writes them.
 
 Each write is one statement: it takes the row of the state only if the epoch (the fencing token) and
-the head are as expected, and writes only if it got the row. A run that was replaced gets no row back
-and has written nothing. One statement is also one transaction, so this works behind PgBouncer in
+the head are as expected, and writes only if it got the row. A run that was replaced gets no row
+back and has written nothing. One statement is also one transaction, so this works behind PgBouncer in
 transaction mode, where nothing of a session survives.
 """
 
@@ -27,7 +27,7 @@ CREATE TABLE SCHEMA.schema_version (
     version integer NOT NULL
 );
 
--- One row per state. A writer must present the epoch of the last claim and the number of the last segment.
+-- One row per state. A writer must present the epoch of the last claim and the last number.
 CREATE TABLE SCHEMA.states (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     stack text NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE SCHEMA.states (
     UNIQUE (stack, environment)
 );
 
--- The log. Bodies are compressed and possibly encrypted, so the server need not try to compress them.
+-- The log. Bodies are compressed or encrypted already, so the server need not try to.
 CREATE TABLE SCHEMA.segments (
     state bigint NOT NULL REFERENCES SCHEMA.states ON DELETE CASCADE,
     number bigint NOT NULL,
@@ -264,7 +264,8 @@ def print_sql(schema: str = DEFAULT_SCHEMA, *, role: str = "") -> str:
     """
     checked_schema(schema)
     statements = [
-        "-- The tables in which reconciler keeps shared states. Run this once, as the owner of the database.",
+        "-- The tables in which reconciler keeps shared states.",
+        "-- Run this once, as the owner of the database.",
         "BEGIN;",
         f"CREATE SCHEMA IF NOT EXISTS {schema};",
         "",

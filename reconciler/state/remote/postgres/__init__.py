@@ -1,0 +1,1 @@
+"""States in PostgreSQL: `storage` is the whole interface."""
