@@ -67,6 +67,7 @@ class Replica:
         self._connection = _memory()
         self._capture: ChangeCapture | None = None
         self._appender: Appender | None = None
+        self._has_lost_writes = False
         self._is_closed = False
         _with_retries(self._load, seconds=_FIRST_PATIENCE_SECONDS)
 
@@ -216,6 +217,7 @@ class Replica:
             finally:
                 appender.close()
                 self._appender = None
+                self._has_lost_writes = appender.failure is not None
         finally:
             if self._file_lock is not None and self._has_file_lock:
                 self._file_lock.release()
@@ -308,6 +310,10 @@ class Replica:
             return claim.holder
 
     def _follow_or_load(self) -> None:
+        if self._has_lost_writes:
+            self._load()
+            self._has_lost_writes = False
+            return
         try:
             self._follow()
         except MissingSegmentError:
