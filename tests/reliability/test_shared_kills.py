@@ -99,3 +99,16 @@ def test_a_broken_connection_to_the_backend_loses_nothing(
                 found.append(f"it did not go through: {ended}")
             problems += [f"{event}: {problem}" for problem in found]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.skipif(not BACKENDS, reason="a silent backend is given up after 15 seconds")
+def test_a_backend_that_falls_silent_ends_the_run_and_loses_nothing(
+    mortals: Mortals, shared_backend: SharedBackend, tmp_path: Path
+) -> None:
+    with staged(ACCOUNTS, mortals, tmp_path, backend=shared_backend) as stage:
+        at = stage.boundaries.index("before POST /v1/organization/projects/*/service_accounts")
+        stage.begin()
+        ended = stage.meet(at, lambda _: shared_backend.proxy.silence())
+        shared_backend.proxy.restore()
+        assert (ended.code, "has lost its lease" in ended.err) == (12, True), ended
+        assert stage.repair() == []
