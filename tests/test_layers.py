@@ -56,7 +56,7 @@ LIBRARIES = {
     "uvicorn": {"emulator/"},
     "sqlite3": {"state/"},
     "psycopg": {"state/remote/postgres/"},
-    "obstore": {"state/remote/bucket.py"},
+    "obstore": {"state/remote/objects/bucket.py"},
     "cryptography": {"state/encryption.py"},
     "pyrage": {"state/encryption.py"},
 }

@@ -19,9 +19,9 @@ import yaml
 from reconciler.app.states import LEASE_SECONDS, lease_seconds
 from reconciler.errors import UsageError
 from reconciler.state.remote import lease
-from reconciler.state.remote.bucket_address import parse_address
-from reconciler.state.remote.bucket_failures import Explainer, Failure, Operation
-from reconciler.state.remote.bucket_settings import read_settings
+from reconciler.state.remote.objects.address import parse_address
+from reconciler.state.remote.objects.failures import Explainer, Failure, Operation
+from reconciler.state.remote.objects.settings import read_settings
 from tests.conftest import Workspace
 from tests.servers.object_stores import Place
 from tests.servers.postgres import Database

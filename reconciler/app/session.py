@@ -213,7 +213,8 @@ class Session:
             redactor=self.redactor,
             known=known_files(record.delivered for record in records),
             owner=f"{stack.name}/{stack.environment}",
-            run=partial(run_program, stop=self.stop),
+            run=partial(run_program, stop=self.stop, permit=self._permit),
+            permit=self._permit,
         )
         return HttpProvider(
             self.client,
@@ -263,7 +264,10 @@ class Session:
         return self._store
 
     def _permit(self) -> None:
-        """Return if this run may call the API; raise LeaseLostError if another run has replaced it."""
+        """Return if this run may call the API and deliver keys.
+
+        Raises LeaseLostError if another run has replaced it.
+        """
         if self._store is not None:
             self._store.permit()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.state.file_lock import FileLock
     from reconciler.state.remote.storage import LogStorage
 
+LOG = logging.getLogger("reconciler.app")
 LEASE_SECONDS = "RECONCILER_LEASE_SECONDS"
 _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 3600.0
 
@@ -70,6 +72,11 @@ class StateOpener(Struct, frozen=True):
         """The storage behind a shared address."""
         from reconciler.state.remote.opening import shared_storage
 
+        if address.scheme == "gs":
+            LOG.warning(
+                "State in Google Cloud Storage is experimental: run `reconciler state check` before "
+                "relying on it."
+            )
         return shared_storage(address, stack=self.stack, environment=self.environment, env=self.env)
 
     def plain_path(self, folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Order: what needs what, what can go at the same time, and who waits in a circle. Knows nothing of kinds.
+"""Dependency graphs: topological order, inversion and closure. Independent of kinds.
 
-A graph is a mapping from each node to the nodes that it needs. Nodes that are needed but not in the mapping are
-outside of the graph and hold nobody up.
+A graph maps each node to the nodes that it needs. Needed nodes that are not in the mapping are outside the graph and
+block nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Node = TypeVar("Node")
 def in_dependency_order(
     needs: Mapping[Node, Collection[Node]], *, key: Callable[[Node], Any] = lambda node: node
 ) -> list[Node]:
-    """Every node after all that it needs; among those that could go next, the smallest `key` goes first.
+    """All nodes, each after those that it needs. Among nodes that are ready, the smallest `key` comes first.
 
-    Raises ValueError on a cycle; `find_cycle` tells which.
+    Raises ValueError on a cycle. A loaded configuration has none: `manifests/references.py` reports cycles.
     """
     waiting = {
         node: sum(1 for need in set(wanted) if need in needs) for node, wanted in needs.items()
@@ -29,6 +29,8 @@ def in_dependency_order(
         for index, (node, count) in enumerate(waiting.items())
         if count == 0
     ]
+    # `graphlib` yields ready nodes in no defined order. The same input must give the same plan, so a
+    # heap orders them by key.
     heapq.heapify(ready)
     ordered: list[Node] = []
     tie = len(waiting)
@@ -40,13 +42,14 @@ def in_dependency_order(
             if waiting[dependent] == 0:
                 tie += 1
                 heapq.heappush(ready, (key(dependent), tie, dependent))
+    # Nodes of a cycle, and their dependents, never become ready.
     if len(ordered) != len(needs):
         raise ValueError("the graph has a cycle")
     return ordered
 
 
 def invert(needs: Mapping[Node, Collection[Node]]) -> dict[Node, list[Node]]:
-    """Each node of the graph to those that need it."""
+    """Maps each node to those that need it."""
     dependents: dict[Node, list[Node]] = {node: [] for node in needs}
     for node, wanted in needs.items():
         for need in set(wanted):
@@ -55,29 +58,8 @@ def invert(needs: Mapping[Node, Collection[Node]]) -> dict[Node, list[Node]]:
     return dependents
 
 
-def find_cycle(needs: Mapping[Node, Collection[Node]]) -> list[Node]:
-    """One cycle, its first node repeated at the end; empty where there is none."""
-    done: set[Node] = set()
-    for start in needs:
-        trail: dict[Node, None] = {}
-        stack: list[tuple[Node, bool]] = [(start, False)]
-        while stack:
-            node, leaving = stack.pop()
-            if leaving:
-                del trail[node]
-                done.add(node)
-            elif node in trail:
-                nodes = list(trail)
-                return [*nodes[nodes.index(node) :], node]
-            elif node in needs and node not in done:
-                trail[node] = None
-                stack.append((node, True))
-                stack.extend((need, False) for need in needs[node])
-    return []
-
-
 def closure(needs: Mapping[Node, Collection[Node]], start: Iterable[Node]) -> set[Node]:
-    """The nodes of `start` and everything that they need, directly or not."""
+    """The nodes of `start` and everything that they need, directly or indirectly."""
     reached: set[Node] = set()
     pending = [node for node in start if node in needs]
     while pending:

@@ -1,6 +1,7 @@
-"""What a plan is about: which declared resources are selected, in which order, and which are to be destroyed.
+"""The part of the configuration that a plan is about: selected resources, their order, and what to
+destroy.
 
-Everything here follows from the inputs alone, before anything is read.
+It follows from the inputs alone, before anything is read.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Selection(Struct, frozen=True):
 
 
 def select(inputs: PlanInputs) -> Selection:
-    """The selection of some inputs. Raises UsageError for a target that is neither declared nor recorded."""
+    """The selection. Raises UsageError for a target that is neither declared nor recorded."""
     _check_targets(inputs)
     projects = {
         resource.address.name: resource.address
@@ -68,6 +69,7 @@ def _check_targets(inputs: PlanInputs) -> None:
     options = inputs.options
     if not options.targets and not options.replace:
         return
+    # A target can also be a recorded object whose manifest is gone.
     known = {resource.address for resource in inputs.resources} | set(inputs.records)
     for address in (*options.targets, *options.replace):
         if address not in known:
@@ -82,6 +84,8 @@ def _needs_of(
     needs = set(resource.references)
     if address.project is not None and address.project in projects:
         needs.add(projects[address.project])
+    # Objects of the data API are reached with a project key. If this run creates that key, it has
+    # to come first.
     writer = inputs.key_writers.get(address.project or "")
     if writer is not None and not resource.kind.scope.needs_admin_key:
         needs.add(writer)
@@ -94,6 +98,7 @@ def _to_destroy(
 ) -> frozenset[Address]:
     if not inputs.options.destroy:
         return NO_ADDRESSES
+    # Destroying a target without its dependents would leave them broken.
     if inputs.options.targets:
         return frozenset(closure(invert(needs), inputs.options.targets))
     return frozenset(needs)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -119,18 +119,21 @@ def run_program(
     env: Mapping[str, str],
     timeout: float,
     stop: Event | None = None,
+    permit: Callable[[], None] = lambda: None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program in its own session: Ctrl-C does not reach it, and a timeout also ends its
     children.
 
     Once `stop` is set, the program gets a few more seconds to take the key. Then it is ended and
-    Interrupted is raised.
+    Interrupted is raised. `permit` is called just before the program gets its input, and raises to
+    prevent that.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603 - the command is the user's own, and no shell reads it
         command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=True
     ) as process:
         try:
+            permit()
             stdout, stderr = _talked(process, input, timeout, stop or Event())
         except BaseException:
             with suppress(ProcessLookupError, PermissionError):

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,19 @@ class FileSink:
     wrote there.
 
     `owner` is stack and environment; together with an address it names the owner of a key.
+    `permit` is called just before a file is replaced or removed, and raises to prevent that.
     """
 
-    def __init__(self, root: Path, known: Mapping[str, str], *, owner: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        known: Mapping[str, str],
+        *,
+        owner: str,
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._owner = owner
+        self._permit = permit
         self._root = root.resolve()
         self._known = dict(known)
         self._guard = threading.Lock()
@@ -65,8 +74,8 @@ class FileSink:
                 for known in self._digests(path, file)
                 if digests.matches(_content(file), known)
             ]
-            _replace(_proof_of(file), _proof(owner, [mark, *before]))
-            _replace(file, content)
+            _replace(_proof_of(file), _proof(owner, [mark, *before]), self._permit)
+            _replace(file, content, self._permit)
             self._known[path] = mark
         return {"sink": "file", "file": path, "digest": mark}
 
@@ -100,6 +109,7 @@ class FileSink:
             # delivery.
             is_half_done = not _exists(file) and digest in _read_proof(file).get("digests", ())
             if is_half_done or digests.matches(_content(file), digest):
+                self._permit()
                 file.unlink(missing_ok=True)
                 _proof_of(file).unlink(missing_ok=True)
                 _temporary_of(file).unlink(missing_ok=True)
@@ -124,6 +134,7 @@ class FileSink:
             if is_ours and (
                 not _exists(file) or any(digests.matches(_content(file), known) for known in proven)
             ):
+                self._permit()
                 file.unlink(missing_ok=True)
                 proof.unlink(missing_ok=True)
             for draft in (_temporary_of(file), _temporary_of(proof)):
@@ -243,7 +254,7 @@ def _make_private_folders(folder: Path) -> None:
         _sync_folder(parent.parent)
 
 
-def _replace(file: Path, content: bytes) -> None:
+def _replace(file: Path, content: bytes, permit: Callable[[], None]) -> None:
     """Write a file atomically, never readable by others."""
     temporary = _temporary_of(file)
     temporary.unlink(missing_ok=True)
@@ -255,6 +266,7 @@ def _replace(file: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        permit()
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)

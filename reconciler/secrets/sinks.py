@@ -6,7 +6,7 @@ the receipt of a delivery. It names the target and recognises the key, and does 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ class SinkSet:
     `root` is the stack's folder: files stay below it, and commands run in it. `known` are the
     digests of earlier receipts by path (see `known_files`); a file with such a digest is ours to
     replace. `owner` names the owner of the keys as `stack/environment`: two environments that name
-    the same file must not replace each other's keys.
+    the same file must not replace each other's keys. `permit` is called just before a
+    file is replaced or removed, and raises to prevent that; give `run` the same.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class SinkSet:
         owner: str = "",
         known: Mapping[str, str] | None = None,
         run: Runner = run_program,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         self._redactor = redactor
-        self._files = FileSink(root, known or {}, owner=owner)
+        self._files = FileSink(root, known or {}, owner=owner, permit=permit)
         self._commands = CommandSink(root, redactor, run)
 
     def check(self, target: Spec) -> None:

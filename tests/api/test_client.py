@@ -662,3 +662,43 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(clock: Clock) -> N
     with pytest.raises(ApiError, match="is not trusted"):
         client.request("GET", "/files", key=ADMIN)
     assert client.calls == 1
+
+
+class Refused(Exception):
+    """What `permit` raises in these tests."""
+
+
+def permitting(times: int) -> Callable[[], None]:
+    """Permits that often, and refuses from then on."""
+    calls = iter([True] * times)
+
+    def permit() -> None:
+        if not next(calls, False):
+            raise Refused
+
+    return permit
+
+
+@pytest.mark.parametrize("times", range(3))
+def test_a_write_whose_permission_ends_while_it_is_sent_does_not_happen(times: int) -> None:
+    """Before the request is prepared, before its headers are written, and before its body is."""
+    with Emulator() as emulator:
+        admin = Key(Secret(emulator.admin_key), "OPENAI_ADMIN_KEY", is_admin=True)
+        client = Client(emulator.base_url, permit=permitting(times))
+        with pytest.raises(Refused):
+            client.request("POST", "/organization/groups", key=admin, json={"name": "Late"})
+        client.close()
+        with emulator.store.lock:
+            assert list(emulator.store.all("group")) == []
+
+
+def test_an_upload_whose_permission_ends_between_two_parts_does_not_happen() -> None:
+    with Emulator() as emulator:
+        key = Key(Secret(emulator.api_key), "OPENAI_API_KEY")
+        client = Client(emulator.base_url, permit=permitting(6))
+        form = Form("file", "a.md", io.BytesIO(b"x" * 1_000_000), {"purpose": "assistants"})
+        with pytest.raises(Refused):
+            client.request("POST", "/files", key=key, form=form)
+        client.close()
+        with emulator.store.lock:
+            assert list(emulator.store.all("file")) == []

@@ -15,7 +15,7 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record
 from reconciler.state import StateStore
 from reconciler.state.encryption import NoEncryption
-from reconciler.state.remote.object_store import ObjectStorage
+from reconciler.state.remote.objects.storage import ObjectStorage
 from reconciler.state.remote.opening import open_log
 from reconciler.state.remote.postgres.storage import PostgresStorage
 from reconciler.state.remote.storage import LogStorage

@@ -1,4 +1,4 @@
-"""Claims about order, cycles and closures."""
+"""Claims about order and closures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.engine.graph import closure, find_cycle, in_dependency_order, invert
+from reconciler.engine.graph import closure, in_dependency_order, invert
 
 
 @st.composite
@@ -42,20 +42,6 @@ def test_a_need_outside_of_the_graph_holds_nobody_up() -> None:
 def test_a_cycle_has_no_order() -> None:
     with pytest.raises(ValueError, match="cycle"):
         in_dependency_order({"a": ["b"], "b": ["a"]})
-
-
-def test_a_cycle_is_found_with_its_first_node_repeated() -> None:
-    cycle = find_cycle({"x": ["a"], "a": ["b"], "b": ["c"], "c": ["a"]})
-    assert (cycle[0], len(cycle), set(cycle)) == (cycle[-1], 4, {"a", "b", "c"})
-
-
-def test_a_node_that_needs_itself_is_a_cycle() -> None:
-    assert find_cycle({"a": ["a"]}) == ["a", "a"]
-
-
-@given(acyclic_graphs())
-def test_no_cycle_is_found_where_there_is_none(needs: dict[int, list[int]]) -> None:
-    assert find_cycle(needs) == []
 
 
 def test_a_closure_holds_what_is_needed_indirectly() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,19 @@ def test_checking_runs_nothing(sinks: SinkSet, tmp_path: Path) -> None:
 def test_there_is_nothing_to_withdraw_from_a_command(sinks: SinkSet) -> None:
     target = python("raise SystemExit(1)")
     sinks.withdraw(target, {"sink": "command", "command": target["command"]})
+
+
+class Replaced(Exception):
+    """Raised by `permit` in this test: another run has replaced this one."""
+
+
+def test_a_run_that_was_replaced_hands_over_no_key(tmp_path: Path) -> None:
+    def permit() -> None:
+        raise Replaced
+
+    sinks = SinkSet(tmp_path, Redactor(), run=partial(run_program, permit=permit))
+    with pytest.raises(Replaced):
+        sinks.put(
+            python("import sys; open('out', 'w').write(sys.stdin.read())"), KEY, address=INDEXER
+        )
+    assert not (tmp_path / "out").exists()

@@ -346,3 +346,33 @@ def test_what_somebody_else_wrote_is_not_recalled(sinks: SinkSet, file: Path) ->
     sinks.put(TARGET, KEY, address=INDEXER)
     theirs(file)
     assert sinks.recall(TARGET, address=INDEXER) is None
+
+
+class Replaced(Exception):
+    """Raised by `permit` in these tests: another run has replaced this one."""
+
+
+def refuse() -> None:
+    raise Replaced
+
+
+def test_a_run_that_was_replaced_keeps_the_key_of_its_successor(
+    root: Path, sinks: SinkSet, file: Path
+) -> None:
+    sinks.put(TARGET, KEY, address=INDEXER)
+    replaced = SinkSet(root, Redactor(), owner="acme/prod", permit=refuse)
+    with pytest.raises(Replaced):
+        replaced.put(TARGET, OTHER, address=INDEXER)
+    assert file.read_text() == f"{KEY.reveal()}\n"
+    assert sinks.recall(TARGET, address=INDEXER) == KEY
+
+
+@pytest.mark.parametrize("has_receipt", [True, False])
+def test_a_run_that_was_replaced_withdraws_nothing(
+    root: Path, sinks: SinkSet, file: Path, has_receipt: bool
+) -> None:
+    receipt = sinks.put(TARGET, KEY, address=INDEXER)
+    replaced = SinkSet(root, Redactor(), owner="acme/prod", permit=refuse)
+    with pytest.raises(Replaced):
+        replaced.withdraw(TARGET, receipt if has_receipt else {})
+    assert file.exists()

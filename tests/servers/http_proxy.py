@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+SILENT_SECONDS = 20
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
@@ -129,9 +130,11 @@ class HttpProxy:
         with self._lock:
             self._faults.append((operation, fault, [after, times]))
 
-    def silence(self, request: Request, forward: Forward) -> None:
-        """A fault: keep the connection open, and never answer."""
-        self._closing.wait()
+    def silence(self, request: Request, forward: Forward) -> Answer | None:
+        """A fault: keep the connection open without an answer, for longer than a test may wait."""
+        if self._closing.wait(SILENT_SECONDS):
+            return None
+        return forward(request)
 
     def start(self) -> None:
         self._thread.start()

@@ -83,10 +83,10 @@ class Client:
     its first byte. At most `parallelism` requests are in flight at a time; None for no limit.
     `clock` is the machine's, in unix seconds; `server_clock` learns the server's time from answers.
     `on_wait` is called for each wait over two seconds, with the reason and the end (unix seconds).
-    `permit` is called just before each request, and raises to keep it from being sent. Setting
-    `stop` ends every wait with `Interrupted` and starts no further request; requests in flight run
-    to their end. `transport` replaces the network in tests. `environ` has the settings
-    of proxy and certificates; UsageError names a variable that cannot be used.
+    `permit` is called just before each request and each part of it is sent, and raises to prevent
+    that. Setting `stop` ends every wait with `Interrupted` and starts no further request; requests
+    in flight run to their end. `transport` replaces the network in tests. `environ` has the
+    settings of proxy and certificates; UsageError names a variable that cannot be used.
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class Client:
             answer_seconds=answer_seconds,
             clock=clock,
             server_clock=self.server_clock,
+            permit=permit,
             transport=transport,
             environ=environ,
         )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,6 +33,8 @@ from reconciler.model.secret import Redactor
 CONNECT_SECONDS = 10.0
 UPLOAD_FACTOR = 5.0  # the time limits of an upload, as a multiple of those of other calls
 _UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+_BEFORE_HEADERS = "http11.send_request_headers.started"
+"""The event that the library reports once it has a connection, before it writes to it."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 LOG = logging.getLogger("reconciler.api")
@@ -57,11 +60,31 @@ class _Http(httpx.Client):
         raise TypeError("no cookies are kept")
 
 
+class _PermittedBody(httpx.SyncByteStream):
+    """The body of a request. `permit` is called before each part of it."""
+
+    def __init__(self, body: httpx.SyncByteStream, permit: Callable[[], None]) -> None:
+        self._body = body
+        self._permit = permit
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._body:
+            self._permit()
+            yield part
+
+    def close(self) -> None:
+        """Close the body."""
+        self._body.close()
+
+
 class Connection:
     """The HTTP connection pool to one server. Safe to use from threads.
 
     Raises UsageError where `environ` has a proxy or certificate setting that cannot be used.
-    `transport` replaces the network in tests. Other arguments are those of `Client`.
+    `permit` is called just before anything is written to the network, and raises to leave the
+    request incomplete: the process may have been suspended since the request was prepared, or may
+    have waited long for a connection. `transport` replaces the network in tests. Other arguments
+    are those of `Client`.
     """
 
     def __init__(
@@ -74,6 +97,7 @@ class Connection:
         answer_seconds: float,
         clock: Callable[[], float],
         server_clock: ServerClock,
+        permit: Callable[[], None],
         transport: httpx.BaseTransport | None,
         environ: Mapping[str, str],
     ) -> None:
@@ -85,6 +109,7 @@ class Connection:
         self._answer_seconds = answer_seconds
         self._clock = clock
         self._server_clock = server_clock
+        self._permit = permit
         self._network = network_for(base_url, environ)
         self._http = _Http(
             headers={"Accept": "application/json", "Accept-Encoding": ENCODINGS, **headers},
@@ -108,8 +133,7 @@ class Connection:
         has_response = False
         sent_at = self._clock()
         try:
-            message = request.to_httpx(self._base_url, self._headers, self._timeout(request))
-            response = self._http.send(message, stream=True)
+            response = self._http.send(self._message(request), stream=True)
             has_response = True
             content = self._read_content(response, request)
         except Unusable as problem:
@@ -143,6 +167,17 @@ class Connection:
         if isinstance(result, Response):
             return replace(result, seconds=took_seconds)
         return result
+
+    def _message(self, request: Request) -> httpx.Request:
+        message = request.to_httpx(self._base_url, self._headers, self._timeout(request))
+        message.extensions["trace"] = self._permit_headers
+        if isinstance(message.stream, httpx.SyncByteStream):
+            message.stream = _PermittedBody(message.stream, self._permit)
+        return message
+
+    def _permit_headers(self, event: str, _: Mapping[str, Any]) -> None:
+        if event == _BEFORE_HEADERS:
+            self._permit()
 
     def _timeout(self, request: Request) -> httpx.Timeout:
         factor = 1.0 if request.form is None else UPLOAD_FACTOR

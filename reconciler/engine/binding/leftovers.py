@@ -39,6 +39,8 @@ def find_leftovers(matcher: Matcher) -> Leftovers:
     abandoned: list[tuple[Address, LiveObject]] = []
     copies: list[tuple[Address, LiveObject]] = []
     for address, live in _unbound_marked(matcher):
+        # Abandoned objects are deleted by the plan. Copies are only reported, since somebody may
+        # use them.
         kept = abandoned if matcher.marks.is_abandoned(address, live) else copies
         kept.append((address, live))
     return Leftovers(
@@ -51,6 +53,7 @@ def find_leftovers(matcher: Matcher) -> Leftovers:
 
 def unmanaged_objects(matcher: Matcher, leftovers: Leftovers) -> Iterator[LiveObject]:
     """Objects that neither a manifest nor the state knows, and that could be ours, among all that was listed."""
+    # Files and keys that belong to a managed object are managed through it.
     copies = {(live.kind.name, live.id) for _, live in leftovers.copies}
     listed = [live for objects in matcher.live.listed.values() for live in objects.values()]
     members = matcher.claims.members | matcher.claims.delivered_keys
@@ -83,8 +86,11 @@ def _unbound_marked(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
 def _created_for_nothing(matcher: Matcher) -> Iterator[tuple[Address, LiveObject | None]]:
     ownership = matcher.ownership
     for address in ownership.unfinished:
+        # Such an address was bound, or its record decides.
         if address in matcher.declared or address in matcher.records:
             continue
+        # Even without an object, the unfinished journal entry has to be closed: yield the address
+        # alone.
         created = _all_created(matcher, address, ownership.create_attempts.get(address, ()))
         if created:
             yield from ((address, live) for live in created)
@@ -100,6 +106,8 @@ def _superseded(matcher: Matcher) -> Iterator[tuple[Address, LiveObject]]:
         wanted = matcher.keys.wanted.get(address)
         if wanted is None and address in matcher.declared:
             continue  # not known yet what is wanted, so any of them may be it
+        # The journal stores the natural key of each attempt. If it differs from what is wanted now,
+        # the manifest was edited in between.
         earlier = [
             attempt for attempt in attempts if attempt.identity and attempt.identity != wanted
         ]
@@ -125,6 +133,7 @@ def _created_by(matcher: Matcher, address: Address, attempt: CreateAttempt) -> l
         and matcher.keys.is_free(live, address)
         and attempt.can_have_made(live)
     ]
+    # An answered create names its object, which needs no further evidence.
     if attempt.id is not None:
         return free
     # Whatever is returned here gets deleted, so an object without a creation time is left alone.

@@ -1,4 +1,4 @@
-"""What a plan shows beside its changes: objects as specs, drift, outputs, and what nobody manages."""
+"""What a plan shows beside its changes: objects as specs, drift, outputs, and unmanaged objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from reconciler.model.values import FileSet, Reference, Spec, substitute
 
 
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
-    """An object as a spec: what the API shows, and what we remember of fields that it never shows."""
+    """An object as a spec: what the API shows, completed from the record with fields that it never
+    shows."""
     shown = {field.name: live.value(field.name) for field in live.kind.fields}
     for field in live.kind.fields:
         if field.readable is Readable.NEVER and record is not None:
@@ -31,7 +32,7 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
 def drift_of(
     snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]
 ) -> Iterable[Drift]:
-    """What moved live since we last wrote it; `specs` are the completed specs that the changes were decided from."""
+    """Changes at the API since our last write; `specs` are the completed specs of the plan."""
     inputs = snapshot.inputs
     for address, record in inputs.records.items():
         is_wanted = address.kind in inputs.kinds and (
@@ -41,6 +42,8 @@ def drift_of(
             continue  # what became of the object is its new owner's doing
         if is_wanted and _is_as_applied(snapshot, record, changes.get(address), specs.get(address)):
             continue
+        # Without its list, nothing is known of the object. Its absence would be reported as a
+        # deletion.
         if is_wanted and snapshot.was_listed(address, record.id):
             drift = _recorded_drift(snapshot, address, record)
             if drift is not None:
@@ -57,9 +60,9 @@ def drift_of(
 def _is_as_applied(
     snapshot: Snapshot, record: Record, change: Change | None, spec: Spec | None
 ) -> bool:
-    """Whether it is known already that nothing moved: there is nothing to do, and we last wrote what is declared now.
+    """Whether no drift is possible: nothing changes, and we last wrote what is declared now.
 
-    So it is for nearly every resource of nearly every plan, and comparing its fields a second time would tell no more.
+    This holds for nearly every resource of nearly every plan and saves a second comparison.
     """
     if (
         change is None
@@ -68,6 +71,7 @@ def _is_as_applied(
         or snapshot.resources[record.address].lifecycle.ignore_changes
     ):
         return False
+    # The cheap test first: usually the declared spec is exactly what was applied.
     if spec is None or record.applied == spec:
         return spec is not None
     return record.applied.keys() == spec.keys() and all(
@@ -77,7 +81,8 @@ def _is_as_applied(
 
 
 def _same_files(applied: FileSet, declared: Any) -> bool:
-    """Whether a folder is declared as it was last written, ids apart: a manifest does not know those of local files."""
+    """Whether the declared folder equals the one last written, apart from ids, which manifests do
+    not know."""
     return (
         isinstance(declared, FileSet)
         and len(applied.members) == len(declared.members)
@@ -99,6 +104,7 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
         scope=kind.scope.value,
     )
     live = snapshot.find(address, record.id)
+    # An ended object (archived, expired) is as good as deleted.
     if live is None or kind.terminal_state(live.attributes) is not None:
         return replace(drift, deleted=True)
     ignore = resource.lifecycle.ignore_changes if resource else ()
@@ -111,6 +117,8 @@ def _recorded_drift(snapshot: Snapshot, address: Address, record: Record) -> Dri
 
 def _unrecorded_drift(change: Change) -> Iterable[Drift]:
     fields = tuple(
+        # Seen from the manifest, the change goes the other way: the declared value was replaced by
+        # the live one.
         replace(field, before=field.after, after=field.before)
         for field in change.fields
         if field.origin is Origin.UNKNOWN and change.action is Action.UPDATE
@@ -127,11 +135,12 @@ def _unrecorded_drift(change: Change) -> Iterable[Drift]:
 
 
 def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
-    """The outputs that will have another value after apply; none where only targets are planned."""
+    """The outputs whose value changes; none if only targets are planned."""
     inputs = snapshot.inputs
     previous = inputs.previous_outputs
     if inputs.options.destroy and not inputs.options.targets:
         return [OutputChange(name, None, before) for name, before in sorted(previous.items())]
+    # Outputs can depend on resources that were not selected, so they stay as they are.
     if inputs.options.targets:
         return []
     after = {name: substitute(value, lookup) for name, value in inputs.outputs.items()}
@@ -154,6 +163,7 @@ def unmanaged_objects(snapshot: Snapshot) -> list[Unmanaged]:
 
 
 def _label(live: LiveObject) -> str:
+    # An id says little to a person; prefer whatever identifies the object.
     for name in (*live.kind.natural_key, "name"):
         value = live.attributes.get(name)
         if isinstance(value, str) and value:

@@ -1,7 +1,7 @@
-"""An action and a reason for each address: desired, live and prior state become one plan.
+"""Decides an action and a reason for each address, from desired, live and prior state.
 
-Resources are taken in dependency order, so that what a reference points at is decided before the reference is looked
-at: it is a value where the object stays, and unknown where it is still to be made.
+Resources are processed in dependency order. So when a reference is evaluated, it is known whether
+its target stays, and has a value, or will be created, and is unknown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets
 
 
 def make_plan(snapshot: Snapshot) -> Plan:
-    """Decide. Problems with single addresses become diagnostics, and block those addresses alone."""
+    """Make a plan. Problems of single addresses become diagnostics and block only these addresses."""
     planner = _Planner(snapshot)
     changes = planner.decide()
     snapshot = planner.snapshot
@@ -59,15 +59,18 @@ class _Planner:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.declared: dict[Address, Change] = {}
-        """The change of each selected resource, decided so far."""
+        """The decisions so far, by selected resource."""
         self.specs: dict[Address, Spec] = {}
-        """The completed spec of each, references resolved as far as they are known."""
+        """The completed spec of each resource, references resolved as far as they are known."""
         self._errors = dict(snapshot.errors)
         self._problems: list[Problem] = []
-        """Errors found while comparing. The snapshot takes them over once all resources are decided."""
+        """Errors found while comparing. The snapshot takes them over once all resources are
+        decided."""
         self._missing: dict[tuple[str, str], list[Address]] = {}
 
     def decide(self) -> list[Change]:
+        # In dependency order: deciding about a resource evaluates its references, which depend on
+        # the decisions about their targets.
         for address in self.snapshot.selection.order:
             resource = self.snapshot.resources[address]
             self.declared[address] = self._or_blocked(resource, self._decide(resource))
@@ -79,6 +82,8 @@ class _Planner:
             for change in self.declared.values()
             if change.reason is not Reason.GONE or change.is_change
         ]
+        # The order of these passes matters. Deletions exist before projects are archived, and only
+        # then it is known which objects of a kind remain.
         changes += undeclared(snapshot)
         changes = with_retention(snapshot, changes)
         changes = with_archived_projects(snapshot, changes)
@@ -86,7 +91,7 @@ class _Planner:
         return [with_losses(snapshot.kind(change.address), change) for change in changes]
 
     def lookup(self, reference: Reference) -> Any:
-        """What a reference is now: a value, or unknown while its target is still to be made."""
+        """The value of a reference; unknown if its target will be created."""
         change = self.declared.get(reference.address)
         binding = self.snapshot.bindings.get(reference.address, Binding())
         live = binding.live
@@ -123,10 +128,12 @@ class _Planner:
         binding = self.snapshot.bindings[resource.address]
         spec = resource.kind.fill_defaults(resource.resolved(self.lookup))
         self.specs[resource.address] = spec
+        # Do not compare a resource with an error: its spec or its live object is incomplete.
         if resource.address in self._errors:
             return self._base(resource, binding)
         if self.snapshot.inputs.options.destroy:
             return destroyed(self.snapshot, resource, binding, self._base(resource, binding))
+        # An invite is no longer needed once its address belongs to a member.
         if binding.live is None and self.snapshot.satisfied_by_object(resource) is not None:
             return replace(self._base(resource, binding), reason=Reason.SATISFIED)
         if binding.live is None:
@@ -168,6 +175,8 @@ class _Planner:
         )
 
     def _id_of_unread(self, resource: Resource, binding: Binding) -> str | None:
+        # An unreadable object keeps its recorded id, so that its dependents and its record stay
+        # intact.
         is_unread = binding.record is not None and resource.address in self._errors
         return binding.record.id if is_unread and binding.record is not None else None
 
@@ -212,6 +221,8 @@ class _Planner:
                 record, applied=diff.without_ignored(record.applied, live=live, ignore=ignore)
             )
         try:
+            # A malformed answer is an error of this resource only. Treating it as drift would
+            # overwrite values that nobody has seen.
             fields = self._fields(resource, desired, live, prior)
         except ApiError as error:
             detail = f"{error}\n{error.hint}"
@@ -240,6 +251,7 @@ class _Planner:
         )
         if kind.job is not None:
             change = jobs.as_found(change, kind.job, live, waits=bool(spec.get(WAIT)))
+        # Some objects may be changed but not removed, so the refusal depends on the chosen action.
         chosen = self._chosen(resource, binding, live, change)
         if kind.held_for_removal and not chosen.action.destroys:
             chosen = replace(chosen, refusal="")
@@ -249,7 +261,7 @@ class _Planner:
     def _note_missing(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> None:
-        """Keep in mind which fields an answer lacks that answers always have."""
+        """Collect fields that an answer lacks although answers always contain them."""
         for field in resource.kind.fields:
             value = desired.get(field.name)
             if (
@@ -304,14 +316,17 @@ class _Planner:
             return replace(
                 change, action=Action.REPLACE, reason=reason, destructive=resource.kind.destroys
             )
+        # The API returns a key once. If the run died before delivery, only a new key helps.
         if _lacks_its_key(resource, binding):
             return replace(change, action=Action.REPLACE, reason=Reason.KEY_LOST)
         if change.fields:
             return replace(
                 change, action=Action.UPDATE, reason=_update_reason(change.fields, binding)
             )
+        # Nothing to write, but apply has to wait for the job: an update without fields does that.
         if change.wait_for_job:
             return replace(change, action=Action.UPDATE, reason=Reason.RUNNING)
+        # The mark of a job records who started it and cannot be changed.
         marked = (
             self.snapshot.inputs.ownership.address(live.mark) if resource.kind.job is None else None
         )
@@ -325,7 +340,7 @@ class _Planner:
         )
 
     def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
-        """The mark that an object is to carry and does not; empty where it has it, or cannot have it."""
+        """The mark that the object should carry and does not; empty if it has it or cannot have it."""
         kind = resource.kind
         # An answer without the field says nothing about the mark, and the metadata of jobs cannot be changed.
         if kind.mark is None or kind.job is not None or kind.mark not in live.attributes:
@@ -333,13 +348,17 @@ class _Planner:
         if not kind.by_name[kind.mark].on_update:
             return ""
         mark = self.snapshot.inputs.ownership.mark(resource.address)
+        # Metadata has a fixed number of pairs. Without room for the mark, the object stays
+        # unmarked; the record still binds it.
         pairs = desired.get(kind.mark) or live.value(kind.mark) or {}
         has_room = live.is_marked or len(pairs) < METADATA_PAIRS
         return mark if live.mark != mark and has_room else ""
 
 
 def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Iterable[Diagnostic]:
-    """The diagnostics, where an error that blocks no change is only a warning."""
+    """The diagnostics; an error that blocks no change becomes a warning."""
+    # Compare diagnostics by identity: several addresses can share one, and equal texts can be
+    # distinct problems.
     blocking = {id(diagnostic) for diagnostic in snapshot.errors.values()}
     blocked = [change.address for change in changes if change.reason is Reason.BLOCKED]
     effective = {id(snapshot.error_of(address)) for address in blocked}
@@ -356,7 +375,7 @@ def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
 
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
-    """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
+    """Whether the object is a key from an unfinished run, whose secret is lost."""
     return (
         binding.source is BindingSource.JOURNAL
         and binding.record is None
@@ -402,6 +421,7 @@ def _update_reason(fields: Sequence[FieldChange], binding: Binding) -> Reason:
         return Reason.ADOPTED
     if binding.source is BindingSource.NATURAL and binding.record is None:
         return Reason.FIRST_WRITE
+    # With several changed fields, the reason names both sides if both changed something.
     origins = {change.origin for change in fields}
     if origins == {Origin.DRIFT}:
         return Reason.DRIFT

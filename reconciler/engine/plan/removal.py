@@ -1,7 +1,7 @@
-"""Changes of objects that nothing declares any more, or that are to be destroyed.
+"""Changes of objects that nothing declares any more, or that are being destroyed.
 
-The state names them, and our marks where the state is gone. The kind and the last declaration decide whether an object
-is deleted, archived, restored or only forgotten.
+They come from the records, or from our marks if the state is lost. The kind and the last
+declaration decide whether an object is deleted, archived, restored or only forgotten.
 """
 
 from __future__ import annotations
@@ -23,23 +23,28 @@ from reconciler.model.resource import LiveObject, Record, Resource
 
 
 def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:
-    """The removal of a declared resource; `change` is what is common to all changes of it."""
+    """The removal of a declared resource; `change` has what all changes of it have in common."""
+    # With targets, resources that the targets need are planned but not destroyed.
     if resource.address not in snapshot.selection.to_destroy:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
+    # The object belongs to another stack now. Deleting it would destroy what they manage.
     if binding.record is not None and binding.record.address in snapshot.taken:
         return replace(change, action=Action.FORGET, reason=Reason.OTHER_OWNER)
+    # An object with a unique key that was never recorded was not created by this stack.
     if binding.live is None or (resource.kind.unique_key and binding.record is None):
         is_recorded = binding.record is not None
         return replace(
             change, action=Action.FORGET if is_recorded else Action.NO_OP, reason=Reason.GONE
         )
+    # A finished job cannot be removed and blocks nothing.
     if binding.record is None and jobs.is_history(binding.live):
         return replace(change, action=Action.NO_OP, reason=Reason.GONE)
     return _removed(change, resource.kind, binding.live, binding.record, Reason.DESTROY)
 
 
 def undeclared(snapshot: Snapshot) -> list[Change]:
-    """The changes of everything that we made or recorded and that no manifest declares."""
+    """The changes of everything that we created or recorded and that no manifest declares."""
+    # Records under the earlier address of a renamed resource are still in use.
     renamed = {
         binding.record.address
         for binding in snapshot.bindings.values()
@@ -64,12 +69,14 @@ def undeclared(snapshot: Snapshot) -> list[Change]:
                 else orphan
             )
         changes += _replaced_object(snapshot, address, record)
+    # Apply moves the records of renamed projects, even of objects that it deletes.
     changes = [
         replace(
             change, renamed_from=change.renamed_from or snapshot.inputs.moved.get(change.address)
         )
         for change in changes
     ]
+    # Leftovers have no address in the configuration that a target could select.
     if not targets:
         changes += [
             _unrecorded(snapshot, address, live)
@@ -96,7 +103,9 @@ def _superseded(snapshot: Snapshot) -> Iterable[Change]:
 
 
 def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, where limits of a project that is archived anyway are not written back first."""
+    """The changes, without restoring limits of projects that are archived anyway."""
+    # Archiving a project disables everything in it. Restoring its rate limits first would cost
+    # calls and has no effect.
     archived = {
         change.address.name
         for change in changes
@@ -112,7 +121,8 @@ def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Ch
 
 
 def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, where those are held that would leave a kind without the one object that must stay."""
+    """The changes, with a refusal for those that would remove the last object of its sort, such as
+    the last owner."""
     kept: dict[str, set[str]] = {}
     for kind in snapshot.inputs.kinds.values():
         if kind.min_one:
@@ -122,6 +132,8 @@ def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
                 for live in snapshot.live.objects(kind.name, None)
                 if live.value(name) == value
             }
+    # Changes run in any order, so all of them count together: two demotions of the last two owners
+    # are harmless one by one and lock everyone out together.
     losing = [
         change
         for change in changes
@@ -162,20 +174,21 @@ def _with_project(change: Change, *, is_unwanted: bool) -> Change:
 
 
 def _retained_projects(snapshot: Snapshot) -> set[str]:
-    """The names of the projects that are let go with this plan, and go on to exist."""
+    """The names of projects that are forgotten by this plan and continue to exist."""
     return {
         address.name
         for address, record in snapshot.inputs.records.items()
         if address.kind in snapshot.inputs.kinds
         and snapshot.kind(address).defines_project
         and address not in snapshot.resources
+        # The record knows the last declaration: the manifest that set `on_remove` is gone.
         and (record.on_remove or snapshot.kind(address).on_remove) is OnRemove.RETAIN
         and not snapshot.inputs.options.destroy
     }
 
 
 def _with_retained_project(snapshot: Snapshot, change: Change, record: Record) -> Change:
-    """What is in a retained project is retained with it, unless its manifest said otherwise."""
+    """Objects of a retained project are retained too, unless their own manifest said otherwise."""
     if change.action is not Action.DELETE or record.on_remove is OnRemove.DELETE:
         return change
     kind = snapshot.kind(change.address)
@@ -245,6 +258,7 @@ def _forgettable(snapshot: Snapshot, address: Address) -> Change:
 
 
 def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Change:
+    # Such an object has no record of its own, so its change starts from a minimal one.
     is_declared = address in snapshot.resources
     is_ours = is_declared or address in snapshot.inputs.records
     record = Record(address=address, id=live.id, project_id=snapshot.project_id(address.project))
@@ -255,7 +269,7 @@ def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Chang
 
 
 def of_record(kind: Kind, record: Record, reason: Reason = Reason.IN_SYNC) -> Change:
-    """The change that leaves an object as it is recorded: what every other change of it begins with."""
+    """The no-op change of a recorded object, from which all other changes start."""
     return Change(
         address=record.address,
         action=Action.NO_OP,
@@ -285,6 +299,7 @@ def _removed(
         return jobs.removed(shown, live, reason)
     if change.on_remove == OnRemove.RETAIN:
         return replace(shown, action=Action.FORGET, reason=Reason.RETAINED)
+    # Objects that cannot be deleted (limits, settings) get back the values before our first write.
     restored = record.overwritten if record and kind.removal is Removal.RESTORE else {}
     fields = [FieldChange((name,), live.value(name), value) for name, value in restored.items()]
     return replace(

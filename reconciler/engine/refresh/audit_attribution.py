@@ -116,7 +116,9 @@ def attribute(
     by_entry_key: dict[EntryKey, list[tuple[AuditEntry, Sequence[Write]]]] = defaultdict(list)
     for entry in entries:
         matches = indexed.of(entry)
+        # An entry that fits writes of several keys is ambiguous and counts as someone else's.
         if len(matches) == 1:
+            # Group by key, because the comparison of counts decides whether a group is ours.
             ((key, writes_of_entry),) = matches.items()
             by_entry_key[key].append((entry, writes_of_entry))
     ours = [
@@ -149,6 +151,8 @@ def noted(
     delays: dict[int, float] = {}
     for entry in sorted(entries, key=lambda entry: entry.at):
         for matches in indexed.of(entry).values():
+            # Oldest entry to first free write: equal writes are interchangeable, so the order is
+            # irrelevant.
             free = next((write for write in matches if id(write) not in delays), None)
             if free is not None:
                 delays[id(free)] = entry.at - free.began_at
@@ -177,6 +181,7 @@ def reports_projects(
         if entry.resource_id == write.id
     }
     projects = (entry for entry in entries if entry.type.startswith("project."))
+    # Project events name the project twice, which tests the log for free.
     strays = any(entry.project_id not in (None, entry.resource_id) for entry in projects)
     if strays or any(real != named for real, named in pairs):
         return False
@@ -214,6 +219,7 @@ class _WriteIndex:
 
     def _may_tell_of(self, entry: AuditEntry, write: Write) -> bool:
         kind = self._kinds[write.kind]
+        # A rate limit id exists in every project, so only the project tells them apart.
         is_elsewhere = (
             self._projects_reported
             and kind.scope is ScopeType.PROJECT
@@ -229,6 +235,8 @@ class _WriteIndex:
         for family in {family_of(type) for type in kind.audit_event_types}:
             # Of the organization's own settings nothing is named; it must not be taken for any project.
             if (write.reported_id is None) is (family == _ORGANIZATION):
+                # Families shared by several scopes are counted together: not all their entries name
+                # a project.
                 is_placed = self._projects_reported and family in self._of_projects
                 key = family, write.reported_id, write.project_id if is_placed else None
                 self.counts[key] += 1

@@ -109,6 +109,7 @@ def window_of(
     if newest is None or counted is None:
         start = since if newest is None else min(since, newest)
         return Window(start, since, _count(late, since), max(late, default=-math.inf))
+    # Everything in `times` is expected to be read again and proves nothing new.
     times = [*(newest - age for age in counted.ages), *late]
     if newest < since:
         # Nothing was judged that counts now; the newest entry only has to show that the log is the same.
@@ -134,6 +135,7 @@ def _shortened(start: float, newest: float, times: Sequence[float]) -> float:
     Never later than the newest counted entry: anything logged from now on is at least as new.
     """
     within = sorted((time for time in times if time >= int(start)), reverse=True)
+    # Reading a few known entries again is cheaper than missing a late one.
     if len(within) <= _MOST_COUNTED:
         return start
     boundary = int(
@@ -158,13 +160,16 @@ def read_window(
         # A log that grows between two pages shows its last entries again.
         entries |= {entry.id: entry for entry in page.entries}
         oldest = min([oldest, *(entry.at for entry in page.entries)])
+        # The log ends here, so the window is complete whatever was expected.
         if not page.has_more:
             return WindowReading(list(entries.values()), calls, True, window.start or -math.inf)
+        # The page reaches beyond the window. The rest of the log is irrelevant.
         if oldest < int(window.needed_from):
             return WindowReading(list(entries.values()), calls, True, oldest + 1)
         expected = window.expected - sum(
             1 for entry in entries.values() if entry.at <= window.reached_at
         )
+        # Only if the page has reached expected entries is the number of remaining pages known.
         is_known = oldest <= window.reached_at and expected > 0
         if calls == 1 and not (is_known or is_bold):
             break
@@ -176,6 +181,7 @@ def read_window(
 
 def read_filtered(log: AuditLog, query: LogQuery) -> Sequence[AuditEntry] | None:
     """The entries that match a filter, with one call; None if there is more than a page."""
+    # Pages are requested lazily, so the second page costs no call.
     page = next(iter(log(query)), None)
     if page is None or page.has_more:
         return None

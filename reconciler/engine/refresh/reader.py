@@ -59,20 +59,27 @@ class Reader:
         on_wait: Callable[[], None] | None = None,
         fresh: bool = False,
     ) -> None:
-        """List every scope that was not listed yet. Refusals are noted in the state, and raise nothing.
+        """List every scope that was not listed yet. Refusals are recorded in the state and raise
+        nothing.
 
-        `optional` scopes are only searched: one that fails counts as empty. `only_ids` are the ids of all that is wanted
-        of a scope, where nothing else is. The fields of `own_calls` are read as soon as their object was seen, while
-        other lists are still to come; `on_wait` runs while answers are awaited. `fresh` bypasses a cache.
+        `optional` scopes are only searched: a failed one counts as empty. `only_ids` limits scopes
+        to known objects. Fields in `own_calls` are read as soon as their object was seen, while
+        other lists are in flight. `on_wait` runs while answers are awaited. `fresh` bypasses a
+        cache.
         """
         state = self.state
+        # Every list is read at most once per plan, so that all decisions see the same state.
         known = (state.listed, state.failed, state.unsearched)
         wanted = [
             scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)
         ]
         readable = [scope for scope in wanted if self._is_readable(scope)]
+        # Without a key there is nothing to request, and no error to report yet: the scope may be
+        # irrelevant.
         self.state.mark_unreadable(set(wanted) - set(readable))
         ids = only_ids or {}
+        # Announce everything before the first call, so that the estimate of the remaining time is
+        # right.
         parts = [(scope, single) for scope in readable for single in self._parts(scope, ids)]
         for scope, single in parts:
             call = "list" if single is None else "read"
@@ -89,11 +96,13 @@ class Reader:
                 for live, names in self._own_calls_of(scope, objects, own_calls or {})
             ]
 
+        # Work on the results only in this thread: LiveState is not thread-safe.
         with WorkerPools(self._parallelism) as pools:
             begun = [
                 (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools))
                 for scope, single in parts
             ]
+            # The requests are in flight now; use the time for local work.
             if on_wait is not None:
                 on_wait()
             objects_of: dict[Scope, list[LiveObject]] = {scope: [] for scope in readable}
@@ -103,6 +112,7 @@ class Reader:
                 objects_of[scope] += objects
                 inside += further
             for scope, objects in objects_of.items():
+                # If one part of a scope was refused, the rest would look like a complete list.
                 if scope not in self.state.failed:
                     self.state.list(scope, objects)
             for live in filter(None, (read.result() for read in inside)):
@@ -110,6 +120,7 @@ class Reader:
 
     def confirm(self, wanted: Iterable[tuple[Scope, str]], *, fresh: bool = False) -> None:
         """Read objects by id that their lists lacked, and add those that exist to the state."""
+        # A kind that cannot be read singly stays missing here. `list_again` lists it once more.
         missing = [
             (scope, id)
             for scope, id in dict.fromkeys(wanted)
@@ -129,6 +140,7 @@ class Reader:
     def list_again(self, wanted: Collection[tuple[Scope, str]]) -> None:
         """Read missing objects again: by id where the kind can be read singly, else by listing again."""
         by_list = {scope for scope, _ in wanted if not self._kinds[scope.kind].readable_singly}
+        # Forget the first reading, or `read_lists` would skip the scope.
         for scope in by_list:
             self.state.forget(scope)
         self.read_lists(by_list, fresh=True)
@@ -154,15 +166,17 @@ class Reader:
     def _own_calls_of(
         self, scope: Scope, objects: Iterable[LiveObject], wanted: OwnCallFields
     ) -> Iterator[tuple[LiveObject, Collection[str]]]:
-        """The fields to read for objects that were just listed. Announces the calls."""
+        """The fields to read of objects that were just listed. Announces the calls."""
         for live in objects:
             names = wanted.get((scope, live.id))
+            # Reads inside a removed object answer 404.
             if names and live.kind.terminal_state(live.attributes) is not TerminalState.GONE:
                 self.provider.announce(live.kind, live.project, *names)
                 yield live, names
 
     def reread(self, only_ids: Mapping[Scope, frozenset[str]]) -> None:
-        """List scopes in full where a wanted object is missing: its successor may be outside of what was read."""
+        """List scopes in full if a wanted object is missing: its successor may be outside of what
+        was read."""
         short = [
             at
             for at, ids in only_ids.items()
@@ -174,13 +188,15 @@ class Reader:
 
     def _is_readable(self, scope: Scope) -> bool:
         kind = self._kinds[scope.kind]
+        # Admin routes work without the project's key.
         closed = scope.project in self.revoked and not kind.scope.needs_admin_key
         return not closed and self.provider.can_read(kind, scope.project)
 
     def _parts(
         self, scope: Scope, only_ids: Mapping[Scope, frozenset[str]]
     ) -> Sequence[str | None]:
-        """The ids to read one by one, where that takes fewer calls than the list; else None, for the list."""
+        """The ids to read one by one, if that takes fewer calls than the list; else None, for the
+        list."""
         ids = only_ids.get(scope, frozenset())
         is_single = reads_singly(self._kinds[scope.kind], len(ids), self._pages.get(scope, 1))
         return sorted(ids) if is_single else (None,)
@@ -216,21 +232,24 @@ class Reader:
             return ()
 
     def _get(self, scope: Scope, id: str, *, fresh: bool = False) -> LiveObject | None:
-        """An object by its id; None where there is none, and where the API refuses the read."""
+        """An object by id; None if there is none or the API refuses the read."""
         try:
             live = self.provider.get(self._kinds[scope.kind], scope.project, id, fresh=fresh)
         except ApiError as error:
+            # A retired kind concerns all of its objects, so the caller has to handle it.
             if not is_refusal(error) or isinstance(error, RetiredError):
                 raise
             self.state.failed_objects[scope, id] = error
             return None
+        # A later read succeeded, such as after a lag.
         self.state.failed_objects.pop((scope, id), None)
         return replace(live, project=scope.project) if live is not None else None
 
     def _read_own_calls(
         self, scope: Scope, live: LiveObject, names: Collection[str]
     ) -> LiveObject | None:
-        """The object with its fields that have calls of their own; None where the API refuses the read."""
+        """The object with its fields that have calls of their own; None if the API refuses the
+        read."""
         try:
             return self.provider.read_own_calls(live, names)
         except ApiError as error:
@@ -253,8 +272,5 @@ class Reader:
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:
-    """Whether the API itself answered, so that the error says something about one route and not about the connection.
-
-    Where nothing answers at all, no other request would fare better.
-    """
+    """Whether the API answered, so that the error concerns one route instead of the connection."""
     return isinstance(error, ApiError) and error.status is not None

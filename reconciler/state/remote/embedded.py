@@ -33,6 +33,8 @@ _TABLES = (
 class EmbeddedStorage:
     """A `LogStorage` in a file. Until something is written, an absent file is an empty log."""
 
+    clock_error = 0.0
+
     def __init__(self, path: Path) -> None:
         self.address = str(path)
         self._path = path

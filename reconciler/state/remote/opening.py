@@ -58,7 +58,7 @@ def shared_storage(
 
         return PostgresStorage(address.text, stack=stack, environment=environment)
     if address.scheme in ("s3", "az", "gs"):
-        from reconciler.state.remote.object_store import ObjectStorage
+        from reconciler.state.remote.objects.storage import ObjectStorage
 
         return ObjectStorage(address.text, stack=stack, environment=environment, env=env)
     raise StateError(f"{address.shown} is not the address of a shared backend")

@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.state import schema
@@ -27,6 +28,8 @@ from reconciler.state.remote.segments import (
     SegmentLog,
 )
 from reconciler.state.remote.storage import FencedError, LogStorage, UnreachableError
+
+T = TypeVar("T")
 
 _READ_ATTEMPTS = 5
 _PAUSE_SECONDS = 0.2
@@ -261,7 +264,9 @@ class Replica:
             return 0.0 if self._has_file_lock else self._lease_seconds
         if claim is None or signed_at is None:
             return 0.0
-        return signed_at + claim.lease_seconds - self._storage.now()
+        # A store that keeps whole seconds would otherwise let a lease end a second too early.
+        ends_at = signed_at + claim.lease_seconds + self._storage.clock_error
+        return ends_at - _with_retries(self._storage.now)
 
     def _append_claim(
         self, holder: Mapping[str, Any], kind: SegmentKind = SegmentKind.CLAIM
@@ -279,7 +284,7 @@ class Replica:
         )
         body = self._log.encode(segment)
         _with_retries(lambda: self._storage.claim(body, epoch=segment.epoch, seen=self._log.tail))
-        if self._storage.tail(segment.number).segments:
+        if _with_retries(lambda: self._storage.tail(segment.number)).segments:
             # This process was suspended before the claim, and meanwhile others wrote and trimmed the log.
             raise FencedError("other runs have written since the log was read")
         self._log.advance(segment, body.body)
@@ -314,14 +319,13 @@ def _memory() -> sqlite3.Connection:
     return connection
 
 
-def _with_retries(operation: Callable[[], object]) -> None:
+def _with_retries(operation: Callable[[], T]) -> T:
     """Carry out an operation; try again where the storage did not answer or the log was being trimmed."""
-    for attempt in range(1, _READ_ATTEMPTS + 1):
+    for attempt in count(1):
         try:
-            operation()
+            return operation()
         except (UnreachableError, MissingSegmentError):
             if attempt == _READ_ATTEMPTS:
                 raise
             time.sleep(_PAUSE_SECONDS * attempt)
-        else:
-            return
+    raise AssertionError("count() has no end")

@@ -76,8 +76,9 @@ class Claim(Struct, frozen=True):
 class Head(Struct, frozen=True):
     """The end of the log. `claim` is None while nobody holds the lease.
 
-    `keep` are the numbers of claims that took over a lease that had not been released: they stay in the log for
-    ever, because a run that was replaced tries to append at exactly such a number.
+    `keep` are the numbers of claims that took over a lease that had not been released, and of releases of another
+    run's lease: they stay in the log for ever, because a run that was replaced tries to append at exactly such a
+    number.
     """
 
     number: int = 0
@@ -158,6 +159,8 @@ class SegmentLog:
             if took_over:
                 keep = (*keep, segment.number)
         elif segment.kind is SegmentKind.RELEASE:
+            if claim is not None and segment.epoch != claim.epoch:
+                keep = (*keep, segment.number)  # somebody else ended that lease
             claim = None
         self.head = Head(segment.number, digest_of(body), segment.epoch, claim, keep)
         self.bytes_since_snapshot += len(body)

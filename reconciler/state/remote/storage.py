@@ -72,6 +72,10 @@ class LogStorage(Protocol):
     def address(self) -> str:
         """The storage and the state in it, for messages: without credentials."""
 
+    @property
+    def clock_error(self) -> float:
+        """The most seconds by which the difference of two of its times can be wrong."""
+
     def prepare(self) -> None:
         """Create or migrate what the storage needs, such as tables. Raises StateError naming the missing permission."""
 

@@ -11,7 +11,7 @@ import pytest
 from reconciler.state import StateStore
 from reconciler.state.encryption import NoEncryption
 from reconciler.state.remote.embedded import EmbeddedStorage
-from reconciler.state.remote.object_store import ObjectStorage
+from reconciler.state.remote.objects.storage import ObjectStorage
 from reconciler.state.remote.opening import open_log
 from reconciler.state.remote.postgres.storage import PostgresStorage
 from reconciler.state.remote.storage import LogStorage

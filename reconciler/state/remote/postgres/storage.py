@@ -41,6 +41,8 @@ class PostgresStorage:
     are fenced with it.
     """
 
+    clock_error = 0.0
+
     def __init__(
         self, url: str, *, stack: str, environment: str, patience: float = PATIENCE
     ) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct
 
 from reconciler.errors import StateError
-from reconciler.state.remote.bucket_address import BucketAddress
-from reconciler.state.remote.bucket_failures import Explainer, Failure, Operation, read_failure
-from reconciler.state.remote.bucket_settings import only_variables_of, read_settings
+from reconciler.state.remote.objects.address import BucketAddress
+from reconciler.state.remote.objects.failures import Explainer, Failure, Operation, read_failure
+from reconciler.state.remote.objects.settings import only_variables_of, read_settings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -12,8 +12,8 @@ from typing import Literal
 from msgspec import Struct
 
 from reconciler.errors import StateError
-from reconciler.state.remote.bucket_address import BucketAddress
-from reconciler.state.remote.bucket_settings import BucketSettings
+from reconciler.state.remote.objects.address import BucketAddress
+from reconciler.state.remote.objects.settings import BucketSettings
 from reconciler.state.remote.storage import UnreachableError
 
 Operation = Literal["list", "read", "write", "delete"]

@@ -19,9 +19,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from reconciler.errors import StateError
-from reconciler.state.remote.bucket import Bucket, Deadline, ListedObject, Placed, StoredObject
-from reconciler.state.remote.bucket_address import parse_address, quoted
-from reconciler.state.remote.object_probe import Probe
+from reconciler.state.remote.objects.address import parse_address, quoted
+from reconciler.state.remote.objects.bucket import (
+    Bucket,
+    Deadline,
+    ListedObject,
+    Placed,
+    StoredObject,
+)
+from reconciler.state.remote.objects.probe import Probe
 from reconciler.state.remote.storage import (
     FencedError,
     Finding,
@@ -49,6 +55,8 @@ class ObjectStorage:
     up to a second in either direction.
     """
 
+    clock_error = 1.0
+
     def __init__(
         self,
         url: str,
@@ -69,16 +77,6 @@ class ObjectStorage:
     @property
     def address(self) -> str:
         return f"{self._base.scheme}://{self._base.bucket}/{self._root}"
-
-    @property
-    def warning(self) -> str:
-        """A sentence that users of an experimental store must see; empty for others."""
-        if self._base.scheme != "gs":
-            return ""
-        return (
-            "State in Google Cloud Storage is experimental:"
-            " run `reconciler state check` before relying on it."
-        )
 
     def prepare(self) -> None:
         """Nothing: the first request reports a missing bucket or permission."""
@@ -102,21 +100,21 @@ class ObjectStorage:
 
     def tail(self, after: int) -> Tail:
         deadline = self._bucket.deadline()
+        # Mostly nothing was appended. What that takes is sent at once, as is the listing.
         following = self._submit_read(after + 1, 0, deadline)
+        dated = self._readers.submit(self._modified_at, after, deadline)
         listed = self._numbered("log", deadline, after=after)
-        bodies = self._read_all(_with_hidden(listed, after + 2), listed, deadline)
-        bodies[after + 1] = following.result()
-        last = max((number for number, stored in bodies.items() if stored), default=after)
-        # A listing may lag behind, and a segment it lacks must not be taken for a free number. The
-        # limit keeps a reader from following a writer that is as fast as it.
-        for number in range(last + 1, last + 1 + _LONGEST_HIDDEN):
-            bodies[number] = self._bucket.read(self._key("log", number), deadline)
-            if bodies[number] is None:
-                break
+        bodies = {after + 1: following.result()}
+        end = max(listed, default=after + 1)
+        if bodies[after + 1] is not None or listed:
+            wanted = [*_with_hidden(listed, after + 1), end + 1]
+            bodies |= self._read_all(wanted, listed, bodies, deadline)
+        self._follow(bodies, deadline)
         present = {number: stored for number, stored in sorted(bodies.items()) if stored}
+        signed_at = present[max(present)].modified_at if present else dated.result()
         return Tail(
             segments=[StoredBody(number, stored.body) for number, stored in present.items()],
-            signed_at=self._signed_at(present, after, deadline),
+            signed_at=signed_at,
         )
 
     def now(self) -> float:
@@ -228,22 +226,38 @@ class ObjectStorage:
         )
 
     def _read_all(
-        self, numbers: Iterable[int], listed: Mapping[int, ListedObject], deadline: Deadline
+        self,
+        numbers: Iterable[int],
+        listed: Mapping[int, ListedObject],
+        known: Mapping[int, StoredObject | None],
+        deadline: Deadline,
     ) -> dict[int, StoredObject | None]:
+        """Read segments, apart from those that were read before."""
         reads = {}
         for number in numbers:
             size = listed[number].size if number in listed else 0
-            reads[number] = self._submit_read(number, size, deadline)
+            if known.get(number) is None:
+                reads[number] = self._submit_read(number, size, deadline)
         return {number: read.result() for number, read in reads.items()}
 
-    def _signed_at(
-        self, present: Mapping[int, StoredObject], after: int, deadline: Deadline
-    ) -> float | None:
-        if present:
-            return present[max(present)].modified_at
-        if not after:
-            return None
-        return self._bucket.modified_at(self._key("log", after), deadline)
+    def _follow(self, bodies: dict[int, StoredObject | None], deadline: Deadline) -> None:
+        """Read what comes after the last segment, for a listing may lag behind.
+
+        A segment it lacks must not be taken for a free number. The limit keeps a reader from
+        following a writer that is as fast as it.
+        """
+        present = [number for number, stored in bodies.items() if stored]
+        if not present:
+            return
+        last = max(present)
+        for number in range(last + 1, last + 1 + _LONGEST_HIDDEN):
+            if number not in bodies:
+                bodies[number] = self._bucket.read(self._key("log", number), deadline)
+            if bodies[number] is None:
+                return
+
+    def _modified_at(self, number: int, deadline: Deadline) -> float | None:
+        return self._bucket.modified_at(self._key("log", number), deadline) if number else None
 
     @cached_property
     def _readers(self) -> ThreadPoolExecutor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from reconciler.state.remote.bucket import Bucket, Placed
+from reconciler.state.remote.objects.bucket import Bucket, Placed
 from reconciler.state.remote.storage import Finding
 
 _RACERS = 8

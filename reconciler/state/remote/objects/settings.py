@@ -11,8 +11,8 @@ from ipaddress import ip_address
 from msgspec import Struct
 
 from reconciler.errors import StateError
-from reconciler.state.remote.aws_profile import profile_settings
-from reconciler.state.remote.bucket_address import BucketAddress
+from reconciler.state.remote.objects.address import BucketAddress
+from reconciler.state.remote.objects.aws_profile import profile_settings
 
 _AWS = (
     "AWS_ACCESS_KEY_ID",

@@ -1,0 +1,1 @@
+"""States in object stores: `storage` is the whole interface."""
