@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AZURITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/reconciler-tests/azurite/3.37.0
 
-.PHONY: help demo test soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
+.PHONY: help demo test test-backends soak check setup servers lint types schemas golden coverage bench bench-compare figures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 20
@@ -16,6 +16,12 @@ demo: $(VENV)/.demo  ## The whole story on examples/acme, against a local emulat
 
 test: $(VENV)/.dev  ## All tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+BACKEND_TESTS = $(addprefix tests/reliability/,test_shared_kills.py test_zombies.py test_races.py \
+	test_restored_state.py test_shared_clocks.py test_shared_origin.py)
+
+test-backends: $(VENV)/.dev  ## Kills, cuts, zombies and races on every shared backend: many, where `make test` tries a few
+	RECONCILER_TEST_BACKENDS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(BACKEND_TESTS) $(ARGS)
 
 soak: $(VENV)/.dev  ## All tests, as hard as they can try: hours, where `make test` takes minutes
 	RECONCILER_SOAK=$(or $(SOAK),1) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

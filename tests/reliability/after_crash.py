@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reconciler.emulator.store import Record, Store
 from reconciler.model.job import INPUTS_KEY
-from reconciler.state import StateStore
+from tests.reliability.backends import LOCAL, Backend
 
 _KINDS = (
     "project", "service_account", "api_key", "file", "vector_store", "vector_store_file", "assistant", "agent",
@@ -59,7 +59,7 @@ def _lines(items: Mapping[str, object], middle: str = " is ") -> Counter[str]:
     return Counter(f"{a}{middle}{b}" for a, b in items.items())
 
 
-def aftermath(store: Store, folder: Path) -> Aftermath:
+def aftermath(store: Store, folder: Path, backend: Backend = LOCAL) -> Aftermath:
     """Look at everything, once nothing runs any more."""
     with store.lock:
         names = {
@@ -76,9 +76,7 @@ def aftermath(store: Store, folder: Path) -> Aftermath:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and ".reconciler" not in path.parts
         }
-    with StateStore.open_for_reading(
-        folder / ".reconciler", stack="shop", environment="default"
-    ) as state:
+    with backend.open(folder) as state:
         left = [f"{entry.address} ({entry.name})" for entry in state.unfinished()]
         bindings = {
             str(address): (

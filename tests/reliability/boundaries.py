@@ -2,14 +2,15 @@
 
 Each is passed right before or right after something takes effect: a request, a statement or a commit of SQLite, a call
 that changes a file, a command that is given a key. They are numbered as they are passed, and at the fatal one the
-process kills itself with SIGKILL, from whichever thread got there.
+process kills itself with SIGKILL, from whichever thread got there, or meets whatever else the test has in store for it.
+
+A shared state is a copy in memory, whose statements have no effect outside. There the operations of the storage count.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -18,30 +19,42 @@ from typing import Any
 
 import httpx
 
+from reconciler.state.remote.objects.storage import ObjectStorage
+from reconciler.state.remote.postgres.storage import PostgresStorage
+
+SHARED_STORAGES: tuple[type[Any], ...] = (PostgresStorage, ObjectStorage)
+
 _IDS = re.compile(r"(?<=/)[a-z_]+[-_][0-9A-Za-z]{16,}")
 _READS = ("SELECT", "PRAGMA")
+_STORAGE_OPERATIONS = (
+    "prepare", "snapshot", "tail", "now", "claim", "append", "renew", "put_snapshot", "trim",
+)  # fmt: skip
 
 
 class Boundaries:
-    """Counts what is passed, and dies at the one with the fatal number; `testament` is told its name before."""
+    """Counts what is passed, and calls `at_fatal` with the name of the one that has the fatal number.
 
-    def __init__(self, fatal: int | None, testament: Callable[[str], object]) -> None:
+    What other threads pass meanwhile is counted behind it, without waiting for it to end.
+    """
+
+    def __init__(self, fatal: int | None, at_fatal: Callable[[str], object]) -> None:
         self.passed: list[str] = []
         self._fatal = fatal
-        self._testament = testament
+        self._at_fatal = at_fatal
         self._lock = threading.Lock()
 
     def cross(self, name: str) -> None:
         with self._lock:
-            if len(self.passed) == self._fatal:
-                self._testament(name)
-                os.kill(os.getpid(), signal.SIGKILL)
+            is_fatal = len(self.passed) == self._fatal
             self.passed.append(name)
+        if is_fatal:
+            self._at_fatal(name)
 
     def watch(self) -> None:
         """Put this in the way of everything in this process that takes effect elsewhere."""
         _watch_requests(self)
         _watch_statements(self)
+        _watch_storages(self)
         _watch_files(self)
         _watch_commands(self)
 
@@ -75,7 +88,19 @@ def _watch_statements(boundaries: Boundaries) -> None:
                 boundaries.cross("after COMMIT")
             return done
 
-    sqlite3.connect = lambda *arguments, **more: connect(*arguments, factory=Watched, **more)  # type: ignore[assignment]
+    def watched_connect(path: Any, *arguments: Any, **more: Any) -> sqlite3.Connection:
+        if path == ":memory:":
+            return connect(path, *arguments, **more)
+        return connect(path, *arguments, factory=Watched, **more)
+
+    sqlite3.connect = watched_connect  # type: ignore[assignment]
+
+
+def _watch_storages(boundaries: Boundaries) -> None:
+    for storage in SHARED_STORAGES:
+        for name in _STORAGE_OPERATIONS:
+            operation = getattr(storage, name)
+            setattr(storage, name, _watched_on_both_sides(boundaries, f"state {name}", operation))
 
 
 def _watch_files(boundaries: Boundaries) -> None:
@@ -96,6 +121,18 @@ def _watch_commands(boundaries: Boundaries) -> None:
             return ended
 
     subprocess.Popen = Watched  # type: ignore[misc]
+
+
+def _watched_on_both_sides(
+    boundaries: Boundaries, name: str, function: Callable[..., Any]
+) -> Callable[..., Any]:
+    def watched(*arguments: Any, **more: Any) -> Any:
+        boundaries.cross(f"before {name}")
+        result = function(*arguments, **more)
+        boundaries.cross(f"after {name}")
+        return result
+
+    return watched
 
 
 def _watched(boundaries: Boundaries, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

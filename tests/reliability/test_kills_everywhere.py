@@ -7,7 +7,7 @@ lists that lag, a state that is lost on top, and edits that are taken back.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 
@@ -60,12 +60,6 @@ FOUND = {
 
 RUN_OF_THE_MILL = ("before SAVEPOINT", "before RELEASE", "before GET", "after GET")
 """Boundaries at which nothing differs from the one before: left to `make soak`."""
-
-
-@pytest.fixture(scope="module")
-def mortals() -> Iterator[Mortals]:
-    with Mortals() as running:
-        yield running
 
 
 def fatal_boundaries(stage: Stage, *, few: int = FEW) -> list[int]:

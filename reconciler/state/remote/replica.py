@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import count
 from typing import Any, TypeVar
 
 from reconciler.errors import ReconcilerError, StateError
@@ -31,8 +30,11 @@ from reconciler.state.remote.storage import FencedError, LogStorage, Unreachable
 
 T = TypeVar("T")
 
-_READ_ATTEMPTS = 5
-_PAUSE_SECONDS = 0.2
+_FIRST_PATIENCE_SECONDS = 2.0
+"""How long a run tries to reach a storage that it never reached. Its address may be wrong."""
+_PATIENCE_SECONDS = 15.0
+"""How long it tries later: a server that restarts or fails over is away for some seconds."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _LOCK_POLL_SECONDS = 1.0
 
 
@@ -66,7 +68,7 @@ class Replica:
         self._capture: ChangeCapture | None = None
         self._appender: Appender | None = None
         self._is_closed = False
-        _with_retries(self._load)
+        _with_retries(self._load, seconds=_FIRST_PATIENCE_SECONDS)
 
     # --- the interface of a database ------------------------------------------------------------
 
@@ -319,13 +321,18 @@ def _memory() -> sqlite3.Connection:
     return connection
 
 
-def _with_retries(operation: Callable[[], T]) -> T:
-    """Carry out an operation; try again where the storage did not answer or the log was being trimmed."""
-    for attempt in count(1):
+def _with_retries(operation: Callable[[], T], *, seconds: float = _PATIENCE_SECONDS) -> T:
+    """Carry out an operation; try again where the storage did not answer or the log was being trimmed.
+
+    Gives up after some seconds. The first attempt may take longer, and is then the only one.
+    """
+    give_up_at = time.monotonic() + seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
         try:
             return operation()
         except (UnreachableError, MissingSegmentError):
-            if attempt == _READ_ATTEMPTS:
+            if time.monotonic() + pause >= give_up_at:
                 raise
-            time.sleep(_PAUSE_SECONDS * attempt)
-    raise AssertionError("count() has no end")
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
