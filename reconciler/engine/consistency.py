@@ -41,10 +41,12 @@ class ConsistencyWindow(Struct, frozen=True):
         between them counts as well, so the poll has a deadline. Each attempt has to send a
         request: an answer from a cache never changes.
         """
+        # The first attempt comes without a pause, so a caller that needs no wait pays nothing.
         limit = self.seconds if seconds is None else seconds
         began, slept = self.clock(), 0.0
         yield 0.0
         for pause in pauses(limit, first=self.first_pause, longest=longest_pause, growth=growth):
+            # Slow requests must not extend a deadline that the user has set.
             if counts_requests and self._since(began, slept) + pause > limit:
                 return
             self.pause(pause, reason)

@@ -1,8 +1,9 @@
-"""The field changes of one resource: desired against live, with the prior state saying which side moved.
+"""The field changes of one resource: desired against live, with the prior state showing which side
+changed.
 
-A field that the manifest does not set and never set is the API's to choose. Everything that must not show as a
-difference (server defaults, aliases, order of sets, null against absent) is settled by `model.comparing.comparable`
-before anything is compared; nothing is filtered out of the result afterwards.
+A field that the manifest does not set and never set is up to the API. `model.comparing.comparable`
+removes everything that is no difference (server defaults, aliases, order of sets, null against
+absent) before the comparison; nothing is filtered out afterwards.
 """
 
 from __future__ import annotations
@@ -34,27 +35,31 @@ def diff_fields(
     record: Record | None,
     restored: Spec | None = None,
 ) -> list[FieldChange]:
-    """What has to change for `live` to be `desired`, in the order of the kind's fields, leaf by leaf.
+    """The changes that make `live` equal to `desired`, in the order of the kind's fields, one per
+    leaf.
 
-    `desired` may hold unknowns, which differ from everything. A field that was applied and is no longer desired is
-    reset to its value in `restored`, else to what we overwrote, else to the API's default. What an answer lacks is
-    unknown, and taken to be as it was applied last. Raises ApiError where a value is not of the field's type.
+    `desired` may contain unknowns, which differ from everything. A field that was applied and is no
+    longer desired is reset: to its value in `restored`, else to what we overwrote, else to the
+    API's default. What an answer lacks is assumed to be as applied last. Raises ApiError for a
+    value of the wrong type.
     """
     changes: list[FieldChange] = []
     for field in kind.fields:
+        # Neither can be changed at the API. A warning reports changed FIXED fields instead.
         if field.mutability is Mutability.FIXED or field.client_only:
             continue
         if field.name in desired:
             value = desired[field.name]
             if not _is_shown_as(field, value, live):
                 changes += _changes_of(field, wanted(field, value), live, record)
+        # Only a field that we set ourselves is reset. Everything else is up to the API.
         elif record is not None and record.applied.get(field.name) is not None:
             changes += _reset_of(field, live, record, restored or {})
     return changes
 
 
 def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterator[Field]:
-    """The fields that the manifest moved since creation and that nothing can change any more."""
+    """The fields that the manifest changed since creation and that nothing can change any more."""
     for field in kind.fields:
         if field.mutability is Mutability.FIXED and record is not None:
             before = record.applied.get(field.name)
@@ -67,12 +72,15 @@ def fixed_fields(kind: Kind, *, desired: Spec, record: Record | None) -> Iterato
 def drifted_fields(
     kind: Kind, *, live: LiveObject, record: Record, ignore: tuple[str, ...]
 ) -> list[FieldChange]:
-    """What moved at the API since we last wrote it: from what we applied, to what is there. Nobody can change a job."""
+    """The changes at the API since our last write, from what we applied to what is there."""
+    # Jobs are immutable, so every difference is one of representation.
     if kind.job is not None:
         return []
     changes: list[FieldChange] = []
+    # Drift is relative to our last write. What the manifest says by now is irrelevant.
     applied = without_ignored(record.applied, live=live, ignore=ignore)
     for field in kind.fields:
+        # A null that was applied requested the default, which the API may change at any time.
         if applied.get(field.name) is None or field.mutability is Mutability.FIXED:
             continue
         asked, shown = (
@@ -89,7 +97,7 @@ def drifted_fields(
 
 
 def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
-    """What an object looks like, for the fields that can be compared: what a plan was made from."""
+    """The comparable fields of an object, as a plan stores them for the later precondition."""
     shown = {
         field.name: shown_value(field, live)
         for field in kind.fields
@@ -105,12 +113,13 @@ def image(kind: Kind, live: LiveObject) -> dict[str, Any]:
 
 
 def unseen_fields(kind: Kind, live: LiveObject) -> set[str]:
-    """The fields that an answer lacks, and of which nothing can be said."""
+    """The fields that an answer lacks, of which nothing is known."""
     return {field.name for field in kind.fields if not live.shows(field.name)}
 
 
 def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> list[FieldChange]:
-    """What differs between two images of an object, but for some fields, in the kind's order, leaf by leaf."""
+    """The differences between two images of an object, without the fields in `but`, in the kind's
+    order."""
     return [
         leaf
         for field in kind.fields
@@ -120,7 +129,7 @@ def moved_fields(kind: Kind, *, seen: Spec, now: Spec, but: Collection[str]) -> 
 
 
 def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str, Any]:
-    """The fields that the server did not take as asked, with what it shows instead."""
+    """The fields that the API stored differently from what was sent, with its values."""
     otherwise: dict[str, Any] = {}
     for name, value in asked.items():
         field = kind.by_name[name]
@@ -139,7 +148,7 @@ def answered_otherwise(kind: Kind, *, asked: Spec, live: LiveObject) -> dict[str
 
 
 def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
-    """The values that an object would not have by itself: all but defaults, and but those that the API chooses."""
+    """The values that a new object would not have anyway. Values that the API chooses are left out."""
     return {
         name: value
         for name, value in values.items()
@@ -149,9 +158,10 @@ def beyond_defaults(kind: Kind, values: Spec) -> dict[str, Any]:
 
 
 def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) -> Spec:
-    """The spec with hands off the ignored paths: whole fields are left out, deeper paths take the live value."""
+    """The spec without ignored paths: ignored fields are dropped, deeper paths take the live value."""
     if not ignore:
         return spec
+    # Without any desired field there is nothing to compare or to reset.
     if IGNORE_ALL in ignore:
         return {}
     result = {name: value for name, value in spec.items() if name not in ignore}
@@ -162,23 +172,26 @@ def without_ignored(spec: Spec, *, live: LiveObject, ignore: tuple[str, ...]) ->
 
 
 def wanted(field: Field, value: Any) -> Any:
-    """What an explicit value asks for: null means the API's default."""
+    """The meaning of an explicit value: null requests the API's default."""
     return default_of(field) if value is None else value
 
 
 def default_of(field: Field) -> Any:
-    """The API's default, or None where the API chooses."""
+    """The API's default; None if the API chooses."""
     return None if field.default is SERVER_CHOSEN else field.default
 
 
 def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
-    """The live value, defaults filled; a private marker where the API does not show the field.
+    """The live value with defaults filled; a private marker if the API does not show the field.
 
-    What it never shows of the field's parts is taken to be as it was `applied`, and left out where it never was.
+    Hidden parts are assumed to be as `applied`; hidden parts that were never applied are left out.
     """
+    # The order matters: parts that are hidden have to be filled in before the value is compared
+    # with its default.
     value = live.value(field.name)
     if field.has_hidden:
         value = with_hidden(field.type, value, applied)
+    # These fields cost calls of their own and are read only if a resource manages them.
     if field.has_own_calls and field.name not in live.own_calls:
         return _NOT_SHOWN
     if value is None and (
@@ -189,10 +202,10 @@ def shown_value(field: Field, live: LiveObject, applied: Any = None) -> Any:
 
 
 def _is_missing(field: Field, live: LiveObject, applied: Any) -> bool:
-    """Whether an answer lacks a field, and its default must not be taken for its value.
+    """Whether an answer lacks a field and its default must not be assumed.
 
-    Servers leave out what has its default, so that is what a field is taken to be that we never set. Not so where a
-    mistake would replace the object.
+    Servers omit fields with default values, so that is assumed for fields that we never set, unless
+    an error would force a replacement.
     """
     if live.shows(field.name):
         return False
@@ -204,9 +217,12 @@ def _is_missing(field: Field, live: LiveObject, applied: Any) -> bool:
 
 
 def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
-    """A shown value with the parts that the answer lacks as they are known; raises ApiError for one of another type."""
+    """A shown value completed with `known` parts that the answer lacks. Raises ApiError for the
+    wrong type."""
     if field.has_own_calls:
         return shown
+    # A wrong type usually comes from a proxy or a wrong base URL. Planning an update from it would
+    # write to something else.
     wrong = misfit(field.type, shown, field.name)
     if wrong:
         raise ApiError(
@@ -217,7 +233,9 @@ def _as_known(field: Field, live: LiveObject, shown: Any, known: Any) -> Any:
 
 
 def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
-    """Whether a text or a number is shown just as it is wanted, as nearly all are: then there is no more to it."""
+    """Whether a text or number is shown exactly as desired, which is the usual case."""
+    # This shortcut decides most fields of most resources. It must agree with the full comparison,
+    # so it requires equal types: in Python, True equals 1.
     shown = live.attributes.get(field.name)
     return (
         type(value) in _ATOMS
@@ -230,6 +248,7 @@ def _is_shown_as(field: Field, value: Any, live: LiveObject) -> bool:
 def _changes_of(
     field: Field, value: Any, live: LiveObject, record: Record | None
 ) -> Iterator[FieldChange]:
+    # Hidden and missing parts of the answer are assumed to be as applied last.
     prior = record.applied.get(field.name) if record else None
     shown = _NOT_SHOWN if field.readable is Readable.NEVER else shown_value(field, live, prior)
     if shown is _NOT_SHOWN:
@@ -247,7 +266,7 @@ def _changes_of(
 def _shown_changes(
     field: Field, value: Any, live: LiveObject, record: Record | None, *, known: Any
 ) -> list[FieldChange]:
-    """The changes of a field whose parts that the answer lacks or hides are as they are `known`."""
+    """The changes of a field, with missing and hidden parts assumed to be as `known`."""
     shown = _as_known(field, live, shown_value(field, live, known), known)
     after, before = _comparisons(field.type, value, shown, known)
     if same(after, before) or _is_standing(field, value, shown, record):
@@ -259,6 +278,7 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
     # The API does not show the field, so only what we remember can be compared. Of an object that we made, that is
     # also which fields were not set. Otherwise a field that a replacement would be needed for is taken to be right:
     # replacing on a guess destroys.
+    # A replacement destroys. Never plan one on a guess.
     if is_unknown(field, record):
         return
     if record is None:
@@ -272,7 +292,7 @@ def _unshown_change(field: Field, value: Any, record: Record | None) -> Iterator
 
 
 def is_unknown(field: Field, record: Record | None) -> bool:
-    """Whether nothing tells the value of a field that the API does not show and that only a replacement can change."""
+    """Whether nothing tells the value of a hidden field that only a replacement can change."""
     return field.mutability is Mutability.REPLACES and (
         record is None or field.name not in record.applied
     )
@@ -314,7 +334,7 @@ def _reset_target(field: Field, record: Record) -> Any:
 
 
 def _is_standing(field: Field, asked: Any, shown: Any, record: Record | None) -> bool:
-    """Whether the server keeps a value of its own, as it did when we last asked for this one."""
+    """Whether the API keeps its own value, as it did when we last requested this one."""
     if record is None or field.name not in record.answered or field.name not in record.applied:
         return False
     applied = record.applied[field.name]
@@ -328,6 +348,8 @@ def _origin(field: Field, value: Any, shown: Any, record: Record | None) -> Orig
         return Origin.UNKNOWN
     if field.name not in record.applied:
         return Origin.CONFIG
+    # Three-way comparison: applied against desired shows our change, applied against live shows
+    # theirs.
     applied = wanted(field, record.applied[field.name])
     is_config = not same(*comparable(field.type, value, applied, applied))
     is_drift = not same(*comparable(field.type, applied, shown))
@@ -337,6 +359,7 @@ def _origin(field: Field, value: Any, shown: Any, record: Record | None) -> Orig
 
 
 def _leaves(field: Field, before: Any, after: Any, origin: Origin) -> Iterator[FieldChange]:
+    # A change of type is one change of the whole value, not many of its parts.
     if not _is_container(before) or not _is_container(after) or type(before) is not type(after):
         yield FieldChange((field.name,), before, after, origin, field.replaces())
         return
@@ -413,7 +436,7 @@ def _deep(before: Any, after: Any) -> Iterator[tuple[Trail, Any, Any]]:
 
 
 def _overlaid(value: Any, live: Any, path: Sequence[str | int]) -> Any:
-    """`value` with what `live` has at `path`, however deep both go."""
+    """`value` with the live value at `path`, at any depth."""
     result = deepcopy(value)
     target, source = result, live
     for part in path[:-1]:

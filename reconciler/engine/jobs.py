@@ -1,7 +1,7 @@
-"""What is planned for jobs: run once for given inputs, run again for others, and never again without being asked.
+"""Planning of jobs: run once per input, run again for other inputs, never repeat without a request.
 
-A job that has ended stays what it is. One that nothing declares any more is cancelled while it runs, and forgotten when
-it has ended; what it made goes only where `lifecycle.on_remove` says so.
+A finished job stays as it is. An undeclared job is cancelled while it runs and forgotten once it
+has ended; its product is deleted only if `lifecycle.on_remove` says so.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from reconciler.model.kind import OnRemove, Removal
 from reconciler.model.resource import LiveObject
 
 WAIT, MINUTES = "wait", "timeout_minutes"
-"""The fields of ours that say whether the end of a job is waited for, and for how long."""
+"""Our own fields: whether apply waits for the end of a job, and how long."""
 
 USUAL_MINUTES = 60
 
 
 def is_history(live: LiveObject) -> bool:
-    """Whether it is a job that has ended and that cannot be removed: it shows for ever, and says nothing any more."""
+    """Whether it is a finished job that cannot be removed, which the API lists forever."""
     return live.kind.removal is Removal.CANCEL and not live.runs
 
 
 def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
-    """That the inputs differ, where no field shows which: the API does not show all that a job was started with."""
+    """The change for inputs that differ only in the digest, because the API does not show all
+    inputs."""
     # A job without the digest was started elsewhere, so nothing is known about its inputs.
     if inputs is not None and live.inputs is not None:
         note = "not all inputs are shown by the API; what it ran with is known by a digest"
@@ -37,7 +38,7 @@ def other_inputs(live: LiveObject, inputs: str | None) -> Iterator[FieldChange]:
 
 
 def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Change:
-    """A change with what the plan found of the job, and whether an apply is to wait for its end."""
+    """A change with the progress of the job, and whether apply has to wait for its end."""
     # A failed job is never repeated automatically: it would fail again and cost money again.
     phase, standing = job.phase(live.attributes), job.progress_of(live.attributes)
     failed = f"it did not succeed ({standing}), and does not run again by itself: change an input, or pass "
@@ -53,7 +54,7 @@ def as_found(change: Change, job: Job, live: LiveObject, *, waits: bool) -> Chan
 
 
 def run_again(change: Change, reason: Reason, live: LiveObject, *, waits: bool) -> Change:
-    """The change that starts a job anew. What ran before is stopped if it still runs, and stays otherwise."""
+    """The change that starts a job again. A running predecessor is stopped, a finished one stays."""
     return replace(
         change,
         action=Action.REPLACE,
@@ -68,7 +69,7 @@ def run_again(change: Change, reason: Reason, live: LiveObject, *, waits: bool) 
 
 
 def removed(shown: Change, live: LiveObject, reason: Reason) -> Change:
-    """The removal of a job; `shown` is what is common to all removals."""
+    """The removal of a job; `shown` has what all removals have in common."""
     job, kind = live.kind.job, live.kind
     if job is None:
         raise TypeError(f"{kind.name} is no job")

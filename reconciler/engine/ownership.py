@@ -1,7 +1,7 @@
-"""Who this stack is: its marks, and the creates that its journal still has open.
+"""The identity of this stack: its marks, and the unfinished creates in its journal.
 
-A mark is a pair in the metadata of an object, `reconciler: stack/environment/address`. What a mark proves is decided in
-`binding/marks.py`; this module only reads and writes them.
+A mark is a metadata pair, `reconciler: stack/environment/address`. `binding/marks.py` decides what
+a mark proves; this module only reads and writes marks.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ class Ownership(Struct):
     stack: str
     environment: str
     unfinished: Mapping[Address, float] = field(default_factory=dict)
-    """When each change began that no run has finished, in unix seconds."""
+    """When each unfinished change began, in unix seconds."""
     create_attempts: Mapping[Address, Sequence[CreateAttempt]] = field(default_factory=dict)
     """The creates among the unfinished changes."""
     created_ids: Mapping[str, Address] = field(default_factory=dict)
-    """The ids that unfinished changes were answered, parts of objects included, and for which address."""
+    """Ids that unfinished changes received from the API, parts of objects included, with their
+    addresses."""
     former: Collection[str] = ()
     """The stacks, as `stack/environment`, that this state was imported from."""
     held_ids: Callable[[Address], Collection[str]] = lambda _: ()
@@ -33,19 +34,19 @@ class Ownership(Struct):
     holders: Callable[[str, str], Collection[Address]] = lambda _, __: ()
     """Every address that was ever bound to an id of a kind."""
     renamed_projects: Mapping[str, str] = field(default_factory=dict)
-    """The former names of projects, each with the present one."""
+    """Former project names, each with the present one."""
 
     def mark(self, address: Address) -> str:
-        """The mark that our object for an address carries."""
+        """The mark of our object for an address."""
         return f"{self.stack}/{self.environment}/{address}"
 
     def address(self, mark: str | None) -> Address | None:
-        """The address that a mark of ours names; None for no mark and for marks of others."""
+        """The address in our mark; None for no mark and for foreign marks."""
         owner, address = parse_mark(mark)
         return address if owner == f"{self.stack}/{self.environment}" else None
 
     def present_address(self, mark: str | None) -> Address | None:
-        """The address that a mark of ours names, with the present name of its project."""
+        """The address in our mark, with the present name of its project."""
         address = self.address(mark)
         project = self.renamed_projects.get(address.project or "") if address is not None else None
         return (
@@ -55,7 +56,7 @@ class Ownership(Struct):
         )
 
     def is_foreign(self, mark: str | None) -> bool:
-        """Whether a mark names another stack or environment, and none that this state was imported from."""
+        """Whether a mark names another stack or environment that this state was not imported from."""
         owner, address = parse_mark(mark)
         return address is not None and owner not in (
             f"{self.stack}/{self.environment}",
@@ -63,7 +64,8 @@ class Ownership(Struct):
         )
 
     def may_have_made(self, address: Address, live: LiveObject) -> bool:
-        """Whether the journal knows an attempt for an address that made this object, or that may have."""
+        """Whether the journal knows an attempt for the address that created the object, or may
+        have."""
         if self.created_ids.get(live.id) == address:
             return True
         # Attempts with an id are in `created_ids`. The others can only be matched by time.
@@ -72,7 +74,7 @@ class Ownership(Struct):
 
 
 def parse_mark(mark: str | None) -> tuple[str, Address | None]:
-    """The owner, as `stack/environment`, and the address that a mark names; None for text that is no mark."""
+    """Owner as `stack/environment`, and address; None for text that is not a mark."""
     # Metadata is free text that anyone can edit, so anything may be in there.
     parts = (mark or "").split("/", 2)
     if len(parts) != 3 or not all(parts):

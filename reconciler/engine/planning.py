@@ -21,7 +21,8 @@ def collect_and_plan(
     parallelism: int = 10,
     clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
-    """The plan for what the provider reads now, with the calls and seconds that it took. Changes nothing anywhere."""
+    """The plan for the current live state, with the calls and seconds that it took. Changes
+    nothing."""
     started, calls = clock(), provider.calls
     plan = make_plan(collect(inputs, provider, parallelism=parallelism))
     return replace(plan, calls=provider.calls - calls, seconds=clock() - started)

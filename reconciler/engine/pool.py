@@ -22,6 +22,7 @@ def pool_key(kind: Kind) -> str:
     return kind.name if kind.scope.needs_admin_key else ""
 
 
+# Threads are cheap compared with a minute of rate limiting, so each pool may use all of them.
 class WorkerPools:
     """Thread pools of `size` threads each. With a size of 1 the caller's own thread does the work.
 

@@ -1,8 +1,8 @@
-"""Which objects retention rules match, and nobody needs.
+"""Decides which objects retention rules match.
 
-A rule says what an object is, and how old at least. Whatever a rule says, an object stays if anybody is known to want
-it: if it is declared, recorded, bound or being created, if it carries the mark of any stack, if a collection holds it,
-or if anything of ours names its id.
+A rule describes objects and a minimum age. An object stays in any case if someone is known to want
+it: if it is declared, recorded, bound or being created, if it carries the mark of any stack, if a
+collection contains it, or if anything of ours names its id.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from reconciler.model.values import MAP, Spec, texts_in
 
 _DAY = 86_400
 TIMES = ("last_active_at", "created_at", "created")
-"""Where objects tell their age, in order of preference: the last use counts more than the creation."""
+"""Attributes with the age, in order of preference: the last use counts more than the creation."""
 
 
 def matched_objects(snapshot: Snapshot) -> list[RetentionMatch]:
-    """What retention rules remove, collections that may hold some of it left aside."""
+    """Matches of all retention rules. The contents of collections are not considered yet."""
     rules = snapshot.selection.retention_rules
     if not rules:
         return []
+    # Ages are computed with the server's time, because a wrong local clock would delete too much.
     wanted, now = _wanted_ids(snapshot), snapshot.inputs.server_time()
     matched: dict[tuple[str, str], RetentionMatch] = {}
     for rule in rules:
@@ -49,8 +50,9 @@ def matched_objects(snapshot: Snapshot) -> list[RetentionMatch]:
 
 
 def matches(match: Spec, live: LiveObject, now: float) -> bool:
-    """Whether every condition of a rule holds for an object. A condition on a field that it does not show fails."""
+    """Whether all conditions of a rule hold. A condition on a field that the answer lacks fails."""
     used = last_use(live)
+    # An object without any time has no provable age and never matches.
     if used is None or now - used[1] < match["older_than_days"] * _DAY:
         return False
     conditions = {
@@ -58,28 +60,31 @@ def matches(match: Spec, live: LiveObject, now: float) -> bool:
         for name, value in match.items()
         if name != "older_than_days" and value is not None
     }
+    # A rule that only names an age would match everything old, so it matches nothing.
     return bool(conditions) and all(
         _holds(name, value, live.attributes) for name, value in conditions.items()
     )
 
 
 def last_use(live: LiveObject) -> tuple[str, float] | None:
-    """The best time that an object tells of its age, in unix seconds, with the name of the attribute."""
+    """The attribute that tells the age best, and its value in unix seconds."""
     for name in TIMES:
         at = live.attributes.get(name)
+        # Zero means "unknown" in some answers and would count as 1970.
         if isinstance(at, int | float) and at > 0:
             return name, at
     return None
 
 
 def name_of(attributes: Spec) -> str | None:
-    """The name that an object shows."""
+    """The display name of an object."""
+    # Files have a filename, everything else a name.
     name = attributes.get("filename", attributes.get("name"))
     return name if isinstance(name, str) else None
 
 
 def rule_scopes(rule: Rule, kinds: Mapping[str, Kind]) -> list[Scope]:
-    """The scopes that decide which objects a retention rule removes: the objects, and the collections around them."""
+    """The scopes that decide about a rule: its objects, and collections that may contain them."""
     collections = [
         kind.name for kind in kinds.values() if collection_fields(kind) and not kind.parents
     ]
@@ -87,7 +92,7 @@ def rule_scopes(rule: Rule, kinds: Mapping[str, Kind]) -> list[Scope]:
 
 
 def collection_fields(kind: Kind) -> frozenset[str]:
-    """The fields of a kind that hold objects of others."""
+    """The fields of a kind that contain other objects."""
     return frozenset(field.name for field in kind.own_calls if isinstance(field.type, FileSetType))
 
 
@@ -106,8 +111,10 @@ def _holds(name: str, wanted: Any, attributes: Spec) -> bool:
 
 
 def _address_of(live: LiveObject) -> Address | None:
-    """The address of an object that nobody declares: its own id, where one can be written so."""
+    """An address made of the object's id; None if the id cannot be part of an address."""
     try:
+        # Ids are opaque and can contain anything. Without an address, the deletion could not be
+        # allowed or refused.
         return Address.parse(
             "/".join(part for part in (live.kind.name, live.project, live.id) if part)
         )
@@ -117,8 +124,10 @@ def _address_of(live: LiveObject) -> Address | None:
 
 def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
     inputs = snapshot.inputs
+    # A mark of any stack counts, not only ours: other stacks may share the organization.
     if address in snapshot.resources or address in inputs.records or live.is_marked:
         return False
+    # An interrupted run created it for an address of ours and will bind it.
     if inputs.ownership.created_ids.get(live.id, address) != address:
         return False
     is_gone = live.kind.terminal_state(live.attributes) is TerminalState.GONE
@@ -134,7 +143,8 @@ def _is_nobodys(snapshot: Snapshot, live: LiveObject, address: Address) -> bool:
 
 
 def _wanted_ids(snapshot: Snapshot) -> set[str]:
-    """Every text in what is ours: among them are the ids of all that is ours, or is named by it."""
+    """All texts in everything of ours, which include the ids of all objects that are ours or
+    referenced."""
     inputs = snapshot.inputs
     bound = [binding.live for binding in snapshot.bindings.values() if binding.live is not None]
     sources: list[Any] = [

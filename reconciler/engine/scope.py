@@ -1,7 +1,8 @@
-"""Where objects are listed, and what was read from there.
+"""Scopes, and the live state read from them.
 
-A scope is one list of the API: a kind, a project, and the parent object for kinds that live inside others. `LiveState`
-is filled by `refresh/` and only looked up afterwards. It knows nothing of providers, so that planning can use it.
+A scope is one list of the API: kind, project, and the parent for kinds that live inside others.
+`refresh/` fills `LiveState`; afterwards it is only read. It knows no provider, so planning can use
+it.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class Scope(Struct, frozen=True):
 
 
 OwnCallFields = Mapping[tuple[Scope, str], Collection[str]]
-"""Fields with calls of their own that are to be read, by the scope and id of their object."""
+"""Fields with calls of their own to read, by scope and id of the object."""
 
 
 class LiveState:
-    """What was read: the objects of each scope by id, and the reads that failed."""
+    """The objects of each scope by id, and the failed reads."""
 
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.kinds = kinds
@@ -57,17 +58,17 @@ class LiveState:
         return self._listed
 
     def list(self, scope: Scope, objects: Iterable[LiveObject]) -> None:
-        """Remember the objects of a scope."""
+        """Store the objects of a scope."""
         self._listed[scope] = {live.id: live for live in objects}
         self._scopes[scope.kind, scope.project][scope] = None
 
     def forget(self, scope: Scope) -> None:
-        """Forget the objects of a scope, so that it is listed again."""
+        """Drop the objects of a scope, so that it is listed again."""
         del self._listed[scope]
         del self._scopes[scope.kind, scope.project][scope]
 
     def scope_of(self, kind: str, project: str | None, id: str) -> Scope:
-        """The scope that lists an object; ValueError where the kind has no such ids."""
+        """The scope that lists an object. Raises ValueError if the id cannot belong to the kind."""
         return Scope(kind, project, self.kinds[kind].parent_and_id(id)[0])
 
     def objects(self, kind: str, project: str | None) -> Collection[LiveObject]:
@@ -83,19 +84,19 @@ class LiveState:
         return Scope(kind, project) in self._listed
 
     def find(self, kind: str, project: str | None, id: str) -> LiveObject | None:
-        """The object with an id, if it was read."""
+        """An object by id; None if it was not read."""
         try:
             return self._listed.get(self.scope_of(kind, project, id), {}).get(id)
         except ValueError:
             return None
 
     def mark_unreadable(self, scopes: Collection[Scope]) -> None:
-        """Note that no key opens these scopes."""
+        """Record that no key opens these scopes."""
         self.unreadable.update(scopes)
         self._unreadable_kinds.update((scope.kind, scope.project) for scope in scopes)
 
     def fail(self, scope: Scope, error: ApiError) -> None:
-        """Note that the API refused the list of a scope."""
+        """Record that the API refused the list of a scope."""
         self.failed[scope] = error
         # Indexed without the parent, because callers ask by address and do not know the parent.
         self._unreadable_kinds.add((scope.kind, scope.project))
@@ -105,7 +106,7 @@ class LiveState:
         return (kind, project) in self._unreadable_kinds
 
     def put(self, live: LiveObject) -> None:
-        """Remember an object, in place of an earlier reading of it."""
+        """Store an object, replacing an earlier reading."""
         # A single read can reach an object whose list was not requested.
         scope = self.scope_of(live.kind.name, live.project, live.id)
         if scope not in self._listed:

@@ -1,6 +1,7 @@
-"""What a plan is about: which declared resources are selected, in which order, and which are to be destroyed.
+"""The part of the configuration that a plan is about: selected resources, their order, and what to
+destroy.
 
-Everything here follows from the inputs alone, before anything is read.
+It follows from the inputs alone, before anything is read.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Selection(Struct, frozen=True):
 
 
 def select(inputs: PlanInputs) -> Selection:
-    """The selection of some inputs. Raises UsageError for a target that is neither declared nor recorded."""
+    """The selection. Raises UsageError for a target that is neither declared nor recorded."""
     _check_targets(inputs)
     projects = {
         resource.address.name: resource.address

@@ -1,7 +1,7 @@
 """Everything a plan is decided from, as one frozen value.
 
-`refresh.collect` makes it from what the API answers and what the state records; `plan/` decides from it. No lookup here
-makes a call or reads a clock, so one snapshot always gives the same plan.
+`refresh.collect` makes it from the API's answers and the state's records; `plan/` decides from it.
+No lookup makes a call or reads a clock, so the same snapshot always gives the same plan.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Problem(Struct, frozen=True):
 
 
 class RetentionMatch(Struct, frozen=True):
-    """An object that a retention rule removes, under the address that its id makes."""
+    """An object that a retention rule removes, with an address made of its id."""
 
     rule: Rule
     live: LiveObject
@@ -44,33 +44,34 @@ class RetentionMatch(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True, dict=True):
-    """The desired, recorded and live side of one plan, and which object belongs to which resource."""
+    """Desired, recorded and live state of one plan, and the binding between resources and objects."""
 
     inputs: PlanInputs
     selection: Selection
     resources: Mapping[Address, Resource]
-    """What is declared, with the contents of folders."""
+    """The declared resources, with the contents of folders."""
     live: LiveState
-    """What was read. Written by `collect` alone, and never after it has returned."""
+    """The live state. Only `collect` writes it, and never after returning."""
     bindings: Mapping[Address, Binding]
-    """Each selected resource with the object that it is bound to."""
+    """The selected resources with their objects."""
     taken: Mapping[Address, Address | None] = {}
-    """Recorded addresses whose objects carry a newer mark of another owner: the address it names, None elsewhere."""
+    """Recorded addresses whose objects carry a newer mark of another owner: its address, or None
+    for another stack."""
     leftovers: Leftovers = Leftovers()
-    """What interrupted runs left behind, and objects with a copied mark."""
+    """Leftovers of interrupted runs, and objects with a copied mark."""
     retention_matches: Sequence[RetentionMatch] = ()
-    """What retention rules remove, except objects that a collection holds."""
+    """Matches of retention rules, without objects that a collection contains."""
     unmanaged: Sequence[LiveObject] = ()
-    """Objects that neither a manifest nor the state knows, where the caller asked for them."""
+    """Objects that neither a manifest nor the state knows, if requested."""
     missing_projects: frozenset[str] = frozenset()
-    """Declared or recorded projects that do not exist, so that nothing in them can exist."""
+    """Declared or recorded projects that do not exist. Nothing in them can exist."""
     search_failed: bool = False
-    """Whether a search for objects of ours failed in a way that may pass, so that it is due again."""
+    """Whether a search for our objects failed temporarily and has to be repeated."""
     retired: frozenset[Address] = frozenset()
-    """Recorded objects of kinds that the API has ended, and that nothing declares."""
+    """Recorded, undeclared objects of kinds that the API has retired."""
     diagnostics: Sequence[Diagnostic] = ()
     errors: Mapping[Address, Diagnostic] = {}
-    """Why an address cannot be planned. Several addresses can share a diagnostic."""
+    """Why an address cannot be planned. Addresses can share a diagnostic."""
 
     def with_problems(self, problems: Iterable[Problem]) -> Snapshot:
         """The snapshot with more diagnostics. The first error of an address stays."""
@@ -95,7 +96,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         return self.live.find(address.kind, address.project, id)
 
     def was_listed(self, address: Address, id: str) -> bool:
-        """Whether the list was read that would show an object."""
+        """Whether the list that would contain an object was read."""
         try:
             return self.live.scope_of(address.kind, address.project, id) in self.live.listed
         # The state may come from a version whose ids had another form.
@@ -103,7 +104,7 @@ class Snapshot(Struct, frozen=True, dict=True):
             return False
 
     def is_unreadable(self, address: Address) -> bool:
-        """Whether the scope of an address may exist, and could not be read or was refused."""
+        """Whether the scope of an address may exist but could not be read."""
         return self.live.is_unreadable(address.kind, address.project)
 
     def project_id(self, name: str | None) -> str | None:
@@ -111,7 +112,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         return project_id(name, self.inputs, self.selection, self.bindings)
 
     def error_of(self, address: Address) -> Diagnostic | None:
-        """The error of an address, or of the project that it is in."""
+        """The error of an address or of its project."""
         project = self.selection.project_of(address)
         # Nothing in a project can be planned while the project itself has an error.
         return self.errors.get(address) or (
@@ -119,14 +120,16 @@ class Snapshot(Struct, frozen=True, dict=True):
         )
 
     def access_dependencies(self, project: str | None) -> tuple[Address, ...]:
-        """The declared project, and the resource that delivers its key: both must outlive the project's objects."""
+        """The declared project, and the resource that delivers its key. Both must outlive the
+        project's objects."""
         if project is None:
             return ()
         needs = (self.selection.projects.get(project), self.inputs.key_writers.get(project))
         return tuple(address for address in needs if address is not None)
 
     def satisfied_by_object(self, resource: Resource) -> LiveObject | None:
-        """An object of another kind that makes this resource unnecessary, such as a member for an invite."""
+        """An object of another kind that makes this resource unnecessary, such as a user for an
+        invite."""
         other = self.inputs.kinds.get(resource.kind.made_unnecessary_by or "")
         if other is None:
             return None
@@ -146,7 +149,8 @@ class Snapshot(Struct, frozen=True, dict=True):
 
     @cached_property
     def _by_identity(self) -> dict[str, dict[frozenset[tuple[str, Any]], LiveObject]]:
-        """The objects of a kind by natural key. A cache: a natural key is looked up for every such resource."""
+        """The objects of a kind by natural key: a cache, because many resources look up the same
+        kind."""
         return {}
 
     @cached_property
@@ -163,7 +167,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         return inputs_digest(resource, self.resources, lookup)
 
     def could_read(self, scopes: Iterable[Scope]) -> bool:
-        """Whether no read of these scopes was refused."""
+        """Whether all of these scopes were read."""
         return not any(
             scope in self.live.failed or scope in self.live.unsearched for scope in scopes
         )
@@ -184,7 +188,7 @@ def current_value(reference: Reference, bindings: Mapping[Address, Binding]) -> 
 def project_id(
     name: str | None, inputs: PlanInputs, selection: Selection, bindings: Mapping[Address, Binding]
 ) -> str | None:
-    """The API's id of a project: of the declared one where it is bound, else as the stack names it."""
+    """The API's id of a project, if it exists."""
     declared = selection.projects.get(name or "")
     live = bindings.get(declared, UNBOUND).live if declared is not None else None
     return live.id if live is not None else inputs.projects.get(name or "")

@@ -37,6 +37,8 @@ class RecordSet:
         self._left_behind: dict[str, Address] = {}
         """The objects that interrupted replacements left behind: their address, by their id."""
         self._project_ids: dict[str | None, str] = {}
+        # Leftovers have no address of their own. They are deleted by id and belong to the address
+        # that replaced them.
         for change in plan.changes:
             if change.reason is Reason.LEFT_BEHIND:
                 self._left_behind[str(change.id)] = change.address
@@ -190,6 +192,8 @@ class RecordSet:
 
     def _with_lifecycle(self, record: Record, change: Change) -> Record:
         """The record with what the manifest says of the resource, values apart."""
+        # The next plan orders deletions by these dependencies, so they have to describe this
+        # apply's result.
         depends_on = []
         for address in change.depends_on:
             target = self._changes.get(address)
@@ -320,6 +324,7 @@ def _overwritten(
     """
     if kind.removal is not Removal.RESTORE:
         return dict(record.overwritten)
+    # The natural key identifies the object and never changes, so there is nothing to restore.
     values = {name: before.get(name) for name in applied if name not in kind.natural_key}
     if record.id == id:
         # Values from before our first write outrank those from before this one.

@@ -62,6 +62,7 @@ def apply_plan(plan: Plan, context: ApplyContext) -> ApplyResult:
 
     Failures are outcomes. Only a state that cannot be written raises.
     """
+    # The provider has counted the calls of the plan already.
     started, calls = context.clock(), context.provider.calls
     actions = action_context(plan, context)
     scheduler = Scheduler(steps_of(plan), context, actions)
@@ -122,6 +123,8 @@ class Scheduler:
                     future.add_done_callback(ended.put)
                 if not running:
                     break
+                # Blocks until a step ends. An interrupt does not cancel running steps: a half-sent
+                # write is worse than a late stop.
                 future = ended.get()
                 step = running.pop(future)
                 ready.end(step)
@@ -198,6 +201,8 @@ class Scheduler:
     def _run_journalled(self, step: Step, change: Change) -> StepResult:
         """Run a step inside its entry in the journal, which is on disk before the first call."""
         journal = self._context.store.journal(self._context.run_id, redact=self._context.redact)
+        # The journal stores what a rollback needs before the first call, because afterwards it is
+        # gone.
         image = PreImage(
             change.address,
             change.action.value,
@@ -275,6 +280,7 @@ def merge_outcomes(plan: Plan, outcomes: Mapping[Step, Outcome]) -> list[Outcome
                 notes=(*known.notes, *outcome.notes),
                 refused=(*known.refused, *outcome.refused),
             )
+    # Blocked changes have no steps, and must still appear in the report.
     for change in plan.blocked:
         is_dependent = change.reason is Reason.WAITS
         status = OutcomeStatus.SKIPPED if is_dependent else OutcomeStatus.FAILED

@@ -122,6 +122,8 @@ class ObjectSearch:
             now = self._consistency.clock()
             remaining = [attempt.seconds_to_show(seconds, now=now) for attempt in criteria.attempts]
             seconds = max(remaining, default=0.0)
+        # Lists and single reads lag behind writes by seconds, so absence proves nothing before the
+        # window ends.
         reason = f"looking for {criteria.address}, whose create had no clear answer"
         for _ in self._consistency.poll(reason, seconds):
             live = self.find(criteria)
@@ -189,6 +191,7 @@ class ObjectSearch:
     ) -> LiveObject | None:
         kind = criteria.kind
         mark = self._ownership.mark(criteria.address)
+        # The mark is part of the create request, so it identifies our object beyond doubt.
         marked = [live for live in candidates if live.mark == mark]
         if kind.job is not None:
             # Earlier jobs of the address keep its mark, so inputs and age have to match too.

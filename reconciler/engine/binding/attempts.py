@@ -1,7 +1,7 @@
-"""Attempts: creates that were sent and never recorded, and which objects can have come of them.
+"""Attempts: creates that were sent and not recorded, and the objects that they can have created.
 
-An attempt is bounded in time on both sides. What was created before it began, or after it can have had any effect, was
-made by somebody else, even if it looks the same.
+An attempt has a time window. An object created before or after it is someone else's, even if it
+looks the same.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from reconciler.model.values import Spec
 from reconciler.state import JournalEntry, Status
 
 _AGELESS_SECONDS = 3600.0
-"""How long after an attempt an object without `created_at` may still be taken for its result: nothing but the short
-time that has passed speaks for it."""
+"""How long after an attempt an object without `created_at` may count as its result. Only the short
+time speaks for it."""
 
 
 class CreateAttempt(Struct, frozen=True):
-    """One create: when it can have had an effect, the id that it was answered, or the natural key of its object.
-
-    `ended` is when it was known to have no answer; None where the process died. An object that does not show its age
-    can be the result for as long as `clock`, which gives the server's time, is not far past the attempt.
-    """
+    """One create whose outcome is unknown."""
 
     window: Window
+    """When it can have had an effect."""
     id: str | None = None
+    """The id in the answer, if there was one."""
     identity: Spec = {}
+    """The natural key of the object."""
     ended: float | None = None
+    """When the call was given up; None if the process died."""
     clock: Callable[[], float] = lambda: -math.inf
+    """The server's time, for objects without a creation time."""
 
     def can_have_made(self, live: LiveObject) -> bool:
-        """Whether an object can be the result, as far as its id and its age tell."""
+        """Whether the object can be the result, judging by id and age."""
         if self.id is not None:
             return live.id == self.id or live.own_id == self.id
         created_at = live.attributes.get("created_at")
@@ -58,7 +59,8 @@ class CreateAttempt(Struct, frozen=True):
 
 
 class UnfinishedWork(NamedTuple):
-    """What earlier runs left open: when each change began, its creates, and whose the ids are that calls answered."""
+    """The unfinished work of earlier runs: begin of each change, its creates, and the owners of
+    answered ids."""
 
     began: Mapping[Address, float]
     made: Mapping[Address, Sequence[CreateAttempt]]
@@ -68,7 +70,8 @@ class UnfinishedWork(NamedTuple):
 def unfinished_work(
     entries: Iterable[JournalEntry], kinds: Mapping[str, Kind], *, clock: Callable[[], float]
 ) -> UnfinishedWork:
-    """What the unfinished changes of a journal say. `clock` gives the server's time, which need not be known yet."""
+    """The unfinished changes of a journal. `clock` returns the server's time, which may become
+    known later."""
     began: dict[Address, float] = {}
     made: dict[Address, list[CreateAttempt]] = {}
     noted: dict[str, Address] = {}

@@ -1,4 +1,4 @@
-"""What a plan says about identity: objects with two addresses, and objects that only carry a copy of a mark."""
+"""Problems of identity: objects with two addresses, and copied marks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from reconciler.model.kind import Kind
 from reconciler.model.resource import MARK_KEY
 
 Identity = tuple[str, str, str]
-"""Which object something is: its kind, its id, and its project where ids are only unique within one."""
+"""What identifies an object: kind, id, and project if ids are unique only within one."""
 
 
 def identity_of(kind: Kind, project: str | None, project_id: str | None, id: str) -> Identity:
-    """The identity of an object in a project, given by its name and, where it is known, by its id."""
+    """The identity of an object in a project, given by name and, if known, by id."""
     return (kind.name, id, (project_id or project or "") if kind.unique_key else "")
 
 
 def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
-    """The declared addresses that are bound to each object."""
+    """The declared addresses bound to each object."""
     addresses: dict[Identity, list[Address]] = defaultdict(list)
     for address, binding in snapshot.bindings.items():
         if binding.live is not None:
@@ -33,7 +33,7 @@ def bound_identities(snapshot: Snapshot) -> dict[Identity, list[Address]]:
 
 
 def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
-    """An error for each object that is bound to two addresses: neither may write, or they would write in turn."""
+    """An error for each object that is bound to two addresses, which would write to it in turn."""
     # This covers objects that are reachable under two project names, which the matcher cannot see.
     for (_, id, _), addresses in bound_identities(snapshot).items():
         # Sorted, so that the same address is blamed in every run.
@@ -62,10 +62,11 @@ def two_addresses(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> Iterator[Problem]:
-    """An error for each project name that now means another project than when objects in it were recorded.
+    """An error for each project name that now means another project than when its objects were
+    recorded.
 
-    Those objects still are in the former project. Taken for deleted, they would be created again, and the old ones
-    would keep working unnoticed. So everything recorded or declared in the project is blocked.
+    The objects are still in the former project. Treated as deleted, they would be created again
+    while the old ones keep working. So everything recorded or declared in the project is blocked.
     """
     # One diagnostic per project instead of one per object: there can be thousands.
     strays: dict[tuple[str, str, str], list[Address]] = defaultdict(list)
@@ -92,7 +93,7 @@ def other_projects(snapshot: Snapshot, exists: Callable[[Kind, str], bool]) -> I
 
 
 def surplus_marks(snapshot: Snapshot) -> Iterator[Problem]:
-    """A warning for each object that carries a mark of ours and was never ours, as far as anybody knows."""
+    """A warning for each object with our mark that was never ours."""
     for address, live in snapshot.leftovers.copies:
         bound = snapshot.live_of(address)
         owner = f"{address} is bound to {bound.id}" if bound else f"{address} is bound to no object"

@@ -1,11 +1,12 @@
-"""What ownership marks prove.
+"""Decides what ownership marks prove.
 
-A mark is a pair in the metadata of an object, and people copy metadata. So a mark alone never makes an object ours: the
-state must have held its id, or the journal must know the attempt that made it. Only where nothing is known of an
-address, because the state was lost, is the single object with its mark taken for the address's own.
+A mark is a metadata pair, and people copy metadata. So a mark alone never makes an object ours: the
+state must have held its id, or the journal must know the attempt that created it. Only if nothing
+is known of an address, because the state was lost, the single object with its mark counts as its
+own.
 
-A mark is also newer than a record where the state is an older one. An object that another stack has marked since, or
-that carries the mark of another declared address, is not what the record says.
+If the state is outdated, a mark can also be newer than a record. An object that another stack has
+marked since, or that carries the mark of another declared address, is not what the record says.
 """
 
 from __future__ import annotations
@@ -21,10 +22,7 @@ from reconciler.model.resource import LiveObject, Record
 
 
 class Marks:
-    """The marked objects of a snapshot, and what their marks prove.
-
-    `declared` are the addresses of the manifests; `state_is_new` where the state may have been lost.
-    """
+    """The marked objects of a snapshot, and what their marks prove."""
 
     def __init__(
         self,
@@ -43,27 +41,27 @@ class Marks:
         self._by_address = self._indexed()
 
     def items(self) -> Iterable[tuple[Address, Sequence[LiveObject]]]:
-        """The objects that carry a mark of ours, by the address that it names."""
+        """Our marked objects, by the address in the mark."""
         return self._by_address.items()
 
     def of(self, address: Address) -> Sequence[LiveObject]:
-        """The objects that carry the mark of an address."""
+        """The objects with the mark of an address."""
         return self._by_address.get(address, ())
 
     def is_proved(self, address: Address, live: LiveObject) -> bool:
-        """Whether state or journal know that an object with the mark of an address was ever ours."""
+        """Whether state or journal prove that the marked object was ours."""
         return self._ownership.may_have_made(address, live) or bool(
             self._ownership.holders(live.kind.name, live.id)
         )
 
     def has_history(self, address: Address) -> bool:
-        """Whether the state knows, or once knew, what an address was bound to."""
+        """Whether the state knows or knew an object of the address."""
         return address in self._records or bool(self._ownership.held_ids(address))
 
     def is_abandoned(self, address: Address, live: LiveObject) -> bool:
-        """Whether an object that nothing is bound to is one of ours that has lost its declaration, or its use.
+        """Whether an unbound object is ours and no longer needed.
 
-        Only such objects are deleted. For an address that is still in use the journal must know the attempt.
+        Only such objects are deleted. For an address in use, the journal must know the attempt.
         """
         # The address is in use, so the marked object may be a copy that somebody works with. Only a
         # known attempt proves otherwise.
@@ -77,10 +75,10 @@ class Marks:
         return is_only_trace or self.is_proved(address, live)
 
     def taken(self) -> Iterator[tuple[Address, Address | None]]:
-        """The recorded addresses whose objects have been marked by another owner since.
+        """Recorded addresses whose objects another owner has marked since.
 
-        Each comes with the address that the mark names, or None for the mark of another stack. Marks of jobs cannot
-        be changed, so they tell only who started the job.
+        Each comes with the address in the mark, or None for the mark of another stack. Marks of
+        jobs cannot be changed and prove nothing.
         """
         for address, record in self._records.items():
             # Unlisted objects are treated as unchanged: absence of evidence must not release a
@@ -97,9 +95,10 @@ class Marks:
                 yield address, marked
 
     def _is_newer(self, marked: Address, record: Record) -> bool:
-        """Whether a mark was written after a record: it names a declared address that never had the object here.
+        """Whether the mark is newer than the record: it names a declared address that never had the
+        object before.
 
-        An address with a living object of its own has another one, so that the mark is a copy.
+        If that address has a living object of its own, the mark is a copy.
         """
         if marked.kind != record.address.kind or marked not in self._declared:
             return False
@@ -109,7 +108,7 @@ class Marks:
         return marked not in self._ownership.holders(marked.kind, record.id)
 
     def _indexed(self) -> dict[Address, list[LiveObject]]:
-        """The objects of each address. Two keys can open one project, and show the same object twice."""
+        """The objects per address. Two keys can open one project and show the same object twice."""
         marked: dict[Address, dict[str, LiveObject]] = defaultdict(dict)
         for objects in self._live.listed.values():
             for live in objects.values():

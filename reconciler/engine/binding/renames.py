@@ -1,7 +1,7 @@
-"""Projects that have a new name in the configuration: all that is recorded in them goes along.
+"""Projects with a new name in the configuration: their records move along.
 
-The name of a project is a label; its id says which project an object is in. So a record under a name that the
-configuration no longer has belongs to the name that the project has now.
+The name of a project is a label; its id identifies it. A record under a name that the configuration
+no longer has belongs to the present name of the project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from reconciler.model.resource import Record
 
 
 def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
-    """The inputs with every address in a renamed project under its present name; `moved` says how each is stored."""
+    """The inputs with every address under the present name of its project; `moved` holds the stored
+    addresses."""
     # Usually empty. Then the inputs stay untouched, without copying thousands of records.
     names = _present_names(inputs)
     if not names:
@@ -71,7 +72,7 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
 
 
 def _present_names(inputs: PlanInputs) -> dict[str, str]:
-    """For each name of a project that the configuration no longer has, the name that the project has now."""
+    """By former name of a project: its present name."""
     # Project ids connect the two names: the record of the project, its adopted id, or an entry in
     # `spec.projects`.
     definers = {

@@ -1,7 +1,7 @@
-"""Changes that a plan cannot make, because their resource or one that they need has an error.
+"""Changes that a plan cannot make, because the resource or a dependency has an error.
 
-One broken resource never stops what does not depend on it, so its error is a part of the plan: apply reports it and
-carries out the rest.
+An error of one resource does not stop independent ones. It is part of the plan: apply reports it
+and applies the rest.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from reconciler.model.diagnostic import Diagnostic
 
 
 def blocked_by(change: Change, error: Diagnostic) -> Change:
-    """The change of a resource that has an error: nothing is done, and the record stays as it is."""
+    """The no-op change of a resource with an error. Its record stays."""
     sentence = f"{error.summary}: {error.detail}" if error.detail else error.summary
     return _left_alone(change, Reason.BLOCKED, " ".join(sentence.split()))
 
 
 def waiting_for(change: Change, address: Address) -> Change:
-    """The change of a resource that is to be written after one that has an error."""
+    """The no-op change of a resource that depends on one with an error."""
     return _left_alone(change, Reason.WAITS, f"{address} has an error")
 
 
 def _left_alone(change: Change, reason: Reason, sentence: str) -> Change:
+    # Everything that apply would act on is cleared. The record and the dependencies stay.
     return replace(
         change,
         action=Action.NO_OP,

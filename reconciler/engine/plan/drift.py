@@ -1,4 +1,4 @@
-"""What a plan shows beside its changes: objects as specs, drift, outputs, and what nobody manages."""
+"""What a plan shows beside its changes: objects as specs, drift, outputs, and unmanaged objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from reconciler.model.values import FileSet, Reference, Spec, substitute
 
 
 def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
-    """An object as a spec: what the API shows, and what we remember of fields that it never shows."""
+    """An object as a spec: what the API shows, completed from the record with fields that it never
+    shows."""
     shown = {field.name: live.value(field.name) for field in live.kind.fields}
     for field in live.kind.fields:
         if field.readable is Readable.NEVER and record is not None:
@@ -31,7 +32,7 @@ def shown_spec(live: LiveObject, record: Record | None) -> dict[str, Any]:
 def drift_of(
     snapshot: Snapshot, changes: Mapping[Address, Change], specs: Mapping[Address, Spec]
 ) -> Iterable[Drift]:
-    """What moved live since we last wrote it; `specs` are the completed specs that the changes were decided from."""
+    """Changes at the API since our last write; `specs` are the completed specs of the plan."""
     inputs = snapshot.inputs
     for address, record in inputs.records.items():
         is_wanted = address.kind in inputs.kinds and (
@@ -59,9 +60,9 @@ def drift_of(
 def _is_as_applied(
     snapshot: Snapshot, record: Record, change: Change | None, spec: Spec | None
 ) -> bool:
-    """Whether it is known already that nothing moved: there is nothing to do, and we last wrote what is declared now.
+    """Whether no drift is possible: nothing changes, and we last wrote what is declared now.
 
-    So it is for nearly every resource of nearly every plan, and comparing its fields a second time would tell no more.
+    This holds for nearly every resource of nearly every plan and saves a second comparison.
     """
     if (
         change is None
@@ -80,7 +81,8 @@ def _is_as_applied(
 
 
 def _same_files(applied: FileSet, declared: Any) -> bool:
-    """Whether a folder is declared as it was last written, ids apart: a manifest does not know those of local files."""
+    """Whether the declared folder equals the one last written, apart from ids, which manifests do
+    not know."""
     return (
         isinstance(declared, FileSet)
         and len(applied.members) == len(declared.members)
@@ -133,7 +135,7 @@ def _unrecorded_drift(change: Change) -> Iterable[Drift]:
 
 
 def output_changes(snapshot: Snapshot, lookup: Callable[[Reference], Any]) -> list[OutputChange]:
-    """The outputs that will have another value after apply; none where only targets are planned."""
+    """The outputs whose value changes; none if only targets are planned."""
     inputs = snapshot.inputs
     previous = inputs.previous_outputs
     if inputs.options.destroy and not inputs.options.targets:

@@ -1,7 +1,7 @@
-"""Guards: plans that we refuse. They read a plan and change nothing.
+"""Guards: they read a plan and refuse what must not happen unasked.
 
-Each refusal names the address, the reason, and the narrowest thing that would allow it. There is no switch that
-allows everything.
+Each refusal names the address, the reason, and the narrowest option that permits it. No option
+permits everything.
 """
 
 from __future__ import annotations
@@ -20,44 +20,49 @@ from reconciler.model.values import FileSet
 _NO_GREAT_LOSS = frozenset(
     {Reason.EXPIRED, Reason.KEY_LOST, Reason.HALF_REPLACED, Reason.REQUESTED}
 )
-"""Why a replacement does not count: the old object is of no more use, or was named on the command line."""
+"""Reasons for which a replacement does not count: the old object is useless, or the user named it.
+"""
 
 _GONE = frozenset({Reason.DELETED_OUTSIDE, Reason.GONE})
 
 FEW_RESOURCES = 5
-"""Below this many managed resources a share of them says nothing, and only the count guards."""
+"""With fewer managed resources than this, shares mean nothing, and only the number is limited."""
 
 
 FEW_VANISHED = 3
-"""Fewer recorded objects than this can be gone without a word: somebody deletes two by hand."""
+"""The number of vanished objects from which on the share is checked: people delete one or two by
+hand."""
 
 
 class Limits(Struct, frozen=True):
-    """How much a plan may destroy: a share of what is managed, members of collections included, and a number.
+    """How much a plan may destroy.
 
-    Deleted and replaced objects count, and so do revoked keys, removed members, and updates that take away access or
-    data. `max_vanished_percent` is the share of the recorded objects that may be gone from the API at once, where
-    `few_vanished` or more are gone.
+    Deleted and replaced objects count, and so do revoked keys, removed members, and updates that
+    remove access or data.
     """
 
     max_delete_percent: int = 30
+    """The share of managed objects, members of collections included."""
     max_deletes: int = 10
     max_vanished_percent: int = 30
+    """The share of recorded objects that may be missing at the API at once."""
     few_vanished: int = FEW_VANISHED
+    """The number of missing objects from which on the share is checked."""
 
 
 class KeyInUse(Struct, frozen=True):
-    """A key that opens a project: the resource and the field that deliver it, and where we read it from.
-
-    `is_read_again` where that is a file which is read whenever the key is needed: a new key takes over by itself.
-    `is_delivered` is False for a key that is still to be made.
-    """
+    """A key that this run uses to reach a project."""
 
     writer: Address
+    """The resource that delivers the key."""
     field: str
+    """The field of the resource that delivers it."""
     source: str
+    """Where this run reads the key, for messages."""
     is_read_again: bool = True
+    """Whether the key is read from a file at each use, so that a new key takes over by itself."""
     is_delivered: bool = True
+    """False for a key that is still to be created."""
 
 
 def refusals(
@@ -67,27 +72,29 @@ def refusals(
     allowed: Collection[Address] = (),
     keys: Mapping[str, KeyInUse] | None = None,
 ) -> list[str]:
-    """A sentence for each thing in the plan that must not happen unasked; an empty list lets it pass.
+    """A sentence for each part of the plan that must not happen unasked; empty if the plan is fine.
 
-    `keys` are those in use, by the project that they open; "" is the default scope.
+    `keys` are those in use, by project; "" is the default scope.
     """
     doubtful = [
         change
         for change in plan.changes
         if change.address not in allowed and change.matched_by not in allowed
     ]
+    # Refusals by the API's own rules come first and cannot be allowed with an option.
     sentences = [sentence for change in plan.changes for sentence in _read_only_objects(change)]
     sentences += [sentence for change in doubtful for sentence in _of_change(change)]
     sentences += _of_archived(plan, doubtful)
     sentences += _of_keys(plan, doubtful, keys or {})
     sentences += vanished(plan, limits)
+    # A destroy deletes everything by intention. Protected objects are still refused one by one.
     if not plan.destroy:
         sentences += _of_number(plan, doubtful, limits)
     return sentences
 
 
 def _read_only_objects(change: Change) -> Iterator[str]:
-    """What nothing allows: the object is somebody else's to change, or must not go at all."""
+    """Refusals that no option lifts: the object is someone else's to change, or must stay."""
     # What a rollback lets go gets its former values first, so forgetting can write.
     if change.refusal and (change.action.writes or change.fields):
         verb = _verb(change) if change.action.destroys else "changed"
@@ -99,6 +106,7 @@ def _read_only_objects(change: Change) -> Iterator[str]:
 
 def _of_change(change: Change) -> Iterator[str]:
     allow = f"--allow-delete {change.address}"
+    # Updates can destroy too: revoke a key, empty a collection.
     if not change.action.destroys:
         yield from _of_losses(change, allow)
         return
@@ -116,7 +124,8 @@ def _of_change(change: Change) -> Iterator[str]:
 
 
 def _of_losses(change: Change, allow: str) -> Iterator[str]:
-    """What an update must not destroy unasked: the last member of a collection, and the key of a protected object."""
+    """Updates that must not destroy unasked: the last member of a collection, the key of a
+    protected object."""
     for loss in change.losses:
         if loss.empties:
             yield (
@@ -131,7 +140,8 @@ def _of_losses(change: Change, allow: str) -> Iterator[str]:
 
 
 def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
-    """What is in a project goes with it, whatever is planned for it: also what is protected, retained, or declared."""
+    """Objects that are lost with their project, although they are protected, retained or declared."""
+    # Archiving a project takes everything in it, whatever the plan says about the single objects.
     archived = {
         change.address.name: change
         for change in plan.changes
@@ -148,7 +158,7 @@ def _of_archived(plan: Plan, doubtful: list[Change]) -> Iterator[str]:
 
 
 def _of_staying(change: Change) -> str:
-    """Why an object is not to go away, where its own change does not say so."""
+    """Why an object should stay, if its own change does not delete it."""
     if change.action.destroys or change.reason is Reason.GONE:
         return ""
     if change.prevent_destroy:
@@ -159,7 +169,9 @@ def _of_staying(change: Change) -> str:
 
 
 def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -> Iterator[str]:
-    """The key in use goes only with all that it opens; one that we cannot read anew does not go at all."""
+    """A key in use is only deleted together with everything that it opens, and only if it can be
+    read again."""
+    # One key can open several projects, and must be kept as long as one of them needs it.
     opened: dict[KeyInUse, list[str]] = {}
     for project, key in keys.items():
         opened.setdefault(key, []).append(project)
@@ -177,6 +189,8 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
             and change.scope == ScopeType.PROJECT_KEY
             and change.action not in (Action.DELETE, Action.FORGET)
         ]
+        # A key in an environment variable cannot be replaced during the run, so the rest of the
+        # apply would fail.
         if staying or not key.is_read_again:
             what = f" and {staying[0]} still needs it" if staying else ""
             end = (
@@ -191,7 +205,7 @@ def _of_keys(plan: Plan, doubtful: list[Change], keys: Mapping[str, KeyInUse]) -
 
 
 def _loses(change: Change, key: KeyInUse) -> bool:
-    """Whether a key is no good any more after a change of the resource that delivered it."""
+    """Whether a change invalidates a key."""
     match change.action:
         case Action.DELETE:
             # What a replacement left behind had a key before this one.
@@ -212,17 +226,21 @@ def _verb(change: Change) -> str:
 
 
 def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[str]:
-    """Too much that is lost at once, by number or by share."""
+    """Too many losses at once, by number or by share."""
+    # Changes that the user allowed by address do not count towards the limits.
     losing = [change for change in doubtful if _lost(change)]
     lost = sum(map(_lost, losing))
     # What rules match is nobody's, and no share of what is managed.
     ours = [change for change in losing if change.matched_by is None]
     lost_of_ours = sum(map(_lost, ours))
+    # Members of collections count as well. Otherwise emptying one large collection would pass as
+    # one change.
     managed = sum(
         1 for change in plan.changes if change.id is not None and change.matched_by is None
     )
     whole = managed + sum(_members_before(change) for change in plan.changes)
     percent = 100 * lost_of_ours / whole if whole else 0
+    # Report one limit only: the remedy is the same for both.
     if lost > limits.max_deletes:
         yield (
             f"the plan {_what(losing)} ({_few(losing)}), more than guards.max_deletes allows "
@@ -236,13 +254,16 @@ def _of_number(plan: Plan, doubtful: list[Change], limits: Limits) -> Iterator[s
 
 
 def vanished(plan: Plan, limits: Limits) -> list[str]:
-    """A sentence where so many recorded objects are gone that the organization is doubtful.
+    """A sentence if so many recorded objects are missing that the organization is doubtful.
 
-    An object that was archived is still shown, so it is not gone.
+    Archived objects are still listed and do not count as missing.
     """
     gone = [change for change in plan.changes if change.is_change and change.reason in _GONE]
+    # The share is of recorded objects. Newly declared resources must not dilute it.
     known = {change.address for change in plan.changes if change.id and change.matched_by is None}
     recorded = len(known | {change.address for change in gone})
+    # A handful of manual deletions is normal. Many at once usually mean that the keys belong to
+    # another organization.
     if len(gone) < limits.few_vanished:
         return []
     percent = math.ceil(100 * len(gone) / recorded)
@@ -258,7 +279,7 @@ def vanished(plan: Plan, limits: Limits) -> list[str]:
 
 
 def _lost(change: Change) -> int:
-    """How much of a change counts: an object once, however much goes with it; else its keys, members and access."""
+    """The losses of a change that count: one per object, else its keys, members and access."""
     if change.action is Action.DELETE:
         return 1
     if change.action is Action.REPLACE:

@@ -1,7 +1,7 @@
-"""What each change of a plan destroys besides an object as a whole: keys, members, access, data and limits.
+"""What updates destroy: keys, members, access, data and limits.
 
-Kinds declare it on their fields (`model/destruction.py`). Keys and collections need no declaration: any move of a key
-that can be made again revokes the key that is out there, and any member that goes is lost.
+Kinds declare it on their fields (`model/destruction.py`). Keys and collections need no declaration:
+moving a key revokes the delivered one, and removed members are lost.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def _writes_in_place(change: Change) -> bool:
 
 def _losses_of(kind: Kind, change: Change) -> Iterator[Loss]:
     for name in change.field_names:
+        # `diff_fields` reports the digest of a job's inputs under a name of its own.
         field = kind.by_name.get(name)
         if field is None:  # the digest of a job's inputs
             continue
@@ -52,7 +53,9 @@ def _losses_of(kind: Kind, change: Change) -> Iterator[Loss]:
 
 
 def _sides(change: Change, name: str) -> tuple[Any, Any]:
-    """A field before and after a change, whole."""
+    """The whole value of a field before and after the change."""
+    # A single change of the whole field has both sides. Changes of parts do not, so take the values
+    # of the object.
     own = [field_change for field_change in change.fields if field_change.name == name]
     if len(own) == 1 and len(own[0].path) == 1 and not isinstance(change.before.get(name), FileSet):
         return own[0].before, own[0].after
@@ -60,6 +63,8 @@ def _sides(change: Change, name: str) -> tuple[Any, Any]:
 
 
 def _key_loss(before: Any, after: Any) -> Iterator[Loss]:
+    # The API cannot move a key. Another destination means a new key and the revocation of the old
+    # one.
     if before is not None and not same(before, after):
         yield Loss(
             f"revokes the key delivered to {_sink(before)}: whatever uses it stops working",
@@ -78,9 +83,10 @@ def _sink(value: Any) -> str:
 
 
 def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
-    """The members that go. What stays under another name is not lost."""
+    """Members that are removed. A file that stays under another name is not lost."""
     if not isinstance(before, FileSet) or not before.members:
         return
+    # A renamed file has another key and the same content. It is not lost.
     kept = {member.key: member for member in after.members} if isinstance(after, FileSet) else {}
     held_before = {member.key for member in before.members}
     arriving = Counter(
@@ -108,10 +114,12 @@ def _member_loss(field: Field, before: Any, after: Any) -> Iterator[Loss]:
 def _rule_loss(
     rule: LossRule, field: Field, before: Any, after: Any, change: Change
 ) -> Iterator[Loss]:
+    # The condition must hold on both sides: a value that another mode interprets is not comparable.
     if rule.given is not None:
         path = rule.given[0].split(".")
         if any(value_at(side, path) != rule.given[1] for side in (change.before, change.after)):
             return
+    # EVERYTHING stands for an unset limit, so removing a list can grant more than any list.
     old, new = _at(rule, field, before), _at(rule, field, after)
     items: list[str] = []
     if rule.when in (When.LOSES, When.GAINS):
@@ -135,8 +143,9 @@ def _at(rule: LossRule, field: Field, value: Any) -> Any:
 
 
 def _moves(rule: LossRule, old: Any, new: Any) -> bool:
-    """Whether a value moves in the direction of the rule, as far as that can be told: in doubt, it does."""
+    """Whether a value moves in the direction of the rule. If that is unknown, it does."""
     before, after = _rank(rule, old), _rank(rule, new)
+    # A value without a rank could mean anything. A needless warning is the lesser evil.
     if before is None or after is None:
         return True
     return after < before if rule.when is When.FALLS else after > before
@@ -151,7 +160,7 @@ def _rank(rule: LossRule, value: Any) -> float | None:
 
 
 def _missing(whole: Any, part: Any) -> list[str]:
-    """The items of one value that another lacks, as text."""
+    """Items of one value that the other lacks, as text."""
     if part is EVERYTHING:
         return []
     if whole is EVERYTHING:

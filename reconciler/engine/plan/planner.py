@@ -1,7 +1,7 @@
-"""An action and a reason for each address: desired, live and prior state become one plan.
+"""Decides an action and a reason for each address, from desired, live and prior state.
 
-Resources are taken in dependency order, so that what a reference points at is decided before the reference is looked
-at: it is a value where the object stays, and unknown where it is still to be made.
+Resources are processed in dependency order. So when a reference is evaluated, it is known whether
+its target stays, and has a value, or will be created, and is unknown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from reconciler.model.values import LocalFile, Reference, Spec, Unknown, secrets
 
 
 def make_plan(snapshot: Snapshot) -> Plan:
-    """Decide. Problems with single addresses become diagnostics, and block those addresses alone."""
+    """Make a plan. Problems of single addresses become diagnostics and block only these addresses."""
     planner = _Planner(snapshot)
     changes = planner.decide()
     snapshot = planner.snapshot
@@ -59,12 +59,13 @@ class _Planner:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.declared: dict[Address, Change] = {}
-        """The change of each selected resource, decided so far."""
+        """The decisions so far, by selected resource."""
         self.specs: dict[Address, Spec] = {}
-        """The completed spec of each, references resolved as far as they are known."""
+        """The completed spec of each resource, references resolved as far as they are known."""
         self._errors = dict(snapshot.errors)
         self._problems: list[Problem] = []
-        """Errors found while comparing. The snapshot takes them over once all resources are decided."""
+        """Errors found while comparing. The snapshot takes them over once all resources are
+        decided."""
         self._missing: dict[tuple[str, str], list[Address]] = {}
 
     def decide(self) -> list[Change]:
@@ -90,7 +91,7 @@ class _Planner:
         return [with_losses(snapshot.kind(change.address), change) for change in changes]
 
     def lookup(self, reference: Reference) -> Any:
-        """What a reference is now: a value, or unknown while its target is still to be made."""
+        """The value of a reference; unknown if its target will be created."""
         change = self.declared.get(reference.address)
         binding = self.snapshot.bindings.get(reference.address, Binding())
         live = binding.live
@@ -260,7 +261,7 @@ class _Planner:
     def _note_missing(
         self, resource: Resource, desired: Spec, live: LiveObject, record: Record | None
     ) -> None:
-        """Keep in mind which fields an answer lacks that answers always have."""
+        """Collect fields that an answer lacks although answers always contain them."""
         for field in resource.kind.fields:
             value = desired.get(field.name)
             if (
@@ -339,7 +340,7 @@ class _Planner:
         )
 
     def _mark_to_write(self, resource: Resource, live: LiveObject, desired: Spec) -> str:
-        """The mark that an object is to carry and does not; empty where it has it, or cannot have it."""
+        """The mark that the object should carry and does not; empty if it has it or cannot have it."""
         kind = resource.kind
         # An answer without the field says nothing about the mark, and the metadata of jobs cannot be changed.
         if kind.mark is None or kind.job is not None or kind.mark not in live.attributes:
@@ -355,7 +356,7 @@ class _Planner:
 
 
 def _effective_diagnostics(snapshot: Snapshot, changes: Sequence[Change]) -> Iterable[Diagnostic]:
-    """The diagnostics, where an error that blocks no change is only a warning."""
+    """The diagnostics; an error that blocks no change becomes a warning."""
     # Compare diagnostics by identity: several addresses can share one, and equal texts can be
     # distinct problems.
     blocking = {id(diagnostic) for diagnostic in snapshot.errors.values()}
@@ -374,7 +375,7 @@ def _as_recorded(reference: Reference, record: Record, kind: Kind) -> Any:
 
 
 def _lacks_its_key(resource: Resource, binding: Binding) -> bool:
-    """Whether the object is a key that an unfinished run made: nobody has it, and nobody can read it again."""
+    """Whether the object is a key from an unfinished run, whose secret is lost."""
     return (
         binding.source is BindingSource.JOURNAL
         and binding.record is None

@@ -1,4 +1,5 @@
-"""Files that the API refused as they are: remembered in the record, told in each plan, and not sent again."""
+"""Files that the API refused: recorded, reported by each plan, and not sent again until they
+change."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _MOST_TOLD = 10
 
 
 def with_refusals(spec: Spec, record: Record | None) -> Spec:
-    """The spec with what the record knows of members that were refused and have not changed since."""
+    """The spec, with refusals from the record for members that have not changed since."""
+    # Only the record knows of refusals: a refused file is not in the store that the API shows.
     known = {
         name: refusal
         for name, value in (record.applied if record else {}).items()
@@ -26,7 +28,7 @@ def with_refusals(spec: Spec, record: Record | None) -> Spec:
 
 
 def refusals_told(desired: Spec, live: LiveObject) -> Iterator[str]:
-    """A sentence for each member that the store still lacks because the API refused it."""
+    """A sentence for each member that is missing because the API refused it."""
     for name, value in desired.items():
         shown = live.value(name)
         present = {member.key for member in shown.members} if isinstance(shown, FileSet) else set()
@@ -49,6 +51,7 @@ def _marked(value: Any, known: Mapping[str, Member]) -> Any:
 
 
 def _as_known(member: Member, earlier: Member | None) -> Member:
+    # A changed file or setting may be accepted now, so it is sent again.
     if earlier is None or _sent(member) != _sent(earlier):
         return member
     return replace(member, refused=earlier.refused)

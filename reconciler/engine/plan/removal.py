@@ -1,7 +1,7 @@
-"""Changes of objects that nothing declares any more, or that are to be destroyed.
+"""Changes of objects that nothing declares any more, or that are being destroyed.
 
-The state names them, and our marks where the state is gone. The kind and the last declaration decide whether an object
-is deleted, archived, restored or only forgotten.
+They come from the records, or from our marks if the state is lost. The kind and the last
+declaration decide whether an object is deleted, archived, restored or only forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reconciler.model.resource import LiveObject, Record, Resource
 
 
 def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: Change) -> Change:
-    """The removal of a declared resource; `change` is what is common to all changes of it."""
+    """The removal of a declared resource; `change` has what all changes of it have in common."""
     # With targets, resources that the targets need are planned but not destroyed.
     if resource.address not in snapshot.selection.to_destroy:
         return replace(change, action=Action.NO_OP, reason=Reason.IN_SYNC)
@@ -43,7 +43,7 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
 
 
 def undeclared(snapshot: Snapshot) -> list[Change]:
-    """The changes of everything that we made or recorded and that no manifest declares."""
+    """The changes of everything that we created or recorded and that no manifest declares."""
     # Records under the earlier address of a renamed resource are still in use.
     renamed = {
         binding.record.address
@@ -103,7 +103,7 @@ def _superseded(snapshot: Snapshot) -> Iterable[Change]:
 
 
 def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, where limits of a project that is archived anyway are not written back first."""
+    """The changes, without restoring limits of projects that are archived anyway."""
     # Archiving a project disables everything in it. Restoring its rate limits first would cost
     # calls and has no effect.
     archived = {
@@ -121,7 +121,8 @@ def with_archived_projects(snapshot: Snapshot, changes: list[Change]) -> list[Ch
 
 
 def with_last_ones(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, where those are held that would leave a kind without the one object that must stay."""
+    """The changes, with a refusal for those that would remove the last object of its sort, such as
+    the last owner."""
     kept: dict[str, set[str]] = {}
     for kind in snapshot.inputs.kinds.values():
         if kind.min_one:
@@ -173,7 +174,7 @@ def _with_project(change: Change, *, is_unwanted: bool) -> Change:
 
 
 def _retained_projects(snapshot: Snapshot) -> set[str]:
-    """The names of the projects that are let go with this plan, and go on to exist."""
+    """The names of projects that are forgotten by this plan and continue to exist."""
     return {
         address.name
         for address, record in snapshot.inputs.records.items()
@@ -187,7 +188,7 @@ def _retained_projects(snapshot: Snapshot) -> set[str]:
 
 
 def _with_retained_project(snapshot: Snapshot, change: Change, record: Record) -> Change:
-    """What is in a retained project is retained with it, unless its manifest said otherwise."""
+    """Objects of a retained project are retained too, unless their own manifest said otherwise."""
     if change.action is not Action.DELETE or record.on_remove is OnRemove.DELETE:
         return change
     kind = snapshot.kind(change.address)
@@ -268,7 +269,7 @@ def _unrecorded(snapshot: Snapshot, address: Address, live: LiveObject) -> Chang
 
 
 def of_record(kind: Kind, record: Record, reason: Reason = Reason.IN_SYNC) -> Change:
-    """The change that leaves an object as it is recorded: what every other change of it begins with."""
+    """The no-op change of a recorded object, from which all other changes start."""
     return Change(
         address=record.address,
         action=Action.NO_OP,

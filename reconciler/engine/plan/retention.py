@@ -1,4 +1,4 @@
-"""The deletions that retention rules make. `retention_match.py` decides which objects they match."""
+"""Deletions by retention rules. `retention_match.py` decides what they match."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.model.resource import LiveObject, Record
 
 
 def with_retention(snapshot: Snapshot, changes: list[Change]) -> list[Change]:
-    """The changes, with the deletions of all that rules match."""
+    """The changes, with deletions of everything that rules match."""
     # Addresses of matches are derived from ids, so they cannot collide with declared ones.
     removals = {match.address: _removal(snapshot, match) for match in snapshot.retention_matches}
     # What remains of such an address is the memory of a run that died deleting there.
@@ -43,7 +43,7 @@ def _removal(snapshot: Snapshot, match: RetentionMatch) -> Change:
 
 
 def _loss(live: LiveObject) -> str:
-    """What is lost, for whoever approves it: a name and a day, since the id says little."""
+    """A name and a date for the person who approves the deletion, because an id says little."""
     parts = [name_of(live.attributes) or ""]
     used = last_use(live)
     if used is not None:

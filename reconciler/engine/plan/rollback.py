@@ -1,9 +1,9 @@
-"""The inverse of a run, as something to plan: what its objects were before it, from the pre-images that it kept.
+"""Plans the inverse of a run from the pre-images that it stored.
 
-A rollback is an ordinary plan of unusual resources. What the run touched is declared as it was right before: with the
-values that the API showed for what we managed, so that a change by hand that the run wrote over comes back too. What
-the run made is declared no more. Everything else stands as it is recorded, to be referred to and guarded, and is left
-alone.
+A rollback is an ordinary plan of unusual resources. Each object that the run changed is declared as
+it was right before, with the values that the API showed for managed fields; so a manual change that
+the run overwrote comes back too. Objects that the run created are no longer declared. All others
+are declared as recorded and stay unchanged.
 """
 
 from __future__ import annotations
@@ -29,31 +29,33 @@ from reconciler.model.values import FileSet, LocalFile, Member, Reference, Spec,
 from reconciler.state.runs import PreImage
 
 _OF_WHAT_WAS_THERE = frozenset({Action.UPDATE.value, Action.ADOPT.value, Action.NO_OP.value})
-"""What a run does to an object that exists before anything of it is recorded."""
+"""Actions of a run on an existing object without a record."""
 
 _NOTHING_DONE = frozenset({Reason.GONE.name, Reason.WITH_PROJECT.name})
 
 
 class RunHistory(Struct, frozen=True):
-    """What is known of a run and of the time since. `later` are the pre-images of later runs by their number."""
+    """What is known of a run and of later runs."""
 
     run_id: int
     images: Sequence[PreImage]
+    """The pre-images of the run."""
     later: Mapping[int, Sequence[PreImage]] = field(default_factory=dict)
+    """The pre-images of later runs, by run number."""
 
 
 class RollbackTarget(Struct, frozen=True):
-    """The resources to plan for a rollback. Only `touched` addresses may change; `released` are to be let go.
-
-    `obstacles` are errors that are known without looking at anything live.
-    """
+    """The resources to plan for a rollback."""
 
     run_id: int
     resources: tuple[Resource, ...]
     changed_by_run: frozenset[Address]
+    """The only addresses that the rollback may change."""
     to_release: frozenset[Address]
+    """Addresses whose objects are restored and then forgotten."""
     warnings: tuple[Diagnostic, ...] = ()
     obstacles: tuple[Diagnostic, ...] = ()
+    """Errors that are known without live state."""
 
 
 def rollback_target(
@@ -63,7 +65,10 @@ def rollback_target(
     *,
     begun: Collection[Address] = (),
 ) -> RollbackTarget:
-    """What has to be declared to undo a run, given what is recorded now; `begun` are changes that never ended."""
+    """The resources that undo a run, given the current records; `begun` are changes that never
+    ended."""
+    # The first image per address is from before the run. A replacement keeps a second one in
+    # between.
     images = _first_images(history.images, kinds)
     links = _links(history, images, records, kinds)
     resources: dict[Address, Resource] = {}
@@ -76,6 +81,8 @@ def rollback_target(
         former = _former(image, records, kinds[image.address.kind])
         if former is not None:
             resources[former.address] = _relinked(former, links)
+    # All other records are declared as they are, so that references and guards see them, and
+    # nothing of them changes.
     standing = (
         _standing(record, kinds[address.kind])
         for address, record in records.items()
@@ -100,14 +107,16 @@ def rollback_target(
 def as_rollback(
     plan: Plan, before: RollbackTarget, records: Mapping[Address, Record], kinds: Mapping[str, Kind]
 ) -> Plan:
-    """The plan of these resources as the rollback: its changes with their reasons, all else to be left alone."""
+    """The plan of these resources as a rollback: changed reasons, and everything else untouched."""
     changes = [
         _rolled_back(change, is_released=change.address in before.to_release)
         for change in plan.changes
         if change.address in before.changed_by_run and change.reason is not Reason.LEFT_BEHIND
     ]
+    # `None` keeps warnings about the rollback as a whole.
     pending = {None, *(change.address for change in changes if change.is_change)}
     planned = {change.address for change in changes}
+    # A record that moves must not be reported a second time under its former address.
     planned |= {change.renamed_from for change in changes if change.renamed_from}
     untouched = [
         of_record(kinds[address.kind], record, Reason.UNTOUCHED)
@@ -127,9 +136,9 @@ def as_rollback(
 
 
 def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> Iterator[Diagnostic]:
-    """What the plan of a rollback cannot bring back: archived projects, and what was in them.
+    """Errors for what a rollback cannot restore: archived projects and their contents.
 
-    `projects` are the names of those that exist without being managed.
+    `projects` are the names of existing unmanaged projects.
     """
     homes = {
         *projects,
@@ -156,7 +165,7 @@ def impossible(plan: Plan, before: RollbackTarget, projects: Iterable[str]) -> I
 
 
 def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
-    """The local files whose bytes a change has to upload."""
+    """The local files whose content a change has to upload."""
     values = {**change.restored, **change.desired}
     for declared in kind.fields:
         value = values.get(declared.name)
@@ -168,6 +177,7 @@ def uploads_of(change: Change, kind: Kind) -> Iterator[LocalFile]:
             Action.REPLACE,
             Action.UPDATE,
         ):
+            # A collection is updated file by file. A bundle is always uploaded as a whole.
             one_by_one = change.action is Action.UPDATE and isinstance(declared.type, FileSetType)
             stays = _contents(change.before.get(declared.name)) if one_by_one else {}
             yield from (file for key, file in _contents(value).items() if key not in stays)
@@ -343,7 +353,7 @@ def _rolled_back(change: Change, *, is_released: bool) -> Change:
 
 
 def _letting_go(change: Change) -> Change:
-    """An object that the run took over gets its values back and is ours no more."""
+    """An object that the run adopted gets its values back and is released."""
     gone = change.action is Action.CREATE
     fields = (
         ()
@@ -371,9 +381,10 @@ def _links(
     records: Mapping[Address, Record],
     kinds: Mapping[str, Kind],
 ) -> dict[str, str | Reference]:
-    """What stands for an id of former times: a reference to what is rolled back, else the id that it has now.
+    """Replacements for ids in old values: a reference if the object is rolled back too, else its
+    current id.
 
-    Records hold ids, and what was deleted or replaced comes back with another one.
+    Old values contain ids, and objects that were deleted or replaced come back with new ones.
     """
     links: dict[str, str | Reference] = {}
     for image in (
@@ -382,6 +393,7 @@ def _links(
     ):
         address = image.record.address if image.record else image.address
         kind = kinds.get(address.kind)
+        # Such objects keep their ids through deletes and creates.
         if image.id is None or kind is None or kind.always_exists or kind.calls.singleton:
             continue
         own_id = kind.parent_and_id(image.id)[1]
@@ -393,7 +405,9 @@ def _links(
 
 
 def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resource:
+    # A resource that referred to itself would be a cycle.
     links = {id: link for id, link in links.items() if link != Reference(resource.address)}
+    # Longest first, because one id can be the prefix of another.
     ids = re.compile("|".join(map(re.escape, sorted(links, key=len, reverse=True))) or "(?!)")
 
     def relink(text: str) -> Any:
@@ -412,7 +426,7 @@ def _relinked(resource: Resource, links: Mapping[str, str | Reference]) -> Resou
 
 
 def _mapped(value: Any, change: Callable[[str], Any]) -> Any:
-    """The value with every text in it changed, paths of local files apart."""
+    """The value with `change` applied to every text except paths of local files."""
     match value:
         case str():
             return change(value)

@@ -1,6 +1,6 @@
-"""A provider that answers from the state what need not be read again, and asks for everything else once.
+"""A reader that answers for unchanged scopes from the state, and sends every other request once.
 
-It also says, scope by scope, how each is read and why.
+It also logs, scope by scope, how each is read and why.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ LOG = logging.getLogger("reconciler.engine")
 
 
 class CachedReader:
-    """Reads for planning. Objects of scopes in which one can `trust` are as recorded; no answer is asked for twice,
-    unless it is asked for `fresh`.
+    """Reads for planning. Scopes in `trust` are answered from the records; other answers are cached
+    unless `fresh` is requested.
 
-    `pages` is how long lists were when they were read last, where that was more than a page.
-    Safe to use from threads. It never writes: what is applied goes through the provider itself.
+    `pages` is the length of lists at the last reading, if more than a page. Thread-safe. It never
+    writes; apply uses the provider itself.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class CachedReader:
         return self._provider.calls
 
     def set_unchanged(self, trust: UnchangedScopes) -> None:
-        """Trust in this from now on."""
+        """Replace the set of trusted scopes."""
         self._trust = trust
 
     def bind_project(self, name: str, project_id: str) -> None:
-        """Tell which API project a project name of the configuration is."""
+        """Set the API project of a project name in the configuration."""
         self._provider.bind_project(name, project_id)
 
     def can_read(self, kind: Kind, project: str | None) -> bool:
@@ -64,7 +64,7 @@ class CachedReader:
         return self._provider.can_read(kind, project)
 
     def announce(self, kind: Kind, project: str | None, *calls: str, parent: Parent = ()) -> None:
-        """Tell that calls will be made soon, where they will."""
+        """Announce calls, if they will be made."""
         self._say(kind, project, calls, parent)
         if (kind.name, project) not in self._trust.scopes:
             self._provider.announce(kind, project, *calls, parent=parent)
@@ -79,9 +79,11 @@ class CachedReader:
         fresh: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
-        """All objects of a kind in a scope and surroundings; an answer that is asked for `fresh` replaces the last."""
+        """All objects of a kind in a scope and parent. A `fresh` answer replaces the cached one."""
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.list(kind, project, parent)
+        # A partial list must not answer a request for the whole one, so the wanted ids are part of
+        # the key.
         key = ("list", kind.name, project, parent, only_ids)
 
         def ask() -> Sequence[LiveObject]:
@@ -94,7 +96,7 @@ class CachedReader:
     def get(
         self, kind: Kind, project: str | None, id: str, *, fresh: bool = False
     ) -> LiveObject | None:
-        """One object. Whoever waits for one to show has to ask `fresh`, since its absence is remembered as well."""
+        """One object. A caller that polls needs `fresh`, because absence is cached as well."""
         if (kind.name, project) in self._trust.scopes:
             return self._recorded.get(kind, project, id)
         key = ("get", kind.name, project, id)
@@ -137,6 +139,8 @@ class CachedReader:
 
     def _once(self, key: Hashable, ask: Callable[[], T], *, fresh: bool = False) -> T:
         with self._lock:
+            # The lock protects the dictionary only. Two threads can ask twice for the same key,
+            # which is harmless.
             if key in self._answers and not fresh:
                 known: T = self._answers[key]
                 return known

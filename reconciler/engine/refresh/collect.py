@@ -58,7 +58,7 @@ class _Collector:
         self._known_projects = set(inputs.projects)
         self._missing_projects: set[str] = set()
         self._removed: set[str] = set()
-        """Ids of recently written objects that the audit log says were deleted again."""
+        """Ids of recent objects that were deleted again according to the audit log."""
 
     def collect(self) -> Snapshot:
         # Objects of projects are read through their project, so its id has to be known first.
@@ -140,7 +140,7 @@ class _Collector:
             self._provider.bind_project(name, id)
 
     def _exists(self, kind: Kind, id: str) -> bool:
-        """Whether an object of the organization exists; one that no list shows is read by its id."""
+        """Whether an object of the organization exists. One that no list shows is read by id."""
         live = self._live.find(kind.name, None, id) or self._provider.get(kind, None, id)
         return live is not None and not is_gone(live)
 
@@ -172,14 +172,14 @@ class _Collector:
         self._confirm(scopes)  # again: an object that a list lacked is not in the full list either
 
     def _read_contents(self) -> None:
-        """Read the files of folders, while the first answers are awaited."""
+        """Read the files of folders while the first requests are in flight."""
         if self._inputs.contents is not None:
             self._resources = {resource.address: resource for resource in self._inputs.contents()}
 
     def _revoke_lost_keys(self) -> None:
-        """Close projects whose key no longer works, because a run died after it deleted the key's account.
+        """Close projects whose key is invalid, because a run died after deleting the key's account.
 
-        The key is still where it was delivered, so only the account tells.
+        The key is still in its sink, so only the missing account tells.
         """
         for project, writer in self._inputs.key_writers.items():
             # The delivered key outlives its account in the sink, and using it would fail every read
@@ -193,7 +193,7 @@ class _Collector:
                     self._reader.revoked.add(project)
 
     def _read_nested_scopes(self) -> Matcher | None:
-        """Read the lists inside objects, which had to be bound first, and bind again."""
+        """Read the lists inside bound objects, and bind again."""
         scopes = self._targets.nested(self._current_value)
         if not scopes:
             return None
@@ -204,7 +204,7 @@ class _Collector:
     # Objects that lists lack
 
     def _confirm(self, scopes: Collection[Scope]) -> None:
-        """Read by id what the lists lack, and wait for what was created too recently to be in a list for certain."""
+        """Read by id what the lists lack, and wait for objects that are too recent to be listed."""
         self._reader.confirm(self._targets.known_ids(scopes))
         self._ask_whether_removed(scopes)
         window = self._inputs.consistency
@@ -216,7 +216,8 @@ class _Collector:
             self._reader.list_again([(scope, id) for scope, id, _ in missing])
 
     def _recent_but_missing(self, scopes: Collection[Scope]) -> list[tuple[Scope, str, float]]:
-        """Objects that do not show and were created so recently that they need not, with when they have to."""
+        """Missing objects that are recent enough to be missing, with the time by which they must
+        appear."""
         listed = self._live.listed
         known = self._targets.known_ids(scopes)
         missing = [
@@ -239,7 +240,7 @@ class _Collector:
         ]
 
     def _ask_whether_removed(self, scopes: Collection[Scope]) -> None:
-        """Ask the audit log which missing objects were deleted again: those are not waited for."""
+        """Find missing objects that the audit log reports as deleted. They are not waited for."""
         own_ids: dict[str, str] = {}
         for scope, id, _ in self._recent_but_missing(scopes):
             kind = self._inputs.kinds[scope.kind]
@@ -253,7 +254,7 @@ class _Collector:
 
     @cached_property
     def _recently_written(self) -> Mapping[Address, float]:
-        """Asked once, after the first answers, when the server's time is known."""
+        """Evaluated after the first answers, once the server's time is known."""
         return self._inputs.recently_written()
 
     # Fields with calls of their own
@@ -277,7 +278,7 @@ class _Collector:
                 self._bindings[address] = replace(binding, live=current)
 
     def _with_retention_matches(self, snapshot: Snapshot, matcher: Matcher) -> Snapshot:
-        """Add what retention rules remove. Only where they match anything, collections are read for what they hold."""
+        """Add the matches of retention rules. Collections are read only if there are matches."""
         # Reading the contents of collections costs one call each, so it is worth only if something
         # matches.
         matches = matched_objects(snapshot)

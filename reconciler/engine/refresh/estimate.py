@@ -78,17 +78,20 @@ class Estimate:
     def _calls_of(
         self, scope: Scope, known: Collection[str], only_ids: Collection[str] | None
     ) -> int:
-        """Of a list, or instead of it. Where `only_ids` is wanted of it, it may be left off anywhere."""
+        """Calls for a list, or instead of it. With `only_ids`, the list may end early."""
         kind = self._kind(scope)
+        # Without a list, each known object is read by its id.
         if not kind.calls.listable:
             return len(known) if kind.readable_singly else 0
         if only_ids and self._targets.reads_singly(scope, len(only_ids)):
             return len(only_ids)
+        # The state tells how many objects we own. The list can be longer, as the last reading
+        # showed.
         pages = ceil(len(known) / kind.page_limit)
         return max(1, pages) if only_ids else max(1, pages, self._inputs.pages.get(scope, 1))
 
     def _calls_inside(self) -> Iterator[int]:
-        """Of the members of collections, which are listed one collection at a time."""
+        """Calls for the members of collections, which are listed one collection at a time."""
         wanted = self._targets.recorded_own_calls()
         for address, record in self._inputs.records.items():
             resource = self._resources.get(address)
@@ -100,8 +103,10 @@ class Estimate:
                     yield max(1, ceil(count / _MEMBERS_PAGE))
 
     def _is_open(self, scope: Scope) -> bool:
-        """Whether a scope can be read for all that is known before anything is: its project and a key are there."""
+        """Whether a scope can be read, as far as that is known in advance: its project and a key
+        exist."""
         kind, project = self._kind(scope), scope.project
+        # Admin routes need no project key; the default scope needs the default key.
         if project is None or kind.scope is ScopeType.ORGANIZATION:
             return kind.scope.needs_admin_key or "" in self._inputs.keyed_projects
         if project not in self._recorded_projects:
@@ -112,7 +117,7 @@ class Estimate:
 
     @cached_property
     def _recorded_projects(self) -> frozenset[str]:
-        """The projects that exist by what is recorded. The provider does not know them yet."""
+        """The projects that exist according to the records. The provider does not know them yet."""
         kinds = self._inputs.kinds
         names = (
             at.name if at.kind in kinds and kinds[at.kind].defines_project else at.project

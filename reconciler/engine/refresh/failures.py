@@ -1,7 +1,7 @@
-"""Live state that could not be read, and resources that could not be bound, as diagnostics of the plan.
+"""Turns failed reads and unbound resources into diagnostics of the plan.
 
-A refused read is an error of the addresses that needed it, and of nothing else: the rest is planned. Where nothing
-needed it, it is a warning.
+A refused read is an error of the addresses that need it, and of no others. If none needs it, it is
+a warning.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ _SERVER_ERROR = 500
 
 
 def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
-    """A problem for each project that no key opens: an error of the objects recorded in it, else a warning.
+    """A problem for each project that no key opens: an error of its recorded objects, else a
+    warning.
 
-    Unread objects can be neither planned nor called unchanged.
+    Unread objects can be neither planned nor reported as unchanged.
     """
     inputs, selection, unreadable = snapshot.inputs, snapshot.selection, snapshot.live.unreadable
+    # The usual case, without a pass over thousands of records.
     if not unreadable:
         return []
     recorded: dict[str, list[Address]] = defaultdict(list)
@@ -40,6 +42,7 @@ def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
     problems: list[Problem] = []
     for project in sorted({scope.project for scope in unreadable if scope.project}):
         declared, writer = selection.projects.get(project), inputs.key_writers.get(project)
+        # A project that does not exist yet has no objects, so there is nothing unreadable.
         if declared is not None and snapshot.live_of(declared) is None:
             continue  # the project itself is still to be created
         affected = recorded.get(project, [])
@@ -53,7 +56,7 @@ def unreadable_projects(snapshot: Snapshot) -> list[Problem]:
 def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
     """The snapshot with every refused read reported.
 
-    Raises the refusal where the API refused everything: then no single kind is at fault.
+    Raises the refusal if the API refused everything, because then no single kind is at fault.
     """
     live, unsearched = snapshot.live, dict(snapshot.live.unsearched)
     refusals = [error for error in live.failed.values() if not isinstance(error, RetiredError)]
@@ -62,12 +65,15 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
         for scope in targets.needed(snapshot.current_value)
         if scope in live.listed or scope in live.failed
     }
+    # If every needed list is refused, the cause is the key or the server. One error says more than
+    # dozens.
     if len(refusals) > 1 and needed <= live.failed.keys():
         raise refusals[0]
     problems: list[Problem] = []
     retired: set[Address] = set()
     for scope, error in sorted(live.failed.items(), key=_by_kind):
         affected = _affected_by(snapshot, targets, scope)
+        # A retired kind has no objects any more, so its records can only be forgotten.
         forgettable = [address for address in affected if _is_retired(snapshot, address, error)]
         blocked = [address for address in affected if address not in forgettable]
         retired.update(forgettable)
@@ -77,6 +83,7 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
             problems.append(Problem(_forgotten(snapshot.inputs.kinds[scope.kind], error, affected)))
         else:
             unsearched[scope] = error
+    # Refusals of single objects block only the addresses that are bound to them.
     for (scope, id), error in live.failed_objects.items():
         if affected := _affected_by(snapshot, targets, scope, id):
             problems.append(_refused(snapshot, scope, error, affected))
@@ -89,9 +96,10 @@ def with_refused_reads(snapshot: Snapshot, targets: ReadTargets) -> Snapshot:
 
 
 def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
-    """The snapshot with the errors of binding. Objects that are to be destroyed and do not exist have none."""
+    """The snapshot with the errors of binding. Missing objects that are to be destroyed cause none."""
     destroying = snapshot.inputs.options.destroy
     problems: list[Problem] = []
+    # The first error of an address is usually the cause of the others.
     blocked = set(snapshot.errors)
     for diagnostic in matcher.diagnostics:
         address = diagnostic.address
@@ -103,6 +111,7 @@ def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
             addresses = [address, *_contested_with(snapshot, matcher.keys.contested.get(address))]
             problems.append(Problem(diagnostic, addresses))
             blocked.update(addresses)
+    # Two addresses of one object are harmless if both are destroyed.
     if not destroying:
         problems += two_addresses(snapshot)
     return snapshot.with_problems(problems)
@@ -111,7 +120,8 @@ def with_unbound(snapshot: Snapshot, matcher: Matcher) -> Snapshot:
 def _contested_with(snapshot: Snapshot, owner: Address | None) -> list[Address]:
     """The recorded address that has the object of a resource, with everything recorded in it.
 
-    The declaration may have a new address without saying so. Until that is settled, the record must not go.
+    The declaration may have a new address without `renamed_from`. Until that is settled, the record
+    must stay.
     """
     if owner is None:
         return []
@@ -126,12 +136,13 @@ def _contested_with(snapshot: Snapshot, owner: Address | None) -> list[Address]:
 def _affected_by(
     snapshot: Snapshot, targets: ReadTargets, scope: Scope, id: str | None = None
 ) -> list[Address]:
-    """The addresses about which nothing is known without a list, or without one object of it."""
+    """The addresses of which nothing is known without a list, or without one object of it."""
 
     def has_id(address: Address) -> bool:
         record, live = snapshot.inputs.records.get(address), snapshot.live_of(address)
         return id is None or id in (record.id if record else None, live.id if live else None)
 
+    # Recorded objects, then declared ones: a resource without a record needs its list to bind.
     affected = {
         address
         for address in targets.recorded
@@ -149,7 +160,8 @@ def _affected_by(
 
 
 def _is_retired(snapshot: Snapshot, address: Address, error: ApiError) -> bool:
-    """Whether an object went with its kind, and nothing wants it."""
+    """Whether an unwanted object disappeared with its kind."""
+    # While a manifest declares it, the user has to decide about the successor.
     is_wanted = address in snapshot.resources and not snapshot.inputs.options.destroy
     return isinstance(error, RetiredError) and not is_wanted
 
@@ -157,7 +169,7 @@ def _is_retired(snapshot: Snapshot, address: Address, error: ApiError) -> bool:
 def _refused(
     snapshot: Snapshot, scope: Scope, error: ApiError, affected: Sequence[Address]
 ) -> Problem:
-    """The error of resources whose list, or whose own read, the API refused."""
+    """The error of resources whose list or own read the API refused."""
     kind, first = snapshot.inputs.kinds[scope.kind], snapshot.resources.get(affected[0])
     where = f' of project "{scope.project}"' if scope.project else ""
     summary, way_out = f"{kind.name} objects{where} could not be read", error.hint
@@ -176,7 +188,8 @@ def _refused(
 
 
 def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | None) -> Diagnostic:
-    """The error of recorded objects in a project that no key opens; `writer` delivers the key, if any does."""
+    """The error of recorded objects in a project that no key opens; `writer` delivers the key, if
+    any does."""
     remedy = f", or make a new key with --target {writer} --replace {writer}" if writer else ""
     return Diagnostic(
         f'Project "{project}" cannot be read',
@@ -187,7 +200,7 @@ def _out_of_reach(project: str, affected: Sequence[Address], writer: Address | N
 
 
 def _not_yet(project: str, writer: Address | None) -> Diagnostic:
-    """The warning about a project of which nothing is recorded yet."""
+    """The warning about a project without records."""
     return Diagnostic(
         f'Objects of project "{project}" cannot be read yet',
         "The key that opens it does not exist yet. Each object planned for it is looked for right before it is made.",
@@ -197,7 +210,7 @@ def _not_yet(project: str, writer: Address | None) -> Diagnostic:
 
 
 def _forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diagnostic:
-    """The warning that records of a retired kind go, because nothing declares them."""
+    """The warning that undeclared records of a retired kind are dropped."""
     count = f"{len(affected)} {kind.name} object{'s' if len(affected) != 1 else ''}"
     return Diagnostic(
         f"The server has no {kind.name} objects any more",
@@ -207,9 +220,10 @@ def _forgotten(kind: Kind, error: ApiError, affected: Sequence[Address]) -> Diag
 
 
 def _not_searched(searched: Mapping[Scope, ApiError | CredentialError]) -> Diagnostic:
-    """One warning for all scopes that were only searched, with a line for each kind."""
+    """One warning for all scopes that were only searched, with a line per kind."""
     lines: dict[str, str] = {}
     for scope, error in sorted(searched.items(), key=_by_kind):
+        # One line per kind: the same refusal repeats in every project.
         lines.setdefault(scope.kind, f"{scope.kind}: {error}{_status(error)}")
     return Diagnostic(
         "Some kinds could not be searched for objects of this stack",
@@ -219,7 +233,8 @@ def _not_searched(searched: Mapping[Scope, ApiError | CredentialError]) -> Diagn
 
 
 def _may_pass(error: ApiError | CredentialError) -> bool:
-    """Whether a later search may fare better: the server had an error, or something before it answered."""
+    """Whether a later search may succeed: the server had an error, or something in between
+    answered."""
     return isinstance(error, ApiError) and (error.status is None or error.status >= _SERVER_ERROR)
 
 

@@ -59,11 +59,13 @@ class Reader:
         on_wait: Callable[[], None] | None = None,
         fresh: bool = False,
     ) -> None:
-        """List every scope that was not listed yet. Refusals are noted in the state, and raise nothing.
+        """List every scope that was not listed yet. Refusals are recorded in the state and raise
+        nothing.
 
-        `optional` scopes are only searched: one that fails counts as empty. `only_ids` are the ids of all that is wanted
-        of a scope, where nothing else is. The fields of `own_calls` are read as soon as their object was seen, while
-        other lists are still to come; `on_wait` runs while answers are awaited. `fresh` bypasses a cache.
+        `optional` scopes are only searched: a failed one counts as empty. `only_ids` limits scopes
+        to known objects. Fields in `own_calls` are read as soon as their object was seen, while
+        other lists are in flight. `on_wait` runs while answers are awaited. `fresh` bypasses a
+        cache.
         """
         state = self.state
         # Every list is read at most once per plan, so that all decisions see the same state.
@@ -164,7 +166,7 @@ class Reader:
     def _own_calls_of(
         self, scope: Scope, objects: Iterable[LiveObject], wanted: OwnCallFields
     ) -> Iterator[tuple[LiveObject, Collection[str]]]:
-        """The fields to read for objects that were just listed. Announces the calls."""
+        """The fields to read of objects that were just listed. Announces the calls."""
         for live in objects:
             names = wanted.get((scope, live.id))
             # Reads inside a removed object answer 404.
@@ -173,7 +175,8 @@ class Reader:
                 yield live, names
 
     def reread(self, only_ids: Mapping[Scope, frozenset[str]]) -> None:
-        """List scopes in full where a wanted object is missing: its successor may be outside of what was read."""
+        """List scopes in full if a wanted object is missing: its successor may be outside of what
+        was read."""
         short = [
             at
             for at, ids in only_ids.items()
@@ -192,7 +195,8 @@ class Reader:
     def _parts(
         self, scope: Scope, only_ids: Mapping[Scope, frozenset[str]]
     ) -> Sequence[str | None]:
-        """The ids to read one by one, where that takes fewer calls than the list; else None, for the list."""
+        """The ids to read one by one, if that takes fewer calls than the list; else None, for the
+        list."""
         ids = only_ids.get(scope, frozenset())
         is_single = reads_singly(self._kinds[scope.kind], len(ids), self._pages.get(scope, 1))
         return sorted(ids) if is_single else (None,)
@@ -228,7 +232,7 @@ class Reader:
             return ()
 
     def _get(self, scope: Scope, id: str, *, fresh: bool = False) -> LiveObject | None:
-        """An object by its id; None where there is none, and where the API refuses the read."""
+        """An object by id; None if there is none or the API refuses the read."""
         try:
             live = self.provider.get(self._kinds[scope.kind], scope.project, id, fresh=fresh)
         except ApiError as error:
@@ -244,7 +248,8 @@ class Reader:
     def _read_own_calls(
         self, scope: Scope, live: LiveObject, names: Collection[str]
     ) -> LiveObject | None:
-        """The object with its fields that have calls of their own; None where the API refuses the read."""
+        """The object with its fields that have calls of their own; None if the API refuses the
+        read."""
         try:
             return self.provider.read_own_calls(live, names)
         except ApiError as error:
@@ -267,8 +272,5 @@ class Reader:
 
 
 def is_refusal(error: ApiError | CredentialError) -> TypeGuard[ApiError]:
-    """Whether the API itself answered, so that the error says something about one route and not about the connection.
-
-    Where nothing answers at all, no other request would fare better.
-    """
+    """Whether the API answered, so that the error concerns one route instead of the connection."""
     return isinstance(error, ApiError) and error.status is not None

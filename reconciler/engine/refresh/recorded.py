@@ -46,7 +46,8 @@ class StateReader:
         fresh: bool = False,
         is_optional: bool = False,
     ) -> Sequence[LiveObject]:
-        """The recorded objects of a kind in a project and surroundings; all cost the same, so none is left out."""
+        """The recorded objects of a kind in a project and parent. They cost no calls, so none is
+        left out."""
         del only_ids, fresh, is_optional
         records = self._scopes.get((kind.name, project), ())
         return [
@@ -64,7 +65,7 @@ class StateReader:
         return next((live for live in self.list(kind, project, parent) if live.id == id), None)
 
     def read_own_calls(self, live: LiveObject, _names: Iterable[str]) -> LiveObject:
-        """The object itself: its carried fields came with it."""
+        """The object itself: its fields with calls of their own are in the record."""
         return live
 
 

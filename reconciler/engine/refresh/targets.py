@@ -29,7 +29,7 @@ def before_reading(reference: Reference) -> Unknown:
 
 
 class ReadTargets:
-    """The scopes and ids of one plan. Immutable; cached, because each answer is used for every record."""
+    """The scopes and ids of one plan. Immutable, and cached because every record uses each answer."""
 
     def __init__(self, inputs: PlanInputs, selection: Selection) -> None:
         self._inputs = inputs
@@ -41,17 +41,18 @@ class ReadTargets:
 
     @cached_property
     def outer(self) -> frozenset[Scope]:
-        """The scopes to list that need no parent object."""
+        """The scopes to list that need no parent."""
         scopes = self.needed(before_reading) | self._created | self.retention
         return frozenset(scope for scope in scopes if not self._kinds[scope.kind].parents)
 
     def nested(self, lookup: Lookup) -> set[Scope]:
-        """The scopes to list inside parent objects, as far as `lookup` knows the parents by now."""
+        """The scopes to list inside parents, as far as `lookup` knows the parents."""
         scopes = self.needed(lookup) | self.retention
         return {scope for scope in scopes if self._kinds[scope.kind].parents}
 
     def needed(self, lookup: Lookup) -> set[Scope]:
-        """The scopes of declared and recorded objects, and of objects that could make them unnecessary."""
+        """The scopes of declared and recorded objects, and of objects that could make them
+        unnecessary."""
         # Recorded objects count even if nothing declares them: they are to be deleted.
         declared = {
             self.declared_scope(self._resources[address], lookup)
@@ -78,7 +79,7 @@ class ReadTargets:
 
     @cached_property
     def recorded(self) -> frozenset[Address]:
-        """The recorded addresses to read: all, or those among the targets, with the projects that they are in."""
+        """The recorded addresses to read: all, or the targets with their projects."""
         # A recorded project is read along with its targets, because its id is needed to reach them.
         targets = self._inputs.options.targets
         homes = {address.project for address in targets}
@@ -117,10 +118,10 @@ class ReadTargets:
         return frozenset(scope for rule in rules for scope in rule_scopes(rule, self._kinds))
 
     def marked(self, scopes: Iterable[Scope]) -> list[Scope]:
-        """The scopes to search for objects of ours that nothing declares: those of every project with a key.
+        """The scopes to search for our undeclared objects: those of every project with a key.
 
-        The default scope is left out where no scope is read with a project's key: a stack that manages the
-        organization alone has nothing there, even if the environment has such a key.
+        The default scope is left out if no scope uses a project key: a stack that only manages the
+        organization has nothing there, even if the environment has such a key.
         """
         used = {
             scope.project for scope in scopes if not self._kinds[scope.kind].scope.needs_admin_key
@@ -151,10 +152,10 @@ class ReadTargets:
         return [(scope, id) for scope, id in known if scope is not None]
 
     def only_ids(self, scopes: Iterable[Scope]) -> dict[Scope, frozenset[str]]:
-        """The scopes of which only known objects are wanted, with their ids.
+        """The scopes of which only known objects are needed, with their ids.
 
-        A scope is read in full where an object is still to be found or created, where an interrupted run may have
-        left one, and where the list itself is wanted: any object of it may be the one.
+        A scope is read in full if an object has yet to be found or created there, if an interrupted
+        run may have left one, or if the list itself matters.
         """
         inputs = self._inputs
         # Any object could be of interest, so lists are read completely.
@@ -184,13 +185,13 @@ class ReadTargets:
         return {scope: frozenset(ids) for scope, ids in wanted.items() if ids}
 
     def reads_singly(self, scope: Scope, count: int) -> bool:
-        """Whether `count` objects, if nothing else of the scope is wanted, are read one by one."""
+        """Whether to read `count` objects one by one, if nothing else of the scope is needed."""
         return reads_singly(self._kinds[scope.kind], count, self._inputs.pages.get(scope, 1))
 
     # Fields with calls of their own
 
     def recorded_own_calls(self) -> OwnCallFields:
-        """The fields to read with calls of their own, for objects that records already tell."""
+        """The fields with calls of their own to read, for objects known from records."""
         wanted: dict[tuple[Scope, str], set[str]] = {}
         for address in self._selection.order:
             resource, record = self._resources[address], self._inputs.records.get(address)
@@ -200,7 +201,7 @@ class ReadTargets:
         return wanted
 
     def own_calls(self, resource: Resource, record: Record | None) -> set[str]:
-        """The managed fields of a resource that have calls of their own; none where all is destroyed."""
+        """The managed fields with calls of their own; none if everything is destroyed."""
         # Contents of an object that is deleted as a whole do not matter.
         if self._inputs.options.destroy:
             return set()
@@ -221,9 +222,10 @@ class ReadTargets:
 
 
 def reads_singly(kind: Kind, count: int, pages: int) -> bool:
-    """Whether to read so many objects one by one rather than a list that had `pages` pages last time.
+    """Whether to read this many objects one by one instead of a list that had `pages` pages last
+    time.
 
-    One always is, since nobody knows whether the list still is a single page.
+    A single object is always read by id, because the list may have grown.
     """
     is_fewer = count == 1 or 0 < count < pages
     return is_fewer and kind.readable_singly
