@@ -267,8 +267,9 @@ def test_a_failure_skips_only_what_depends_on_it(stack: MakeStack) -> None:
         "Assistant/bot": OutcomeStatus.SKIPPED,
         OTHER: OutcomeStatus.APPLIED,
     }
-    [failed] = result.of(OutcomeStatus.FAILED)
+    [failed], [skipped] = result.of(OutcomeStatus.FAILED), result.of(OutcomeStatus.SKIPPED)
     assert (failed.message, failed.request_id) == ("full", "req_1")
+    assert skipped.message == f"{STORE} did not go through"
 
 
 def test_a_refused_create_leaves_nothing_to_search_for(stack: MakeStack) -> None:
