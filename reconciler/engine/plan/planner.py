@@ -56,6 +56,12 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
 
 class _Planner:
+    """Decides about one resource after the other.
+
+    A long class, because each decision reads those about its dependencies. Everything that needs only a single change
+    is a function of another module.
+    """
+
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.declared: dict[Address, Change] = {}
