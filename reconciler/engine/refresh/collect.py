@@ -63,6 +63,8 @@ class _Collector:
         # Objects of projects are read through their project, so its id has to be known first.
         self._read_projects()
         self._bind_projects()
+        # Before the other lists: objects of a project that was confused with another must not count
+        # as deleted.
         problems = list(other_projects(self._snapshot(), self._exists))
         self._read_outer_scopes()
         problems += failures.unreadable_projects(self._snapshot())
@@ -76,6 +78,7 @@ class _Collector:
         # reported as missing.
         snapshot = failures.with_refused_reads(snapshot, self._targets)
         snapshot = failures.with_unbound(snapshot, matcher)
+        # Last, because an object that any resource was bound to is no leftover.
         leftovers = find_leftovers(matcher)
         wants_unmanaged = self._inputs.options.unmanaged
         snapshot = replace(
@@ -166,6 +169,7 @@ class _Collector:
                 at for at in marked if self._provider.can_read(inputs.kinds[at.kind], at.project)
             ]
             self._reader.read_lists(readable, optional=frozenset(readable))
+        # Lists lag behind writes, so an unlisted object is read by its id before it counts as gone.
         self._reader.confirm(targets.known_ids(scopes))
         self._reader.reread(only_ids)
         self._missing.confirm(
