@@ -376,6 +376,8 @@ class StateStore:
             on_lost=on_lost,
         )
         with held:
+            # A shared state may have come back with the same serial and other records.
+            self._read = None
             self._begin_lineage()
             yield holder
 

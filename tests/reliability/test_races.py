@@ -24,7 +24,7 @@ from tests.servers.proxy import Proxy
 from tests.soak import BACKENDS, SOAK
 
 RUNNERS = [2, 8] if BACKENDS else [2]
-ROUNDS = 5 * (SOAK or 1) if BACKENDS else 1
+ROUNDS = 2 * BACKENDS or 1
 SCENARIOS = [STORES, ORGANIZATION, BOTS] if BACKENDS else [STORES]
 LEASE_SECONDS = 3.0
 """Longer than a spell of bad weather, so that most runs keep their lease."""

@@ -1,10 +1,11 @@
 """Whatever strikes a run or its backend at any boundary, the same command once more leaves what it would have left.
 
-`make test` tries a few boundaries on each backend, `make test-backends` many, `make soak` each of them.
+`make test` tries a few boundaries on each backend, `make test-backends` many, `make soak` most of them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -16,10 +17,12 @@ from tests.reliability.processes import Ended, Mortals
 from tests.reliability.scenarios import ACCOUNTS, ADDED, Scenario
 from tests.reliability.test_kills_everywhere import RUN_OF_THE_MILL
 from tests.reliability.trials import Stage, spread, staged
-from tests.soak import BACKENDS, SOAK
+from tests.soak import BACKENDS
 
-MOST = 25 if BACKENDS else 3
-"""Boundaries that are tried with each backend."""
+DEATHS = 12 * BACKENDS or 3
+"""Boundaries at which a run dies, with each backend and scenario."""
+STRIKES = 6 * BACKENDS or 1
+"""Boundaries at which each event strikes."""
 CODES = (0, 1, 10, 12, 13)
 """What a run may end with while its backend cannot be reached."""
 LAST = 12
@@ -31,10 +34,8 @@ every_scenario = pytest.mark.parametrize(
 )
 
 
-def fatal_boundaries(stage: Stage, most: int = MOST) -> Sequence[int]:
-    """Boundaries spread over the run, once it has opened its state."""
-    if SOAK:
-        return range(len(stage.boundaries))
+def fatal_boundaries(stage: Stage, most: int) -> Sequence[int]:
+    """Boundaries spread over the run."""
     telling = [
         at for at, name in enumerate(stage.boundaries) if not name.startswith(RUN_OF_THE_MILL)
     ]
@@ -56,7 +57,7 @@ def test_a_death_at_any_boundary_is_mended(
 ) -> None:
     problems = []
     with staged(scenario, mortals, tmp_path, backend=backend) as stage:
-        for at in fatal_boundaries(stage):
+        for at in fatal_boundaries(stage, DEATHS):
             stage.begin()
             ended = stage.die(at)
             if not ended.died and at < len(stage.boundaries) - LAST:
@@ -77,13 +78,10 @@ HARMLESS = ("slowed", "cut", "a lost answer", "a lost request")
 
 
 def trials(stage: Stage) -> Iterator[tuple[str, int]]:
-    """Which event strikes at which boundary: each at as many as there is time for, in turn."""
-    if not BACKENDS:
-        yield from zip(EVENTS, fatal_boundaries(stage, len(EVENTS)), strict=True)
-        return
-    for event in EVENTS:
-        for at in fatal_boundaries(stage):
-            yield event, at
+    """Which event strikes at which boundary: all of them in turn, so that each is spread over the run."""
+    yield from zip(
+        itertools.cycle(EVENTS), fatal_boundaries(stage, STRIKES * len(EVENTS)), strict=False
+    )
 
 
 @every_scenario

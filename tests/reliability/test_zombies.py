@@ -7,8 +7,10 @@ and then the first one gets SIGCONT.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -21,12 +23,12 @@ from tests.reliability.backends import SharedBackend
 from tests.reliability.processes import Ended, Mortals, Stopped
 from tests.reliability.scenarios import ACCOUNTS, ADDED, Scenario
 from tests.reliability.trials import WAITING, Stage, spread, staged
-from tests.soak import BACKENDS
+from tests.soak import BACKENDS, SOAK
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="/proc says when a process has stopped"
 )
-MOST = 40 if BACKENDS else 2
+MOST = 12 * BACKENDS or 2
 """Boundaries at which a run is stopped, with each backend."""
 
 
@@ -117,4 +119,58 @@ def test_a_run_that_was_replaced_while_it_was_stopped_changes_nothing(
                 f"stopped at {at}, {takeover.boundary}: {problem}"
                 for problem in problems_of(takeover, zombie)
             ]
+    assert not problems, "\n".join(problems)
+
+
+class LateTakeover(Takeover):
+    """The same, but the run goes on at its boundary and is stopped some moments later, wherever it is by then."""
+
+    def __init__(self, stage: Stage, successors: Mortals, seconds: float) -> None:
+        super().__init__(stage, successors)
+        self._seconds = seconds
+        self._thread = threading.Thread()
+
+    def __call__(self, zombie: Stopped) -> None:
+        self._thread = threading.Thread(target=self._take_over, args=(zombie,))
+        self._thread.start()
+
+    def _take_over(self, zombie: Stopped) -> None:
+        time.sleep(self._seconds)
+        try:
+            super().__call__(zombie)
+        except (ProcessLookupError, FileNotFoundError):
+            return  # it has ended
+
+    def join(self) -> None:
+        self._thread.join()
+
+
+@pytest.mark.skipif(
+    not BACKENDS,
+    reason="where it strikes depends on the machine, so it says little in a single run",
+)
+@pytest.mark.parametrize("scenario", [ADDED, ACCOUNTS], ids=attrgetter("name"))
+def test_a_run_that_was_stopped_at_any_instant_changes_nothing(
+    scenario: Scenario,
+    mortals: Mortals,
+    successors: Mortals,
+    shared_backend: SharedBackend,
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(SOAK)
+    problems = []
+    with staged(scenario, mortals, tmp_path, backend=shared_backend) as stage:
+        boundaries = boundaries_under_lease(stage)
+        for _ in range(MOST):
+            at, seconds = chance.choice(boundaries), chance.uniform(0, 0.02)
+            stage.begin()
+            takeover = LateTakeover(stage, successors, seconds)
+            zombie = stage.meet(at, takeover)
+            takeover.join()
+            calls = takeover.requests_of_zombie() if takeover.successor is not None else ()
+            found = [f"the zombie called {call.method} {call.path}" for call in calls]
+            found += stage.wrong(stage.reference)
+            if zombie.code not in (0, 12):
+                found.append(f"the zombie ended badly: {zombie}")
+            problems += [f"{seconds:.4f} s after {at}: {problem}" for problem in found]
     assert not problems, "\n".join(problems)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, TypeVar
 
 from reconciler.errors import ReconcilerError, StateError
@@ -34,6 +35,7 @@ _FIRST_PATIENCE_SECONDS = 2.0
 """How long a run tries to reach a storage that it never reached. Its address may be wrong."""
 _PATIENCE_SECONDS = 15.0
 """How long it tries later: a server that restarts or fails over is away for some seconds."""
+_LEAST_ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _LOCK_POLL_SECONDS = 1.0
 _MOST_REFUSALS = 5
@@ -68,6 +70,7 @@ class Replica:
         self._connection = _memory()
         self._capture: ChangeCapture | None = None
         self._appender: Appender | None = None
+        self._has_lost_writes = False
         self._is_closed = False
         _with_retries(self._load, seconds=_FIRST_PATIENCE_SECONDS)
 
@@ -217,6 +220,7 @@ class Replica:
             finally:
                 appender.close()
                 self._appender = None
+                self._has_lost_writes = appender.failure is not None
         finally:
             if self._file_lock is not None and self._has_file_lock:
                 self._file_lock.release()
@@ -240,7 +244,8 @@ class Replica:
         is_announced = False
         refusals = _Refusals()
         while True:
-            _with_retries(self._follow_or_load)
+            patience = max(_PATIENCE_SECONDS, give_up_at - time.monotonic())
+            _with_retries(self._follow_or_load, seconds=patience)
             dead = self._log.head.claim
             seconds_left = self._seconds_left()
             if seconds_left <= 0:
@@ -313,6 +318,10 @@ class Replica:
             return claim.holder
 
     def _follow_or_load(self) -> None:
+        if self._has_lost_writes:
+            self._load()
+            self._has_lost_writes = False
+            return
         try:
             self._follow()
         except MissingSegmentError:
@@ -344,15 +353,16 @@ def _memory() -> sqlite3.Connection:
 def _with_retries(operation: Callable[[], T], *, seconds: float = _PATIENCE_SECONDS) -> T:
     """Carry out an operation; try again where the storage did not answer or the log was being trimmed.
 
-    Gives up after some seconds. The first attempt may take longer, and is then the only one.
+    Gives up after some seconds, but not before the third attempt: one alone may take as long.
     """
     give_up_at = time.monotonic() + seconds
     pause = _FIRST_PAUSE_SECONDS
-    while True:
+    for attempt in count(1):
         try:
             return operation()
         except (UnreachableError, MissingSegmentError):
-            if time.monotonic() + pause >= give_up_at:
+            if attempt >= _LEAST_ATTEMPTS and time.monotonic() + pause >= give_up_at:
                 raise
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    raise AssertionError("count() has no end")
