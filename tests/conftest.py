@@ -31,6 +31,9 @@ __all__ = [
     "s3_server",
 ]
 
+SLOW_SERVERS = {"azure", "azure_place", "azurite", "pgbouncer", "s3", "s3_place", "s3_server"}
+"""Fixtures and parameters that start a server which takes seconds."""
+SERVER_MODULES = {"test_object_store.py", "test_postgres.py", "test_proof.py", "test_state_page.py"}
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 1 << 30
 
@@ -41,6 +44,19 @@ def pytest_configure() -> None:
     for system in CI_SYSTEMS:
         os.environ.pop(system.marker, None)
     _keep_files_in_memory()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make test-backends`.
+
+    A local PostgreSQL and an encrypted file stand for the shared states there; the other servers take long to start.
+    """
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        parameters = set() if callspec is None else set(map(str, callspec.params.values()))
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.path.name in SERVER_MODULES or (fixtures | parameters) & SLOW_SERVERS:
+            item.add_marker(pytest.mark.backends)
 
 
 def _keep_files_in_memory() -> None:

@@ -253,7 +253,7 @@ def test_the_reader_of_a_bucket_can_plan(stack: Workspace, s3_place: Place) -> N
 
 
 def test_every_variable_of_a_provider_on_the_page_is_one_that_the_program_reads() -> None:
-    folder = ROOT / "reconciler" / "state" / "remote"
+    folder = ROOT / "reconciler" / "state" / "remote" / "objects"
     source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     named = set(re.findall(r"\b(?:AWS|AZURE|GOOGLE)_[A-Z0-9_]+\b", PAGE))
     assert named

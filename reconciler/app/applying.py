@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -17,11 +18,14 @@ from reconciler.app.plans import SEARCHED
 from reconciler.app.secret_digests import digests_of
 from reconciler.app.session import Session
 from reconciler.engine.apply.scheduler import ApplyContext, apply_plan
+from reconciler.errors import LeaseLostError
 from reconciler.kinds import ALL_KINDS
 from reconciler.model.change import ApplyResult, OutcomeStatus, Plan
 from reconciler.model.json_codec import sorted_json
 from reconciler.model.run_origin import RunOrigin, RunReference
 from reconciler.state import Holder, current_origin
+
+LOG = logging.getLogger("reconciler.app")
 
 
 @contextmanager
@@ -63,8 +67,12 @@ def apply_checked_plan(
     run_id = _begin_run(session, plan, command, origin)
     with session.progress.applying(plan):
         result = apply_plan(plan, _context(session, run_id))
-    result = with_culprits(session, result)
-    _record(session, result, run_id)
+    try:
+        result = with_culprits(session, result)
+        _record(session, result, run_id)
+    except LeaseLostError:
+        # The caller reports what was done; leaving `locked` raises the error again.
+        LOG.info("the lock was lost, so the end of run %d is not recorded", run_id)
     # A saved plan was made by another run, and waiting for approval does not count.
     planned = 0.0 if session.saved_plan_digest else plan.seconds
     seconds = planned + time.monotonic() - started

@@ -99,6 +99,8 @@ class Session:
         self.notice = notice
         self.lock_wait = 0.0
         """How many seconds to wait for another run that holds the lock."""
+        self.accept_moved_state = False
+        """Whether a state that was moved to another backend may still be read."""
         self.is_offline = False
         """Whether nothing may be asked over the network, a shared state included."""
         self.server_clock = ServerClock()
@@ -114,6 +116,7 @@ class Session:
         self._configuration: Configuration | None = None
         self._stack: Stack | None = None
         self._store: StateStore | None = None
+        self._state_error: StateError | None = None
         self._client: Client | None = None
 
     # --- what the manifests declare ---------------------------------------------------------------
@@ -251,17 +254,32 @@ class Session:
         if self._store is None or self._store.is_read_only:
             if self._store is not None:
                 self._store.close()
-            self._store = open_state(
-                self.stack, self.settings, writable=True, clock=self.server_clock
-            )
+            self._store = self._open(self.stack, writable=True)
         return self._store
 
     def _open_store(self, stack: Stack) -> StateStore:
         if self._store is None:
             if self.is_offline and location_of(stack, self.settings).is_remote:
                 raise StateError("a shared state cannot be read offline")
-            self._store = open_state(stack, self.settings, writable=False, clock=self.server_clock)
+            self._store = self._open(stack, writable=False)
         return self._store
+
+    def _open(self, stack: Stack, *, writable: bool) -> StateStore:
+        # The caches ask first and get along without a state, so a failure is kept: a backend that
+        # does not answer is waited for once.
+        if self._state_error is not None:
+            raise self._state_error
+        try:
+            return open_state(
+                stack,
+                self.settings,
+                writable=writable,
+                clock=self.server_clock,
+                accept_moved=self.accept_moved_state,
+            )
+        except StateError as error:
+            self._state_error = error
+            raise
 
     def _permit(self) -> None:
         """Return if this run may call the API and deliver keys.

@@ -28,6 +28,8 @@ def migrate(session: Session, target: BackendAddress) -> None:
     opener = opener_for(session.stack, session.settings, session.server_clock)
     with locked(session, "state migrate"):
         with closing(opener.at(target, _cipher(session), writable=True)) as copy:
+            if copy.holder() == session.store.holder():
+                raise UsageError(f"{target.shown} and {here.shown} are the same state")
             _copy(session, session.store, copy)
         # A kill before this line leaves two equal states, of which the old one is still in use.
         session.store.mark_moved(target.shown)
@@ -92,7 +94,7 @@ def _check_content(session: Session) -> Finding:
         noun = "resource" if records == 1 else "resources"
         detail = f"{records} {noun}, serial {store.serial}"
     except StateError as error:
-        return Finding(claim, holds=False, detail=f"{error} {error.hint}".strip())
+        return Finding(claim, holds=False, detail=f"{error}. {error.hint}".rstrip(". ") + ".")
     return Finding(claim, holds=True, detail=detail)
 
 

@@ -124,19 +124,24 @@ def opener_for(stack: Stack, settings: Settings, clock: Callable[[], float]) -> 
 
 
 def open_state(
-    stack: Stack, settings: Settings, *, writable: bool, clock: Callable[[], float]
+    stack: Stack,
+    settings: Settings,
+    *,
+    writable: bool,
+    clock: Callable[[], float],
+    accept_moved: bool = False,
 ) -> StateStore:
-    """The state of a stack. Raises StateError, and UsageError where the stack needs an address and has none."""
+    """The state of a stack. Raises StateError, also for one that was moved unless `accept_moved`."""
     address = location_of(stack, settings)
     cipher = cipher_of(stack.recipients, settings.env, learn=settings.learn)
     store = opener_for(stack, settings, clock).at(address, cipher, writable=writable)
     moved_to = store.moved_to
-    if moved_to:
+    if moved_to and not accept_moved:
         store.close()
         raise StateError(
             f"the state {address.shown} was moved to {moved_to}",
-            hint="Set RECONCILER_BACKEND or --backend to that address. To move it back, run "
-            "`reconciler state migrate` there.",
+            hint="Set RECONCILER_BACKEND or --backend to that address. To move it back, run there: "
+            "reconciler state migrate --to ADDRESS. To read what is left here, use `state export`.",
         )
     return store
 

@@ -34,6 +34,8 @@ def wait(
         return begun, []
     now = begun
     try:
+        # Not `Client.poll`: the first state is known already, tool outputs are sent without a pause,
+        # and each wait names the present status.
         ends_at, pause = time.monotonic() + seconds, _FIRST_SECONDS
         while _goes_on(waiting, now):
             left = ends_at - time.monotonic()

@@ -77,8 +77,10 @@ def _quoted(text: str) -> str:
 def _spelled(char: str) -> str:
     if char in "\\'":
         return "\\" + char
+    if not hides(char):
+        return char
     # A shell reads two hexadecimal digits as a byte, so characters above ASCII need eight.
-    return char if not hides(char) else spelled(char) if ord(char) < 0x80 else f"\\U{ord(char):08x}"
+    return spelled(char) if ord(char) < 0x80 else f"\\U{ord(char):08x}"
 
 
 def _text(value: Any) -> str:

@@ -145,6 +145,7 @@ def mv(options: GlobalOptions, source: str, target: str) -> int:
 def export(options: GlobalOptions, decrypt: bool) -> int:
     """Print the whole state as JSON; encrypted if the stack declares `encryption`."""
     session = CommandSession(options)
+    session.accept_moved_state = True
     text = _json(session.store.export(), sort_keys=True) + "\n"
     click.echo(text if decrypt else encrypted(session, Content.STATE, text), nl=False)
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from reconciler.cli.failures import redactor
@@ -22,9 +24,9 @@ def migrate(options: GlobalOptions, target: str | None, print_sql: bool) -> int:
     from reconciler.state.address import parse_address, secret_parts
 
     if print_sql:
-        from reconciler.state.remote.postgres.storage import print_sql as sql_of_tables
+        from reconciler.state.remote.postgres.storage import sql_for
 
-        click.echo(sql_of_tables())
+        click.echo(sql_for(target or options.backend or os.environ.get("RECONCILER_BACKEND", "")))
         return 0
     if not target:
         raise UsageError("Say where the state moves to: --to ADDRESS.")

@@ -41,11 +41,11 @@ class LiveState:
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.kinds = kinds
         self.unreadable: set[Scope] = set()
-        """Scopes that may exist, and that no key opens."""
+        """Scopes that may exist but that no key opens."""
         self.failed: dict[Scope, ApiError] = {}
-        """Lists that the API refused, each with its answer."""
+        """Refused lists, each with the API's answer."""
         self.failed_objects: dict[tuple[Scope, str], ApiError] = {}
-        """Objects whose own reads the API refused, each with its answer."""
+        """Refused reads of single objects, each with the API's answer."""
         self.unsearched: dict[Scope, ApiError | CredentialError] = {}
         """Optional lists that were refused or had no key."""
         self._unreadable_kinds: set[tuple[str, str | None]] = set()

@@ -32,6 +32,7 @@ from reconciler.model.types import (
 FUNCTION = Object(
     (
         Property("name", NAME_64, "The name that the model calls.", required=True),
+        # Answers contain an empty description and `strict: false` even if neither was sent.
         Property("description", Text(), "When and how to call the function.", default=""),
         Property("parameters", Json(empty=EMPTY_PARAMETERS), "The arguments, as a JSON Schema."),
         Property(
@@ -47,6 +48,8 @@ FILE_SEARCH = Object(
             "ranking_options",
             RANKING,
             "Ranking settings.",
+            # Answers fill in the ranking options, and add `hybrid_search: null` even to complete
+            # ones.
             default={"ranker": "default_2024_08_21", "score_threshold": 0},
         ),
     )
@@ -85,6 +88,7 @@ TOOL_RESOURCES = Object(
                     ),
                 )
             ),
+            # The tool alone makes this part appear in answers, with an empty list.
             "Files for the code interpreter.",
             default={"file_ids": []},
         ),
@@ -112,6 +116,7 @@ KIND = Kind(
     scope=ScopeType.PROJECT_KEY,
     collection="/assistants",
     natural_key=("name",),
+    # Names are not unique: several assistants can share one.
     mark="metadata",
     beta="assistants=v2",
     retirement=Retirement(
@@ -150,6 +155,7 @@ KIND = Kind(
             "The files and vector stores that the tools use.",
             default={},
             nullable=True,
+            # An update keeps the parts that it was not sent.
             merged=True,
         ),
         Field(
@@ -159,11 +165,13 @@ KIND = Kind(
             default={},
             nullable=True,
         ),
+        # Sent as an integer, it comes back as a float; `Number` compares 1 and 1.0 as equal.
         Field("temperature", Number(0, 2), "Sampling temperature.", default=1, nullable=True),
         Field("top_p", Number(0, 1), "Nucleus sampling probability.", default=1, nullable=True),
         Field(
             "response_format",
             Either(
+                # The default "auto" is not the same as `{type: text}`.
                 Text(choices=("auto",)),
                 Tagged(
                     {

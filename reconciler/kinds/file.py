@@ -32,8 +32,12 @@ KIND = Kind(
     doc="An uploaded file. Any change uploads a new file and updates the resources that refer to it.",
     scope=ScopeType.PROJECT_KEY,
     collection="/files",
+    # The API shows no digest, and for most purposes refuses to return the content.
     natural_key=("filename", "purpose", "bytes"),
+    # Unlike other lists, that of files accepts pages of up to 10,000.
     page_limit=10_000,
+    # Dependents switch to the new id first. Deleting the old file before would break them in
+    # between.
     create_before_destroy=True,
     destroys="the file is deleted and removed from every vector store",
     fill_defaults=_complete,

@@ -21,6 +21,7 @@ NAME_64 = Text(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
+# The suffix differs by scope, while manifests and calls use the short id.
 def short_role_id(id: str) -> str:
     """Strip the scope that the API appends to the id of a predefined role; other ids are unchanged."""
     short, separator, _ = id.partition("__api-")
@@ -74,6 +75,7 @@ WAITING = (
 """Fields that control waiting for a job."""
 
 
+# Servers before 2025 do not return attributes of files at all.
 def attributes(*, reserved: int) -> MapOf:
     """Like metadata, but values may also be numbers and booleans. reconciler uses `reserved` pairs."""
     return MapOf(Scalar(max_length=512), max_items=16 - reserved, max_key=64)
@@ -107,6 +109,7 @@ CHUNKING = Tagged(
         "type": "static",
         "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400},
     },
+    # The API stores the strategy that `auto` stands for.
     same_as={
         "auto": {
             "type": "static",
@@ -115,8 +118,10 @@ CHUNKING = Tagged(
     },
 )
 
+# What answers contain for a function without parameters.
 EMPTY_PARAMETERS = {"type": "object", "properties": {}}
 
+# Answers add `hybrid_search: null` to complete options.
 RANKING = Object(
     (
         Property(
@@ -124,6 +129,7 @@ RANKING = Object(
             Text(
                 choices=("auto", "default_2024_08_21"),
                 open_choices=True,
+                # Answers resolve the alias to the dated name.
                 aliases={"auto": "default_2024_08_21"},
             ),
             "The ranker.",

@@ -30,6 +30,7 @@ KIND = Kind(
     doc="A project in the organization: the scope of most other kinds.",
     scope=ScopeType.ORGANIZATION,
     collection="/organization/projects",
+    # Two projects can have the same name, which is an error here: nothing tells which one is meant.
     natural_key=("name",),
     removal=Removal.ARCHIVE,
     on_remove=OnRemove.RETAIN,

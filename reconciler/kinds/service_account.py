@@ -22,6 +22,7 @@ KIND = Kind(
     collection="/organization/projects/{project}/service_accounts",
     natural_key=("name",),
     destroys="its keys stop working immediately",
+    # Changes of custom roles can change what an account may do without an entry about the account.
     audit_events=("service_account.", "role."),
     fields=(
         Field(
@@ -36,6 +37,7 @@ KIND = Kind(
             "The account's role in the project. If omitted, an account with a key is a member, "
             "and one without a key has no role.",
             reset=KEEP,
+            # The create call accepts no role, so an update sends it right after.
             on_create=False,
             losses=(
                 LossRule(

@@ -25,9 +25,11 @@ KIND = Kind(
     doc="A collection of files that the `file_search` tool searches.",
     scope=ScopeType.PROJECT_KEY,
     collection="/vector_stores",
+    # Names are not unique: several stores can share one.
     natural_key=("name",),
     mark="metadata",
     beta="assistants=v2",
+    # `expires_at` moves with every use, so only the status tells whether a store has expired.
     terminal_states={("status", "expired"): TerminalState.REPLACE},
     destroys="its index is deleted and must be rebuilt",
     fields=(
@@ -36,6 +38,7 @@ KIND = Kind(
             "description",
             Text(),
             "A description of the store. Can only be set at creation; the API does not always return it.",
+            # The modify call does not accept the description.
             mutability=Mutability.FIXED,
             readable=Readable.SOMETIMES,
         ),
@@ -77,6 +80,8 @@ KIND = Kind(
             "(`file_id`), each with `attributes` and a `chunking_strategy`. The list is complete: "
             "other attached files are detached, and deleted if reconciler uploaded them. Removing "
             "the field leaves the content unchanged.",
+            # Answers never contain the files. They are listed by calls of their own, and
+            # `chunking_strategy: auto` comes back as the static sizes.
             reset=KEEP,
         ),
         Field(

@@ -239,7 +239,10 @@ def _remedy(
     file = configuration.stack.file.name if configuration.stack.file else "reconciler.yaml"
     who = f"{count} resource{'s need' if count != 1 else ' needs'} it"
     if credential is None:
-        entry = "admin" if scope == "" else f"projects.{scope}" if scope else "default"
+        if scope == "":
+            entry = "admin"
+        else:
+            entry = f"projects.{scope}" if scope else "default"
         return f"{who}: set credentials.{entry} in {file}."
     if credential.file is not None:
         return (

@@ -201,7 +201,10 @@ def _inline(value: Any, part: str | Expression) -> str | Reference:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    what = "null" if value is None else "a map" if isinstance(value, Mapping) else "a list"
+    if value is None:
+        what = "null"
+    else:
+        what = "a map" if isinstance(value, Mapping) else "a list"
     name = part.text if isinstance(part, Expression) else part
     raise Problem(
         "Cannot be inserted into text",

@@ -49,7 +49,11 @@ MAX_KEY = 512
 
 
 class Files:
-    """Access to the stack's folder, restricted to what manifests may read."""
+    """Access to the stack's folder, restricted to what manifests may read.
+
+    A long class, because it is the only way to a file: every method has to apply the same checks, and a reviewer can
+    see that here.
+    """
 
     def __init__(
         self, root: Path, *, withheld: Iterable[Path] = (), secrets: Iterable[bytes] = ()

@@ -47,7 +47,10 @@ _MAY_WAIT = {"file_id", "attributes", "chunking_strategy"}
 
 
 class Resolver:
-    """Makes resources and rules, one per instance. Instances with errors are reported and skipped."""
+    """Makes resources and rules, one per instance. Instances with errors are reported and skipped.
+
+    A long class, because each step of an instance reports its problems at the instance's own location.
+    """
 
     def __init__(
         self,

@@ -132,13 +132,11 @@ class _SpecPlaces(Mapping[str, SourceLocation]):
 
 
 def _trails(value: Any, above: Trail = ()) -> Iterator[Trail]:
-    pairs: Any = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    pairs: Any = ()
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
     for part, element in pairs:
         yield (*above, part)
         yield from _trails(element, (*above, part))

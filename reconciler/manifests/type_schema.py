@@ -128,7 +128,7 @@ def _limits(kind: Type) -> str:
 
 
 class _Maker:
-    """Generates schemas of one form."""
+    """Generates schemas of one form. It has a method per type of field, each independent of the others."""
 
     def __init__(self, expressions: bool, pasted: bool) -> None:
         self._expressions = expressions

@@ -53,8 +53,10 @@ class Variables(Struct):
     def declare(self, name: str, declaration: Any, location: SourceLocation) -> None:
         """Add one entry of the stack's `variables`: a declaration or a bare default. Raises
         Problem."""
-        declares = isinstance(declaration, dict) and _DECLARES.issuperset(declaration)
-        entry = declaration if declares else {} if declaration is None else {"default": declaration}
+        if isinstance(declaration, dict) and _DECLARES.issuperset(declaration):
+            entry = declaration
+        else:
+            entry = {} if declaration is None else {"default": declaration}
         if "type" in entry:
             self.types[name] = entry["type"]
         elif isinstance(entry.get("default"), str | None):

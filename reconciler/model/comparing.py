@@ -88,9 +88,13 @@ class Comparisons:
         """Both values in normal form."""
         if not isinstance(desired, dict | list):  # quick enough, or large and hardly ever the same
             return comparable(kind, desired, live, prior)
+        # By text instead of identity: live values are new objects for every resource. The entry
+        # holds the kind, so that its id cannot be reused.
         question = (id(kind), f"{desired!r} {live!r} {prior!r}")
         known = self._known.get(question)
         if known is None:
+            # Values of one configuration repeat or they do not. A bounded table keeps the second
+            # case from using memory.
             if len(self._known) >= self._MOST:
                 self._known.clear()
             known = self._known[question] = (kind, *comparable(kind, desired, live, prior))
@@ -106,12 +110,16 @@ def with_hidden(kind: Type, shown: Any, applied: Any) -> Any:
         case Tagged() if isinstance(shown, Mapping):
             before = applied if isinstance(applied, Mapping) else {}
             tag = shown.get(kind.tag, before.get(kind.tag))
+            # Without a tag the variant is unknown, and a hidden part of any variant must not be
+            # taken for a live value.
             variant = kind.variants.get(str(tag)) or _all_variants(kind)
             return _object_with_hidden(
                 variant, shown, before if before.get(kind.tag) == tag else None
             )
         case ListOf() if isinstance(shown, list):
             items = list(applied) if isinstance(applied, list | tuple) else []
+            # Lists are matched by position: only whole lists can be replaced, so an element has no
+            # identity.
             items += [None] * len(shown)
             return [
                 with_hidden(kind.item, element, other)
@@ -199,11 +207,14 @@ def _comparable_list(kind: ListOf, desired: Any, live: Any, prior: Any = None) -
     if left is None or right is None:
         return _own_list(kind, left), _own_list(kind, right)
     if kind.unordered:
+        # Sort by normal form. Elements that differ only in spelling would otherwise land in
+        # different places.
         left.sort(key=lambda element: _sort_key(canonical(kind.item, element)))
         right.sort(key=lambda element: _sort_key(canonical(kind.item, element)))
     before = list(prior) if isinstance(prior, list | tuple) and not kind.unordered else []
     before += [None] * len(left)
     pairs = [comparable(kind.item, a, b, c) for a, b, c in zip(left, right, before, strict=False)]
+    # Surplus elements of the longer list have no counterpart.
     shared = len(pairs)
     return (
         [a for a, _ in pairs] + [canonical(kind.item, element) for element in left[shared:]],
@@ -220,6 +231,7 @@ def _sort_key(value: Any) -> str:
 
 
 def _comparable_map(kind: MapOf, desired: Any, live: Any) -> tuple[Any, Any]:
+    # In a map, a null value means that the key is absent.
     left = {key: element for key, element in (desired or {}).items() if element is not None}
     right = {key: element for key, element in (live or {}).items() if element is not None}
     return (
@@ -240,6 +252,7 @@ def _comparable_object(kind: Object, desired: Any, live: Any, prior: Any = None)
     left: dict[str, Any] = {}
     right: dict[str, Any] = {}
     for part in kind.properties:
+        # A part that neither the manifest nor the last apply sets is up to the API.
         asked, shown = _part(part, desired), _part(part, live)
         before = prior.get(part.name) if isinstance(prior, MAP) else None
         if asked is None and before is None and part.default is SERVER_CHOSEN:
@@ -267,10 +280,13 @@ def _put(target: dict[str, Any], name: str, value: Any, *, keeps_empty: bool = F
 
 
 def _comparable_tagged(kind: Tagged, desired: Any, live: Any, prior: Any = None) -> tuple[Any, Any]:
+    # Compare what answers would contain: the API may store another variant than the one that was
+    # sent.
     desired, live = _shown_as(kind, desired), _shown_as(kind, live)
     tag = desired.get(kind.tag) if isinstance(desired, MAP) else None
     if isinstance(live, MAP) and isinstance(desired, MAP) and tag == live.get(kind.tag):
         variant = kind.variants.get(str(tag), Object(()))
+        # The earlier value of another variant says nothing about this one.
         before = prior if isinstance(prior, MAP) and prior.get(kind.tag) == tag else None
         left, right = _comparable_object(variant, desired, live, before)
         return {kind.tag: tag, **left}, {kind.tag: tag, **right}
@@ -313,6 +329,7 @@ def _own_either(kind: Either, value: Any) -> Any:
 
 
 def _json(kind: Json, value: Any) -> Any:
+    # Absent, empty and default JSON mean the same to the API.
     if value is None or value == {} or value == kind.empty:
         return kind.empty
     return _plain(value)
@@ -376,6 +393,7 @@ def _comparable_member(
         desired.chunking_strategy,
         live.chunking_strategy,
     )
+    # Identities suffice here: all objects stay alive during the comparison of one set.
     question = tuple(map(id, shared))
     if question not in settled:
         settled[question] = _attached(kind, desired, live)

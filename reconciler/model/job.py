@@ -99,6 +99,7 @@ def digest_of(inputs: Spec) -> str | None:
     """The digest of a job's inputs; None while an input is unknown. Files count by content, not by name."""
     if has_unknown(inputs):
         return None
+    # Canonical text: the digest is stored at the API and must not depend on key order or version.
     text = json.dumps(
         inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_content
     )

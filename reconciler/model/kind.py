@@ -435,6 +435,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         """The parent that a spec names; None if one of its fields is missing or unknown."""
         if not self.parents:
             return ()
+        # The first sort of parent that is completely set wins.
         for fields in self.parents:
             values = [spec.get(name) for name in fields]
             if all(isinstance(value, str) and value for value in values):
@@ -445,6 +446,8 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
         """The path of the collection for a scope and a sort of parent."""
         fields = tuple(name for name, _ in parent)
         for path in self.collections:
+            # Kinds of both scopes have a collection for each; for all others, the key alone selects
+            # the scope.
             fits = is_of_project(path) == in_project or self.scope is not ScopeType.EITHER
             if fits and parent_fields(path) == fields:
                 return path
@@ -474,6 +477,7 @@ class Kind(Declaration, frozen=True, kw_only=True, dict=True):
     def id_forms(self) -> list[str]:
         """How to write ids of such objects, for messages: `GROUP_ID/USER_ID`."""
         if self.calls.singleton:
+            # A singleton has no id of its own, so the last part of its path stands for it.
             own = [path.rpartition("/")[2] for path in self.collections]
             return list(dict.fromkeys(own))
         own_id = (self.calls.id_field or "id").upper()

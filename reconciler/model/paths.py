@@ -33,6 +33,9 @@ def undotted(text: str) -> Trail:
         if step is None:
             raise ValueError(f'"{text}" is not a path')
         word, index, quoted = step.groups()
-        trail.append(int(index) if index is not None else word if word is not None else quoted)
+        if index is not None:
+            trail.append(int(index))
+        else:
+            trail.append(word if word is not None else quoted)
         at = step.end()
     return tuple(trail)

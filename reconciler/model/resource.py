@@ -62,6 +62,7 @@ class Resource(Struct, frozen=True):
     """The addresses that the spec refers to."""
 
     def __post_init__(self) -> None:
+        # Computed once: planning asks for the references of every resource many times.
         addresses = frozenset(reference.address for reference in references_in(self.spec))
         force_setattr(self, "references", addresses or NO_ADDRESSES)
 

@@ -206,11 +206,11 @@ def substitute(value: Any, lookup: Callable[[Reference], Any]) -> Any:
 
 def _substitute_member(member: Member, lookup: Callable[[Reference], Any]) -> Member:
     file_id = substitute(member.file_id, lookup)
-    key = (
-        member.key
-        if member.content
-        else str(file_id.source if isinstance(file_id, Unknown) else file_id)
-    )
+    if member.content:
+        key = member.key
+    else:
+        # The id becomes the key once it is known, so that the member is found in the live collection.
+        key = file_id.source if isinstance(file_id, Unknown) else str(file_id)
     return Member(
         key=key,
         content=member.content,

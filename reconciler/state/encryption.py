@@ -291,7 +291,7 @@ def _require_libraries() -> None:
     except ImportError as error:
         raise StateError(
             f"encryption needs packages that are not installed: {error.name}",
-            hint="Install them: pip install 'reconciler[encryption]'",
+            hint="Install reconciler with its extra `encryption`.",
         ) from error
 
 

@@ -414,6 +414,48 @@ def test_no_filtered_query_is_sent_if_it_saves_too_little() -> None:
     assert "more than 100 new entries" in unchanged.full_refresh_reason
 
 
+class BusyProject(PagedLog):
+    """A log whose first page is full of changes in another project; `here` are those in ours."""
+
+    def __init__(self, here: Sequence[AuditEntry]) -> None:
+        super().__init__([])
+        self._here = here
+
+    def __call__(self, query: LogQuery) -> Iterator[LogPage]:
+        self.queries.append(query)
+        if query.project_ids:
+            yield LogPage(self._here, has_more=False)
+        elif query.types:
+            yield LogPage([], has_more=False)
+        else:
+            changes = [
+                entry("rate_limit.updated", at=login.at, project_id="proj_9") for login in busy(100)
+            ]
+            yield LogPage(changes, has_more=True)
+
+
+@pytest.mark.parametrize(
+    ("here", "read"),
+    [([], set()), ([entry("rate_limit.updated", project_id="proj_1")], {LIMITS})],
+    ids=["nothing happened in our project", "a limit of ours changed"],
+)
+def test_a_query_by_project_settles_the_kinds_that_a_full_page_shows(
+    here: list[AuditEntry], read: set[ScopeKey]
+) -> None:
+    log = BusyProject(here)
+    checkpoint = replace(CHECKPOINT, projects_reported=True)
+    unchanged = decide(inputs(), checkpoint, log, policy=FullRefreshPolicy(), costs=costs(200))
+    assert set(unchanged.scopes) == ALL - read
+    assert log.queries[-1].project_ids == ("proj_1",)
+
+
+def test_no_query_by_project_is_sent_if_the_log_may_name_the_default_project() -> None:
+    log = BusyProject([])
+    unchanged = decide(inputs(), CHECKPOINT, log, policy=FullRefreshPolicy(), costs=costs(200))
+    assert set(unchanged.scopes) == ALL - {LIMITS}
+    assert not any(query.project_ids for query in log.queries)
+
+
 # After the plan
 
 

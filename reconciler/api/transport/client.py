@@ -87,6 +87,9 @@ class Client:
     that. Setting `stop` ends every wait with `Interrupted` and starts no further request; requests
     in flight run to their end. `transport` replaces the network in tests. `environ` has the
     settings of proxy and certificates; UsageError names a variable that cannot be used.
+
+    The parts (throttle, retries, pages, circuit breaker) are classes of their own. What is left is
+    the order in which one request passes through them, which has to be readable in one place.
     """
 
     def __init__(

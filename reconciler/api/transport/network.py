@@ -92,8 +92,7 @@ def _proxy(host: str, port: int, environ: Mapping[str, str]) -> tuple[httpx.Prox
         raise UsageError(
             f"{variable} names a SOCKS proxy, and the package socksio, which speaks to such "
             "proxies, is missing.",
-            hint='Install it with `pip install "reconciler[socks]"`. '
-            f"Or: {hint[0].lower()}{hint[1:]}",
+            hint=f"Install reconciler with its extra `socks`. Or: {hint[0].lower()}{hint[1:]}",
         )
     return httpx.Proxy(url), variable
 

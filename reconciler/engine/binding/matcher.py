@@ -58,6 +58,8 @@ Match = tuple[LiveObject, BindingSource]
 class Matcher:
     """Binds resources one after the other. No object is bound twice.
 
+    A long class, because each sort of evidence depends on the claims and errors of those before it.
+
     Create it once all lists are read, and `bind` each resource in dependency order. Afterwards, `leftovers` finds here
     which objects were bound to no resource.
     """

@@ -6,11 +6,13 @@ no longer has belongs to the present name of the project.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from reconciler.engine.binding.attempts import CreateAttempt
 from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.ownership import Ownership
 from reconciler.model.address import Address
 from reconciler.model.resource import Record
 
@@ -28,46 +30,63 @@ def with_renamed_projects(inputs: PlanInputs) -> PlanInputs:
         # A record that is there already under the new name is the newer one.
         if present != address and present not in inputs.records:
             moved[present] = address
-    stored = {old: new for new, old in moved.items()}
-    ownership, options = inputs.ownership, inputs.options
+    present_of = {old: new for new, old in moved.items()}
+
+    def moved_from(address: Address) -> Address:
+        """The present address of a moved record; any other address as it is."""
+        return present_of.get(address, address)
+
+    def recently_written() -> dict[Address, float]:
+        # Evaluated late, like the original: the server's time is known only after the first answers.
+        return {moved_from(at): until for at, until in inputs.recently_written().items()}
+
     return replace(
         inputs,
         options=replace(
-            options,
-            targets=tuple(
-                dict.fromkeys(stored.get(address, address) for address in options.targets)
-            ),
-            replace=tuple(
-                dict.fromkeys(stored.get(address, address) for address in options.replace)
-            ),
+            inputs.options,
+            targets=_each_once(map(moved_from, inputs.options.targets)),
+            replace=_each_once(map(moved_from, inputs.options.replace)),
         ),
-        records=_moved_records(inputs.records, stored),
+        records=_moved_records(inputs.records, present_of),
         moved={**inputs.moved, **moved},
-        recently_written=lambda: {
-            stored.get(address, address): until
-            for address, until in inputs.recently_written().items()
-        },
-        key_writers={
-            names.get(project, project): stored.get(
-                inputs.key_writers[project], inputs.key_writers[project]
-            )
-            # A key that is declared for the present name counts more than one that is recorded for a former name.
-            for project in sorted(inputs.key_writers, key=lambda name: name not in names)
-        },
-        ownership=replace(
-            ownership,
-            unfinished={
-                _renamed(address, names): began for address, began in ownership.unfinished.items()
-            },
-            create_attempts={
-                _renamed(address, names): attempts
-                for address, attempts in ownership.create_attempts.items()
-            },
-            created_ids={
-                id: _renamed(address, names) for id, address in ownership.created_ids.items()
-            },
-            renamed_projects={**ownership.renamed_projects, **names},
-        ),
+        recently_written=recently_written,
+        key_writers=_key_writers(inputs, names, present_of),
+        ownership=_renamed_ownership(inputs.ownership, names),
+    )
+
+
+def _each_once(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    # The old and the new name of one address can both be given.
+    return tuple(dict.fromkeys(addresses))
+
+
+def _key_writers(
+    inputs: PlanInputs, names: Mapping[str, str], present_of: Mapping[Address, Address]
+) -> dict[str, Address]:
+    """By present name of the project: the resource that delivers its key."""
+    writers: dict[str, Address] = {}
+    # Former names first, so that a key declared for the present name replaces a recorded one.
+    for project in sorted(inputs.key_writers, key=lambda name: name not in names):
+        writer = inputs.key_writers[project]
+        writers[names.get(project, project)] = present_of.get(writer, writer)
+    return writers
+
+
+def _renamed_ownership(ownership: Ownership, names: Mapping[str, str]) -> Ownership:
+    """The unfinished work of earlier runs, under present names."""
+    unfinished: dict[Address, float] = {}
+    for address, began in ownership.unfinished.items():
+        unfinished[_renamed(address, names)] = began
+    attempts: dict[Address, Sequence[CreateAttempt]] = {}
+    for address, known in ownership.create_attempts.items():
+        attempts[_renamed(address, names)] = known
+    created_ids = {id: _renamed(address, names) for id, address in ownership.created_ids.items()}
+    return replace(
+        ownership,
+        unfinished=unfinished,
+        create_attempts=attempts,
+        created_ids=created_ids,
+        renamed_projects={**ownership.renamed_projects, **names},
     )
 
 

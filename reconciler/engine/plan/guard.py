@@ -7,6 +7,7 @@ permits everything.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
@@ -22,6 +23,15 @@ _NO_GREAT_LOSS = frozenset(
 )
 """Reasons for which a replacement does not count: the old object is useless, or the user named it.
 """
+
+_LOSSES = (
+    ("deletes", "object"),
+    ("replaces", "object"),
+    ("revokes", "key"),
+    ("removes", "member"),
+    ("removes access or data in", "object"),
+)
+"""Verb and noun of each sort of loss, in the order of a sentence."""
 
 _GONE = frozenset({Reason.DELETED_OUTSIDE, Reason.GONE})
 
@@ -295,24 +305,38 @@ def _members_before(change: Change) -> int:
 
 def _what(losing: list[Change], *, of: int | None = None) -> str:
     """`deletes 4 objects`, `replaces 2 objects and removes 12 members, 14 in all`."""
-    staying = [change for change in losing if not change.action.destroys]
-    losses = [loss for change in staying for loss in change.losses]
-    numbers = [
-        ("deletes", sum(change.action is Action.DELETE for change in losing), "object"),
-        ("replaces", sum(change.action is Action.REPLACE for change in losing), "object"),
-        ("revokes", sum(loss.count for loss in losses if loss.lost is Lost.KEY), "key"),
-        ("removes", sum(loss.count for loss in losses if loss.lost is Lost.MEMBER), "member"),
-        ("removes access or data in", sum(_takes_away(change) for change in staying), "object"),
-    ]
-    parts = [(verb, number, noun) for verb, number, noun in numbers if number]
+    numbers: Counter[tuple[str, str]] = Counter()
+    for change in losing:
+        if change.action is Action.DELETE:
+            numbers["deletes", "object"] += 1
+        elif change.action is Action.REPLACE:
+            numbers["replaces", "object"] += 1
+        else:
+            _count_losses(change, numbers)
+    parts = [(key, numbers[key]) for key in _LOSSES if numbers[key]]
+    texts = [f"{verb} {_counted(number, noun)}" for (verb, noun), number in parts]
     if len(parts) == 1:
-        [(verb, number, noun)] = parts
-        share = f"{number} of {of}" if of is not None else str(number)
-        return f"{verb} {share} {noun}{'' if (of or number) == 1 else 's'}"
-    texts = [f"{verb} {number} {noun}{'' if number == 1 else 's'}" for verb, number, noun in parts]
-    total = sum(number for _, number, _ in parts)
+        [((verb, noun), number)] = parts
+        return texts[0] if of is None else f"{verb} {number} of {_counted(of, noun)}"
+    total = sum(number for _, number in parts)
     whole = f"{total} of {of}" if of is not None else str(total)
     return f"{', '.join(texts[:-1])} and {texts[-1]}, {whole} in all"
+
+
+def _count_losses(change: Change, numbers: Counter[tuple[str, str]]) -> None:
+    """Count what an update takes away from an object that stays."""
+    for loss in change.losses:
+        if loss.lost is Lost.KEY:
+            numbers["revokes", "key"] += loss.count
+        elif loss.lost is Lost.MEMBER:
+            numbers["removes", "member"] += loss.count
+    # Access and data cannot be counted, so the object counts once.
+    if _takes_away(change):
+        numbers["removes access or data in", "object"] += 1
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _takes_away(change: Change) -> bool:

@@ -56,6 +56,12 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
 
 class _Planner:
+    """Decides about one resource after the other.
+
+    A long class, because each decision reads those about its dependencies. Everything that needs only a single change
+    is a function of another module.
+    """
+
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.declared: dict[Address, Change] = {}
@@ -307,10 +313,15 @@ class _Planner:
         expired = resource.kind.terminal_state(live.attributes) is TerminalState.REPLACE
         requested = resource.address in self.snapshot.inputs.options.replace
         if forced or expired or requested or binding.replacement is not None:
-            reason = Reason.REQUESTED if requested else Reason.HALF_REPLACED
-            reason = (
-                Reason.FIELD_FORCES_REPLACEMENT if forced else Reason.EXPIRED if expired else reason
-            )
+            # Several can apply at once. The reason that the user can influence comes first.
+            if forced:
+                reason = Reason.FIELD_FORCES_REPLACEMENT
+            elif expired:
+                reason = Reason.EXPIRED
+            elif requested:
+                reason = Reason.REQUESTED
+            else:
+                reason = Reason.HALF_REPLACED
             if resource.kind.job is not None:
                 return jobs.run_again(change, reason, live, waits=bool(change.desired.get(WAIT)))
             return replace(

@@ -6,7 +6,7 @@ declaration decide whether an object is deleted, archived, restored or only forg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -44,56 +44,57 @@ def destroyed(snapshot: Snapshot, resource: Resource, binding: Binding, change: 
 
 def undeclared(snapshot: Snapshot) -> list[Change]:
     """The changes of everything that we created or recorded and that no manifest declares."""
-    # Records under the earlier address of a renamed resource are still in use.
-    renamed = {
-        binding.record.address
-        for binding in snapshot.bindings.values()
-        if binding.record is not None
-    }
+    changes = []
+    for change in _recorded(snapshot):
+        # Apply moves the records of renamed projects, even of objects that it deletes.
+        source = change.renamed_from or snapshot.inputs.moved.get(change.address)
+        changes.append(replace(change, renamed_from=source))
+    # Leftovers have no address in the configuration that a target could select.
+    if snapshot.inputs.options.targets:
+        return changes
+    for address, live in snapshot.leftovers.abandoned:
+        # With an error, it is unknown which of several objects belongs to the resource.
+        if address not in snapshot.errors:
+            changes.append(_unrecorded(snapshot, address, live))
+    changes += _created_for_nothing(snapshot, {change.address for change in changes})
+    # A superseded object that is to be retained stays where it is: nothing refers to it.
+    changes += [change for change in _superseded(snapshot) if change.action is Action.DELETE]
+    return changes
+
+
+def _recorded(snapshot: Snapshot) -> Iterator[Change]:
+    """The changes of recorded objects without a declaration, and of objects that they superseded."""
     targets = snapshot.inputs.options.targets
-    changes: list[Change] = []
-    bound = bound_identities(snapshot)
     retained = _retained_projects(snapshot)
+    bound = bound_identities(snapshot)
+    # Records under the earlier address of a renamed resource are still in use.
+    in_use = set(snapshot.resources)
+    for binding in snapshot.bindings.values():
+        if binding.record is not None:
+            in_use.add(binding.record.address)
     for address, record in snapshot.inputs.records.items():
+        # A state of a newer version can contain kinds that this version does not know.
         if address.kind not in snapshot.inputs.kinds:
             continue
-        if (
-            address not in snapshot.resources
-            and address not in renamed
-            and (not targets or address in targets)
-        ):
-            orphan = _orphan(snapshot, address, record, bound)
-            changes.append(
-                _with_retained_project(snapshot, orphan, record)
-                if address.project in retained
-                else orphan
-            )
-        changes += _replaced_object(snapshot, address, record)
-    # Apply moves the records of renamed projects, even of objects that it deletes.
-    changes = [
-        replace(
-            change, renamed_from=change.renamed_from or snapshot.inputs.moved.get(change.address)
-        )
-        for change in changes
-    ]
-    # Leftovers have no address in the configuration that a target could select.
-    if not targets:
-        changes += [
-            _unrecorded(snapshot, address, live)
-            for address, live in snapshot.leftovers.abandoned
-            if address
-            not in snapshot.errors  # which of several objects is the resource's is not known
-        ]
-        seen = {change.address for change in changes}
-        changes += [
-            _unrecorded(snapshot, address, live) if live else _forgettable(snapshot, address)
-            for address, live in snapshot.leftovers.undeclared
-            if address.kind in snapshot.inputs.kinds
-            and address not in seen
-            and (live is not None or not snapshot.is_unreadable(address))
-        ]
-        changes += [change for change in _superseded(snapshot) if change.action is Action.DELETE]
-    return changes
+        if address not in in_use and (not targets or address in targets):
+            change = _orphan(snapshot, address, record, bound)
+            if address.project in retained:
+                change = _with_retained_project(snapshot, change, record)
+            yield change
+        yield from _replaced_object(snapshot, address, record)
+
+
+def _created_for_nothing(snapshot: Snapshot, planned: Collection[Address]) -> Iterator[Change]:
+    """The changes of what interrupted runs created for addresses that are gone."""
+    for address, live in snapshot.leftovers.undeclared:
+        if address.kind not in snapshot.inputs.kinds or address in planned:
+            continue
+        if live is not None:
+            yield _unrecorded(snapshot, address, live)
+        elif not snapshot.is_unreadable(address):
+            # Nothing was created, so only the unfinished journal entry has to be closed. As long as
+            # the scope is unreadable, an object may still be there.
+            yield _forgettable(snapshot, address)
 
 
 def _superseded(snapshot: Snapshot) -> Iterable[Change]:

@@ -222,13 +222,16 @@ def _former(image: PreImage, records: Mapping[Address, Record], kind: Kind) -> R
         return None
     if _is_released(image, kind):
         # Declared with nothing: so all that we set since goes back, and `_rolled_back` makes a letting go of it.
-        former = _sendable(kind, image.before)
-        return (
-            Resource(image.address, kind, {}, restored=former) if image.address in records else None
-        )
+        if image.address not in records:
+            return None
+        return Resource(image.address, kind, {}, restored=_sendable(kind, image.before))
     now = records.get(image.address)
-    asked = record.applied if record else now.applied if now else image.before
-    address = record.address if record else image.address
+    address, asked = image.address, image.before
+    if record is not None:
+        # The record of that time outranks the present one, which the run or a later one has written.
+        address, asked = record.address, record.applied
+    elif now is not None:
+        asked = now.applied
     spec = _spec(kind, asked, image)
     lifecycle = Lifecycle(
         prevent_destroy=any(source.prevent_destroy for source in (record, now) if source),

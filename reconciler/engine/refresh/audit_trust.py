@@ -25,7 +25,7 @@ from reconciler.engine.refresh.affected_scopes import (
     is_reported_in_audit_log,
     project_names,
 )
-from reconciler.engine.refresh.audit_attribution import family_of, has_type, noted
+from reconciler.engine.refresh.audit_attribution import Write, family_of, has_type, noted
 from reconciler.engine.refresh.audit_window import (
     AuditLog,
     Counted,
@@ -354,21 +354,30 @@ def _attribute_parts(
     Families with `common` types, which the page shows in part, can only report `recent` ones,
     except in the projects that were queried by id.
     """
-    partly = {family_of(type) for type in common}
-    placed = replace(
-        earlier, writes=[write for write in earlier.writes if write.project_id in project_ids]
-    )
-    whole = [entry for entry in entries if family_of(entry.type) not in partly]
-    rest = [entry for entry in entries if family_of(entry.type) in partly]
-    there = [entry for entry in rest if entry.project_id in project_ids]
-    others = [entry for entry in rest if entry.project_id not in project_ids]
-    parts = [
-        attributed_log(whole, earlier, inputs),
-        attributed_log(there, placed, inputs),
-        attributed_log(others, recent, inputs),
-    ]
-    ours = {id: writes for part in parts for id, writes in part.ours.items()}
-    return AttributedLog(entries, ours, all(part.projects_reported for part in parts))
+    partial = {family_of(type) for type in common}
+    whole: list[AuditEntry] = []
+    in_projects: list[AuditEntry] = []
+    others: list[AuditEntry] = []
+    for entry in entries:
+        if family_of(entry.type) not in partial:
+            whole.append(entry)
+        elif entry.project_id in project_ids:
+            in_projects.append(entry)
+        else:
+            others.append(entry)
+    placed = [write for write in earlier.writes if write.project_id in project_ids]
+    ours: dict[str, Sequence[Write]] = {}
+    projects_reported = True
+    # Each part is complete from another time on, so other writes can have caused its entries.
+    for part, known in (
+        (whole, earlier),
+        (in_projects, replace(earlier, writes=placed)),
+        (others, recent),
+    ):
+        attributed = attributed_log(part, known, inputs)
+        ours.update(attributed.ours)
+        projects_reported = projects_reported and attributed.projects_reported
+    return AttributedLog(entries, ours, projects_reported)
 
 
 def _projects_of_others(attributed: AttributedLog, inputs: PlanInputs) -> int:
@@ -387,24 +396,26 @@ def _scopes_elsewhere(
     """
     if not attributed.projects_reported:
         return set(), ()
-    affected = AffectedScopes((), inputs, projects_reported=True)
     named = {entry.project_id for entry in attributed.entries}
     # Ask only for projects without an entry so far: the others would fill the page again.
     quiet = {id: names for id, names in sorted(project_names(inputs).items()) if id not in named}
     asked = dict(islice(quiet.items(), _MOST_PROJECTS))
-    names = {name for names in asked.values() for name in names}
-    settled = {
-        kind
-        for kind in {kind for kind, _ in scopes}
-        if all(
-            affected.is_of_one_project(entry) and is_published(entry.type)
-            for entry in attributed.entries
-            if has_type(entry, inputs.kinds[kind].audit_events)
-        )
-    }
-    return {
-        (kind, project) for kind, project in scopes if project in names and kind in settled
-    }, tuple(asked)
+    projects = set().union(*asked.values())
+    affected = AffectedScopes((), inputs, projects_reported=True)
+    settled: set[ScopeKey] = set()
+    for kind in {kind for kind, _ in scopes}:
+        if _always_names_projects(inputs.kinds[kind], attributed, affected):
+            settled |= {scope for scope in scopes if scope[0] == kind and scope[1] in projects}
+    return settled, tuple(asked)
+
+
+def _always_names_projects(kind: Kind, attributed: AttributedLog, affected: AffectedScopes) -> bool:
+    """Whether a query by project finds all entries like those that concern the kind so far."""
+    concerning = [entry for entry in attributed.entries if has_type(entry, kind.audit_events)]
+    # The filter takes published types only, and entries that concern other kinds name no project.
+    return all(
+        affected.is_of_one_project(entry) and is_published(entry.type) for entry in concerning
+    )
 
 
 def scopes_to_reread(

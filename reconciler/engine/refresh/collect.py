@@ -8,8 +8,7 @@ lists inside those objects can be read, and last the fields that have calls of t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.binding.renames import with_renamed_projects
 from reconciler.engine.inputs import PlanInputs
 from reconciler.engine.refresh import failures
+from reconciler.engine.refresh.missing import MissingObjects
 from reconciler.engine.refresh.reader import Reader
 from reconciler.engine.refresh.targets import ReadTargets
 from reconciler.engine.retention_match import collection_fields, matched_objects
@@ -54,16 +54,17 @@ class _Collector:
         }
         self._reader = Reader(provider, inputs.kinds, parallelism=parallelism, pages=inputs.pages)
         self._live = self._reader.state
+        self._missing = MissingObjects(inputs, self._targets, self._reader)
         self._bindings: dict[Address, Binding] = {}
         self._known_projects = set(inputs.projects)
         self._missing_projects: set[str] = set()
-        self._removed: set[str] = set()
-        """Ids of recent objects that were deleted again according to the audit log."""
 
     def collect(self) -> Snapshot:
         # Objects of projects are read through their project, so its id has to be known first.
         self._read_projects()
         self._bind_projects()
+        # Before the other lists: objects of a project that was confused with another must not count
+        # as deleted.
         problems = list(other_projects(self._snapshot(), self._exists))
         self._read_outer_scopes()
         problems += failures.unreadable_projects(self._snapshot())
@@ -77,6 +78,7 @@ class _Collector:
         # reported as missing.
         snapshot = failures.with_refused_reads(snapshot, self._targets)
         snapshot = failures.with_unbound(snapshot, matcher)
+        # Last, because an object that any resource was bound to is no leftover.
         leftovers = find_leftovers(matcher)
         wants_unmanaged = self._inputs.options.unmanaged
         snapshot = replace(
@@ -110,7 +112,7 @@ class _Collector:
         self._reader.read_lists(sorted(scopes, key=lambda scope: scope.kind))
         for error in self._live.failed.values():
             raise error  # everything else is read through projects
-        self._confirm(scopes)
+        self._missing.confirm(scopes)
 
     def _bind_projects(self) -> None:
         """Tell the provider the id of each project. Objects in a project that does not exist do not exist either."""
@@ -167,9 +169,12 @@ class _Collector:
                 at for at in marked if self._provider.can_read(inputs.kinds[at.kind], at.project)
             ]
             self._reader.read_lists(readable, optional=frozenset(readable))
+        # Lists lag behind writes, so an unlisted object is read by its id before it counts as gone.
         self._reader.confirm(targets.known_ids(scopes))
         self._reader.reread(only_ids)
-        self._confirm(scopes)  # again: an object that a list lacked is not in the full list either
+        self._missing.confirm(
+            scopes
+        )  # again: an object that a list lacked is not in the full list either
 
     def _read_contents(self) -> None:
         """Read the files of folders while the first requests are in flight."""
@@ -198,64 +203,8 @@ class _Collector:
         if not scopes:
             return None
         self._reader.read_lists(sorted(scopes, key=lambda scope: scope.sort_key))
-        self._confirm(scopes)
+        self._missing.confirm(scopes)
         return self._bind_all()
-
-    # Objects that lists lack
-
-    def _confirm(self, scopes: Collection[Scope]) -> None:
-        """Read by id what the lists lack, and wait for objects that are too recent to be listed."""
-        self._reader.confirm(self._targets.known_ids(scopes))
-        self._ask_whether_removed(scopes)
-        window = self._inputs.consistency
-        deadlines = [until for *_, until in self._recent_but_missing(scopes)]
-        longest = max(deadlines, default=0.0) - window.clock()
-        attempts = window.poll("what was created a moment ago does not show yet", longest)
-        next(attempts)  # the reading above
-        while (missing := self._recent_but_missing(scopes)) and next(attempts, None) is not None:
-            self._reader.list_again([(scope, id) for scope, id, _ in missing])
-
-    def _recent_but_missing(self, scopes: Collection[Scope]) -> list[tuple[Scope, str, float]]:
-        """Missing objects that are recent enough to be missing, with the time by which they must
-        appear."""
-        listed = self._live.listed
-        known = self._targets.known_ids(scopes)
-        missing = [
-            (scope, id) for scope, id in known if scope in listed and id not in listed[scope]
-        ]
-        if not missing:
-            return []
-        window = self._inputs.consistency
-        records = self._inputs.records
-        deadlines = {
-            records[address].id: created_by + window.seconds
-            for address, created_by in self._recently_written.items()
-            if address in records
-        }
-        # The reading at the end of the wait counts, so an object is given up only after its deadline.
-        return [
-            (scope, id, deadlines[id])
-            for scope, id in missing
-            if deadlines.get(id, 0.0) > window.clock() and id not in self._removed
-        ]
-
-    def _ask_whether_removed(self, scopes: Collection[Scope]) -> None:
-        """Find missing objects that the audit log reports as deleted. They are not waited for."""
-        own_ids: dict[str, str] = {}
-        for scope, id, _ in self._recent_but_missing(scopes):
-            kind = self._inputs.kinds[scope.kind]
-            # Ids of unique-key kinds repeat in every project, so a log entry would not identify the
-            # object.
-            if kind.audit_event_types and not kind.unique_key:
-                own_ids[kind.parent_and_id(id)[1]] = id
-        if own_ids:
-            removed = self._inputs.removed(own_ids.keys())
-            self._removed |= {own_ids[id] for id in removed if id in own_ids}
-
-    @cached_property
-    def _recently_written(self) -> Mapping[Address, float]:
-        """Evaluated after the first answers, once the server's time is known."""
-        return self._inputs.recently_written()
 
     # Fields with calls of their own
 

@@ -26,6 +26,8 @@ LOG = logging.getLogger("reconciler.engine")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Part = tuple[Collection[LiveObject], list[Future[LiveObject | None]]]
+"""The objects of one call, and the reads of their fields with calls of their own."""
 
 
 class Reader:
@@ -67,55 +69,68 @@ class Reader:
         other lists are in flight. `on_wait` runs while answers are awaited. `fresh` bypasses a
         cache.
         """
-        state = self.state
-        # Every list is read at most once per plan, so that all decisions see the same state.
-        known = (state.listed, state.failed, state.unsearched)
-        wanted = [
-            scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)
-        ]
-        readable = [scope for scope in wanted if self._is_readable(scope)]
-        # Without a key there is nothing to request, and no error to report yet: the scope may be
-        # irrelevant.
-        self.state.mark_unreadable(set(wanted) - set(readable))
+        readable = self._readable(scopes)
         ids = only_ids or {}
-        # Announce everything before the first call, so that the estimate of the remaining time is
-        # right.
-        parts = [(scope, single) for scope in readable for single in self._parts(scope, ids)]
-        for scope, single in parts:
-            call = "list" if single is None else "read"
-            self.provider.announce(
-                self._kinds[scope.kind], scope.project, call, parent=scope.parent
-            )
+        # A part is the whole list, or one id of it.
+        parts = [(scope, id) for scope in readable for id in self._parts(scope, ids)]
+        self._announce(parts)
 
-        def listed(
-            scope: Scope, single: str | None, pools: WorkerPools
-        ) -> tuple[Collection[LiveObject], list[Future[LiveObject | None]]]:
-            objects = self._list(scope, scope in optional, ids.get(scope), single, fresh=fresh)
-            return objects, [
-                pools.submit(live.kind, self._read_own_calls, scope, live, names)
-                for live, names in self._own_calls_of(scope, objects, own_calls or {})
-            ]
+        def read(scope: Scope, id: str | None, pools: WorkerPools) -> _Part:
+            objects = self._list(scope, scope in optional, ids.get(scope), id, fresh=fresh)
+            further = []
+            for live, names in self._own_calls_of(scope, objects, own_calls or {}):
+                # Submitted from the worker, so that these reads need not wait for other lists.
+                further.append(pools.submit(live.kind, self._read_own_calls, scope, live, names))
+            return objects, further
 
-        # Work on the results only in this thread: LiveState is not thread-safe.
         with WorkerPools(self._parallelism) as pools:
-            begun = [
-                (scope, pools.submit(self._kinds[scope.kind], listed, scope, single, pools))
-                for scope, single in parts
-            ]
+            begun = []
+            for scope, id in parts:
+                kind = self._kinds[scope.kind]
+                begun.append((scope, pools.submit(kind, read, scope, id, pools)))
             # The requests are in flight now; use the time for local work.
             if on_wait is not None:
                 on_wait()
-            objects_of: dict[Scope, list[LiveObject]] = {scope: [] for scope in readable}
-            inside: list[Future[LiveObject | None]] = []
-            for scope, answer in begun:
-                objects, further = answer.result()
-                objects_of[scope] += objects
-                inside += further
-            for scope, objects in objects_of.items():
-                # If one part of a scope was refused, the rest would look like a complete list.
-                if scope not in self.state.failed:
-                    self.state.list(scope, objects)
-            for live in filter(None, (read.result() for read in inside)):
+            self._store(readable, begun)
+
+    def _readable(self, scopes: Iterable[Scope]) -> list[Scope]:
+        """The scopes that were not read yet and that a key opens."""
+        state, readable, unreadable = self.state, [], set()
+        for scope in dict.fromkeys(scopes):
+            # Every list is read at most once per plan, so that all decisions see the same state.
+            if scope in state.listed or scope in state.failed or scope in state.unsearched:
+                continue
+            if self._is_readable(scope):
+                readable.append(scope)
+            else:
+                # No error yet: the scope may turn out to be irrelevant.
+                unreadable.add(scope)
+        state.mark_unreadable(unreadable)
+        return readable
+
+    def _announce(self, parts: Iterable[tuple[Scope, str | None]]) -> None:
+        """Announce all calls before the first one, so that the estimate of the time is right."""
+        for scope, id in parts:
+            call = "list" if id is None else "read"
+            kind = self._kinds[scope.kind]
+            self.provider.announce(kind, scope.project, call, parent=scope.parent)
+
+    def _store(self, scopes: Iterable[Scope], begun: Iterable[tuple[Scope, Future[_Part]]]) -> None:
+        """Store the results of all parts. Only this thread stores objects; workers note refusals."""
+        objects_of: dict[Scope, list[LiveObject]] = {scope: [] for scope in scopes}
+        pending: list[Future[LiveObject | None]] = []
+        for scope, answer in begun:
+            objects, further = answer.result()
+            objects_of[scope] += objects
+            pending += further
+        for scope, objects in objects_of.items():
+            # If one part of a scope was refused, the rest would look like a complete list.
+            if scope not in self.state.failed:
+                self.state.list(scope, objects)
+        # After the lists, which hold the same objects without these fields.
+        for future in pending:
+            live = future.result()
+            if live is not None:
                 self.state.put(live)
 
     def confirm(self, wanted: Iterable[tuple[Scope, str]], *, fresh: bool = False) -> None:

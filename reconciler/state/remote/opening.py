@@ -29,7 +29,7 @@ def open_log(
 
     `clock` gives unix seconds, for the journal and the history. Raises StateError.
     """
-    log = SegmentLog(storage, cipher, name=f"{stack}\n{environment}")
+    log = SegmentLog(storage, cipher, name=f"{stack}/{environment}")
     try:
         replica = Replica(
             storage,

@@ -38,6 +38,7 @@ _PATIENCE_SECONDS = 15.0
 _LEAST_ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _LOCK_POLL_SECONDS = 1.0
+_MOST_REFUSALS = 5
 
 
 class Replica:
@@ -241,6 +242,7 @@ class Replica:
         """Claim the lease; gives the holder that was replaced, and how long the lease is valid."""
         give_up_at = time.monotonic() + wait_seconds
         is_announced = False
+        refusals = _Refusals()
         while True:
             patience = max(_PATIENCE_SECONDS, give_up_at - time.monotonic())
             _with_retries(self._follow_or_load, seconds=patience)
@@ -250,7 +252,8 @@ class Replica:
                 validity = Validity(self._lease_seconds)
                 try:
                     self._append_claim(holder)
-                except FencedError:
+                except FencedError as error:
+                    refusals.count(self._log, error)
                     continue
                 return (None if dead is None else dead.holder), validity
             description = "" if dead is None else self._describe(dead.holder)
@@ -298,6 +301,7 @@ class Replica:
 
     def break_lease(self) -> Mapping[str, Any] | None:
         """Release the lease of whoever holds it; gives who that was. That run is refused at its next write."""
+        refusals = _Refusals()
         while True:
             _with_retries(self._follow_or_load)
             claim = self._log.head.claim
@@ -308,7 +312,8 @@ class Replica:
             try:
                 # A claim and its release in one, so that no lease is left behind if this dies in between.
                 self._append_claim(claim.holder, SegmentKind.RELEASE)
-            except FencedError:
+            except FencedError as error:
+                refusals.count(self._log, error)
                 continue
             return claim.holder
 
@@ -322,6 +327,21 @@ class Replica:
         except MissingSegmentError:
             # The log was trimmed since this copy was read.
             self._load()
+
+
+class _Refusals:
+    """Counts claims that were refused although the log shows no other run's write."""
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._count = 0
+
+    def count(self, log: SegmentLog, error: FencedError) -> None:
+        """Count a refusal. Raises StateError once it can no longer be a race with another run."""
+        self._count = self._count + 1 if log.head.number == self._number else 1
+        self._number = log.head.number
+        if self._count == _MOST_REFUSALS:
+            raise log.cut_off() from error
 
 
 def _memory() -> sqlite3.Connection:

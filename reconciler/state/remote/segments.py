@@ -212,7 +212,7 @@ class SegmentLog:
         try:
             return msgspec.msgpack.decode(zlib.decompress(plain[5:]), type=kind)
         except (zlib.error, msgspec.MsgspecError) as error:
-            raise self._damaged(f"{name} is damaged: {error}") from error
+            raise self._damaged(f"{name} is damaged") from error
 
     @staticmethod
     def _unless_unused(read: Callable[[], V], default: V) -> V:
@@ -222,7 +222,13 @@ class SegmentLog:
             return default
 
     def _context(self, what: str, number: int) -> str:
-        return f"{what}\n{self._name}\n{number}"
+        return f"{what} {number} of {self._name}"
+
+    def cut_off(self) -> StateError:
+        """The error of a log whose last segments are missing."""
+        return self._damaged(
+            f"the log ends at segment {self.head.number}, but further segments have been written"
+        )
 
     def _damaged(self, detail: str) -> StateError:
         return StateError(f"{self._storage.address}: {detail}", hint=_DAMAGED_HINT)

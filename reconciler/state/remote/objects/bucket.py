@@ -226,7 +226,7 @@ class Bucket:
         except ImportError:
             raise StateError(
                 "State in an object store needs a library that is not installed.",
-                hint="pip install 'reconciler[object-store]'",
+                hint="Install reconciler with its extra `object-store`.",
             ) from None
         kinds: Mapping[str, Callable[..., ObjectStore]] = {
             "s3": stores.S3Store,

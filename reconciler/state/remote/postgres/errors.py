@@ -195,7 +195,7 @@ def newer_error(address: PostgresAddress, version: int, known: int) -> StateErro
     return StateError(
         f"the tables in the schema {address.schema!r} of {address.shown} have version {version}, "
         f"and this version of reconciler knows version {known}",
-        hint="upgrade: pip install --upgrade reconciler",
+        hint="Use a newer version of reconciler.",
     )
 
 
@@ -211,7 +211,7 @@ def missing_extra() -> StateError:
     """psycopg is not installed."""
     return StateError(
         "a state in Postgres needs psycopg, which is not installed",
-        hint="pip install 'reconciler[postgres]'",
+        hint="Install reconciler with its extra `postgres`.",
     )
 
 

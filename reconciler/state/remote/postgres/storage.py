@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import StateError
 from reconciler.state.remote.postgres import address as postgres_address
 from reconciler.state.remote.postgres import errors as postgres_errors
 from reconciler.state.remote.postgres import sql as postgres_sql
@@ -31,6 +33,13 @@ PRIVILEGES_TO_READ = ("SELECT",)
 PRIVILEGES_TO_WRITE = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 Row = tuple[Any, ...]
+
+
+def sql_for(url: str) -> str:
+    """The SQL that prepares a database, for the schema that an address names, if it is one of Postgres."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        return print_sql()
+    return print_sql(postgres_address.parse(url).schema)
 
 
 class PostgresStorage:
@@ -137,9 +146,16 @@ class PostgresStorage:
 
         try:
             yield from prove(open_scratch)
-        finally:
-            names = {"stack": scratch, "environment": "probe"}
-            self._write("remove the scratch state", postgres_sql.REMOVE_STATE, names)
+        except BaseException:
+            # What went wrong first is what matters.
+            with suppress(StateError):
+                self._remove_state(scratch)
+            raise
+        self._remove_state(scratch)
+
+    def _remove_state(self, stack: str) -> None:
+        names = {"stack": stack, "environment": "probe"}
+        self._write("remove the scratch state", postgres_sql.REMOVE_STATE, names)
 
     def close(self) -> None:
         """Close the idle connections; those in use close when their operation ends."""
