@@ -281,5 +281,5 @@ def _open(storage: LogStorage, cipher: Cipher) -> StateStore:
 def _contents(storage: LogStorage, cipher: Cipher) -> Sequence[bytes]:
     """The newest snapshot and the segments behind it, decoded."""
     with closing(storage):
-        log = SegmentLog(storage, cipher, name=f"{STACK}\n{ENVIRONMENT}")
+        log = SegmentLog(storage, cipher, name=f"{STACK}/{ENVIRONMENT}")
         return [log.load() or b"", *(repr(segment.changes).encode() for segment in log.follow())]
