@@ -62,15 +62,15 @@ def command(
     force: bool,
     terraform_released: bool,
 ) -> int:
-    """Bind the existing object ID to ADDRESS, or import the state of Terraform.
+    """Bind the object ID to ADDRESS, or import a Terraform state.
 
     A manifest must declare ADDRESS. This writes to the state alone. The next plan shows how the
     object differs from its manifest, and the next apply writes the ownership mark if the kind has
     one.
 
-    With --from-terraform, write manifests for the objects in a state of the providers
-    openai/openai, mkdev-me/openai and jianyuan/openai, and bind them. No API is called. `apply`
-    refuses until --terraform-released confirms that Terraform has let the objects go.
+    With --from-terraform, write manifests for the objects that the providers openai/openai,
+    mkdev-me/openai and jianyuan/openai manage, and bind them. No API is called. `apply` refuses
+    until --terraform-released confirms that Terraform has let the objects go.
     """
     given = (from_terraform is not None, terraform_released, address is not None)
     if sum(given) != 1 or (address is not None and id is None):

@@ -146,7 +146,7 @@ class _Converter:
                 continue
             mapping = provider.types.get(instance.type)
             if mapping is None:
-                unknown = f"{provider.name} has no such type that is known here"
+                unknown = f"this type of {provider.name} is not supported"
                 self._leave_out(instance, provider.without_counterpart.get(instance.type, unknown))
                 continue
             try:
