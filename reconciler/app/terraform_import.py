@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.app.handover import begin_handover, is_waiting
+from reconciler.app.handover import begin_handover, end_handover, is_waiting
 from reconciler.app.origin import record_origin
 from reconciler.app.session import Session
 from reconciler.errors import ConfigurationError, OrganizationError, StateError, UsageError
@@ -21,7 +21,7 @@ from reconciler.model.resource import Record, Resource
 from reconciler.model.values import Reference, has_unknown
 from reconciler.rules import RULE_KINDS
 from reconciler.terraform.conversion import Conversion, Known, convert
-from reconciler.terraform.fold import documents_of
+from reconciler.terraform.documents import documents_of
 from reconciler.terraform.removed import FILE_NAME, removed_blocks
 from reconciler.terraform.secrets import key_values
 from reconciler.terraform.state import parse_state
@@ -63,6 +63,7 @@ def import_terraform_state(
         )
     stack_file = _stack_file(session, conversion.projects)
     store = session.store
+    was_waiting = is_waiting(store)
     # Before the first manifest: an apply between the two must not create everything again.
     begin_handover(store, name)
     if stack_file is not None:
@@ -70,8 +71,22 @@ def import_terraform_state(
     files = files_of(documents_of(conversion, KINDS), layout=layout, prefix=prefix, header=_HEADER)
     files[FILE_NAME] = removed_blocks(conversion.carried_over, conversion.left_out)
     changed = write_files(target, files, force=force)
-    configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
-    records = list(_records(conversion, configuration, store.records(), folder))
+    try:
+        configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
+    except ConfigurationError:
+        session.notice(
+            "The manifests were written, but nothing was bound. Correct the problems below, and "
+            "import again with --force."
+        )
+        raise
+    if not _reads(configuration, conversion):
+        if not was_waiting:
+            end_handover(store)
+        raise UsageError(
+            f"the stack does not read {folder}, where the manifests were written",
+            hint=f"Add {folder}/ to `manifests` in the stack file, and import again with --force.",
+        )
+    records = list(_records(conversion, configuration, store.records()))
     record_origin(session)
     store.put_all(records)
     return Imported(conversion, Path(folder), tuple(changed), stack_file)
@@ -167,20 +182,19 @@ def _write_stack_file(path: Path, name: str, projects: Mapping[str, str]) -> Non
 # --- bindings
 
 
+def _reads(configuration: Configuration, conversion: Conversion) -> bool:
+    """Whether the stack reads what was written."""
+    declared = {resource.address for resource in configuration.resources}
+    return all(one.address in declared for one in conversion.resources)
+
+
 def _records(
     conversion: Conversion,
     configuration: Configuration,
     present: Mapping[Address, Record],
-    folder: str,
 ) -> Iterable[Record]:
     """The records of everything that was carried over, with the values that Terraform knew."""
     declared = {resource.address: resource for resource in configuration.resources}
-    missing = [one for one in conversion.resources if one.address not in declared]
-    if missing:
-        raise UsageError(
-            f"the stack does not read {folder}, where the manifests were written",
-            hint=f"Add {folder}/ to `manifests` in the stack file, and import again with --force.",
-        )
     ids = {address: record.id for address, record in present.items()}
     ids |= {one.address: one.id for one in conversion.resources}
 

@@ -106,12 +106,12 @@ class _Converter:
         self._lookup = _lookup_of(state)
 
     def result(self) -> Conversion:
-        made = self._without_repeats(list(self._made()))
+        made = self._without_inherited(self._without_repeats(list(self._made())))
         for one in made:
             self._labels[one.id] = self._label(one.instance)
         projects, missing = self._project_names(made)
         named = self._named(made, projects)
-        by_id = self._addresses_by_id(named, projects)
+        by_id = self._addresses_by_id(named)
         resources, sources = [], {}
         for one, address in named:
             if address in self._known.elsewhere:
@@ -187,6 +187,29 @@ class _Converter:
                 )
         return list(first.values())
 
+    def _without_inherited(self, made: list[_Made]) -> list[_Made]:
+        """Only direct grants: one provider also lists the roles that a user has through groups."""
+        groups = defaultdict(set)
+        granted = set()
+        for one in made:
+            spec, project = one.draft.spec, one.draft.project_id
+            if "group_id" in spec and "user_id" in spec:
+                groups[spec["user_id"]].add(spec["group_id"])
+            elif "group_id" in spec:
+                granted.add((spec["group_id"], spec.get("role_id") or spec.get("role"), project))
+        direct = []
+        for one in made:
+            spec, project = one.draft.spec, one.draft.project_id
+            sources = groups[spec.get("user_id")] if one.draft.suffix else ()
+            if any((group, spec.get("role_id"), project) in granted for group in sources):
+                self._notes.append(
+                    f"{one.instance.address} has the role {spec.get('role_id')} through a group, "
+                    "so it is not declared for the user."
+                )
+            else:
+                direct.append(one)
+        return direct
+
     # --- names
 
     def _project_names(
@@ -247,17 +270,13 @@ class _Converter:
         known = dict(self._known.bound)
         for address in self._known.elsewhere:
             known.setdefault((address.kind, address.project, f" {address.name}"), address)
+        projects_kind = next(name for name, kind in self._kinds.items() if kind.defines_project)
         for name, id in self._known.projects.items():
-            known.setdefault(("Project", None, id), Address("Project", name))
+            known.setdefault((projects_kind, None, id), Address(projects_kind, name))
         return addresses(unnamed, known)
 
-    def _addresses_by_id(
-        self,
-        named: Iterable[tuple[_Made, Address]],
-        projects: Mapping[str | None, str | None],
-    ) -> dict[str, Address]:
+    def _addresses_by_id(self, named: Iterable[tuple[_Made, Address]]) -> dict[str, Address]:
         """The addresses of objects whose ids are unique, for references."""
-        del projects
         found = {}
         for (kind, _, id), address in self._known.bound.items():
             if _has_unique_ids(self._kinds[kind]):
@@ -310,7 +329,7 @@ def _resource(
         if isinstance(declared.type, KeySinkType) and declared.required:
             spec[declared.name] = {"write_to": {"file": f"secrets/{address.name}.key"}}
             comments[declared.name] = "Where a new key goes: the present one was never delivered."
-    if one.mapping.keys:
+    if any(one.instance.attributes.get(key) for key, _ in one.mapping.keys):
         comments[""] = "\n".join(filter(None, (comments.get("", ""), _advice(one, address, kind))))
     return ExportedResource(
         address=address,
@@ -325,16 +344,21 @@ def _advice(one: _Made, address: Address, kind: Kind) -> str:
     """How to rotate a key that the state holds."""
     if kind.is_shown_once:
         return (
-            "Terraform's state holds this key in clear text. To rotate it, run "
-            f"`reconciler apply --replace {address}`: a new key goes to the file below."
+            "Terraform's state holds this key in clear text. To rotate it, replace it: a new key "
+            f"goes to the file below.\nreconciler apply --replace {address}"
         )
     key_id = next(
-        (str(one.instance.attributes.get(id)) for _, id in one.mapping.keys if id), "the old key"
+        (
+            str(one.instance.attributes[id])
+            for _, id in one.mapping.keys
+            if one.instance.attributes.get(id)
+        ),
+        "unknown",
     )
     return (
-        "Terraform's state holds the key of this account in clear text. To rotate it, add\n"
-        f"  key: {{write_to: {{file: secrets/{address.name}.key}}}}\n"
-        f"apply, give the new key to its users, and delete {key_id}."
+        "Terraform's state holds the key of this account in clear text. To rotate it, add "
+        "`key: {write_to: {file: secrets/NAME.key}}`, apply, give the new key to its users, and "
+        f"delete the old key.\nThe old key: {key_id}"
     )
 
 

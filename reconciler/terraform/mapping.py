@@ -29,6 +29,8 @@ class Draft(Struct, frozen=True):
     """The API's id of the object; None where it follows from the spec."""
     project_id: str | None = None
     comments: Mapping[str, str] = field(default_factory=dict)
+    """By field; the comment of "" stands above the document. Its first line is the same for all
+    instances of a resource, further lines are of this one."""
     suffix: str = ""
     """What tells drafts of one instance apart in their names: a word, or the id of another object."""
 

@@ -60,8 +60,8 @@ def _rate_limit(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     comments = {}
     if zeros:
         comments[""] = (
-            f"Terraform stored 0 for {', '.join(zeros)}, which it also does for a limit that is "
-            "not set, so it is not declared. A limit of 0 would switch the model off."
+            "Terraform stores 0 also for a limit that is not set, so a 0 is not declared: it would "
+            f"switch the model off.\nStored as 0: {', '.join(zeros)}"
         )
     yield Draft(
         "RateLimit",
@@ -156,8 +156,9 @@ def _vector_store(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
         spec["files"] = list(members.values())
     elif members or total:
         comments[""] = (
-            f"The store had {total or 0} files and the Terraform state names {len(members)}. "
-            "A list of files is complete, so none is declared and the content stays as it is."
+            "A list of files is complete, and the Terraform state does not name every file, so "
+            "none is declared and the content stays as it is.\n"
+            f"Files in the store: {total or 0}, in the state: {len(members)}"
         )
     yield Draft("VectorStore", spec, own_id=draft.own_id, comments=comments)
 

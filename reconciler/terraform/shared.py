@@ -22,7 +22,7 @@ from reconciler.terraform.state import Instance
 
 ARCHIVED = "the project is archived: it cannot be used, changed or restored"
 INVITE_IS_OVER = "the invitation has expired, and keeping it would send another e-mail"
-CURRENCY = (Take("threshold_amount"), Take("currency"), Take("interval"))
+CURRENCY = (Take("threshold_amount", change=int), Take("currency"), Take("interval"))
 ROLE_TAKES = (Take("permissions", change=as_list), Take("description", change=unless_empty))
 
 
@@ -35,8 +35,8 @@ def project(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     geography = instance.attributes.get("geography")
     if geography:
         comments[""] = (
-            f"Terraform created this project with geography {geography}. A project keeps its "
-            "region, so it is not declared here."
+            "A project keeps its region, so what Terraform set is not declared.\n"
+            f"geography: {geography}"
         )
     yield table.draft(instance, lookup, comments=comments)
 
@@ -63,8 +63,8 @@ def rate_limit(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
     if unknown and left_out:
         listed = ", ".join(f"{name}: {value}" for name, value in left_out.items())
         comments[""] = (
-            "The state does not say which limits Terraform set. Not declared, because they look "
-            f"like the organization's own: {listed}."
+            "The state does not say which limits Terraform set. Those that look like the "
+            f"organization's own are not declared.\nNot declared: {listed}"
         )
     elif unknown and len(declared) > 1:
         comments[""] = (

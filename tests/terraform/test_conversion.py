@@ -287,7 +287,7 @@ def test_an_address_from_a_data_source_declares_a_user() -> None:
 def test_the_region_of_a_project_is_mentioned_and_not_declared() -> None:
     made = converted(project(geography="EU"))
     assert spec(made, "Project/p") == {"name": "Search"}
-    assert "geography EU" in comment(made, "Project/p")
+    assert "geography: EU" in comment(made, "Project/p")
 
 
 def test_an_empty_description_is_not_declared() -> None:

@@ -655,4 +655,4 @@ def test_files_that_the_state_does_not_know_are_left_alone(
     take_over(workspace, state(resource(MKDEV, "openai_vector_store", "s", attributes)))
     text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
     assert "files:" not in text
-    assert "names 1" in text
+    assert "in the state: 1" in text

@@ -1,4 +1,4 @@
-"""Resources of one `for_each` as one document with `for_each`.
+"""The documents of a conversion: resources of one `for_each` become one document with `for_each`.
 
 What all instances share is written once, what is made of the key uses `${each.key}`, and other
 values that differ stand under their keys. Instances that differ in more than values stay apart.
@@ -59,7 +59,7 @@ def _folded(members: _Keyed, kind: Kind) -> Document | None:
         if any(value != each[0] for value in each) and _has_references(each):
             return None
         spec[field] = _shared(keys, each, field, values)
-    comments = _comments(resources, spec)
+    comments = _comments(members, spec)
     if comments is None:
         return None
     return Document(
@@ -109,20 +109,26 @@ def _has_references(values: Iterable[Any]) -> bool:
     return any(isinstance(leaf, Reference) for value in values for leaf in walk(value))
 
 
-def _comments(
-    resources: Sequence[ExportedResource], spec: Mapping[str, Any]
-) -> Mapping[str, str] | None:
-    """The comments that hold for all; None if a comment holds for some.
+def _comments(members: _Keyed, spec: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """The comments that hold for all; None if one does not.
 
-    A comment on a value that differs would stand at an expression, so it is dropped.
+    Above the document, lines of single instances are listed by their keys. A comment on a value
+    that differs would stand at an expression, so it is dropped.
     """
     kept: dict[str, str] = {}
-    for field in {field: None for resource in resources for field in resource.comments}:
+    fields = {field: None for _, resource in members for field in resource.comments}
+    for field in fields:
         if isinstance(spec.get(field), Raw):
             continue
-        texts = {resource.comments.get(field) for resource in resources}
-        text = next(iter(texts))
-        if len(texts) > 1 or text is None:
+        texts = {key: resource.comments.get(field, "") for key, resource in members}
+        first = {text.partition("\n")[0] for text in texts.values()}
+        if len(set(texts.values())) == 1:
+            kept[field] = next(iter(texts.values()))
+        elif not field and len(first) == 1:
+            details = {key: text.partition("\n")[2] for key, text in texts.items()}
+            kept[field] = "\n".join(
+                (*first, *(f"  {key}: {rest}" for key, rest in details.items()))
+            )
+        else:
             return None
-        kept[field] = text
     return kept
