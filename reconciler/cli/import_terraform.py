@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,6 +37,9 @@ def run(options: GlobalOptions, source: str, *, out: str, layout: str | None, fo
             layout=Layout(layout or Layout.PROJECT),
             force=force,
         )
+    if options.format == "json":
+        click.echo(redactor(json.dumps(_data(imported), indent=2, ensure_ascii=False)))
+        return 0
     for line in _report(imported):
         click.echo(redactor(clean(line)))
     return 0
@@ -57,6 +62,37 @@ def _read(source: str) -> bytes:
         return Path(source).read_bytes()
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {error.strerror or error}") from error
+
+
+def _data(imported: Imported) -> dict[str, Any]:
+    """The report for programs."""
+    conversion = imported.conversion
+    resources = [
+        {
+            "address": str(resource.address),
+            "id": resource.id,
+            "terraform_address": conversion.sources[resource.address].address,
+        }
+        for resource in conversion.resources
+    ]
+    left_out = [
+        {"terraform_address": entry.instance.address, "reason": entry.reason}
+        for entry in conversion.left_out
+    ]
+    keys = [
+        {"place": key.place, "key_id": key.key_id, "address": key.address}
+        for key in conversion.keys
+    ]
+    return {
+        "folder": str(imported.folder),
+        "changed_files": [str(path) for path in imported.files],
+        "resources": resources,
+        "left_out": left_out,
+        "other_providers": dict(conversion.other_providers),
+        "keys_in_clear_text": keys,
+        "notes": list(conversion.notes),
+        "projects": dict(conversion.projects),
+    }
 
 
 def _report(imported: Imported) -> Iterator[str]:

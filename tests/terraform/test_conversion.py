@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from reconciler.export.files import Layout, files_of
 from reconciler.kinds import KINDS
+from reconciler.model.address import Address
 from reconciler.model.values import encode
 from reconciler.terraform.conversion import Conversion, Known, convert
+from reconciler.terraform.documents import documents_of
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.state import parse_state
 from tests.terraform.states import keyed, resource, state
@@ -128,8 +131,6 @@ def test_an_object_that_two_resources_manage_is_declared_once() -> None:
 
 
 def test_an_object_keeps_the_address_that_it_is_bound_to() -> None:
-    from reconciler.model.address import Address
-
     bound = {("Group", None, "group_1"): Address("Group", "operators")}
     made = converted(
         resource(OPENAI, "openai_group", "g", {"id": "group_1", "name": "Ops"}),
@@ -433,3 +434,99 @@ def test_keys_in_outputs_and_other_resources_are_listed() -> None:
 
 def test_a_key_that_was_never_stored_is_not_listed() -> None:
     assert converted(project(), account(api_key=None, api_key_id=None)).keys == ()
+
+
+# --- documents
+
+
+def files(conversion: Conversion) -> str:
+    """All manifests in one text."""
+    written = files_of(documents_of(conversion, KINDS), layout=Layout.FLAT)
+    return written["manifests.yaml"]
+
+
+def account_of(key: str, **more: Any) -> dict[str, Any]:
+    return keyed(key, id=f"svc_acct_{key}", name=f"x-{key}", project_id="proj_1", **more)
+
+
+def test_values_that_are_made_of_the_key_use_it() -> None:
+    accounts = [account_of("a"), account_of("b")]
+    made = converted(project(), resource(OPENAI, "openai_project_service_account", "sa", *accounts))
+    text = files(made)
+    assert 'metadata: {name: "sa-${each.key}", project: p}' in text
+    assert "for_each: [a, b]" in text
+    assert 'spec: {name: "x-${each.key}"}' in text
+
+
+def test_values_that_differ_stand_under_their_keys() -> None:
+    users = [
+        keyed(key, project_id="proj_1", user_id=f"user-{number}", role="member")
+        for number, key in enumerate("ab")
+    ]
+    text = files(converted(project(), resource(OPENAI, "openai_project_user", "u", *users)))
+    assert "for_each: {a: {user_id: user-0}, b: {user_id: user-1}}" in text
+    assert 'spec: {user_id: "${each.value.user_id}", role: member}' in text
+
+
+def test_a_dollar_in_a_value_stays_a_dollar() -> None:
+    groups = [keyed(key, id=f"group_{key}", name=f"${{x}} {key}") for key in "ab"]
+    text = files(converted(resource(OPENAI, "openai_group", "g", *groups)))
+    assert 'name: "$${x} ${each.key}"' in text
+
+
+def test_instances_with_other_fields_stay_apart() -> None:
+    groups = [
+        keyed("a", id="role_a", role_name="A", permissions=[], description="x"),
+        keyed("b", id="role_b", role_name="B", permissions=[], description=None),
+    ]
+    text = files(converted(resource(OPENAI, "openai_role", "r", *groups)))
+    assert "for_each" not in text
+    assert text.count("kind: Role\n") == 2
+
+
+def test_instances_that_refer_to_different_objects_stay_apart() -> None:
+    made = converted(
+        resource(OPENAI, "openai_group", "g", *(keyed(k, id=f"group_{k}", name=k) for k in "ab")),
+        resource(OPENAI, "openai_group_user", "m",
+                 *(keyed(k, group_id=f"group_{k}", user_id="user-1") for k in "ab")),
+    )  # fmt: skip
+    text = files(made)
+    assert "${Group/g-a}" in text
+    assert "${Group/g-b}" in text
+
+
+def test_keys_that_cannot_be_names_keep_their_instances_apart() -> None:
+    groups = [keyed(key, id=f"group_{key[0]}", name=key) for key in ("A b", "C d")]
+    text = files(converted(resource(OPENAI, "openai_group", "g", *groups)))
+    assert "name: g-a-b" in text
+    assert "for_each" not in text
+
+
+def test_the_keys_of_a_for_each_are_listed_above_it() -> None:
+    accounts = [account_of(key, api_key=f"{KEY}{key}", api_key_id=f"key_{key}") for key in "ab"]
+    made = converted(
+        project(), resource(JIANYUAN, "openai_project_service_account", "sa", *accounts)
+    )
+    text = files(made)
+    assert "#   a: The old key: key_a\n#   b: The old key: key_b\n" in text
+    assert KEY not in text
+
+
+def test_a_role_that_a_user_has_through_a_group_is_not_declared_for_the_user() -> None:
+    made = converted(
+        project(),
+        resource(MKDEV, "openai_group", "g", {"id": "group_1", "name": "G"}),
+        resource(MKDEV, "openai_group_user", "m", {"group_id": "group_1", "user_id": "user-1"}),
+        resource(MKDEV, "openai_project_group", "pg",
+                 {"project_id": "proj_1", "group_id": "group_1", "role_ids": ["role_1"]}),
+        resource(MKDEV, "openai_project_user", "u",
+                 {"project_id": "proj_1", "user_id": "user-1", "role_ids": ["role_1", "role_2"]}),
+    )  # fmt: skip
+    assert [name for name in names(made) if "Assignment" in name] == ["RoleAssignment/p/u-role_2"]
+    assert "openai_project_user.u has the role role_1 through a group" in made.notes[0]
+
+
+def test_a_whole_number_with_a_point_is_a_whole_number() -> None:
+    attributes = {"threshold_amount": 50000.0, "currency": "USD", "interval": "month"}
+    made = converted(resource(OPENAI, "openai_organization_spend_limit", "l", attributes))
+    assert repr(spec(made, "SpendLimit/l")["threshold_amount"]) == "50000"

@@ -93,3 +93,27 @@ def test_a_document_that_is_removed_later_deletes_its_object(
     imported.apply("--allow-delete", "Group/g")
     groups = organization.get("/organization/groups")["data"]
     assert [group["name"] for group in groups] == ["Other"]
+
+
+def test_a_rollback_is_refused_as_well(workspace: Workspace, organization: Organization) -> None:
+    workspace.declare("kind: Group\nmetadata: {name: mine}\nspec: {name: Mine}\n").apply()
+    group = organization.post("/organization/groups", name="Support")
+    attributes = {"id": group["id"], "name": "Support"}
+    name = save(workspace, state(resource(OPENAI, "openai_group", "g", attributes)))
+    workspace.run("import", "--from-terraform", name, expect=0)
+    workspace.emulator.clear_requests()
+    workspace.run("rollback", "1", "--yes", expect=11)
+    assert organization.writes() == []
+
+
+def test_manifests_that_were_written_and_not_bound_are_not_applied(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.write({"mine.yaml": "kind: Group\nmetadata: {name: mine}\nspec: {nome: Mine}\n"})
+    attributes = {"id": "group_1", "name": "Support"}
+    name = save(workspace, state(resource(OPENAI, "openai_group", "g", attributes)))
+    failed = workspace.run("import", "--from-terraform", name, expect=1)
+    assert "nothing was bound" in failed.err
+    (workspace.folder / "mine.yaml").unlink()
+    workspace.run("apply", "--yes", expect=11)
+    assert organization.writes() == []

@@ -398,6 +398,21 @@ def test_what_is_not_carried_over_is_listed(
     assert "1 resource of the provider hashicorp/random" in told.out
 
 
+def test_the_report_for_programs_names_resources_and_what_was_left_out(
+    workspace: Workspace, organization: Organization
+) -> None:
+    report = json.loads(take_over(workspace, small(organization), "--format", "json").out)
+    assert [one["terraform_address"] for one in report["resources"]] == [
+        'module.m["a"].openai_project.p["search"]',
+        'module.m["a"].openai_project.p["support"]',
+        "openai_project_service_account.sa",
+    ]
+    assert report["other_providers"] == {"hashicorp/random": 1}
+    assert [key["address"] for key in report["keys_in_clear_text"]] == [
+        "ServiceAccount/p-search/sa"
+    ]
+
+
 def test_a_second_import_changes_nothing(workspace: Workspace, organization: Organization) -> None:
     document = small(organization)
     take_over(workspace, document)
