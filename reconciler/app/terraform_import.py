@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,18 @@ def _known(session: Session, prefix: str) -> Known:
         projects=session.stack.projects,
         bound=bound,
         elsewhere=frozenset(_declared_elsewhere(session, prefix)),
+        find_file=partial(_find_file, session.stack.root),
     )
+
+
+def _find_file(root: Path, path: str, size: int) -> str | None:
+    """The path below the stack's folder of a file of a size; None if it is not there."""
+    try:
+        file = Path(root, path).resolve()
+        is_there = file.is_relative_to(root) and file.is_file() and file.stat().st_size == size
+    except (OSError, ValueError):
+        return None
+    return file.relative_to(root).as_posix() if is_there else None
 
 
 def _declared_elsewhere(session: Session, prefix: str) -> Iterator[Address]:

@@ -21,7 +21,7 @@ from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.types import KeySinkType
 from reconciler.model.values import Reference
 from reconciler.terraform.limits import usual_limits
-from reconciler.terraform.mapping import Draft, Lookup, NotCarriedOver, TypeMapping
+from reconciler.terraform.mapping import Draft, FindFile, Lookup, NotCarriedOver, TypeMapping
 from reconciler.terraform.names import label_of, module_label, project_label
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.secrets import ClearKey, holds_key, keys_elsewhere
@@ -41,6 +41,8 @@ class Known(Struct, frozen=True):
     """Addresses of objects in the stack's state. They are kept."""
     elsewhere: frozenset[Address] = frozenset()
     """Addresses that other manifests declare. They are not written again."""
+    find_file: FindFile = lambda path, size: None  # noqa: ARG005
+    """Finds the content of an uploaded file in the stack's folder."""
 
 
 class LeftOut(Struct, frozen=True):
@@ -103,7 +105,7 @@ class _Converter:
         """What a person calls the object with an id."""
         self._count = Counter(one.resource_address for one in state.instances)
         self._archived = frozenset(_archived_projects(state.instances))
-        self._lookup = _lookup_of(state)
+        self._lookup = _lookup_of(state, known.find_file)
 
     def result(self) -> Conversion:
         made = self._without_inherited(self._without_repeats(list(self._made())))
@@ -400,7 +402,7 @@ def _has_unique_ids(kind: Kind) -> bool:
 # --- what the whole state knows
 
 
-def _lookup_of(state: TerraformState) -> Lookup:
+def _lookup_of(state: TerraformState, find_file: FindFile) -> Lookup:
     limits: list[tuple[str, str, int]] = []
     files: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     stores = set()
@@ -422,6 +424,7 @@ def _lookup_of(state: TerraformState) -> Lookup:
         configured=state.configured,
         store_files=files,
         stores=frozenset(stores),
+        find_file=find_file,
         usual_limits=usual_limits(limits),
     )
 

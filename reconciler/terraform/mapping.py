@@ -15,6 +15,10 @@ from reconciler.errors import ReconcilerError
 from reconciler.model.values import Spec
 from reconciler.terraform.state import Instance
 
+FindFile = Callable[[str, int], str | None]
+"""Finds a local file of a size in bytes, by the path that Terraform has: its path in the stack's
+folder, or None."""
+
 
 class NotCarriedOver(ReconcilerError):
     """An instance has no declaration here; the message says why, as a clause without a full stop."""
@@ -46,6 +50,8 @@ class Lookup(Struct, frozen=True):
     """The files that resources of their own attach to vector stores, by the id of the store."""
     stores: frozenset[str] = frozenset()
     """The ids of the vector stores in the state."""
+    find_file: FindFile = lambda path, size: None  # noqa: ARG005
+    """Finds the content of an uploaded file."""
     usual_limits: Callable[[str, str, int], bool] = lambda model, name, value: False  # noqa: ARG005
     """Whether a rate limit of a model is what the organization has anyway."""
 

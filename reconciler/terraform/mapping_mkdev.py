@@ -191,11 +191,24 @@ def _store_file(instance: Instance, lookup: Lookup) -> tuple[Draft, ...]:
 
 
 def _file(instance: Instance, lookup: Lookup) -> Iterator[Draft]:
-    del lookup
-    path = instance.attributes.get("file") or instance.attributes.get("filename") or "its file"
-    raise NotCarriedOver(
-        f"a File needs its content, and the state only names it ({path}): put the file into the "
-        "stack's folder, declare it, and run `reconciler import`"
+    """A file, if its content is in the stack's folder too."""
+    path, size = instance.attributes.get("file"), instance.attributes.get("bytes")
+    is_known = isinstance(path, str) and isinstance(size, int | float)
+    content = lookup.find_file(str(path), int(size or 0)) if is_known else None
+    if content is None:
+        raise NotCarriedOver(
+            f"a File needs its content, and the stack's folder does not have {path or 'its file'} "
+            f"with {size or 0} bytes: put it there and import again, or declare the File by hand"
+        )
+    spec = {"path": content, "purpose": text_of(instance, "purpose")}
+    filename = instance.attributes.get("filename")
+    if filename and filename != content.rpartition("/")[2]:
+        spec["filename"] = filename
+    yield Draft(
+        "File",
+        spec,
+        own_id=text_of(instance, "id"),
+        project_id=instance.attributes.get("project_id"),
     )
 
 
@@ -297,7 +310,9 @@ PROVIDER = Provider(
             keys=(("api_key_value", "id"),),
             note="its key is in the state in clear text: rotate it",
         ),
-        "openai_file": TypeMapping((), convert=_file, note="declare it with its content"),
+        "openai_file": TypeMapping(
+            ("File",), convert=_file, note="if the stack's folder has its content"
+        ),
         "openai_vector_store": TypeMapping(
             ("VectorStore",), convert=_vector_store, note="with its files, if the state has all"
         ),

@@ -165,7 +165,8 @@ def user(*takes: Take) -> TypeMapping:
         if not email:
             raise NotCarriedOver(
                 f"the state has no e-mail address of the user {user_id}, by which a User is "
-                "declared; declare it by hand"
+                "declared: add a data source that reads the organization's users, or declare it "
+                "by hand"
             )
         draft = table.draft(instance, lookup, own_id=user_id)
         yield Draft(draft.kind, {"email": email, **draft.spec}, own_id=user_id)

@@ -671,3 +671,49 @@ def test_files_that_the_state_does_not_know_are_left_alone(
     text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
     assert "files:" not in text
     assert "in the state: 1" in text
+
+
+def test_a_file_is_carried_over_with_its_content(
+    workspace: Workspace, platform: httpx.Client
+) -> None:
+    content = FILES["data/questions.jsonl"]
+    id = upload(platform, "questions.jsonl", "batch", content)
+    workspace.write({"data/questions.jsonl": content})
+    batch = post(
+        platform,
+        "/batches",
+        input_file_id=id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+    )
+    take_over(
+        workspace,
+        state(
+            resource(MKDEV, "openai_file", "f", {
+                "id": id, "file": "./data/questions.jsonl", "purpose": "batch",
+                "filename": "questions.jsonl", "bytes": len(content), "project_id": None}),
+            resource(MKDEV, "openai_batch", "b", {
+                "id": batch["id"], "input_file_id": id, "endpoint": "/v1/chat/completions",
+                "completion_window": "24h"}),
+        ),
+    )  # fmt: skip
+    text = (workspace.folder / "manifests/organization/batches.yaml").read_text()
+    assert "input_file_id: ${File/f}" in text
+    insist_on_an_empty_plan(workspace)
+
+
+@pytest.mark.parametrize("path", ["data/other.md", "../secret.md", "/etc/hostname"])
+def test_a_file_of_other_content_or_outside_the_stack_is_left_out(
+    workspace: Workspace, organization: Organization, path: str
+) -> None:
+    workspace.write({"data/other.md": "longer", "../secret.md": "abc"})
+    project = {"id": organization.project("x"), "name": "x"}
+    file = {"id": "file-1", "file": path, "purpose": "assistants", "filename": "x", "bytes": 3}
+    told = take_over(
+        workspace,
+        state(
+            resource(MKDEV, "openai_project", "p", project),
+            resource(MKDEV, "openai_file", "f", file),
+        ),
+    )
+    assert "openai_file.f: a File needs its content" in told.out
