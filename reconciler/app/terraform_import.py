@@ -25,7 +25,7 @@ from reconciler.terraform.conversion import Conversion, Known, convert
 from reconciler.terraform.documents import documents_of
 from reconciler.terraform.removed import FILE_NAME, removed_blocks
 from reconciler.terraform.secrets import key_values
-from reconciler.terraform.state import parse_state
+from reconciler.terraform.state import TerraformState
 
 STACK_FILE = "reconciler.yaml"
 _HEADER = "Imported from a Terraform state."
@@ -43,14 +43,13 @@ class Imported(Struct, frozen=True):
 
 
 def import_terraform_state(
-    session: Session, content: bytes, name: str, *, folder: str, layout: Layout, force: bool
+    session: Session, state: TerraformState, name: str, *, folder: str, layout: Layout, force: bool
 ) -> Imported:
     """Write manifests and bindings for a Terraform state. The caller holds the state's lock.
 
-    `folder` is relative to the stack's folder. Raises UsageError and OrganizationError before
+    `name` is what messages call the state, `folder` is relative to the stack's folder. Raises UsageError and OrganizationError before
     anything is written, ConfigurationError if the stack does not fit what was written.
     """
-    state = parse_state(content, name)
     for secret in key_values(state):
         session.redactor.add(secret)
     stack = session.stack

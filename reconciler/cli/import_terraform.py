@@ -22,16 +22,18 @@ from reconciler.render.escape import terminal as clean
 from reconciler.render.values import count
 from reconciler.terraform.removed import FILE_NAME
 from reconciler.terraform.secrets import ClearKey
+from reconciler.terraform.state import parse_state
 
 
 def run(options: GlobalOptions, source: str, *, out: str, layout: str | None, force: bool) -> int:
     """Import a state from a file, or from standard input for `-`; the exit code."""
-    content = _read(source)
     name = "standard input" if source == "-" else source
+    # Before the lock, which would create a missing state.
+    state = parse_state(_read(source), name)
     with CommandSession(options) as session, locked(session, "import"):
         imported = import_terraform_state(
             session,
-            content,
+            state,
             name,
             folder=out,
             layout=Layout(layout or Layout.PROJECT),

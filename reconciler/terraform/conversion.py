@@ -117,7 +117,10 @@ class _Converter:
         resources, sources = [], {}
         for one, address in named:
             if address in self._known.elsewhere:
-                self._leave_out(one.instance, f"{address} manages the object already")
+                self._notes.append(
+                    f"{one.instance.address} is managed as {address} already: its manifest stays "
+                    "as it is."
+                )
                 continue
             kind, emails = self._kinds[one.draft.kind], self._lookup.emails
             resources.append(_resource(one, address, kind, by_id, emails))

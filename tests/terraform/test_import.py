@@ -34,8 +34,7 @@ def insist_on_an_empty_plan(workspace: Workspace) -> None:
 
 def everything_of_openai(organization: Organization) -> dict[str, Any]:
     """All types of the provider `openai/openai` that the emulator can make."""
-    ada, ben = organization.user("ada"), organization.user("ben")
-    cleo = organization.user("cleo")
+    ada, cleo = organization.user("ada"), organization.user("cleo")
     project = organization.project("Search")
     at = f"/organization/projects/{project}"
     account = organization.account(project, "indexer")
@@ -51,7 +50,7 @@ def everything_of_openai(organization: Organization) -> dict[str, Any]:
     own = organization.post(
         f"/projects/{project}/roles", role_name="Runner", permissions=["api.model.request"]
     )
-    organization.post(f"/organization/users/{ben['id']}/roles", role_id=role["id"])
+    organization.post(f"/organization/users/{ada['id']}/roles", role_id=role["id"])
     organization.post(f"/organization/groups/{group['id']}/roles", role_id=role["id"])
     organization.post(f"/projects/{project}/users/{cleo['id']}/roles", role_id=own["id"])
     organization.post(
@@ -100,7 +99,7 @@ def everything_of_openai(organization: Organization) -> dict[str, Any]:
                                         "permissions": ["api.model.request"], **in_project}),
         ("openai_role", "reader", {"id": role["id"], "role_id": role["id"], "role_name": "Reader",
                                    "description": None, "permissions": ["api.groups.read"]}),
-        ("openai_user_role", "ur", {"user_id": ben["id"], "role_id": role["id"]}),
+        ("openai_user_role", "ur", {"user_id": ada["id"], "role_id": role["id"]}),
         ("openai_group_role", "gr", {"group_id": group["id"], "role_id": role["id"]}),
         ("openai_group", "g", {"id": group["id"], "group_id": group["id"], "name": "Support"}),
         ("openai_group_user", "gu", {"group_id": group["id"], "user_id": cleo["id"]}),
@@ -523,6 +522,35 @@ def test_a_second_workspace_joins_the_stack_in_a_folder_of_its_own(
     listed = workspace.run("state", "list", expect=0).out.split()
     assert sorted(listed[::2]) == ["Group/g", f"Group/g-{ids[1][-4:].lower()}"]
     insist_on_an_empty_plan(workspace)
+
+
+def test_an_object_that_the_stack_manages_already_is_not_declared_twice(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.declare("kind: Group\nmetadata: {name: mine}\nspec: {name: Mine}\n").apply()
+    (mine,) = organization.get("/organization/groups")["data"]
+    other = organization.post("/organization/groups", name="Other")
+    groups = [
+        resource(OPENAI, "openai_group", name, {"id": group["id"], "name": group["name"]})
+        for name, group in (("mine", mine), ("other", other))
+    ]
+    told = take_over(workspace, state(*groups))
+    assert "openai_group.mine is managed as Group/mine already" in told.out
+    text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
+    assert "from = openai_group.mine\n" in text
+    insist_on_an_empty_plan(workspace)
+
+
+def test_an_address_that_another_manifest_declares_is_not_taken(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.declare("kind: Group\nmetadata: {name: g}\nspec: {name: Later}\n")
+    group = organization.post("/organization/groups", name="Support")
+    attributes = {"id": group["id"], "name": "Support"}
+    take_over(workspace, state(resource(OPENAI, "openai_group", "g", attributes)))
+    listed = workspace.run("state", "list", expect=0).out.split()
+    assert listed[0] == f"Group/g-{group['id'][-4:].lower()}"
+    assert "Plan: 1 to create, 0 to update" in workspace.plan().out
 
 
 def test_a_state_is_read_from_standard_input(
