@@ -47,8 +47,9 @@ def import_terraform_state(
 ) -> Imported:
     """Write manifests and bindings for a Terraform state. The caller holds the state's lock.
 
-    `name` is what messages call the state, `folder` is relative to the stack's folder. Raises UsageError and OrganizationError before
-    anything is written, ConfigurationError if the stack does not fit what was written.
+    `name` is what messages call the state, and `folder` is relative to the stack's folder. Raises
+    UsageError and OrganizationError before anything is written, ConfigurationError if the stack
+    does not fit what was written.
     """
     for secret in key_values(state):
         session.redactor.add(secret)

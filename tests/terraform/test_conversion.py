@@ -388,13 +388,14 @@ def test_further_roles_of_a_member_become_role_assignments() -> None:
     ]
 
 
-def test_an_owner_is_declared_by_role_assignments_alone() -> None:
+@pytest.mark.parametrize("roles", [["owner"], ["member", "owner"]], ids=",".join)
+def test_an_owner_is_declared_by_role_assignments_alone(roles: list[str]) -> None:
     attributes = {
         "id": "proj_1:user-1", "project_id": "proj_1", "user_id": "user-1",
-        "role_ids": ["role-api-project-owner__api-project__proj_1"],
+        "role_ids": [f"role-api-project-{role}__api-project__proj_1" for role in roles],
     }  # fmt: skip
     made = converted(project(), resource(MKDEV, "openai_project_user", "u", attributes))
-    assert names(made) == ["Project/p", "RoleAssignment/p/u-owner"]
+    assert names(made) == ["Project/p", *(f"RoleAssignment/p/u-{role}" for role in roles)]
 
 
 def test_the_older_schema_of_a_member_has_a_role() -> None:
