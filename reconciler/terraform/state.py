@@ -126,7 +126,9 @@ def _not_a_state(name: str) -> UsageError:
 def _bracket(key: IndexKey) -> str:
     if key is None:
         return ""
-    return f"[{json.dumps(key, ensure_ascii=False)}]"
+    quoted = json.dumps(key, ensure_ascii=False)
+    # Addresses quote texts as the configuration does, where these begin a template.
+    return f"[{quoted.replace('${', '$${').replace('%{', '%%{')}]"
 
 
 def _damaged(name: str, what: str) -> UsageError:
@@ -192,7 +194,7 @@ def _module_path(text: str, name: str) -> tuple[ModuleStep, ...]:
         if number is not None:
             key = int(number)
         elif quoted is not None:
-            key = str(json.loads(f'"{quoted}"'))
+            key = str(json.loads(f'"{quoted}"')).replace("$${", "${").replace("%%{", "%{")
         steps.append(ModuleStep(label, key))
         position = match.end()
     return tuple(steps)

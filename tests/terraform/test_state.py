@@ -78,6 +78,14 @@ def test_instances_have_the_addresses_that_terraform_gives_them() -> None:
     ]
 
 
+def test_keys_are_quoted_as_in_a_configuration() -> None:
+    module = r'module.t["a$${b}\"%%{c"]'
+    document = state(resource("openai/openai", "openai_group", "g", keyed("${x}"), module=module))
+    (instance,) = parse(document).instances
+    assert instance.module[0].key == 'a${b}"%{c'
+    assert instance.address == module + '.openai_group.g["$${x}"]'
+
+
 def test_the_configuration_address_has_no_keys() -> None:
     document = state(
         resource("openai/openai", "openai_project", "q", keyed("k"), module='module.t["]."]')
