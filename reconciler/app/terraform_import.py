@@ -21,7 +21,8 @@ from reconciler.model.address import Address
 from reconciler.model.resource import Record, Resource
 from reconciler.model.values import Reference, has_unknown
 from reconciler.rules import RULE_KINDS
-from reconciler.terraform.conversion import Conversion, Known, convert
+from reconciler.terraform.addressing import Known
+from reconciler.terraform.conversion import Conversion, convert
 from reconciler.terraform.documents import documents_of
 from reconciler.terraform.removed import FILE_NAME, removed_blocks
 from reconciler.terraform.secrets import key_values
@@ -197,7 +198,7 @@ def _write_stack_file(path: Path, name: str, projects: Mapping[str, str]) -> Non
 def _reads(configuration: Configuration, conversion: Conversion) -> bool:
     """Whether the stack reads what was written."""
     declared = {resource.address for resource in configuration.resources}
-    return all(one.address in declared for one in conversion.resources)
+    return all(resource.address in declared for resource in conversion.resources)
 
 
 def _records(
@@ -208,7 +209,7 @@ def _records(
     """The records of everything that was carried over, with the values that Terraform knew."""
     declared = {resource.address: resource for resource in configuration.resources}
     ids = {address: record.id for address, record in present.items()}
-    ids |= {one.address: one.id for one in conversion.resources}
+    ids |= {written.address: written.id for written in conversion.resources}
 
     def id_of(reference: Reference) -> Any:
         kind = KINDS[reference.address.kind]
@@ -219,8 +220,8 @@ def _records(
         for resource in configuration.resources
         if resource.kind.defines_project
     }
-    for one in conversion.resources:
-        resource = declared[one.address]
+    for written in conversion.resources:
+        resource = declared[written.address]
         spec = resource.kind.fill_defaults(resource.resolved(id_of))
         applied = {
             name: value
@@ -228,9 +229,9 @@ def _records(
             if value is not None and not has_unknown(value)
         }
         yield Record(
-            address=one.address,
-            id=one.id,
-            project_id=one.project_id,
+            address=written.address,
+            id=written.id,
+            project_id=written.project_id,
             applied=applied,
             depends_on=_dependencies(resource, projects),
         )

@@ -11,7 +11,8 @@ from reconciler.export.files import Layout, files_of
 from reconciler.kinds import KINDS
 from reconciler.model.address import Address
 from reconciler.model.values import encode
-from reconciler.terraform.conversion import Conversion, Known, convert
+from reconciler.terraform.addressing import Known
+from reconciler.terraform.conversion import Conversion, convert
 from reconciler.terraform.documents import documents_of
 from reconciler.terraform.providers import PROVIDERS
 from reconciler.terraform.state import parse_state
@@ -171,6 +172,17 @@ def test_a_project_that_the_stack_names_keeps_that_name() -> None:
         known=Known(projects={"old": "proj_9"}),
     )  # fmt: skip
     assert (made.projects, names(made)) == ({}, ["ServiceAccount/old/sa"])
+
+
+def test_a_project_that_the_stack_does_not_manage_is_left_to_terraform() -> None:
+    made = converted(
+        project(),
+        resource(OPENAI, "openai_project_service_account", "sa",
+                 {"id": "svc_acct_1", "name": "x", "project_id": "proj_1"}),
+        known=Known(projects={"old": "proj_1"}),
+    )  # fmt: skip
+    assert names(made) == ["ServiceAccount/old/sa"]
+    assert "`projects` in the stack file names it" in reasons(made)["openai_project.p"]
 
 
 def test_a_role_assignment_has_the_short_id_of_a_predefined_role() -> None:
