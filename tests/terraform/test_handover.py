@@ -117,3 +117,12 @@ def test_manifests_that_were_written_and_not_bound_are_not_applied(
     (workspace.folder / "mine.yaml").unlink()
     workspace.run("apply", "--yes", expect=11)
     assert organization.writes() == []
+
+
+def test_a_plan_right_after_the_import_notices_another_organization(workspace: Workspace) -> None:
+    attributes = {"id": "group_elsewhere", "name": "Support"}
+    name = save(workspace, state(resource(OPENAI, "openai_group", "g", attributes)))
+    workspace.run("import", "--from-terraform", name, expect=0)
+    refused = workspace.run("plan", expect=11)
+    assert "1 of 1 recorded objects are gone at once" in refused.err
+    assert "another organization" in refused.err
