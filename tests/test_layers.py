@@ -24,6 +24,7 @@ ALLOWED = {
     "checks": {"errors", "model", "rules", "api", "checks"},
     "secrets": {"errors", "model", "secrets"},
     "export": {"errors", "model", "export"},
+    "terraform": {"errors", "model", "export", "terraform"},
     "render": {"errors", "model", "render"},
     "app": {
         "errors",
@@ -37,6 +38,7 @@ ALLOWED = {
         "checks",
         "secrets",
         "export",
+        "terraform",
         "app",
     },
     "emulator": {"emulator"},

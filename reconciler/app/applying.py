@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from msgspec.structs import replace
 
 from reconciler.app.blame import with_culprits
+from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.origin import record_origin
 from reconciler.app.page_hints import keep_pages
 from reconciler.app.plans import SEARCHED
@@ -59,6 +60,7 @@ def apply_checked_plan(
     `command` goes into the history. With `check`, a complete apply also runs the checks that refer
     to what it changed. Failures are outcomes of the result.
     """
+    refuse_while_waiting(session.store)
     if any(ALL_KINDS[change.address.kind].takes_secrets for change in plan.pending):
         plan = digests_of(session, keep=True).plan(plan)
     started = time.monotonic()

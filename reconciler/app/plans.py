@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
+from reconciler.app.handover import is_waiting
 from reconciler.app.key_usage import keys_in_use
 from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
@@ -225,13 +226,15 @@ def parse_addresses(texts: Iterable[str], option: str) -> tuple[Address, ...]:
 
 def _limits(session: Session) -> Limits:
     guards = session.stack.guards
-    # A single missing object is suspicious once the server is another one.
-    moved = has_moved(session.store, session.base_url)
+    # A single missing object is suspicious once the server is another one, and while nobody has
+    # seen that the objects of an imported Terraform state are in this organization.
+    store = session.store
+    is_doubtful = has_moved(store, session.base_url) or is_waiting(store)
     return Limits(
         max_delete_percent=guards.max_delete_percent,
         max_deletes=guards.max_deletes,
         max_vanished_percent=guards.max_vanished_percent,
-        few_vanished=1 if moved else FEW_VANISHED,
+        few_vanished=1 if is_doubtful else FEW_VANISHED,
     )
 
 

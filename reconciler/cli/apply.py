@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import decrypted
+from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.app.saved_plans import bind_projects_of, check_still_valid, prove_organization
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
@@ -48,6 +49,7 @@ def command(
 def _apply_new(session: CommandSession, request: PlanRequest, *, yes: bool, check: bool) -> int:
     require_credentials(session)
     with locked(session, "apply"):
+        refuse_while_waiting(session.store)
         plan = plan_stack(session, request)
         tell_errors(session.options, plan)
         if plan.is_empty and not plan.blocked:
@@ -76,6 +78,7 @@ def _apply_saved(
         return apply_saved_rollback(session, plan, request)
     require_credentials(session)
     with locked(session, "apply"):
+        refuse_while_waiting(session.store)
         session.options.outcome.plan = plan
         check_still_valid(session, plan)
         if plan.is_empty and not plan.blocked:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from reconciler.app.applying import locked
+from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import ask_or_refuse, carry_out, check_guards, show
 from reconciler.cli.options import GlobalOptions, global_options, lock_option, planning_options
@@ -29,6 +30,7 @@ def command(options: GlobalOptions, request: PlanRequest, yes: bool) -> int:
         request.refuse_offline()
         require_credentials(session)
         with locked(session, "destroy"):
+            refuse_while_waiting(session.store)
             plan = plan_stack(session, replace(request, destroy=True))
             tell_errors(session.options, plan)
             if plan.is_empty and not plan.blocked:

@@ -22,17 +22,75 @@ from reconciler.render.values import count
 
 
 @click.command("import")
-@click.argument("address")
-@click.argument("id")
+@click.argument("address", required=False)
+@click.argument("id", required=False)
+@click.option(
+    "--from-terraform",
+    metavar="FILE",
+    help="Import everything in a Terraform or OpenTofu state; - reads standard input.",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="With --from-terraform: write manifests to this folder of the stack; manifests by default.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(("project", "kind", "flat")),
+    help="With --from-terraform: a folder for each project, a file for each kind, or one file; "
+    "project by default.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="With --from-terraform: replace files in a folder that is not empty.",
+)
+@click.option(
+    "--terraform-released",
+    is_flag=True,
+    help="Confirm that Terraform no longer manages the imported objects, so that apply may begin.",
+)
 @lock_option
 @global_options
-def command(options: GlobalOptions, address: str, id: str) -> int:
-    """Bind the existing object ID to ADDRESS.
+def command(
+    options: GlobalOptions,
+    address: str | None,
+    id: str | None,
+    from_terraform: str | None,
+    out: str | None,
+    layout: str | None,
+    force: bool,
+    terraform_released: bool,
+) -> int:
+    """Bind the object ID to ADDRESS, or import a Terraform state.
 
     A manifest must declare ADDRESS. This writes to the state alone. The next plan shows how the
     object differs from its manifest, and the next apply writes the ownership mark if the kind has
     one.
+
+    With --from-terraform, write manifests for the objects that the providers openai/openai,
+    mkdev-me/openai and jianyuan/openai manage, and bind them. No API is called. `apply` refuses
+    until --terraform-released confirms that Terraform has let the objects go.
     """
+    given = (from_terraform is not None, terraform_released, address is not None)
+    if sum(given) != 1 or (address is not None and id is None):
+        raise UsageError(
+            "import needs either ADDRESS and ID, --from-terraform FILE, or --terraform-released"
+        )
+    if from_terraform is None and (out or layout or force):
+        raise UsageError("--out, --layout and --force belong to --from-terraform")
+    if terraform_released or from_terraform is not None:
+        from reconciler.cli import import_terraform
+
+        if from_terraform is None:
+            return import_terraform.release(options)
+        return import_terraform.run(
+            options, from_terraform, out=out or "manifests", layout=layout, force=force
+        )
+    return _import_one(options, str(address), str(id))
+
+
+def _import_one(options: GlobalOptions, address: str, id: str) -> int:
     with CommandSession(options) as session:
         (target,) = parse_addresses((address,), "ADDRESS")
         require_credentials(session)

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from reconciler.app.encrypted_files import check_can_encrypt, encrypted
+from reconciler.app.handover import is_waiting
 from reconciler.app.plans import PlanRequest, plan_stack, require_credentials
 from reconciler.cli.applying import refused
 from reconciler.cli.options import GlobalOptions, global_options, planning_options
-from reconciler.cli.reporting import publish_plan, tell_errors, writable, write_private
+from reconciler.cli.reporting import publish_plan, talk, tell_errors, writable, write_private
 from reconciler.cli.session import CommandSession
 from reconciler.errors import GuardError, UsageError
 from reconciler.render.planfile import dump_plan
@@ -52,6 +53,8 @@ def command(
             require_credentials(session)  # reports every problem of the manifests at once
             check_can_encrypt(session)
         request = replace(request, destroy=destroy, unmanaged=unmanaged)
+        if is_waiting(session.store):
+            talk("Terraform has not let go of the imported objects yet: until then, apply refuses.")
         plan = refused(session, plan_stack(session, request), request)
         tell_errors(session.options, plan)
         publish_plan(session.options, plan)

@@ -8,6 +8,7 @@ import click
 
 from reconciler.app.applying import locked
 from reconciler.app.encrypted_files import check_can_encrypt, encrypted
+from reconciler.app.handover import refuse_while_waiting
 from reconciler.app.plans import PlanRequest
 from reconciler.app.rollback import (
     drop_lost_outputs,
@@ -71,6 +72,7 @@ def apply_saved_rollback(session: CommandSession, plan: Plan, request: PlanReque
     """Apply a saved rollback. It must fit the state that it was made from, and no manifest."""
     use_recorded_resources(session, digest=plan.config_digest)
     with locked(session, f"rollback {plan.rollback_of}"):
+        refuse_while_waiting(session.store)
         session.options.outcome.plan = plan
         check_still_valid(session, plan)
         if plan.is_empty:
@@ -94,6 +96,7 @@ def _save(session: CommandSession, run: int, request: PlanRequest, out: Path) ->
 def _roll_back(session: CommandSession, run: int, request: PlanRequest, *, yes: bool) -> int:
     find_run(session.store, run)  # before the lock, which would create a missing state
     with locked(session, f"rollback {run}"):
+        refuse_while_waiting(session.store)
         plan = rollback_plan(session, run, request)
         if plan.is_empty:
             return _settle(session, plan)

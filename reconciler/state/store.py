@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -187,6 +187,12 @@ class StateStore:
         with self._database.write() as connection:
             resources.put(connection, record)
 
+    def put_all(self, records: Iterable[Record]) -> None:
+        """Insert or replace several records in one transaction."""
+        with self._database.write() as connection:
+            for record in records:
+                resources.put(connection, record)
+
     def put_unchanged(self, record: Record, run_id: int, image: PreImage | None) -> None:
         """Put a record for which nothing was called, with what the run has to undo of it, in one
         transaction.
@@ -250,6 +256,11 @@ class StateStore:
             connection.execute(
                 "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value)
             )
+
+    def drop_meta(self, name: str) -> None:
+        """Remove a remark; one that is not there is no error."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM meta WHERE name = ?", (name,))
 
     def parsed(self, digest: str) -> bytes | None:
         """What is kept of the manifests in a file with this digest."""

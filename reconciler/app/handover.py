@@ -1,0 +1,38 @@
+"""The time between an import from Terraform and the day Terraform lets the objects go.
+
+Until then both would change the same objects. The state remembers it, and everything that writes
+to the API refuses.
+"""
+
+from __future__ import annotations
+
+from reconciler.errors import GuardError
+from reconciler.state import StateStore
+
+_WAITING = "waits for terraform"
+_REFUSAL = (
+    "Terraform may still manage the objects that were imported from its state.\n"
+    "Apply the `removed` blocks in terraform-removed.tf with Terraform first, then run "
+    "`reconciler import --terraform-released`."
+)
+
+
+def begin_handover(store: StateStore, source: str) -> None:
+    """Remember that Terraform still manages objects of this state; `source` names its state."""
+    store.set_meta(_WAITING, source)
+
+
+def end_handover(store: StateStore) -> None:
+    """Forget it: Terraform has let go."""
+    store.drop_meta(_WAITING)
+
+
+def is_waiting(store: StateStore) -> bool:
+    """Whether Terraform still manages objects of this state, as far as anybody has said."""
+    return store.meta(_WAITING) is not None
+
+
+def refuse_while_waiting(store: StateStore) -> None:
+    """Raise GuardError while Terraform still manages objects of this state."""
+    if is_waiting(store):
+        raise GuardError([_REFUSAL])

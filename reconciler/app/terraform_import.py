@@ -1,0 +1,254 @@
+"""Takes a stack over from Terraform: manifests, `removed` blocks, and bindings in the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from reconciler.app.handover import begin_handover, end_handover, is_waiting
+from reconciler.app.origin import record_origin
+from reconciler.app.session import Session
+from reconciler.errors import ConfigurationError, OrganizationError, StateError, UsageError
+from reconciler.export.files import Layout, check_folder, files_of, write_files
+from reconciler.export.naming import ObjectKey
+from reconciler.kinds import KINDS
+from reconciler.manifests import Configuration, load_configuration
+from reconciler.model.address import Address
+from reconciler.model.resource import Record, Resource
+from reconciler.model.values import Reference, has_unknown
+from reconciler.rules import RULE_KINDS
+from reconciler.terraform.addressing import Known
+from reconciler.terraform.conversion import Conversion, convert
+from reconciler.terraform.documents import documents_of
+from reconciler.terraform.removed import FILE_NAME, removed_blocks
+from reconciler.terraform.secrets import key_values
+from reconciler.terraform.state import TerraformState
+
+STACK_FILE = "reconciler.yaml"
+_HEADER = "Imported from a Terraform state."
+
+
+class Imported(Struct, frozen=True):
+    """What an import did."""
+
+    conversion: Conversion
+    folder: Path
+    files: tuple[Path, ...]
+    """Those whose content changed."""
+    stack_file: Path | None
+    """The stack file, if it was written."""
+
+
+def import_terraform_state(
+    session: Session, state: TerraformState, name: str, *, folder: str, layout: Layout, force: bool
+) -> Imported:
+    """Write manifests and bindings for a Terraform state. The caller holds the state's lock.
+
+    `name` is what messages call the state, and `folder` is relative to the stack's folder. Raises
+    UsageError and OrganizationError before anything is written, ConfigurationError if the stack
+    does not fit what was written.
+    """
+    for secret in key_values(state):
+        session.redactor.add(secret)
+    stack = session.stack
+    target, prefix = _target(stack.root, folder)
+    check_folder(target, force=force)
+    conversion = convert(state, KINDS, _known(session, prefix))
+    _check_organization(session, conversion)
+    if not conversion.resources:
+        raise UsageError(
+            f"{name} has no resource that can be carried over", hint=_why_nothing(conversion)
+        )
+    stack_file = _stack_file(session, conversion.projects)
+    store = session.store
+    was_waiting = is_waiting(store)
+    # Before the first manifest: an apply between the two must not create everything again.
+    begin_handover(store, name)
+    if stack_file is not None:
+        _write_stack_file(stack_file, stack.name, conversion.projects)
+    files = files_of(documents_of(conversion, KINDS), layout=layout, prefix=prefix, header=_HEADER)
+    files[FILE_NAME] = removed_blocks(conversion.carried_over, conversion.left_out)
+    changed = write_files(target, files, force=force)
+    try:
+        configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
+    except ConfigurationError:
+        session.notice(
+            "The manifests were written, but nothing was bound. Correct the problems below, and "
+            "import again with --force."
+        )
+        raise
+    if not _reads(configuration, conversion):
+        if not was_waiting:
+            end_handover(store)
+        raise UsageError(
+            f"the stack does not read {folder}, where the manifests were written",
+            hint=f"Add {folder}/ to `manifests` in the stack file, and import again with --force.",
+        )
+    records = list(_records(conversion, configuration, store.records()))
+    record_origin(session)
+    store.put_all(records)
+    return Imported(conversion, Path(folder), tuple(changed), stack_file)
+
+
+def _target(root: Path, folder: str) -> tuple[Path, str]:
+    """The folder to write to, and its path below the stack's folder."""
+    target = Path(root, folder).resolve()
+    if not target.is_relative_to(root):
+        raise UsageError(
+            f"--out {folder} is outside the stack's folder {root}",
+            hint="Manifests are read from the stack's folder only: name a folder in it.",
+        )
+    return target, target.relative_to(root).as_posix()
+
+
+# --- what the stack has already
+
+
+def _known(session: Session, prefix: str) -> Known:
+    records = session.store.records()
+    bound: dict[ObjectKey, Address] = {}
+    for address, record in records.items():
+        if address.kind in KINDS:
+            bound[address.kind, address.project, record.id] = address
+    return Known(
+        projects=session.stack.projects,
+        bound=bound,
+        elsewhere=frozenset(_declared_elsewhere(session, prefix)),
+        find_file=partial(_find_file, session.stack.root),
+    )
+
+
+def _find_file(root: Path, path: str, size: int) -> str | None:
+    """The path below the stack's folder of a file of a size; None if it is not there."""
+    try:
+        file = Path(root, path).resolve()
+        is_there = file.is_relative_to(root) and file.is_file() and file.stat().st_size == size
+    except (OSError, ValueError):
+        return None
+    return file.relative_to(root).as_posix() if is_there else None
+
+
+def _declared_elsewhere(session: Session, prefix: str) -> Iterator[Address]:
+    """The addresses that manifests outside a folder declare."""
+    try:
+        configuration = load_configuration(session.settings, KINDS, RULE_KINDS)
+    except ConfigurationError:
+        # There may be no manifest yet. What is wrong is reported once the new ones are there.
+        return
+    for resource in configuration.resources:
+        file = resource.location.file if resource.location else ""
+        if prefix != "." and not file.startswith(f"{prefix}/"):
+            yield resource.address
+
+
+def _check_organization(session: Session, conversion: Conversion) -> None:
+    expected = session.stack.organization or session.store.identity.organization
+    others = sorted(conversion.organizations - {expected})
+    if expected and others:
+        raise OrganizationError(
+            f"the Terraform state is of the organization {others[0]}, and this stack is of "
+            f"{expected}",
+            hint="Use a stack with `organization` and keys of that organization.",
+        )
+
+
+def _why_nothing(conversion: Conversion) -> str:
+    reasons = [f"{entry.instance.address}: {entry.reason}." for entry in conversion.left_out[:5]]
+    for provider, count in conversion.other_providers.items():
+        reasons.append(f"{count} of the provider {provider}, which is not supported.")
+    return "\n".join(reasons) or "It has no resources. Is it the state of another workspace?"
+
+
+# --- the stack file
+
+
+def _stack_file(session: Session, projects: Mapping[str, str]) -> Path | None:
+    """The stack file to write. Raises UsageError if there is one and it lacks projects."""
+    if not projects:
+        return None
+    if session.stack.file is None:
+        return session.stack.root / STACK_FILE
+    lines = "\n".join(f"    {name}: {id}" for name, id in sorted(projects.items()))
+    raise UsageError(
+        "Terraform manages objects in projects that it does not manage itself, and "
+        f"{session.stack.file.name} does not name those projects",
+        hint=f"Add them to its spec, with names of your choice, and import again:\n  projects:\n{lines}",
+    )
+
+
+def _write_stack_file(path: Path, name: str, projects: Mapping[str, str]) -> None:
+    lines = [
+        "kind: Stack",
+        f"metadata: {{name: {name}}}",
+        "spec:",
+        "  # Projects with objects of this stack, which this stack does not manage themselves.",
+        "  projects:",
+    ]
+    lines += [f"    {project}: {id}" for project, id in sorted(projects.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+# --- bindings
+
+
+def _reads(configuration: Configuration, conversion: Conversion) -> bool:
+    """Whether the stack reads what was written."""
+    declared = {resource.address for resource in configuration.resources}
+    return all(resource.address in declared for resource in conversion.resources)
+
+
+def _records(
+    conversion: Conversion,
+    configuration: Configuration,
+    present: Mapping[Address, Record],
+) -> Iterable[Record]:
+    """The records of everything that was carried over, with the values that Terraform knew."""
+    declared = {resource.address: resource for resource in configuration.resources}
+    ids = {address: record.id for address, record in present.items()}
+    ids |= {written.address: written.id for written in conversion.resources}
+
+    def id_of(reference: Reference) -> Any:
+        kind = KINDS[reference.address.kind]
+        return kind.parent_and_id(ids[reference.address])[1]
+
+    projects = {
+        resource.address.name: resource.address
+        for resource in configuration.resources
+        if resource.kind.defines_project
+    }
+    for written in conversion.resources:
+        resource = declared[written.address]
+        spec = resource.kind.fill_defaults(resource.resolved(id_of))
+        applied = {
+            name: value
+            for name, value in spec.items()
+            if value is not None and not has_unknown(value)
+        }
+        yield Record(
+            address=written.address,
+            id=written.id,
+            project_id=written.project_id,
+            applied=applied,
+            depends_on=_dependencies(resource, projects),
+        )
+
+
+def _dependencies(resource: Resource, projects: Mapping[str, Address]) -> tuple[Address, ...]:
+    needed = set(resource.references)
+    project = projects.get(resource.address.project or "")
+    if project is not None:
+        needed.add(project)
+    return tuple(sorted(needed))
+
+
+def check_still_waiting(session: Session) -> None:
+    """Raise StateError if nothing waits for Terraform."""
+    if not is_waiting(session.store):
+        raise StateError(
+            "nothing in this state waits for Terraform",
+            hint="Run `reconciler import --from-terraform FILE` first.",
+        )

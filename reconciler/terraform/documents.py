@@ -1,0 +1,134 @@
+"""The documents of a conversion: resources of one `for_each` become one document with `for_each`.
+
+What all instances share is written once, what is made of the key uses `${each.key}`, and other
+values that differ stand under their keys. Instances that differ in more than values stay apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.export.files import Document, document_of
+from reconciler.export.resource import ExportedResource
+from reconciler.export.yaml_text import Raw
+from reconciler.model.kind import Kind
+from reconciler.model.values import Reference, walk
+from reconciler.terraform.conversion import Conversion
+
+_PROJECT = "project"
+_Keyed = Sequence[tuple[str, ExportedResource]]
+
+
+def documents_of(conversion: Conversion, kinds: Mapping[str, Kind]) -> Iterator[Document]:
+    """The documents of a conversion."""
+    groups: dict[tuple[str, str], list[tuple[str, ExportedResource]]] = defaultdict(list)
+    for resource in conversion.resources:
+        instance = conversion.sources[resource.address]
+        kind = kinds[resource.address.kind]
+        if isinstance(instance.key, str):
+            groups[instance.resource_address, kind.name].append((instance.key, resource))
+        else:
+            yield document_of(resource, kind)
+    for (_, name), members in groups.items():
+        folded = _folded(members, kinds[name])
+        if folded is not None:
+            yield folded
+        else:
+            yield from (document_of(resource, kinds[name]) for _, resource in members)
+
+
+def _folded(members: _Keyed, kind: Kind) -> Document | None:
+    """One document for several resources; None if it would not declare the same."""
+    keys = [key for key, _ in members]
+    resources = [resource for _, resource in members]
+    first = resources[0]
+    if len(set(keys)) < 2 or len(set(keys)) < len(keys):
+        return None
+    if any(resource.spec.keys() != first.spec.keys() for resource in resources):
+        return None
+    name = _pattern(keys, [resource.address.name for resource in resources])
+    if name is None:
+        return None
+    values: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    project = _shared(keys, [resource.address.project for resource in resources], _PROJECT, values)
+    spec = {}
+    for field in first.spec:
+        each = [resource.spec[field] for resource in resources]
+        if any(value != each[0] for value in each) and _has_references(each):
+            return None
+        spec[field] = _shared(keys, each, field, values)
+    comments = _comments(members, spec)
+    if comments is None:
+        return None
+    return Document(
+        kind,
+        name,
+        project,
+        spec,
+        for_each=values if any(values.values()) else keys,
+        comments=comments,
+        project_folder=first.address.project if not isinstance(project, Raw) else None,
+    )
+
+
+def _shared(
+    keys: Sequence[str], each: Sequence[Any], field: str, values: dict[str, dict[str, Any]]
+) -> Any:
+    """What a field says in the document. Values that differ are noted under their keys."""
+    if all(value == each[0] for value in each):
+        return each[0]
+    pattern = _pattern(keys, each)
+    if pattern is not None:
+        return pattern
+    for key, value in zip(keys, each, strict=True):
+        values[key][field] = value
+    return Raw(f"${{each.value.{field}}}")
+
+
+def _pattern(keys: Sequence[str], each: Sequence[Any]) -> Raw | None:
+    """How every text is made of its key; None if there is no such way."""
+    if not all(isinstance(text, str) for text in each):
+        return None
+    for before, after in _around(keys[0], each[0]):
+        if all(text == f"{before}{key}{after}" for key, text in zip(keys, each, strict=True)):
+            escaped = (part.replace("${", "$${") for part in (before, after))
+            return Raw("${each.key}".join(escaped))
+    return None
+
+
+def _around(key: str, text: str) -> Iterator[tuple[str, str]]:
+    position = text.find(key) if key else -1
+    while position >= 0:
+        yield text[:position], text[position + len(key) :]
+        position = text.find(key, position + 1)
+
+
+def _has_references(values: Iterable[Any]) -> bool:
+    return any(isinstance(leaf, Reference) for value in values for leaf in walk(value))
+
+
+def _comments(members: _Keyed, spec: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """The comments that hold for all; None if one does not.
+
+    Above the document, lines of single instances are listed by their keys. A comment on a value
+    that differs would stand at an expression, so it is dropped.
+    """
+    kept: dict[str, str] = {}
+    fields = {field: None for _, resource in members for field in resource.comments}
+    for field in fields:
+        if isinstance(spec.get(field), Raw):
+            continue
+        texts = {key: resource.comments.get(field, "") for key, resource in members}
+        first = {text.partition("\n")[0] for text in texts.values()}
+        if len(set(texts.values())) == 1:
+            kept[field] = next(iter(texts.values()))
+        elif not field and len(first) == 1:
+            details = {key: text.partition("\n")[2] for key, text in texts.items()}
+            kept[field] = "\n".join(
+                (*first, *(f"  {key}: {rest}" for key, rest in details.items()))
+            )
+        else:
+            return None
+    return kept

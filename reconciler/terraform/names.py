@@ -1,0 +1,38 @@
+"""Names for resources, from their names and keys in Terraform."""
+
+from __future__ import annotations
+
+from reconciler.export.naming import slug
+from reconciler.terraform.state import Instance
+
+_SAY_NOTHING = frozenset({"this", "main", "default", "self", "it", "resource", "all"})
+"""Names of resources that only their key or their module explains."""
+
+
+def label_of(instance: Instance, *, is_only: bool) -> str:
+    """What a person calls an instance. The key of the only instance of a `count` says nothing."""
+    key = "" if instance.key is None or (is_only and instance.key == 0) else str(instance.key)
+    name = instance.name
+    if name in _SAY_NOTHING:
+        name = "" if key else _last_module(instance) or name
+    return "-".join(part for part in (name, key) if part)
+
+
+def module_label(instance: Instance) -> str:
+    """The path of the module, for instances whose names are the same."""
+    parts = []
+    for step in instance.module:
+        parts += [step.name] if step.key is None else [step.name, str(step.key)]
+    return "-".join(parts)
+
+
+def project_label(name: str | None, id: str) -> str:
+    """A name for a project that Terraform does not manage."""
+    return slug(name or "") or slug(id.removeprefix("proj_"))
+
+
+def _last_module(instance: Instance) -> str:
+    if not instance.module:
+        return ""
+    step = instance.module[-1]
+    return step.name if step.key is None else str(step.key)

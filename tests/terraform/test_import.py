@@ -1,0 +1,747 @@
+"""A stack that comes from Terraform: the plan after the import is empty, and nothing was called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.emulator.routes import invites
+from reconciler.emulator.store import ORGANIZATION
+from tests.conftest import Finished, Workspace
+from tests.terraform.conftest import Organization
+from tests.terraform.states import keyed, resource, save, state
+from tests.whole_examples import FILES, PEM
+
+OPENAI, MKDEV, JIANYUAN = "openai/openai", "mkdev-me/openai", "jianyuan/openai"
+
+
+def take_over(workspace: Workspace, document: Any, *options: str) -> Finished:
+    """Import a state, and insist that it went through."""
+    workspace.emulator.clear_requests()
+    return workspace.run(
+        "import", "--from-terraform", save(workspace, document), *options, expect=0
+    )
+
+
+def insist_on_an_empty_plan(workspace: Workspace) -> None:
+    plan = workspace.plan()
+    assert plan.code == 0, plan.out + plan.err
+
+
+def everything_of_openai(organization: Organization) -> dict[str, Any]:
+    """All types of the provider `openai/openai` that the emulator can make."""
+    ada, cleo = organization.user("ada"), organization.user("cleo")
+    project = organization.project("Search")
+    at = f"/organization/projects/{project}"
+    account = organization.account(project, "indexer")
+    organization.post(f"{at}/rate_limits/rl-gpt-4.1", max_requests_per_1_minute=50)
+    limits = organization.limits(project, "gpt-4.1")
+    organization.post(f"{at}/users", user_id=cleo["id"], role="member")
+    group = organization.post("/organization/groups", name="Support")
+    organization.post(f"/organization/groups/{group['id']}/users", user_id=cleo["id"])
+    organization.post(f"{at}/groups", group_id=group["id"], role="role-api-project-member")
+    role = organization.post(
+        "/organization/roles", role_name="Reader", permissions=["api.groups.read"]
+    )
+    own = organization.post(
+        f"/projects/{project}/roles", role_name="Runner", permissions=["api.model.request"]
+    )
+    organization.post(f"/organization/users/{ada['id']}/roles", role_id=role["id"])
+    organization.post(f"/organization/groups/{group['id']}/roles", role_id=role["id"])
+    organization.post(f"/projects/{project}/users/{cleo['id']}/roles", role_id=own["id"])
+    organization.post(
+        f"/projects/{project}/groups/{group['id']}/roles", role_id="role-api-project-viewer"
+    )
+    invite = organization.post(
+        "/organization/invites",
+        email="fay@example.com",
+        role="reader",
+        projects=[{"id": project, "role": "member"}],
+    )
+    limit = {"currency": "USD", "interval": "month"}
+    organization.post("/organization/spend_limit", threshold_amount=900000, **limit)
+    organization.post(f"{at}/spend_limit", threshold_amount=50000, **limit)
+    channel = {"type": "email", "recipients": ["a@example.com", "b@example.com"]}
+    alerts = [
+        organization.post(path, threshold_amount=40000, notification_channel=channel, **limit)
+        for path in ("/organization/spend_alerts", f"{at}/spend_alerts")
+    ]
+    organization.post(f"{at}/data_retention", retention_type="modified_abuse_monitoring")
+    organization.post(f"{at}/model_permissions", mode="allow_list", model_ids=["gpt-4.1", "gpt-4o"])
+    organization.post(f"{at}/hosted_tool_permissions", web_search={"enabled": False})
+    flat = {
+        "notification_channel_type": "email",
+        "notification_channel_recipients": ["b@example.com", "a@example.com"],
+        "notification_channel_subject_prefix": None,
+    }
+    in_project = {"project_id": project}
+    made: list[tuple[str, str, dict[str, Any]]] = [
+        ("openai_project", "p", {"id": project, "project_id": project, "name": "Search",
+                                 "geography": None, "external_key_id": None, "status": "active"}),
+        ("openai_project_rate_limit", "r", {**limits, **in_project, "rate_limit_id": limits["id"]}),
+        ("openai_project_service_account", "sa", {"id": account["id"], "name": "indexer",
+                                                  "service_account_id": account["id"],
+                                                  **in_project}),
+        ("openai_project_user", "pu", {"user_id": cleo["id"], "email": cleo["email"],
+                                       "role": "member", **in_project}),
+        ("openai_project_user_role", "pur", {"user_id": cleo["id"], "role_id": own["id"],
+                                             **in_project}),
+        ("openai_project_group", "pg", {"group_id": group["id"], "role": "role-api-project-member",
+                                        **in_project}),
+        ("openai_project_group_role", "pgr", {"group_id": group["id"],
+                                              "role_id": "role-api-project-viewer", **in_project}),
+        ("openai_project_role", "own", {"id": own["id"], "role_id": own["id"],
+                                        "role_name": "Runner", "description": None,
+                                        "permissions": ["api.model.request"], **in_project}),
+        ("openai_role", "reader", {"id": role["id"], "role_id": role["id"], "role_name": "Reader",
+                                   "description": None, "permissions": ["api.groups.read"]}),
+        ("openai_user_role", "ur", {"user_id": ada["id"], "role_id": role["id"]}),
+        ("openai_group_role", "gr", {"group_id": group["id"], "role_id": role["id"]}),
+        ("openai_group", "g", {"id": group["id"], "group_id": group["id"], "name": "Support"}),
+        ("openai_group_user", "gu", {"group_id": group["id"], "user_id": cleo["id"]}),
+        ("openai_invite", "fay", {"id": invite["id"], "email": "fay@example.com", "role": "reader",
+                                  "status": "pending",
+                                  "projects": [{"id": project, "role": "member"}]}),
+        ("openai_organization_user", "ada", {"id": ada["id"], "user_id": ada["id"],
+                                             "email": ada["email"], "role": ada["role"],
+                                             "technical_level": None, "developer_persona": None}),
+        ("openai_project_data_retention", "d", {"type": "modified_abuse_monitoring", **in_project}),
+        ("openai_organization_spend_limit", "all", {"threshold_amount": 900000, **limit,
+                                                    "singleton_id": "organization"}),
+        ("openai_project_spend_limit", "one", {"threshold_amount": 50000, **limit, **in_project}),
+        ("openai_organization_spend_alert", "a", {"id": alerts[0]["id"], "threshold_amount": 40000,
+                                                  **limit, **flat}),
+        ("openai_project_spend_alert", "b", {"id": alerts[1]["id"], "threshold_amount": 40000,
+                                             **limit, **flat, **in_project}),
+        ("openai_project_model_permissions", "m", {"mode": "allow_list",
+                                                   "model_ids": ["gpt-4o", "gpt-4.1"],
+                                                   **in_project}),
+        ("openai_project_hosted_tool_permissions", "t", {"web_search_enabled": False,
+                                                         "file_search_enabled": True,
+                                                         "image_generation_enabled": True,
+                                                         "mcp_enabled": True,
+                                                         "code_interpreter_enabled": True,
+                                                         **in_project}),
+    ]  # fmt: skip
+    return state(*(resource(OPENAI, type, name, attributes) for type, name, attributes in made))
+
+
+def test_the_plan_after_an_import_of_openai_openai_is_empty(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, everything_of_openai(organization))
+    insist_on_an_empty_plan(workspace)
+
+
+def everything_of_jianyuan(organization: Organization) -> dict[str, Any]:
+    """All types of the provider `jianyuan/openai` that the emulator can make, in a module."""
+    cleo = organization.user("cleo")
+    project = organization.project("jy")
+    at = f"/organization/projects/{project}"
+    account = organization.account(project, "indexer")
+    key = organization.post("/organization/admin_api_keys", name="ci")
+    organization.post(f"{at}/rate_limits/rl-gpt-4.1-mini", max_tokens_per_1_minute=300)
+    limits = organization.limits(project, "gpt-4.1-mini")
+    organization.post(f"{at}/users", user_id=cleo["id"], role="owner")
+    group = organization.post("/organization/groups", name="Support")
+    organization.post(f"/organization/groups/{group['id']}/users", user_id=cleo["id"])
+    role = organization.post(
+        "/organization/roles", role_name="Reader", permissions=["api.groups.read"]
+    )
+    own = organization.post(
+        f"/projects/{project}/roles", role_name="Runner", permissions=["api.model.request"]
+    )
+    for principal in (f"users/{cleo['id']}", f"groups/{group['id']}"):
+        organization.post(f"/organization/{principal}/roles", role_id=role["id"])
+        organization.post(f"/projects/{project}/{principal}/roles", role_id=own["id"])
+    invite = organization.post("/organization/invites", email="fay@example.com", role="reader")
+    limit = {"currency": "USD", "interval": "month"}
+    organization.post("/organization/spend_limit", threshold_amount=900000, **limit)
+    organization.post(f"{at}/spend_limit", threshold_amount=50000, **limit)
+    channel = {"type": "email", "recipients": ["a@example.com"]}
+    alerts = [
+        organization.post(path, threshold_amount=40000, notification_channel=channel, **limit)
+        for path in ("/organization/spend_alerts", f"{at}/spend_alerts")
+    ]
+    organization.post("/organization/data_retention", retention_type="zero_data_retention")
+    organization.post(f"{at}/model_permissions", mode="deny_list", model_ids=["gpt-4o"])
+    in_project = {"project_id": project}
+    stored = {name: value for name, value in limits.items() if name not in ("id", "model")}
+    nested = {"notification_channel": {**channel, "subject_prefix": None}}
+    made: list[tuple[str, str, dict[str, Any]]] = [
+        ("openai_project", "p", {"id": project, "name": "jy", "geography": None,
+                                 "external_key_id": None, "status": "active"}),
+        ("openai_project_rate_limit", "r", {**stored, **in_project, "rate_limit_id": limits["id"]}),
+        ("openai_project_service_account", "sa", {
+            "id": account["id"], "name": "indexer", "role": "member", **in_project,
+            "api_key_id": account["api_key"]["id"], "api_key": account["api_key"]["value"]}),
+        ("openai_admin_api_key", "k", {"id": key["id"], "name": "ci", "api_key": key["value"]}),
+        ("openai_project_user", "pu", {"user_id": cleo["id"], "role": "owner", **in_project}),
+        ("openai_user_role_assignment", "ur", {"user_id": cleo["id"], "role_id": role["id"]}),
+        ("openai_group_role_assignment", "gr", {"group_id": group["id"], "role_id": role["id"]}),
+        ("openai_project_user_role_assignment", "pur", {"user_id": cleo["id"],
+                                                        "role_id": own["id"], **in_project}),
+        ("openai_project_group_role_assignment", "pgr", {"group_id": group["id"],
+                                                         "role_id": own["id"], **in_project}),
+        ("openai_organization_role", "reader", {"id": role["id"], "name": "Reader",
+                                                "description": None,
+                                                "permissions": ["api.groups.read"]}),
+        ("openai_project_role", "own", {"id": own["id"], "name": "Runner", "description": None,
+                                        "permissions": ["api.model.request"], **in_project}),
+        ("openai_group", "g", {"id": group["id"], "name": "Support"}),
+        ("openai_group_user", "gu", {"group_id": group["id"], "user_id": cleo["id"]}),
+        ("openai_invite", "fay", {"id": invite["id"], "email": "fay@example.com", "role": "reader",
+                                  "status": "pending"}),
+        ("openai_data_retention", "d", {"type": "zero_data_retention"}),
+        ("openai_spend_limit", "all", {"threshold_amount": 900000, **limit,
+                                       "enforcement": {"status": "inactive"}}),
+        ("openai_project_spend_limit", "one", {"threshold_amount": 50000, **limit, **in_project,
+                                               "enforcement": {"status": "inactive"}}),
+        ("openai_spend_alert", "a", {"id": alerts[0]["id"], "threshold_amount": 40000, **limit,
+                                     **nested}),
+        ("openai_project_spend_alert", "b", {"id": alerts[1]["id"], "threshold_amount": 40000,
+                                             **limit, **nested, **in_project}),
+        ("openai_project_model_permissions", "m", {"mode": "deny_list", "model_ids": ["gpt-4o"],
+                                                   **in_project}),
+    ]  # fmt: skip
+    return state(
+        *(
+            resource(JIANYUAN, type, name, attributes, module="module.m")
+            for type, name, attributes in made
+        )
+    )
+
+
+def everything_of_mkdev(organization: Organization) -> dict[str, Any]:
+    """The types of the provider `mkdev-me/openai` that stand for objects of the organization."""
+    cleo, ben = organization.user("cleo"), organization.user("ben")
+    project = organization.project("mk")
+    at = f"/organization/projects/{project}"
+    account = organization.account(project, "indexer")
+    key = organization.post("/organization/admin_api_keys", name="ci")
+    organization.post(f"{at}/rate_limits/rl-gpt-4.1", max_requests_per_1_minute=40)
+    own = organization.post(
+        f"/projects/{project}/roles", role_name="Runner", permissions=["api.model.request"]
+    )
+    role = organization.post(
+        "/organization/roles", role_name="Reader", permissions=["api.groups.read"]
+    )
+    organization.post(f"{at}/users", user_id=cleo["id"], role="member")
+    member = f"role-api-project-member__api-project__{project}"
+    for id in (member, own["id"]):
+        organization.post(f"/projects/{project}/users/{cleo['id']}/roles", role_id=id)
+    group = organization.post("/organization/groups", name="Support")
+    organization.post(f"{at}/groups", group_id=group["id"], role=own["id"])
+    viewer = "role-api-project-viewer"
+    organization.post(f"/projects/{project}/groups/{group['id']}/roles", role_id=viewer)
+    organization.post(f"/organization/groups/{group['id']}/users", user_id=cleo["id"])
+    organization.post(f"/organization/users/{cleo['id']}/roles", role_id=role["id"])
+    organization.post(f"/organization/groups/{group['id']}/roles", role_id=role["id"])
+    invite = organization.post(
+        "/organization/invites",
+        email="fay@example.com",
+        role="reader",
+        projects=[{"id": project, "role": "owner"}],
+    )
+    suffix = project[-8:]
+    in_project = {"project_id": project}
+    made: list[tuple[str, str, dict[str, Any]]] = [
+        ("openai_project", "p", {"id": project, "name": "mk", "status": "active",
+                                 "created_at": "2026-11-30T10:21:09Z", "archived_at": None}),
+        ("openai_project_role", "own", {"id": f"{project}:{own['id']}", "name": "Runner",
+                                        "description": "", "permissions": ["api.model.request"],
+                                        "predefined_role": False, **in_project}),
+        ("openai_rate_limit", "r", {"id": f"rl-gpt-4.1-{suffix}", "model": "gpt-4.1",
+                                    "rate_limit_id": f"rl-gpt-4.1-{suffix}",
+                                    "max_requests_per_minute": 40, "max_tokens_per_minute": None,
+                                    "max_images_per_minute": 0, **in_project}),
+        ("openai_project_service_account", "sa", {
+            "id": f"{project}:{account['id']}", "service_account_id": account["id"],
+            "name": "indexer", "role": "member", **in_project,
+            "api_key_id": account["api_key"]["id"], "api_key_value": account["api_key"]["value"]}),
+        ("openai_project_user", "pu", {"id": f"{project}:{cleo['id']}", "user_id": cleo["id"],
+                                       "email": cleo["email"], "role_ids": [member, own["id"]],
+                                       **in_project}),
+        ("openai_project_group", "pg", {"id": f"{project}:{group['id']}", "group_id": group["id"],
+                                        "role_ids": [own["id"], f"{viewer}__api-project__{project}"],
+                                        "group_name": "Support", **in_project}),
+        ("openai_organization_user", "ben", {"id": ben["id"], "user_id": ben["id"],
+                                             "role": ben["role"], "email": ben["email"],
+                                             "name": "Ben"}),
+        ("openai_organization_user_role", "ur", {"id": f"{cleo['id']}:{role['id']}",
+                                                 "user_id": cleo["id"], "role_id": role["id"]}),
+        ("openai_organization_group_role", "gr", {"id": f"{group['id']}:{role['id']}",
+                                                  "group_id": group["id"], "role_id": role["id"]}),
+        ("openai_organization_role", "reader", {"id": role["id"], "name": "Reader",
+                                                "description": None, "predefined_role": False,
+                                                "permissions": ["api.groups.read"]}),
+        ("openai_group", "g", {"id": group["id"], "name": "Support", "is_scim_managed": False}),
+        ("openai_group_user", "gu", {"id": f"{group['id']}:{cleo['id']}", "group_id": group["id"],
+                                     "user_id": cleo["id"], "email": cleo["email"]}),
+        ("openai_invite", "fay", {"id": invite["id"], "invite_id": invite["id"],
+                                  "email": "fay@example.com", "role": "reader",
+                                  "status": "pending",
+                                  "projects": [{"id": project, "role": "owner"}]}),
+        ("openai_admin_api_key", "k", {"id": key["id"], "name": "ci", "scopes": None,
+                                       "api_key_value": key["value"]}),
+    ]  # fmt: skip
+    return state(*(resource(MKDEV, type, name, attributes) for type, name, attributes in made))
+
+
+def test_the_plan_after_an_import_of_jianyuan_openai_is_empty(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, everything_of_jianyuan(organization))
+    insist_on_an_empty_plan(workspace)
+
+
+def test_the_plan_after_an_import_of_mkdev_me_openai_is_empty(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, everything_of_mkdev(organization))
+    insist_on_an_empty_plan(workspace)
+
+
+# --- what is written
+
+
+def small(organization: Organization) -> dict[str, Any]:
+    """Two projects of one `for_each`, and a service account with a key in clear text."""
+    projects = {key: organization.project(key) for key in ("search", "support")}
+    account = organization.account(projects["search"], "indexer")
+    instances = [keyed(key, id=id, name=key, status="active") for key, id in projects.items()]
+    attributes = {
+        "id": account["id"],
+        "name": "indexer",
+        "project_id": projects["search"],
+        "api_key": account["api_key"]["value"],
+        "api_key_id": account["api_key"]["id"],
+    }
+    return state(
+        resource(JIANYUAN, "openai_project", "p", *instances, module='module.m["a"]'),
+        resource(JIANYUAN, "openai_project_service_account", "sa", attributes),
+        resource("hashicorp/random", "random_pet", "x", {"id": "cat"}),
+    )
+
+
+def manifests(workspace: Workspace) -> dict[str, bytes]:
+    """Every file that was written, apart from the state."""
+    folder = workspace.folder / "manifests"
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_for_each_becomes_a_for_each(workspace: Workspace, organization: Organization) -> None:
+    take_over(workspace, small(organization))
+    text = (workspace.folder / "manifests/organization/projects.yaml").read_text()
+    assert "for_each: [search, support]" in text
+    insist_on_an_empty_plan(workspace)
+
+
+def test_removed_blocks_name_what_was_taken_over_without_keys(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, small(organization))
+    text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
+    froms = [line.split("= ")[1] for line in text.splitlines() if "from =" in line]
+    assert froms == ["module.m.openai_project.p", "openai_project_service_account.sa"]
+    assert text.count("destroy = false") == 2
+
+
+def test_a_resource_that_is_taken_over_in_part_gets_no_removed_block(
+    workspace: Workspace, organization: Organization
+) -> None:
+    live = organization.project("search")
+    gone = keyed("old", id="proj_gone", name="old", status="archived")
+    one = keyed("a'b", id=live, name="search", status="active")
+    take_over(workspace, state(resource(OPENAI, "openai_project", "p", one, gone)))
+    text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
+    assert "from =" not in text
+    assert """terraform state rm 'openai_project.p["a'\\''b"]'""" in text
+
+
+def test_a_key_of_the_state_is_written_nowhere(
+    workspace: Workspace, organization: Organization
+) -> None:
+    document = small(organization)
+    key = document["resources"][1]["instances"][0]["attributes"]["api_key"]
+    told = take_over(workspace, document, "-v")
+    (workspace.folder / "terraform.tfstate").unlink()
+    written = [file for file in workspace.folder.rglob("*") if file.is_file()]
+    assert [file for file in written if key.encode() in file.read_bytes()] == []
+    assert key not in told.out + told.err
+    assert "openai_project_service_account.sa.api_key (key_" in told.out
+
+
+def test_an_admin_key_is_kept_and_can_be_rotated(
+    workspace: Workspace, organization: Organization
+) -> None:
+    key = organization.post("/organization/admin_api_keys", name="ci")
+    attributes = {"id": key["id"], "name": "ci", "api_key": key["value"]}
+    take_over(workspace, state(resource(JIANYUAN, "openai_admin_api_key", "ci", attributes)))
+    insist_on_an_empty_plan(workspace)
+    workspace.run("import", "--terraform-released", expect=0)
+    workspace.apply("--replace", "AdminKey/ci", "--allow-delete", "AdminKey/ci")
+    keys = organization.get("/organization/admin_api_keys")["data"]
+    assert key["id"] not in [one["id"] for one in keys]
+    assert (workspace.folder / "secrets/ci.key").read_text().strip() != key["value"]
+
+
+def test_what_is_not_carried_over_is_listed(
+    workspace: Workspace, organization: Organization
+) -> None:
+    told = take_over(workspace, small(organization))
+    assert "1 resource of the provider hashicorp/random" in told.out
+
+
+def test_the_report_for_programs_names_resources_and_what_was_left_out(
+    workspace: Workspace, organization: Organization
+) -> None:
+    report = json.loads(take_over(workspace, small(organization), "--format", "json").out)
+    assert [one["terraform_address"] for one in report["resources"]] == [
+        'module.m["a"].openai_project.p["search"]',
+        'module.m["a"].openai_project.p["support"]',
+        "openai_project_service_account.sa",
+    ]
+    assert report["other_providers"] == {"hashicorp/random": 1}
+    assert [key["address"] for key in report["keys_in_clear_text"]] == [
+        "ServiceAccount/p-search/sa"
+    ]
+
+
+def test_a_second_import_changes_nothing(workspace: Workspace, organization: Organization) -> None:
+    document = small(organization)
+    take_over(workspace, document)
+    before = manifests(workspace), workspace.run("state", "export", expect=0).out
+    take_over(workspace, document, "--force")
+    assert (manifests(workspace), workspace.run("state", "export", expect=0).out) == before
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_left_alone(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.write({"manifests/mine.yaml": "# mine\n"})
+    name = save(workspace, small(organization))
+    refused = workspace.run("import", "--from-terraform", name, expect=1)
+    assert "is not empty" in refused.err
+    assert [file.rsplit("/", 1)[1] for file in manifests(workspace)] == ["mine.yaml"]
+    assert workspace.run("import", "--terraform-released").code == 1
+
+
+def test_a_folder_that_the_stack_does_not_read_is_refused(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.write(
+        {
+            "reconciler.yaml": "kind: Stack\nmetadata: {name: it}\nspec: {manifests: [own/]}\n",
+            "own/group.yaml": "kind: Group\nmetadata: {name: mine}\nspec: {name: Mine}\n",
+        }
+    )
+    name = save(workspace, small(organization))
+    refused = workspace.run("import", "--from-terraform", name, expect=1)
+    assert "the stack does not read manifests" in refused.err
+    assert workspace.run("state", "list").out == ""
+
+
+def test_a_folder_outside_the_stack_is_refused(workspace: Workspace) -> None:
+    name = save(workspace, state())
+    refused = workspace.run("import", "--from-terraform", name, "--out", "../x", expect=1)
+    assert "is outside the stack's folder" in refused.err
+
+
+def test_projects_that_terraform_only_uses_are_named_in_a_new_stack_file(
+    workspace: Workspace, organization: Organization
+) -> None:
+    take_over(workspace, of_foreign_project(organization))
+    assert "projects:" in (workspace.folder / "reconciler.yaml").read_text()
+    insist_on_an_empty_plan(workspace)
+
+
+def test_a_stack_file_that_lacks_projects_is_not_edited(
+    workspace: Workspace, organization: Organization
+) -> None:
+    text = "kind: Stack\nmetadata: {name: it}\nspec: {}\n"
+    workspace.write({"reconciler.yaml": text})
+    document = of_foreign_project(organization)
+    refused = workspace.run("import", "--from-terraform", save(workspace, document), expect=1)
+    project = document["resources"][0]["instances"][0]["attributes"]["project_id"]
+    assert f": {project}" in refused.err
+    assert (workspace.folder / "reconciler.yaml").read_text() == text
+    assert not (workspace.folder / "manifests").exists()
+
+
+def of_foreign_project(organization: Organization) -> dict[str, Any]:
+    """A service account in a project that Terraform does not manage."""
+    project = organization.project("Legacy")
+    account = organization.account(project, "indexer")
+    attributes = {"id": account["id"], "name": "indexer", "project_id": project}
+    return state(resource(OPENAI, "openai_project_service_account", "sa", attributes))
+
+
+def test_the_state_of_another_organization_is_refused(workspace: Workspace) -> None:
+    text = "kind: Stack\nmetadata: {name: it}\nspec: {organization: org-mine}\n"
+    workspace.write({"reconciler.yaml": text})
+    role = "role-api-organization-owner__api-organization__org-other"
+    document = state(
+        resource(OPENAI, "openai_user_role", "r", {"user_id": "user-1", "role_id": role})
+    )
+    refused = workspace.run("import", "--from-terraform", save(workspace, document), expect=1)
+    assert "is of the organization org-other, and this stack is of org-mine" in refused.err
+    assert not (workspace.folder / "manifests").exists()
+
+
+def test_objects_that_the_organization_lacks_are_not_created(
+    workspace: Workspace, organization: Organization
+) -> None:
+    groups = [keyed(f"g{n}", id=f"group_elsewhere_{n}", name=f"G{n}") for n in range(6)]
+    take_over(workspace, state(resource(OPENAI, "openai_group", "g", *groups)))
+    workspace.run("import", "--terraform-released", expect=0)
+    refused = workspace.run("apply", "--yes", expect=11)
+    assert "another organization" in refused.err
+    assert organization.writes() == []
+
+
+def test_a_state_without_anything_to_carry_over_is_refused_with_the_reason(
+    workspace: Workspace,
+) -> None:
+    document = state(resource("hashicorp/random", "random_pet", "x", {"id": "cat"}))
+    refused = workspace.run("import", "--from-terraform", save(workspace, document), expect=1)
+    assert "1 of the provider hashicorp/random, which is not supported" in refused.err
+
+
+def test_a_second_workspace_joins_the_stack_in_a_folder_of_its_own(
+    workspace: Workspace, organization: Organization
+) -> None:
+    ids = [organization.post("/organization/groups", name=name)["id"] for name in ("A", "B")]
+    for folder, id, name in zip(("manifests/a", "manifests/b"), ids, "AB", strict=True):
+        document = state(resource(OPENAI, "openai_group", "g", {"id": id, "name": name}))
+        take_over(workspace, document, "--out", folder)
+    listed = workspace.run("state", "list", expect=0).out.split()
+    assert sorted(listed[::2]) == ["Group/g", f"Group/g-{ids[1][-4:].lower()}"]
+    insist_on_an_empty_plan(workspace)
+
+
+def test_an_object_that_the_stack_manages_already_is_not_declared_twice(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.declare("kind: Group\nmetadata: {name: mine}\nspec: {name: Mine}\n").apply()
+    (mine,) = organization.get("/organization/groups")["data"]
+    other = organization.post("/organization/groups", name="Other")
+    groups = [
+        resource(OPENAI, "openai_group", name, {"id": group["id"], "name": group["name"]})
+        for name, group in (("mine", mine), ("other", other))
+    ]
+    told = take_over(workspace, state(*groups))
+    assert "openai_group.mine is managed as Group/mine already" in told.out
+    text = (workspace.folder / "manifests/terraform-removed.tf").read_text()
+    assert "from = openai_group.mine\n" in text
+    insist_on_an_empty_plan(workspace)
+
+
+def test_an_address_that_another_manifest_declares_is_not_taken(
+    workspace: Workspace, organization: Organization
+) -> None:
+    workspace.declare("kind: Group\nmetadata: {name: g}\nspec: {name: Later}\n")
+    group = organization.post("/organization/groups", name="Support")
+    attributes = {"id": group["id"], "name": "Support"}
+    take_over(workspace, state(resource(OPENAI, "openai_group", "g", attributes)))
+    listed = workspace.run("state", "list", expect=0).out.split()
+    assert listed[0] == f"Group/g-{group['id'][-4:].lower()}"
+    assert "Plan: 1 to create, 0 to update" in workspace.plan().out
+
+
+def test_a_state_is_read_from_standard_input(
+    workspace: Workspace, organization: Organization
+) -> None:
+    text = json.dumps(small(organization))
+    workspace.run("import", "--from-terraform", "-", stdin=text, expect=0)
+    insist_on_an_empty_plan(workspace)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("Group/g",), ("Group/g", "group_1", "--force"),
+     ("Group/g", "group_1", "--terraform-released"), ("--out", "x")],
+    ids=" ".join,
+)  # fmt: skip
+def test_options_that_do_not_go_together_are_refused(
+    workspace: Workspace, arguments: tuple[str, ...]
+) -> None:
+    assert workspace.run("import", *arguments, expect=1).err.startswith("Error: ")
+
+
+def test_certificates_are_carried_over_with_their_text(
+    workspace: Workspace, organization: Organization
+) -> None:
+    made = organization.post("/organization/certificates", name="Gateway", certificate=PEM)
+    attributes = {"id": made["id"], "name": "Gateway", "certificate": PEM}
+    take_over(workspace, state(resource(OPENAI, "openai_certificate", "c", attributes)))
+    insist_on_an_empty_plan(workspace)
+
+
+def test_an_accepted_invitation_asks_for_nothing(
+    workspace: Workspace, organization: Organization
+) -> None:
+    invite = organization.post("/organization/invites", email="fay@example.com", role="reader")
+    store = workspace.emulator.store
+    (record,) = store.collection("invite", ORGANIZATION).ordered()
+    invites.accept(store, record)
+    attributes = {
+        "id": invite["id"], "email": "fay@example.com", "role": "reader", "status": "pending"
+    }  # fmt: skip
+    take_over(workspace, state(resource(JIANYUAN, "openai_invite", "fay", attributes)))
+    insist_on_an_empty_plan(workspace)
+
+
+# --- objects of the default project
+
+
+@pytest.fixture
+def platform(workspace: Workspace) -> Iterator[httpx.Client]:
+    """A client with the key of the default project."""
+    emulator = workspace.emulator
+    headers = {"Authorization": f"Bearer {emulator.api_key}"}
+    # No request is encrypted, so the time it takes to load certificates is saved.
+    with httpx.Client(base_url=emulator.base_url, headers=headers, verify=False) as client:
+        yield client
+
+
+def upload(platform: httpx.Client, name: str, purpose: str, content: str) -> str:
+    answer = platform.post("/files", files={"file": (name, content)}, data={"purpose": purpose})
+    assert answer.is_success, answer.text
+    return str(answer.json()["id"])
+
+
+def post(platform: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    answer = platform.post(path, json=body)
+    assert answer.is_success, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def test_a_batch_and_a_fine_tuning_job_are_not_run_again(
+    workspace: Workspace, platform: httpx.Client
+) -> None:
+    requests = upload(platform, "questions.jsonl", "batch", FILES["data/questions.jsonl"])
+    examples = upload(platform, "examples.jsonl", "fine-tune", FILES["data/examples.jsonl"])
+    batch = post(
+        platform,
+        "/batches",
+        input_file_id=requests,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+    )
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
+    job = post(
+        platform,
+        "/fine_tuning/jobs",
+        model="gpt-4.1-mini",
+        training_file=examples,
+        suffix="tone",
+        seed=7,
+        method=method,
+    )
+    text = {"type": "supervised", "supervised": {"hyperparameters": {
+        "n_epochs": "2", "batch_size": None, "learning_rate_multiplier": None}}, "dpo": None}  # fmt: skip
+    take_over(
+        workspace,
+        state(
+            resource(MKDEV, "openai_batch", "b", {
+                "id": batch["id"], "input_file_id": requests, "endpoint": "/v1/chat/completions",
+                "completion_window": "24h", "metadata": None, "status": "completed"}),
+            resource(MKDEV, "openai_fine_tuning_job", "j", {
+                "id": job["id"], "model": "gpt-4.1-mini", "training_file": examples,
+                "validation_file": None, "suffix": "tone", "seed": 7, "method": text,
+                "metadata": None, "integrations": None, "status": "succeeded"}),
+        ),
+    )  # fmt: skip
+    insist_on_an_empty_plan(workspace)
+
+
+def test_a_vector_store_keeps_its_files(workspace: Workspace, platform: httpx.Client) -> None:
+    files = [upload(platform, f"{name}.md", "assistants", name) for name in "abc"]
+    store = post(platform, "/vector_stores", name="Handbook", file_ids=files[:1])
+    for id in files[1:]:
+        post(platform, f"/vector_stores/{store['id']}/files", file_id=id)
+    attached = {"vector_store_id": store["id"]}
+    take_over(
+        workspace,
+        state(
+            resource(MKDEV, "openai_vector_store", "s", {
+                "id": store["id"], "name": "Handbook", "file_ids": files[:1], "metadata": None,
+                "expires_after": None, "chunking_strategy": None, "file_counts": {"total": 3}}),
+            resource(MKDEV, "openai_vector_store_file", "f",
+                     {"id": files[1], "file_id": files[1], **attached}),
+            resource(MKDEV, "openai_vector_store_file_batch", "more",
+                     {"id": "vsfb_1", "file_ids": files[2:], **attached}),
+        ),
+    )  # fmt: skip
+    text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
+    assert [id for id in files if id in text] == files
+    workspace.run("import", "--terraform-released", expect=0)
+    workspace.apply()
+    listed = platform.get(f"/vector_stores/{store['id']}/files").json()["data"]
+    assert {one["id"] for one in listed} == set(files)
+    insist_on_an_empty_plan(workspace)
+
+
+def test_files_that_the_state_does_not_know_are_left_alone(
+    workspace: Workspace, platform: httpx.Client
+) -> None:
+    files = [upload(platform, f"{name}.md", "assistants", name) for name in "ab"]
+    store = post(platform, "/vector_stores", name="Handbook", file_ids=files)
+    attributes = {
+        "id": store["id"], "name": "Handbook", "file_ids": files[:1], "file_counts": {"total": 2}
+    }  # fmt: skip
+    take_over(workspace, state(resource(MKDEV, "openai_vector_store", "s", attributes)))
+    text = (workspace.folder / "manifests/organization/vector-stores.yaml").read_text()
+    assert "files:" not in text
+    assert "in the state: 1" in text
+
+
+def test_a_file_is_carried_over_with_its_content(
+    workspace: Workspace, platform: httpx.Client
+) -> None:
+    content = FILES["data/questions.jsonl"]
+    id = upload(platform, "questions.jsonl", "batch", content)
+    workspace.write({"data/questions.jsonl": content})
+    batch = post(
+        platform,
+        "/batches",
+        input_file_id=id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+    )
+    take_over(
+        workspace,
+        state(
+            resource(MKDEV, "openai_file", "f", {
+                "id": id, "file": "./data/questions.jsonl", "purpose": "batch",
+                "filename": "questions.jsonl", "bytes": len(content), "project_id": None}),
+            resource(MKDEV, "openai_batch", "b", {
+                "id": batch["id"], "input_file_id": id, "endpoint": "/v1/chat/completions",
+                "completion_window": "24h"}),
+        ),
+    )  # fmt: skip
+    text = (workspace.folder / "manifests/organization/batches.yaml").read_text()
+    assert "input_file_id: ${File/f}" in text
+    insist_on_an_empty_plan(workspace)
+
+
+@pytest.mark.parametrize("path", ["data/other.md", "../secret.md", "/etc/hostname"])
+def test_a_file_of_other_content_or_outside_the_stack_is_left_out(
+    workspace: Workspace, organization: Organization, path: str
+) -> None:
+    workspace.write({"data/other.md": "longer", "../secret.md": "abc"})
+    project = {"id": organization.project("x"), "name": "x"}
+    file = {"id": "file-1", "file": path, "purpose": "assistants", "filename": "x", "bytes": 3}
+    told = take_over(
+        workspace,
+        state(
+            resource(MKDEV, "openai_project", "p", project),
+            resource(MKDEV, "openai_file", "f", file),
+        ),
+    )
+    assert "openai_file.f: a File needs its content" in told.out
