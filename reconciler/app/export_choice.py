@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.app.live_organization import Reading
-from reconciler.engine.scope import Scope
-from reconciler.export.naming import ObjectKey, Unnamed, addresses, kebab
+from reconciler.export.naming import ObjectKey, Unnamed, addresses
+from reconciler.export.specs import is_chosen_by_api
 from reconciler.kinds import KINDS
 from reconciler.kinds.parts import short_role_id
 from reconciler.model.address import Address
@@ -25,12 +25,27 @@ FEWEST_PROJECTS = 2
 """With fewer projects, nothing shows which values are the API's own."""
 
 _TRANSIENT: Mapping[str, str] = {
-    "Container": "expires when it is idle",
-    "ProjectKey": "a person's own key, which comes and goes with its owner",
-    "Invite": "",
+    "Container": "containers expire when they are idle",
+    "ProjectKey": "people's own keys come and go with their owners",
 }
 _KEYS = frozenset({"AdminKey", "ServiceAccountKey"})
-_BY_PARENT = ("group_id", "vault_id", "workload_identity_provider_id", "eval_id")
+
+
+def configuration_kinds() -> frozenset[str]:
+    """The kinds that describe how an organization is set up. Work that was done is none of them."""
+    return frozenset(
+        kind.name
+        for kind in KINDS.values()
+        if kind.job is None and kind.name not in _TRANSIENT and kind.calls.listable
+    )
+
+
+def kinds_left_out() -> list[str]:
+    """A sentence about each group of kinds that is written only where it is named."""
+    jobs = [kind.name for kind in KINDS.values() if kind.job is not None]
+    sentences = [f"{', '.join(jobs)}: work that was done once"]
+    sentences += [f"{name}: {reason}" for name, reason in _TRANSIENT.items()]
+    return [f"{sentence}. --kind writes them." for sentence in sentences]
 
 
 class LeftOut(Struct, frozen=True):
@@ -38,17 +53,8 @@ class LeftOut(Struct, frozen=True):
 
     kind: str
     project: str | None
-    ids: tuple[str, ...]
     reason: str
-
-
-class Choice(Struct):
-    """The objects to write, each with its address."""
-
-    objects: dict[Address, LiveObject]
-    left_out: list[LeftOut]
-    rules: list[str]
-    """Sentences about the rules by which objects with the API's own values are left out."""
+    ids: tuple[str, ...]
 
 
 def key_of(live: LiveObject) -> ObjectKey:
@@ -57,18 +63,20 @@ def key_of(live: LiveObject) -> ObjectKey:
 
 
 class Chooser:
-    """Chooses among everything that was read. `named_kinds` are the kinds that the user named."""
+    """Chooses among everything that was read, of the `kinds` that are wanted."""
 
-    def __init__(self, reading: Reading, named_kinds: Collection[str], *, all_limits: bool) -> None:
+    def __init__(self, reading: Reading, kinds: Collection[str], *, all_limits: bool) -> None:
         self._reading = reading
-        self._named = frozenset(named_kinds)
+        self._kinds = frozenset(kinds)
         self._all_limits = all_limits
+        self.norms: dict[ObjectKey, Mapping[str, Any]] = {}
+        """By object: the values that most others like it have."""
         self._reasons: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
         self.rules: list[str] = []
 
     def chosen(self) -> Iterator[LiveObject]:
         """The objects to write, in the order of kinds and lists."""
-        kinds = [kind for kind in KINDS.values() if not self._named or kind.name in self._named]
+        kinds = [kind for kind in KINDS.values() if kind.name in self._kinds]
         for kind in kinds:
             objects = self._of_kind(kind)
             if _is_of_the_api(kind):
@@ -78,7 +86,7 @@ class Chooser:
     def left_out(self) -> list[LeftOut]:
         """What was not chosen, by reason."""
         return [
-            LeftOut(kind, project, tuple(ids), reason)
+            LeftOut(kind, project, reason, tuple(ids))
             for (kind, project, reason), ids in self._reasons.items()
         ]
 
@@ -99,11 +107,6 @@ class Chooser:
             return f"its status is {live.attributes.get('status', 'ended')}"
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
-        if kind.job is not None and kind.name not in self._named:
-            return f"work that was done once; --kind {kind.name} writes it"
-        transient = _TRANSIENT.get(kind.name)
-        if transient and kind.name not in self._named:
-            return f"{transient}; --kind {kind.name} writes it"
         if live.attributes.get("predefined_role") is True:
             return ""
         return self._reason_of_members(live)
@@ -142,7 +145,12 @@ class Chooser:
         kept: list[LiveObject] = []
         for group in alike.values():
             norm = _norm(kind, group)
-            kept += [live for live in group if norm is None or _settings(live) != norm]
+            for live in group:
+                if norm is not None and _settings(live) == _settings(norm):
+                    continue
+                kept.append(live)
+                if norm is not None:
+                    self.norms[key_of(live)] = _values(norm)
         count = len(objects) - len(kept)
         if count:
             self.rules.append(_rule(kind, count, len(self._reading.projects)))
@@ -161,25 +169,29 @@ def _norm_key(live: LiveObject) -> str:
     ).decode()
 
 
+def _values(live: LiveObject) -> dict[str, Any]:
+    return {declared.name: live.value(declared.name) for declared in live.kind.fields}
+
+
 def _settings(live: LiveObject) -> str:
-    return sorted_json(
-        {declared.name: live.value(declared.name) for declared in live.kind.fields}
-    ).decode()
+    return sorted_json(_values(live)).decode()
 
 
-def _norm(kind: Kind, group: list[LiveObject]) -> str | None:
-    """The settings that most have; None where no settings are those of most."""
+def _norm(kind: Kind, group: list[LiveObject]) -> LiveObject | None:
+    """An object with the settings that most have; None where no settings are those of most."""
     if group[0].project is None:
         return _known_norm(kind, group[0])
     counts = Counter(_settings(live) for live in group)
     settings, count = counts.most_common(1)[0]
-    return settings if count * 2 > len(group) else None
+    if count * 2 <= len(group):
+        return None
+    return next(live for live in group if _settings(live) == settings)
 
 
-def _known_norm(kind: Kind, live: LiveObject) -> str | None:
-    """The settings of an organization in which nobody changed anything, where they are known."""
+def _known_norm(kind: Kind, live: LiveObject) -> LiveObject | None:
+    """The object of an organization in which nobody changed anything, where that is known."""
     is_plain = kind.name == "DataRetention" and live.value("retention_type") in (None, "none")
-    return _settings(live) if is_plain else None
+    return live if is_plain else None
 
 
 def _rule(kind: Kind, count: int, projects: int) -> str:
@@ -193,6 +205,58 @@ def _rule(kind: Kind, count: int, projects: int) -> str:
     if kind.name == "RateLimit":
         sentence += " --all-limits writes them too."
     return sentence
+
+
+def usual_values(objects: Iterable[LiveObject]) -> dict[tuple[str, str], Any]:
+    """By kind and field: what the API chose for more than half of at least two objects."""
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    totals: Counter[str] = Counter()
+    for live in objects:
+        totals[live.kind.name] += 1
+        for declared in live.kind.fields:
+            value = live.value(declared.name)
+            if is_chosen_by_api(declared) and isinstance(value, str):
+                counts[live.kind.name, declared.name][value] += 1
+    usual: dict[tuple[str, str], Any] = {}
+    for key, values in counts.items():
+        value, count = values.most_common(1)[0]
+        if count > 1 and count * 2 > totals[key[0]]:
+            usual[key] = value
+    return usual
+
+
+def key_comments(reading: Reading) -> dict[str, str]:
+    """By service account: what to say about its keys."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for live in reading.objects("ServiceAccountKey"):
+        keys[str(live.value("service_account_id"))].append(live.id)
+    comments = {}
+    for account, ids in keys.items():
+        what = f"the key {ids[0]}" if len(ids) == 1 else f"{len(ids)} keys ({', '.join(ids)})"
+        comments[account] = (
+            f"The account has {what}, whose value nobody can read again. To rotate: declare a "
+            "ServiceAccountKey with `key: {write_to: …}`, use the new key, and delete the old one."
+        )
+    return comments
+
+
+def ambiguous(reading: Reading, objects: Mapping[Address, LiveObject]) -> frozenset[Address]:
+    """The objects that only their id tells from others, so that manifests have to name it."""
+    alike: Counter[tuple[Any, ...]] = Counter()
+    for scope in reading.live.listed:
+        for live in reading.live.listed[scope].values():
+            alike.update([_identity_key(live)])
+    return frozenset(
+        address
+        for address, live in objects.items()
+        if not live.kind.unique_key
+        and (not live.kind.identities(live.attributes) or alike[_identity_key(live)] > 1)
+    )
+
+
+def _identity_key(live: LiveObject) -> tuple[Any, ...]:
+    identity = live.kind.identity(live.attributes) or {}
+    return (live.kind.name, live.project, *identity.items())
 
 
 # --- names
@@ -266,13 +330,3 @@ def _label_of_person(live: LiveObject, identity: Mapping[str, Any]) -> tuple[str
 def _by_mail(email: str) -> tuple[str, str]:
     local, _, domain = email.partition("@")
     return local, domain
-
-
-def scope_of(live: LiveObject) -> Scope:
-    """The list that shows an object."""
-    return Scope(live.kind.name, live.project, live.kind.parent_and_id(live.id)[0])
-
-
-def described(live: LiveObject) -> str:
-    """An object for a message: its kind and its id."""
-    return f"{kebab(live.kind.name)} {live.id}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
@@ -21,8 +22,12 @@ from reconciler.app.export_choice import (
     Chooser,
     LeftOut,
     addresses_of,
+    ambiguous,
+    configuration_kinds,
+    key_comments,
     key_of,
     project_names,
+    usual_values,
 )
 from reconciler.app.live_organization import (
     Reading,
@@ -41,6 +46,7 @@ from reconciler.engine.refresh.replayed import ReplayingReader
 from reconciler.errors import ConfigurationError, UsageError
 from reconciler.export.files import Layout, check_folder, document_of, files_of, write_files
 from reconciler.export.naming import ObjectKey, slug
+from reconciler.export.references import rings
 from reconciler.export.resource import ExportedResource
 from reconciler.export.specs import Known, Unexportable, resource_of
 from reconciler.kinds import ALL_KINDS, KINDS
@@ -50,6 +56,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import LiveObject, Record, Resource
+from reconciler.model.values import Spec
 from reconciler.rules import RULE_KINDS
 
 HEADER = "Written by `reconciler export`. Edit freely."
@@ -153,6 +160,11 @@ class _Export:
         self._records = session.store.records()
         self._result = ExportResult()
         self._refused: dict[Address, str] = {}
+        """Why objects are left out that were to be written."""
+        self._ambiguous: frozenset[Address] = frozenset()
+        self._norms: Mapping[ObjectKey, Spec] = {}
+        self._key_comments: Mapping[str, str] = {}
+        self._file_names: Mapping[str, str] = {}
 
     def run(self) -> ExportResult:
         started, session = time.monotonic(), self._session
@@ -161,7 +173,9 @@ class _Export:
         result.unread = reading.unread
         result.archived = len(reading.archived)
         objects = self._chosen(reading)
+        self._ambiguous = ambiguous(reading, objects)
         configuration = self._written(objects)
+        result.left_out += self._refused_objects(objects)
         plan = self._plan(configuration, reading, adopt=True)
         if not self._request.adopt_in_manifests:
             self._bind(plan)
@@ -192,7 +206,8 @@ class _Export:
 
     def _read(self) -> Reading:
         request, session = self._request, self._session
-        wanted = Wanted(frozenset(request.kinds), frozenset(request.projects))
+        kinds = frozenset(request.kinds) or configuration_kinds()
+        wanted = Wanted(kinds, frozenset(request.projects))
         names = dict(session.stack.projects)
         known = self._known_addresses()
         with session.progress.reading():
@@ -210,14 +225,19 @@ class _Export:
 
     def _chosen(self, reading: Reading) -> dict[Address, LiveObject]:
         request, result = self._request, self._result
-        chooser = Chooser(reading, request.kinds, all_limits=request.all_limits)
+        kinds = request.kinds or configuration_kinds()
+        chooser = Chooser(reading, kinds, all_limits=request.all_limits)
         chosen = list(chooser.chosen())
         result.rules = chooser.rules
+        self._norms = chooser.norms
+        self._key_comments = key_comments(reading)
+        self._file_names = {
+            live.id: str(live.value("filename")) for live in reading.objects("File")
+        }
         result.left_out = chooser.left_out()
         projects = {live.id: live for live in reading.projects.values()}
         everything = list({key_of(live): live for live in (*projects.values(), *chosen)}.values())
         addresses = addresses_of(everything, self._named_projects(reading))
-        self._all_addresses = addresses
         objects = {
             addresses[key_of(live)]: live
             for live in chosen
@@ -294,7 +314,11 @@ class _Export:
         request, result = self._request, self._result
         resources = self._resources(objects)
         documents = [
-            document_of(resource, KINDS[resource.address.kind], adopt=request.adopt_in_manifests)
+            document_of(
+                resource,
+                KINDS[resource.address.kind],
+                adopt=request.adopt_in_manifests or resource.address in self._ambiguous,
+            )
             for resource in resources
         ]
         files = files_of(documents, layout=request.layout, prefix=self._prefix, header=HEADER)
@@ -308,27 +332,37 @@ class _Export:
         result.stale_files = self._stale_files()
 
     def _resources(self, objects: Mapping[Address, LiveObject]) -> list[ExportedResource]:
-        left_out = [one for one in self._result.left_out if one.reason not in self._reasons()]
+        """The declarations of the objects that have one; notes the rest as left out."""
         kept: dict[Address, LiveObject] = {}
-        refused = dict(self._refused)
         for address, live in objects.items():
-            if address in refused:
+            if address in self._refused:
                 continue
             try:
                 resource_of(live, address, Known({}, credential_in))
             except Unexportable as error:
-                refused[address] = str(error)
+                self._refused[address] = str(error)
                 continue
             kept[address] = live
-        self._refused = refused
-        for address, reason in refused.items():
-            left_out.append(LeftOut(address.kind, address.project, (objects[address].id,), reason))
-        self._result.left_out = left_out
-        known = Known(self._ids(kept), credential_in)
-        return [resource_of(live, address, known) for address, live in kept.items()]
+        known = Known(self._ids(kept), credential_in, usual_values(kept.values()), self._file_names)
+        made = {address: self._resource(live, address, known) for address, live in kept.items()}
+        for address, target in rings(made):
+            ids = {id: at for id, at in known.ids.items() if at not in target}
+            made[address] = self._resource(kept[address], address, replace(known, ids=ids))
+        return list(made.values())
 
-    def _reasons(self) -> frozenset[str]:
-        return frozenset(self._refused.values())
+    def _resource(self, live: LiveObject, address: Address, known: Known) -> ExportedResource:
+        resource = resource_of(live, address, known, norm=self._norms.get(key_of(live)))
+        about_keys = self._key_comments.get(live.id)
+        if about_keys is None:
+            return resource
+        return replace(resource, comments={**resource.comments, "": about_keys})
+
+    def _refused_objects(self, objects: Mapping[Address, LiveObject]) -> list[LeftOut]:
+        """What cannot be declared, by reason."""
+        ids: dict[tuple[str, str | None, str], list[str]] = defaultdict(list)
+        for address, reason in self._refused.items():
+            ids[address.kind, address.project, reason].append(objects[address].id)
+        return [LeftOut(*key, tuple(several)) for key, several in ids.items()]
 
     def _ids(self, objects: Mapping[Address, LiveObject]) -> dict[str, Address]:
         """The addresses that references can name, by id."""

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from reconciler.export.resource import ExportedResource
 from reconciler.model.address import Address
 from reconciler.model.comparing import comparable, same
-from reconciler.model.kind import Field, Kind, Readable
+from reconciler.model.kind import Field, Kind, Mutability, Readable
 from reconciler.model.resource import LiveObject
 from reconciler.model.types import (
     SERVER_CHOSEN,
@@ -34,7 +34,7 @@ from reconciler.model.types import (
     Text,
     Type,
 )
-from reconciler.model.values import MAP, FileSet, Member, Reference, Template
+from reconciler.model.values import MAP, FileSet, Member, Reference, Spec, Template
 
 _ID = re.compile(
     r"(?:proj|asst|vs|file|user|group|role|key|agent|vault|cred|skill|cntr|eval|batch|ftjob|cert"
@@ -56,6 +56,10 @@ class Known(Struct, frozen=True):
     """The addresses of exported objects by their own id, where the id names one object alone."""
     secret_in: Callable[[str], str] = lambda _: ""
     """Names the credential that a text contains; empty for none."""
+    usual: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """By kind and field: what the API chose for most objects, where it chooses at creation."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What people call objects that are not exported, by id: the names of files."""
 
 
 class _Notes(Struct):
@@ -65,8 +69,13 @@ class _Notes(Struct):
     secrets: list[str] = field(default_factory=list)
 
 
-def resource_of(live: LiveObject, address: Address, known: Known) -> ExportedResource:
-    """The declaration of an object. Raises Unexportable."""
+def resource_of(
+    live: LiveObject, address: Address, known: Known, *, norm: Spec | None = None
+) -> ExportedResource:
+    """The declaration of an object, without optional values that are those of `norm`.
+
+    Raises Unexportable.
+    """
     kind = live.kind
     spec: dict[str, Any] = {}
     comments: dict[str, str] = {}
@@ -75,9 +84,11 @@ def resource_of(live: LiveObject, address: Address, known: Known) -> ExportedRes
     for declared in kind.fields:
         if declared.name not in values or declared.name in shape:
             continue
+        if _is_usual(declared, values[declared.name], kind, known, norm or {}):
+            continue
         notes = _Notes()
         value = _with_references(values[declared.name], live, known, notes)
-        about = _comment(notes)
+        about = "" if isinstance(declared.type, FileSetType) else _comment(notes, known)
         if notes.secrets:
             if declared.required:
                 raise Unexportable(f"{declared.name} contains {notes.secrets[0]}")
@@ -86,6 +97,9 @@ def resource_of(live: LiveObject, address: Address, known: Known) -> ExportedRes
         spec[declared.name] = value
         if about:
             comments[declared.name] = about
+    for declared in kind.fields:
+        if kind.shows_key is None and isinstance(declared.type, KeySinkType) and declared.required:
+            spec[declared.name], comments[declared.name] = _undelivered(declared.name, address)
     _require_all(kind, spec, live)
     hidden = list(_hidden(kind, live))
     if hidden:
@@ -95,13 +109,15 @@ def resource_of(live: LiveObject, address: Address, known: Known) -> ExportedRes
     )
 
 
-def unsettable(live: LiveObject) -> str:
-    """Why no manifest can describe an object; empty if one can."""
-    try:
-        resource_of(live, Address(live.kind.name, "x", live.project), Known({}))
-    except Unexportable as error:
-        return str(error)
-    return ""
+def _undelivered(name: str, address: Address) -> tuple[dict[str, Any], str]:
+    """A destination for a secret that was shown to somebody else, and what to say of it."""
+    file = "-".join(filter(None, (address.project, address.name)))
+    about = (
+        f"The API shows the {name.replace('_', ' ')} once, at creation, and nothing was written to "
+        f"this file. `reconciler apply --replace {address}` makes another object, with a new "
+        "secret, and writes that."
+    )
+    return {"write_to": {"file": f"secrets/{file}.key"}}, about
 
 
 # --- values
@@ -128,6 +144,21 @@ def _is_default(declared: Field, value: Any) -> bool:
     if declared.required or declared.default is SERVER_CHOSEN:
         return False
     return same(*comparable(declared.type, value, declared.default))
+
+
+def is_chosen_by_api(declared: Field) -> bool:
+    """Whether the API chooses the value at creation and nobody can change it later."""
+    is_free = not declared.required and declared.default is SERVER_CHOSEN
+    is_choice = isinstance(declared.type, Text) and bool(declared.type.choices)
+    return is_free and is_choice and declared.mutability is not Mutability.IN_PLACE
+
+
+def _is_usual(declared: Field, value: Any, kind: Kind, known: Known, norm: Spec) -> bool:
+    """Whether a value is the one that the API gave most others."""
+    if declared.required or declared.name in kind.natural_key:
+        return False
+    usual = known.usual.get((kind.name, declared.name), norm.get(declared.name))
+    return usual is not None and same(*comparable(declared.type, value, usual))
 
 
 def settable(type_: Type, value: Any) -> Any:
@@ -262,12 +293,17 @@ def _composed(text: str, live: LiveObject, known: Known) -> Template | None:
 # --- comments
 
 
-def _comment(notes: _Notes) -> str:
-    ids = list(dict.fromkeys(notes.unknown_ids))
+def _comment(notes: _Notes, known: Known) -> str:
+    ids = [_with_name(id, known) for id in dict.fromkeys(notes.unknown_ids)]
     if not ids:
         return ""
     shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     return f"Not exported, so by id: {shown}"
+
+
+def _with_name(id: str, known: Known) -> str:
+    name = known.names.get(id)
+    return f"{id} ({name})" if name else id
 
 
 def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
