@@ -26,6 +26,7 @@ from reconciler.app.export_choice import (
     configuration_kinds,
     key_comments,
     key_of,
+    kinds_left_out,
     project_names,
     usual_values,
 )
@@ -228,7 +229,7 @@ class _Export:
         kinds = request.kinds or configuration_kinds()
         chooser = Chooser(reading, kinds, all_limits=request.all_limits)
         chosen = list(chooser.chosen())
-        result.rules = chooser.rules
+        result.rules = chooser.rules + ([] if request.kinds else kinds_left_out())
         self._norms = chooser.norms
         self._key_comments = key_comments(reading)
         self._file_names = {

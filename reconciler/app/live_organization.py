@@ -5,7 +5,7 @@ A list that is refused is noted and the rest goes on: other projects and kinds a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -13,7 +13,7 @@ from reconciler.app.session import Session
 from reconciler.engine.binding.natural_keys import is_gone
 from reconciler.engine.refresh.reader import Reader
 from reconciler.engine.scope import LiveState, Scope
-from reconciler.errors import ApiError, CredentialError, RetiredError, UsageError
+from reconciler.errors import CredentialError, RetiredError, UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.kind import Kind, Readable, ScopeType, TerminalState
 from reconciler.model.resource import LiveObject
@@ -28,6 +28,7 @@ _PARENTS: Mapping[str, tuple[str, ...]] = {
 }
 """By the field that names a parent: the kinds of the parent in the organization and in a project."""
 
+_OF_A_KEY = "files, stores, agents and the other objects that take a key of the project"
 _ASSIGNED = "RoleAssignment"
 _ROLE = "Role"
 
@@ -39,7 +40,7 @@ class Unread(Struct, frozen=True):
     project: str | None
     reason: str
     is_expected: bool = False
-    """Whether nothing was missed: the server has no such objects at all."""
+    """Whether it was not asked for: the server has no such objects, or no key for them is set."""
 
 
 class Wanted(Struct, frozen=True):
@@ -79,7 +80,8 @@ NameProjects = Callable[[Sequence[LiveObject]], Mapping[str, str]]
 def read_organization(session: Session, wanted: Wanted, name_projects: NameProjects) -> Reading:
     """Read all objects of the wanted kinds and projects. Sends nothing but GET requests.
 
-    Raises ApiError where projects cannot be read at all, and UsageError for an unknown project.
+    Raises ApiError where projects cannot be read at all, CredentialError without any key, and
+    UsageError for an unknown project.
     """
     return _OrganizationReader(session, wanted, name_projects).read()
 
@@ -91,9 +93,12 @@ class _OrganizationReader:
         self._name_projects = name_projects
         self._reader = Reader(session.provider, KINDS, parallelism=session.parallelism, pages={})
         self._reading = Reading(self._reader.state)
-        self._has_admin_key = _has_key(lambda: session.keys.admin())
+        self._has_admin_key = _has_key(session.keys.admin)
+        self._has_default_key = session.keys.has_project(None)
 
     def read(self) -> Reading:
+        if not self._has_admin_key and not self._has_default_key:
+            self._require_any_key()
         self._read_projects()
         self._read_lists(list(self._outer_scopes()))
         self._read_lists(list(self._nested_scopes()))
@@ -101,11 +106,20 @@ class _OrganizationReader:
         self._note_failures()
         return self._reading
 
+    def _require_any_key(self) -> None:
+        keys = self._session.keys
+        if not any(keys.has_project(name) for name in self._session.stack.credentials.projects):
+            raise CredentialError(
+                "No key is set, so nothing can be read.",
+                hint="Set OPENAI_ADMIN_KEY for the organization, and OPENAI_API_KEY for the objects "
+                "of a project.",
+            )
+
     def _read_projects(self) -> None:
         kind = next(kind for kind in KINDS.values() if kind.defines_project)
         if not self._has_admin_key:
             reason = "no admin key is set (OPENAI_ADMIN_KEY)"
-            self._reading.unread.append(Unread("everything of the organization", None, reason))
+            self._note("everything of the organization", None, reason, is_expected=True)
             return
         scope = Scope(kind.name, None)
         self._reader.read_lists([scope])
@@ -165,7 +179,7 @@ class _OrganizationReader:
     def _keyed_scopes(self, kind: Kind) -> Iterator[Scope]:
         """The projects with a key of their own, and that of the default key."""
         keys = self._session.keys
-        if self._wanted.wants_project(None) and _has_key(lambda: keys.for_project(None)):
+        if self._wanted.wants_project(None) and self._has_default_key:
             yield Scope(kind.name, None)
         for name in self._session.stack.credentials.projects:
             is_wanted = name in self._reading.projects and self._wanted.wants_project(name)
@@ -235,22 +249,40 @@ class _OrganizationReader:
         for scope, error in self._reading.live.failed.items():
             is_retired = isinstance(error, RetiredError)
             reason = str(error).split("\n")[0]
-            self._reading.unread.append(Unread(scope.kind, scope.project, reason, is_retired))
+            self._note(scope.kind, scope.project, reason, is_expected=is_retired)
         for (scope, id), error in self._reading.live.failed_objects.items():
-            reason = f"{id}: {error}"
-            self._reading.unread.append(Unread(scope.kind, scope.project, reason))
+            self._note(scope.kind, scope.project, f"{id}: {error}")
         self._note_missing_keys()
 
     def _note_missing_keys(self) -> None:
         """Note the projects whose objects take a key of the project that is not set."""
-        keys = self._session.keys
-        keyed = [kind for kind in self._kinds() if kind.scope is ScopeType.PROJECT_KEY]
-        if not keyed:
+        keys, credentials = self._session.keys, self._session.stack.credentials
+        if not any(kind.scope is ScopeType.PROJECT_KEY for kind in self._kinds()):
             return
-        for name in self._session.stack.credentials.projects:
+        for name in credentials.projects:
             if self._wanted.wants_project(name) and not keys.has_project(name):
                 reason = f"credentials.projects.{name} has no value"
-                self._reading.unread.append(Unread("objects of the project's key", name, reason))
+                self._note(_OF_A_KEY, name, reason)
+        if self._wanted.wants_project(None) and not self._has_default_key:
+            reason = "no API key is set (OPENAI_API_KEY)"
+            self._note(f"{_OF_A_KEY} of the default key", None, reason, is_expected=True)
+        without = [
+            name
+            for name in self._reading.projects
+            if name not in credentials.projects and self._wanted.wants_project(name)
+        ]
+        if len(without) > 1 or self._wanted.projects:
+            shown = ", ".join(without[:5]) + (", …" if len(without) > 5 else "")
+            reason = (
+                f"{len(without)} projects have no key of their own in credentials.projects "
+                f"({shown}), so only what OPENAI_API_KEY shows was read"
+            )
+            self._note(_OF_A_KEY, None, reason, is_expected=True)
+
+    def _note(
+        self, what: str, project: str | None, reason: str, *, is_expected: bool = False
+    ) -> None:
+        self._reading.unread.append(Unread(what, project, reason, is_expected))
 
 
 def _has_key(key: Callable[[], object]) -> bool:
@@ -259,13 +291,3 @@ def _has_key(key: Callable[[], object]) -> bool:
     except CredentialError:
         return False
     return True
-
-
-def unreadable(reading: Reading) -> Collection[Unread]:
-    """What was missed."""
-    return [one for one in reading.unread if not one.is_expected]
-
-
-def is_refused(error: Exception) -> bool:
-    """Whether an error says something about one list alone."""
-    return isinstance(error, ApiError) and error.status is not None

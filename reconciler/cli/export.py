@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from reconciler.cli.session import CommandSession
 from reconciler.errors import UsageError
 from reconciler.export.files import Layout
 from reconciler.manifests.configuration import STACK_FILES
+from reconciler.model.change import Change
 from reconciler.render.values import count
 
 
@@ -92,19 +94,20 @@ def command(
     )
     with CommandSession(options) as session:
         check_request(session, request)
-        made = _write_stack_file(session.settings.root, out, stack)
+        folder, made = session.settings.root / out, _write_stack_file(session, out, stack)
         try:
             result = export(session, request)
         except BaseException:
-            if made is not None and not (session.settings.root / out).exists():
+            if made is not None and not folder.exists():
                 made.unlink(missing_ok=True)
             raise
         _report(result, request)
     return 0 if not result.differing and result.is_complete else 13
 
 
-def _write_stack_file(root: Path, out: Path, name: str | None) -> Path | None:
+def _write_stack_file(session: CommandSession, out: Path, name: str | None) -> Path | None:
     """Write a stack file if there is none; its path if one was written."""
+    root = session.settings.root
     present = next((file for file in STACK_FILES if (root / file).exists()), None)
     if present is not None:
         if name is not None:
@@ -132,17 +135,46 @@ def _report(result: ExportResult, request: ExportRequest) -> None:
     )
     if result.bound:
         click.echo(f"Bound {count(result.bound, 'object')} in the state.")
-    for rule in result.rules:
-        talk(f"Rule: {rule}")
-    for left in result.left_out:
-        where = f" in {left.project}" if left.project else ""
-        ids = ", ".join(left.ids[:3]) + (", …" if len(left.ids) > 3 else "")
-        talk(f"Left out: {len(left.ids)} {left.kind}{where} ({ids}): {left.reason}")
-    for unread in result.unread:
-        where = f" in {unread.project}" if unread.project else ""
-        talk(f"Not read: {unread.kind}{where}: {unread.reason}")
-    for name in result.stale_files:
-        talk(f"Not of this export: {request.out}/{name}")
+    for sentence in _remarks(result):
+        talk(sentence)
+    if result.stale_files:
+        names = ", ".join(f"{request.out}/{name}" for name in result.stale_files[:10])
+        talk(f"Not of this export: {names}")
     for change in result.differing:
-        fields = ", ".join(change.field_names)
-        talk(f"Differs: {change.address}: {change.action.value} {fields} ({change.reason.value})")
+        talk(_difference(change))
+    click.echo(_verdict(result))
+
+
+def _remarks(result: ExportResult) -> Iterator[str]:
+    """A sentence for each rule, and for everything that is not in the manifests."""
+    yield from (f"Rule: {rule}" for rule in result.rules)
+    if result.archived:
+        yield f"Left out: {count(result.archived, 'archived project')}, with all that is in them."
+    for left in result.left_out:
+        ids = ", ".join(left.ids[:3]) + (", …" if len(left.ids) > 3 else "")
+        yield f"Left out: {len(left.ids)} {left.kind}{_place(left.project)} ({ids}): {left.reason}"
+    for unread in result.unread:
+        yield f"Not read: {unread.kind}{_place(unread.project)}: {unread.reason}"
+
+
+def _place(project: str | None) -> str:
+    return f" in {project}" if project else ""
+
+
+def _difference(change: Change) -> str:
+    """What a plan of the manifests would do to an object, and why."""
+    fields = ", ".join(change.field_names)
+    what = f"{change.action.value} {fields}".rstrip()
+    reason = "it has an error" if change.blocked else change.reason.value
+    return f"Differs: {change.address}: {what} ({reason})"
+
+
+def _verdict(result: ExportResult) -> str:
+    if result.differing:
+        differing = count(len(result.differing), "object")
+        return f"The plan of these manifests is not empty: {differing} differ."
+    marks = ""
+    if result.unmarked:
+        what = count(result.unmarked, "object")
+        marks = f" The first apply writes the stack's mark into the metadata of {what}."
+    return f"The plan of these manifests changes nothing.{marks}"

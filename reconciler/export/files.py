@@ -21,7 +21,7 @@ from reconciler.export import yaml_text
 from reconciler.export.naming import kebab
 from reconciler.export.resource import ExportedResource
 from reconciler.export.yaml_text import Commented, Raw
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, ScopeType
 from reconciler.model.types import Either, ListOf, MapOf, Object, Tagged, Type
 from reconciler.model.values import FileSet, Member, Reference, Spec, Template
 
@@ -30,6 +30,9 @@ PROMPTS = "prompts"
 
 ORGANIZATION = "organization"
 """The folder of what is in no project, in the layout `project`."""
+
+DEFAULT_KEY = "default-key"
+"""The folder of what is in the project of the default key, which manifests do not name."""
 
 LONG_TEXT_LINES = 5
 LONG_TEXT_CHARACTERS = 600
@@ -181,7 +184,7 @@ class _Folders:
     def of(self, project: str) -> str:
         """The folder of a project."""
         name = project
-        reserved = {ORGANIZATION, PROMPTS, *_SKIPPED_FOLDERS}
+        reserved = {ORGANIZATION, DEFAULT_KEY, PROMPTS, *_SKIPPED_FOLDERS}
         while name.casefold() in reserved or self._taken.get(name.casefold(), project) != project:
             name = f"{name}-project"
         self._taken[name.casefold()] = project
@@ -202,7 +205,8 @@ def _stem(document: Document, layout: Layout, folders: _Folders) -> str:
         project = document.project
     if project is not None:
         return f"{folders.of(project)}/{file}"
-    return f"{ORGANIZATION}/{file}"
+    is_keyed = document.kind.scope is ScopeType.PROJECT_KEY
+    return f"{DEFAULT_KEY if is_keyed else ORGANIZATION}/{file}"
 
 
 def _plural(word: str) -> str:
