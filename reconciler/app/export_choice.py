@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -65,8 +65,17 @@ def key_of(live: LiveObject) -> ObjectKey:
 class Chooser:
     """Chooses among everything that was read, of the `kinds` that are wanted."""
 
-    def __init__(self, reading: Reading, kinds: Collection[str], *, all_limits: bool) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        kinds: Collection[str],
+        *,
+        all_limits: bool,
+        is_foreign: Callable[[str | None], bool] = lambda _: False,
+    ) -> None:
+        """`is_foreign` tells whether a mark is that of another stack."""
         self._reading = reading
+        self._is_foreign = is_foreign
         self._kinds = frozenset(kinds)
         self._all_limits = all_limits
         self.norms: dict[ObjectKey, Mapping[str, Any]] = {}
@@ -105,6 +114,9 @@ class Chooser:
         kind = live.kind
         if kind.terminal_state(live.attributes) is not None:
             return f"its status is {live.attributes.get('status', 'ended')}"
+        if self._is_foreign(live.mark) and kind.job is None:
+            owner = str(live.mark).rpartition("/")[0].partition("/")[0]
+            return f"the stack {owner} manages it, as the mark in its metadata says"
         if kind.name in _KEYS:
             return "a key is shown only once, when it is created"
         if live.attributes.get("predefined_role") is True:

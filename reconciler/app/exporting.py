@@ -6,7 +6,6 @@ Nothing is written to the API. The plan that proves the result is made offline, 
 from __future__ import annotations
 
 import re
-import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -100,7 +99,6 @@ class ExportResult(Struct):
     bound: int = 0
     plan: Plan | None = None
     calls: int = 0
-    seconds: float = 0.0
 
     @property
     def differing(self) -> list[Change]:
@@ -168,7 +166,7 @@ class _Export:
         self._file_names: Mapping[str, str] = {}
 
     def run(self) -> ExportResult:
-        started, session = time.monotonic(), self._session
+        session = self._session
         reading = self._read()
         result = self._result
         result.unread = reading.unread
@@ -177,13 +175,14 @@ class _Export:
         self._ambiguous = ambiguous(reading, objects)
         configuration = self._written(objects)
         result.left_out += self._refused_objects(objects)
+        result.calls = session.client.calls
+        if configuration is None:
+            return result
         plan = self._plan(configuration, reading, adopt=True)
         if not self._request.adopt_in_manifests:
             self._bind(plan)
             plan = self._plan(configuration, reading, adopt=False)
         result.plan = plan
-        result.calls = session.client.calls
-        result.seconds = time.monotonic() - started
         return result
 
     # Reading
@@ -227,7 +226,12 @@ class _Export:
     def _chosen(self, reading: Reading) -> dict[Address, LiveObject]:
         request, result = self._request, self._result
         kinds = request.kinds or configuration_kinds()
-        chooser = Chooser(reading, kinds, all_limits=request.all_limits)
+        chooser = Chooser(
+            reading,
+            kinds,
+            all_limits=request.all_limits,
+            is_foreign=self._session.ownership.is_foreign,
+        )
         chosen = list(chooser.chosen())
         result.rules = chooser.rules + ([] if request.kinds else kinds_left_out())
         self._norms = chooser.norms
@@ -289,11 +293,16 @@ class _Export:
 
     # Writing
 
-    def _written(self, objects: Mapping[Address, LiveObject]) -> Configuration:
-        """Write the manifests and load them. What cannot be declared after all is left out."""
+    def _written(self, objects: Mapping[Address, LiveObject]) -> Configuration | None:
+        """Write the manifests and load them; None if there is nothing to write.
+
+        What cannot be declared after all is left out.
+        """
         problems: ConfigurationError | None = None
         for _ in range(_ROUNDS):
             self._write(objects)
+            if not self._result.files:
+                return None
             try:
                 return load_configuration(self._session.settings, KINDS, RULE_KINDS)
             except ConfigurationError as error:

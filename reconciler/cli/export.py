@@ -170,6 +170,8 @@ def _difference(change: Change) -> str:
 
 
 def _verdict(result: ExportResult) -> str:
+    if not result.resources:
+        return "There is nothing to export."
     if result.differing:
         differing = count(len(result.differing), "object")
         return f"The plan of these manifests is not empty: {differing} differ."

@@ -128,7 +128,7 @@ def _values(live: LiveObject) -> Iterator[tuple[str, Any]]:
     for declared in live.kind.fields:
         if isinstance(declared.type, FileSetType):
             members = live.own_calls.get(declared.name)
-            if isinstance(members, FileSet) and members.members:
+            if isinstance(members, FileSet) and members.members and not _has_uploads(members):
                 yield declared.name, _attached(members, declared.type)
             continue
         if declared.has_own_calls or declared.client_only or declared.readable is Readable.NEVER:
@@ -230,6 +230,11 @@ def _is_default_part(part: Property, value: Any) -> bool:
     return is_empty or same(left, right)
 
 
+def _has_uploads(members: FileSet) -> bool:
+    """Whether a stack of ours keeps the collection in step with a folder."""
+    return any(member.content is not None for member in members.members)
+
+
 def _attached(members: FileSet, type_: FileSetType) -> list[dict[str, Any]]:
     """Members by the id of their file, since the API does not give back their content."""
     return [_attached_member(member, type_) for member in members.members if member.file_id]
@@ -309,7 +314,13 @@ def _with_name(id: str, known: Known) -> str:
 def _hidden(kind: Kind, live: LiveObject) -> Iterator[str]:
     """Sentences about what the API does not show."""
     for declared in kind.fields:
-        if isinstance(declared.type, FileSetType) and live.own_calls.get(declared.name):
+        members = live.own_calls.get(declared.name)
+        if isinstance(members, FileSet) and _has_uploads(members):
+            yield (
+                f"{declared.name} is left out: another stack uploads these files from a folder. "
+                "Name the folder with `path` to manage them here."
+            )
+        elif isinstance(members, FileSet) and members.members:
             yield (
                 "The API does not give back the content of these files, so they are attached by "
                 "id. To keep the store in step with a folder, name the folder with `path`."
@@ -355,5 +366,28 @@ def _require_all(kind: Kind, spec: Mapping[str, Any], live: LiveObject) -> None:
             f"{declared.name} is {live.value(declared.name)!r}, which cannot be declared"
         )
     for declared in kind.fields:
-        if declared.takes_secrets and declared.required:
+        if needs_secret(declared.type, spec.get(declared.name)):
             raise Unexportable("it holds secrets, which the API does not show")
+
+
+def needs_secret(type_: Type, value: Any) -> bool:
+    """Whether a value is incomplete without a secret, which no answer contains."""
+    match type_:
+        case Object() if isinstance(value, MAP):
+            return any(_lacks_secret(part, value) for part in type_.properties)
+        case Tagged() if isinstance(value, MAP):
+            variant = type_.variants.get(str(value.get(type_.tag)), Object(()))
+            return needs_secret(variant, value)
+        case ListOf(item=inner) if isinstance(value, list):
+            return any(needs_secret(inner, element) for element in value)
+        case MapOf(value=inner) if isinstance(value, MAP):
+            return any(needs_secret(inner, element) for element in value.values())
+        case Either(other=inner):
+            return needs_secret(inner, value)
+    return False
+
+
+def _lacks_secret(part: Property, value: Mapping[str, Any]) -> bool:
+    if isinstance(part.type, SecretValueType):
+        return part.required
+    return needs_secret(part.type, value.get(part.name))
