@@ -45,6 +45,7 @@ from reconciler.engine.refresh.collect import collect
 from reconciler.engine.refresh.replayed import ReplayingReader
 from reconciler.errors import ConfigurationError, UsageError
 from reconciler.export.files import Layout, check_folder, document_of, files_of, write_files
+from reconciler.export.fold import folded
 from reconciler.export.naming import ObjectKey, slug
 from reconciler.export.references import rings
 from reconciler.export.resource import ExportedResource
@@ -331,6 +332,8 @@ class _Export:
             )
             for resource in resources
         ]
+        if request.fold:
+            documents = folded(documents)
         files = files_of(documents, layout=request.layout, prefix=self._prefix, header=HEADER)
         for name in result.files.keys() - files.keys():
             (self._folder / name).unlink(missing_ok=True)  # of an earlier round

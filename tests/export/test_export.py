@@ -24,7 +24,7 @@ def texts(workspace: Workspace, folder: str = "manifests") -> dict[str, bytes]:
 
 def everything(workspace: Workspace, folder: str = "manifests") -> str:
     """All files of an export as one text."""
-    return "\n".join(text.decode() for text in texts(workspace, folder).values())
+    return "\n---\n".join(text.decode() for text in texts(workspace, folder).values())
 
 
 def counts(plan: Finished) -> str:
@@ -318,3 +318,50 @@ def test_a_stack_file_that_is_there_stays(folder: Workspace) -> None:
     folder.write({"reconciler.yaml": text})
     folder.run("export", "--kind", "Group", expect=0)
     assert (folder.folder / "reconciler.yaml").read_text() == text
+
+
+FOLD = ("--fold", "--kind", "RateLimit", "--kind", "SpendLimit")
+
+
+@pytest.fixture
+def alike(organization: Api) -> list[str]:
+    """The projects that have the same limits, changed by hand."""
+    projects = [organization.ids[key] for key in ("search", "search2", "umlaut", "japan")]
+    for id in projects[:3]:
+        path = f"/organization/projects/{id}"
+        limits = organization.admin("GET", f"{path}/rate_limits?limit=1000")["data"]
+        mini = next(row["id"] for row in limits if row["model"] == "gpt-4.1-mini")
+        organization.admin("POST", f"{path}/rate_limits/{mini}", max_requests_per_1_minute=5)
+        organization.admin("POST", f"{path}/spend_limit", threshold_amount=5000, currency="USD",
+                           interval="month")  # fmt: skip
+    path = f"/organization/projects/{projects[3]}"
+    organization.admin("POST", f"{path}/spend_limit", threshold_amount=1, currency="USD",
+                       interval="month")  # fmt: skip
+    return projects
+
+
+@pytest.mark.usefixtures("alike")
+@pytest.mark.parametrize("extra", [(), ("--adopt-in-manifests",)])
+def test_what_repeats_across_projects_is_folded(folder: Workspace, extra: tuple[str, ...]) -> None:
+    folder.run("export", *FOLD, "--all-limits", *extra, expect=0)
+    limits = texts(folder)["shared/spend-limits.yaml"].decode()
+    assert limits.count("kind: SpendLimit") == 1
+    assert 'metadata: {name: "${each.key}", project: "${each.key}"}' in limits
+    assert changes_nothing(folder.run("plan"))
+
+
+@pytest.mark.usefixtures("alike")
+def test_what_differs_is_not_folded(folder: Workspace) -> None:
+    folder.run("export", *FOLD, expect=0)
+    single = [text for name, text in texts(folder).items() if name.startswith("project-")]
+    assert any(
+        b"threshold_amount: 1\n" in text or b"threshold_amount: 1}" in text for text in single
+    )
+
+
+@pytest.mark.usefixtures("alike")
+def test_a_second_folded_export_changes_no_byte(folder: Workspace) -> None:
+    folder.run("export", *FOLD, expect=0)
+    before = texts(folder)
+    folder.run("export", *FOLD, "--force", expect=0)
+    assert texts(folder) == before
