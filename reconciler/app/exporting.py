@@ -57,7 +57,7 @@ from reconciler.model.address import Address
 from reconciler.model.change import Action, Change, Plan
 from reconciler.model.diagnostic import Diagnostic, Severity, nearest
 from reconciler.model.resource import LiveObject, Record, Resource
-from reconciler.model.values import Spec
+from reconciler.model.values import Spec, references_in
 from reconciler.rules import RULE_KINDS
 
 HEADER = "Written by `reconciler export`. Edit freely."
@@ -346,22 +346,35 @@ class _Export:
 
     def _resources(self, objects: Mapping[Address, LiveObject]) -> list[ExportedResource]:
         """The declarations of the objects that have one; notes the rest as left out."""
-        kept: dict[Address, LiveObject] = {}
-        for address, live in objects.items():
-            if address in self._refused:
-                continue
-            try:
-                resource_of(live, address, Known({}, credential_in))
-            except Unexportable as error:
-                self._refused[address] = str(error)
-                continue
-            kept[address] = live
-        known = Known(self._ids(kept), credential_in, usual_values(kept.values()), self._file_names)
-        made = {address: self._resource(live, address, known) for address, live in kept.items()}
+        kept = {at: live for at, live in objects.items() if at not in self._refused}
+        known = self._known(kept)
+        made = self._made(kept, known)
+        refused = {at for at in kept if at not in made}
+        if refused:
+            # What refers to them has to name them by id.
+            known = self._known({at: live for at, live in kept.items() if at in made})
+            again = {at: kept[at] for at, one in made.items() if _refers_to(one, refused)}
+            made |= self._made(again, known)
         for address, target in rings(made):
             ids = {id: at for id, at in known.ids.items() if at not in target}
             made[address] = self._resource(kept[address], address, replace(known, ids=ids))
         return list(made.values())
+
+    def _known(self, objects: Mapping[Address, LiveObject]) -> Known:
+        usual = usual_values(objects.values())
+        return Known(self._ids(objects), credential_in, usual, self._file_names)
+
+    def _made(
+        self, objects: Mapping[Address, LiveObject], known: Known
+    ) -> dict[Address, ExportedResource]:
+        """The declarations of the objects that can have one. Notes why the others cannot."""
+        made = {}
+        for address, live in objects.items():
+            try:
+                made[address] = self._resource(live, address, known)
+            except Unexportable as error:
+                self._refused[address] = str(error)
+        return made
 
     def _resource(self, live: LiveObject, address: Address, known: Known) -> ExportedResource:
         resource = resource_of(live, address, known, norm=self._norms.get(key_of(live)))
@@ -425,14 +438,14 @@ class _Export:
     def _bind(self, plan: Plan) -> None:
         session, store = self._session, self._session.store
         written = {resource.address for resource in self._result.resources}
+        known = store.records()
         records: list[Record] = []
         for change in plan.changes:
-            is_bound = change.address in store.records()
+            is_bound = change.address in known
             if change.address in written and change.id and not change.blocked and not is_bound:
                 records.append(imported_record(KINDS[change.address.kind], change))
         record_origin(session)
-        for record in records:
-            store.put(record)
+        store.put_all(records)
         self._result.bound = len(records)
 
 
@@ -441,6 +454,10 @@ def _adopting(resource: Resource, ids: Mapping[Address, str]) -> Resource:
     if id is None:
         return resource
     return replace(resource, lifecycle=replace(resource.lifecycle, adopt=id))
+
+
+def _refers_to(resource: ExportedResource, addresses: Collection[Address]) -> bool:
+    return any(reference.address in addresses for reference in references_in(resource.spec))
 
 
 def _has_own_id(kind: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -186,6 +186,12 @@ class StateStore:
         """Insert or replace a record; one that is there already just so changes nothing."""
         with self._database.write() as connection:
             resources.put(connection, record)
+
+    def put_all(self, records: Iterable[Record]) -> None:
+        """As `put`, for many records in one transaction."""
+        with self._database.write() as connection:
+            for record in records:
+                resources.put(connection, record)
 
     def put_unchanged(self, record: Record, run_id: int, image: PreImage | None) -> None:
         """Put a record for which nothing was called, with what the run has to undo of it, in one
