@@ -101,6 +101,8 @@ class Session:
         """How many seconds to wait for another run that holds the lock."""
         self.is_offline = False
         """Whether nothing may be asked over the network, a shared state included."""
+        self.needs_manifests = True
+        """Whether a folder without any manifest is an error. A missing file must not read as "delete everything"."""
         self.server_clock = ServerClock()
         self.parsed = ParsedFiles()
         """The manifests that were read, for the state to cache."""
@@ -129,6 +131,7 @@ class Session:
                 parsed=self._parsed_files,
                 remembered=lambda stack: remembered(lambda: self._open_store(stack)),
                 whole=False,
+                needs_manifests=self.needs_manifests,
             )
         return self._configuration
 

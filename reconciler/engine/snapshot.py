@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from reconciler.engine.binding.leftovers import Leftovers
 from reconciler.engine.binding.matcher import Binding
 from reconciler.engine.inputs import PlanInputs
+from reconciler.engine.overview import Overview
 from reconciler.engine.scope import LiveState, Scope
 from reconciler.engine.selection import Selection
 from reconciler.model.address import Address
@@ -60,8 +61,8 @@ class Snapshot(Struct, frozen=True, dict=True):
     """What interrupted runs left behind, and objects with a copied mark."""
     retention_matches: Sequence[RetentionMatch] = ()
     """What retention rules remove, except objects that a collection holds."""
-    unmanaged: Sequence[LiveObject] = ()
-    """Objects that neither a manifest nor the state knows, where the caller asked for them."""
+    overview: Overview = Overview()
+    """Every object that was read, and the lists that were not, where the caller asked for unmanaged objects."""
     missing_projects: frozenset[str] = frozenset()
     """Declared or recorded projects that do not exist, so that nothing in them can exist."""
     search_failed: bool = False

@@ -31,7 +31,8 @@ Result = TypeVar("Result")
 class Reader:
     """Reads through a provider, several scopes at a time, into a LiveState.
 
-    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`.
+    `revoked` are projects whose key no longer works. `pages` is as in `PlanInputs`. With `survey`, a list that
+    cannot be read is noted as unread, and neither counts as empty nor raises anything.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Reader:
         *,
         parallelism: int,
         pages: Mapping[Scope, int],
+        survey: bool = False,
     ) -> None:
         self.provider = provider
+        self.survey = survey
         self._pages = pages
         self.state = LiveState(kinds)
         self.revoked: set[str] = set()
@@ -66,7 +69,7 @@ class Reader:
         other lists are still to come; `on_wait` runs while answers are awaited. `fresh` bypasses a cache.
         """
         state = self.state
-        known = (state.listed, state.failed, state.unsearched)
+        known = (state.listed, state.failed, state.unsearched, state.unread)
         wanted = [
             scope for scope in dict.fromkeys(scopes) if not any(scope in seen for seen in known)
         ]
@@ -103,7 +106,7 @@ class Reader:
                 objects_of[scope] += objects
                 inside += further
             for scope, objects in objects_of.items():
-                if scope not in self.state.failed:
+                if scope not in self.state.failed and scope not in self.state.unread:
                     self.state.list(scope, objects)
             for live in filter(None, (read.result() for read in inside)):
                 self.state.put(live)
@@ -207,6 +210,9 @@ class Reader:
                 is_optional=optional,
             )
         except (ApiError, CredentialError) as error:
+            if self.survey and (is_refusal(error) or isinstance(error, CredentialError)):
+                self.state.unread[scope] = error
+                return ()
             if optional:
                 self.state.unsearched[scope] = error
                 return ()
