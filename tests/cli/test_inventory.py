@@ -30,6 +30,8 @@ def post(workspace: Workspace, path: str, *, admin: bool = False, **body: Any) -
     headers = {"Authorization": f"Bearer {key}"}
     if project:
         headers["OpenAI-Project"] = project
+    if body.pop("beta", False):
+        headers["OpenAI-Beta"] = "assistants=v2"
     if "files" in body:
         answer = httpx.post(
             workspace.emulator.base_url + path,
