@@ -27,9 +27,9 @@ from reconciler.render.values import count
 def command(options: GlobalOptions, addresses: tuple[str, ...], everything: bool, yes: bool) -> int:
     """Write what somebody changed by hand into the manifests.
 
-    Each live value is written where its field stands: in the document, in an entry of for_each, in a
-    variable of the stack file, or in a file that an expression names. Everything else in the files
-    stays as it is. Shows the difference and asks before it writes. Changes nothing at the API.
+    Each live value is written where its field stands: in the document, in an entry of for_each, in
+    a variable of the stack file, or in a file that an expression names. Everything else in the
+    files stays as it is. Shows the difference and asks before it writes. Changes nothing at the API.
     """
     if everything == bool(addresses):
         raise UsageError("name the addresses to accept, or --all", hint="See `reconciler drift`.")

@@ -37,6 +37,7 @@ from reconciler.model.values import Reference
 MISSING: Any = object()
 """Stands for a field that a manifest is not to set."""
 
+_FEW = 3
 _OTHERS = "(others)"
 """Stands for users of a value that are no resources, such as other environments."""
 
@@ -89,6 +90,42 @@ class _OpenFile(Struct):
     """The identities of nodes that aliases repeat."""
 
 
+class _Sources:
+    """The files of a stack as they were read, and the nodes in them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: dict[str, _OpenFile] = {}
+
+    def open(self, name: str) -> _OpenFile:
+        """A file with its text, which is read once."""
+        if name not in self._files:
+            path = require_inside(self._root, self._root / name, name)
+            require_file(self._root, name)
+            self._files[name] = _OpenFile(path, path.read_bytes().decode("utf-8-sig"))
+        return self._files[name]
+
+    def editable(self, name: str) -> _OpenFile:
+        """A manifest with its nodes. Raises Uneditable."""
+        file = self.open(name)
+        if file.editor is None:
+            is_json = name.endswith(".json")
+            try:
+                file.roots = compose(file.text)
+            except Exception as error:
+                raise Uneditable("its file cannot be edited by position") from error
+            if is_json and len(file.roots) == 1 and file.roots[0].id == "sequence":
+                file.roots = list(file.roots[0].value)
+            file.editor = TextEditor(file.text, is_json=is_json)
+            file.repeated = _repeated(file.roots)
+        return file
+
+    def place(self, name: str, index: int) -> SourceLocation:
+        """The line and column of a character."""
+        before = self.open(name).text[:index]
+        return SourceLocation(name, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+
+
 class ManifestEditor:
     """Reads the manifests of a stack once, and collects changes to them.
 
@@ -127,11 +164,11 @@ class ManifestEditor:
         self._declared = declared
         self._instances = {one.address: one for one in instances if one.address is not None}
         self._users = _users_of(instances)
-        self._files: dict[str, _OpenFile] = {}
+        self.sources = _Sources(self._opened.files.root)
         for document in documents:
-            self._open(document.file)
+            self.sources.open(document.file)
         if self._opened.stack.file is not None:
-            self._open(self._opened.stack.file.name)
+            self.sources.open(self._opened.stack.file.name)
         self._proposals: list[_Proposal] = []
         self._refused: list[Refused] = []
 
@@ -153,10 +190,13 @@ class ManifestEditor:
     def result(self) -> tuple[list[FileChange], list[Refused], set[tuple[Address, str]]]:
         """The changes of files, what was refused, and the fields that were accepted."""
         refused, kept = list(self._refused), []
+        alike: dict[tuple[str, int], list[_Proposal]] = {}
         for proposal in self._proposals:
-            reason = self._objection(proposal)
+            alike.setdefault((proposal.file, proposal.edit.start), []).append(proposal)
+        for proposal in self._proposals:
+            reason = _objection(proposal, alike[proposal.file, proposal.edit.start])
             if reason:
-                place = self._place(proposal.file, proposal.edit.start)
+                place = self.sources.place(proposal.file, proposal.edit.start)
                 refused.append(Refused(proposal.address, proposal.path, reason, place))
             else:
                 kept.append(proposal)
@@ -164,7 +204,7 @@ class ManifestEditor:
         kept = [proposal for proposal in kept if (proposal.address, proposal.path) not in lost]
         changes = []
         for name in dict.fromkeys(proposal.file for proposal in kept):
-            file = self._files[name]
+            file = self.sources.open(name)
             own = [proposal for proposal in kept if proposal.file == name]
             try:
                 text = edited(file.text, [proposal.edit for proposal in own])
@@ -177,57 +217,11 @@ class ManifestEditor:
         written = {(proposal.address, proposal.path) for proposal in kept}
         return changes, refused, written - lost
 
-    def _objection(self, proposal: _Proposal) -> str:
-        """Why a proposal cannot stand beside the others; empty if it can."""
-        alike = [
-            other
-            for other in self._proposals
-            if other.file == proposal.file and other.edit.start == proposal.edit.start
-        ]
-        agreeing = {str(other.address) for other in alike if other.edit == proposal.edit}
-        missing = proposal.shared - agreeing
-        if _OTHERS in missing:
-            return "other environments or other parts of the stack read the same value"
-        if missing:
-            others = ", ".join(sorted(missing)[:3])
-            return f"the same text is also read by {others}{' …' if len(missing) > 3 else ''}"
-        return ""
-
-    # Files
-
-    def _open(self, name: str) -> _OpenFile:
-        if name not in self._files:
-            root = self._opened.files.root
-            path = require_inside(root, root / name, name)
-            require_file(root, name)
-            text = path.read_bytes().decode("utf-8-sig")
-            self._files[name] = _OpenFile(path, text)
-        return self._files[name]
-
-    def editable(self, name: str) -> _OpenFile:
-        """A manifest with its nodes. Raises Uneditable."""
-        file = self._open(name)
-        if file.editor is None:
-            is_json = name.endswith(".json")
-            try:
-                file.roots = compose(file.text)
-            except Exception as error:
-                raise Uneditable("its file cannot be edited by position") from error
-            if is_json and len(file.roots) == 1 and file.roots[0].id == "sequence":
-                file.roots = list(file.roots[0].value)
-            file.editor = TextEditor(file.text, is_json=is_json)
-            file.repeated = _repeated(file.roots)
-        return file
-
-    def _place(self, name: str, index: int) -> SourceLocation:
-        before = self._files[name].text[:index]
-        return SourceLocation(name, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+    # What proposals ask
 
     def place_of(self, spot: _Spot) -> SourceLocation:
         """The place of a spot."""
-        return self._place(spot.file, spot.node.start_mark.index)
-
-    # What proposals ask
+        return self.sources.place(spot.file, spot.node.start_mark.index)
 
     def evaluate(self, raw: Any, instance: Instance) -> Any:
         """The present value of something written in a document; references are ids."""
@@ -281,14 +275,14 @@ class ManifestEditor:
             users = users | {_OTHERS} if environments else users
         if _mentions(spec.get("outputs"), name):
             users = users | {_OTHERS}
-        file = self.editable(opened.document.file)
+        file = self.sources.editable(opened.document.file)
         root = _Spot(opened.document.file, file.roots[0], opened.document.value, 0, False, users)
         return self.descend(root, trail)
 
     def document_spot(self, instance: Instance) -> _Spot:
         """The root of a document."""
         document = instance.document
-        file = self.editable(document.file)
+        file = self.sources.editable(document.file)
         line = document.place.line
         column = document.place.column
         for node in file.roots:
@@ -306,7 +300,7 @@ class ManifestEditor:
 
     def child(self, spot: _Spot, part: str | int) -> _Spot:
         """The spot of one key or index. Raises Uneditable where there is none."""
-        file = self.editable(spot.file)
+        file = self.sources.editable(spot.file)
         node, in_flow = spot.node, spot.in_flow or bool(spot.node.flow_style)
         if node.id == "mapping":
             for key, value in node.value:
@@ -338,7 +332,7 @@ class ManifestEditor:
     def text_file(self, name: str) -> _OpenFile:
         """A file that an expression inserts as text."""
         self._opened.files.text(name)  # raises Problem unless manifests may read it
-        return self._open(name)
+        return self.sources.open(name)
 
 
 class _Proposals:
@@ -379,7 +373,7 @@ class _Proposals:
             self._propose(spec, edit)
 
     def _text(self, spot: _Spot) -> TextEditor:
-        editor = self._editor.editable(spot.file).editor
+        editor = self._editor.sources.editable(spot.file).editor
         if editor is None:
             raise Uneditable("its file cannot be edited")
         return editor
@@ -529,8 +523,20 @@ class _Proposals:
             self._replace(spot, f"${{{reference}}}", is_escaped=True)
 
 
+def _objection(proposal: _Proposal, alike: Sequence[_Proposal]) -> str:
+    """Why a proposal cannot stand beside those for the same place; empty if it can."""
+    agreeing = {str(other.address) for other in alike if other.edit == proposal.edit}
+    missing = proposal.shared - agreeing
+    if _OTHERS in missing:
+        return "other environments or other parts of the stack read the same value"
+    if missing:
+        more = " …" if len(missing) > _FEW else ""
+        return f"the same text is also read by {', '.join(sorted(missing)[:_FEW])}{more}"
+    return ""
+
+
 def _steps(matcher: SequenceMatcher[str]) -> Iterator[tuple[str, int, int]]:
-    """How to make one list of another: (`delete`, `change` or `insert`, index before, index after)."""
+    """How to make one list of another: `delete`, `change` or `insert`, with the index in each."""
     for kind, start, end, to, until in matcher.get_opcodes():
         if kind == "equal":
             continue

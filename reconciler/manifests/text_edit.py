@@ -1,7 +1,7 @@
 """Edits values inside the text of a YAML or JSON file.
 
-Only the characters of the values change. Comments, order, quoting and layout of everything else stay
-byte for byte, which no round trip through a parser guarantees.
+Only the characters of the values change. Comments, order, quoting and layout of everything else
+stay byte for byte, which no round trip through a parser guarantees.
 """
 
 from __future__ import annotations
@@ -44,6 +44,68 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
     return "".join([*parts, text[position:]])
 
 
+class Layout(Struct, frozen=True):
+    """Writes new values as text."""
+
+    is_json: bool
+    newline: str
+
+    def flow(self, value: Any) -> str:
+        """A value on one line."""
+        if isinstance(value, Mapping):
+            pairs = (f"{self.key(key)}: {self.flow(element)}" for key, element in value.items())
+            return "{" + ", ".join(pairs) + "}"
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(map(self.flow, value)) + "]"
+        if not isinstance(value, str):
+            return json.dumps(value)
+        if self.is_json:
+            return double_quoted(value, is_json=True)
+        return _plain(value, in_flow=True) or double_quoted(value)
+
+    def block(self, value: Any, indent: int) -> list[str]:
+        """A filled map or list as lines."""
+        lines: list[str] = []
+        if isinstance(value, Mapping):
+            for name, element in value.items():
+                lines += self.pair_lines(name, element, indent)
+        else:
+            for element in value:
+                lines += self.item_lines(element, indent)
+        return lines
+
+    def pair_lines(self, name: str, value: Any, indent: int) -> list[str]:
+        """A pair of a map as lines."""
+        head = f"{' ' * indent}{self.key(name)}:"
+        if _is_filled(value):
+            return [head, *self.block(value, indent + _STEP)]
+        return _with_text(
+            head, value, indent, self.flow(value) if not isinstance(value, str) else None
+        )
+
+    def item_lines(self, value: Any, indent: int) -> list[str]:
+        """An item of a list as lines."""
+        head = f"{' ' * indent}-"
+        if _is_filled(value):
+            first, *rest = self.block(value, indent + _STEP)
+            return [f"{head} {first.lstrip(' ')}", *rest]
+        return _with_text(
+            head, value, indent, self.flow(value) if not isinstance(value, str) else None
+        )
+
+    def inline(self, value: Any) -> str:
+        """A text or an empty value, outside of brackets."""
+        if isinstance(value, str):
+            return _plain(value, in_flow=False) or double_quoted(value)
+        return self.flow(value)
+
+    def key(self, name: str) -> str:
+        """A key of a map."""
+        if self.is_json:
+            return double_quoted(name, is_json=True)
+        return _plain(name, in_flow=True) or double_quoted(name)
+
+
 class TextEditor:
     """Edits one file. `text` is the decoded file; nodes are those of `load.compose`."""
 
@@ -51,6 +113,7 @@ class TextEditor:
         self.text = text
         self._is_json = is_json
         self._newline = "\r\n" if "\r\n" in text else "\n"
+        self._layout = Layout(is_json, self._newline)
 
     # Scalars and whole values
 
@@ -62,7 +125,7 @@ class TextEditor:
         if node.id == "scalar":
             rendered = self._scalar(node, value, indent=indent, in_flow=in_flow)
         elif node.flow_style or in_flow:
-            rendered = self.flow(value)
+            rendered = self._layout.flow(value)
         else:
             return self._replace_block(node, value, start, end, indent)
         before = self.text[start - 1 : start]
@@ -78,28 +141,23 @@ class TextEditor:
             if column <= indent and not is_beside:
                 raise Uneditable("a comment stands between the field and its value")
             if not _is_filled(value):
-                return Edit(start, end, self._inline(value))
-            lines = self._block(value, column)
+                return Edit(start, end, self._layout.inline(value))
+            lines = self._layout.block(value, column)
             return Edit(start, end, self._newline.join(lines).lstrip(" "))
         if not _is_filled(value):
-            return Edit(owner, end, f" {self._inline(value)}")
-        lines = self._block(value, max(column, indent + _STEP))
+            return Edit(owner, end, f" {self._layout.inline(value)}")
+        lines = self._layout.block(value, max(column, indent + _STEP))
         return Edit(owner, end, self._newline + self._newline.join(lines))
-
-    def _inline(self, value: Any) -> str:
-        if isinstance(value, str):
-            return _plain(value, in_flow=False) or double_quoted(value)
-        return self.flow(value)
 
     def _scalar(self, node: Any, value: Any, *, indent: int, in_flow: bool) -> str:
         is_flow = in_flow or self._is_json
         if _is_filled(value):
             if is_flow:
-                return self.flow(value)
-            lines = self._block(value, indent + _STEP)
+                return self._layout.flow(value)
+            lines = self._layout.block(value, indent + _STEP)
             return self._newline + self._newline.join(lines)
         if not isinstance(value, str):
-            return self.flow(value)
+            return self._layout.flow(value)
         style = node.style
         if style == '"' or self._is_json:
             return double_quoted(value, is_json=self._is_json)
@@ -149,19 +207,19 @@ class TextEditor:
     def add_keys(self, mapping: Any, pairs: Mapping[str, Any], *, in_flow: bool) -> Edit:
         """Add pairs at the end of a map."""
         if mapping.flow_style or in_flow:
-            texts = [f"{self._key(name)}: {self.flow(value)}" for name, value in pairs.items()]
+            texts = [
+                f"{self._layout.key(name)}: {self._layout.flow(value)}"
+                for name, value in pairs.items()
+            ]
             values = [value for _, value in mapping.value]
             return self._add_to_flow(mapping, values, ", ".join(texts))
         indent = mapping.value[0][0].start_mark.column
         lines = [
-            line for name, value in pairs.items() for line in self._pair_lines(name, value, indent)
+            line
+            for name, value in pairs.items()
+            for line in self._layout.pair_lines(name, value, indent)
         ]
         return self._after_line(mapping.value[-1][1], lines)
-
-    def _key(self, name: str) -> str:
-        if self._is_json:
-            return double_quoted(name, is_json=True)
-        return _plain(name, in_flow=True) or double_quoted(name)
 
     # Lists
 
@@ -180,7 +238,7 @@ class TextEditor:
         """Insert items before the item at an index; at the length of the list, behind the last."""
         nodes = sequence.value
         if sequence.flow_style or in_flow:
-            text = ", ".join(map(self.flow, items))
+            text = ", ".join(map(self._layout.flow, items))
             if at == 0 and nodes:
                 start = nodes[0].start_mark.index
                 return Edit(start, start, f"{text}, ")
@@ -189,7 +247,7 @@ class TextEditor:
         begin = self._line_begin(dash)
         if self.text[begin:dash].strip():
             raise Uneditable("the list begins inside another item")
-        lines = [line for item in items for line in self._item_lines(item, dash - begin)]
+        lines = [line for item in items for line in self._layout.item_lines(item, dash - begin)]
         if at == 0:
             return Edit(begin, begin, self._newline.join([*lines, ""]))
         return self._after_line(nodes[at - 1], lines)
@@ -242,49 +300,6 @@ class TextEditor:
             return Edit(at, at, text)
         at = self.end_of(values[-1])
         return Edit(at, at, f", {text}")
-
-    # Layout of new values
-
-    def flow(self, value: Any) -> str:
-        """A value on one line."""
-        if isinstance(value, Mapping):
-            pairs = (f"{self._key(key)}: {self.flow(element)}" for key, element in value.items())
-            return "{" + ", ".join(pairs) + "}"
-        if isinstance(value, list | tuple):
-            return "[" + ", ".join(map(self.flow, value)) + "]"
-        if not isinstance(value, str):
-            return json.dumps(value)
-        if self._is_json:
-            return double_quoted(value, is_json=True)
-        return _plain(value, in_flow=True) or double_quoted(value)
-
-    def _block(self, value: Any, indent: int) -> list[str]:
-        """A filled map or list as lines."""
-        lines: list[str] = []
-        if isinstance(value, Mapping):
-            for name, element in value.items():
-                lines += self._pair_lines(name, element, indent)
-        else:
-            for element in value:
-                lines += self._item_lines(element, indent)
-        return lines
-
-    def _pair_lines(self, name: str, value: Any, indent: int) -> list[str]:
-        head = f"{' ' * indent}{self._key(name)}:"
-        if _is_filled(value):
-            return [head, *self._block(value, indent + _STEP)]
-        return _with_text(
-            head, value, indent, self.flow(value) if not isinstance(value, str) else None
-        )
-
-    def _item_lines(self, value: Any, indent: int) -> list[str]:
-        head = f"{' ' * indent}-"
-        if _is_filled(value):
-            first, *rest = self._block(value, indent + _STEP)
-            return [f"{head} {first.lstrip(' ')}", *rest]
-        return _with_text(
-            head, value, indent, self.flow(value) if not isinstance(value, str) else None
-        )
 
 
 def double_quoted(text: str, *, is_json: bool = False) -> str:

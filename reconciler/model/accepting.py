@@ -19,7 +19,7 @@ from reconciler.model.types import (
 
 
 def accepted(kind: Type, desired: Any, live: Any) -> Any:
-    """`live` in the form of a manifest, as close to `desired` as possible; None where it has no value.
+    """`live` in the form of a manifest, as close to `desired` as possible; None without a value.
 
     What equals the live value keeps its spelling. Parts that only the server sets are left out, and
     so are those that nobody set and that are at their default.
@@ -81,7 +81,7 @@ def _is_notable(part: Property, value: Any) -> bool:
 
 
 def _list(kind: ListOf, desired: Any, live: list[Any]) -> list[Any]:
-    """The live items; those that were declared already keep their spelling, sets also their order."""
+    """The live items; those that were declared keep their spelling, in sets also their order."""
     declared = list(desired) if isinstance(desired, list | tuple) else []
     unused = list(range(len(declared)))
     matches: dict[int, int] = {}

@@ -117,7 +117,7 @@ class _Census:
 
 
 def _identity(scope: Scope, live: LiveObject) -> tuple[str, str | None, str]:
-    """What makes two sightings one object: a key can open its project with and without the project's name."""
+    """What makes two sightings one object: a key opens its project with and without a name."""
     is_global = live.kind.scope is ScopeType.PROJECT_KEY
     return live.kind.name, None if is_global else scope.project, live.id
 

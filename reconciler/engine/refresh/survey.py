@@ -1,7 +1,7 @@
 """Reads what no manifest and no record names: every kind, in every project that a key opens.
 
-Projects that the configuration does not name go by their id here, which no name in a manifest can be mistaken for.
-Refused lists are noted and stop nothing.
+Projects that the configuration does not name go by their id here, which no name in a manifest can
+be mistaken for. Refused lists are noted and stop nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SurveyReader:
         )
 
     def _listed(self, *scopes: ScopeType) -> Iterator[Kind]:
-        """The kinds with a list in one of some types of scope. Settings that always exist are for an inventory."""
+        """The kinds with a list in some types of scope. Only an inventory reads settings."""
         for kind in self._kinds:
             is_setting = kind.always_exists and kind.removal is Removal.RESTORE
             is_wanted = self._inputs.options.inventory or not is_setting
@@ -68,7 +68,7 @@ class SurveyReader:
         self._reader.read_lists([Scope(kind.name, None) for kind in kinds if not kind.parents])
 
     def _find_projects(self) -> list[str]:
-        """The names of all projects that can hold objects, after binding those that only the API knows."""
+        """The names of all projects that can hold objects. Binds those that only the API knows."""
         names = {id: name for name, id in reversed(self._project_ids.items())}
         ended = set()
         for live in self._projects_listed():
@@ -95,7 +95,7 @@ class SurveyReader:
     def _read_project_data(self, projects: Collection[str]) -> None:
         """Read the lists that take a key of the project.
 
-        One list of each project comes first: if the key is not of the project, no other call can succeed.
+        One list of each project comes first: if the key is of another project, no call can succeed.
         """
         kinds = [kind for kind in self._listed(ScopeType.PROJECT_KEY) if not kind.parents]
         if not kinds:
@@ -172,7 +172,7 @@ class SurveyReader:
 
 
 def _is_in_scope(kind: Kind, scope: Scope) -> bool:
-    """Whether the objects of a scope can hold objects of a kind that lives in an organization or a project."""
+    """Whether the objects of a scope can hold objects of a kind."""
     return kind.scope is not ScopeType.PROJECT or scope.project is not None
 
 
