@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from reconciler.api.audit import removed_lately
 from reconciler.api.transport.base_url import DEFAULT_BASE_URL
 from reconciler.app.key_usage import keys_in_use
+from reconciler.app.model_shutdowns import shutdown_warnings
 from reconciler.app.origin import has_moved
 from reconciler.app.page_hints import load_pages
 from reconciler.app.planning import plan_of_records
@@ -105,7 +106,18 @@ def plan_stack(
         errors = [replace(error, severity=Severity.WARNING) for error in errors]
         warnings += _vanished_warnings(session, plan)
     # Errors come first: they say what the warnings leave out.
-    return replace(plan, diagnostics=(*errors, *session.configuration.warnings, *warnings))
+    declared = (*session.configuration.warnings, *model_warnings(session))
+    return replace(plan, diagnostics=(*errors, *declared, *warnings))
+
+
+def model_warnings(session: Session) -> list[Diagnostic]:
+    """A warning for each declared model that OpenAI shuts down soon or has shut down."""
+    today = datetime.now(UTC).date()
+    try:
+        base_url = session.base_url
+    except UsageError:  # the first call says what is wrong with it
+        return []
+    return shutdown_warnings(session.declared.resources, base_url=base_url, today=today)
 
 
 def require_credentials(session: Session) -> None:

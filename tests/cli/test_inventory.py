@@ -130,13 +130,6 @@ def test_objects_of_a_project_that_nothing_names_are_found_under_its_name(
     }
 
 
-def test_nothing_is_read_in_an_archived_project(workspace: Workspace) -> None:
-    project = post(workspace, "/organization/projects", admin=True, name="Over")
-    post(workspace, f"/organization/projects/{project['id']}/archive", admin=True)
-    report = inventory(workspace)
-    assert "Over" not in {entry["project"] for entry in [*report["objects"], *report["unread"]]}
-
-
 def test_an_object_that_two_names_of_its_project_show_counts_once(workspace: Workspace) -> None:
     workspace.declare(STORE).apply()
     report = inventory(workspace)
@@ -190,6 +183,8 @@ def test_a_key_of_one_project_leaves_the_others_unknown(workspace: Workspace) ->
     report = inventory(workspace)
     unread = {entry["project"] for entry in report["unread"] if entry["kind"] == "VectorStore"}
     assert unread == {"Default project"}
+    refused = [request for request in workspace.emulator.requests if request.status == 401]
+    assert len(refused) == 1
 
 
 def test_a_refused_list_is_unknown_and_no_zero(workspace: Workspace) -> None:
